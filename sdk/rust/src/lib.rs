@@ -1,1 +1,60 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+#![warn(missing_docs)]
 
+mod amount;
+#[doc(hidden)]
+#[allow(missing_docs)]
+pub mod bindings;
+mod export;
+
+/// Key-value storage, transactional with the call.
+pub use bindings::services::kassa::plugin::storage;
+
+/// Outbound HTTP to the network's upstream or to granted hosts.
+pub use bindings::services::kassa::plugin::http;
+
+/// Which addresses the host waits for (chains only).
+pub use bindings::services::kassa::plugin::watch;
+
+/// The host's log.
+pub use bindings::services::kassa::plugin::log;
+
+/// The host's time, rounded down to 100 ms.
+pub use bindings::services::kassa::plugin::clock;
+
+/// Deliveries to the merchant's endpoints (hooks only).
+pub use bindings::services::kassa::plugin::webhooks;
+
+/// The nouns that several interfaces share.
+pub use bindings::services::kassa::plugin::types;
+
+/// Role `chain`: implement [`Chain`](chain::Chain), then call [`export_chain!`].
+pub mod chain {
+    pub use crate::bindings::chain::exports::kassa::plugin::chain::Guest as Chain;
+    pub use crate::bindings::chain::exports::kassa::plugin::chain::*;
+}
+
+/// Role `simulator`: implement [`Simulator`](simulator::Simulator), then call [`export_simulator!`].
+pub mod simulator {
+    pub use crate::bindings::simulator::exports::kassa::plugin::simulator::Guest as Simulator;
+    pub use crate::bindings::simulator::exports::kassa::plugin::simulator::*;
+}
+
+/// Role `matcher`: implement [`Matcher`](matcher::Matcher), then call [`export_matcher!`].
+pub mod matcher {
+    pub use crate::bindings::matcher::exports::kassa::plugin::matcher::Guest as Matcher;
+    pub use crate::bindings::matcher::exports::kassa::plugin::matcher::*;
+}
+
+/// Role `fulfiller`: implement [`Fulfiller`](fulfiller::Fulfiller), then call [`export_fulfiller!`].
+pub mod fulfiller {
+    pub use crate::bindings::fulfiller::exports::kassa::plugin::fulfiller::Guest as Fulfiller;
+    pub use crate::bindings::fulfiller::exports::kassa::plugin::fulfiller::*;
+}
+
+/// Role `rates`: implement [`Rates`](rates::Rates), then call [`export_rates!`].
+pub mod rates {
+    pub use crate::bindings::rates::exports::kassa::plugin::rates::Guest as Rates;
+    pub use crate::bindings::rates::exports::kassa::plugin::rates::*;
+}
