@@ -1,1 +1,14 @@
+//! Kassa: a self-hosted runtime for crypto payments.
+//!
+//! `ARCHITECTURE.md` beside this crate has the map. One way, each arrow one database transaction:
+//!
+//! ```text
+//! chain plugin ─scan→ observe ─{transfer, cursor}→ settle ─{payment, ledger, invoice, event}→ dispatch ─{delivery}→ deliver
+//! ```
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod clock;
+pub mod config;
+pub(crate) mod db;
+pub mod domain;
+pub mod vault;

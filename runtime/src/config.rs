@@ -1,0 +1,157 @@
+//! Configuration: the default file, then the operator's file, then the environment.
+
+use std::{net::SocketAddr, path::Path};
+
+use serde::Deserialize;
+use toml::{Table, Value};
+
+/// The documented defaults are the real ones: this very text is what a start begins with.
+pub const DEFAULTS: &str = include_str!("../kassa.default.toml");
+
+/// All options; `kassa.default.toml` says what each means.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    pub listen: SocketAddr,
+    pub database: String,
+    pub log_format: LogFormat,
+    pub log_filter: String,
+    pub http: Http,
+    pub webhooks: Webhooks,
+    pub plugins: Plugins,
+    pub watch: Watch,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Http {
+    pub body_bytes_max: usize,
+    pub timeout_s: u64,
+    pub rate_per_10s: u32,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Webhooks {
+    pub allow_private: bool,
+    pub timeout_s: u64,
+    pub concurrency: usize,
+    pub concurrency_per_endpoint: usize,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plugins {
+    pub artefact_bytes_max: usize,
+    pub memory_mib: usize,
+    pub cpu_ms: u64,
+    pub wall_ms: u64,
+    pub http_requests_max: u32,
+    pub http_bytes_max: usize,
+    pub calls_max: u32,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Watch {
+    pub blocks_per_scan: u32,
+    pub transfers_per_scan: u32,
+    pub lease_ms: u64,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("cannot read {path}: {why}")]
+    Read { path: String, why: std::io::Error },
+    #[error("{origin}: {why}")]
+    Parse { origin: String, why: String },
+}
+
+impl Config {
+    /// Reads the file if there is one (`required` says whether there must be), then the environment.
+    pub fn load(
+        file: &Path,
+        required: bool,
+        env: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let mut table = parse("kassa.default.toml", DEFAULTS)?;
+        match std::fs::read_to_string(file) {
+            Ok(text) => merge(&mut table, parse(&file.display().to_string(), &text)?),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !required => {}
+            Err(why) => return Err(ConfigError::Read { path: file.display().to_string(), why }),
+        }
+        for (name, text) in env {
+            if let Some(path) = name.strip_prefix("KASSA_") {
+                set(&mut table, &path.to_lowercase(), &text);
+            }
+        }
+        Value::Table(table).try_into().map_err(|error: toml::de::Error| ConfigError::Parse {
+            origin: format!("configuration ({} or KASSA_… variables)", file.display()),
+            why: error.message().to_owned(),
+        })
+    }
+}
+
+fn parse(origin: &str, text: &str) -> Result<Table, ConfigError> {
+    text.parse().map_err(|error: toml::de::Error| ConfigError::Parse {
+        origin: origin.to_owned(),
+        why: error.to_string(),
+    })
+}
+
+fn merge(base: &mut Table, over: Table) {
+    for (key, value) in over {
+        match (base.get_mut(&key), value) {
+            (Some(Value::Table(inner)), Value::Table(over)) => merge(inner, over),
+            (_, value) => {
+                base.insert(key, value);
+            }
+        }
+    }
+}
+
+/// Sets `section__option` where the defaults have that option; other variables of the prefix are not options.
+fn set(table: &mut Table, path: &str, text: &str) {
+    if let Some((section, rest)) = path.split_once("__") {
+        if let Some(Value::Table(inner)) = table.get_mut(section) {
+            set(inner, rest, text);
+        }
+        return;
+    }
+    let value = match table.get(path) {
+        None | Some(Value::Table(_)) => return,
+        Some(Value::String(_)) => Value::String(text.to_owned()),
+        Some(_) => text.parse().unwrap_or_else(|_| Value::String(text.to_owned())),
+    };
+    table.insert(path.to_owned(), value);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_file_is_complete_and_the_environment_wins() {
+        let env = [("KASSA_LISTEN", "0.0.0.0:1"), ("KASSA_HTTP__TIMEOUT_S", "7"), ("KASSA_MASTER_KEY", "x")];
+        let env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+        let config = Config::load(Path::new("/nonexistent"), false, env).unwrap();
+        assert_eq!(config.listen.port(), 1);
+        assert_eq!(config.http.timeout_s, 7);
+    }
+
+    #[test]
+    fn an_unknown_option_is_refused_by_its_name() {
+        let file = std::env::temp_dir().join(format!("kassa-config-{}.toml", std::process::id()));
+        std::fs::write(&file, "[http]\nbodybytes = 3\n").unwrap();
+        let error = Config::load(&file, true, std::iter::empty()).unwrap_err().to_string();
+        std::fs::remove_file(&file).unwrap();
+        assert!(error.contains("bodybytes"), "{error}");
+    }
+}

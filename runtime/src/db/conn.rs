@@ -1,0 +1,245 @@
+//! A connection, and the few verbs that all SQL here is written in.
+
+use std::{borrow::Cow, fmt::Write as _};
+
+use sqlx::{
+    AssertSqlSafe, Executor, PgConnection, Postgres, Sqlite, SqliteConnection, Transaction,
+    pool::PoolConnection,
+};
+
+use super::{DbError, Row, Value};
+
+/// Rows of one `INSERT … VALUES`: enough to pay for the statement, few enough to keep its text in the cache.
+const ROWS_PER_INSERT: usize = 50;
+/// Members of one `IN (…)`.
+const ITEMS_PER_LIST: usize = 200;
+
+/// A connection that is read from, or the transaction that a write runs in.
+pub(crate) struct Conn {
+    inner: Inner,
+}
+
+enum Inner {
+    SqliteReader(PoolConnection<Sqlite>),
+    SqliteWriter(Box<SqliteConnection>),
+    PostgresReader(PoolConnection<Postgres>),
+    PostgresWriter(Transaction<'static, Postgres>),
+}
+
+enum Handle<'c> {
+    Sqlite(&'c mut SqliteConnection),
+    Postgres(&'c mut PgConnection),
+}
+
+impl Conn {
+    pub(super) fn reader_sqlite(conn: PoolConnection<Sqlite>) -> Self {
+        Self { inner: Inner::SqliteReader(conn) }
+    }
+
+    pub(super) fn writer_sqlite(conn: SqliteConnection) -> Self {
+        Self { inner: Inner::SqliteWriter(Box::new(conn)) }
+    }
+
+    pub(super) fn reader_postgres(conn: PoolConnection<Postgres>) -> Self {
+        Self { inner: Inner::PostgresReader(conn) }
+    }
+
+    pub(super) fn writer_postgres(transaction: Transaction<'static, Postgres>) -> Self {
+        Self { inner: Inner::PostgresWriter(transaction) }
+    }
+
+    pub(super) async fn commit(self) -> Result<(), DbError> {
+        if let Inner::PostgresWriter(transaction) = self.inner {
+            transaction.commit().await?;
+        }
+        Ok(())
+    }
+
+    fn handle(&mut self) -> Handle<'_> {
+        match &mut self.inner {
+            Inner::SqliteReader(conn) => Handle::Sqlite(conn),
+            Inner::SqliteWriter(conn) => Handle::Sqlite(conn),
+            Inner::PostgresReader(conn) => Handle::Postgres(conn),
+            Inner::PostgresWriter(conn) => Handle::Postgres(conn),
+        }
+    }
+
+    /// Runs a statement; answers how many rows it changed.
+    pub(crate) async fn exec(&mut self, sql: &'static str, args: Vec<Value>) -> Result<u64, DbError> {
+        self.exec_text(Cow::Borrowed(sql), args).await
+    }
+
+    async fn exec_text(&mut self, sql: Cow<'static, str>, args: Vec<Value>) -> Result<u64, DbError> {
+        Ok(match self.handle() {
+            Handle::Sqlite(conn) => conn.execute(sqlite_query(sql, args)).await?.rows_affected(),
+            Handle::Postgres(conn) => conn.execute(postgres_query(&sql, args)).await?.rows_affected(),
+        })
+    }
+
+    pub(crate) async fn rows(&mut self, sql: &'static str, args: Vec<Value>) -> Result<Vec<Row>, DbError> {
+        self.rows_text(Cow::Borrowed(sql), args).await
+    }
+
+    async fn rows_text(&mut self, sql: Cow<'static, str>, args: Vec<Value>) -> Result<Vec<Row>, DbError> {
+        Ok(match self.handle() {
+            Handle::Sqlite(conn) => {
+                conn.fetch_all(sqlite_query(sql, args)).await?.into_iter().map(Row::Sqlite).collect()
+            }
+            Handle::Postgres(conn) => {
+                conn.fetch_all(postgres_query(&sql, args)).await?.into_iter().map(Row::Postgres).collect()
+            }
+        })
+    }
+
+    /// The first row, if there is one.
+    pub(crate) async fn row(&mut self, sql: &'static str, args: Vec<Value>) -> Result<Option<Row>, DbError> {
+        Ok(match self.handle() {
+            Handle::Sqlite(conn) => {
+                conn.fetch_optional(sqlite_query(Cow::Borrowed(sql), args)).await?.map(Row::Sqlite)
+            }
+            Handle::Postgres(conn) => {
+                conn.fetch_optional(postgres_query(sql, args)).await?.map(Row::Postgres)
+            }
+        })
+    }
+
+    /// `head VALUES (…), (…) tail` for any number of rows, in as few statements as fit.
+    pub(crate) async fn insert_many(
+        &mut self,
+        head: &'static str,
+        rows: Vec<Vec<Value>>,
+        tail: &'static str,
+    ) -> Result<u64, DbError> {
+        let mut changed = 0;
+        let mut rows = rows.into_iter().peekable();
+        while rows.peek().is_some() {
+            let chunk: Vec<Vec<Value>> = rows.by_ref().take(ROWS_PER_INSERT).collect();
+            let mut sql = format!("{head} VALUES ");
+            let mut place = 0;
+            for (index, row) in chunk.iter().enumerate() {
+                sql.push_str(if index == 0 { "(" } else { ",(" });
+                place = placeholders(&mut sql, place, row.len());
+                sql.push(')');
+            }
+            sql.push(' ');
+            sql.push_str(tail);
+            changed += self.exec_text(Cow::Owned(sql), chunk.into_iter().flatten().collect()).await?;
+        }
+        Ok(changed)
+    }
+
+    /// `head ($1, $2, …) tail` for any number of items, in as few statements as fit; `head` ends in `IN`.
+    pub(crate) async fn rows_in(
+        &mut self,
+        head: &'static str,
+        items: Vec<Value>,
+        tail: &'static str,
+    ) -> Result<Vec<Row>, DbError> {
+        let mut found = Vec::new();
+        for (sql, chunk) in lists(head, items, tail) {
+            found.extend(self.rows_text(sql, chunk).await?);
+        }
+        Ok(found)
+    }
+
+    /// As [`Conn::rows_in`], for a statement that changes rows.
+    pub(crate) async fn exec_in(
+        &mut self,
+        head: &'static str,
+        items: Vec<Value>,
+        tail: &'static str,
+    ) -> Result<u64, DbError> {
+        let mut changed = 0;
+        for (sql, chunk) in lists(head, items, tail) {
+            changed += self.exec_text(sql, chunk).await?;
+        }
+        Ok(changed)
+    }
+
+    /// The database's own time, milliseconds since 1970: what leases are measured by, since the clocks of
+    /// replicas differ.
+    pub(crate) async fn now(&mut self) -> Result<i64, DbError> {
+        let sql = match self.handle() {
+            Handle::Sqlite(_) => "SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER) AS now",
+            Handle::Postgres(_) => {
+                "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT) AS now"
+            }
+        };
+        self.row(sql, Vec::new()).await?.map_or(Ok(0), |row| row.int("now"))
+    }
+}
+
+fn lists(
+    head: &'static str,
+    items: Vec<Value>,
+    tail: &'static str,
+) -> impl Iterator<Item = (Cow<'static, str>, Vec<Value>)> {
+    let mut items = items.into_iter();
+    std::iter::from_fn(move || {
+        let chunk: Vec<Value> = items.by_ref().take(ITEMS_PER_LIST).collect();
+        if chunk.is_empty() {
+            return None;
+        }
+        let mut sql = format!("{head} (");
+        placeholders(&mut sql, 0, chunk.len());
+        sql.push_str(") ");
+        sql.push_str(tail);
+        Some((Cow::Owned(sql), chunk))
+    })
+}
+
+/// Appends `count` placeholders after the `used` first ones; answers the number of the last.
+fn placeholders(sql: &mut String, used: usize, count: usize) -> usize {
+    for place in 1..=count {
+        // Writing to a String cannot fail.
+        let _ = write!(sql, "{}${}", if place == 1 { "" } else { "," }, used + place);
+    }
+    used + count
+}
+
+type SqliteQuery = sqlx::query::Query<'static, Sqlite, sqlx::sqlite::SqliteArguments>;
+type PostgresQuery = sqlx::query::Query<'static, Postgres, sqlx::postgres::PgArguments>;
+
+// No text here is made from anything but this crate's own literals and placeholder numbers: all that comes
+// from outside is an argument. Hence AssertSqlSafe.
+
+fn sqlite_query(sql: Cow<'static, str>, args: Vec<Value>) -> SqliteQuery {
+    let mut query = match sql {
+        Cow::Borrowed(sql) => sqlx::query(sql),
+        Cow::Owned(sql) => sqlx::query(AssertSqlSafe(sql)),
+    };
+    for arg in args {
+        query = match arg {
+            Value::Int(value) => query.bind(value),
+            Value::Text(value) => query.bind(value),
+            Value::Blob(value) => query.bind(value),
+        };
+    }
+    query
+}
+
+fn postgres_query(sql: &str, args: Vec<Value>) -> PostgresQuery {
+    let mut query = sqlx::query(AssertSqlSafe(for_postgres(sql)));
+    for arg in args {
+        query = match arg {
+            Value::Int(value) => query.bind(value),
+            Value::Text(value) => query.bind(value.map(Cow::into_owned)),
+            Value::Blob(value) => query.bind(value),
+        };
+    }
+    query
+}
+
+/// Turns `/*pg: X*/` into `X`.
+fn for_postgres(sql: &str) -> String {
+    let mut out = String::with_capacity(sql.len());
+    let mut rest = sql;
+    while let Some((before, after)) = rest.split_once("/*pg:") {
+        out.push_str(before);
+        let (inside, behind) = after.split_once("*/").unwrap_or((after, ""));
+        out.push_str(inside);
+        rest = behind;
+    }
+    out.push_str(rest);
+    out
+}

@@ -1,0 +1,140 @@
+//! All SQL, one aggregate a file, over one seam for SQLite and PostgreSQL.
+//!
+//! The cast:
+//! - [`Db`] is the database of this process. It hands out two things only:
+//! - [`Db::read`], a connection for queries that need no transaction, and
+//! - [`Db::write`], a transaction. On SQLite there is one writer, and writes that wait at the same time share
+//!   one `COMMIT` (group commit): each runs in a savepoint of its own, so that one that fails takes nothing
+//!   of the others with it, and each is answered only after the commit. On PostgreSQL each write is a
+//!   transaction of its own, which the server groups by itself.
+//! - [`Conn`] is what both lend: the few verbs that the aggregates are written in.
+//!
+//! One SQL text serves both databases: placeholders are `$1`, types are `BIGINT`, `TEXT` and `BYTEA`. What only
+//! PostgreSQL needs stands in a comment that SQLite skips: `/*pg: FOR UPDATE*/`.
+//!
+//! A write runs to its end even when the one who asked for it has gone (a client that hung up): it is never
+//! left half done by a dropped future.
+
+mod conn;
+mod crash;
+pub(crate) mod events;
+mod sqlite;
+mod value;
+
+use std::{future::Future, path::Path, pin::Pin, time::Duration};
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+
+pub(crate) use conn::Conn;
+pub(crate) use value::{Row, Value, args};
+
+/// A future that borrows the connection it works on.
+pub(crate) type Work<'t, T> = Pin<Box<dyn Future<Output = T> + Send + 't>>;
+
+/// Why the database did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum DbError {
+    #[error("database: {0}")]
+    Sqlx(#[from] sqlx::Error),
+    #[error("migration: {0}")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    /// A row holds what this program never writes.
+    #[error("unreadable value in column {column}: {why}")]
+    Unreadable { column: &'static str, why: String },
+    /// The writer has stopped; the process is going down.
+    #[error("the database is closed")]
+    Closed,
+    /// The work itself broke (a defect); its changes were undone.
+    #[error("a database task panicked; its changes were undone")]
+    Panicked,
+    /// SQLite loses data below this version: sqlite.org/wal.html, "WAL-reset".
+    #[error("SQLite {0} can lose committed data; 3.51.3 or later is needed")]
+    SqliteTooOld(String),
+    #[error("{0}")]
+    Unusable(String),
+}
+
+/// The database of this process. Cheap to clone.
+#[derive(Clone)]
+pub struct Db {
+    inner: Inner,
+}
+
+#[derive(Clone)]
+enum Inner {
+    Sqlite(sqlite::Sqlite),
+    Postgres(sqlx::PgPool),
+}
+
+/// How long a caller waits for a connection before it is told that the database is busy.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+
+impl Db {
+    /// Opens `postgres://…`, or else the SQLite file at this path, and brings the schema up to date.
+    pub async fn open(url: &str) -> Result<Self, DbError> {
+        let inner = if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            let options: PgConnectOptions = url.parse()?;
+            let pool = PgPoolOptions::new()
+                .max_connections(16)
+                .acquire_timeout(ACQUIRE_TIMEOUT)
+                .connect_with(options)
+                .await?;
+            sqlx::migrate!("./migrations").run(&pool).await?;
+            Inner::Postgres(pool)
+        } else {
+            Inner::Sqlite(sqlite::Sqlite::open(Path::new(url)).await?)
+        };
+        Ok(Self { inner })
+    }
+
+    /// `sqlite` or `postgres`: for messages.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self.inner {
+            Inner::Sqlite(_) => "sqlite",
+            Inner::Postgres(_) => "postgres",
+        }
+    }
+
+    /// A connection for reading. It sees what was committed when each query starts.
+    pub(crate) async fn read(&self) -> Result<Conn, DbError> {
+        Ok(match &self.inner {
+            Inner::Sqlite(sqlite) => sqlite.read().await?,
+            Inner::Postgres(pool) => Conn::reader_postgres(pool.acquire().await?),
+        })
+    }
+
+    /// Runs `work` in a transaction, commits it when it answers `Ok` and undoes it when it answers `Err`.
+    pub(crate) async fn write<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<DbError> + Send + 'static,
+        F: for<'t> FnOnce(&'t mut Conn) -> Work<'t, Result<T, E>> + Send + 'static,
+    {
+        match &self.inner {
+            Inner::Sqlite(sqlite) => sqlite.write(work).await,
+            Inner::Postgres(pool) => {
+                let pool = pool.clone();
+                // A task of its own: a caller that goes away does not stop it half way.
+                tokio::spawn(async move {
+                    let mut conn = Conn::writer_postgres(pool.begin().await.map_err(DbError::from)?);
+                    let answer = work(&mut conn).await?;
+                    crash::before_commit();
+                    conn.commit().await?;
+                    crash::after_commit();
+                    Ok(answer)
+                })
+                .await
+                .unwrap_or_else(|_| Err(DbError::Panicked.into()))
+            }
+        }
+    }
+
+    /// Finishes what is under way and closes.
+    pub async fn close(&self) {
+        match &self.inner {
+            Inner::Sqlite(sqlite) => sqlite.close().await,
+            Inner::Postgres(pool) => pool.close().await,
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! SQLite: one writer with group commit, readers beside it, checkpoints off the commit path.
+
+use std::{path::Path, time::Duration};
+
+use futures_util::FutureExt as _;
+use sqlx::{
+    Connection as _, SqliteConnection, SqlitePool,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Conn, DbError, Work, crash};
+
+/// Writes that may share one commit. More would make the first of them wait longer than the disk does.
+const WRITES_PER_COMMIT: usize = 256;
+/// Writes that may wait. Beyond it callers wait for a place, which slows them to what the disk takes.
+const WRITES_WAITING: usize = 4096;
+/// The first version without the WAL-reset corruption (sqlite.org/changes.html).
+const OLDEST: (u32, u32, u32) = (3, 51, 3);
+const CHECKPOINT_EVERY: Duration = Duration::from_millis(500);
+
+#[derive(Clone)]
+pub(super) struct Sqlite {
+    readers: SqlitePool,
+    writer: mpsc::Sender<Job>,
+}
+
+/// A write without its types: runs, and says whether to keep what it did and whom to tell.
+type Job = Box<dyn for<'t> FnOnce(&'t mut Conn) -> Work<'t, Done> + Send>;
+
+struct Done {
+    keep: bool,
+    tell: Box<dyn FnOnce(Result<(), DbError>) + Send>,
+}
+
+impl Sqlite {
+    pub(super) async fn open(path: &Path) -> Result<Self, DbError> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(Duration::from_secs(5))
+            .statement_cache_capacity(512)
+            .pragma("wal_autocheckpoint", "0")
+            .pragma("cache_size", "-65536")
+            .pragma("journal_size_limit", "67108864");
+        let mut writer = SqliteConnection::connect_with(&options).await?;
+        check_version(&mut writer).await?;
+        sqlx::migrate!("./migrations").run(&mut writer).await?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(8)
+            .acquire_timeout(super::ACQUIRE_TIMEOUT)
+            .connect_with(options.clone().read_only(true))
+            .await?;
+        let (sender, jobs) = mpsc::channel(WRITES_WAITING);
+        tokio::spawn(write_loop(Conn::writer_sqlite(writer), jobs));
+        tokio::spawn(checkpoint_loop(SqliteConnection::connect_with(&options).await?, sender.downgrade()));
+        Ok(Self { readers, writer: sender })
+    }
+
+    pub(super) async fn read(&self) -> Result<Conn, DbError> {
+        Ok(Conn::reader_sqlite(self.readers.acquire().await?))
+    }
+
+    pub(super) async fn write<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<DbError> + Send + 'static,
+        F: for<'t> FnOnce(&'t mut Conn) -> Work<'t, Result<T, E>> + Send + 'static,
+    {
+        let (answer, answered) = oneshot::channel::<Result<T, E>>();
+        let job: Job = Box::new(move |conn| {
+            Box::pin(async move {
+                let result = match std::panic::AssertUnwindSafe(work(conn)).catch_unwind().await {
+                    Ok(result) => result,
+                    Err(_) => Err(DbError::Panicked.into()),
+                };
+                let keep = result.is_ok();
+                let tell = Box::new(move |committed: Result<(), DbError>| {
+                    let result = match committed {
+                        Err(error) if keep => Err(error.into()),
+                        _ => result,
+                    };
+                    // Whoever asked may have gone; the write stands all the same.
+                    let _ = answer.send(result);
+                });
+                Done { keep, tell }
+            })
+        });
+        self.writer.send(job).await.map_err(|_| DbError::Closed)?;
+        answered.await.unwrap_or_else(|_| Err(DbError::Closed.into()))
+    }
+
+    pub(super) async fn close(&self) {
+        // An empty write behind all others: when it is answered, they are committed.
+        let _ = self.write::<(), DbError, _>(|_| Box::pin(async { Ok(()) })).await;
+        self.readers.close().await;
+    }
+}
+
+async fn check_version(conn: &mut SqliteConnection) -> Result<(), DbError> {
+    let version: String = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(conn).await?;
+    let mut numbers = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    let mut next = || numbers.next().unwrap_or(0);
+    if (next(), next(), next()) < OLDEST {
+        return Err(DbError::SqliteTooOld(version));
+    }
+    Ok(())
+}
+
+/// The one writer. Whatever waits when a commit has ended goes into the next one.
+async fn write_loop(mut conn: Conn, mut jobs: mpsc::Receiver<Job>) {
+    let mut batch = Vec::with_capacity(WRITES_PER_COMMIT);
+    while jobs.recv_many(&mut batch, WRITES_PER_COMMIT).await > 0 {
+        let mut told = Vec::with_capacity(batch.len());
+        let committed = write_batch(&mut conn, batch.drain(..), &mut told).await;
+        if committed.is_err() {
+            // Without an open transaction this fails, which is as good.
+            let _ = conn.exec("ROLLBACK", Vec::new()).await;
+        }
+        let failure = committed.err().map(|error| error.to_string());
+        for tell in told {
+            tell(failure.as_ref().map_or(Ok(()), |why| Err(DbError::Unusable(why.clone()))));
+        }
+    }
+}
+
+type Tell = Box<dyn FnOnce(Result<(), DbError>) + Send>;
+
+async fn write_batch(
+    conn: &mut Conn,
+    batch: impl Iterator<Item = Job>,
+    told: &mut Vec<Tell>,
+) -> Result<(), DbError> {
+    conn.exec("BEGIN IMMEDIATE", Vec::new()).await?;
+    for job in batch {
+        conn.exec("SAVEPOINT job", Vec::new()).await?;
+        let Done { keep, tell } = job(conn).await;
+        told.push(tell);
+        if !keep {
+            conn.exec("ROLLBACK TO job", Vec::new()).await?;
+        }
+        conn.exec("RELEASE job", Vec::new()).await?;
+    }
+    crash::before_commit();
+    conn.exec("COMMIT", Vec::new()).await?;
+    crash::after_commit();
+    Ok(())
+}
+
+/// Moves the log into the database file beside the commits, never inside one.
+async fn checkpoint_loop(mut conn: SqliteConnection, writer: mpsc::WeakSender<Job>) {
+    while writer.upgrade().is_some() {
+        tokio::time::sleep(CHECKPOINT_EVERY).await;
+        if let Err(error) = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&mut conn).await {
+            tracing::warn!(%error, "checkpoint failed; the log grows until one succeeds");
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! What goes into a statement and what comes out of it, the same for both databases.
+
+use std::borrow::Cow;
+
+use sqlx::{Row as _, postgres::PgRow, sqlite::SqliteRow};
+
+use super::DbError;
+use crate::domain::{money::Amount, word::Word};
+
+/// An argument of a statement. Typed even when it is null, since PostgreSQL wants to know.
+#[derive(Debug, Clone)]
+pub(crate) enum Value {
+    Int(Option<i64>),
+    Text(Option<Cow<'static, str>>),
+    Blob(Option<Vec<u8>>),
+}
+
+/// The arguments of a statement: `args![id, amount]`.
+macro_rules! args {
+    ($($value:expr),* $(,)?) => { vec![$($crate::db::Value::from($value)),*] };
+}
+pub(crate) use args;
+
+impl<T: Word> From<T> for Value {
+    fn from(value: T) -> Self {
+        Self::from(value.word())
+    }
+}
+impl From<i64> for Value {
+    fn from(value: i64) -> Self {
+        Self::Int(Some(value))
+    }
+}
+impl From<Option<i64>> for Value {
+    fn from(value: Option<i64>) -> Self {
+        Self::Int(value)
+    }
+}
+impl From<u32> for Value {
+    fn from(value: u32) -> Self {
+        Self::Int(Some(i64::from(value)))
+    }
+}
+impl From<bool> for Value {
+    fn from(value: bool) -> Self {
+        Self::Int(Some(i64::from(value)))
+    }
+}
+impl From<&'static str> for Value {
+    fn from(value: &'static str) -> Self {
+        Self::Text(Some(Cow::Borrowed(value)))
+    }
+}
+impl From<String> for Value {
+    fn from(value: String) -> Self {
+        Self::Text(Some(Cow::Owned(value)))
+    }
+}
+impl From<&String> for Value {
+    fn from(value: &String) -> Self {
+        Self::Text(Some(Cow::Owned(value.clone())))
+    }
+}
+impl From<Option<String>> for Value {
+    fn from(value: Option<String>) -> Self {
+        Self::Text(value.map(Cow::Owned))
+    }
+}
+impl From<&Option<String>> for Value {
+    fn from(value: &Option<String>) -> Self {
+        Self::from(value.clone())
+    }
+}
+impl From<Amount> for Value {
+    fn from(value: Amount) -> Self {
+        Self::from(value.to_string())
+    }
+}
+impl From<Option<Amount>> for Value {
+    fn from(value: Option<Amount>) -> Self {
+        Self::from(value.map(|amount| amount.to_string()))
+    }
+}
+impl From<Vec<u8>> for Value {
+    fn from(value: Vec<u8>) -> Self {
+        Self::Blob(Some(value))
+    }
+}
+impl From<Option<Vec<u8>>> for Value {
+    fn from(value: Option<Vec<u8>>) -> Self {
+        Self::Blob(value)
+    }
+}
+impl From<&serde_json::Value> for Value {
+    fn from(value: &serde_json::Value) -> Self {
+        Self::from(value.to_string())
+    }
+}
+
+/// A row of an answer; columns are asked for by their name.
+#[derive(Debug)]
+pub(crate) enum Row {
+    Sqlite(SqliteRow),
+    Postgres(PgRow),
+}
+
+macro_rules! get {
+    ($row:expr, $column:expr) => {
+        match $row {
+            Row::Sqlite(row) => row.try_get($column).map_err(DbError::from),
+            Row::Postgres(row) => row.try_get($column).map_err(DbError::from),
+        }
+    };
+}
+
+impl Row {
+    pub(crate) fn int(&self, column: &'static str) -> Result<i64, DbError> {
+        get!(self, column)
+    }
+
+    pub(crate) fn opt_int(&self, column: &'static str) -> Result<Option<i64>, DbError> {
+        get!(self, column)
+    }
+
+    pub(crate) fn bool(&self, column: &'static str) -> Result<bool, DbError> {
+        Ok(self.int(column)? != 0)
+    }
+
+    pub(crate) fn text(&self, column: &'static str) -> Result<String, DbError> {
+        get!(self, column)
+    }
+
+    pub(crate) fn opt_text(&self, column: &'static str) -> Result<Option<String>, DbError> {
+        get!(self, column)
+    }
+
+    pub(crate) fn blob(&self, column: &'static str) -> Result<Vec<u8>, DbError> {
+        get!(self, column)
+    }
+
+    pub(crate) fn opt_blob(&self, column: &'static str) -> Result<Option<Vec<u8>>, DbError> {
+        get!(self, column)
+    }
+
+    pub(crate) fn amount(&self, column: &'static str) -> Result<Amount, DbError> {
+        self.parsed(column)
+    }
+
+    pub(crate) fn opt_amount(&self, column: &'static str) -> Result<Option<Amount>, DbError> {
+        match self.opt_text(column)? {
+            None => Ok(None),
+            Some(_) => self.amount(column).map(Some),
+        }
+    }
+
+    /// A column whose text one of the domain's types reads.
+    pub(crate) fn parsed<T>(&self, column: &'static str) -> Result<T, DbError>
+    where
+        T: std::str::FromStr,
+        T::Err: std::fmt::Display,
+    {
+        self.text(column)?
+            .parse()
+            .map_err(|error: T::Err| DbError::Unreadable { column, why: error.to_string() })
+    }
+
+    /// A column that holds JSON.
+    pub(crate) fn json<T: serde::de::DeserializeOwned>(&self, column: &'static str) -> Result<T, DbError> {
+        serde_json::from_str(&self.text(column)?)
+            .map_err(|error| DbError::Unreadable { column, why: error.to_string() })
+    }
+
+    pub(crate) fn opt_json<T: serde::de::DeserializeOwned>(
+        &self,
+        column: &'static str,
+    ) -> Result<Option<T>, DbError> {
+        match self.opt_text(column)? {
+            None => Ok(None),
+            Some(_) => self.json(column).map(Some),
+        }
+    }
+}

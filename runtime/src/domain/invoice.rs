@@ -1,0 +1,188 @@
+//! The life of an invoice, as a function of facts.
+//!
+//! An invoice's status is never edited from event to event; it is derived from what is known: what has been
+//! credited, what is on its way, what the clock and the merchant say. So no order of events and no repetition
+//! can bring it to a state that the facts do not show.
+//!
+//! | status          | credited            | pending | and                          |
+//! |-----------------|---------------------|---------|------------------------------|
+//! | `new`           | 0                   | 0       |                              |
+//! | `detected`      | less than due       | > 0     |                              |
+//! | `underpaid`     | > 0, less than due  | 0       |                              |
+//! | `paid`          | due, ± tolerance    | any     |                              |
+//! | `overpaid`      | more than that      | any     |                              |
+//! | `expired`       | 0                   | 0       | the deadline has passed      |
+//! | `cancelled`     | 0                   | 0       | the merchant cancelled it    |
+//! | `manual_review` | less than due       | any     | a transfer waits for a person |
+
+use super::{money::Amount, policy::Policy, word::words};
+
+words! {
+    /// Where an invoice stands.
+    Status {
+        New = "new",
+        /// A payment was seen and is not yet credited.
+        Detected = "detected",
+        Underpaid = "underpaid",
+        Paid = "paid",
+        Overpaid = "overpaid",
+        Expired = "expired",
+        /// A transfer that may be meant for it waits for a person.
+        ManualReview = "manual_review",
+        Cancelled = "cancelled",
+    }
+}
+
+words! {
+    /// What was not as asked for: the second axis beside the status.
+    Exception {
+        None = "none",
+        Partial = "partial",
+        Over = "over",
+        Late = "late",
+        /// A person assigned a payment.
+        Manual = "manual",
+        /// A credited payment was reorged out.
+        Reorged = "reorged",
+    }
+}
+
+words! {
+    /// How a payment is recognised.
+    Matching {
+        /// By the exact, unique amount on a shared address.
+        Amount = "amount",
+        /// By the chain's memo on a shared address.
+        Memo = "memo",
+        /// By an address of the invoice's own.
+        Address = "address",
+    }
+}
+
+impl Status {
+    /// Whether the invoice can still be paid in time or cancelled.
+    #[must_use]
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::New | Self::Detected | Self::Underpaid | Self::ManualReview)
+    }
+}
+
+/// What is known of an invoice.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts {
+    pub due: Amount,
+    /// The sum of its credited payments.
+    pub credited: Amount,
+    /// The sum of its payments that are not credited yet.
+    pub pending: Amount,
+    /// The deadline has passed (the expire worker said so, once).
+    pub expired: bool,
+    pub cancelled: bool,
+    /// A transfer that may be meant for it waits for a person.
+    pub in_review: bool,
+    /// One of its payments came after the deadline.
+    pub late: bool,
+    /// One of its payments was assigned by a person.
+    pub manual: bool,
+    /// A credit was reversed and has not come back.
+    pub reorged: bool,
+}
+
+/// What the facts make of an invoice.
+#[must_use]
+pub fn derive(facts: &Facts, policy: &Policy) -> (Status, Exception) {
+    let paid_from = facts.due.0 - share(facts.due, policy.under_tolerance_bp);
+    let paid_to = facts.due.0.saturating_add(share(facts.due, policy.over_tolerance_bp));
+    let credited = facts.credited.0;
+    let status = if credited > paid_to {
+        Status::Overpaid
+    } else if credited >= paid_from {
+        Status::Paid
+    } else if facts.in_review {
+        Status::ManualReview
+    } else if facts.pending.0 > 0 {
+        Status::Detected
+    } else if credited > 0 {
+        Status::Underpaid
+    } else if facts.cancelled {
+        Status::Cancelled
+    } else if facts.expired {
+        Status::Expired
+    } else {
+        Status::New
+    };
+    let exception = match status {
+        _ if facts.reorged && !matches!(status, Status::Paid | Status::Overpaid) => Exception::Reorged,
+        _ if facts.manual => Exception::Manual,
+        Status::Overpaid => Exception::Over,
+        Status::Underpaid => Exception::Partial,
+        _ if facts.late => Exception::Late,
+        _ => Exception::None,
+    };
+    (status, exception)
+}
+
+/// Basis points of an amount, rounded down, without overflow.
+fn share(amount: Amount, bp: u16) -> u128 {
+    let bp = u128::from(bp);
+    amount.0 / 10_000 * bp + amount.0 % 10_000 * bp / 10_000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn facts(credited: u128, pending: u128) -> Facts {
+        Facts {
+            due: Amount(1_000_000),
+            credited: Amount(credited),
+            pending: Amount(pending),
+            expired: false,
+            cancelled: false,
+            in_review: false,
+            late: false,
+            manual: false,
+            reorged: false,
+        }
+    }
+
+    #[test]
+    fn the_table_holds() {
+        let policy = Policy::default();
+        let status = |facts: Facts| derive(&facts, &policy).0;
+        assert_eq!(status(facts(0, 0)), Status::New);
+        assert_eq!(status(facts(0, 5)), Status::Detected);
+        assert_eq!(status(facts(5, 5)), Status::Detected);
+        assert_eq!(status(facts(5, 0)), Status::Underpaid);
+        assert_eq!(status(facts(999_999, 0)), Status::Underpaid);
+        assert_eq!(status(facts(1_000_000, 0)), Status::Paid);
+        assert_eq!(status(facts(1_000_001, 0)), Status::Overpaid);
+        assert_eq!(status(Facts { expired: true, ..facts(0, 0) }), Status::Expired);
+        assert_eq!(status(Facts { cancelled: true, ..facts(0, 0) }), Status::Cancelled);
+        assert_eq!(status(Facts { cancelled: true, expired: true, ..facts(1_000_000, 0) }), Status::Paid);
+        assert_eq!(status(Facts { in_review: true, expired: true, ..facts(0, 0) }), Status::ManualReview);
+        assert_eq!(
+            derive(&Facts { reorged: true, ..facts(0, 0) }, &policy),
+            (Status::New, Exception::Reorged)
+        );
+    }
+
+    #[test]
+    fn tolerances_are_inclusive() {
+        let policy = Policy { under_tolerance_bp: 100, over_tolerance_bp: 100, ..Policy::default() };
+        assert_eq!(derive(&facts(990_000, 0), &policy).0, Status::Paid);
+        assert_eq!(derive(&facts(989_999, 0), &policy).0, Status::Underpaid);
+        assert_eq!(derive(&facts(1_010_000, 0), &policy).0, Status::Paid);
+        assert_eq!(derive(&facts(1_010_001, 0), &policy).0, Status::Overpaid);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_overflows(due in 1..=u128::MAX, credited in any::<u128>(), pending in any::<u128>(), bp in 0u16..=5000) {
+            let facts = Facts { due: Amount(due), credited: Amount(credited), pending: Amount(pending), ..facts(0, 0) };
+            let policy = Policy { under_tolerance_bp: bp, over_tolerance_bp: bp, ..Policy::default() };
+            let _ = derive(&facts, &policy);
+        }
+    }
+}

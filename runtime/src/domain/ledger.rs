@@ -1,0 +1,94 @@
+//! Double entry: every journal has a debit and a credit that balance to zero, and none is ever changed.
+
+use std::fmt;
+
+use super::money::Amount;
+
+/// Whose money an entry counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Account {
+    /// What arrived on chain at a receive address (its id).
+    Chain(String),
+    /// What an invoice (its id) was paid.
+    Invoice(String),
+    /// What a customer paid to an address of their own (its id).
+    Customer(String),
+}
+
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Chain(id) => write!(f, "chain:{id}"),
+            Self::Invoice(id) => write!(f, "invoice:{id}"),
+            Self::Customer(id) => write!(f, "customer:{id}"),
+        }
+    }
+}
+
+/// Why a journal is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JournalKind {
+    Credit,
+    /// Takes back the credit of the same transfer and epoch: the block that held it is no longer there.
+    Reversal,
+}
+
+impl JournalKind {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Credit => "credit",
+            Self::Reversal => "reversal",
+        }
+    }
+}
+
+/// One side of a journal. `negative` marks a credit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    pub account: Account,
+    pub negative: bool,
+    pub amount: Amount,
+}
+
+impl Entry {
+    /// As stored: a debit is positive, a credit negative.
+    #[must_use]
+    pub fn signed(&self) -> String {
+        if self.negative && !self.amount.is_zero() {
+            format!("-{}", self.amount)
+        } else {
+            self.amount.to_string()
+        }
+    }
+}
+
+/// The entries of a journal: what came from the chain stands against what it paid.
+#[must_use]
+pub fn entries(kind: JournalKind, address_id: &str, payee: Account, amount: Amount) -> [Entry; 2] {
+    let reversed = kind == JournalKind::Reversal;
+    [
+        Entry { account: Account::Chain(address_id.to_owned()), negative: reversed, amount },
+        Entry { account: payee, negative: !reversed, amount },
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_journal_balances_and_a_reversal_undoes_it() {
+        let sum = |kind| -> i128 {
+            entries(kind, "adr_1", Account::Invoice("inv_1".into()), Amount(7))
+                .iter()
+                .map(|entry| entry.signed().parse::<i128>().unwrap())
+                .sum()
+        };
+        assert_eq!(sum(JournalKind::Credit), 0);
+        assert_eq!(sum(JournalKind::Reversal), 0);
+        let [credit, _] = entries(JournalKind::Credit, "a", Account::Invoice("i".into()), Amount(7));
+        let [reversal, _] = entries(JournalKind::Reversal, "a", Account::Invoice("i".into()), Amount(7));
+        assert_eq!((credit.signed().as_str(), reversal.signed().as_str()), ("7", "-7"));
+    }
+}

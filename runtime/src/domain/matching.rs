@@ -1,0 +1,206 @@
+//! Which invoice a transfer pays, by what is certain: its address, its memo, its exact amount.
+//!
+//! Never a guess: what two invoices could claim, or what does not fit, is listed with its [`Reason`] for a
+//! person to assign.
+
+use super::{
+    Millis,
+    invoice::Matching,
+    money::Amount,
+    policy::{Late, Policy},
+    word::words,
+};
+
+words! {
+    /// Why a transfer pays nothing by itself.
+    Reason {
+        /// It moves nothing. Strangers can cause such transfers from anyone to anyone.
+        ZeroValue = "zero_value",
+        /// More than 128 bits of base units.
+        AmountUnsupported = "amount_unsupported",
+        /// Its memo is encrypted, binary or malformed.
+        MemoUnreadable = "memo_unreadable",
+        /// No invoice on this address waits for this amount or memo.
+        NoMatch = "no_match",
+        /// The memo names an invoice of another asset.
+        WrongAsset = "wrong_asset",
+        /// It was paid before the invoice was made.
+        BeforeInvoice = "before_invoice",
+        /// After the deadline, and the merchant wants to look at late payments.
+        Late = "late",
+        /// The merchant cancelled the invoice before this arrived.
+        Cancelled = "cancelled",
+        /// Another payment had paid the invoice already.
+        AlreadyPaid = "already_paid",
+        /// Several invoices of this address are open.
+        Ambiguous = "ambiguous",
+    }
+}
+
+/// The key under which an invoice on a shared address waits for its exact amount.
+#[must_use]
+pub fn amount_key(asset_id: &str, due: Amount) -> String {
+    format!("{asset_id}={due}")
+}
+
+/// The key under which an invoice on a shared address waits for its memo.
+#[must_use]
+pub fn memo_key(memo: &str) -> String {
+    format!("memo={}", memo.trim())
+}
+
+/// What matching needs to know of a transfer.
+#[derive(Debug, Clone)]
+pub struct Transfer<'a> {
+    pub asset_id: &'a str,
+    pub amount: Option<Amount>,
+    pub memo_unreadable: bool,
+    pub height: i64,
+    pub block_time: Millis,
+}
+
+/// What matching needs to know of an invoice that a transfer may pay.
+#[derive(Debug, Clone)]
+pub struct Candidate<'a> {
+    pub asset_id: &'a str,
+    pub matching: Matching,
+    pub policy: Policy,
+    /// Height of the network's head when the invoice was made.
+    pub head: i64,
+    pub created_at: Millis,
+    pub expires_at: Millis,
+    pub cancelled_at: Option<Millis>,
+    /// Whether payments (credited or on their way) cover what is due.
+    pub covered: bool,
+}
+
+/// What becomes of a transfer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// It pays the candidate.
+    Pay { late: bool },
+    /// It is listed for a person; `of_candidate` says whether the candidate may be meant.
+    List { reason: Reason, of_candidate: bool },
+}
+
+/// Whether a transfer can pay anything at all, whoever it is for.
+#[must_use]
+pub fn unusable(transfer: &Transfer<'_>) -> Option<Reason> {
+    match transfer.amount {
+        None => Some(Reason::AmountUnsupported),
+        Some(amount) if amount.is_zero() => Some(Reason::ZeroValue),
+        Some(_) => None,
+    }
+}
+
+/// Decides about a usable transfer and the one invoice that its address, memo or amount names.
+#[must_use]
+pub fn decide(transfer: &Transfer<'_>, candidate: Option<&Candidate<'_>>) -> Decision {
+    let list = |reason, of_candidate| Decision::List { reason, of_candidate };
+    let Some(candidate) = candidate else {
+        let reason = if transfer.memo_unreadable { Reason::MemoUnreadable } else { Reason::NoMatch };
+        return list(reason, false);
+    };
+    if candidate.asset_id != transfer.asset_id {
+        return list(Reason::WrongAsset, true);
+    }
+    // The chain's clock and this machine's may differ, and a reorg can bring a payment to a lower height. A
+    // transfer is older than the invoice only when both the height and the time say so.
+    let created_s = candidate.created_at.div_euclid(1000) * 1000;
+    if transfer.height <= candidate.head && transfer.block_time < created_s {
+        return list(Reason::BeforeInvoice, true);
+    }
+    if candidate.cancelled_at.is_some() {
+        return list(Reason::Cancelled, true);
+    }
+    if candidate.covered && candidate.matching != Matching::Address {
+        // An own address belongs to this invoice alone: more money there is an overpayment. On a shared
+        // address a second equal payment may be somebody's mistake: a person decides.
+        return list(Reason::AlreadyPaid, true);
+    }
+    let late = transfer.block_time > candidate.expires_at;
+    if late && candidate.policy.late == Late::Review {
+        return list(Reason::Late, true);
+    }
+    Decision::Pay { late }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn transfer() -> Transfer<'static> {
+        Transfer {
+            asset_id: "base:native",
+            amount: Some(Amount(5)),
+            memo_unreadable: false,
+            height: 101,
+            block_time: 1_000_000,
+        }
+    }
+
+    fn candidate() -> Candidate<'static> {
+        Candidate {
+            asset_id: "base:native",
+            matching: Matching::Amount,
+            policy: Policy::default(),
+            head: 100,
+            created_at: 999_999,
+            expires_at: 2_000_000,
+            cancelled_at: None,
+            covered: false,
+        }
+    }
+
+    fn reason(decision: Decision) -> Option<Reason> {
+        match decision {
+            Decision::Pay { .. } => None,
+            Decision::List { reason, .. } => Some(reason),
+        }
+    }
+
+    #[test]
+    fn a_fitting_transfer_pays() {
+        assert_eq!(decide(&transfer(), Some(&candidate())), Decision::Pay { late: false });
+    }
+
+    #[test]
+    fn nothing_is_guessed() {
+        assert_eq!(reason(decide(&transfer(), None)), Some(Reason::NoMatch));
+        let other = Candidate { asset_id: "base:0x1", ..candidate() };
+        assert_eq!(reason(decide(&transfer(), Some(&other))), Some(Reason::WrongAsset));
+        let cancelled = Candidate { cancelled_at: Some(1), ..candidate() };
+        assert_eq!(reason(decide(&transfer(), Some(&cancelled))), Some(Reason::Cancelled));
+        let covered = Candidate { covered: true, ..candidate() };
+        assert_eq!(reason(decide(&transfer(), Some(&covered))), Some(Reason::AlreadyPaid));
+        let own = Candidate { matching: Matching::Address, ..covered };
+        assert_eq!(decide(&transfer(), Some(&own)), Decision::Pay { late: false });
+    }
+
+    #[test]
+    fn an_older_payment_is_told_by_height_and_time_together() {
+        let older = Transfer { height: 100, block_time: 998_000, ..transfer() };
+        assert_eq!(reason(decide(&older, Some(&candidate()))), Some(Reason::BeforeInvoice));
+        // The same second, or a later height under a clock that is behind, is no older payment.
+        let same_second = Transfer { height: 100, block_time: 999_000, ..transfer() };
+        assert_eq!(reason(decide(&same_second, Some(&candidate()))), None);
+        let clock_behind = Transfer { height: 101, block_time: 0, ..transfer() };
+        assert_eq!(reason(decide(&clock_behind, Some(&candidate()))), None);
+    }
+
+    #[test]
+    fn late_is_the_merchants_policy() {
+        let late = Transfer { block_time: 2_000_001, ..transfer() };
+        assert_eq!(decide(&late, Some(&candidate())), Decision::Pay { late: true });
+        let policy = Policy { late: Late::Review, ..Policy::default() };
+        assert_eq!(reason(decide(&late, Some(&Candidate { policy, ..candidate() }))), Some(Reason::Late));
+        let in_time = Transfer { block_time: 2_000_000, ..transfer() };
+        assert_eq!(decide(&in_time, Some(&candidate())), Decision::Pay { late: false });
+    }
+
+    #[test]
+    fn what_moves_nothing_pays_nothing() {
+        assert_eq!(unusable(&Transfer { amount: Some(Amount(0)), ..transfer() }), Some(Reason::ZeroValue));
+        assert_eq!(unusable(&Transfer { amount: None, ..transfer() }), Some(Reason::AmountUnsupported));
+    }
+}

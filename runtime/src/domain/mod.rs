@@ -1,0 +1,20 @@
+//! What is true about payments whatever the database, the network or the hour.
+//!
+//! Pure: no I/O, no async; time is an argument, milliseconds since 1970. Everything here can be tested by
+//! calling it.
+
+pub mod event;
+pub mod id;
+pub mod invoice;
+pub mod ledger;
+pub mod matching;
+pub mod money;
+pub mod network;
+pub mod policy;
+pub mod retry;
+pub mod signature;
+pub mod slots;
+pub mod word;
+
+/// Milliseconds since 1970-01-01T00:00:00Z.
+pub type Millis = i64;

@@ -1,0 +1,173 @@
+//! A network as the operator describes it: one TOML file (or the same as JSON through the API).
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::slots::{Ring, Unique};
+
+/// One chain instance: which plugin reads it, which assets are money there, when a transfer is credited.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// What the API calls it.
+    #[schema(example = "base")]
+    pub name: String,
+    #[schema(example = "Base")]
+    pub title: String,
+    /// The chain's CAIP-2 id.
+    #[schema(example = "eip155:8453")]
+    pub caip2: String,
+    /// The plugin that reads it.
+    #[schema(example = "evm")]
+    pub plugin: String,
+    /// Test-mode keys use only networks with `test`, live keys only the others.
+    #[serde(default)]
+    pub test: bool,
+    /// When a transfer is credited.
+    pub credit: Credit,
+    /// How often the head is asked for, milliseconds.
+    pub poll_ms: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explorer: Option<Explorer>,
+    /// Handed to the plugin, which defines the keys.
+    #[serde(default)]
+    pub settings: serde_json::Map<String, serde_json::Value>,
+    #[serde(rename = "asset")]
+    pub assets: Vec<Asset>,
+    /// Upstreams that are there from the start.
+    #[serde(rename = "upstream", default, skip_serializing_if = "Vec::is_empty")]
+    pub upstreams: Vec<Upstream>,
+}
+
+/// When a transfer is deep enough to be credited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum Credit {
+    /// At so many confirmations; its own block is the first.
+    Confirmations(u32),
+    /// When the chain itself calls its block so.
+    Tag(Tag),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Tag {
+    Safe,
+    Final,
+}
+
+/// Links for people; `{tx}` and `{address}` are filled in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Explorer {
+    pub tx: String,
+    pub address: String,
+}
+
+/// A native coin or a token, known by its contract and never by its ticker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Asset {
+    #[schema(example = "USDC")]
+    pub symbol: String,
+    pub name: String,
+    /// None is the network's native coin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contract: Option<String>,
+    pub decimals: u8,
+    /// The currency that it is worth one to one, for invoices priced in that currency.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "USD")]
+    pub peg: Option<String>,
+    /// How amounts on a shared address are made unique; without it they are not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub unique: Option<Unique>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Upstream {
+    pub url: String,
+    /// Requests a second that the provider allows.
+    #[serde(default = "default_rate")]
+    pub rate_per_s: u32,
+}
+
+fn default_rate() -> u32 {
+    10
+}
+
+impl Asset {
+    /// `base:native` or `base:0x8335…`.
+    #[must_use]
+    pub fn id(&self, network: &str) -> String {
+        format!("{network}:{}", self.contract.as_deref().unwrap_or("native"))
+    }
+
+    /// The ring of unique amounts, if this asset has one.
+    #[must_use]
+    pub fn ring(&self) -> Option<Ring> {
+        self.unique.and_then(|unique| Ring::new(unique, self.decimals))
+    }
+}
+
+impl Manifest {
+    /// Says what is wrong with it, if anything: names the field.
+    pub fn check(&self) -> Result<(), String> {
+        let name_ok = !self.name.is_empty()
+            && self.name.len() <= 40
+            && self.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        if !name_ok {
+            return Err("name: 1 to 40 of a-z, 0-9 and -".to_owned());
+        }
+        let Some((namespace, reference)) = self.caip2.split_once(':') else {
+            return Err("caip2: like eip155:8453".to_owned());
+        };
+        if namespace.is_empty() || reference.is_empty() || self.caip2.len() > 64 {
+            return Err("caip2: like eip155:8453".to_owned());
+        }
+        if self.credit == Credit::Confirmations(0) {
+            return Err("credit: at least 1 confirmation, or \"safe\", or \"final\"".to_owned());
+        }
+        if !(50..=600_000).contains(&self.poll_ms) {
+            return Err("poll_ms: from 50 to 600000".to_owned());
+        }
+        if self.assets.is_empty() || self.assets.len() > 200 {
+            return Err("asset: from 1 to 200 of them".to_owned());
+        }
+        for (index, asset) in self.assets.iter().enumerate() {
+            if asset.decimals > 30 {
+                return Err(format!("asset {}: at most 30 decimals", asset.symbol));
+            }
+            if asset.unique.is_some() && asset.ring().is_none() {
+                return Err(format!(
+                    "asset {}: unique.decimals is at most its decimals, slots at least 1",
+                    asset.symbol
+                ));
+            }
+            let same = |other: &Asset| other.symbol == asset.symbol || other.contract == asset.contract;
+            if self.assets[..index].iter().any(same) {
+                return Err(format!("asset {}: listed twice (by symbol or by contract)", asset.symbol));
+            }
+        }
+        for upstream in &self.upstreams {
+            if upstream.rate_per_s == 0 {
+                return Err("upstream: rate_per_s is at least 1".to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    /// The reference part of the CAIP-2 id: what the chain itself answers when asked who it is.
+    #[must_use]
+    pub fn chain_id(&self) -> &str {
+        self.caip2.split_once(':').map_or("", |(_, reference)| reference)
+    }
+
+    /// An asset by its symbol.
+    #[must_use]
+    pub fn asset(&self, symbol: &str) -> Option<&Asset> {
+        self.assets.iter().find(|asset| asset.symbol.eq_ignore_ascii_case(symbol))
+    }
+}

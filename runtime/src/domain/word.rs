@@ -1,0 +1,42 @@
+//! Enums whose cases are words: one spelling for the code's case, the API and the database.
+
+/// A case that stands in the API and in the database as one word.
+pub trait Word: Copy {
+    /// That word.
+    fn word(self) -> &'static str;
+}
+
+macro_rules! words {
+    ($(#[$meta:meta])* $name:ident { $($(#[$case_meta:meta])* $case:ident = $word:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+        #[serde(rename_all = "snake_case")]
+        pub enum $name { $($(#[$case_meta])* $case,)* }
+
+        impl $name {
+            /// The word in the API and in the database.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$case => $word,)* }
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Self, String> {
+                match text {
+                    $($word => Ok(Self::$case),)*
+                    other => Err(format!("no {}: {other}", stringify!($name))),
+                }
+            }
+        }
+
+        impl $crate::domain::word::Word for $name {
+            fn word(self) -> &'static str {
+                self.as_str()
+            }
+        }
+    };
+}
+pub(crate) use words;
