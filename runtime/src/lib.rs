@@ -7,8 +7,15 @@
 //! ```
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub(crate) mod db;
 pub mod domain;
+pub(crate) mod flow;
+pub(crate) mod host;
+pub(crate) mod http;
+pub(crate) mod outbound;
 pub mod vault;
+pub(crate) mod wake;

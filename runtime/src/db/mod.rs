@@ -17,9 +17,25 @@
 
 mod conn;
 mod crash;
-pub(crate) mod events;
 mod sqlite;
 mod value;
+
+pub(crate) mod addresses;
+pub(crate) mod api_keys;
+pub(crate) mod chain;
+pub(crate) mod deliveries;
+pub(crate) mod endpoints;
+pub(crate) mod events;
+pub(crate) mod idempotency;
+pub(crate) mod invoices;
+pub(crate) mod leases;
+pub(crate) mod ledger;
+pub(crate) mod merchants;
+pub(crate) mod networks;
+pub(crate) mod payments;
+pub(crate) mod plugin_storage;
+pub(crate) mod plugins;
+pub(crate) mod transfers;
 
 use std::{future::Future, path::Path, pin::Pin, time::Duration};
 

@@ -1,0 +1,1 @@
+//! All of wasmtime: engine, bindings, admission, registry, calls, services.

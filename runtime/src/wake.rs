@@ -1,0 +1,16 @@
+//! Taps on the shoulder between workers of one process: work was committed for you, do not wait for your poll.
+//!
+//! A tap carries nothing and may be lost; every worker also looks by itself.
+
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+/// One bell a worker. Cheap to clone.
+#[derive(Clone, Default)]
+pub(crate) struct Wake {
+    pub(crate) observe: Arc<Notify>,
+    pub(crate) settle: Arc<Notify>,
+    pub(crate) dispatch: Arc<Notify>,
+    pub(crate) deliver: Arc<Notify>,
+}
