@@ -6,7 +6,14 @@
 //! that the plugin does not call.
 
 // Generated code: it passes pointers over the component boundary and casts lengths.
-#![allow(unsafe_code, unused_qualifications, unreachable_pub, clippy::all, clippy::restriction, clippy::pedantic)]
+#![allow(
+    unsafe_code,
+    unused_qualifications,
+    unreachable_pub,
+    clippy::all,
+    clippy::restriction,
+    clippy::pedantic
+)]
 
 /// The imports, and the nouns that everything shares.
 pub mod services {

@@ -1,6 +1,6 @@
 //! The macros with which a plugin crate makes itself known.
 //!
-//! All of them expand to nothing on targets other than wasm: there a plugin crate is an ordinary library,
+//! On targets other than wasm they export nothing, they only check that the type fits: there a plugin crate is an ordinary library,
 //! whose logic is tested natively, and two of them can be linked into one test.
 
 /// Puts the plugin's manifest into the component, as the custom section `kassa:manifest`.
@@ -30,8 +30,9 @@ macro_rules! export_chain {
         #[cfg(target_family = "wasm")]
         #[allow(unsafe_code)]
         const _: () = {
-            $crate::bindings::chain::export_chain_role!($type with_types_in $crate::bindings::chain);
+    $crate::bindings::chain::export_chain_role!($type with_types_in $crate::bindings::chain);
         };
+        const _: fn() = $crate::chain::implements::<$type>;
     };
 }
 
@@ -44,6 +45,7 @@ macro_rules! export_simulator {
         const _: () = {
             $crate::bindings::simulator::export_simulator_role!($type with_types_in $crate::bindings::simulator);
         };
+        const _: fn() = $crate::simulator::implements::<$type>;
     };
 }
 
@@ -54,8 +56,9 @@ macro_rules! export_matcher {
         #[cfg(target_family = "wasm")]
         #[allow(unsafe_code)]
         const _: () = {
-            $crate::bindings::matcher::export_matcher_role!($type with_types_in $crate::bindings::matcher);
+    $crate::bindings::matcher::export_matcher_role!($type with_types_in $crate::bindings::matcher);
         };
+        const _: fn() = $crate::matcher::implements::<$type>;
     };
 }
 
@@ -68,6 +71,7 @@ macro_rules! export_fulfiller {
         const _: () = {
             $crate::bindings::fulfiller::export_fulfiller_role!($type with_types_in $crate::bindings::fulfiller);
         };
+        const _: fn() = $crate::fulfiller::implements::<$type>;
     };
 }
 
@@ -78,8 +82,8 @@ macro_rules! export_rates {
         #[cfg(target_family = "wasm")]
         #[allow(unsafe_code)]
         const _: () = {
-            $crate::bindings::rates::export_rates_role!($type with_types_in $crate::bindings::rates);
+    $crate::bindings::rates::export_rates_role!($type with_types_in $crate::bindings::rates);
         };
+        const _: fn() = $crate::rates::implements::<$type>;
     };
 }
-

@@ -33,28 +33,43 @@ pub use bindings::services::kassa::plugin::types;
 pub mod chain {
     pub use crate::bindings::chain::exports::kassa::plugin::chain::Guest as Chain;
     pub use crate::bindings::chain::exports::kassa::plugin::chain::*;
+
+    #[doc(hidden)]
+    pub fn implements<T: Chain>() {}
 }
 
 /// Role `simulator`: implement [`Simulator`](simulator::Simulator), then call [`export_simulator!`].
 pub mod simulator {
     pub use crate::bindings::simulator::exports::kassa::plugin::simulator::Guest as Simulator;
     pub use crate::bindings::simulator::exports::kassa::plugin::simulator::*;
+
+    #[doc(hidden)]
+    pub fn implements<T: Simulator>() {}
 }
 
 /// Role `matcher`: implement [`Matcher`](matcher::Matcher), then call [`export_matcher!`].
 pub mod matcher {
     pub use crate::bindings::matcher::exports::kassa::plugin::matcher::Guest as Matcher;
     pub use crate::bindings::matcher::exports::kassa::plugin::matcher::*;
+
+    #[doc(hidden)]
+    pub fn implements<T: Matcher>() {}
 }
 
 /// Role `fulfiller`: implement [`Fulfiller`](fulfiller::Fulfiller), then call [`export_fulfiller!`].
 pub mod fulfiller {
     pub use crate::bindings::fulfiller::exports::kassa::plugin::fulfiller::Guest as Fulfiller;
     pub use crate::bindings::fulfiller::exports::kassa::plugin::fulfiller::*;
+
+    #[doc(hidden)]
+    pub fn implements<T: Fulfiller>() {}
 }
 
 /// Role `rates`: implement [`Rates`](rates::Rates), then call [`export_rates!`].
 pub mod rates {
     pub use crate::bindings::rates::exports::kassa::plugin::rates::Guest as Rates;
     pub use crate::bindings::rates::exports::kassa::plugin::rates::*;
+
+    #[doc(hidden)]
+    pub fn implements<T: Rates>() {}
 }

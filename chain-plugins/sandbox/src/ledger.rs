@@ -1,0 +1,200 @@
+//! The chain's state and how it lies in storage.
+//!
+//! | key | value |
+//! |---|---|
+//! | `head` | [`Head`]: all that an idle scan reads |
+//! | `b/<last height, 16 hex digits>` | [`Segment`]: blocks that were mined at once; only the first has transactions |
+//! | `pool` | transactions that wait for the next block |
+//!
+//! A segment has the key of its *last* block, so the one that holds a height is the first key at or after
+//! it, and mining a thousand blocks is one write. Hashes are not stored: a block's hash follows from its
+//! height and its *era*. A reorganization begins a new era at some height, which renames every block from
+//! there on.
+
+use crate::address::{hash16, hex};
+use crate::host::Host;
+use kassa_sdk::chain::Block;
+use serde::{Deserialize, Serialize};
+
+/// 2026-01-01: when the genesis block was, which exists before anything is written.
+pub(crate) const GENESIS_MS: u64 = 1_767_225_600_000;
+
+/// So many blocks below the final one are kept, for hosts that were away for a while.
+const KEPT_BLOCKS: u64 = 10_000;
+/// Old segments that one action removes at the most, so that no action pays for all.
+const PRUNED_PER_ACTION: u32 = 8;
+
+const HEAD: &str = "head";
+const POOL: &str = "pool";
+const SEGMENTS: &str = "b/";
+
+/// The tip of the chain, and what applies to all of it.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Head {
+    pub(crate) height: u64,
+    /// The time of the highest block.
+    pub(crate) time_ms: u64,
+    /// How many transactions there ever were: the next one's id comes from it.
+    pub(crate) txs: u64,
+    /// Where eras begin, ascending: (height, number of the era).
+    eras: Vec<(u64, u64)>,
+    /// The number of the next era.
+    next_era: u64,
+    /// Scans fail until this time, in this way.
+    pub(crate) outage: Option<(u64, Outage)>,
+}
+
+/// How scans fail during an outage.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Outage {
+    Upstream,
+    RateLimited,
+    Malformed,
+    Behind,
+}
+
+/// Blocks `from..=to`, mined at once.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Segment {
+    pub(crate) from: u64,
+    #[serde(skip)]
+    pub(crate) to: u64,
+    pub(crate) time_ms: u64,
+    /// The transactions of block `from`.
+    pub(crate) txs: Vec<Tx>,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Tx {
+    pub(crate) id: String,
+    /// It is in a block but did nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) failed: bool,
+    pub(crate) moves: Vec<Move>,
+}
+
+/// One movement of an asset.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Move {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) asset: Option<String>,
+    pub(crate) from: String,
+    pub(crate) to: String,
+    /// Decimal digits; more than 128 bits are possible.
+    pub(crate) amount: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) memo: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) unreadable_memo: bool,
+}
+
+/// The chain, opened on a host's storage. Errors are the host's refusals.
+pub(crate) struct Ledger<'a, H> {
+    pub(crate) host: &'a H,
+    pub(crate) head: Head,
+}
+
+impl<'a, H: Host> Ledger<'a, H> {
+    pub(crate) fn open(host: &'a H) -> Result<Self, String> {
+        let head = match host.get(HEAD)? {
+            Some(bytes) => decode(&bytes)?,
+            None => {
+                Head { height: 0, time_ms: GENESIS_MS, txs: 0, eras: vec![(0, 0)], next_era: 1, outage: None }
+            }
+        };
+        Ok(Self { host, head })
+    }
+
+    pub(crate) fn save(&self) -> Result<(), String> {
+        self.host.set(HEAD, &encode(&self.head)?)
+    }
+
+    pub(crate) fn hash(&self, height: u64) -> String {
+        let era = self.head.eras.iter().rev().find(|(from, _)| *from <= height).map_or(0, |(_, era)| *era);
+        hex(&hash16(format!("block {height} of era {era}").as_bytes()))
+    }
+
+    pub(crate) fn block(&self, height: u64, time_ms: u64) -> Block {
+        let parent = height.checked_sub(1).map_or_else(|| "0".repeat(32), |below| self.hash(below));
+        Block { height, hash: self.hash(height), parent, time_ms }
+    }
+
+    /// Adds `count` blocks. What waits in the pool and then `txs` go into the first of them.
+    pub(crate) fn mine(&mut self, txs: Vec<Tx>, count: u64, final_height: u64) -> Result<(), String> {
+        let mut all = self.pool()?;
+        if !all.is_empty() {
+            self.host.delete(POOL)?;
+        }
+        all.extend(txs);
+        let time_ms = self.host.now_ms().max(self.head.time_ms);
+        let (from, to) = (self.head.height.saturating_add(1), self.head.height.saturating_add(count));
+        self.put(&Segment { from, to, time_ms, txs: all })?;
+        self.head.height = to;
+        self.head.time_ms = time_ms;
+        self.prune(final_height.saturating_sub(KEPT_BLOCKS))
+    }
+
+    /// All blocks from `height` up get other hashes.
+    pub(crate) fn begin_era(&mut self, height: u64) {
+        self.head.eras.retain(|(from, _)| *from < height);
+        self.head.eras.push((height, self.head.next_era));
+        self.head.next_era = self.head.next_era.saturating_add(1);
+    }
+
+    pub(crate) fn pool(&self) -> Result<Vec<Tx>, String> {
+        self.host.get(POOL)?.map_or_else(|| Ok(Vec::new()), |bytes| decode(&bytes))
+    }
+
+    pub(crate) fn set_pool(&self, txs: &[Tx]) -> Result<(), String> {
+        self.host.set(POOL, &encode(&txs)?)
+    }
+
+    /// The segments that hold blocks above `height`, ascending.
+    pub(crate) fn segments_above(&self, height: u64, limit: u32) -> Result<Vec<Segment>, String> {
+        let keys = self.host.keys(SEGMENTS, Some(&segment_key(height)), limit)?;
+        keys.iter().map(|key| self.segment(key)).collect()
+    }
+
+    pub(crate) fn put(&self, segment: &Segment) -> Result<(), String> {
+        self.host.set(&segment_key(segment.to), &encode(segment)?)
+    }
+
+    fn segment(&self, key: &str) -> Result<Segment, String> {
+        let bytes = self.host.get(key)?.ok_or("a segment vanished")?;
+        let mut segment: Segment = decode(&bytes)?;
+        segment.to = height_of(key).ok_or("a segment has a wrong key")?;
+        Ok(segment)
+    }
+
+    fn prune(&mut self, floor: u64) -> Result<(), String> {
+        if floor == 0 {
+            return Ok(());
+        }
+        for key in self.host.keys(SEGMENTS, None, PRUNED_PER_ACTION)? {
+            if height_of(&key).is_some_and(|to| to < floor) {
+                self.host.delete(&key)?;
+            }
+        }
+        // Of the eras that began below the floor, the last one still names the blocks above it.
+        let below = self.head.eras.iter().filter(|(from, _)| *from < floor).count();
+        self.head.eras.drain(..below.saturating_sub(1));
+        Ok(())
+    }
+}
+
+fn segment_key(to: u64) -> String {
+    format!("{SEGMENTS}{to:016x}")
+}
+
+fn height_of(key: &str) -> Option<u64> {
+    u64::from_str_radix(key.strip_prefix(SEGMENTS)?, 16).ok()
+}
+
+fn encode(value: &impl Serialize) -> Result<Vec<u8>, String> {
+    serde_json::to_vec(value).map_err(|error| error.to_string())
+}
+
+fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    serde_json::from_slice(bytes).map_err(|error| format!("the sandbox's own state is unreadable: {error}"))
+}
