@@ -1,1 +1,87 @@
+//! Every EVM network: one component, and a manifest for each network.
+//!
+//! # What is read
+//!
+//! Tokens by `eth_getLogs` for the `Transfer` event of the listed contracts; the native coin, if it is
+//! listed, by the transactions of full blocks. Every transfer that is reported was confirmed by the receipt
+//! of its transaction, in the block that was read. All of it is JSON-RPC over HTTP, in batches.
+//!
+//! # What cannot be seen
+//!
+//! **Internal transfers of the native coin**: a contract that forwards the coin (some wallets of the
+//! smart-account kind, some exchanges, most splitters) leaves neither a log nor a transaction to the
+//! recipient. Only tracing shows them, which public providers do not offer. Such payments are found by
+//! comparing balances, by a person. Tokens are not affected: their transfers are logs, whoever causes them.
+//!
+//! # Settings
+//!
+//! All are optional.
+//!
+//! | key | default | meaning |
+//! |---|---|---|
+//! | `finality_depth` | none | so many blocks below the head count as final, if the node does not know the tag `finalized`; without it nothing is final there |
+//! | `max_blocks_per_call` | 8; 25 if the native coin is not listed | blocks that one step reads; each HTTP answer has to fit into the host's limit |
+//! | `max_log_range` | `max_blocks_per_call` | blocks that one `eth_getLogs` covers; smaller caps are also learned from the provider's errors |
+//! | `max_batch` | 100 | calls in one JSON-RPC batch; smaller caps are learned too |
+//!
+//! # Addresses
+//!
+//! Shown by EIP-55; their key is the 20 bytes. `derive-address` takes the child with the given index of an
+//! extended public key (`xpub` or `tpub`) by BIP-32: hand it the key at change level, `m/44'/60'/0'/0`.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod address;
+mod bloom;
+mod doubt;
+mod fault;
+mod hex;
+mod host;
+mod learned;
+mod link;
+mod logs;
+mod rpc;
+mod scan;
+mod settings;
+mod step;
+#[cfg(test)]
+mod tests;
+mod wire;
+mod xpub;
+
+use kassa_sdk::chain::{
+    Address, AddressError, Chain, DeriveError, Description, Link, MemoSupport, PaymentRequest, ScanError,
+    ScanLimits, ScanResult,
+};
+use kassa_sdk::types::{Network, Position};
+
+kassa_sdk::manifest!("plugin.toml");
+kassa_sdk::export_chain!(Evm);
+
+struct Evm;
+
+impl Chain for Evm {
+    fn describe(_network: Network) -> Description {
+        Description {
+            kind: "evm".into(),
+            memo: MemoSupport::No,
+            derives_addresses: true,
+            exact_native_amounts: true,
+        }
+    }
+
+    fn normalize_address(_network: Network, address: String) -> Result<Address, AddressError> {
+        address::normalize(&address)
+    }
+
+    fn derive_address(_network: Network, key: String, index: u32) -> Result<Address, DeriveError> {
+        xpub::derive(&key, index)
+    }
+
+    fn payment_link(network: Network, request: PaymentRequest) -> Link {
+        link::payment_link(&network, &request)
+    }
+
+    fn scan(network: Network, cursor: Option<Position>, limits: ScanLimits) -> Result<ScanResult, ScanError> {
+        scan::scan(&host::Real, &network, cursor.as_ref(), limits)
+    }
+}

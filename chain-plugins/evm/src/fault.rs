@@ -1,0 +1,181 @@
+//! What goes wrong with providers, and how it is told from each other.
+//!
+//! JSON-RPC has codes, but providers agree on few of them: -32005 is a rate limit at one and "too many
+//! results" at another. So messages are read too. The rule for what is not recognized: an error of
+//! `eth_getLogs` over several blocks is met by a smaller range, anything else ends the scan, and the host
+//! tries again, elsewhere if it can.
+
+use kassa_sdk::chain::ScanError;
+
+/// Why a step of a scan did not succeed.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Fault {
+    /// This is the scan's answer.
+    Scan(ScanError),
+    /// The host's budget is used up, or an answer was larger than what is left of it: less may do.
+    Budget(String),
+}
+
+impl Fault {
+    pub(crate) fn upstream(why: impl AsRef<str>) -> Self {
+        Self::Scan(ScanError::Upstream(clean(why.as_ref())))
+    }
+
+    pub(crate) fn malformed(why: impl AsRef<str>) -> Self {
+        Self::Scan(ScanError::Malformed(clean(why.as_ref())))
+    }
+
+    /// The answer is sound by itself but does not fit to another one.
+    pub(crate) fn lags(what: impl AsRef<str>) -> Self {
+        Self::upstream(format!("{}: a backend lags or the chain moved", what.as_ref()))
+    }
+
+    pub(crate) fn into_scan_error(self) -> ScanError {
+        match self {
+            Self::Scan(error) => error,
+            Self::Budget(why) => ScanError::Upstream(clean(&format!("budget: {why}"))),
+        }
+    }
+}
+
+/// An error that a provider answered to a call.
+#[derive(Clone, Debug)]
+pub(crate) struct RpcError {
+    pub(crate) code: i64,
+    pub(crate) message: String,
+}
+
+/// Longest text of a provider that is passed on.
+const TEXT_MAX: usize = 160;
+
+/// What is used of a `Retry-After`, in seconds.
+const RETRY_AFTER_MAX_S: u32 = 60;
+
+/// To be asked again after a second where the provider does not say when.
+pub(crate) const RATE_LIMITED_MS: u32 = 1_000;
+
+impl RpcError {
+    pub(crate) fn fault(&self, what: &str) -> Fault {
+        Fault::upstream(format!("{what}: {} ({})", self.message, self.code))
+    }
+
+    /// Too many calls, whatever they ask for.
+    pub(crate) fn is_rate_limit(&self) -> bool {
+        const WORDS: [&str; 8] = [
+            "rate limit",
+            "ratelimit",
+            "too many requests",
+            "per second",
+            "request count exceeded",
+            "request limit",
+            "capacity",
+            "quota",
+        ];
+        self.code == 429 || self.says(&WORDS)
+    }
+
+    /// The node does not have such a call.
+    pub(crate) fn is_unsupported(&self) -> bool {
+        const WORDS: [&str; 6] = [
+            "does not exist",
+            "not supported",
+            "unsupported",
+            "method not found",
+            "not whitelisted",
+            "disabled",
+        ];
+        self.code == -32601 || self.says(&WORDS)
+    }
+
+    /// The node does not have what the call is about (yet).
+    pub(crate) fn is_missing(&self) -> bool {
+        const WORDS: [&str; 8] = [
+            "unknown block",
+            "block not found",
+            "header not found",
+            "could not be found",
+            "beyond current head",
+            "after last accepted block",
+            "missing trie node",
+            "greater than latest",
+        ];
+        self.code == -39001 || self.says(&WORDS)
+    }
+
+    /// The node does not know the word `safe` or `finalized`, or has no such block yet.
+    pub(crate) fn is_unknown_tag(&self) -> bool {
+        const WORDS: [&str; 6] = ["not found", "unknown", "invalid", "tag", "parse", "hex string"];
+        self.code == -32602 || self.is_missing() || self.is_unsupported() || self.says(&WORDS)
+    }
+
+    fn says(&self, words: &[&str]) -> bool {
+        let message = self.message.to_ascii_lowercase();
+        words.iter().any(|word| message.contains(word))
+    }
+}
+
+/// `Retry-After` in milliseconds. Its other form, a date, is not worth a calendar.
+pub(crate) fn retry_after_ms(header: Option<&str>) -> u32 {
+    let seconds = header.and_then(|text| text.trim().parse::<u32>().ok());
+    seconds.map_or(RATE_LIMITED_MS, |seconds| seconds.clamp(1, RETRY_AFTER_MAX_S).saturating_mul(1_000))
+}
+
+/// Text of strangers, fit for a log line.
+pub(crate) fn clean(text: &str) -> String {
+    text.chars()
+        .map(|char| if char.is_ascii_graphic() || char == ' ' { char } else { ' ' })
+        .take(TEXT_MAX)
+        .collect::<String>()
+        .trim()
+        .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(code: i64, message: &str) -> RpcError {
+        RpcError { code, message: message.into() }
+    }
+
+    #[test]
+    fn rate_limits_are_told_from_range_limits() {
+        for (code, message) in [
+            (429, "Your app has exceeded its compute units per second capacity."),
+            (-32005, "daily request count exceeded, request rate limited"),
+            (-32007, "50/second request limit reached - reduce calls per second"),
+            (-32000, "Too Many Requests"),
+        ] {
+            assert!(error(code, message).is_rate_limit(), "{message}");
+        }
+        for (code, message) in [
+            (-32602, "range 20000 exceeds limit of 10000"),
+            (-32602, "query exceeds max results 20000, retry with the range 10-20"),
+            (-32000, "exceed maximum block range: 5000"),
+            (-32005, "limit exceeded"),
+            (-32005, "query returned more than 10000 results"),
+            (-32600, "You can make eth_getLogs requests with up to a 10 block range."),
+            (-32614, "eth_getLogs is limited to a 10,000 range"),
+            (413, "Payload Too Large"),
+        ] {
+            let error = error(code, message);
+            assert!(!error.is_rate_limit() && !error.is_unsupported() && !error.is_missing(), "{message}");
+        }
+    }
+
+    #[test]
+    fn retry_after_is_bounded() {
+        assert_eq!(retry_after_ms(None), 1_000);
+        assert_eq!(retry_after_ms(Some(" 7 ")), 7_000);
+        assert_eq!(retry_after_ms(Some("0")), 1_000);
+        assert_eq!(retry_after_ms(Some("86400")), 60_000);
+        assert_eq!(retry_after_ms(Some("Wed, 21 Oct 2026 07:28:00 GMT")), 1_000);
+        assert_eq!(retry_after_ms(Some("-5")), 1_000);
+    }
+
+    #[test]
+    fn strangers_texts_are_cut_and_cleaned() {
+        assert_eq!(clean("a\nb\u{1b}[31mc\u{202e}"), "a b [31mc");
+        assert_eq!(clean(&"x".repeat(1_000)).len(), 160);
+    }
+}

@@ -1,0 +1,173 @@
+//! `Transfer` logs of the listed tokens, over ranges that the provider takes.
+
+use crate::fault::Fault;
+use crate::hex::{self, Hash};
+use crate::host::Host;
+use crate::learned::Learned;
+use crate::rpc::{self, Call, Replies};
+use crate::scan::Scan;
+use crate::wire::{Header, LogJson, Move, TRANSFER, Tokens, bytes, number};
+use std::collections::{HashMap, HashSet};
+use std::ops::RangeInclusive;
+
+/// One movement of a listed token, and where it was.
+#[derive(Debug)]
+pub(crate) struct Log {
+    pub(crate) height: u64,
+    pub(crate) block: Hash,
+    /// Among all logs of the block.
+    pub(crate) index: u64,
+    pub(crate) tx: Hash,
+    pub(crate) movement: Move,
+}
+
+/// Everything found so far.
+#[derive(Default)]
+pub(crate) struct Found {
+    pub(crate) logs: Vec<Log>,
+    /// Blocks for which the provider gave logs of listed tokens, whether or not they are movements.
+    pub(crate) heights: HashSet<u64>,
+}
+
+impl Found {
+    /// Takes the logs of one answer, all of which must lie in `range`.
+    pub(crate) fn add(
+        &mut self,
+        tokens: &Tokens,
+        logs: &[LogJson<'_>],
+        range: &RangeInclusive<u64>,
+    ) -> Result<(), Fault> {
+        for log in logs {
+            // A provider that ignores the filter is not believed, but not refused either.
+            if tokens.asset_of(log)?.is_none() {
+                continue;
+            }
+            if log.removed == Some(true) {
+                return Err(Fault::lags("a log is marked as removed"));
+            }
+            let height = number(log.block_number, "log's block number")?;
+            if !range.contains(&height) {
+                return Err(Fault::malformed(format!("a log of block {height}, which was not asked for")));
+            }
+            self.heights.insert(height);
+            let Some(movement) = tokens.movement(log)? else { continue };
+            self.logs.push(Log {
+                height,
+                block: bytes(log.block_hash, "log's block hash")?,
+                index: number(log.log_index, "log index")?,
+                tx: bytes(log.transaction_hash, "log's transaction hash")?,
+                movement,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// `from..=to` in pieces of at most `size` blocks.
+pub(crate) fn ranges(from: u64, to: u64, size: u64) -> Vec<RangeInclusive<u64>> {
+    let mut ranges = Vec::new();
+    let mut start = from;
+    while start <= to {
+        let end = to.min(start.saturating_add(size.max(1)).saturating_sub(1));
+        ranges.push(start..=end);
+        start = end.saturating_add(1);
+    }
+    ranges
+}
+
+/// Logs of a range of heights.
+pub(crate) fn call(tokens: &Tokens, range: &RangeInclusive<u64>) -> Call {
+    let (from, to) = (range.start(), range.end());
+    let filter = filter(tokens);
+    Call {
+        method: "eth_getLogs",
+        params: format!(r#"{{"fromBlock":"0x{from:x}","toBlock":"0x{to:x}",{filter}}}"#),
+    }
+}
+
+/// Logs of one block by its hash: a node that lacks the block has to say so.
+pub(crate) fn call_by_hash(tokens: &Tokens, block: &Hash) -> Call {
+    let (hash, filter) = (hex::text(block), filter(tokens));
+    Call { method: "eth_getLogs", params: format!(r#"{{"blockHash":"{hash}",{filter}}}"#) }
+}
+
+fn filter(tokens: &Tokens) -> String {
+    let addresses: Vec<String> = tokens.0.iter().map(|(key, _)| format!(r#""{}""#, hex::text(key))).collect();
+    format!(r#""address":[{}],"topics":["{TRANSFER}"]"#, addresses.join(","))
+}
+
+/// Reads the answers for `ranges`, which begin at `place`, and asks for halves of those that the provider
+/// found too much.
+pub(crate) fn collect<H: Host>(
+    scan: &Scan<'_, H>,
+    replies: &Replies,
+    place: usize,
+    ranges: &[RangeInclusive<u64>],
+    learned: &mut Learned,
+    found: &mut Found,
+) -> Result<(), Fault> {
+    let mut waiting = take(scan, replies, place, ranges, found)?;
+    while let Some(widest) = waiting.iter().map(|range| range.end() - range.start() + 1).max() {
+        learned.log_range = learned.log_range.min(widest.div_ceil(2)).max(1);
+        let halves: Vec<_> = waiting
+            .iter()
+            .flat_map(|range| self::ranges(*range.start(), *range.end(), learned.log_range))
+            .collect();
+        // One piece first: if it is too much as well, the others need not be tried at this size.
+        let calls = [call(&scan.tokens, halves.first().unwrap_or(&(0..=0)))];
+        let probe = rpc::send(scan.host, &calls, &mut learned.batch)?;
+        let (first, rest) = halves.split_at(halves.len().min(1));
+        waiting = take(scan, &probe, 0, first, found)?;
+        if !waiting.is_empty() {
+            waiting.extend_from_slice(rest);
+            continue;
+        }
+        let calls: Vec<Call> = rest.iter().map(|range| call(&scan.tokens, range)).collect();
+        let replies = rpc::send(scan.host, &calls, &mut learned.batch)?;
+        waiting = take(scan, &replies, 0, rest, found)?;
+    }
+    Ok(())
+}
+
+/// Takes what was answered; gives back the ranges that were too much.
+fn take<H: Host>(
+    scan: &Scan<'_, H>,
+    replies: &Replies,
+    place: usize,
+    ranges: &[RangeInclusive<u64>],
+    found: &mut Found,
+) -> Result<Vec<RangeInclusive<u64>>, Fault> {
+    let mut too_much = Vec::new();
+    for (place, range) in (place..).zip(ranges) {
+        match replies.get(place) {
+            Ok(json) => {
+                let logs: Vec<LogJson<'_>> = rpc::parse(json, "eth_getLogs")?;
+                found.add(&scan.tokens, &logs, range)?;
+            }
+            Err(error) if error.is_missing() => return Err(Fault::lags("eth_getLogs misses a block")),
+            // Whatever else is wrong with several blocks may be right with fewer: providers find new words
+            // for their limits all the time.
+            Err(error) if !error.is_unsupported() && range.start() < range.end() => {
+                too_much.push(range.clone());
+            }
+            Err(error) => return Err(error.fault("eth_getLogs")),
+        }
+    }
+    Ok(too_much)
+}
+
+/// Puts the logs into the chain's order and checks that they are of the very blocks that were read.
+pub(crate) fn check(headers: &[Header], found: &mut Found) -> Result<(), Fault> {
+    let hashes: HashMap<u64, &Hash> = headers.iter().map(|header| (header.height, &header.hash)).collect();
+    for log in &found.logs {
+        if hashes.get(&log.height).is_none_or(|hash| **hash != log.block) {
+            return Err(Fault::lags(format!("a log of another block {}", log.height)));
+        }
+    }
+    found.logs.sort_by_key(|log| (log.height, log.index));
+    let mut pairs = found.logs.iter().zip(found.logs.iter().skip(1));
+    if pairs.any(|(one, other)| (one.height, one.index) == (other.height, other.index)) {
+        return Err(Fault::malformed("the same log twice"));
+    }
+    Ok(())
+}

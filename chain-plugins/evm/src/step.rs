@@ -1,0 +1,268 @@
+//! One step of a scan: a few blocks, read completely.
+//!
+//! 1. Blocks and logs of the range, in one batch.
+//! 2. Logs that look too few are asked for again by block hash, and then by receipts ([`crate::doubt`]).
+//! 3. The host says which recipients are watched; everything else is dropped.
+//! 4. Receipts of the transactions that are left: they confirm the logs, tell whether a native payment
+//!    succeeded, and give each log's place within its transaction.
+
+use crate::address::show;
+use crate::doubt;
+use crate::fault::Fault;
+use crate::hex::{self, Hash, Key};
+use crate::host::Host;
+use crate::learned::Learned;
+use crate::logs::{self, Log};
+use crate::rpc::{self, Call, Replies};
+use crate::scan::Scan;
+use crate::wire::{BlockJson, Header, HeaderJson, Move, ReceiptJson, TxJson, bytes};
+use kassa_sdk::types::{Memo, Transfer};
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// Keys that one question to the host carries: 200 kB.
+const KEYS_MAX: usize = 10_000;
+
+pub(crate) struct Step {
+    pub(crate) headers: Vec<Header>,
+    pub(crate) transfers: Vec<Transfer>,
+    /// The limit of transfers ended the step early.
+    pub(crate) is_cut: bool,
+}
+
+/// A native payment that may be one: its receipt is still to be seen.
+struct Payment {
+    height: u64,
+    tx: Hash,
+    from: Key,
+    to: Key,
+    amount: Option<u128>,
+}
+
+/// What of one transaction is of interest.
+#[derive(Default)]
+struct Candidate {
+    payment: Option<Payment>,
+    moves: Vec<Move>,
+}
+
+/// Reads blocks `from..=to`. `room` transfers still fit; at least one block is read unless `may_be_empty`.
+pub(crate) fn read<H: Host>(
+    scan: &Scan<'_, H>,
+    from: u64,
+    to: u64,
+    room: usize,
+    may_be_empty: bool,
+    learned: &mut Learned,
+) -> Result<Step, Fault> {
+    let blocks: Vec<Call> = (from..=to).map(|height| block_call(height, scan.native.is_some())).collect();
+    let ranges = logs::ranges(from, to, learned.log_range);
+    let mut calls = blocks;
+    let logs_from = calls.len();
+    if !scan.tokens.0.is_empty() {
+        calls.extend(ranges.iter().map(|range| logs::call(&scan.tokens, range)));
+    }
+    let replies = rpc::send(scan.host, &calls, &mut learned.batch)?;
+    let (mut headers, mut payments) = (Vec::new(), Vec::new());
+    for (place, height) in (from..=to).enumerate() {
+        read_block(scan, &replies, place, height, &mut headers, &mut payments)?;
+    }
+    let mut found = logs::Found::default();
+    if !scan.tokens.0.is_empty() {
+        logs::collect(scan, &replies, logs_from, &ranges, learned, &mut found)?;
+        doubt::settle(scan, &headers, &mut found, &mut learned.batch)?;
+    }
+    logs::check(&headers, &mut found)?;
+    drop(replies);
+    drop_unwatched(scan, &mut payments, &mut found.logs)?;
+    let is_cut = cut(&mut headers, &payments, &found.logs, room, may_be_empty);
+    let transfers = confirm(scan, &headers, payments, found.logs, learned)?;
+    Ok(Step { headers, transfers, is_cut })
+}
+
+fn block_call(height: u64, full: bool) -> Call {
+    Call { method: "eth_getBlockByNumber", params: format!(r#""0x{height:x}",{full}"#) }
+}
+
+fn read_block<H: Host>(
+    scan: &Scan<'_, H>,
+    replies: &Replies,
+    place: usize,
+    height: u64,
+    headers: &mut Vec<Header>,
+    payments: &mut Vec<Payment>,
+) -> Result<(), Fault> {
+    let what = format!("block {height}");
+    let missing = || Fault::lags(format!("{what} is missing"));
+    let header = if scan.native.is_some() {
+        let block = replies.parse::<Option<BlockJson<'_, TxJson<'_>>>>(place, &what)?.ok_or_else(missing)?;
+        for tx in &block.transactions {
+            payments.extend(payment(tx, height)?);
+        }
+        Header::of(&block)?
+    } else {
+        let block = replies.parse::<Option<HeaderJson<'_>>>(place, &what)?.ok_or_else(missing)?;
+        Header::of(&block)?
+    };
+    if header.height != height {
+        return Err(Fault::malformed(format!("asked for {what}, got block {}", header.height)));
+    }
+    if headers.last().is_some_and(|below| below.hash != header.parent) {
+        return Err(Fault::lags(format!("{what} is not the child of the one below")));
+    }
+    headers.push(header);
+    Ok(())
+}
+
+/// A transaction that moves the native coin, or that carries nothing at all: a call of a contract without
+/// value is no payment, but a plain zero-value transfer gets its outcome from the host.
+fn payment(tx: &TxJson<'_>, height: u64) -> Result<Option<Payment>, Fault> {
+    let Some(to) = tx.to else { return Ok(None) };
+    let amount = tx.value.and_then(hex::big_quantity);
+    let amount = amount.ok_or_else(|| Fault::malformed("transaction's value is not a quantity"))?;
+    if amount == Some(0) && tx.input != Some("0x") {
+        return Ok(None);
+    }
+    Ok(Some(Payment {
+        height,
+        tx: bytes(tx.hash.unwrap_or_default(), "transaction hash")?,
+        from: bytes(tx.from.unwrap_or_default(), "transaction's from")?,
+        to: bytes(to, "transaction's to")?,
+        amount,
+    }))
+}
+
+fn drop_unwatched<H: Host>(
+    scan: &Scan<'_, H>,
+    payments: &mut Vec<Payment>,
+    logs: &mut Vec<Log>,
+) -> Result<(), Fault> {
+    let keys: Vec<Key> =
+        payments.iter().map(|payment| payment.to).chain(logs.iter().map(|log| log.movement.to)).collect();
+    let mut watched = HashSet::new();
+    for keys in keys.chunks(KEYS_MAX) {
+        let places = scan.host.watched(keys.as_flattened())?;
+        let place = |place: u32| usize::try_from(place).ok().and_then(|place| keys.get(place));
+        watched.extend(places.into_iter().filter_map(place).copied());
+    }
+    payments.retain(|payment| watched.contains(&payment.to));
+    logs.retain(|log| watched.contains(&log.movement.to));
+    Ok(())
+}
+
+/// Cuts the step after the last block whose transfers still fit. Whether all of them will be confirmed is
+/// not known yet; that they may be is reason enough to leave the rest to the next scan.
+fn cut(
+    headers: &mut Vec<Header>,
+    payments: &[Payment],
+    logs: &[Log],
+    room: usize,
+    may_be_empty: bool,
+) -> bool {
+    let mut counts: HashMap<u64, usize> = HashMap::new();
+    for height in payments.iter().map(|payment| payment.height).chain(logs.iter().map(|log| log.height)) {
+        let count = counts.entry(height).or_default();
+        *count = count.saturating_add(1);
+    }
+    let mut total = 0usize;
+    let fitting = headers
+        .iter()
+        .take_while(|header| {
+            total = total.saturating_add(counts.get(&header.height).copied().unwrap_or(0));
+            total <= room
+        })
+        .count();
+    let kept = if may_be_empty { fitting } else { fitting.max(1) };
+    let is_cut = kept < headers.len();
+    headers.truncate(kept);
+    is_cut
+}
+
+/// The transfers of the blocks that are left, each confirmed by the receipt of its transaction.
+fn confirm<H: Host>(
+    scan: &Scan<'_, H>,
+    headers: &[Header],
+    payments: Vec<Payment>,
+    logs: Vec<Log>,
+    learned: &mut Learned,
+) -> Result<Vec<Transfer>, Fault> {
+    let kept: HashMap<u64, &Header> = headers.iter().map(|header| (header.height, header)).collect();
+    // By height first: the order in which the host reads them.
+    let mut candidates: BTreeMap<(u64, Hash), Candidate> = BTreeMap::new();
+    for payment in payments.into_iter().filter(|payment| kept.contains_key(&payment.height)) {
+        let candidate = candidates.entry((payment.height, payment.tx)).or_default();
+        candidate.payment = Some(payment);
+    }
+    for log in logs.into_iter().filter(|log| kept.contains_key(&log.height)) {
+        candidates.entry((log.height, log.tx)).or_default().moves.push(log.movement);
+    }
+    if candidates.is_empty() {
+        return Ok(Vec::new());
+    }
+    let receipt = |(_, tx): &(u64, Hash)| Call {
+        method: "eth_getTransactionReceipt",
+        params: format!(r#""{}""#, hex::text(tx)),
+    };
+    let calls: Vec<Call> = candidates.keys().map(receipt).collect();
+    let replies = rpc::send(scan.host, &calls, &mut learned.batch)?;
+    let mut transfers = Vec::new();
+    for (place, ((height, tx), candidate)) in candidates.iter().enumerate() {
+        let receipt = replies
+            .parse::<Option<ReceiptJson<'_>>>(place, "receipt")?
+            .ok_or_else(|| Fault::lags("a receipt is missing"))?;
+        if bytes::<32>(receipt.transaction_hash, "receipt's transaction")? != *tx {
+            return Err(Fault::malformed("the receipt of another transaction"));
+        }
+        let block = bytes::<32>(receipt.block_hash, "receipt's block")?;
+        if kept.get(height).is_none_or(|header| header.hash != block) {
+            return Err(Fault::lags("a receipt names another block"));
+        }
+        transfers.extend(confirmed(scan, &receipt, candidate, *height, tx)?);
+    }
+    Ok(transfers)
+}
+
+/// The transfers of one transaction. Ordinals: the payment itself is 0, a log is 1 and its place among all
+/// logs of the transaction, which is the same in whatever block the transaction ends up.
+fn confirmed<H: Host>(
+    scan: &Scan<'_, H>,
+    receipt: &ReceiptJson<'_>,
+    candidate: &Candidate,
+    height: u64,
+    tx: &Hash,
+) -> Result<Vec<Transfer>, Fault> {
+    let has_succeeded = match crate::wire::number(receipt.status, "receipt's status")? {
+        0 => false,
+        1 => true,
+        _ => return Err(Fault::malformed("the receipt's status is neither 0 nor 1")),
+    };
+    let transfer = |ordinal: u32, asset: u32, from: &Key, to: &Key, amount: Option<u128>| Transfer {
+        tx: hex::text(tx),
+        ordinal,
+        asset,
+        sender: Some(show(from)),
+        recipient: show(to),
+        amount: amount.map(Into::into),
+        memo: Memo::None,
+        height,
+    };
+    let mut transfers = Vec::new();
+    if let (Some(payment), Some(native), true) = (&candidate.payment, scan.native, has_succeeded) {
+        transfers.push(transfer(0, native, &payment.from, &payment.to, payment.amount));
+    }
+    if candidate.moves.is_empty() {
+        return Ok(transfers);
+    }
+    let watched: HashSet<Key> = candidate.moves.iter().map(|movement| movement.to).collect();
+    let mut moves = Vec::new();
+    for (ordinal, log) in (1u32..).zip(&receipt.logs) {
+        let Some(movement) = scan.tokens.movement(log)? else { continue };
+        if watched.contains(&movement.to) {
+            transfers.push(transfer(ordinal, movement.asset, &movement.from, &movement.to, movement.amount));
+            moves.push(movement);
+        }
+    }
+    if !has_succeeded || moves != candidate.moves {
+        return Err(Fault::lags("a receipt contradicts the logs"));
+    }
+    Ok(transfers)
+}
