@@ -1,1 +1,149 @@
-fn main() {}
+//! Builds the chain plugins for the sandbox and puts them into OUT_DIR, where `host::embedded` takes them from.
+//!
+//! Every folder of `chain-plugins` with a Cargo.toml is one: its crate `kassa-chain-<folder>` is built for
+//! wasm32-unknown-unknown by a cargo of its own (with its own target folder, since the outer cargo holds the
+//! lock of the other), and its core module is encoded as a component. Every `*.toml` beside it, except the
+//! crate's and the plugin's own, is the manifest of a network that Kassa knows from the start.
+
+use std::{
+    collections::BTreeSet,
+    env,
+    error::Error,
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+const TARGET: &str = "wasm32-unknown-unknown";
+
+/// What the outer cargo sets for native code or for a lint run. A guest built with these would be another one.
+const NOT_FOR_GUESTS: [&str; 8] = [
+    "RUSTFLAGS",
+    "CARGO_ENCODED_RUSTFLAGS",
+    "CARGO_BUILD_RUSTFLAGS",
+    "CARGO_BUILD_TARGET",
+    "RUSTC_WORKSPACE_WRAPPER",
+    "CARGO_BUILD_RUSTC_WORKSPACE_WRAPPER",
+    "CLIPPY_ARGS",
+    "CARGO_TARGET_DIR",
+];
+
+fn main() -> Result<()> {
+    let root = variable("CARGO_MANIFEST_DIR")?
+        .parent()
+        .ok_or("the runtime crate must lie in the workspace")?
+        .to_path_buf();
+    let out = variable("OUT_DIR")?;
+    for input in ["wit", "sdk/rust", "chain-plugins", "Cargo.toml", "Cargo.lock", "runtime/build.rs"] {
+        println!("cargo:rerun-if-changed={}", root.join(input).display());
+    }
+    println!("cargo:rerun-if-env-changed=CARGO_TARGET_DIR");
+
+    let folders = plugin_folders(&root)?;
+    ensure_target()?;
+    let target_dir = match env::var_os("CARGO_TARGET_DIR") {
+        Some(dir) => root.join(dir).join("guests"),
+        None => root.join("target/guests"),
+    };
+    build(&root, &target_dir, &folders)?;
+
+    let mut code = String::from("pub(crate) const PLUGINS: &[&[u8]] = &[\n");
+    for folder in &folders {
+        let component = out.join(format!("{folder}.wasm"));
+        encode(&target_dir, folder, &component)?;
+        writeln!(code, "    include_bytes!({component:?}),")?;
+    }
+    code.push_str("];\npub(crate) const NETWORKS: &[&str] = &[\n");
+    for manifest in network_manifests(&root, &folders)? {
+        writeln!(code, "    include_str!({manifest:?}),")?;
+    }
+    code.push_str("];\n");
+    fs::write(out.join("embedded.rs"), code)?;
+    Ok(())
+}
+
+fn variable(name: &str) -> Result<PathBuf> {
+    Ok(env::var_os(name).ok_or(format!("cargo did not set {name}"))?.into())
+}
+
+fn plugin_folders(root: &Path) -> Result<BTreeSet<String>> {
+    let mut folders = BTreeSet::new();
+    for entry in fs::read_dir(root.join("chain-plugins"))? {
+        let entry = entry?;
+        if entry.path().join("Cargo.toml").is_file() {
+            folders.insert(entry.file_name().into_string().map_err(|name| format!("not UTF-8: {name:?}"))?);
+        }
+    }
+    Ok(folders)
+}
+
+fn network_manifests(root: &Path, folders: &BTreeSet<String>) -> Result<BTreeSet<PathBuf>> {
+    let mut manifests = BTreeSet::new();
+    for folder in folders {
+        for entry in fs::read_dir(root.join("chain-plugins").join(folder))? {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default();
+            if path.extension().is_some_and(|extension| extension == "toml")
+                && name != "Cargo.toml"
+                && name != "plugin.toml"
+            {
+                manifests.insert(path);
+            }
+        }
+    }
+    Ok(manifests)
+}
+
+/// The standard library for the sandbox, fetched once if it is not there.
+fn ensure_target() -> Result<()> {
+    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let there = || -> Result<bool> {
+        let asked = Command::new(&rustc).args(["--print", "target-libdir", "--target", TARGET]).output()?;
+        let dir = String::from_utf8(asked.stdout)?;
+        Ok(asked.status.success() && Path::new(dir.trim()).is_dir())
+    };
+    if there()? {
+        return Ok(());
+    }
+    let added = Command::new("rustup").args(["target", "add", TARGET]).status();
+    if added.is_ok_and(|status| status.success()) && there()? {
+        return Ok(());
+    }
+    Err(format!(
+        "the Rust target {TARGET} is missing and `rustup target add {TARGET}` did not bring it. \
+         Chain plugins are built for it: install it (with rustup: that command, online; with a \
+         distribution's Rust: its package for wasm32) and build again."
+    )
+    .into())
+}
+
+fn build(root: &Path, target_dir: &Path, folders: &BTreeSet<String>) -> Result<()> {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.current_dir(root).args(["build", "--profile", "guest", "--target", TARGET, "--target-dir"]);
+    command.arg(target_dir);
+    for folder in folders {
+        command.args(["--package", &format!("kassa-chain-{folder}")]);
+    }
+    for name in NOT_FOR_GUESTS {
+        command.env_remove(name);
+    }
+    if !command.status()?.success() {
+        return Err("a chain plugin does not build for the sandbox; its compiler's messages are above".into());
+    }
+    Ok(())
+}
+
+fn encode(target_dir: &Path, folder: &str, component: &Path) -> Result<()> {
+    let module = target_dir.join(TARGET).join("guest").join(format!("kassa_chain_{folder}.wasm"));
+    let module = fs::read(&module).map_err(|error| format!("{}: {error}", module.display()))?;
+    let encoded = wit_component::ComponentEncoder::default()
+        .module(&module)
+        .and_then(|encoder| encoder.validate(true).encode())
+        .map_err(|error| format!("chain-plugins/{folder} is no component: {error:#}"))?;
+    fs::write(component, encoded)?;
+    Ok(())
+}

@@ -1,1 +1,4 @@
-//! (to be written)
+//! Plugins: artefacts, versions, activations.
+
+#[path = "watch.rs"]
+pub(crate) mod watch;

@@ -1,1 +1,220 @@
-//! All of wasmtime: engine, bindings, admission, registry, calls, services.
+//! All of wasmtime: plugins are admitted, kept, swapped and called here, and nobody else knows how.
+//!
+//! The cast:
+//! - a *plugin* is a component with its manifest in a custom section; a *version* of it is one artefact, known
+//!   by its SHA-256 and kept in the database, so that every replica has it;
+//! - [`admit`] lets an artefact in: size, features, imports, exports, structure, manifest, a first call; each
+//!   refusal is a case of its own;
+//! - [`cache`] keeps what the compiler made of it, under a MAC, since loading code is trusting it;
+//! - [`registry`] knows which version of each plugin is active, and makes another one so by one exchange of a
+//!   pointer: calls under way end on the version they began with;
+//! - [`call`] runs one call: a fresh instance, every limit of [`limits`], and effects that are handed back
+//!   instead of done;
+//! - [`services`] is what a component may import, [`bindings`] the generated types of both sides.
+//!
+//! [`Host`] is the face of it all. A guest's typed error is a value; [`CallFailed`] means that there was no
+//! answer, that nothing was done, and that the call may be made again.
+
+mod bindings;
+mod call;
+mod embedded;
+mod engine;
+mod limits;
+mod manifest;
+mod registry;
+mod services;
+
+use std::sync::Arc;
+
+use crate::{
+    clock::Clock,
+    config,
+    db::{Db, DbError},
+    domain::{money::Amount, network},
+    upstreams::Upstreams,
+};
+use bindings::services::kassa::plugin::types;
+use call::Caller;
+use limits::Limits;
+use registry::Loaded;
+use services::{Shared, Subject, WatchSets};
+
+pub(crate) use bindings::{
+    chain::exports::kassa::plugin::chain::{
+        Address, AddressError, Block, DeriveError, Description, Link as PaymentLink, MemoSupport, ScanError,
+        ScanLimits, ScanResult,
+    },
+    services::kassa::plugin::types::{Memo, Position, Transfer},
+    simulator::exports::kassa::plugin::simulator::SimulateError,
+};
+pub(crate) use call::{CallError, CallFailed, Called};
+pub(crate) use registry::Registry;
+
+/// Why plugins cannot run at all.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    #[error("the WebAssembly engine does not start: {0}")]
+    Engine(String),
+    #[error("cannot start the thread that interrupts plugins: {0}")]
+    Ticker(std::io::Error),
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+/// All plugins of this process, ready to be called. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Host {
+    caller: Caller,
+    registry: Arc<Registry>,
+}
+
+impl Host {
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// What the network's plugin says of its kind of chain.
+    pub(crate) async fn describe(&self, network: &network::Manifest) -> Result<Description, CallFailed> {
+        let (loaded, subject) = self.on(network)?;
+        let (pre, about) = (loaded.chain()?, about(network));
+        let called = self.caller.run(subject, loaded.limits.pure(), |store| {
+            Box::pin(async move {
+                let plugin = pre.instantiate_async(&mut *store).await?;
+                plugin.kassa_plugin_chain().call_describe(store, &about).await
+            })
+        });
+        Ok(called.await?.value)
+    }
+
+    /// An address in its normal form and as the key that `watch` knows it by.
+    pub(crate) async fn normalize_address(
+        &self,
+        network: &network::Manifest,
+        text: &str,
+    ) -> Result<Result<Address, AddressError>, CallFailed> {
+        let (loaded, subject) = self.on(network)?;
+        let (pre, about, text) = (loaded.chain()?, about(network), text.to_owned());
+        let called = self.caller.run(subject, loaded.limits.pure(), |store| {
+            Box::pin(async move {
+                let plugin = pre.instantiate_async(&mut *store).await?;
+                plugin.kassa_plugin_chain().call_normalize_address(store, &about, &text).await
+            })
+        });
+        Ok(called.await?.value)
+    }
+
+    /// The `index`-th receive address of an extended public key.
+    pub(crate) async fn derive_address(
+        &self,
+        network: &network::Manifest,
+        extended_public_key: &str,
+        index: u32,
+    ) -> Result<Result<Address, DeriveError>, CallFailed> {
+        let (loaded, subject) = self.on(network)?;
+        let (pre, about, key) = (loaded.chain()?, about(network), extended_public_key.to_owned());
+        let called = self.caller.run(subject, loaded.limits.pure(), |store| {
+            Box::pin(async move {
+                let plugin = pre.instantiate_async(&mut *store).await?;
+                plugin.kassa_plugin_chain().call_derive_address(store, &about, &key, index).await
+            })
+        });
+        Ok(called.await?.value)
+    }
+
+    /// What a payer opens or scans. `asset_index` is the asset's place in the network's manifest.
+    pub(crate) async fn payment_link(
+        &self,
+        network: &network::Manifest,
+        recipient: &str,
+        asset_index: u32,
+        amount: Amount,
+        memo: Option<&str>,
+    ) -> Result<PaymentLink, CallFailed> {
+        let (loaded, subject) = self.on(network)?;
+        let (pre, about) = (loaded.chain()?, about(network));
+        let request = bindings::chain::exports::kassa::plugin::chain::PaymentRequest {
+            recipient: recipient.to_owned(),
+            asset: asset_index,
+            amount: amount.into(),
+            memo: memo.map(str::to_owned),
+        };
+        let called = self.caller.run(subject, loaded.limits.pure(), |store| {
+            Box::pin(async move {
+                let plugin = pre.instantiate_async(&mut *store).await?;
+                plugin.kassa_plugin_chain().call_payment_link(store, &about, &request).await
+            })
+        });
+        Ok(called.await?.value)
+    }
+
+    /// Reads on from the cursor. [`Called::writes`] belong into the transaction that moves the cursor.
+    pub(crate) async fn scan(
+        &self,
+        network: &network::Manifest,
+        cursor: Option<Position>,
+        limits: ScanLimits,
+    ) -> Result<Called<Result<ScanResult, ScanError>>, CallFailed> {
+        let (loaded, subject) = self.on(network)?;
+        let (pre, about) = (loaded.chain()?, about(network));
+        self.caller
+            .run(subject, loaded.limits.clone(), |store| {
+                Box::pin(async move {
+                    let plugin = pre.instantiate_async(&mut *store).await?;
+                    plugin.kassa_plugin_chain().call_scan(store, &about, cursor.as_ref(), limits).await
+                })
+            })
+            .await
+    }
+
+    /// Does one action on a simulated chain. [`Called::writes`] are its only effect: commit them.
+    pub(crate) async fn simulate(
+        &self,
+        network: &network::Manifest,
+        action: &str,
+    ) -> Result<Called<Result<String, SimulateError>>, CallFailed> {
+        let (loaded, subject) = self.on(network)?;
+        let (pre, about, action) = (loaded.simulator()?, about(network), action.to_owned());
+        self.caller
+            .run(subject, loaded.limits.clone(), |store| {
+                Box::pin(async move {
+                    let plugin = pre.instantiate_async(&mut *store).await?;
+                    plugin.kassa_plugin_simulator().call_simulate(store, &about, &action).await
+                })
+            })
+            .await
+    }
+
+    /// The active version of the network's plugin: the whole call stays on it, whatever is activated meanwhile.
+    fn on(&self, network: &network::Manifest) -> Result<(Arc<Loaded>, Arc<Subject>), CallError> {
+        let loaded = self.registry.active(&network.plugin)?;
+        let subject = Arc::new(loaded.subject(&network.name));
+        Ok((loaded, subject))
+    }
+}
+
+/// What a plugin is told about the network.
+fn about(network: &network::Manifest) -> types::Network {
+    types::Network {
+        name: network.name.clone(),
+        chain_id: network.chain_id().to_owned(),
+        assets: network
+            .assets
+            .iter()
+            .map(|asset| types::Asset { contract: asset.contract.clone(), decimals: asset.decimals })
+            .collect(),
+        settings: serde_json::Value::Object(network.settings.clone()).to_string(),
+    }
+}
+
+impl From<Amount> for types::Amount {
+    fn from(amount: Amount) -> Self {
+        let half = |bits: u128| u64::try_from(bits & u128::from(u64::MAX)).unwrap_or(u64::MAX);
+        Self { high: half(amount.0 >> 64), low: half(amount.0) }
+    }
+}
+
+impl From<types::Amount> for Amount {
+    fn from(amount: types::Amount) -> Self {
+        Self(u128::from(amount.high) << 64 | u128::from(amount.low))
+    }
+}

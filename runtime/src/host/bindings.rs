@@ -1,0 +1,67 @@
+//! What wasmtime makes of the package `kassa:plugin`, and nothing else.
+//!
+//! The services (imports) are generated once; each role (export) has a world of its own that borrows the
+//! shared nouns from there. So a component of two roles is two small views on one instance, and a role that a
+//! component does not export costs nothing.
+
+// Generated code: it lays records out in memory by itself.
+#![allow(
+    unsafe_code,
+    dead_code,
+    unused_qualifications,
+    unreachable_pub,
+    clippy::all,
+    clippy::restriction,
+    clippy::pedantic
+)]
+
+/// The imports, and the nouns that everything shares.
+pub(crate) mod services {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        inline: "
+            package kassa:host;
+            world services {
+                import kassa:plugin/types@0.1.0;
+                import kassa:plugin/http@0.1.0;
+                import kassa:plugin/storage@0.1.0;
+                import kassa:plugin/watch@0.1.0;
+                import kassa:plugin/log@0.1.0;
+                import kassa:plugin/clock@0.1.0;
+            }
+        ",
+        world: "kassa:host/services",
+        // Every import may end the call: that is how a used-up budget of host calls is told.
+        imports: {
+            "kassa:plugin/http": async | trappable,
+            "kassa:plugin/storage": async | trappable,
+            "kassa:plugin/watch": async | trappable,
+            default: trappable,
+        },
+        additional_derives: [PartialEq, Clone],
+    });
+}
+
+/// The role `chain`.
+pub(crate) mod chain {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        inline: "package kassa:host; world chain-role { export kassa:plugin/chain@0.1.0; }",
+        world: "kassa:host/chain-role",
+        with: { "kassa:plugin/types@0.1.0": crate::host::bindings::services::kassa::plugin::types },
+        exports: { default: async },
+        additional_derives: [PartialEq, Clone],
+    });
+}
+
+/// The role `simulator`.
+pub(crate) mod simulator {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        inline: "package kassa:host; world simulator-role { export kassa:plugin/simulator@0.1.0; }",
+        world: "kassa:host/simulator-role",
+        with: { "kassa:plugin/types@0.1.0": crate::host::bindings::services::kassa::plugin::types },
+        exports: { default: async },
+        additional_derives: [PartialEq, Clone],
+    });
+}

@@ -1,0 +1,197 @@
+//! One call: a fresh store and instance, every limit, and what it leaves behind.
+//!
+//! The store never outlives its call. After a trap, a failed host function or a dropped future an instance
+//! refuses to be entered again; so nothing is kept, and all state of a plugin is in `storage`.
+//!
+//! A call is stopped from three sides, since each is blind to something. Ticks interrupt guest code to count
+//! its processor time and to let others run, but do not fire while a host function waits. The wall clock sees
+//! waiting, but not a guest that never yields. Budgets of host calls, bytes and memory see neither.
+//!
+//! What a call does to the world is handed back to the caller, who commits it with the call's result in one
+//! transaction, or drops it.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use futures_util::{FutureExt as _, future::BoxFuture};
+use tokio::{sync::Semaphore, time::Instant};
+use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
+
+use super::{
+    engine::Runtime,
+    limits::{Exceeded, Limits, MemoryLimiter, Meter},
+    services::{Services, Shared, Subject, text},
+};
+use crate::db::plugin_storage::StorageWrites;
+
+/// How long a call waits for a place before it is told that there is none.
+const PLACE_WAIT: Duration = Duration::from_secs(5);
+/// What is kept of a guest's own words about its end.
+const MESSAGE_CHARS_MAX: usize = 300;
+
+/// Why a call gave no answer. Its effects are gone; the plugin's own typed errors are answers, not these.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    #[error("plugin {plugin} is not loaded; `kassa plugin list` shows what is")]
+    NotLoaded { plugin: String },
+    #[error("plugin {plugin} has no role {role}")]
+    NoRole { plugin: String, role: &'static str },
+    #[error("all places for plugin calls are taken (plugins.calls_max); try again")]
+    Busy,
+    #[error("the plugin broke: {message}")]
+    Trap { message: String },
+    #[error("the plugin used up its processor time (plugins.cpu_ms)")]
+    CpuBudget,
+    #[error("the call took too long (plugins.wall_ms)")]
+    WallClock,
+    #[error("the plugin used up its memory (limits.memory_mib of its manifest)")]
+    Memory,
+    #[error("the plugin called the host too often")]
+    HostCalls,
+    #[error("the plugin handed over too much at once")]
+    Handover,
+    /// Another call changed the plugin's storage meanwhile.
+    #[error("the plugin's storage changed during the call; try again")]
+    Stale,
+    #[error("a host service is not available: {0}")]
+    Unavailable(String),
+}
+
+/// A call without an answer, and the upstream that it had talked to: its health is counted by that.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct CallFailed {
+    #[source]
+    pub error: CallError,
+    pub upstream: Option<String>,
+}
+
+impl From<CallError> for CallFailed {
+    fn from(error: CallError) -> Self {
+        Self { error, upstream: None }
+    }
+}
+
+/// An answer, and what the call leaves to be committed with it.
+#[derive(Debug)]
+pub(crate) struct Called<T> {
+    pub(crate) value: T,
+    /// For [`crate::db::plugin_storage::apply`], in the transaction that commits the value.
+    pub(crate) writes: StorageWrites,
+    /// The upstream that answered.
+    pub(crate) upstream: Option<String>,
+    /// The plugin's version that ran.
+    pub(crate) version_id: String,
+}
+
+/// What a store holds while its call runs.
+pub(crate) struct CallState {
+    memory: MemoryLimiter,
+    host_calls_left: u32,
+    pub(super) services: Services,
+}
+
+impl CallState {
+    /// Every host function begins with this.
+    pub(super) fn count(&mut self) -> wasmtime::Result<()> {
+        self.host_calls_left = self.host_calls_left.checked_sub(1).ok_or(Exceeded::HostCalls)?;
+        Ok(())
+    }
+}
+
+/// What runs calls. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Caller {
+    runtime: Runtime,
+    places: Arc<Semaphore>,
+    shared: Arc<Shared>,
+}
+
+impl Caller {
+    pub(crate) fn new(runtime: Runtime, calls_max: u32, shared: Arc<Shared>) -> Self {
+        let places = Arc::new(Semaphore::new(usize::try_from(calls_max).unwrap_or(usize::MAX)));
+        Self { runtime, places, shared }
+    }
+
+    /// Runs `work` on a fresh store.
+    pub(crate) async fn run<T, F>(
+        &self,
+        subject: Arc<Subject>,
+        limits: Limits,
+        work: F,
+    ) -> Result<Called<T>, CallFailed>
+    where
+        T: Send,
+        F: for<'s> FnOnce(&'s mut Store<CallState>) -> BoxFuture<'s, wasmtime::Result<T>>,
+    {
+        let place = tokio::time::timeout(PLACE_WAIT, self.places.clone().acquire_owned()).await;
+        // The semaphore is never closed.
+        let Ok(Ok(_place)) = place else { return Err(CallError::Busy.into()) };
+        let _ticking = self.runtime.ticking();
+
+        let meter = Arc::new(Meter::default());
+        let mut store = self.store(subject.clone(), &limits, meter.clone());
+        let guarded = AssertUnwindSafe(meter.drive(work(&mut store))).catch_unwind();
+        let ended = tokio::time::timeout(limits.wall, guarded).await;
+        let services = store.into_data().services;
+        let upstream = services.http.upstream_id();
+        let error = match ended {
+            Ok(Ok(Ok(value))) => {
+                let writes = services.storage.into_writes();
+                return Ok(Called { value, writes, upstream, version_id: subject.version_id.clone() });
+            }
+            Ok(Ok(Err(error))) => classify(&error),
+            Ok(Err(_)) => {
+                CallError::Trap { message: "the host itself broke; this is a defect of Kassa".to_owned() }
+            }
+            Err(_) => CallError::WallClock,
+        };
+        Err(CallFailed { error, upstream })
+    }
+
+    fn store(&self, subject: Arc<Subject>, limits: &Limits, meter: Arc<Meter>) -> Store<CallState> {
+        let state = CallState {
+            memory: MemoryLimiter::new(limits.memory_bytes),
+            host_calls_left: limits.host_calls,
+            services: Services::new(self.shared.clone(), subject, limits, Instant::now() + limits.wall),
+        };
+        let mut store = Store::new(self.runtime.engine(), state);
+        store.limiter(|state| &mut state.memory);
+        store.set_hostcall_fuel(limits.handover_bytes);
+        store.set_max_component_handles(limits.handles);
+        store.set_epoch_deadline(1);
+        let cpu_ns = u64::try_from(limits.cpu.as_nanos()).unwrap_or(u64::MAX);
+        store.epoch_deadline_callback(move |_| {
+            if meter.used_ns() > cpu_ns {
+                return Err(Exceeded::Cpu.into());
+            }
+            Ok(UpdateDeadline::Yield(1))
+        });
+        store
+    }
+}
+
+/// What ended a call, from what wasmtime says.
+pub(super) fn classify(error: &wasmtime::Error) -> CallError {
+    if let Some(exceeded) = error.downcast_ref::<Exceeded>() {
+        return match exceeded {
+            Exceeded::Memory => CallError::Memory,
+            Exceeded::Cpu => CallError::CpuBudget,
+            Exceeded::HostCalls => CallError::HostCalls,
+        };
+    }
+    if error.is::<super::services::StaleRead>() {
+        return CallError::Stale;
+    }
+    if error.is::<PoolConcurrencyLimitError>() {
+        return CallError::Busy;
+    }
+    if let Some(trap) = error.downcast_ref::<Trap>() {
+        return CallError::Trap { message: trap.to_string() };
+    }
+    let message = error.root_cause().to_string();
+    // wasmtime has no public type for this one.
+    if message.contains("fuel allocated for hostcalls has been exhausted") {
+        return CallError::Handover;
+    }
+    CallError::Trap { message: text::one_line(&message, MESSAGE_CHARS_MAX) }
+}

@@ -1,0 +1,3 @@
+//! What the binary brings along: chain plugins as components, and the manifests of the networks they read.
+
+include!(concat!(env!("OUT_DIR"), "/embedded.rs"));

@@ -1,0 +1,252 @@
+//! The one engine: what compiled code looks like, where instances live, and the tick that makes them yield.
+//!
+//! Every number here has its reason beside it; those that an operator may change come from the configuration.
+
+use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread::{self, Thread},
+    time::Duration,
+};
+
+use wasmtime::{
+    Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
+};
+
+use super::HostError;
+
+/// How often a running guest is interrupted to let others run. 1 ms keeps timers of the process within 4 ms
+/// while every worker thread has a looping guest; the yields cost up to 10 % of tight loops.
+const TICK: Duration = Duration::from_millis(1);
+/// So many ticks without a call, and the ticker sleeps until the next one: an idle process wakes nobody.
+const IDLE_TICKS: u32 = 100;
+/// How often a sleeping ticker looks whether its engine is still there.
+const ENGINE_CHECK: Duration = Duration::from_secs(5);
+
+/// Stack of the guest's own frames. wasmtime's default, enough for recursive parsers of real languages.
+const WASM_STACK_BYTES: usize = 512 << 10;
+/// The stack a call runs on: the guest's part, and 1.5 MiB for the host functions that it calls, which poll
+/// the database's and the HTTP client's futures.
+const CALL_STACK_BYTES: usize = 2 << 20;
+/// A Rust component has 3 to 5 core instances, a Python one more than 33.
+pub(crate) const CORE_INSTANCES_MAX: u32 = 100;
+/// One memory is what every known toolchain makes; adapters between composed components add some.
+pub(crate) const MEMORIES_MAX: u32 = 4;
+pub(crate) const TABLES_MAX: u32 = 16;
+/// Function pointers of one table: a C# module in debug mode has more than 10,000, Python 9,000.
+pub(crate) const TABLE_ELEMENTS_MAX: usize = 20_000;
+/// Bookkeeping of one component's instances. JavaScript takes 100 KiB of it, Python 600 KiB.
+const INSTANCE_BYTES_MAX: usize = 2 << 20;
+/// Pages that a finished call has touched are zeroed in place instead of given back, up to so many bytes.
+/// With PAGEMAP_SCAN (Linux 6.7) only touched ones are looked at, so that more is faster; without it the
+/// lowest pages are zeroed blindly, so that more is slower.
+const KEEP_RESIDENT_SCANNED: usize = 1 << 20;
+const KEEP_RESIDENT_BLIND: usize = 64 << 10;
+/// Places in the pool beside those of the calls that are let in: admission tries a new version out.
+const SPARE_CALLS: u32 = 8;
+
+/// The engine, and the ticker that makes its guests yield. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Runtime {
+    engine: Engine,
+    ticker: Arc<Ticker>,
+}
+
+impl Runtime {
+    /// `calls_max` calls at once, each with so much memory at the most.
+    pub(crate) fn new(calls_max: u32, memory_bytes_max: usize) -> Result<Self, HostError> {
+        // The probe is the thing itself: making the engine reserves the whole pool.
+        let engine = match Engine::new(&pooled(calls_max, memory_bytes_max)) {
+            Ok(engine) => engine,
+            Err(error) => {
+                tracing::warn!(
+                    error = %format!("{error:#}"),
+                    "cannot reserve address space for plugins (is it limited, as by `ulimit -v`?); \
+                     they run without a pool, somewhat slower"
+                );
+                Engine::new(&on_demand(memory_bytes_max))
+                    .map_err(|error| HostError::Engine(format!("{error:#}")))?
+            }
+        };
+        let ticker = Ticker::start(engine.weak()).map_err(HostError::Ticker)?;
+        Ok(Self { engine, ticker })
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Keeps the ticks coming as long as the guard lives.
+    pub(crate) fn ticking(&self) -> Ticking {
+        self.ticker.clone().enter()
+    }
+
+    /// Names the compiler, its settings and this processor: code compiled under another name does not run.
+    pub(crate) fn compatibility(&self) -> u64 {
+        // Fixed keys: the same at every start.
+        let mut hasher = DefaultHasher::new();
+        self.engine.precompile_compatibility_hash().hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+fn common() -> Config {
+    let mut config = Config::new();
+    config
+        // Calls into a guest are fibers; nothing runs concurrently inside one. Off, a call is four times cheaper.
+        .concurrency_support(false)
+        .epoch_interruption(true)
+        .cranelift_opt_level(OptLevel::Speed)
+        .max_wasm_stack(WASM_STACK_BYTES)
+        .async_stack_size(CALL_STACK_BYTES)
+        // Stacks are reused by guests of different owners.
+        .async_stack_zeroing(true)
+        // What no guest toolchain needs is attack surface: each of these had an advisory of its own.
+        .wasm_memory64(false)
+        .wasm_multi_memory(false)
+        .wasm_relaxed_simd(false)
+        .wasm_custom_page_sizes(false)
+        .wasm_wide_arithmetic(false)
+        .wasm_stack_switching(false)
+        .wasm_component_model_map(false);
+    // Threads, GC and exceptions are not even compiled into this build of wasmtime.
+    config
+}
+
+fn pooled(calls_max: u32, memory_bytes_max: usize) -> Config {
+    let calls = calls_max.saturating_add(SPARE_CALLS);
+    let scan = PoolingAllocationConfig::is_pagemap_scan_available();
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(calls)
+        .total_stacks(calls)
+        .total_core_instances(calls.saturating_mul(CORE_INSTANCES_MAX))
+        // Each reserves 4 GiB of address space, so that guests need no bounds checks: 0.3 TiB for 72 calls.
+        .total_memories(calls.saturating_mul(MEMORIES_MAX))
+        .total_tables(calls.saturating_mul(TABLES_MAX))
+        .max_core_instances_per_component(CORE_INSTANCES_MAX)
+        .max_memories_per_component(MEMORIES_MAX)
+        .max_memories_per_module(1)
+        .max_tables_per_component(TABLES_MAX)
+        .max_tables_per_module(TABLES_MAX)
+        .table_elements(TABLE_ELEMENTS_MAX)
+        .max_component_instance_size(INSTANCE_BYTES_MAX)
+        .max_core_instance_size(INSTANCE_BYTES_MAX)
+        .max_memory_size(memory_bytes_max)
+        .pagemap_scan(if scan { Enabled::Yes } else { Enabled::No })
+        .linear_memory_keep_resident(if scan { KEEP_RESIDENT_SCANNED } else { KEEP_RESIDENT_BLIND })
+        .table_keep_resident(KEEP_RESIDENT_BLIND);
+    let mut config = common();
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    config
+}
+
+/// Where address space is scarce: each memory reserves no more than it may grow to.
+fn on_demand(memory_bytes_max: usize) -> Config {
+    let mut config = common();
+    config
+        .allocation_strategy(InstanceAllocationStrategy::OnDemand)
+        .memory_reservation(u64::try_from(memory_bytes_max).unwrap_or(u64::MAX))
+        .memory_reservation_for_growth(0)
+        .memory_guard_size(64 << 10);
+    config
+}
+
+/// A thread of its own moves the engine's epoch on; the executor's threads are the very ones that a looping
+/// guest would keep busy. It ticks while there are calls, and ends when the engine has gone.
+struct Ticker {
+    calls: AtomicUsize,
+    asleep: AtomicBool,
+    thread: Thread,
+}
+
+impl Ticker {
+    fn start(engine: EngineWeak) -> std::io::Result<Arc<Self>> {
+        // The thread needs the counters and the counters the thread: it is handed them when it has started.
+        let (hand_over, handed) = std::sync::mpsc::channel::<Arc<Self>>();
+        let thread = thread::Builder::new().name("kassa-ticker".to_owned()).spawn(move || {
+            if let Ok(ticker) = handed.recv() {
+                ticker.run(&engine);
+            }
+        })?;
+        let ticker = Arc::new(Self {
+            calls: AtomicUsize::new(0),
+            asleep: AtomicBool::new(false),
+            thread: thread.thread().clone(),
+        });
+        // It fails only if the thread has ended, which it does not before it was handed this.
+        let _ = hand_over.send(ticker.clone());
+        Ok(ticker)
+    }
+
+    fn run(&self, engine: &EngineWeak) {
+        let mut idle = 0;
+        while let Some(engine) = engine.upgrade() {
+            if self.calls.load(Ordering::SeqCst) > 0 {
+                idle = 0;
+            } else {
+                idle += 1;
+            }
+            if idle < IDLE_TICKS {
+                engine.increment_epoch();
+                drop(engine);
+                thread::sleep(TICK);
+                continue;
+            }
+            drop(engine);
+            self.asleep.store(true, Ordering::SeqCst);
+            // A call that came before the line above was counted saw nobody asleep; hence this second look.
+            if self.calls.load(Ordering::SeqCst) == 0 {
+                thread::park_timeout(ENGINE_CHECK);
+            }
+            self.asleep.store(false, Ordering::SeqCst);
+        }
+    }
+
+    fn enter(self: Arc<Self>) -> Ticking {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        if self.asleep.load(Ordering::SeqCst) {
+            self.thread.unpark();
+        }
+        Ticking(self)
+    }
+}
+
+/// A call is under way.
+pub(crate) struct Ticking(Arc<Ticker>);
+
+impl Drop for Ticking {
+    fn drop(&mut self) {
+        self.0.calls.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ticker_ends_with_its_engine() {
+        let runtime = Runtime::new(4, 16 << 20).unwrap();
+        let ticker = Arc::downgrade(&runtime.ticker);
+        let guard = runtime.ticking();
+        drop(runtime);
+        drop(guard);
+        while ticker.strong_count() > 0 {
+            thread::sleep(TICK);
+        }
+    }
+
+    #[test]
+    fn the_same_settings_have_the_same_name_and_others_another() {
+        let runtime = Runtime::new(4, 16 << 20).unwrap();
+        assert_eq!(runtime.compatibility(), Runtime::new(8, 32 << 20).unwrap().compatibility());
+    }
+
+    #[test]
+    fn scarce_address_space_is_enough() {
+        Engine::new(&on_demand(64 << 20)).unwrap();
+    }
+}

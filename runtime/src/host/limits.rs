@@ -1,0 +1,183 @@
+//! What one call may use, and who counts it.
+//!
+//! Every call has a budget of each kind; none of them is shared, so that no plugin can use up another's. What
+//! goes beyond the guest's own code (memory, processor time, host calls) ends the call; what it asks a service
+//! for beyond its budget is refused with a typed error, and the guest goes on.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use cpu_time::ThreadTime;
+use wasmtime::ResourceLimiter;
+
+use super::engine::{CORE_INSTANCES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX};
+use crate::config;
+
+/// Calls of host functions. The dearest scan known (200 blocks of the sandbox chain) makes about 500.
+const HOST_CALLS_MAX: u32 = 10_000;
+/// Bytes that a guest hands to the host in one go: the parameters of a host call, or its own result. A scan
+/// that reports 5,000 transfers hands over 1.5 MB, and one block may hold more. It bounds what many strings
+/// over the same memory would multiply to.
+const HANDOVER_BYTES_MAX: usize = 8 << 20;
+/// Live handles of resources. No interface of ours has resources; those that WASI's shims make are few.
+const HANDLES_MAX: usize = 1_000;
+/// Lines in the log, and their bytes together: enough for a line a block.
+const LOG_LINES_MAX: u32 = 200;
+const LOG_BYTES_MAX: usize = 64 << 10;
+/// Questions to `storage`; each is a query of the database.
+const STORAGE_OPS_MAX: u32 = 5_000;
+/// Bytes written in one call: they wait in memory until the call's result is committed.
+const STORAGE_WRITE_BYTES_MAX: u64 = 8 << 20;
+/// A call that only computes (an address, a link) is answered within a request's time.
+const PURE_CPU_MAX: Duration = Duration::from_millis(500);
+const PURE_WALL_MAX: Duration = Duration::from_secs(5);
+
+/// The budgets of one call.
+#[derive(Debug, Clone)]
+pub(crate) struct Limits {
+    pub(crate) memory_bytes: usize,
+    pub(crate) cpu: Duration,
+    pub(crate) wall: Duration,
+    pub(crate) host_calls: u32,
+    pub(crate) handover_bytes: usize,
+    pub(crate) handles: usize,
+    pub(crate) http_requests: u32,
+    pub(crate) http_bytes: usize,
+    pub(crate) storage_ops: u32,
+    pub(crate) storage_write_bytes: u64,
+    /// What the scope may hold in all.
+    pub(crate) storage_bytes: u64,
+    pub(crate) log_lines: u32,
+    pub(crate) log_bytes: usize,
+}
+
+impl Limits {
+    /// The operator's limits, for a plugin with so much memory and storage.
+    pub(crate) fn new(config: &config::Plugins, memory_mib: u32, storage_kib: u32) -> Self {
+        Self {
+            memory_bytes: usize::try_from(memory_mib).unwrap_or(usize::MAX).saturating_mul(1 << 20),
+            cpu: Duration::from_millis(config.cpu_ms),
+            wall: Duration::from_millis(config.wall_ms),
+            host_calls: HOST_CALLS_MAX,
+            handover_bytes: HANDOVER_BYTES_MAX,
+            handles: HANDLES_MAX,
+            http_requests: config.http_requests_max,
+            http_bytes: config.http_bytes_max,
+            storage_ops: STORAGE_OPS_MAX,
+            storage_write_bytes: STORAGE_WRITE_BYTES_MAX,
+            storage_bytes: u64::from(storage_kib) * 1024,
+            log_lines: LOG_LINES_MAX,
+            log_bytes: LOG_BYTES_MAX,
+        }
+    }
+
+    /// The same for a call that only computes: no requests, no storage, little time.
+    pub(crate) fn pure(&self) -> Self {
+        Self {
+            cpu: self.cpu.min(PURE_CPU_MAX),
+            wall: self.wall.min(PURE_WALL_MAX),
+            http_requests: 0,
+            storage_ops: 0,
+            ..self.clone()
+        }
+    }
+}
+
+/// Which budget ended a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Exceeded {
+    #[error("memory")]
+    Memory,
+    #[error("processor time")]
+    Cpu,
+    #[error("host calls")]
+    HostCalls,
+}
+
+/// Counts the memory of a call over all its memories, and ends the call when there is no more: a guest that
+/// goes on after a failed allocation mostly aborts later, at a place that says nothing.
+#[derive(Debug)]
+pub(crate) struct MemoryLimiter {
+    left: usize,
+    table_elements_left: usize,
+}
+
+impl MemoryLimiter {
+    pub(crate) fn new(memory_bytes: usize) -> Self {
+        Self { left: memory_bytes, table_elements_left: TABLE_ELEMENTS_MAX }
+    }
+}
+
+/// Takes the growth from what is left, or says that it is not there.
+fn take(left: &mut usize, current: usize, desired: usize) -> wasmtime::Result<bool> {
+    *left = left.checked_sub(desired.saturating_sub(current)).ok_or(Exceeded::Memory)?;
+    Ok(true)
+}
+
+impl ResourceLimiter for MemoryLimiter {
+    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        take(&mut self.left, current, desired)
+    }
+
+    fn memory_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
+        Err(Exceeded::Memory.into())
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        take(&mut self.table_elements_left, current, desired)
+    }
+
+    fn table_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
+        Err(Exceeded::Memory.into())
+    }
+
+    fn instances(&self) -> usize {
+        usize::try_from(CORE_INSTANCES_MAX).unwrap_or(usize::MAX)
+    }
+
+    fn tables(&self) -> usize {
+        usize::try_from(TABLES_MAX).unwrap_or(usize::MAX)
+    }
+
+    fn memories(&self) -> usize {
+        usize::try_from(MEMORIES_MAX).unwrap_or(usize::MAX)
+    }
+}
+
+/// The processor time of one call: the time of whichever thread polls it, while it polls it. Ticks would
+/// charge a call for what its neighbours use.
+#[derive(Debug, Default)]
+pub(crate) struct Meter {
+    used_ns: AtomicU64,
+    /// The thread's time when the poll under way began.
+    since_ns: AtomicU64,
+}
+
+impl Meter {
+    fn thread_ns() -> u64 {
+        u64::try_from(ThreadTime::now().as_duration().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Drives a future and counts its polls.
+    pub(crate) async fn drive<F: Future>(self: Arc<Self>, future: F) -> F::Output {
+        let mut future = std::pin::pin!(future);
+        std::future::poll_fn(|context| {
+            self.since_ns.store(Self::thread_ns(), Ordering::Relaxed);
+            let polled = future.as_mut().poll(context);
+            self.used_ns.store(self.used_ns(), Ordering::Relaxed);
+            polled
+        })
+        .await
+    }
+
+    /// What was used up to now; asked from inside a poll.
+    pub(crate) fn used_ns(&self) -> u64 {
+        let this_poll = Self::thread_ns().saturating_sub(self.since_ns.load(Ordering::Relaxed));
+        self.used_ns.load(Ordering::Relaxed).saturating_add(this_poll)
+    }
+}

@@ -1,0 +1,241 @@
+//! Requests to the network's upstream.
+//!
+//! The first request of a call picks the upstream, and all others go to the same one, so that their answers
+//! fit together; when it fails, the caller makes the whole call again, on the next one.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::{StreamExt as _, stream};
+use tokio::time::Instant;
+
+use crate::{
+    host::{
+        bindings::services::kassa::plugin::http::{
+            self, Header, HeaderValue, HttpError, Method, Request, Response, Target,
+        },
+        call::CallState,
+        limits::Limits,
+    },
+    upstreams::{Upstream, UpstreamError, UpstreamRequest, UpstreamResponse, Upstreams},
+};
+
+/// Requests of one `send-all` under way at once: what an HTTP/2 connection and a public provider take well.
+const CONCURRENCY: usize = 8;
+/// One request. A provider that takes longer is better left for the next one.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+/// Kept back from the call's own deadline, so that the guest can still say what failed.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+const PATH_BYTES_MAX: usize = 8 << 10;
+const HEADERS_MAX: usize = 32;
+const HEADER_BYTES_MAX: usize = 8 << 10;
+/// What the client sets by itself, or what would change where a request goes.
+const HEADERS_OF_OURS: [&str; 8] = [
+    "host",
+    "content-length",
+    "transfer-encoding",
+    "connection",
+    "upgrade",
+    "te",
+    "accept-encoding",
+    "proxy-authorization",
+];
+
+pub(in crate::host) struct Http {
+    upstreams: Upstreams,
+    network: String,
+    chosen: Option<Arc<Upstream>>,
+    requests_left: u32,
+    bytes_left: AtomicUsize,
+    deadline: Instant,
+}
+
+impl Http {
+    pub(super) fn new(upstreams: Upstreams, network: String, limits: &Limits, deadline: Instant) -> Self {
+        Self {
+            upstreams,
+            network,
+            chosen: None,
+            requests_left: limits.http_requests,
+            bytes_left: AtomicUsize::new(limits.http_bytes),
+            deadline,
+        }
+    }
+
+    pub(in crate::host) fn upstream_id(&self) -> Option<String> {
+        self.chosen.as_ref().map(|upstream| upstream.id.clone())
+    }
+
+    /// Checks a request, takes it from the budget and picks the upstream if none is picked yet.
+    fn prepare(&mut self, request: Request) -> Result<UpstreamRequest, HttpError> {
+        let path = match request.target {
+            Target::Upstream(path) => path,
+            Target::Url(_) => {
+                return Err(HttpError::Denied("no hosts are granted to chain plugins".to_owned()));
+            }
+        };
+        check_path(&path)?;
+        let headers = check_headers(request.headers)?;
+        self.requests_left = self
+            .requests_left
+            .checked_sub(1)
+            .ok_or_else(|| HttpError::Budget("requests of this call".to_owned()))?;
+        if self.chosen.is_none() {
+            let picked = self.upstreams.pick(&self.network).map_err(|_| HttpError::NoUpstream)?;
+            self.chosen = Some(picked);
+        }
+        Ok(UpstreamRequest {
+            method: match request.method {
+                Method::Get => ::http::Method::GET,
+                Method::Post => ::http::Method::POST,
+                Method::Put => ::http::Method::PUT,
+                Method::Delete => ::http::Method::DELETE,
+            },
+            path,
+            headers,
+            body: request.body.into(),
+            deadline: REQUEST_TIMEOUT,
+            response_bytes_max: 0,
+        })
+    }
+
+    /// Sends what was prepared; `share` requests may be under way at once and share what is left of the bytes.
+    async fn send(&self, mut request: UpstreamRequest, share: usize) -> Result<Response, HttpError> {
+        let upstream = self.chosen.as_ref().ok_or(HttpError::NoUpstream)?;
+        let left = self.bytes_left.load(Ordering::Relaxed);
+        if left == 0 {
+            return Err(HttpError::Budget("bytes of this call's answers".to_owned()));
+        }
+        request.response_bytes_max = left.div_ceil(share.max(1));
+        request.deadline = self
+            .deadline
+            .saturating_duration_since(Instant::now())
+            .saturating_sub(LAST_WORDS)
+            .min(request.deadline);
+        let answer = upstream.send(request).await.map_err(refusal)?;
+        let used = answer.body.len();
+        let take = |left: usize| Some(left.saturating_sub(used));
+        // It never fails: `take` always answers.
+        let _ = self.bytes_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
+        Ok(response(answer))
+    }
+
+    async fn send_all(&mut self, requests: Vec<Request>) -> Vec<Result<Response, HttpError>> {
+        let prepared: Vec<_> = requests.into_iter().map(|request| self.prepare(request)).collect();
+        let share = prepared.len().min(CONCURRENCY);
+        let http = &*self;
+        stream::iter(prepared)
+            .map(|request| async move { http.send(request?, share).await })
+            .buffered(CONCURRENCY)
+            .collect()
+            .await
+    }
+}
+
+fn refusal(error: UpstreamError) -> HttpError {
+    match error {
+        UpstreamError::RateLimited { retry_ms } => HttpError::RateLimited(retry_ms),
+        UpstreamError::Timeout => HttpError::Timeout,
+        UpstreamError::TooLarge => HttpError::Budget("the answer is larger than what is left".to_owned()),
+        UpstreamError::Connection(why) => HttpError::Connection(why),
+        UpstreamError::Malformed(why) => HttpError::Malformed(why),
+    }
+}
+
+fn response(answer: UpstreamResponse) -> Response {
+    Response { status: answer.status, headers: answer.headers, body: answer.body.to_vec() }
+}
+
+/// Below the upstream's URL and nowhere else.
+fn check_path(path: &str) -> Result<(), HttpError> {
+    let visible = path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\' && byte != b'#');
+    let rooted = path.is_empty() || path.starts_with(['/', '?']);
+    let before_query = path.split_once('?').map_or(path, |(path, _)| path).to_ascii_lowercase();
+    let climbs = before_query.replace("%2e", ".").split('/').any(|segment| segment == ".." || segment == ".");
+    if path.len() > PATH_BYTES_MAX || !visible || !rooted || climbs {
+        return Err(HttpError::Malformed("the path: '/' first, visible ASCII, no dot segments".to_owned()));
+    }
+    Ok(())
+}
+
+fn check_headers(headers: Vec<Header>) -> Result<Vec<(String, String)>, HttpError> {
+    if headers.len() > HEADERS_MAX {
+        return Err(HttpError::Malformed(format!("more than {HEADERS_MAX} headers")));
+    }
+    let mut checked = Vec::with_capacity(headers.len());
+    for header in headers {
+        let HeaderValue::Text(value) = header.value else {
+            return Err(HttpError::Denied(
+                "no secrets are bound to upstreams; the host adds its own".to_owned(),
+            ));
+        };
+        let name = header.name.to_ascii_lowercase();
+        let sound = ::http::HeaderName::from_bytes(name.as_bytes()).is_ok()
+            && ::http::HeaderValue::from_str(&value).is_ok()
+            && value.len() <= HEADER_BYTES_MAX;
+        if !sound || HEADERS_OF_OURS.contains(&name.as_str()) {
+            return Err(HttpError::Malformed(format!("the header {}", super::text::one_line(&name, 60))));
+        }
+        checked.push((name, value));
+    }
+    Ok(checked)
+}
+
+impl http::Host for CallState {
+    async fn send(&mut self, request: Request) -> wasmtime::Result<Result<Response, HttpError>> {
+        self.count()?;
+        let http = &mut self.services.http;
+        Ok(match http.prepare(request) {
+            Ok(request) => http.send(request, 1).await,
+            Err(error) => Err(error),
+        })
+    }
+
+    async fn send_all(
+        &mut self,
+        requests: Vec<Request>,
+    ) -> wasmtime::Result<Vec<Result<Response, HttpError>>> {
+        self.count()?;
+        Ok(self.services.http.send_all(requests).await)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_stays_below_the_upstream() {
+        for path in ["", "/", "/v1/x?y=z", "?key=1", "/a..b/c", "/a//b"] {
+            assert!(check_path(path).is_ok(), "{path}");
+        }
+        for path in
+            ["x", "//../x", "/../x", "/a/%2E%2e/b", "/a/.", "/a\\..\\b", "/a#b", "/a b", "/\r\nx", "/é"]
+        {
+            assert!(check_path(path).is_err(), "{path}");
+        }
+        assert!(check_path(&format!("/{}", "x".repeat(PATH_BYTES_MAX))).is_err());
+    }
+
+    #[test]
+    fn headers_are_checked() {
+        let header = |name: &str, value: HeaderValue| vec![Header { name: name.to_owned(), value }];
+        let text = |value: &str| HeaderValue::Text(value.to_owned());
+        assert_eq!(
+            check_headers(header("Content-Type", text("application/json"))),
+            Ok(vec![("content-type".to_owned(), "application/json".to_owned())])
+        );
+        assert!(check_headers(header("Host", text("169.254.169.254"))).is_err());
+        assert!(check_headers(header("x", text("a\r\nhost: b"))).is_err());
+        assert!(check_headers(header("x y", text("a"))).is_err());
+        assert!(matches!(
+            check_headers(header("authorization", HeaderValue::Secret("k".to_owned()))),
+            Err(HttpError::Denied(_))
+        ));
+    }
+}

@@ -1,0 +1,56 @@
+//! The plugin's voice in the host's log: cleaned, counted, and never the reason that a call fails.
+
+use super::text;
+use crate::host::{bindings::services::kassa::plugin::log, call::CallState, limits::Limits};
+
+/// One line in the log, however long the guest's was.
+const LINE_CHARS_MAX: usize = 2_000;
+
+pub(super) struct Log {
+    lines_left: u32,
+    bytes_left: usize,
+}
+
+impl Log {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self { lines_left: limits.log_lines, bytes_left: limits.log_bytes }
+    }
+
+    /// What of `message` is written: none once the budget is used up, and the last line says so.
+    fn admit(&mut self, message: &str) -> Option<String> {
+        self.lines_left = self.lines_left.checked_sub(1)?;
+        let line = text::one_line(message, LINE_CHARS_MAX);
+        if self.lines_left == 0 || line.len() > self.bytes_left {
+            self.lines_left = 0;
+            return Some("(the plugin says more; this call's budget of log lines is used up)".to_owned());
+        }
+        self.bytes_left -= line.len();
+        Some(line)
+    }
+}
+
+impl log::Host for CallState {
+    fn write(&mut self, level: log::Level, message: String) -> wasmtime::Result<()> {
+        self.count()?;
+        let services = &mut self.services;
+        let Some(line) = services.log.admit(&message) else { return Ok(()) };
+        let subject = &services.subject;
+        macro_rules! write {
+            ($level:ident) => {
+                tracing::$level!(
+                    plugin = subject.plugin,
+                    version = subject.version,
+                    network = subject.network,
+                    "{line}"
+                )
+            };
+        }
+        match level {
+            log::Level::Debug => write!(debug),
+            log::Level::Info => write!(info),
+            log::Level::Warn => write!(warn),
+            log::Level::Error => write!(error),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,121 @@
+//! Which addresses of a network the host waits for.
+//!
+//! Each network has a set of 64-bit keyed hashes of its address keys: 19 MB for a million. It leaves none out;
+//! that it names a stranger's address happens once in 10^13 questions, and costs a look into the database. A
+//! chain cannot provoke it, since the hash has a key that nobody outside knows.
+//!
+//! A question first takes in the rows that were committed since the last one. So an address that was handed
+//! out before a scan asks is always seen by it.
+
+use std::{
+    collections::{HashMap, HashSet},
+    hash::{BuildHasher as _, RandomState},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use super::Shared;
+use crate::{
+    db::{Db, DbError, plugins::watch as rows},
+    host::{
+        bindings::services::kassa::plugin::watch::{self, WatchError},
+        call::CallState,
+    },
+};
+
+/// No address key of any chain is longer.
+const KEY_BYTES_MAX: u32 = 64;
+const LIST_MAX: u32 = 1_000;
+/// Rows taken in by one query.
+const ROWS_PER_QUERY: i64 = 10_000;
+/// Keys looked up before others on this thread have a turn.
+const KEYS_PER_TURN: usize = 16_384;
+
+/// The sets of all networks.
+#[derive(Default)]
+pub(crate) struct WatchSets {
+    networks: Mutex<HashMap<String, Arc<tokio::sync::Mutex<WatchSet>>>>,
+    hasher: RandomState,
+}
+
+#[derive(Default)]
+struct WatchSet {
+    /// The last row that is in the set.
+    seq: i64,
+    hashes: HashSet<u64>,
+}
+
+impl WatchSets {
+    fn of(&self, network: &str) -> Arc<tokio::sync::Mutex<WatchSet>> {
+        let mut networks = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
+        networks.entry(network.to_owned()).or_default().clone()
+    }
+
+    /// The places of those keys that may be watched, ascending.
+    async fn filter(&self, db: &Db, network: &str, keys: &[u8], width: usize) -> Result<Vec<u32>, DbError> {
+        let set = self.of(network);
+        let mut set = set.lock().await;
+        self.refresh(db, network, &mut set).await?;
+        let mut found = Vec::new();
+        let mut place: u32 = 0;
+        for turn in keys.chunks(width.saturating_mul(KEYS_PER_TURN)) {
+            for key in turn.chunks_exact(width) {
+                if set.hashes.contains(&self.hasher.hash_one(key)) {
+                    found.push(place);
+                }
+                place += 1;
+            }
+            tokio::task::yield_now().await;
+        }
+        Ok(found)
+    }
+
+    async fn refresh(&self, db: &Db, network: &str, set: &mut WatchSet) -> Result<(), DbError> {
+        let mut conn = db.read().await?;
+        loop {
+            let rows = rows::keys_after(&mut conn, network, set.seq, ROWS_PER_QUERY).await?;
+            let complete = i64::try_from(rows.len()).unwrap_or(i64::MAX) < ROWS_PER_QUERY;
+            for (seq, key) in rows {
+                set.hashes.insert(self.hasher.hash_one(key.as_slice()));
+                set.seq = seq;
+            }
+            if complete {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn unavailable(error: &DbError) -> WatchError {
+    tracing::warn!(%error, "watched addresses cannot be read");
+    WatchError::Unavailable
+}
+
+impl watch::Host for CallState {
+    async fn filter(&mut self, keys: Vec<u8>, width: u32) -> wasmtime::Result<Result<Vec<u32>, WatchError>> {
+        self.count()?;
+        let width_bytes = usize::try_from(width).unwrap_or(0);
+        if !(1..=KEY_BYTES_MAX).contains(&width) || keys.len() % width_bytes != 0 {
+            let why =
+                format!("{} bytes are not keys of {width} (1 to {KEY_BYTES_MAX}) bytes each", keys.len());
+            return Ok(Err(WatchError::Malformed(why)));
+        }
+        let Shared { db, watch, .. } = &*self.services.shared;
+        let found = watch.filter(db, &self.services.subject.network, &keys, width_bytes).await;
+        Ok(found.map_err(|error| unavailable(&error)))
+    }
+
+    async fn list(
+        &mut self,
+        after: Option<String>,
+        limit: u32,
+    ) -> wasmtime::Result<Result<Vec<String>, WatchError>> {
+        self.count()?;
+        let network = &self.services.subject.network;
+        let limit = i64::from(limit.min(LIST_MAX));
+        let read = async {
+            let mut conn = self.services.shared.db.read().await?;
+            rows::addresses_after(&mut conn, network, after.as_deref().unwrap_or(""), limit).await
+        };
+        Ok(read.await.map_err(|error| unavailable(&error)))
+    }
+}
