@@ -66,11 +66,11 @@ impl Found {
 /// `from..=to` in pieces of at most `size` blocks.
 pub(crate) fn ranges(from: u64, to: u64, size: u64) -> Vec<RangeInclusive<u64>> {
     let mut ranges = Vec::new();
-    let mut start = from;
-    while start <= to {
-        let end = to.min(start.saturating_add(size.max(1)).saturating_sub(1));
+    let mut next = Some(from);
+    while let Some(start) = next.filter(|start| *start <= to) {
+        let end = to.min(start.saturating_add(size.saturating_sub(1)));
         ranges.push(start..=end);
-        start = end.saturating_add(1);
+        next = end.checked_add(1);
     }
     ranges
 }

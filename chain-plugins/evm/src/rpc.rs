@@ -191,7 +191,7 @@ fn read(answer: Answer, range: &Range<usize>, replies: &mut Replies) -> Result<R
                 return Err(Fault::Scan(ScanError::RateLimited(retry_after_ms)));
             }
             // One error for all: as an object instead of a list, or as an entry of nobody's.
-            if entry.id.is_none() || (is_whole && range.len() > 1) {
+            if entry.id.is_none() || is_whole {
                 return Ok(Err(error));
             }
             put(replies, range, entry.id, Err(error))?;

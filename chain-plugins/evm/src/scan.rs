@@ -27,6 +27,8 @@ struct Heads {
     latest: Header,
     safe: Option<u64>,
     finalized: u64,
+    /// Whether `finalized` was told by anyone, or is 0 for want of better.
+    knows_final: bool,
 }
 
 pub(crate) fn scan<H: Host>(
@@ -50,7 +52,13 @@ pub(crate) fn scan<H: Host>(
         final_: heads.finalized.min(head.height),
     };
     let Some(cursor) = cursor else {
-        result.blocks.push(block(head));
+        if !heads.knows_final {
+            let why = "the node does not say what is final: set finality_depth";
+            return Err(ScanError::Settings(why.into()));
+        }
+        // A new network starts where no reorg can take the ground away.
+        let start = scan.header_at(result.final_, &mut learned).map_err(Fault::into_scan_error)?;
+        result.blocks.push(block(&start));
         return Ok(result);
     };
     if head.height < cursor.height {
@@ -97,10 +105,21 @@ impl<H: Host> Scan<'_, H> {
         let latest = latest.ok_or_else(|| Fault::upstream("the node has no latest block"))?;
         let latest = Header::of(&latest)?;
         let safe = tagged(&replies, 2, "safe block")?;
-        let finalized = tagged(&replies, 3, "finalized block")?.unwrap_or_else(|| {
-            settings.finality_depth.map_or(0, |depth| latest.height.saturating_sub(depth))
-        });
-        Ok(Heads { latest, safe, finalized })
+        let by_depth = settings.finality_depth.map(|depth| latest.height.saturating_sub(depth));
+        let finalized = tagged(&replies, 3, "finalized block")?.or(by_depth);
+        Ok(Heads { latest, safe, finalized: finalized.unwrap_or(0), knows_final: finalized.is_some() })
+    }
+
+    fn header_at(&self, height: u64, learned: &mut Learned) -> Result<Header, Fault> {
+        let params = format!(r#""0x{height:x}",false"#);
+        let calls = [Call { method: "eth_getBlockByNumber", params }];
+        let replies = rpc::send(self.host, &calls, &mut learned.batch)?;
+        let header = replies.parse::<Option<HeaderJson<'_>>>(0, "final block")?;
+        let header = Header::of(&header.ok_or_else(|| Fault::lags("the final block is missing"))?)?;
+        if header.height != height {
+            return Err(Fault::malformed(format!("asked for block {height}, got block {}", header.height)));
+        }
+        Ok(header)
     }
 
     fn read_on(
@@ -112,9 +131,10 @@ impl<H: Host> Scan<'_, H> {
     ) -> Result<(), Fault> {
         let last = result.head.height.min(cursor.saturating_add(u64::from(limits.blocks.max(1))));
         let transfers_max = usize::try_from(limits.transfers).unwrap_or(usize::MAX);
-        let mut next = cursor.saturating_add(1);
-        while next <= last {
-            let to = last.min(next.saturating_add(learned.blocks.max(1)).saturating_sub(1));
+        let mut above = cursor;
+        while above < last {
+            let next = above.saturating_add(1);
+            let to = last.min(above.saturating_add(learned.blocks.max(1)));
             let room = transfers_max.saturating_sub(result.transfers.len());
             let step = match step::read(self, next, to, room, !result.blocks.is_empty(), learned) {
                 Ok(step) => step,
@@ -134,7 +154,7 @@ impl<H: Host> Scan<'_, H> {
             if !joins {
                 return Ok(());
             }
-            next = next.saturating_add(u64::try_from(headers.len()).unwrap_or(u64::MAX));
+            above = headers.last().map_or(above, |header| header.height);
             result.blocks.extend(headers.iter().map(block));
             result.transfers.extend(transfers);
             if is_cut {

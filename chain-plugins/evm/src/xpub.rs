@@ -95,3 +95,8 @@ fn key_of(point: &AffinePoint) -> Option<Key> {
     let hash = keccak(encoded.as_bytes().get(1..)?);
     hash.last_chunk::<20>().copied()
 }
+
+#[cfg(test)]
+pub(crate) fn address_of_point(point: &[u8; 33]) -> Option<String> {
+    key_of(&decompress(point)?).map(|key| show(&key))
+}

@@ -1,0 +1,201 @@
+//! Providers with caps, and providers that lag.
+
+use super::node::*;
+use kassa_sdk::chain::{ScanError, ScanLimits};
+use serde_json::{Value, json};
+
+fn busy(blocks: usize) -> Node {
+    Node::new(vec![vec![call(vec![moved(USDC, SHOP, 5)])]; blocks])
+}
+
+#[test]
+fn ranges_are_halved_and_the_size_is_remembered() {
+    for (max, code, message) in [
+        (3, -32602, "range 8 exceeds limit of 3"),
+        (1, -32005, "limit exceeded"),
+        (5, -32602, "query exceeds max results 20000, retry with the range 1-8"),
+        (2, -32000, "exceed maximum block range: 2"),
+        (
+            1,
+            -32600,
+            "Under the Free tier plan, you can make eth_getLogs requests with up to a 1 block range.",
+        ),
+        (4, -32999, "words that nobody has heard yet"),
+    ] {
+        let mut node = busy(40);
+        node.range_max = Some((max, code, message));
+        let result = node.scan().unwrap();
+        assert_eq!((result.blocks.len(), result.transfers.len()), (40, 40), "{message}");
+        let first = node.count("eth_getLogs");
+        let refusals = |node: &Node| node.count("eth_getLogs") - first;
+        // The next scan knows.
+        node.scan().unwrap();
+        let pieces: usize = 5 * (8usize.div_ceil(*learned(&node).first().unwrap()));
+        assert_eq!(refusals(&node), pieces, "{message}");
+    }
+}
+
+fn learned(node: &Node) -> Vec<usize> {
+    let text = String::from_utf8(node.stored.borrow()["learned"].clone()).unwrap();
+    text.split(' ').map(|number| number.parse().unwrap()).collect()
+}
+
+#[test]
+fn more_is_tried_after_a_while() {
+    let mut node = busy(8);
+    node.range_max = Some((2, -32005, "limit exceeded"));
+    node.scan().unwrap();
+    assert_eq!(learned(&node)[0], 2);
+    node.range_max = None;
+    for _ in 0..200 {
+        node.scan().unwrap();
+    }
+    assert_eq!(learned(&node)[0], 8);
+}
+
+#[test]
+fn a_range_of_one_block_that_fails_is_the_upstreams_failure() {
+    let mut node = busy(4);
+    node.range_max = Some((0, -32000, "internal error"));
+    assert!(matches!(node.scan(), Err(ScanError::Upstream(_))));
+    assert!(node.http_calls.get() < 10);
+}
+
+#[test]
+fn batches_shrink_to_what_the_provider_takes() {
+    let object =
+        json!({"jsonrpc": "2.0", "id": null, "error": {"code": -32600, "message": "batch too large"}});
+    let list = json!([object]);
+    for (max, refusal) in [(10, object.clone()), (3, list), (1, object.clone()), (0, object)] {
+        let mut node = busy(40);
+        node.batch_max = Some((max, refusal));
+        let result = node.scan().unwrap();
+        assert_eq!((result.blocks.len(), result.transfers.len()), (40, 40), "{max}");
+        let (first, second) = (node.http_calls.get(), node.scan().map(|_| node.http_calls.get()).unwrap());
+        assert!(second - first <= first, "{max}");
+    }
+}
+
+#[test]
+fn a_node_that_refuses_everything_is_left_soon() {
+    let node = busy(40);
+    let refusal = r#"{"jsonrpc":"2.0","id":0,"error":{"code":-32603,"message":"internal"}}"#;
+    *node.raw.borrow_mut() = Some((200, None, refusal.into()));
+    assert!(matches!(node.scan(), Err(ScanError::Upstream(_))));
+    assert!(node.http_calls.get() < 5);
+}
+
+#[test]
+fn rate_limits() {
+    for (status, header, body, ms) in [
+        (429, None, "slow down", 1_000),
+        (429, Some("7"), "{}", 7_000),
+        (429, Some("9999"), "", 60_000),
+        (200, None, r#"{"id":1,"error":{"code":429,"message":"compute units per second"}}"#, 1_000),
+        (200, None, r#"[{"id":1,"error":{"code":-32005,"message":"rate limited: rate limit"}}]"#, 1_000),
+        (200, None, r#"{"error":"Too Many Requests"}"#, 1_000),
+    ] {
+        let node = busy(1);
+        *node.raw.borrow_mut() = Some((status, header, body.into()));
+        assert_eq!(node.scan().unwrap_err(), ScanError::RateLimited(ms), "{body}");
+    }
+}
+
+#[test]
+fn an_answer_over_the_hosts_budget_is_asked_for_in_smaller_steps() {
+    let node = busy(20);
+    node.budget.set(9_000);
+    let result = node.scan().unwrap();
+    assert!(!result.blocks.is_empty() && result.blocks.len() == result.transfers.len());
+    assert!(learned(&node)[1] < 8);
+}
+
+#[test]
+fn what_was_read_before_a_failure_is_kept() {
+    let node = busy(20).twisted(|method, params, answer| {
+        if method == "eth_getBlockByNumber" && params[0] == "0xa" {
+            answer["result"] = Value::Null;
+        }
+    });
+    let result = node.scan().unwrap();
+    assert_eq!((result.blocks.len(), result.transfers.len()), (8, 8));
+    let error = node.scan_from(8, ScanLimits { blocks: 100, transfers: 100 }).unwrap_err();
+    assert!(matches!(error, ScanError::Upstream(_)), "{error:?}");
+}
+
+/// The range is answered by a node that lacks the blocks, everything else by one that has them.
+fn lagging(also: &'static str) -> Node {
+    busy(3).twisted(move |method, params, answer| {
+        let by_range = method == "eth_getLogs" && params[0].get("fromBlock").is_some();
+        let by_hash = method == "eth_getLogs" && params[0].get("blockHash").is_some();
+        if by_range || (by_hash && also != "nothing") {
+            answer["result"] = json!([]);
+        }
+        if method == "eth_getBlockReceipts" {
+            match also {
+                "short" => {
+                    answer["result"].as_array_mut().unwrap().pop();
+                }
+                "unsupported" => {
+                    *answer =
+                        json!({"id": answer["id"], "error": {"code": -32601, "message": "no such method"}});
+                }
+                _ => {}
+            }
+        }
+    })
+}
+
+#[test]
+fn empty_logs_are_doubted_where_the_bloom_speaks_for_some() {
+    let node = lagging("nothing");
+    assert_eq!(node.scan().unwrap().transfers.len(), 3);
+    assert_eq!(node.count("eth_getBlockReceipts"), 0);
+    let node = lagging("hash");
+    assert_eq!(node.scan().unwrap().transfers.len(), 3);
+    assert_eq!(node.count("eth_getBlockReceipts"), 3);
+    assert!(matches!(lagging("short").scan(), Err(ScanError::Upstream(_))));
+    // Without the method the answer by hash stands: nothing is known against it.
+    assert!(lagging("unsupported").scan().unwrap().transfers.is_empty());
+}
+
+#[test]
+fn blocks_without_a_sign_of_tokens_are_not_doubted() {
+    let node = Node::new(vec![vec![pay(OTHER, 1)]; 8]);
+    node.scan().unwrap();
+    assert_eq!(node.count("eth_getLogs"), 1);
+}
+
+#[test]
+fn answers_that_do_not_fit_together_are_not_used() {
+    let other_hash = json!(crate::hex::text(&[7; 32]));
+    type Change = fn(&mut Value, &Value);
+    let cases: [(&str, Change); 6] = [
+        ("eth_getLogs", |result, hash| result[0]["blockHash"] = hash.clone()),
+        ("eth_getLogs", |result, _| result[0]["removed"] = json!(true)),
+        ("eth_getTransactionReceipt", |result, hash| result["blockHash"] = hash.clone()),
+        ("eth_getTransactionReceipt", |result, _| *result = Value::Null),
+        ("eth_getTransactionReceipt", |result, _| result["status"] = json!("0x0")),
+        ("eth_getTransactionReceipt", |result, _| result["logs"] = json!([])),
+    ];
+    for (name, change) in cases {
+        let hash = other_hash.clone();
+        let node = busy(2).twisted(move |method, _, answer| {
+            if method == name {
+                change(&mut answer["result"], &hash);
+            }
+        });
+        let error = node.scan().unwrap_err();
+        assert!(matches!(error, ScanError::Upstream(_)), "{name}: {error:?}");
+    }
+}
+
+#[test]
+fn a_chain_that_moves_while_it_is_read() {
+    let node = busy(3).twisted(|method, params, answer| {
+        if method == "eth_getBlockByNumber" && params[0] == "0x2" {
+            answer["result"]["hash"] = json!(crate::hex::text(&[7; 32]));
+        }
+    });
+    assert!(matches!(node.scan(), Err(ScanError::Upstream(_))));
+}

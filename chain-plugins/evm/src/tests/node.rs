@@ -1,0 +1,308 @@
+//! A node that answers JSON-RPC from a chain that a test writes, and misbehaves on demand.
+
+use crate::address::keccak;
+use crate::bloom::{Bits, Bloom};
+use crate::fault::{Fault, retry_after_ms};
+use crate::hex::{self, Hash, Key};
+use crate::host::{Answer, Host};
+use crate::wire::TRANSFER;
+use kassa_sdk::chain::{ScanError, ScanLimits, ScanResult};
+use kassa_sdk::types::{Asset, Network, Position};
+use serde_json::{Value, json};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+
+pub(super) const USDC: Key = [0x83; 20];
+pub(super) const USDT: Key = [0xfd; 20];
+pub(super) const FAKE: Key = [0x66; 20];
+pub(super) const SHOP: Key = [0xaa; 20];
+pub(super) const OTHER: Key = [0xbb; 20];
+pub(super) const PAYER: Key = [0xcc; 20];
+
+#[derive(Clone)]
+pub(super) struct Log {
+    pub(super) contract: Key,
+    pub(super) topics: Vec<String>,
+    pub(super) data: String,
+}
+
+#[derive(Clone)]
+pub(super) struct Tx {
+    pub(super) to: Option<Key>,
+    pub(super) value: String,
+    pub(super) input: &'static str,
+    pub(super) ok: bool,
+    pub(super) logs: Vec<Log>,
+}
+
+pub(super) fn topic(key: Key) -> String {
+    let mut word = [0; 32];
+    word[12..].copy_from_slice(&key);
+    hex::text(&word)
+}
+
+/// A genuine ERC-20 transfer.
+pub(super) fn moved(contract: Key, to: Key, amount: u128) -> Log {
+    Log { contract, topics: vec![TRANSFER.into(), topic(PAYER), topic(to)], data: format!("0x{amount:064x}") }
+}
+
+pub(super) fn call(logs: Vec<Log>) -> Tx {
+    Tx { to: Some(USDC), value: "0x0".into(), input: "0xa9059cbb", ok: true, logs }
+}
+
+pub(super) fn pay(to: Key, wei: u128) -> Tx {
+    Tx { to: Some(to), value: format!("0x{wei:x}"), input: "0x", ok: true, logs: vec![] }
+}
+
+/// What a test does with an answer before it goes out.
+type Twist = Box<dyn Fn(&str, &Value, &mut Value)>;
+
+pub(super) struct Node {
+    pub(super) blocks: Vec<Vec<Tx>>,
+    pub(super) branch: u8,
+    pub(super) native: bool,
+    pub(super) settings: String,
+    pub(super) range_max: Option<(u64, i64, &'static str)>,
+    pub(super) batch_max: Option<(usize, Value)>,
+    pub(super) twist: RefCell<Option<Twist>>,
+    pub(super) raw: RefCell<Option<(u16, Option<&'static str>, String)>>,
+    pub(super) budget: Cell<usize>,
+    pub(super) http_calls: Cell<usize>,
+    pub(super) methods: RefCell<HashMap<String, usize>>,
+    pub(super) stored: RefCell<HashMap<String, Vec<u8>>>,
+}
+
+impl Node {
+    /// Block 0 is empty; `blocks` follow it.
+    pub(super) fn new(blocks: Vec<Vec<Tx>>) -> Self {
+        let mut all = vec![vec![]];
+        all.extend(blocks);
+        Self {
+            blocks: all,
+            branch: 0,
+            native: true,
+            settings: "{}".into(),
+            range_max: None,
+            batch_max: None,
+            twist: RefCell::new(None),
+            raw: RefCell::new(None),
+            budget: Cell::new(usize::MAX),
+            http_calls: Cell::new(0),
+            methods: RefCell::default(),
+            stored: RefCell::default(),
+        }
+    }
+
+    /// Changes results: called with method, params and the result.
+    pub(super) fn twisted(self, twist: impl Fn(&str, &Value, &mut Value) + 'static) -> Self {
+        *self.twist.borrow_mut() = Some(Box::new(twist));
+        self
+    }
+
+    pub(super) fn hash(&self, height: u64) -> Hash {
+        keccak(format!("block {height} {}", self.branch).as_bytes())
+    }
+
+    pub(super) fn tx_hash(height: u64, index: usize) -> Hash {
+        keccak(format!("tx {height} {index}").as_bytes())
+    }
+
+    pub(super) fn network(&self) -> Network {
+        let token = |key: &Key| Asset { contract: Some(crate::address::show(key)), decimals: 6 };
+        let mut assets = vec![token(&USDC), token(&USDT)];
+        if self.native {
+            assets.insert(0, Asset { contract: None, decimals: 18 });
+        }
+        Network { name: "test".into(), chain_id: "8453".into(), assets, settings: self.settings.clone() }
+    }
+
+    pub(super) fn scan_from(&self, cursor: u64, limits: ScanLimits) -> Result<ScanResult, ScanError> {
+        let position = Position { height: cursor, hash: hex::text(&self.hash(cursor)) };
+        crate::scan::scan(self, &self.network(), Some(&position), limits)
+    }
+
+    /// From block 0, with generous limits.
+    pub(super) fn scan(&self) -> Result<ScanResult, ScanError> {
+        self.scan_from(0, ScanLimits { blocks: 1_000, transfers: 10_000 })
+    }
+
+    pub(super) fn count(&self, method: &str) -> usize {
+        self.methods.borrow().get(method).copied().unwrap_or(0)
+    }
+
+    fn txs(&self, height: u64) -> &[Tx] {
+        &self.blocks[usize::try_from(height).unwrap()]
+    }
+
+    fn head(&self) -> u64 {
+        self.blocks.len() as u64 - 1
+    }
+
+    fn block_logs(&self, height: u64) -> Vec<Value> {
+        let mut logs = Vec::new();
+        for (index, tx) in self.txs(height).iter().enumerate() {
+            for log in tx.logs.iter().filter(|_| tx.ok) {
+                logs.push(json!({
+                    "address": hex::text(&log.contract), "topics": log.topics, "data": log.data,
+                    "blockHash": hex::text(&self.hash(height)), "blockNumber": format!("0x{height:x}"),
+                    "blockTimestamp": "0x6b02600c", "transactionHash": hex::text(&Self::tx_hash(height, index)),
+                    "transactionIndex": format!("0x{index:x}"), "logIndex": format!("0x{:x}", logs.len()),
+                    "removed": false,
+                }));
+            }
+        }
+        logs
+    }
+
+    fn block(&self, height: u64, full: bool) -> Value {
+        let mut bloom = Bloom::new([0; 256]);
+        for log in self.txs(height).iter().filter(|tx| tx.ok).flat_map(|tx| &tx.logs) {
+            bloom.set(&Bits::of(&log.contract));
+            for topic in &log.topics {
+                bloom.set(&Bits::of(&hex::bytes::<32>(topic).unwrap()));
+            }
+        }
+        let txs = self.txs(height).iter().enumerate().map(|(index, tx)| {
+            let hash = hex::text(&Self::tx_hash(height, index));
+            if !full {
+                return json!(hash);
+            }
+            json!({
+                "hash": hash, "type": "0x7e", "from": hex::text(&PAYER), "value": tx.value, "gas": "0x1",
+                "to": tx.to.map(|to| hex::text(&to)), "input": tx.input, "mint": "0x0", "sourceHash": "0x00",
+            })
+        });
+        let parent = height.checked_sub(1).map_or([0; 32], |below| self.hash(below));
+        json!({
+            "number": format!("0x{height:x}"), "hash": hex::text(&self.hash(height)),
+            "parentHash": hex::text(&parent), "timestamp": format!("0x{:x}", 1_700_000_000 + height * 2),
+            "logsBloom": bloom.text(), "transactions": txs.collect::<Vec<_>>(), "withdrawals": [],
+        })
+    }
+
+    fn receipt(&self, height: u64, index: usize) -> Value {
+        let hash = json!(hex::text(&Self::tx_hash(height, index)));
+        let logs: Vec<_> =
+            self.block_logs(height).into_iter().filter(|log| log["transactionHash"] == hash).collect();
+        json!({
+            "transactionHash": hash, "blockHash": hex::text(&self.hash(height)), "logs": logs,
+            "status": if self.txs(height)[index].ok { "0x1" } else { "0x0" }, "type": "0x2",
+        })
+    }
+
+    fn result(&self, method: &str, params: &Value) -> Result<Value, Value> {
+        let head = self.head();
+        let height = |value: &Value| match value.as_str().unwrap() {
+            "latest" => head,
+            "safe" => head.saturating_sub(5),
+            "finalized" => head.saturating_sub(10),
+            number => hex::quantity(number).unwrap(),
+        };
+        match method {
+            "eth_chainId" => Ok(json!("0x2105")),
+            "eth_getBlockByNumber" => {
+                let height = height(&params[0]);
+                Ok(if height > head { Value::Null } else { self.block(height, params[1] == true) })
+            }
+            "eth_getLogs" => {
+                let filter = &params[0];
+                let (from, to) = match filter.get("blockHash") {
+                    Some(hash) => {
+                        let found = (0..=head).find(|at| *hash == json!(hex::text(&self.hash(*at))));
+                        let height = found.ok_or(json!({"code": -32000, "message": "unknown block"}))?;
+                        (height, height)
+                    }
+                    None => (height(&filter["fromBlock"]), height(&filter["toBlock"])),
+                };
+                if let Some((max, code, message)) = self.range_max
+                    && to - from + 1 > max
+                {
+                    return Err(json!({"code": code, "message": message}));
+                }
+                let addresses = filter["address"].as_array().unwrap();
+                let logs = (from..=to.min(head)).flat_map(|at| self.block_logs(at));
+                Ok(logs
+                    .filter(|log| addresses.contains(&log["address"]))
+                    .filter(|log| log["topics"][0] == filter["topics"][0])
+                    .collect())
+            }
+            "eth_getTransactionReceipt" => {
+                for height in 0..=head {
+                    for index in 0..self.txs(height).len() {
+                        if params[0] == json!(hex::text(&Self::tx_hash(height, index))) {
+                            return Ok(self.receipt(height, index));
+                        }
+                    }
+                }
+                Ok(Value::Null)
+            }
+            "eth_getBlockReceipts" => {
+                let height = height(&params[0]);
+                Ok((0..self.txs(height).len()).map(|index| self.receipt(height, index)).collect())
+            }
+            _ => Err(json!({"code": -32601, "message": "method not found"})),
+        }
+    }
+
+    fn answer(&self, request: &Value) -> Value {
+        let (id, method) = (&request["id"], request["method"].as_str().unwrap());
+        *self.methods.borrow_mut().entry(method.into()).or_default() += 1;
+        let mut answer = match self.result(method, &request["params"]) {
+            Ok(result) => json!({"jsonrpc": "2.0", "id": id, "result": result}),
+            Err(error) => json!({"jsonrpc": "2.0", "id": id, "error": error}),
+        };
+        if let Some(twist) = &*self.twist.borrow() {
+            twist(method, &request["params"], &mut answer);
+        }
+        answer
+    }
+}
+
+impl Host for Node {
+    fn post_all(&self, bodies: Vec<String>) -> Vec<Result<Answer, Fault>> {
+        let post = |body: String| {
+            self.http_calls.set(self.http_calls.get() + 1);
+            if let Some((status, retry_after, body)) = &*self.raw.borrow() {
+                let (status, body) = (*status, body.clone().into_bytes());
+                return Ok(Answer { status, retry_after_ms: retry_after_ms(*retry_after), body });
+            }
+            let request: Value = serde_json::from_str(&body).unwrap();
+            let answer = match &request {
+                Value::Array(calls) => match &self.batch_max {
+                    Some((max, refusal)) if calls.len() > *max => refusal.clone(),
+                    // Batches are answered in whatever order.
+                    _ => calls.iter().rev().map(|call| self.answer(call)).collect(),
+                },
+                single => self.answer(single),
+            };
+            let body = answer.to_string().into_bytes();
+            if body.len() > self.budget.get() {
+                return Err(Fault::Budget("the answer is larger than what is left".into()));
+            }
+            Ok(Answer { status: 200, retry_after_ms: retry_after_ms(None), body })
+        };
+        bodies.into_iter().map(post).collect()
+    }
+
+    fn watched(&self, keys: &[u8]) -> Result<Vec<u32>, Fault> {
+        assert_eq!(keys.len() % 20, 0);
+        let places = (0u32..).zip(keys.chunks(20));
+        Ok(places.filter(|(_, key)| **key == SHOP).map(|(place, _)| place).collect())
+    }
+
+    fn load(&self, key: &str) -> Option<Vec<u8>> {
+        self.stored.borrow().get(key).cloned()
+    }
+
+    fn keep(&self, key: &str, value: &[u8]) {
+        self.stored.borrow_mut().insert(key.into(), value.into());
+    }
+}
+
+/// `(height, ordinal, asset, amount)` of each transfer.
+pub(super) fn brief(result: &ScanResult) -> Vec<(u64, u32, u32, Option<u128>)> {
+    let brief = |transfer: &kassa_sdk::types::Transfer| {
+        (transfer.height, transfer.ordinal, transfer.asset, transfer.amount.map(u128::from))
+    };
+    result.transfers.iter().map(brief).collect()
+}
