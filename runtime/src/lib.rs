@@ -17,5 +17,6 @@ pub(crate) mod flow;
 pub(crate) mod host;
 pub(crate) mod http;
 pub(crate) mod outbound;
+pub(crate) mod upstreams;
 pub mod vault;
 pub(crate) mod wake;
