@@ -1,0 +1,219 @@
+//! The one outbound HTTP client. Everything that leaves this process goes through [`Outbound::send`].
+//!
+//! What it does not do is the point: no redirects (a public address could lead to a private one), no proxy from
+//! the environment, no decompression (a small answer could become a large one), no cookies, no retries. What it
+//! always does: it keeps to a deadline for the whole exchange, the answer's body included, and to a size.
+
+mod guard;
+
+use std::{error::Error, io, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Method};
+use reqwest::Client;
+use tokio::time::{Instant, timeout_at};
+use url::Url;
+
+pub(crate) use guard::{Lookup, Reach, parse_url};
+
+/// A connection is made within this time or not at all; the deadline may be shorter.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Most servers close an idle connection after 60 s or more; being first avoids a request that meets the close.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+const IDLE_PER_HOST_MAX: usize = 64;
+const HEADERS_MAX: usize = 100;
+const HEADER_BYTES_MAX: usize = 64 * 1024;
+
+/// Why there is no answer. No text here contains the URL's path or query, which may carry keys.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum OutboundError {
+    /// The address is not one that may be reached.
+    #[error("{0}")]
+    Denied(String),
+    /// Not a request that can be sent.
+    #[error("{0}")]
+    Malformed(String),
+    #[error("no complete answer in time")]
+    Timeout,
+    #[error("no connection: {0}")]
+    Connect(String),
+    #[error("no secure connection: {0}")]
+    Tls(String),
+    /// The answer has more bytes than this.
+    #[error("the answer is larger than {0} bytes")]
+    TooLarge(usize),
+    /// The connection broke before the answer was complete, or the answer is not HTTP.
+    #[error("the answer broke off: {0}")]
+    Body(String),
+}
+
+/// What to do with an answer's body that is larger than wanted, or that breaks off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Over {
+    /// Keep what came. For webhooks: the status has said all that counts.
+    Cut,
+    /// The answer is an error. For upstreams: half of an answer is worse than none.
+    Refuse,
+}
+
+/// A request to be sent.
+pub(crate) struct Request {
+    pub(crate) method: Method,
+    pub(crate) url: Url,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    pub(crate) reach: Reach,
+    /// For the whole exchange, the answer's body included.
+    pub(crate) deadline: Duration,
+    pub(crate) body_bytes_max: usize,
+    pub(crate) over: Over,
+}
+
+/// An answer, whatever its status.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+/// The client. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Outbound {
+    // Two pools: a connection made for the one is never lent to the other.
+    public: Client,
+    any: Client,
+}
+
+impl Outbound {
+    pub(crate) fn new() -> Result<Self, OutboundError> {
+        Self::with_lookup(&guard::system_lookup())
+    }
+
+    /// As `new`, with another way from names to addresses.
+    pub(crate) fn with_lookup(lookup: &Lookup) -> Result<Self, OutboundError> {
+        // Fails when one is installed already, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        Ok(Self { public: client(Reach::Public, lookup)?, any: client(Reach::Any, lookup)? })
+    }
+
+    /// Sends a request and reads the answer.
+    pub(crate) async fn send(&self, request: Request) -> Result<Answer, OutboundError> {
+        guard::check(&request.url, request.reach)?;
+        let until = Instant::now() + request.deadline;
+        let client = match request.reach {
+            Reach::Public => &self.public,
+            Reach::Any => &self.any,
+        };
+        let sending =
+            client.request(request.method, request.url).headers(request.headers).body(request.body).send();
+        let mut response =
+            timeout_at(until, sending).await.map_err(|_| OutboundError::Timeout)?.map_err(|e| explain(&e))?;
+        let headers = std::mem::take(response.headers_mut());
+        if headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>()
+            > HEADER_BYTES_MAX
+        {
+            return Err(OutboundError::TooLarge(HEADER_BYTES_MAX));
+        }
+        let status = response.status().as_u16();
+        let body = match (read_body(response, until, request.body_bytes_max).await, request.over) {
+            (Body::Whole(body) | Body::Part(body, _), Over::Cut) | (Body::Whole(body), Over::Refuse) => body,
+            (Body::Part(_, error), Over::Refuse) => return Err(error),
+        };
+        Ok(Answer { status, headers, body })
+    }
+}
+
+enum Body {
+    Whole(Bytes),
+    /// What came, and why no more.
+    Part(Bytes, OutboundError),
+}
+
+async fn read_body(mut response: reqwest::Response, until: Instant, bytes_max: usize) -> Body {
+    let mut body = BytesMut::new();
+    let error = loop {
+        match timeout_at(until, response.chunk()).await {
+            Err(_) => break OutboundError::Timeout,
+            Ok(Err(error)) => break explain(&error),
+            Ok(Ok(None)) => return Body::Whole(body.freeze()),
+            Ok(Ok(Some(chunk))) => {
+                let room = bytes_max - body.len();
+                if chunk.len() > room {
+                    body.extend_from_slice(chunk.get(..room).unwrap_or_default());
+                    break OutboundError::TooLarge(bytes_max);
+                }
+                body.extend_from_slice(&chunk);
+            }
+        }
+    };
+    // Dropping the response closes its connection: what is still to come is not read.
+    Body::Part(body.freeze(), error)
+}
+
+fn client(reach: Reach, lookup: &Lookup) -> Result<Client, OutboundError> {
+    let builder = || {
+        Client::builder()
+            .user_agent(concat!("Kassa/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .referer(false)
+            .no_proxy()
+            .http1_only()
+            .http1_max_headers(HEADERS_MAX)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_max_idle_per_host(IDLE_PER_HOST_MAX)
+            .dns_resolver(guard::Resolver { lookup: lookup.clone(), reach })
+    };
+    // The machine's certificates (an operator's own authority among them) or, in a container that has none,
+    // those that browsers ship.
+    builder()
+        .build()
+        .or_else(|_| builder().tls_backend_preconfigured(bundled_roots()).build())
+        .map_err(|error| OutboundError::Tls(root_cause(&error)))
+}
+
+fn bundled_roots() -> rustls::ClientConfig {
+    let roots = rustls::RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()
+}
+
+/// What the client's error means, read from its chain of causes.
+fn explain(error: &reqwest::Error) -> OutboundError {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(this) = cause {
+        if this.is::<guard::NoPublicAddress>() {
+            return OutboundError::Denied(this.to_string());
+        }
+        if this.is::<rustls::Error>() {
+            return OutboundError::Tls(this.to_string());
+        }
+        // An io::Error leaves what it wraps out of the chain.
+        cause = match this.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => this.source(),
+        };
+    }
+    if error.is_timeout() {
+        OutboundError::Timeout
+    } else if error.is_builder() {
+        OutboundError::Malformed(root_cause(error))
+    } else if error.is_connect() {
+        OutboundError::Connect(root_cause(error))
+    } else {
+        OutboundError::Body(root_cause(error))
+    }
+}
+
+/// The innermost text. The outer ones name the URL.
+fn root_cause(error: &reqwest::Error) -> String {
+    let Some(mut cause) = error.source() else { return "unknown".to_owned() };
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
+}
+
+#[cfg(test)]
+mod tests;

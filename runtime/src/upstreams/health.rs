@@ -1,0 +1,186 @@
+//! Whether an upstream is fit to be asked: a pure function of the verdicts on it and the time.
+//!
+//! | verdict | effect |
+//! |---|---|
+//! | good | ready; passed over for a while if its head is far behind the best known one |
+//! | bad | rests: 1 s, then twice as long each time in a row, at most 5 min |
+//! | rate limited | rests as long as it said |
+//! | wrong network | rests for 10 min; its head is forgotten |
+//! | behind | passed over for 30 s while another is fresher |
+//!
+//! When a rest is over the upstream is *due*: one caller may probe it, the others do not see it until the
+//! verdict on that probe is there (or the probe is given up).
+
+use super::{UpstreamState, Verdict};
+use crate::domain::Millis;
+
+const REST_MS: Millis = 1000;
+const REST_MS_MAX: Millis = 300_000;
+const WRONG_NETWORK_MS: Millis = 600_000;
+const BEHIND_MS: Millis = 30_000;
+/// How long a probe may be without its verdict: as long as a call of a plugin may take.
+const PROBE_MS: Millis = 60_000;
+/// Blocks that an upstream may be behind the best head. Load balancers differ by a few all the time.
+const BEHIND_BLOCKS: u64 = 20;
+
+#[derive(Debug, Default)]
+pub(super) struct Health {
+    /// Bad verdicts in a row.
+    failures: u32,
+    rest: Option<Rest>,
+    probe_until: Millis,
+    behind_until: Millis,
+    pub(super) head: Option<u64>,
+    pub(super) last_error: Option<(String, Millis)>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Rest {
+    until: Millis,
+    why: UpstreamState,
+}
+
+/// Whether it may be picked now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    Ready {
+        behind: bool,
+    },
+    /// Its rest is over: one may probe it.
+    Due {
+        behind: bool,
+    },
+    /// Not before then.
+    Resting {
+        until: Millis,
+    },
+}
+
+impl Health {
+    pub(super) fn standing(&self, now: Millis) -> Standing {
+        let behind = ahead(self.behind_until, now);
+        match self.rest {
+            None => Standing::Ready { behind },
+            Some(rest) if ahead(rest.until, now) => Standing::Resting { until: rest.until },
+            Some(_) if ahead(self.probe_until, now) => Standing::Resting { until: self.probe_until },
+            Some(_) => Standing::Due { behind },
+        }
+    }
+
+    pub(super) fn begin_probe(&mut self, now: Millis) {
+        self.probe_until = now + PROBE_MS;
+    }
+
+    /// `best_head` is the highest head that any upstream of the network has told.
+    pub(super) fn record(&mut self, verdict: Verdict, best_head: u64, now: Millis) {
+        self.probe_until = 0;
+        match verdict {
+            Verdict::Good { head } => {
+                self.failures = 0;
+                self.rest = None;
+                self.head = Some(head);
+                let behind = head.saturating_add(BEHIND_BLOCKS) < best_head;
+                self.behind_until = if behind { now + BEHIND_MS } else { 0 };
+            }
+            Verdict::Behind => {
+                self.failures = 0;
+                self.rest = None;
+                self.behind_until = now + BEHIND_MS;
+            }
+            Verdict::Bad(why) => {
+                let ms = (REST_MS << self.failures.min(20)).min(REST_MS_MAX);
+                self.failures = self.failures.saturating_add(1);
+                self.rest(now + ms, UpstreamState::Paused);
+                self.last_error = Some((why, now));
+            }
+            Verdict::WrongNetwork => {
+                self.head = None;
+                self.rest(now + WRONG_NETWORK_MS, UpstreamState::WrongNetwork);
+                self.last_error = Some(("it serves another network".to_owned(), now));
+            }
+            Verdict::RateLimited { ms } => {
+                let ms = Millis::from(ms).clamp(REST_MS, REST_MS_MAX);
+                self.rest(now + ms, UpstreamState::RateLimited);
+            }
+        }
+    }
+
+    fn rest(&mut self, until: Millis, why: UpstreamState) {
+        self.rest = Some(Rest { until, why });
+    }
+
+    /// For people: the state, and when it is asked again if it is not asked now.
+    pub(super) fn state(&self, now: Millis) -> (UpstreamState, Option<Millis>) {
+        match (self.standing(now), self.rest) {
+            (Standing::Ready { behind: false }, _) => (UpstreamState::Ready, None),
+            (Standing::Ready { behind: true }, _) => (UpstreamState::Behind, Some(self.behind_until)),
+            (Standing::Resting { until }, Some(rest)) => (rest.why, Some(until)),
+            (Standing::Due { .. } | Standing::Resting { .. }, _) => (UpstreamState::Due, None),
+        }
+    }
+}
+
+/// Whether `until` is still to come. What is further ahead than anything here sets comes from a clock that was
+/// set back, and counts as past.
+fn ahead(until: Millis, now: Millis) -> bool {
+    until > now && until - now <= WRONG_NETWORK_MS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Millis = 1_800_000_000_000;
+
+    fn bad() -> Verdict {
+        Verdict::Bad("no".to_owned())
+    }
+
+    #[test]
+    fn rests_grow_and_a_good_answer_ends_them() {
+        let mut health = Health::default();
+        let mut now = NOW;
+        for expected in [1000, 2000, 4000, 8000] {
+            health.record(bad(), 0, now);
+            assert_eq!(health.standing(now), Standing::Resting { until: now + expected });
+            now += expected;
+            assert_eq!(health.standing(now), Standing::Due { behind: false });
+        }
+        for _ in 0..100 {
+            health.record(bad(), 0, now);
+        }
+        assert_eq!(health.standing(now), Standing::Resting { until: now + REST_MS_MAX });
+        health.record(Verdict::Good { head: 5 }, 5, now);
+        assert_eq!(health.standing(now), Standing::Ready { behind: false });
+        health.record(bad(), 5, now);
+        assert_eq!(health.standing(now), Standing::Resting { until: now + 1000 });
+    }
+
+    #[test]
+    fn one_probe_at_a_time_and_a_lost_one_is_given_up() {
+        let mut health = Health::default();
+        health.record(bad(), 0, NOW);
+        let due = NOW + 1000;
+        health.begin_probe(due);
+        assert_eq!(health.standing(due), Standing::Resting { until: due + PROBE_MS });
+        assert_eq!(health.standing(due + PROBE_MS), Standing::Due { behind: false });
+    }
+
+    #[test]
+    fn far_behind_is_behind_and_a_little_is_not() {
+        let mut health = Health::default();
+        health.record(Verdict::Good { head: 100 }, 120, NOW);
+        assert_eq!(health.standing(NOW), Standing::Ready { behind: false });
+        health.record(Verdict::Good { head: 100 }, 121, NOW);
+        assert_eq!(health.standing(NOW), Standing::Ready { behind: true });
+        assert_eq!(health.standing(NOW + BEHIND_MS), Standing::Ready { behind: false });
+    }
+
+    #[test]
+    fn a_clock_set_back_does_not_prolong_a_rest() {
+        let mut health = Health::default();
+        health.record(Verdict::WrongNetwork, 0, NOW);
+        assert_eq!(health.standing(NOW), Standing::Resting { until: NOW + WRONG_NETWORK_MS });
+        assert_eq!(health.standing(NOW - 3_600_000), Standing::Due { behind: false });
+    }
+}

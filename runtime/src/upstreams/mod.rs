@@ -1,0 +1,287 @@
+//! The RPC providers of the networks: whom to ask, how often, and who is out of order.
+//!
+//! The cast: a network has several *upstreams*. A worker [`Upstreams::pick`]s one, lets a whole scan run against
+//! it (so that all answers fit together), and [`Upstreams::report`]s how the scan went. Only such a verdict moves
+//! the health of an upstream: whether an answer was any good is known to the one who read it, not to TCP. See
+//! `health` for the rules, `budget` for the rate.
+//!
+//! The URL of an upstream and its headers carry keys: outside of a request only scheme and host are ever shown.
+
+mod budget;
+mod health;
+mod request;
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use http::HeaderMap;
+use url::Url;
+use zeroize::Zeroizing;
+
+use self::{
+    budget::Budget,
+    health::{Health, Standing},
+};
+use crate::{
+    clock::Clock,
+    domain::{Millis, word::words},
+    outbound::{Outbound, OutboundError, Reach, parse_url},
+};
+
+pub(crate) use request::{UpstreamError, UpstreamRequest, UpstreamResponse};
+
+words! {
+    /// What an upstream is fit for.
+    UpstreamState {
+        Ready = "ready",
+        /// It failed and rests.
+        Paused = "paused",
+        /// Its rest is over; the next one who picks it finds out.
+        Due = "due",
+        /// It said that it was asked too often.
+        RateLimited = "rate_limited",
+        /// It serves another network than it is configured for.
+        WrongNetwork = "wrong_network",
+        /// Its head is behind those of others.
+        Behind = "behind",
+    }
+}
+
+/// How an upstream is configured.
+pub(crate) struct UpstreamSpec {
+    pub(crate) id: String,
+    pub(crate) url: String,
+    /// Secret headers, added to every request.
+    pub(crate) headers: Vec<(String, Zeroizing<String>)>,
+    pub(crate) rate_per_s: u32,
+    /// Lower is asked first.
+    pub(crate) priority: i64,
+}
+
+impl UpstreamSpec {
+    /// Whether it can be used at all; the text is for the operator who wrote it.
+    pub(crate) fn check(&self) -> Result<(), OutboundError> {
+        self.parse().map(drop)
+    }
+
+    fn parse(&self) -> Result<(Url, HeaderMap), OutboundError> {
+        let url = parse_url(&self.url, Reach::Any)?;
+        Ok((url, request::secret_headers(&self.headers)?))
+    }
+}
+
+/// How a whole scan against an upstream went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Good {
+        head: u64,
+    },
+    Bad(String),
+    WrongNetwork,
+    RateLimited {
+        ms: u32,
+    },
+    /// It answered, and knows less than is known already.
+    Behind,
+}
+
+/// No upstream can be asked now.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", match .retry_ms {
+    None => "the network has no upstream; configure one".to_owned(),
+    Some(ms) => format!("no upstream of the network is usable for another {ms} ms"),
+})]
+pub(crate) struct NoUpstream {
+    /// When to try again; none: there is none at all.
+    pub(crate) retry_ms: Option<u64>,
+}
+
+/// An upstream as people may see it.
+#[derive(Debug, Clone)]
+pub(crate) struct UpstreamStatus {
+    pub(crate) id: String,
+    /// Scheme, host and port.
+    pub(crate) origin: String,
+    pub(crate) rate_per_s: u32,
+    pub(crate) priority: i64,
+    pub(crate) state: UpstreamState,
+    /// When it is asked again, if it is not asked now.
+    pub(crate) retry_at: Option<Millis>,
+    pub(crate) head: Option<u64>,
+    pub(crate) requests: u64,
+    pub(crate) errors: u64,
+    pub(crate) last_error: Option<String>,
+    pub(crate) last_error_at: Option<Millis>,
+}
+
+/// One provider of one network.
+pub(crate) struct Upstream {
+    pub(crate) id: String,
+    network: String,
+    url: Url,
+    headers: HeaderMap,
+    rate_per_s: u32,
+    priority: i64,
+    outbound: Outbound,
+    clock: Clock,
+    /// Kept when the configuration changes around it.
+    record: Arc<Record>,
+}
+
+#[derive(Default)]
+struct Record {
+    health: Mutex<Health>,
+    budget: Mutex<Budget>,
+    requests: AtomicU64,
+    errors: AtomicU64,
+}
+
+/// A plain value behind each lock: a panic beside it leaves nothing half done.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// All upstreams of all networks. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Upstreams {
+    outbound: Outbound,
+    clock: Clock,
+    /// By network, in the order of priority.
+    networks: Arc<RwLock<HashMap<String, Vec<Arc<Upstream>>>>>,
+}
+
+impl Upstreams {
+    pub(crate) fn new(outbound: Outbound, clock: Clock) -> Self {
+        Self { outbound, clock, networks: Arc::default() }
+    }
+
+    /// Configures the upstreams of a network. One whose URL and headers are as before keeps its health; calls
+    /// under way end on what they picked. One that cannot be used is left out, with a word in the log.
+    pub(crate) fn set(&self, network: &str, specs: Vec<UpstreamSpec>) {
+        let before = self.of(network);
+        let mut after: Vec<Arc<Upstream>> = Vec::with_capacity(specs.len());
+        for spec in specs {
+            match spec.parse() {
+                Ok((url, headers)) => {
+                    let record = before
+                        .iter()
+                        .find(|old| old.id == spec.id && old.url == url && old.headers == headers)
+                        .map_or_else(Arc::default, |old| old.record.clone());
+                    after.push(Arc::new(Upstream {
+                        id: spec.id,
+                        network: network.to_owned(),
+                        url,
+                        headers,
+                        rate_per_s: spec.rate_per_s,
+                        priority: spec.priority,
+                        outbound: self.outbound.clone(),
+                        clock: self.clock.clone(),
+                        record,
+                    }));
+                }
+                Err(error) => tracing::warn!(network, upstream = spec.id, %error, "upstream left out"),
+            }
+        }
+        after.sort_by(|a, b| (a.priority, &a.id).cmp(&(b.priority, &b.id)));
+        let mut networks = self.networks.write().unwrap_or_else(PoisonError::into_inner);
+        networks.insert(network.to_owned(), after);
+    }
+
+    fn of(&self, network: &str) -> Vec<Arc<Upstream>> {
+        let networks = self.networks.read().unwrap_or_else(PoisonError::into_inner);
+        networks.get(network).cloned().unwrap_or_default()
+    }
+
+    /// The upstream to ask: of those that are ready, or due for a probe, a fresh one before one that is behind,
+    /// then the one of the lowest priority number, then a ready one before a due one.
+    ///
+    /// # Errors
+    /// When all rest; it says until when.
+    pub(crate) fn pick(&self, network: &str) -> Result<Arc<Upstream>, NoUpstream> {
+        let now = self.clock.now();
+        let upstreams = self.of(network);
+        let mut next_at: Option<Millis> = None;
+        let best = upstreams
+            .iter()
+            .filter_map(|upstream| match lock(&upstream.record.health).standing(now) {
+                Standing::Ready { behind } => Some((behind, upstream.priority, false, upstream)),
+                Standing::Due { behind } => Some((behind, upstream.priority, true, upstream)),
+                Standing::Resting { until } => {
+                    next_at = Some(next_at.map_or(until, |next| next.min(until)));
+                    None
+                }
+            })
+            .min_by_key(|(behind, priority, due, _)| (*behind, *priority, *due));
+        match best {
+            Some((_, _, due, upstream)) => {
+                if due {
+                    lock(&upstream.record.health).begin_probe(now);
+                }
+                Ok(upstream.clone())
+            }
+            None => Err(NoUpstream { retry_ms: next_at.map(|at| (at - now).unsigned_abs()) }),
+        }
+    }
+
+    /// How a scan against this upstream went. Unknown ones (removed meanwhile) are passed over.
+    pub(crate) fn report(&self, network: &str, id: &str, verdict: Verdict) {
+        let now = self.clock.now();
+        let upstreams = self.of(network);
+        let best_head = upstreams.iter().filter_map(|upstream| lock(&upstream.record.health).head).max();
+        if let Some(upstream) = upstreams.iter().find(|upstream| upstream.id == id) {
+            if let Verdict::Bad(why) = &verdict {
+                tracing::warn!(network, upstream = id, origin = upstream.origin(), why, "upstream failed");
+            }
+            lock(&upstream.record.health).record(verdict, best_head.unwrap_or(0), now);
+        }
+    }
+
+    /// How the upstreams of a network are, in the order of priority.
+    pub(crate) fn status(&self, network: &str) -> Vec<UpstreamStatus> {
+        let now = self.clock.now();
+        self.of(network).iter().map(|upstream| upstream.status(now)).collect()
+    }
+}
+
+impl Upstream {
+    /// Scheme, host and port: what may be shown of the URL.
+    fn origin(&self) -> String {
+        self.url.origin().ascii_serialization()
+    }
+
+    fn status(&self, now: Millis) -> UpstreamStatus {
+        let health = lock(&self.record.health);
+        let (state, retry_at) = health.state(now);
+        UpstreamStatus {
+            id: self.id.clone(),
+            origin: self.origin(),
+            rate_per_s: self.rate_per_s,
+            priority: self.priority,
+            state,
+            retry_at,
+            head: health.head,
+            requests: self.record.requests.load(Ordering::Relaxed),
+            errors: self.record.errors.load(Ordering::Relaxed),
+            last_error: health.last_error.as_ref().map(|(why, _)| why.clone()),
+            last_error_at: health.last_error.as_ref().map(|(_, at)| *at),
+        }
+    }
+}
+
+impl fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upstream")
+            .field("id", &self.id)
+            .field("origin", &self.origin())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;
