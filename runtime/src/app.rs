@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::{clock::Clock, config::Config, db::Db, vault::Vault, wake::Wake};
+use crate::{
+    clock::Clock, config::Config, db::Db, keys::Keys, networks::Networks, vault::Vault, wake::Wake,
+};
 
 /// Everything that handlers and workers share. Cheap to clone.
 #[derive(Clone)]
@@ -12,4 +14,6 @@ pub struct App {
     pub(crate) config: Arc<Config>,
     pub(crate) vault: Arc<Vault>,
     pub(crate) wake: Wake,
+    pub(crate) networks: Networks,
+    pub(crate) keys: Keys,
 }

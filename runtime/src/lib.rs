@@ -16,7 +16,12 @@ pub mod domain;
 pub(crate) mod flow;
 pub(crate) mod host;
 pub(crate) mod http;
+pub(crate) mod keys;
+pub(crate) mod metrics;
+pub(crate) mod networks;
 pub(crate) mod outbound;
+#[cfg(test)]
+pub(crate) mod testing;
 pub(crate) mod upstreams;
 pub mod vault;
 pub(crate) mod wake;

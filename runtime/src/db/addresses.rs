@@ -1,1 +1,387 @@
-//! (to be written)
+//! Receive addresses, and the extended keys that they are derived from.
+
+use std::collections::HashMap;
+
+use super::{Conn, DbError, Row, args};
+use crate::domain::{Millis, word::words};
+
+words! {
+    /// Whose payments arrive at an address.
+    Kind {
+        /// Any: they are told apart by amount or memo.
+        Shared = "shared",
+        /// One customer's.
+        Customer = "customer",
+        /// One invoice's.
+        Invoice = "invoice",
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct ReceiveAddress {
+    pub(crate) id: String,
+    pub(crate) merchant_id: String,
+    pub(crate) network: String,
+    /// In the plugin's normal form.
+    pub(crate) address: String,
+    /// The same as bytes: what watchers filter by.
+    pub(crate) key: Vec<u8>,
+    pub(crate) kind: Kind,
+    pub(crate) unique_id: Option<String>,
+    /// The merchant's own JSON.
+    pub(crate) meta: Option<serde_json::Value>,
+    pub(crate) derived_index: Option<i64>,
+    /// Order of commit within the network.
+    pub(crate) seq: i64,
+    pub(crate) created_at: Millis,
+}
+
+/// An address about to be watched; the fields are those of [`ReceiveAddress`].
+#[derive(Debug, Clone)]
+pub(crate) struct NewAddress {
+    pub(crate) id: String,
+    pub(crate) merchant_id: String,
+    pub(crate) network: String,
+    pub(crate) address: String,
+    pub(crate) key: Vec<u8>,
+    pub(crate) kind: Kind,
+    pub(crate) unique_id: Option<String>,
+    pub(crate) meta: Option<serde_json::Value>,
+    pub(crate) derived_index: Option<i64>,
+    pub(crate) created_at: Millis,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CreateError {
+    #[error(transparent)]
+    Db(#[from] DbError),
+    /// The address is watched already (for anyone), or the merchant has its shared address or this `unique_id`
+    /// on this network.
+    #[error("the address, the unique_id or the place of the shared address is taken")]
+    Taken,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct ExtendedKey {
+    pub(crate) id: String,
+    pub(crate) merchant_id: String,
+    pub(crate) network: String,
+    pub(crate) public_key: String,
+    /// Child that the next address is derived from.
+    pub(crate) next_index: i64,
+    pub(crate) created_at: Millis,
+}
+
+fn read(row: &Row) -> Result<ReceiveAddress, DbError> {
+    Ok(ReceiveAddress {
+        id: row.text("id")?,
+        merchant_id: row.text("merchant_id")?,
+        network: row.text("network")?,
+        address: row.text("address")?,
+        key: row.blob("key")?,
+        kind: row.parsed("kind")?,
+        unique_id: row.opt_text("unique_id")?,
+        meta: row.opt_json("meta")?,
+        derived_index: row.opt_int("derived_index")?,
+        seq: row.int("seq")?,
+        created_at: row.int("created_at")?,
+    })
+}
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, merchant_id, network, address, key, kind, unique_id, meta, derived_index, seq, created_at ",
+            "FROM receive_address ",
+            $rest
+        )
+    };
+}
+
+/// Adds an address to what is watched.
+pub(crate) async fn create(conn: &mut Conn, new: NewAddress) -> Result<ReceiveAddress, CreateError> {
+    // The counter's row lock is held until the commit: seq is the order of commit.
+    let sql = "UPDATE address_counter SET seq = seq + 1 WHERE network = $1 RETURNING seq";
+    let counted = conn.row(sql, args![&new.network]).await?;
+    let seq = counted
+        .ok_or_else(|| DbError::Unusable(format!("network {} has no address counter", new.network)))?
+        .int("seq")?;
+    let made = conn
+        .exec(
+            "INSERT INTO receive_address
+               (id, merchant_id, network, address, key, kind, unique_id, meta, derived_index, seq, created_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING",
+            args![
+                &new.id,
+                &new.merchant_id,
+                &new.network,
+                &new.address,
+                new.key.clone(),
+                new.kind,
+                &new.unique_id,
+                new.meta.as_ref().map(ToString::to_string),
+                new.derived_index,
+                seq,
+                new.created_at
+            ],
+        )
+        .await?;
+    if made == 0 {
+        return Err(CreateError::Taken);
+    }
+    let NewAddress {
+        id,
+        merchant_id,
+        network,
+        address,
+        key,
+        kind,
+        unique_id,
+        meta,
+        derived_index,
+        created_at,
+    } = new;
+    Ok(ReceiveAddress {
+        id,
+        merchant_id,
+        network,
+        address,
+        key,
+        kind,
+        unique_id,
+        meta,
+        derived_index,
+        seq,
+        created_at,
+    })
+}
+
+pub(crate) async fn get(conn: &mut Conn, id: &str) -> Result<Option<ReceiveAddress>, DbError> {
+    conn.row(select!("WHERE id = $1"), args![id.to_owned()]).await?.as_ref().map(read).transpose()
+}
+
+/// A merchant's addresses on networks of this mode, invoices' own ones left out; the newest first, from below
+/// the id `before`.
+pub(crate) async fn list(
+    conn: &mut Conn,
+    merchant_id: &str,
+    test: bool,
+    before: String,
+    rows: i64,
+) -> Result<Vec<ReceiveAddress>, DbError> {
+    let sql = select!(
+        "WHERE merchant_id = $1 AND kind <> 'invoice' AND id < $3
+         AND network IN (SELECT name FROM network WHERE test = $2) ORDER BY id DESC LIMIT $4"
+    );
+    conn.rows(sql, args![merchant_id.to_owned(), test, before, rows]).await?.iter().map(read).collect()
+}
+
+/// The merchant's shared address on a network.
+pub(crate) async fn shared_of(
+    conn: &mut Conn,
+    merchant_id: &str,
+    network: &str,
+) -> Result<Option<ReceiveAddress>, DbError> {
+    let sql = select!("WHERE merchant_id = $1 AND network = $2 AND kind = 'shared'");
+    conn.row(sql, args![merchant_id.to_owned(), network.to_owned()]).await?.as_ref().map(read).transpose()
+}
+
+/// The address of one of a merchant's customers.
+pub(crate) async fn by_unique_id(
+    conn: &mut Conn,
+    merchant_id: &str,
+    network: &str,
+    unique_id: &str,
+) -> Result<Option<ReceiveAddress>, DbError> {
+    let sql = select!("WHERE merchant_id = $1 AND network = $2 AND unique_id = $3");
+    let args = args![merchant_id.to_owned(), network.to_owned(), unique_id.to_owned()];
+    conn.row(sql, args).await?.as_ref().map(read).transpose()
+}
+
+/// Those of these addresses (in normal form) that are watched, by their text.
+pub(crate) async fn by_address(
+    conn: &mut Conn,
+    network: &str,
+    texts: &[String],
+) -> Result<HashMap<String, ReceiveAddress>, DbError> {
+    let items = texts.iter().map(Into::into).collect();
+    let mut found = HashMap::with_capacity(texts.len());
+    let sql = select!("WHERE network = $1 AND address IN");
+    for row in conn.rows_in_with(sql, args![network.to_owned()], items, "").await? {
+        let address = read(&row)?;
+        found.insert(address.address.clone(), address);
+    }
+    Ok(found)
+}
+
+fn read_extended(row: &Row) -> Result<ExtendedKey, DbError> {
+    Ok(ExtendedKey {
+        id: row.text("id")?,
+        merchant_id: row.text("merchant_id")?,
+        network: row.text("network")?,
+        public_key: row.text("public_key")?,
+        next_index: row.int("next_index")?,
+        created_at: row.int("created_at")?,
+    })
+}
+
+/// Sets the key that a merchant's addresses on a network are derived from. Another key starts at its first
+/// child; the same one goes on where it was.
+pub(crate) async fn put_extended_key(conn: &mut Conn, key: &ExtendedKey) -> Result<ExtendedKey, CreateError> {
+    if let Some(old) = extended_key_of(conn, &key.merchant_id, &key.network).await? {
+        if old.public_key == key.public_key {
+            return Ok(old);
+        }
+        conn.exec("DELETE FROM extended_key WHERE id = $1", args![old.id]).await?;
+    }
+    let made = conn
+        .exec(
+            "INSERT INTO extended_key (id, merchant_id, network, public_key, next_index, created_at)
+             VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
+            args![&key.id, &key.merchant_id, &key.network, &key.public_key, key.next_index, key.created_at],
+        )
+        .await?;
+    if made == 0 { Err(CreateError::Taken) } else { Ok(key.clone()) }
+}
+
+pub(crate) async fn extended_key_of(
+    conn: &mut Conn,
+    merchant_id: &str,
+    network: &str,
+) -> Result<Option<ExtendedKey>, DbError> {
+    let sql = "SELECT id, merchant_id, network, public_key, next_index, created_at FROM extended_key
+               WHERE merchant_id = $1 AND network = $2";
+    let args = args![merchant_id.to_owned(), network.to_owned()];
+    conn.row(sql, args).await?.as_ref().map(read_extended).transpose()
+}
+
+pub(crate) async fn extended_keys(
+    conn: &mut Conn,
+    merchant_id: &str,
+    test: bool,
+) -> Result<Vec<ExtendedKey>, DbError> {
+    let sql = "SELECT id, merchant_id, network, public_key, next_index, created_at FROM extended_key
+               WHERE merchant_id = $1 AND network IN (SELECT name FROM network WHERE test = $2) ORDER BY network";
+    conn.rows(sql, args![merchant_id.to_owned(), test]).await?.iter().map(read_extended).collect()
+}
+
+/// Takes the next child of a key: no other caller gets the same one. None without such a key.
+pub(crate) async fn next_index(conn: &mut Conn, extended_key_id: &str) -> Result<Option<i64>, DbError> {
+    let sql =
+        "UPDATE extended_key SET next_index = next_index + 1 WHERE id = $1 RETURNING next_index - 1 AS taken";
+    conn.row(sql, args![extended_key_id.to_owned()]).await?.map(|row| row.int("taken")).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        db::{Db, merchants, networks},
+        domain::{id, policy::Policy},
+        testing,
+    };
+
+    async fn prepare(db: &Db) {
+        db.write::<_, DbError, _>(|conn| {
+            Box::pin(async move {
+                for id in ["mer_a", "mer_b"] {
+                    let merchant = merchants::Merchant {
+                        id: id.to_owned(),
+                        name: id.to_owned(),
+                        policy: Policy::default(),
+                        created_at: 1,
+                        disabled_at: None,
+                    };
+                    merchants::insert(conn, &merchant).await?;
+                }
+                let manifest = serde_json::from_value(serde_json::json!({
+                    "name": "base", "title": "Base", "caip2": "eip155:8453", "plugin": "evm", "credit": 3,
+                    "poll_ms": 2000, "asset": [{"symbol": "ETH", "name": "Ether", "decimals": 18}],
+                }))
+                .unwrap();
+                networks::put(conn, &manifest, 1).await.unwrap();
+                Ok(())
+            })
+        })
+        .await
+        .unwrap();
+    }
+
+    fn new(merchant: &str, address: &str, kind: Kind, unique_id: Option<&str>) -> NewAddress {
+        NewAddress {
+            id: id::new(id::Kind::ReceiveAddress, 1),
+            merchant_id: merchant.to_owned(),
+            network: "base".to_owned(),
+            address: address.to_owned(),
+            key: address.as_bytes().to_vec(),
+            kind,
+            unique_id: unique_id.map(str::to_owned),
+            meta: None,
+            derived_index: None,
+            created_at: 1,
+        }
+    }
+
+    async fn make(db: &Db, new: NewAddress) -> Result<ReceiveAddress, CreateError> {
+        db.write(move |conn| Box::pin(create(conn, new))).await
+    }
+
+    #[tokio::test]
+    async fn an_address_belongs_to_one_merchant_and_seq_counts_up() {
+        for db in testing::databases().await {
+            prepare(&db).await;
+            let first = make(&db, new("mer_a", "0x1", Kind::Shared, None)).await.unwrap();
+            for taken in [
+                new("mer_b", "0x1", Kind::Shared, None),
+                new("mer_a", "0x2", Kind::Shared, None),
+                new("mer_a", "0x1", Kind::Customer, Some("u")),
+            ] {
+                assert!(matches!(make(&db, taken).await, Err(CreateError::Taken)));
+            }
+            let second = make(&db, new("mer_a", "0x2", Kind::Customer, Some("u"))).await.unwrap();
+            assert!(second.seq > first.seq);
+            assert!(matches!(
+                make(&db, new("mer_a", "0x3", Kind::Customer, Some("u"))).await,
+                Err(CreateError::Taken)
+            ));
+            let mut conn = db.read().await.unwrap();
+            let texts = ["0x1".to_owned(), "0x9".to_owned()];
+            let found = by_address(&mut conn, "base", &texts).await.unwrap();
+            assert_eq!(found.keys().collect::<Vec<_>>(), ["0x1"]);
+            assert_eq!(shared_of(&mut conn, "mer_a", "base").await.unwrap().unwrap().id, first.id);
+            assert_eq!(by_unique_id(&mut conn, "mer_a", "base", "u").await.unwrap().unwrap().id, second.id);
+            assert_eq!(list(&mut conn, "mer_a", false, "b".into(), 9).await.unwrap().len(), 2);
+            assert_eq!(list(&mut conn, "mer_a", true, "b".into(), 9).await.unwrap().len(), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn no_two_get_the_same_child() {
+        for db in testing::databases().await {
+            prepare(&db).await;
+            let key = |merchant: &str, public: &str| ExtendedKey {
+                id: id::new(id::Kind::ExtendedKey, 1),
+                merchant_id: merchant.to_owned(),
+                network: "base".to_owned(),
+                public_key: public.to_owned(),
+                next_index: 0,
+                created_at: 1,
+            };
+            let put = async |key: ExtendedKey| {
+                db.write(move |conn| Box::pin(async move { put_extended_key(conn, &key).await })).await
+            };
+            let made = put(key("mer_a", "xpub1")).await.unwrap();
+            assert!(matches!(put(key("mer_b", "xpub1")).await, Err(CreateError::Taken)));
+            for expected in 0..3 {
+                let id = made.id.clone();
+                let taken = db
+                    .write::<_, DbError, _>(move |conn| Box::pin(async move { next_index(conn, &id).await }))
+                    .await
+                    .unwrap();
+                assert_eq!(taken, Some(expected));
+            }
+            assert_eq!(put(key("mer_a", "xpub1")).await.unwrap().next_index, 3);
+            assert_eq!(put(key("mer_a", "xpub2")).await.unwrap().next_index, 0);
+        }
+    }
+}

@@ -1,1 +1,143 @@
-//! (to be written)
+//! API keys, as keyed hashes.
+
+use super::{Conn, DbError, Row, args};
+use crate::domain::{Millis, policy::Policy, word::words};
+
+words! {
+    /// What a key opens.
+    Mode {
+        Operator = "operator",
+        /// A merchant's, on networks with real money.
+        Live = "live",
+        /// A merchant's, on test networks.
+        Test = "test",
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct ApiKey {
+    pub(crate) id: String,
+    /// None: an operator's.
+    pub(crate) merchant_id: Option<String>,
+    pub(crate) mode: Mode,
+    pub(crate) name: String,
+    /// The first characters, to tell keys apart in a list.
+    pub(crate) prefix: String,
+    pub(crate) created_at: Millis,
+    pub(crate) expires_at: Option<Millis>,
+    pub(crate) revoked_at: Option<Millis>,
+}
+
+/// A key that was presented, and whose it is.
+#[derive(Debug, Clone)]
+pub(crate) struct Presented {
+    pub(crate) key: ApiKey,
+    /// None: an operator's.
+    pub(crate) merchant: Option<Holder>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Holder {
+    pub(crate) policy: Policy,
+    pub(crate) disabled_at: Option<Millis>,
+}
+
+fn read(row: &Row) -> Result<ApiKey, DbError> {
+    Ok(ApiKey {
+        id: row.text("id")?,
+        merchant_id: row.opt_text("merchant_id")?,
+        mode: row.parsed("mode")?,
+        name: row.text("name")?,
+        prefix: row.text("prefix")?,
+        created_at: row.int("created_at")?,
+        expires_at: row.opt_int("expires_at")?,
+        revoked_at: row.opt_int("revoked_at")?,
+    })
+}
+
+/// `hash` is the keyed hash of the secret, which is never stored.
+pub(crate) async fn insert(conn: &mut Conn, key: &ApiKey, hash: Vec<u8>) -> Result<(), DbError> {
+    conn.exec(
+        "INSERT INTO api_key (id, merchant_id, mode, name, prefix, hash, created_at, expires_at, revoked_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        args![
+            &key.id,
+            &key.merchant_id,
+            key.mode,
+            &key.name,
+            &key.prefix,
+            hash,
+            key.created_at,
+            key.expires_at,
+            key.revoked_at
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// The key with this hash, expired or not.
+pub(crate) async fn by_hash(conn: &mut Conn, hash: Vec<u8>) -> Result<Option<Presented>, DbError> {
+    let row = conn
+        .row(
+            "SELECT k.id, k.merchant_id, k.mode, k.name, k.prefix, k.created_at, k.expires_at, k.revoked_at,
+                    m.policy, m.disabled_at
+             FROM api_key k LEFT JOIN merchant m ON m.id = k.merchant_id WHERE k.hash = $1",
+            args![hash],
+        )
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let merchant = match row.opt_json("policy")? {
+        None => None,
+        Some(policy) => Some(Holder { policy, disabled_at: row.opt_int("disabled_at")? }),
+    };
+    Ok(Some(Presented { key: read(&row)?, merchant }))
+}
+
+/// A merchant's keys, or the operators' without one; the newest first, from below the id `before`.
+pub(crate) async fn list(
+    conn: &mut Conn,
+    merchant_id: Option<String>,
+    before: String,
+    rows: i64,
+) -> Result<Vec<ApiKey>, DbError> {
+    let found = match merchant_id {
+        Some(merchant) => {
+            conn.rows(
+                "SELECT id, merchant_id, mode, name, prefix, created_at, expires_at, revoked_at FROM api_key
+                 WHERE merchant_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3",
+                args![merchant, before, rows],
+            )
+            .await?
+        }
+        None => {
+            conn.rows(
+                "SELECT id, merchant_id, mode, name, prefix, created_at, expires_at, revoked_at FROM api_key
+                 WHERE merchant_id IS NULL AND id < $1 ORDER BY id DESC LIMIT $2",
+                args![before, rows],
+            )
+            .await?
+        }
+    };
+    found.iter().map(read).collect()
+}
+
+pub(crate) async fn get(conn: &mut Conn, id: &str) -> Result<Option<ApiKey>, DbError> {
+    let sql = "SELECT id, merchant_id, mode, name, prefix, created_at, expires_at, revoked_at FROM api_key
+               WHERE id = $1";
+    conn.row(sql, args![id.to_owned()]).await?.as_ref().map(read).transpose()
+}
+
+/// Ends a key for good. One that was revoked before keeps its time.
+pub(crate) async fn revoke(conn: &mut Conn, id: &str, now: Millis) -> Result<(), DbError> {
+    let sql = "UPDATE api_key SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL";
+    conn.exec(sql, args![id.to_owned(), now]).await?;
+    Ok(())
+}
+
+/// Operators' keys that still open something at `now`.
+pub(crate) async fn operators_left(conn: &mut Conn, now: Millis) -> Result<i64, DbError> {
+    let sql = "SELECT count(*) AS n FROM api_key
+               WHERE mode = 'operator' AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $1)";
+    conn.row(sql, args![now]).await?.map_or(Ok(0), |row| row.int("n"))
+}

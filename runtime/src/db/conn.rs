@@ -31,6 +31,23 @@ enum Handle<'c> {
     Postgres(&'c mut PgConnection),
 }
 
+impl DbError {
+    /// Whether the same work may succeed a moment later: a busy or restarting database, two transactions in
+    /// each other's way, a full disk.
+    #[must_use]
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            Self::Closed | Self::Unusable(_) => true,
+            Self::Sqlx(sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_)) => true,
+            // SQLITE_BUSY, and PostgreSQL's serialization failure, deadlock, shutdown and "too many clients".
+            Self::Sqlx(sqlx::Error::Database(error)) => error.code().is_some_and(|code| {
+                matches!(code.as_ref(), "5" | "40001" | "40P01" | "57P01" | "57P02" | "57P03" | "53300")
+            }),
+            _ => false,
+        }
+    }
+}
+
 impl Conn {
     pub(super) fn reader_sqlite(conn: PoolConnection<Sqlite>) -> Self {
         Self { inner: Inner::SqliteReader(conn) }
@@ -111,21 +128,24 @@ impl Conn {
         tail: &'static str,
     ) -> Result<u64, DbError> {
         let mut changed = 0;
-        let mut rows = rows.into_iter().peekable();
-        while rows.peek().is_some() {
-            let chunk: Vec<Vec<Value>> = rows.by_ref().take(ROWS_PER_INSERT).collect();
-            let mut sql = format!("{head} VALUES ");
-            let mut place = 0;
-            for (index, row) in chunk.iter().enumerate() {
-                sql.push_str(if index == 0 { "(" } else { ",(" });
-                place = placeholders(&mut sql, place, row.len());
-                sql.push(')');
-            }
-            sql.push(' ');
-            sql.push_str(tail);
-            changed += self.exec_text(Cow::Owned(sql), chunk.into_iter().flatten().collect()).await?;
+        for (sql, args) in inserts(head, rows, tail) {
+            changed += self.exec_text(sql, args).await?;
         }
         Ok(changed)
+    }
+
+    /// As [`Conn::insert_many`], with a `tail` that ends in `RETURNING`.
+    pub(crate) async fn insert_many_returning(
+        &mut self,
+        head: &'static str,
+        rows: Vec<Vec<Value>>,
+        tail: &'static str,
+    ) -> Result<Vec<Row>, DbError> {
+        let mut found = Vec::new();
+        for (sql, args) in inserts(head, rows, tail) {
+            found.extend(self.rows_text(sql, args).await?);
+        }
+        Ok(found)
     }
 
     /// `head ($1, $2, …) tail` for any number of items, in as few statements as fit; `head` ends in `IN`.
@@ -135,9 +155,20 @@ impl Conn {
         items: Vec<Value>,
         tail: &'static str,
     ) -> Result<Vec<Row>, DbError> {
+        self.rows_in_with(head, Vec::new(), items, tail).await
+    }
+
+    /// As [`Conn::rows_in`], with the first arguments fixed: `WHERE network = $1 AND address IN`.
+    pub(crate) async fn rows_in_with(
+        &mut self,
+        head: &'static str,
+        fixed: Vec<Value>,
+        items: Vec<Value>,
+        tail: &'static str,
+    ) -> Result<Vec<Row>, DbError> {
         let mut found = Vec::new();
-        for (sql, chunk) in lists(head, items, tail) {
-            found.extend(self.rows_text(sql, chunk).await?);
+        for (sql, args) in lists(head, fixed, items, tail) {
+            found.extend(self.rows_text(sql, args).await?);
         }
         Ok(found)
     }
@@ -150,7 +181,7 @@ impl Conn {
         tail: &'static str,
     ) -> Result<u64, DbError> {
         let mut changed = 0;
-        for (sql, chunk) in lists(head, items, tail) {
+        for (sql, chunk) in lists(head, Vec::new(), items, tail) {
             changed += self.exec_text(sql, chunk).await?;
         }
         Ok(changed)
@@ -169,22 +200,48 @@ impl Conn {
     }
 }
 
+fn inserts(
+    head: &'static str,
+    rows: Vec<Vec<Value>>,
+    tail: &'static str,
+) -> impl Iterator<Item = (Cow<'static, str>, Vec<Value>)> {
+    let mut rows = rows.into_iter();
+    std::iter::from_fn(move || {
+        let chunk: Vec<Vec<Value>> = rows.by_ref().take(ROWS_PER_INSERT).collect();
+        if chunk.is_empty() {
+            return None;
+        }
+        let mut sql = format!("{head} VALUES ");
+        let mut place = 0;
+        for (index, row) in chunk.iter().enumerate() {
+            sql.push_str(if index == 0 { "(" } else { ",(" });
+            place = placeholders(&mut sql, place, row.len());
+            sql.push(')');
+        }
+        sql.push(' ');
+        sql.push_str(tail);
+        Some((Cow::Owned(sql), chunk.into_iter().flatten().collect()))
+    })
+}
+
 fn lists(
     head: &'static str,
+    fixed: Vec<Value>,
     items: Vec<Value>,
     tail: &'static str,
 ) -> impl Iterator<Item = (Cow<'static, str>, Vec<Value>)> {
     let mut items = items.into_iter();
     std::iter::from_fn(move || {
-        let chunk: Vec<Value> = items.by_ref().take(ITEMS_PER_LIST).collect();
-        if chunk.is_empty() {
+        let mut args = fixed.clone();
+        args.extend(items.by_ref().take(ITEMS_PER_LIST));
+        if args.len() == fixed.len() {
             return None;
         }
         let mut sql = format!("{head} (");
-        placeholders(&mut sql, 0, chunk.len());
+        placeholders(&mut sql, fixed.len(), args.len() - fixed.len());
         sql.push_str(") ");
         sql.push_str(tail);
-        Some((Cow::Owned(sql), chunk))
+        Some((Cow::Owned(sql), args))
     })
 }
 

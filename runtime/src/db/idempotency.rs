@@ -1,1 +1,191 @@
-//! (to be written)
+//! Idempotency keys: one effect and one answer for each, whatever is retried.
+//!
+//! A key is claimed first thing in the transaction of its effect and gets its answer at the end of it. So a key
+//! without an answer is never seen from outside: a crash undoes the claim with the effect, and on PostgreSQL a
+//! second request with the same key waits at the claim until the first one has committed or failed.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{Conn, DbError, args};
+use crate::domain::Millis;
+
+/// A wish to be the one who does it.
+#[derive(Debug, Clone)]
+pub(crate) struct Claim {
+    /// Whose key it is: `mer_…:live`, `mer_…:test` or `operator`.
+    pub(crate) owner: String,
+    pub(crate) key: String,
+    /// SHA-256 of what was asked.
+    pub(crate) fingerprint: Vec<u8>,
+    pub(crate) now: Millis,
+}
+
+/// What became of a claim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Claimed {
+    /// It is yours: do it, and store the answer in this transaction.
+    New,
+    /// It was done; this was the answer.
+    Replay(Stored),
+    /// The claim at this place of the same batch has the same key; its answer will be this one's too.
+    Twin { of: usize },
+}
+
+/// An answer that was given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stored {
+    pub(crate) fingerprint: Vec<u8>,
+    pub(crate) status: i64,
+    pub(crate) body: Vec<u8>,
+}
+
+/// An answer to be kept.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    pub(crate) owner: String,
+    pub(crate) key: String,
+    pub(crate) status: i64,
+    pub(crate) body: Vec<u8>,
+}
+
+/// Claims one key.
+pub(crate) async fn claim(conn: &mut Conn, claim: Claim) -> Result<Claimed, DbError> {
+    Ok(claim_many(conn, vec![claim]).await?.pop().unwrap_or(Claimed::New))
+}
+
+/// Claims keys; answers in their order.
+pub(crate) async fn claim_many(conn: &mut Conn, claims: Vec<Claim>) -> Result<Vec<Claimed>, DbError> {
+    let mut first: HashMap<(String, String), usize> = HashMap::with_capacity(claims.len());
+    for (index, claim) in claims.iter().enumerate() {
+        first.entry((claim.owner.clone(), claim.key.clone())).or_insert(index);
+    }
+    // Always in the same order, so that two batches with common keys wait for each other and do not deadlock.
+    let mut order: Vec<(&(String, String), &Claim)> =
+        first.iter().filter_map(|(name, index)| claims.get(*index).map(|claim| (name, claim))).collect();
+    order.sort_by_key(|(name, _)| *name);
+    let rows = order
+        .into_iter()
+        .map(|(_, claim)| {
+            args![&claim.owner, &claim.key, claim.fingerprint.clone(), 0_i64, Vec::new(), claim.now]
+        })
+        .collect();
+    let inserted = conn
+        .insert_many_returning(
+            "INSERT INTO idempotency (owner, key, fingerprint, status, body, created_at)",
+            rows,
+            "ON CONFLICT (owner, key) DO NOTHING RETURNING owner, key",
+        )
+        .await?;
+    let mut mine = HashSet::with_capacity(inserted.len());
+    for row in inserted {
+        mine.insert((row.text("owner")?, row.text("key")?));
+    }
+    let mut answers = Vec::with_capacity(claims.len());
+    for (index, claim) in claims.into_iter().enumerate() {
+        let name = (claim.owner, claim.key);
+        let of = first.get(&name).copied().unwrap_or(index);
+        answers.push(if of != index {
+            Claimed::Twin { of }
+        } else if mine.contains(&name) {
+            Claimed::New
+        } else {
+            Claimed::Replay(stored(conn, name).await?)
+        });
+    }
+    Ok(answers)
+}
+
+async fn stored(conn: &mut Conn, (owner, key): (String, String)) -> Result<Stored, DbError> {
+    let sql = "SELECT fingerprint, status, body FROM idempotency WHERE owner = $1 AND key = $2";
+    match conn.row(sql, args![owner, key]).await? {
+        Some(row) => Ok(Stored {
+            fingerprint: row.blob("fingerprint")?,
+            status: row.int("status")?,
+            body: row.blob("body")?,
+        }),
+        // Swept between the claim and this query, at the age of three days: the next try claims it anew.
+        None => Err(DbError::Unusable("an idempotency key was swept while it was asked for".to_owned())),
+    }
+}
+
+/// Keeps the answers of keys that this transaction has claimed.
+pub(crate) async fn store_many(conn: &mut Conn, answers: Vec<Answer>) -> Result<(), DbError> {
+    // An insert that always meets its row: the one way to update many rows in one statement on both databases.
+    let rows = answers
+        .into_iter()
+        .map(|answer| args![answer.owner, answer.key, Vec::new(), answer.status, answer.body, 0_i64])
+        .collect();
+    conn.insert_many(
+        "INSERT INTO idempotency (owner, key, fingerprint, status, body, created_at)",
+        rows,
+        "ON CONFLICT (owner, key) DO UPDATE SET status = excluded.status, body = excluded.body",
+    )
+    .await?;
+    Ok(())
+}
+
+/// Forgets at most a thousand keys that are older than `before`; answers how many.
+pub(crate) async fn sweep(conn: &mut Conn, before: Millis) -> Result<u64, DbError> {
+    conn.exec(
+        "DELETE FROM idempotency WHERE (owner, key) IN
+           (SELECT owner, key FROM idempotency WHERE created_at < $1 ORDER BY created_at LIMIT 1000)",
+        args![before],
+    )
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    fn a(key: &str, print: u8) -> Claim {
+        Claim { owner: "operator".into(), key: key.into(), fingerprint: vec![print], now: 5 }
+    }
+
+    fn answer(key: &str, status: i64) -> Answer {
+        Answer { owner: "operator".into(), key: key.into(), status, body: b"{}".to_vec() }
+    }
+
+    #[tokio::test]
+    async fn one_claim_wins_and_the_others_get_its_answer() {
+        for db in testing::databases().await {
+            let first = db
+                .write::<_, DbError, _>(|conn| {
+                    Box::pin(async move {
+                        let claimed = claim_many(conn, vec![a("k1", 1), a("k2", 2), a("k1", 3)]).await?;
+                        store_many(conn, vec![answer("k1", 201), answer("k2", 422)]).await?;
+                        Ok(claimed)
+                    })
+                })
+                .await
+                .unwrap();
+            assert_eq!(first, [Claimed::New, Claimed::New, Claimed::Twin { of: 0 }]);
+            let second = db
+                .write::<_, DbError, _>(|conn| Box::pin(claim_many(conn, vec![a("k3", 1), a("k2", 9)])))
+                .await
+                .unwrap();
+            let stored = Stored { fingerprint: vec![2], status: 422, body: b"{}".to_vec() };
+            assert_eq!(second, [Claimed::New, Claimed::Replay(stored)]);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_failed_effect_leaves_the_key_free_and_a_sweep_forgets() {
+        for db in testing::databases().await {
+            let failed = db
+                .write::<(), DbError, _>(|conn| {
+                    Box::pin(async move {
+                        claim(conn, a("k", 1)).await?;
+                        Err(DbError::Closed)
+                    })
+                })
+                .await;
+            assert!(failed.is_err());
+            let claimed = db.write::<_, DbError, _>(|conn| Box::pin(claim(conn, a("k", 1)))).await.unwrap();
+            assert_eq!(claimed, Claimed::New);
+            let swept = db.write::<_, DbError, _>(|conn| Box::pin(sweep(conn, 6))).await.unwrap();
+            assert_eq!(swept, 1);
+        }
+    }
+}

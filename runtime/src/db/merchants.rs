@@ -1,1 +1,68 @@
-//! (to be written)
+//! Merchants: the tenants of this installation.
+
+use super::{Conn, DbError, Row, args};
+use crate::domain::{Millis, policy::Policy};
+
+#[derive(Debug, Clone)]
+pub(crate) struct Merchant {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) policy: Policy,
+    pub(crate) created_at: Millis,
+    /// None: enabled. A disabled merchant's keys open nothing; its payments are still credited.
+    pub(crate) disabled_at: Option<Millis>,
+}
+
+fn read(row: &Row) -> Result<Merchant, DbError> {
+    Ok(Merchant {
+        id: row.text("id")?,
+        name: row.text("name")?,
+        policy: row.json("policy")?,
+        created_at: row.int("created_at")?,
+        disabled_at: row.opt_int("disabled_at")?,
+    })
+}
+
+/// A policy as its column holds it.
+fn policy_text(policy: &Policy) -> Result<String, DbError> {
+    serde_json::to_string(policy)
+        .map_err(|error| DbError::Unreadable { column: "policy", why: error.to_string() })
+}
+
+pub(crate) async fn insert(conn: &mut Conn, merchant: &Merchant) -> Result<(), DbError> {
+    conn.exec(
+        "INSERT INTO merchant (id, name, policy, created_at, disabled_at) VALUES ($1, $2, $3, $4, $5)",
+        args![
+            &merchant.id,
+            &merchant.name,
+            policy_text(&merchant.policy)?,
+            merchant.created_at,
+            merchant.disabled_at
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+pub(crate) async fn get(conn: &mut Conn, id: &str) -> Result<Option<Merchant>, DbError> {
+    let sql = "SELECT id, name, policy, created_at, disabled_at FROM merchant WHERE id = $1";
+    conn.row(sql, args![id.to_owned()]).await?.as_ref().map(read).transpose()
+}
+
+/// The newest first, from below the id `before`.
+pub(crate) async fn list(conn: &mut Conn, before: String, rows: i64) -> Result<Vec<Merchant>, DbError> {
+    let sql = "SELECT id, name, policy, created_at, disabled_at FROM merchant
+               WHERE id < $1 ORDER BY id DESC LIMIT $2";
+    conn.rows(sql, args![before, rows]).await?.iter().map(read).collect()
+}
+
+/// Writes what may change: name, policy, whether it is disabled. Whether there is such a merchant.
+pub(crate) async fn update(conn: &mut Conn, merchant: &Merchant) -> Result<bool, DbError> {
+    let changed = conn
+        .exec(
+            "UPDATE merchant SET name = $2, policy = $3, disabled_at = $4 WHERE id = $1",
+            args![&merchant.id, &merchant.name, policy_text(&merchant.policy)?, merchant.disabled_at],
+        )
+        .await?;
+    Ok(changed == 1)
+}

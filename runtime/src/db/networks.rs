@@ -1,1 +1,285 @@
-//! (to be written)
+//! Networks, their assets and their upstreams.
+//!
+//! What a network *is* never changes once something stands on it: its chain, its mode, the decimals of an asset.
+//! An amount stored in base units would mean another sum of money.
+
+use super::{Conn, DbError, Row, args};
+use crate::domain::{
+    Millis,
+    id::{self, Kind},
+    network::{Asset, Manifest},
+};
+
+#[derive(Debug, Clone)]
+pub(crate) struct Network {
+    pub(crate) manifest: Manifest,
+    pub(crate) enabled: bool,
+    pub(crate) created_at: Millis,
+}
+
+/// One RPC provider.
+#[derive(Debug, Clone)]
+pub(crate) struct Upstream {
+    pub(crate) id: String,
+    pub(crate) network: String,
+    pub(crate) url: String,
+    /// A JSON object of secret headers, sealed for the row's id.
+    pub(crate) headers: Option<Vec<u8>>,
+    pub(crate) rate_per_s: u32,
+    /// Lower is asked first.
+    pub(crate) priority: i64,
+    pub(crate) created_at: Millis,
+}
+
+/// Why a manifest was not taken.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PutError {
+    #[error(transparent)]
+    Db(#[from] DbError),
+    /// It would change what earlier amounts or addresses mean; says what.
+    #[error("{0}")]
+    Fixed(String),
+}
+
+fn read(row: &Row) -> Result<Network, DbError> {
+    Ok(Network {
+        manifest: row.json("manifest")?,
+        enabled: row.bool("enabled")?,
+        created_at: row.int("created_at")?,
+    })
+}
+
+/// All networks, by name.
+pub(crate) async fn list(conn: &mut Conn) -> Result<Vec<Network>, DbError> {
+    let sql = "SELECT manifest, enabled, created_at FROM network ORDER BY name";
+    conn.rows(sql, args![]).await?.iter().map(read).collect()
+}
+
+pub(crate) async fn get(conn: &mut Conn, name: &str) -> Result<Option<Network>, DbError> {
+    let sql = "SELECT manifest, enabled, created_at FROM network WHERE name = $1";
+    conn.row(sql, args![name.to_owned()]).await?.as_ref().map(read).transpose()
+}
+
+/// Makes the network, or brings it to this manifest; whether it was made. The manifest must have been checked.
+///
+/// Upstreams in the manifest are for the making only: later they are added and taken away one by one.
+pub(crate) async fn put(conn: &mut Conn, manifest: &Manifest, now: Millis) -> Result<bool, PutError> {
+    let mut kept = manifest.clone();
+    kept.upstreams.clear();
+    let text = serde_json::to_string(&kept)
+        .map_err(|error| DbError::Unreadable { column: "manifest", why: error.to_string() })?;
+    let made = match get(conn, &manifest.name).await? {
+        Some(old) => {
+            check_fixed(conn, &old.manifest, manifest).await?;
+            conn.exec(
+                "UPDATE network SET plugin = $2, manifest = $3, test = $4 WHERE name = $1",
+                args![&manifest.name, &manifest.plugin, text, manifest.test],
+            )
+            .await?;
+            false
+        }
+        None => {
+            conn.exec(
+                "INSERT INTO network (name, plugin, manifest, test, enabled, created_at)
+                 VALUES ($1, $2, $3, $4, 1, $5)",
+                args![&manifest.name, &manifest.plugin, text, manifest.test, now],
+            )
+            .await?;
+            conn.exec("INSERT INTO address_counter (network, seq) VALUES ($1, 0)", args![&manifest.name])
+                .await?;
+            true
+        }
+    };
+    for asset in &manifest.assets {
+        put_asset(conn, &manifest.name, asset).await?;
+    }
+    if made {
+        for (place, upstream) in (0_i64..).zip(&manifest.upstreams) {
+            let row = Upstream {
+                id: id::new(Kind::Upstream, now),
+                network: manifest.name.clone(),
+                url: upstream.url.clone(),
+                headers: None,
+                rate_per_s: upstream.rate_per_s,
+                priority: place * 10,
+                created_at: now,
+            };
+            insert_upstream(conn, row).await?;
+        }
+    }
+    Ok(made)
+}
+
+/// Refuses another chain or mode once the network was read or has addresses.
+async fn check_fixed(conn: &mut Conn, old: &Manifest, new: &Manifest) -> Result<(), PutError> {
+    let fixed = if old.caip2 != new.caip2 {
+        "caip2"
+    } else if old.test != new.test {
+        "test"
+    } else {
+        return Ok(());
+    };
+    let sql = "SELECT 1 AS one FROM cursor WHERE network = $1
+               UNION ALL SELECT 1 FROM receive_address WHERE network = $1 LIMIT 1";
+    if conn.row(sql, args![&new.name]).await?.is_some() {
+        let why = format!("{fixed} is fixed, since {} is in use: make a network of another name", new.name);
+        return Err(PutError::Fixed(why));
+    }
+    Ok(())
+}
+
+async fn put_asset(conn: &mut Conn, network: &str, asset: &Asset) -> Result<(), PutError> {
+    let id = asset.id(network);
+    let sql = "SELECT id, decimals FROM asset WHERE id = $1 OR (network = $2 AND symbol = $3) ORDER BY (id = $1) DESC";
+    let found = conn.rows(sql, args![&id, network.to_owned(), &asset.symbol]).await?;
+    for row in &found {
+        if row.text("id")? != id {
+            let why =
+                format!("asset {}: another contract has this symbol; give the new one another", asset.symbol);
+            return Err(PutError::Fixed(why));
+        }
+        if row.int("decimals")? != i64::from(asset.decimals) && asset_in_use(conn, &id).await? {
+            return Err(PutError::Fixed(format!(
+                "asset {}: its decimals are fixed, since it is in use",
+                asset.symbol
+            )));
+        }
+    }
+    conn.exec(
+        "INSERT INTO asset (id, network, symbol, contract, decimals) VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (id) DO UPDATE SET symbol = excluded.symbol, decimals = excluded.decimals",
+        args![id, network.to_owned(), &asset.symbol, &asset.contract, i64::from(asset.decimals)],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Without an index on purpose: decimals change only to mend a typing error, before there is much to search.
+async fn asset_in_use(conn: &mut Conn, asset_id: &str) -> Result<bool, DbError> {
+    let sql = "SELECT 1 AS one FROM invoice WHERE asset_id = $1
+               UNION ALL SELECT 1 FROM transfer WHERE asset_id = $1 LIMIT 1";
+    Ok(conn.row(sql, args![asset_id.to_owned()]).await?.is_some())
+}
+
+/// Whether there is such a network.
+pub(crate) async fn set_enabled(conn: &mut Conn, name: &str, enabled: bool) -> Result<bool, DbError> {
+    let sql = "UPDATE network SET enabled = $2 WHERE name = $1";
+    Ok(conn.exec(sql, args![name.to_owned(), enabled]).await? == 1)
+}
+
+fn read_upstream(row: &Row) -> Result<Upstream, DbError> {
+    let rate = row.int("rate_per_s")?;
+    Ok(Upstream {
+        id: row.text("id")?,
+        network: row.text("network")?,
+        url: row.text("url")?,
+        headers: row.opt_blob("headers")?,
+        rate_per_s: u32::try_from(rate)
+            .map_err(|error| DbError::Unreadable { column: "rate_per_s", why: error.to_string() })?,
+        priority: row.int("priority")?,
+        created_at: row.int("created_at")?,
+    })
+}
+
+/// The upstreams of all networks, in the order in which they are asked.
+pub(crate) async fn upstreams(conn: &mut Conn) -> Result<Vec<Upstream>, DbError> {
+    let sql = "SELECT id, network, url, headers, rate_per_s, priority, created_at FROM upstream
+               ORDER BY network, priority, id";
+    conn.rows(sql, args![]).await?.iter().map(read_upstream).collect()
+}
+
+/// As [`upstreams`], of one network.
+pub(crate) async fn upstreams_of(conn: &mut Conn, network: &str) -> Result<Vec<Upstream>, DbError> {
+    let sql = "SELECT id, network, url, headers, rate_per_s, priority, created_at FROM upstream
+               WHERE network = $1 ORDER BY priority, id";
+    conn.rows(sql, args![network.to_owned()]).await?.iter().map(read_upstream).collect()
+}
+
+pub(crate) async fn insert_upstream(conn: &mut Conn, upstream: Upstream) -> Result<(), DbError> {
+    conn.exec(
+        "INSERT INTO upstream (id, network, url, headers, rate_per_s, priority, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        args![
+            upstream.id,
+            upstream.network,
+            upstream.url,
+            upstream.headers,
+            upstream.rate_per_s,
+            upstream.priority,
+            upstream.created_at
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Whether there was one.
+pub(crate) async fn delete_upstream(conn: &mut Conn, id: &str) -> Result<bool, DbError> {
+    Ok(conn.exec("DELETE FROM upstream WHERE id = $1", args![id.to_owned()]).await? == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{db::Db, testing};
+
+    pub(crate) fn manifest() -> Manifest {
+        serde_json::from_value(serde_json::json!({
+            "name": "base", "title": "Base", "caip2": "eip155:8453", "plugin": "evm", "credit": 3, "poll_ms": 2000,
+            "asset": [{"symbol": "ETH", "name": "Ether", "decimals": 18},
+                      {"symbol": "USDC", "name": "USD Coin", "contract": "0xabc", "decimals": 6}],
+            "upstream": [{"url": "https://a.example"}, {"url": "https://b.example", "rate_per_s": 5}],
+        }))
+        .unwrap()
+    }
+
+    async fn put_it(db: &Db, manifest: Manifest) -> Result<bool, PutError> {
+        db.write(move |conn| Box::pin(async move { put(conn, &manifest, 7).await })).await
+    }
+
+    #[tokio::test]
+    async fn made_once_with_its_upstreams_and_then_changed() {
+        for db in testing::databases().await {
+            assert!(put_it(&db, manifest()).await.unwrap());
+            let mut next = manifest();
+            next.poll_ms = 500;
+            assert!(!put_it(&db, next).await.unwrap());
+            let mut conn = db.read().await.unwrap();
+            let stored = get(&mut conn, "base").await.unwrap().unwrap();
+            assert_eq!((stored.manifest.poll_ms, stored.enabled, stored.created_at), (500, true, 7));
+            assert!(stored.manifest.upstreams.is_empty());
+            let upstreams = upstreams_of(&mut conn, "base").await.unwrap();
+            assert_eq!(upstreams.iter().map(|u| u.rate_per_s).collect::<Vec<_>>(), [10, 5]);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_amounts_rest_on_does_not_change() {
+        for db in testing::databases().await {
+            put_it(&db, manifest()).await.unwrap();
+            let mut other = manifest();
+            other.assets[1].contract = Some("0xdef".to_owned());
+            assert!(matches!(put_it(&db, other).await, Err(PutError::Fixed(_))));
+            // Nothing stands on it yet: a typing error can still be mended.
+            let mut mended = manifest();
+            mended.assets[1].decimals = 8;
+            mended.caip2 = "eip155:1".to_owned();
+            put_it(&db, mended).await.unwrap();
+            db.write::<_, DbError, _>(|conn| {
+                Box::pin(async move {
+                    conn.exec(
+                        "INSERT INTO cursor (network, height, hash, head, final, fence, moved_at)
+                         VALUES ('base', 1, '0x', 1, 1, 1, 1)",
+                        args![],
+                    )
+                    .await
+                })
+            })
+            .await
+            .unwrap();
+            assert!(
+                matches!(put_it(&db, manifest()).await, Err(PutError::Fixed(why)) if why.starts_with("caip2"))
+            );
+        }
+    }
+}

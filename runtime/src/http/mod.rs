@@ -1,1 +1,94 @@
-//! The REST API: axum only here.
+//! The API: axum, and only here.
+//!
+//! The way of a request, from the outside in:
+//! - [`serve`] holds the connection, [`outer`] gives the request an id, a time limit and a log line;
+//! - [`auth`] wants a key on every route but the few of [`public`], and counts how often it comes;
+//! - an extractor reads the body strictly ([`json`]), the path and the query ([`input`]);
+//! - the handler, one resource a file, asks a database aggregate or a flow, and shows a view;
+//! - a POST runs inside [`idempotent`], so that a repetition has no second effect;
+//! - whatever goes wrong is a [`problem::Problem`], the one error that meets HTTP.
+//!
+//! A merchant's handler gives the merchant's id and mode to every query: what is another's is not found.
+//!
+//! The OpenAPI document is made from the handlers ([`openapi`]); `runtime/openapi.json` is its snapshot.
+
+pub(crate) mod auth;
+pub(crate) mod idempotent;
+pub(crate) mod input;
+pub(crate) mod json;
+mod openapi;
+mod outer;
+pub(crate) mod page;
+pub(crate) mod problem;
+mod rate;
+mod serve;
+pub(crate) mod time;
+
+mod api_keys;
+mod merchants;
+mod status;
+
+use std::sync::Arc;
+
+use axum::{Router, middleware};
+use http::Method;
+use utoipa_axum::router::OpenApiRouter;
+
+use self::problem::{Kind, Problem};
+use crate::app::App;
+
+pub(crate) use serve::serve;
+
+/// Everything that is served.
+pub(crate) fn router(app: App) -> Router {
+    let (router, document) = routes(Some(&app)).split_for_parts();
+    router
+        .merge(openapi::pages(openapi::finish(document)))
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(middleware::from_fn_with_state(app.clone(), outer::surround))
+        .with_state(app)
+}
+
+/// The OpenAPI document.
+pub(crate) fn document() -> utoipa::openapi::OpenApi {
+    openapi::finish(routes(None).into_openapi())
+}
+
+/// All routes. Without an app, nobody guards them: for the document only.
+fn routes(app: Option<&App>) -> OpenApiRouter<App> {
+    let guarded = guarded();
+    let guarded = match app {
+        Some(app) => {
+            let gate = auth::Gate { app: app.clone(), rates: Arc::default() };
+            guarded.layer(middleware::from_fn_with_state(gate, auth::identify))
+        }
+        None => guarded,
+    };
+    OpenApiRouter::with_openapi(openapi::head()).merge(guarded).merge(public())
+}
+
+/// Routes that need a key.
+fn guarded() -> OpenApiRouter<App> {
+    OpenApiRouter::default().merge(merchants::routes()).merge(api_keys::routes())
+}
+
+/// Routes that anyone may ask for.
+fn public() -> OpenApiRouter<App> {
+    status::routes()
+}
+
+async fn not_found() -> Problem {
+    Problem::new(Kind::NotFound, "There is nothing at this address. /docs lists what there is.")
+}
+
+async fn method_not_allowed(method: Method) -> Problem {
+    let method: String = method.as_str().chars().take(20).collect();
+    Problem::new(
+        Kind::MethodNotAllowed,
+        format!("{method} does nothing here; the Allow header lists what does."),
+    )
+}
+
+#[cfg(test)]
+mod tests;

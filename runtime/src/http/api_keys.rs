@@ -1,0 +1,180 @@
+//! API keys, for the operator.
+
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    auth::Operator,
+    idempotent::{Reply, idempotent},
+    input::{PathParam, Query, check_text},
+    json::{Answer, Json, NoBody},
+    page::{Listed, Page},
+    problem::{Kind, Problem},
+    time::Time,
+};
+use crate::{
+    app::App,
+    db::{
+        api_keys::{self, Mode},
+        merchants,
+    },
+    domain::id::Kind as IdKind,
+    keys::{self, NewKey},
+};
+
+const NAME_CHARS_MAX: usize = 100;
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::default().routes(routes!(create, list)).routes(routes!(get)).routes(routes!(revoke))
+}
+
+/// An API key, without its text.
+#[derive(Debug, Serialize, ToSchema)]
+struct ApiKeyView {
+    #[schema(example = "key_01KAN2Q5T4W2J6G0Z8Y3V7X9BC")]
+    id: String,
+    /// None: an operator's.
+    merchant_id: Option<String>,
+    mode: Mode,
+    name: String,
+    /// The first characters, to tell keys apart.
+    #[schema(example = "live_k3m9p")]
+    prefix: String,
+    created_at: Time,
+    expires_at: Option<Time>,
+    revoked_at: Option<Time>,
+}
+
+impl From<api_keys::ApiKey> for ApiKeyView {
+    fn from(key: api_keys::ApiKey) -> Self {
+        Self {
+            id: key.id,
+            merchant_id: key.merchant_id,
+            mode: key.mode,
+            name: key.name,
+            prefix: key.prefix,
+            created_at: Time(key.created_at),
+            expires_at: key.expires_at.map(Time),
+            revoked_at: key.revoked_at.map(Time),
+        }
+    }
+}
+
+/// A new API key, with its text: it is shown this once.
+#[derive(Debug, Serialize, ToSchema)]
+struct NewApiKeyView {
+    #[serde(flatten)]
+    view: ApiKeyView,
+    #[schema(example = "live_k3m9pxw2v8h4q7n5r6t3y9b2c4d8f5gj")]
+    key: String,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewApiKey {
+    /// Whose it is to be; not for an operator's key.
+    merchant_id: Option<String>,
+    mode: Mode,
+    /// What it is for: shown in lists.
+    #[schema(max_length = 100, example = "shop backend")]
+    name: Option<String>,
+    /// When it stops working; without it, never.
+    expires_at: Option<Time>,
+}
+
+/// Create an API key
+///
+/// The key's text is in this answer only.
+#[utoipa::path(post, path = "/v1/operator/api_keys", tag = "operator: API keys",
+    request_body = NewApiKey, responses((status = 201, body = NewApiKeyView)))]
+async fn create(_: Operator, State(app): State<App>, body: Json<NewApiKey>) -> Result<Reply, Problem> {
+    let new = body.value;
+    let name = new.name.unwrap_or_default();
+    if !name.is_empty() {
+        check_text("name", &name, NAME_CHARS_MAX)?;
+    }
+    let now = app.clock.now();
+    if new.expires_at.is_some_and(|at| at.0 <= now) {
+        return Err(Problem::new(Kind::FieldMalformed, "expires_at: it has passed.").field("expires_at"));
+    }
+    if (new.mode == Mode::Operator) != new.merchant_id.is_none() {
+        let detail = "merchant_id: a live or test key needs one, an operator's key has none.";
+        return Err(Problem::new(Kind::FieldMalformed, detail).field("merchant_id"));
+    }
+    let expires_at = new.expires_at.map(|at| at.0);
+    let wanted = NewKey { merchant_id: new.merchant_id, mode: new.mode, name, expires_at };
+    let vault = app.vault.clone();
+    idempotent(&app, Operator::OWNER.to_owned(), body.once, move |conn| {
+        Box::pin(async move {
+            if let Some(merchant) = &wanted.merchant_id {
+                let found = merchants::get(conn, merchant).await?;
+                found.ok_or_else(|| Problem::not_found("merchant").field("merchant_id"))?;
+            }
+            let (key, text) = keys::issue(conn, &vault, wanted, now).await.map_err(Problem::internal)?;
+            Ok(Reply::created(&NewApiKeyView { view: key.into(), key: text })?.secret())
+        })
+    })
+    .await
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct KeyParams {
+    /// Whose keys; without it, the operators'.
+    merchant_id: Option<String>,
+    /// How many to give, from 1 to 100; 25 if not said.
+    #[param(minimum = 1, maximum = 100, default = 25)]
+    limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// List API keys
+#[utoipa::path(get, path = "/v1/operator/api_keys", tag = "operator: API keys",
+    params(KeyParams), responses((status = 200, body = Listed<ApiKeyView>)))]
+async fn list(
+    _: Operator,
+    State(app): State<App>,
+    Query(params): Query<KeyParams>,
+) -> Result<Answer<Listed<ApiKeyView>>, Problem> {
+    let page = Page::new(params.limit, params.cursor.as_deref(), IdKind::ApiKey)?;
+    let mut conn = app.db.read().await?;
+    let rows = api_keys::list(&mut conn, params.merchant_id, page.before.clone(), page.rows).await?;
+    Ok(Answer(page.cut(rows, |row| &row.id, Into::into)))
+}
+
+/// Get an API key
+#[utoipa::path(get, path = "/v1/operator/api_keys/{id}", tag = "operator: API keys",
+    params(("id" = String, Path)), responses((status = 200, body = ApiKeyView)))]
+async fn get(_: Operator, State(app): State<App>, id: PathParam) -> Result<Answer<ApiKeyView>, Problem> {
+    let id = id.id(IdKind::ApiKey, "API key")?;
+    let found = api_keys::get(&mut app.db.read().await?, &id).await?;
+    Ok(Answer(found.ok_or_else(|| Problem::not_found("API key"))?.into()))
+}
+
+/// Revoke an API key
+///
+/// For good, and at once; other replicas notice within two seconds. The last operator's key cannot be revoked.
+#[utoipa::path(post, path = "/v1/operator/api_keys/{id}/revoke", tag = "operator: API keys",
+    params(("id" = String, Path)), responses((status = 200, body = ApiKeyView)))]
+async fn revoke(_: Operator, State(app): State<App>, id: PathParam, body: NoBody) -> Result<Reply, Problem> {
+    let id = id.id(IdKind::ApiKey, "API key")?;
+    let now = app.clock.now();
+    let reply = idempotent(&app, Operator::OWNER.to_owned(), body.once, move |conn| {
+        Box::pin(async move {
+            api_keys::revoke(conn, &id, now).await?;
+            let key = api_keys::get(conn, &id).await?.ok_or_else(|| Problem::not_found("API key"))?;
+            if key.mode == Mode::Operator && api_keys::operators_left(conn, now).await? == 0 {
+                let detail = "This is the last operator's key: make another one first.";
+                return Err(Problem::new(Kind::Conflict, detail));
+            }
+            Reply::ok(&ApiKeyView::from(key))
+        })
+    })
+    .await;
+    app.keys.forget();
+    reply
+}

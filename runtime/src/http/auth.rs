@@ -1,0 +1,220 @@
+//! Who is asking: API keys, and how often each may ask.
+//!
+//! Every route behind [`identify`] needs a key; a handler says by its argument whose: [`Operator`] or
+//! [`Merchant`]. A key comes as `Authorization: Bearer …` or as `X-API-Key`. Basic is not taken: browsers and
+//! proxies send it unasked.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{FromRequestParts, Request, State},
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
+use http::{HeaderMap, HeaderName, header, request::Parts};
+
+use super::{
+    problem::{Kind, Problem},
+    rate::Rates,
+};
+use crate::{
+    app::App,
+    db::api_keys::{Mode, Presented},
+    domain::policy::Policy,
+    keys,
+};
+
+pub(crate) const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
+/// An operator's key was shown.
+#[derive(Debug, Clone)]
+pub(crate) struct Operator {
+    pub(crate) key_id: String,
+}
+
+impl Operator {
+    /// Whose idempotency keys the operator's are.
+    pub(crate) const OWNER: &'static str = "operator";
+}
+
+/// A merchant's key was shown.
+#[derive(Debug, Clone)]
+pub(crate) struct Merchant {
+    pub(crate) id: String,
+    /// The key's mode: what belongs to the other mode is not seen.
+    pub(crate) test: bool,
+    pub(crate) key_id: String,
+    /// The merchant's policy of at most two seconds ago.
+    pub(crate) policy: Policy,
+}
+
+impl Merchant {
+    /// Whose idempotency keys this merchant's are.
+    pub(crate) fn owner(&self) -> String {
+        format!("{}:{}", self.id, if self.test { "test" } else { "live" })
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Caller {
+    Operator(Operator),
+    Merchant(Merchant),
+}
+
+/// The id of the key that a request was made with, for the access log.
+#[derive(Debug, Clone)]
+pub(super) struct KeyId(pub(super) String);
+
+/// What [`identify`] works with.
+#[derive(Clone)]
+pub(super) struct Gate {
+    pub(super) app: App,
+    pub(super) rates: Arc<Rates>,
+}
+
+/// Lets through who shows a good key, no more often than allowed.
+pub(super) async fn identify(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
+    let presented = match authenticate(&gate.app, request.headers()).await {
+        Ok(presented) => presented,
+        Err(problem) => return problem.into_response(),
+    };
+    let key_id = presented.key.id.clone();
+    let rate = gate.rates.take(&key_id, gate.app.config.http.rate_per_10s, gate.app.clock.now());
+    let mut response = if rate.refused {
+        let detail = "Wait until the window is over, or ask the operator for more.";
+        Problem::new(Kind::RateLimited, detail).retry_after(rate.reset_s).into_response()
+    } else {
+        match caller(&presented) {
+            Ok(caller) => {
+                request.extensions_mut().insert(caller);
+                next.run(request).await
+            }
+            Err(problem) => problem.into_response(),
+        }
+    };
+    rate.tell(response.headers_mut());
+    response.extensions_mut().insert(KeyId(key_id));
+    response
+}
+
+/// The key that the headers show, if it opens anything now.
+pub(super) async fn authenticate(app: &App, headers: &HeaderMap) -> Result<Arc<Presented>, Problem> {
+    let text = shown(headers)?;
+    if !keys::is_well_formed(text) {
+        let detail =
+            "A key begins with live_, test_ or op_ and has no spaces. Was it cut when it was copied?";
+        return Err(Problem::new(Kind::KeyMalformed, detail));
+    }
+    let now = app.clock.now();
+    let presented = app.keys.find(&app.db, &app.vault, text, now).await?.ok_or_else(|| {
+        Problem::new(Kind::KeyUnknown, "It was never made here. Is it for another installation?")
+    })?;
+    if presented.key.revoked_at.is_some() {
+        return Err(Problem::new(Kind::KeyRevoked, "Ask the operator for a new one."));
+    }
+    if presented.key.expires_at.is_some_and(|at| at <= now) {
+        return Err(Problem::new(Kind::KeyExpired, "Ask the operator for a new one."));
+    }
+    Ok(presented)
+}
+
+/// The text of the key, wherever it stands.
+fn shown(headers: &HeaderMap) -> Result<&str, Problem> {
+    let mut found: Option<&str> = None;
+    for value in headers.get_all(header::AUTHORIZATION) {
+        let text = value.to_str().unwrap_or("");
+        let bearer = text.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+        let Some((_, key)) = bearer else {
+            return Err(Problem::new(Kind::KeyMalformed, "Send it as Authorization: Bearer <key>."));
+        };
+        one(&mut found, key.trim())?;
+    }
+    for value in headers.get_all(API_KEY) {
+        one(&mut found, value.to_str().unwrap_or(""))?;
+    }
+    found.ok_or_else(|| {
+        Problem::new(Kind::KeyMissing, "Send an API key as Authorization: Bearer <key> or as X-API-Key.")
+    })
+}
+
+fn one<'h>(found: &mut Option<&'h str>, key: &'h str) -> Result<(), Problem> {
+    if found.is_some_and(|other| other != key) {
+        return Err(Problem::new(Kind::KeyAmbiguous, "Send one key, in one header."));
+    }
+    *found = Some(key);
+    Ok(())
+}
+
+fn caller(presented: &Presented) -> Result<Caller, Problem> {
+    let key = &presented.key;
+    let (Some(id), Some(holder)) = (&key.merchant_id, presented.merchant) else {
+        return Ok(Caller::Operator(Operator { key_id: key.id.clone() }));
+    };
+    if holder.disabled_at.is_some() {
+        return Err(Problem::new(Kind::MerchantDisabled, "Ask the operator of this installation."));
+    }
+    Ok(Caller::Merchant(Merchant {
+        id: id.clone(),
+        test: key.mode == Mode::Test,
+        key_id: key.id.clone(),
+        policy: holder.policy,
+    }))
+}
+
+fn caller_of(parts: &Parts) -> Result<&Caller, Problem> {
+    parts
+        .extensions
+        .get()
+        .ok_or_else(|| Problem::internal("a route that asks who is calling stands outside the gate"))
+}
+
+impl FromRequestParts<App> for Operator {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Problem> {
+        match caller_of(parts)? {
+            Caller::Operator(operator) => Ok(operator.clone()),
+            Caller::Merchant(_) => Err(Problem::new(Kind::OperatorOnly, "This key belongs to a merchant.")),
+        }
+    }
+}
+
+impl FromRequestParts<App> for Merchant {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Problem> {
+        match caller_of(parts)? {
+            Caller::Merchant(merchant) => Ok(merchant.clone()),
+            Caller::Operator(_) => Err(Problem::new(
+                Kind::MerchantOnly,
+                "This key is an operator's, which belongs to no merchant. Make a key for the merchant.",
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown_by(pairs: &[(HeaderName, &str)]) -> Result<String, Kind> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(name, value.parse().unwrap());
+        }
+        shown(&headers).map(str::to_owned).map_err(|problem| problem.kind)
+    }
+
+    #[test]
+    fn one_key_in_either_header() {
+        let auth = header::AUTHORIZATION;
+        assert_eq!(shown_by(&[(auth.clone(), "Bearer k")]).as_deref(), Ok("k"));
+        assert_eq!(shown_by(&[(auth.clone(), "bearer k"), (API_KEY, "k")]).as_deref(), Ok("k"));
+        assert_eq!(shown_by(&[(API_KEY, "k")]).as_deref(), Ok("k"));
+        assert_eq!(shown_by(&[]), Err(Kind::KeyMissing));
+        assert_eq!(shown_by(&[(auth.clone(), "Basic azo=")]), Err(Kind::KeyMalformed));
+        assert_eq!(shown_by(&[(auth.clone(), "k")]), Err(Kind::KeyMalformed));
+        assert_eq!(shown_by(&[(auth, "Bearer k"), (API_KEY, "l")]), Err(Kind::KeyAmbiguous));
+        assert_eq!(shown_by(&[(API_KEY, "k"), (API_KEY, "l")]), Err(Kind::KeyAmbiguous));
+    }
+}

@@ -1,0 +1,245 @@
+//! Doing a POST once: `Idempotency-Key`.
+//!
+//! A key belongs to a merchant and mode (or to the operator). The first request with it has the effect, and its
+//! answer is kept for three days; whoever repeats it gets that answer, marked `Idempotent-Replayed: true`. The
+//! same key with another method, path or body is refused. A refusal that would come again (4xx) is kept too; 429
+//! and 5xx never are, so that a repetition can succeed.
+//!
+//! An answer that shows a secret once (a new API key) is kept sealed.
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderName, HeaderValue, StatusCode, header, request::Parts};
+use sha2::{Digest as _, Sha256};
+
+use super::problem::{Kind, PROBLEM_JSON, Problem};
+use crate::{
+    app::App,
+    db::{
+        Conn, Work,
+        idempotency::{self, Answer, Claim, Claimed, Stored},
+    },
+};
+
+const HEADER: HeaderName = HeaderName::from_static("idempotency-key");
+const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+const KEY_LEN_MAX: usize = 255;
+/// Longer than any sensible client retries.
+pub(crate) const KEPT_MS: i64 = 72 * 3600 * 1000;
+/// First byte of a sealed body (see the vault). JSON never begins with it.
+const SEALED: u8 = 1;
+
+/// What a request said about happening once.
+#[derive(Debug, Clone)]
+pub(crate) struct Once {
+    pub(crate) key: Option<Key>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Key {
+    pub(crate) text: String,
+    /// SHA-256 of method, path and raw body.
+    pub(crate) fingerprint: Vec<u8>,
+}
+
+impl Once {
+    pub(crate) fn new(parts: &Parts, body: &[u8]) -> Result<Self, Problem> {
+        let mut values = parts.headers.get_all(HEADER).iter();
+        let Some(value) = values.next() else { return Ok(Self { key: None }) };
+        let text = read_key(value).filter(|_| values.next().is_none()).ok_or_else(|| {
+            Problem::new(
+                Kind::IdempotencyKeyMalformed,
+                format!(
+                    "Send one Idempotency-Key of 1 to {KEY_LEN_MAX} visible ASCII characters, quoted or bare."
+                ),
+            )
+        })?;
+        let mut hash = Sha256::new();
+        for part in [parts.method.as_str(), parts.uri.path(), parts.uri.query().unwrap_or("")] {
+            hash.update(part);
+            hash.update([0]);
+        }
+        hash.update(body);
+        Ok(Self { key: Some(Key { text, fingerprint: hash.finalize().to_vec() }) })
+    }
+}
+
+/// The same key, quoted (as the standard's draft writes it) or bare.
+fn read_key(value: &HeaderValue) -> Option<String> {
+    let text = value.to_str().ok()?;
+    let text = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text);
+    let plain = |b: u8| b.is_ascii_graphic() && b != b'"' && b != b'\\';
+    ((1..=KEY_LEN_MAX).contains(&text.len()) && text.bytes().all(plain)).then(|| text.to_owned())
+}
+
+/// An answer as it is sent and kept.
+#[derive(Debug, Clone)]
+pub(crate) struct Reply {
+    status: StatusCode,
+    body: Vec<u8>,
+    replayed: bool,
+    secret: bool,
+}
+
+impl Reply {
+    pub(crate) fn new(status: StatusCode, view: &impl serde::Serialize) -> Result<Self, Problem> {
+        let body = serde_json::to_vec(view).map_err(Problem::internal)?;
+        Ok(Self { status, body, replayed: false, secret: false })
+    }
+
+    pub(crate) fn ok(view: &impl serde::Serialize) -> Result<Self, Problem> {
+        Self::new(StatusCode::OK, view)
+    }
+
+    pub(crate) fn created(view: &impl serde::Serialize) -> Result<Self, Problem> {
+        Self::new(StatusCode::CREATED, view)
+    }
+
+    /// The body shows a secret: it is kept sealed.
+    #[must_use]
+    pub(crate) fn secret(mut self) -> Self {
+        self.secret = true;
+        self
+    }
+
+    fn refusal(problem: &Problem) -> Self {
+        Self { status: problem.status(), body: problem.body(), replayed: false, secret: false }
+    }
+
+    /// This answer, to be kept under a key.
+    pub(crate) fn keep(&self, app: &App, owner: &str, key: &str) -> Result<Answer, Problem> {
+        let body = if self.secret {
+            app.vault.seal(&row_name(owner, key), &self.body).map_err(Problem::internal)?
+        } else {
+            self.body.clone()
+        };
+        let status = i64::from(self.status.as_u16());
+        Ok(Answer { owner: owner.to_owned(), key: key.to_owned(), status, body })
+    }
+
+    /// The answer that was kept, if the request is the same.
+    pub(crate) fn replay(app: &App, owner: &str, key: &Key, stored: Stored) -> Result<Self, Problem> {
+        if stored.fingerprint != key.fingerprint {
+            return Err(reused());
+        }
+        let body = match stored.body.first() {
+            Some(&SEALED) => {
+                app.vault.open(&row_name(owner, &key.text), &stored.body).map_err(Problem::internal)?.to_vec()
+            }
+            _ => stored.body,
+        };
+        let status = u16::try_from(stored.status).ok().and_then(|status| StatusCode::from_u16(status).ok());
+        let status = status.ok_or_else(|| Problem::internal("a kept answer has no status"))?;
+        Ok(Self { status, body, replayed: true, secret: false })
+    }
+
+    /// For the second of two requests with one key that were done in one go.
+    #[must_use]
+    pub(crate) fn again(mut self) -> Self {
+        self.replayed = true;
+        self
+    }
+}
+
+impl IntoResponse for Reply {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, self.body).into_response();
+        let json = HeaderValue::from_static("application/json");
+        let kind = if self.status.is_client_error() { PROBLEM_JSON } else { json };
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        if self.replayed {
+            response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+        }
+        response
+    }
+}
+
+pub(crate) fn reused() -> Problem {
+    Problem::new(
+        Kind::IdempotencyKeyReused,
+        "This key was used for a request with another address or body. Take a new key for a new request.",
+    )
+}
+
+fn row_name(owner: &str, key: &str) -> String {
+    format!("idempotency:{owner}:{key}")
+}
+
+/// Runs `work` in a transaction, once for each key of `owner`.
+pub(crate) async fn idempotent<W>(app: &App, owner: String, once: Once, work: W) -> Result<Reply, Problem>
+where
+    W: for<'t> FnOnce(&'t mut Conn) -> Work<'t, Result<Reply, Problem>> + Send + 'static,
+{
+    let Some(key) = once.key else { return app.db.write(work).await };
+    let claim = Claim {
+        owner: owner.clone(),
+        key: key.text.clone(),
+        fingerprint: key.fingerprint.clone(),
+        now: app.clock.now(),
+    };
+    let outcome = under_key(app, owner.clone(), key.clone(), claim.clone(), work).await;
+    match outcome {
+        // The effect was undone, and the claim with it; what remains is that it was refused.
+        Err(problem) if problem.is_deterministic() && problem.kind != Kind::IdempotencyKeyReused => {
+            let refusal = Reply::refusal(&problem);
+            under_key(app, owner, key, claim, move |_| Box::pin(async move { Ok(refusal) })).await
+        }
+        other => other,
+    }
+}
+
+async fn under_key<W>(app: &App, owner: String, key: Key, claim: Claim, work: W) -> Result<Reply, Problem>
+where
+    W: for<'t> FnOnce(&'t mut Conn) -> Work<'t, Result<Reply, Problem>> + Send + 'static,
+{
+    let inside = app.clone();
+    app.db
+        .write(move |conn| {
+            Box::pin(async move {
+                if let Claimed::Replay(stored) = idempotency::claim(conn, claim).await? {
+                    return Reply::replay(&inside, &owner, &key, stored);
+                }
+                let reply = work(conn).await?;
+                let answer = reply.keep(&inside, &owner, &key.text)?;
+                idempotency::store_many(conn, vec![answer]).await?;
+                Ok(reply)
+            })
+        })
+        .await
+}
+
+/// Forgets what is older than three days, now and then, until `stop`.
+pub(crate) async fn sweep(app: App, stop: tokio_util::sync::CancellationToken) {
+    let hour = std::time::Duration::from_secs(3600);
+    loop {
+        let before = app.clock.now() - KEPT_MS;
+        match app.db.write(move |conn| Box::pin(idempotency::sweep(conn, before))).await {
+            // A thousand at a time, so that no request waits for long behind it.
+            Ok(1000..) => continue,
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(%error, "old idempotency keys were not swept; the next hour tries again")
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(hour) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_visible_characters_quoted_or_bare() {
+        let read = |text: &str| HeaderValue::from_str(text).ok().and_then(|value| read_key(&value));
+        assert_eq!(read("abc-1").as_deref(), Some("abc-1"));
+        assert_eq!(read("\"abc-1\"").as_deref(), Some("abc-1"));
+        assert_eq!(read(&"k".repeat(255)).map(|key| key.len()), Some(255));
+        for text in ["", "\"\"", "\"", "a b", "a\"b", "a\\b", "ключ"] {
+            assert_eq!(read(text), None, "{text}");
+        }
+        assert_eq!(read(&"k".repeat(256)), None);
+    }
+}

@@ -1,0 +1,96 @@
+//! What stands in a request's address: ids and names in the path, parameters after the question mark.
+
+use axum::extract::{FromRequestParts, RawPathParams};
+use http::request::Parts;
+use serde::de::DeserializeOwned;
+
+use super::problem::{Kind, Problem};
+use crate::{app::App, domain::id};
+
+/// Names (of networks, plugins) are short.
+const NAME_LEN_MAX: usize = 100;
+
+/// The one parameter of a path. It has to be asked for as what it should be, so that nothing unchecked gets out.
+pub(crate) struct PathParam(String);
+
+impl PathParam {
+    /// An id of this kind. Whatever could be none is not looked up.
+    pub(crate) fn id(self, kind: id::Kind, what: &str) -> Result<String, Problem> {
+        if kind.accepts(&self.0) { Ok(self.0) } else { Err(Problem::not_found(what)) }
+    }
+
+    /// A name: lower-case letters, digits, `-`, `_` and `.`.
+    pub(crate) fn name(self, what: &str) -> Result<String, Problem> {
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'.');
+        if (1..=NAME_LEN_MAX).contains(&self.0.len()) && self.0.bytes().all(plain) {
+            return Ok(self.0);
+        }
+        Err(Problem::new(Kind::NotFound, format!("There is no {what} with this name.")))
+    }
+}
+
+impl FromRequestParts<App> for PathParam {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let unreadable = |_| Problem::new(Kind::NotFound, "The path is not readable.");
+        let params = RawPathParams::from_request_parts(parts, app).await.map_err(unreadable)?;
+        let (_, value) =
+            params.iter().next().ok_or_else(|| Problem::internal("a route without its parameter"))?;
+        Ok(Self(value.to_owned()))
+    }
+}
+
+/// Parameters after the question mark. Their type denies unknown fields, so that a misspelt filter does not
+/// silently list everything.
+pub(crate) struct Query<T>(pub(crate) T);
+
+impl<T: DeserializeOwned> FromRequestParts<App> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Problem> {
+        if parts.uri.query().is_some_and(|query| query.contains("%00")) {
+            return Err(Problem::new(Kind::QueryMalformed, "Take the NUL character out."));
+        }
+        axum::extract::Query::try_from_uri(&parts.uri).map(|query| Self(query.0)).map_err(|rejection| {
+            let text = rejection.body_text();
+            let why = text.rsplit_once("query string: ").map_or(text.as_str(), |(_, why)| why);
+            Problem::new(Kind::QueryMalformed, format!("{}.", why.chars().take(200).collect::<String>()))
+        })
+    }
+}
+
+/// Checks a text that people will read: not empty, at most `chars_max` characters, on one line, and without the
+/// controls that make a text show as another one.
+pub(crate) fn check_text(field: &str, text: &str, chars_max: usize) -> Result<(), Problem> {
+    let refused =
+        |why: String| Err(Problem::new(Kind::FieldMalformed, format!("{field}: {why}.")).field(field));
+    if text.trim().is_empty() {
+        return refused("it is empty".to_owned());
+    }
+    if text.chars().count() > chars_max {
+        return refused(format!("it has more than {chars_max} characters"));
+    }
+    // Right-to-left text is welcome; overrides that turn other text around are not (U+202A…, U+2066…).
+    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if text.chars().any(|c| c.is_control() || turns(c)) {
+        return refused("it has control characters".to_owned());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_for_people() {
+        for good in ["Coffee", "קפה", "👩‍👩‍👧", &"ä".repeat(10)] {
+            assert!(check_text("title", good, 10).is_ok(), "{good}");
+        }
+        for bad in ["", " \t", "a\nb", "a\u{202e}b", "\u{7f}", &"ä".repeat(11)] {
+            let problem = check_text("title", bad, 10).unwrap_err();
+            assert_eq!(problem.field.as_deref(), Some("title"), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,397 @@
+//! JSON bodies, read strictly.
+//!
+//! What parsers disagree about is refused, so that no proxy, log or fingerprint sees another request than the one
+//! that is served: keys that stand twice, text after the end, characters that a database cannot hold. The shape
+//! comes next: unknown fields are refused, and a refusal names the field.
+
+use std::{collections::HashSet, fmt, time::Duration};
+
+use axum::{
+    extract::{FromRequest, Request},
+    response::{IntoResponse, Response},
+};
+use http::{HeaderMap, HeaderValue, header};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, DeserializeSeed, MapAccess, SeqAccess, Visitor},
+};
+
+use super::{
+    idempotent::Once,
+    problem::{Kind, Problem},
+};
+use crate::app::App;
+
+/// Deeper than any request of ours by far.
+const DEPTH_MAX: usize = 32;
+/// A body may take so long to arrive; who sends slower than this holds a connection for nothing.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A JSON body, and what makes its request happen once.
+pub(crate) struct Json<T> {
+    pub(crate) value: T,
+    pub(crate) once: Once,
+}
+
+impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
+        check_type(request.headers())?;
+        let (parts, body) = request.into_parts();
+        let bytes = read(body, app.config.http.body_bytes_max).await?;
+        let once = Once::new(&parts, &bytes)?;
+        Ok(Self { value: parse(&bytes)?, once })
+    }
+}
+
+/// The body of a POST that says everything by its address: empty, or an empty object.
+pub(crate) struct NoBody {
+    pub(crate) once: Once,
+}
+
+impl FromRequest<App> for NoBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
+        let (parts, body) = request.into_parts();
+        let bytes = read(body, app.config.http.body_bytes_max).await?;
+        if !bytes.is_empty() {
+            check_type(&parts.headers)?;
+            let _: Nothing = parse(&bytes)?;
+        }
+        Ok(Self { once: Once::new(&parts, &bytes)? })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+/// An answer in JSON, with status 200. What a POST answers is a [`super::idempotent::Reply`].
+pub(crate) struct Answer<T>(pub(crate) T);
+
+impl<T: serde::Serialize> IntoResponse for Answer<T> {
+    fn into_response(self) -> Response {
+        match serde_json::to_vec(&self.0) {
+            Ok(body) => {
+                let kind = HeaderValue::from_static("application/json");
+                ([(header::CONTENT_TYPE, kind)], body).into_response()
+            }
+            Err(error) => Problem::internal(error).into_response(),
+        }
+    }
+}
+
+/// A decimal number as text. A JSON number would pass through a float in most clients.
+#[derive(Debug, Clone, PartialEq, Eq, utoipa::ToSchema)]
+#[schema(value_type = String, example = "12.50")]
+pub(crate) struct Decimal(pub(crate) String);
+
+impl<'de> Deserialize<'de> for Decimal {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl Visitor<'_> for Text {
+            type Value = Decimal;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a decimal number as a string, as in \"12.50\"")
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Decimal, E> {
+                Ok(Decimal(text.to_owned()))
+            }
+        }
+        deserializer.deserialize_any(Text)
+    }
+}
+
+/// A field that may be left out (no change), null (taken away) or set: for PATCH.
+#[allow(clippy::option_option)]
+pub(crate) fn present<'de, D, T>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    Option::deserialize(deserializer).map(Some)
+}
+
+/// Reads a body of `bytes_max` at the most.
+pub(crate) async fn read(body: axum::body::Body, bytes_max: usize) -> Result<bytes::Bytes, Problem> {
+    let collected = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, bytes_max).collect()).await;
+    match collected {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            Err(Problem::new(Kind::BodyTooLarge, format!("This address takes at most {bytes_max} bytes."))
+                .with("bytes_max", bytes_max))
+        }
+        Ok(Err(_)) => Err(Problem::new(Kind::BodyUnreadable, "The connection ended inside the body.")),
+        Err(_) => Err(Problem::new(
+            Kind::BodyUnreadable,
+            format!("The body did not arrive within {} seconds.", BODY_TIMEOUT.as_secs()),
+        )),
+    }
+}
+
+fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
+    check_encoding(headers)?;
+    let text = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let (essence, parameters) = text.split_once(';').unwrap_or((text, ""));
+    let charset_ok = parameters.trim().is_empty() || parameters.trim().eq_ignore_ascii_case("charset=utf-8");
+    if essence.trim().eq_ignore_ascii_case("application/json") && charset_ok {
+        return Ok(());
+    }
+    Err(Problem::new(Kind::ContentType, "Send it as Content-Type: application/json, in UTF-8."))
+}
+
+/// No decompression: a small body could become a huge one.
+pub(crate) fn check_encoding(headers: &HeaderMap) -> Result<(), Problem> {
+    match headers.get(header::CONTENT_ENCODING) {
+        Some(value) if value != "identity" => {
+            Err(Problem::new(Kind::ContentEncoding, "Send the body without Content-Encoding."))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Reads the value, or says what is wrong and where.
+pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let text = std::str::from_utf8(bytes)
+        .map_err(|_| Problem::new(Kind::JsonMalformed, "The body is not UTF-8."))?;
+    if text.trim_ascii().is_empty() {
+        return Err(Problem::new(Kind::JsonMalformed, "The body is empty; a JSON object is needed."));
+    }
+    check_text(text)?;
+    let mut reader = serde_json::Deserializer::from_str(text);
+    serde_path_to_error::deserialize(&mut reader).map_err(|error| shape_problem(&error))
+}
+
+/// The first pass: everything that is about JSON as such.
+fn check_text(text: &str) -> Result<(), Problem> {
+    let mut found = None;
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let outcome = Check { depth: 0, found: &mut found }.deserialize(&mut reader).and_then(|()| reader.end());
+    match (found, outcome) {
+        (Some(problem), _) => Err(problem),
+        (None, Ok(())) => Ok(()),
+        (None, Err(error)) => {
+            // serde_json's text holds no part of the body but single characters.
+            Err(Problem::new(Kind::JsonMalformed, format!("{error}.")))
+        }
+    }
+}
+
+/// Walks any JSON value and keeps the first thing that is refused.
+struct Check<'f> {
+    depth: usize,
+    found: &'f mut Option<Problem>,
+}
+
+impl Check<'_> {
+    fn refuse<E: serde::de::Error>(&mut self, problem: Problem) -> E {
+        self.found.get_or_insert(problem);
+        E::custom("refused")
+    }
+
+    fn text<E: serde::de::Error>(&mut self, text: &str) -> Result<(), E> {
+        if text.contains('\0') {
+            return Err(self.refuse(Problem::new(Kind::JsonText, "Take the NUL character out of the text.")));
+        }
+        Ok(())
+    }
+
+    fn deeper<E: serde::de::Error>(&mut self) -> Result<usize, E> {
+        if self.depth == DEPTH_MAX {
+            let detail = format!("At most {DEPTH_MAX} levels of arrays and objects are read.");
+            return Err(self.refuse(Problem::new(Kind::JsonTooDeep, detail)));
+        }
+        Ok(self.depth + 1)
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Check<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Check<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E: serde::de::Error>(mut self, text: &str) -> Result<(), E> {
+        self.text(text)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut items: A) -> Result<(), A::Error> {
+        let depth = self.deeper()?;
+        while items.next_element_seed(Check { depth, found: self.found })?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut entries: A) -> Result<(), A::Error> {
+        let depth = self.deeper()?;
+        let mut seen = HashSet::new();
+        while let Some(key) = entries.next_key::<std::borrow::Cow<'de, str>>()? {
+            self.text(&key)?;
+            if seen.contains(&key) {
+                let problem = Problem::new(Kind::JsonDuplicateKey, "Send each key of an object once.");
+                return Err(self.refuse(problem.field(shortened(&key))));
+            }
+            seen.insert(key);
+            entries.next_value_seed(Check { depth, found: self.found })?;
+        }
+        Ok(())
+    }
+}
+
+/// The second pass failed: the JSON is well-formed, but not what this address takes.
+fn shape_problem(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {
+    let path = error.path().to_string();
+    let message = error.inner().to_string();
+    let message = message.split(" at line ").next().unwrap_or_default();
+    let named = message.split('`').nth(1).unwrap_or_default();
+    let kind = if message.starts_with("unknown field") {
+        Kind::FieldUnknown
+    } else if message.starts_with("missing field") {
+        Kind::FieldMissing
+    } else {
+        Kind::FieldMalformed
+    };
+    // serde names a field that is unknown or missing in its message; the path ends at the object around it,
+    // or at the field itself.
+    let field = match (kind, path.as_str()) {
+        (Kind::FieldMalformed, "." | "?") => return Problem::new(kind, format!("The body: {message}.")),
+        (Kind::FieldMalformed, _) => path,
+        (_, "." | "?") => named.to_owned(),
+        (_, path) if path == named || path.ends_with(&format!(".{named}")) => path.to_owned(),
+        (_, path) => format!("{path}.{named}"),
+    };
+    Problem::new(kind, format!("{}: {message}.", shortened(&field))).field(shortened(&field))
+}
+
+/// A name from the body, short enough to be sent back.
+fn shortened(text: &str) -> String {
+    text.chars().take(80).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[allow(dead_code)]
+    struct Order {
+        title: String,
+        amount: Option<Decimal>,
+        #[serde(default)]
+        lines: Vec<Line>,
+        meta: Option<serde_json::Value>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[allow(dead_code)]
+    struct Line {
+        price: String,
+    }
+
+    fn refused(body: &str) -> (Kind, Option<String>) {
+        let problem = parse::<Order>(body.as_bytes()).unwrap_err();
+        assert!(problem.detail.len() < 300, "{}", problem.detail);
+        (problem.kind, problem.field)
+    }
+
+    #[test]
+    fn what_is_no_json() {
+        for body in [
+            "",
+            "  ",
+            "{",
+            "{\"title\":\"a\"",
+            "{\"title\":\"a\"} x",
+            "{\"title\":\"a\"}{}",
+            "{'title':1}",
+            "\u{feff}{\"title\":\"a\"}",
+            "{\"title\":\"a\",}",
+            "{\"title\":NaN}",
+            "{\"title\":Infinity}",
+            "{\"meta\":1e400,\"title\":\"a\"}",
+            "{\"title\":\"\\ud800\"}",
+            "{\"title\":\"\\udc00x\"}",
+            "{\"title\":\"a\nb\"}",
+            "{\"meta\":-,\"title\":\"a\"}",
+            "{\"meta\":01}",
+        ] {
+            assert_eq!(refused(body).0, Kind::JsonMalformed, "{body}");
+        }
+        assert_eq!(parse::<Order>(b"{\"title\":\"\xff\"}").unwrap_err().kind, Kind::JsonMalformed);
+    }
+
+    #[test]
+    fn what_parsers_disagree_about() {
+        assert_eq!(
+            refused("{\"title\":\"a\",\"title\":\"b\"}"),
+            (Kind::JsonDuplicateKey, Some("title".into()))
+        );
+        assert_eq!(refused("{\"title\":\"a\",\"t\\u0069tle\":\"b\"}").0, Kind::JsonDuplicateKey);
+        assert_eq!(refused("{\"title\":\"a\",\"meta\":{\"x\":{\"y\":1,\"y\":2}}}").0, Kind::JsonDuplicateKey);
+        assert_eq!(refused("{\"title\":\"a\\u0000b\"}").0, Kind::JsonText);
+        assert_eq!(refused("{\"title\":\"a\",\"meta\":{\"a\\u0000\":1}}").0, Kind::JsonText);
+    }
+
+    #[test]
+    fn depth_is_bounded_whatever_the_size() {
+        let nested =
+            |depth: usize| format!("{{\"title\":\"a\",\"meta\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
+        assert!(parse::<Order>(nested(DEPTH_MAX - 1).as_bytes()).is_ok());
+        assert_eq!(refused(&nested(DEPTH_MAX)).0, Kind::JsonTooDeep);
+        assert_eq!(refused(&nested(10_000)).0, Kind::JsonTooDeep);
+        assert_eq!(refused(&"{\"a\":".repeat(10_000)).0, Kind::JsonTooDeep);
+    }
+
+    #[test]
+    fn a_refusal_names_the_field() {
+        let at = |kind, field: &str| (kind, Some(field.to_owned()));
+        assert_eq!(refused("{}"), at(Kind::FieldMissing, "title"));
+        assert_eq!(refused("{\"title\":\"a\",\"amuont\":\"1\"}"), at(Kind::FieldUnknown, "amuont"));
+        assert_eq!(refused("{\"title\":\"a\",\"amount\":12.5}"), at(Kind::FieldMalformed, "amount"));
+        assert_eq!(refused("{\"title\":\"a\",\"amount\":12}"), at(Kind::FieldMalformed, "amount"));
+        assert_eq!(
+            refused("{\"title\":\"a\",\"lines\":[{\"price\":\"1\"},{\"price\":2}]}"),
+            at(Kind::FieldMalformed, "lines[1].price")
+        );
+        assert_eq!(refused("{\"title\":\"a\",\"lines\":[{}]}"), at(Kind::FieldMissing, "lines[0].price"));
+        assert_eq!(
+            refused("{\"title\":\"a\",\"lines\":[{\"price\":\"1\",\"q\":2}]}"),
+            at(Kind::FieldUnknown, "lines[0].q")
+        );
+        assert_eq!(refused("[]").0, Kind::FieldMalformed);
+        assert_eq!(refused("null").0, Kind::FieldMalformed);
+    }
+}

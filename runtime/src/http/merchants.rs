@@ -1,0 +1,175 @@
+//! Merchants, for the operator; and `me`, for a merchant.
+
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    auth::{Merchant, Operator},
+    idempotent::{Reply, idempotent},
+    input::{PathParam, Query, check_text},
+    json::{Answer, Json},
+    page::{Listed, PageParams},
+    problem::{Kind, Problem},
+    time::Time,
+};
+use crate::{
+    app::App,
+    db::merchants,
+    domain::{
+        id::{self, Kind as IdKind},
+        policy::Policy,
+    },
+};
+
+const NAME_CHARS_MAX: usize = 100;
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::default().routes(routes!(create, list)).routes(routes!(get, update)).routes(routes!(me))
+}
+
+/// A tenant of this installation.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct MerchantView {
+    #[schema(example = "mer_01KAN2Q5T4W2J6G0Z8Y3V7X9BC")]
+    id: String,
+    name: String,
+    policy: Policy,
+    created_at: Time,
+    /// Since when its keys open nothing. Its payments are still credited.
+    disabled_at: Option<Time>,
+}
+
+impl From<merchants::Merchant> for MerchantView {
+    fn from(merchant: merchants::Merchant) -> Self {
+        Self {
+            id: merchant.id,
+            name: merchant.name,
+            policy: merchant.policy,
+            created_at: Time(merchant.created_at),
+            disabled_at: merchant.disabled_at.map(Time),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewMerchant {
+    #[schema(example = "Corner shop", max_length = 100)]
+    name: String,
+    #[serde(default)]
+    policy: Policy,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct MerchantChange {
+    name: Option<String>,
+    /// Replaces the whole policy: what is left out gets its default. Invoices made before keep theirs.
+    policy: Option<Policy>,
+    disabled: Option<bool>,
+}
+
+fn check_policy(policy: &Policy) -> Result<(), Problem> {
+    policy.check().map_err(|why| Problem::new(Kind::FieldMalformed, format!("{why}.")).field("policy"))
+}
+
+/// Create a merchant
+#[utoipa::path(post, path = "/v1/operator/merchants", tag = "operator: merchants",
+    request_body = NewMerchant, responses((status = 201, body = MerchantView)))]
+async fn create(_: Operator, State(app): State<App>, body: Json<NewMerchant>) -> Result<Reply, Problem> {
+    let NewMerchant { name, policy } = body.value;
+    check_text("name", &name, NAME_CHARS_MAX)?;
+    check_policy(&policy)?;
+    let now = app.clock.now();
+    let id = id::new(IdKind::Merchant, now);
+    let merchant = merchants::Merchant { id, name, policy, created_at: now, disabled_at: None };
+    idempotent(&app, Operator::OWNER.to_owned(), body.once, move |conn| {
+        Box::pin(async move {
+            merchants::insert(conn, &merchant).await?;
+            Reply::created(&MerchantView::from(merchant))
+        })
+    })
+    .await
+}
+
+/// List merchants
+#[utoipa::path(get, path = "/v1/operator/merchants", tag = "operator: merchants",
+    params(PageParams), responses((status = 200, body = Listed<MerchantView>)))]
+async fn list(
+    _: Operator,
+    State(app): State<App>,
+    Query(params): Query<PageParams>,
+) -> Result<Answer<Listed<MerchantView>>, Problem> {
+    let page = params.page(IdKind::Merchant)?;
+    let rows = merchants::list(&mut app.db.read().await?, page.before.clone(), page.rows).await?;
+    Ok(Answer(page.cut(rows, |row| &row.id, Into::into)))
+}
+
+/// Get a merchant
+#[utoipa::path(get, path = "/v1/operator/merchants/{id}", tag = "operator: merchants",
+    params(("id" = String, Path)), responses((status = 200, body = MerchantView)))]
+async fn get(_: Operator, State(app): State<App>, id: PathParam) -> Result<Answer<MerchantView>, Problem> {
+    let id = id.id(IdKind::Merchant, "merchant")?;
+    let found = merchants::get(&mut app.db.read().await?, &id).await?;
+    Ok(Answer(found.ok_or_else(|| Problem::not_found("merchant"))?.into()))
+}
+
+/// Change a merchant
+///
+/// A disabled merchant's keys open nothing; transfers to its addresses are still read and credited.
+#[utoipa::path(patch, path = "/v1/operator/merchants/{id}", tag = "operator: merchants",
+    params(("id" = String, Path)), request_body = MerchantChange, responses((status = 200, body = MerchantView)))]
+async fn update(
+    _: Operator,
+    State(app): State<App>,
+    id: PathParam,
+    body: Json<MerchantChange>,
+) -> Result<Answer<MerchantView>, Problem> {
+    let id = id.id(IdKind::Merchant, "merchant")?;
+    let change = body.value;
+    change.name.as_deref().map_or(Ok(()), |name| check_text("name", name, NAME_CHARS_MAX))?;
+    change.policy.as_ref().map_or(Ok(()), check_policy)?;
+    let now = app.clock.now();
+    let merchant = app
+        .db
+        .write::<_, Problem, _>(move |conn| {
+            Box::pin(async move {
+                let found = merchants::get(conn, &id).await?;
+                let mut merchant = found.ok_or_else(|| Problem::not_found("merchant"))?;
+                merchant.name = change.name.unwrap_or(merchant.name);
+                merchant.policy = change.policy.unwrap_or(merchant.policy);
+                merchant.disabled_at = match change.disabled {
+                    Some(true) => merchant.disabled_at.or(Some(now)),
+                    Some(false) => None,
+                    None => merchant.disabled_at,
+                };
+                merchants::update(conn, &merchant).await?;
+                Ok(merchant)
+            })
+        })
+        .await?;
+    app.keys.forget();
+    Ok(Answer(merchant.into()))
+}
+
+/// Whose key this is.
+#[derive(Debug, Serialize, ToSchema)]
+struct Me {
+    merchant_id: String,
+    name: String,
+    /// Whether the key is a test key.
+    test: bool,
+    key_id: String,
+    policy: Policy,
+}
+
+/// Who am I?
+#[utoipa::path(get, path = "/v1/me", tag = "account", responses((status = 200, body = Me)))]
+async fn me(merchant: Merchant, State(app): State<App>) -> Result<Answer<Me>, Problem> {
+    let found = merchants::get(&mut app.db.read().await?, &merchant.id).await?;
+    let row = found.ok_or_else(|| Problem::internal("a key without its merchant"))?;
+    let Merchant { id, test, key_id, .. } = merchant;
+    Ok(Answer(Me { merchant_id: id, name: row.name, test, key_id, policy: row.policy }))
+}

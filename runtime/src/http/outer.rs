@@ -1,0 +1,121 @@
+//! What surrounds every request: its id, its time limit, the log line, what happens when a handler panics.
+
+use std::{
+    panic::AssertUnwindSafe,
+    time::{Duration, Instant},
+};
+
+use axum::{
+    extract::{MatchedPath, Request, State},
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
+use futures_util::FutureExt as _;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use tracing::Instrument as _;
+
+use super::{
+    auth::KeyId,
+    problem::{Kind, Problem},
+};
+use crate::{
+    app::App,
+    domain::id::{self, Kind as IdKind},
+};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const REQUEST_ID_LEN_MAX: usize = 64;
+
+/// The outermost layer.
+pub(super) async fn surround(State(app): State<App>, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let request_id =
+        request_id(request.headers()).unwrap_or_else(|| id::new(IdKind::Request, app.clock.now()));
+    let method = method_name(request.method());
+    // The template, not the address itself: what stands in an address may be private.
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let route = route.as_ref().map_or("-", |path| path.as_str()).to_owned();
+
+    let span = tracing::info_span!("request", id = %request_id);
+    let timeout = Duration::from_secs(app.config.http.timeout_s);
+    let mut response = answer(request, next, timeout).instrument(span).await;
+
+    let headers = response.headers_mut();
+    if let Ok(value) = HeaderValue::from_str(&request_id) {
+        headers.insert(REQUEST_ID, value);
+    }
+    secure(headers);
+    let status = response.status().as_u16();
+    let took = started.elapsed();
+    let key = response.extensions().get::<KeyId>().map_or("-", |key| key.0.as_str());
+    let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    tracing::info!(target: "kassa::access", id = %request_id, method, route, status, ms, key);
+    metrics::counter!("kassa_http_requests_total", "method" => method, "route" => route.clone(), "status" => status.to_string())
+        .increment(1);
+    metrics::histogram!("kassa_http_request_seconds", "route" => route).record(took.as_secs_f64());
+    response
+}
+
+async fn answer(request: Request, next: Next, timeout: Duration) -> Response {
+    let guarded = AssertUnwindSafe(next.run(request)).catch_unwind();
+    match tokio::time::timeout(timeout, guarded).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(_)) => Problem::internal("a handler panicked").into_response(),
+        Err(_) => Problem::new(
+            Kind::Timeout,
+            "It may have had its effect all the same: repeat it with the same Idempotency-Key.",
+        )
+        .retry_after(1)
+        .into_response(),
+    }
+}
+
+/// The caller's own id for the request, if it is one that can stand in a log.
+fn request_id(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get(REQUEST_ID)?.to_str().ok()?;
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    let fits = (1..=REQUEST_ID_LEN_MAX).contains(&text.len()) && text.bytes().all(plain);
+    fits.then(|| text.to_owned())
+}
+
+/// A method for logs and metrics; a client cannot make up new ones.
+fn method_name(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        _ => "OTHER",
+    }
+}
+
+/// Headers that keep a browser from doing anything with an answer but showing it. A page sets its own policy.
+fn secure(headers: &mut HeaderMap) {
+    let nothing = "default-src 'none'; frame-ancestors 'none'";
+    for (name, value) in [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::CONTENT_SECURITY_POLICY, nothing),
+    ] {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_id_cannot_break_a_log_line() {
+        let read = |text: &'static str| {
+            request_id(&HeaderMap::from_iter([(REQUEST_ID, HeaderValue::from_static(text))]))
+        };
+        assert_eq!(read("order-17_a.2").as_deref(), Some("order-17_a.2"));
+        for text in ["", "a b", "a\tb", "a=\"b\""] {
+            assert_eq!(read(text), None);
+        }
+    }
+}

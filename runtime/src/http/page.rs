@@ -1,0 +1,135 @@
+//! Lists, a page at a time, the newest first: `{"data": […], "next_cursor": "…"}`.
+//!
+//! A cursor is the id of the last row that was given out, in base64 so that nobody builds on its inside. Ids sort
+//! by time, so rows that come in meanwhile move no page.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::problem::{Kind, Problem};
+use crate::domain::id;
+
+const LIMIT_DEFAULT: u32 = 25;
+const LIMIT_MAX: u32 = 100;
+
+/// The parameters of a list that has no filters of its own.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct PageParams {
+    /// How many to give, from 1 to 100; 25 if not said.
+    #[param(minimum = 1, maximum = 100, default = 25)]
+    pub(crate) limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    pub(crate) cursor: Option<String>,
+}
+
+/// Which rows to read: `id < before ORDER BY id DESC LIMIT rows`.
+#[derive(Debug, Clone)]
+pub(crate) struct Page {
+    pub(crate) before: String,
+    /// One more than are shown: whether there is a next page.
+    pub(crate) rows: i64,
+    limit: usize,
+}
+
+/// A page of a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Listed<T> {
+    pub(crate) data: Vec<T>,
+    /// For the next page; null on the last one.
+    pub(crate) next_cursor: Option<String>,
+}
+
+impl PageParams {
+    pub(crate) fn page(&self, kind: id::Kind) -> Result<Page, Problem> {
+        Page::new(self.limit, self.cursor.as_deref(), kind)
+    }
+}
+
+impl Page {
+    /// The page of a list of things whose ids are of this kind.
+    pub(crate) fn new(limit: Option<u32>, cursor: Option<&str>, kind: id::Kind) -> Result<Self, Problem> {
+        let limit = limit.unwrap_or(LIMIT_DEFAULT);
+        if !(1..=LIMIT_MAX).contains(&limit) {
+            let detail = format!("limit is from 1 to {LIMIT_MAX}.");
+            return Err(Problem::new(Kind::QueryMalformed, detail).field("limit"));
+        }
+        let before = match cursor {
+            None => greatest(kind),
+            Some(cursor) => read_cursor(cursor, kind).ok_or_else(|| {
+                Problem::new(Kind::CursorMalformed, "Take next_cursor of the page before, unchanged.")
+                    .field("cursor")
+            })?,
+        };
+        Ok(Self { before, rows: i64::from(limit) + 1, limit: usize::try_from(limit).unwrap_or(usize::MAX) })
+    }
+
+    /// Makes the answer of the rows that were read.
+    pub(crate) fn cut<R, V>(
+        &self,
+        mut rows: Vec<R>,
+        id: impl Fn(&R) -> &str,
+        view: impl FnMut(R) -> V,
+    ) -> Listed<V> {
+        let more = rows.len() > self.limit;
+        rows.truncate(self.limit);
+        let next_cursor = rows.last().filter(|_| more).map(|row| URL_SAFE_NO_PAD.encode(id(row)));
+        Listed { data: rows.into_iter().map(view).collect(), next_cursor }
+    }
+}
+
+impl<T> Listed<T> {
+    /// A list that is always short enough for one page.
+    pub(crate) fn all(data: Vec<T>) -> Self {
+        Self { data, next_cursor: None }
+    }
+}
+
+fn read_cursor(cursor: &str, kind: id::Kind) -> Option<String> {
+    let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
+    String::from_utf8(bytes).ok().filter(|id| kind.accepts(id))
+}
+
+/// No id of this kind is greater, in any collation: `Z` is the last letter of the alphabet of ids.
+fn greatest(kind: id::Kind) -> String {
+    format!("{}{}", kind.prefix(), "Z".repeat(26))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_follow_on_each_other() {
+        let mut ids: Vec<String> = (0..60).map(|i| id::new(id::Kind::Event, 1_000 + i)).collect();
+        ids.reverse();
+        let mut seen = Vec::new();
+        let mut cursor: Option<String> = None;
+        for _ in 0..3 {
+            let page = Page::new(None, cursor.as_deref(), id::Kind::Event).unwrap();
+            let rows = usize::try_from(page.rows).unwrap();
+            let found = ids.iter().filter(|id| **id < page.before).take(rows).cloned().collect();
+            let listed = page.cut(found, |id: &String| id, |id| id);
+            seen.extend(listed.data);
+            cursor = listed.next_cursor;
+        }
+        assert_eq!(seen, ids);
+        assert_eq!(cursor, None);
+    }
+
+    #[test]
+    fn foreign_cursors_and_odd_limits_are_refused() {
+        let invoice = URL_SAFE_NO_PAD.encode(id::new(id::Kind::Invoice, 1));
+        for cursor in ["", "x", "%%%", invoice.as_str(), "J29yIDE9MSc"] {
+            assert_eq!(
+                Page::new(None, Some(cursor), id::Kind::Event).unwrap_err().kind,
+                Kind::CursorMalformed
+            );
+        }
+        for limit in [0, 101, u32::MAX] {
+            assert_eq!(Page::new(Some(limit), None, id::Kind::Event).unwrap_err().kind, Kind::QueryMalformed);
+        }
+    }
+}

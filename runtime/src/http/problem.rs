@@ -1,0 +1,265 @@
+//! The one error that meets HTTP: RFC 9457 `application/problem+json`.
+//!
+//! Every kind of problem stands in one table, with its slug, status and title, so that the documentation and the
+//! tests can walk them. A slug never changes its meaning: clients branch on `type`, people read `detail`, which
+//! says what to do next.
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use serde_json::{Map, Value, json};
+
+use crate::db::DbError;
+
+macro_rules! problems {
+    ($($(#[$meta:meta])* $case:ident = $status:literal $slug:literal $title:literal,)*) => {
+        /// A kind of problem.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub(crate) enum Kind { $($(#[$meta])* $case,)* }
+
+        impl Kind {
+            /// All of them, for documentation and tests.
+            pub(crate) const ALL: &'static [Self] = &[$(Self::$case,)*];
+
+            /// The stable name, last part of `type`.
+            pub(crate) fn slug(self) -> &'static str {
+                match self { $(Self::$case => $slug,)* }
+            }
+
+            pub(crate) fn title(self) -> &'static str {
+                match self { $(Self::$case => $title,)* }
+            }
+
+            pub(crate) fn status(self) -> StatusCode {
+                StatusCode::from_u16(match self { $(Self::$case => $status,)* })
+                    .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+            }
+        }
+    };
+}
+
+problems! {
+    // ---- the request as such
+    NotFound = 404 "not_found" "There is no such thing here",
+    MethodNotAllowed = 405 "method_not_allowed" "This address does not take that method",
+    Timeout = 503 "timeout" "The request was not read and answered in time",
+    BodyTooLarge = 413 "body_too_large" "The body is too large",
+    BodyUnreadable = 400 "body_unreadable" "The body could not be read to its end",
+    ContentType = 415 "content_type_unsupported" "The body has another type than this address takes",
+    ContentEncoding = 415 "content_encoding_unsupported" "Compressed bodies are not taken",
+    JsonMalformed = 400 "json_malformed" "The body is not well-formed JSON",
+    JsonDuplicateKey = 400 "json_duplicate_key" "A key stands twice in one object",
+    JsonTooDeep = 400 "json_too_deep" "The JSON is nested too deeply",
+    JsonText = 400 "json_text_refused" "A text holds a character that cannot be stored",
+    FieldUnknown = 400 "field_unknown" "There is no such field",
+    FieldMissing = 400 "field_missing" "A field is missing",
+    FieldMalformed = 400 "field_malformed" "A field has a value that it cannot take",
+    QueryMalformed = 400 "query_malformed" "A parameter after the question mark cannot be read",
+    CursorMalformed = 400 "cursor_malformed" "The cursor is none that a list of this kind gave out",
+
+    // ---- who is asking
+    KeyMissing = 401 "key_missing" "An API key is needed",
+    KeyMalformed = 401 "key_malformed" "That is no API key",
+    KeyAmbiguous = 400 "key_ambiguous" "Two different API keys came with one request",
+    KeyUnknown = 401 "key_unknown" "The API key is not known",
+    KeyExpired = 401 "key_expired" "The API key has expired",
+    KeyRevoked = 401 "key_revoked" "The API key was revoked",
+    MerchantDisabled = 403 "merchant_disabled" "The merchant is disabled",
+    OperatorOnly = 403 "operator_only" "Only an operator's key may do this",
+    MerchantOnly = 403 "merchant_only" "Only a merchant's key may do this",
+    RateLimited = 429 "rate_limited" "Too many requests with this key",
+
+    // ---- doing things once
+    IdempotencyKeyMalformed = 400 "idempotency_key_malformed" "The Idempotency-Key cannot be used",
+    IdempotencyKeyReused = 422 "idempotency_key_reused" "The Idempotency-Key belongs to another request",
+    Conflict = 409 "conflict" "It contradicts what is there already",
+
+    // ---- money, networks, addresses
+    AmountMalformed = 400 "amount_malformed" "The amount cannot be read",
+    AmountTooSmall = 400 "amount_too_small" "The amount is too small",
+    AmountTooLarge = 400 "amount_too_large" "The amount is too large",
+    AmountTooManyDecimals = 400 "amount_too_many_decimals" "The amount has more decimals than the asset",
+    AmountSpaceExhausted = 503 "amount_space_exhausted" "No unique amount is free at this price",
+    CurrencyUnsupported = 422 "currency_unsupported" "The asset has no price in that currency",
+    NetworkUnknown = 422 "network_unknown" "There is no such network for this key",
+    NetworkFrozen = 503 "network_frozen" "The network is frozen until the operator decides",
+    NetworkModeMismatch = 422 "network_mode_mismatch" "A test key uses test networks, a live key live ones",
+    AssetUnknown = 422 "asset_unknown" "The network has no such asset",
+    ManifestRefused = 422 "manifest_refused" "The network's manifest cannot be used",
+    AddressMalformed = 422 "address_malformed" "That is no address of this network",
+    AddressChecksum = 422 "address_checksum" "The address has a wrong checksum",
+    AddressWrongNetwork = 422 "address_wrong_network" "The address belongs to another network",
+    AddressTaken = 409 "address_taken" "The address is in use already",
+    AddressMissing = 422 "address_missing" "There is no receive address to be paid at",
+    ExtendedKeyMalformed = 422 "extended_key_malformed" "That is no extended public key that the network takes",
+    DerivationUnsupported = 422 "derivation_unsupported" "This kind of chain derives no addresses",
+
+    // ---- invoices, transfers
+    OrderIdTaken = 409 "order_id_taken" "Another invoice has this order_id",
+    DeadlineRefused = 400 "deadline_refused" "The deadline is out of range",
+    InvoiceClosed = 409 "invoice_closed" "The invoice is no longer open",
+    InvoiceHasPayments = 409 "invoice_has_payments" "The invoice has payments",
+    TransferResolved = 409 "transfer_resolved" "The transfer has been dealt with already",
+    TransferRetracted = 409 "transfer_retracted" "The transfer is no longer on chain",
+    AssignmentRefused = 422 "assignment_refused" "The transfer cannot pay that invoice",
+    SimulationRefused = 422 "simulation_refused" "The simulated chain refused this",
+
+    // ---- webhooks
+    UrlRefused = 422 "url_refused" "That URL cannot be used",
+    EndpointDisabled = 409 "endpoint_disabled" "The endpoint is disabled",
+    EndpointLimit = 409 "endpoint_limit" "There are too many endpoints",
+    DeliveryPending = 409 "delivery_pending" "The delivery is still under way",
+
+    // ---- plugins
+    ComponentRefused = 422 "component_refused" "The component cannot be used",
+    GrantRefused = 422 "grant_refused" "The plugin asks for more than it is granted",
+    PluginFailed = 502 "plugin_failed" "The plugin did not answer",
+    PluginMissing = 503 "plugin_missing" "The plugin that this needs is not loaded",
+
+    // ---- us
+    Busy = 503 "busy" "Too much is under way",
+    NotReady = 503 "not_ready" "Kassa is not ready",
+    Internal = 500 "internal" "Something broke on our side",
+}
+
+/// What a request is refused with.
+#[derive(Debug, Clone)]
+pub(crate) struct Problem {
+    pub(crate) kind: Kind,
+    /// For the person who reads it: what is wrong here, and what to do. Never an inner error's text.
+    pub(crate) detail: String,
+    /// The field that it is about, as a path: `assets[0].symbol`.
+    pub(crate) field: Option<String>,
+    pub(crate) retry_after_s: Option<u64>,
+    extra: Map<String, Value>,
+}
+
+pub(crate) const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+impl Problem {
+    pub(crate) fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        Self { kind, detail: detail.into(), field: None, retry_after_s: None, extra: Map::new() }
+    }
+
+    #[must_use]
+    pub(crate) fn field(mut self, path: impl Into<String>) -> Self {
+        self.field = Some(path.into());
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after_s = Some(seconds);
+        self
+    }
+
+    /// One more member of the answer.
+    #[must_use]
+    pub(crate) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.extra.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// The same answer for what is not there and for what is another's: ids tell nothing away.
+    pub(crate) fn not_found(what: &str) -> Self {
+        Self::new(Kind::NotFound, format!("There is no {what} with this id, or it is not yours."))
+    }
+
+    /// For a defect of ours: `why` goes into the log, not to the caller.
+    pub(crate) fn internal(why: impl std::fmt::Display) -> Self {
+        tracing::error!(%why, "request failed");
+        Self::new(
+            Kind::Internal,
+            "It is logged under this request's id. Repeat it later, with the same Idempotency-Key.",
+        )
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        self.kind.status()
+    }
+
+    /// Whether the same request would be refused the same way again, so that its answer may be kept.
+    pub(crate) fn is_deterministic(&self) -> bool {
+        self.status().is_client_error() && self.status() != StatusCode::TOO_MANY_REQUESTS
+    }
+
+    pub(crate) fn body(&self) -> Vec<u8> {
+        let mut body = self.extra.clone();
+        body.insert("type".to_owned(), json!(format!("/problems/{}", self.kind.slug())));
+        body.insert("title".to_owned(), json!(self.kind.title()));
+        body.insert("status".to_owned(), json!(self.status().as_u16()));
+        body.insert("detail".to_owned(), json!(self.detail));
+        if let Some(field) = &self.field {
+            body.insert("field".to_owned(), json!(field));
+        }
+        if let Some(seconds) = self.retry_after_s {
+            body.insert("retry_after_s".to_owned(), json!(seconds));
+        }
+        Value::Object(body).to_string().into_bytes()
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = (self.status(), self.body()).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, PROBLEM_JSON);
+        if let Some(seconds) = self.retry_after_s {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if self.status() == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.kind.slug(), self.detail)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+impl From<DbError> for Problem {
+    fn from(error: DbError) -> Self {
+        if error.is_passing() {
+            tracing::warn!(%error, "database busy");
+            let detail = "Repeat the request after a moment, with the same Idempotency-Key.";
+            return Self::new(Kind::Busy, detail).retry_after(1);
+        }
+        Self::internal(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn slugs_are_unique_and_plain() {
+        let slugs: HashSet<&str> = Kind::ALL.iter().map(|kind| kind.slug()).collect();
+        assert_eq!(slugs.len(), Kind::ALL.len());
+        for kind in Kind::ALL {
+            assert!(kind.slug().bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{}", kind.slug());
+            assert!(kind.status().is_client_error() || kind.status().is_server_error());
+            assert!(!kind.title().ends_with('.'), "{}", kind.title());
+        }
+    }
+
+    #[test]
+    fn the_body_has_the_members_of_rfc_9457() {
+        let problem = Problem::new(Kind::RateLimited, "Wait.").field("a.b").retry_after(3).with("limit", 5);
+        let body: Value = serde_json::from_slice(&problem.body()).unwrap();
+        assert_eq!(
+            body,
+            json!({"type": "/problems/rate_limited", "title": "Too many requests with this key", "status": 429,
+                   "detail": "Wait.", "field": "a.b", "retry_after_s": 3, "limit": 5})
+        );
+        let response = problem.into_response();
+        assert_eq!(response.headers()[header::RETRY_AFTER], "3");
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
+    }
+}

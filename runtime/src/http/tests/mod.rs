@@ -1,0 +1,6 @@
+//! The API from outside: requests through the whole router, on real databases.
+
+mod bodies;
+mod idempotency;
+mod keys;
+mod kit;

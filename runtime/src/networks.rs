@@ -1,0 +1,164 @@
+//! The enabled networks, in memory: every request and every worker asks for them.
+//!
+//! One snapshot, exchanged as a whole. It is read from the database at the start, after each change that this
+//! process makes, and every few seconds for the changes that other replicas make.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    db::{Db, DbError, networks},
+    domain::network::{Asset, Manifest},
+};
+
+const RELOAD_EVERY: Duration = Duration::from_secs(5);
+
+/// The enabled networks. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Networks {
+    db: Db,
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    changed: Arc<Notify>,
+}
+
+#[derive(Default)]
+struct Snapshot {
+    by_name: BTreeMap<String, Arc<Manifest>>,
+    /// Asset id to its network and its place in the network's list.
+    by_asset: HashMap<String, (Arc<Manifest>, usize)>,
+}
+
+/// An asset together with its network.
+#[derive(Clone)]
+pub(crate) struct Listed {
+    pub(crate) network: Arc<Manifest>,
+    /// Place in `network.assets`.
+    pub(crate) place: usize,
+    pub(crate) asset: Asset,
+}
+
+impl Networks {
+    /// With what the database holds now.
+    pub(crate) async fn load(db: Db) -> Result<Self, DbError> {
+        let networks = Self {
+            db,
+            snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::default())),
+            changed: Arc::default(),
+        };
+        networks.reload().await?;
+        Ok(networks)
+    }
+
+    /// An enabled network.
+    #[must_use]
+    pub(crate) fn get(&self, name: &str) -> Option<Arc<Manifest>> {
+        self.snapshot.load().by_name.get(name).cloned()
+    }
+
+    /// All enabled networks, by name.
+    #[must_use]
+    pub(crate) fn all(&self) -> Vec<Arc<Manifest>> {
+        self.snapshot.load().by_name.values().cloned().collect()
+    }
+
+    /// An asset of an enabled network by its id (`base:0x8335…`).
+    #[must_use]
+    pub(crate) fn by_asset(&self, asset_id: &str) -> Option<Listed> {
+        let snapshot = self.snapshot.load();
+        let (network, place) = snapshot.by_asset.get(asset_id)?;
+        let asset = network.assets.get(*place)?.clone();
+        Some(Listed { network: network.clone(), place: *place, asset })
+    }
+
+    /// Resolves when the set of networks or a manifest has changed. A change between two calls is not lost.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Takes over what the database holds.
+    pub(crate) async fn reload(&self) -> Result<(), DbError> {
+        let mut conn = self.db.read().await?;
+        let rows = networks::list(&mut conn).await?;
+        let old = self.snapshot.load();
+        let mut next = Snapshot::default();
+        for row in rows.into_iter().filter(|row| row.enabled) {
+            // An unchanged manifest stays the same allocation: who holds it sees that nothing changed.
+            let manifest = match old.by_name.get(&row.manifest.name) {
+                Some(known) if **known == row.manifest => known.clone(),
+                _ => Arc::new(row.manifest),
+            };
+            for (place, asset) in manifest.assets.iter().enumerate() {
+                next.by_asset.insert(asset.id(&manifest.name), (manifest.clone(), place));
+            }
+            next.by_name.insert(manifest.name.clone(), manifest);
+        }
+        let same = old.by_name.len() == next.by_name.len()
+            && old.by_name.values().zip(next.by_name.values()).all(|(one, two)| Arc::ptr_eq(one, two));
+        if !same {
+            self.snapshot.store(Arc::new(next));
+            self.changed.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Reloads every few seconds until `stop`.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(RELOAD_EVERY) => {}
+            }
+            if let Err(error) = self.reload().await {
+                tracing::warn!(%error, "networks were not reloaded; the known ones stay");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    fn manifest(name: &str) -> Manifest {
+        serde_json::from_value(serde_json::json!({
+            "name": name, "title": name, "caip2": "eip155:1", "plugin": "evm", "credit": "final", "poll_ms": 2000,
+            "asset": [{"symbol": "ETH", "name": "Ether", "decimals": 18},
+                      {"symbol": "USDC", "name": "USD Coin", "contract": "0xabc", "decimals": 6}],
+        }))
+        .unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_holds_the_enabled_networks() {
+        let db = testing::sqlite().await;
+        for name in ["base", "bsc"] {
+            db.write::<_, networks::PutError, _>(move |conn| {
+                Box::pin(async move { networks::put(conn, &manifest(name), 1).await })
+            })
+            .await
+            .unwrap();
+        }
+        let networks = Networks::load((*db).clone()).await.unwrap();
+        assert_eq!(networks.all().len(), 2);
+        let listed = networks.by_asset("bsc:0xabc").unwrap();
+        assert_eq!((listed.network.name.as_str(), listed.place, listed.asset.decimals), ("bsc", 1, 6));
+
+        let before = networks.get("base").unwrap();
+        db.write::<_, DbError, _>(|conn| {
+            Box::pin(async move { networks::set_enabled(conn, "bsc", false).await })
+        })
+        .await
+        .unwrap();
+        networks.reload().await.unwrap();
+        assert!(networks.get("bsc").is_none() && networks.by_asset("bsc:native").is_none());
+        assert!(Arc::ptr_eq(&before, &networks.get("base").unwrap()));
+    }
+}
