@@ -120,6 +120,13 @@ impl<'a, H: Host> Ledger<'a, H> {
         Block { height, hash: self.hash(height), parent, time_ms }
     }
 
+    /// The block at a height that is still kept.
+    pub(crate) fn block_at(&self, height: u64) -> Result<Block, String> {
+        let Some(below) = height.checked_sub(1) else { return Ok(self.block(0, GENESIS_MS)) };
+        let segment = self.segments_above(below, 1)?.pop().ok_or("the block is forgotten")?;
+        Ok(self.block(height, segment.time_ms))
+    }
+
     /// Adds `count` blocks. What waits in the pool and then `txs` go into the first of them.
     pub(crate) fn mine(&mut self, txs: Vec<Tx>, count: u64, final_height: u64) -> Result<(), String> {
         let mut all = self.pool()?;

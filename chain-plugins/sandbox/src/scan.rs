@@ -32,7 +32,8 @@ pub(crate) fn scan<H: Host>(
         final_: head.height.saturating_sub(finality_depth),
     };
     let Some(cursor) = cursor else {
-        result.blocks.push(ledger.block(head.height, head.time_ms));
+        // A new network starts where no reorg can take the ground away.
+        result.blocks.push(ledger.block_at(result.final_).map_err(ScanError::Upstream)?);
         return Ok(result);
     };
     if cursor.height > head.height {
