@@ -1,24 +1,20 @@
 //! The enabled networks, in memory: every request and every worker asks for them.
 //!
 //! One snapshot, exchanged as a whole. It is read from the database at the start, after each change that this
-//! process makes, and every few seconds for the changes that other replicas make.
+//! process makes, and now and then (by the app) for the changes that other replicas make.
 
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
-    time::Duration,
 };
 
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
 
 use crate::{
     db::{Db, DbError, networks},
     domain::network::{Asset, Manifest},
 };
-
-const RELOAD_EVERY: Duration = Duration::from_secs(5);
 
 /// The enabled networks. Cheap to clone.
 #[derive(Clone)]
@@ -106,19 +102,6 @@ impl Networks {
             self.changed.notify_one();
         }
         Ok(())
-    }
-
-    /// Reloads every few seconds until `stop`.
-    pub(crate) async fn run(self, stop: CancellationToken) {
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(RELOAD_EVERY) => {}
-            }
-            if let Err(error) = self.reload().await {
-                tracing::warn!(%error, "networks were not reloaded; the known ones stay");
-            }
-        }
     }
 }
 

@@ -6,7 +6,6 @@
 use super::{Conn, DbError, Row, args};
 use crate::domain::{
     Millis,
-    id::{self, Kind},
     network::{Asset, Manifest},
 };
 
@@ -62,7 +61,8 @@ pub(crate) async fn get(conn: &mut Conn, name: &str) -> Result<Option<Network>, 
 
 /// Makes the network, or brings it to this manifest; whether it was made. The manifest must have been checked.
 ///
-/// Upstreams in the manifest are for the making only: later they are added and taken away one by one.
+/// The manifest's upstreams are not kept with it: whoever makes the network adds them one by one
+/// ([`insert_upstream`]).
 pub(crate) async fn put(conn: &mut Conn, manifest: &Manifest, now: Millis) -> Result<bool, PutError> {
     let mut kept = manifest.clone();
     kept.upstreams.clear();
@@ -92,20 +92,6 @@ pub(crate) async fn put(conn: &mut Conn, manifest: &Manifest, now: Millis) -> Re
     };
     for asset in &manifest.assets {
         put_asset(conn, &manifest.name, asset).await?;
-    }
-    if made {
-        for (place, upstream) in (0_i64..).zip(&manifest.upstreams) {
-            let row = Upstream {
-                id: id::new(Kind::Upstream, now),
-                network: manifest.name.clone(),
-                url: upstream.url.clone(),
-                headers: None,
-                rate_per_s: upstream.rate_per_s,
-                priority: place * 10,
-                created_at: now,
-            };
-            insert_upstream(conn, row).await?;
-        }
     }
     Ok(made)
 }
@@ -238,7 +224,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn made_once_with_its_upstreams_and_then_changed() {
+    async fn made_once_and_then_changed() {
         for db in testing::databases().await {
             assert!(put_it(&db, manifest()).await.unwrap());
             let mut next = manifest();
@@ -248,8 +234,6 @@ mod tests {
             let stored = get(&mut conn, "base").await.unwrap().unwrap();
             assert_eq!((stored.manifest.poll_ms, stored.enabled, stored.created_at), (500, true, 7));
             assert!(stored.manifest.upstreams.is_empty());
-            let upstreams = upstreams_of(&mut conn, "base").await.unwrap();
-            assert_eq!(upstreams.iter().map(|u| u.rate_per_s).collect::<Vec<_>>(), [10, 5]);
         }
     }
 
