@@ -218,7 +218,7 @@ CREATE TABLE sighting (
     network       TEXT NOT NULL,
     seq           BIGINT NOT NULL,
     transfer_id   TEXT NOT NULL REFERENCES transfer (id),
-    kind          TEXT NOT NULL CHECK (kind IN ('included', 'confirmed', 'final', 'retracted')),
+    kind          TEXT NOT NULL CHECK (kind IN ('included', 'confirmed', 'retracted')),
     epoch         BIGINT NOT NULL,
     height        BIGINT NOT NULL,
     block_hash    TEXT NOT NULL,
@@ -252,6 +252,7 @@ CREATE TABLE invoice (
     credited      TEXT NOT NULL,
     -- counts its events: a receiver can order them
     sequence      BIGINT NOT NULL,
+    payment_uri   TEXT,                   -- what a wallet opens
     policy        TEXT NOT NULL,          -- the merchant's policy when it was made
     head          BIGINT NOT NULL,        -- the network's head when it was made: what is below was paid before
     created_at    BIGINT NOT NULL,
@@ -266,16 +267,14 @@ CREATE INDEX invoice_merchant ON invoice (merchant_id, test, id);
 CREATE INDEX invoice_expiry ON invoice (expires_at) WHERE expired_at IS NULL AND cancelled_at IS NULL AND status IN ('new', 'detected', 'underpaid');
 CREATE INDEX invoice_address ON invoice (address_id) WHERE matching = 'address';
 
--- What tells payments on a shared address apart, while it is held: one invoice for each (address, key).
+-- What tells payments on a shared address apart, while it is held: one invoice for each key.
 CREATE TABLE hold (
-    address_id    TEXT NOT NULL,
-    key           TEXT NOT NULL,          -- 'asset_id=amount' or 'memo=text'
+    key           TEXT PRIMARY KEY,       -- 'address_id/asset_id=due' or 'address_id/memo=text'
+    ring          TEXT NOT NULL,          -- 'address_id/asset_id=price': the amounts that share a price
     invoice_id    TEXT NOT NULL,
-    ring          TEXT NOT NULL,          -- 'asset_id=base amount', or 'memo'
-    held_until    BIGINT NOT NULL,
-    PRIMARY KEY (address_id, key)
+    held_until    BIGINT NOT NULL
 );
-CREATE INDEX hold_ring ON hold (address_id, ring);
+CREATE INDEX hold_ring ON hold (ring);
 CREATE INDEX hold_age ON hold (held_until);
 
 -- ---------------------------------------------------------------- what settle writes

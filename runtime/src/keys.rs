@@ -46,7 +46,7 @@ pub(crate) fn is_well_formed(text: &str) -> bool {
         .any(|random| random.len() == RANDOM_LEN && random.bytes().all(|byte| ALPHABET.contains(&byte)))
 }
 
-fn generate(mode: Mode) -> Result<String, VaultError> {
+pub(crate) fn generate(mode: Mode) -> Result<String, VaultError> {
     let mut random = [0_u8; RANDOM_LEN];
     getrandom::fill(&mut random).map_err(|_| VaultError::NoRandom)?;
     let mut key = prefix(mode).to_owned();
@@ -80,6 +80,17 @@ pub(crate) async fn issue(
     now: Millis,
 ) -> Result<(ApiKey, String), IssueError> {
     let text = generate(new.mode)?;
+    issue_text(conn, vault, new, text, now).await
+}
+
+/// As [`issue`], with a text that somebody else has made at random and that is well formed.
+pub(crate) async fn issue_text(
+    conn: &mut Conn,
+    vault: &Vault,
+    new: NewKey,
+    text: String,
+    now: Millis,
+) -> Result<(ApiKey, String), IssueError> {
     let key = ApiKey {
         id: id::new(Kind::ApiKey, now),
         merchant_id: new.merchant_id,

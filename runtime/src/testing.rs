@@ -84,14 +84,10 @@ pub(crate) async fn app() -> TestApp {
 
 pub(crate) async fn app_on(db: TestDb) -> TestApp {
     let config = Config::load(std::path::Path::new("/nonexistent"), false, std::iter::empty()).unwrap();
-    let app = App {
-        db: (*db).clone(),
-        clock: Clock::default(),
-        config: Arc::new(config),
-        vault: Arc::new(Vault::from_hex(&"11".repeat(32)).unwrap()),
-        wake: Wake::default(),
-        networks: Networks::load((*db).clone()).await.unwrap(),
-        keys: Keys::default(),
-    };
+    let vault = Vault::from_hex(&"11".repeat(32)).unwrap();
+    // Compiled plugins are the same for all tests: one folder for them.
+    let data_dir = std::env::temp_dir().join("kassa-unit-tests");
+    std::fs::create_dir_all(&data_dir).unwrap();
+    let app = App::assemble((*db).clone(), vault, config, &data_dir).await.unwrap();
     TestApp { app, _db: db }
 }

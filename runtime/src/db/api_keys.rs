@@ -141,3 +141,9 @@ pub(crate) async fn operators_left(conn: &mut Conn, now: Millis) -> Result<i64, 
                WHERE mode = 'operator' AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $1)";
     conn.row(sql, args![now]).await?.map_or(Ok(0), |row| row.int("n"))
 }
+
+/// Whether there is an operator's key, revoked or not: then this is not the first start.
+pub(crate) async fn any_operator(conn: &mut Conn) -> Result<bool, DbError> {
+    let row = conn.row("SELECT id FROM api_key WHERE mode = 'operator' LIMIT 1", args![]).await?;
+    Ok(row.is_some())
+}

@@ -1,1 +1,160 @@
-//! (to be written)
+//! The cursor of each network, and the blocks above its final one.
+
+use super::{Conn, DbError, args};
+use crate::domain::Millis;
+
+/// How far a network was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Cursor {
+    pub(crate) network: String,
+    /// The last block that was read completely.
+    pub(crate) height: i64,
+    pub(crate) hash: String,
+    /// The chain's head when it was last asked for.
+    pub(crate) head: i64,
+    pub(crate) safe: Option<i64>,
+    /// The highest block that the chain called final; never goes back.
+    pub(crate) r#final: i64,
+    /// Why nothing moves, if the network is frozen.
+    pub(crate) frozen: Option<String>,
+    pub(crate) moved_at: Millis,
+}
+
+/// A block as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Block {
+    pub(crate) height: i64,
+    pub(crate) hash: String,
+    pub(crate) parent: String,
+    pub(crate) time: Millis,
+}
+
+pub(crate) async fn cursor(conn: &mut Conn, network: &str) -> Result<Option<Cursor>, DbError> {
+    let row = conn.row("SELECT * FROM cursor WHERE network = $1", args![network.to_owned()]).await?;
+    row.map(|row| {
+        Ok(Cursor {
+            network: row.text("network")?,
+            height: row.int("height")?,
+            hash: row.text("hash")?,
+            head: row.int("head")?,
+            safe: row.opt_int("safe")?,
+            r#final: row.int("final")?,
+            frozen: row.opt_text("frozen")?,
+            moved_at: row.int("moved_at")?,
+        })
+    })
+    .transpose()
+}
+
+/// Moves the cursor from where the caller read it, or makes the first one. `false`: somebody else moved or
+/// froze it, or holds a newer fence; the caller must undo everything.
+pub(crate) async fn advance(
+    conn: &mut Conn,
+    from: Option<&Cursor>,
+    to: &Cursor,
+    fence: i64,
+) -> Result<bool, DbError> {
+    let changed = match from {
+        None => {
+            conn.exec(
+                "INSERT INTO cursor (network, height, hash, head, safe, final, fence, moved_at)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (network) DO NOTHING",
+                args![&to.network, to.height, &to.hash, to.head, to.safe, to.r#final, fence, to.moved_at],
+            )
+            .await?
+        }
+        Some(from) => {
+            conn.exec(
+                "UPDATE cursor SET height = $1, hash = $2, head = $3, safe = $4, final = $5, fence = $6, moved_at = $7
+                 WHERE network = $8 AND height = $9 AND hash = $10 AND fence <= $6 AND frozen IS NULL",
+                args![
+                    to.height,
+                    &to.hash,
+                    to.head,
+                    to.safe,
+                    to.r#final,
+                    fence,
+                    to.moved_at,
+                    &to.network,
+                    from.height,
+                    &from.hash,
+                ],
+            )
+            .await?
+        }
+    };
+    Ok(changed == 1)
+}
+
+/// The network's head as last seen; 0 before the first look.
+pub(crate) async fn head(conn: &mut Conn, network: &str) -> Result<i64, DbError> {
+    let row = conn.row("SELECT head FROM cursor WHERE network = $1", args![network.to_owned()]).await?;
+    row.map_or(Ok(0), |row| row.int("head"))
+}
+
+/// Stops the network until the operator decides.
+pub(crate) async fn freeze(conn: &mut Conn, network: &str, why: &str, now: Millis) -> Result<(), DbError> {
+    conn.exec(
+        "UPDATE cursor SET frozen = $1, frozen_at = $2 WHERE network = $3 AND frozen IS NULL",
+        args![why.to_owned(), now, network.to_owned()],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Lets a frozen network go on, on the branch that it is now: reading begins again above the last block that was
+/// final, whatever its hash is by now. What the new branch does not hold is then retracted as in any reorg; what
+/// lies at or below that block stays as it is. `false`: it is not frozen.
+pub(crate) async fn unfreeze(conn: &mut Conn, network: &str) -> Result<bool, DbError> {
+    let changed = conn
+        .exec(
+            "UPDATE cursor SET frozen = NULL, frozen_at = NULL, height = final, hash = ''
+             WHERE network = $1 AND frozen IS NOT NULL",
+            args![network.to_owned()],
+        )
+        .await?;
+    if changed == 1 {
+        conn.exec("DELETE FROM block WHERE network = $1", args![network.to_owned()]).await?;
+    }
+    Ok(changed == 1)
+}
+
+/// The stored blocks above `height`, or at it, descending.
+pub(crate) async fn blocks_from(conn: &mut Conn, network: &str, height: i64) -> Result<Vec<Block>, DbError> {
+    let rows = conn
+        .rows(
+            "SELECT height, hash, parent, time FROM block WHERE network = $1 AND height >= $2 ORDER BY height DESC",
+            args![network.to_owned(), height],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Block {
+                height: row.int("height")?,
+                hash: row.text("hash")?,
+                parent: row.text("parent")?,
+                time: row.int("time")?,
+            })
+        })
+        .collect()
+}
+
+/// Replaces what is stored above `base` by `blocks`, and forgets what lies below `keep_from`.
+pub(crate) async fn replace_blocks(
+    conn: &mut Conn,
+    network: &str,
+    base: Option<i64>,
+    blocks: &[Block],
+    keep_from: i64,
+) -> Result<(), DbError> {
+    if let Some(base) = base {
+        conn.exec("DELETE FROM block WHERE network = $1 AND height > $2", args![network.to_owned(), base]).await?;
+    }
+    let rows = blocks
+        .iter()
+        .map(|block| args![network.to_owned(), block.height, &block.hash, &block.parent, block.time])
+        .collect();
+    conn.insert_many("INSERT INTO block (network, height, hash, parent, time)", rows, "").await?;
+    conn.exec("DELETE FROM block WHERE network = $1 AND height < $2", args![network.to_owned(), keep_from]).await?;
+    Ok(())
+}

@@ -96,16 +96,26 @@ pub(crate) async fn claim_many(conn: &mut Conn, claims: Vec<Claim>) -> Result<Ve
 }
 
 async fn stored(conn: &mut Conn, (owner, key): (String, String)) -> Result<Stored, DbError> {
+    // Swept between the claim and this query, at the age of three days: the next try claims it anew.
+    let swept = || DbError::Unusable("an idempotency key was swept while it was asked for".to_owned());
+    find(conn, &owner, &key).await?.ok_or_else(swept)
+}
+
+/// The answer that was kept for a key, if there is one.
+pub(crate) async fn find(conn: &mut Conn, owner: &str, key: &str) -> Result<Option<Stored>, DbError> {
     let sql = "SELECT fingerprint, status, body FROM idempotency WHERE owner = $1 AND key = $2";
-    match conn.row(sql, args![owner, key]).await? {
-        Some(row) => Ok(Stored {
-            fingerprint: row.blob("fingerprint")?,
-            status: row.int("status")?,
-            body: row.blob("body")?,
-        }),
-        // Swept between the claim and this query, at the age of three days: the next try claims it anew.
-        None => Err(DbError::Unusable("an idempotency key was swept while it was asked for".to_owned())),
-    }
+    let row = conn.row(sql, args![owner.to_owned(), key.to_owned()]).await?;
+    row.map(|row| {
+        Ok(Stored { fingerprint: row.blob("fingerprint")?, status: row.int("status")?, body: row.blob("body")? })
+    })
+    .transpose()
+}
+
+/// Lets go of a key that this transaction has claimed: what it was for is not done after all.
+pub(crate) async fn let_go(conn: &mut Conn, owner: &str, key: &str) -> Result<(), DbError> {
+    let sql = "DELETE FROM idempotency WHERE owner = $1 AND key = $2";
+    conn.exec(sql, args![owner.to_owned(), key.to_owned()]).await?;
+    Ok(())
 }
 
 /// Keeps the answers of keys that this transaction has claimed.

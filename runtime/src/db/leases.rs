@@ -1,1 +1,34 @@
-//! (to be written)
+//! Leases: which replica works on what. They give progress, never correctness; what a lease guards checks the
+//! fence as well, so that a holder that slept past its lease changes nothing.
+
+use super::{Conn, DbError, args};
+
+/// Takes the lease, or renews it for its holder. `None`: another holds it. The fence grows with every change of
+/// hands. Times are the database's own.
+pub(crate) async fn take(
+    conn: &mut Conn,
+    resource: &str,
+    holder: &str,
+    ttl_ms: i64,
+) -> Result<Option<i64>, DbError> {
+    let now = conn.now().await?;
+    let row = conn
+        .row(
+            "INSERT INTO lease (resource, holder, fence, expires_at) VALUES ($1, $2, 1, $3)
+             ON CONFLICT (resource) DO UPDATE SET
+                 fence = CASE WHEN lease.holder = excluded.holder THEN lease.fence ELSE lease.fence + 1 END,
+                 holder = excluded.holder,
+                 expires_at = excluded.expires_at
+             WHERE lease.holder = excluded.holder OR lease.expires_at < $4
+             RETURNING fence",
+            args![resource.to_owned(), holder.to_owned(), now + ttl_ms, now],
+        )
+        .await?;
+    row.map(|row| row.int("fence")).transpose()
+}
+
+/// Gives the leases of this holder back, so that the next does not have to wait for their end.
+pub(crate) async fn release_all(conn: &mut Conn, holder: &str) -> Result<(), DbError> {
+    conn.exec("UPDATE lease SET expires_at = 0 WHERE holder = $1", args![holder.to_owned()]).await?;
+    Ok(())
+}

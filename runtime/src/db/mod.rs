@@ -82,6 +82,9 @@ enum Inner {
     Postgres(sqlx::PgPool),
 }
 
+/// Sorts behind every id, in whatever collation: where a page begins that lists the newest first.
+pub(crate) const AFTER_ALL_IDS: &str = "zzzz";
+
 /// How long a caller waits for a connection before it is told that the database is busy.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -1,1 +1,238 @@
-//! (to be written)
+//! Payments, the transfers that pay nothing, and settle's own cursor.
+
+use super::{Conn, DbError, Row, args, transfers::decimals};
+use crate::domain::{Millis, payment::Payment, settlement::Listing};
+
+fn payment(row: &Row) -> Result<Payment, DbError> {
+    Ok(Payment {
+        id: row.text("id")?,
+        transfer_id: row.text("transfer_id")?,
+        merchant_id: row.text("merchant_id")?,
+        invoice_id: row.opt_text("invoice_id")?,
+        address_id: row.text("address_id")?,
+        asset_id: row.text("asset_id")?,
+        amount: row.amount("amount")?,
+        status: row.parsed("status")?,
+        exception: row.parsed("exception")?,
+        epoch: row.int("epoch")?,
+        created_at: row.int("created_at")?,
+        credited_at: row.opt_int("credited_at")?,
+    })
+}
+
+/// The number of the last change that was settled, and locks it.
+pub(crate) async fn settled_to(conn: &mut Conn, network: &str) -> Result<i64, DbError> {
+    let row = conn
+        .row(
+            "SELECT seq FROM settle_cursor WHERE network = $1 /*pg: FOR UPDATE*/",
+            args![network.to_owned()],
+        )
+        .await?;
+    row.map_or(Ok(0), |row| row.int("seq"))
+}
+
+/// Moves settle's cursor. `false`: somebody else moved it, or holds a newer fence; undo everything.
+pub(crate) async fn settle_to(
+    conn: &mut Conn,
+    network: &str,
+    from: i64,
+    to: i64,
+    fence: i64,
+) -> Result<bool, DbError> {
+    let changed = conn
+        .exec(
+            "INSERT INTO settle_cursor (network, seq, fence) VALUES ($1, $2, $3)
+             ON CONFLICT (network) DO UPDATE SET seq = excluded.seq, fence = excluded.fence
+             WHERE settle_cursor.seq = $4 AND settle_cursor.fence <= excluded.fence",
+            args![network.to_owned(), to, fence, from],
+        )
+        .await?;
+    Ok(changed == 1)
+}
+
+/// The payments that these transfers are.
+pub(crate) async fn of_transfers(conn: &mut Conn, transfer_ids: &[String]) -> Result<Vec<Payment>, DbError> {
+    let items = transfer_ids.iter().map(Into::into).collect();
+    let rows = conn.rows_in("SELECT * FROM payment WHERE transfer_id IN", items, "").await?;
+    rows.iter().map(payment).collect()
+}
+
+/// All payments of these invoices.
+pub(crate) async fn of_invoices(conn: &mut Conn, invoice_ids: &[String]) -> Result<Vec<Payment>, DbError> {
+    let items = invoice_ids.iter().map(Into::into).collect();
+    let rows = conn.rows_in("SELECT * FROM payment WHERE invoice_id IN", items, "").await?;
+    rows.iter().map(payment).collect()
+}
+
+/// Makes payments, or writes how those that are there stand now.
+pub(crate) async fn put(conn: &mut Conn, payments: &[Payment]) -> Result<(), DbError> {
+    let rows = payments
+        .iter()
+        .map(|p| {
+            args![
+                &p.id,
+                &p.transfer_id,
+                &p.merchant_id,
+                &p.invoice_id,
+                &p.address_id,
+                &p.asset_id,
+                p.amount,
+                p.status,
+                p.exception,
+                p.epoch,
+                p.created_at,
+                p.credited_at,
+            ]
+        })
+        .collect();
+    conn.insert_many(
+        "INSERT INTO payment (id, transfer_id, merchant_id, invoice_id, address_id, asset_id, amount, status,
+             exception, epoch, created_at, credited_at)",
+        rows,
+        "ON CONFLICT (transfer_id) DO UPDATE SET status = excluded.status, epoch = excluded.epoch,
+             credited_at = excluded.credited_at",
+    )
+    .await?;
+    Ok(())
+}
+
+/// A payment with what it needs to be shown.
+#[derive(Debug, Clone)]
+pub(crate) struct Listed {
+    pub(crate) payment: Payment,
+    pub(crate) network: String,
+    pub(crate) tx: String,
+    pub(crate) height: i64,
+    pub(crate) symbol: String,
+    pub(crate) decimals: u8,
+    pub(crate) address: String,
+}
+
+macro_rules! listed {
+    ($where:literal) => {
+        concat!(
+            "SELECT p.*, t.network, t.tx, t.height, a.symbol, a.decimals, r.address FROM payment p
+             JOIN transfer t ON t.id = p.transfer_id
+             JOIN network n ON n.name = t.network
+             JOIN asset a ON a.id = p.asset_id
+             JOIN receive_address r ON r.id = p.address_id ",
+            $where
+        )
+    };
+}
+
+fn listed(row: &Row) -> Result<Listed, DbError> {
+    Ok(Listed {
+        payment: payment(row)?,
+        network: row.text("network")?,
+        tx: row.text("tx")?,
+        height: row.int("height")?,
+        symbol: row.text("symbol")?,
+        decimals: decimals(row)?,
+        address: row.text("address")?,
+    })
+}
+
+/// The merchant's payments, newest first, before the one with the id `before`; of one invoice, if named.
+pub(crate) async fn list(
+    conn: &mut Conn,
+    merchant_id: &str,
+    test: bool,
+    invoice_id: Option<&str>,
+    before: Option<&str>,
+    limit: i64,
+) -> Result<Vec<Listed>, DbError> {
+    let before = before.unwrap_or(super::AFTER_ALL_IDS).to_owned();
+    let mut args = args![merchant_id.to_owned(), test, before, limit];
+    let rows = match invoice_id {
+        None => {
+            let sql = listed!("WHERE p.merchant_id = $1 AND n.test = $2 AND p.id < $3 ORDER BY p.id DESC LIMIT $4");
+            conn.rows(sql, args).await?
+        }
+        Some(invoice_id) => {
+            args.push(invoice_id.to_owned().into());
+            let sql = listed!(
+                "WHERE p.merchant_id = $1 AND n.test = $2 AND p.id < $3 AND p.invoice_id = $5
+                 ORDER BY p.id DESC LIMIT $4"
+            );
+            conn.rows(sql, args).await?
+        }
+    };
+    rows.iter().map(listed).collect()
+}
+
+pub(crate) async fn get(
+    conn: &mut Conn,
+    merchant_id: &str,
+    test: bool,
+    id: &str,
+) -> Result<Option<Listed>, DbError> {
+    let sql = listed!("WHERE p.merchant_id = $1 AND n.test = $2 AND p.id = $3");
+    let row = conn.row(sql, args![merchant_id.to_owned(), test, id.to_owned()]).await?;
+    row.as_ref().map(listed).transpose()
+}
+
+// ------------------------------------------------------------------ transfers that pay nothing
+
+/// Lists them. One that is listed already (a transfer that came back after a reorg) keeps its state.
+pub(crate) async fn list_unmatched(
+    conn: &mut Conn,
+    unmatched: &[Listing],
+    now: Millis,
+) -> Result<(), DbError> {
+    let rows = unmatched
+        .iter()
+        .map(|u| args![&u.transfer_id, &u.merchant_id, u.reason, &u.invoice_id, "open", now])
+        .collect();
+    conn.insert_many(
+        "INSERT INTO unmatched (transfer_id, merchant_id, reason, invoice_id, state, created_at)",
+        rows,
+        "ON CONFLICT (transfer_id) DO NOTHING",
+    )
+    .await?;
+    Ok(())
+}
+
+/// Which of these transfers are listed as unmatched.
+pub(crate) async fn listed_of(conn: &mut Conn, transfer_ids: &[String]) -> Result<Vec<String>, DbError> {
+    let items = transfer_ids.iter().map(Into::into).collect();
+    let rows = conn.rows_in("SELECT transfer_id FROM unmatched WHERE transfer_id IN", items, "").await?;
+    rows.iter().map(|row| row.text("transfer_id")).collect()
+}
+
+/// Of these invoices, those that a listed transfer may be meant for.
+pub(crate) async fn in_review(conn: &mut Conn, invoice_ids: &[String]) -> Result<Vec<String>, DbError> {
+    let items = invoice_ids.iter().map(Into::into).collect();
+    let rows = conn
+        .rows_in(
+            "SELECT DISTINCT u.invoice_id FROM unmatched u JOIN transfer t ON t.id = u.transfer_id
+             WHERE u.state = 'open' AND t.status <> 'retracted' AND u.reason = 'late' AND u.invoice_id IN",
+            items,
+            "",
+        )
+        .await?;
+    rows.iter().map(|row| row.text("invoice_id")).collect()
+}
+
+/// Closes an open one. `false`: it is not open.
+pub(crate) async fn resolve(
+    conn: &mut Conn,
+    transfer_id: &str,
+    state: &'static str,
+    now: Millis,
+) -> Result<bool, DbError> {
+    let changed = conn
+        .exec(
+            "UPDATE unmatched SET state = $1, resolved_at = $2 WHERE transfer_id = $3 AND state = 'open'",
+            args![state, now, transfer_id.to_owned()],
+        )
+        .await?;
+    Ok(changed == 1)
+}
+
+
+/// The number of the last change that was settled, without locking it.
+pub(crate) async fn peek(conn: &mut Conn, network: &str) -> Result<i64, DbError> {
+    let row = conn.row("SELECT seq FROM settle_cursor WHERE network = $1", args![network.to_owned()]).await?;
+    row.map_or(Ok(0), |row| row.int("seq"))
+}

@@ -1,1 +1,322 @@
-//! (to be written)
+//! Transfers, and the log of their changes that settle reads.
+
+use super::{Conn, DbError, Row, args};
+use crate::domain::{
+    Millis,
+    settlement::{AssetNames, Destination},
+    transfer::{Sighting, Status, Transfer},
+};
+
+fn transfer(row: &Row) -> Result<Transfer, DbError> {
+    Ok(Transfer {
+        id: row.text("id")?,
+        network: row.text("network")?,
+        tx: row.text("tx")?,
+        ordinal: row.int("ordinal")?,
+        asset_id: row.text("asset_id")?,
+        address_id: row.text("address_id")?,
+        merchant_id: row.text("merchant_id")?,
+        sender: row.opt_text("sender")?,
+        amount: row.opt_amount("amount")?,
+        memo: row.opt_text("memo")?,
+        memo_problem: row.opt_text("memo_problem")?,
+        height: row.int("height")?,
+        block_hash: row.text("block_hash")?,
+        block_time: row.int("block_time")?,
+        status: row.parsed("status")?,
+        epoch: row.int("epoch")?,
+        seen_at: row.int("seen_at")?,
+    })
+}
+
+/// The transfers of these transactions.
+pub(crate) async fn of_transactions(
+    conn: &mut Conn,
+    network: &str,
+    txs: &[String],
+) -> Result<Vec<Transfer>, DbError> {
+    let rows = conn
+        .rows_in("SELECT * FROM transfer WHERE tx IN", txs.iter().map(Into::into).collect(), "")
+        .await?;
+    let found: Result<Vec<_>, _> = rows.iter().map(transfer).collect();
+    Ok(found?.into_iter().filter(|transfer| transfer.network == network).collect())
+}
+
+/// The transfers above `height` that are on chain as far as we know.
+pub(crate) async fn above(conn: &mut Conn, network: &str, height: i64) -> Result<Vec<Transfer>, DbError> {
+    let rows = conn
+        .rows(
+            "SELECT * FROM transfer WHERE network = $1 AND height > $2 AND status <> 'retracted'",
+            args![network.to_owned(), height],
+        )
+        .await?;
+    rows.iter().map(transfer).collect()
+}
+
+pub(crate) async fn by_ids(conn: &mut Conn, ids: &[String]) -> Result<Vec<Transfer>, DbError> {
+    let rows =
+        conn.rows_in("SELECT * FROM transfer WHERE id IN", ids.iter().map(Into::into).collect(), "").await?;
+    rows.iter().map(transfer).collect()
+}
+
+pub(crate) async fn insert(conn: &mut Conn, transfers: &[Transfer]) -> Result<(), DbError> {
+    let rows = transfers
+        .iter()
+        .map(|t| {
+            args![
+                &t.id,
+                &t.network,
+                &t.tx,
+                t.ordinal,
+                &t.asset_id,
+                &t.address_id,
+                &t.merchant_id,
+                &t.sender,
+                t.amount,
+                &t.memo,
+                &t.memo_problem,
+                t.height,
+                &t.block_hash,
+                t.block_time,
+                t.status,
+                t.epoch,
+                t.seen_at,
+            ]
+        })
+        .collect();
+    conn.insert_many(
+        "INSERT INTO transfer (id, network, tx, ordinal, asset_id, address_id, merchant_id, sender, amount, memo,
+             memo_problem, height, block_hash, block_time, status, epoch, seen_at)",
+        rows,
+        "",
+    )
+    .await?;
+    Ok(())
+}
+
+/// Writes where these transfers stand now: place, status and epoch.
+pub(crate) async fn place(conn: &mut Conn, transfers: &[Transfer]) -> Result<(), DbError> {
+    let rows = transfers
+        .iter()
+        .map(|t| args![&t.id, t.height, &t.block_hash, t.block_time, t.status, t.epoch])
+        .collect();
+    conn.insert_many(
+        "UPDATE transfer SET height = v.column2, block_hash = v.column3, block_time = v.column4,
+             status = v.column5, epoch = v.column6 FROM (",
+        rows,
+        ") AS v WHERE transfer.id = v.column1",
+    )
+    .await?;
+    Ok(())
+}
+
+/// The included transfers up to `height`: those that become confirmed now.
+pub(crate) async fn included_to(conn: &mut Conn, network: &str, height: i64) -> Result<Vec<Transfer>, DbError> {
+    let rows = conn
+        .rows(
+            "SELECT * FROM transfer WHERE network = $1 AND height <= $2 AND status = 'included'
+             AND status IN ('included', 'confirmed') ORDER BY id",
+            args![network.to_owned(), height],
+        )
+        .await?;
+    rows.iter().map(transfer).collect()
+}
+
+/// Marks what is final by now.
+pub(crate) async fn finalize_to(conn: &mut Conn, network: &str, height: i64) -> Result<u64, DbError> {
+    conn.exec(
+        "UPDATE transfer SET status = 'final' WHERE network = $1 AND height <= $2 AND status = 'confirmed'
+         AND status IN ('included', 'confirmed')",
+        args![network.to_owned(), height],
+    )
+    .await
+}
+
+/// Appends changes to the network's log. The caller holds the cursor's row, so that numbers come in order of
+/// commit.
+pub(crate) async fn log(
+    conn: &mut Conn,
+    network: &str,
+    changes: &[(Sighting, &Transfer)],
+    now: Millis,
+) -> Result<(), DbError> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let row = conn
+        .row("SELECT COALESCE(MAX(seq), 0) AS seq FROM sighting WHERE network = $1", args![network.to_owned()])
+        .await?;
+    let mut seq = row.map_or(Ok(0), |row| row.int("seq"))?;
+    let rows = changes
+        .iter()
+        .map(|(kind, t)| {
+            seq += 1;
+            args![network.to_owned(), seq, &t.id, *kind, t.epoch, t.height, &t.block_hash, now]
+        })
+        .collect();
+    conn.insert_many(
+        "INSERT INTO sighting (network, seq, transfer_id, kind, epoch, height, block_hash, at)",
+        rows,
+        "",
+    )
+    .await?;
+    Ok(())
+}
+
+/// A change that settle has not read yet.
+#[derive(Debug, Clone)]
+pub(crate) struct Change {
+    pub(crate) seq: i64,
+    pub(crate) kind: Sighting,
+    pub(crate) epoch: i64,
+    pub(crate) transfer_id: String,
+}
+
+/// The changes after `seq`, in order.
+pub(crate) async fn changes_after(
+    conn: &mut Conn,
+    network: &str,
+    seq: i64,
+    limit: i64,
+) -> Result<Vec<Change>, DbError> {
+    let rows = conn
+        .rows(
+            "SELECT seq, kind, epoch, transfer_id FROM sighting WHERE network = $1 AND seq > $2
+             ORDER BY seq LIMIT $3",
+            args![network.to_owned(), seq, limit],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Change {
+                seq: row.int("seq")?,
+                kind: row.parsed("kind")?,
+                epoch: row.int("epoch")?,
+                transfer_id: row.text("transfer_id")?,
+            })
+        })
+        .collect()
+}
+
+/// Which transfers a merchant wants to see.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Filter {
+    /// Only those that pay nothing and wait for a person.
+    pub(crate) unmatched: bool,
+}
+
+/// A transfer with what settle made of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Listed {
+    pub(crate) transfer: Transfer,
+    pub(crate) address: String,
+    pub(crate) symbol: String,
+    pub(crate) decimals: u8,
+    pub(crate) payment_id: Option<String>,
+    pub(crate) invoice_id: Option<String>,
+    pub(crate) reason: Option<String>,
+    pub(crate) state: Option<String>,
+}
+
+macro_rules! listed {
+    ($where:literal) => {
+        concat!(
+            "SELECT t.*, r.address, a.symbol, a.decimals, p.id AS payment_id, u.reason, u.state,
+                 COALESCE(p.invoice_id, u.invoice_id) AS invoice_id
+             FROM transfer t
+             JOIN network n ON n.name = t.network
+             JOIN receive_address r ON r.id = t.address_id
+             JOIN asset a ON a.id = t.asset_id
+             LEFT JOIN payment p ON p.transfer_id = t.id
+             LEFT JOIN unmatched u ON u.transfer_id = t.id ",
+            $where
+        )
+    };
+}
+
+fn listed(row: &Row) -> Result<Listed, DbError> {
+    Ok(Listed {
+        transfer: transfer(row)?,
+        address: row.text("address")?,
+        symbol: row.text("symbol")?,
+        decimals: decimals(row)?,
+        payment_id: row.opt_text("payment_id")?,
+        invoice_id: row.opt_text("invoice_id")?,
+        reason: row.opt_text("reason")?,
+        state: row.opt_text("state")?,
+    })
+}
+
+/// An asset's decimals; the schema keeps them in 0 to 30.
+pub(super) fn decimals(row: &Row) -> Result<u8, DbError> {
+    u8::try_from(row.int("decimals")?)
+        .map_err(|_| DbError::Unreadable { column: "decimals", why: "over 255".to_owned() })
+}
+
+/// The merchant's transfers, newest first, before the one with the id `before`.
+pub(crate) async fn list(
+    conn: &mut Conn,
+    merchant_id: &str,
+    test: bool,
+    filter: &Filter,
+    before: Option<&str>,
+    limit: i64,
+) -> Result<Vec<Listed>, DbError> {
+    let before = before.unwrap_or(super::AFTER_ALL_IDS).to_owned();
+    let args = args![merchant_id.to_owned(), test, before, limit];
+    let rows = if filter.unmatched {
+        let sql = listed!(
+            "WHERE u.merchant_id = $1 AND n.test = $2 AND u.state = 'open' AND u.transfer_id < $3
+             ORDER BY u.transfer_id DESC LIMIT $4"
+        );
+        conn.rows(sql, args).await?
+    } else {
+        let sql = listed!("WHERE t.merchant_id = $1 AND n.test = $2 AND t.id < $3 ORDER BY t.id DESC LIMIT $4");
+        conn.rows(sql, args).await?
+    };
+    rows.iter().map(listed).collect()
+}
+
+/// One of the merchant's transfers.
+pub(crate) async fn get(
+    conn: &mut Conn,
+    merchant_id: &str,
+    test: bool,
+    id: &str,
+) -> Result<Option<Listed>, DbError> {
+    let sql = listed!("WHERE t.merchant_id = $1 AND n.test = $2 AND t.id = $3");
+    let row = conn.row(sql, args![merchant_id.to_owned(), test, id.to_owned()]).await?;
+    row.as_ref().map(listed).transpose()
+}
+
+/// Used by tests and reports: how many transfers have this status.
+#[cfg(test)]
+pub(crate) async fn count(conn: &mut Conn, status: Status) -> Result<i64, DbError> {
+    let row = conn.row("SELECT COUNT(*) AS n FROM transfer WHERE status = $1", args![status]).await?;
+    row.map_or(Ok(0), |row| row.int("n"))
+}
+
+/// The receive addresses with these ids, as settlement asks for them.
+pub(crate) async fn destinations(
+    conn: &mut Conn,
+    address_ids: &[String],
+) -> Result<Vec<(String, Destination)>, DbError> {
+    let items = address_ids.iter().map(Into::into).collect();
+    let rows = conn.rows_in("SELECT id, address, kind FROM receive_address WHERE id IN", items, "").await?;
+    rows.iter()
+        .map(|row| {
+            let customer = row.text("kind")? == "customer";
+            Ok((row.text("id")?, Destination { address: row.text("address")?, customer }))
+        })
+        .collect()
+}
+
+/// The assets of a network, by id.
+pub(crate) async fn assets(conn: &mut Conn, network: &str) -> Result<Vec<(String, AssetNames)>, DbError> {
+    let rows = conn
+        .rows("SELECT id, symbol, decimals FROM asset WHERE network = $1", args![network.to_owned()])
+        .await?;
+    rows.iter()
+        .map(|row| Ok((row.text("id")?, AssetNames { symbol: row.text("symbol")?, decimals: decimals(row)? })))
+        .collect()
+}

@@ -41,3 +41,9 @@ pub struct NewEvent {
     pub payload: String,
     pub created_at: Millis,
 }
+
+/// The body of a webhook, in the form that Standard Webhooks recommends.
+#[must_use]
+pub fn payload(kind: Kind, at: Millis, data: &serde_json::Value) -> String {
+    serde_json::json!({ "type": kind.as_str(), "timestamp": super::view::time(at), "data": data }).to_string()
+}

@@ -15,7 +15,7 @@
 //! | `cancelled`     | 0                   | 0       | the merchant cancelled it    |
 //! | `manual_review` | less than due       | any     | a transfer waits for a person |
 
-use super::{money::Amount, policy::Policy, word::words};
+use super::{Millis, money::Amount, policy::Policy, word::words};
 
 words! {
     /// Where an invoice stands.
@@ -65,6 +65,51 @@ impl Status {
     pub fn is_open(self) -> bool {
         matches!(self, Self::New | Self::Detected | Self::Underpaid | Self::ManualReview)
     }
+}
+
+/// An invoice as it is kept, with the names of its asset and address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invoice {
+    pub id: String,
+    pub merchant_id: String,
+    pub test: bool,
+    /// The merchant's own number for it, unique within merchant and mode.
+    pub order_id: Option<String>,
+    pub title: String,
+    pub tag: Option<String>,
+    /// JSON that the merchant gets back as it was.
+    pub meta: Option<serde_json::Value>,
+    pub network: String,
+    pub asset_id: String,
+    pub symbol: String,
+    pub decimals: u8,
+    pub address_id: String,
+    pub address: String,
+    pub matching: Matching,
+    pub memo: Option<String>,
+    /// The currency that it was priced in, and the price there, if not in the asset itself.
+    pub currency: Option<String>,
+    pub price: Option<String>,
+    /// What was asked for.
+    pub amount: Amount,
+    /// What is to be paid: the amount and its unique suffix.
+    pub due: Amount,
+    pub status: Status,
+    pub exception: Exception,
+    pub pending: Amount,
+    pub credited: Amount,
+    pub sequence: i64,
+    pub payment_uri: Option<String>,
+    pub policy: Policy,
+    /// Height of the network's head when it was made.
+    pub head: i64,
+    pub created_at: Millis,
+    pub expires_at: Millis,
+    /// Until then a late payment is still told apart.
+    pub held_until: Millis,
+    pub expired_at: Option<Millis>,
+    pub cancelled_at: Option<Millis>,
+    pub paid_at: Option<Millis>,
 }
 
 /// What is known of an invoice.

@@ -37,16 +37,17 @@ words! {
     }
 }
 
-/// The key under which an invoice on a shared address waits for its exact amount.
+/// The key under which an invoice on a shared address waits for its exact amount. With a price instead of the
+/// amount due it names the ring of unique amounts of that price.
 #[must_use]
-pub fn amount_key(asset_id: &str, due: Amount) -> String {
-    format!("{asset_id}={due}")
+pub fn amount_key(address_id: &str, asset_id: &str, amount: Amount) -> String {
+    format!("{address_id}/{asset_id}={amount}")
 }
 
 /// The key under which an invoice on a shared address waits for its memo.
 #[must_use]
-pub fn memo_key(memo: &str) -> String {
-    format!("memo={}", memo.trim())
+pub fn memo_key(address_id: &str, memo: &str) -> String {
+    format!("{address_id}/memo={}", memo.trim())
 }
 
 /// What matching needs to know of a transfer.

@@ -10,11 +10,19 @@ pub mod ledger;
 pub mod matching;
 pub mod money;
 pub mod network;
+pub mod observation;
+pub mod payment;
 pub mod policy;
 pub mod retry;
+pub mod settlement;
 pub mod signature;
 pub mod slots;
+pub mod transfer;
+pub mod view;
 pub mod word;
 
 /// Milliseconds since 1970-01-01T00:00:00Z.
 pub type Millis = i64;
+
+#[cfg(test)]
+mod tests;

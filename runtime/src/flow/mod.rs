@@ -1,8 +1,12 @@
 //! The workers. Each does the same three steps: claim, decide (a pure function of facts and time), commit.
 
 pub(crate) mod deliver;
+pub(crate) mod desk;
 pub(crate) mod dispatch;
 pub(crate) mod expire;
-pub(crate) mod invoices;
+pub(crate) mod holding;
 pub(crate) mod observe;
+mod report;
+pub(crate) mod resolve;
 pub(crate) mod settle;
+pub(crate) mod supervise;

@@ -1,1 +1,427 @@
-//! (to be written)
+//! Observe: watches a network. Asks its chain plugin for the next step, checks what it says, and commits
+//! transfers, blocks and cursor together, under a lease with a fence.
+//!
+//! A reorg is found by parent hashes: when the blocks that a scan reports do not follow on the cursor's block,
+//! the watcher steps back over the blocks that it keeps (down to the last final one) until they do. What the
+//! old branch held and the new one does not is retracted. A branch that parts below what was final is not
+//! followed: the network is frozen with an alarm, and the operator decides.
+//!
+//! The decisions are in `domain::observation`, which is pure.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+
+use super::report;
+use crate::{
+    app::App,
+    db::{Conn, DbError, addresses, chain, leases, plugin_storage::{self, StorageWrites}, transfers},
+    domain::{
+        Millis,
+        network::Manifest,
+        observation::{self, Course, Known, Owner, Position, Scan},
+        transfer::{Depth, Sighting, Status, Transfer},
+    },
+    host::{CallFailed, Called, ScanError, ScanLimits},
+    upstreams::Verdict,
+};
+
+/// After a failure it waits this long, doubling up to the second.
+const PAUSE_MIN: Duration = Duration::from_millis(250);
+const PAUSE_MAX: Duration = Duration::from_secs(15);
+/// How often in a row a branch below the final block must be seen before the network is frozen: one upstream
+/// that lies is passed over first.
+const VIOLATIONS_TO_FREEZE: u32 = 3;
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ObserveError {
+    #[error(transparent)]
+    Db(#[from] DbError),
+    #[error("the plugin failed: {0}")]
+    Plugin(String),
+    #[error("upstream: {0}")]
+    Upstream(String),
+    /// Another replica, or an earlier life of this one, moved the cursor meanwhile. Everything was undone.
+    #[error("the cursor moved meanwhile")]
+    Stale,
+}
+
+/// What a step came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Blocks were read; `more`: there are further ones.
+    Read { blocks: usize, more: bool },
+    /// Nothing new.
+    Still,
+    /// Another replica watches this network.
+    NotOurs,
+    /// The network is frozen.
+    Frozen,
+}
+
+/// Watches one network until told to stop.
+pub(crate) async fn run(app: App, network: Arc<Manifest>, stop: CancellationToken) {
+    let mut watcher = Watcher { app, network, violations: 0 };
+    let mut pause = PAUSE_MIN;
+    let bells = Arc::clone(&watcher.app.wake.observe);
+    loop {
+        let bell = bells.notified();
+        let wait = match watcher.step().await {
+            Ok(Step::Read { more: true, .. }) => Duration::ZERO,
+            Ok(_) => Duration::from_millis(watcher.network.poll_ms),
+            Err(error) => {
+                tracing::warn!(network = watcher.network.name, %error, "scan gave nothing; the cursor stays");
+                metrics::counter!("kassa_scan_failures_total", "network" => watcher.network.name.clone())
+                    .increment(1);
+                pause = (pause * 2).min(PAUSE_MAX);
+                pause / 2
+            }
+        };
+        if wait <= Duration::from_millis(watcher.network.poll_ms) {
+            pause = PAUSE_MIN;
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = bell => {}
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+/// The watcher of one network.
+pub(crate) struct Watcher {
+    pub(crate) app: App,
+    pub(crate) network: Arc<Manifest>,
+    /// How often in a row a branch below the final block was seen.
+    pub(crate) violations: u32,
+}
+
+/// A report that follows on `base`, with what the call wants to store.
+struct Found {
+    base: Option<Position>,
+    scan: Scan,
+    writes: StorageWrites,
+    upstream: Option<String>,
+}
+
+enum Look {
+    Found(Found),
+    Still,
+    /// The branch parts below the final block.
+    Violation { upstream: Option<String>, height: i64 },
+}
+
+impl Watcher {
+    /// One step: claim, scan, commit.
+    pub(crate) async fn step(&mut self) -> Result<Step, ObserveError> {
+        let name = self.network.name.clone();
+        let Some(fence) = self.claim(&name).await? else { return Ok(Step::NotOurs) };
+        let mut conn = self.app.db.read().await?;
+        let cursor = chain::cursor(&mut conn, &name).await?;
+        drop(conn);
+        if cursor.as_ref().is_some_and(|cursor| cursor.frozen.is_some()) {
+            return Ok(Step::Frozen);
+        }
+        let found = match self.look(cursor.as_ref()).await? {
+            Look::Still => {
+                self.violations = 0;
+                return Ok(Step::Still);
+            }
+            Look::Violation { upstream, height } => return self.violation(upstream, height).await,
+            Look::Found(found) => found,
+        };
+        self.violations = 0;
+        let head = found.scan.head.height;
+        let blocks = found.scan.blocks.len();
+        let last = found.scan.blocks.last().map_or(head, |block| block.height);
+        if let Some(upstream) = &found.upstream {
+            let head = u64::try_from(head).unwrap_or(0);
+            self.app.upstreams.report(&name, upstream, Verdict::Good { head });
+        }
+        let changed = self.commit(cursor, found, fence).await?;
+        if changed > 0 {
+            self.app.wake.settle.notify_waiters();
+        }
+        self.measure(last, head, blocks, changed);
+        Ok(Step::Read { blocks, more: last < head })
+    }
+
+    async fn claim(&self, name: &str) -> Result<Option<i64>, DbError> {
+        if let Some(fence) = self.app.leases.held(name) {
+            return Ok(Some(fence));
+        }
+        let (resource, holder, ttl) = (format!("observe/{name}"), self.app.holder.clone(), self.app.lease_ms());
+        let asked = std::time::Instant::now();
+        let fence = self
+            .app
+            .db
+            .write::<_, DbError, _>(move |conn| {
+                Box::pin(async move { leases::take(conn, &resource, &holder, ttl).await })
+            })
+            .await?;
+        self.app.leases.remember(name, fence, asked);
+        Ok(fence)
+    }
+
+    /// Asks the plugin what follows on the cursor, and goes back where a reorg took the cursor's block away.
+    async fn look(&self, cursor: Option<&chain::Cursor>) -> Result<Look, ObserveError> {
+        let Some(cursor) = cursor else {
+            let (scan, called) = self.scan(None).await?;
+            return Ok(Look::Found(Found { base: None, scan, writes: called.0, upstream: called.1 }));
+        };
+        let from = Position { height: cursor.height, hash: cursor.hash.clone() };
+        let (scan, called) = self.scan(Some(&from)).await?;
+        match observation::course(&scan, &from) {
+            Course::Behind => Err(self.bad(called.1, Verdict::Behind, "its head is behind what was read")),
+            Course::Still if scan_moves(&scan, cursor) => {
+                Ok(Look::Found(Found { base: Some(from), scan, writes: called.0, upstream: called.1 }))
+            }
+            Course::Still => {
+                self.good(called.1, &scan);
+                Ok(Look::Still)
+            }
+            Course::Forward => {
+                Ok(Look::Found(Found { base: Some(from), scan, writes: called.0, upstream: called.1 }))
+            }
+            Course::Reorg => self.look_back(cursor).await,
+        }
+    }
+
+    /// Steps back over the kept blocks until what the chain says follows on one of them.
+    async fn look_back(&self, cursor: &chain::Cursor) -> Result<Look, ObserveError> {
+        let mut conn = self.app.db.read().await?;
+        let kept = chain::blocks_from(&mut conn, &self.network.name, cursor.r#final).await?;
+        drop(conn);
+        let blocks_max = i64::from(self.app.config.watch.blocks_per_scan);
+        let (mut step, mut height) = (1, cursor.height);
+        loop {
+            height -= step;
+            step = observation::next_step(step, blocks_max);
+            // The lowest kept block is the last try.
+            let Some(block) = kept.iter().find(|b| b.height <= height).or_else(|| kept.last()) else {
+                return Err(ObserveError::Upstream("no kept blocks to compare with".to_owned()));
+            };
+            let from = Position { height: block.height, hash: block.hash.clone() };
+            let (scan, called) = self.scan(Some(&from)).await?;
+            match observation::course(&scan, &from) {
+                Course::Forward => {
+                    let reached = scan.blocks.last().map_or(0, |b| b.height);
+                    if scan.head.height < cursor.height && reached == scan.head.height {
+                        // The new branch is still shorter than what was read: it may yet lose.
+                        return Err(self.bad(called.1, Verdict::Behind, "it shows a shorter branch"));
+                    }
+                    tracing::warn!(network = self.network.name, height = block.height, "reorg: read again from here");
+                    return Ok(Look::Found(Found { base: Some(from), scan, writes: called.0, upstream: called.1 }));
+                }
+                Course::Still | Course::Behind => {
+                    return Err(self.bad(called.1, Verdict::Behind, "it shows a shorter branch"));
+                }
+                Course::Reorg if kept.last().is_some_and(|lowest| lowest.height == block.height) => {
+                    return Ok(Look::Violation { upstream: called.1, height: block.height });
+                }
+                Course::Reorg => {}
+            }
+        }
+    }
+
+    /// One scan, checked. Tells the upstreams how it went when it gave nothing.
+    async fn scan(
+        &self,
+        from: Option<&Position>,
+    ) -> Result<(Scan, (StorageWrites, Option<String>)), ObserveError> {
+        let watch = &self.app.config.watch;
+        let limits = ScanLimits { blocks: watch.blocks_per_scan, transfers: watch.transfers_per_scan };
+        let called = match self.app.host.scan(&self.network, from.map(report::position), limits).await {
+            Ok(called) => called,
+            Err(CallFailed { error, upstream }) => {
+                let why = error.to_string();
+                self.report(upstream, Verdict::Bad(why.clone()));
+                return Err(ObserveError::Plugin(why));
+            }
+        };
+        let Called { value, writes, upstream, .. } = called;
+        let result = match value {
+            Ok(result) => result,
+            Err(error) => return Err(self.scan_failed(upstream, error)),
+        };
+        let blocks_max = usize::try_from(watch.blocks_per_scan).unwrap_or(usize::MAX);
+        let checked = report::read(result).and_then(|scan| {
+            observation::check(&scan, from, self.network.assets.len(), blocks_max).map(|()| scan)
+        });
+        match checked {
+            Ok(scan) => Ok((scan, (writes, upstream))),
+            Err(why) => Err(self.bad(upstream, Verdict::Bad(why.clone()), &why)),
+        }
+    }
+
+    fn scan_failed(&self, upstream: Option<String>, error: ScanError) -> ObserveError {
+        let (verdict, why) = match error {
+            ScanError::RateLimited(ms) => {
+                (Verdict::RateLimited { ms }, format!("it wants to be left alone for {ms} ms"))
+            }
+            ScanError::WrongNetwork(id) => {
+                (Verdict::WrongNetwork, format!("it serves chain {id}, not {}", self.network.chain_id()))
+            }
+            ScanError::Behind(head) => (Verdict::Behind, format!("its head {head} is behind what was read")),
+            ScanError::Upstream(why) => (Verdict::Bad(why.clone()), why),
+            ScanError::Malformed(why) => (Verdict::Bad(why.clone()), format!("contradictory answer: {why}")),
+            // Not the upstream's fault.
+            ScanError::Settings(why) => return ObserveError::Plugin(format!("settings of the network: {why}")),
+        };
+        self.bad(upstream, verdict, &why)
+    }
+
+    fn report(&self, upstream: Option<String>, verdict: Verdict) {
+        if let Some(upstream) = upstream {
+            self.app.upstreams.report(&self.network.name, &upstream, verdict);
+        }
+    }
+
+    fn bad(&self, upstream: Option<String>, verdict: Verdict, why: &str) -> ObserveError {
+        self.report(upstream, verdict);
+        ObserveError::Upstream(why.to_owned())
+    }
+
+    fn good(&self, upstream: Option<String>, scan: &Scan) {
+        self.report(upstream, Verdict::Good { head: u64::try_from(scan.head.height).unwrap_or(0) });
+    }
+
+    /// A branch below the final block: another upstream is asked first, then the network is frozen.
+    async fn violation(&mut self, upstream: Option<String>, height: i64) -> Result<Step, ObserveError> {
+        self.violations += 1;
+        let why = format!("the chain no longer holds block {height}, which was final");
+        if self.violations < VIOLATIONS_TO_FREEZE {
+            return Err(self.bad(upstream, Verdict::Bad(why.clone()), &why));
+        }
+        let (name, now) = (self.network.name.clone(), self.app.clock.now());
+        tracing::error!(network = name, height, "FROZEN: {why}; look at it, then `kassa network unfreeze {name}`");
+        metrics::gauge!("kassa_network_frozen", "network" => name.clone()).set(1);
+        self.app
+            .db
+            .write::<_, DbError, _>(move |conn| {
+                Box::pin(async move { chain::freeze(conn, &name, &why, now).await })
+            })
+            .await?;
+        Ok(Step::Frozen)
+    }
+
+    /// Transfers, blocks, the plugin's storage and the cursor in one transaction. Answers how many transfers
+    /// changed.
+    async fn commit(
+        &self,
+        cursor: Option<chain::Cursor>,
+        found: Found,
+        fence: i64,
+    ) -> Result<usize, ObserveError> {
+        let (network, now) = (Arc::clone(&self.network), self.app.clock.now());
+        self.app
+            .db
+            .write(move |conn| Box::pin(async move { commit(conn, &network, cursor, found, fence, now).await }))
+            .await
+    }
+
+    fn measure(&self, height: i64, head: i64, blocks: usize, changed: usize) {
+        let name = &self.network.name;
+        let blocks = u64::try_from(blocks).unwrap_or(0);
+        metrics::counter!("kassa_blocks_read_total", "network" => name.clone()).increment(blocks);
+        metrics::gauge!("kassa_cursor_height", "network" => name.clone()).set(gauge(height));
+        metrics::gauge!("kassa_cursor_lag_blocks", "network" => name.clone()).set(gauge(head - height));
+        tracing::debug!(network = name, height, head, blocks, changed, "read");
+    }
+}
+
+/// Heights fit a float exactly up to 2^53.
+#[expect(clippy::cast_precision_loss, reason = "a gauge is for looking at")]
+fn gauge(height: i64) -> f64 {
+    height as f64
+}
+
+/// Whether a scan without blocks still says something new: the chain's final block moved on.
+fn scan_moves(scan: &Scan, cursor: &chain::Cursor) -> bool {
+    scan.r#final.min(cursor.height) > cursor.r#final || scan.safe > cursor.safe
+}
+
+async fn commit(
+    conn: &mut Conn,
+    network: &Manifest,
+    cursor: Option<chain::Cursor>,
+    found: Found,
+    fence: i64,
+    now: Millis,
+) -> Result<usize, ObserveError> {
+    let Found { base, scan, writes, .. } = found;
+    let name = &network.name;
+    let final_before = cursor.as_ref().map_or(0, |cursor| cursor.r#final);
+    let (height, hash) = match (scan.blocks.last(), &base) {
+        (Some(last), _) => (last.height, last.hash.clone()),
+        (None, Some(base)) => (base.height, base.hash.clone()),
+        (None, None) => return Err(ObserveError::Stale),
+    };
+    let depth = observation::depth(height, &scan, final_before);
+    let to = chain::Cursor {
+        network: name.clone(),
+        height,
+        hash,
+        head: scan.head.height,
+        safe: depth.safe,
+        r#final: depth.r#final,
+        frozen: None,
+        moved_at: now,
+    };
+    // First of all: this takes the row's lock, so that the log below is numbered in order of commit.
+    if !chain::advance(conn, cursor.as_ref(), &to, fence).await? {
+        return Err(ObserveError::Stale);
+    }
+    let base_height = base.map_or(height - 1, |base| base.height);
+    let kept: Vec<chain::Block> = scan
+        .blocks
+        .iter()
+        .filter(|block| block.height >= depth.r#final || block.height == height)
+        .map(|b| chain::Block { height: b.height, hash: b.hash.clone(), parent: b.parent.clone(), time: b.time })
+        .collect();
+    chain::replace_blocks(conn, name, Some(base_height), &kept, depth.r#final).await?;
+    plugin_storage::apply(conn, &writes).await?;
+    let changed = take_in(conn, network, &scan, base_height, depth, now).await?;
+    Ok(changed)
+}
+
+async fn take_in(
+    conn: &mut Conn,
+    network: &Manifest,
+    scan: &Scan,
+    base: i64,
+    depth: Depth,
+    now: Millis,
+) -> Result<usize, DbError> {
+    let name = &network.name;
+    let txs: BTreeSet<String> = scan.transfers.iter().map(|seen| seen.tx.clone()).collect();
+    let recipients: BTreeSet<String> = scan.transfers.iter().map(|seen| seen.recipient.clone()).collect();
+    let owners = addresses::by_address(conn, name, &recipients.into_iter().collect::<Vec<_>>()).await?;
+    let known = Known {
+        network,
+        base,
+        above: transfers::above(conn, name, base).await?,
+        same_tx: transfers::of_transactions(conn, name, &txs.into_iter().collect::<Vec<_>>()).await?,
+        owners: owners
+            .into_iter()
+            .map(|(text, a)| (text, Owner { address_id: a.id, merchant_id: a.merchant_id }))
+            .collect(),
+        now,
+    };
+    let plan = observation::plan(scan, known, depth);
+    transfers::insert(conn, &plan.insert).await?;
+    transfers::place(conn, &plan.place).await?;
+    let mut log: Vec<(Sighting, Transfer)> = plan.log;
+
+    let mut confirmed = transfers::included_to(conn, name, depth.credited_to(network.credit)).await?;
+    for transfer in &mut confirmed {
+        transfer.status = Status::Confirmed;
+    }
+    transfers::place(conn, &confirmed).await?;
+    log.extend(confirmed.into_iter().map(|transfer| (Sighting::Confirmed, transfer)));
+    transfers::finalize_to(conn, name, depth.r#final).await?;
+
+    let changes: Vec<(Sighting, &Transfer)> = log.iter().map(|(kind, transfer)| (*kind, transfer)).collect();
+    transfers::log(conn, name, &changes, now).await?;
+    Ok(changes.len())
+}

@@ -1,1 +1,182 @@
-//! (to be written)
+//! Settle: reads the changes of a network's transfers in order, and makes of them payments, ledger entries,
+//! invoices and events, in one transaction with its own cursor.
+//!
+//! What is decided is in `domain::settlement`, which is pure; here facts are gathered and results written.
+//! Correct with any number of replicas: the cursor's row is locked, and moves only from where it was read. The
+//! lease merely keeps them from doing the same work twice.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    app::App,
+    db::{Conn, DbError, events, invoices, leases, ledger, payments, transfers},
+    domain::{
+        Millis, id,
+        matching::{amount_key, memo_key},
+        settlement::{Book, Known, Written},
+        transfer::Transfer,
+    },
+};
+
+/// Changes settled in one transaction.
+const CHANGES_PER_STEP: i64 = 500;
+/// How often it looks by itself.
+const POLL: Duration = Duration::from_millis(250);
+
+/// Settles one network until told to stop.
+pub(crate) async fn run(app: App, network: String, test: bool, stop: CancellationToken) {
+    loop {
+        let bell = app.wake.settle.notified();
+        let busy = match step(&app, &network, test).await {
+            Ok(settled) => settled > 0,
+            Err(error) => {
+                tracing::error!(network, %error, "settle failed; it tries again");
+                false
+            }
+        };
+        if busy && !stop.is_cancelled() {
+            continue;
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = bell => {}
+            () = tokio::time::sleep(POLL) => {}
+        }
+    }
+}
+
+/// Settles what is there, at most a batch. Answers how many changes.
+pub(crate) async fn step(app: &App, network: &str, test: bool) -> Result<usize, DbError> {
+    // Looking costs a read; only work costs a write.
+    let mut conn = app.db.read().await?;
+    let seq = payments::peek(&mut conn, network).await?;
+    if transfers::changes_after(&mut conn, network, seq, 1).await?.is_empty() {
+        return Ok(0);
+    }
+    drop(conn);
+    let (now, holder, ttl) = (app.clock.now(), app.holder.clone(), app.lease_ms());
+    let network = network.to_owned();
+    let (settled, told) = app
+        .db
+        .write::<_, DbError, _>(move |conn| {
+            Box::pin(async move {
+                let Some(fence) = leases::take(conn, &format!("settle/{network}"), &holder, ttl).await? else {
+                    return Ok((0, false));
+                };
+                settle(conn, &network, test, fence, now).await
+            })
+        })
+        .await?;
+    if told {
+        app.wake.dispatch.notify_waiters();
+    }
+    metrics::counter!("kassa_changes_settled_total").increment(u64::try_from(settled).unwrap_or(0));
+    Ok(settled)
+}
+
+async fn settle(
+    conn: &mut Conn,
+    network: &str,
+    test: bool,
+    fence: i64,
+    now: Millis,
+) -> Result<(usize, bool), DbError> {
+    let from = payments::settled_to(conn, network).await?;
+    let changes = transfers::changes_after(conn, network, from, CHANGES_PER_STEP).await?;
+    let Some(last) = changes.last() else { return Ok((0, false)) };
+    if !payments::settle_to(conn, network, from, last.seq, fence).await? {
+        return Err(DbError::Unusable("another replica settles this network".to_owned()));
+    }
+    let ids: BTreeSet<String> = changes.iter().map(|change| change.transfer_id.clone()).collect();
+    let found = transfers::by_ids(conn, &ids.into_iter().collect::<Vec<_>>()).await?;
+    let mut known = gather(conn, network, found).await?;
+    known.test = test;
+    let mut book = Book::open(known, now);
+    for change in &changes {
+        book.apply(change.kind, &change.transfer_id, change.epoch);
+    }
+    let written = book.close();
+    let told = !written.events.is_empty();
+    write(conn, written, now).await?;
+    Ok((changes.len(), told))
+}
+
+/// All facts that these transfers touch. Locks the invoices.
+pub(crate) async fn gather(
+    conn: &mut Conn,
+    network: &str,
+    found: Vec<Transfer>,
+) -> Result<Known, DbError> {
+    let mut known = Known::default();
+    let transfer_ids: Vec<String> = found.iter().map(|t| t.id.clone()).collect();
+    let address_ids: BTreeSet<String> = found.iter().map(|t| t.address_id.clone()).collect();
+    let address_ids: Vec<String> = address_ids.into_iter().collect();
+    known.destinations = transfers::destinations(conn, &address_ids).await?.into_iter().collect();
+    known.assets = transfers::assets(conn, network).await?.into_iter().collect();
+    known.listed = payments::listed_of(conn, &transfer_ids).await?.into_iter().collect();
+    let own = payments::of_transfers(conn, &transfer_ids).await?;
+    name(conn, &mut known, &found, &address_ids).await?;
+
+    let mut invoice_ids: BTreeSet<String> = own.iter().filter_map(|p| p.invoice_id.clone()).collect();
+    invoice_ids.extend(known.named.values().flatten().cloned());
+    known.transfers = found.into_iter().map(|t| (t.id.clone(), t)).collect();
+    known.payments = own.into_iter().map(|p| (p.transfer_id.clone(), p)).collect();
+    add_invoices(conn, &mut known, &invoice_ids.into_iter().collect::<Vec<_>>()).await?;
+    Ok(known)
+}
+
+/// Adds these invoices with all their payments. Locks them.
+pub(crate) async fn add_invoices(conn: &mut Conn, known: &mut Known, ids: &[String]) -> Result<(), DbError> {
+    known.invoices.extend(invoices::lock(conn, ids).await?.into_iter().map(|i| (i.id.clone(), i)));
+    let payments = payments::of_invoices(conn, ids).await?;
+    known.payments.extend(payments.into_iter().map(|p| (p.transfer_id.clone(), p)));
+    known.in_review.extend(payments::in_review(conn, ids).await?);
+    Ok(())
+}
+
+/// Finds which invoice each transfer names: by an own address, else by its memo, else by its exact amount.
+async fn name(
+    conn: &mut Conn,
+    known: &mut Known,
+    found: &[Transfer],
+    address_ids: &[String],
+) -> Result<(), DbError> {
+    for (address_id, invoice_id) in invoices::by_addresses(conn, address_ids).await? {
+        for transfer in found.iter().filter(|t| t.address_id == address_id) {
+            known.named.entry(transfer.id.clone()).or_default().push(invoice_id.clone());
+        }
+    }
+    let by_memo = |t: &Transfer| t.memo.as_deref().map(|memo| memo_key(&t.address_id, memo));
+    let by_amount = |t: &Transfer| t.amount.map(|amount| amount_key(&t.address_id, &t.asset_id, amount));
+    let unnamed = || found.iter().filter(|t| !known.named.contains_key(&t.id));
+    let keys: BTreeSet<String> = unnamed().flat_map(|t| [by_memo(t), by_amount(t)]).flatten().collect();
+    let holders = invoices::holders(conn, keys.into_iter().collect()).await?;
+    let holder = |key: Option<String>| {
+        key.and_then(|key| holders.iter().find(|(held, _)| *held == key)).map(|(_, invoice)| invoice.clone())
+    };
+    let named: Vec<_> = unnamed()
+        .filter_map(|t| Some((t.id.clone(), vec![holder(by_memo(t)).or_else(|| holder(by_amount(t)))?])))
+        .collect();
+    known.named.extend(named);
+    Ok(())
+}
+
+/// Writes what a book came to.
+pub(crate) async fn write(conn: &mut Conn, written: Written, now: Millis) -> Result<(), DbError> {
+    payments::put(conn, &written.payments).await?;
+    let journals: Vec<_> = written
+        .journals
+        .into_iter()
+        .map(|entry| ledger::NewJournal {
+            id: id::new(id::Kind::Journal, now),
+            kind: entry.kind,
+            payment: entry.payment,
+        })
+        .collect();
+    ledger::write(conn, &journals, now).await?;
+    invoices::update(conn, &written.invoices).await?;
+    payments::list_unmatched(conn, &written.listings, now).await?;
+    events::insert(conn, written.events).await
+}

@@ -25,8 +25,12 @@ mod serve;
 pub(crate) mod time;
 
 mod api_keys;
+mod invoices;
 mod merchants;
+mod payments;
+mod sandbox;
 mod status;
+mod transfers;
 
 use std::sync::Arc;
 
@@ -70,7 +74,13 @@ fn routes(app: Option<&App>) -> OpenApiRouter<App> {
 
 /// Routes that need a key.
 fn guarded() -> OpenApiRouter<App> {
-    OpenApiRouter::default().merge(merchants::routes()).merge(api_keys::routes())
+    OpenApiRouter::default()
+        .merge(merchants::routes())
+        .merge(api_keys::routes())
+        .merge(invoices::routes())
+        .merge(payments::routes())
+        .merge(transfers::routes())
+        .merge(sandbox::routes())
 }
 
 /// Routes that anyone may ask for.

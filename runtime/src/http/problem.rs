@@ -8,7 +8,10 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
 
-use crate::db::DbError;
+use crate::{
+    db::DbError,
+    host::{CallError, CallFailed},
+};
 
 macro_rules! problems {
     ($($(#[$meta:meta])* $case:ident = $status:literal $slug:literal $title:literal,)*) => {
@@ -229,6 +232,24 @@ impl From<DbError> for Problem {
             return Self::new(Kind::Busy, detail).retry_after(1);
         }
         Self::internal(error)
+    }
+}
+
+impl From<CallFailed> for Problem {
+    fn from(failed: CallFailed) -> Self {
+        match failed.error {
+            CallError::NotLoaded { .. } | CallError::NoRole { .. } => {
+                tracing::error!(error = %failed, "plugin missing");
+                Self::new(Kind::PluginMissing, "The operator has to load the plugin of this network.").retry_after(30)
+            }
+            CallError::Busy | CallError::Stale => {
+                Self::new(Kind::Busy, "Repeat the request after a moment, with the same Idempotency-Key.").retry_after(1)
+            }
+            _ => {
+                tracing::error!(error = %failed, "plugin failed");
+                Self::new(Kind::PluginFailed, "The plugin of this network broke; its operator finds out why in the log.")
+            }
+        }
     }
 }
 

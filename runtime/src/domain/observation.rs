@@ -1,0 +1,280 @@
+//! Observation: whether what a scan says can be believed, and what it makes of the transfers known so far. Pure.
+//!
+//! A plugin only reports; everything that could lose money is decided here: that blocks follow on one another
+//! without a gap, what a reorg took away, which transfers are new and which only moved.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    Millis, id,
+    money::Amount,
+    network::Manifest,
+    transfer::{Depth, Moved, Sighting, Status, Transfer, moved},
+};
+
+/// A point of the chain. An empty hash stands for a height whose block is not known: where the operator let a
+/// frozen network go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position {
+    pub height: i64,
+    pub hash: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Block {
+    pub height: i64,
+    pub hash: String,
+    pub parent: String,
+    pub time: Millis,
+}
+
+/// A transfer as a plugin reports it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    pub tx: String,
+    pub ordinal: i64,
+    /// Place in the network's list of assets.
+    pub asset: usize,
+    pub sender: Option<String>,
+    pub recipient: String,
+    pub amount: Option<Amount>,
+    pub memo: Option<String>,
+    pub memo_problem: Option<String>,
+    pub height: i64,
+}
+
+/// What a scan reports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scan {
+    pub blocks: Vec<Block>,
+    pub transfers: Vec<Seen>,
+    pub head: Position,
+    pub safe: Option<i64>,
+    pub r#final: i64,
+}
+
+/// Longest text of a hash, an address or a transaction id.
+const NAME_LEN_MAX: usize = 256;
+/// Longest memo that is kept; a longer one is unreadable.
+pub const MEMO_LEN_MAX: usize = 4096;
+
+/// How a scan continues what was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Course {
+    /// Nothing new.
+    Still,
+    /// The blocks follow on the position.
+    Forward,
+    /// The position's block is no longer on the chain.
+    Reorg,
+    /// The upstream has not got so far.
+    Behind,
+}
+
+/// Checks a report in itself. The text says what is wrong; nothing of such a report is used.
+pub fn check(scan: &Scan, from: Option<&Position>, assets: usize, blocks_max: usize) -> Result<(), String> {
+    let name = |text: &str| (1..=NAME_LEN_MAX).contains(&text.len()) && !text.contains(char::is_control);
+    if scan.blocks.len() > blocks_max.max(1) {
+        return Err(format!("{} blocks, but {blocks_max} were asked for", scan.blocks.len()));
+    }
+    if scan.head.height < 0 || scan.r#final < 0 || scan.r#final > scan.head.height {
+        return Err("the final block is above the head".to_owned());
+    }
+    if scan.safe.is_some_and(|safe| safe > scan.head.height || safe < 0) {
+        return Err("the safe block is above the head".to_owned());
+    }
+    if !name(&scan.head.hash) {
+        return Err("the head has no usable hash".to_owned());
+    }
+    for block in &scan.blocks {
+        if !name(&block.hash) || !name(&block.parent) || block.height < 0 || block.time < 0 {
+            return Err(format!("block {} has an unusable field", block.height));
+        }
+        if block.height > scan.head.height {
+            return Err(format!("block {} is above the head {}", block.height, scan.head.height));
+        }
+    }
+    for pair in scan.blocks.windows(2) {
+        if let [before, after] = pair
+            && (after.height != before.height + 1 || after.parent != before.hash)
+        {
+            return Err(format!("block {} does not follow on block {}", after.height, before.height));
+        }
+    }
+    match (from, scan.blocks.first()) {
+        (Some(from), Some(first)) if first.height != from.height + 1 => {
+            return Err(format!("the first block is {}, not {}", first.height, from.height + 1));
+        }
+        (None, first) if first.is_none() || scan.blocks.len() != 1 || !scan.transfers.is_empty() => {
+            return Err("a first scan reports one block and no transfers".to_owned());
+        }
+        _ => {}
+    }
+    if let Some(last) = scan.blocks.last()
+        && last.height == scan.head.height
+        && last.hash != scan.head.hash
+    {
+        return Err("the head and the last block differ".to_owned());
+    }
+    let heights: BTreeSet<i64> = scan.blocks.iter().map(|block| block.height).collect();
+    let mut places = BTreeSet::new();
+    for seen in &scan.transfers {
+        if !heights.contains(&seen.height) {
+            return Err(format!("transfer {} is in block {}, which is not reported", seen.tx, seen.height));
+        }
+        if seen.asset >= assets {
+            return Err(format!("transfer {} is of asset {}, which is not listed", seen.tx, seen.asset));
+        }
+        if !name(&seen.tx) || !name(&seen.recipient) || seen.sender.as_deref().is_some_and(|s| !name(s)) {
+            return Err("a transfer has an unusable name".to_owned());
+        }
+        if seen.ordinal < 0 || !places.insert((&seen.tx, seen.ordinal)) {
+            return Err(format!("transfer {} number {} is reported twice", seen.tx, seen.ordinal));
+        }
+    }
+    Ok(())
+}
+
+/// How a checked report continues the position that it was asked for.
+#[must_use]
+pub fn course(scan: &Scan, from: &Position) -> Course {
+    let other = |hash: &str| !from.hash.is_empty() && hash != from.hash;
+    match scan.blocks.first() {
+        Some(first) if other(&first.parent) => Course::Reorg,
+        Some(_) => Course::Forward,
+        None if scan.head.height < from.height => Course::Behind,
+        None if scan.head.height == from.height && other(&scan.head.hash) => Course::Reorg,
+        None => Course::Still,
+    }
+}
+
+/// Whose address a recipient is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    pub address_id: String,
+    pub merchant_id: String,
+}
+
+/// What is known when a report is taken in.
+pub struct Known<'a> {
+    pub network: &'a Manifest,
+    /// The height that the report's blocks follow on.
+    pub base: i64,
+    /// Transfers above the base that count as being on chain.
+    pub above: Vec<Transfer>,
+    /// Transfers of the report's transactions, wherever they are.
+    pub same_tx: Vec<Transfer>,
+    /// By the recipient's address. A recipient that is nobody's is left out.
+    pub owners: BTreeMap<String, Owner>,
+    pub now: Millis,
+}
+
+/// What is to be written.
+#[derive(Debug, Default)]
+pub struct Plan {
+    pub insert: Vec<Transfer>,
+    pub place: Vec<Transfer>,
+    pub log: Vec<(Sighting, Transfer)>,
+}
+
+/// Takes a checked report in that reaches to `depth`.
+#[must_use]
+pub fn plan(scan: &Scan, known: Known<'_>, depth: Depth) -> Plan {
+    let credited_to = depth.credited_to(known.network.credit);
+    let blocks: BTreeMap<i64, &Block> = scan.blocks.iter().map(|block| (block.height, block)).collect();
+    let stays = |t: &Transfer| blocks.get(&t.height).is_some_and(|block| block.hash == t.block_hash);
+    let mut before: BTreeMap<(String, i64), Transfer> = BTreeMap::new();
+    for transfer in known.above.into_iter().chain(known.same_tx) {
+        before.insert((transfer.tx.clone(), transfer.ordinal), transfer);
+    }
+    let mut plan = Plan::default();
+    for seen in &scan.transfers {
+        let (Some(owner), Some(block)) = (known.owners.get(&seen.recipient), blocks.get(&seen.height)) else {
+            continue;
+        };
+        match before.remove(&(seen.tx.clone(), seen.ordinal)) {
+            None => {
+                let transfer = new_transfer(seen, owner, block, known.network, known.now);
+                plan.log.push((Sighting::Included, transfer.clone()));
+                plan.insert.push(transfer);
+            }
+            Some(transfer) => again(transfer, block, known.base, credited_to, &mut plan),
+        }
+    }
+    // What is left was on the old branch only, or is in a block that has not changed.
+    for (_, mut transfer) in before {
+        let on_old_branch = transfer.height > known.base && transfer.status != Status::Retracted;
+        if on_old_branch && !stays(&transfer) {
+            transfer.status = Status::Retracted;
+            plan.log.push((Sighting::Retracted, transfer.clone()));
+            plan.place.push(transfer);
+        }
+    }
+    plan
+}
+
+/// A transfer that is known already is reported again.
+fn again(mut transfer: Transfer, block: &Block, base: i64, credited_to: i64, plan: &mut Plan) {
+    let same_place = transfer.block_hash == block.hash && transfer.height == block.height;
+    if transfer.status == Status::Retracted {
+        put(&mut transfer, block);
+        transfer.epoch += 1;
+        transfer.status = Status::Included;
+        plan.log.push((Sighting::Included, transfer.clone()));
+        plan.place.push(transfer);
+    } else if !same_place && transfer.height > base {
+        let was = transfer.clone();
+        put(&mut transfer, block);
+        if moved(was.status, Some(block.height), credited_to) == Moved::BeginsAnew {
+            plan.log.push((Sighting::Retracted, was));
+            transfer.epoch += 1;
+            transfer.status = Status::Included;
+            plan.log.push((Sighting::Included, transfer.clone()));
+        }
+        plan.place.push(transfer);
+    }
+    // Otherwise it is the same report once more, or a transaction that lies below the base: it stands.
+}
+
+fn put(transfer: &mut Transfer, block: &Block) {
+    transfer.height = block.height;
+    transfer.block_hash.clone_from(&block.hash);
+    transfer.block_time = block.time;
+}
+
+fn new_transfer(seen: &Seen, owner: &Owner, block: &Block, network: &Manifest, now: Millis) -> Transfer {
+    Transfer {
+        id: id::new(id::Kind::Transfer, now),
+        network: network.name.clone(),
+        tx: seen.tx.clone(),
+        ordinal: seen.ordinal,
+        asset_id: network.assets.get(seen.asset).map(|asset| asset.id(&network.name)).unwrap_or_default(),
+        address_id: owner.address_id.clone(),
+        merchant_id: owner.merchant_id.clone(),
+        sender: seen.sender.clone(),
+        amount: seen.amount,
+        memo: seen.memo.clone(),
+        memo_problem: seen.memo_problem.clone(),
+        height: block.height,
+        block_hash: block.hash.clone(),
+        block_time: block.time,
+        status: Status::Included,
+        epoch: 1,
+        seen_at: now,
+    }
+}
+
+/// Where the chain stands when its blocks were read up to `height`. What was final stays final, whatever a
+/// slower upstream says.
+#[must_use]
+pub fn depth(height: i64, scan: &Scan, final_before: i64) -> Depth {
+    Depth { height, safe: scan.safe, r#final: scan.r#final.max(final_before).min(height) }
+}
+
+/// How far down the next look for a common ancestor goes: doubling, but never more than one scan reads, so that
+/// the scan that finds it also covers where the branches part.
+#[must_use]
+pub fn next_step(step: i64, blocks_max: i64) -> i64 {
+    (step * 2).min(blocks_max.max(1))
+}
+

@@ -1,0 +1,43 @@
+//! Payments: transfers and what they pay.
+
+use super::{Millis, money::Amount, word::words};
+
+words! {
+    /// How a payment stands.
+    Status {
+        /// Seen on chain, not deep enough yet.
+        Pending = "pending",
+        Credited = "credited",
+        /// Reorged out; it comes back when the transfer does.
+        Retracted = "retracted",
+    }
+}
+
+words! {
+    /// What was not as asked for.
+    Exception {
+        None = "none",
+        /// It came after the deadline.
+        Late = "late",
+        /// A person assigned it.
+        Manual = "manual",
+    }
+}
+
+/// A transfer and what it pays: an invoice, or (without one) the customer whose address it came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Payment {
+    pub id: String,
+    pub transfer_id: String,
+    pub merchant_id: String,
+    pub invoice_id: Option<String>,
+    pub address_id: String,
+    pub asset_id: String,
+    pub amount: Amount,
+    pub status: Status,
+    pub exception: Exception,
+    /// The transfer's inclusion that it stands for.
+    pub epoch: i64,
+    pub created_at: Millis,
+    pub credited_at: Option<Millis>,
+}

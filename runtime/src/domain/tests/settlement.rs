@@ -1,0 +1,213 @@
+//! Settlement under any order of changes.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::{invoice, transfer};
+use crate::domain::{
+    event::Kind,
+    invoice::{Matching, Status as InvoiceStatus},
+    ledger::JournalKind,
+    matching::Reason,
+    money::Amount,
+    payment,
+    settlement::{AssetNames, Book, Destination, Known, Written},
+    transfer::Sighting,
+};
+
+/// What a database would hold between batches.
+#[derive(Default)]
+struct World {
+    known: Known,
+    journals: Vec<(JournalKind, String, i64, u128)>,
+    events: Vec<(Kind, i64)>,
+    reasons: BTreeMap<String, Reason>,
+}
+
+impl World {
+    fn new(matching: Matching, due: u128, amounts: &[u128]) -> Self {
+        let mut world = Self::default();
+        let known = &mut world.known;
+        known.invoices.insert("inv".to_owned(), crate::domain::invoice::Invoice { matching, ..invoice("inv", due) });
+        known.destinations.insert("adr".to_owned(), Destination { address: "0xa".to_owned(), customer: false });
+        known.assets.insert("net:0xc".to_owned(), AssetNames { symbol: "USDC".to_owned(), decimals: 6 });
+        for (index, amount) in amounts.iter().enumerate() {
+            let id = index.to_string();
+            known.transfers.insert(id.clone(), transfer(&id, *amount));
+            known.named.insert(id, vec!["inv".to_owned()]);
+        }
+        world
+    }
+
+    /// One batch; the facts are gathered anew for each, as from a database.
+    fn batch(&mut self, changes: &[(Sighting, usize, i64)]) {
+        let mut book = Book::open(std::mem::take(&mut self.known).clone_facts(&mut self.known), 7);
+        for (kind, index, epoch) in changes {
+            book.apply(*kind, &index.to_string(), *epoch);
+        }
+        self.keep(book.close());
+    }
+
+    fn keep(&mut self, written: Written) {
+        for payment in written.payments {
+            self.known.payments.insert(payment.transfer_id.clone(), payment);
+        }
+        for invoice in written.invoices {
+            self.known.invoices.insert(invoice.id.clone(), invoice);
+        }
+        for listing in written.listings {
+            self.known.listed.insert(listing.transfer_id.clone());
+            self.reasons.insert(listing.transfer_id, listing.reason);
+        }
+        for entry in written.journals {
+            let p = entry.payment;
+            self.journals.push((entry.kind, p.transfer_id, p.epoch, p.amount.0));
+        }
+        self.events.extend(written.events.iter().map(|event| (event.kind, event.sequence)));
+    }
+
+    fn status(&self) -> InvoiceStatus {
+        self.known.invoices["inv"].status
+    }
+}
+
+impl Known {
+    /// A copy for a book, and the original back to the world.
+    fn clone_facts(self, back: &mut Self) -> Self {
+        let copy = Self {
+            transfers: self.transfers.clone(),
+            destinations: self.destinations.clone(),
+            assets: self.assets.clone(),
+            invoices: self.invoices.clone(),
+            payments: self.payments.clone(),
+            listed: self.listed.clone(),
+            in_review: self.in_review.clone(),
+            named: self.named.clone(),
+            test: self.test,
+        };
+        *back = self;
+        copy
+    }
+}
+
+use Sighting::{Confirmed, Included, Retracted};
+
+#[test]
+fn a_payment_is_detected_then_paid() {
+    let mut world = World::new(Matching::Amount, 5, &[5]);
+    world.batch(&[(Included, 0, 1)]);
+    assert_eq!(world.status(), InvoiceStatus::Detected);
+    world.batch(&[(Confirmed, 0, 1)]);
+    assert_eq!(world.status(), InvoiceStatus::Paid);
+    assert_eq!(world.events, [(Kind::InvoiceDetected, 1), (Kind::InvoicePaid, 2)]);
+    assert_eq!(world.journals, [(JournalKind::Credit, "0".to_owned(), 1, 5)]);
+}
+
+#[test]
+fn a_reorg_reverses_and_a_reinclusion_credits_again() {
+    let mut world = World::new(Matching::Amount, 5, &[5]);
+    world.batch(&[(Included, 0, 1), (Confirmed, 0, 1), (Retracted, 0, 1)]);
+    assert_eq!(world.status(), InvoiceStatus::New);
+    assert_eq!(world.events.last(), Some(&(Kind::InvoiceReverted, 3)));
+    world.batch(&[(Included, 0, 2)]);
+    world.batch(&[(Confirmed, 0, 2)]);
+    assert_eq!(world.status(), InvoiceStatus::Paid);
+    let kinds: Vec<_> = world.journals.iter().map(|(kind, _, epoch, _)| (*kind, *epoch)).collect();
+    assert_eq!(kinds, [(JournalKind::Credit, 1), (JournalKind::Reversal, 1), (JournalKind::Credit, 2)]);
+}
+
+#[test]
+fn a_second_equal_payment_on_a_shared_address_is_listed() {
+    let mut world = World::new(Matching::Amount, 5, &[5, 5]);
+    world.batch(&[(Included, 0, 1), (Included, 1, 1), (Confirmed, 0, 1), (Confirmed, 1, 1)]);
+    assert_eq!(world.status(), InvoiceStatus::Paid);
+    assert_eq!(world.reasons["1"], Reason::AlreadyPaid);
+    assert_eq!(world.journals.len(), 1);
+}
+
+#[test]
+fn nothing_and_too_much_are_listed() {
+    let mut world = World::new(Matching::Address, 5, &[0, u128::MAX, u128::MAX]);
+    world.batch(&[(Included, 0, 1), (Included, 1, 1), (Included, 2, 1)]);
+    assert_eq!(world.reasons["0"], Reason::ZeroValue);
+    assert_eq!(world.reasons["2"], Reason::AmountUnsupported);
+    // What moves nothing is listed in silence.
+    let unmatched = world.events.iter().filter(|(kind, _)| *kind == Kind::TransferUnmatched).count();
+    assert_eq!(unmatched, 1);
+}
+
+#[test]
+fn an_assigned_transfer_pays_by_hand() {
+    let mut world = World::new(Matching::Amount, 5, &[5]);
+    world.known.named.clear();
+    world.batch(&[(Included, 0, 1), (Confirmed, 0, 1)]);
+    assert_eq!(world.reasons["0"], Reason::NoMatch);
+    let mut book = Book::open(std::mem::take(&mut world.known).clone_facts(&mut world.known), 8);
+    book.assign("0", "inv", true);
+    world.keep(book.close());
+    assert_eq!(world.status(), InvoiceStatus::Paid);
+    assert_eq!(world.known.payments["0"].exception, payment::Exception::Manual);
+    // Its log entry, read once more, changes nothing.
+    world.batch(&[(Confirmed, 0, 1)]);
+    assert_eq!(world.journals.len(), 1);
+}
+
+/// The life of each transfer on chain, cut into batches anywhere.
+fn lives() -> impl Strategy<Value = (Vec<u128>, Vec<(usize, u8)>, Vec<usize>)> {
+    let amounts = prop::collection::vec(1u128..12, 1..5);
+    let steps = prop::collection::vec((0usize..5, 0u8..3), 0..40);
+    let cuts = prop::collection::vec(1usize..6, 1..20);
+    (amounts, steps, cuts)
+}
+
+proptest! {
+    #[test]
+    fn credited_at_most_once_and_the_books_agree((amounts, steps, cuts) in lives(), repeat in any::<bool>()) {
+        // A chain model: what observe would log.
+        let mut state: Vec<(i64, Option<Sighting>)> = vec![(0, None); amounts.len()];
+        let mut log = Vec::new();
+        for (which, step) in steps {
+            let index = which % amounts.len();
+            let (epoch, last) = &mut state[index];
+            let next = match (step, *last) {
+                (0, None | Some(Retracted)) => { *epoch += 1; Included }
+                (1, Some(Included)) => Confirmed,
+                (2, Some(Included | Confirmed)) => Retracted,
+                _ => continue,
+            };
+            *last = Some(next);
+            log.push((next, index, *epoch));
+        }
+        let mut world = World::new(Matching::Address, 10, &amounts);
+        let (mut rest, mut cuts) = (log.as_slice(), cuts.iter().cycle());
+        while !rest.is_empty() {
+            let (batch, behind) = rest.split_at((*cuts.next().unwrap()).min(rest.len()));
+            world.batch(batch);
+            if repeat {
+                // A batch applied to facts that hold its results already (a replay after a crash) is nothing new.
+                let before = world.journals.len();
+                let last: Vec<_> = batch.iter().rev().take(1).copied().collect();
+                world.batch(&last);
+                prop_assert_eq!(world.journals.len(), before);
+            }
+            rest = behind;
+        }
+        let mut credited = 0u128;
+        for (index, amount) in amounts.iter().enumerate() {
+            let of = |kind| world.journals.iter().filter(|(k, id, ..)| *k == kind && *id == index.to_string()).count();
+            let active = of(JournalKind::Credit) - of(JournalKind::Reversal);
+            let expected = usize::from(state[index].1 == Some(Confirmed));
+            prop_assert_eq!(active, expected, "transfer {}", index);
+            credited += amount * u128::try_from(active).unwrap();
+        }
+        let invoice = &world.known.invoices["inv"];
+        prop_assert_eq!(invoice.credited, Amount(credited));
+        let sequences: Vec<i64> = world.events.iter().map(|(_, sequence)| *sequence).filter(|s| *s > 0).collect();
+        prop_assert!(sequences.windows(2).all(|pair| pair[1] == pair[0] + 1));
+        let mut unique: Vec<_> = world.journals.iter().map(|(k, id, epoch, _)| (k.as_str(), id, epoch)).collect();
+        unique.sort();
+        unique.dedup();
+        prop_assert_eq!(unique.len(), world.journals.len());
+    }
+}

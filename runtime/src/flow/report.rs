@@ -1,0 +1,63 @@
+//! What a chain plugin reported, in the domain's words. Numbers that do not fit are a contradiction in the
+//! report, not a defect of ours.
+
+use crate::{
+    domain::{
+        money::Amount,
+        observation::{Block, MEMO_LEN_MAX, Position, Scan, Seen},
+    },
+    host,
+};
+
+/// The text says what does not fit.
+pub(super) fn read(result: host::ScanResult) -> Result<Scan, String> {
+    Ok(Scan {
+        head: Position { height: height(result.head.height)?, hash: result.head.hash },
+        safe: result.safe.map(height).transpose()?,
+        r#final: height(result.final_)?,
+        blocks: result.blocks.into_iter().map(block).collect::<Result<_, _>>()?,
+        transfers: result.transfers.into_iter().map(seen).collect::<Result<_, _>>()?,
+    })
+}
+
+fn height(height: u64) -> Result<i64, String> {
+    i64::try_from(height).map_err(|_| format!("height {height} is beyond any chain"))
+}
+
+fn block(block: host::Block) -> Result<Block, String> {
+    Ok(Block {
+        height: height(block.height)?,
+        hash: block.hash,
+        parent: block.parent,
+        time: i64::try_from(block.time_ms).map_err(|_| "a block time is beyond any clock".to_owned())?,
+    })
+}
+
+fn seen(transfer: host::Transfer) -> Result<Seen, String> {
+    let (memo, memo_problem) = match transfer.memo {
+        host::Memo::None => (None, None),
+        host::Memo::Text(text) if text.len() > MEMO_LEN_MAX => (None, Some("too long".to_owned())),
+        // A NUL cannot be stored by every database; no invoice's memo has one.
+        host::Memo::Text(text) if text.contains('\0') => (None, Some("holds a NUL".to_owned())),
+        host::Memo::Text(text) => (Some(text), None),
+        host::Memo::Unreadable(why) => {
+            (None, Some(why.chars().filter(|c| !c.is_control()).take(100).collect()))
+        }
+    };
+    Ok(Seen {
+        tx: transfer.tx,
+        ordinal: i64::from(transfer.ordinal),
+        asset: usize::try_from(transfer.asset).unwrap_or(usize::MAX),
+        sender: transfer.sender,
+        recipient: transfer.recipient,
+        amount: transfer.amount.map(Amount::from),
+        memo,
+        memo_problem,
+        height: height(transfer.height)?,
+    })
+}
+
+/// Where a scan goes on from, in the plugin's words.
+pub(super) fn position(from: &Position) -> host::Position {
+    host::Position { height: u64::try_from(from.height).unwrap_or(0), hash: from.hash.clone() }
+}

@@ -1,0 +1,318 @@
+//! Invoices: what a merchant asks to be paid.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    auth::Merchant,
+    idempotent::{Once, Reply, idempotent},
+    input::{PathParam, Query, check_text},
+    json::{Answer, Decimal, Json, NoBody},
+    page::{Listed, Page},
+    problem::{Kind, Problem},
+};
+use crate::{
+    app::App,
+    db::{idempotency, invoices},
+    domain::{
+        id::Kind as IdKind,
+        invoice::{Invoice, Matching, Status},
+        money::{Amount, AmountError},
+        network::Manifest,
+        view::InvoiceView,
+        word::Word as _,
+    },
+    flow::{
+        desk::{Claimant, DeskError, Made, Wish},
+        resolve::{self, ResolveError, Scope},
+    },
+};
+
+const TITLE_CHARS_MAX: usize = 200;
+const NAME_CHARS_MAX: usize = 100;
+const META_BYTES_MAX: usize = 4096;
+const EXPIRES_IN_S: i64 = 3600;
+const EXPIRES_IN_S_MIN: i64 = 60;
+const EXPIRES_IN_S_MAX: i64 = 30 * 24 * 3600;
+/// The currency that prices can be given in. Assets pegged to it are worth one each.
+const USD: &str = "USD";
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::default().routes(routes!(create, list)).routes(routes!(get)).routes(routes!(cancel))
+}
+
+/// What is to be paid. Give either `amount` or `base_amount_usd`.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewInvoice {
+    /// Shown to the payer.
+    #[schema(example = "Order 1042", max_length = 200)]
+    title: String,
+    #[schema(example = "sandbox")]
+    payable_network: String,
+    /// Symbol of an asset of that network; the only one pegged to the dollar if it is left out.
+    #[schema(example = "USDT")]
+    payable_asset: Option<String>,
+    /// In whole units of the asset.
+    amount: Option<Decimal>,
+    /// In dollars; for assets that are pegged to the dollar.
+    base_amount_usd: Option<Decimal>,
+    /// Your own number for it. A second invoice with the same one is refused.
+    #[schema(max_length = 100)]
+    order_id: Option<String>,
+    /// For your own sorting.
+    #[schema(max_length = 100)]
+    tag: Option<String>,
+    /// Given back as it is, at most 4096 bytes.
+    #[schema(value_type = Option<Object>)]
+    meta: Option<serde_json::Value>,
+    /// How its payment is recognised; what suits the network and your addresses if it is left out.
+    matching: Option<Matching>,
+    /// Seconds until the deadline, from 60 to 2592000 (30 days); 3600 if it is left out.
+    #[schema(minimum = 60, maximum = 2_592_000)]
+    expires_in_s: Option<i64>,
+}
+
+/// Create an invoice
+///
+/// The payer has to send exactly `payable_amount` to `destination_address`. Send an `Idempotency-Key`, so that a
+/// repeated request does not make a second invoice.
+#[utoipa::path(post, path = "/v1/invoices", tag = "invoices",
+    request_body = NewInvoice, responses((status = 201, body = InvoiceView)))]
+async fn create(merchant: Merchant, State(app): State<App>, body: Json<NewInvoice>) -> Result<Reply, Problem> {
+    let Json { value, once } = body;
+    match make(&app, &merchant, value, &once).await {
+        // What was done once under this key is the answer, whatever has changed since then.
+        Err(problem) if once.key.is_some() => match replay(&app, &merchant, &once).await? {
+            Some(reply) => Ok(reply),
+            None => Err(problem),
+        },
+        other => other,
+    }
+}
+
+async fn make(app: &App, merchant: &Merchant, new: NewInvoice, once: &Once) -> Result<Reply, Problem> {
+    let wish = read(app, merchant, new)?;
+    let claimant = once.key.as_ref().map(|key| Claimant {
+        owner: merchant.owner(),
+        key: key.text.clone(),
+        fingerprint: key.fingerprint.clone(),
+        now: app.clock.now(),
+    });
+    match app.desk.make(app, wish, claimant).await? {
+        Made::New(invoice) => Reply::created(&InvoiceView::from(&*invoice)),
+        Made::Replay(stored) => {
+            let key = once.key.as_ref().ok_or_else(|| Problem::internal("a replay without a key"))?;
+            Reply::replay(app, &merchant.owner(), key, stored)
+        }
+    }
+}
+
+async fn replay(app: &App, merchant: &Merchant, once: &Once) -> Result<Option<Reply>, Problem> {
+    let Some(key) = &once.key else { return Ok(None) };
+    let owner = merchant.owner();
+    let stored = idempotency::find(&mut app.db.read().await?, &owner, &key.text).await?;
+    stored.map(|stored| Reply::replay(app, &owner, key, stored)).transpose()
+}
+
+/// Reads what is asked for, against the networks that there are.
+fn read(app: &App, merchant: &Merchant, new: NewInvoice) -> Result<Wish, Problem> {
+    check_text("title", &new.title, TITLE_CHARS_MAX)?;
+    for (field, text) in [("order_id", &new.order_id), ("tag", &new.tag)] {
+        if let Some(text) = text {
+            check_text(field, text, NAME_CHARS_MAX)?;
+        }
+    }
+    if new.meta.as_ref().is_some_and(|meta| meta.to_string().len() > META_BYTES_MAX) {
+        let detail = format!("meta has more than {META_BYTES_MAX} bytes. Keep it with yourself, under order_id.");
+        return Err(Problem::new(Kind::FieldMalformed, detail).field("meta"));
+    }
+    let expires_in_s = new.expires_in_s.unwrap_or(EXPIRES_IN_S);
+    if !(EXPIRES_IN_S_MIN..=EXPIRES_IN_S_MAX).contains(&expires_in_s) {
+        let detail = format!("expires_in_s is from {EXPIRES_IN_S_MIN} to {EXPIRES_IN_S_MAX}.");
+        return Err(Problem::new(Kind::DeadlineRefused, detail).field("expires_in_s"));
+    }
+    let network = network(app, merchant, &new.payable_network)?;
+    let asset = asset(&network, new.payable_asset.as_deref())?;
+    let listed = network.assets.get(asset).ok_or_else(|| Problem::internal("an asset without its place"))?;
+    let (amount, price) = match (new.amount, new.base_amount_usd) {
+        (Some(amount), None) => (amount_of("amount", &amount, listed.decimals)?, None),
+        (None, Some(price)) if listed.peg.as_deref() == Some(USD) => {
+            (amount_of("base_amount_usd", &price, listed.decimals)?, Some(price.0))
+        }
+        (None, Some(_)) => {
+            let detail = format!("{} has no price in dollars here. Give `amount` instead.", listed.symbol);
+            return Err(Problem::new(Kind::CurrencyUnsupported, detail).field("base_amount_usd"));
+        }
+        (None, None) => {
+            let detail = "Give `amount`, or `base_amount_usd`.";
+            return Err(Problem::new(Kind::FieldMissing, detail).field("amount"));
+        }
+        (Some(_), Some(_)) => {
+            let detail = "Give either `amount` or `base_amount_usd`, not both.";
+            return Err(Problem::new(Kind::FieldMalformed, detail).field("base_amount_usd"));
+        }
+    };
+    Ok(Wish {
+        merchant_id: merchant.id.clone(),
+        test: merchant.test,
+        network,
+        asset,
+        amount,
+        currency: price.is_some().then(|| USD.to_owned()),
+        price,
+        title: new.title,
+        order_id: new.order_id,
+        tag: new.tag,
+        meta: new.meta,
+        matching: new.matching,
+        policy: merchant.policy,
+        expires_in_s,
+    })
+}
+
+/// A network that this key may use.
+pub(super) fn network(app: &App, merchant: &Merchant, name: &str) -> Result<Arc<Manifest>, Problem> {
+    let network = app.networks.get(name).ok_or_else(|| {
+        let known: Vec<String> = app.networks.all().iter().filter(|n| n.test == merchant.test).map(|n| n.name.clone()).collect();
+        let detail = format!("There is no such network. This key can use: {}.", known.join(", "));
+        Problem::new(Kind::NetworkUnknown, detail).field("payable_network")
+    })?;
+    if network.test != merchant.test {
+        let (key, other) = if merchant.test { ("test", "live") } else { ("live", "test") };
+        let detail = format!("{name} is a {other} network, and this is a {key} key.");
+        return Err(Problem::new(Kind::NetworkModeMismatch, detail).field("payable_network"));
+    }
+    Ok(network)
+}
+
+fn asset(network: &Manifest, symbol: Option<&str>) -> Result<usize, Problem> {
+    let symbols = || network.assets.iter().map(|asset| asset.symbol.as_str()).collect::<Vec<_>>().join(", ");
+    let place = match symbol {
+        Some(symbol) => {
+            network.assets.iter().position(|asset| asset.symbol.eq_ignore_ascii_case(symbol)).ok_or_else(|| {
+                format!("{} has no asset {symbol:.20}. It has: {}.", network.name, symbols())
+            })
+        }
+        None => {
+            let mut pegged = network.assets.iter().enumerate().filter(|(_, a)| a.peg.as_deref() == Some(USD));
+            match (pegged.next(), pegged.next()) {
+                (Some((place, _)), None) => Ok(place),
+                _ => Err(format!("Say which asset in payable_asset: {}.", symbols())),
+            }
+        }
+    };
+    place.map_err(|detail| Problem::new(Kind::AssetUnknown, detail).field("payable_asset"))
+}
+
+fn amount_of(field: &str, text: &Decimal, decimals: u8) -> Result<Amount, Problem> {
+    let amount = Amount::from_decimal(&text.0, decimals).map_err(|error| {
+        let kind = match error {
+            AmountError::Malformed => Kind::AmountMalformed,
+            AmountError::TooManyDecimals { .. } => Kind::AmountTooManyDecimals,
+            AmountError::TooLarge => Kind::AmountTooLarge,
+        };
+        Problem::new(kind, format!("{field} {error}.")).field(field)
+    })?;
+    if amount.is_zero() {
+        return Err(Problem::new(Kind::AmountTooSmall, format!("{field} must be more than zero.")).field(field));
+    }
+    Ok(amount)
+}
+
+/// Get an invoice
+#[utoipa::path(get, path = "/v1/invoices/{id}", tag = "invoices",
+    params(("id" = String, Path)), responses((status = 200, body = InvoiceView)))]
+async fn get(merchant: Merchant, State(app): State<App>, id: PathParam) -> Result<Answer<InvoiceView>, Problem> {
+    let id = id.id(IdKind::Invoice, "invoice")?;
+    let found = invoices::get(&mut app.db.read().await?, &merchant.id, merchant.test, &id).await?;
+    Ok(Answer(InvoiceView::from(&found.ok_or_else(|| Problem::not_found("invoice"))?)))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct InvoiceParams {
+    /// How many to give, from 1 to 100; 25 if not said.
+    limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// Only those that stand so.
+    status: Option<Status>,
+}
+
+/// List invoices
+#[utoipa::path(get, path = "/v1/invoices", tag = "invoices",
+    params(InvoiceParams), responses((status = 200, body = Listed<InvoiceView>)))]
+async fn list(
+    merchant: Merchant,
+    State(app): State<App>,
+    Query(params): Query<InvoiceParams>,
+) -> Result<Answer<Listed<InvoiceView>>, Problem> {
+    let page = Page::new(params.limit, params.cursor.as_deref(), IdKind::Invoice)?;
+    let status = params.status.map(|status| status.word());
+    let mut conn = app.db.read().await?;
+    let rows =
+        invoices::list(&mut conn, &merchant.id, merchant.test, status, Some(&page.before), page.rows).await?;
+    Ok(Answer(page.cut(rows, |row| &row.id, |row| InvoiceView::from(&row))))
+}
+
+/// Cancel an invoice
+///
+/// Only one that nothing has been paid to. A payment that arrives later is listed as a transfer with the reason
+/// `cancelled`.
+#[utoipa::path(post, path = "/v1/invoices/{id}/cancel", tag = "invoices",
+    params(("id" = String, Path)), responses((status = 200, body = InvoiceView)))]
+async fn cancel(merchant: Merchant, State(app): State<App>, id: PathParam, body: NoBody) -> Result<Reply, Problem> {
+    let id = id.id(IdKind::Invoice, "invoice")?;
+    let (scope, now) = (scope(&merchant), app.clock.now());
+    let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
+        Box::pin(async move {
+            let invoice: Invoice = resolve::cancel(conn, &scope, &id, now).await?;
+            Reply::ok(&InvoiceView::from(&invoice))
+        })
+    })
+    .await;
+    app.wake.dispatch.notify_waiters();
+    reply
+}
+
+pub(super) fn scope(merchant: &Merchant) -> Scope {
+    Scope { merchant_id: merchant.id.clone(), test: merchant.test }
+}
+
+impl From<DeskError> for Problem {
+    fn from(error: DeskError) -> Self {
+        let text = format!("{error}.");
+        match error {
+            DeskError::Db(error) => error.into(),
+            DeskError::Plugin(failed) => failed.into(),
+            DeskError::AmountSpaceExhausted { .. } => Self::new(Kind::AmountSpaceExhausted, text).retry_after(60),
+            DeskError::NoAddress { .. } => Self::new(Kind::AddressMissing, text).field("payable_network"),
+            DeskError::CannotMatch { .. } => Self::new(Kind::FieldMalformed, text).field("matching"),
+            DeskError::OrderIdTaken { invoice_id } => {
+                Self::new(Kind::OrderIdTaken, text).field("order_id").with("invoice_id", invoice_id)
+            }
+            DeskError::AmountTooLarge => Self::new(Kind::AmountTooLarge, text).field("amount"),
+        }
+    }
+}
+
+impl From<ResolveError> for Problem {
+    fn from(error: ResolveError) -> Self {
+        let text = format!("{error}.");
+        match error {
+            ResolveError::Db(error) => error.into(),
+            ResolveError::NoInvoice => Self::not_found("invoice"),
+            ResolveError::NoTransfer => Self::not_found("transfer"),
+            ResolveError::NotOpen => Self::new(Kind::TransferResolved, text),
+            ResolveError::Retracted => Self::new(Kind::TransferRetracted, text),
+            ResolveError::Uncountable | ResolveError::OtherAsset => Self::new(Kind::AssignmentRefused, text),
+            ResolveError::NotOpenInvoice(_) => Self::new(Kind::InvoiceClosed, text),
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Payments: transfers and what they pay.
+
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    auth::Merchant,
+    input::{PathParam, Query},
+    json::Answer,
+    page::{Listed, Page},
+    problem::Problem,
+};
+use crate::{
+    app::App,
+    db::payments,
+    domain::{
+        id::Kind as IdKind,
+        view::{Names, PaymentView},
+    },
+};
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::default().routes(routes!(list)).routes(routes!(get))
+}
+
+/// A payment and where it is on chain.
+#[derive(Debug, Serialize, ToSchema)]
+struct PlacedPayment {
+    #[serde(flatten)]
+    payment: PaymentView,
+    network: String,
+    tx_hash: String,
+    height: i64,
+}
+
+impl From<payments::Listed> for PlacedPayment {
+    fn from(row: payments::Listed) -> Self {
+        let names = Names { address: &row.address, symbol: &row.symbol, decimals: row.decimals };
+        Self {
+            payment: PaymentView::new(&row.payment, names),
+            network: row.network,
+            tx_hash: row.tx,
+            height: row.height,
+        }
+    }
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct PaymentParams {
+    /// How many to give, from 1 to 100; 25 if not said.
+    limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// Only those of this invoice.
+    invoice_id: Option<String>,
+}
+
+/// List payments
+#[utoipa::path(get, path = "/v1/payments", tag = "payments",
+    params(PaymentParams), responses((status = 200, body = Listed<PlacedPayment>)))]
+async fn list(
+    merchant: Merchant,
+    State(app): State<App>,
+    Query(params): Query<PaymentParams>,
+) -> Result<Answer<Listed<PlacedPayment>>, Problem> {
+    let page = Page::new(params.limit, params.cursor.as_deref(), IdKind::Payment)?;
+    let invoice_id = params.invoice_id.as_deref();
+    let mut conn = app.db.read().await?;
+    let rows =
+        payments::list(&mut conn, &merchant.id, merchant.test, invoice_id, Some(&page.before), page.rows).await?;
+    Ok(Answer(page.cut(rows, |row| &row.payment.id, Into::into)))
+}
+
+/// Get a payment
+#[utoipa::path(get, path = "/v1/payments/{id}", tag = "payments",
+    params(("id" = String, Path)), responses((status = 200, body = PlacedPayment)))]
+async fn get(merchant: Merchant, State(app): State<App>, id: PathParam) -> Result<Answer<PlacedPayment>, Problem> {
+    let id = id.id(IdKind::Payment, "payment")?;
+    let found = payments::get(&mut app.db.read().await?, &merchant.id, merchant.test, &id).await?;
+    Ok(Answer(found.ok_or_else(|| Problem::not_found("payment"))?.into()))
+}

@@ -1,0 +1,157 @@
+//! Transfers: what moved on chain towards the merchant's addresses, and what became of it.
+
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    auth::Merchant,
+    idempotent::{Reply, idempotent},
+    input::{PathParam, Query},
+    invoices::scope,
+    json::{Answer, Json, NoBody},
+    page::{Listed, Page},
+    problem::Problem,
+};
+use crate::{
+    app::App,
+    db::transfers::{self, Filter},
+    domain::{
+        id::Kind as IdKind,
+        view::{InvoiceView, Names, TransferView},
+    },
+    flow::resolve,
+};
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::default()
+        .routes(routes!(list))
+        .routes(routes!(get))
+        .routes(routes!(assign))
+        .routes(routes!(dismiss))
+}
+
+/// A transfer, and what it pays or why it pays nothing.
+#[derive(Debug, Serialize, ToSchema)]
+struct SettledTransfer {
+    #[serde(flatten)]
+    transfer: TransferView,
+    payment_id: Option<String>,
+    /// The invoice that it pays, or that it may be meant for.
+    invoice_id: Option<String>,
+    /// Why it pays nothing by itself.
+    reason: Option<String>,
+    /// Of one that pays nothing by itself: `open`, `assigned` or `dismissed`.
+    state: Option<String>,
+}
+
+impl From<transfers::Listed> for SettledTransfer {
+    fn from(row: transfers::Listed) -> Self {
+        let names = Names { address: &row.address, symbol: &row.symbol, decimals: row.decimals };
+        Self {
+            transfer: TransferView::new(&row.transfer, names),
+            payment_id: row.payment_id,
+            invoice_id: row.invoice_id,
+            reason: row.reason,
+            state: row.state,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum TransferState {
+    /// Those that pay nothing and wait for a person.
+    Unmatched,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct TransferParams {
+    /// How many to give, from 1 to 100; 25 if not said.
+    limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+    state: Option<TransferState>,
+}
+
+/// List transfers
+#[utoipa::path(get, path = "/v1/transfers", tag = "transfers",
+    params(TransferParams), responses((status = 200, body = Listed<SettledTransfer>)))]
+async fn list(
+    merchant: Merchant,
+    State(app): State<App>,
+    Query(params): Query<TransferParams>,
+) -> Result<Answer<Listed<SettledTransfer>>, Problem> {
+    let page = Page::new(params.limit, params.cursor.as_deref(), IdKind::Transfer)?;
+    let filter = Filter { unmatched: params.state.is_some() };
+    let mut conn = app.db.read().await?;
+    let rows =
+        transfers::list(&mut conn, &merchant.id, merchant.test, &filter, Some(&page.before), page.rows).await?;
+    Ok(Answer(page.cut(rows, |row| &row.transfer.id, Into::into)))
+}
+
+/// Get a transfer
+#[utoipa::path(get, path = "/v1/transfers/{id}", tag = "transfers",
+    params(("id" = String, Path)), responses((status = 200, body = SettledTransfer)))]
+async fn get(merchant: Merchant, State(app): State<App>, id: PathParam) -> Result<Answer<SettledTransfer>, Problem> {
+    let id = id.id(IdKind::Transfer, "transfer")?;
+    let found = transfers::get(&mut app.db.read().await?, &merchant.id, merchant.test, &id).await?;
+    Ok(Answer(found.ok_or_else(|| Problem::not_found("transfer"))?.into()))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Assignment {
+    invoice_id: String,
+}
+
+/// Assign a transfer to an invoice
+///
+/// For one that pays nothing by itself. It then pays the invoice, whose exception becomes `manual`.
+#[utoipa::path(post, path = "/v1/transfers/{id}/assign", tag = "transfers",
+    params(("id" = String, Path)), request_body = Assignment, responses((status = 200, body = InvoiceView)))]
+async fn assign(
+    merchant: Merchant,
+    State(app): State<App>,
+    id: PathParam,
+    body: Json<Assignment>,
+) -> Result<Reply, Problem> {
+    let id = id.id(IdKind::Transfer, "transfer")?;
+    let invoice_id = body.value.invoice_id;
+    if !IdKind::Invoice.accepts(&invoice_id) {
+        return Err(Problem::not_found("invoice"));
+    }
+    let (scope, now) = (scope(&merchant), app.clock.now());
+    let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
+        Box::pin(async move {
+            let invoice = resolve::assign(conn, &scope, &id, &invoice_id, now).await?;
+            Reply::ok(&InvoiceView::from(&invoice))
+        })
+    })
+    .await;
+    app.wake.dispatch.notify_waiters();
+    reply
+}
+
+/// Set a transfer aside
+///
+/// For one that pays nothing by itself and shall pay nothing. It leaves the list of unmatched transfers.
+#[utoipa::path(post, path = "/v1/transfers/{id}/dismiss", tag = "transfers",
+    params(("id" = String, Path)), responses((status = 200, body = SettledTransfer)))]
+async fn dismiss(merchant: Merchant, State(app): State<App>, id: PathParam, body: NoBody) -> Result<Reply, Problem> {
+    let id = id.id(IdKind::Transfer, "transfer")?;
+    let (scope, now) = (scope(&merchant), app.clock.now());
+    let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
+        Box::pin(async move {
+            resolve::dismiss(conn, &scope, &id, now).await?;
+            let row = transfers::get(conn, &scope.merchant_id, scope.test, &id).await?;
+            Reply::ok(&SettledTransfer::from(row.ok_or_else(|| Problem::not_found("transfer"))?))
+        })
+    })
+    .await;
+    app.wake.dispatch.notify_waiters();
+    reply
+}
