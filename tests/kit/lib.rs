@@ -1,1 +1,82 @@
+//! The test kit: everything around a running Kassa that a case needs, and nothing simulated that can be had.
+//!
+//! The cast:
+//! - [`Suite`] is the list of cases; a flow case runs once for each kind of [`Database`];
+//! - [`World`] is what most cases start from: a [`Kassa`] process, an [`Anvil`] node, a [`Proxy`] between them,
+//!   a merchant, and a [`Receiver`] for its webhooks;
+//! - [`invariants::check`] looks at the database itself and says what must never be so.
+//!
+//! Cases wait for conditions ([`eventually`]), never for a time; a case that waits in vain says what it saw.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test that cannot go on fails; its message goes to the one who runs it"
+)]
 
+mod anvil;
+mod api;
+mod contracts;
+mod database;
+pub mod invariants;
+mod kassa;
+mod process;
+mod proxy;
+mod receiver;
+mod suite;
+mod wire;
+mod world;
+
+pub use anvil::{Anvil, AnvilOptions, Receipt};
+pub use api::{Answer, Api};
+pub use contracts::{Contract, contract, word};
+pub use database::{Database, Kind, Rows};
+pub use kassa::{Kassa, KassaOptions};
+pub use proxy::{Fault, Provider, Proxy, Rule};
+pub use receiver::{Hook, Receiver, Reply, verify};
+pub use suite::Suite;
+pub use world::{Merchant, NETWORK, SHARED_ADDRESS, World, WorldOptions, list, text, units};
+
+use std::{path::PathBuf, time::Duration};
+
+/// How often [`eventually`] looks.
+const LOOK_EVERY: Duration = Duration::from_millis(25);
+/// How long a condition may take on a machine that is busy with everything else.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The folder `tests` of this repository.
+#[must_use]
+pub fn tests_folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Asks again and again until the answer is `Ok`; gives up after [`PATIENCE`] with the last `Err`.
+pub async fn eventually<T, F, Fut>(what: &str, ask: F) -> T
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Result<T, String>>,
+{
+    within(PATIENCE, what, ask).await
+}
+
+/// As [`eventually`], with another patience.
+pub async fn within<T, F, Fut>(patience: Duration, what: &str, mut ask: F) -> T
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Result<T, String>>,
+{
+    let end = tokio::time::Instant::now() + patience;
+    loop {
+        let seen = match ask().await {
+            Ok(found) => return found,
+            Err(seen) => seen,
+        };
+        assert!(
+            tokio::time::Instant::now() < end,
+            "waited {patience:?} in vain for {what}; last seen: {seen}"
+        );
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}

@@ -1,0 +1,182 @@
+//! What must hold in the database at every moment, whatever was killed: design invariants 1 to 4 as queries.
+//!
+//! All queries see one moment. What workers have not got to yet (sightings above settle's cursor, events that
+//! wait for dispatch) is not judged.
+
+use std::collections::BTreeMap;
+
+use crate::{Database, database::Rows};
+
+/// A rule, and a query whose rows break it. All columns are text.
+const RULES: &[(&str, &str)] = &[
+    (
+        "a cursor stands on a block that was stored",
+        "SELECT c.network, CAST(c.height AS TEXT), c.hash FROM cursor c
+         LEFT JOIN block b ON b.network = c.network AND b.height = c.height AND b.hash = c.hash
+         WHERE b.height IS NULL",
+    ),
+    (
+        "no block above the cursor is stored",
+        "SELECT b.network, CAST(b.height AS TEXT) FROM block b
+         JOIN cursor c ON c.network = b.network WHERE b.height > c.height",
+    ),
+    (
+        "each stored block names the one below as its parent",
+        "SELECT b.network, CAST(b.height AS TEXT) FROM block b
+         JOIN block below ON below.network = b.network AND below.height = b.height - 1
+         WHERE b.parent <> below.hash",
+    ),
+    (
+        "no transfer is above its network's cursor",
+        "SELECT t.id, CAST(t.height AS TEXT) FROM transfer t
+         JOIN cursor c ON c.network = t.network WHERE t.height > c.height AND t.status <> 'retracted'",
+    ),
+    (
+        "a transfer that counts is in the block that is stored at its height",
+        "SELECT t.id, CAST(t.height AS TEXT), t.block_hash FROM transfer t
+         JOIN block b ON b.network = t.network AND b.height = t.height
+         WHERE t.status <> 'retracted' AND t.block_hash <> b.hash",
+    ),
+    (
+        "a transfer that counts has a payment or is listed with a reason",
+        "SELECT t.id, t.status FROM transfer t
+         JOIN settle_cursor s ON s.network = t.network
+         WHERE t.status <> 'retracted'
+           AND s.seq >= (SELECT MAX(g.seq) FROM sighting g WHERE g.transfer_id = t.id)
+           AND NOT EXISTS (SELECT 1 FROM payment p WHERE p.transfer_id = t.id AND p.status <> 'retracted')
+           AND NOT EXISTS (SELECT 1 FROM unmatched u WHERE u.transfer_id = t.id)",
+    ),
+    (
+        "a payment of a confirmed transfer is credited",
+        "SELECT p.id, p.status FROM payment p
+         JOIN transfer t ON t.id = p.transfer_id
+         JOIN settle_cursor s ON s.network = t.network
+         WHERE t.status IN ('confirmed', 'final')
+           AND s.seq >= (SELECT MAX(g.seq) FROM sighting g WHERE g.transfer_id = t.id)
+           AND p.status <> 'credited'",
+    ),
+    (
+        "a payment of a retracted transfer is not credited",
+        "SELECT p.id FROM payment p
+         JOIN transfer t ON t.id = p.transfer_id
+         JOIN settle_cursor s ON s.network = t.network
+         WHERE t.status = 'retracted'
+           AND s.seq >= (SELECT MAX(g.seq) FROM sighting g WHERE g.transfer_id = t.id)
+           AND p.status = 'credited'",
+    ),
+    (
+        "what is credited is not also listed as open",
+        "SELECT p.id FROM payment p JOIN unmatched u ON u.transfer_id = p.transfer_id
+         WHERE p.status = 'credited' AND u.state = 'open'",
+    ),
+    (
+        "a transfer has at most one active credit, and one exactly while its payment is credited",
+        "SELECT t.id, p.status FROM transfer t LEFT JOIN payment p ON p.transfer_id = t.id
+         WHERE (SELECT COUNT(*) FROM journal j WHERE j.transfer_id = t.id AND j.kind = 'credit')
+             - (SELECT COUNT(*) FROM journal j WHERE j.transfer_id = t.id AND j.kind = 'reversal')
+            <> CASE WHEN p.status = 'credited' THEN 1 ELSE 0 END",
+    ),
+    (
+        "a reversal undoes a credit of the same inclusion",
+        "SELECT r.id FROM journal r WHERE r.kind = 'reversal' AND NOT EXISTS (
+           SELECT 1 FROM journal c WHERE c.transfer_id = r.transfer_id AND c.epoch = r.epoch AND c.kind = 'credit')",
+    ),
+    (
+        "an invoice's events are numbered without a gap",
+        "SELECT i.id, CAST(i.sequence AS TEXT) FROM invoice i
+         WHERE i.sequence <> (SELECT COUNT(*) FROM event e WHERE e.invoice_id = i.id)
+            OR i.sequence <> COALESCE((SELECT MAX(e.sequence) FROM event e WHERE e.invoice_id = i.id), 0)",
+    ),
+    (
+        "an event waits for dispatch or is owed to each endpoint that listens to it",
+        "SELECT e.id, e.kind, n.id FROM event e
+         JOIN endpoint n ON n.merchant_id = e.merchant_id AND n.test = e.test
+         WHERE n.state = 'active' AND n.created_at < e.created_at AND e.kind <> 'endpoint.test'
+           AND (n.events IS NULL OR n.events LIKE '%\"' || e.kind || '\"%')
+           AND NOT EXISTS (SELECT 1 FROM dispatch_queue q WHERE q.event_id = e.id)
+           AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.event_id = e.id AND d.endpoint_id = n.id)",
+    ),
+    (
+        "a delivery is queued exactly while it is pending",
+        "SELECT d.id, d.state FROM delivery d LEFT JOIN delivery_queue q ON q.delivery_id = d.id
+         WHERE (d.state = 'pending') <> (q.delivery_id IS NOT NULL)",
+    ),
+    (
+        "each attempt is counted, and what is delivered was taken",
+        "SELECT d.id, d.state, CAST(d.attempts AS TEXT) FROM delivery d
+         WHERE d.attempts <> (SELECT COUNT(*) FROM attempt a WHERE a.delivery_id = d.id)
+            OR (d.state = 'delivered' AND NOT EXISTS (
+                SELECT 1 FROM attempt a WHERE a.delivery_id = d.id AND a.status BETWEEN 200 AND 299))",
+    ),
+];
+
+/// Ledger entries: journal, account, asset, amount.
+const ENTRIES: &str = "SELECT journal_id, account, asset_id, amount FROM ledger_entry";
+/// What invoices say was credited to them.
+const INVOICES: &str = "SELECT id, credited, pending FROM invoice";
+/// What their payments say.
+const PAYMENTS: &str = "SELECT invoice_id, status, amount FROM payment WHERE invoice_id IS NOT NULL";
+
+/// Panics with each rule that is broken and the rows that break it.
+pub async fn check(database: &Database) {
+    let broken = broken(database).await;
+    assert!(broken.is_empty(), "broken invariants:\n{}", broken.join("\n"));
+}
+
+/// The rules that are broken, each with the rows that break it.
+pub async fn broken(database: &Database) -> Vec<String> {
+    let mut queries: Vec<&str> = RULES.iter().map(|(_, query)| *query).collect();
+    queries.extend([ENTRIES, INVOICES, PAYMENTS]);
+    let mut answers = database.snapshot(&queries).await;
+    let payments = answers.pop().expect("payments");
+    let invoices = answers.pop().expect("invoices");
+    let entries = answers.pop().expect("entries");
+    let mut broken = Vec::new();
+    for ((rule, _), rows) in RULES.iter().zip(answers) {
+        if !rows.is_empty() {
+            broken.push(format!("{rule}: {rows:?}"));
+        }
+    }
+    sums(&entries, &invoices, &payments, &mut broken);
+    broken
+}
+
+/// The rules about sums, which no database adds up in 128 bits.
+fn sums(entries: &Rows, invoices: &Rows, payments: &Rows, broken: &mut Vec<String>) {
+    let mut journals = BTreeMap::new();
+    let mut accounts = BTreeMap::new();
+    for row in entries {
+        let [journal, account, asset, amount] = columns(row);
+        let amount: i128 = amount.parse().expect("an amount");
+        *journals.entry((journal, asset)).or_insert(0) += amount;
+        *accounts.entry(account).or_insert(0) += amount;
+    }
+    for ((journal, asset), sum) in journals {
+        if sum != 0 {
+            broken.push(format!("the entries of journal {journal} in {asset} add up to {sum}"));
+        }
+    }
+    let mut paid = BTreeMap::new();
+    for row in payments {
+        let [invoice, status, amount] = columns(row);
+        let amount: i128 = amount.parse().expect("an amount");
+        *paid.entry((invoice, status)).or_insert(0) += amount;
+    }
+    for row in invoices {
+        let [id, credited, pending] = columns(row);
+        let of = |status: &str| paid.get(&(id.clone(), status.to_owned())).copied().unwrap_or(0);
+        let ledger = -accounts.get(&format!("invoice:{id}")).copied().unwrap_or(0);
+        if credited.parse() != Ok(of("credited")) || credited.parse() != Ok(ledger) {
+            let of = of("credited");
+            broken.push(format!("{id} says credited {credited}, its payments {of}, the ledger {ledger}"));
+        }
+        if pending.parse() != Ok(of("pending")) {
+            broken.push(format!("{id} says pending {pending}, its payments {}", of("pending")));
+        }
+    }
+}
+
+fn columns<const N: usize>(row: &[Option<String>]) -> [String; N] {
+    let texts: Vec<String> = row.iter().map(|column| column.clone().unwrap_or_default()).collect();
+    texts.try_into().expect("as many columns as asked for")
+}

@@ -1,0 +1,228 @@
+//! The server as operators run it: the binary, in a process that can be killed.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
+
+use crate::{Api, Database, eventually, process::Process};
+
+/// The operator's key that the first start is given.
+const OPERATOR_KEY: &str = "op_suite_0123456789abcdefghijklmnopqrstuv";
+/// How the server is started.
+#[derive(Debug, Clone, Default)]
+pub struct KassaOptions {
+    /// Further `KASSA_…` variables.
+    pub env: Vec<(&'static str, String)>,
+}
+
+impl KassaOptions {
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.env.push((name, value.into()));
+        self
+    }
+}
+
+/// A server and its data folder. The process is killed when this is dropped.
+pub struct Kassa {
+    folder: PathBuf,
+    database_url: String,
+    options: KassaOptions,
+    process: Option<Process>,
+    url: String,
+    starts: u32,
+}
+
+impl Kassa {
+    /// Starts it on an empty database and waits until it is ready.
+    pub async fn start(database: &Database, options: KassaOptions) -> Self {
+        let mut kassa = Self::new(database, options);
+        kassa.spawn(&[]);
+        kassa.ready().await;
+        kassa
+    }
+
+    /// Not yet running.
+    #[must_use]
+    pub fn new(database: &Database, options: KassaOptions) -> Self {
+        Self {
+            folder: database.folder().join("data"),
+            database_url: database.url().to_owned(),
+            options,
+            process: None,
+            url: String::new(),
+            starts: 0,
+        }
+    }
+
+    /// Starts the process, with variables for this start alone, and does not wait.
+    pub fn spawn(&mut self, once: &[(&str, &str)]) {
+        assert!(self.process.is_none(), "it runs already");
+        let _ = fs::remove_file(self.address_file());
+        let mut command = Command::new(binary());
+        command.arg("serve").arg("--data").arg(&self.folder);
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("KASSA_")) {
+            command.env_remove(name);
+        }
+        command
+            .env("KASSA_LISTEN", "127.0.0.1:0")
+            .env("KASSA_DATABASE", &self.database_url)
+            .env("KASSA_OPERATOR_KEY", OPERATOR_KEY)
+            .env("KASSA_WEBHOOKS__ALLOW_PRIVATE", "true")
+            .env("KASSA_LOG_FORMAT", "json")
+            .envs(self.options.env.iter().map(|(name, value)| (*name, value.as_str())))
+            .envs(once.iter().copied());
+        self.starts += 1;
+        self.process = Some(Process::start("kassa", &mut command, &self.folder.join("kassa.log")));
+    }
+
+    /// Waits until it serves.
+    pub async fn ready(&mut self) {
+        let url = self.try_ready().await;
+        url.unwrap_or_else(|why| panic!("kassa did not start: {why}"));
+    }
+
+    /// Waits until it serves, or until it has ended: then the end of its output.
+    pub async fn try_ready(&mut self) -> Result<(), String> {
+        let address_file = self.address_file();
+        let client = reqwest::Client::new();
+        let process = self.process.as_mut().expect("a started process");
+        let process = std::cell::RefCell::new(process);
+        let url = eventually("kassa to be ready", || async {
+            if let Some(status) = process.borrow_mut().ended() {
+                return Ok(Err(format!("{status}; its output ends:\n{}", process.borrow().tail())));
+            }
+            let address = fs::read_to_string(&address_file).map_err(|why| format!("kassa.addr: {why}"))?;
+            let url = format!("http://{}", address.trim());
+            let answer = client.get(format!("{url}/readyz")).send().await.map_err(|why| why.to_string())?;
+            if answer.status().is_success() {
+                Ok(Ok(url))
+            } else {
+                Err(format!("/readyz: {}", answer.status()))
+            }
+        })
+        .await?;
+        self.url = url;
+        Ok(())
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill();
+        }
+    }
+
+    /// SIGTERM, and waits for the end. Answers whether it ended by itself with status 0.
+    pub async fn stop(&mut self) -> bool {
+        let Some(process) = self.process.take() else { return true };
+        let _ = Command::new("kill").arg("-TERM").arg(process.id().to_string()).status();
+        let process = std::cell::RefCell::new(process);
+        let status = eventually("kassa to stop", || async {
+            process.borrow_mut().ended().ok_or_else(|| process.borrow().tail())
+        })
+        .await;
+        status.success()
+    }
+
+    /// Starts again where it was, and waits until it serves.
+    pub async fn restart(&mut self) {
+        self.kill();
+        self.spawn(&[]);
+        self.ready().await;
+    }
+
+    /// Whether the process has ended by itself, by a crash point for instance.
+    pub fn has_ended(&mut self) -> bool {
+        let ended = self.process.as_mut().is_none_or(|process| process.ended().is_some());
+        if ended {
+            self.process = None;
+        }
+        ended
+    }
+
+    /// Stops the process where it is (`STOP`) or lets it go on (`CONT`).
+    pub fn signal(&self, signal: &str) {
+        let process = self.process.as_ref().expect("a running process");
+        let status = Command::new("kill").arg(format!("-{signal}")).arg(process.id().to_string()).status();
+        assert!(status.is_ok_and(|status| status.success()), "kill -{signal}");
+    }
+
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// All that it has logged, over all its starts.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.join("kassa.log")).unwrap_or_default()
+    }
+
+    /// The operator's API.
+    #[must_use]
+    pub fn operator(&self) -> Api {
+        Api::new(&self.url, OPERATOR_KEY)
+    }
+
+    fn address_file(&self) -> PathBuf {
+        self.folder.join("kassa.addr")
+    }
+}
+
+/// The folder that cargo builds into, found from where this very program lies (`target/debug/deps`).
+pub(crate) fn target_folder() -> PathBuf {
+    let program = std::env::current_exe().expect("the path of this program");
+    let profile = program.parent().and_then(Path::parent).expect("target/<profile>/deps");
+    profile.parent().expect("target").to_owned()
+}
+
+/// The server's binary with crash points, built when it is not up to date.
+///
+/// A link of its own is kept for this run: a build beside it may replace cargo's.
+fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+        let built = Command::new(cargo)
+            .args([
+                "build",
+                "--quiet",
+                "--package",
+                "kassa",
+                "--bin",
+                "kassa",
+                "--features",
+                "kassa/crash-points",
+            ])
+            .arg("--target-dir")
+            .arg(target_folder())
+            .current_dir(crate::tests_folder())
+            .output()
+            .expect("cargo");
+        assert!(
+            built.status.success(),
+            "the server does not build: {}",
+            String::from_utf8_lossy(&built.stderr)
+        );
+        let own = target_folder().join("kassa-tests").join(format!("kassa-{}", std::process::id()));
+        fs::create_dir_all(own.parent().expect("a folder")).expect("a folder in target");
+        for old in fs::read_dir(own.parent().expect("a folder")).into_iter().flatten().flatten() {
+            let name = old.file_name();
+            let of = name.to_str().and_then(|name| name.strip_prefix("kassa-"));
+            if of.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+                let _ = fs::remove_file(old.path());
+            }
+        }
+        fs::hard_link(target_folder().join("debug/kassa"), &own).expect("a link to the server's binary");
+        own
+    })
+}

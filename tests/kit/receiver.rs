@@ -1,0 +1,193 @@
+//! A webhook receiver that answers as told and keeps what it got.
+
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    io::Write as _,
+    process::{Command, Stdio},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::stream;
+use http_body_util::{BodyExt as _, StreamBody};
+use hyper::{Request, Response, body::Frame};
+use serde_json::{Value, json};
+
+use crate::{
+    eventually,
+    wire::{Body, Server, full},
+};
+
+/// How the receiver answers.
+#[derive(Debug, Clone)]
+pub enum Reply {
+    Status(u16),
+    /// With a Retry-After in seconds.
+    RetryAfter(u16, u32),
+    /// 302 to this place.
+    Redirect(String),
+    /// Answers after so long.
+    Slow(Duration, u16),
+    /// Never answers.
+    Stall,
+    /// 200, and a body that does not end.
+    Endless,
+    /// Closes the connection without an answer.
+    HangUp,
+}
+
+/// One POST that came.
+#[derive(Debug, Clone)]
+pub struct Hook {
+    pub path: String,
+    /// Names in lower case.
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+}
+
+impl Hook {
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    #[must_use]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body)
+            .unwrap_or_else(|why| panic!("a hook that is no JSON ({why}): {}", self.body))
+    }
+
+    /// The event's kind.
+    #[must_use]
+    pub fn kind(&self) -> String {
+        self.json()["type"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+struct State {
+    got: Vec<Hook>,
+    script: VecDeque<Reply>,
+    then: Reply,
+}
+
+/// A running receiver, gone with this value.
+pub struct Receiver {
+    state: Arc<Mutex<State>>,
+    server: Server,
+}
+
+impl Receiver {
+    /// Answers 204 to everything until told otherwise.
+    pub async fn start() -> Self {
+        let state = State { got: Vec::new(), script: VecDeque::new(), then: Reply::Status(204) };
+        let state = Arc::new(Mutex::new(state));
+        let handler = {
+            let state = state.clone();
+            move |request: Request<Bytes>| {
+                let state = state.clone();
+                async move {
+                    let reply = note(&state, request);
+                    answer(reply).await
+                }
+            }
+        };
+        Self { state, server: Server::start(handler).await }
+    }
+
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("{}/hooks", self.server.url())
+    }
+
+    /// Answers with these first, one each.
+    pub fn script(&self, replies: impl IntoIterator<Item = Reply>) {
+        self.state.lock().unwrap().script.extend(replies);
+    }
+
+    /// Answers so when the script has ended.
+    pub fn then(&self, reply: Reply) {
+        self.state.lock().unwrap().then = reply;
+    }
+
+    /// All that came so far, whatever was answered.
+    #[must_use]
+    pub fn got(&self) -> Vec<Hook> {
+        self.state.lock().unwrap().got.clone()
+    }
+
+    /// What came of one kind.
+    #[must_use]
+    pub fn got_kind(&self, kind: &str) -> Vec<Hook> {
+        self.got().into_iter().filter(|hook| hook.kind() == kind).collect()
+    }
+
+    /// Waits until so many of a kind have come; answers them.
+    pub async fn wait_for(&self, kind: &str, count: usize) -> Vec<Hook> {
+        eventually(&format!("{count} hooks {kind}"), || async {
+            let found = self.got_kind(kind);
+            if found.len() >= count {
+                return Ok(found);
+            }
+            Err(format!("{:?}", self.got().iter().map(Hook::kind).collect::<Vec<_>>()))
+        })
+        .await
+    }
+}
+
+fn note(state: &Mutex<State>, request: Request<Bytes>) -> Reply {
+    let (head, body) = request.into_parts();
+    let text = |value: &hyper::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let hook = Hook {
+        path: head.uri.path().to_owned(),
+        headers: head.headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect(),
+        body: String::from_utf8_lossy(&body).into_owned(),
+    };
+    let mut state = state.lock().unwrap();
+    state.got.push(hook);
+    state.script.pop_front().unwrap_or_else(|| state.then.clone())
+}
+
+async fn answer(reply: Reply) -> Option<Response<Body>> {
+    let builder = Response::builder();
+    let response = match reply {
+        Reply::Status(status) => builder.status(status).body(full("")),
+        Reply::RetryAfter(status, seconds) => {
+            builder.status(status).header("retry-after", seconds).body(full("later"))
+        }
+        Reply::Redirect(place) => builder.status(302).header("location", place).body(full("")),
+        Reply::Slow(pause, status) => {
+            tokio::time::sleep(pause).await;
+            builder.status(status).body(full(""))
+        }
+        Reply::Stall => std::future::pending().await,
+        Reply::HangUp => return None,
+        Reply::Endless => {
+            let drops = stream::unfold((), |()| async {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                Some((Ok::<_, Infallible>(Frame::data(Bytes::from_static(&[b'.'; 16384]))), ()))
+            });
+            let body = StreamBody::new(drops).map_err(|never| match never {});
+            builder.status(200).body(body.boxed_unsync())
+        }
+    };
+    Some(response.expect("a response"))
+}
+
+/// Lets the `standardwebhooks` package from npm judge a hook: no code of Kassa's is asked.
+pub fn verify(hook: &Hook, secret: &str) -> Result<(), String> {
+    let headers: serde_json::Map<String, Value> =
+        hook.headers.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+    let input = json!({"secret": secret, "headers": headers, "body": hook.body}).to_string();
+    let mut child = Command::new("node")
+        .arg(crate::tests_folder().join("node/verify.mjs"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("Node.js");
+    child.stdin.take().expect("its stdin").write_all(input.as_bytes()).expect("it reads");
+    let output = child.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    if output.status.success() && said == "ok" { Ok(()) } else { Err(said) }
+}

@@ -1,0 +1,88 @@
+//! The list of cases, and what is set up once for all of them.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::database::{Database, Kind, Postgres};
+
+/// A case that takes longer hangs: it ends with a message instead of holding up everything.
+const CASE_MAX: Duration = Duration::from_secs(300);
+/// A case mostly waits for its node; each runs a server, a node and a database of its own.
+const CASES_PER_CORE: usize = 3;
+
+/// All cases. `cargo test -p kassa-tests -- evm_reorgs` runs those whose name contains the word, `_sqlite`
+/// and `_postgres` select the database.
+pub struct Suite {
+    trials: Vec<Trial>,
+    runtime: Arc<Runtime>,
+    postgres: Arc<Postgres>,
+}
+
+impl Suite {
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "it installs process-wide state")]
+    pub fn new() -> Self {
+        // Only plain HTTP is spoken here, but the client wants to know who would do TLS. A second install is
+        // refused and harmless.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let runtime = Builder::new_multi_thread().enable_all().build().expect("a runtime");
+        Self { trials: Vec::new(), runtime: Arc::new(runtime), postgres: Arc::new(Postgres::default()) }
+    }
+
+    /// A case that runs on SQLite and on PostgreSQL, each time with an empty database.
+    pub fn both<F, Fut>(&mut self, name: &str, case: F)
+    where
+        F: Fn(Database) -> Fut + Copy + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        for kind in [Kind::Sqlite, Kind::Postgres] {
+            let postgres = self.postgres.clone();
+            self.once(&format!("{name}_{}", kind.word()), move || async move {
+                let database = Database::create(kind, &postgres).await;
+                case(database).await;
+            });
+        }
+    }
+
+    /// A case that needs no database, or opens its own.
+    pub fn once<F, Fut>(&mut self, name: &str, case: F)
+    where
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = ()>,
+    {
+        let runtime = self.runtime.clone();
+        self.trials.push(Trial::test(name, move || {
+            let run = || runtime.block_on(async { tokio::time::timeout(CASE_MAX, case()).await });
+            match catch_unwind(AssertUnwindSafe(run)) {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(_)) => Err(Failed::from(format!("did not end within {CASE_MAX:?}"))),
+                Err(panic) => Err(Failed::from(words_of(panic.as_ref()))),
+            }
+        }));
+    }
+
+    /// Runs what the command line asks for and tidies up.
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        let mut arguments = Arguments::from_args();
+        if arguments.test_threads.is_none() {
+            let cores = std::thread::available_parallelism().map_or(1, usize::from);
+            arguments.test_threads = Some(cores * CASES_PER_CORE);
+        }
+        let conclusion = libtest_mimic::run(&arguments, self.trials);
+        self.postgres.stop();
+        conclusion.exit_code()
+    }
+}
+
+fn words_of(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panicked".to_owned())
+}
