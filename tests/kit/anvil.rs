@@ -66,7 +66,7 @@ impl Anvil {
             _folder: folder,
         };
         let accounts = anvil.rpc("eth_accounts", json!([])).await;
-        anvil.accounts = accounts.as_array().expect("accounts").iter().map(|account| text(account)).collect();
+        anvil.accounts = accounts.as_array().expect("accounts").iter().map(text).collect();
         anvil
     }
 

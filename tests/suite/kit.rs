@@ -89,14 +89,15 @@ async fn ask(proxy: &Proxy, body: Value) -> (u16, Value) {
     (answer.status, answer.body)
 }
 
-fn call(method: &str, params: Value) -> Value {
+/// A JSON-RPC call.
+fn call(method: &str, params: &Value) -> Value {
     json!({"jsonrpc": "2.0", "id": 7, "method": method, "params": params})
 }
 
 async fn proxy_faults() {
     let anvil = Anvil::start(AnvilOptions::default()).await;
     let proxy = Proxy::start(&anvil).await;
-    let number = || call("eth_blockNumber", json!([]));
+    let number = || call("eth_blockNumber", &json!([]));
     let plain = json!({"jsonrpc": "2.0", "id": 7, "result": "0x0"});
     assert_eq!(ask(&proxy, number()).await, (200, plain.clone()));
     assert_eq!(ask(&proxy, json!([number(), number()])).await, (200, json!([plain, plain])));
@@ -117,7 +118,7 @@ async fn proxy_faults() {
         proxy.clear();
         proxy.add(Rule::new(fault.clone()).on("eth_blockNumber"));
         assert_eq!(ask(&proxy, number()).await.1, seen, "{fault:?}");
-        let other = ask(&proxy, call("eth_chainId", json!([]))).await.1;
+        let other = ask(&proxy, call("eth_chainId", &json!([]))).await.1;
         assert_eq!(other["result"], "0x7a69", "{fault:?} is not on this method");
     }
 
@@ -149,7 +150,7 @@ async fn proxy_lags() {
     let hash = anvil.block_hash(head).await;
     let proxy = Proxy::start(&anvil).await;
     let result =
-        async |method: &str, params: Value| ask(&proxy, call(method, params)).await.1["result"].clone();
+        async |method: &str, params: Value| ask(&proxy, call(method, &params)).await.1["result"].clone();
     let logs = || json!([{"blockHash": hash, "address": token}]);
     assert_eq!(result("eth_getLogs", logs()).await.as_array().unwrap().len(), 1);
 
@@ -176,7 +177,7 @@ async fn proxy_limits() {
     let logs = |from: u64, to: u64| {
         let filter =
             json!({"fromBlock": format!("{from:#x}"), "toBlock": format!("{to:#x}"), "address": token});
-        call("eth_getLogs", json!([filter]))
+        call("eth_getLogs", &json!([filter]))
     };
     for (provider, code) in [
         (Provider::Alchemy, -32600),
