@@ -1,6 +1,12 @@
 //! The composition root: what a running Kassa is made of.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::{Path, PathBuf}, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
@@ -125,7 +131,9 @@ impl App {
         let (vault, now) = (Arc::clone(&self.vault), self.clock.now());
         let text = match preset {
             Some(preset) if !preset.starts_with("op_") || !keys::is_well_formed(preset) => {
-                anyhow::bail!("KASSA_OPERATOR_KEY must be op_ and 32 random characters of a-z (without l) and 2-9")
+                anyhow::bail!(
+                    "KASSA_OPERATOR_KEY must be op_ and 32 random characters of a-z (without l) and 2-9"
+                )
             }
             Some(preset) => preset.to_owned(),
             None => keys::generate(api_keys::Mode::Operator)?,
@@ -152,15 +160,11 @@ impl App {
     }
 
     /// Runs workers and the API until `stop`, then ends in good order. `ready` is told the bound address.
-    pub async fn serve(
-        self,
-        stop: CancellationToken,
-        ready: impl FnOnce(SocketAddr),
-    ) -> anyhow::Result<()> {
+    pub async fn serve(self, stop: CancellationToken, ready: impl FnOnce(SocketAddr)) -> anyhow::Result<()> {
         let listen = self.config.listen;
-        let listener = TcpListener::bind(listen)
-            .await
-            .with_context(|| format!("cannot listen on {listen}; choose another address with KASSA_LISTEN"))?;
+        let listener = TcpListener::bind(listen).await.with_context(|| {
+            format!("cannot listen on {listen}; choose another address with KASSA_LISTEN")
+        })?;
         ready(listener.local_addr()?);
         let workers = tokio::spawn(supervise::run(self.clone(), stop.clone()));
         let follow = tokio::spawn(self.clone().follow(stop.clone()));

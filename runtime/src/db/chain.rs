@@ -148,13 +148,15 @@ pub(crate) async fn replace_blocks(
     keep_from: i64,
 ) -> Result<(), DbError> {
     if let Some(base) = base {
-        conn.exec("DELETE FROM block WHERE network = $1 AND height > $2", args![network.to_owned(), base]).await?;
+        conn.exec("DELETE FROM block WHERE network = $1 AND height > $2", args![network.to_owned(), base])
+            .await?;
     }
     let rows = blocks
         .iter()
         .map(|block| args![network.to_owned(), block.height, &block.hash, &block.parent, block.time])
         .collect();
     conn.insert_many("INSERT INTO block (network, height, hash, parent, time)", rows, "").await?;
-    conn.exec("DELETE FROM block WHERE network = $1 AND height < $2", args![network.to_owned(), keep_from]).await?;
+    conn.exec("DELETE FROM block WHERE network = $1 AND height < $2", args![network.to_owned(), keep_from])
+        .await?;
     Ok(())
 }

@@ -89,7 +89,8 @@ pub(crate) async fn list(
     let mut args = args![merchant_id.to_owned(), test, before, limit];
     let rows = match status {
         None => {
-            let sql = select!("WHERE i.merchant_id = $1 AND i.test = $2 AND i.id < $3 ORDER BY i.id DESC LIMIT $4");
+            let sql =
+                select!("WHERE i.merchant_id = $1 AND i.test = $2 AND i.id < $3 ORDER BY i.id DESC LIMIT $4");
             conn.rows(sql, args).await?
         }
         Some(status) => {
@@ -234,7 +235,11 @@ pub(crate) async fn hold(conn: &mut Conn, holds: &[Hold]) -> Result<Vec<String>,
     let mut taken = Vec::with_capacity(holds.len());
     let rows = holds.iter().map(|h| args![&h.key, &h.ring, &h.invoice_id, h.held_until]).collect();
     let changed = conn
-        .insert_many("INSERT INTO hold (key, ring, invoice_id, held_until)", rows, "ON CONFLICT (key) DO NOTHING")
+        .insert_many(
+            "INSERT INTO hold (key, ring, invoice_id, held_until)",
+            rows,
+            "ON CONFLICT (key) DO NOTHING",
+        )
         .await?;
     if usize::try_from(changed).is_ok_and(|changed| changed == holds.len()) {
         taken.extend(holds.iter().map(|h| h.key.clone()));
@@ -258,9 +263,8 @@ pub(crate) async fn holders(conn: &mut Conn, keys: Vec<String>) -> Result<Vec<(S
 
 /// The keys held in a ring, the latest taken last.
 pub(crate) async fn held_in(conn: &mut Conn, ring: &str) -> Result<Vec<String>, DbError> {
-    let rows = conn
-        .rows("SELECT key FROM hold WHERE ring = $1 ORDER BY invoice_id", args![ring.to_owned()])
-        .await?;
+    let rows =
+        conn.rows("SELECT key FROM hold WHERE ring = $1 ORDER BY invoice_id", args![ring.to_owned()]).await?;
     rows.iter().map(|row| row.text("key")).collect()
 }
 

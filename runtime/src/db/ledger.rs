@@ -37,6 +37,7 @@ pub(crate) async fn write(conn: &mut Conn, journals: &[NewJournal], now: Millis)
         }
     }
     conn.insert_many("INSERT INTO journal (id, transfer_id, epoch, kind, at)", heads, "").await?;
-    conn.insert_many("INSERT INTO ledger_entry (journal_id, line, account, asset_id, amount)", lines, "").await?;
+    conn.insert_many("INSERT INTO ledger_entry (journal_id, line, account, asset_id, amount)", lines, "")
+        .await?;
     Ok(())
 }

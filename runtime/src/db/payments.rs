@@ -23,10 +23,7 @@ fn payment(row: &Row) -> Result<Payment, DbError> {
 /// The number of the last change that was settled, and locks it.
 pub(crate) async fn settled_to(conn: &mut Conn, network: &str) -> Result<i64, DbError> {
     let row = conn
-        .row(
-            "SELECT seq FROM settle_cursor WHERE network = $1 /*pg: FOR UPDATE*/",
-            args![network.to_owned()],
-        )
+        .row("SELECT seq FROM settle_cursor WHERE network = $1 /*pg: FOR UPDATE*/", args![network.to_owned()])
         .await?;
     row.map_or(Ok(0), |row| row.int("seq"))
 }
@@ -146,7 +143,8 @@ pub(crate) async fn list(
     let mut args = args![merchant_id.to_owned(), test, before, limit];
     let rows = match invoice_id {
         None => {
-            let sql = listed!("WHERE p.merchant_id = $1 AND n.test = $2 AND p.id < $3 ORDER BY p.id DESC LIMIT $4");
+            let sql =
+                listed!("WHERE p.merchant_id = $1 AND n.test = $2 AND p.id < $3 ORDER BY p.id DESC LIMIT $4");
             conn.rows(sql, args).await?
         }
         Some(invoice_id) => {
@@ -229,7 +227,6 @@ pub(crate) async fn resolve(
         .await?;
     Ok(changed == 1)
 }
-
 
 /// The number of the last change that was settled, without locking it.
 pub(crate) async fn peek(conn: &mut Conn, network: &str) -> Result<i64, DbError> {

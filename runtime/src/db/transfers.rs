@@ -35,9 +35,8 @@ pub(crate) async fn of_transactions(
     network: &str,
     txs: &[String],
 ) -> Result<Vec<Transfer>, DbError> {
-    let rows = conn
-        .rows_in("SELECT * FROM transfer WHERE tx IN", txs.iter().map(Into::into).collect(), "")
-        .await?;
+    let rows =
+        conn.rows_in("SELECT * FROM transfer WHERE tx IN", txs.iter().map(Into::into).collect(), "").await?;
     let found: Result<Vec<_>, _> = rows.iter().map(transfer).collect();
     Ok(found?.into_iter().filter(|transfer| transfer.network == network).collect())
 }
@@ -111,7 +110,11 @@ pub(crate) async fn place(conn: &mut Conn, transfers: &[Transfer]) -> Result<(),
 }
 
 /// The included transfers up to `height`: those that become confirmed now.
-pub(crate) async fn included_to(conn: &mut Conn, network: &str, height: i64) -> Result<Vec<Transfer>, DbError> {
+pub(crate) async fn included_to(
+    conn: &mut Conn,
+    network: &str,
+    height: i64,
+) -> Result<Vec<Transfer>, DbError> {
     let rows = conn
         .rows(
             "SELECT * FROM transfer WHERE network = $1 AND height <= $2 AND status = 'included'
@@ -144,7 +147,10 @@ pub(crate) async fn log(
         return Ok(());
     }
     let row = conn
-        .row("SELECT COALESCE(MAX(seq), 0) AS seq FROM sighting WHERE network = $1", args![network.to_owned()])
+        .row(
+            "SELECT COALESCE(MAX(seq), 0) AS seq FROM sighting WHERE network = $1",
+            args![network.to_owned()],
+        )
         .await?;
     let mut seq = row.map_or(Ok(0), |row| row.int("seq"))?;
     let rows = changes
@@ -271,7 +277,8 @@ pub(crate) async fn list(
         );
         conn.rows(sql, args).await?
     } else {
-        let sql = listed!("WHERE t.merchant_id = $1 AND n.test = $2 AND t.id < $3 ORDER BY t.id DESC LIMIT $4");
+        let sql =
+            listed!("WHERE t.merchant_id = $1 AND n.test = $2 AND t.id < $3 ORDER BY t.id DESC LIMIT $4");
         conn.rows(sql, args).await?
     };
     rows.iter().map(listed).collect()
@@ -317,6 +324,8 @@ pub(crate) async fn assets(conn: &mut Conn, network: &str) -> Result<Vec<(String
         .rows("SELECT id, symbol, decimals FROM asset WHERE network = $1", args![network.to_owned()])
         .await?;
     rows.iter()
-        .map(|row| Ok((row.text("id")?, AssetNames { symbol: row.text("symbol")?, decimals: decimals(row)? })))
+        .map(|row| {
+            Ok((row.text("id")?, AssetNames { symbol: row.text("symbol")?, decimals: decimals(row)? }))
+        })
         .collect()
 }

@@ -277,4 +277,3 @@ pub fn depth(height: i64, scan: &Scan, final_before: i64) -> Depth {
 pub fn next_step(step: i64, blocks_max: i64) -> i64 {
     (step * 2).min(blocks_max.max(1))
 }
-

@@ -1,6 +1,11 @@
 //! Transfers as observed: what is on chain, how deep, and what a reorg does to them.
 
-use super::{Millis, money::Amount, network::{Credit, Tag}, word::words};
+use super::{
+    Millis,
+    money::Amount,
+    network::{Credit, Tag},
+    word::words,
+};
 
 words! {
     /// How a transfer stands on chain.

@@ -77,7 +77,8 @@ pub(crate) async fn assign(
     let mut known = settle::gather(conn, &transfer.network, vec![transfer.clone()]).await?;
     settle::add_invoices(conn, &mut known, &[invoice_id.to_owned()]).await?;
     known.test = scope.test;
-    let invoice = known.invoices.get(invoice_id).filter(|i| belongs(i, scope)).ok_or(ResolveError::NoInvoice)?;
+    let invoice =
+        known.invoices.get(invoice_id).filter(|i| belongs(i, scope)).ok_or(ResolveError::NoInvoice)?;
     if invoice.asset_id != transfer.asset_id {
         return Err(ResolveError::OtherAsset);
     }

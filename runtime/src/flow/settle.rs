@@ -62,7 +62,8 @@ pub(crate) async fn step(app: &App, network: &str, test: bool) -> Result<usize, 
         .db
         .write::<_, DbError, _>(move |conn| {
             Box::pin(async move {
-                let Some(fence) = leases::take(conn, &format!("settle/{network}"), &holder, ttl).await? else {
+                let Some(fence) = leases::take(conn, &format!("settle/{network}"), &holder, ttl).await?
+                else {
                     return Ok((0, false));
                 };
                 settle(conn, &network, test, fence, now).await
@@ -104,11 +105,7 @@ async fn settle(
 }
 
 /// All facts that these transfers touch. Locks the invoices.
-pub(crate) async fn gather(
-    conn: &mut Conn,
-    network: &str,
-    found: Vec<Transfer>,
-) -> Result<Known, DbError> {
+pub(crate) async fn gather(conn: &mut Conn, network: &str, found: Vec<Transfer>) -> Result<Known, DbError> {
     let mut known = Known::default();
     let transfer_ids: Vec<String> = found.iter().map(|t| t.id.clone()).collect();
     let address_ids: BTreeSet<String> = found.iter().map(|t| t.address_id.clone()).collect();

@@ -59,12 +59,7 @@ pub(crate) async fn run(app: App, stop: CancellationToken) {
     while tasks.join_next().await.is_some() {}
 }
 
-fn watch(
-    app: &App,
-    network: &Arc<Manifest>,
-    stop: &CancellationToken,
-    tasks: &mut JoinSet<()>,
-) -> Running {
+fn watch(app: &App, network: &Arc<Manifest>, stop: &CancellationToken, tasks: &mut JoinSet<()>) -> Running {
     let stop = stop.child_token();
     tracing::info!(network = network.name, plugin = network.plugin, "starts");
     keep(tasks, "observe", &stop, {

@@ -83,7 +83,11 @@ struct NewInvoice {
 /// repeated request does not make a second invoice.
 #[utoipa::path(post, path = "/v1/invoices", tag = "invoices",
     request_body = NewInvoice, responses((status = 201, body = InvoiceView)))]
-async fn create(merchant: Merchant, State(app): State<App>, body: Json<NewInvoice>) -> Result<Reply, Problem> {
+async fn create(
+    merchant: Merchant,
+    State(app): State<App>,
+    body: Json<NewInvoice>,
+) -> Result<Reply, Problem> {
     let Json { value, once } = body;
     match make(&app, &merchant, value, &once).await {
         // What was done once under this key is the answer, whatever has changed since then.
@@ -128,7 +132,8 @@ fn read(app: &App, merchant: &Merchant, new: NewInvoice) -> Result<Wish, Problem
         }
     }
     if new.meta.as_ref().is_some_and(|meta| meta.to_string().len() > META_BYTES_MAX) {
-        let detail = format!("meta has more than {META_BYTES_MAX} bytes. Keep it with yourself, under order_id.");
+        let detail =
+            format!("meta has more than {META_BYTES_MAX} bytes. Keep it with yourself, under order_id.");
         return Err(Problem::new(Kind::FieldMalformed, detail).field("meta"));
     }
     let expires_in_s = new.expires_in_s.unwrap_or(EXPIRES_IN_S);
@@ -178,7 +183,8 @@ fn read(app: &App, merchant: &Merchant, new: NewInvoice) -> Result<Wish, Problem
 /// A network that this key may use.
 pub(super) fn network(app: &App, merchant: &Merchant, name: &str) -> Result<Arc<Manifest>, Problem> {
     let network = app.networks.get(name).ok_or_else(|| {
-        let known: Vec<String> = app.networks.all().iter().filter(|n| n.test == merchant.test).map(|n| n.name.clone()).collect();
+        let known: Vec<String> =
+            app.networks.all().iter().filter(|n| n.test == merchant.test).map(|n| n.name.clone()).collect();
         let detail = format!("There is no such network. This key can use: {}.", known.join(", "));
         Problem::new(Kind::NetworkUnknown, detail).field("payable_network")
     })?;
@@ -193,11 +199,11 @@ pub(super) fn network(app: &App, merchant: &Merchant, name: &str) -> Result<Arc<
 fn asset(network: &Manifest, symbol: Option<&str>) -> Result<usize, Problem> {
     let symbols = || network.assets.iter().map(|asset| asset.symbol.as_str()).collect::<Vec<_>>().join(", ");
     let place = match symbol {
-        Some(symbol) => {
-            network.assets.iter().position(|asset| asset.symbol.eq_ignore_ascii_case(symbol)).ok_or_else(|| {
-                format!("{} has no asset {symbol:.20}. It has: {}.", network.name, symbols())
-            })
-        }
+        Some(symbol) => network
+            .assets
+            .iter()
+            .position(|asset| asset.symbol.eq_ignore_ascii_case(symbol))
+            .ok_or_else(|| format!("{} has no asset {symbol:.20}. It has: {}.", network.name, symbols())),
         None => {
             let mut pegged = network.assets.iter().enumerate().filter(|(_, a)| a.peg.as_deref() == Some(USD));
             match (pegged.next(), pegged.next()) {
@@ -219,7 +225,9 @@ fn amount_of(field: &str, text: &Decimal, decimals: u8) -> Result<Amount, Proble
         Problem::new(kind, format!("{field} {error}.")).field(field)
     })?;
     if amount.is_zero() {
-        return Err(Problem::new(Kind::AmountTooSmall, format!("{field} must be more than zero.")).field(field));
+        return Err(
+            Problem::new(Kind::AmountTooSmall, format!("{field} must be more than zero.")).field(field)
+        );
     }
     Ok(amount)
 }
@@ -227,7 +235,11 @@ fn amount_of(field: &str, text: &Decimal, decimals: u8) -> Result<Amount, Proble
 /// Get an invoice
 #[utoipa::path(get, path = "/v1/invoices/{id}", tag = "invoices",
     params(("id" = String, Path)), responses((status = 200, body = InvoiceView)))]
-async fn get(merchant: Merchant, State(app): State<App>, id: PathParam) -> Result<Answer<InvoiceView>, Problem> {
+async fn get(
+    merchant: Merchant,
+    State(app): State<App>,
+    id: PathParam,
+) -> Result<Answer<InvoiceView>, Problem> {
     let id = id.id(IdKind::Invoice, "invoice")?;
     let found = invoices::get(&mut app.db.read().await?, &merchant.id, merchant.test, &id).await?;
     Ok(Answer(InvoiceView::from(&found.ok_or_else(|| Problem::not_found("invoice"))?)))
@@ -267,7 +279,12 @@ async fn list(
 /// `cancelled`.
 #[utoipa::path(post, path = "/v1/invoices/{id}/cancel", tag = "invoices",
     params(("id" = String, Path)), responses((status = 200, body = InvoiceView)))]
-async fn cancel(merchant: Merchant, State(app): State<App>, id: PathParam, body: NoBody) -> Result<Reply, Problem> {
+async fn cancel(
+    merchant: Merchant,
+    State(app): State<App>,
+    id: PathParam,
+    body: NoBody,
+) -> Result<Reply, Problem> {
     let id = id.id(IdKind::Invoice, "invoice")?;
     let (scope, now) = (scope(&merchant), app.clock.now());
     let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
@@ -291,7 +308,9 @@ impl From<DeskError> for Problem {
         match error {
             DeskError::Db(error) => error.into(),
             DeskError::Plugin(failed) => failed.into(),
-            DeskError::AmountSpaceExhausted { .. } => Self::new(Kind::AmountSpaceExhausted, text).retry_after(60),
+            DeskError::AmountSpaceExhausted { .. } => {
+                Self::new(Kind::AmountSpaceExhausted, text).retry_after(60)
+            }
             DeskError::NoAddress { .. } => Self::new(Kind::AddressMissing, text).field("payable_network"),
             DeskError::CannotMatch { .. } => Self::new(Kind::FieldMalformed, text).field("matching"),
             DeskError::OrderIdTaken { invoice_id } => {

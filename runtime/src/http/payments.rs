@@ -71,14 +71,19 @@ async fn list(
     let invoice_id = params.invoice_id.as_deref();
     let mut conn = app.db.read().await?;
     let rows =
-        payments::list(&mut conn, &merchant.id, merchant.test, invoice_id, Some(&page.before), page.rows).await?;
+        payments::list(&mut conn, &merchant.id, merchant.test, invoice_id, Some(&page.before), page.rows)
+            .await?;
     Ok(Answer(page.cut(rows, |row| &row.payment.id, Into::into)))
 }
 
 /// Get a payment
 #[utoipa::path(get, path = "/v1/payments/{id}", tag = "payments",
     params(("id" = String, Path)), responses((status = 200, body = PlacedPayment)))]
-async fn get(merchant: Merchant, State(app): State<App>, id: PathParam) -> Result<Answer<PlacedPayment>, Problem> {
+async fn get(
+    merchant: Merchant,
+    State(app): State<App>,
+    id: PathParam,
+) -> Result<Answer<PlacedPayment>, Problem> {
     let id = id.id(IdKind::Payment, "payment")?;
     let found = payments::get(&mut app.db.read().await?, &merchant.id, merchant.test, &id).await?;
     Ok(Answer(found.ok_or_else(|| Problem::not_found("payment"))?.into()))

@@ -89,14 +89,19 @@ async fn list(
     let filter = Filter { unmatched: params.state.is_some() };
     let mut conn = app.db.read().await?;
     let rows =
-        transfers::list(&mut conn, &merchant.id, merchant.test, &filter, Some(&page.before), page.rows).await?;
+        transfers::list(&mut conn, &merchant.id, merchant.test, &filter, Some(&page.before), page.rows)
+            .await?;
     Ok(Answer(page.cut(rows, |row| &row.transfer.id, Into::into)))
 }
 
 /// Get a transfer
 #[utoipa::path(get, path = "/v1/transfers/{id}", tag = "transfers",
     params(("id" = String, Path)), responses((status = 200, body = SettledTransfer)))]
-async fn get(merchant: Merchant, State(app): State<App>, id: PathParam) -> Result<Answer<SettledTransfer>, Problem> {
+async fn get(
+    merchant: Merchant,
+    State(app): State<App>,
+    id: PathParam,
+) -> Result<Answer<SettledTransfer>, Problem> {
     let id = id.id(IdKind::Transfer, "transfer")?;
     let found = transfers::get(&mut app.db.read().await?, &merchant.id, merchant.test, &id).await?;
     Ok(Answer(found.ok_or_else(|| Problem::not_found("transfer"))?.into()))
@@ -141,7 +146,12 @@ async fn assign(
 /// For one that pays nothing by itself and shall pay nothing. It leaves the list of unmatched transfers.
 #[utoipa::path(post, path = "/v1/transfers/{id}/dismiss", tag = "transfers",
     params(("id" = String, Path)), responses((status = 200, body = SettledTransfer)))]
-async fn dismiss(merchant: Merchant, State(app): State<App>, id: PathParam, body: NoBody) -> Result<Reply, Problem> {
+async fn dismiss(
+    merchant: Merchant,
+    State(app): State<App>,
+    id: PathParam,
+    body: NoBody,
+) -> Result<Reply, Problem> {
     let id = id.id(IdKind::Transfer, "transfer")?;
     let (scope, now) = (scope(&merchant), app.clock.now());
     let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {

@@ -113,7 +113,8 @@ fn a_credited_transfer_that_is_not_deep_enough_begins_anew() {
 
 #[test]
 fn a_retracted_transfer_comes_back_in_a_new_epoch() {
-    let plan = taken(&scan(101, 105, "", vec![seen("a", 104)]), 100, vec![at("a", 99, "x", Status::Retracted)], 3);
+    let plan =
+        taken(&scan(101, 105, "", vec![seen("a", 104)]), 100, vec![at("a", 99, "x", Status::Retracted)], 3);
     assert_eq!(log(&plan), [(Sighting::Included, "a", 2)]);
     assert_eq!(plan.insert.len(), 0);
 }

@@ -29,8 +29,12 @@ impl World {
     fn new(matching: Matching, due: u128, amounts: &[u128]) -> Self {
         let mut world = Self::default();
         let known = &mut world.known;
-        known.invoices.insert("inv".to_owned(), crate::domain::invoice::Invoice { matching, ..invoice("inv", due) });
-        known.destinations.insert("adr".to_owned(), Destination { address: "0xa".to_owned(), customer: false });
+        known
+            .invoices
+            .insert("inv".to_owned(), crate::domain::invoice::Invoice { matching, ..invoice("inv", due) });
+        known
+            .destinations
+            .insert("adr".to_owned(), Destination { address: "0xa".to_owned(), customer: false });
         known.assets.insert("net:0xc".to_owned(), AssetNames { symbol: "USDC".to_owned(), decimals: 6 });
         for (index, amount) in amounts.iter().enumerate() {
             let id = index.to_string();

@@ -47,7 +47,9 @@ pub(super) struct Order {
 pub(super) enum Verdict {
     New(Box<Invoice>),
     Replay(Stored),
-    OrderIdTaken { invoice_id: String },
+    OrderIdTaken {
+        invoice_id: String,
+    },
     /// Another replica has this amount.
     HoldTaken,
 }
@@ -152,7 +154,8 @@ async fn claim(
         }
     }
     let mut twins = HashMap::new();
-    let fingerprint = |index: usize| work.get(index).and_then(|(_, c)| c.as_ref()).map(|c| c.fingerprint.clone());
+    let fingerprint =
+        |index: usize| work.get(index).and_then(|(_, c)| c.as_ref()).map(|c| c.fingerprint.clone());
     for (place, claimed) in places.iter().zip(idempotency::claim_many(conn, claims).await?) {
         match claimed {
             Claimed::New => {}

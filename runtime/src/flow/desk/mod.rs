@@ -17,7 +17,11 @@ use rings::Rings;
 
 use crate::{
     app::App,
-    db::{DbError, addresses::{self, ReceiveAddress}, idempotency::Stored},
+    db::{
+        DbError,
+        addresses::{self, ReceiveAddress},
+        idempotency::Stored,
+    },
     domain::{
         id,
         invoice::{Exception, Invoice, Matching, Status},
@@ -40,9 +44,13 @@ const MEMO_LEN: usize = 8;
 pub(crate) enum DeskError {
     #[error(transparent)]
     Db(#[from] DbError),
-    #[error("every unique amount at this price is taken on {network}; try again when invoices have expired, use another price, or add an address")]
+    #[error(
+        "every unique amount at this price is taken on {network}; try again when invoices have expired, use another price, or add an address"
+    )]
     AmountSpaceExhausted { network: String },
-    #[error("no receive address on {network}: register one with POST /v1/receive_addresses, or a public key with PUT /v1/extended_keys")]
+    #[error(
+        "no receive address on {network}: register one with POST /v1/receive_addresses, or a public key with PUT /v1/extended_keys"
+    )]
     NoAddress { network: String },
     #[error("payments of this asset cannot be told apart by {by}: {why}")]
     CannotMatch { by: &'static str, why: &'static str },
@@ -116,14 +124,18 @@ impl Desk {
             let order = batch::Order { draft, claimant: claimant.clone(), answer };
             self.orders.send(order).await.map_err(|_| DbError::Closed)?;
             let verdict = answered.await.map_err(|_| DbError::Closed)?;
-            if let (false, Some((ring, due))) = (matches!(verdict, Ok(batch::Verdict::New(_) | batch::Verdict::HoldTaken)), ring) {
+            if let (false, Some((ring, due))) =
+                (matches!(verdict, Ok(batch::Verdict::New(_) | batch::Verdict::HoldTaken)), ring)
+            {
                 // Not used after all. (A hold that another replica has stays marked.)
                 self.rings.give_back(&ring, due);
             }
             match verdict? {
                 batch::Verdict::New(invoice) => return Ok(Made::New(invoice)),
                 batch::Verdict::Replay(stored) => return Ok(Made::Replay(stored)),
-                batch::Verdict::OrderIdTaken { invoice_id } => return Err(DeskError::OrderIdTaken { invoice_id }),
+                batch::Verdict::OrderIdTaken { invoice_id } => {
+                    return Err(DeskError::OrderIdTaken { invoice_id });
+                }
                 batch::Verdict::HoldTaken => {}
             }
         }
@@ -164,13 +176,19 @@ impl Desk {
             Matching::Amount => {
                 let ring_key = amount_key(&address_id, &asset_id, wish.amount);
                 let due = self.rings.propose(&app.db, &ring_key, asset.ring(), wish.amount).await?;
-                let due = due.ok_or_else(|| DeskError::AmountSpaceExhausted { network: network.name.clone() })?;
+                let due =
+                    due.ok_or_else(|| DeskError::AmountSpaceExhausted { network: network.name.clone() })?;
                 (due, Some((amount_key(&address_id, &asset_id, due), ring_key)))
             }
         };
         let index = u32::try_from(wish.asset).map_err(|_| DeskError::AmountTooLarge)?;
         let link = app.host.payment_link(network, &address, index, due, memo.as_deref()).await?;
-        let hold = hold.map(|(key, ring)| crate::db::invoices::Hold { key, ring, invoice_id: id.clone(), held_until });
+        let hold = hold.map(|(key, ring)| crate::db::invoices::Hold {
+            key,
+            ring,
+            invoice_id: id.clone(),
+            held_until,
+        });
         let invoice = Invoice {
             id,
             merchant_id: wish.merchant_id.clone(),

@@ -8,19 +8,19 @@
 //!
 //! The decisions are in `domain::observation`, which is pure.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+mod commit;
+
+use std::{sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
 use super::report;
 use crate::{
     app::App,
-    db::{Conn, DbError, addresses, chain, leases, plugin_storage::{self, StorageWrites}, transfers},
+    db::{DbError, chain, leases, plugin_storage::StorageWrites},
     domain::{
-        Millis,
         network::Manifest,
-        observation::{self, Course, Known, Owner, Position, Scan},
-        transfer::{Depth, Sighting, Status, Transfer},
+        observation::{self, Course, Position, Scan},
     },
     host::{CallFailed, Called, ScanError, ScanLimits},
     upstreams::Verdict,
@@ -108,7 +108,10 @@ enum Look {
     Found(Found),
     Still,
     /// The branch parts below the final block.
-    Violation { upstream: Option<String>, height: i64 },
+    Violation {
+        upstream: Option<String>,
+        height: i64,
+    },
 }
 
 impl Watcher {
@@ -150,7 +153,8 @@ impl Watcher {
         if let Some(fence) = self.app.leases.held(name) {
             return Ok(Some(fence));
         }
-        let (resource, holder, ttl) = (format!("observe/{name}"), self.app.holder.clone(), self.app.lease_ms());
+        let (resource, holder, ttl) =
+            (format!("observe/{name}"), self.app.holder.clone(), self.app.lease_ms());
         let asked = std::time::Instant::now();
         let fence = self
             .app
@@ -210,8 +214,17 @@ impl Watcher {
                         // The new branch is still shorter than what was read: it may yet lose.
                         return Err(self.bad(called.1, Verdict::Behind, "it shows a shorter branch"));
                     }
-                    tracing::warn!(network = self.network.name, height = block.height, "reorg: read again from here");
-                    return Ok(Look::Found(Found { base: Some(from), scan, writes: called.0, upstream: called.1 }));
+                    tracing::warn!(
+                        network = self.network.name,
+                        height = block.height,
+                        "reorg: read again from here"
+                    );
+                    return Ok(Look::Found(Found {
+                        base: Some(from),
+                        scan,
+                        writes: called.0,
+                        upstream: called.1,
+                    }));
                 }
                 Course::Still | Course::Behind => {
                     return Err(self.bad(called.1, Verdict::Behind, "it shows a shorter branch"));
@@ -266,7 +279,9 @@ impl Watcher {
             ScanError::Upstream(why) => (Verdict::Bad(why.clone()), why),
             ScanError::Malformed(why) => (Verdict::Bad(why.clone()), format!("contradictory answer: {why}")),
             // Not the upstream's fault.
-            ScanError::Settings(why) => return ObserveError::Plugin(format!("settings of the network: {why}")),
+            ScanError::Settings(why) => {
+                return ObserveError::Plugin(format!("settings of the network: {why}"));
+            }
         };
         self.bad(upstream, verdict, &why)
     }
@@ -294,7 +309,11 @@ impl Watcher {
             return Err(self.bad(upstream, Verdict::Bad(why.clone()), &why));
         }
         let (name, now) = (self.network.name.clone(), self.app.clock.now());
-        tracing::error!(network = name, height, "FROZEN: {why}; look at it, then `kassa network unfreeze {name}`");
+        tracing::error!(
+            network = name,
+            height,
+            "FROZEN: {why}; look at it, then `kassa network unfreeze {name}`"
+        );
         metrics::gauge!("kassa_network_frozen", "network" => name.clone()).set(1);
         self.app
             .db
@@ -316,7 +335,9 @@ impl Watcher {
         let (network, now) = (Arc::clone(&self.network), self.app.clock.now());
         self.app
             .db
-            .write(move |conn| Box::pin(async move { commit(conn, &network, cursor, found, fence, now).await }))
+            .write(move |conn| {
+                Box::pin(async move { commit::commit(conn, &network, cursor, found, fence, now).await })
+            })
             .await
     }
 
@@ -339,89 +360,4 @@ fn gauge(height: i64) -> f64 {
 /// Whether a scan without blocks still says something new: the chain's final block moved on.
 fn scan_moves(scan: &Scan, cursor: &chain::Cursor) -> bool {
     scan.r#final.min(cursor.height) > cursor.r#final || scan.safe > cursor.safe
-}
-
-async fn commit(
-    conn: &mut Conn,
-    network: &Manifest,
-    cursor: Option<chain::Cursor>,
-    found: Found,
-    fence: i64,
-    now: Millis,
-) -> Result<usize, ObserveError> {
-    let Found { base, scan, writes, .. } = found;
-    let name = &network.name;
-    let final_before = cursor.as_ref().map_or(0, |cursor| cursor.r#final);
-    let (height, hash) = match (scan.blocks.last(), &base) {
-        (Some(last), _) => (last.height, last.hash.clone()),
-        (None, Some(base)) => (base.height, base.hash.clone()),
-        (None, None) => return Err(ObserveError::Stale),
-    };
-    let depth = observation::depth(height, &scan, final_before);
-    let to = chain::Cursor {
-        network: name.clone(),
-        height,
-        hash,
-        head: scan.head.height,
-        safe: depth.safe,
-        r#final: depth.r#final,
-        frozen: None,
-        moved_at: now,
-    };
-    // First of all: this takes the row's lock, so that the log below is numbered in order of commit.
-    if !chain::advance(conn, cursor.as_ref(), &to, fence).await? {
-        return Err(ObserveError::Stale);
-    }
-    let base_height = base.map_or(height - 1, |base| base.height);
-    let kept: Vec<chain::Block> = scan
-        .blocks
-        .iter()
-        .filter(|block| block.height >= depth.r#final || block.height == height)
-        .map(|b| chain::Block { height: b.height, hash: b.hash.clone(), parent: b.parent.clone(), time: b.time })
-        .collect();
-    chain::replace_blocks(conn, name, Some(base_height), &kept, depth.r#final).await?;
-    plugin_storage::apply(conn, &writes).await?;
-    let changed = take_in(conn, network, &scan, base_height, depth, now).await?;
-    Ok(changed)
-}
-
-async fn take_in(
-    conn: &mut Conn,
-    network: &Manifest,
-    scan: &Scan,
-    base: i64,
-    depth: Depth,
-    now: Millis,
-) -> Result<usize, DbError> {
-    let name = &network.name;
-    let txs: BTreeSet<String> = scan.transfers.iter().map(|seen| seen.tx.clone()).collect();
-    let recipients: BTreeSet<String> = scan.transfers.iter().map(|seen| seen.recipient.clone()).collect();
-    let owners = addresses::by_address(conn, name, &recipients.into_iter().collect::<Vec<_>>()).await?;
-    let known = Known {
-        network,
-        base,
-        above: transfers::above(conn, name, base).await?,
-        same_tx: transfers::of_transactions(conn, name, &txs.into_iter().collect::<Vec<_>>()).await?,
-        owners: owners
-            .into_iter()
-            .map(|(text, a)| (text, Owner { address_id: a.id, merchant_id: a.merchant_id }))
-            .collect(),
-        now,
-    };
-    let plan = observation::plan(scan, known, depth);
-    transfers::insert(conn, &plan.insert).await?;
-    transfers::place(conn, &plan.place).await?;
-    let mut log: Vec<(Sighting, Transfer)> = plan.log;
-
-    let mut confirmed = transfers::included_to(conn, name, depth.credited_to(network.credit)).await?;
-    for transfer in &mut confirmed {
-        transfer.status = Status::Confirmed;
-    }
-    transfers::place(conn, &confirmed).await?;
-    log.extend(confirmed.into_iter().map(|transfer| (Sighting::Confirmed, transfer)));
-    transfers::finalize_to(conn, name, depth.r#final).await?;
-
-    let changes: Vec<(Sighting, &Transfer)> = log.iter().map(|(kind, transfer)| (*kind, transfer)).collect();
-    transfers::log(conn, name, &changes, now).await?;
-    Ok(changes.len())
 }

@@ -4,7 +4,11 @@
 //! of what is to be written. The same facts and changes always give the same book; applying a change a second
 //! time changes nothing.
 
+mod facts;
+
 use std::collections::{BTreeMap, BTreeSet};
+
+pub use facts::{AssetNames, Destination, JournalEntry, Known, Listing, Written};
 
 use super::{
     Millis,
@@ -19,74 +23,12 @@ use super::{
     view::{InvoiceView, Names, PaymentView, TransferView},
 };
 
-/// A receive address, as far as settlement asks.
-#[derive(Debug, Clone)]
-pub struct Destination {
-    pub address: String,
-    /// All that arrives is one customer's: what pays no invoice is a deposit.
-    pub customer: bool,
-}
-
-/// An asset, as far as settlement asks.
-#[derive(Debug, Clone)]
-pub struct AssetNames {
-    pub symbol: String,
-    pub decimals: u8,
-}
-
-/// What is known before the changes.
-#[derive(Debug, Default)]
-pub struct Known {
-    /// By id.
-    pub transfers: BTreeMap<String, Transfer>,
-    /// By id.
-    pub destinations: BTreeMap<String, Destination>,
-    /// By id.
-    pub assets: BTreeMap<String, AssetNames>,
-    /// By id: every invoice that a transfer names or has paid.
-    pub invoices: BTreeMap<String, Invoice>,
-    /// By the transfer's id: every payment of those transfers and of those invoices.
-    pub payments: BTreeMap<String, Payment>,
-    /// Transfers that are listed as unmatched already.
-    pub listed: BTreeSet<String>,
-    /// Invoices that a listed late transfer may be meant for.
-    pub in_review: BTreeSet<String>,
-    /// By the transfer's id: the invoice that its address, memo or amount names. Two make it ambiguous.
-    pub named: BTreeMap<String, Vec<String>>,
-    /// Test mode of the network.
-    pub test: bool,
-}
-
-/// A transfer that is to be listed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listing {
-    pub transfer_id: String,
-    pub merchant_id: String,
-    pub reason: Reason,
-    pub invoice_id: Option<String>,
-}
-
-/// A journal that is to be written.
-#[derive(Debug, Clone)]
-pub struct JournalEntry {
-    pub kind: JournalKind,
-    pub payment: Payment,
-}
-
-/// What is to be written.
-#[derive(Debug, Default)]
-pub struct Written {
-    pub payments: Vec<Payment>,
-    pub journals: Vec<JournalEntry>,
-    pub invoices: Vec<Invoice>,
-    pub listings: Vec<Listing>,
-    pub events: Vec<NewEvent>,
-}
-
 /// Facts, and what the changes so far made of them.
 pub struct Book {
     known: Known,
     now: Millis,
+    /// The transfers whose payments are for an invoice.
+    by_invoice: BTreeMap<String, BTreeSet<String>>,
     touched_payments: BTreeSet<String>,
     touched_invoices: BTreeSet<String>,
     journals: Vec<JournalEntry>,
@@ -97,9 +39,16 @@ pub struct Book {
 impl Book {
     #[must_use]
     pub fn open(known: Known, now: Millis) -> Self {
+        let mut by_invoice: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for payment in known.payments.values() {
+            if let Some(invoice_id) = &payment.invoice_id {
+                by_invoice.entry(invoice_id.clone()).or_default().insert(payment.transfer_id.clone());
+            }
+        }
         Self {
             known,
             now,
+            by_invoice,
             touched_payments: BTreeSet::new(),
             touched_invoices: BTreeSet::new(),
             journals: Vec::new(),
@@ -161,10 +110,8 @@ impl Book {
 
     #[must_use]
     pub fn close(mut self) -> Written {
-        let payments =
-            self.touched_payments.iter().filter_map(|id| self.known.payments.remove(id)).collect();
-        let invoices =
-            self.touched_invoices.iter().filter_map(|id| self.known.invoices.remove(id)).collect();
+        let payments = self.touched_payments.iter().filter_map(|id| self.known.payments.remove(id)).collect();
+        let invoices = self.touched_invoices.iter().filter_map(|id| self.known.invoices.remove(id)).collect();
         Written { payments, journals: self.journals, invoices, listings: self.listings, events: self.events }
     }
 
@@ -259,6 +206,7 @@ impl Book {
         self.known.payments.insert(transfer.id.clone(), payment);
         self.touched_payments.insert(transfer.id.clone());
         if let Some(invoice_id) = invoice_id {
+            self.by_invoice.entry(invoice_id.clone()).or_default().insert(transfer.id.clone());
             self.rederive(&invoice_id);
         }
     }
@@ -307,7 +255,14 @@ impl Book {
                 "transfer": TransferView::new(transfer, names),
             }))
         });
-        self.tell(&payment.merchant_id, deposit, None, Some(&payment.transfer_id), 0, data.unwrap_or_default());
+        self.tell(
+            &payment.merchant_id,
+            deposit,
+            None,
+            Some(&payment.transfer_id),
+            0,
+            data.unwrap_or_default(),
+        );
     }
 
     fn list(&mut self, transfer: &Transfer, reason: Reason, invoice_id: Option<String>) {
@@ -322,7 +277,14 @@ impl Book {
         if reason != Reason::ZeroValue {
             let view = self.names(transfer).map(|names| TransferView::new(transfer, names));
             let data = serde_json::json!({ "transfer": view, "reason": reason, "invoice_id": invoice_id });
-            self.tell(&transfer.merchant_id, event::Kind::TransferUnmatched, None, Some(&transfer.id), 0, data);
+            self.tell(
+                &transfer.merchant_id,
+                event::Kind::TransferUnmatched,
+                None,
+                Some(&transfer.id),
+                0,
+                data,
+            );
         }
         if let (Reason::Late, Some(invoice_id)) = (reason, invoice_id) {
             self.known.in_review.insert(invoice_id.clone());
@@ -340,11 +302,16 @@ impl Book {
     fn rederive(&mut self, invoice_id: &str) {
         let in_review = self.known.in_review.contains(invoice_id);
         let Some(invoice) = self.known.invoices.get_mut(invoice_id) else { return };
+        let own = self.by_invoice.get(invoice_id);
         let payments =
-            || self.known.payments.values().filter(|p| p.invoice_id.as_deref() == Some(invoice_id));
+            || own.into_iter().flatten().filter_map(|transfer_id| self.known.payments.get(transfer_id));
         // `fits` was asked before each payment was taken, so the sums do not saturate.
         let sum = |status| {
-            Amount(payments().filter(|p| p.status == status).fold(0, |sum: u128, p| sum.saturating_add(p.amount.0)))
+            Amount(
+                payments()
+                    .filter(|p| p.status == status)
+                    .fold(0, |sum: u128, p| sum.saturating_add(p.amount.0)),
+            )
         };
         let live = || payments().filter(|p| p.status != payment::Status::Retracted);
         let facts = Facts {

@@ -1,0 +1,72 @@
+//! What a book is opened with, and what it ends as.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::domain::{
+    event::NewEvent, invoice::Invoice, ledger::JournalKind, matching::Reason, payment::Payment,
+    transfer::Transfer,
+};
+
+/// A receive address, as far as settlement asks.
+#[derive(Debug, Clone)]
+pub struct Destination {
+    pub address: String,
+    /// All that arrives is one customer's: what pays no invoice is a deposit.
+    pub customer: bool,
+}
+
+/// An asset, as far as settlement asks.
+#[derive(Debug, Clone)]
+pub struct AssetNames {
+    pub symbol: String,
+    pub decimals: u8,
+}
+
+/// What is known before the changes.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// By id.
+    pub transfers: BTreeMap<String, Transfer>,
+    /// By id.
+    pub destinations: BTreeMap<String, Destination>,
+    /// By id.
+    pub assets: BTreeMap<String, AssetNames>,
+    /// By id: every invoice that a transfer names or has paid.
+    pub invoices: BTreeMap<String, Invoice>,
+    /// By the transfer's id: every payment of those transfers and of those invoices.
+    pub payments: BTreeMap<String, Payment>,
+    /// Transfers that are listed as unmatched already.
+    pub listed: BTreeSet<String>,
+    /// Invoices that a listed late transfer may be meant for.
+    pub in_review: BTreeSet<String>,
+    /// By the transfer's id: the invoice that its address, memo or amount names. Two make it ambiguous.
+    pub named: BTreeMap<String, Vec<String>>,
+    /// Test mode of the network.
+    pub test: bool,
+}
+
+/// A transfer that is to be listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listing {
+    pub transfer_id: String,
+    pub merchant_id: String,
+    pub reason: Reason,
+    pub invoice_id: Option<String>,
+}
+
+/// A journal that is to be written.
+#[derive(Debug, Clone)]
+pub struct JournalEntry {
+    pub kind: JournalKind,
+    pub payment: Payment,
+}
+
+/// What is to be written.
+#[derive(Debug, Default)]
+pub struct Written {
+    pub payments: Vec<Payment>,
+    pub journals: Vec<JournalEntry>,
+    pub invoices: Vec<Invoice>,
+    pub listings: Vec<Listing>,
+    pub events: Vec<NewEvent>,
+}

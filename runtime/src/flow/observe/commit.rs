@@ -1,0 +1,105 @@
+//! Taking a report in: transfers, blocks, the plugin's storage and the cursor, in one transaction.
+
+use std::collections::BTreeSet;
+
+use super::{Found, ObserveError};
+use crate::{
+    db::{Conn, DbError, addresses, chain, plugin_storage, transfers},
+    domain::{
+        Millis,
+        network::Manifest,
+        observation::{self, Known, Owner, Scan},
+        transfer::{Depth, Sighting, Status, Transfer},
+    },
+};
+
+/// Answers how many changes of transfers were logged.
+pub(super) async fn commit(
+    conn: &mut Conn,
+    network: &Manifest,
+    cursor: Option<chain::Cursor>,
+    found: Found,
+    fence: i64,
+    now: Millis,
+) -> Result<usize, ObserveError> {
+    let Found { base, scan, writes, .. } = found;
+    let name = &network.name;
+    let final_before = cursor.as_ref().map_or(0, |cursor| cursor.r#final);
+    let (height, hash) = match (scan.blocks.last(), &base) {
+        (Some(last), _) => (last.height, last.hash.clone()),
+        (None, Some(base)) => (base.height, base.hash.clone()),
+        (None, None) => return Err(ObserveError::Stale),
+    };
+    let depth = observation::depth(height, &scan, final_before);
+    let to = chain::Cursor {
+        network: name.clone(),
+        height,
+        hash,
+        head: scan.head.height,
+        safe: depth.safe,
+        r#final: depth.r#final,
+        frozen: None,
+        moved_at: now,
+    };
+    // First of all: this takes the row's lock, so that the log below is numbered in order of commit.
+    if !chain::advance(conn, cursor.as_ref(), &to, fence).await? {
+        return Err(ObserveError::Stale);
+    }
+    let base_height = base.map_or(height - 1, |base| base.height);
+    let kept: Vec<chain::Block> = scan
+        .blocks
+        .iter()
+        .filter(|block| block.height >= depth.r#final || block.height == height)
+        .map(|b| chain::Block {
+            height: b.height,
+            hash: b.hash.clone(),
+            parent: b.parent.clone(),
+            time: b.time,
+        })
+        .collect();
+    chain::replace_blocks(conn, name, Some(base_height), &kept, depth.r#final).await?;
+    plugin_storage::apply(conn, &writes).await?;
+    let changed = take_in(conn, network, &scan, base_height, depth, now).await?;
+    Ok(changed)
+}
+
+async fn take_in(
+    conn: &mut Conn,
+    network: &Manifest,
+    scan: &Scan,
+    base: i64,
+    depth: Depth,
+    now: Millis,
+) -> Result<usize, DbError> {
+    let name = &network.name;
+    let txs: BTreeSet<String> = scan.transfers.iter().map(|seen| seen.tx.clone()).collect();
+    let recipients: BTreeSet<String> = scan.transfers.iter().map(|seen| seen.recipient.clone()).collect();
+    let owners = addresses::by_address(conn, name, &recipients.into_iter().collect::<Vec<_>>()).await?;
+    let known = Known {
+        network,
+        base,
+        above: transfers::above(conn, name, base).await?,
+        same_tx: transfers::of_transactions(conn, name, &txs.into_iter().collect::<Vec<_>>()).await?,
+        owners: owners
+            .into_iter()
+            .map(|(text, a)| (text, Owner { address_id: a.id, merchant_id: a.merchant_id }))
+            .collect(),
+        now,
+    };
+    let plan = observation::plan(scan, known, depth);
+    transfers::insert(conn, &plan.insert).await?;
+    transfers::place(conn, &plan.place).await?;
+    let mut log: Vec<(Sighting, Transfer)> = plan.log;
+
+    let mut confirmed = transfers::included_to(conn, name, depth.credited_to(network.credit)).await?;
+    for transfer in &mut confirmed {
+        transfer.status = Status::Confirmed;
+    }
+    transfers::place(conn, &confirmed).await?;
+    log.extend(confirmed.into_iter().map(|transfer| (Sighting::Confirmed, transfer)));
+    transfers::finalize_to(conn, name, depth.r#final).await?;
+
+    let changes: Vec<(Sighting, &Transfer)> = log.iter().map(|(kind, transfer)| (*kind, transfer)).collect();
+    transfers::log(conn, name, &changes, now).await?;
+    Ok(changes.len())
+}
