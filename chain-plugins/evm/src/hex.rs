@@ -12,12 +12,30 @@ pub(crate) fn bytes<const N: usize>(text: &str) -> Option<[u8; N]> {
         return None;
     }
     let mut out = [0; N];
+    // One look at the end instead of a branch a digit: blocks are full of hexadecimal digits.
+    let mut seen = 0;
     for (byte, pair) in out.iter_mut().zip(digits.chunks_exact(2)) {
         let [high, low] = pair else { return None };
-        *byte = (digit(*high)? << 4) | digit(*low)?;
+        let (high, low) = (VALUES[usize::from(*high)], VALUES[usize::from(*low)]);
+        seen |= high | low;
+        *byte = (high << 4) | (low & 15);
     }
-    Some(out)
+    (seen & NO_DIGIT == 0).then_some(out)
 }
+
+const NO_DIGIT: u8 = 0x80;
+
+/// The value of each character as a digit, or [`NO_DIGIT`].
+static VALUES: [u8; 256] = {
+    let mut values = [NO_DIGIT; 256];
+    let mut value = 0;
+    while value < 16 {
+        values[b"0123456789abcdef"[value as usize] as usize] = value;
+        values[b"0123456789ABCDEF"[value as usize] as usize] = value;
+        value += 1;
+    }
+    values
+};
 
 /// A quantity of at most 64 bits. Leading zeros are let pass: some nodes send them.
 pub(crate) fn quantity(text: &str) -> Option<u64> {
@@ -67,15 +85,6 @@ pub(crate) fn text(bytes: &[u8]) -> String {
         }
     }
     out
-}
-
-fn digit(byte: u8) -> Option<u8> {
-    match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        b'A'..=b'F' => Some(byte - b'A' + 10),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

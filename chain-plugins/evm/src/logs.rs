@@ -37,11 +37,11 @@ impl Found {
         logs: &[LogJson<'_>],
         range: &RangeInclusive<u64>,
     ) -> Result<(), Fault> {
+        // Logs of one block follow each other: its hash is read once, not for each of them.
+        let mut last_block: Option<(&str, Hash)> = None;
         for log in logs {
             // A provider that ignores the filter is not believed, but not refused either.
-            if tokens.asset_of(log)?.is_none() {
-                continue;
-            }
+            let Some(asset) = tokens.asset_of(log)? else { continue };
             if log.removed == Some(true) {
                 return Err(Fault::lags("a log is marked as removed"));
             }
@@ -50,10 +50,15 @@ impl Found {
                 return Err(Fault::malformed(format!("a log of block {height}, which was not asked for")));
             }
             self.heights.insert(height);
-            let Some(movement) = tokens.movement(log)? else { continue };
+            let Some(movement) = log.movement(asset)? else { continue };
+            let block = match last_block {
+                Some((text, hash)) if text == log.block_hash => hash,
+                _ => bytes(log.block_hash, "log's block hash")?,
+            };
+            last_block = Some((log.block_hash, block));
             self.logs.push(Log {
                 height,
-                block: bytes(log.block_hash, "log's block hash")?,
+                block,
                 index: number(log.log_index, "log index")?,
                 tx: bytes(log.transaction_hash, "log's transaction hash")?,
                 movement,

@@ -115,18 +115,24 @@ impl Tokens {
         Ok(self.0.iter().find(|(token, _)| *token == contract).map(|(_, asset)| *asset))
     }
 
-    /// The movement that a log of a listed token reports: three topics and one word of data. With a fourth
-    /// topic it is the event of an ERC-721 collection, which has the same signature.
+    /// The movement that a log of a listed token reports, if it is one.
     pub(crate) fn movement(&self, log: &LogJson<'_>) -> Result<Option<Move>, Fault> {
-        let Some(asset) = self.asset_of(log)? else { return Ok(None) };
-        let [_, from, to] = log.topics.as_slice() else { return Ok(None) };
-        if log.data.len() != 66 {
+        self.asset_of(log)?.map_or(Ok(None), |asset| log.movement(asset))
+    }
+}
+
+impl LogJson<'_> {
+    /// What a `Transfer` of the asset says: three topics and one word of data. With a fourth topic it is the
+    /// event of an ERC-721 collection, which has the same signature.
+    pub(crate) fn movement(&self, asset: u32) -> Result<Option<Move>, Fault> {
+        let [_, from, to] = self.topics.as_slice() else { return Ok(None) };
+        if self.data.len() != 66 {
             return Ok(None);
         }
         let from = hex::word_key(&bytes(from, "log topic")?);
         let to = hex::word_key(&bytes(to, "log topic")?);
         let (Some(from), Some(to)) = (from, to) else { return Ok(None) };
-        let amount = hex::word_amount(&bytes(log.data, "log data")?);
+        let amount = hex::word_amount(&bytes(self.data, "log data")?);
         Ok(Some(Move { asset, from, to, amount }))
     }
 }
