@@ -50,13 +50,15 @@ fn main() -> Result<()> {
     };
     build(&root, &target_dir, &folders)?;
 
-    let mut code = String::from("pub(crate) const PLUGINS: &[&[u8]] = &[\n");
+    let mut code = String::from("/// Each is one chain plugin.\npub(crate) const PLUGINS: &[&[u8]] = &[\n");
     for folder in &folders {
         let component = out.join(format!("{folder}.wasm"));
         encode(&target_dir, folder, &component)?;
         writeln!(code, "    include_bytes!({component:?}),")?;
     }
-    code.push_str("];\npub(crate) const NETWORKS: &[&str] = &[\n");
+    code.push_str(
+        "];\n/// Each is one network's manifest in TOML.\npub(crate) const NETWORK_MANIFESTS: &[&str] = &[\n",
+    );
     for manifest in network_manifests(&root, &folders)? {
         writeln!(code, "    include_str!({manifest:?}),")?;
     }

@@ -65,6 +65,8 @@ CREATE TABLE plugin_version (
     sha256        TEXT NOT NULL REFERENCES artefact (sha256),
     manifest      TEXT NOT NULL,          -- JSON, as read from the artefact
     grants        TEXT NOT NULL,          -- JSON, what the operator allows
+    -- embedded: came with the binary, a newer binary may replace it; uploaded: only the operator replaces it
+    origin        TEXT NOT NULL CHECK (origin IN ('embedded', 'uploaded')),
     created_at    BIGINT NOT NULL,
     UNIQUE (plugin, sha256)
 );

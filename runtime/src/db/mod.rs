@@ -36,6 +36,7 @@ pub(crate) mod payments;
 pub(crate) mod plugin_storage;
 pub(crate) mod plugins;
 pub(crate) mod transfers;
+pub(crate) mod watch;
 
 use std::{future::Future, path::Path, pin::Pin, time::Duration};
 
@@ -68,6 +69,9 @@ pub enum DbError {
     SqliteTooOld(String),
     #[error("{0}")]
     Unusable(String),
+    /// What a write was based on has changed meanwhile; the write was undone. Read again and try again.
+    #[error("{0} changed meanwhile; try again")]
+    Stale(&'static str),
 }
 
 /// The database of this process. Cheap to clone.

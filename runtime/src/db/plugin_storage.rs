@@ -115,7 +115,7 @@ fn end_of(prefix: &str) -> String {
 
 /// Writes what a call wrote, in the transaction that commits the call's result.
 ///
-/// An error if the scope has changed since the call read it: undo all and make the call again.
+/// [`DbError::Stale`] if the scope has changed since the call read it: undo all and make the call again.
 pub(crate) async fn apply(conn: &mut Conn, writes: &StorageWrites) -> Result<(), DbError> {
     if writes.entries.is_empty() {
         return Ok(());
@@ -131,7 +131,7 @@ pub(crate) async fn apply(conn: &mut Conn, writes: &StorageWrites) -> Result<(),
         )
         .await?;
     if moved == 0 {
-        return Err(DbError::Unusable("a plugin's storage changed meanwhile; try again".to_owned()));
+        return Err(DbError::Stale("a plugin's storage"));
     }
     let mut set = Vec::new();
     for (key, value) in &writes.entries {

@@ -1,6 +1,6 @@
 //! The addresses of a network, as its watcher learns of them.
 
-use crate::db::{Conn, DbError, args};
+use super::{Conn, DbError, args};
 
 /// Addresses' keys with a `seq` above `seq`, in that order.
 ///

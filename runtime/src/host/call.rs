@@ -14,7 +14,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt as _, future::BoxFuture};
 use tokio::{sync::Semaphore, time::Instant};
-use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
+use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 
 use super::{
     engine::Runtime,
@@ -110,6 +110,10 @@ impl Caller {
     pub(crate) fn new(runtime: Runtime, calls_max: u32, shared: Arc<Shared>) -> Self {
         let places = Arc::new(Semaphore::new(usize::try_from(calls_max).unwrap_or(usize::MAX)));
         Self { runtime, places, shared }
+    }
+
+    pub(super) fn engine(&self) -> &Engine {
+        self.runtime.engine()
     }
 
     /// Runs `work` on a fresh store.

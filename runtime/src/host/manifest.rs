@@ -5,11 +5,9 @@
 use semver::Version;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use wasmparser::{Parser, Payload};
 
 use super::services::text::one_line;
 
-const SECTION: &str = "kassa:manifest";
 const SECTION_BYTES_MAX: usize = 16 << 10;
 const DESCRIPTION_CHARS_MAX: usize = 500;
 const HOSTS_MAX: usize = 32;
@@ -122,21 +120,12 @@ mod version_text {
 }
 
 impl Manifest {
-    /// Finds it in a component and reads it; otherwise says what is wrong.
-    pub(super) fn read(wasm: &[u8]) -> Result<Self, String> {
-        let mut found = None;
-        // At any depth: a component's modules keep the sections that their compiler wrote.
-        for payload in Parser::new(0).parse_all(wasm) {
-            let Ok(Payload::CustomSection(section)) = payload else { continue };
-            if section.name() != SECTION {
-                continue;
-            }
-            if found.replace(section.data()).is_some() {
-                return Err(format!("there are two sections {SECTION}; a plugin has one manifest"));
-            }
-        }
-        let Some(bytes) = found else {
-            return Err(format!("there is no section {SECTION}; with the SDK, kassa_sdk::manifest! adds it"));
+    /// Reads it from the sections that were found; otherwise says what is wrong.
+    pub(super) fn read(sections: &[&[u8]]) -> Result<Self, String> {
+        let bytes = match sections {
+            [] => return Err("there is none; with the SDK, kassa_sdk::manifest! adds it".to_owned()),
+            [bytes] => *bytes,
+            many => return Err(format!("there are {}; a plugin has one", many.len())),
         };
         if bytes.len() > SECTION_BYTES_MAX {
             return Err(format!("it has more than {SECTION_BYTES_MAX} bytes"));

@@ -15,16 +15,22 @@
 //! [`Host`] is the face of it all. A guest's typed error is a value; [`CallFailed`] means that there was no
 //! answer, that nothing was done, and that the call may be made again.
 
+mod admit;
 mod bindings;
+mod cache;
 mod call;
 mod embedded;
 mod engine;
 mod limits;
+mod link;
 mod manifest;
+mod outline;
 mod registry;
 mod services;
+#[cfg(test)]
+mod tests;
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use crate::{
     clock::Clock,
@@ -34,11 +40,13 @@ use crate::{
     upstreams::Upstreams,
 };
 use bindings::services::kassa::plugin::types;
+use cache::Cache;
 use call::Caller;
-use limits::Limits;
+use engine::Runtime;
 use registry::Loaded;
 use services::{Shared, Subject, WatchSets};
 
+pub(crate) use admit::AdmitError;
 pub(crate) use bindings::{
     chain::exports::kassa::plugin::chain::{
         Address, AddressError, Block, DeriveError, Description, Link as PaymentLink, MemoSupport, ScanError,
@@ -48,7 +56,9 @@ pub(crate) use bindings::{
     simulator::exports::kassa::plugin::simulator::SimulateError,
 };
 pub(crate) use call::{CallError, CallFailed, Called};
-pub(crate) use registry::Registry;
+pub(crate) use embedded::NETWORK_MANIFESTS;
+pub(crate) use manifest::{Grants, Manifest, Role};
+pub(crate) use registry::{PluginInfo, PluginVersion, Registry, RegistryError};
 
 /// Why plugins cannot run at all.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +67,11 @@ pub enum HostError {
     Engine(String),
     #[error("cannot start the thread that interrupts plugins: {0}")]
     Ticker(std::io::Error),
+    #[error("the folder of compiled plugins: {0}")]
+    Cache(std::io::Error),
+    /// A plugin that came with this binary is not usable: a defect of the binary.
+    #[error("a plugin of this binary: {0}")]
+    Embedded(RegistryError),
     #[error(transparent)]
     Db(#[from] DbError),
 }
@@ -69,6 +84,43 @@ pub(crate) struct Host {
 }
 
 impl Host {
+    /// Starts the engine, installs what the binary brings along, and makes every active plugin ready.
+    ///
+    /// `cache_dir` is for compiled code, which `cache_key` authenticates.
+    pub(crate) async fn start(
+        db: Db,
+        clock: Clock,
+        config: &config::Plugins,
+        cache_dir: &Path,
+        cache_key: [u8; 32],
+        upstreams: Upstreams,
+    ) -> Result<Self, HostError> {
+        let host = Self::empty(db, clock, config, cache_dir, cache_key, upstreams)?;
+        let embedded = host.registry.load_embedded(embedded::PLUGINS).await;
+        embedded.map_err(|error| match error {
+            RegistryError::Db(error) => HostError::Db(error),
+            other => HostError::Embedded(other),
+        })?;
+        host.registry.refresh().await?;
+        Ok(host)
+    }
+
+    fn empty(
+        db: Db,
+        clock: Clock,
+        config: &config::Plugins,
+        cache_dir: &Path,
+        cache_key: [u8; 32],
+        upstreams: Upstreams,
+    ) -> Result<Self, HostError> {
+        let runtime = Runtime::new(config.calls_max, config.memory_mib.saturating_mul(1 << 20))?;
+        let cache = Cache::open(cache_dir, cache_key, runtime.compatibility()).map_err(HostError::Cache)?;
+        let shared = Shared { db: db.clone(), clock: clock.clone(), upstreams, watch: WatchSets::default() };
+        let caller = Caller::new(runtime, config.calls_max, Arc::new(shared));
+        let registry = Registry::new(db, clock, config.clone(), caller.clone(), cache);
+        Ok(Self { caller, registry: Arc::new(registry) })
+    }
+
     pub(crate) fn registry(&self) -> &Registry {
         &self.registry
     }

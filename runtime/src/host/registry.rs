@@ -1,31 +1,81 @@
-use super::{
-    bindings::{chain::ChainRolePre, simulator::SimulatorRolePre},
-    call::{CallError, CallState},
-    limits::Limits,
-    manifest::Role,
-    services::Subject,
-};
-use arc_swap::ArcSwap;
+//! Plugins by name, and which version of each is active.
+//!
+//! Two places know it. The database is the truth: versions, grants, and every activation in order, so that a
+//! rollback is the activation before and every replica sees the same. In memory is one map from a name to what
+//! is ready to be called; a change makes another map and exchanges the pointer. A call takes its version out of
+//! the map once, at its beginning, and ends on it.
+
 use std::{collections::HashMap, sync::Arc};
 
-pub(crate) struct Loaded {
-    pub(super) plugin: String,
-    pub(super) version_id: String,
-    pub(super) version: String,
-    pub(super) limits: Limits,
-    chain: Option<ChainRolePre<CallState>>,
-    simulator: Option<SimulatorRolePre<CallState>>,
+use arc_swap::ArcSwap;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::Mutex;
+use wasmtime::component::Component;
+
+use super::{
+    admit::{self, Admission, AdmitError, Admitted},
+    bindings::{chain::ChainRolePre, simulator::SimulatorRolePre},
+    cache::Cache,
+    call::{CallError, CallState, Caller},
+    limits::Limits,
+    link::Linked,
+    manifest::{Grants, Manifest, Role},
+    services::Subject,
+};
+use crate::{
+    clock::Clock,
+    config,
+    db::{
+        Db, DbError,
+        plugins::{self as rows, NewVersion, Origin, VersionRow},
+    },
+    domain::Millis,
+};
+
+/// What an uploaded version may store on each network if the operator says nothing, KiB.
+const STORAGE_KIB_GRANTED: u32 = 64 << 10;
+
+/// Why a change of the registry was refused. Nothing has changed then.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    #[error(transparent)]
+    Admit(#[from] AdmitError),
+    #[error("there is no plugin {0}")]
+    NoPlugin(String),
+    #[error("plugin {plugin} has no version {version_id}")]
+    NoVersion { plugin: String, version_id: String },
+    #[error("plugin {0} had no other version before this one")]
+    NothingBefore(String),
+    #[error("version {version} of {plugin} asks for more than it is granted: {what}; grant it or refuse it")]
+    NotGranted { plugin: String, version: String, what: String },
+    #[error(transparent)]
+    Db(#[from] DbError),
 }
+
+/// One version, ready to be called.
+pub(crate) struct Loaded {
+    plugin: String,
+    version_id: String,
+    version: String,
+    /// The activation that this is: another one replaces it.
+    generation: i64,
+    pub(super) limits: Limits,
+    linked: Linked,
+}
+
 impl Loaded {
     pub(super) fn chain(&self) -> Result<ChainRolePre<CallState>, CallError> {
-        self.chain.clone().ok_or_else(|| self.no_role(Role::Chain))
+        self.linked.chain.clone().ok_or_else(|| self.no_role(Role::Chain))
     }
+
     pub(super) fn simulator(&self) -> Result<SimulatorRolePre<CallState>, CallError> {
-        self.simulator.clone().ok_or_else(|| self.no_role(Role::Simulator))
+        self.linked.simulator.clone().ok_or_else(|| self.no_role(Role::Simulator))
     }
+
     fn no_role(&self, role: Role) -> CallError {
         CallError::NoRole { plugin: self.plugin.clone(), role: role.as_str() }
     }
+
     pub(super) fn subject(&self, network: &str) -> Subject {
         Subject {
             plugin: self.plugin.clone(),
@@ -35,15 +85,337 @@ impl Loaded {
         }
     }
 }
-pub(crate) struct Registry {
-    active: ArcSwap<HashMap<String, Arc<Loaded>>>,
+
+/// A version as the operator sees it.
+#[derive(Debug, Clone)]
+pub(crate) struct PluginVersion {
+    pub(crate) id: String,
+    pub(crate) sha256: String,
+    pub(crate) manifest: Manifest,
+    pub(crate) grants: Grants,
+    pub(crate) origin: Origin,
+    pub(crate) created_at: Millis,
+    pub(crate) active: bool,
 }
+
+/// A plugin as the operator sees it.
+#[derive(Debug, Clone)]
+pub(crate) struct PluginInfo {
+    pub(crate) name: String,
+    pub(crate) active: Option<PluginVersion>,
+    /// Whether the active version is ready in this process; the log says why if it is not.
+    pub(crate) loaded: bool,
+}
+
+/// All plugins of this process.
+pub(crate) struct Registry {
+    db: Db,
+    clock: Clock,
+    config: config::Plugins,
+    caller: Caller,
+    admission: Admission,
+    cache: Arc<Cache>,
+    active: ArcSwap<HashMap<String, Arc<Loaded>>>,
+    /// Changes go one after the other, so that memory never falls behind the database.
+    changing: Mutex<()>,
+}
+
 impl Registry {
-    pub(super) fn active(&self, plugin: &str) -> Result<Arc<Loaded>, CallError> {
-        self.active
-            .load()
-            .get(plugin)
-            .cloned()
-            .ok_or_else(|| CallError::NotLoaded { plugin: plugin.to_owned() })
+    pub(super) fn new(db: Db, clock: Clock, config: config::Plugins, caller: Caller, cache: Cache) -> Self {
+        let admission = Admission::new(caller.clone(), config.clone());
+        let (cache, active) = (Arc::new(cache), ArcSwap::default());
+        Self { db, clock, config, caller, admission, cache, active, changing: Mutex::new(()) }
     }
+
+    pub(super) fn active(&self, plugin: &str) -> Result<Arc<Loaded>, CallError> {
+        let loaded = self.active.load().get(plugin).cloned();
+        loaded.ok_or_else(|| CallError::NotLoaded { plugin: plugin.to_owned() })
+    }
+
+    /// Admits a component and stores it as a version of its plugin. It is not active yet. The same component
+    /// again is the version that it already is.
+    pub(crate) async fn install(&self, wasm: Vec<u8>) -> Result<PluginVersion, RegistryError> {
+        self.install_as(wasm, Origin::Uploaded).await
+    }
+
+    async fn install_as(&self, wasm: Vec<u8>, origin: Origin) -> Result<PluginVersion, RegistryError> {
+        let wasm: Arc<[u8]> = wasm.into();
+        let Admitted { sha256, manifest, component } = self.admission.admit(wasm.clone()).await?;
+        self.keep(&sha256, component).await;
+        let grants = match origin {
+            // The operator runs this binary: what comes inside of it has what it asks for.
+            Origin::Embedded => Grants {
+                memory_mib: manifest.limits.memory_mib.unwrap_or_else(|| self.memory_mib()),
+                storage_kib: manifest.grants.storage_kib,
+                hosts: Vec::new(),
+            },
+            Origin::Uploaded => {
+                Grants { memory_mib: self.memory_mib(), storage_kib: STORAGE_KIB_GRANTED, hosts: Vec::new() }
+            }
+        };
+        let new = NewVersion {
+            plugin: manifest.name.clone(),
+            version: manifest.version.to_string(),
+            sha256,
+            wasm: wasm.to_vec(),
+            manifest: json(&manifest)?,
+            grants: json(&grants)?,
+            origin,
+        };
+        let now = self.clock.now();
+        let row: VersionRow = self
+            .db
+            .write::<_, DbError, _>(move |conn| Box::pin(async move { rows::insert(conn, new, now).await }))
+            .await?;
+        let plugin = rows::by_name(&mut self.db.read().await?, &row.plugin).await?;
+        let active_id = plugin.and_then(|plugin| plugin.active_id);
+        view(&row, active_id.as_deref())
+    }
+
+    /// Makes a version the active one: the next call runs on it, calls under way end on theirs.
+    pub(crate) async fn activate(
+        &self,
+        plugin: &str,
+        version_id: &str,
+    ) -> Result<PluginVersion, RegistryError> {
+        let row = rows::by_id(&mut self.db.read().await?, version_id).await?;
+        let row = row.filter(|row| row.plugin == plugin).ok_or_else(|| RegistryError::NoVersion {
+            plugin: plugin.to_owned(),
+            version_id: version_id.to_owned(),
+        })?;
+        let _turn = self.changing.lock().await;
+        self.activate_row(row).await
+    }
+
+    /// Activates the version that was active before the one that is.
+    pub(crate) async fn roll_back(&self, plugin: &str) -> Result<PluginVersion, RegistryError> {
+        let _turn = self.changing.lock().await;
+        let mut conn = self.db.read().await?;
+        if rows::by_name(&mut conn, plugin).await?.is_none() {
+            return Err(RegistryError::NoPlugin(plugin.to_owned()));
+        }
+        let before = rows::before_active(&mut conn, plugin).await?;
+        drop(conn);
+        self.activate_row(before.ok_or_else(|| RegistryError::NothingBefore(plugin.to_owned()))?).await
+    }
+
+    /// Takes a plugin out of use. Its versions and its storage stay.
+    pub(crate) async fn unload(&self, plugin: &str) -> Result<(), RegistryError> {
+        let _turn = self.changing.lock().await;
+        if rows::by_name(&mut self.db.read().await?, plugin).await?.is_none() {
+            return Err(RegistryError::NoPlugin(plugin.to_owned()));
+        }
+        self.commit_activation(plugin, None).await?;
+        self.exchange(plugin, None);
+        Ok(())
+    }
+
+    /// Changes what a version is allowed. It counts from its next activation on.
+    pub(crate) async fn grant(
+        &self,
+        plugin: &str,
+        version_id: &str,
+        grants: &Grants,
+    ) -> Result<PluginVersion, RegistryError> {
+        let (name, id, text) = (plugin.to_owned(), version_id.to_owned(), json(grants)?);
+        self.db
+            .write::<u64, DbError, _>(move |conn| {
+                Box::pin(async move { rows::set_grants(conn, &name, &id, text).await })
+            })
+            .await?;
+        let versions = self.versions(plugin).await?;
+        let found = versions.into_iter().find(|version| version.id == version_id);
+        found.ok_or_else(|| RegistryError::NoVersion {
+            plugin: plugin.to_owned(),
+            version_id: version_id.to_owned(),
+        })
+    }
+
+    /// All plugins by name.
+    pub(crate) async fn list(&self) -> Result<Vec<PluginInfo>, RegistryError> {
+        let mut conn = self.db.read().await?;
+        let mut infos = Vec::new();
+        for plugin in rows::list(&mut conn).await? {
+            let active = match &plugin.active_id {
+                None => None,
+                Some(id) => {
+                    let row = rows::by_id(&mut conn, id).await?;
+                    row.map(|row| view(&row, Some(id.as_str()))).transpose()?
+                }
+            };
+            let loaded = self.active.load().get(&plugin.name).map(|loaded| &loaded.version_id)
+                == plugin.active_id.as_ref();
+            infos.push(PluginInfo { loaded: loaded && active.is_some(), name: plugin.name, active });
+        }
+        Ok(infos)
+    }
+
+    /// All versions of a plugin, the newest first.
+    pub(crate) async fn versions(&self, plugin: &str) -> Result<Vec<PluginVersion>, RegistryError> {
+        let mut conn = self.db.read().await?;
+        let row = rows::by_name(&mut conn, plugin).await?;
+        let row = row.ok_or_else(|| RegistryError::NoPlugin(plugin.to_owned()))?;
+        let versions = rows::versions(&mut conn, plugin).await?;
+        versions.iter().map(|version| view(version, row.active_id.as_deref())).collect()
+    }
+
+    /// Takes over what the database says is active: at the start, and later what other replicas have changed.
+    /// A version that cannot be loaded is reported in the log; what ran before it goes on.
+    pub(crate) async fn refresh(&self) -> Result<(), DbError> {
+        let _turn = self.changing.lock().await;
+        for plugin in rows::list(&mut self.db.read().await?).await? {
+            let known = self.active.load().get(&plugin.name).map(|loaded| loaded.generation);
+            let Some(active_id) = plugin.active_id else {
+                if known.is_some() {
+                    self.exchange(&plugin.name, None);
+                }
+                continue;
+            };
+            if known == Some(plugin.generation) {
+                continue;
+            }
+            let Some(row) = rows::by_id(&mut self.db.read().await?, &active_id).await? else { continue };
+            match self.load(&row, plugin.generation).await {
+                Ok(loaded) => self.exchange(&plugin.name, Some(loaded)),
+                Err(RegistryError::Db(error)) => return Err(error),
+                Err(error) => {
+                    tracing::error!(plugin = plugin.name, version = row.version, %error, "a plugin cannot be loaded");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Installs the components that the binary brings along and that are not known yet. Such a one becomes
+    /// active where its plugin is new, or where the active version came with an earlier binary. What the
+    /// operator has chosen is never replaced.
+    pub(super) async fn load_embedded(&self, components: &[&[u8]]) -> Result<(), RegistryError> {
+        for wasm in components {
+            let sha256 = hex::encode(Sha256::digest(wasm));
+            if rows::any_by_sha256(&mut self.db.read().await?, &sha256).await? {
+                continue;
+            }
+            let version = self.install_as(wasm.to_vec(), Origin::Embedded).await?;
+            let name = &version.manifest.name;
+            let mut conn = self.db.read().await?;
+            let plugin = rows::by_name(&mut conn, name).await?;
+            let replaces = match plugin {
+                None => true,
+                Some(plugin) => match plugin.active_id {
+                    None => plugin.generation == 0,
+                    Some(id) => {
+                        rows::by_id(&mut conn, &id).await?.is_some_and(|row| row.origin == Origin::Embedded)
+                    }
+                },
+            };
+            drop(conn);
+            if replaces {
+                self.activate(name, &version.id).await?;
+            } else {
+                tracing::info!(plugin = name, version = %version.manifest.version, "a newer version came with this binary; activate it when you want it");
+            }
+        }
+        Ok(())
+    }
+
+    fn memory_mib(&self) -> u32 {
+        u32::try_from(self.config.memory_mib).unwrap_or(u32::MAX)
+    }
+
+    /// Loads first, then commits, then exchanges: an activation that fails has changed nothing.
+    async fn activate_row(&self, row: VersionRow) -> Result<PluginVersion, RegistryError> {
+        let mut loaded = self.load(&row, 0).await?;
+        loaded.generation = self.commit_activation(&row.plugin, Some(row.id.clone())).await?;
+        self.exchange(&row.plugin, Some(loaded));
+        view(&row, Some(&row.id))
+    }
+
+    async fn commit_activation(&self, plugin: &str, version_id: Option<String>) -> Result<i64, DbError> {
+        let (plugin, now) = (plugin.to_owned(), self.clock.now());
+        self.db
+            .write(move |conn| Box::pin(async move { rows::activate(conn, &plugin, version_id, now).await }))
+            .await
+    }
+
+    fn exchange(&self, plugin: &str, loaded: Option<Loaded>) {
+        let loaded = loaded.map(Arc::new);
+        self.active.rcu(|map| {
+            let mut map = HashMap::clone(map);
+            match &loaded {
+                Some(loaded) => map.insert(plugin.to_owned(), loaded.clone()),
+                None => map.remove(plugin),
+            };
+            map
+        });
+        let version = loaded.as_ref().map_or("none", |loaded| loaded.version.as_str());
+        tracing::info!(plugin, version, "plugin active");
+    }
+
+    /// Makes a stored version ready: from the cache in a millisecond, else by compiling it.
+    async fn load(&self, row: &VersionRow, generation: i64) -> Result<Loaded, RegistryError> {
+        let (manifest, grants) = (manifest_of(row)?, grants_of(row)?);
+        if let Some(what) = grants.refuse(&manifest) {
+            let (plugin, version) = (row.plugin.clone(), row.version.clone());
+            return Err(RegistryError::NotGranted { plugin, version, what });
+        }
+        let component = match self.cached(&row.sha256).await {
+            Some(component) => component,
+            None => {
+                let wasm = rows::artefact(&mut self.db.read().await?, &row.sha256).await?;
+                let wasm =
+                    wasm.ok_or_else(|| DbError::Unusable(format!("artefact {} is missing", row.sha256)))?;
+                let component = self.admission.compile(wasm).await?;
+                self.keep(&row.sha256, component.clone()).await;
+                component
+            }
+        };
+        let memory_mib = manifest.limits.memory_mib.unwrap_or(grants.memory_mib).min(self.memory_mib());
+        Ok(Loaded {
+            plugin: row.plugin.clone(),
+            version_id: row.id.clone(),
+            version: row.version.clone(),
+            generation,
+            limits: Limits::new(&self.config, memory_mib, manifest.grants.storage_kib),
+            linked: admit::link(&component, &manifest)?,
+        })
+    }
+
+    async fn cached(&self, sha256: &str) -> Option<Component> {
+        let (cache, engine, sha256) = (self.cache.clone(), self.caller.engine().clone(), sha256.to_owned());
+        tokio::task::spawn_blocking(move || cache.load(&engine, &sha256)).await.ok().flatten()
+    }
+
+    async fn keep(&self, sha256: &str, component: Component) {
+        let (cache, sha256) = (self.cache.clone(), sha256.to_owned());
+        // It says itself what goes wrong.
+        let _ = tokio::task::spawn_blocking(move || cache.store(&sha256, &component)).await;
+    }
+}
+
+fn json<T: serde::Serialize>(value: &T) -> Result<String, DbError> {
+    serde_json::to_string(value).map_err(|error| DbError::Unusable(error.to_string()))
+}
+
+fn manifest_of(row: &VersionRow) -> Result<Manifest, DbError> {
+    let unreadable =
+        |error: serde_json::Error| DbError::Unreadable { column: "manifest", why: error.to_string() };
+    serde_json::from_str(&row.manifest).map_err(unreadable)
+}
+
+fn grants_of(row: &VersionRow) -> Result<Grants, DbError> {
+    let unreadable =
+        |error: serde_json::Error| DbError::Unreadable { column: "grants", why: error.to_string() };
+    serde_json::from_str(&row.grants).map_err(unreadable)
+}
+
+fn view(row: &VersionRow, active_id: Option<&str>) -> Result<PluginVersion, RegistryError> {
+    Ok(PluginVersion {
+        id: row.id.clone(),
+        sha256: row.sha256.clone(),
+        manifest: manifest_of(row)?,
+        grants: grants_of(row)?,
+        origin: row.origin,
+        created_at: row.created_at,
+        active: active_id == Some(row.id.as_str()),
+    })
 }

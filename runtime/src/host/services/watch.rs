@@ -15,7 +15,7 @@ use std::{
 
 use super::Shared;
 use crate::{
-    db::{Db, DbError, plugins::watch as rows},
+    db::{Db, DbError, watch as rows},
     host::{
         bindings::services::kassa::plugin::watch::{self, WatchError},
         call::CallState,

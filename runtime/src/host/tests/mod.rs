@@ -1,0 +1,86 @@
+//! Tests of the host as a whole: real engine, real database, hostile guests.
+
+mod admission;
+mod guest;
+mod hostile;
+mod lifecycle;
+mod real;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::config::Config;
+use guest::Guest;
+
+/// A host with nothing in it, and the folder that it lives in.
+struct Bench {
+    host: Host,
+    db: Db,
+    config: config::Plugins,
+    dir: TempDir,
+}
+
+fn config() -> config::Plugins {
+    let config = Config::load(Path::new("/nonexistent"), false, std::iter::empty()).unwrap();
+    config::Plugins { cpu_ms: 30, ..config.plugins }
+}
+
+impl Bench {
+    async fn new() -> Self {
+        Self::with(config()).await
+    }
+
+    async fn with(config: config::Plugins) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(dir.path().join("kassa.db").to_str().unwrap()).await.unwrap();
+        let host = Self::host(&db, &config, &dir);
+        Self { host, db, config, dir }
+    }
+
+    fn host(db: &Db, config: &config::Plugins, dir: &TempDir) -> Host {
+        let cache = dir.path().join("compiled");
+        Host::empty(db.clone(), Clock::default(), config, &cache, [7; 32], Upstreams::default()).unwrap()
+    }
+
+    /// The same database and folder, as after a restart.
+    async fn restarted(&self) -> Host {
+        let host = Self::host(&self.db, &self.config, &self.dir);
+        host.registry.refresh().await.unwrap();
+        host
+    }
+
+    async fn load(&self, guest: &Guest) -> PluginVersion {
+        let version = self.host.registry.install(guest.component()).await.unwrap();
+        self.host.registry.activate(&version.manifest.name, &version.id).await.unwrap()
+    }
+
+    async fn refused(&self, wasm: Vec<u8>) -> AdmitError {
+        match self.host.registry.install(wasm).await {
+            Err(RegistryError::Admit(error)) => error,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn scan(&self) -> Result<Called<Result<ScanResult, ScanError>>, CallFailed> {
+        self.host.scan(&network("test"), None, ScanLimits { blocks: 1, transfers: 1 }).await
+    }
+}
+
+/// A network of this plugin.
+fn network(plugin: &str) -> network::Manifest {
+    toml::from_str(&format!(
+        r#"
+        name = "testnet"
+        title = "Test"
+        caip2 = "kassa:test"
+        plugin = "{plugin}"
+        credit = 1
+        poll_ms = 1000
+        [[asset]]
+        symbol = "TST"
+        name = "Test"
+        decimals = 6
+        "#
+    ))
+    .unwrap()
+}
