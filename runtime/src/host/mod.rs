@@ -270,10 +270,3 @@ impl From<types::Amount> for Amount {
         Self(u128::from(amount.high) << 64 | u128::from(amount.low))
     }
 }
-
-// LOCALSTUB
-pub(crate) const NETWORK_MANIFESTS: &[&str] = embedded::NETWORKS;
-impl Host {
-    pub(crate) async fn start(_db: crate::db::Db, _clock: crate::clock::Clock, _c: &crate::config::Plugins, _d: &std::path::Path, _k: [u8; 32], _u: crate::upstreams::Upstreams) -> Result<Self, HostError> { Err(HostError::Db(crate::db::DbError::Closed)) }
-}
-impl Registry { pub(crate) async fn refresh(&self) -> Result<(), HostError> { Ok(()) } }

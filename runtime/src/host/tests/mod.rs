@@ -39,7 +39,7 @@ impl Bench {
 
     fn host(db: &Db, config: &config::Plugins, dir: &TempDir) -> Host {
         let cache = dir.path().join("compiled");
-        Host::empty(db.clone(), Clock::default(), config, &cache, [7; 32], Upstreams::default()).unwrap()
+        Host::empty(db.clone(), Clock::default(), config, &cache, [7; 32], upstreams()).unwrap()
     }
 
     /// The same database and folder, as after a restart.
@@ -83,4 +83,9 @@ fn network(plugin: &str) -> network::Manifest {
         "#
     ))
     .unwrap()
+}
+
+/// No network has an upstream.
+fn upstreams() -> Upstreams {
+    Upstreams::new(crate::outbound::Outbound::new().unwrap(), Clock::default())
 }

@@ -6,9 +6,8 @@ use crate::db::{DbError, plugin_storage};
 async fn started() -> Bench {
     let bench = Bench::with(config::Plugins { cpu_ms: 10_000, ..config() }).await;
     let cache = bench.dir.path().join("compiled");
-    let start = || {
-        Host::start(bench.db.clone(), Clock::default(), &bench.config, &cache, [7; 32], Upstreams::default())
-    };
+    let start =
+        || Host::start(bench.db.clone(), Clock::default(), &bench.config, &cache, [7; 32], upstreams());
     start().await.unwrap();
     let host = start().await.unwrap();
     Bench { host, ..bench }
