@@ -10,3 +10,6 @@ mod report;
 pub(crate) mod resolve;
 pub(crate) mod settle;
 pub(crate) mod supervise;
+
+#[cfg(test)]
+mod tests;

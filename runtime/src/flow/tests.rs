@@ -1,0 +1,287 @@
+//! The whole way on a simulated chain, step by step, without workers: observe, settle, expire.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::{
+    desk::{Made, Wish},
+    expire,
+    observe::{Step, Watcher},
+    resolve::{self, Scope},
+    settle,
+};
+use crate::{
+    db::{addresses, invoices, merchants, payments, plugin_storage, transfers},
+    domain::{
+        id,
+        invoice::{Exception, Invoice, Status},
+        money::Amount,
+        network::Manifest,
+        policy::Policy,
+    },
+    testing::{self, TestApp},
+};
+
+const NETWORK: &str = "sandbox";
+const TOKEN: &str = "USDT";
+
+/// One shop on the sandbox.
+struct Shop {
+    app: TestApp,
+    merchant: String,
+    watcher: Watcher,
+    network: Arc<Manifest>,
+}
+
+impl Shop {
+    async fn open(app: TestApp) -> Self {
+        let network = app.networks.get(NETWORK).unwrap();
+        let now = app.clock.now();
+        let merchant = id::new(id::Kind::Merchant, now);
+        let row = merchants::Merchant {
+            id: merchant.clone(),
+            name: "shop".to_owned(),
+            policy: Policy::default(),
+            created_at: now,
+            disabled_at: None,
+        };
+        let address = app.host.derive_address(&network, "sbxpub", 7).await.unwrap().unwrap();
+        let new = addresses::NewAddress {
+            id: id::new(id::Kind::ReceiveAddress, now),
+            merchant_id: merchant.clone(),
+            network: NETWORK.to_owned(),
+            address: address.text,
+            key: address.key,
+            kind: addresses::Kind::Shared,
+            unique_id: None,
+            meta: None,
+            derived_index: None,
+            created_at: now,
+        };
+        app.db
+            .write::<_, addresses::CreateError, _>(move |conn| {
+                Box::pin(async move {
+                    merchants::insert(conn, &row).await?;
+                    addresses::create(conn, new).await
+                })
+            })
+            .await
+            .unwrap();
+        let watcher = Watcher { app: (*app).clone(), network: Arc::clone(&network), violations: 0 };
+        let mut shop = Self { app, merchant, watcher, network };
+        shop.go_on().await;
+        shop
+    }
+
+    async fn invoice(&self, amount: &str) -> Invoice {
+        let asset = self.network.assets.iter().position(|asset| asset.symbol == TOKEN).unwrap();
+        let decimals = self.network.assets[asset].decimals;
+        let wish = Wish {
+            merchant_id: self.merchant.clone(),
+            test: true,
+            network: Arc::clone(&self.network),
+            asset,
+            amount: Amount::from_decimal(amount, decimals).unwrap(),
+            currency: None,
+            price: None,
+            title: "t".to_owned(),
+            order_id: None,
+            tag: None,
+            meta: None,
+            matching: None,
+            policy: Policy::default(),
+            expires_in_s: 600,
+        };
+        match self.app.desk.make(&self.app, wish, None).await.unwrap() {
+            Made::New(invoice) => *invoice,
+            Made::Replay(_) => panic!("no key was given"),
+        }
+    }
+
+    async fn simulate(&self, action: Value) -> Value {
+        let called = self.app.host.simulate(&self.network, &action.to_string()).await.unwrap();
+        let answer = called.value.unwrap();
+        let writes = called.writes;
+        self.app
+            .db
+            .write::<_, crate::db::DbError, _>(move |conn| {
+                Box::pin(async move { plugin_storage::apply(conn, &writes).await })
+            })
+            .await
+            .unwrap();
+        serde_json::from_str(&answer).unwrap()
+    }
+
+    /// Pays an address; answers the transaction.
+    async fn pay(&self, to: &str, units: &str) -> String {
+        let token = self.network.assets.iter().find(|asset| asset.symbol == TOKEN).unwrap();
+        let action = json!({"do": "transfer", "to": to, "asset": token.contract, "amount": units});
+        self.simulate(action).await["tx"].as_str().unwrap().to_owned()
+    }
+
+    async fn mine(&self, blocks: u32) {
+        self.simulate(json!({"do": "mine", "blocks": blocks})).await;
+    }
+
+    /// Observes and settles until there is nothing left.
+    async fn go_on(&mut self) {
+        for _ in 0..100 {
+            if !matches!(self.watcher.step().await.unwrap(), Step::Read { more: true, .. }) {
+                break;
+            }
+        }
+        while settle::step(&self.app, NETWORK, true).await.unwrap() > 0 {}
+    }
+
+    async fn now(&self, invoice: &Invoice) -> Invoice {
+        let mut conn = self.app.db.read().await.unwrap();
+        invoices::get(&mut conn, &self.merchant, true, &invoice.id).await.unwrap().unwrap()
+    }
+
+    async fn unmatched(&self) -> Vec<transfers::Listed> {
+        let mut conn = self.app.db.read().await.unwrap();
+        let filter = transfers::Filter { unmatched: true };
+        transfers::list(&mut conn, &self.merchant, true, &filter, None, 100).await.unwrap()
+    }
+
+    /// Active credits of the ledger, and whether every journal balances.
+    async fn ledger(&self) -> (i64, bool) {
+        let mut conn = self.app.db.read().await.unwrap();
+        let row = conn
+            .row(
+                "SELECT COALESCE(SUM(CASE kind WHEN 'credit' THEN 1 ELSE -1 END), 0) AS n FROM journal",
+                vec![],
+            )
+            .await
+            .unwrap()
+            .unwrap();
+        let entries = conn.rows("SELECT journal_id, amount FROM ledger_entry", vec![]).await.unwrap();
+        let mut sums: std::collections::BTreeMap<String, i128> = std::collections::BTreeMap::new();
+        for entry in entries {
+            let amount: i128 = entry.text("amount").unwrap().parse().unwrap();
+            *sums.entry(entry.text("journal_id").unwrap()).or_default() += amount;
+        }
+        (row.int("n").unwrap(), sums.values().all(|sum| *sum == 0))
+    }
+}
+
+async fn shops() -> Vec<Shop> {
+    let mut shops = Vec::new();
+    for db in testing::databases().await {
+        shops.push(Shop::open(testing::app_on(db).await).await);
+    }
+    shops
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_is_seen_then_credited_once() {
+    for mut shop in shops().await {
+        let invoice = shop.invoice("12.50").await;
+        assert_ne!(invoice.due, invoice.amount, "the amount is unique");
+        shop.pay(&invoice.address, &invoice.due.to_string()).await;
+        shop.go_on().await;
+        assert_eq!(shop.now(&invoice).await.status, Status::Detected);
+        shop.mine(2).await;
+        shop.go_on().await;
+        let paid = shop.now(&invoice).await;
+        assert_eq!(
+            (paid.status, paid.credited, paid.exception),
+            (Status::Paid, invoice.due, Exception::None)
+        );
+        shop.mine(30).await;
+        shop.go_on().await;
+        assert_eq!(shop.ledger().await, (1, true));
+        assert!(shop.unmatched().await.is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reorg_takes_a_credit_back_and_a_reinclusion_gives_it_again() {
+    for mut shop in shops().await {
+        let invoice = shop.invoice("3").await;
+        let tx = shop.pay(&invoice.address, &invoice.due.to_string()).await;
+        shop.mine(2).await;
+        shop.go_on().await;
+        assert_eq!(shop.now(&invoice).await.status, Status::Paid);
+        shop.simulate(json!({"do": "retract", "tx": tx, "again": true})).await;
+        shop.go_on().await;
+        let taken = shop.now(&invoice).await;
+        assert_ne!(taken.status, Status::Paid);
+        assert_eq!(shop.ledger().await, (0, true));
+        shop.mine(3).await;
+        shop.go_on().await;
+        assert_eq!(shop.now(&invoice).await.status, Status::Paid);
+        assert_eq!(shop.ledger().await, (1, true));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_matches_nothing_is_listed_and_can_be_assigned() {
+    for mut shop in shops().await {
+        let invoice = shop.invoice("3").await;
+        let short = invoice.due.checked_sub(Amount(1)).unwrap();
+        shop.pay(&invoice.address, &short.to_string()).await;
+        shop.pay(&invoice.address, "0").await;
+        shop.mine(5).await;
+        shop.go_on().await;
+        let listed = shop.unmatched().await;
+        let mut reasons: Vec<_> = listed.iter().map(|l| l.reason.clone().unwrap()).collect();
+        reasons.sort();
+        assert_eq!(reasons, ["no_match", "zero_value"]);
+        let transfer =
+            listed.iter().find(|l| l.reason.as_deref() == Some("no_match")).unwrap().transfer.id.clone();
+        let (scope, now) = (Scope { merchant_id: shop.merchant.clone(), test: true }, shop.app.clock.now());
+        let (id, of) = (invoice.id.clone(), transfer.clone());
+        let assigned = shop
+            .app
+            .db
+            .write(move |conn| Box::pin(async move { resolve::assign(conn, &scope, &of, &id, now).await }))
+            .await
+            .unwrap();
+        assert_eq!((assigned.status, assigned.exception), (Status::Underpaid, Exception::Manual));
+        assert_eq!(shop.ledger().await, (1, true));
+        let mut conn = shop.app.db.read().await.unwrap();
+        assert_eq!(payments::of_transfers(&mut conn, &[transfer]).await.unwrap().len(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_payment_still_pays_its_own_invoice_and_no_other() {
+    for mut shop in shops().await {
+        let first = shop.invoice("3").await;
+        shop.app.clock.shift(700_000);
+        assert!(expire::step(&shop.app).await.unwrap());
+        assert_eq!(shop.now(&first).await.status, Status::Expired);
+        let second = shop.invoice("3").await;
+        assert_ne!(first.due, second.due, "the amount is held beyond the deadline");
+        shop.pay(&first.address, &first.due.to_string()).await;
+        shop.mine(5).await;
+        shop.go_on().await;
+        let paid = shop.now(&first).await;
+        assert_eq!((paid.status, paid.exception), (Status::Paid, Exception::Late));
+        assert_eq!(shop.now(&second).await.status, Status::New);
+        // After the window the amount may be given out again, and a payment of it finds no invoice.
+        shop.app.clock.shift(25 * 3600 * 1000);
+        while expire::step(&shop.app).await.unwrap() {}
+        let mut conn = shop.app.db.read().await.unwrap();
+        assert!(!invoices::releasable(&mut conn, shop.app.clock.now()).await.unwrap());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_at_once_never_get_the_same_amount() {
+    for shop in shops().await {
+        let shop = Arc::new(shop);
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..300 {
+            let shop = Arc::clone(&shop);
+            tasks.spawn(async move { shop.invoice("20").await.due });
+        }
+        let mut seen = std::collections::BTreeSet::new();
+        while let Some(due) = tasks.join_next().await {
+            assert!(seen.insert(due.unwrap()));
+        }
+        assert_eq!(seen.len(), 300);
+    }
+}
