@@ -97,6 +97,16 @@ impl Config {
             why: error.message().to_owned(),
         })
     }
+
+    /// Where the database is: a URL as it stands, or a file in the data folder.
+    #[must_use]
+    pub fn database_url(&self, data_dir: &Path) -> String {
+        if self.database.contains("://") {
+            self.database.clone()
+        } else {
+            data_dir.join(&self.database).display().to_string()
+        }
+    }
 }
 
 fn parse(origin: &str, text: &str) -> Result<Table, ConfigError> {

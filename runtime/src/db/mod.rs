@@ -36,6 +36,7 @@ pub(crate) mod payments;
 pub(crate) mod plugin_storage;
 pub(crate) mod plugins;
 pub(crate) mod transfers;
+pub(crate) mod version;
 pub(crate) mod watch;
 
 use std::{future::Future, path::Path, pin::Pin, time::Duration};

@@ -1,0 +1,229 @@
+//! A thin client of the operator's API, for the commands that are no more than that.
+
+use std::{net::IpAddr, time::Duration};
+
+use anyhow::Context as _;
+use clap::Args;
+use reqwest::{Method, RequestBuilder, header};
+use serde_json::Value;
+use url::Url;
+
+use super::{Global, folder, secret};
+
+/// Longer than the server takes for anything but compiling an uploaded plugin.
+const TIMEOUT: Duration = Duration::from_secs(40);
+/// An upload is compiled before it is answered.
+const UPLOAD_TIMEOUT: Duration = Duration::from_secs(300);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Items that a page may have.
+const PAGE: usize = 100;
+
+/// Which server, and as whom.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Server")]
+pub(super) struct ServerArgs {
+    /// Where the server is [default: the one that runs in the data folder, else the configured address]
+    #[arg(long, global = true, env = "KASSA_URL", value_name = "URL", hide_env_values = true)]
+    url: Option<String>,
+    /// The operator's key; @env:NAME and @file:PATH say where to read it
+    #[arg(long, global = true, env = "KASSA_KEY", value_name = "KEY", hide_env_values = true)]
+    key: Option<String>,
+    /// Print the server's answer as JSON
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+}
+
+/// A problem that the server answered with (RFC 9457).
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) title: String,
+    /// What is wrong here, and mostly what to do.
+    pub(super) detail: Option<String>,
+    /// What only the command line knows.
+    pub(super) hint: Option<String>,
+    /// Its kind, status and field: for looking it up.
+    pub(super) about: String,
+}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {} ({})", self.title, self.detail.as_deref().unwrap_or("no detail"), self.about)
+    }
+}
+
+impl std::error::Error for Refused {}
+
+impl Refused {
+    fn new(status: u16, problem: &Value) -> Self {
+        let text = |field: &str| problem.get(field).and_then(Value::as_str).map(str::to_owned);
+        let kind = text("type").unwrap_or_default();
+        let kind = kind.rsplit('/').next().unwrap_or_default();
+        let hint = match kind {
+            "key_missing" => Some("The operator's key comes from KASSA_KEY or --key."),
+            "key_unknown" | "key_malformed" | "key_revoked" | "key_expired" => {
+                Some("With access to the data folder, `kassa key operator` makes a new operator's key.")
+            }
+            _ => None,
+        };
+        let field = text("field").map(|field| format!(", field {field}")).unwrap_or_default();
+        Self {
+            title: text("title").unwrap_or_else(|| format!("the server answered {status}")),
+            detail: text("detail"),
+            hint: hint.map(str::to_owned),
+            about: if kind.is_empty() {
+                format!("status {status}")
+            } else {
+                format!("{kind}, status {status}{field}")
+            },
+        }
+    }
+}
+
+/// A server and a key.
+pub(super) struct Client {
+    base: Url,
+    key: Option<String>,
+    http: reqwest::Client,
+}
+
+impl Client {
+    /// The server that the arguments, the data folder or the configuration name.
+    pub(super) fn new(global: &Global, args: &ServerArgs) -> anyhow::Result<Self> {
+        let base = match &args.url {
+            Some(url) => url.clone(),
+            None => {
+                let running = folder::announced(&global.data());
+                let address = running.map_or_else(|| Ok(global.config()?.listen), anyhow::Ok)?;
+                local(address)
+            }
+        };
+        let key = args.key.as_deref().map(secret::read).transpose()?;
+        Self::at(&base, key)
+    }
+
+    /// The server at this URL.
+    pub(super) fn at(base: &str, key: Option<String>) -> anyhow::Result<Self> {
+        let base: Url = base.trim_end_matches('/').parse().with_context(|| format!("{base} is no URL"))?;
+        anyhow::ensure!(matches!(base.scheme(), "http" | "https"), "{base} is no http:// or https:// URL");
+        let http = reqwest::Client::builder()
+            .timeout(TIMEOUT)
+            .connect_timeout(CONNECT_TIMEOUT)
+            // The key must not follow to wherever an answer points.
+            .redirect(reqwest::redirect::Policy::none())
+            .user_agent(concat!("kassa/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .context("cannot make an HTTP client")?;
+        Ok(Self { base, key, http })
+    }
+
+    pub(super) async fn get(&self, path: &str) -> anyhow::Result<Value> {
+        self.send(self.request(Method::GET, path)?).await
+    }
+
+    /// `null` stands for no body.
+    pub(super) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let request = self.request(Method::POST, path)?;
+        self.send(if body.is_null() { request } else { request.json(body) }).await
+    }
+
+    pub(super) async fn put(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        self.send(self.request(Method::PUT, path)?.json(body)).await
+    }
+
+    pub(super) async fn patch(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        self.send(self.request(Method::PATCH, path)?.json(body)).await
+    }
+
+    pub(super) async fn delete(&self, path: &str) -> anyhow::Result<Value> {
+        self.send(self.request(Method::DELETE, path)?).await
+    }
+
+    /// A component, as it is.
+    pub(super) async fn upload(&self, path: &str, wasm: Vec<u8>) -> anyhow::Result<Value> {
+        let request = self.request(Method::POST, path)?.timeout(UPLOAD_TIMEOUT);
+        self.send(request.header(header::CONTENT_TYPE, "application/wasm").body(wasm)).await
+    }
+
+    /// All items of a list, over all its pages. `query` is `""` or begins with `&`.
+    pub(super) async fn list(&self, path: &str, query: &str) -> anyhow::Result<Vec<Value>> {
+        let mut items = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let page = self.get(&format!("{path}?limit={PAGE}{query}{cursor}")).await?;
+            let data = page.get("data").and_then(Value::as_array).context("the answer is no list")?;
+            items.extend(data.iter().cloned());
+            match page.get("next_cursor").and_then(Value::as_str) {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return Ok(items),
+            }
+        }
+    }
+
+    fn request(&self, method: Method, path: &str) -> anyhow::Result<RequestBuilder> {
+        let url = format!("{}{path}", self.base.as_str().trim_end_matches('/'));
+        let url: Url = url.parse().with_context(|| format!("{url} is no URL"))?;
+        let request = self.http.request(method, url);
+        Ok(match &self.key {
+            Some(key) => request.bearer_auth(key),
+            None => request,
+        })
+    }
+
+    async fn send(&self, request: RequestBuilder) -> anyhow::Result<Value> {
+        let answer = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let status = answer.status();
+        let body = answer.bytes().await.context("the answer broke off")?;
+        let value: Value =
+            if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap_or(Value::Null) };
+        if status.is_success() { Ok(value) } else { Err(Refused::new(status.as_u16(), &value).into()) }
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> anyhow::Error {
+        let base = self.base.as_str().trim_end_matches('/');
+        if error.is_connect() {
+            anyhow::anyhow!("no server at {base}: start it with `kassa serve`, or say where it is with --url")
+        } else if error.is_timeout() {
+            anyhow::anyhow!("{base} did not answer in time")
+        } else {
+            anyhow::anyhow!("{base}: {error}")
+        }
+    }
+}
+
+/// How a server that listens on this address is reached from the same machine.
+pub(super) fn local(address: std::net::SocketAddr) -> String {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    format!("http://{}", std::net::SocketAddr::new(ip, address.port()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_on_all_addresses_is_reached_on_loopback() {
+        for (listens, url) in [
+            ("0.0.0.0:7070", "http://127.0.0.1:7070"),
+            ("[::]:7070", "http://[::1]:7070"),
+            ("10.1.2.3:80", "http://10.1.2.3:80"),
+        ] {
+            assert_eq!(local(listens.parse().unwrap()), url);
+        }
+    }
+
+    #[test]
+    fn a_problem_says_what_to_do() {
+        let problem = serde_json::json!({
+            "type": "/problems/key_unknown", "title": "The API key is not known", "status": 401,
+            "detail": "It was never made here.",
+        });
+        let refused = Refused::new(401, &problem);
+        assert_eq!(refused.about, "key_unknown, status 401");
+        assert!(refused.hint.unwrap().contains("kassa key operator"));
+        assert_eq!(Refused::new(502, &Value::Null).title, "the server answered 502");
+    }
+}

@@ -1,0 +1,167 @@
+//! `kassa demo`: one payment from the order to the verified webhook, against a real server in this process.
+//!
+//! The demo speaks to the server as everybody does, by HTTP; nothing is shown that was not seen there or in a
+//! webhook. Only the chain is simulated.
+
+mod receiver;
+mod screen;
+mod story;
+
+use std::{
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use clap::Args;
+use tokio::{sync::oneshot, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Global,
+    client::{Client, local},
+    folder::Folder,
+    key, logging, serve, stop,
+};
+use crate::config::Config;
+use screen::Screen;
+
+const EXAMPLES: &str = "\
+Examples:
+  kassa demo                    then try it yourself, with the commands that it prints
+  kassa demo --exit             ends there; status 0 only if every step was seen
+  kassa demo --data demo-data   keeps what was made, for a look with `kassa serve`
+
+The demo reads no kassa.toml and no KASSA_ variables: it cannot touch a real installation by accident.
+Without --data it works in a temporary folder and removes that at the end.";
+
+/// The address of a real server, if it is free.
+const PORT: u16 = 7070;
+/// The operator's key that the demo makes for itself.
+const KEY_LIFE_MS: i64 = 24 * 3600 * 1000;
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct DemoArgs {
+    /// End when the payment is through, with status 0 only if every step was seen
+    #[arg(long)]
+    exit: bool,
+}
+
+pub(super) async fn run(global: &Global, args: DemoArgs) -> anyhow::Result<()> {
+    let mut place = Place::new(global.data.as_deref());
+    let folder = Folder::lock(&place.path)?;
+    let log = place.path.join("demo.log");
+    logging::to_file(&log)?;
+    let stop = stop::on_signal()?;
+    let told = tokio::select! {
+        told = tell(&folder, &stop, args.exit) => told,
+        // In the middle of the story: whoever stops it wants no more of it.
+        () = stop.cancelled(), if args.exit => Err(anyhow::anyhow!("stopped")),
+    };
+    if told.is_err() {
+        place.temporary = false;
+        super::print::note(format!("The server's log is in {}.", log.display()));
+    }
+    told
+}
+
+async fn tell(folder: &Folder, stop: &CancellationToken, exit: bool) -> anyhow::Result<()> {
+    let screen = Screen::default();
+    screen.title();
+    let started = Instant::now();
+    let server = Server::start(folder, stop.clone()).await?;
+    let operator = Client::at(&server.url, Some(server.operator_key.clone()))?;
+    let told = story::tell(&screen, &server.url, &operator, started).await;
+    let ended = match told {
+        Ok(mut shop) if !exit => {
+            screen.your_turn(&server.url, &shop);
+            loop {
+                tokio::select! {
+                    () = stop.cancelled() => break Ok(()),
+                    hook = shop.receiver.next() => screen.hook(&hook),
+                }
+            }
+        }
+        Ok(_) => {
+            screen.all_seen(started.elapsed());
+            Ok(())
+        }
+        Err(error) => Err(error),
+    };
+    stop.cancel();
+    server.ended.await.context("the server broke")??;
+    ended
+}
+
+/// The server, in this process.
+struct Server {
+    url: String,
+    operator_key: String,
+    ended: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Server {
+    async fn start(folder: &Folder, stop: CancellationToken) -> anyhow::Result<Self> {
+        let app = serve::open(folder, config()?).await?;
+        let expires_at = app.clock.now() + KEY_LIFE_MS;
+        let (_, operator_key) = key::issue_operator(&app, "demo".to_owned(), Some(expires_at)).await?;
+        let (ready, bound) = oneshot::channel();
+        let ended = tokio::spawn(app.serve(stop, |address| {
+            let _ = ready.send(address);
+        }));
+        match bound.await {
+            Ok(address) => {
+                folder.announce(address)?;
+                Ok(Self { url: local(address), operator_key, ended })
+            }
+            // It ended before it was ready, so it has a reason.
+            Err(_) => {
+                ended.await.context("the server broke")??;
+                anyhow::bail!("the server ended before it was ready")
+            }
+        }
+    }
+}
+
+/// The defaults, and what a demo on one machine needs: deliveries to this machine, and a port that is free.
+fn config() -> anyhow::Result<Config> {
+    let mut config = Config::load(Path::new(""), false, std::iter::empty())?;
+    config.webhooks.allow_private = true;
+    let usual = SocketAddr::from((Ipv4Addr::LOCALHOST, PORT));
+    // 0 lets the system choose.
+    let port = if TcpListener::bind(usual).is_ok() { PORT } else { 0 };
+    config.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    Ok(config)
+}
+
+/// The folder that the demo works in.
+struct Place {
+    path: PathBuf,
+    /// Removed when the demo has ended well.
+    temporary: bool,
+}
+
+impl Place {
+    fn new(named: Option<&Path>) -> Self {
+        match named {
+            Some(path) => Self { path: path.to_owned(), temporary: false },
+            None => {
+                let name = format!("kassa-demo-{}", std::process::id());
+                Self { path: std::env::temp_dir().join(name), temporary: true }
+            }
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if self.temporary {
+            let _ = std::fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
+/// How long anything in the demo may take before it counts as missing.
+const PATIENCE: Duration = Duration::from_secs(20);

@@ -1,0 +1,135 @@
+//! What the demo shows, in 80 columns.
+
+use std::{
+    cell::RefCell,
+    time::{Duration, Instant},
+};
+
+use console::{measure_text_width, style};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::{
+    super::print::line,
+    receiver::Hook,
+    story::{CONTRACT, NETWORK, Shop},
+};
+
+const COLUMNS: usize = 80;
+const LABEL: usize = 13;
+
+/// The terminal. Between two lines a spinner says what is waited for.
+#[derive(Default)]
+pub(super) struct Screen {
+    spinner: RefCell<Option<ProgressBar>>,
+}
+
+impl Screen {
+    pub(super) fn title(&self) {
+        line("");
+        line(format!(
+            "  {}  one payment, from the order to the verified webhook",
+            style(concat!("Kassa ", env!("CARGO_PKG_VERSION"))).bold()
+        ));
+        line(
+            style("  Real HTTP, real SQLite, a chain plugin in its sandbox. Only the chain is simulated.")
+                .dim(),
+        );
+        line("");
+    }
+
+    /// What is being done now; the answer is when it began.
+    pub(super) fn begin(&self, label: &str, doing: &str) -> Instant {
+        self.clear();
+        let spinner = ProgressBar::new_spinner();
+        if let Ok(style) = ProgressStyle::with_template("  {spinner:.cyan} {msg}") {
+            spinner.set_style(style);
+        }
+        spinner.set_message(format!("{label:<LABEL$} {doing} …"));
+        spinner.enable_steady_tick(Duration::from_millis(80));
+        self.spinner.replace(Some(spinner));
+        Instant::now()
+    }
+
+    /// A step that was seen, and how long it took from [`Screen::begin`].
+    pub(super) fn seen(&self, label: &str, text: &str, since: Instant) {
+        self.clear();
+        let left = format!("  {} {} {text}", style("✓").green(), style(format!("{label:<LABEL$}")).bold());
+        let took = took(since.elapsed());
+        let gap = COLUMNS.saturating_sub(measure_text_width(&left) + took.len()).max(1);
+        line(format!("{left}{}{}", " ".repeat(gap), style(took).dim()));
+    }
+
+    /// More about the step above.
+    pub(super) fn more(&self, text: &str) {
+        self.clear();
+        line(format!("    {:<LABEL$} {text}", ""));
+    }
+
+    pub(super) fn missing(&self, label: &str, text: &str) {
+        self.clear();
+        line(format!("  {} {} {text}", style("✗").red(), style(format!("{label:<LABEL$}")).bold()));
+    }
+
+    pub(super) fn all_seen(&self, took_in_all: Duration) {
+        line("");
+        line(format!(
+            "  {} in {}, the start of the server included.",
+            style("All of it was seen").green(),
+            took(took_in_all)
+        ));
+        line("");
+    }
+
+    /// A webhook that came while the reader was trying things.
+    pub(super) fn hook(&self, hook: &Hook) {
+        let verdict = match hook.verified {
+            Ok(()) => style("signature verified".to_owned()).green(),
+            Err(why) => style(why.to_string()).red(),
+        };
+        line(format!("  {} {:<18} {}  {verdict}", style("●").cyan(), hook.kind, hook.invoice_id));
+    }
+
+    fn clear(&self) {
+        if let Some(spinner) = self.spinner.take() {
+            spinner.finish_and_clear();
+        }
+    }
+
+    /// What the reader can do now. Each command works as it stands, in any POSIX shell.
+    pub(super) fn your_turn(&self, url: &str, shop: &Shop) {
+        let head = |text: &str| line(format!("  {}", style(text).bold()));
+        let Shop { key, address, .. } = shop;
+        line("");
+        head("Your turn: an invoice of your own. In another terminal:");
+        line("");
+        line(format!("KASSA={url}"));
+        line(format!("KEY='X-API-Key: {key}'"));
+        line("JSON='Content-Type: application/json'");
+        line("");
+        line(style("# 1. Ask for 4.20 dollars. The answer says what to pay, to the last digit.").dim());
+        line("INVOICE=$(curl -s $KASSA/v1/invoices -H \"$KEY\" -H \"$JSON\" -d '{");
+        line(format!("  \"title\": \"Coffee\", \"payable_network\": \"{NETWORK}\","));
+        line("  \"payable_asset\": \"USDT\", \"amount\": \"4.20\"}'); echo \"$INVOICE\"");
+        line("");
+        line(style("# 2. Pay exactly that, and mine two more blocks: it is credited at the third.").dim());
+        line("UNITS=$(echo \"$INVOICE\" | sed 's/.*\"payable_amount_units\":\"\\([0-9]*\\)\".*/\\1/')");
+        line(format!("curl -s $KASSA/v1/sandbox/{NETWORK} -H \"$KEY\" -H \"$JSON\" -d '{{"));
+        line("  \"do\": \"transfer\", \"mine\": 3, \"amount\": \"'$UNITS'\",");
+        line(format!("  \"asset\": \"{CONTRACT}\", \"to\": \"{address}\"}}'"));
+        line("");
+        line(style("# 3. Look at it: its status is `paid`. Its webhooks show up here below.").dim());
+        line("ID=$(echo \"$INVOICE\" | sed 's/.*\"id\":\"\\(inv_[0-9A-Z]*\\)\".*/\\1/')");
+        line("curl -s $KASSA/v1/invoices/$ID -H \"$KEY\"");
+        line("");
+        line(format!("  All that the API can do: {url}/docs     Ctrl-C ends the demo."));
+        line("");
+    }
+}
+
+fn took(time: Duration) -> String {
+    if time < Duration::from_secs(10) {
+        format!("{} ms", time.as_millis())
+    } else {
+        format!("{} s", time.as_secs())
+    }
+}

@@ -1,0 +1,307 @@
+//! `kassa network`: which chains are watched, and through whom.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+use serde_json::{Map, Value, json};
+
+use super::{
+    Global,
+    client::{Client, ServerArgs},
+    print::{self, some, text},
+    secret,
+};
+use crate::domain::network::Manifest;
+
+const EXAMPLES: &str = "\
+Examples:
+  kassa network upstream add base https://base.example/rpc --rate 50
+  kassa network upstream add base https://rpc.example --header 'Authorization: @env:RPC_TOKEN'
+  kassa network enable base
+  kassa network show base
+  kassa network add polygon.toml                any other EVM network is one more file
+
+An upstream is an RPC provider. Several of one network share the work; one that fails is left out until it is well.";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct NetworkArgs {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List all networks: which are watched, and how far they are read
+    List,
+    /// Show one network: its assets, its upstreams, how far it is read
+    Show {
+        /// Like base
+        name: String,
+    },
+    /// Add a network, or change one, as a manifest says
+    Add {
+        /// TOML; the networks that come with Kassa are examples
+        file: PathBuf,
+    },
+    /// Start watching a network
+    Enable {
+        /// Like base
+        name: String,
+    },
+    /// Stop watching a network; what it owes stays, and is read when it is enabled again
+    Disable {
+        /// Like base
+        name: String,
+    },
+    /// Go on with a network whose final blocks were replaced; without --yes, only say what happened
+    Unfreeze {
+        /// Like base
+        name: String,
+        /// You have read why, and have looked at the chain
+        #[arg(long)]
+        yes: bool,
+    },
+    /// RPC providers of a network
+    Upstream {
+        #[command(subcommand)]
+        command: UpstreamCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum UpstreamCommand {
+    /// Add an RPC provider
+    Add(UpstreamArgs),
+    /// List a network's RPC providers, and how well they are
+    List {
+        /// Like base
+        network: String,
+    },
+    /// Remove an RPC provider
+    Remove {
+        /// ups_…
+        id: String,
+    },
+}
+
+#[derive(Debug, Args)]
+struct UpstreamArgs {
+    /// Like base
+    network: String,
+    /// Where it answers; @env:NAME and @file:PATH say where to read it
+    url: String,
+    /// Requests a second that the provider allows
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    rate: u32,
+    /// Lower is asked first
+    #[arg(long, value_name = "N")]
+    priority: Option<i64>,
+    /// Sent with every request and kept encrypted; for the value, @env:NAME and @file:PATH work too
+    #[arg(long = "header", value_name = "NAME: VALUE")]
+    headers: Vec<String>,
+}
+
+pub(super) async fn run(global: &Global, args: NetworkArgs) -> anyhow::Result<()> {
+    // Before the server is asked: a file that is wrong is wrong without one.
+    let manifest = match &args.command {
+        Command::Add { file } => Some(read(file)?),
+        _ => None,
+    };
+    let client = Client::new(global, &args.server)?;
+    let out = Out { client: &client, json: args.server.json };
+    match args.command {
+        Command::List => out.list().await,
+        Command::Show { name } => out.show(&name).await,
+        Command::Add { .. } => out.add(&manifest.unwrap_or_default()).await,
+        Command::Enable { name } => out.switch(&name, "enable").await,
+        Command::Disable { name } => out.switch(&name, "disable").await,
+        Command::Unfreeze { name, yes } => out.unfreeze(&name, yes).await,
+        Command::Upstream { command } => match command {
+            UpstreamCommand::Add(new) => out.add_upstream(new).await,
+            UpstreamCommand::List { network } => out.upstreams(&network).await,
+            UpstreamCommand::Remove { id } => out.remove_upstream(&id).await,
+        },
+    }
+}
+
+/// A manifest, checked here so that the answer names the file.
+fn read(file: &Path) -> anyhow::Result<Value> {
+    let shown = file.display();
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {shown}"))?;
+    let manifest: Manifest =
+        toml::from_str(&text).with_context(|| format!("{shown} is no network manifest"))?;
+    manifest.check().map_err(|why| anyhow::anyhow!("{shown}: {why}"))?;
+    Ok(serde_json::to_value(manifest)?)
+}
+
+struct Out<'c> {
+    client: &'c Client,
+    json: bool,
+}
+
+impl Out<'_> {
+    async fn list(&self) -> anyhow::Result<()> {
+        let networks = self.client.list("/v1/operator/networks", "").await?;
+        if self.json {
+            print::json(&Value::Array(networks));
+            return Ok(());
+        }
+        let row = |network: &Value| {
+            let manifest = &network["manifest"];
+            vec![text(manifest, "name"), text(manifest, "caip2"), text(manifest, "plugin"), state(network)]
+        };
+        print::table(&["NAME", "CHAIN", "PLUGIN", "STATE"], &networks.iter().map(row).collect::<Vec<_>>());
+        Ok(())
+    }
+
+    async fn show(&self, name: &str) -> anyhow::Result<()> {
+        let network = self.client.get(&network(name)).await?;
+        self.print(&network);
+        if !self.json {
+            print::line("");
+            self.upstreams(name).await?;
+        }
+        Ok(())
+    }
+
+    fn print(&self, network: &Value) {
+        if self.json {
+            return print::json(network);
+        }
+        let (manifest, read) = (&network["manifest"], &network["state"]);
+        print::fields(&[
+            ("name", some(manifest, "name")),
+            ("title", some(manifest, "title")),
+            ("chain", some(manifest, "caip2")),
+            ("plugin", some(manifest, "plugin")),
+            ("credited at", some(manifest, "credit").map(credit)),
+            ("state", Some(state(network))),
+            ("head", some(read, "head")),
+            ("final", some(read, "final")),
+            ("last moved", some(read, "moved_at")),
+            ("frozen", some(read, "frozen")),
+        ]);
+        let assets = manifest["asset"].as_array().map_or(&[][..], Vec::as_slice);
+        let row = |asset: &Value| {
+            let contract = some(asset, "contract").unwrap_or_else(|| "native coin".to_owned());
+            vec![text(asset, "symbol"), text(asset, "decimals"), contract]
+        };
+        print::line("");
+        print::table(&["ASSET", "DECIMALS", "CONTRACT"], &assets.iter().map(row).collect::<Vec<_>>());
+    }
+
+    async fn add(&self, manifest: &Value) -> anyhow::Result<()> {
+        let made = self.client.put(&network(&text(manifest, "name")), manifest).await?;
+        self.print(&made);
+        Ok(())
+    }
+
+    /// `enable` or `disable`.
+    async fn switch(&self, name: &str, verb: &str) -> anyhow::Result<()> {
+        let switched = self.client.post(&format!("{}/{verb}", network(name)), &Value::Null).await?;
+        self.print(&switched);
+        Ok(())
+    }
+
+    async fn unfreeze(&self, name: &str, yes: bool) -> anyhow::Result<()> {
+        let path = network(name);
+        let frozen = some(&self.client.get(&path).await?["state"], "frozen");
+        let Some(frozen) = frozen else { anyhow::bail!("{name} is not frozen") };
+        if !yes {
+            anyhow::bail!(
+                "{name} is frozen: {frozen}. Compare its blocks with another source. To go on with the chain as it \
+                 is now, repeat with --yes; what was credited up to its final block stays credited"
+            );
+        }
+        // The very reason that was read: the server refuses when it has become another one.
+        let unfrozen = self.client.post(&format!("{path}/unfreeze"), &json!({ "frozen": frozen })).await?;
+        self.print(&unfrozen);
+        Ok(())
+    }
+
+    async fn add_upstream(&self, new: UpstreamArgs) -> anyhow::Result<()> {
+        let mut headers = Map::new();
+        for header in &new.headers {
+            let (name, value) = secret::header(header)?;
+            headers.insert(name, Value::String(value));
+        }
+        let mut body = json!({ "url": secret::read(&new.url)?, "rate_per_s": new.rate });
+        if let Some(priority) = new.priority {
+            body["priority"] = json!(priority);
+        }
+        if !headers.is_empty() {
+            body["headers"] = Value::Object(headers);
+        }
+        let path = format!("{}/upstreams", network(&new.network));
+        let upstream = self.client.post(&path, &body).await?;
+        if self.json {
+            print::json(&upstream);
+        } else {
+            let (id, url) = (text(&upstream, "id"), text(&upstream, "url"));
+            print::done(format!("{} is read through {url} ({id})", new.network));
+        }
+        Ok(())
+    }
+
+    async fn upstreams(&self, name: &str) -> anyhow::Result<()> {
+        let upstreams = self.client.list(&format!("{}/upstreams", network(name)), "").await?;
+        if self.json {
+            print::json(&Value::Array(upstreams));
+            return Ok(());
+        }
+        let row = |upstream: &Value| {
+            let health = &upstream["health"];
+            let state = some(health, "state").unwrap_or_else(|| "not asked".to_owned());
+            let [id, url, rate] = ["id", "url", "rate_per_s"].map(|field| text(upstream, field));
+            let [errors, requests, last] =
+                ["errors", "requests", "last_error"].map(|field| text(health, field));
+            let failed = if errors.is_empty() { String::new() } else { format!("{errors} of {requests}") };
+            vec![id, url, rate, state, failed, last]
+        };
+        let head = ["UPSTREAM", "URL", "PER S", "STATE", "FAILED", "LAST ERROR"];
+        print::table(&head, &upstreams.iter().map(row).collect::<Vec<_>>());
+        Ok(())
+    }
+
+    async fn remove_upstream(&self, id: &str) -> anyhow::Result<()> {
+        let answer = self.client.delete(&format!("/v1/operator/upstreams/{id}")).await?;
+        if self.json {
+            print::json(&answer);
+        } else {
+            print::done(format!("{id} is asked no more"));
+        }
+        Ok(())
+    }
+}
+
+fn network(name: &str) -> String {
+    format!("/v1/operator/networks/{name}")
+}
+
+fn credit(credit: String) -> String {
+    match credit.as_str() {
+        "1" => "1 confirmation".to_owned(),
+        number if number.bytes().all(|byte| byte.is_ascii_digit()) => format!("{number} confirmations"),
+        _ => credit,
+    }
+}
+
+fn state(network: &Value) -> String {
+    let read = &network["state"];
+    let (height, lag) = (text(read, "height"), text(read, "lag"));
+    if network["enabled"] != true {
+        "off".to_owned()
+    } else if some(read, "frozen").is_some() {
+        format!("FROZEN at block {height}")
+    } else if read.is_null() {
+        "nothing read yet".to_owned()
+    } else if lag == "0" {
+        format!("read to block {height}, the head")
+    } else {
+        format!("read to block {height}, {lag} behind")
+    }
+}
