@@ -6,7 +6,11 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-/// One bell a worker. Cheap to clone.
+/// One bell a kind of worker. Cheap to clone.
+///
+/// `observe` and `settle` run once a network, so theirs are rung with `notify_waiters`, and they begin to listen
+/// before they look. `dispatch` and `deliver` run once, so theirs are rung with `notify_one`, which waits for the
+/// one who is not listening yet.
 #[derive(Clone, Default)]
 pub(crate) struct Wake {
     pub(crate) observe: Arc<Notify>,

@@ -4,7 +4,7 @@ use super::{Conn, DbError, Row, args};
 use crate::domain::{
     Millis,
     settlement::{AssetNames, Destination},
-    transfer::{Sighting, Status, Transfer},
+    transfer::{Sighting, Transfer},
 };
 
 fn transfer(row: &Row) -> Result<Transfer, DbError> {
@@ -294,13 +294,6 @@ pub(crate) async fn get(
     let sql = listed!("WHERE t.merchant_id = $1 AND n.test = $2 AND t.id = $3");
     let row = conn.row(sql, args![merchant_id.to_owned(), test, id.to_owned()]).await?;
     row.as_ref().map(listed).transpose()
-}
-
-/// Used by tests and reports: how many transfers have this status.
-#[cfg(test)]
-pub(crate) async fn count(conn: &mut Conn, status: Status) -> Result<i64, DbError> {
-    let row = conn.row("SELECT COUNT(*) AS n FROM transfer WHERE status = $1", args![status]).await?;
-    row.map_or(Ok(0), |row| row.int("n"))
 }
 
 /// The receive addresses with these ids, as settlement asks for them.

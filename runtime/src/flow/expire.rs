@@ -65,7 +65,7 @@ pub(crate) async fn step(app: &App) -> Result<bool, DbError> {
                 })
             })
             .await?;
-        app.wake.dispatch.notify_waiters();
+        app.wake.dispatch.notify_one();
     }
     if !releasable {
         return Ok(more);

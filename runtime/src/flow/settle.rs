@@ -71,7 +71,7 @@ pub(crate) async fn step(app: &App, network: &str, test: bool) -> Result<usize, 
         })
         .await?;
     if told {
-        app.wake.dispatch.notify_waiters();
+        app.wake.dispatch.notify_one();
     }
     metrics::counter!("kassa_changes_settled_total").increment(u64::try_from(settled).unwrap_or(0));
     Ok(settled)

@@ -294,7 +294,7 @@ async fn cancel(
         })
     })
     .await;
-    app.wake.dispatch.notify_waiters();
+    app.wake.dispatch.notify_one();
     reply
 }
 

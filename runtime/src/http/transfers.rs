@@ -137,7 +137,7 @@ async fn assign(
         })
     })
     .await;
-    app.wake.dispatch.notify_waiters();
+    app.wake.dispatch.notify_one();
     reply
 }
 
@@ -162,6 +162,6 @@ async fn dismiss(
         })
     })
     .await;
-    app.wake.dispatch.notify_waiters();
+    app.wake.dispatch.notify_one();
     reply
 }
