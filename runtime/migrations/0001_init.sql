@@ -374,9 +374,12 @@ CREATE TABLE endpoint (
     -- the breaker: after many failures in a row deliveries wait here, none is dropped
     failures      BIGINT NOT NULL,
     paused_until  BIGINT,
+    -- when the first of its waiting deliveries is due, or earlier; none: nothing waits
+    due_at        BIGINT,
     created_at    BIGINT NOT NULL
 );
 CREATE INDEX endpoint_merchant ON endpoint (merchant_id, test, id);
+CREATE INDEX endpoint_due ON endpoint (due_at, id) WHERE due_at IS NOT NULL AND state = 'active';
 
 -- One event owed to one endpoint.
 CREATE TABLE delivery (
@@ -384,6 +387,7 @@ CREATE TABLE delivery (
     event_id      TEXT NOT NULL REFERENCES event (id),
     endpoint_id   TEXT NOT NULL REFERENCES endpoint (id),
     merchant_id   TEXT NOT NULL,
+    test          BIGINT NOT NULL CHECK (test IN (0, 1)),
     state         TEXT NOT NULL CHECK (state IN ('pending', 'delivered', 'exhausted')),
     attempts      BIGINT NOT NULL,
     created_at    BIGINT NOT NULL,
@@ -391,19 +395,20 @@ CREATE TABLE delivery (
     UNIQUE (event_id, endpoint_id)
 );
 CREATE INDEX delivery_endpoint ON delivery (endpoint_id, id);
-CREATE INDEX delivery_merchant ON delivery (merchant_id, id);
+CREATE INDEX delivery_merchant ON delivery (merchant_id, test, id);
 
 -- The narrow table that workers claim from. A row is here exactly while its delivery is pending.
 CREATE TABLE delivery_queue (
-    delivery_id   TEXT PRIMARY KEY REFERENCES delivery (id),
-    endpoint_id   TEXT NOT NULL,
-    due_at        BIGINT NOT NULL,
-    -- while claimed; a finish with an older fence is stale and changes nothing
-    lease_until   BIGINT NOT NULL,
-    fence         BIGINT NOT NULL
+    delivery_id     TEXT PRIMARY KEY REFERENCES delivery (id),
+    endpoint_id     TEXT NOT NULL,
+    -- when it may be claimed; a claim moves it to the end of its lease
+    due_at          BIGINT NOT NULL,
+    -- counts claims; a finish with an older fence is stale and changes nothing
+    fence           BIGINT NOT NULL,
+    -- made before the present round: a resend begins a new one
+    attempts_before BIGINT NOT NULL
 );
-CREATE INDEX delivery_queue_due ON delivery_queue (due_at);
-CREATE INDEX delivery_queue_endpoint ON delivery_queue (endpoint_id, due_at);
+CREATE INDEX delivery_queue_due ON delivery_queue (endpoint_id, due_at, delivery_id);
 
 CREATE TABLE attempt (
     delivery_id   TEXT NOT NULL REFERENCES delivery (id),

@@ -1,1 +1,249 @@
-//! (to be written)
+//! Deliveries: events owed to endpoints, and the attempts made.
+//!
+//! Here is what a merchant sees of them and may do with them; a function finds nothing of another merchant or
+//! mode. What workers do is in [`queue`].
+
+pub(crate) mod queue;
+
+use super::{Conn, DbError, Row, Value, args};
+use crate::domain::{
+    Millis, event, id,
+    word::{Word as _, words},
+};
+
+words! {
+    /// How a delivery stands.
+    DeliveryState {
+        /// It is sent as soon as it is due and its endpoint is neither disabled nor paused.
+        Pending = "pending",
+        Delivered = "delivered",
+        /// Given up; a resend begins anew.
+        Exhausted = "exhausted",
+    }
+}
+
+/// A delivery as its merchant sees it.
+#[derive(Debug, Clone)]
+pub(crate) struct Delivery {
+    pub(crate) id: String,
+    pub(crate) event_id: String,
+    pub(crate) event_kind: event::Kind,
+    pub(crate) endpoint_id: String,
+    pub(crate) state: DeliveryState,
+    pub(crate) attempts: i64,
+    pub(crate) created_at: Millis,
+    /// While pending: when the next attempt is due. While one is under way: when it is taken for lost.
+    pub(crate) due_at: Option<Millis>,
+    pub(crate) done_at: Option<Millis>,
+}
+
+/// One POST.
+#[derive(Debug, Clone)]
+pub(crate) struct Attempt {
+    /// From 1, over all rounds.
+    pub(crate) number: i64,
+    pub(crate) at: Millis,
+    pub(crate) duration_ms: i64,
+    /// The HTTP status, if one came.
+    pub(crate) status: Option<i64>,
+    /// Why it does not count, if it does not.
+    pub(crate) error: Option<String>,
+    /// The first bytes of the answer.
+    pub(crate) response: Option<String>,
+}
+
+/// Which deliveries to list.
+#[derive(Debug, Clone)]
+pub(crate) enum Of {
+    All,
+    Endpoint(String),
+    Event(String),
+}
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT d.id, d.event_id, e.kind, d.endpoint_id, d.state, d.attempts, d.created_at, q.due_at, d.done_at
+             FROM delivery d
+             JOIN event e ON e.id = d.event_id
+             LEFT JOIN delivery_queue q ON q.delivery_id = d.id
+             WHERE d.merchant_id = $1 AND d.test = $2 ",
+            $rest
+        )
+    };
+}
+
+fn read(row: &Row) -> Result<Delivery, DbError> {
+    Ok(Delivery {
+        id: row.text("id")?,
+        event_id: row.text("event_id")?,
+        event_kind: row.parsed("kind")?,
+        endpoint_id: row.text("endpoint_id")?,
+        state: row.parsed("state")?,
+        attempts: row.int("attempts")?,
+        created_at: row.int("created_at")?,
+        due_at: row.opt_int("due_at")?,
+        done_at: row.opt_int("done_at")?,
+    })
+}
+
+pub(crate) async fn get(
+    conn: &mut Conn,
+    merchant_id: &str,
+    test: bool,
+    id: &str,
+) -> Result<Option<Delivery>, DbError> {
+    let sql = select!("AND d.id = $3");
+    conn.row(sql, args![merchant_id.to_owned(), test, id.to_owned()]).await?.as_ref().map(read).transpose()
+}
+
+/// The newest first, from below the id `before`.
+pub(crate) async fn list(
+    conn: &mut Conn,
+    merchant_id: &str,
+    test: bool,
+    of: Of,
+    state: Option<DeliveryState>,
+    before: String,
+    rows: i64,
+) -> Result<Vec<Delivery>, DbError> {
+    let state = state.map(|state| state.word().to_owned());
+    let mut args = args![merchant_id.to_owned(), test, before, state, rows];
+    let sql = match of {
+        Of::All => {
+            select!("AND d.id < $3 AND ($4 IS NULL OR d.state = $4) ORDER BY d.id DESC LIMIT $5")
+        }
+        Of::Endpoint(id) => {
+            args.push(id.into());
+            select!(
+                "AND d.endpoint_id = $6 AND d.id < $3 AND ($4 IS NULL OR d.state = $4)
+                 ORDER BY d.id DESC LIMIT $5"
+            )
+        }
+        Of::Event(id) => {
+            args.push(id.into());
+            select!(
+                "AND d.event_id = $6 AND d.id < $3 AND ($4 IS NULL OR d.state = $4)
+                 ORDER BY d.id DESC LIMIT $5"
+            )
+        }
+    };
+    conn.rows(sql, args).await?.iter().map(read).collect()
+}
+
+/// The attempts of a delivery, the last one first.
+pub(crate) async fn attempts(
+    conn: &mut Conn,
+    merchant_id: &str,
+    test: bool,
+    delivery_id: &str,
+    rows: i64,
+) -> Result<Vec<Attempt>, DbError> {
+    let sql = "SELECT a.number, a.at, a.duration_ms, a.status, a.error, a.response
+               FROM attempt a JOIN delivery d ON d.id = a.delivery_id
+               WHERE d.merchant_id = $1 AND d.test = $2 AND d.id = $3
+               ORDER BY a.number DESC LIMIT $4";
+    let args = args![merchant_id.to_owned(), test, delivery_id.to_owned(), rows];
+    let rows = conn.rows(sql, args).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Attempt {
+                number: row.int("number")?,
+                at: row.int("at")?,
+                duration_ms: row.int("duration_ms")?,
+                status: row.opt_int("status")?,
+                error: row.opt_text("error")?,
+                response: row.opt_text("response")?,
+            })
+        })
+        .collect()
+}
+
+/// What became of the wish to send again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Resend {
+    Queued,
+    /// It is still pending: it is sent anyway.
+    Pending,
+    NotFound,
+}
+
+/// Sends a delivery again that was delivered or given up: a new round of attempts, due now.
+pub(crate) async fn resend(
+    conn: &mut Conn,
+    merchant_id: &str,
+    test: bool,
+    id: &str,
+    now: Millis,
+) -> Result<Resend, DbError> {
+    let sql = "SELECT id, endpoint_id, attempts, state FROM delivery
+               WHERE merchant_id = $1 AND test = $2 AND id = $3 /*pg: FOR UPDATE*/";
+    let Some(row) = conn.row(sql, args![merchant_id.to_owned(), test, id.to_owned()]).await? else {
+        return Ok(Resend::NotFound);
+    };
+    if row.parsed::<DeliveryState>("state")? == DeliveryState::Pending {
+        return Ok(Resend::Pending);
+    }
+    requeue(conn, &[row], now).await?;
+    Ok(Resend::Queued)
+}
+
+/// Which deliveries of an endpoint to send again.
+#[derive(Debug, Clone)]
+pub(crate) struct Range {
+    pub(crate) endpoint_id: String,
+    /// Made at or after this time, and before that.
+    pub(crate) from: Millis,
+    pub(crate) to: Millis,
+    /// Those that were delivered too, not only those that were given up.
+    pub(crate) delivered_too: bool,
+    /// Only those whose id is greater: where the last call ended.
+    pub(crate) after: Option<String>,
+}
+
+/// Sends again what was made in a range of time, the oldest first, `rows` at most. Answers the ids that were
+/// queued; if they are as many as `rows` there may be more, after the last of them.
+pub(crate) async fn resend_range(
+    conn: &mut Conn,
+    merchant_id: &str,
+    test: bool,
+    range: Range,
+    rows: i64,
+    now: Millis,
+) -> Result<Vec<String>, DbError> {
+    let sql = "SELECT id, endpoint_id, attempts FROM delivery
+               WHERE merchant_id = $1 AND test = $2 AND endpoint_id = $3 AND id >= $4 AND id < $5 AND id > $6
+                 AND (state = 'exhausted' OR ($7 = 1 AND state = 'delivered'))
+               ORDER BY id LIMIT $8 /*pg: FOR UPDATE*/";
+    let args = args![
+        merchant_id.to_owned(),
+        test,
+        range.endpoint_id,
+        id::first_at(id::Kind::Delivery, range.from),
+        id::first_at(id::Kind::Delivery, range.to),
+        range.after.unwrap_or_default(),
+        range.delivered_too,
+        rows
+    ];
+    let rows = conn.rows(sql, args).await?;
+    requeue(conn, &rows, now).await?;
+    rows.iter().map(|row| row.text("id")).collect()
+}
+
+async fn requeue(conn: &mut Conn, deliveries: &[Row], now: Millis) -> Result<(), DbError> {
+    let mut ids: Vec<Value> = Vec::with_capacity(deliveries.len());
+    let mut entries = Vec::with_capacity(deliveries.len());
+    let mut endpoints = Vec::new();
+    for row in deliveries {
+        let (id, endpoint_id) = (row.text("id")?, row.text("endpoint_id")?);
+        ids.push((&id).into());
+        endpoints.push(endpoint_id.clone());
+        entries.push(queue::Entry { delivery_id: id, endpoint_id, attempts_before: row.int("attempts")? });
+    }
+    let sql = "UPDATE delivery SET state = 'pending', done_at = NULL WHERE id IN";
+    conn.exec_in(sql, ids, "").await?;
+    endpoints.sort_unstable();
+    endpoints.dedup();
+    queue::lock_endpoints(conn, &endpoints).await?;
+    queue::push(conn, entries, now).await
+}

@@ -1,1 +1,204 @@
-//! (to be written)
+//! Endpoints: the URLs that merchants are told at.
+//!
+//! What a merchant asks for names the merchant and the mode: a function here finds nothing of another's.
+
+use super::{Conn, DbError, Row, args};
+use crate::domain::{Millis, event, word::words};
+
+/// Endpoints that a merchant may have in each mode: so many deliveries can one event become.
+pub(crate) const PER_MERCHANT_MAX: i64 = 32;
+/// So long the secret before the last rotation signs too.
+const OLD_SECRET_MS: Millis = 24 * 3600 * 1000;
+
+words! {
+    /// Whether an endpoint gets deliveries.
+    EndpointState {
+        Active = "active",
+        /// By the merchant, or because the receiver asked for it. What waits for it is kept.
+        Disabled = "disabled",
+    }
+}
+
+/// An endpoint as its merchant sees it.
+#[derive(Debug, Clone)]
+pub(crate) struct Endpoint {
+    pub(crate) id: String,
+    pub(crate) merchant_id: String,
+    pub(crate) test: bool,
+    pub(crate) url: String,
+    /// The kinds of events that it gets; none: all.
+    pub(crate) events: Option<Vec<String>>,
+    pub(crate) state: EndpointState,
+    pub(crate) disabled_why: Option<String>,
+    /// Until then the secret before the last rotation signs too.
+    pub(crate) old_until: Option<Millis>,
+    /// In a row.
+    pub(crate) failures: i64,
+    /// After many failures in a row its deliveries wait until then.
+    pub(crate) paused_until: Option<Millis>,
+    pub(crate) created_at: Millis,
+}
+
+/// An endpoint about to be made.
+#[derive(Debug, Clone)]
+pub(crate) struct NewEndpoint {
+    pub(crate) id: String,
+    pub(crate) merchant_id: String,
+    pub(crate) test: bool,
+    pub(crate) url: String,
+    pub(crate) events: Option<Vec<event::Kind>>,
+    /// Sealed for this id.
+    pub(crate) secret: Vec<u8>,
+    pub(crate) created_at: Millis,
+}
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, merchant_id, test, url, events, state, disabled_why, old_until, failures, paused_until,
+                    created_at
+             FROM endpoint ",
+            $rest
+        )
+    };
+}
+
+fn read(row: &Row) -> Result<Endpoint, DbError> {
+    Ok(Endpoint {
+        id: row.text("id")?,
+        merchant_id: row.text("merchant_id")?,
+        test: row.bool("test")?,
+        url: row.text("url")?,
+        events: row.opt_json("events")?,
+        state: row.parsed("state")?,
+        disabled_why: row.opt_text("disabled_why")?,
+        old_until: row.opt_int("old_until")?,
+        failures: row.int("failures")?,
+        paused_until: row.opt_int("paused_until")?,
+        created_at: row.int("created_at")?,
+    })
+}
+
+/// Whether it was made: not when the merchant has [`PER_MERCHANT_MAX`] already.
+pub(crate) async fn insert(conn: &mut Conn, endpoint: NewEndpoint) -> Result<bool, DbError> {
+    let events = endpoint.events.map(|kinds| {
+        serde_json::Value::from_iter(kinds.iter().map(|kind| kind.as_str())).to_string()
+    });
+    let made = conn
+        .exec(
+            "INSERT INTO endpoint (id, merchant_id, test, url, events, secret, state, failures, created_at)
+             SELECT $1, $2, $3, $4, $5, $6, 'active', 0, $7
+             WHERE (SELECT COUNT(*) FROM endpoint WHERE merchant_id = $2 AND test = $3) < $8",
+            args![
+                endpoint.id,
+                endpoint.merchant_id,
+                endpoint.test,
+                endpoint.url,
+                events,
+                endpoint.secret,
+                endpoint.created_at,
+                PER_MERCHANT_MAX
+            ],
+        )
+        .await?;
+    Ok(made == 1)
+}
+
+pub(crate) async fn get(
+    conn: &mut Conn,
+    merchant_id: &str,
+    test: bool,
+    id: &str,
+) -> Result<Option<Endpoint>, DbError> {
+    let sql = select!("WHERE merchant_id = $1 AND test = $2 AND id = $3");
+    conn.row(sql, args![merchant_id.to_owned(), test, id.to_owned()]).await?.as_ref().map(read).transpose()
+}
+
+/// The newest first, from below the id `before`.
+pub(crate) async fn list(
+    conn: &mut Conn,
+    merchant_id: &str,
+    test: bool,
+    before: String,
+    rows: i64,
+) -> Result<Vec<Endpoint>, DbError> {
+    let sql = select!("WHERE merchant_id = $1 AND test = $2 AND id < $3 ORDER BY id DESC LIMIT $4");
+    conn.rows(sql, args![merchant_id.to_owned(), test, before, rows]).await?.iter().map(read).collect()
+}
+
+/// Stops deliveries to it. Whether there is such an endpoint.
+pub(crate) async fn disable(
+    conn: &mut Conn,
+    merchant_id: &str,
+    test: bool,
+    id: &str,
+    why: String,
+) -> Result<bool, DbError> {
+    let sql = "UPDATE endpoint SET state = 'disabled', disabled_why = $4
+               WHERE merchant_id = $1 AND test = $2 AND id = $3";
+    let changed = conn.exec(sql, args![merchant_id.to_owned(), test, id.to_owned(), why]).await?;
+    Ok(changed == 1)
+}
+
+/// Lets deliveries go again, those that waited first. Ends a pause too. Whether there is such an endpoint.
+pub(crate) async fn enable(
+    conn: &mut Conn,
+    merchant_id: &str,
+    test: bool,
+    id: &str,
+) -> Result<bool, DbError> {
+    let sql = "UPDATE endpoint SET state = 'active', disabled_why = NULL, failures = 0, paused_until = NULL
+               WHERE merchant_id = $1 AND test = $2 AND id = $3";
+    Ok(conn.exec(sql, args![merchant_id.to_owned(), test, id.to_owned()]).await? == 1)
+}
+
+/// Gives it another secret (sealed for its id). The one before signs too for 24 hours; one still before that
+/// does not sign any more. Whether there is such an endpoint.
+pub(crate) async fn rotate(
+    conn: &mut Conn,
+    merchant_id: &str,
+    test: bool,
+    id: &str,
+    secret: Vec<u8>,
+    now: Millis,
+) -> Result<bool, DbError> {
+    let sql = "UPDATE endpoint SET old_secret = secret, old_until = $5, secret = $4
+               WHERE merchant_id = $1 AND test = $2 AND id = $3";
+    let args = args![merchant_id.to_owned(), test, id.to_owned(), secret, now + OLD_SECRET_MS];
+    Ok(conn.exec(sql, args).await? == 1)
+}
+
+/// What dispatch needs of an active endpoint.
+#[derive(Debug, Clone)]
+pub(crate) struct Subscriber {
+    pub(crate) id: String,
+    pub(crate) merchant_id: String,
+    pub(crate) test: bool,
+    /// The kinds of events that it gets; none: all.
+    pub(crate) events: Option<Vec<String>>,
+}
+
+/// The active endpoints of these merchants, locked in the order of their ids: what is queued for them is told
+/// to them in the same transaction (their `due_at`).
+pub(crate) async fn subscribers(
+    conn: &mut Conn,
+    merchant_ids: impl Iterator<Item = String>,
+) -> Result<Vec<Subscriber>, DbError> {
+    let rows = conn
+        .rows_in(
+            "SELECT id, merchant_id, test, events FROM endpoint WHERE state = 'active' AND merchant_id IN",
+            merchant_ids.map(Into::into).collect(),
+            "ORDER BY id /*pg: FOR NO KEY UPDATE*/",
+        )
+        .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Subscriber {
+                id: row.text("id")?,
+                merchant_id: row.text("merchant_id")?,
+                test: row.bool("test")?,
+                events: row.opt_json("events")?,
+            })
+        })
+        .collect()
+}

@@ -79,6 +79,16 @@ pub fn new(kind: Kind, now: Millis) -> String {
         }
         *last = bits;
     }
+    render(kind, bits)
+}
+
+/// The least id that can have been made at this time: where a range of time begins.
+#[must_use]
+pub fn first_at(kind: Kind, at: Millis) -> String {
+    render(kind, u128::from(at.clamp(0, 0xFFFF_FFFF_FFFF).unsigned_abs()) << 80)
+}
+
+fn render(kind: Kind, bits: u128) -> String {
     let mut text = String::with_capacity(kind.prefix().len() + BODY_LEN);
     text.push_str(kind.prefix());
     for place in (0..BODY_LEN).rev() {
@@ -97,6 +107,15 @@ mod tests {
         let ids: Vec<String> = (0..2000).map(|i| new(Kind::Invoice, 1_800_000_000_000 - i)).collect();
         assert!(ids.is_sorted());
         assert!(ids.iter().all(|id| Kind::Invoice.accepts(id)));
+    }
+
+    #[test]
+    fn a_range_of_time_is_a_range_of_ids() {
+        let at = 1_900_000_000_000;
+        let id = new(Kind::Delivery, at);
+        assert!(first_at(Kind::Delivery, at) <= id && id < first_at(Kind::Delivery, at + 1));
+        assert_eq!(first_at(Kind::Delivery, -1), first_at(Kind::Delivery, 0));
+        assert!(Kind::Delivery.accepts(&first_at(Kind::Delivery, i64::MAX)));
     }
 
     #[test]

@@ -1,3 +1,313 @@
-//! (to be written)
-// LOCALSTUB
-pub(crate) async fn run(_a: crate::app::App, _s: tokio_util::sync::CancellationToken) {}
+//! Deliver: claims deliveries that are due, sends them, and writes down how it went.
+//!
+//! A delivery is sent at least once: a claim lasts for a lease, so what was claimed by a worker that died is
+//! claimed again, with the same `webhook-id`. Nothing is sent inside a transaction. Claims and reports are
+//! batched: while one commits, the next one collects. `lanes` decides whose turn it is, `attempt` makes the POST,
+//! `domain::retry` says what follows.
+
+mod attempt;
+mod lanes;
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    attempt::{Due, Sender, Target},
+    lanes::{Allowance, Lanes, Limits},
+};
+use crate::{
+    app::App,
+    clock::Clock,
+    config::Webhooks,
+    db::{
+        Db, DbError,
+        deliveries::queue::{self, Claim, Ended, Finished},
+    },
+    domain::{Millis, retry::Next},
+    outbound::{Outbound, Reach},
+    vault::Vault,
+};
+
+/// How often it looks without being woken: retries fall due, another replica may have dispatched.
+const POLL: Duration = Duration::from_millis(250);
+const AFTER_ERROR: Duration = Duration::from_secs(1);
+/// A claim lasts so much longer than an attempt may.
+const LEASE_MARGIN_MS: Millis = 45_000;
+/// An attempt begins only while this much of the lease is left behind its timeout, to report it in.
+const REPORT_MS: Millis = 5_000;
+/// Reports of one transaction.
+const REPORTS_MAX: usize = 256;
+/// What is under way when the process is told to stop may end within this time.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Runs until told to stop.
+pub(crate) async fn run(app: App, stop: CancellationToken) {
+    let mut worker =
+        Worker::new(app.db.clone(), app.clock.clone(), app.vault.clone(), app.outbound, &app.config.webhooks);
+    let mut poll = tokio::time::interval(POLL);
+    poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut look = true;
+    loop {
+        worker.start(&mut look);
+        tokio::select! {
+            () = stop.cancelled() => break,
+            Some(done) = worker.work.join_next() => {
+                look |= worker.done(done);
+                while let Some(done) = worker.work.try_join_next() {
+                    look |= worker.done(done);
+                }
+            }
+            () = app.wake.deliver.notified() => look = true,
+            _ = poll.tick() => look = true,
+        }
+    }
+    if tokio::time::timeout(GRACE, worker.wind_up()).await.is_err() {
+        tracing::warn!("some deliveries were under way at the end; they are sent again");
+    }
+}
+
+/// The deliveries of this process.
+pub(crate) struct Worker {
+    db: Db,
+    vault: Arc<Vault>,
+    sender: Sender,
+    lanes: Lanes,
+    /// Ended attempts that are not written down yet.
+    reports: Vec<Ended>,
+    claiming: bool,
+    reporting: bool,
+    work: JoinSet<Done>,
+}
+
+/// A piece of work that has ended.
+enum Done {
+    Sent(Arc<str>, Ended),
+    Claimed { claims: Result<Vec<Claim>, DbError>, room: usize, allowance: Arc<Allowance>, lease_until: Millis },
+    Reported { reports: Arc<Vec<Ended>>, finished: Result<Finished, DbError> },
+    Released(Result<(), DbError>),
+}
+
+impl Worker {
+    pub(crate) fn new(
+        db: Db,
+        clock: Clock,
+        vault: Arc<Vault>,
+        outbound: Outbound,
+        config: &Webhooks,
+    ) -> Self {
+        let reach = if config.allow_private { Reach::Any } else { Reach::Public };
+        let timeout = Duration::from_secs(config.timeout_s);
+        let limits =
+            Limits { concurrency: config.concurrency, per_endpoint: config.concurrency_per_endpoint };
+        Self {
+            db,
+            vault,
+            sender: Sender { outbound, clock, reach, timeout },
+            lanes: Lanes::new(limits),
+            reports: Vec::new(),
+            claiming: false,
+            reporting: false,
+            work: JoinSet::new(),
+        }
+    }
+
+    fn now(&self) -> Millis {
+        self.sender.clock.now()
+    }
+
+    fn timeout_ms(&self) -> Millis {
+        Millis::try_from(self.sender.timeout.as_millis()).unwrap_or(Millis::MAX / 2)
+    }
+
+    /// Starts all that can be started: sends, and one claim and one report at a time.
+    fn start(&mut self, look: &mut bool) {
+        self.start_sends();
+        if *look && !self.claiming && self.lanes.room() > 0 {
+            *look = false;
+            self.start_claim();
+        }
+        if !self.reporting && !self.reports.is_empty() {
+            self.start_report();
+        }
+    }
+
+    fn start_sends(&mut self) {
+        let now = self.now();
+        let needed = self.timeout_ms() + REPORT_MS;
+        while let Some(due) = self.lanes.next() {
+            if due.lease_until - now < needed {
+                // It waited too long here; when its lease ends it is claimed again.
+                self.lanes.dropped(&due.target.endpoint_id);
+                continue;
+            }
+            let sender = self.sender.clone();
+            self.work.spawn(async move {
+                let ended = sender.attempt(&due).await;
+                Done::Sent(due.target.endpoint_id.clone(), ended)
+            });
+        }
+    }
+
+    fn start_claim(&mut self) {
+        self.claiming = true;
+        let now = self.now();
+        let lease_until = now + self.timeout_ms() + LEASE_MARGIN_MS;
+        let (room, allowance) = (self.lanes.room(), Arc::new(self.lanes.allowance()));
+        let (db, allowed) = (self.db.clone(), allowance.clone());
+        self.work.spawn(async move {
+            let claims = db.write(move |conn| {
+                Box::pin(async move {
+                    queue::claim(conn, now, lease_until, room, |id, failures| allowed.of(id, failures)).await
+                })
+            });
+            Done::Claimed { claims: claims.await, room, allowance, lease_until }
+        });
+    }
+
+    fn start_report(&mut self) {
+        self.reporting = true;
+        let now = self.now();
+        let rest = self.reports.split_off(self.reports.len().min(REPORTS_MAX));
+        let reports = Arc::new(std::mem::replace(&mut self.reports, rest));
+        let db = self.db.clone();
+        self.work.spawn(async move {
+            let batch = reports.clone();
+            let finished = db
+                .write(move |conn| Box::pin(async move { queue::finish(conn, &batch, now).await }))
+                .await;
+            if let Err(error) = &finished {
+                tracing::error!(%error, "attempts could not be written down; it tries again");
+                tokio::time::sleep(AFTER_ERROR).await;
+            }
+            Done::Reported { reports, finished }
+        });
+    }
+
+    fn start_release(&mut self, dues: &[Due]) {
+        if dues.is_empty() {
+            return;
+        }
+        let now = self.now();
+        let claims: Vec<_> = dues
+            .iter()
+            .map(|due| {
+                let Due { claimed, target, .. } = due;
+                (claimed.delivery_id.clone(), target.endpoint_id.to_string(), claimed.fence)
+            })
+            .collect();
+        let db = self.db.clone();
+        self.work.spawn(async move {
+            let released =
+                db.write(move |conn| Box::pin(async move { queue::release(conn, &claims, now).await }));
+            Done::Released(released.await)
+        });
+    }
+
+    /// Takes in what has ended. Whether it is worth looking into the queue.
+    fn done(&mut self, done: Result<Done, tokio::task::JoinError>) -> bool {
+        match done {
+            Ok(Done::Sent(endpoint_id, ended)) => {
+                count(&ended);
+                let hungry = self.lanes.ended(&endpoint_id, ended.delivered());
+                self.reports.push(ended);
+                hungry
+            }
+            Ok(Done::Claimed { claims, room, allowance, lease_until }) => {
+                self.claiming = false;
+                match claims {
+                    Ok(claims) => self.claimed(claims, room, &allowance, lease_until),
+                    Err(error) => tracing::error!(%error, "deliveries could not be claimed; it tries again"),
+                }
+                false
+            }
+            Ok(Done::Reported { reports, finished }) => {
+                self.reporting = false;
+                self.reported(&reports, finished);
+                false
+            }
+            Ok(Done::Released(Err(error))) => {
+                tracing::warn!(%error, "claims were not given back; they end by themselves");
+                false
+            }
+            Ok(Done::Released(Ok(()))) => false,
+            Err(error) => {
+                tracing::error!(%error, "a delivery task broke");
+                false
+            }
+        }
+    }
+
+    fn claimed(&mut self, claims: Vec<Claim>, room: usize, allowance: &Allowance, lease_until: Millis) {
+        let now = self.now();
+        let mut brought = BTreeSet::new();
+        let mut count = 0;
+        for claim in claims {
+            let target = Arc::new(Target::open(&claim, &self.vault, self.sender.reach, now));
+            let endpoint_id = target.endpoint_id.clone();
+            count += claim.deliveries.len();
+            let due = |claimed| Due { target: target.clone(), claimed, lease_until };
+            let dues = claim.deliveries.into_iter().map(due).collect();
+            self.lanes.add(&endpoint_id, claim.failures, claim.more, dues);
+            brought.insert(endpoint_id);
+        }
+        if count < room {
+            self.lanes.looked(|id| brought.contains(id), allowance);
+        }
+    }
+
+    fn reported(&mut self, reports: &[Ended], finished: Result<Finished, DbError>) {
+        match finished {
+            Ok(finished) => {
+                if finished.stale > 0 {
+                    let stale = u64::try_from(finished.stale).unwrap_or(0);
+                    metrics::counter!("kassa_deliveries_total", "outcome" => "stale").increment(stale);
+                }
+                // What waits here for a paused endpoint goes back, to wait where it is kept.
+                let dues: Vec<Due> = finished.paused.iter().flat_map(|id| self.lanes.withdraw(id)).collect();
+                self.start_release(&dues);
+            }
+            Err(_) => self.reports.extend_from_slice(reports),
+        }
+    }
+
+    /// Lets what is under way end, writes it down, and gives the rest back.
+    async fn wind_up(&mut self) {
+        loop {
+            let dues = self.lanes.withdraw_all();
+            self.start_release(&dues);
+            if !self.reporting && !self.reports.is_empty() {
+                self.start_report();
+            }
+            let Some(done) = self.work.join_next().await else { break };
+            self.done(done);
+        }
+    }
+
+    /// Claims what is due, sends it and writes it down; answers how many attempts were made. For tests, and for
+    /// who wants it step by step.
+    pub(crate) async fn step(&mut self) -> usize {
+        let mut attempts = 0;
+        let mut look = true;
+        loop {
+            self.start(&mut look);
+            let Some(done) = self.work.join_next().await else { return attempts };
+            attempts += usize::from(matches!(done, Ok(Done::Sent(..))));
+            look |= self.done(done);
+        }
+    }
+}
+
+fn count(ended: &Ended) {
+    let outcome = match ended.next {
+        Next::Delivered => "delivered",
+        Next::RetryAt(_) => "failed",
+        Next::Exhausted => "exhausted",
+        Next::DisableEndpoint => "disabled",
+    };
+    metrics::counter!("kassa_deliveries_total", "outcome" => outcome).increment(1);
+}
+
+#[cfg(test)]
+mod tests;

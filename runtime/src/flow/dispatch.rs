@@ -1,3 +1,131 @@
-//! (to be written)
-// LOCALSTUB
-pub(crate) async fn run(_a: crate::app::App, _s: tokio_util::sync::CancellationToken) {}
+//! Dispatch: each event becomes one delivery for each endpoint of its merchant and mode that wants it.
+//!
+//! Claim, fan out and unqueue are one transaction: what dies half way never happened. Replicas take different
+//! events (`SKIP LOCKED`).
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    app::App,
+    clock::Clock,
+    db::{
+        Db, DbError,
+        deliveries::queue::{self, Owed},
+        endpoints::{self, Subscriber},
+        events::{self, Undispatched},
+    },
+    domain::{Millis, id},
+};
+
+/// Events of one transaction.
+const BATCH: i64 = 256;
+/// How often it looks without being woken: another replica may have committed events.
+const POLL: Duration = Duration::from_millis(250);
+const AFTER_ERROR: Duration = Duration::from_secs(1);
+
+/// Runs until told to stop.
+pub(crate) async fn run(app: App, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        let pause = match step(&app.db, &app.clock).await {
+            Ok(0) => POLL,
+            Ok(_) => {
+                app.wake.deliver.notify_one();
+                continue;
+            }
+            Err(error) => {
+                tracing::error!(%error, "dispatch failed; it tries again");
+                AFTER_ERROR
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = app.wake.dispatch.notified() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// Fans out the oldest events; answers how many.
+pub(crate) async fn step(db: &Db, clock: &Clock) -> Result<usize, DbError> {
+    let now = clock.now();
+    let events = db
+        .write::<_, DbError, _>(move |conn| {
+            Box::pin(async move {
+                let events = events::undispatched(conn, BATCH).await?;
+                let merchants: BTreeSet<String> = events.iter().map(|event| event.merchant_id.clone()).collect();
+                let subscribers = endpoints::subscribers(conn, merchants.into_iter()).await?;
+                queue::insert(conn, fan_out(&events, &subscribers, now), now).await?;
+                let count = events.len();
+                events::dispatched(conn, events.into_iter().map(|event| event.id).collect()).await?;
+                Ok(count)
+            })
+        })
+        .await?;
+    metrics::counter!("kassa_events_dispatched_total").increment(u64::try_from(events).unwrap_or(0));
+    Ok(events)
+}
+
+fn fan_out(events: &[Undispatched], subscribers: &[Subscriber], now: Millis) -> Vec<Owed> {
+    let mut by_owner: HashMap<(&str, bool), Vec<&Subscriber>> = HashMap::new();
+    for subscriber in subscribers {
+        by_owner.entry((&subscriber.merchant_id, subscriber.test)).or_default().push(subscriber);
+    }
+    let mut owed = Vec::with_capacity(events.len());
+    for event in events {
+        let owner = (event.merchant_id.as_str(), event.test);
+        for subscriber in by_owner.get(&owner).into_iter().flatten() {
+            if subscriber.events.as_ref().is_none_or(|kinds| kinds.contains(&event.kind)) {
+                owed.push(Owed {
+                    delivery_id: id::new(id::Kind::Delivery, now),
+                    event_id: event.id.clone(),
+                    endpoint_id: subscriber.id.clone(),
+                    merchant_id: event.merchant_id.clone(),
+                    test: event.test,
+                });
+            }
+        }
+    }
+    owed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_goes_to_its_merchants_endpoints_of_its_mode_that_want_it() {
+        let subscriber = |id: &str, merchant: &str, test, events: Option<&[&str]>| Subscriber {
+            id: id.to_owned(),
+            merchant_id: merchant.to_owned(),
+            test,
+            events: events.map(|kinds| kinds.iter().map(|kind| (*kind).to_owned()).collect()),
+        };
+        let event = |merchant: &str, test, kind: &str| Undispatched {
+            id: "evt_1".to_owned(),
+            merchant_id: merchant.to_owned(),
+            test,
+            kind: kind.to_owned(),
+        };
+        let subscribers = [
+            subscriber("all", "a", false, None),
+            subscriber("paid", "a", false, Some(&["invoice.paid"])),
+            subscriber("none", "a", false, Some(&[])),
+            subscriber("test", "a", true, None),
+            subscriber("other", "b", false, None),
+        ];
+        let told = |event| {
+            let owed = fan_out(&[event], &subscribers, 1_800_000_000_000);
+            owed.into_iter().map(|owed| owed.endpoint_id).collect::<Vec<_>>()
+        };
+        assert_eq!(told(event("a", false, "invoice.paid")), ["all", "paid"]);
+        assert_eq!(told(event("a", false, "invoice.expired")), ["all"]);
+        assert_eq!(told(event("a", true, "invoice.paid")), ["test"]);
+        assert_eq!(told(event("b", false, "invoice.paid")), ["other"]);
+        assert!(told(event("c", false, "invoice.paid")).is_empty());
+    }
+}

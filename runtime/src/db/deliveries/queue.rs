@@ -1,0 +1,427 @@
+//! The queue of deliveries: what dispatch puts in and deliver works off.
+//!
+//! A worker claims from an endpoint at a time, never from the queue as a whole: however much waits for one that
+//! is dead, nobody walks past it. For that an endpoint knows when the first of its deliveries is due (`due_at`).
+//! It may be too early (the next claim finds nothing and corrects it), never too late. Hence the one rule: who
+//! makes something due earlier, says so to the endpoint in the same transaction, and who computes `due_at` anew
+//! has locked the endpoint in a statement before.
+//!
+//! A claim lasts for a lease; a worker that dies loses nothing, since the lease ends. One that comes back after
+//! that is told apart by the fence and changes nothing.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::{
+    db::{Conn, DbError, args},
+    domain::{
+        Millis,
+        retry::{Breaker, Next},
+    },
+};
+
+/// Endpoints that are looked at in one statement.
+const PAGE: i64 = 64;
+/// Fences of different rounds of a delivery must differ: each round starts so far above the one before.
+const FENCES_PER_ATTEMPT: i64 = 1 << 20;
+
+/// An event owed to an endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Owed {
+    pub(crate) delivery_id: String,
+    pub(crate) event_id: String,
+    pub(crate) endpoint_id: String,
+    pub(crate) merchant_id: String,
+    pub(crate) test: bool,
+}
+
+/// A delivery about to be queued.
+pub(super) struct Entry {
+    pub(super) delivery_id: String,
+    pub(super) endpoint_id: String,
+    pub(super) attempts_before: i64,
+}
+
+/// Makes deliveries and queues them. Their endpoints are locked already.
+pub(crate) async fn insert(conn: &mut Conn, owed: Vec<Owed>, now: Millis) -> Result<(), DbError> {
+    let entries = owed
+        .iter()
+        .map(|owed| Entry {
+            delivery_id: owed.delivery_id.clone(),
+            endpoint_id: owed.endpoint_id.clone(),
+            attempts_before: 0,
+        })
+        .collect();
+    let rows = owed
+        .into_iter()
+        .map(|owed| {
+            args![
+                owed.delivery_id,
+                owed.event_id,
+                owed.endpoint_id,
+                owed.merchant_id,
+                owed.test,
+                "pending",
+                0_i64,
+                now
+            ]
+        })
+        .collect();
+    conn.insert_many(
+        "INSERT INTO delivery (id, event_id, endpoint_id, merchant_id, test, state, attempts, created_at)",
+        rows,
+        "",
+    )
+    .await?;
+    push(conn, entries, now).await
+}
+
+/// Puts deliveries into the queue, due now. Their endpoints are locked already.
+pub(super) async fn push(conn: &mut Conn, entries: Vec<Entry>, now: Millis) -> Result<(), DbError> {
+    let due = entries.iter().map(|entry| (entry.endpoint_id.clone(), now)).collect();
+    let rows = entries
+        .into_iter()
+        .map(|entry| {
+            let fence = entry.attempts_before.saturating_mul(FENCES_PER_ATTEMPT);
+            args![entry.delivery_id, entry.endpoint_id, now, fence, entry.attempts_before]
+        })
+        .collect();
+    conn.insert_many(
+        "INSERT INTO delivery_queue (delivery_id, endpoint_id, due_at, fence, attempts_before)",
+        rows,
+        "",
+    )
+    .await?;
+    due_by(conn, due).await
+}
+
+/// Tells endpoints that something is due then.
+async fn due_by(conn: &mut Conn, due: BTreeMap<String, Millis>) -> Result<(), DbError> {
+    let rows = due.into_iter().map(|(endpoint_id, at)| args![endpoint_id, at]).collect();
+    conn.insert_many(
+        "WITH v (id, at) AS (",
+        rows,
+        ") UPDATE endpoint SET due_at = v.at FROM v
+           WHERE endpoint.id = v.id AND (endpoint.due_at IS NULL OR endpoint.due_at > v.at)",
+    )
+    .await?;
+    Ok(())
+}
+
+/// Locks endpoints until the transaction ends; `ids` ascend, so that two who lock do not wait for each other.
+pub(super) async fn lock_endpoints(
+    conn: &mut Conn,
+    ids: &[String],
+) -> Result<HashMap<String, Breaker>, DbError> {
+    let rows = conn
+        .rows_in(
+            "SELECT id, failures, paused_until FROM endpoint WHERE id IN",
+            ids.iter().map(Into::into).collect(),
+            "ORDER BY id /*pg: FOR NO KEY UPDATE*/",
+        )
+        .await?;
+    rows.iter()
+        .map(|row| {
+            let failures = u32::try_from(row.int("failures")?).unwrap_or(u32::MAX);
+            Ok((row.text("id")?, Breaker { failures, paused_until: row.opt_int("paused_until")? }))
+        })
+        .collect()
+}
+
+/// What was claimed from one endpoint.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    pub(crate) endpoint_id: String,
+    pub(crate) url: String,
+    /// Sealed.
+    pub(crate) secret: Vec<u8>,
+    /// Sealed; signs too until then.
+    pub(crate) old_secret: Option<(Vec<u8>, Millis)>,
+    /// In a row.
+    pub(crate) failures: u32,
+    pub(crate) deliveries: Vec<Claimed>,
+    /// There may be more that is due.
+    pub(crate) more: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Claimed {
+    pub(crate) delivery_id: String,
+    pub(crate) event_id: String,
+    pub(crate) payload: String,
+    pub(crate) fence: i64,
+    /// Logged so far, over all rounds.
+    pub(crate) attempts: i64,
+    /// Of those, before this round.
+    pub(crate) attempts_before: i64,
+}
+
+/// Claims up to `room` deliveries until `lease_until`, of each endpoint as many as `allowed(id, failures)`
+/// says. Replicas claim from different endpoints at a time.
+pub(crate) async fn claim(
+    conn: &mut Conn,
+    now: Millis,
+    lease_until: Millis,
+    mut room: usize,
+    allowed: impl Fn(&str, u32) -> usize + Send,
+) -> Result<Vec<Claim>, DbError> {
+    let mut claims = Vec::new();
+    let mut looked_at = Vec::new();
+    let (mut after_at, mut after_id) = (i64::MIN, String::new());
+    while room > 0 {
+        let rows = conn
+            .rows(
+                "SELECT id, url, secret, old_secret, old_until, failures, due_at FROM endpoint
+                 WHERE due_at <= $1 AND state = 'active' AND (paused_until IS NULL OR paused_until <= $1)
+                   AND (due_at, id) > ($2, $3)
+                 ORDER BY due_at, id LIMIT $4 /*pg: FOR NO KEY UPDATE SKIP LOCKED*/",
+                args![now, after_at, &after_id, PAGE],
+            )
+            .await?;
+        let Some(last) = rows.last() else { break };
+        (after_at, after_id) = (last.int("due_at")?, last.text("id")?);
+        for row in &rows {
+            let endpoint_id = row.text("id")?;
+            let failures = u32::try_from(row.int("failures")?).unwrap_or(u32::MAX);
+            let take = allowed(&endpoint_id, failures).min(room);
+            if take == 0 {
+                continue;
+            }
+            looked_at.push((&endpoint_id).into());
+            let deliveries = due_of(conn, &endpoint_id, now, take).await?;
+            if deliveries.is_empty() {
+                continue;
+            }
+            room -= deliveries.len();
+            claims.push(Claim {
+                url: row.text("url")?,
+                secret: row.blob("secret")?,
+                old_secret: row.opt_blob("old_secret")?.zip(row.opt_int("old_until")?),
+                failures,
+                more: deliveries.len() == take,
+                endpoint_id,
+                deliveries,
+            });
+        }
+    }
+    let leased = claims
+        .iter()
+        .flat_map(|claim| &claim.deliveries)
+        .map(|claimed| args![&claimed.delivery_id, lease_until, claimed.fence])
+        .collect();
+    conn.insert_many(
+        "WITH v (id, due_at, fence) AS (",
+        leased,
+        ") UPDATE delivery_queue SET due_at = v.due_at, fence = v.fence FROM v WHERE delivery_id = v.id",
+    )
+    .await?;
+    conn.exec_in(
+        "UPDATE endpoint SET due_at = (SELECT MIN(q.due_at) FROM delivery_queue q WHERE q.endpoint_id = endpoint.id)
+         WHERE id IN",
+        looked_at,
+        "",
+    )
+    .await?;
+    Ok(claims)
+}
+
+async fn due_of(
+    conn: &mut Conn,
+    endpoint_id: &str,
+    now: Millis,
+    take: usize,
+) -> Result<Vec<Claimed>, DbError> {
+    let sql = "SELECT q.delivery_id, d.event_id, e.payload, q.fence, d.attempts, q.attempts_before
+               FROM delivery_queue q
+               JOIN delivery d ON d.id = q.delivery_id
+               JOIN event e ON e.id = d.event_id
+               WHERE q.endpoint_id = $1 AND q.due_at <= $2
+               ORDER BY q.due_at, q.delivery_id LIMIT $3 /*pg: FOR UPDATE OF q SKIP LOCKED*/";
+    let take = i64::try_from(take).unwrap_or(i64::MAX);
+    let rows = conn.rows(sql, args![endpoint_id.to_owned(), now, take]).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Claimed {
+                delivery_id: row.text("delivery_id")?,
+                event_id: row.text("event_id")?,
+                payload: row.text("payload")?,
+                fence: row.int("fence")? + 1,
+                attempts: row.int("attempts")?,
+                attempts_before: row.int("attempts_before")?,
+            })
+        })
+        .collect()
+}
+
+/// An attempt that has ended, and what follows from it.
+#[derive(Debug, Clone)]
+pub(crate) struct Ended {
+    pub(crate) delivery_id: String,
+    pub(crate) endpoint_id: String,
+    pub(crate) fence: i64,
+    /// Over all rounds, from 1.
+    pub(crate) number: i64,
+    pub(crate) at: Millis,
+    pub(crate) duration_ms: i64,
+    pub(crate) status: Option<u16>,
+    pub(crate) error: Option<String>,
+    pub(crate) response: Option<String>,
+    pub(crate) next: Next,
+}
+
+impl Ended {
+    pub(crate) fn delivered(&self) -> bool {
+        self.next == Next::Delivered
+    }
+}
+
+/// What became of attempts that were reported.
+#[derive(Debug, Default)]
+pub(crate) struct Finished {
+    /// Endpoints that are paused now.
+    pub(crate) paused: Vec<String>,
+    /// Attempts whose claim was no longer theirs: nothing of them was written.
+    pub(crate) stale: usize,
+}
+
+/// Writes down how attempts ended: the log, the state, the queue, the breaker of the endpoint.
+pub(crate) async fn finish(conn: &mut Conn, ended: &[Ended], now: Millis) -> Result<Finished, DbError> {
+    let held = fences(conn, ended.iter().map(|one| &one.delivery_id)).await?;
+    let live: Vec<&Ended> =
+        ended.iter().filter(|one| held.get(&one.delivery_id) == Some(&one.fence)).collect();
+    log(conn, &live).await?;
+    conn.insert_many(
+        "WITH v (id, state, done_at) AS (",
+        live.iter()
+            .map(|one| {
+                let (state, done_at) = match one.next {
+                    Next::Delivered => ("delivered", Some(now)),
+                    Next::RetryAt(_) => ("pending", None),
+                    Next::Exhausted | Next::DisableEndpoint => ("exhausted", Some(now)),
+                };
+                args![&one.delivery_id, state, done_at]
+            })
+            .collect(),
+        ") UPDATE delivery SET state = v.state, done_at = v.done_at, attempts = delivery.attempts + 1
+           FROM v WHERE delivery.id = v.id",
+    )
+    .await?;
+    let done = live.iter().filter(|one| !matches!(one.next, Next::RetryAt(_)));
+    let done = done.map(|one| (&one.delivery_id).into()).collect();
+    conn.exec_in("DELETE FROM delivery_queue WHERE delivery_id IN", done, "").await?;
+    let retries = live.iter().filter_map(|one| match one.next {
+        Next::RetryAt(at) => Some(args![&one.delivery_id, at]),
+        _ => None,
+    });
+    reschedule(conn, retries.collect()).await?;
+    let paused = tell_endpoints(conn, &live, now).await?;
+    Ok(Finished { paused, stale: ended.len() - live.len() })
+}
+
+/// The current fences of queued deliveries, which are locked.
+async fn fences(
+    conn: &mut Conn,
+    ids: impl Iterator<Item = &String>,
+) -> Result<HashMap<String, i64>, DbError> {
+    let ids: BTreeSet<&String> = ids.collect();
+    let rows = conn
+        .rows_in(
+            "SELECT delivery_id, fence FROM delivery_queue WHERE delivery_id IN",
+            ids.into_iter().map(Into::into).collect(),
+            "ORDER BY delivery_id /*pg: FOR UPDATE*/",
+        )
+        .await?;
+    rows.iter().map(|row| Ok((row.text("delivery_id")?, row.int("fence")?))).collect()
+}
+
+async fn log(conn: &mut Conn, ended: &[&Ended]) -> Result<(), DbError> {
+    let rows = ended
+        .iter()
+        .map(|one| {
+            let status = one.status.map(i64::from);
+            args![&one.delivery_id, one.number, one.at, one.duration_ms, status, &one.error, &one.response]
+        })
+        .collect();
+    conn.insert_many(
+        "INSERT INTO attempt (delivery_id, number, at, duration_ms, status, error, response)",
+        rows,
+        "",
+    )
+    .await?;
+    Ok(())
+}
+
+async fn reschedule(conn: &mut Conn, rows: Vec<Vec<crate::db::Value>>) -> Result<(), DbError> {
+    conn.insert_many(
+        "WITH v (id, due_at) AS (",
+        rows,
+        ") UPDATE delivery_queue SET due_at = v.due_at FROM v WHERE delivery_id = v.id",
+    )
+    .await?;
+    Ok(())
+}
+
+/// Moves the breakers of the endpoints, disables those that want no more, and tells them what is due. Answers
+/// those that are paused. An endpoint that has no failures and gets none is not touched.
+async fn tell_endpoints(conn: &mut Conn, ended: &[&Ended], now: Millis) -> Result<Vec<String>, DbError> {
+    let mut touched: BTreeSet<String> =
+        ended.iter().filter(|one| !one.delivered()).map(|one| one.endpoint_id.clone()).collect();
+    let all: BTreeSet<&String> = ended.iter().map(|one| &one.endpoint_id).collect();
+    let all = all.into_iter().map(Into::into).collect();
+    for row in conn.rows_in("SELECT id FROM endpoint WHERE failures > 0 AND id IN", all, "").await? {
+        touched.insert(row.text("id")?);
+    }
+    if touched.is_empty() {
+        return Ok(Vec::new());
+    }
+    let touched: Vec<String> = touched.into_iter().collect();
+    let mut breakers = lock_endpoints(conn, &touched).await?;
+    let mut due: BTreeMap<String, Millis> = BTreeMap::new();
+    let mut unwanted = BTreeSet::new();
+    for one in ended {
+        if let Some(breaker) = breakers.get_mut(&one.endpoint_id) {
+            *breaker = breaker.after(one.delivered(), now);
+        }
+        match one.next {
+            Next::RetryAt(at) => {
+                due.entry(one.endpoint_id.clone()).and_modify(|due| *due = at.min(*due)).or_insert(at);
+            }
+            Next::DisableEndpoint => {
+                unwanted.insert(one.endpoint_id.clone());
+            }
+            Next::Delivered | Next::Exhausted => {}
+        }
+    }
+    let rows = breakers.iter().map(|(id, breaker)| args![id, breaker.failures, breaker.paused_until]);
+    conn.insert_many(
+        "WITH v (id, failures, paused_until) AS (",
+        rows.collect(),
+        ") UPDATE endpoint SET failures = v.failures, paused_until = v.paused_until FROM v
+           WHERE endpoint.id = v.id",
+    )
+    .await?;
+    conn.exec_in(
+        "UPDATE endpoint SET state = 'disabled', disabled_why = 'its receiver asked for it'
+         WHERE state = 'active' AND id IN",
+        unwanted.into_iter().map(Into::into).collect(),
+        "",
+    )
+    .await?;
+    due_by(conn, due).await?;
+    let paused = |breaker: &Breaker| breaker.paused_until.is_some_and(|until| until > now);
+    Ok(breakers.into_iter().filter(|(_, breaker)| paused(breaker)).map(|(id, _)| id).collect())
+}
+
+/// Gives back what was claimed and not sent: it is due at once. Stale claims are passed over.
+pub(crate) async fn release(
+    conn: &mut Conn,
+    claims: &[(String, String, i64)],
+    now: Millis,
+) -> Result<(), DbError> {
+    let held = fences(conn, claims.iter().map(|(delivery_id, _, _)| delivery_id)).await?;
+    let live: Vec<_> = claims.iter().filter(|(id, _, fence)| held.get(id) == Some(fence)).collect();
+    let endpoints: BTreeSet<String> = live.iter().map(|(_, endpoint_id, _)| endpoint_id.clone()).collect();
+    let endpoints: Vec<String> = endpoints.into_iter().collect();
+    lock_endpoints(conn, &endpoints).await?;
+    reschedule(conn, live.into_iter().map(|(id, _, _)| args![id, now]).collect()).await?;
+    due_by(conn, endpoints.into_iter().map(|id| (id, now)).collect()).await
+}

@@ -1,0 +1,176 @@
+//! One attempt: a signed POST, and what follows from its answer.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use url::Url;
+
+use crate::{
+    clock::Clock,
+    db::deliveries::queue::{Claim, Claimed, Ended},
+    domain::{
+        Millis,
+        retry::{self, AttemptFacts, Outcome},
+        signature::{self, Secret},
+    },
+    outbound::{Answer, Outbound, Over, Reach, Request, parse_url},
+    vault::Vault,
+};
+
+/// More of an answer is not read.
+const ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// More of an answer is not kept.
+const RESPONSE_BYTES_KEPT: usize = 1024;
+
+const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
+const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
+const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
+const WEBHOOK_DELIVERY: &str = "webhook-delivery";
+
+/// Where to send and how to sign. The secrets live as long as what was claimed with them.
+pub(super) struct Target {
+    pub(super) endpoint_id: Arc<str>,
+    /// Or why nothing can be sent.
+    ready: Result<Ready, String>,
+}
+
+struct Ready {
+    url: Url,
+    secrets: Vec<Secret>,
+}
+
+impl Target {
+    /// Opens what was claimed of an endpoint.
+    pub(super) fn open(claim: &Claim, vault: &Vault, reach: Reach, now: Millis) -> Self {
+        let old = claim.old_secret.as_ref().filter(|(_, until)| *until > now).map(|(sealed, _)| sealed);
+        let secrets: Result<Vec<Secret>, String> = std::iter::once(&claim.secret)
+            .chain(old)
+            .map(|sealed| {
+                let opened = vault.open(&claim.endpoint_id, sealed).map_err(|error| error.to_string())?;
+                let text = std::str::from_utf8(&opened).map_err(|error| error.to_string())?;
+                Secret::parse(text).map_err(|error| error.to_string())
+            })
+            .collect();
+        let ready = secrets.and_then(|secrets| {
+            let url = parse_url(&claim.url, reach).map_err(|error| error.to_string())?;
+            Ok(Ready { url, secrets })
+        });
+        Self { endpoint_id: claim.endpoint_id.as_str().into(), ready }
+    }
+}
+
+/// A claimed delivery.
+pub(super) struct Due {
+    pub(super) target: Arc<Target>,
+    pub(super) claimed: Claimed,
+    pub(super) lease_until: Millis,
+}
+
+/// What all attempts share.
+#[derive(Clone)]
+pub(super) struct Sender {
+    pub(super) outbound: Outbound,
+    pub(super) clock: Clock,
+    pub(super) reach: Reach,
+    pub(super) timeout: Duration,
+}
+
+impl Sender {
+    /// Makes the attempt. Whatever happens, something follows from it.
+    pub(super) async fn attempt(&self, due: &Due) -> Ended {
+        let at = self.clock.now();
+        let started = std::time::Instant::now();
+        let answer = self.post(due, at).await;
+        let duration_ms = u32::try_from(started.elapsed().as_millis()).unwrap_or(u32::MAX);
+        metrics::histogram!("kassa_delivery_attempt_ms").record(duration_ms);
+        let claimed = &due.claimed;
+        let facts = AttemptFacts {
+            delivery_id: &claimed.delivery_id,
+            number: u32::try_from(claimed.attempts - claimed.attempts_before + 1).unwrap_or(u32::MAX),
+            ended_at: self.clock.now(),
+            outcome: answer.as_ref().map_or(Outcome::Failed, outcome),
+        };
+        let (status, error, response) = match &answer {
+            Ok(answer) => (Some(answer.status), problem(answer.status), kept(&answer.body)),
+            Err(error) => (None, Some(error.clone()), None),
+        };
+        Ended {
+            delivery_id: claimed.delivery_id.clone(),
+            endpoint_id: due.target.endpoint_id.to_string(),
+            fence: claimed.fence,
+            number: claimed.attempts + 1,
+            at,
+            duration_ms: i64::from(duration_ms),
+            status,
+            error,
+            response,
+            next: retry::judge(&facts),
+        }
+    }
+
+    async fn post(&self, due: &Due, at: Millis) -> Result<Answer, String> {
+        let ready = due.target.ready.as_ref().map_err(Clone::clone)?;
+        let Claimed { event_id, payload, .. } = &due.claimed;
+        let timestamp_s = at / 1000;
+        let signature = signature::sign(&ready.secrets, event_id, timestamp_s, payload.as_bytes());
+        let text = |text: &str| HeaderValue::from_str(text).map_err(|error| error.to_string());
+        let headers = HeaderMap::from_iter([
+            (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+            (WEBHOOK_ID, text(event_id)?),
+            (WEBHOOK_TIMESTAMP, HeaderValue::from(timestamp_s)),
+            (WEBHOOK_SIGNATURE, text(&signature)?),
+        ]);
+        let request = Request {
+            method: Method::POST,
+            url: ready.url.clone(),
+            headers,
+            body: Bytes::copy_from_slice(payload.as_bytes()),
+            reach: self.reach,
+            deadline: self.timeout,
+            body_bytes_max: ANSWER_BYTES_MAX,
+            over: Over::Cut,
+        };
+        self.outbound.send(request).await.map_err(|error| error.to_string())
+    }
+}
+
+fn outcome(answer: &Answer) -> Outcome<'_> {
+    let text = |name: &str| answer.headers.get(name).and_then(|value| value.to_str().ok());
+    Outcome::Answered {
+        status: answer.status,
+        retry_after: text(header::RETRY_AFTER.as_str()),
+        control: text(WEBHOOK_DELIVERY),
+    }
+}
+
+fn problem(status: u16) -> Option<String> {
+    match status {
+        200..300 => None,
+        300..400 => Some(format!("status {status}: redirects are not followed")),
+        _ => Some(format!("status {status}")),
+    }
+}
+
+/// The first bytes of an answer as text that every database and terminal takes.
+fn kept(body: &Bytes) -> Option<String> {
+    let start = body.get(..RESPONSE_BYTES_KEPT).unwrap_or(body);
+    let text: String = String::from_utf8_lossy(start)
+        .chars()
+        .map(|c| if c.is_control() && c != '\n' && c != '\t' { char::REPLACEMENT_CHARACTER } else { c })
+        .collect();
+    (!text.is_empty()).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_of_an_answer_is_short_and_tame() {
+        assert_eq!(kept(&Bytes::new()), None);
+        assert_eq!(kept(&Bytes::from_static(b"ok\n")).unwrap(), "ok\n");
+        assert_eq!(kept(&Bytes::from_static(b"a\0\x1b[31m\xff")).unwrap(), "a\u{FFFD}\u{FFFD}[31m\u{FFFD}");
+        assert_eq!(kept(&Bytes::from(vec![b'x'; 5000])).unwrap().len(), RESPONSE_BYTES_KEPT);
+    }
+}

@@ -1,0 +1,211 @@
+//! Lanes: who sends next, so that no endpoint delays another. Pure bookkeeping.
+//!
+//! Each endpoint with something claimed has a lane. A lane's *window* says how many of its deliveries may be
+//! under way: it begins small, grows by one with each success up to the configured figure, and falls back to one
+//! with a failure. So endpoints that hang hold few places before anything is known of them, and one place each
+//! once they have failed; and all that failed last (the *suspects*) share half of the places at most. The other
+//! half belongs to those that answer.
+//!
+//! A lane whose window is full-grown may claim ahead, so that fast endpoints do not wait for the database.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+
+use super::attempt::Due;
+
+/// The window of an endpoint of which nothing is known.
+const FIRST_WINDOW: usize = 2;
+/// How many windows a full-grown lane may have claimed.
+const AHEAD: usize = 8;
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// Deliveries under way at once, in all.
+    pub(super) concurrency: usize,
+    /// To one endpoint.
+    pub(super) per_endpoint: usize,
+}
+
+pub(super) struct Lanes {
+    limits: Limits,
+    lanes: HashMap<Arc<str>, Lane>,
+    /// Lanes with something waiting and room in their window, each once, in turn.
+    turn: VecDeque<Arc<str>>,
+    sending: usize,
+    suspects_sending: usize,
+    waiting: usize,
+}
+
+struct Lane {
+    window: usize,
+    suspect: bool,
+    /// Of those under way, how many count as a suspect's.
+    sending_as_suspect: usize,
+    sending: usize,
+    waiting: VecDeque<Due>,
+    /// The database may have more that is due.
+    more: bool,
+    in_turn: bool,
+}
+
+/// How many deliveries a claim may take, of each endpoint.
+pub(super) struct Allowance {
+    known: HashMap<Arc<str>, usize>,
+    unknown: usize,
+}
+
+impl Allowance {
+    pub(super) fn of(&self, endpoint_id: &str, failures: u32) -> usize {
+        let unknown = if failures > 0 { 1 } else { self.unknown };
+        self.known.get(endpoint_id).copied().unwrap_or(unknown)
+    }
+}
+
+impl Lane {
+    fn new(window: usize, suspect: bool) -> Self {
+        Self {
+            window,
+            suspect,
+            sending_as_suspect: 0,
+            sending: 0,
+            waiting: VecDeque::new(),
+            more: false,
+            in_turn: false,
+        }
+    }
+
+    /// Claims that are worth a transaction: nothing until half of what it may hold is gone.
+    fn room(&self, per_endpoint: usize) -> usize {
+        let hold = if self.window >= per_endpoint { self.window * AHEAD } else { self.window };
+        let held = self.sending + self.waiting.len();
+        if held * 2 > hold { 0 } else { hold - held }
+    }
+}
+
+impl Lanes {
+    pub(super) fn new(limits: Limits) -> Self {
+        let limits =
+            Limits { concurrency: limits.concurrency.max(1), per_endpoint: limits.per_endpoint.max(1) };
+        Self {
+            limits,
+            lanes: HashMap::new(),
+            turn: VecDeque::new(),
+            sending: 0,
+            suspects_sending: 0,
+            waiting: 0,
+        }
+    }
+
+    /// Deliveries under way.
+    pub(super) fn sending(&self) -> usize {
+        self.sending
+    }
+
+    /// How many deliveries may be claimed in all.
+    pub(super) fn room(&self) -> usize {
+        (self.limits.concurrency * AHEAD).saturating_sub(self.sending + self.waiting)
+    }
+
+    pub(super) fn allowance(&self) -> Allowance {
+        let per_endpoint = self.limits.per_endpoint;
+        let known = self.lanes.iter().map(|(id, lane)| (id.clone(), lane.room(per_endpoint))).collect();
+        Allowance { known, unknown: FIRST_WINDOW.min(per_endpoint) }
+    }
+
+    /// Takes in what was claimed from an endpoint.
+    pub(super) fn add(&mut self, endpoint_id: &Arc<str>, failures: u32, more: bool, dues: Vec<Due>) {
+        let suspect = failures > 0;
+        let window = if suspect { 1 } else { FIRST_WINDOW.min(self.limits.per_endpoint) };
+        let lane = self.lanes.entry(endpoint_id.clone()).or_insert_with(|| Lane::new(window, suspect));
+        lane.more = more;
+        self.waiting += dues.len();
+        lane.waiting.extend(dues);
+        self.take_turn(endpoint_id);
+    }
+
+    fn take_turn(&mut self, endpoint_id: &Arc<str>) {
+        if let Some(lane) = self.lanes.get_mut(endpoint_id)
+            && !lane.in_turn
+            && !lane.waiting.is_empty()
+            && lane.sending < lane.window
+        {
+            lane.in_turn = true;
+            self.turn.push_back(endpoint_id.clone());
+        }
+    }
+
+    /// The next delivery to send, lane by lane in turn. It counts as under way until [`Lanes::ended`].
+    pub(super) fn next(&mut self) -> Option<Due> {
+        if self.sending >= self.limits.concurrency {
+            return None;
+        }
+        let suspects_full = self.suspects_sending >= (self.limits.concurrency / 2).max(1);
+        for _ in 0..self.turn.len() {
+            let endpoint_id = self.turn.pop_front()?;
+            let Some(lane) = self.lanes.get_mut(&endpoint_id) else { continue };
+            if lane.suspect && suspects_full {
+                self.turn.push_back(endpoint_id);
+                continue;
+            }
+            lane.in_turn = false;
+            let Some(due) = lane.waiting.pop_front() else { continue };
+            lane.sending += 1;
+            self.sending += 1;
+            self.waiting -= 1;
+            if lane.suspect {
+                lane.sending_as_suspect += 1;
+                self.suspects_sending += 1;
+            }
+            self.take_turn(&endpoint_id);
+            return Some(due);
+        }
+        None
+    }
+
+    /// An attempt has ended. Whether its lane would take more, and the database may have it.
+    pub(super) fn ended(&mut self, endpoint_id: &Arc<str>, delivered: bool) -> bool {
+        let Some(lane) = self.lanes.get_mut(endpoint_id) else { return false };
+        lane.sending = lane.sending.saturating_sub(1);
+        self.sending = self.sending.saturating_sub(1);
+        if lane.sending_as_suspect > 0 {
+            lane.sending_as_suspect -= 1;
+            self.suspects_sending = self.suspects_sending.saturating_sub(1);
+        }
+        lane.suspect = !delivered;
+        lane.window = if delivered { (lane.window + 1).min(self.limits.per_endpoint) } else { 1 };
+        let hungry = lane.more && lane.room(self.limits.per_endpoint) > 0;
+        self.take_turn(endpoint_id);
+        hungry
+    }
+
+    /// Takes back all that waits for an endpoint.
+    pub(super) fn withdraw(&mut self, endpoint_id: &str) -> Vec<Due> {
+        let Some(lane) = self.lanes.get_mut(endpoint_id) else { return Vec::new() };
+        lane.more = false;
+        let dues: Vec<Due> = lane.waiting.drain(..).collect();
+        self.waiting -= dues.len();
+        dues
+    }
+
+    /// Takes back all that waits.
+    pub(super) fn withdraw_all(&mut self) -> Vec<Due> {
+        let ids: Vec<Arc<str>> = self.lanes.keys().cloned().collect();
+        ids.iter().flat_map(|id| self.withdraw(id)).collect()
+    }
+
+    /// A claim has looked at all endpoints: one that it could have taken from and did not, has nothing due.
+    /// Lanes with nothing left to do are forgotten.
+    pub(super) fn looked(&mut self, brought: impl Fn(&str) -> bool, allowance: &Allowance) {
+        self.lanes.retain(|id, lane| {
+            if allowance.known.get(id).is_some_and(|room| *room > 0) && !brought(id) {
+                lane.more = false;
+            }
+            lane.sending > 0 || !lane.waiting.is_empty() || lane.more || lane.in_turn
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests;
