@@ -115,8 +115,10 @@ async fn create(
     let (wanted, derived_index) = match (&new.address, &new.unique_id) {
         (Some(text), _) => (normalized(&app, &manifest, text).await?, None),
         (None, Some(unique_id)) => {
-            let there = addresses::by_unique_id(&mut app.db.read().await?, &merchant.id, &manifest.name, unique_id);
-            match there.await? {
+            let mut conn = app.db.read().await?;
+            let there = addresses::by_unique_id(&mut conn, &merchant.id, &manifest.name, unique_id).await?;
+            drop(conn);
+            match there {
                 // Whatever it was made from: it stays this customer's.
                 Some(row) => (Address { text: row.address, key: row.key }, row.derived_index),
                 None => derived(&app, &merchant, &manifest).await?,
