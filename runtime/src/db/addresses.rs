@@ -156,8 +156,18 @@ pub(crate) async fn create(conn: &mut Conn, new: NewAddress) -> Result<ReceiveAd
     })
 }
 
-pub(crate) async fn get(conn: &mut Conn, id: &str) -> Result<Option<ReceiveAddress>, DbError> {
-    conn.row(select!("WHERE id = $1"), args![id.to_owned()]).await?.as_ref().map(read).transpose()
+/// One of a merchant's addresses, on a network of this mode.
+pub(crate) async fn get(
+    conn: &mut Conn,
+    merchant_id: &str,
+    test: bool,
+    id: &str,
+) -> Result<Option<ReceiveAddress>, DbError> {
+    let sql = select!(
+        "WHERE id = $1 AND merchant_id = $2 AND network IN (SELECT name FROM network WHERE test = $3)"
+    );
+    let args = args![id.to_owned(), merchant_id.to_owned(), test];
+    conn.row(sql, args).await?.as_ref().map(read).transpose()
 }
 
 /// A merchant's addresses on networks of this mode, invoices' own ones left out; the newest first, from below

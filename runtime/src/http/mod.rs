@@ -24,13 +24,16 @@ mod rate;
 mod serve;
 pub(crate) mod time;
 
+mod addresses;
 mod api_keys;
 mod invoices;
 mod merchants;
+mod networks;
 mod payments;
 mod sandbox;
 mod status;
 mod transfers;
+mod upstreams;
 
 use std::sync::Arc;
 
@@ -77,6 +80,9 @@ fn guarded() -> OpenApiRouter<App> {
     OpenApiRouter::default()
         .merge(merchants::routes())
         .merge(api_keys::routes())
+        .merge(networks::routes())
+        .merge(upstreams::routes())
+        .merge(addresses::routes())
         .merge(invoices::routes())
         .merge(payments::routes())
         .merge(transfers::routes())

@@ -3,9 +3,11 @@
 use axum::{Router, response::IntoResponse as _, routing::get};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderValue, header};
+use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use utoipa::openapi::{
     Content, InfoBuilder, License, OpenApi, OpenApiBuilder, Ref, RefOr, Required, ResponseBuilder,
+    extensions::ExtensionsBuilder,
     path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem},
     schema::{KnownFormat, ObjectBuilder, SchemaFormat, Type},
     security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
@@ -46,6 +48,11 @@ pub(super) fn finish(mut document: OpenApi) -> OpenApi {
     components.security_schemes.insert("bearer".to_owned(), SecurityScheme::Http(bearer).into());
     let header = SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("X-API-Key")));
     components.security_schemes.insert("api_key".to_owned(), header.into());
+    let problems: Vec<_> = problem::Kind::ALL
+        .iter()
+        .map(|kind| json!({"slug": kind.slug(), "status": kind.status().as_u16(), "title": kind.title()}))
+        .collect();
+    document.extensions = Some(ExtensionsBuilder::new().add("x-problems", problems).build());
     for item in document.paths.paths.values_mut() {
         if let Some(post) = &mut item.post {
             post.parameters.get_or_insert_default().push(RefOr::T(idempotency_key()));

@@ -13,6 +13,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use super::idempotent;
 use crate::app::App;
 
 /// Connections at once; more wait in the system's queue. Half of the usual limit of 8192 open files, so that
@@ -25,11 +26,12 @@ const HEADERS_BYTES_MAX: usize = 64 * 1024;
 /// What is under way when a stop comes may take so long.
 const STOP_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Serves until `stop`, then ends what is under way. Fails when the socket breaks.
-pub(crate) async fn serve(app: App, listener: TcpListener, stop: CancellationToken) -> io::Result<()> {
-    let router = super::router(app);
+/// Serves until `stop`, then ends what is under way.
+pub(crate) async fn serve(app: App, listener: TcpListener, stop: CancellationToken) {
+    let router = super::router(app.clone());
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let open = TaskTracker::new();
+    open.spawn(idempotent::sweep(app, stop.clone()));
     loop {
         let place = tokio::select! {
             () = stop.cancelled() => break,
@@ -37,7 +39,7 @@ pub(crate) async fn serve(app: App, listener: TcpListener, stop: CancellationTok
         };
         let stream = tokio::select! {
             () = stop.cancelled() => break,
-            accepted = accept(&listener) => accepted?,
+            accepted = accept(&listener) => accepted,
         };
         let (router, stop) = (router.clone(), stop.clone());
         open.spawn(async move {
@@ -50,15 +52,12 @@ pub(crate) async fn serve(app: App, listener: TcpListener, stop: CancellationTok
     if tokio::time::timeout(STOP_TIMEOUT, open.wait()).await.is_err() {
         tracing::warn!(open = open.len(), "connections were cut, since they did not end in time");
     }
-    Ok(())
 }
 
-async fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
+async fn accept(listener: &TcpListener) -> TcpStream {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return Ok(stream),
-            // The socket itself is broken: no waiting mends that.
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Err(error),
+            Ok((stream, _)) => return stream,
             // The other side was faster to leave.
             Err(error)
                 if matches!(

@@ -1,6 +1,7 @@
 //! The API from outside: requests through the whole router, on real databases.
 
 mod bodies;
+mod document;
 mod idempotency;
 mod keys;
 mod kit;

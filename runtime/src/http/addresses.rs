@@ -1,0 +1,340 @@
+//! Receive addresses: where payers pay. Kassa watches them; it can spend from none.
+
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    auth::Merchant,
+    idempotent::{Reply, idempotent},
+    input::{PathParam, Query, check_text},
+    invoices::network,
+    json::{Answer, Json},
+    page::{Listed, PageParams},
+    problem::{Kind, Problem},
+    time::Time,
+};
+use crate::{
+    app::App,
+    db::{
+        Conn,
+        addresses::{self, CreateError, ExtendedKey, NewAddress, ReceiveAddress},
+    },
+    domain::{
+        id::{self, Kind as IdKind},
+        network::Manifest,
+    },
+    host::{Address, AddressError, DeriveError},
+};
+
+const ADDRESS_CHARS_MAX: usize = 200;
+const UNIQUE_ID_CHARS_MAX: usize = 100;
+const META_BYTES_MAX: usize = 4096;
+/// Children of a key that may be in use already before a request gives up.
+const CHILDREN_TRIED: u32 = 100;
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::default()
+        .routes(routes!(create, list))
+        .routes(routes!(get))
+        .routes(routes!(put_key, list_keys))
+}
+
+/// An address that is watched for payments.
+#[derive(Debug, Serialize, ToSchema)]
+struct AddressView {
+    #[schema(example = "adr_01KAN2Q5T4W2J6G0Z8Y3V7X9BC")]
+    id: String,
+    #[schema(example = "base")]
+    network: String,
+    address: String,
+    /// `shared`: invoices are told apart by amount or memo; `customer`: all that arrives is this customer's.
+    kind: addresses::Kind,
+    /// Your own name for the customer.
+    unique_id: Option<String>,
+    #[schema(value_type = Option<Object>)]
+    meta: Option<serde_json::Value>,
+    /// Which child of your extended public key it is.
+    derived_index: Option<i64>,
+    created_at: Time,
+}
+
+impl From<ReceiveAddress> for AddressView {
+    fn from(row: ReceiveAddress) -> Self {
+        Self {
+            id: row.id,
+            network: row.network,
+            address: row.address,
+            kind: row.kind,
+            unique_id: row.unique_id,
+            meta: row.meta,
+            derived_index: row.derived_index,
+            created_at: Time(row.created_at),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewReceiveAddress {
+    #[schema(example = "base")]
+    network: String,
+    /// Yours. Without `unique_id` it becomes your shared address on this network. Left out, a customer's address
+    /// is derived from your extended public key.
+    #[schema(max_length = 200)]
+    address: Option<String>,
+    /// Your own name for a customer: the same one always gets the same address.
+    #[schema(max_length = 100, example = "customer-17")]
+    unique_id: Option<String>,
+    /// Given back as it is, at most 4096 bytes.
+    #[schema(value_type = Option<Object>)]
+    meta: Option<serde_json::Value>,
+}
+
+/// Get or create a receive address
+///
+/// 201 if it was made, 200 if it was there. A shared address takes the payments of any number of invoices; a
+/// customer's address takes whatever that customer pays, with or without an invoice.
+#[utoipa::path(post, path = "/v1/receive_addresses", tag = "receive addresses", request_body = NewReceiveAddress,
+    responses((status = 201, body = AddressView), (status = 200, body = AddressView, description = "It was there")))]
+async fn create(
+    merchant: Merchant,
+    State(app): State<App>,
+    body: Json<NewReceiveAddress>,
+) -> Result<Reply, Problem> {
+    let Json { value: new, once } = body;
+    let manifest = network(&app, &merchant, &new.network).map_err(|problem| problem.field("network"))?;
+    if let Some(unique_id) = &new.unique_id {
+        check_text("unique_id", unique_id, UNIQUE_ID_CHARS_MAX)?;
+    }
+    if new.meta.as_ref().is_some_and(|meta| meta.to_string().len() > META_BYTES_MAX) {
+        let detail = format!("meta has more than {META_BYTES_MAX} bytes. Keep it with yourself, under unique_id.");
+        return Err(Problem::new(Kind::FieldMalformed, detail).field("meta"));
+    }
+    let (wanted, derived_index) = match (&new.address, &new.unique_id) {
+        (Some(text), _) => (normalized(&app, &manifest, text).await?, None),
+        (None, Some(unique_id)) => {
+            let mut conn = app.db.read().await?;
+            let there = addresses::by_unique_id(&mut conn, &merchant.id, &manifest.name, unique_id).await?;
+            drop(conn);
+            match there {
+                // Whatever it was made from: it stays this customer's.
+                Some(row) => (Address { text: row.address, key: row.key }, row.derived_index),
+                None => derived(&app, &merchant, &manifest).await?,
+            }
+        }
+        (None, None) => {
+            let detail = "Give `address` for a shared address, or `unique_id` for a customer's.";
+            return Err(Problem::new(Kind::FieldMissing, detail).field("address"));
+        }
+    };
+    let now = app.clock.now();
+    let shared = new.unique_id.is_none();
+    let row = NewAddress {
+        id: id::new(IdKind::ReceiveAddress, now),
+        merchant_id: merchant.id.clone(),
+        network: manifest.name.clone(),
+        address: wanted.text,
+        key: wanted.key,
+        kind: if shared { addresses::Kind::Shared } else { addresses::Kind::Customer },
+        unique_id: new.unique_id,
+        meta: new.meta,
+        derived_index,
+        created_at: now,
+    };
+    idempotent(&app, merchant.owner(), once, move |conn| Box::pin(get_or_create(conn, row))).await
+}
+
+async fn get_or_create(conn: &mut Conn, new: NewAddress) -> Result<Reply, Problem> {
+    let there = match &new.unique_id {
+        Some(unique_id) => addresses::by_unique_id(conn, &new.merchant_id, &new.network, unique_id).await?,
+        None => addresses::shared_of(conn, &new.merchant_id, &new.network).await?,
+    };
+    match there {
+        // Two requests for one customer may have derived two children; the first one stays.
+        Some(row) if row.address == new.address || new.derived_index.is_some() => Reply::ok(&AddressView::from(row)),
+        Some(row) => {
+            let what = if new.unique_id.is_some() { "This unique_id has" } else { "You have" };
+            let detail = format!("{what} another address on {} already.", row.network);
+            Err(Problem::new(Kind::AddressTaken, detail).field("address").with("id", row.id))
+        }
+        None => match addresses::create(conn, new).await {
+            Ok(row) => Reply::created(&AddressView::from(row)),
+            Err(CreateError::Db(error)) => Err(error.into()),
+            Err(CreateError::Taken) => {
+                let detail = "It is watched already, for another purpose or for another merchant. Use a fresh one.";
+                Err(Problem::new(Kind::AddressTaken, detail).field("address"))
+            }
+        },
+    }
+}
+
+/// A merchant's text as an address of the network.
+async fn normalized(app: &App, network: &Manifest, text: &str) -> Result<Address, Problem> {
+    check_text("address", text, ADDRESS_CHARS_MAX)?;
+    app.host.normalize_address(network, text.trim()).await?.map_err(|error| {
+        let (kind, detail) = match error {
+            AddressError::Malformed(why) => (Kind::AddressMalformed, format!("{why:.200}.")),
+            AddressError::Checksum => {
+                (Kind::AddressChecksum, "A character was changed or lost: copy it again.".to_owned())
+            }
+            AddressError::WrongNetwork(which) => {
+                (Kind::AddressWrongNetwork, format!("It belongs to {which:.100}, not to {}.", network.name))
+            }
+        };
+        Problem::new(kind, detail).field("address")
+    })
+}
+
+/// The next child of the merchant's key that nobody uses yet.
+async fn derived(app: &App, merchant: &Merchant, network: &Manifest) -> Result<(Address, Option<i64>), Problem> {
+    let found = addresses::extended_key_of(&mut app.db.read().await?, &merchant.id, &network.name).await?;
+    let key = found.ok_or_else(|| {
+        let detail = "Give `address`, or set an extended public key first (PUT /v1/extended_keys).";
+        Problem::new(Kind::AddressMissing, detail).field("address")
+    })?;
+    for _ in 0..CHILDREN_TRIED {
+        let id = key.id.clone();
+        let taken = app
+            .db
+            .write::<_, Problem, _>(move |conn| Box::pin(async move { Ok(addresses::next_index(conn, &id).await?) }))
+            .await?;
+        let changed = || Problem::new(Kind::Busy, "The extended public key was changed meanwhile.").retry_after(1);
+        let index = taken.ok_or_else(changed)?;
+        let child = u32::try_from(index).map_err(|_| {
+            Problem::new(Kind::Conflict, "The extended public key has no more children: set another one.")
+        })?;
+        let address = match app.host.derive_address(network, &key.public_key, child).await? {
+            Ok(address) => address,
+            Err(DeriveError::NoChild) => continue,
+            Err(error) => return Err(derive_problem(error)),
+        };
+        // In use if an earlier key of this merchant was the same one, or if it was registered by hand.
+        let texts = [address.text.clone()];
+        if addresses::by_address(&mut app.db.read().await?, &network.name, &texts).await?.is_empty() {
+            return Ok((address, Some(index)));
+        }
+    }
+    Err(Problem::new(Kind::Busy, "Many children of the extended public key are in use; the search goes on.")
+        .retry_after(1))
+}
+
+fn derive_problem(error: DeriveError) -> Problem {
+    let (kind, detail) = match error {
+        DeriveError::Unsupported => {
+            (Kind::DerivationUnsupported, "Supply an address of your own for each customer.".to_owned())
+        }
+        DeriveError::MalformedKey(why) => (Kind::ExtendedKeyMalformed, format!("{why:.200}.")),
+        DeriveError::NoChild => (Kind::ExtendedKeyMalformed, "Its first child does not exist.".to_owned()),
+    };
+    Problem::new(kind, detail).field("public_key")
+}
+
+/// List receive addresses
+#[utoipa::path(get, path = "/v1/receive_addresses", tag = "receive addresses", params(PageParams),
+    responses((status = 200, body = Listed<AddressView>)))]
+async fn list(
+    merchant: Merchant,
+    State(app): State<App>,
+    Query(params): Query<PageParams>,
+) -> Result<Answer<Listed<AddressView>>, Problem> {
+    let page = params.page(IdKind::ReceiveAddress)?;
+    let mut conn = app.db.read().await?;
+    let rows = addresses::list(&mut conn, &merchant.id, merchant.test, page.before.clone(), page.rows).await?;
+    Ok(Answer(page.cut(rows, |row| &row.id, Into::into)))
+}
+
+/// Get a receive address
+#[utoipa::path(get, path = "/v1/receive_addresses/{id}", tag = "receive addresses",
+    params(("id" = String, Path)), responses((status = 200, body = AddressView)))]
+async fn get(merchant: Merchant, State(app): State<App>, id: PathParam) -> Result<Answer<AddressView>, Problem> {
+    let id = id.id(IdKind::ReceiveAddress, "receive address")?;
+    let found = addresses::get(&mut app.db.read().await?, &merchant.id, merchant.test, &id).await?;
+    Ok(Answer(found.ok_or_else(|| Problem::not_found("receive address"))?.into()))
+}
+
+/// A key that customers' addresses are derived from.
+#[derive(Debug, Serialize, ToSchema)]
+struct ExtendedKeyView {
+    id: String,
+    network: String,
+    public_key: String,
+    /// Child that the next address is derived from.
+    next_index: i64,
+    created_at: Time,
+}
+
+impl From<ExtendedKey> for ExtendedKeyView {
+    fn from(key: ExtendedKey) -> Self {
+        Self {
+            id: key.id,
+            network: key.network,
+            public_key: key.public_key,
+            next_index: key.next_index,
+            created_at: Time(key.created_at),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewExtendedKey {
+    #[schema(example = "base")]
+    network: String,
+    /// An extended *public* key (`xpub…`). Never send a private one: whoever holds it can spend.
+    #[schema(max_length = 200)]
+    public_key: String,
+}
+
+/// Set the extended public key of a network
+///
+/// Addresses that were derived from the key before stay watched.
+#[utoipa::path(put, path = "/v1/extended_keys", tag = "receive addresses", request_body = NewExtendedKey,
+    responses((status = 200, body = ExtendedKeyView)))]
+async fn put_key(
+    merchant: Merchant,
+    State(app): State<App>,
+    body: Json<NewExtendedKey>,
+) -> Result<Answer<ExtendedKeyView>, Problem> {
+    let NewExtendedKey { network: name, public_key } = body.value;
+    let manifest = network(&app, &merchant, &name).map_err(|problem| problem.field("network"))?;
+    check_text("public_key", &public_key, ADDRESS_CHARS_MAX)?;
+    // Its first child shows whether it is one.
+    app.host.derive_address(&manifest, &public_key, 0).await?.map_err(derive_problem)?;
+    let created_at = app.clock.now();
+    let key = ExtendedKey {
+        id: id::new(IdKind::ExtendedKey, created_at),
+        merchant_id: merchant.id,
+        network: manifest.name.clone(),
+        public_key,
+        next_index: 0,
+        created_at,
+    };
+    let kept = app
+        .db
+        .write::<_, Problem, _>(move |conn| {
+            Box::pin(async move {
+                addresses::put_extended_key(conn, &key).await.map_err(|error| match error {
+                    CreateError::Db(error) => error.into(),
+                    CreateError::Taken => {
+                        let detail = "Another merchant uses this key. Two could not be told apart.";
+                        Problem::new(Kind::AddressTaken, detail).field("public_key")
+                    }
+                })
+            })
+        })
+        .await?;
+    Ok(Answer(kept.into()))
+}
+
+/// List extended public keys
+#[utoipa::path(get, path = "/v1/extended_keys", tag = "receive addresses",
+    responses((status = 200, body = Listed<ExtendedKeyView>)))]
+async fn list_keys(
+    merchant: Merchant,
+    State(app): State<App>,
+) -> Result<Answer<Listed<ExtendedKeyView>>, Problem> {
+    let keys = addresses::extended_keys(&mut app.db.read().await?, &merchant.id, merchant.test).await?;
+    Ok(Answer(Listed::all(keys.into_iter().map(Into::into).collect())))
+}
