@@ -81,9 +81,9 @@ fn read(row: &Row) -> Result<Endpoint, DbError> {
 
 /// Whether it was made: not when the merchant has [`PER_MERCHANT_MAX`] already.
 pub(crate) async fn insert(conn: &mut Conn, endpoint: NewEndpoint) -> Result<bool, DbError> {
-    let events = endpoint.events.map(|kinds| {
-        serde_json::Value::from_iter(kinds.iter().map(|kind| kind.as_str())).to_string()
-    });
+    let events = endpoint
+        .events
+        .map(|kinds| serde_json::Value::from_iter(kinds.iter().map(|kind| kind.as_str())).to_string());
     let made = conn
         .exec(
             "INSERT INTO endpoint (id, merchant_id, test, url, events, secret, state, failures, created_at)

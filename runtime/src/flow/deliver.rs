@@ -8,8 +8,9 @@
 mod attempt;
 mod lanes;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
+use futures_util::FutureExt as _;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -84,8 +85,18 @@ pub(crate) struct Worker {
 /// A piece of work that has ended.
 enum Done {
     Sent(Arc<str>, Ended),
-    Claimed { claims: Result<Vec<Claim>, DbError>, room: usize, allowance: Arc<Allowance>, lease_until: Millis },
-    Reported { reports: Arc<Vec<Ended>>, finished: Result<Finished, DbError> },
+    /// The attempt panicked (a defect). Nothing is known of it; when its lease ends it is made again.
+    Broken(Arc<str>),
+    Claimed {
+        claims: Result<Vec<Claim>, DbError>,
+        room: usize,
+        allowance: Arc<Allowance>,
+        lease_until: Millis,
+    },
+    Reported {
+        reports: Arc<Vec<Ended>>,
+        finished: Result<Finished, DbError>,
+    },
     Released(Result<(), DbError>),
 }
 
@@ -144,8 +155,11 @@ impl Worker {
             }
             let sender = self.sender.clone();
             self.work.spawn(async move {
-                let ended = sender.attempt(&due).await;
-                Done::Sent(due.target.endpoint_id.clone(), ended)
+                let endpoint_id = due.target.endpoint_id.clone();
+                match AssertUnwindSafe(sender.attempt(&due)).catch_unwind().await {
+                    Ok(ended) => Done::Sent(endpoint_id, ended),
+                    Err(_) => Done::Broken(endpoint_id),
+                }
             });
         }
     }
@@ -174,9 +188,8 @@ impl Worker {
         let db = self.db.clone();
         self.work.spawn(async move {
             let batch = reports.clone();
-            let finished = db
-                .write(move |conn| Box::pin(async move { queue::finish(conn, &batch, now).await }))
-                .await;
+            let finished =
+                db.write(move |conn| Box::pin(async move { queue::finish(conn, &batch, now).await })).await;
             if let Err(error) = &finished {
                 tracing::error!(%error, "attempts could not be written down; it tries again");
                 tokio::time::sleep(AFTER_ERROR).await;
@@ -224,17 +237,22 @@ impl Worker {
             }
             Ok(Done::Reported { reports, finished }) => {
                 self.reporting = false;
-                self.reported(&reports, finished);
-                false
+                self.reported(&reports, finished)
             }
             Ok(Done::Released(Err(error))) => {
                 tracing::warn!(%error, "claims were not given back; they end by themselves");
                 false
             }
             Ok(Done::Released(Ok(()))) => false,
-            Err(error) => {
-                tracing::error!(%error, "a delivery task broke");
+            Ok(Done::Broken(endpoint_id)) => {
+                tracing::error!(endpoint = %endpoint_id, "an attempt to deliver panicked");
+                self.lanes.dropped(&endpoint_id);
                 false
+            }
+            Err(error) => {
+                tracing::error!(%error, "a database task of deliver broke");
+                (self.claiming, self.reporting) = (false, false);
+                true
             }
         }
     }
@@ -257,7 +275,7 @@ impl Worker {
         }
     }
 
-    fn reported(&mut self, reports: &[Ended], finished: Result<Finished, DbError>) {
+    fn reported(&mut self, reports: &[Ended], finished: Result<Finished, DbError>) -> bool {
         match finished {
             Ok(finished) => {
                 if finished.stale > 0 {
@@ -267,8 +285,13 @@ impl Worker {
                 // What waits here for a paused endpoint goes back, to wait where it is kept.
                 let dues: Vec<Due> = finished.paused.iter().flat_map(|id| self.lanes.withdraw(id)).collect();
                 self.start_release(&dues);
+                let failed = reports.iter().filter(|report| !report.delivered());
+                failed.fold(false, |hungry, report| self.lanes.written(&report.endpoint_id) | hungry)
             }
-            Err(_) => self.reports.extend_from_slice(reports),
+            Err(_) => {
+                self.reports.extend_from_slice(reports);
+                false
+            }
         }
     }
 

@@ -57,7 +57,8 @@ pub(crate) async fn step(db: &Db, clock: &Clock) -> Result<usize, DbError> {
         .write::<_, DbError, _>(move |conn| {
             Box::pin(async move {
                 let events = events::undispatched(conn, BATCH).await?;
-                let merchants: BTreeSet<String> = events.iter().map(|event| event.merchant_id.clone()).collect();
+                let merchants: BTreeSet<String> =
+                    events.iter().map(|event| event.merchant_id.clone()).collect();
                 let subscribers = endpoints::subscribers(conn, merchants.into_iter()).await?;
                 queue::insert(conn, fan_out(&events, &subscribers, now), now).await?;
                 let count = events.len();

@@ -121,8 +121,8 @@ impl Upstream {
         metrics::counter!("kassa_upstream_requests_total", "network" => network.clone(),
             "upstream" => upstream.clone(), "outcome" => outcome)
         .increment(1);
-        metrics::histogram!("kassa_upstream_request_ms", "network" => network, "upstream" => upstream)
-            .record(u32::try_from(started.elapsed().as_millis()).unwrap_or(u32::MAX));
+        metrics::histogram!("kassa_upstream_request_seconds", "network" => network, "upstream" => upstream)
+            .record(started.elapsed());
         result
     }
 

@@ -83,7 +83,7 @@ impl Sender {
         let started = std::time::Instant::now();
         let answer = self.post(due, at).await;
         let duration_ms = u32::try_from(started.elapsed().as_millis()).unwrap_or(u32::MAX);
-        metrics::histogram!("kassa_delivery_attempt_ms").record(duration_ms);
+        metrics::histogram!("kassa_delivery_attempt_seconds").record(started.elapsed());
         let claimed = &due.claimed;
         let facts = AttemptFacts {
             delivery_id: &claimed.delivery_id,
@@ -160,6 +160,20 @@ fn kept(body: &Bytes) -> Option<String> {
         .map(|c| if c.is_control() && c != '\n' && c != '\t' { char::REPLACEMENT_CHARACTER } else { c })
         .collect();
     (!text.is_empty()).then_some(text)
+}
+
+#[cfg(test)]
+pub(super) fn due_for_test(endpoint_id: &str) -> Due {
+    let target = Target { endpoint_id: endpoint_id.into(), ready: Err("a test".to_owned()) };
+    let claimed = Claimed {
+        delivery_id: "dlv_1".to_owned(),
+        event_id: "evt_1".to_owned(),
+        payload: "{}".to_owned(),
+        fence: 1,
+        attempts: 0,
+        attempts_before: 0,
+    };
+    Due { target: Arc::new(target), claimed, lease_until: Millis::MAX }
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@
 //! under way: it begins small, grows by one with each success up to the configured figure, and falls back to one
 //! with a failure. So endpoints that hang hold few places before anything is known of them, and one place each
 //! once they have failed; and all that failed last (the *suspects*) share half of the places at most. The other
-//! half belongs to those that answer.
+//! half belongs to those that answer. After a failure a lane rests until it is written down, so that the breaker
+//! (`domain::retry`) decides whether there is a next one.
 //!
 //! A lane whose window is full-grown may claim ahead, so that fast endpoints do not wait for the database.
 
@@ -44,6 +45,8 @@ struct Lane {
     /// Of those under way, how many count as a suspect's.
     sending_as_suspect: usize,
     sending: usize,
+    /// Failures that are not written down yet.
+    unwritten: usize,
     waiting: VecDeque<Due>,
     /// The database may have more that is due.
     more: bool,
@@ -70,6 +73,7 @@ impl Lane {
             suspect,
             sending_as_suspect: 0,
             sending: 0,
+            unwritten: 0,
             waiting: VecDeque::new(),
             more: false,
             in_turn: false,
@@ -78,9 +82,21 @@ impl Lane {
 
     /// Claims that are worth a transaction: nothing until half of what it may hold is gone.
     fn room(&self, per_endpoint: usize) -> usize {
+        if self.unwritten > 0 {
+            return 0;
+        }
         let hold = if self.window >= per_endpoint { self.window * AHEAD } else { self.window };
         let held = self.sending + self.waiting.len();
         if held * 2 > hold { 0 } else { hold - held }
+    }
+
+    fn give_place_back(&mut self, sending: &mut usize, suspects_sending: &mut usize) {
+        self.sending = self.sending.saturating_sub(1);
+        *sending = sending.saturating_sub(1);
+        if self.sending_as_suspect > 0 {
+            self.sending_as_suspect -= 1;
+            *suspects_sending = suspects_sending.saturating_sub(1);
+        }
     }
 }
 
@@ -96,11 +112,6 @@ impl Lanes {
             suspects_sending: 0,
             waiting: 0,
         }
-    }
-
-    /// Deliveries under way.
-    pub(super) fn sending(&self) -> usize {
-        self.sending
     }
 
     /// How many deliveries may be claimed in all.
@@ -129,6 +140,7 @@ impl Lanes {
         if let Some(lane) = self.lanes.get_mut(endpoint_id)
             && !lane.in_turn
             && !lane.waiting.is_empty()
+            && lane.unwritten == 0
             && lane.sending < lane.window
         {
             lane.in_turn = true;
@@ -150,6 +162,9 @@ impl Lanes {
                 continue;
             }
             lane.in_turn = false;
+            if lane.unwritten > 0 || lane.sending >= lane.window {
+                continue;
+            }
             let Some(due) = lane.waiting.pop_front() else { continue };
             lane.sending += 1;
             self.sending += 1;
@@ -167,17 +182,32 @@ impl Lanes {
     /// An attempt has ended. Whether its lane would take more, and the database may have it.
     pub(super) fn ended(&mut self, endpoint_id: &Arc<str>, delivered: bool) -> bool {
         let Some(lane) = self.lanes.get_mut(endpoint_id) else { return false };
-        lane.sending = lane.sending.saturating_sub(1);
-        self.sending = self.sending.saturating_sub(1);
-        if lane.sending_as_suspect > 0 {
-            lane.sending_as_suspect -= 1;
-            self.suspects_sending = self.suspects_sending.saturating_sub(1);
-        }
+        lane.give_place_back(&mut self.sending, &mut self.suspects_sending);
         lane.suspect = !delivered;
         lane.window = if delivered { (lane.window + 1).min(self.limits.per_endpoint) } else { 1 };
+        lane.unwritten += usize::from(!delivered);
         let hungry = lane.more && lane.room(self.limits.per_endpoint) > 0;
         self.take_turn(endpoint_id);
         hungry
+    }
+
+    /// A failure has been written down. Whether the lane would take more, and the database may have it.
+    pub(super) fn written(&mut self, endpoint_id: &str) -> bool {
+        let Some((endpoint_id, _)) = self.lanes.get_key_value(endpoint_id) else { return false };
+        let endpoint_id = endpoint_id.clone();
+        let Some(lane) = self.lanes.get_mut(&endpoint_id) else { return false };
+        lane.unwritten = lane.unwritten.saturating_sub(1);
+        let hungry = lane.more && lane.room(self.limits.per_endpoint) > 0;
+        self.take_turn(&endpoint_id);
+        hungry
+    }
+
+    /// What [`Lanes::next`] gave was not sent after all.
+    pub(super) fn dropped(&mut self, endpoint_id: &Arc<str>) {
+        if let Some(lane) = self.lanes.get_mut(endpoint_id) {
+            lane.give_place_back(&mut self.sending, &mut self.suspects_sending);
+        }
+        self.take_turn(endpoint_id);
     }
 
     /// Takes back all that waits for an endpoint.
@@ -202,7 +232,7 @@ impl Lanes {
             if allowance.known.get(id).is_some_and(|room| *room > 0) && !brought(id) {
                 lane.more = false;
             }
-            lane.sending > 0 || !lane.waiting.is_empty() || lane.more || lane.in_turn
+            lane.sending + lane.unwritten > 0 || !lane.waiting.is_empty() || lane.more || lane.in_turn
         });
     }
 }
