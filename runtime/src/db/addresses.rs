@@ -7,6 +7,7 @@ use crate::domain::{Millis, word::words};
 
 words! {
     /// Whose payments arrive at an address.
+    #[schema(as = AddressKind)]
     Kind {
         /// Any: they are told apart by amount or memo.
         Shared = "shared",

@@ -5,6 +5,7 @@ use crate::domain::{Millis, policy::Policy, word::words};
 
 words! {
     /// What a key opens.
+    #[schema(as = KeyMode)]
     Mode {
         Operator = "operator",
         /// A merchant's, on networks with real money.

@@ -4,6 +4,7 @@ use super::{Millis, word::words};
 
 words! {
     /// What happened.
+    #[schema(as = EventType)]
     Kind {
         /// A payment was seen on chain and is not yet credited.
         InvoiceDetected = "invoice.detected",

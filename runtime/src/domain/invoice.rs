@@ -19,6 +19,7 @@ use super::{Millis, money::Amount, policy::Policy, word::words};
 
 words! {
     /// Where an invoice stands.
+    #[schema(as = InvoiceStatus)]
     Status {
         New = "new",
         /// A payment was seen and is not yet credited.
@@ -35,6 +36,7 @@ words! {
 
 words! {
     /// What was not as asked for: the second axis beside the status.
+    #[schema(as = InvoiceException)]
     Exception {
         None = "none",
         Partial = "partial",

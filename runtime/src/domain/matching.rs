@@ -13,6 +13,7 @@ use super::{
 
 words! {
     /// Why a transfer pays nothing by itself.
+    #[schema(as = UnmatchedReason)]
     Reason {
         /// It moves nothing. Strangers can cause such transfers from anyone to anyone.
         ZeroValue = "zero_value",

@@ -8,6 +8,7 @@ use super::slots::{Ring, Unique};
 /// One chain instance: which plugin reads it, which assets are money there, when a transfer is credited.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NetworkManifest)]
 pub struct Manifest {
     /// What the API calls it.
     #[schema(example = "base")]
@@ -51,6 +52,7 @@ pub enum Credit {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = FinalityTag)]
 pub enum Tag {
     Safe,
     Final,
@@ -67,6 +69,7 @@ pub struct Explorer {
 /// A native coin or a token, known by its contract and never by its ticker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = ManifestAsset)]
 pub struct Asset {
     #[schema(example = "USDC")]
     pub symbol: String,
@@ -87,6 +90,7 @@ pub struct Asset {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = ManifestUpstream)]
 pub struct Upstream {
     pub url: String,
     /// Requests a second that the provider allows.

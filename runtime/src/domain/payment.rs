@@ -4,6 +4,7 @@ use super::{Millis, money::Amount, word::words};
 
 words! {
     /// How a payment stands.
+    #[schema(as = PaymentStatus)]
     Status {
         /// Seen on chain, not deep enough yet.
         Pending = "pending",
@@ -15,6 +16,7 @@ words! {
 
 words! {
     /// What was not as asked for.
+    #[schema(as = PaymentException)]
     Exception {
         None = "none",
         /// It came after the deadline.

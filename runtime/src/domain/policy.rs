@@ -23,6 +23,7 @@ pub struct Policy {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = LatePolicy)]
 pub enum Late {
     /// It pays the invoice, which is marked `late`.
     Accept,

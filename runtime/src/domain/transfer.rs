@@ -9,6 +9,7 @@ use super::{
 
 words! {
     /// How a transfer stands on chain.
+    #[schema(as = TransferStatus)]
     Status {
         /// In a block.
         Included = "included",

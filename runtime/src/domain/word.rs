@@ -8,10 +8,9 @@ pub trait Word: Copy {
 
 macro_rules! words {
     ($(#[$meta:meta])* $name:ident { $($(#[$case_meta:meta])* $case:ident = $word:literal,)* }) => {
-        $(#[$meta])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
-        #[serde(rename_all = "snake_case")]
-        pub enum $name { $($(#[$case_meta])* $case,)* }
+        $(#[$meta])*
+        pub enum $name { $($(#[$case_meta])* #[serde(rename = $word)] $case,)* }
 
         impl $name {
             /// The word in the API and in the database.

@@ -15,6 +15,7 @@ const HOSTS_MAX: usize = 32;
 /// The manifest as the plugin's author wrote it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = PluginManifest)]
 pub struct Manifest {
     #[schema(example = "evm")]
     pub name: String,
@@ -34,6 +35,7 @@ pub struct Manifest {
 /// `[limits]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = PluginWishes)]
 pub struct Wishes {
     /// Memory of one call; without it, what the operator allows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -43,6 +45,7 @@ pub struct Wishes {
 /// `[grants]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = PluginGrantsAsked)]
 pub struct Asked {
     /// Storage on each network, KiB.
     #[serde(default)]
@@ -55,6 +58,7 @@ pub struct Asked {
 /// An interface that a plugin can export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = PluginRole)]
 pub enum Role {
     Chain,
     Simulator,
@@ -82,6 +86,7 @@ impl Role {
 /// What the operator allows a version of a plugin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = PluginGrants)]
 pub struct Grants {
     pub memory_mib: u32,
     pub storage_kib: u32,

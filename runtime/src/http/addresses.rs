@@ -109,7 +109,8 @@ async fn create(
         check_text("unique_id", unique_id, UNIQUE_ID_CHARS_MAX)?;
     }
     if new.meta.as_ref().is_some_and(|meta| meta.to_string().len() > META_BYTES_MAX) {
-        let detail = format!("meta has more than {META_BYTES_MAX} bytes. Keep it with yourself, under unique_id.");
+        let detail =
+            format!("meta has more than {META_BYTES_MAX} bytes. Keep it with yourself, under unique_id.");
         return Err(Problem::new(Kind::FieldMalformed, detail).field("meta"));
     }
     let (wanted, derived_index) = match (&new.address, &new.unique_id) {
@@ -153,7 +154,9 @@ async fn get_or_create(conn: &mut Conn, new: NewAddress) -> Result<Reply, Proble
     };
     match there {
         // Two requests for one customer may have derived two children; the first one stays.
-        Some(row) if row.address == new.address || new.derived_index.is_some() => Reply::ok(&AddressView::from(row)),
+        Some(row) if row.address == new.address || new.derived_index.is_some() => {
+            Reply::ok(&AddressView::from(row))
+        }
         Some(row) => {
             let what = if new.unique_id.is_some() { "This unique_id has" } else { "You have" };
             let detail = format!("{what} another address on {} already.", row.network);
@@ -163,7 +166,8 @@ async fn get_or_create(conn: &mut Conn, new: NewAddress) -> Result<Reply, Proble
             Ok(row) => Reply::created(&AddressView::from(row)),
             Err(CreateError::Db(error)) => Err(error.into()),
             Err(CreateError::Taken) => {
-                let detail = "It is watched already, for another purpose or for another merchant. Use a fresh one.";
+                let detail =
+                    "It is watched already, for another purpose or for another merchant. Use a fresh one.";
                 Err(Problem::new(Kind::AddressTaken, detail).field("address"))
             }
         },
@@ -188,7 +192,11 @@ async fn normalized(app: &App, network: &Manifest, text: &str) -> Result<Address
 }
 
 /// The next child of the merchant's key that nobody uses yet.
-async fn derived(app: &App, merchant: &Merchant, network: &Manifest) -> Result<(Address, Option<i64>), Problem> {
+async fn derived(
+    app: &App,
+    merchant: &Merchant,
+    network: &Manifest,
+) -> Result<(Address, Option<i64>), Problem> {
     let found = addresses::extended_key_of(&mut app.db.read().await?, &merchant.id, &network.name).await?;
     let key = found.ok_or_else(|| {
         let detail = "Give `address`, or set an extended public key first (PUT /v1/extended_keys).";
@@ -198,9 +206,12 @@ async fn derived(app: &App, merchant: &Merchant, network: &Manifest) -> Result<(
         let id = key.id.clone();
         let taken = app
             .db
-            .write::<_, Problem, _>(move |conn| Box::pin(async move { Ok(addresses::next_index(conn, &id).await?) }))
+            .write::<_, Problem, _>(move |conn| {
+                Box::pin(async move { Ok(addresses::next_index(conn, &id).await?) })
+            })
             .await?;
-        let changed = || Problem::new(Kind::Busy, "The extended public key was changed meanwhile.").retry_after(1);
+        let changed =
+            || Problem::new(Kind::Busy, "The extended public key was changed meanwhile.").retry_after(1);
         let index = taken.ok_or_else(changed)?;
         let child = u32::try_from(index).map_err(|_| {
             Problem::new(Kind::Conflict, "The extended public key has no more children: set another one.")
@@ -241,14 +252,19 @@ async fn list(
 ) -> Result<Answer<Listed<AddressView>>, Problem> {
     let page = params.page(IdKind::ReceiveAddress)?;
     let mut conn = app.db.read().await?;
-    let rows = addresses::list(&mut conn, &merchant.id, merchant.test, page.before.clone(), page.rows).await?;
+    let rows =
+        addresses::list(&mut conn, &merchant.id, merchant.test, page.before.clone(), page.rows).await?;
     Ok(Answer(page.cut(rows, |row| &row.id, Into::into)))
 }
 
 /// Get a receive address
 #[utoipa::path(get, path = "/v1/receive_addresses/{id}", tag = "receive addresses",
     params(("id" = String, Path)), responses((status = 200, body = AddressView)))]
-async fn get(merchant: Merchant, State(app): State<App>, id: PathParam) -> Result<Answer<AddressView>, Problem> {
+async fn get(
+    merchant: Merchant,
+    State(app): State<App>,
+    id: PathParam,
+) -> Result<Answer<AddressView>, Problem> {
     let id = id.id(IdKind::ReceiveAddress, "receive address")?;
     let found = addresses::get(&mut app.db.read().await?, &merchant.id, merchant.test, &id).await?;
     Ok(Answer(found.ok_or_else(|| Problem::not_found("receive address"))?.into()))

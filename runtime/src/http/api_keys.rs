@@ -134,7 +134,7 @@ struct KeyParams {
 
 /// List API keys
 #[utoipa::path(get, path = "/v1/operator/api_keys", tag = "operator: API keys",
-    responses((status = 200, body = Listed<ApiKeyView>)))]
+    params(KeyParams), responses((status = 200, body = Listed<ApiKeyView>)))]
 async fn list(
     _: Operator,
     State(app): State<App>,

@@ -187,6 +187,27 @@ where
     }
 }
 
+/// As [`idempotent`], for work that has transactions of its own. Between its effect and the keeping of the answer
+/// there is a moment in which a crash lets a repetition do it again, so the work must bear that. It must not run
+/// twice at once either: the caller sees to that.
+pub(crate) async fn remembered<F>(app: &App, owner: String, once: Once, work: F) -> Result<Reply, Problem>
+where
+    F: Future<Output = Result<Reply, Problem>> + Send,
+{
+    let Some(key) = once.key.clone() else { return work.await };
+    if let Some(stored) = idempotency::find(&mut app.db.read().await?, &owner, &key.text).await? {
+        return Reply::replay(app, &owner, &key, stored);
+    }
+    let outcome = work.await;
+    if outcome.as_ref().is_err_and(|problem| !problem.is_deterministic()) {
+        return outcome;
+    }
+    // Keeps the answer, as if it were the effect.
+    let kept = outcome.clone().or_else(|problem| Ok(Reply::refusal(&problem)));
+    idempotent(app, owner, once, move |_| Box::pin(async move { kept })).await?;
+    outcome
+}
+
 async fn under_key<W>(app: &App, owner: String, key: Key, claim: Claim, work: W) -> Result<Reply, Problem>
 where
     W: for<'t> FnOnce(&'t mut Conn) -> Work<'t, Result<Reply, Problem>> + Send + 'static,

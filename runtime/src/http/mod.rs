@@ -12,6 +12,9 @@
 //!
 //! The OpenAPI document is made from the handlers ([`openapi`]); `runtime/openapi.json` is its snapshot.
 
+// utoipa's macro writes the types of parameters with a path.
+#![allow(unused_qualifications)]
+
 pub(crate) mod auth;
 pub(crate) mod idempotent;
 pub(crate) mod input;
@@ -30,6 +33,7 @@ mod invoices;
 mod merchants;
 mod networks;
 mod payments;
+mod plugins;
 mod sandbox;
 mod status;
 mod transfers;
@@ -82,6 +86,7 @@ fn guarded() -> OpenApiRouter<App> {
         .merge(api_keys::routes())
         .merge(networks::routes())
         .merge(upstreams::routes())
+        .merge(plugins::routes())
         .merge(addresses::routes())
         .merge(invoices::routes())
         .merge(payments::routes())

@@ -249,7 +249,12 @@ pub(super) async fn reload(app: &App) -> Result<(), Problem> {
 /// Enable a network
 #[utoipa::path(post, path = "/v1/operator/networks/{name}/enable", tag = "operator: networks",
     params(("name" = String, Path)), responses((status = 200, body = NetworkView)))]
-async fn enable(_: Operator, State(app): State<App>, name: PathParam, body: NoBody) -> Result<Reply, Problem> {
+async fn enable(
+    _: Operator,
+    State(app): State<App>,
+    name: PathParam,
+    body: NoBody,
+) -> Result<Reply, Problem> {
     set_enabled(&app, name, body, true).await
 }
 
@@ -258,7 +263,12 @@ async fn enable(_: Operator, State(app): State<App>, name: PathParam, body: NoBo
 /// It is no longer read nor offered. What was paid meanwhile is read when it is enabled again.
 #[utoipa::path(post, path = "/v1/operator/networks/{name}/disable", tag = "operator: networks",
     params(("name" = String, Path)), responses((status = 200, body = NetworkView)))]
-async fn disable(_: Operator, State(app): State<App>, name: PathParam, body: NoBody) -> Result<Reply, Problem> {
+async fn disable(
+    _: Operator,
+    State(app): State<App>,
+    name: PathParam,
+    body: NoBody,
+) -> Result<Reply, Problem> {
     set_enabled(&app, name, body, false).await
 }
 

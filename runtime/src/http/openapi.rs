@@ -53,11 +53,13 @@ pub(super) fn finish(mut document: OpenApi) -> OpenApi {
         .map(|kind| json!({"slug": kind.slug(), "status": kind.status().as_u16(), "title": kind.title()}))
         .collect();
     document.extensions = Some(ExtensionsBuilder::new().add("x-problems", problems).build());
-    for item in document.paths.paths.values_mut() {
+    for (path, item) in &mut document.paths.paths {
         if let Some(post) = &mut item.post {
             post.parameters.get_or_insert_default().push(RefOr::T(idempotency_key()));
         }
         for operation in operations(item) {
+            operation.operation_id =
+                operation.operation_id.take().map(|function| operation_id(path, &function));
             // A public operation says `security(())`.
             if operation.security.is_none() {
                 let keys =
@@ -71,6 +73,16 @@ pub(super) fn finish(mut document: OpenApi) -> OpenApi {
         }
     }
     document
+}
+
+/// The words of the path and the handler's: `invoices_create`, `operator_networks_enable`.
+fn operation_id(path: &str, function: &str) -> String {
+    let words = path.split('/').filter(|word| !word.is_empty() && *word != "v1" && !word.starts_with('{'));
+    let mut words: Vec<&str> = words.collect();
+    if words.last() != Some(&function) {
+        words.push(function);
+    }
+    words.join("_")
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {

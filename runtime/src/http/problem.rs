@@ -240,14 +240,19 @@ impl From<CallFailed> for Problem {
         match failed.error {
             CallError::NotLoaded { .. } | CallError::NoRole { .. } => {
                 tracing::error!(error = %failed, "plugin missing");
-                Self::new(Kind::PluginMissing, "The operator has to load the plugin of this network.").retry_after(30)
+                Self::new(Kind::PluginMissing, "The operator has to load the plugin of this network.")
+                    .retry_after(30)
             }
             CallError::Busy | CallError::Stale => {
-                Self::new(Kind::Busy, "Repeat the request after a moment, with the same Idempotency-Key.").retry_after(1)
+                Self::new(Kind::Busy, "Repeat the request after a moment, with the same Idempotency-Key.")
+                    .retry_after(1)
             }
             _ => {
                 tracing::error!(error = %failed, "plugin failed");
-                Self::new(Kind::PluginFailed, "The plugin of this network broke; its operator finds out why in the log.")
+                Self::new(
+                    Kind::PluginFailed,
+                    "The plugin of this network broke; its operator finds out why in the log.",
+                )
             }
         }
     }

@@ -17,16 +17,16 @@ use super::{
 use crate::{
     app::App,
     db::{api_keys::Mode, networks},
-    metrics,
 };
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::default().routes(routes!(health)).routes(routes!(ready)).routes(routes!(figures))
+    OpenApiRouter::default().routes(routes!(health)).routes(routes!(ready)).routes(routes!(metrics))
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = HealthAnswer)]
 struct Health {
     #[schema(example = "ok")]
     status: &'static str,
@@ -41,6 +41,7 @@ async fn health() -> Answer<Health> {
 
 /// What stands ready.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ReadyAnswer)]
 struct Ready {
     #[schema(example = "ready")]
     status: &'static str,
@@ -69,7 +70,7 @@ async fn ready(State(app): State<App>) -> Result<Answer<Ready>, Problem> {
 /// proxy (`Forwarded`, `X-Forwarded-For`).
 #[utoipa::path(get, path = "/metrics", tag = "status", security((), ("bearer" = []), ("api_key" = [])),
     responses((status = 200, body = String, content_type = "text/plain")))]
-async fn figures(State(app): State<App>, headers: HeaderMap) -> Result<Response, Problem> {
+async fn metrics(State(app): State<App>, headers: HeaderMap) -> Result<Response, Problem> {
     let proxied = headers.contains_key(header::FORWARDED) || headers.contains_key(FORWARDED_FOR);
     if proxied || !app.config.listen.ip().is_loopback() {
         let presented = auth::authenticate(&app, &headers).await?;
@@ -78,5 +79,5 @@ async fn figures(State(app): State<App>, headers: HeaderMap) -> Result<Response,
         }
     }
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    Ok(([(header::CONTENT_TYPE, kind)], metrics::render()).into_response())
+    Ok(([(header::CONTENT_TYPE, kind)], crate::metrics::render()).into_response())
 }

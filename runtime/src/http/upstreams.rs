@@ -49,12 +49,12 @@ struct UpstreamView {
     priority: i64,
     created_at: Time,
     /// How it does, as this process sees it; none while its network is disabled.
-    health: Option<Health>,
+    health: Option<UpstreamHealth>,
 }
 
 /// How an upstream does.
 #[derive(Debug, Serialize, ToSchema)]
-struct Health {
+struct UpstreamHealth {
     state: UpstreamState,
     retry_at: Option<Time>,
     /// The head that it told last.
@@ -65,7 +65,7 @@ struct Health {
     last_error_at: Option<Time>,
 }
 
-impl From<UpstreamStatus> for Health {
+impl From<UpstreamStatus> for UpstreamHealth {
     fn from(status: UpstreamStatus) -> Self {
         Self {
             state: status.state,
@@ -195,7 +195,8 @@ async fn remove(_: Operator, State(app): State<App>, id: PathParam) -> Result<An
         .write::<_, Problem, _>(move |conn| {
             Box::pin(async move {
                 let all = networks::upstreams(conn).await?;
-                let row = all.into_iter().find(|row| row.id == id).ok_or_else(|| Problem::not_found("upstream"))?;
+                let row =
+                    all.into_iter().find(|row| row.id == id).ok_or_else(|| Problem::not_found("upstream"))?;
                 networks::delete_upstream(conn, &id).await?;
                 Ok(row)
             })

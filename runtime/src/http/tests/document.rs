@@ -15,7 +15,10 @@ fn the_snapshot_is_what_the_code_makes() {
         std::fs::write(file, &made).unwrap();
     }
     let kept = std::fs::read_to_string(file).unwrap_or_default();
-    assert!(kept == made, "runtime/openapi.json is not what the code makes: run this test with KASSA_UPDATE=1");
+    assert!(
+        kept == made,
+        "runtime/openapi.json is not what the code makes: run this test with KASSA_UPDATE=1"
+    );
 }
 
 #[test]
@@ -29,14 +32,26 @@ fn every_operation_is_complete() {
             assert!(operation["summary"].is_string(), "{at} has no summary");
             assert!(operation["tags"][0].is_string(), "{at} has no tag");
             assert!(operation["responses"]["default"].is_object(), "{at} has no problem");
-            assert!(ids.insert(operation["operationId"].as_str().unwrap().to_owned()), "{at}: operationId twice");
+            assert!(
+                ids.insert(operation["operationId"].as_str().unwrap().to_owned()),
+                "{at}: operationId twice"
+            );
             let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
             for name in path.split('{').skip(1).filter_map(|rest| rest.split('}').next()) {
-                assert!(parameters.iter().any(|one| one["name"] == name && one["in"] == "path"), "{at}: {name}");
+                assert!(
+                    parameters.iter().any(|one| one["name"] == name && one["in"] == "path"),
+                    "{at}: {name}"
+                );
             }
             let is_post = method == "post";
             assert_eq!(parameters.iter().any(|one| one["name"] == "Idempotency-Key"), is_post, "{at}");
         }
+    }
+    // Two types of one name would silently share a description.
+    for name in document["components"]["schemas"].as_object().unwrap().keys() {
+        let bare =
+            ["Asset", "Exception", "Health", "Kind", "Manifest", "Mode", "Reason", "State", "Status", "Tag"];
+        assert!(!bare.contains(&name.as_str()), "{name}: give it a fuller name with #[schema(as = …)]");
     }
     let text = document.to_string();
     for reference in text.split("\"#/components/schemas/").skip(1).filter_map(|rest| rest.split('"').next()) {
