@@ -29,6 +29,9 @@ pub(crate) mod time;
 
 mod addresses;
 mod api_keys;
+mod deliveries;
+mod endpoints;
+mod events;
 mod invoices;
 mod merchants;
 mod networks;
@@ -87,6 +90,9 @@ fn guarded() -> OpenApiRouter<App> {
         .merge(networks::routes())
         .merge(upstreams::routes())
         .merge(plugins::routes())
+        .merge(endpoints::routes())
+        .merge(events::routes())
+        .merge(deliveries::routes())
         .merge(addresses::routes())
         .merge(invoices::routes())
         .merge(payments::routes())

@@ -1,0 +1,381 @@
+//! Endpoints: the URLs that a merchant is told at.
+
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    auth::Merchant,
+    idempotent::{Reply, idempotent},
+    input::{PathParam, Query},
+    json::{Answer, Json, NoBody},
+    page::{Listed, PageParams},
+    problem::{Kind, Problem},
+    time::Time,
+};
+use crate::{
+    app::App,
+    db::{
+        Conn,
+        deliveries::{
+            self,
+            queue::{self, Owed},
+        },
+        endpoints::{self, Endpoint, EndpointState, NewEndpoint, PER_MERCHANT_MAX},
+        events,
+    },
+    domain::{
+        Millis,
+        event::{self, NewEvent},
+        id::{self, Kind as IdKind},
+        signature::Secret,
+    },
+    outbound::{Reach, parse_url},
+};
+
+/// Deliveries that one request may send again.
+const RESENT_MAX: i64 = 1000;
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::default()
+        .routes(routes!(create, list))
+        .routes(routes!(get))
+        .routes(routes!(rotate_secret))
+        .routes(routes!(disable))
+        .routes(routes!(enable))
+        .routes(routes!(test))
+        .routes(routes!(resend))
+}
+
+/// A URL that events are sent to.
+#[derive(Debug, Serialize, ToSchema)]
+struct EndpointView {
+    #[schema(example = "ep_01KAN2Q5T4W2J6G0Z8Y3V7X9BC")]
+    id: String,
+    url: String,
+    /// The types of events that it gets; none: all.
+    events: Option<Vec<String>>,
+    state: EndpointState,
+    disabled_why: Option<String>,
+    /// Until then the secret before the last rotation signs too.
+    old_secret_until: Option<Time>,
+    /// Failed attempts in a row.
+    failures: i64,
+    /// After many failures its deliveries wait until then; none is dropped.
+    paused_until: Option<Time>,
+    created_at: Time,
+}
+
+impl From<Endpoint> for EndpointView {
+    fn from(endpoint: Endpoint) -> Self {
+        Self {
+            id: endpoint.id,
+            url: endpoint.url,
+            events: endpoint.events,
+            state: endpoint.state,
+            disabled_why: endpoint.disabled_why,
+            old_secret_until: endpoint.old_until.map(Time),
+            failures: endpoint.failures,
+            paused_until: endpoint.paused_until.map(Time),
+            created_at: Time(endpoint.created_at),
+        }
+    }
+}
+
+/// An endpoint and its secret, which is shown this once.
+#[derive(Debug, Serialize, ToSchema)]
+struct EndpointWithSecret {
+    #[serde(flatten)]
+    endpoint: EndpointView,
+    /// Verify signatures with it (standardwebhooks.com).
+    #[schema(example = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD")]
+    secret: String,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewEndpointBody {
+    /// Public, over https.
+    #[schema(example = "https://shop.example/webhooks/kassa", max_length = 2048)]
+    url: String,
+    /// The types of events that it is to get; all if it is left out.
+    events: Option<Vec<event::Kind>>,
+}
+
+async fn view_of(conn: &mut Conn, owner: &Merchant, id: &str) -> Result<EndpointView, Problem> {
+    let found = endpoints::get(conn, &owner.id, owner.test, id).await?;
+    Ok(found.ok_or_else(missing)?.into())
+}
+
+fn missing() -> Problem {
+    Problem::not_found("endpoint")
+}
+
+/// A new secret as its row keeps it, and as it is shown.
+fn new_secret(app: &App, endpoint_id: &str) -> Result<(Vec<u8>, String), Problem> {
+    let text = Secret::generate().map_err(Problem::internal)?.to_text();
+    let sealed = app.vault.seal(endpoint_id, text.as_bytes()).map_err(Problem::internal)?;
+    Ok((sealed, text.to_string()))
+}
+
+/// Create an endpoint
+///
+/// Its secret is in this answer only. What happens from now on is sent to it, signed as standardwebhooks.com says.
+#[utoipa::path(post, path = "/v1/endpoints", tag = "webhooks", request_body = NewEndpointBody,
+    responses((status = 201, body = EndpointWithSecret)))]
+async fn create(
+    merchant: Merchant,
+    State(app): State<App>,
+    body: Json<NewEndpointBody>,
+) -> Result<Reply, Problem> {
+    let Json { value: new, once } = body;
+    let reach = if app.config.webhooks.allow_private { Reach::Any } else { Reach::Public };
+    parse_url(&new.url, reach)
+        .map_err(|error| Problem::new(Kind::UrlRefused, format!("{error}.")).field("url"))?;
+    if new.events.as_ref().is_some_and(Vec::is_empty) {
+        let detail = "events: name at least one type, or leave it out to get all.";
+        return Err(Problem::new(Kind::FieldMalformed, detail).field("events"));
+    }
+    let created_at = app.clock.now();
+    let id = id::new(IdKind::Endpoint, created_at);
+    let (secret, shown) = new_secret(&app, &id)?;
+    let row = NewEndpoint {
+        id: id.clone(),
+        merchant_id: merchant.id.clone(),
+        test: merchant.test,
+        url: new.url,
+        events: new.events,
+        secret,
+        created_at,
+    };
+    idempotent(&app, merchant.owner(), once, move |conn| {
+        Box::pin(async move {
+            if !endpoints::insert(conn, row).await? {
+                let detail = format!("At most {PER_MERCHANT_MAX} endpoints are kept for each mode.");
+                return Err(Problem::new(Kind::EndpointLimit, detail));
+            }
+            let endpoint = view_of(conn, &merchant, &id).await?;
+            Ok(Reply::created(&EndpointWithSecret { endpoint, secret: shown })?.secret())
+        })
+    })
+    .await
+}
+
+/// List endpoints
+#[utoipa::path(get, path = "/v1/endpoints", tag = "webhooks", params(PageParams),
+    responses((status = 200, body = Listed<EndpointView>)))]
+async fn list(
+    merchant: Merchant,
+    State(app): State<App>,
+    Query(params): Query<PageParams>,
+) -> Result<Answer<Listed<EndpointView>>, Problem> {
+    let page = params.page(IdKind::Endpoint)?;
+    let mut conn = app.db.read().await?;
+    let rows = endpoints::list(&mut conn, &merchant.id, merchant.test, page.before.clone(), page.rows).await?;
+    Ok(Answer(page.cut(rows, |row| &row.id, Into::into)))
+}
+
+/// Get an endpoint
+#[utoipa::path(get, path = "/v1/endpoints/{id}", tag = "webhooks", params(("id" = String, Path)),
+    responses((status = 200, body = EndpointView)))]
+async fn get(
+    merchant: Merchant,
+    State(app): State<App>,
+    id: PathParam,
+) -> Result<Answer<EndpointView>, Problem> {
+    let id = id.id(IdKind::Endpoint, "endpoint")?;
+    Ok(Answer(view_of(&mut app.db.read().await?, &merchant, &id).await?))
+}
+
+/// Rotate the secret
+///
+/// The new secret is in this answer only. For 24 hours both secrets sign, so that receivers can change over
+/// without losing an event.
+#[utoipa::path(post, path = "/v1/endpoints/{id}/rotate_secret", tag = "webhooks",
+    params(("id" = String, Path)), responses((status = 200, body = EndpointWithSecret)))]
+async fn rotate_secret(
+    merchant: Merchant,
+    State(app): State<App>,
+    id: PathParam,
+    body: NoBody,
+) -> Result<Reply, Problem> {
+    let id = id.id(IdKind::Endpoint, "endpoint")?;
+    let (sealed, shown) = new_secret(&app, &id)?;
+    let now = app.clock.now();
+    idempotent(&app, merchant.owner(), body.once, move |conn| {
+        Box::pin(async move {
+            if !endpoints::rotate(conn, &merchant.id, merchant.test, &id, sealed, now).await? {
+                return Err(missing());
+            }
+            let endpoint = view_of(conn, &merchant, &id).await?;
+            Ok(Reply::ok(&EndpointWithSecret { endpoint, secret: shown })?.secret())
+        })
+    })
+    .await
+}
+
+/// Disable an endpoint
+///
+/// What is due to it waits; nothing new is queued for it.
+#[utoipa::path(post, path = "/v1/endpoints/{id}/disable", tag = "webhooks",
+    params(("id" = String, Path)), responses((status = 200, body = EndpointView)))]
+async fn disable(merchant: Merchant, State(app): State<App>, id: PathParam, body: NoBody) -> Result<Reply, Problem> {
+    let id = id.id(IdKind::Endpoint, "endpoint")?;
+    idempotent(&app, merchant.owner(), body.once, move |conn| {
+        Box::pin(async move {
+            let why = "by the merchant".to_owned();
+            if !endpoints::disable(conn, &merchant.id, merchant.test, &id, why).await? {
+                return Err(missing());
+            }
+            Reply::ok(&view_of(conn, &merchant, &id).await?)
+        })
+    })
+    .await
+}
+
+/// Enable an endpoint
+///
+/// What waited for it is sent. A pause after failures ends too.
+#[utoipa::path(post, path = "/v1/endpoints/{id}/enable", tag = "webhooks",
+    params(("id" = String, Path)), responses((status = 200, body = EndpointView)))]
+async fn enable(merchant: Merchant, State(app): State<App>, id: PathParam, body: NoBody) -> Result<Reply, Problem> {
+    let id = id.id(IdKind::Endpoint, "endpoint")?;
+    let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
+        Box::pin(async move {
+            if !endpoints::enable(conn, &merchant.id, merchant.test, &id).await? {
+                return Err(missing());
+            }
+            Reply::ok(&view_of(conn, &merchant, &id).await?)
+        })
+    })
+    .await;
+    app.wake.deliver.notify_one();
+    reply
+}
+
+/// A delivery that was queued.
+#[derive(Debug, Serialize, ToSchema)]
+struct QueuedDelivery {
+    event_id: String,
+    delivery_id: String,
+}
+
+/// Send a test event
+///
+/// An event of the type `endpoint.test`, to this endpoint alone, whatever types it gets otherwise.
+#[utoipa::path(post, path = "/v1/endpoints/{id}/test", tag = "webhooks",
+    params(("id" = String, Path)), responses((status = 201, body = QueuedDelivery)))]
+async fn test(merchant: Merchant, State(app): State<App>, id: PathParam, body: NoBody) -> Result<Reply, Problem> {
+    let id = id.id(IdKind::Endpoint, "endpoint")?;
+    let now = app.clock.now();
+    let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
+        Box::pin(async move { Reply::created(&queue_test(conn, &merchant, id, now).await?) })
+    })
+    .await;
+    app.wake.deliver.notify_one();
+    reply
+}
+
+async fn queue_test(
+    conn: &mut Conn,
+    merchant: &Merchant,
+    endpoint_id: String,
+    now: Millis,
+) -> Result<QueuedDelivery, Problem> {
+    view_of(conn, merchant, &endpoint_id).await?;
+    let active = endpoints::subscribers(conn, std::iter::once(merchant.id.clone())).await?;
+    if !active.iter().any(|subscriber| subscriber.id == endpoint_id) {
+        return Err(Problem::new(Kind::EndpointDisabled, "Enable it first."));
+    }
+    let (event_id, delivery_id) = (id::new(IdKind::Event, now), id::new(IdKind::Delivery, now));
+    let data = serde_json::json!({ "endpoint_id": endpoint_id });
+    let event = NewEvent {
+        id: event_id.clone(),
+        merchant_id: merchant.id.clone(),
+        test: merchant.test,
+        kind: event::Kind::EndpointTest,
+        invoice_id: None,
+        transfer_id: None,
+        sequence: 0,
+        payload: event::payload(event::Kind::EndpointTest, now, &data),
+        created_at: now,
+    };
+    events::insert(conn, vec![event]).await?;
+    // Fanned out here, to this one, and so not by dispatch.
+    events::dispatched(conn, vec![event_id.clone()]).await?;
+    let owed = Owed {
+        delivery_id: delivery_id.clone(),
+        event_id: event_id.clone(),
+        endpoint_id,
+        merchant_id: merchant.id.clone(),
+        test: merchant.test,
+    };
+    queue::insert(conn, vec![owed], now).await?;
+    Ok(QueuedDelivery { event_id, delivery_id })
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ResendRange {
+    /// Deliveries made at or after this time …
+    from: Time,
+    /// … and before this one.
+    to: Time,
+    /// Those that were delivered too, not only those that were given up.
+    #[serde(default)]
+    delivered_too: bool,
+    /// `next_after` of the answer before, to go on.
+    after: Option<String>,
+}
+
+/// What was queued.
+#[derive(Debug, Serialize, ToSchema)]
+struct ResentRange {
+    queued: usize,
+    /// None: that was all. Otherwise give it as `after` to go on.
+    next_after: Option<String>,
+}
+
+/// Send again what was sent in a range of time
+///
+/// The oldest first, at most 1000 at a time.
+#[utoipa::path(post, path = "/v1/endpoints/{id}/resend", tag = "webhooks", params(("id" = String, Path)),
+    request_body = ResendRange, responses((status = 200, body = ResentRange)))]
+async fn resend(
+    merchant: Merchant,
+    State(app): State<App>,
+    id: PathParam,
+    body: Json<ResendRange>,
+) -> Result<Reply, Problem> {
+    let endpoint_id = id.id(IdKind::Endpoint, "endpoint")?;
+    let Json { value, once } = body;
+    if value.from >= value.to {
+        return Err(Problem::new(Kind::FieldMalformed, "to: it is not after `from`.").field("to"));
+    }
+    if value.after.as_ref().is_some_and(|after| !IdKind::Delivery.accepts(after)) {
+        let detail = "after: take next_after of the answer before, unchanged.";
+        return Err(Problem::new(Kind::CursorMalformed, detail).field("after"));
+    }
+    let range = deliveries::Range {
+        endpoint_id: endpoint_id.clone(),
+        from: value.from.0,
+        to: value.to.0,
+        delivered_too: value.delivered_too,
+        after: value.after,
+    };
+    let now = app.clock.now();
+    let reply = idempotent(&app, merchant.owner(), once, move |conn| {
+        Box::pin(async move {
+            view_of(conn, &merchant, &endpoint_id).await?;
+            let mut ids =
+                deliveries::resend_range(conn, &merchant.id, merchant.test, range, RESENT_MAX, now).await?;
+            let queued = ids.len();
+            let more = i64::try_from(queued).unwrap_or(i64::MAX) >= RESENT_MAX;
+            Reply::ok(&ResentRange { queued, next_after: ids.pop().filter(|_| more) })
+        })
+    })
+    .await;
+    app.wake.deliver.notify_one();
+    reply
+}
