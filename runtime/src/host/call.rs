@@ -52,8 +52,6 @@ pub enum CallError {
     /// Another call changed the plugin's storage meanwhile.
     #[error("the plugin's storage changed during the call; try again")]
     Stale,
-    #[error("a host service is not available: {0}")]
-    Unavailable(String),
 }
 
 /// A call without an answer, and the upstream that it had talked to: its health is counted by that.

@@ -45,6 +45,8 @@ const INSTANCE_BYTES_MAX: usize = 2 << 20;
 /// lowest pages are zeroed blindly, so that more is slower.
 const KEEP_RESIDENT_SCANNED: usize = 1 << 20;
 const KEEP_RESIDENT_BLIND: usize = 64 << 10;
+/// More than a 32-bit memory has.
+const MEMORY_BYTES_MAX: usize = 4 << 30;
 /// Places in the pool beside those of the calls that are let in: admission tries a new version out.
 const SPARE_CALLS: u32 = 8;
 
@@ -58,6 +60,7 @@ pub(crate) struct Runtime {
 impl Runtime {
     /// `calls_max` calls at once, each with so much memory at the most.
     pub(crate) fn new(calls_max: u32, memory_bytes_max: usize) -> Result<Self, HostError> {
+        let memory_bytes_max = memory_bytes_max.min(MEMORY_BYTES_MAX);
         // The probe is the thing itself: making the engine reserves the whole pool.
         let engine = match Engine::new(&pooled(calls_max, memory_bytes_max)) {
             Ok(engine) => engine,
@@ -123,7 +126,7 @@ fn pooled(calls_max: u32, memory_bytes_max: usize) -> Config {
     pool.total_component_instances(calls)
         .total_stacks(calls)
         .total_core_instances(calls.saturating_mul(CORE_INSTANCES_MAX))
-        // Each reserves 4 GiB of address space, so that guests need no bounds checks: 0.3 TiB for 72 calls.
+        // Each reserves 4 GiB of address space, so that guests need no bounds checks: 1.2 TiB for 72 calls.
         .total_memories(calls.saturating_mul(MEMORIES_MAX))
         .total_tables(calls.saturating_mul(TABLES_MAX))
         .max_core_instances_per_component(CORE_INSTANCES_MAX)

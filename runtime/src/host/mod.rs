@@ -29,6 +29,7 @@ mod registry;
 mod services;
 #[cfg(test)]
 mod tests;
+mod version;
 
 use std::{path::Path, sync::Arc};
 
@@ -58,7 +59,8 @@ pub(crate) use bindings::{
 pub(crate) use call::{CallError, CallFailed, Called};
 pub(crate) use embedded::NETWORK_MANIFESTS;
 pub(crate) use manifest::{Grants, Manifest, Role};
-pub(crate) use registry::{PluginInfo, PluginVersion, Registry, RegistryError};
+pub(crate) use registry::{Registry, RegistryError};
+pub(crate) use version::{PluginInfo, PluginVersion};
 
 /// Why plugins cannot run at all.
 #[derive(Debug, thiserror::Error)]

@@ -19,8 +19,9 @@ use super::{
     call::{CallError, CallState, Caller},
     limits::Limits,
     link::Linked,
-    manifest::{Grants, Manifest, Role},
+    manifest::{Grants, Role},
     services::Subject,
+    version::{PluginInfo, PluginVersion, grants_of, json, manifest_of, view},
 };
 use crate::{
     clock::Clock,
@@ -29,7 +30,6 @@ use crate::{
         Db, DbError,
         plugins::{self as rows, NewVersion, Origin, VersionRow},
     },
-    domain::Millis,
 };
 
 /// What an uploaded version may store on each network if the operator says nothing, KiB.
@@ -86,27 +86,6 @@ impl Loaded {
     }
 }
 
-/// A version as the operator sees it.
-#[derive(Debug, Clone)]
-pub(crate) struct PluginVersion {
-    pub(crate) id: String,
-    pub(crate) sha256: String,
-    pub(crate) manifest: Manifest,
-    pub(crate) grants: Grants,
-    pub(crate) origin: Origin,
-    pub(crate) created_at: Millis,
-    pub(crate) active: bool,
-}
-
-/// A plugin as the operator sees it.
-#[derive(Debug, Clone)]
-pub(crate) struct PluginInfo {
-    pub(crate) name: String,
-    pub(crate) active: Option<PluginVersion>,
-    /// Whether the active version is ready in this process; the log says why if it is not.
-    pub(crate) loaded: bool,
-}
-
 /// All plugins of this process.
 pub(crate) struct Registry {
     db: Db,
@@ -116,15 +95,16 @@ pub(crate) struct Registry {
     admission: Admission,
     cache: Arc<Cache>,
     active: ArcSwap<HashMap<String, Arc<Loaded>>>,
-    /// Changes go one after the other, so that memory never falls behind the database.
-    changing: Mutex<()>,
+    /// Changes go one after the other, so that memory never falls behind the database. Inside: activations that
+    /// could not be followed, so that each is tried once and not at every look.
+    changing: Mutex<HashMap<String, i64>>,
 }
 
 impl Registry {
     pub(super) fn new(db: Db, clock: Clock, config: config::Plugins, caller: Caller, cache: Cache) -> Self {
         let admission = Admission::new(caller.clone(), config.clone());
         let (cache, active) = (Arc::new(cache), ArcSwap::default());
-        Self { db, clock, config, caller, admission, cache, active, changing: Mutex::new(()) }
+        Self { db, clock, config, caller, admission, cache, active, changing: Mutex::default() }
     }
 
     pub(super) fn active(&self, plugin: &str) -> Result<Arc<Loaded>, CallError> {
@@ -169,7 +149,7 @@ impl Registry {
             .await?;
         let plugin = rows::by_name(&mut self.db.read().await?, &row.plugin).await?;
         let active_id = plugin.and_then(|plugin| plugin.active_id);
-        view(&row, active_id.as_deref())
+        Ok(view(&row, active_id.as_deref())?)
     }
 
     /// Makes a version the active one: the next call runs on it, calls under way end on theirs.
@@ -256,13 +236,14 @@ impl Registry {
         let row = rows::by_name(&mut conn, plugin).await?;
         let row = row.ok_or_else(|| RegistryError::NoPlugin(plugin.to_owned()))?;
         let versions = rows::versions(&mut conn, plugin).await?;
-        versions.iter().map(|version| view(version, row.active_id.as_deref())).collect()
+        let views = versions.iter().map(|version| view(version, row.active_id.as_deref()));
+        Ok(views.collect::<Result<_, DbError>>()?)
     }
 
     /// Takes over what the database says is active: at the start, and later what other replicas have changed.
     /// A version that cannot be loaded is reported in the log; what ran before it goes on.
     pub(crate) async fn refresh(&self) -> Result<(), DbError> {
-        let _turn = self.changing.lock().await;
+        let mut failed = self.changing.lock().await;
         for plugin in rows::list(&mut self.db.read().await?).await? {
             let known = self.active.load().get(&plugin.name).map(|loaded| loaded.generation);
             let Some(active_id) = plugin.active_id else {
@@ -271,7 +252,7 @@ impl Registry {
                 }
                 continue;
             };
-            if known == Some(plugin.generation) {
+            if known == Some(plugin.generation) || failed.get(&plugin.name) == Some(&plugin.generation) {
                 continue;
             }
             let Some(row) = rows::by_id(&mut self.db.read().await?, &active_id).await? else { continue };
@@ -279,6 +260,7 @@ impl Registry {
                 Ok(loaded) => self.exchange(&plugin.name, Some(loaded)),
                 Err(RegistryError::Db(error)) => return Err(error),
                 Err(error) => {
+                    failed.insert(plugin.name.clone(), plugin.generation);
                     tracing::error!(plugin = plugin.name, version = row.version, %error, "a plugin cannot be loaded");
                 }
             }
@@ -327,7 +309,7 @@ impl Registry {
         let mut loaded = self.load(&row, 0).await?;
         loaded.generation = self.commit_activation(&row.plugin, Some(row.id.clone())).await?;
         self.exchange(&row.plugin, Some(loaded));
-        view(&row, Some(&row.id))
+        Ok(view(&row, Some(&row.id))?)
     }
 
     async fn commit_activation(&self, plugin: &str, version_id: Option<String>) -> Result<i64, DbError> {
@@ -390,32 +372,4 @@ impl Registry {
         // It says itself what goes wrong.
         let _ = tokio::task::spawn_blocking(move || cache.store(&sha256, &component)).await;
     }
-}
-
-fn json<T: serde::Serialize>(value: &T) -> Result<String, DbError> {
-    serde_json::to_string(value).map_err(|error| DbError::Unusable(error.to_string()))
-}
-
-fn manifest_of(row: &VersionRow) -> Result<Manifest, DbError> {
-    let unreadable =
-        |error: serde_json::Error| DbError::Unreadable { column: "manifest", why: error.to_string() };
-    serde_json::from_str(&row.manifest).map_err(unreadable)
-}
-
-fn grants_of(row: &VersionRow) -> Result<Grants, DbError> {
-    let unreadable =
-        |error: serde_json::Error| DbError::Unreadable { column: "grants", why: error.to_string() };
-    serde_json::from_str(&row.grants).map_err(unreadable)
-}
-
-fn view(row: &VersionRow, active_id: Option<&str>) -> Result<PluginVersion, RegistryError> {
-    Ok(PluginVersion {
-        id: row.id.clone(),
-        sha256: row.sha256.clone(),
-        manifest: manifest_of(row)?,
-        grants: grants_of(row)?,
-        origin: row.origin,
-        created_at: row.created_at,
-        active: active_id == Some(row.id.as_str()),
-    })
 }

@@ -238,4 +238,68 @@ mod tests {
             Err(HttpError::Denied(_))
         ));
     }
+
+    /// A provider that answers with as many bytes as the path says.
+    async fn provider() -> String {
+        use axum::{Router, extract::Path, routing::any};
+        let body = |Path(length): Path<usize>| async move { "x".repeat(length) };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let app = Router::new().route("/{length}", any(body));
+        tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+        url
+    }
+
+    async fn http(requests: u32, bytes: usize) -> Http {
+        use crate::{clock::Clock, config::Config, outbound::Outbound, upstreams::UpstreamSpec};
+        let upstreams = Upstreams::new(Outbound::new().unwrap(), Clock::default());
+        let (id, url) = ("ups_1".to_owned(), provider().await);
+        let spec = UpstreamSpec { id, url, headers: Vec::new(), rate_per_s: 1_000, priority: 1 };
+        upstreams.set("net", vec![spec]);
+        let config = Config::load(std::path::Path::new("/nonexistent"), false, std::iter::empty()).unwrap();
+        let limits =
+            Limits { http_requests: requests, http_bytes: bytes, ..Limits::new(&config.plugins, 1, 0) };
+        Http::new(upstreams, "net".to_owned(), &limits, Instant::now() + Duration::from_secs(30))
+    }
+
+    fn get(path: &str) -> Request {
+        let target = Target::Upstream(path.to_owned());
+        Request { method: Method::Get, target, headers: Vec::new(), body: Vec::new() }
+    }
+
+    async fn lengths(http: &mut Http, paths: &[&str]) -> Vec<Option<usize>> {
+        let answers = http.send_all(paths.iter().map(|path| get(path)).collect()).await;
+        answers.into_iter().map(|answer| answer.ok().map(|answer| answer.body.len())).collect()
+    }
+
+    #[tokio::test]
+    async fn answers_come_in_order_from_one_upstream() {
+        let mut http = http(100, 1 << 20).await;
+        assert_eq!(http.upstream_id(), None);
+        let paths: Vec<String> = (0..40).map(|length| format!("/{length}")).collect();
+        let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+        let expected: Vec<Option<usize>> = (0..40).map(Some).collect();
+        assert_eq!(lengths(&mut http, &paths).await, expected);
+        assert_eq!(http.upstream_id().as_deref(), Some("ups_1"));
+    }
+
+    #[tokio::test]
+    async fn requests_and_bytes_are_counted_over_the_call() {
+        let mut counted = http(2, 1 << 20).await;
+        assert_eq!(lengths(&mut counted, &["/1", "/2", "/3"]).await, [Some(1), Some(2), None]);
+        let mut counted = http(100, 1_000).await;
+        assert_eq!(lengths(&mut counted, &["/1001"]).await, [None]);
+        assert_eq!(lengths(&mut counted, &["/600"]).await, [Some(600)]);
+        assert_eq!(lengths(&mut counted, &["/600"]).await, [None]);
+        assert_eq!(lengths(&mut counted, &["/400"]).await, [Some(400)]);
+        assert_eq!(lengths(&mut counted, &["/1"]).await, [None]);
+    }
+
+    #[tokio::test]
+    async fn a_network_without_upstreams() {
+        let mut http = http(100, 1_000).await;
+        http.network = "other".to_owned();
+        let answers = http.send_all(vec![get("/1")]).await;
+        assert!(matches!(answers[..], [Err(HttpError::NoUpstream)]), "{answers:?}");
+    }
 }

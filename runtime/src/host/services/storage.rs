@@ -202,3 +202,123 @@ impl storage::Host for CallState {
         self.services.storage.keys(&prefix, after.as_deref(), limit).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{config, testing};
+
+    fn limits() -> Limits {
+        let config =
+            config::Config::load(std::path::Path::new("/nonexistent"), false, std::iter::empty()).unwrap();
+        Limits { storage_bytes: 100, storage_ops: 30, ..Limits::new(&config.plugins, 1, 0) }
+    }
+
+    fn storage(db: &Db) -> Storage {
+        Storage::new(db.clone(), "p/n".to_owned(), &limits())
+    }
+
+    async fn commit(db: &Db, storage: Storage) -> Result<(), DbError> {
+        let writes = storage.into_writes();
+        db.write(move |conn| Box::pin(async move { plugin_storage::apply(conn, &writes).await })).await
+    }
+
+    fn value(text: &str) -> Option<Vec<u8>> {
+        Some(text.as_bytes().to_vec())
+    }
+
+    async fn put(storage: &mut Storage, key: &str, text: &str) {
+        storage.put(key.to_owned(), value(text)).await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn reads_see_own_writes_and_nothing_is_there_before_the_commit() {
+        for db in testing::databases().await {
+            let mut first = storage(&db);
+            put(&mut first, "a", "1").await;
+            put(&mut first, "b", "2").await;
+            first.put("b".to_owned(), None).await.unwrap().unwrap();
+            assert_eq!(first.get("a").await.unwrap(), Ok(value("1")));
+            assert_eq!(first.get("b").await.unwrap(), Ok(None));
+            assert_eq!(storage(&db).get("a").await.unwrap(), Ok(None));
+            commit(&db, first).await.unwrap();
+            assert_eq!(storage(&db).get("a").await.unwrap(), Ok(value("1")));
+            let mut elsewhere = Storage::new((*db).clone(), "p/m".to_owned(), &limits());
+            assert_eq!(elsewhere.get("a").await.unwrap(), Ok(None));
+        }
+    }
+
+    #[tokio::test]
+    async fn keys_ascend_by_bytes_through_own_writes() {
+        for db in testing::databases().await {
+            let mut first = storage(&db);
+            for key in ["B", "a", "aa", "ab", "b", "a\u{10FFFF}", "ä"] {
+                put(&mut first, key, "").await;
+            }
+            commit(&db, first).await.unwrap();
+            let mut next = storage(&db);
+            put(&mut next, "ac", "").await;
+            next.put("aa".to_owned(), None).await.unwrap().unwrap();
+            let keys = async |storage: &mut Storage, prefix: &str, after: Option<&str>, limit| {
+                storage.keys(prefix, after, limit).await.unwrap().unwrap()
+            };
+            assert_eq!(keys(&mut next, "", None, 99).await, ["B", "a", "ab", "ac", "a\u{10FFFF}", "b", "ä"]);
+            assert_eq!(keys(&mut next, "a", None, 99).await, ["a", "ab", "ac", "a\u{10FFFF}"]);
+            assert_eq!(keys(&mut next, "a", None, 2).await, ["a", "ab"]);
+            assert_eq!(keys(&mut next, "a", Some("ab"), 99).await, ["ac", "a\u{10FFFF}"]);
+            assert!(keys(&mut next, "", None, 0).await.is_empty());
+        }
+    }
+
+    #[tokio::test]
+    async fn the_quota_counts_what_is_there_after_the_call() {
+        let db = testing::sqlite().await;
+        let mut first = storage(&db);
+        put(&mut first, "a", &"x".repeat(90)).await;
+        put(&mut first, "a", &"y".repeat(99)).await;
+        let refused = first.put("b".to_owned(), value("z")).await.unwrap();
+        assert!(matches!(refused, Err(StorageError::Quota(_))), "{refused:?}");
+        commit(&db, first).await.unwrap();
+        let mut next = storage(&db);
+        assert!(next.put("b".to_owned(), value("z")).await.unwrap().is_err());
+        put(&mut next, "a", "").await;
+        put(&mut next, "b", &"z".repeat(98)).await;
+        assert!(next.put("c".to_owned(), None).await.unwrap().is_ok());
+    }
+
+    #[tokio::test]
+    async fn budgets_and_keys() {
+        let db = testing::sqlite().await;
+        let mut storage = storage(&db);
+        for key in ["", "a\0b", &"k".repeat(257)] {
+            assert_eq!(storage.get(key).await.unwrap(), Err(StorageError::BadKey));
+        }
+        let large = Some(vec![0; (1 << 20) + 1]);
+        let refused = storage.put("a".to_owned(), large).await.unwrap();
+        assert_eq!(refused, Err(StorageError::TooLarge(1 << 20)));
+        let mut last = Ok(None);
+        for _ in 0..30 {
+            last = storage.get("a").await.unwrap();
+        }
+        assert!(matches!(last, Err(StorageError::Quota(_))), "{last:?}");
+    }
+
+    #[tokio::test]
+    async fn what_was_written_meanwhile_is_never_overwritten_unseen() {
+        for db in testing::databases().await {
+            let (mut one, mut two) = (storage(&db), storage(&db));
+            put(&mut one, "a", "1").await;
+            put(&mut two, "a", "2").await;
+            commit(&db, one).await.unwrap();
+            // A read of another time than the first one.
+            assert!(two.get("b").await.unwrap_err().is::<StaleRead>());
+            assert!(matches!(commit(&db, two).await, Err(DbError::Stale(_))));
+            let (mut one, mut two) = (storage(&db), storage(&db));
+            put(&mut one, "a", "3").await;
+            put(&mut two, "b", "4").await;
+            commit(&db, two).await.unwrap();
+            assert!(matches!(commit(&db, one).await, Err(DbError::Stale(_))));
+            assert_eq!(storage(&db).get("a").await.unwrap(), Ok(value("1")));
+        }
+    }
+}

@@ -119,3 +119,70 @@ impl watch::Host for CallState {
         Ok(read.await.map_err(|error| unavailable(&error)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{db::args, testing};
+
+    async fn add(db: &Db, network: &'static str, seqs: std::ops::Range<i64>) {
+        db.write::<_, DbError, _>(move |conn| {
+            Box::pin(async move {
+                conn.exec(
+                    "INSERT INTO merchant (id, name, policy, created_at) VALUES ('m', 'm', '{}', 0)
+                     ON CONFLICT (id) DO NOTHING",
+                    args![],
+                )
+                .await?;
+                conn.exec(
+                    "INSERT INTO network (name, plugin, manifest, test, enabled, created_at)
+                     VALUES ($1, 'p', '{}', 1, 1, 0) ON CONFLICT (name) DO NOTHING",
+                    args![network],
+                )
+                .await?;
+                let row = |seq: i64| {
+                    let id = format!("{network}-{seq:08}");
+                    args![id.clone(), "m", network, id, key(seq), "customer", seq, 0_i64]
+                };
+                conn.insert_many(
+                    "INSERT INTO receive_address (id, merchant_id, network, address, key, kind, seq, created_at)",
+                    seqs.map(row).collect(),
+                    "",
+                )
+                .await
+            })
+        })
+        .await
+        .unwrap();
+    }
+
+    fn key(seq: i64) -> Vec<u8> {
+        let mut key = vec![0; 12];
+        key.extend(seq.to_be_bytes());
+        key
+    }
+
+    async fn filter(sets: &WatchSets, db: &Db, network: &str, seqs: &[i64]) -> Vec<u32> {
+        let keys: Vec<u8> = seqs.iter().flat_map(|seq| key(*seq)).collect();
+        sets.filter(db, network, &keys, 20).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn every_address_is_seen_from_its_commit_on() {
+        for db in testing::databases().await {
+            let sets = WatchSets::default();
+            assert!(filter(&sets, &db, "one", &[1, 2]).await.is_empty());
+            add(&db, "one", 1..25_001).await;
+            let places = [25_001, 1, -7, 12_345, 25_000, 12_345];
+            assert_eq!(filter(&sets, &db, "one", &places).await, [1, 3, 4, 5]);
+            add(&db, "one", 25_001..25_002).await;
+            assert_eq!(filter(&sets, &db, "one", &places).await, [0, 1, 3, 4, 5]);
+            assert!(filter(&sets, &db, "two", &places).await.is_empty());
+            add(&db, "two", 1..2).await;
+            assert_eq!(filter(&sets, &db, "two", &places).await, [1]);
+            let mut conn = db.read().await.unwrap();
+            let list = rows::addresses_after(&mut conn, "one", "one-00000002", 2).await.unwrap();
+            assert_eq!(list, ["one-00000003", "one-00000004"]);
+        }
+    }
+}
