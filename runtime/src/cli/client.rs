@@ -97,7 +97,8 @@ impl Client {
                 local(address)
             }
         };
-        let key = args.key.as_deref().map(secret::read).transpose()?;
+        // An empty variable is no key.
+        let key = args.key.as_deref().filter(|key| !key.is_empty()).map(secret::read).transpose()?;
         Self::at(&base, key)
     }
 
