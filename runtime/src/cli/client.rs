@@ -65,7 +65,9 @@ impl Refused {
             }
             _ => None,
         };
-        let field = text("field").map(|field| format!(", field {field}")).unwrap_or_default();
+        // `reason` is why a component was refused.
+        let more = ["reason", "field"].map(|name| text(name).map(|value| format!(", {name} {value}")));
+        let field: String = more.into_iter().flatten().collect();
         Self {
             title: text("title").unwrap_or_else(|| format!("the server answered {status}")),
             detail: text("detail"),

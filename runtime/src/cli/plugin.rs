@@ -65,6 +65,8 @@ enum Command {
         /// Like evm
         name: String,
     },
+    /// Set what a version may use, when it asks for more than uploads get by themselves
+    Grant(GrantArgs),
     /// Take a plugin out of service: its networks stand still until a version is activated
     Unload {
         /// Like evm
@@ -75,6 +77,20 @@ enum Command {
         /// A WebAssembly component
         file: PathBuf,
     },
+}
+
+#[derive(Debug, Args)]
+struct GrantArgs {
+    /// Like evm
+    name: String,
+    /// plv_…
+    version: String,
+    /// Memory of one call
+    #[arg(long, value_name = "MIB")]
+    memory_mib: u32,
+    /// Storage on each network
+    #[arg(long, value_name = "KIB")]
+    storage_kib: u32,
 }
 
 pub(super) async fn run(global: &Global, args: PluginArgs) -> anyhow::Result<()> {
@@ -95,6 +111,7 @@ pub(super) async fn run(global: &Global, args: PluginArgs) -> anyhow::Result<()>
         Command::Activate { name, version } => out.activate(&name, &version).await,
         Command::Rollback { name } => out.roll_back(&name).await,
         Command::Unload { name } => out.unload(&name).await,
+        Command::Grant(new) => out.grant(new).await,
     }
 }
 
@@ -167,12 +184,7 @@ impl Out {
                 (false, true) => "runs",
                 (false, false) => "NOT LOADED, see the log",
             };
-            vec![
-                text(plugin, "name"),
-                text(&active["manifest"], "version"),
-                state.to_owned(),
-                text(active, "id"),
-            ]
+            vec![text(plugin, "name"), text(active, "version"), state.to_owned(), text(active, "id")]
         };
         let rows: Vec<_> = plugins.iter().map(row).collect();
         print::table(&["NAME", "VERSION", "STATE", "ACTIVE"], &rows);
@@ -180,7 +192,7 @@ impl Out {
     }
 
     async fn show(&self, name: &str) -> anyhow::Result<()> {
-        let versions = self.client.list(&format!("/v1/operator/plugins/{name}/versions"), "").await?;
+        let versions = self.client.list(&format!("/v1/operator/plugins/{name}"), "").await?;
         if self.json {
             print::json(&Value::Array(versions));
             return Ok(());
@@ -189,7 +201,7 @@ impl Out {
             let active = if version["active"] == true { "active" } else { "" };
             vec![
                 text(version, "id"),
-                text(&version["manifest"], "version"),
+                text(version, "version"),
                 active.to_owned(),
                 text(version, "origin"),
                 text(version, "created_at"),
@@ -201,13 +213,11 @@ impl Out {
     }
 
     async fn upload(&self, wasm: Vec<u8>, activate: bool) -> anyhow::Result<()> {
-        let version = self.client.upload("/v1/operator/plugins", wasm).await?;
-        let (name, id) = (text(&version["manifest"], "name"), text(&version, "id"));
-        if activate {
-            return self.activate(&name, &id).await;
-        }
-        self.version(&version, "is kept");
-        if !self.json {
+        let version = self.client.upload(&format!("/v1/operator/plugins?activate={activate}"), wasm).await?;
+        let (name, id) = (text(&version, "plugin"), text(&version, "id"));
+        let active = version["active"] == true;
+        self.version(&version, if active { "is active" } else { "is kept" });
+        if !self.json && !active {
             print::note(format!("\nNext: kassa plugin activate {name} {id}"));
         }
         Ok(())
@@ -221,8 +231,23 @@ impl Out {
     }
 
     async fn roll_back(&self, name: &str) -> anyhow::Result<()> {
-        let active = self.client.post(&format!("/v1/operator/plugins/{name}/rollback"), &Value::Null).await?;
+        let path = format!("/v1/operator/plugins/{name}");
+        let versions = self.client.list(&path, "").await?;
+        let left =
+            versions.iter().find(|version| version["active"] == true).map(|version| text(version, "id"));
+        // Naming the version to leave, so that two of these at once go back one step, not two.
+        let active = self.client.post(&format!("{path}/roll_back"), &json!({ "from": left })).await?;
         self.version(&active, "is active again");
+        Ok(())
+    }
+
+    async fn grant(&self, new: GrantArgs) -> anyhow::Result<()> {
+        let body = json!({
+            "version_id": new.version,
+            "grants": { "memory_mib": new.memory_mib, "storage_kib": new.storage_kib },
+        });
+        let version = self.client.put(&format!("/v1/operator/plugins/{}/grants", new.name), &body).await?;
+        self.version(&version, "has these grants from its next activation on");
         Ok(())
     }
 
@@ -240,8 +265,7 @@ impl Out {
         if self.json {
             return print::json(version);
         }
-        let manifest = &version["manifest"];
-        let [name, number, id] = [text(manifest, "name"), text(manifest, "version"), text(version, "id")];
+        let [name, number, id] = ["plugin", "version", "id"].map(|field| text(version, field));
         print::done(format!("{name} {number} {what} ({id})"));
     }
 }
