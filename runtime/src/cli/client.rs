@@ -65,7 +65,9 @@ impl Refused {
             }
             _ => None,
         };
-        let field = text("field").map(|field| format!(", field {field}")).unwrap_or_default();
+        // `reason` is why a component was refused.
+        let more = ["reason", "field"].map(|name| text(name).map(|value| format!(", {name} {value}")));
+        let field: String = more.into_iter().flatten().collect();
         Self {
             title: text("title").unwrap_or_else(|| format!("the server answered {status}")),
             detail: text("detail"),
@@ -97,7 +99,8 @@ impl Client {
                 local(address)
             }
         };
-        let key = args.key.as_deref().map(secret::read).transpose()?;
+        // An empty variable is no key.
+        let key = args.key.as_deref().filter(|key| !key.is_empty()).map(secret::read).transpose()?;
         Self::at(&base, key)
     }
 

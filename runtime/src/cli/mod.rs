@@ -42,7 +42,7 @@ Examples:
 /// It watches chains through sandboxed WebAssembly plugins, finds out which invoice a payment is for, and tells
 /// merchants by signed webhooks. It holds no keys that can spend.
 #[derive(Debug, Parser)]
-#[command(name = "kassa", version, after_help = EXAMPLES, arg_required_else_help = true, max_term_width = 100)]
+#[command(name = "kassa", version, after_help = EXAMPLES, arg_required_else_help = true, max_term_width = 80)]
 struct Cli {
     #[command(flatten)]
     global: Global,

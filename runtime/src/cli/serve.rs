@@ -34,16 +34,23 @@ pub(super) async fn run(global: &Global, ServeArgs {}: ServeArgs) -> anyhow::Res
     let folder = Folder::lock(&global.data())?;
     let app = open(&folder, config).await?;
     let preset = std::env::var("KASSA_OPERATOR_KEY").ok().filter(|key| !key.is_empty());
-    let first = app.first_operator_key(preset.as_deref()).await?;
+    let mut first = app.first_operator_key(preset.as_deref()).await?.filter(|_| preset.is_none());
     let mut announced = Ok(());
-    app.serve(stop, |address| {
-        announced = folder.announce(address);
-        match first.filter(|_| preset.is_none()) {
-            Some(key) => welcome(address, &key),
-            None => listening(address),
-        }
-    })
-    .await?;
+    let served = app
+        .serve(stop, |address| {
+            announced = folder.announce(address);
+            listening(address);
+            if let Some(key) = first.take() {
+                show(&key);
+                next(address, &key);
+            }
+        })
+        .await;
+    // It did not come to serving; the key is made all the same.
+    if let Some(key) = first {
+        show(&key);
+    }
+    served?;
     announced?;
     print::note("Kassa has stopped.");
     Ok(())
@@ -69,24 +76,28 @@ fn listening(address: SocketAddr) {
     print::line(format!("  API reference: {url}/docs    Ctrl-C stops it"));
 }
 
-/// What the first start says.
-fn welcome(address: SocketAddr, key: &str) {
-    let url = local(address);
-    let width = key.len() + 4;
-    let bar = style("─".repeat(width)).dim();
-    let (left, right) = (style("│").dim(), style("│").dim());
-    listening(address);
+/// The operator's key, this once.
+fn show(key: &str) {
+    let edge = |text: &str| style(text.to_owned()).dim();
+    let bar = "─".repeat(key.len() + 4);
     print::line("");
     print::line("  Your operator's key. It is shown this once and opens everything; store it now.");
     print::line("");
-    print::line(format!("  {}{bar}{}", style("╭").dim(), style("╮").dim()));
-    print::line(format!("  {left}  {}  {right}", style(key).bold()));
-    print::line(format!("  {}{bar}{}", style("╰").dim(), style("╯").dim()));
+    print::line(format!("  {}", edge(&format!("╭{bar}╮"))));
+    print::line(format!("  {}  {}  {}", edge("│"), style(key).bold(), edge("│")));
+    print::line(format!("  {}", edge(&format!("╰{bar}╯"))));
     print::line("");
+}
+
+/// What to do after the first start.
+fn next(address: SocketAddr, key: &str) {
+    let kassa = std::env::args().next().unwrap_or_else(|| "kassa".to_owned());
+    let url = local(address);
     print::line("  What is next, in another terminal:");
     print::line("");
-    print::line(format!("    export KASSA_URL={url} KASSA_KEY={key}"));
-    print::line("    kassa merchant create 'Corner shop'");
-    print::line("    kassa network list");
+    print::line(format!("    export KASSA_KEY={key}"));
+    print::line(format!("    export KASSA_URL={url}"));
+    print::line(format!("    {kassa} merchant create 'Corner shop'"));
+    print::line(format!("    {kassa} network list"));
     print::line("");
 }

@@ -19,6 +19,7 @@ mod admit;
 mod bindings;
 mod cache;
 mod call;
+mod check;
 mod embedded;
 mod engine;
 mod limits;
@@ -57,6 +58,7 @@ pub(crate) use bindings::{
     simulator::exports::kassa::plugin::simulator::SimulateError,
 };
 pub(crate) use call::{CallError, CallFailed, Called};
+pub(crate) use check::{CheckError, Checked, check};
 pub(crate) use embedded::NETWORK_MANIFESTS;
 pub(crate) use manifest::{Grants, Manifest, Role};
 pub(crate) use registry::{Registry, RegistryError};

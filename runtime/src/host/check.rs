@@ -1,0 +1,48 @@
+//! Admission for its own sake: would Kassa take this artefact? Nothing is kept, and no server is needed.
+
+use std::path::Path;
+
+use super::{
+    AdmitError, Host, HostError, Manifest,
+    admit::{Admission, Admitted},
+    outline::Outline,
+};
+use crate::{clock::Clock, config, db::Db, upstreams::Upstreams};
+
+/// An artefact that would be admitted.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    pub(crate) sha256: String,
+    pub(crate) manifest: Manifest,
+    /// What it imports, by full name.
+    pub(crate) imports: Vec<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CheckError {
+    #[error(transparent)]
+    Refused(#[from] AdmitError),
+    #[error(transparent)]
+    Host(#[from] HostError),
+}
+
+/// Does to the artefact what an upload does, the compiler and the first call included. `scratch` is a folder for
+/// the storage that the first call could ask.
+pub(crate) async fn check(
+    wasm: Vec<u8>,
+    config: &config::Plugins,
+    scratch: &Path,
+    upstreams: Upstreams,
+) -> Result<Checked, CheckError> {
+    let db = Db::open(&scratch.join("check.db").display().to_string()).await.map_err(HostError::Db)?;
+    // The key of a cache that nothing is read from.
+    let host =
+        Host::empty(db.clone(), Clock::default(), config, &scratch.join("compiled"), [0; 32], upstreams)?;
+    let wasm: std::sync::Arc<[u8]> = wasm.into();
+    let admission = Admission::new(host.caller.clone(), config.clone());
+    let Admitted { sha256, manifest, .. } = admission.admit(wasm.clone()).await?;
+    let outline = Outline::of(&wasm, host.caller.engine().get_wasm_features()).map_err(AdmitError::from)?;
+    let imports = outline.imports.iter().map(|&import| import.to_owned()).collect();
+    db.close().await;
+    Ok(Checked { sha256, manifest, imports })
+}
