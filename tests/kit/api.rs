@@ -46,16 +46,20 @@ impl Api {
         self.send(Method::DELETE, path, &[], None).await
     }
 
-    pub async fn post(&self, path: &str, body: Value) -> Answer {
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
         self.send(Method::POST, path, &[], Some(body.to_string().into_bytes())).await
     }
 
-    pub async fn patch(&self, path: &str, body: Value) -> Answer {
+    pub async fn put(&self, path: &str, body: &Value) -> Answer {
+        self.send(Method::PUT, path, &[], Some(body.to_string().into_bytes())).await
+    }
+
+    pub async fn patch(&self, path: &str, body: &Value) -> Answer {
         self.send(Method::PATCH, path, &[], Some(body.to_string().into_bytes())).await
     }
 
     /// A POST with an Idempotency-Key.
-    pub async fn post_once(&self, path: &str, key: &str, body: Value) -> Answer {
+    pub async fn post_once(&self, path: &str, key: &str, body: &Value) -> Answer {
         let headers = [("idempotency-key", key)];
         self.send(Method::POST, path, &headers, Some(body.to_string().into_bytes())).await
     }

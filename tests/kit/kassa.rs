@@ -10,7 +10,7 @@ use std::{
 use crate::{Api, Database, eventually, process::Process};
 
 /// The operator's key that the first start is given.
-const OPERATOR_KEY: &str = "op_suite_0123456789abcdefghijklmnopqrstuv";
+const OPERATOR_KEY: &str = "op_suitesuitesuitesuitesuitesuite23";
 /// How the server is started.
 #[derive(Debug, Clone, Default)]
 pub struct KassaOptions {
@@ -33,7 +33,7 @@ pub struct Kassa {
     options: KassaOptions,
     process: Option<Process>,
     url: String,
-    starts: u32,
+    deaths: u32,
 }
 
 impl Kassa {
@@ -54,7 +54,7 @@ impl Kassa {
             options,
             process: None,
             url: String::new(),
-            starts: 0,
+            deaths: 0,
         }
     }
 
@@ -75,7 +75,6 @@ impl Kassa {
             .env("KASSA_LOG_FORMAT", "json")
             .envs(self.options.env.iter().map(|(name, value)| (*name, value.as_str())))
             .envs(once.iter().copied());
-        self.starts += 1;
         self.process = Some(Process::start("kassa", &mut command, &self.folder.join("kassa.log")));
     }
 
@@ -97,11 +96,11 @@ impl Kassa {
             }
             let address = fs::read_to_string(&address_file).map_err(|why| format!("kassa.addr: {why}"))?;
             let url = format!("http://{}", address.trim());
-            let answer = client.get(format!("{url}/readyz")).send().await.map_err(|why| why.to_string())?;
+            let answer = client.get(format!("{url}/ready")).send().await.map_err(|why| why.to_string())?;
             if answer.status().is_success() {
                 Ok(Ok(url))
             } else {
-                Err(format!("/readyz: {}", answer.status()))
+                Err(format!("/ready: {}", answer.status()))
             }
         })
         .await?;
@@ -137,11 +136,17 @@ impl Kassa {
 
     /// Whether the process has ended by itself, by a crash point for instance.
     pub fn has_ended(&mut self) -> bool {
-        let ended = self.process.as_mut().is_none_or(|process| process.ended().is_some());
-        if ended {
+        if self.process.as_mut().is_some_and(|process| process.ended().is_some()) {
             self.process = None;
+            self.deaths += 1;
         }
-        ended
+        self.process.is_none()
+    }
+
+    /// How often [`Kassa::has_ended`] has found it so.
+    #[must_use]
+    pub fn deaths(&self) -> u32 {
+        self.deaths
     }
 
     /// Stops the process where it is (`STOP`) or lets it go on (`CONT`).

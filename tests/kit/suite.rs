@@ -40,7 +40,7 @@ impl Suite {
     pub fn both<F, Fut>(&mut self, name: &str, case: F)
     where
         F: Fn(Database) -> Fut + Copy + Send + 'static,
-        Fut: Future<Output = ()> + Send + 'static,
+        Fut: Future<Output = ()>,
     {
         for kind in [Kind::Sqlite, Kind::Postgres] {
             let postgres = self.postgres.clone();

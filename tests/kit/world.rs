@@ -73,15 +73,30 @@ impl World {
         let mut world = Self { kassa, anvil, proxy, merchant, receiver, secret, usdt, dai, fee, database };
         world.merchant = world.new_merchant("first", "live").await;
         let manifest = world.manifest(NETWORK, &options.credit, &options.settings, options.anvil.chain_id);
-        world.kassa.operator().post("/v1/operator/networks", manifest).await.ok();
+        world.put_network(&manifest).await;
         world.add_upstream(NETWORK, &world.proxy.url()).await;
         world.watching(NETWORK).await;
         let address = json!({"network": NETWORK, "address": SHARED_ADDRESS});
-        world.api().post("/v1/receive_addresses", address).await.ok();
-        let url = json!({"url": world.receiver.url()});
-        let endpoint = world.api().post("/v1/endpoints", url).await.ok();
-        world.secret = text(&endpoint["secret"]);
+        world.api().post("/v1/receive_addresses", &address).await.ok();
+        world.secret = text(&world.add_endpoint(&world.receiver).await["secret"]);
         world
+    }
+
+    /// Creates or changes a network.
+    pub async fn put_network(&self, manifest: &Value) -> Value {
+        let path = format!("/v1/operator/networks/{}", text(&manifest["name"]));
+        self.kassa.operator().put(&path, manifest).await.ok()
+    }
+
+    /// An endpoint of the merchant that takes all events.
+    pub async fn add_endpoint(&self, receiver: &Receiver) -> Value {
+        self.api().post("/v1/endpoints", &json!({"url": receiver.url()})).await.ok()
+    }
+
+    /// A customer's own address: whatever arrives is this customer's.
+    pub async fn customer(&self, unique_id: &str, address: &str) -> Value {
+        let body = json!({"network": NETWORK, "address": address, "unique_id": unique_id});
+        self.api().post("/v1/receive_addresses", &body).await.ok()
     }
 
     /// A manifest of a network that this world's node is.
@@ -103,15 +118,19 @@ impl World {
 
     pub async fn add_upstream(&self, network: &str, url: &str) -> Value {
         let upstream = json!({"url": url, "rate_per_s": 1000});
-        self.kassa.operator().post(&format!("/v1/operator/networks/{network}/upstreams"), upstream).await.ok()
+        self.kassa
+            .operator()
+            .post(&format!("/v1/operator/networks/{network}/upstreams"), &upstream)
+            .await
+            .ok()
     }
 
     /// A merchant with a key of this mode.
     pub async fn new_merchant(&self, name: &str, mode: &str) -> Merchant {
         let operator = self.kassa.operator();
-        let id = text(&operator.post("/v1/operator/merchants", json!({"name": name})).await.ok()["id"]);
-        let key = json!({"mode": mode, "name": "suite"});
-        let key = operator.post(&format!("/v1/operator/merchants/{id}/keys"), key).await.ok();
+        let id = text(&operator.post("/v1/operator/merchants", &json!({"name": name})).await.ok()["id"]);
+        let key = json!({"merchant_id": id, "mode": mode, "name": "suite"});
+        let key = operator.post("/v1/operator/api_keys", &key).await.ok();
         Merchant { id, key: text(&key["key"]) }
     }
 
@@ -123,8 +142,13 @@ impl World {
 
     /// An invoice on the shared address.
     pub async fn invoice(&self, asset: &str, amount: &str) -> Value {
-        let body = json!({"title": "Order", "network": NETWORK, "asset": asset, "amount": amount});
-        self.api().post("/v1/invoices", body).await.ok()
+        self.api().post("/v1/invoices", &self.order(asset, amount)).await.ok()
+    }
+
+    /// What an invoice is asked for with.
+    #[must_use]
+    pub fn order(&self, asset: &str, amount: &str) -> Value {
+        json!({"title": "Order", "payable_network": NETWORK, "payable_asset": asset, "amount": amount})
     }
 
     pub async fn get_invoice(&self, invoice: &Value) -> Value {
@@ -159,15 +183,23 @@ impl World {
     /// What an invoice is due, in base units.
     #[must_use]
     pub fn due(&self, invoice: &Value) -> u128 {
-        units(&text(&invoice["amount_due"]), self.decimals_of(&text(&invoice["asset"])))
+        let due =
+            units(&text(&invoice["payable_amount"]), self.decimals_of(&text(&invoice["payable_asset"])));
+        assert_eq!(invoice["payable_amount_units"], due.to_string(), "{invoice}");
+        due
     }
 
     /// Puts a payment into the node's pool: so many units of the invoice's asset to its address.
     pub async fn pay_units(&self, invoice: &Value, units: u128) -> String {
-        let (payer, address) = (&self.anvil.accounts[1], text(&invoice["address"]));
-        match self.contract_of(&text(&invoice["asset"])) {
-            Some(token) => self.anvil.send_token(token, payer, &address, units).await,
-            None => self.anvil.send_native(payer, &address, units).await,
+        self.send(&text(&invoice["payable_asset"]), &text(&invoice["destination_address"]), units).await
+    }
+
+    /// Puts a transfer into the node's pool.
+    pub async fn send(&self, asset: &str, to: &str, units: u128) -> String {
+        let payer = &self.anvil.accounts[1];
+        match self.contract_of(asset) {
+            Some(token) => self.anvil.send_token(token, payer, to, units).await,
+            None => self.anvil.send_native(payer, to, units).await,
         }
     }
 

@@ -85,7 +85,7 @@ async fn contracts_work() {
 
 /// Asks through the proxy; what is no JSON-RPC answer comes as text.
 async fn ask(proxy: &Proxy, body: Value) -> (u16, Value) {
-    let answer = Api::new(&proxy.url(), "").post("/", body).await;
+    let answer = Api::new(&proxy.url(), "").post("/", &body).await;
     (answer.status, answer.body)
 }
 
@@ -105,7 +105,7 @@ async fn proxy_faults() {
     assert_eq!(proxy.counts().requests, 2);
 
     proxy.add(Rule::new(Fault::Status { code: 429, retry_after_s: Some(3) }).times(1));
-    let refused = Api::new(&proxy.url(), "").post("/", number()).await;
+    let refused = Api::new(&proxy.url(), "").post("/", &number()).await;
     assert_eq!((refused.status, refused.header("retry-after")), (429, Some("3")));
     assert_eq!(ask(&proxy, number()).await.0, 200, "once only");
 

@@ -8,12 +8,24 @@
     reason = "a test that cannot go on fails; its message goes to the one who runs it"
 )]
 
+mod crash;
+mod evm_payments;
+mod evm_reorgs;
+mod evm_upstreams;
+mod idempotency;
 mod kit;
+mod layers;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let mut suite = kassa_tests::Suite::new();
     kit::cases(&mut suite);
+    layers::cases(&mut suite);
+    evm_payments::cases(&mut suite);
+    evm_reorgs::cases(&mut suite);
+    evm_upstreams::cases(&mut suite);
+    idempotency::cases(&mut suite);
+    crash::cases(&mut suite);
     suite.run()
 }

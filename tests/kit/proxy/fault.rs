@@ -1,0 +1,116 @@
+//! What can go wrong between Kassa and a provider, and when.
+
+use serde_json::Value;
+
+use crate::anvil::hex;
+
+/// What goes wrong.
+#[derive(Debug, Clone)]
+pub enum Fault {
+    /// An HTTP status with a body that is no JSON-RPC answer; 429 with a Retry-After in seconds, if given.
+    Status { code: u16, retry_after_s: Option<u32> },
+    /// Status 200 and a web page, as a proxy's login or error page comes.
+    Html,
+    /// Half of the answer, and a Content-Length that fits that half.
+    Truncated,
+    /// Half of the answer, then the connection breaks.
+    Cut,
+    /// No answer, ever.
+    Stall,
+    /// The connection closes without an answer.
+    HangUp,
+    /// An answer with another id than was asked.
+    WrongId,
+    /// A batch is refused as a whole.
+    BatchRefused,
+    /// A backend whose head is so many blocks below the node's: it does not know what is above.
+    Lagging(u64),
+    /// This result instead of the node's.
+    Result(Value),
+    /// This error instead of the node's answer.
+    Error { code: i64, message: &'static str },
+    /// `eth_getLogs` takes only so many blocks, and says so in the provider's own words.
+    RangeLimit(Provider, u64),
+    /// `eth_getLogs` answers only so many logs, and names a smaller range in the provider's own words.
+    ResultLimit(usize),
+}
+
+/// Providers whose range errors differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Provider {
+    Alchemy,
+    QuickNode,
+    Infura,
+    Bsc,
+}
+
+/// When something goes wrong.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    pub(super) fault: Fault,
+    method: Option<&'static str>,
+    times: Option<u32>,
+    every: u32,
+    seen: u32,
+}
+
+impl Rule {
+    /// From now on, for every request.
+    #[must_use]
+    pub fn new(fault: Fault) -> Self {
+        Self { fault, method: None, times: None, every: 1, seen: 0 }
+    }
+
+    /// Only for this method.
+    #[must_use]
+    pub fn on(self, method: &'static str) -> Self {
+        Self { method: Some(method), ..self }
+    }
+
+    /// Only so often.
+    #[must_use]
+    pub fn times(self, times: u32) -> Self {
+        Self { times: Some(times), ..self }
+    }
+
+    /// Only each n-th request that it fits, as when one of several backends behind one URL is ill.
+    #[must_use]
+    pub fn every(self, every: u32) -> Self {
+        Self { every, ..self }
+    }
+
+    pub(super) fn fits(&self, call: &Value) -> bool {
+        self.method.is_none_or(|method| call["method"] == method)
+    }
+
+    /// Whether it strikes this request; counts it.
+    pub(super) fn strikes(&mut self, calls: &[Value]) -> bool {
+        if !calls.iter().any(|call| self.fits(call)) {
+            return false;
+        }
+        self.seen += 1;
+        self.seen.is_multiple_of(self.every) && self.times.is_none_or(|times| self.seen / self.every <= times)
+    }
+}
+
+impl Provider {
+    /// The error with which it refuses a range, in its words of 2025 and 2026.
+    pub(super) fn complaint(self, from: u64, to: u64, most: u64) -> (i64, String) {
+        let asked = to - from + 1;
+        match self {
+            Self::Alchemy => (
+                -32600,
+                format!(
+                    "Under the Free tier plan, you can make eth_getLogs requests with up to a {most} block range. \
+                     Based on your parameters, this block range should work: [{}, {}]. Upgrade to PAYG for \
+                     expanded block range.",
+                    hex(from),
+                    hex(from + most - 1)
+                ),
+            ),
+            Self::QuickNode => (-32614, format!("eth_getLogs is limited to a {most} range")),
+            Self::Infura => (-32602, format!("range {asked} exceeds limit of {most}")),
+            Self::Bsc => (-32000, format!("exceed maximum block range: {most}")),
+        }
+    }
+}
