@@ -71,7 +71,9 @@ async fn tell(folder: &Folder, stop: &CancellationToken, exit: bool) -> anyhow::
     let screen = Screen::default();
     screen.title();
     let started = Instant::now();
-    let server = Server::start(folder, stop.clone()).await?;
+    // Its own token: that the story has ended is not that somebody stopped it.
+    let server_stop = stop.child_token();
+    let server = Server::start(folder, server_stop.clone()).await?;
     let operator = Client::at(&server.url, Some(server.operator_key.clone()))?;
     let told = story::tell(&screen, &server.url, &operator, started).await;
     let ended = match told {
@@ -90,7 +92,7 @@ async fn tell(folder: &Folder, stop: &CancellationToken, exit: bool) -> anyhow::
         }
         Err(error) => Err(error),
     };
-    stop.cancel();
+    server_stop.cancel();
     server.ended.await.context("the server broke")??;
     ended
 }
