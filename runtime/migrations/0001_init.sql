@@ -394,7 +394,7 @@ CREATE TABLE delivery (
     done_at       BIGINT,
     UNIQUE (event_id, endpoint_id)
 );
-CREATE INDEX delivery_endpoint ON delivery (endpoint_id, id);
+CREATE INDEX delivery_endpoint ON delivery (endpoint_id, created_at, id);
 CREATE INDEX delivery_merchant ON delivery (merchant_id, test, id);
 
 -- The narrow table that workers claim from. A row is here exactly while its delivery is pending.

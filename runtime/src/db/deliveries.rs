@@ -7,7 +7,7 @@ pub(crate) mod queue;
 
 use super::{Conn, DbError, Row, Value, args};
 use crate::domain::{
-    Millis, event, id,
+    Millis, event,
     word::{Word as _, words},
 };
 
@@ -116,8 +116,10 @@ pub(crate) async fn list(
         Of::Endpoint(id) => {
             args.push(id.into());
             select!(
-                "AND d.endpoint_id = $6 AND d.id < $3 AND ($4 IS NULL OR d.state = $4)
-                 ORDER BY d.id DESC LIMIT $5"
+                "AND d.endpoint_id = $6 AND ($4 IS NULL OR d.state = $4)
+                 AND (d.created_at, d.id) <
+                     (COALESCE((SELECT b.created_at FROM delivery b WHERE b.id = $3), 9223372036854775807), $3)
+                 ORDER BY d.created_at DESC, d.id DESC LIMIT $5"
             )
         }
         Of::Event(id) => {
@@ -197,7 +199,7 @@ pub(crate) struct Range {
     pub(crate) to: Millis,
     /// Those that were delivered too, not only those that were given up.
     pub(crate) delivered_too: bool,
-    /// Only those whose id is greater: where the last call ended.
+    /// Only those behind this one: where the last call ended.
     pub(crate) after: Option<String>,
 }
 
@@ -212,15 +214,16 @@ pub(crate) async fn resend_range(
     now: Millis,
 ) -> Result<Vec<String>, DbError> {
     let sql = "SELECT id, endpoint_id, attempts FROM delivery
-               WHERE merchant_id = $1 AND test = $2 AND endpoint_id = $3 AND id >= $4 AND id < $5 AND id > $6
+               WHERE merchant_id = $1 AND test = $2 AND endpoint_id = $3 AND created_at >= $4 AND created_at < $5
+                 AND (created_at, id) > (COALESCE((SELECT b.created_at FROM delivery b WHERE b.id = $6), -1), $6)
                  AND (state = 'exhausted' OR ($7 = 1 AND state = 'delivered'))
-               ORDER BY id LIMIT $8 /*pg: FOR UPDATE*/";
+               ORDER BY created_at, id LIMIT $8 /*pg: FOR UPDATE*/";
     let args = args![
         merchant_id.to_owned(),
         test,
         range.endpoint_id,
-        id::first_at(id::Kind::Delivery, range.from),
-        id::first_at(id::Kind::Delivery, range.to),
+        range.from,
+        range.to,
         range.after.unwrap_or_default(),
         range.delivered_too,
         rows
@@ -233,17 +236,12 @@ pub(crate) async fn resend_range(
 async fn requeue(conn: &mut Conn, deliveries: &[Row], now: Millis) -> Result<(), DbError> {
     let mut ids: Vec<Value> = Vec::with_capacity(deliveries.len());
     let mut entries = Vec::with_capacity(deliveries.len());
-    let mut endpoints = Vec::new();
     for row in deliveries {
         let (id, endpoint_id) = (row.text("id")?, row.text("endpoint_id")?);
         ids.push((&id).into());
-        endpoints.push(endpoint_id.clone());
         entries.push(queue::Entry { delivery_id: id, endpoint_id, attempts_before: row.int("attempts")? });
     }
     let sql = "UPDATE delivery SET state = 'pending', done_at = NULL WHERE id IN";
     conn.exec_in(sql, ids, "").await?;
-    endpoints.sort_unstable();
-    endpoints.dedup();
-    queue::lock_endpoints(conn, &endpoints).await?;
     queue::push(conn, entries, now).await
 }

@@ -178,8 +178,7 @@ pub(crate) struct Subscriber {
     pub(crate) events: Option<Vec<String>>,
 }
 
-/// The active endpoints of these merchants, locked in the order of their ids: what is queued for them is told
-/// to them in the same transaction (their `due_at`).
+/// The active endpoints of these merchants.
 pub(crate) async fn subscribers(
     conn: &mut Conn,
     merchant_ids: impl Iterator<Item = String>,
@@ -188,7 +187,7 @@ pub(crate) async fn subscribers(
         .rows_in(
             "SELECT id, merchant_id, test, events FROM endpoint WHERE state = 'active' AND merchant_id IN",
             merchant_ids.map(Into::into).collect(),
-            "ORDER BY id /*pg: FOR NO KEY UPDATE*/",
+            "ORDER BY id",
         )
         .await?;
     rows.iter()

@@ -24,7 +24,7 @@ use crate::{
     config::Webhooks,
     db::{
         Db, DbError,
-        deliveries::queue::{self, Claim, Ended, Finished},
+        deliveries::queue::{self, Claims, Ended, Finished},
     },
     domain::{Millis, retry::Next},
     outbound::{Outbound, Reach},
@@ -33,6 +33,8 @@ use crate::{
 
 /// How often it looks without being woken: retries fall due, another replica may have dispatched.
 const POLL: Duration = Duration::from_millis(250);
+/// After a claim that found endpoints locked, or had no room for them.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 const AFTER_ERROR: Duration = Duration::from_secs(1);
 /// A claim lasts so much longer than an attempt may.
 const LEASE_MARGIN_MS: Millis = 45_000;
@@ -85,11 +87,12 @@ pub(crate) struct Worker {
 /// A piece of work that has ended.
 enum Done {
     Sent(Arc<str>, Ended),
+    /// The last claim could not look everywhere.
+    LookAgain,
     /// The attempt panicked (a defect). Nothing is known of it; when its lease ends it is made again.
     Broken(Arc<str>),
     Claimed {
-        claims: Result<Vec<Claim>, DbError>,
-        room: usize,
+        claims: Result<Claims, DbError>,
         allowance: Arc<Allowance>,
         lease_until: Millis,
     },
@@ -176,7 +179,7 @@ impl Worker {
                     queue::claim(conn, now, lease_until, room, |id, failures| allowed.of(id, failures)).await
                 })
             });
-            Done::Claimed { claims: claims.await, room, allowance, lease_until }
+            Done::Claimed { claims: claims.await, allowance, lease_until }
         });
     }
 
@@ -227,14 +230,15 @@ impl Worker {
                 self.reports.push(ended);
                 hungry
             }
-            Ok(Done::Claimed { claims, room, allowance, lease_until }) => {
+            Ok(Done::Claimed { claims, allowance, lease_until }) => {
                 self.claiming = false;
                 match claims {
-                    Ok(claims) => self.claimed(claims, room, &allowance, lease_until),
+                    Ok(claims) => self.claimed(claims, &allowance, lease_until),
                     Err(error) => tracing::error!(%error, "deliveries could not be claimed; it tries again"),
                 }
                 false
             }
+            Ok(Done::LookAgain) => true,
             Ok(Done::Reported { reports, finished }) => {
                 self.reporting = false;
                 self.reported(&reports, finished)
@@ -257,21 +261,24 @@ impl Worker {
         }
     }
 
-    fn claimed(&mut self, claims: Vec<Claim>, room: usize, allowance: &Allowance, lease_until: Millis) {
+    fn claimed(&mut self, claims: Claims, allowance: &Allowance, lease_until: Millis) {
         let now = self.now();
         let mut brought = BTreeSet::new();
-        let mut count = 0;
-        for claim in claims {
+        for claim in claims.claims {
             let target = Arc::new(Target::open(&claim, &self.vault, self.sender.reach, now));
             let endpoint_id = target.endpoint_id.clone();
-            count += claim.deliveries.len();
             let due = |claimed| Due { target: target.clone(), claimed, lease_until };
             let dues = claim.deliveries.into_iter().map(due).collect();
             self.lanes.add(&endpoint_id, claim.failures, claim.more, dues);
             brought.insert(endpoint_id);
         }
-        if count < room {
+        if claims.complete {
             self.lanes.looked(|id| brought.contains(id), allowance);
+        } else {
+            self.work.spawn(async {
+                tokio::time::sleep(LOOK_AGAIN).await;
+                Done::LookAgain
+            });
         }
     }
 

@@ -3,8 +3,8 @@
 //! A worker claims from an endpoint at a time, never from the queue as a whole: however much waits for one that
 //! is dead, nobody walks past it. For that an endpoint knows when the first of its deliveries is due (`due_at`).
 //! It may be too early (the next claim finds nothing and corrects it), never too late. Hence the one rule: who
-//! makes something due earlier, says so to the endpoint in the same transaction, and who computes `due_at` anew
-//! has locked the endpoint in a statement before.
+//! makes something due earlier says so to the endpoint in the same transaction ([`due_by`]), and whoever sets
+//! `due_at` has locked the endpoint in a statement before, so that the one sees what the other did.
 //!
 //! A claim lasts for a lease; a worker that dies loses nothing, since the lease ends. One that comes back after
 //! that is told apart by the fence and changes nothing.
@@ -41,7 +41,7 @@ pub(super) struct Entry {
     pub(super) attempts_before: i64,
 }
 
-/// Makes deliveries and queues them. Their endpoints are locked already.
+/// Makes deliveries and queues them, due now.
 pub(crate) async fn insert(conn: &mut Conn, owed: Vec<Owed>, now: Millis) -> Result<(), DbError> {
     let entries = owed
         .iter()
@@ -75,7 +75,7 @@ pub(crate) async fn insert(conn: &mut Conn, owed: Vec<Owed>, now: Millis) -> Res
     push(conn, entries, now).await
 }
 
-/// Puts deliveries into the queue, due now. Their endpoints are locked already.
+/// Puts deliveries into the queue, due now.
 pub(super) async fn push(conn: &mut Conn, entries: Vec<Entry>, now: Millis) -> Result<(), DbError> {
     let due = entries.iter().map(|entry| (entry.endpoint_id.clone(), now)).collect();
     let rows = entries
@@ -96,6 +96,7 @@ pub(super) async fn push(conn: &mut Conn, entries: Vec<Entry>, now: Millis) -> R
 
 /// Tells endpoints that something is due then.
 async fn due_by(conn: &mut Conn, due: BTreeMap<String, Millis>) -> Result<(), DbError> {
+    lock_endpoints(conn, due.keys()).await?;
     let rows = due.into_iter().map(|(endpoint_id, at)| args![endpoint_id, at]).collect();
     conn.insert_many(
         "WITH v (id, at) AS (",
@@ -108,14 +109,14 @@ async fn due_by(conn: &mut Conn, due: BTreeMap<String, Millis>) -> Result<(), Db
 }
 
 /// Locks endpoints until the transaction ends; `ids` ascend, so that two who lock do not wait for each other.
-pub(super) async fn lock_endpoints(
+async fn lock_endpoints(
     conn: &mut Conn,
-    ids: &[String],
+    ids: impl Iterator<Item = &String>,
 ) -> Result<HashMap<String, Breaker>, DbError> {
     let rows = conn
         .rows_in(
             "SELECT id, failures, paused_until FROM endpoint WHERE id IN",
-            ids.iter().map(Into::into).collect(),
+            ids.map(Into::into).collect(),
             "ORDER BY id /*pg: FOR NO KEY UPDATE*/",
         )
         .await?;
@@ -125,6 +126,14 @@ pub(super) async fn lock_endpoints(
             Ok((row.text("id")?, Breaker { failures, paused_until: row.opt_int("paused_until")? }))
         })
         .collect()
+}
+
+/// What a claim brought.
+#[derive(Debug)]
+pub(crate) struct Claims {
+    pub(crate) claims: Vec<Claim>,
+    /// Every endpoint with something due was looked at: none was locked, none was left for want of room.
+    pub(crate) complete: bool,
 }
 
 /// What was claimed from one endpoint.
@@ -156,16 +165,17 @@ pub(crate) struct Claimed {
 }
 
 /// Claims up to `room` deliveries until `lease_until`, of each endpoint as many as `allowed(id, failures)`
-/// says. Replicas claim from different endpoints at a time.
+/// says. An endpoint that another transaction has locked is passed over.
 pub(crate) async fn claim(
     conn: &mut Conn,
     now: Millis,
     lease_until: Millis,
     mut room: usize,
     allowed: impl Fn(&str, u32) -> usize + Send,
-) -> Result<Vec<Claim>, DbError> {
+) -> Result<Claims, DbError> {
     let mut claims = Vec::new();
     let mut looked_at = Vec::new();
+    let mut seen = 0;
     let (mut after_at, mut after_id) = (i64::MIN, String::new());
     while room > 0 {
         let rows = conn
@@ -179,6 +189,7 @@ pub(crate) async fn claim(
             .await?;
         let Some(last) = rows.last() else { break };
         (after_at, after_id) = (last.int("due_at")?, last.text("id")?);
+        seen += rows.len();
         for row in &rows {
             let endpoint_id = row.text("id")?;
             let failures = u32::try_from(row.int("failures")?).unwrap_or(u32::MAX);
@@ -203,6 +214,7 @@ pub(crate) async fn claim(
             });
         }
     }
+    let complete = room > 0 && seen >= count_due(conn, now).await?;
     let leased = claims
         .iter()
         .flat_map(|claim| &claim.deliveries)
@@ -221,7 +233,15 @@ pub(crate) async fn claim(
         "",
     )
     .await?;
-    Ok(claims)
+    Ok(Claims { claims, complete })
+}
+
+/// Endpoints with something due, whether locked or not.
+async fn count_due(conn: &mut Conn, now: Millis) -> Result<usize, DbError> {
+    let sql = "SELECT COUNT(*) AS n FROM endpoint
+               WHERE due_at <= $1 AND state = 'active' AND (paused_until IS NULL OR paused_until <= $1)";
+    let count = conn.row(sql, args![now]).await?.map_or(Ok(0), |row| row.int("n"))?;
+    Ok(usize::try_from(count).unwrap_or(0))
 }
 
 async fn due_of(
@@ -373,8 +393,7 @@ async fn tell_endpoints(conn: &mut Conn, ended: &[&Ended], now: Millis) -> Resul
     if touched.is_empty() {
         return Ok(Vec::new());
     }
-    let touched: Vec<String> = touched.into_iter().collect();
-    let mut breakers = lock_endpoints(conn, &touched).await?;
+    let mut breakers = lock_endpoints(conn, touched.iter()).await?;
     let mut due: BTreeMap<String, Millis> = BTreeMap::new();
     let mut unwanted = BTreeSet::new();
     for one in ended {
@@ -419,9 +438,7 @@ pub(crate) async fn release(
 ) -> Result<(), DbError> {
     let held = fences(conn, claims.iter().map(|(delivery_id, _, _)| delivery_id)).await?;
     let live: Vec<_> = claims.iter().filter(|(id, _, fence)| held.get(id) == Some(fence)).collect();
-    let endpoints: BTreeSet<String> = live.iter().map(|(_, endpoint_id, _)| endpoint_id.clone()).collect();
-    let endpoints: Vec<String> = endpoints.into_iter().collect();
-    lock_endpoints(conn, &endpoints).await?;
+    let due = live.iter().map(|(_, endpoint_id, _)| (endpoint_id.clone(), now)).collect();
     reschedule(conn, live.into_iter().map(|(id, _, _)| args![id, now]).collect()).await?;
-    due_by(conn, endpoints.into_iter().map(|id| (id, now)).collect()).await
+    due_by(conn, due).await
 }
