@@ -45,6 +45,8 @@ const INSTANCE_BYTES_MAX: usize = 2 << 20;
 /// lowest pages are zeroed blindly, so that more is slower.
 const KEEP_RESIDENT_SCANNED: usize = 1 << 20;
 const KEEP_RESIDENT_BLIND: usize = 64 << 10;
+/// Of a stack: zeroed in place, as it is at the end of every call, instead of given back.
+const STACK_KEEP_RESIDENT: usize = 32 << 10;
 /// More than a 32-bit memory has.
 const MEMORY_BYTES_MAX: usize = 4 << 30;
 /// Places in the pool beside those of the calls that are let in: admission tries a new version out.
@@ -140,6 +142,7 @@ fn pooled(calls_max: u32, memory_bytes_max: usize) -> Config {
         .max_memory_size(memory_bytes_max)
         .pagemap_scan(if scan { Enabled::Yes } else { Enabled::No })
         .linear_memory_keep_resident(if scan { KEEP_RESIDENT_SCANNED } else { KEEP_RESIDENT_BLIND })
+        .async_stack_keep_resident(STACK_KEEP_RESIDENT)
         .table_keep_resident(KEEP_RESIDENT_BLIND);
     let mut config = common();
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));

@@ -16,7 +16,12 @@ async fn number(host: &Host) -> MemoSupport {
 
 #[tokio::test]
 async fn activate_roll_back_unload() {
-    let bench = Bench::new().await;
+    for db in testing::databases().await {
+        come_and_go(&Bench::on(db, config())).await;
+    }
+}
+
+async fn come_and_go(bench: &Bench) {
     let registry = bench.host.registry();
     assert!(matches!(bench.scan().await.unwrap_err().error, CallError::NotLoaded { .. }));
     assert!(matches!(registry.roll_back("test").await, Err(RegistryError::NoPlugin(_))));

@@ -9,13 +9,16 @@ mod real;
 use tempfile::TempDir;
 
 use super::*;
-use crate::config::Config;
+use crate::{
+    config::Config,
+    testing::{self, TestDb},
+};
 use guest::Guest;
 
 /// A host with nothing in it, and the folder that it lives in.
 struct Bench {
     host: Host,
-    db: Db,
+    db: TestDb,
     config: config::Plugins,
     dir: TempDir,
 }
@@ -31,8 +34,11 @@ impl Bench {
     }
 
     async fn with(config: config::Plugins) -> Self {
+        Self::on(testing::sqlite().await, config)
+    }
+
+    fn on(db: TestDb, config: config::Plugins) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let db = Db::open(dir.path().join("kassa.db").to_str().unwrap()).await.unwrap();
         let host = Self::host(&db, &config, &dir);
         Self { host, db, config, dir }
     }
