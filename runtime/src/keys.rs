@@ -105,10 +105,13 @@ pub(crate) async fn issue_text(
     Ok((key, text))
 }
 
+/// By the key's hash: when it was read, and what.
+type Remembered = HashMap<Vec<u8>, (Millis, Arc<Presented>)>;
+
 /// Looks up presented keys. Cheap to clone.
 #[derive(Clone, Default)]
 pub(crate) struct Keys {
-    remembered: Arc<RwLock<HashMap<Vec<u8>, (Millis, Arc<Presented>)>>>,
+    remembered: Arc<RwLock<Remembered>>,
 }
 
 impl Keys {

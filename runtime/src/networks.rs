@@ -4,7 +4,7 @@
 //! process makes, and now and then (by the app) for the changes that other replicas make.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     sync::Arc,
 };
 
@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 
 use crate::{
     db::{Db, DbError, networks},
-    domain::network::{Asset, Manifest},
+    domain::network::Manifest,
 };
 
 /// The enabled networks. Cheap to clone.
@@ -27,17 +27,6 @@ pub(crate) struct Networks {
 #[derive(Default)]
 struct Snapshot {
     by_name: BTreeMap<String, Arc<Manifest>>,
-    /// Asset id to its network and its place in the network's list.
-    by_asset: HashMap<String, (Arc<Manifest>, usize)>,
-}
-
-/// An asset together with its network.
-#[derive(Clone)]
-pub(crate) struct Listed {
-    pub(crate) network: Arc<Manifest>,
-    /// Place in `network.assets`.
-    pub(crate) place: usize,
-    pub(crate) asset: Asset,
 }
 
 impl Networks {
@@ -64,15 +53,6 @@ impl Networks {
         self.snapshot.load().by_name.values().cloned().collect()
     }
 
-    /// An asset of an enabled network by its id (`base:0x8335…`).
-    #[must_use]
-    pub(crate) fn by_asset(&self, asset_id: &str) -> Option<Listed> {
-        let snapshot = self.snapshot.load();
-        let (network, place) = snapshot.by_asset.get(asset_id)?;
-        let asset = network.assets.get(*place)?.clone();
-        Some(Listed { network: network.clone(), place: *place, asset })
-    }
-
     /// Resolves when the set of networks or a manifest has changed. A change between two calls is not lost.
     pub(crate) async fn changed(&self) {
         self.changed.notified().await;
@@ -90,9 +70,6 @@ impl Networks {
                 Some(known) if **known == row.manifest => known.clone(),
                 _ => Arc::new(row.manifest),
             };
-            for (place, asset) in manifest.assets.iter().enumerate() {
-                next.by_asset.insert(asset.id(&manifest.name), (manifest.clone(), place));
-            }
             next.by_name.insert(manifest.name.clone(), manifest);
         }
         let same = old.by_name.len() == next.by_name.len()
@@ -131,8 +108,6 @@ mod tests {
         }
         let networks = Networks::load((*db).clone()).await.unwrap();
         assert_eq!(networks.all().len(), 2);
-        let listed = networks.by_asset("bsc:0xabc").unwrap();
-        assert_eq!((listed.network.name.as_str(), listed.place, listed.asset.decimals), ("bsc", 1, 6));
 
         let before = networks.get("base").unwrap();
         db.write::<_, DbError, _>(|conn| {
@@ -141,7 +116,7 @@ mod tests {
         .await
         .unwrap();
         networks.reload().await.unwrap();
-        assert!(networks.get("bsc").is_none() && networks.by_asset("bsc:native").is_none());
+        assert!(networks.get("bsc").is_none());
         assert!(Arc::ptr_eq(&before, &networks.get("base").unwrap()));
     }
 }

@@ -5,16 +5,13 @@ use std::{
     ops::Deref,
     path::PathBuf,
     sync::{
-        Arc,
         atomic::{AtomicU32, Ordering},
     },
 };
 
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
-use crate::{
-    app::App, clock::Clock, config::Config, db::Db, keys::Keys, networks::Networks, vault::Vault, wake::Wake,
-};
+use crate::{app::App, config::Config, db::Db, vault::Vault};
 
 /// A database of one test; the SQLite file goes with it.
 pub(crate) struct TestDb {
@@ -76,10 +73,6 @@ impl Deref for TestApp {
     fn deref(&self) -> &App {
         &self.app
     }
-}
-
-pub(crate) async fn app() -> TestApp {
-    app_on(sqlite().await).await
 }
 
 pub(crate) async fn app_on(db: TestDb) -> TestApp {

@@ -33,6 +33,7 @@ pub(crate) struct ReceiveAddress {
     pub(crate) meta: Option<serde_json::Value>,
     pub(crate) derived_index: Option<i64>,
     /// Order of commit within the network.
+    #[cfg_attr(not(test), expect(dead_code, reason = "what watchers read by; tests look at it"))]
     pub(crate) seq: i64,
     pub(crate) created_at: Millis,
 }

@@ -23,8 +23,6 @@ words! {
 #[derive(Debug, Clone)]
 pub(crate) struct Endpoint {
     pub(crate) id: String,
-    pub(crate) merchant_id: String,
-    pub(crate) test: bool,
     pub(crate) url: String,
     /// The kinds of events that it gets; none: all.
     pub(crate) events: Option<Vec<String>>,
@@ -55,7 +53,7 @@ pub(crate) struct NewEndpoint {
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT id, merchant_id, test, url, events, state, disabled_why, old_until, failures, paused_until,
+            "SELECT id, url, events, state, disabled_why, old_until, failures, paused_until,
                     created_at
              FROM endpoint ",
             $rest
@@ -66,8 +64,6 @@ macro_rules! select {
 fn read(row: &Row) -> Result<Endpoint, DbError> {
     Ok(Endpoint {
         id: row.text("id")?,
-        merchant_id: row.text("merchant_id")?,
-        test: row.bool("test")?,
         url: row.text("url")?,
         events: row.opt_json("events")?,
         state: row.parsed("state")?,

@@ -106,7 +106,11 @@ pub(crate) async fn find(conn: &mut Conn, owner: &str, key: &str) -> Result<Opti
     let sql = "SELECT fingerprint, status, body FROM idempotency WHERE owner = $1 AND key = $2";
     let row = conn.row(sql, args![owner.to_owned(), key.to_owned()]).await?;
     row.map(|row| {
-        Ok(Stored { fingerprint: row.blob("fingerprint")?, status: row.int("status")?, body: row.blob("body")? })
+        Ok(Stored {
+            fingerprint: row.blob("fingerprint")?,
+            status: row.int("status")?,
+            body: row.blob("body")?,
+        })
     })
     .transpose()
 }

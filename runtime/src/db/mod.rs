@@ -51,7 +51,7 @@ pub(crate) type Work<'t, T> = Pin<Box<dyn Future<Output = T> + Send + 't>>;
 
 /// Why the database did not do what was asked.
 #[derive(Debug, thiserror::Error)]
-pub enum DbError {
+pub(crate) enum DbError {
     #[error("database: {0}")]
     Sqlx(#[from] sqlx::Error),
     #[error("migration: {0}")]
@@ -77,7 +77,7 @@ pub enum DbError {
 
 /// The database of this process. Cheap to clone.
 #[derive(Clone)]
-pub struct Db {
+pub(crate) struct Db {
     inner: Inner,
 }
 
@@ -95,7 +95,7 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Db {
     /// Opens `postgres://…`, or else the SQLite file at this path, and brings the schema up to date.
-    pub async fn open(url: &str) -> Result<Self, DbError> {
+    pub(crate) async fn open(url: &str) -> Result<Self, DbError> {
         let inner = if url.starts_with("postgres://") || url.starts_with("postgresql://") {
             let options: PgConnectOptions = url.parse()?;
             let pool = PgPoolOptions::new()
@@ -113,7 +113,7 @@ impl Db {
 
     /// `sqlite` or `postgres`: for messages.
     #[must_use]
-    pub fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &'static str {
         match self.inner {
             Inner::Sqlite(_) => "sqlite",
             Inner::Postgres(_) => "postgres",
@@ -155,7 +155,7 @@ impl Db {
     }
 
     /// Finishes what is under way and closes.
-    pub async fn close(&self) {
+    pub(crate) async fn close(&self) {
         match &self.inner {
             Inner::Sqlite(sqlite) => sqlite.close().await,
             Inner::Postgres(pool) => pool.close().await,

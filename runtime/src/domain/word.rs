@@ -10,8 +10,10 @@ macro_rules! words {
     ($(#[$meta:meta])* $name:ident { $($(#[$case_meta:meta])* $case:ident = $word:literal,)* }) => {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
         $(#[$meta])*
+        #[allow(unreachable_pub)]
         pub enum $name { $($(#[$case_meta])* #[serde(rename = $word)] $case,)* }
 
+        #[allow(unreachable_pub)]
         impl $name {
             /// The word in the API and in the database.
             #[must_use]

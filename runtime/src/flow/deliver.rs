@@ -315,8 +315,8 @@ impl Worker {
         }
     }
 
-    /// Claims what is due, sends it and writes it down; answers how many attempts were made. For tests, and for
-    /// who wants it step by step.
+    /// Claims what is due, sends it and writes it down; answers how many attempts were made.
+    #[cfg(test)]
     pub(crate) async fn step(&mut self) -> usize {
         let mut attempts = 0;
         let mut look = true;

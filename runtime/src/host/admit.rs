@@ -34,7 +34,7 @@ const SHOWN_CHARS_MAX: usize = 200;
 
 /// Why an artefact was refused. Each case has a slug that stays the same for good.
 #[derive(Debug, thiserror::Error)]
-pub enum AdmitError {
+pub(crate) enum AdmitError {
     #[error("the component has {bytes} bytes, at most {max} are allowed (plugins.artefact_bytes_max)")]
     TooLarge { bytes: usize, max: usize },
     #[error("this is not WebAssembly")]
@@ -70,7 +70,7 @@ pub enum AdmitError {
 impl AdmitError {
     /// What a program tells the cases apart by.
     #[must_use]
-    pub fn slug(&self) -> &'static str {
+    pub(crate) fn slug(&self) -> &'static str {
         match self {
             Self::TooLarge { .. } => "too-large",
             Self::NotWasm => "not-wasm",

@@ -30,7 +30,7 @@ const MESSAGE_CHARS_MAX: usize = 300;
 
 /// Why a call gave no answer. Its effects are gone; the plugin's own typed errors are answers, not these.
 #[derive(Debug, thiserror::Error)]
-pub enum CallError {
+pub(crate) enum CallError {
     #[error("plugin {plugin} is not loaded; `kassa plugin list` shows what is")]
     NotLoaded { plugin: String },
     #[error("plugin {plugin} has no role {role}")]
@@ -57,7 +57,7 @@ pub enum CallError {
 /// A call without an answer, and the upstream that it had talked to: its health is counted by that.
 #[derive(Debug, thiserror::Error)]
 #[error("{error}")]
-pub struct CallFailed {
+pub(crate) struct CallFailed {
     #[source]
     pub error: CallError,
     pub upstream: Option<String>,

@@ -16,7 +16,7 @@ const HOSTS_MAX: usize = 32;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = PluginManifest)]
-pub struct Manifest {
+pub(crate) struct Manifest {
     #[schema(example = "evm")]
     pub name: String,
     /// Semantic version.
@@ -36,7 +36,7 @@ pub struct Manifest {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = PluginWishes)]
-pub struct Wishes {
+pub(crate) struct Wishes {
     /// Memory of one call; without it, what the operator allows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_mib: Option<u32>,
@@ -46,7 +46,7 @@ pub struct Wishes {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = PluginGrantsAsked)]
-pub struct Asked {
+pub(crate) struct Asked {
     /// Storage on each network, KiB.
     #[serde(default)]
     pub storage_kib: u32,
@@ -59,7 +59,7 @@ pub struct Asked {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = PluginRole)]
-pub enum Role {
+pub(crate) enum Role {
     Chain,
     Simulator,
 }
@@ -75,7 +75,7 @@ impl Role {
     }
 
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Chain => "chain",
             Self::Simulator => "simulator",
@@ -87,7 +87,7 @@ impl Role {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = PluginGrants)]
-pub struct Grants {
+pub(crate) struct Grants {
     pub memory_mib: u32,
     pub storage_kib: u32,
     #[serde(default)]

@@ -60,13 +60,13 @@ pub(crate) use bindings::{
 pub(crate) use call::{CallError, CallFailed, Called};
 pub(crate) use check::{CheckError, Checked, check};
 pub(crate) use embedded::NETWORK_MANIFESTS;
-pub(crate) use manifest::{Grants, Manifest, Role};
+pub(crate) use manifest::{Grants, Manifest};
 pub(crate) use registry::{Registry, RegistryError};
-pub(crate) use version::{PluginInfo, PluginVersion};
+pub(crate) use version::PluginVersion;
 
 /// Why plugins cannot run at all.
 #[derive(Debug, thiserror::Error)]
-pub enum HostError {
+pub(crate) enum HostError {
     #[error("the WebAssembly engine does not start: {0}")]
     Engine(String),
     #[error("cannot start the thread that interrupts plugins: {0}")]

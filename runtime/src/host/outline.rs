@@ -96,7 +96,7 @@ impl<'a> Outline<'a> {
                 let Some(ended) = frames.pop() else { return Ok(()) };
                 match frames.last_mut() {
                     Some(outer) if !ended.is_module => {
-                        outer.components.push(ended.instances.saturating_add(1))
+                        outer.components.push(ended.instances.saturating_add(1));
                     }
                     Some(_) => {}
                     None => at_most("instances", ended.instances, INSTANCES_MAX)?,

@@ -37,7 +37,7 @@ const STORAGE_KIB_GRANTED: u32 = 64 << 10;
 
 /// Why a change of the registry was refused. Nothing has changed then.
 #[derive(Debug, thiserror::Error)]
-pub enum RegistryError {
+pub(crate) enum RegistryError {
     #[error(transparent)]
     Admit(#[from] AdmitError),
     #[error("there is no plugin {0}")]

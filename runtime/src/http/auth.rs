@@ -28,9 +28,7 @@ pub(crate) const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// An operator's key was shown.
 #[derive(Debug, Clone)]
-pub(crate) struct Operator {
-    pub(crate) key_id: String,
-}
+pub(crate) struct Operator;
 
 impl Operator {
     /// Whose idempotency keys the operator's are.
@@ -148,7 +146,7 @@ fn one<'h>(found: &mut Option<&'h str>, key: &'h str) -> Result<(), Problem> {
 fn caller(presented: &Presented) -> Result<Caller, Problem> {
     let key = &presented.key;
     let (Some(id), Some(holder)) = (&key.merchant_id, presented.merchant) else {
-        return Ok(Caller::Operator(Operator { key_id: key.id.clone() }));
+        return Ok(Caller::Operator(Operator));
     };
     if holder.disabled_at.is_some() {
         return Err(Problem::new(Kind::MerchantDisabled, "Ask the operator of this installation."));

@@ -131,13 +131,6 @@ impl Reply {
         let status = status.ok_or_else(|| Problem::internal("a kept answer has no status"))?;
         Ok(Self { status, body, replayed: true, secret: false })
     }
-
-    /// For the second of two requests with one key that were done in one go.
-    #[must_use]
-    pub(crate) fn again(mut self) -> Self {
-        self.replayed = true;
-        self
-    }
 }
 
 impl IntoResponse for Reply {
@@ -238,7 +231,7 @@ pub(crate) async fn sweep(app: App, stop: tokio_util::sync::CancellationToken) {
             Ok(1000..) => continue,
             Ok(_) => {}
             Err(error) => {
-                tracing::warn!(%error, "old idempotency keys were not swept; the next hour tries again")
+                tracing::warn!(%error, "old idempotency keys were not swept; the next hour tries again");
             }
         }
         tokio::select! {

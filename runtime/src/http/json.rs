@@ -105,16 +105,6 @@ impl<'de> Deserialize<'de> for Decimal {
     }
 }
 
-/// A field that may be left out (no change), null (taken away) or set: for PATCH.
-#[allow(clippy::option_option)]
-pub(crate) fn present<'de, D, T>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    Option::deserialize(deserializer).map(Some)
-}
-
 /// Reads a body of `bytes_max` at the most.
 pub(crate) async fn read(body: axum::body::Body, bytes_max: usize) -> Result<bytes::Bytes, Problem> {
     let collected = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, bytes_max).collect()).await;

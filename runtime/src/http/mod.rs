@@ -57,7 +57,7 @@ pub(crate) use serve::serve;
 pub(crate) fn router(app: App) -> Router {
     let (router, document) = routes(Some(&app)).split_for_parts();
     router
-        .merge(openapi::pages(openapi::finish(document)))
+        .merge(openapi::pages(&openapi::finish(document)))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn_with_state(app.clone(), outer::surround))
@@ -65,6 +65,7 @@ pub(crate) fn router(app: App) -> Router {
 }
 
 /// The OpenAPI document.
+#[cfg(test)]
 pub(crate) fn document() -> utoipa::openapi::OpenApi {
     openapi::finish(routes(None).into_openapi())
 }

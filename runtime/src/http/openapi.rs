@@ -130,7 +130,7 @@ fn problem_schema() -> RefOr<utoipa::openapi::Schema> {
 }
 
 /// The document and the page.
-pub(super) fn pages(document: OpenApi) -> Router<App> {
+pub(super) fn pages(document: &OpenApi) -> Router<App> {
     let json = document.to_json().unwrap_or_default();
     let policy = page_policy();
     let document = move || {

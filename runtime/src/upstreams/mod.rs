@@ -106,10 +106,6 @@ pub(crate) struct NoUpstream {
 #[derive(Debug, Clone)]
 pub(crate) struct UpstreamStatus {
     pub(crate) id: String,
-    /// Scheme, host and port.
-    pub(crate) origin: String,
-    pub(crate) rate_per_s: u32,
-    pub(crate) priority: i64,
     pub(crate) state: UpstreamState,
     /// When it is asked again, if it is not asked now.
     pub(crate) retry_at: Option<Millis>,
@@ -260,9 +256,6 @@ impl Upstream {
         let (state, retry_at) = health.state(now);
         UpstreamStatus {
             id: self.id.clone(),
-            origin: self.origin(),
-            rate_per_s: self.rate_per_s,
-            priority: self.priority,
             state,
             retry_at,
             head: health.head,

@@ -11,7 +11,7 @@ use super::{
     transfer::{Status, Transfer},
 };
 
-fn network(credit: serde_json::Value) -> Manifest {
+fn network(credit: i64) -> Manifest {
     serde_json::from_value(serde_json::json!({
         "name": "net", "title": "Net", "caip2": "eip155:1", "plugin": "evm", "credit": credit, "poll_ms": 1000,
         "asset": [{"symbol": "USDC", "name": "USD Coin", "contract": "0xc", "decimals": 6}],

@@ -46,7 +46,7 @@ fn seen(id: &str, height: i64) -> Seen {
 }
 
 fn taken(scan: &Scan, base: i64, before: Vec<Transfer>, credit: i64) -> Plan {
-    let network = network(serde_json::json!(credit));
+    let network = network(credit);
     let owner = Owner { address_id: "adr".to_owned(), merchant_id: "mer".to_owned() };
     let (above, same_tx) = before.into_iter().partition(|t| t.height > base && t.status != Status::Retracted);
     let known = Known {
@@ -124,7 +124,8 @@ fn a_report_that_contradicts_itself_is_refused() {
     let from = Position { height: 100, hash: "100".to_owned() };
     let good = || scan(101, 105, "", vec![seen("a", 103)]);
     assert_eq!(check(&good(), Some(&from), 1, 10), Ok(()));
-    let cases: Vec<(&str, Box<dyn Fn(&mut Scan)>)> = vec![
+    type Spoil = Box<dyn Fn(&mut Scan)>;
+    let cases: Vec<(&str, Spoil)> = vec![
         ("a gap", Box::new(|s| drop(s.blocks.remove(2)))),
         ("a first block too high", Box::new(|s| drop(s.blocks.remove(0)))),
         ("a wrong parent", Box::new(|s| s.blocks[2].parent = "x".to_owned())),
@@ -162,7 +163,7 @@ fn how_a_scan_goes_on() {
     assert_eq!(course(&empty(100, "100"), &from), Course::Still);
     assert_eq!(course(&empty(100, "100b"), &from), Course::Reorg);
     assert_eq!(course(&empty(99, "99"), &from), Course::Behind);
-    let other = Position { hash: "100b".to_owned(), ..from.clone() };
+    let other = Position { hash: "100b".to_owned(), ..from };
     assert_eq!(course(&scan(101, 102, "", vec![]), &other), Course::Reorg);
     let unknown = Position { hash: String::new(), ..from };
     assert_eq!(course(&scan(101, 102, "", vec![]), &unknown), Course::Forward);

@@ -252,7 +252,8 @@ impl Watcher {
                 return Err(ObserveError::Plugin(why));
             }
         };
-        let Called { value, writes, upstream, .. } = called;
+        let Called { value, writes, upstream, version_id } = called;
+        tracing::trace!(network = self.network.name, version_id, "scanned");
         let result = match value {
             Ok(result) => result,
             Err(error) => return Err(self.scan_failed(upstream, error)),

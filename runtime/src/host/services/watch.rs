@@ -94,7 +94,7 @@ impl watch::Host for CallState {
     async fn filter(&mut self, keys: Vec<u8>, width: u32) -> wasmtime::Result<Result<Vec<u32>, WatchError>> {
         self.count()?;
         let width_bytes = usize::try_from(width).unwrap_or(0);
-        if !(1..=KEY_BYTES_MAX).contains(&width) || keys.len() % width_bytes != 0 {
+        if !(1..=KEY_BYTES_MAX).contains(&width) || !keys.len().is_multiple_of(width_bytes) {
             let why =
                 format!("{} bytes are not keys of {width} (1 to {KEY_BYTES_MAX}) bytes each", keys.len());
             return Ok(Err(WatchError::Malformed(why)));
