@@ -166,14 +166,21 @@ async fn view_of(conn: &mut Conn, owner: &Merchant, id: &str) -> Result<Delivery
 /// A new round of attempts, now, with the same `webhook-id`. Refused while the delivery is still pending.
 #[utoipa::path(post, path = "/v1/deliveries/{id}/resend", tag = "webhooks", params(("id" = String, Path)),
     responses((status = 200, body = DeliveryView)))]
-async fn resend(merchant: Merchant, State(app): State<App>, id: PathParam, body: NoBody) -> Result<Reply, Problem> {
+async fn resend(
+    merchant: Merchant,
+    State(app): State<App>,
+    id: PathParam,
+    body: NoBody,
+) -> Result<Reply, Problem> {
     let id = id.id(IdKind::Delivery, "delivery")?;
     let now = app.clock.now();
     let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
         Box::pin(async move {
             match deliveries::resend(conn, &merchant.id, merchant.test, &id, now).await? {
                 Resend::Queued => Reply::ok(&view_of(conn, &merchant, &id).await?),
-                Resend::Pending => Err(Problem::new(Kind::DeliveryPending, "It is sent by itself when it is due.")),
+                Resend::Pending => {
+                    Err(Problem::new(Kind::DeliveryPending, "It is sent by itself when it is due."))
+                }
                 Resend::NotFound => Err(Problem::not_found("delivery")),
             }
         })

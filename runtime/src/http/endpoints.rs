@@ -172,7 +172,8 @@ async fn list(
 ) -> Result<Answer<Listed<EndpointView>>, Problem> {
     let page = params.page(IdKind::Endpoint)?;
     let mut conn = app.db.read().await?;
-    let rows = endpoints::list(&mut conn, &merchant.id, merchant.test, page.before.clone(), page.rows).await?;
+    let rows =
+        endpoints::list(&mut conn, &merchant.id, merchant.test, page.before.clone(), page.rows).await?;
     Ok(Answer(page.cut(rows, |row| &row.id, Into::into)))
 }
 
@@ -220,7 +221,12 @@ async fn rotate_secret(
 /// What is due to it waits; nothing new is queued for it.
 #[utoipa::path(post, path = "/v1/endpoints/{id}/disable", tag = "webhooks",
     params(("id" = String, Path)), responses((status = 200, body = EndpointView)))]
-async fn disable(merchant: Merchant, State(app): State<App>, id: PathParam, body: NoBody) -> Result<Reply, Problem> {
+async fn disable(
+    merchant: Merchant,
+    State(app): State<App>,
+    id: PathParam,
+    body: NoBody,
+) -> Result<Reply, Problem> {
     let id = id.id(IdKind::Endpoint, "endpoint")?;
     idempotent(&app, merchant.owner(), body.once, move |conn| {
         Box::pin(async move {
@@ -239,7 +245,12 @@ async fn disable(merchant: Merchant, State(app): State<App>, id: PathParam, body
 /// What waited for it is sent. A pause after failures ends too.
 #[utoipa::path(post, path = "/v1/endpoints/{id}/enable", tag = "webhooks",
     params(("id" = String, Path)), responses((status = 200, body = EndpointView)))]
-async fn enable(merchant: Merchant, State(app): State<App>, id: PathParam, body: NoBody) -> Result<Reply, Problem> {
+async fn enable(
+    merchant: Merchant,
+    State(app): State<App>,
+    id: PathParam,
+    body: NoBody,
+) -> Result<Reply, Problem> {
     let id = id.id(IdKind::Endpoint, "endpoint")?;
     let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
         Box::pin(async move {
@@ -266,7 +277,12 @@ struct QueuedDelivery {
 /// An event of the type `endpoint.test`, to this endpoint alone, whatever types it gets otherwise.
 #[utoipa::path(post, path = "/v1/endpoints/{id}/test", tag = "webhooks",
     params(("id" = String, Path)), responses((status = 201, body = QueuedDelivery)))]
-async fn test(merchant: Merchant, State(app): State<App>, id: PathParam, body: NoBody) -> Result<Reply, Problem> {
+async fn test(
+    merchant: Merchant,
+    State(app): State<App>,
+    id: PathParam,
+    body: NoBody,
+) -> Result<Reply, Problem> {
     let id = id.id(IdKind::Endpoint, "endpoint")?;
     let now = app.clock.now();
     let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
