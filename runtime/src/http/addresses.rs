@@ -148,30 +148,39 @@ async fn create(
 }
 
 async fn get_or_create(conn: &mut Conn, new: NewAddress) -> Result<Reply, Problem> {
-    let there = match &new.unique_id {
-        Some(unique_id) => addresses::by_unique_id(conn, &new.merchant_id, &new.network, unique_id).await?,
-        None => addresses::shared_of(conn, &new.merchant_id, &new.network).await?,
-    };
-    match there {
-        // Two requests for one customer may have derived two children; the first one stays.
-        Some(row) if row.address == new.address || new.derived_index.is_some() => {
-            Reply::ok(&AddressView::from(row))
-        }
-        Some(row) => {
-            let what = if new.unique_id.is_some() { "This unique_id has" } else { "You have" };
-            let detail = format!("{what} another address on {} already.", row.network);
-            Err(Problem::new(Kind::AddressTaken, detail).field("address").with("id", row.id))
-        }
-        None => match addresses::create(conn, new).await {
-            Ok(row) => Reply::created(&AddressView::from(row)),
-            Err(CreateError::Db(error)) => Err(error.into()),
-            Err(CreateError::Taken) => {
+    if let Some(row) = same_purpose(conn, &new).await? {
+        return there(row, &new);
+    }
+    match addresses::create(conn, new.clone()).await {
+        Ok(row) => Reply::created(&AddressView::from(row)),
+        Err(CreateError::Db(error)) => Err(error.into()),
+        // Another request for the same customer was faster, or it is somebody else's.
+        Err(CreateError::Taken) => match same_purpose(conn, &new).await? {
+            Some(row) => there(row, &new),
+            None => {
                 let detail =
                     "It is watched already, for another purpose or for another merchant. Use a fresh one.";
                 Err(Problem::new(Kind::AddressTaken, detail).field("address"))
             }
         },
     }
+}
+
+async fn same_purpose(conn: &mut Conn, new: &NewAddress) -> Result<Option<ReceiveAddress>, Problem> {
+    Ok(match &new.unique_id {
+        Some(unique_id) => addresses::by_unique_id(conn, &new.merchant_id, &new.network, unique_id).await?,
+        None => addresses::shared_of(conn, &new.merchant_id, &new.network).await?,
+    })
+}
+
+fn there(row: ReceiveAddress, new: &NewAddress) -> Result<Reply, Problem> {
+    // Two requests for one customer may have derived two children; the first one stays.
+    if row.address == new.address || new.derived_index.is_some() {
+        return Reply::ok(&AddressView::from(row));
+    }
+    let what = if new.unique_id.is_some() { "This unique_id has" } else { "You have" };
+    let detail = format!("{what} another address on {} already.", row.network);
+    Err(Problem::new(Kind::AddressTaken, detail).field("address").with("id", row.id))
 }
 
 /// A merchant's text as an address of the network.

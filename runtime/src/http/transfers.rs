@@ -74,6 +74,7 @@ struct TransferParams {
     limit: Option<u32>,
     /// `next_cursor` of the page before.
     cursor: Option<String>,
+    #[param(inline)]
     state: Option<TransferState>,
 }
 

@@ -4,6 +4,7 @@ use http::Method;
 use serde_json::json;
 
 use super::kit::{Answer, Api, request, with};
+use crate::db::idempotency;
 
 const PATH: &str = "/v1/operator/merchants";
 
@@ -56,18 +57,9 @@ async fn a_secret_is_kept_sealed() {
         let merchant = api.merchant("a").await;
         let body = json!({"mode": "live", "merchant_id": merchant}).to_string();
         let first = post(&api, "/v1/operator/api_keys", "k", &body).await.ok();
-        let stored = api
-            .app
-            .db
-            .read()
-            .await
-            .unwrap()
-            .row("SELECT body FROM idempotency WHERE key = 'k'", Vec::new())
-            .await
-            .unwrap()
-            .unwrap()
-            .blob("body")
-            .unwrap();
+        let mut conn = api.app.db.read().await.unwrap();
+        let stored = idempotency::find(&mut conn, "operator", "k").await.unwrap().unwrap().body;
+        drop(conn);
         let secret = first["key"].as_str().unwrap().as_bytes();
         assert!(!stored.windows(secret.len()).any(|part| part == secret));
         assert_eq!(post(&api, "/v1/operator/api_keys", "k", &body).await.ok(), first);

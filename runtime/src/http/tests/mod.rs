@@ -5,3 +5,5 @@ mod document;
 mod idempotency;
 mod keys;
 mod kit;
+mod resources;
+mod walk;

@@ -1,0 +1,182 @@
+//! A walk over every route of the document: nobody gets in without a key, and nobody reaches what is another's.
+
+use std::collections::BTreeMap;
+
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::kit::{Api, request, with};
+use crate::{flow::supervise, http::document};
+
+/// Routes without a key. `/metrics` is open on a loopback address only; see `status`.
+const PUBLIC: [&str; 3] = ["GET /health", "GET /metrics", "GET /ready"];
+
+struct Route {
+    method: Method,
+    path: String,
+}
+
+impl Route {
+    fn name(&self) -> String {
+        format!("{} {}", self.method, self.path)
+    }
+}
+
+fn routes() -> Vec<Route> {
+    let document: Value = serde_json::from_str(&document().to_json().unwrap()).unwrap();
+    let mut routes = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for method in item.as_object().unwrap().keys() {
+            routes.push(Route { method: method.to_uppercase().parse().unwrap(), path: path.clone() });
+        }
+    }
+    assert!(routes.len() > 40);
+    routes
+}
+
+/// The route with an id of the right form that names nothing.
+fn with_some_id(path: &str) -> String {
+    let kinds = [
+        ("api_keys", "key"),
+        ("deliveries", "dlv"),
+        ("endpoints", "ep"),
+        ("events", "evt"),
+        ("invoices", "inv"),
+        ("merchants", "mer"),
+        ("payments", "pay"),
+        ("receive_addresses", "adr"),
+        ("transfers", "trf"),
+        ("upstreams", "ups"),
+    ];
+    let prefix =
+        kinds.iter().find(|(word, _)| path.contains(&format!("/{word}/{{id}}"))).map_or("x", |one| one.1);
+    path.replace("{id}", &format!("{prefix}_01ARZ3NDEKTSV4RRFFQ69G5FAV"))
+        .replace("{name}", "sandbox")
+        .replace("{network}", "sandbox")
+}
+
+#[tokio::test]
+async fn every_route_wants_a_key() {
+    let api = Api::new().await;
+    let mut open = Vec::new();
+    for route in routes() {
+        let answer = api.send(request(route.method.clone(), &with_some_id(&route.path), "{}")).await;
+        if answer.status == StatusCode::UNAUTHORIZED {
+            assert_eq!(answer.problem(), "key_missing", "{}", route.name());
+        } else {
+            open.push(route.name());
+        }
+    }
+    assert_eq!(open, PUBLIC);
+}
+
+#[tokio::test]
+async fn every_route_wants_a_key_of_its_side() {
+    let api = Api::new().await;
+    let (_, merchant) = api.merchant_with_key("Shop").await;
+    for route in routes().iter().filter(|route| !PUBLIC.contains(&route.name().as_str())) {
+        let (key, expected) = if route.path.starts_with("/v1/operator/") {
+            (&merchant, "operator_only")
+        } else {
+            (&api.operator, "merchant_only")
+        };
+        let request = with(request(route.method.clone(), &with_some_id(&route.path), "{}"), "x-api-key", key);
+        assert_eq!(api.send(request).await.problem(), expected, "{}", route.name());
+    }
+}
+
+/// One thing of each kind that belongs to a merchant in test mode: path parameter's kind to its id.
+async fn belongings(api: &Api, key: &str) -> BTreeMap<&'static str, String> {
+    let id = |made: &Value| made["id"].as_str().unwrap().to_owned();
+    let network = api.app.networks.get("sandbox").unwrap();
+    let address = api.app.host.derive_address(&network, "sbxpub", 7).await.unwrap().unwrap().text;
+    let wanted = json!({"network": "sandbox", "address": address});
+    let receive_address = id(&api.post(key, "/v1/receive_addresses", wanted).await.ok());
+    let wanted = json!({"title": "t", "payable_network": "sandbox", "payable_asset": "USDT", "amount": "5"});
+    let invoice = api.post(key, "/v1/invoices", wanted).await.ok();
+    let endpoint = id(&api.post(key, "/v1/endpoints", json!({"url": "https://kassa.invalid/"})).await.ok());
+    let tried = api.post(key, &format!("/v1/endpoints/{endpoint}/test"), json!({})).await.ok();
+    // One transfer that pays the invoice, and one that pays nothing.
+    for units in [invoice["payable_amount_units"].as_str().unwrap(), "7"] {
+        let action = json!({"do": "transfer", "to": address, "asset": "usdt", "amount": units});
+        api.post(key, "/v1/sandbox/sandbox", action).await.ok();
+    }
+    let unmatched = seen(api, key, "/v1/transfers?state=unmatched").await;
+    let payment = seen(api, key, "/v1/payments").await;
+    BTreeMap::from([
+        ("deliveries", tried["delivery_id"].as_str().unwrap().to_owned()),
+        ("endpoints", endpoint),
+        ("events", tried["event_id"].as_str().unwrap().to_owned()),
+        ("invoices", id(&invoice)),
+        ("payments", payment),
+        ("receive_addresses", receive_address),
+        ("transfers", unmatched),
+    ])
+}
+
+/// The id of the first thing in a list, once there is one.
+async fn seen(api: &Api, key: &str, path: &str) -> String {
+    for _ in 0..600 {
+        let list = api.get(key, path).await.ok();
+        if let Some(id) = list["data"][0]["id"].as_str() {
+            return id.to_owned();
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("{path} stays empty")
+}
+
+#[tokio::test]
+async fn nothing_of_another_merchant_or_mode_is_found() {
+    for api in Api::all().await {
+        let stop = CancellationToken::new();
+        let workers = tokio::spawn(supervise::run(api.app.app.clone(), stop.clone()));
+        let owner = api.merchant("Owner").await;
+        let (_, owner_test) = api.key(&owner, "test").await;
+        let (_, owner_live) = api.key(&owner, "live").await;
+        let other = api.merchant("Other").await;
+        let (_, other_test) = api.key(&other, "test").await;
+        // The network starts at its first block: what was there before is not read.
+        for _ in 0..200 {
+            let network = api.get(&api.operator, "/v1/operator/networks/sandbox").await.ok();
+            if network["state"].is_object() {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        let belongings = belongings(&api, &owner_test).await;
+
+        for route in routes().iter().filter(|route| !route.path.starts_with("/v1/operator/")) {
+            if let Some((before, _)) = route.path.split_once("/{id}") {
+                let kind = before.rsplit('/').next().unwrap();
+                let id = belongings.get(kind).unwrap_or_else(|| panic!("make one of {kind} above"));
+                let path = route.path.replace("{id}", id);
+                let body = if path.ends_with("/assign") {
+                    json!({"invoice_id": belongings["invoices"]})
+                } else if path.starts_with("/v1/endpoints/") && path.ends_with("/resend") {
+                    json!({"from": "2026-01-01T00:00:00Z", "to": "2099-01-01T00:00:00Z"})
+                } else {
+                    json!({})
+                };
+                for key in [&other_test, &owner_live] {
+                    let answer = api.call(key, route.method.clone(), &path, body.clone()).await;
+                    assert_eq!(answer.problem(), "not_found", "{}", route.name());
+                }
+            } else if route.method == Method::GET && route.path.starts_with("/v1/") {
+                for key in [&other_test, &owner_live] {
+                    let text = api.get(key, &route.path).await.ok().to_string();
+                    for id in belongings.values() {
+                        assert!(!text.contains(id.as_str()), "{} tells of {id}", route.name());
+                    }
+                }
+            }
+        }
+        // They are there all the same, for their owner.
+        for (kind, id) in &belongings {
+            api.get(&owner_test, &format!("/v1/{kind}/{id}")).await.ok();
+        }
+        stop.cancel();
+        workers.await.unwrap();
+    }
+}
