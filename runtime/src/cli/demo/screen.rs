@@ -30,10 +30,7 @@ impl Screen {
             "  {}  one payment, from the order to the verified webhook",
             style(concat!("Kassa ", env!("CARGO_PKG_VERSION"))).bold()
         ));
-        line(
-            style("  Real HTTP, real SQLite, a chain plugin in its sandbox. Only the chain is simulated.")
-                .dim(),
-        );
+        line(style("  All of it is real but the chain, which a plugin in its sandbox simulates.").dim());
         line("");
     }
 

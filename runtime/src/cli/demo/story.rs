@@ -126,7 +126,7 @@ impl Teller<'_> {
 
 async fn server(url: &str, operator: &Client) -> anyhow::Result<((), String)> {
     let ready = poll(async || Ok(operator.get("/ready").await.ok())).await?;
-    Ok(((), format!("{url}, on {} in an own folder", text(&ready, "database"))))
+    Ok(((), format!("{url}, database {}", text(&ready, "database"))))
 }
 
 async fn merchant(operator: &Client) -> anyhow::Result<(String, String)> {
