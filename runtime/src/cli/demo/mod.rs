@@ -22,7 +22,7 @@ use super::{
     Global,
     client::{Client, local},
     folder::Folder,
-    key, logging, serve, stop,
+    key, logging, print, serve, stop,
 };
 use crate::config::Config;
 use screen::Screen;
@@ -58,7 +58,11 @@ pub(super) async fn run(global: &Global, args: DemoArgs) -> anyhow::Result<()> {
     let told = tell(&folder, &stop, args.exit).await;
     if told.is_err() && !stop.is_cancelled() {
         place.temporary = false;
-        super::print::note(format!("The server's log is in {}.", log.display()));
+        print::note(format!("The server's log is in {}.", log.display()));
+    }
+    if told.is_ok() && !args.exit {
+        let (path, kept) = (place.path.display(), if place.temporary { "removed" } else { "kept" });
+        print::line(format!("\n  The demo has ended; its folder {path} is {kept}."));
     }
     told
 }
@@ -83,10 +87,11 @@ async fn tell(folder: &Folder, stop: &CancellationToken, exit: bool) -> anyhow::
             screen.your_turn(&server.url, &shop);
             loop {
                 tokio::select! {
-                    () = stop.cancelled() => break Ok(()),
+                    () = stop.cancelled() => break,
                     hook = shop.receiver.next() => screen.hook(&hook),
                 }
             }
+            Ok(())
         }
     };
     server.end().await?;
