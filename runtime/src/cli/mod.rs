@@ -155,6 +155,28 @@ mod tests {
     }
 
     #[test]
+    fn no_argument_shadows_a_global_one() {
+        fn walk(command: &clap::Command, globals: &mut Vec<String>) {
+            let known = globals.len();
+            for argument in command.get_arguments() {
+                let id = argument.get_id().to_string();
+                assert!(
+                    !globals.contains(&id),
+                    "{}: {id} is the name of a global argument",
+                    command.get_name()
+                );
+            }
+            let own = command.get_arguments().filter(|argument| argument.is_global_set());
+            globals.extend(own.map(|argument| argument.get_id().to_string()));
+            for inner in command.get_subcommands() {
+                walk(inner, globals);
+            }
+            globals.truncate(known);
+        }
+        walk(&Cli::command(), &mut Vec::new());
+    }
+
+    #[test]
     fn every_command_says_what_it_is_for() {
         fn walk(command: &clap::Command, path: &str) {
             let path = format!("{path} {}", command.get_name());

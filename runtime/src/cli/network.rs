@@ -93,7 +93,9 @@ struct UpstreamArgs {
     /// Like base
     network: String,
     /// Where it answers; @env:NAME and @file:PATH say where to read it
-    url: String,
+    // Not `url`: that is the server's, and clap would take the one for the other.
+    #[arg(value_name = "URL")]
+    upstream_url: String,
     /// Requests a second that the provider allows
     #[arg(long, default_value_t = 10, value_name = "N")]
     rate: u32,
@@ -229,7 +231,7 @@ impl Out<'_> {
             let (name, value) = secret::header(header)?;
             headers.insert(name, Value::String(value));
         }
-        let mut body = json!({ "url": secret::read(&new.url)?, "rate_per_s": new.rate });
+        let mut body = json!({ "url": secret::read(&new.upstream_url)?, "rate_per_s": new.rate });
         if let Some(priority) = new.priority {
             body["priority"] = json!(priority);
         }

@@ -22,7 +22,7 @@ use super::{
     Global,
     client::{Client, local},
     folder::Folder,
-    key, logging, serve, stop,
+    key, logging, print, serve, stop,
 };
 use crate::config::Config;
 use screen::Screen;
@@ -55,14 +55,14 @@ pub(super) async fn run(global: &Global, args: DemoArgs) -> anyhow::Result<()> {
     let log = place.path.join("demo.log");
     logging::to_file(&log)?;
     let stop = stop::on_signal()?;
-    let told = tokio::select! {
-        told = tell(&folder, &stop, args.exit) => told,
-        // In the middle of the story: whoever stops it wants no more of it.
-        () = stop.cancelled(), if args.exit => Err(anyhow::anyhow!("stopped")),
-    };
-    if told.is_err() {
+    let told = tell(&folder, &stop, args.exit).await;
+    if told.is_err() && !stop.is_cancelled() {
         place.temporary = false;
-        super::print::note(format!("The server's log is in {}.", log.display()));
+        print::note(format!("The server's log is in {}.", log.display()));
+    }
+    if told.is_ok() && !args.exit {
+        let (path, kept) = (place.path.display(), if place.temporary { "removed" } else { "kept" });
+        print::line(format!("\n  The demo has ended; its folder {path} is {kept}."));
     }
     told
 }
@@ -71,29 +71,30 @@ async fn tell(folder: &Folder, stop: &CancellationToken, exit: bool) -> anyhow::
     let screen = Screen::default();
     screen.title();
     let started = Instant::now();
-    // Its own token: that the story has ended is not that somebody stopped it.
-    let server_stop = stop.child_token();
-    let server = Server::start(folder, server_stop.clone()).await?;
+    let server = Server::start(folder).await?;
     let operator = Client::at(&server.url, Some(server.operator_key.clone()))?;
-    let told = story::tell(&screen, &server.url, &operator, started).await;
+    let told = tokio::select! {
+        told = story::tell(&screen, &server.url, &operator, started) => told,
+        () = stop.cancelled() => Err(anyhow::anyhow!("stopped before the end")),
+    };
     let ended = match told {
-        Ok(mut shop) if !exit => {
-            screen.your_turn(&server.url, &shop);
-            loop {
-                tokio::select! {
-                    () = stop.cancelled() => break Ok(()),
-                    hook = shop.receiver.next() => screen.hook(&hook),
-                }
-            }
-        }
-        Ok(_) => {
+        Err(error) => Err(error),
+        Ok(_) if exit => {
             screen.all_seen(started.elapsed());
             Ok(())
         }
-        Err(error) => Err(error),
+        Ok(mut shop) => {
+            screen.your_turn(&server.url, &shop);
+            loop {
+                tokio::select! {
+                    () = stop.cancelled() => break,
+                    hook = shop.receiver.next() => screen.hook(&hook),
+                }
+            }
+            Ok(())
+        }
     };
-    server_stop.cancel();
-    server.ended.await.context("the server broke")??;
+    server.end().await?;
     ended
 }
 
@@ -101,22 +102,24 @@ async fn tell(folder: &Folder, stop: &CancellationToken, exit: bool) -> anyhow::
 struct Server {
     url: String,
     operator_key: String,
+    stop: CancellationToken,
     ended: JoinHandle<anyhow::Result<()>>,
 }
 
 impl Server {
-    async fn start(folder: &Folder, stop: CancellationToken) -> anyhow::Result<Self> {
+    async fn start(folder: &Folder) -> anyhow::Result<Self> {
         let app = serve::open(folder, config()?).await?;
         let expires_at = app.clock.now() + KEY_LIFE_MS;
         let (_, operator_key) = key::issue_operator(&app, "demo".to_owned(), Some(expires_at)).await?;
         let (ready, bound) = oneshot::channel();
-        let ended = tokio::spawn(app.serve(stop, |address| {
+        let stop = CancellationToken::new();
+        let ended = tokio::spawn(app.serve(stop.clone(), |address| {
             let _ = ready.send(address);
         }));
         match bound.await {
             Ok(address) => {
                 folder.announce(address)?;
-                Ok(Self { url: local(address), operator_key, ended })
+                Ok(Self { url: local(address), operator_key, stop, ended })
             }
             // It ended before it was ready, so it has a reason.
             Err(_) => {
@@ -124,6 +127,11 @@ impl Server {
                 anyhow::bail!("the server ended before it was ready")
             }
         }
+    }
+
+    async fn end(self) -> anyhow::Result<()> {
+        self.stop.cancel();
+        self.ended.await.context("the server broke")?
     }
 }
 

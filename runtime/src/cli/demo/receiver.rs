@@ -3,7 +3,7 @@
 use std::{
     net::Ipv4Addr,
     sync::{Arc, OnceLock},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use axum::{Router, body::Bytes, extract::State, routing::post};
@@ -20,6 +20,8 @@ pub(super) struct Hook {
     pub(super) kind: String,
     pub(super) invoice_id: String,
     pub(super) verified: Result<(), SignatureError>,
+    /// When it came.
+    pub(super) at: Instant,
 }
 
 /// A receiver on this machine, until this is dropped.
@@ -93,11 +95,12 @@ impl Drop for Receiver {
 }
 
 async fn take(State(desk): State<Desk>, headers: HeaderMap, body: Bytes) -> StatusCode {
+    let at = Instant::now();
     let verified = verify(&desk, &headers, &body);
     let payload: Value = serde_json::from_slice(&body).unwrap_or_default();
     let text =
         |pointer: &str| payload.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let hook = Hook { kind: text("/type"), invoice_id: text("/data/invoice/id"), verified };
+    let hook = Hook { kind: text("/type"), invoice_id: text("/data/invoice/id"), verified, at };
     let status = if verified.is_ok() { StatusCode::NO_CONTENT } else { StatusCode::BAD_REQUEST };
     let _ = desk.hooks.send(hook);
     status

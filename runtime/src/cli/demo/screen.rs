@@ -1,9 +1,6 @@
 //! What the demo shows, in 80 columns.
 
-use std::{
-    cell::RefCell,
-    time::{Duration, Instant},
-};
+use std::{cell::RefCell, time::Duration};
 
 use console::{measure_text_width, style};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -30,15 +27,13 @@ impl Screen {
             "  {}  one payment, from the order to the verified webhook",
             style(concat!("Kassa ", env!("CARGO_PKG_VERSION"))).bold()
         ));
-        line(
-            style("  Real HTTP, real SQLite, a chain plugin in its sandbox. Only the chain is simulated.")
-                .dim(),
-        );
+        line(style("  All of it is real but the chain, which a plugin in its sandbox simulates.").dim());
+        line(style("  Times run from what caused a step to when it was seen.").dim());
         line("");
     }
 
-    /// What is being done now; the answer is when it began.
-    pub(super) fn begin(&self, label: &str, doing: &str) -> Instant {
+    /// What is being done now.
+    pub(super) fn begin(&self, label: &str, doing: &str) {
         self.clear();
         let spinner = ProgressBar::new_spinner();
         if let Ok(style) = ProgressStyle::with_template("  {spinner:.cyan} {msg}") {
@@ -47,14 +42,13 @@ impl Screen {
         spinner.set_message(format!("{label:<LABEL$} {doing} …"));
         spinner.enable_steady_tick(Duration::from_millis(80));
         self.spinner.replace(Some(spinner));
-        Instant::now()
     }
 
-    /// A step that was seen, and how long it took from [`Screen::begin`].
-    pub(super) fn seen(&self, label: &str, text: &str, since: Instant) {
+    /// A step that was seen, and how long that took from what caused it.
+    pub(super) fn seen(&self, label: &str, text: &str, took_so_long: Duration) {
         self.clear();
         let left = format!("  {} {} {text}", style("✓").green(), style(format!("{label:<LABEL$}")).bold());
-        let took = took(since.elapsed());
+        let took = took(took_so_long);
         let gap = COLUMNS.saturating_sub(measure_text_width(&left) + took.len()).max(1);
         line(format!("{left}{}{}", " ".repeat(gap), style(took).dim()));
     }
@@ -115,11 +109,11 @@ impl Screen {
         line("UNITS=$(echo \"$INVOICE\" | sed 's/.*\"payable_amount_units\":\"\\([0-9]*\\)\".*/\\1/')");
         line(format!("curl -s $KASSA/v1/sandbox/{NETWORK} -H \"$KEY\" -H \"$JSON\" -d '{{"));
         line("  \"do\": \"transfer\", \"mine\": 3, \"amount\": \"'$UNITS'\",");
-        line(format!("  \"asset\": \"{CONTRACT}\", \"to\": \"{address}\"}}'"));
+        line(format!("  \"asset\": \"{CONTRACT}\", \"to\": \"{address}\"}}'; echo"));
         line("");
-        line(style("# 3. Look at it: its status is `paid`. Its webhooks show up here below.").dim());
+        line(style("# 3. A moment later its status is `paid`. Its webhooks show up here below.").dim());
         line("ID=$(echo \"$INVOICE\" | sed 's/.*\"id\":\"\\(inv_[0-9A-Z]*\\)\".*/\\1/')");
-        line("curl -s $KASSA/v1/invoices/$ID -H \"$KEY\"");
+        line("sleep 1; curl -s $KASSA/v1/invoices/$ID -H \"$KEY\"; echo");
         line("");
         line(format!("  All that the API can do: {url}/docs     Ctrl-C ends the demo."));
         line("");

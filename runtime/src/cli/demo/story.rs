@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 use super::{
     super::{client::Client, print::text},
     PATIENCE,
-    receiver::{Hook, Receiver},
+    receiver::Receiver,
     screen::Screen,
 };
 
@@ -40,12 +40,12 @@ pub(super) async fn tell(
     started: Instant,
 ) -> anyhow::Result<Shop> {
     let teller = Teller { screen };
-    teller.step_since("server", started, server(url, operator)).await?;
+    teller.step_since("server", "starts", started, server(url, operator)).await?;
     let key = teller.step("merchant", "makes a merchant and a key", merchant(operator)).await?;
     let shop = Client::at(url, Some(key.clone()))?;
     let address = teller.step("address", "registers where payers pay", address(&shop)).await?;
     let mut receiver = teller.step("receiver", "registers a webhook endpoint", endpoint(&shop)).await?;
-    let invoice = teller.step("invoice", "asks for 25 dollars", invoice(&shop)).await?;
+    let invoice = teller.step("invoice", "asks for an invoice", invoice(&shop)).await?;
     screen.more(&format!(
         "asks for {} {ASSET}; pay exactly {}, which no",
         text(&invoice, "amount"),
@@ -55,20 +55,24 @@ pub(super) async fn tell(
 
     let id = text(&invoice, "id");
     let paid_in = teller.step("payer", "sends the transfer", pay(&shop, &invoice)).await?;
-    teller.step("seen", "waits for the plugin to report it", status(&shop, &id, "detected")).await?;
-    teller
-        .step("webhook", "waits for invoice.detected", webhook(&mut receiver, "invoice.detected", &id))
-        .await?;
+    let paid_at = Instant::now();
+    teller.step_since("seen", "waits for the plugin to report it", paid_at, detected(&shop, &id)).await?;
+    teller.webhook(&mut receiver, "invoice.detected", &id, paid_at).await?;
     let needed = confirmations(operator).await?;
+    let mut mined_at = paid_at;
     for number in 1..=needed {
         let label = if number == 1 { "confirmed" } else { "" };
         let block = paid_in + number - 1;
-        let read = confirmed(operator, &shop, block, number, needed);
-        teller.step(label, &format!("mines block {block}"), read).await?;
+        if number > 1 {
+            shop.post(&format!("/v1/sandbox/{NETWORK}"), &json!({ "do": "mine", "blocks": 1 })).await?;
+            mined_at = Instant::now();
+        }
+        let doing = format!("waits for block {block} to be read");
+        teller.step_since(label, &doing, mined_at, confirmed(operator, block, number, needed)).await?;
     }
-    teller.step("credited", "waits for the credit", credited(&shop, &id)).await?;
-    teller.step("webhook", "waits for invoice.paid", webhook(&mut receiver, "invoice.paid", &id)).await?;
-    teller.step("delivery log", "waits for the attempts", deliveries(&shop, &id)).await?;
+    teller.step_since("credited", "waits for the credit", mined_at, credited(&shop, &id)).await?;
+    teller.webhook(&mut receiver, "invoice.paid", &id, mined_at).await?;
+    teller.step_since("delivered", "looks the deliveries up", mined_at, deliveries(&shop, &id)).await?;
     Ok(Shop { key, address, receiver })
 }
 
@@ -77,56 +81,70 @@ struct Teller<'s> {
 }
 
 impl Teller<'_> {
+    /// A step that begins now.
     async fn step<T>(
         &self,
         label: &str,
         doing: &str,
         work: impl Future<Output = anyhow::Result<(T, String)>>,
     ) -> anyhow::Result<T> {
-        let since = self.screen.begin(label, doing);
-        self.watch(label, doing, since, work).await
+        self.step_since(label, doing, Instant::now(), work).await
     }
 
-    /// A step that began before.
+    /// A step that was caused before: its time runs from there.
     async fn step_since<T>(
-        &self,
-        label: &str,
-        since: Instant,
-        work: impl Future<Output = anyhow::Result<(T, String)>>,
-    ) -> anyhow::Result<T> {
-        self.watch(label, "starts", since, work).await
-    }
-
-    async fn watch<T>(
         &self,
         label: &str,
         doing: &str,
         since: Instant,
         work: impl Future<Output = anyhow::Result<(T, String)>>,
     ) -> anyhow::Result<T> {
-        match timeout(PATIENCE, work).await {
-            Ok(Ok((value, said))) => {
-                self.screen.seen(label, &said, since);
-                Ok(value)
-            }
-            Ok(Err(error)) => {
-                self.screen.missing(label, doing);
-                Err(error)
-            }
-            Err(_) => {
-                self.screen.missing(label, doing);
-                let patience = PATIENCE.as_secs();
-                anyhow::bail!(
-                    "the demo {doing}, and saw nothing in {patience} s; this is a defect of Kassa's"
-                )
-            }
-        }
+        let (value, said) = self.wait(label, doing, work).await?;
+        self.screen.seen(label, &said, since.elapsed());
+        Ok(value)
+    }
+
+    /// A webhook that must come and verify; its time ends when it came, which may be before it was asked for.
+    async fn webhook(
+        &self,
+        receiver: &mut Receiver,
+        kind: &str,
+        invoice_id: &str,
+        since: Instant,
+    ) -> anyhow::Result<()> {
+        let doing = format!("waits for {kind}");
+        let hook = self.wait("webhook", &doing, async {
+            let hook = receiver.wait_for(kind, invoice_id).await;
+            hook.verified.with_context(|| format!("the signature of {kind} does not verify"))?;
+            Ok(hook)
+        });
+        let came_at = hook.await?.at;
+        let said = format!("{kind} came, its signature verifies");
+        self.screen.seen("webhook", &said, came_at.saturating_duration_since(since));
+        Ok(())
+    }
+
+    /// Waits with patience, and shows what is waited for.
+    async fn wait<T>(
+        &self,
+        label: &str,
+        doing: &str,
+        work: impl Future<Output = anyhow::Result<T>>,
+    ) -> anyhow::Result<T> {
+        self.screen.begin(label, doing);
+        let waited = timeout(PATIENCE, work).await.unwrap_or_else(|_| {
+            let patience = PATIENCE.as_secs();
+            Err(anyhow::anyhow!(
+                "the demo {doing}, and saw nothing in {patience} s; this is a defect of Kassa's"
+            ))
+        });
+        waited.inspect_err(|_| self.screen.missing(label, doing))
     }
 }
 
 async fn server(url: &str, operator: &Client) -> anyhow::Result<((), String)> {
     let ready = poll(async || Ok(operator.get("/ready").await.ok())).await?;
-    Ok(((), format!("{url}, on {} in an own folder", text(&ready, "database"))))
+    Ok(((), format!("{url}, database {}", text(&ready, "database"))))
 }
 
 async fn merchant(operator: &Client) -> anyhow::Result<(String, String)> {
@@ -177,20 +195,14 @@ async fn pay(shop: &Client, invoice: &Value) -> anyhow::Result<(u64, String)> {
     Ok((height, format!("{} {ASSET} are in block {height}", text(invoice, "payable_amount"))))
 }
 
-async fn status(shop: &Client, id: &str, wanted: &str) -> anyhow::Result<((), String)> {
+async fn detected(shop: &Client, id: &str) -> anyhow::Result<((), String)> {
     let path = format!("/v1/invoices/{id}");
-    poll(async || {
+    let invoice = poll(async || {
         let invoice = shop.get(&path).await?;
-        Ok((text(&invoice, "status") == wanted).then_some(()))
+        Ok((text(&invoice, "status") == "detected").then_some(invoice))
     })
     .await?;
-    Ok(((), format!("the invoice is {wanted}")))
-}
-
-async fn webhook(receiver: &mut Receiver, kind: &str, id: &str) -> anyhow::Result<((), String)> {
-    let Hook { verified, .. } = receiver.wait_for(kind, id).await;
-    verified.with_context(|| format!("the signature of {kind} does not verify"))?;
-    Ok(((), format!("{kind} came, its signature verifies")))
+    Ok(((), format!("the invoice is detected, {} {ASSET} pending", text(&invoice, "pending_amount"))))
 }
 
 /// How many confirmations the network wants.
@@ -200,17 +212,8 @@ async fn confirmations(operator: &Client) -> anyhow::Result<u64> {
     credit.context("the sandbox network counts no confirmations")
 }
 
-/// Mines the block if it is not there, and waits until the watcher has read it.
-async fn confirmed(
-    operator: &Client,
-    shop: &Client,
-    block: u64,
-    number: u64,
-    needed: u64,
-) -> anyhow::Result<((), String)> {
-    if number > 1 {
-        shop.post(&format!("/v1/sandbox/{NETWORK}"), &json!({ "do": "mine", "blocks": 1 })).await?;
-    }
+/// Waits until the watcher has read the block.
+async fn confirmed(operator: &Client, block: u64, number: u64, needed: u64) -> anyhow::Result<((), String)> {
     let path = format!("/v1/operator/networks/{NETWORK}");
     poll(async || {
         let network = operator.get(&path).await?;
