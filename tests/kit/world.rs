@@ -106,7 +106,7 @@ impl World {
         let token = |symbol: &str, contract: &str, decimals: u8| json!({"symbol": symbol, "name": symbol, "contract": contract, "decimals": decimals, "unique": unique});
         json!({
             "name": name, "title": "Anvil", "caip2": format!("eip155:{chain_id}"), "plugin": "evm",
-            "credit": credit, "poll_ms": 100, "settings": settings,
+            "test": false, "credit": credit, "poll_ms": 100, "settings": settings,
             "asset": [
                 {"symbol": "ETH", "name": "Ether", "decimals": 18, "unique": {"decimals": 8, "slots": 9999}},
                 token("USDT", &self.usdt, 6),

@@ -8,6 +8,7 @@
     reason = "a test that cannot go on fails; its message goes to the one who runs it"
 )]
 
+mod api_bad_input;
 mod crash;
 mod evm_payments;
 mod evm_reorgs;
@@ -15,6 +16,9 @@ mod evm_upstreams;
 mod idempotency;
 mod kit;
 mod layers;
+mod metrics_and_health;
+mod plugins;
+mod webhooks;
 
 use std::process::ExitCode;
 
@@ -26,6 +30,10 @@ fn main() -> ExitCode {
     evm_reorgs::cases(&mut suite);
     evm_upstreams::cases(&mut suite);
     idempotency::cases(&mut suite);
+    webhooks::cases(&mut suite);
+    plugins::cases(&mut suite);
+    api_bad_input::cases(&mut suite);
+    metrics_and_health::cases(&mut suite);
     crash::cases(&mut suite);
     suite.run()
 }

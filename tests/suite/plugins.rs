@@ -115,7 +115,11 @@ async fn restart(database: Database) {
     let activate = json!({"version_id": made["id"]});
     world.kassa.operator().post("/v1/operator/plugins/evm/activate", &activate).await.ok();
     world.kassa.restart().await;
-    assert_eq!(active(&world.kassa.operator()).await, text(&made["id"]), "the embedded one does not come back");
+    assert_eq!(
+        active(&world.kassa.operator()).await,
+        text(&made["id"]),
+        "the embedded one does not come back"
+    );
     let invoice = world.invoice("USDT", "7").await;
     world.pay(&invoice).await;
     world.anvil.mine(3).await;
@@ -123,7 +127,10 @@ async fn restart(database: Database) {
     // A compiled cache that was tampered with is not believed, and no reason to fail.
     world.kassa.kill();
     let mut spoiled = 0;
-    for entry in std::fs::read_dir(world.kassa.folder().join("compiled")).expect("the cache of compiled code").flatten() {
+    for entry in std::fs::read_dir(world.kassa.folder().join("compiled"))
+        .expect("the cache of compiled code")
+        .flatten()
+    {
         let mut bytes = std::fs::read(entry.path()).unwrap();
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;
@@ -210,7 +217,10 @@ async fn grants(database: Database) {
 
     let mut grants: Value = made["grants"].clone();
     grants["hosts"] = json!(["prices.example"]);
-    operator.put("/v1/operator/plugins/evm/grants", &json!({"version_id": version, "grants": grants})).await.ok();
+    operator
+        .put("/v1/operator/plugins/evm/grants", &json!({"version_id": version, "grants": grants}))
+        .await
+        .ok();
     operator.post("/v1/operator/plugins/evm/activate", &activate).await.ok();
     eventually("the granted version", || async {
         let now = active(&operator).await;

@@ -57,7 +57,10 @@ async fn retried(database: Database) {
     world.receiver.script([Reply::Status(500)]);
     paid(&world).await;
     // The first event of the invoice fails once; the other is not held up by it for long.
-    let first = eventually("the first POST", || async { world.receiver.got().into_iter().next().ok_or("none".to_owned()) }).await;
+    let first = eventually("the first POST", || async {
+        world.receiver.got().into_iter().next().ok_or("none".to_owned())
+    })
+    .await;
     let id = first.header("webhook-id").unwrap().to_owned();
     let again = eventually("the same event again", || async {
         let same: Vec<Hook> =
@@ -66,7 +69,11 @@ async fn retried(database: Database) {
     })
     .await;
     assert_eq!(again[0].body, again[1].body);
-    assert_ne!(again[0].header("webhook-timestamp"), again[1].header("webhook-timestamp"), "a stamp for each attempt");
+    assert_ne!(
+        again[0].header("webhook-timestamp"),
+        again[1].header("webhook-timestamp"),
+        "a stamp for each attempt"
+    );
     world.verify_all(&again);
     world.settled().await;
     let deliveries = list(&world.api().get("/v1/deliveries").await.ok());
@@ -92,7 +99,13 @@ async fn misbehaving(database: Database) {
     options.kassa = options.kassa.with("KASSA_WEBHOOKS__TIMEOUT_S", "3");
     let world = World::with(database, options).await;
     let mut bad = Vec::new();
-    for reply in [Reply::Stall, Reply::Endless, Reply::HangUp, Reply::Slow(Duration::from_secs(2), 200), Reply::Status(503)] {
+    for reply in [
+        Reply::Stall,
+        Reply::Endless,
+        Reply::HangUp,
+        Reply::Slow(Duration::from_secs(2), 200),
+        Reply::Status(503),
+    ] {
         let receiver = Receiver::start().await;
         receiver.then(reply);
         world.add_endpoint(&receiver).await;
@@ -203,10 +216,12 @@ async fn private(database: Database) {
         assert!(answer.problem(422).ends_with("/url_refused"), "{url}");
     }
     // A name can be registered: what it resolves to counts when it is asked.
-    let named = world.api().post("/v1/endpoints", &json!({"url": format!("https://localhost:{port}/hooks")})).await;
+    let named =
+        world.api().post("/v1/endpoints", &json!({"url": format!("https://localhost:{port}/hooks")})).await;
     paid(&world).await;
     let wanted = if named.status == 201 { 2 } else { 1 };
-    let errors = "SELECT DISTINCT d.endpoint_id, a.error FROM attempt a JOIN delivery d ON d.id = a.delivery_id
+    let errors =
+        "SELECT DISTINCT d.endpoint_id, a.error FROM attempt a JOIN delivery d ON d.id = a.delivery_id
                   WHERE a.error IS NOT NULL AND a.status IS NULL";
     eventually("refused attempts", || async {
         let rows = world.database.rows(errors).await;
@@ -243,7 +258,8 @@ async fn resent(database: Database) {
     world.settled().await;
     let events = list(&world.api().get("/v1/events").await.ok());
     let event = events.iter().find(|event| event["type"] == "invoice.paid").expect("the event");
-    let deliveries = list(&world.api().get(&format!("/v1/deliveries?event_id={}", text(&event["id"]))).await.ok());
+    let deliveries =
+        list(&world.api().get(&format!("/v1/deliveries?event_id={}", text(&event["id"]))).await.ok());
     assert_eq!(deliveries.len(), 1, "{deliveries:?}");
     let path = format!("/v1/deliveries/{}/resend", text(&deliveries[0]["id"]));
     world.api().post(&path, &json!({})).await.ok();
@@ -253,7 +269,9 @@ async fn resent(database: Database) {
     world.verify_all(&hooks);
     world.settled().await;
     let other = world.new_merchant("second", "live").await;
-    assert!(world.api().with_key(&other.key).post(&path, &json!({})).await.problem(404).ends_with("/not_found"));
+    assert!(
+        world.api().with_key(&other.key).post(&path, &json!({})).await.problem(404).ends_with("/not_found")
+    );
 }
 
 async fn killed(database: Database) {
