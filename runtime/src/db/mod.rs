@@ -22,6 +22,7 @@ mod value;
 
 pub(crate) mod addresses;
 pub(crate) mod api_keys;
+pub(crate) mod bench;
 pub(crate) mod chain;
 pub(crate) mod deliveries;
 pub(crate) mod endpoints;

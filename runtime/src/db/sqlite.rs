@@ -35,17 +35,7 @@ struct Done {
 
 impl Sqlite {
     pub(super) async fn open(path: &Path) -> Result<Self, DbError> {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(Duration::from_secs(5))
-            .statement_cache_capacity(512)
-            .pragma("wal_autocheckpoint", "0")
-            .pragma("cache_size", "-65536")
-            .pragma("journal_size_limit", "67108864");
+        let options = options(path);
         let mut writer = SqliteConnection::connect_with(&options).await?;
         check_version(&mut writer).await?;
         sqlx::migrate!("./migrations").run(&mut writer).await?;
@@ -98,6 +88,21 @@ impl Sqlite {
         let _ = self.write::<(), DbError, _>(|_| Box::pin(async { Ok(()) })).await;
         self.readers.close().await;
     }
+}
+
+/// How every connection is opened.
+pub(super) fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(Duration::from_secs(5))
+        .statement_cache_capacity(512)
+        .pragma("wal_autocheckpoint", "0")
+        .pragma("cache_size", "-65536")
+        .pragma("journal_size_limit", "67108864")
 }
 
 async fn check_version(conn: &mut SqliteConnection) -> Result<(), DbError> {

@@ -114,6 +114,10 @@ impl Caller {
         self.runtime.engine()
     }
 
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     /// Runs `work` on a fresh store.
     pub(crate) async fn run<T, F>(
         &self,

@@ -16,6 +16,7 @@
 //! answer, that nothing was done, and that the call may be made again.
 
 mod admit;
+pub(crate) mod bench;
 mod bindings;
 mod cache;
 mod call;

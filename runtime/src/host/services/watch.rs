@@ -51,7 +51,13 @@ impl WatchSets {
     }
 
     /// The places of those keys that may be watched, ascending.
-    async fn filter(&self, db: &Db, network: &str, keys: &[u8], width: usize) -> Result<Vec<u32>, DbError> {
+    pub(in crate::host) async fn filter(
+        &self,
+        db: &Db,
+        network: &str,
+        keys: &[u8],
+        width: usize,
+    ) -> Result<Vec<u32>, DbError> {
         let set = self.of(network);
         let mut set = set.lock().await;
         self.refresh(db, network, &mut set).await?;

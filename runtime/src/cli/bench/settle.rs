@@ -1,0 +1,178 @@
+//! `settle`: transfers become credited payments beside very many open invoices; and, since most of what is on a
+//! chain concerns nobody here, how fast strangers' addresses are passed over ([`super::filter`]).
+//!
+//! The limit writes the very same rows through the same connection, in transactions of the same size, but reads
+//! and decides nothing.
+
+use std::{ops::Range, time::Instant};
+
+use anyhow::{Context as _, ensure};
+
+use super::{
+    Bench, Busy, PAIRS, filter,
+    prefill::{self, Filled},
+    report::Figure,
+    stats::rate,
+    world,
+};
+use crate::{
+    app::App,
+    db::{AFTER_ALL_IDS, DbError, bench, events, transfers},
+    domain::{
+        event::{self, NewEvent},
+        id,
+        invoice::Status,
+        ledger::JournalKind,
+        money::Amount,
+        payment::{self, Payment},
+        settlement::{JournalEntry, Written},
+        transfer::{Sighting, Transfer},
+    },
+    flow::settle,
+};
+
+/// Transfers of a run, for each of its seconds.
+const TRANSFERS_PER_S: u64 = 10_000;
+/// Transfers that are observed at once: first all are seen, then all are confirmed.
+const TRANSFERS_PER_SCAN: u64 = 2_000;
+/// Changes that settle takes into one transaction.
+const CHANGES_PER_COMMIT: usize = 500;
+
+pub(super) async fn run(bench: &mut Bench) -> anyhow::Result<()> {
+    let filled = prefill::filled(bench).await?;
+    let app = world::open(&filled.folder).await?;
+    let busy = Busy::new("settle");
+    let of_seconds = bench.run.as_secs() * TRANSFERS_PER_S;
+    let count = of_seconds.min(filled.open / (2 * u64::try_from(PAIRS)?));
+    let (mut ours, mut limits, mut paid) = (Vec::new(), Vec::new(), 0);
+    for (pair, first) in (0..PAIRS).zip((0..).step_by(usize::try_from(2 * count)?)) {
+        busy.says("observing transfers");
+        let (settled, written) = (first..first + count, first + count..first + 2 * count);
+        observe(&app, &filled, settled.clone(), true).await?;
+        observe(&app, &filled, written.clone(), false).await?;
+        busy.pair(pair);
+        let started = Instant::now();
+        while settle::step(&app, &filled.network.name, filled.network.test).await? > 0 {}
+        ours.push(rate(usize::try_from(count)?, started.elapsed()));
+        paid += count;
+        check(&app, pair, paid).await?;
+
+        let commits = rows(&app, &filled, written).await?;
+        let started = Instant::now();
+        for (rows, now) in commits {
+            app.db
+                .write::<_, DbError, _>(move |conn| {
+                    Box::pin(async move { settle::write(conn, rows, now).await })
+                })
+                .await?;
+        }
+        limits.push(rate(usize::try_from(count)?, started.elapsed()));
+        paid += count;
+    }
+    check(&app, PAIRS, paid).await?;
+    app.db.close().await;
+    drop(busy);
+    bench.report.figure(&Figure::more("settle", "credited", "1/s").ours(ours).limit(limits).aim(10_000.0));
+    filter::run(bench).await
+}
+
+/// Exactly so many are credited, each once, and every journal balances.
+async fn check(app: &App, pair: usize, paid: u64) -> anyhow::Result<()> {
+    let counts = bench::counts(&mut app.db.read().await?).await?;
+    ensure!(
+        counts.credited.unsigned_abs() == paid && counts.credits.unsigned_abs() == paid,
+        "after {pair} runs {paid} transfers had come, {} are credited by {} journals",
+        counts.credited,
+        counts.credits
+    );
+    ensure!(counts.unbalanced == 0, "{} journals do not balance", counts.unbalanced);
+    ensure!(counts.unmatched == 0, "{} transfers are unmatched", counts.unmatched);
+    Ok(())
+}
+
+/// Writes transfers as observe would, with or without telling settle.
+async fn observe(app: &App, filled: &Filled, mut numbers: Range<u64>, tell: bool) -> anyhow::Result<()> {
+    let network = filled.network.name.clone();
+    while !numbers.is_empty() {
+        let scan = numbers.start..numbers.end.min(numbers.start + TRANSFERS_PER_SCAN);
+        numbers.start = scan.end;
+        let seen: Vec<Transfer> = scan.filter_map(|nth| Some(filled.payment(nth)?.0)).collect();
+        let (network, now) = (network.clone(), app.clock.now());
+        app.db
+            .write::<_, DbError, _>(move |conn| {
+                Box::pin(async move {
+                    transfers::insert(conn, &seen).await?;
+                    let kinds = if tell { &[Sighting::Included, Sighting::Confirmed][..] } else { &[] };
+                    for kind in kinds {
+                        let changes: Vec<_> = seen.iter().map(|transfer| (*kind, transfer)).collect();
+                        transfers::log(conn, &network, &changes, now).await?;
+                    }
+                    Ok(())
+                })
+            })
+            .await?;
+    }
+    Ok(())
+}
+
+/// What settle would write of these transfers, commit by commit.
+async fn rows(app: &App, filled: &Filled, numbers: Range<u64>) -> anyhow::Result<Vec<(Written, i64)>> {
+    let now = app.clock.now();
+    let payload = some_payload(app, filled).await?;
+    let numbers: Vec<u64> = numbers.collect();
+    let mut commits = Vec::new();
+    for numbers in numbers.chunks(CHANGES_PER_COMMIT) {
+        let (mut seen, mut confirmed) = (Written::default(), Written::default());
+        for nth in numbers {
+            let (transfer, mut invoice) = filled.payment(*nth).context("no such payment")?;
+            let mut payment = Payment {
+                id: id::new(id::Kind::Payment, now),
+                transfer_id: transfer.id.clone(),
+                merchant_id: transfer.merchant_id.clone(),
+                invoice_id: Some(invoice.id.clone()),
+                address_id: transfer.address_id.clone(),
+                asset_id: transfer.asset_id.clone(),
+                amount: invoice.due,
+                status: payment::Status::Pending,
+                exception: payment::Exception::None,
+                epoch: transfer.epoch,
+                created_at: now,
+                credited_at: None,
+            };
+            let event = |kind, sequence| NewEvent {
+                id: id::new(id::Kind::Event, now),
+                merchant_id: transfer.merchant_id.clone(),
+                test: false,
+                kind,
+                invoice_id: payment.invoice_id.clone(),
+                transfer_id: Some(transfer.id.clone()),
+                sequence,
+                payload: payload.clone(),
+                created_at: now,
+            };
+            seen.events.push(event(event::Kind::InvoiceDetected, 1));
+            confirmed.events.push(event(event::Kind::InvoicePaid, 2));
+            seen.payments.push(payment.clone());
+            (invoice.status, invoice.pending, invoice.sequence) = (Status::Detected, invoice.due, 1);
+            seen.invoices.push(invoice.clone());
+
+            (payment.status, payment.credited_at) = (payment::Status::Credited, Some(now));
+            confirmed.journals.push(JournalEntry { kind: JournalKind::Credit, payment: payment.clone() });
+            confirmed.payments.push(payment);
+            (invoice.status, invoice.pending, invoice.sequence) = (Status::Paid, Amount::ZERO, 2);
+            (invoice.credited, invoice.paid_at) = (invoice.due, Some(now));
+            confirmed.invoices.push(invoice);
+        }
+        commits.extend([(seen, now), (confirmed, now)]);
+    }
+    Ok(commits)
+}
+
+/// The body of an event that settle has written.
+async fn some_payload(app: &App, filled: &Filled) -> anyhow::Result<String> {
+    let invoice = filled.invoice(0).context("no invoices")?;
+    let mut conn = app.db.read().await?;
+    let events =
+        events::list(&mut conn, &invoice.merchant_id, false, None, AFTER_ALL_IDS.to_owned(), 1).await?;
+    Ok(events.into_iter().next().context("settle has written no event")?.payload)
+}

@@ -1,0 +1,181 @@
+//! A Kassa to be measured: the one that `serve` would run, but that it listens on any port, lets the load
+//! generator ask as often as it can, and delivers to this machine.
+
+use std::{net::SocketAddr, path::Path};
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use http::{Method, Request, header};
+use http_body_util::Full;
+use tokio::{sync::oneshot, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    app::{App, Options},
+    config::Config,
+    db::{
+        addresses::{self, Kind, NewAddress},
+        api_keys::Mode,
+        merchants::{self, Merchant},
+    },
+    domain::{id, network::Manifest, policy::Policy},
+    host, keys,
+};
+
+/// The network that invoices are made on through HTTP: a chain of Kassa's own, on which nothing happens.
+const SANDBOX: &str = "sandbox";
+/// The sandbox's dollar.
+const ASSET: &str = "USDT";
+/// Prices, so that the unique amounts of none are used up.
+const PRICES: u64 = 500;
+const CENTS_MIN: u64 = 1_000;
+
+/// Opens a Kassa in this folder. Workers do not run yet.
+pub(super) async fn open(folder: &Path) -> anyhow::Result<App> {
+    let mut config = Config::load(Path::new("kassa.toml"), false, std::iter::empty())?;
+    config.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    config.http.rate_per_10s = u32::MAX;
+    config.webhooks.allow_private = true;
+    App::open(Options { data_dir: folder.to_owned(), config }).await
+}
+
+/// The manifest of a network that the binary brings along, enabled or not.
+pub(super) fn network(name: &str) -> anyhow::Result<Manifest> {
+    let manifests = host::NETWORK_MANIFESTS.iter().map(|text| toml::from_str::<Manifest>(text));
+    let found = manifests.filter_map(Result::ok).find(|manifest| manifest.name == name);
+    found.with_context(|| format!("this binary brings no network {name} along"))
+}
+
+/// Workers and API of an app, until stopped.
+pub(super) struct Server {
+    pub(super) address: SocketAddr,
+    stop: CancellationToken,
+    task: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Server {
+    pub(super) async fn start(app: App) -> anyhow::Result<Self> {
+        let (tell, told) = oneshot::channel();
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(app.serve(stop.clone(), |address| {
+            let _ = tell.send(address);
+        }));
+        match told.await {
+            Ok(address) => Ok(Self { address, stop, task }),
+            Err(_) => {
+                task.await??;
+                anyhow::bail!("the server ended at once")
+            }
+        }
+    }
+
+    pub(super) async fn stop(self) -> anyhow::Result<()> {
+        self.stop.cancel();
+        self.task.await?
+    }
+}
+
+/// A merchant with a shared address.
+#[derive(Debug, Clone)]
+pub(super) struct Shop {
+    pub(super) merchant_id: String,
+    pub(super) address_id: String,
+    pub(super) address: String,
+}
+
+impl Shop {
+    pub(super) async fn open(app: &App, network: &Manifest, address: &str) -> anyhow::Result<Self> {
+        let now = app.clock.now();
+        let normal = app.host.normalize_address(network, address).await?;
+        let normal = normal.map_err(|error| anyhow::anyhow!("{address} is no address: {error:?}"))?;
+        let merchant = Merchant {
+            id: id::new(id::Kind::Merchant, now),
+            name: "bench".to_owned(),
+            policy: Policy::default(),
+            created_at: now,
+            disabled_at: None,
+        };
+        let new = NewAddress {
+            id: id::new(id::Kind::ReceiveAddress, now),
+            merchant_id: merchant.id.clone(),
+            network: network.name.clone(),
+            address: normal.text,
+            key: normal.key,
+            kind: Kind::Shared,
+            unique_id: None,
+            meta: None,
+            derived_index: None,
+            created_at: now,
+        };
+        let made = app
+            .db
+            .write::<_, addresses::CreateError, _>(move |conn| {
+                Box::pin(async move {
+                    merchants::insert(conn, &merchant).await?;
+                    addresses::create(conn, new).await
+                })
+            })
+            .await?;
+        Ok(Self { merchant_id: made.merchant_id, address_id: made.id, address: made.address })
+    }
+}
+
+/// Who orders invoices through HTTP.
+#[derive(Debug, Clone)]
+pub(super) struct Customer {
+    key: String,
+    /// Tells the orders of this one from all others.
+    name: String,
+}
+
+impl Customer {
+    pub(super) async fn new(app: &App, name: &str) -> anyhow::Result<Self> {
+        let sandbox = network(SANDBOX)?;
+        let address = app.host.derive_address(&sandbox, "sbxpub", 1).await?;
+        let address =
+            address.map_err(|error| anyhow::anyhow!("the sandbox derives no address: {error:?}"))?;
+        let shop = Shop::open(app, &sandbox, &address.text).await?;
+        let new = keys::NewKey {
+            merchant_id: Some(shop.merchant_id),
+            mode: Mode::Test,
+            name: "bench".to_owned(),
+            expires_at: None,
+        };
+        let (vault, now) = (app.vault.clone(), app.clock.now());
+        let issued = app
+            .db
+            .write::<_, keys::IssueError, _>(move |conn| {
+                Box::pin(async move { keys::issue(conn, &vault, new, now).await })
+            })
+            .await?;
+        Ok(Self { key: issued.1, name: name.to_owned() })
+    }
+
+    /// The request that orders an invoice. Another number is another order.
+    pub(super) fn order(&self, number: u64) -> anyhow::Result<Request<Full<Bytes>>> {
+        let name = &self.name;
+        let cents = CENTS_MIN + number % PRICES;
+        let body = format!(
+            r#"{{"title":"Order {number}","order_id":"{name}-{number}","payable_network":"{SANDBOX}","payable_asset":"{ASSET}","base_amount_usd":"{}.{:02}"}}"#,
+            cents / 100,
+            cents % 100,
+        );
+        let request = self.request(Method::POST, "/v1/invoices");
+        Ok(request
+            .header(header::CONTENT_TYPE, "application/json")
+            .header("idempotency-key", format!("{name}-{number}"))
+            .body(Full::from(body))?)
+    }
+
+    pub(super) fn look(&self, invoice_id: &str) -> anyhow::Result<Request<Full<Bytes>>> {
+        Ok(self.request(Method::GET, &format!("/v1/invoices/{invoice_id}")).body(Full::default())?)
+    }
+
+    fn request(&self, method: Method, path: &str) -> http::request::Builder {
+        Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, "kassa")
+            .header("x-api-key", &self.key)
+    }
+}

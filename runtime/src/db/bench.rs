@@ -1,0 +1,144 @@
+//! For `kassa bench`: SQLite without Kassa, and what a run checks itself by.
+
+use std::path::Path;
+
+use sqlx::{Connection as _, Executor as _, Sqlite, SqliteConnection};
+
+use super::{Conn, Db, DbError, args, sqlite};
+
+/// A database with the schema, settings and checkpoints of Kassa's, written to by one connection and nothing else:
+/// no queue, no savepoints, no rows that pass through this process, no look at what is there.
+pub(crate) struct Bare {
+    /// Nothing is written through it; its checkpoints run.
+    _db: Db,
+    conn: SqliteConnection,
+    /// Rows written so far.
+    rows: i64,
+}
+
+/// Rows number `$1` to `$2`, made by SQLite itself.
+macro_rules! numbered {
+    ($into:literal, $columns:literal) => {
+        concat!(
+            $into,
+            " WITH RECURSIVE n (i) AS (SELECT $1 UNION ALL SELECT i + 1 FROM n WHERE i < $2) SELECT ",
+            $columns,
+            " FROM n"
+        )
+    };
+}
+
+/// What creating an invoice writes at the least: the invoice, its hold, its answer; as long as the real ones.
+const INVOICE_ROWS: [&str; 3] = [
+    numbered!(
+        "INSERT INTO idempotency (owner, key, fingerprint, status, body, created_at)",
+        "'mer_01KAN2Q5T4W2J6G0Z8Y3V7X9BC:live', printf('order-%d', i), randomblob(32), 201,
+         CAST(printf('%01200d', i) AS BLOB), 1800000000000 + i"
+    ),
+    numbered!(
+        "INSERT INTO hold (key, ring, invoice_id, held_until)",
+        "printf('adr_01KAN2Q5T4W2J6G0Z8Y3V7X9BC/sandbox:usdt=%d', i * 618033 % 1000000007),
+         printf('adr_01KAN2Q5T4W2J6G0Z8Y3V7X9BC/sandbox:usdt=%d', i % 500), printf('inv_%026d', i), 1800090000000 + i"
+    ),
+    numbered!(
+        "INSERT INTO invoice (id, merchant_id, test, order_id, title, network, asset_id, address_id, matching, currency,
+             price, amount, due, status, exception, pending, credited, sequence, payment_uri, policy, head, created_at,
+             expires_at, held_until)",
+        "printf('inv_%026d', i), 'mer_01KAN2Q5T4W2J6G0Z8Y3V7X9BC', 1, printf('order-%d', i), printf('Order %d', i),
+         'sandbox', 'sandbox:usdt', 'adr_01KAN2Q5T4W2J6G0Z8Y3V7X9BC', 'amount', 'USD', '12.34', '12340000',
+         printf('%d', 12340000 + i), 'new', 'none', '0', '0', 0, printf('sandbox:%080d', i),
+         '{\"under_tolerance_bp\":0,\"over_tolerance_bp\":0,\"late\":\"accept\",\"late_window_s\":86400}', 0,
+         1800000000000 + i, 1800003600000 + i, 1800090000000 + i"
+    ),
+];
+
+impl Bare {
+    /// In a file of its own.
+    pub(crate) async fn open(path: &Path) -> Result<Self, DbError> {
+        let db = Db::open(&path.display().to_string()).await?;
+        // Rows without what they refer to: looking that up is no part of the least.
+        let options = sqlite::options(path).foreign_keys(false);
+        Ok(Self { _db: db, conn: SqliteConnection::connect_with(&options).await?, rows: 0 })
+    }
+
+    /// Commits so many invoices at once, each with its hold and its idempotency key.
+    pub(crate) async fn commit_invoices(&mut self, count: i64) -> Result<(), DbError> {
+        let (first, last) = (self.rows + 1, self.rows + count);
+        self.conn.execute("BEGIN IMMEDIATE").await?;
+        for sql in INVOICE_ROWS {
+            self.conn.execute(sqlx::query::<Sqlite>(sql).bind(first).bind(last)).await?;
+        }
+        self.conn.execute("COMMIT").await?;
+        self.rows = last;
+        Ok(())
+    }
+
+    /// Commits one small row.
+    pub(crate) async fn commit_one(&mut self) -> Result<(), DbError> {
+        self.rows += 1;
+        let sql =
+            "INSERT INTO hold (key, ring, invoice_id, held_until) VALUES (printf('k%d', $1), 'r', 'i', 1)";
+        self.conn.execute(sqlx::query::<Sqlite>(sql).bind(self.rows)).await?;
+        Ok(())
+    }
+}
+
+/// Adds receive addresses with random keys to a network of a SQLite database: number `first` to `last`.
+pub(crate) async fn watch_random(
+    conn: &mut Conn,
+    network: &str,
+    merchant_id: &str,
+    first: i64,
+    last: i64,
+) -> Result<(), DbError> {
+    let sql = "INSERT INTO receive_address (id, merchant_id, network, address, key, kind, unique_id, seq, created_at)
+         WITH RECURSIVE n (i) AS (SELECT $1 UNION ALL SELECT i + 1 FROM n WHERE i < $2)
+         SELECT printf('adr_%026d', i), $3, $4, printf('0x%040x', i), randomblob(20), 'customer', printf('u%d', i), i, 0
+         FROM n";
+    conn.exec(sql, args![first, last, merchant_id.to_owned(), network.to_owned()]).await?;
+    Ok(())
+}
+
+/// What is there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Counts {
+    pub(crate) invoices: i64,
+    pub(crate) holds: i64,
+    pub(crate) credited: i64,
+    pub(crate) credits: i64,
+    /// Journals whose entries are not two, or do not come to zero.
+    pub(crate) unbalanced: i64,
+    pub(crate) unmatched: i64,
+}
+
+pub(crate) async fn counts(conn: &mut Conn) -> Result<Counts, DbError> {
+    // The amounts of a run are far below what a SQLite integer holds.
+    let sql = "SELECT (SELECT COUNT(*) FROM invoice) AS invoices, (SELECT COUNT(*) FROM hold) AS holds,
+         (SELECT COUNT(*) FROM payment WHERE status = 'credited') AS credited,
+         (SELECT COUNT(*) FROM journal WHERE kind = 'credit') AS credits,
+         (SELECT COUNT(*) FROM unmatched) AS unmatched,
+         (SELECT COUNT(*) FROM (SELECT 1 FROM ledger_entry GROUP BY journal_id
+             HAVING COUNT(*) <> 2 OR SUM(CAST(amount AS INTEGER)) <> 0)) AS unbalanced";
+    let row = conn.row(sql, args![]).await?.ok_or_else(|| DbError::Unusable("no counts".to_owned()))?;
+    Ok(Counts {
+        invoices: row.int("invoices")?,
+        holds: row.int("holds")?,
+        credited: row.int("credited")?,
+        credits: row.int("credits")?,
+        unbalanced: row.int("unbalanced")?,
+        unmatched: row.int("unmatched")?,
+    })
+}
+
+/// Events and deliveries that still wait.
+pub(crate) async fn undelivered(conn: &mut Conn) -> Result<i64, DbError> {
+    let sql = "SELECT (SELECT COUNT(*) FROM dispatch_queue) + (SELECT COUNT(*) FROM delivery_queue) AS n";
+    conn.row(sql, args![]).await?.map_or(Ok(0), |row| row.int("n"))
+}
+
+/// Deliveries that were taken at their first attempt, which is logged.
+pub(crate) async fn delivered(conn: &mut Conn) -> Result<i64, DbError> {
+    let sql = "SELECT COUNT(*) AS n FROM delivery d JOIN attempt a ON a.delivery_id = d.id
+               WHERE d.state = 'delivered' AND d.attempts = 1 AND a.status BETWEEN 200 AND 299";
+    conn.row(sql, args![]).await?.map_or(Ok(0), |row| row.int("n"))
+}
