@@ -84,7 +84,7 @@ pub(super) async fn run(bench: &Bench) -> anyhow::Result<()> {
     report.figure(&Figure::more("deliver", "delivered", "1/s").ours(ours).limit(limits).aim(6_000.0));
     report.figure(&Figure::less("deliver", "p50_at_1000_per_s", "ms").ours(vec![ms(on_the_way.p50())]));
     report.figure(
-        Figure::less("deliver", "p99_at_1000_per_s", "ms").ours(vec![ms(on_the_way.p99())]).aim(50.0),
+        &Figure::less("deliver", "p99_at_1000_per_s", "ms").ours(vec![ms(on_the_way.p99())]).aim(50.0),
     );
     app.db.close().await;
     Ok(())

@@ -75,7 +75,7 @@ pub(super) async fn run(bench: &Bench) -> anyhow::Result<()> {
     let report = &bench.report;
     let failed = |calls: &Calls| f64::from(calls.failed);
     report.figure(
-        Figure::less("swap", "failed_calls", "calls")
+        &Figure::less("swap", "failed_calls", "calls")
             .ours(vec![failed(&disturbed)])
             .limit(vec![failed(&undisturbed)])
             .aim(0.0),
@@ -83,22 +83,22 @@ pub(super) async fn run(bench: &Bench) -> anyhow::Result<()> {
     report.figure(&Figure::less("swap", "exchange_p50", "ms").ours(vec![ms(follow.p50())]).aim(1.0));
     report.figure(&Figure::less("swap", "exchange_p99", "ms").ours(vec![ms(follow.p99())]));
     report.figure(
-        Figure::less("swap", "activation_p50", "ms")
+        &Figure::less("swap", "activation_p50", "ms")
             .ours(vec![ms(activate.p50())])
             .limit(vec![ms(commit.p50())]),
     );
     report.figure(
-        Figure::less("swap", "activation_p99", "ms")
+        &Figure::less("swap", "activation_p99", "ms")
             .ours(vec![ms(activate.p99())])
             .limit(vec![ms(commit.p99())]),
     );
     report.figure(
-        Figure::less("swap", "call_p99", "ms")
+        &Figure::less("swap", "call_p99", "ms")
             .ours(vec![ms(disturbed.took.p99())])
             .limit(vec![ms(undisturbed.took.p99())]),
     );
     report.figure(
-        Figure::less("swap", "call_max", "ms")
+        &Figure::less("swap", "call_max", "ms")
             .ours(vec![ms(disturbed.took.max())])
             .limit(vec![ms(undisturbed.took.max())]),
     );
