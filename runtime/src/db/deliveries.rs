@@ -1,9 +1,10 @@
 //! Deliveries: events owed to endpoints, and the attempts made.
 //!
 //! Here is what a merchant sees of them and may do with them; a function finds nothing of another merchant or
-//! mode. What workers do is in [`queue`].
+//! mode. What workers do is in [`queue`] and [`report`].
 
 pub(crate) mod queue;
+pub(crate) mod report;
 
 use super::{Conn, DbError, Row, Value, args};
 use crate::domain::{

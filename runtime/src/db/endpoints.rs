@@ -5,8 +5,10 @@
 use super::{Conn, DbError, Row, args};
 use crate::domain::{Millis, event, word::words};
 
-/// Endpoints that a merchant may have in each mode: so many deliveries can one event become.
+/// Active endpoints that a merchant may have in each mode: so many deliveries does one event become.
 pub(crate) const PER_MERCHANT_MAX: i64 = 32;
+/// With the disabled ones.
+const PER_MERCHANT_EVER_MAX: i64 = 1000;
 /// So long the secret before the last rotation signs too.
 const OLD_SECRET_MS: Millis = 24 * 3600 * 1000;
 
@@ -53,8 +55,7 @@ pub(crate) struct NewEndpoint {
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT id, url, events, state, disabled_why, old_until, failures, paused_until,
-                    created_at
+            "SELECT id, url, events, state, disabled_why, old_until, failures, paused_until, created_at
              FROM endpoint ",
             $rest
         )
@@ -75,7 +76,7 @@ fn read(row: &Row) -> Result<Endpoint, DbError> {
     })
 }
 
-/// Whether it was made: not when the merchant has [`PER_MERCHANT_MAX`] already.
+/// Whether it was made: not when the merchant has [`PER_MERCHANT_MAX`] active ones already.
 pub(crate) async fn insert(conn: &mut Conn, endpoint: NewEndpoint) -> Result<bool, DbError> {
     let events = endpoint
         .events
@@ -84,7 +85,8 @@ pub(crate) async fn insert(conn: &mut Conn, endpoint: NewEndpoint) -> Result<boo
         .exec(
             "INSERT INTO endpoint (id, merchant_id, test, url, events, secret, state, failures, created_at)
              SELECT $1, $2, $3, $4, $5, $6, 'active', 0, $7
-             WHERE (SELECT COUNT(*) FROM endpoint WHERE merchant_id = $2 AND test = $3) < $8",
+             WHERE (SELECT COUNT(*) FROM endpoint WHERE merchant_id = $2 AND test = $3 AND state = 'active') < $8
+               AND (SELECT COUNT(*) FROM endpoint WHERE merchant_id = $2 AND test = $3) < $9",
             args![
                 endpoint.id,
                 endpoint.merchant_id,
@@ -93,7 +95,8 @@ pub(crate) async fn insert(conn: &mut Conn, endpoint: NewEndpoint) -> Result<boo
                 events,
                 endpoint.secret,
                 endpoint.created_at,
-                PER_MERCHANT_MAX
+                PER_MERCHANT_MAX,
+                PER_MERCHANT_EVER_MAX
             ],
         )
         .await?;

@@ -24,7 +24,10 @@ use crate::{
     config::Webhooks,
     db::{
         Db, DbError,
-        deliveries::queue::{self, Claims, Ended, Finished},
+        deliveries::{
+            queue::{self, Claims},
+            report::{self, Ended, Finished},
+        },
     },
     domain::{Millis, retry::Next},
     outbound::{Outbound, Reach},
@@ -192,7 +195,7 @@ impl Worker {
         self.work.spawn(async move {
             let batch = reports.clone();
             let finished =
-                db.write(move |conn| Box::pin(async move { queue::finish(conn, &batch, now).await })).await;
+                db.write(move |conn| Box::pin(async move { report::finish(conn, &batch, now).await })).await;
             if let Err(error) = &finished {
                 tracing::error!(%error, "attempts could not be written down; it tries again");
                 tokio::time::sleep(AFTER_ERROR).await;

@@ -12,11 +12,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::{
-    db::{Conn, DbError, args},
-    domain::{
-        Millis,
-        retry::{Breaker, Next},
-    },
+    db::{Conn, DbError, Value, args},
+    domain::{Millis, retry::Breaker},
 };
 
 /// Endpoints that are looked at in one statement.
@@ -95,7 +92,7 @@ pub(super) async fn push(conn: &mut Conn, entries: Vec<Entry>, now: Millis) -> R
 }
 
 /// Tells endpoints that something is due then.
-async fn due_by(conn: &mut Conn, due: BTreeMap<String, Millis>) -> Result<(), DbError> {
+pub(super) async fn due_by(conn: &mut Conn, due: BTreeMap<String, Millis>) -> Result<(), DbError> {
     lock_endpoints(conn, due.keys()).await?;
     let rows = due.into_iter().map(|(endpoint_id, at)| args![endpoint_id, at]).collect();
     conn.insert_many(
@@ -109,7 +106,7 @@ async fn due_by(conn: &mut Conn, due: BTreeMap<String, Millis>) -> Result<(), Db
 }
 
 /// Locks endpoints until the transaction ends; `ids` ascend, so that two who lock do not wait for each other.
-async fn lock_endpoints(
+pub(super) async fn lock_endpoints(
     conn: &mut Conn,
     ids: impl Iterator<Item = &String>,
 ) -> Result<HashMap<String, Breaker>, DbError> {
@@ -272,73 +269,8 @@ async fn due_of(
         .collect()
 }
 
-/// An attempt that has ended, and what follows from it.
-#[derive(Debug, Clone)]
-pub(crate) struct Ended {
-    pub(crate) delivery_id: String,
-    pub(crate) endpoint_id: String,
-    pub(crate) fence: i64,
-    /// Over all rounds, from 1.
-    pub(crate) number: i64,
-    pub(crate) at: Millis,
-    pub(crate) duration_ms: i64,
-    pub(crate) status: Option<u16>,
-    pub(crate) error: Option<String>,
-    pub(crate) response: Option<String>,
-    pub(crate) next: Next,
-}
-
-impl Ended {
-    pub(crate) fn delivered(&self) -> bool {
-        self.next == Next::Delivered
-    }
-}
-
-/// What became of attempts that were reported.
-#[derive(Debug, Default)]
-pub(crate) struct Finished {
-    /// Endpoints that are paused now.
-    pub(crate) paused: Vec<String>,
-    /// Attempts whose claim was no longer theirs: nothing of them was written.
-    pub(crate) stale: usize,
-}
-
-/// Writes down how attempts ended: the log, the state, the queue, the breaker of the endpoint.
-pub(crate) async fn finish(conn: &mut Conn, ended: &[Ended], now: Millis) -> Result<Finished, DbError> {
-    let held = fences(conn, ended.iter().map(|one| &one.delivery_id)).await?;
-    let live: Vec<&Ended> =
-        ended.iter().filter(|one| held.get(&one.delivery_id) == Some(&one.fence)).collect();
-    log(conn, &live).await?;
-    conn.insert_many(
-        "WITH v (id, state, done_at) AS (",
-        live.iter()
-            .map(|one| {
-                let (state, done_at) = match one.next {
-                    Next::Delivered => ("delivered", Some(now)),
-                    Next::RetryAt(_) => ("pending", None),
-                    Next::Exhausted | Next::DisableEndpoint => ("exhausted", Some(now)),
-                };
-                args![&one.delivery_id, state, done_at]
-            })
-            .collect(),
-        ") UPDATE delivery SET state = v.state, done_at = v.done_at, attempts = delivery.attempts + 1
-           FROM v WHERE delivery.id = v.id",
-    )
-    .await?;
-    let done = live.iter().filter(|one| !matches!(one.next, Next::RetryAt(_)));
-    let done = done.map(|one| (&one.delivery_id).into()).collect();
-    conn.exec_in("DELETE FROM delivery_queue WHERE delivery_id IN", done, "").await?;
-    let retries = live.iter().filter_map(|one| match one.next {
-        Next::RetryAt(at) => Some(args![&one.delivery_id, at]),
-        _ => None,
-    });
-    reschedule(conn, retries.collect()).await?;
-    let paused = tell_endpoints(conn, &live, now).await?;
-    Ok(Finished { paused, stale: ended.len() - live.len() })
-}
-
 /// The current fences of queued deliveries, which are locked.
-async fn fences(
+pub(super) async fn fences(
     conn: &mut Conn,
     ids: impl Iterator<Item = &String>,
 ) -> Result<HashMap<String, i64>, DbError> {
@@ -353,24 +285,8 @@ async fn fences(
     rows.iter().map(|row| Ok((row.text("delivery_id")?, row.int("fence")?))).collect()
 }
 
-async fn log(conn: &mut Conn, ended: &[&Ended]) -> Result<(), DbError> {
-    let rows = ended
-        .iter()
-        .map(|one| {
-            let status = one.status.map(i64::from);
-            args![&one.delivery_id, one.number, one.at, one.duration_ms, status, &one.error, &one.response]
-        })
-        .collect();
-    conn.insert_many(
-        "INSERT INTO attempt (delivery_id, number, at, duration_ms, status, error, response)",
-        rows,
-        "",
-    )
-    .await?;
-    Ok(())
-}
-
-async fn reschedule(conn: &mut Conn, rows: Vec<Vec<crate::db::Value>>) -> Result<(), DbError> {
+/// Sets when deliveries are due; each row is an id and a time.
+pub(super) async fn reschedule(conn: &mut Conn, rows: Vec<Vec<Value>>) -> Result<(), DbError> {
     conn.insert_many(
         "WITH v (id, due_at) AS (",
         rows,
@@ -378,56 +294,6 @@ async fn reschedule(conn: &mut Conn, rows: Vec<Vec<crate::db::Value>>) -> Result
     )
     .await?;
     Ok(())
-}
-
-/// Moves the breakers of the endpoints, disables those that want no more, and tells them what is due. Answers
-/// those that are paused. An endpoint that has no failures and gets none is not touched.
-async fn tell_endpoints(conn: &mut Conn, ended: &[&Ended], now: Millis) -> Result<Vec<String>, DbError> {
-    let mut touched: BTreeSet<String> =
-        ended.iter().filter(|one| !one.delivered()).map(|one| one.endpoint_id.clone()).collect();
-    let all: BTreeSet<&String> = ended.iter().map(|one| &one.endpoint_id).collect();
-    let all = all.into_iter().map(Into::into).collect();
-    for row in conn.rows_in("SELECT id FROM endpoint WHERE failures > 0 AND id IN", all, "").await? {
-        touched.insert(row.text("id")?);
-    }
-    if touched.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut breakers = lock_endpoints(conn, touched.iter()).await?;
-    let mut due: BTreeMap<String, Millis> = BTreeMap::new();
-    let mut unwanted = BTreeSet::new();
-    for one in ended {
-        if let Some(breaker) = breakers.get_mut(&one.endpoint_id) {
-            *breaker = breaker.after(one.delivered(), now);
-        }
-        match one.next {
-            Next::RetryAt(at) => {
-                due.entry(one.endpoint_id.clone()).and_modify(|due| *due = at.min(*due)).or_insert(at);
-            }
-            Next::DisableEndpoint => {
-                unwanted.insert(one.endpoint_id.clone());
-            }
-            Next::Delivered | Next::Exhausted => {}
-        }
-    }
-    let rows = breakers.iter().map(|(id, breaker)| args![id, breaker.failures, breaker.paused_until]);
-    conn.insert_many(
-        "WITH v (id, failures, paused_until) AS (",
-        rows.collect(),
-        ") UPDATE endpoint SET failures = v.failures, paused_until = v.paused_until FROM v
-           WHERE endpoint.id = v.id",
-    )
-    .await?;
-    conn.exec_in(
-        "UPDATE endpoint SET state = 'disabled', disabled_why = 'its receiver asked for it'
-         WHERE state = 'active' AND id IN",
-        unwanted.into_iter().map(Into::into).collect(),
-        "",
-    )
-    .await?;
-    due_by(conn, due).await?;
-    let paused = |breaker: &Breaker| breaker.paused_until.is_some_and(|until| until > now);
-    Ok(breakers.into_iter().filter(|(_, breaker)| paused(breaker)).map(|(id, _)| id).collect())
 }
 
 /// Gives back what was claimed and not sent: it is due at once. Stale claims are passed over.

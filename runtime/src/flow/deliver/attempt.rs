@@ -8,7 +8,10 @@ use url::Url;
 
 use crate::{
     clock::Clock,
-    db::deliveries::queue::{Claim, Claimed, Ended},
+    db::deliveries::{
+        queue::{Claim, Claimed},
+        report::Ended,
+    },
     domain::{
         Millis,
         retry::{self, AttemptFacts, Outcome},

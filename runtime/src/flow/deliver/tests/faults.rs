@@ -255,7 +255,7 @@ async fn a_stale_worker_changes_nothing() {
         let finished = desk
             .db
             .write::<_, DbError, _>(move |conn| {
-                Box::pin(async move { queue::finish(conn, &reports, now).await })
+                Box::pin(async move { report::finish(conn, &reports, now).await })
             })
             .await
             .unwrap();
