@@ -47,6 +47,10 @@ fn every_operation_is_complete() {
             assert_eq!(parameters.iter().any(|one| one["name"] == "Idempotency-Key"), is_post, "{at}");
         }
     }
+    // Words stand there as they stand in answers.
+    let words = |name: &str| document["components"]["schemas"][name]["enum"].clone();
+    assert_eq!(words("KeyMode"), serde_json::json!(["operator", "live", "test"]));
+    assert_eq!(words("EventType")[0], "invoice.detected");
     // Two types of one name would silently share a description.
     for name in document["components"]["schemas"].as_object().unwrap().keys() {
         let bare =

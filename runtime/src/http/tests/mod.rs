@@ -6,4 +6,5 @@ mod idempotency;
 mod keys;
 mod kit;
 mod resources;
+mod socket;
 mod walk;
