@@ -101,7 +101,6 @@ struct Found {
     base: Option<Position>,
     scan: Scan,
     writes: StorageWrites,
-    upstream: Option<String>,
 }
 
 enum Look {
@@ -137,10 +136,6 @@ impl Watcher {
         let head = found.scan.head.height;
         let blocks = found.scan.blocks.len();
         let last = found.scan.blocks.last().map_or(head, |block| block.height);
-        if let Some(upstream) = &found.upstream {
-            let head = u64::try_from(head).unwrap_or(0);
-            self.app.upstreams.report(&name, upstream, Verdict::Good { head });
-        }
         let changed = self.commit(cursor, found, fence).await?;
         if changed > 0 {
             self.app.wake.settle.notify_waiters();
@@ -171,22 +166,17 @@ impl Watcher {
     async fn look(&self, cursor: Option<&chain::Cursor>) -> Result<Look, ObserveError> {
         let Some(cursor) = cursor else {
             let (scan, called) = self.scan(None).await?;
-            return Ok(Look::Found(Found { base: None, scan, writes: called.0, upstream: called.1 }));
+            return Ok(Look::Found(Found { base: None, scan, writes: called.0 }));
         };
         let from = Position { height: cursor.height, hash: cursor.hash.clone() };
         let (scan, called) = self.scan(Some(&from)).await?;
         match observation::course(&scan, &from) {
             Course::Behind => Err(self.bad(called.1, Verdict::Behind, "its head is behind what was read")),
             Course::Still if scan_moves(&scan, cursor) => {
-                Ok(Look::Found(Found { base: Some(from), scan, writes: called.0, upstream: called.1 }))
+                Ok(Look::Found(Found { base: Some(from), scan, writes: called.0 }))
             }
-            Course::Still => {
-                self.good(called.1, &scan);
-                Ok(Look::Still)
-            }
-            Course::Forward => {
-                Ok(Look::Found(Found { base: Some(from), scan, writes: called.0, upstream: called.1 }))
-            }
+            Course::Still => Ok(Look::Still),
+            Course::Forward => Ok(Look::Found(Found { base: Some(from), scan, writes: called.0 })),
             Course::Reorg => self.look_back(cursor).await,
         }
     }
@@ -219,12 +209,7 @@ impl Watcher {
                         height = block.height,
                         "reorg: read again from here"
                     );
-                    return Ok(Look::Found(Found {
-                        base: Some(from),
-                        scan,
-                        writes: called.0,
-                        upstream: called.1,
-                    }));
+                    return Ok(Look::Found(Found { base: Some(from), scan, writes: called.0 }));
                 }
                 Course::Still | Course::Behind => {
                     return Err(self.bad(called.1, Verdict::Behind, "it shows a shorter branch"));
@@ -263,7 +248,12 @@ impl Watcher {
             observation::check(&scan, from, self.network.assets.len(), blocks_max).map(|()| scan)
         });
         match checked {
-            Ok(scan) => Ok((scan, (writes, upstream))),
+            Ok(scan) => {
+                // At once, since an upstream on probation is lent once a verdict, and a step may scan again.
+                let head = u64::try_from(scan.head.height).unwrap_or(0);
+                self.report(upstream.clone(), Verdict::Good { head });
+                Ok((scan, (writes, upstream)))
+            }
             Err(why) => Err(self.bad(upstream, Verdict::Bad(why.clone()), &why)),
         }
     }
@@ -296,10 +286,6 @@ impl Watcher {
     fn bad(&self, upstream: Option<String>, verdict: Verdict, why: &str) -> ObserveError {
         self.report(upstream, verdict);
         ObserveError::Upstream(why.to_owned())
-    }
-
-    fn good(&self, upstream: Option<String>, scan: &Scan) {
-        self.report(upstream, Verdict::Good { head: u64::try_from(scan.head.height).unwrap_or(0) });
     }
 
     /// A branch below the final block: another upstream is asked first, then the network is frozen.
