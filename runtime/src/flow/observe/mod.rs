@@ -187,7 +187,11 @@ impl Watcher {
             Course::Forward => {
                 Ok(Look::Found(Found { base: Some(from), scan, writes: called.0, upstream: called.1 }))
             }
-            Course::Reorg => self.look_back(cursor).await,
+            Course::Reorg => {
+                // A good answer. Left unsaid, an upstream that is on probation could not be asked again below.
+                self.good(called.1, &scan);
+                self.look_back(cursor).await
+            }
         }
     }
 
@@ -232,7 +236,7 @@ impl Watcher {
                 Course::Reorg if kept.last().is_some_and(|lowest| lowest.height == block.height) => {
                     return Ok(Look::Violation { upstream: called.1, height: block.height });
                 }
-                Course::Reorg => {}
+                Course::Reorg => self.good(called.1, &scan),
             }
         }
     }
