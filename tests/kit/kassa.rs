@@ -73,6 +73,10 @@ impl Kassa {
             .env("KASSA_OPERATOR_KEY", OPERATOR_KEY)
             .env("KASSA_WEBHOOKS__ALLOW_PRIVATE", "true")
             .env("KASSA_LOG_FORMAT", "json")
+            // What a failure shows should be the workers' lines: cases ask for an invoice very often.
+            .env("KASSA_LOG_FILTER", "info,kassa::access=warn")
+            // A killed server's leases hold up its successor: not for long here.
+            .env("KASSA_WATCH__LEASE_MS", "1000")
             .envs(self.options.env.iter().map(|(name, value)| (*name, value.as_str())))
             .envs(once.iter().copied());
         self.process = Some(Process::start("kassa", &mut command, &self.folder.join("kassa.log")));
@@ -190,12 +194,15 @@ pub(crate) fn target_folder() -> PathBuf {
     profile.parent().expect("target").to_owned()
 }
 
-/// The server's binary with crash points, built when it is not up to date.
+/// The server's binary with crash points: built when it is not up to date, unless `KASSA_TESTS_SERVER` names one.
 ///
 /// A link of its own is kept for this run: a build beside it may replace cargo's.
 fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
+        if let Some(named) = std::env::var_os("KASSA_TESTS_SERVER") {
+            return named.into();
+        }
         let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
         let built = Command::new(cargo)
             .args([

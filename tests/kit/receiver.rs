@@ -59,6 +59,12 @@ impl Hook {
             .unwrap_or_else(|why| panic!("a hook that is no JSON ({why}): {}", self.body))
     }
 
+    /// The invoice that it tells of; null if of none.
+    #[must_use]
+    pub fn invoice(&self) -> Value {
+        self.json()["data"]["invoice"].take()
+    }
+
     /// The event's kind.
     #[must_use]
     pub fn kind(&self) -> String {

@@ -84,7 +84,7 @@ async fn until(world: &mut World, invoice: &Value, status: &str) {
 async fn told(world: &mut World, invoice: &Value, kind: &str, times: usize) {
     let ids = |world: &World| {
         let all = world.receiver.got_kind(kind).into_iter();
-        let of_invoice = all.filter(|hook| hook.json()["data"]["id"] == invoice["id"]);
+        let of_invoice = all.filter(|hook| hook.invoice()["id"] == invoice["id"]);
         of_invoice.map(|hook| text(&json!(hook.header("webhook-id")))).collect::<BTreeSet<String>>().len()
     };
     through_crashes(world, &format!("{times} hooks {kind}"), async |world| ids(world) >= times).await;

@@ -44,8 +44,8 @@ async fn paid_in(database: Database, asset: &str, amount: &str) {
     assert_eq!(hooks.len(), 1);
     world.verify_all(&hooks);
     let told = hooks[0].json();
-    assert_eq!(told["data"]["id"], invoice["id"], "{told}");
-    assert_eq!(told["data"]["credited_amount_units"], due.to_string(), "{told}");
+    assert_eq!(told["data"]["invoice"]["id"], invoice["id"], "{told}");
+    assert_eq!(told["data"]["invoice"]["credited_amount_units"], due.to_string(), "{told}");
 
     let payments = payments_of(&world, &invoice).await;
     assert_eq!(payments.len(), 1, "{payments:?}");

@@ -37,7 +37,7 @@ async fn signatures(database: Database) {
     let invoice = paid(&world).await;
     let hook = world.receiver.wait_for("invoice.paid", 1).await.remove(0);
     verify(&hook, &world.secret).expect("a good signature");
-    assert_eq!(hook.json()["data"]["id"], invoice["id"]);
+    assert_eq!(hook.invoice()["id"], invoice["id"]);
     let content = hook.header("content-type").unwrap_or_default();
     assert!(content.starts_with("application/json"), "{content}");
     // Anything changed is refused by the same judge.
@@ -288,6 +288,6 @@ async fn killed(database: Database) {
     world.kassa.restart().await;
     world.settled().await;
     let told = world.receiver.got_kind("invoice.paid");
-    assert!(told.iter().all(|hook| hook.json()["data"]["id"] == invoice["id"]));
+    assert!(told.iter().all(|hook| hook.invoice()["id"] == invoice["id"]));
     world.verify_all(&told[told.len() - 1..]);
 }

@@ -51,14 +51,14 @@ pub struct Rule {
     method: Option<&'static str>,
     times: Option<u32>,
     every: u32,
-    seen: u32,
+    random: u64,
 }
 
 impl Rule {
     /// From now on, for every request.
     #[must_use]
     pub fn new(fault: Fault) -> Self {
-        Self { fault, method: None, times: None, every: 1, seen: 0 }
+        Self { fault, method: None, times: None, every: 1, random: 7 }
     }
 
     /// Only for this method.
@@ -73,9 +73,10 @@ impl Rule {
         Self { times: Some(times), ..self }
     }
 
-    /// Only each n-th request that it fits, as when one of several backends behind one URL is ill.
+    /// Only about each n-th request that it fits, as when one of several backends behind one URL is ill. In
+    /// no pattern that the requests of a scan could fall in with, and yet the same in each run.
     #[must_use]
-    pub fn every(self, every: u32) -> Self {
+    pub fn one_in(self, every: u32) -> Self {
         Self { every, ..self }
     }
 
@@ -88,8 +89,13 @@ impl Rule {
         if !calls.iter().any(|call| self.fits(call)) {
             return false;
         }
-        self.seen += 1;
-        self.seen.is_multiple_of(self.every) && self.times.is_none_or(|times| self.seen / self.every <= times)
+        self.random =
+            self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        if !(self.random >> 33).is_multiple_of(u64::from(self.every)) || self.times == Some(0) {
+            return false;
+        }
+        self.times = self.times.map(|times| times - 1);
+        true
     }
 }
 
