@@ -73,12 +73,7 @@ impl App {
             Ok(text) => Vault::from_hex(&text).context("KASSA_MASTER_KEY")?,
             Err(_) => Vault::open_or_create(&data_dir.join("master.key"))?,
         };
-        let url = if config.database.contains("://") {
-            config.database.clone()
-        } else {
-            data_dir.join(&config.database).display().to_string()
-        };
-        let db = Db::open(&url).await.context("cannot open the database")?;
+        let db = Db::open(&config.database_url(&data_dir)).await.context("cannot open the database")?;
         metrics::install();
         Self::assemble(db, vault, config, &data_dir).await
     }

@@ -63,6 +63,7 @@ impl Refused {
             "key_unknown" | "key_malformed" | "key_revoked" | "key_expired" => {
                 Some("With access to the data folder, `kassa key operator` makes a new operator's key.")
             }
+            "grant_refused" => Some("`kassa plugin grant` sets what a version may use."),
             _ => None,
         };
         // `reason` is why a component was refused.

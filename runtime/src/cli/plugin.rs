@@ -23,7 +23,7 @@ Examples:
   kassa plugin check evm.wasm        would it be admitted? asks no server
   kassa plugin upload evm.wasm       admits it and keeps it; the active version goes on
   kassa plugin activate evm plv_01KAN2Q5T4W2J6G0Z8Y3V7X9BC
-  kassa plugin rollback evm          back to the version that was active before
+  kassa plugin rollback evm
 
 A swap takes effect with the next call; calls under way end on the version that they began with.";
 
@@ -60,7 +60,7 @@ enum Command {
         /// plv_…
         version: String,
     },
-    /// Go back to the version that was active before
+    /// Go back to the version that was active before; twice ends where it began
     Rollback {
         /// Like evm
         name: String,
