@@ -217,7 +217,7 @@ impl Watcher {
                 Course::Reorg if kept.last().is_some_and(|lowest| lowest.height == block.height) => {
                     return Ok(Look::Violation { upstream: called.1, height: block.height });
                 }
-                Course::Reorg => self.good(called.1, &scan),
+                Course::Reorg => {}
             }
         }
     }
