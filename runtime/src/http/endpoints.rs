@@ -152,7 +152,9 @@ async fn create(
     idempotent(&app, merchant.owner(), once, move |conn| {
         Box::pin(async move {
             if !endpoints::insert(conn, row).await? {
-                let detail = format!("At most {PER_MERCHANT_MAX} endpoints are kept for each mode.");
+                let detail = format!(
+                    "At most {PER_MERCHANT_MAX} are active in each mode: disable one that you do not need."
+                );
                 return Err(Problem::new(Kind::EndpointLimit, detail));
             }
             let endpoint = view_of(conn, &merchant, &id).await?;

@@ -58,6 +58,7 @@ struct NewInvoice {
     #[schema(example = "USDT")]
     payable_asset: Option<String>,
     /// In whole units of the asset.
+    #[schema(value_type = Option<String>, example = "25.00")]
     amount: Option<Decimal>,
     /// In dollars; for assets that are pegged to the dollar.
     base_amount_usd: Option<Decimal>,

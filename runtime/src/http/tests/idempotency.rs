@@ -88,6 +88,37 @@ async fn a_thousand_at_once_have_one_effect() {
     }
 }
 
+/// Invoices are made in batches, by another way than the rest.
+#[tokio::test]
+async fn many_invoices_at_once_are_one_for_each_key() {
+    for api in Api::all().await {
+        let merchant = api.merchant("Shop").await;
+        let (_, key) = api.key(&merchant, "test").await;
+        let network = api.app.networks.get("sandbox").unwrap();
+        let address = api.app.host.derive_address(&network, "sbxpub", 7).await.unwrap().unwrap().text;
+        let wanted = json!({"network": "sandbox", "address": address});
+        api.post(&key, "/v1/receive_addresses", wanted).await.ok();
+
+        let wish = |amount: &str| {
+            let body = json!({"title": "t", "payable_network": "sandbox", "payable_asset": "USDT", "amount": amount});
+            with(request(Method::POST, "/v1/invoices", body.to_string()), "x-api-key", &key)
+        };
+        let sent = (0..500).map(|n| api.send(with(wish("5"), "idempotency-key", &format!("k{}", n % 5))));
+        let mut ids = std::collections::BTreeMap::new();
+        for (number, answer) in futures_util::future::join_all(sent).await.into_iter().enumerate() {
+            let body = answer.ok();
+            let known = ids.entry(number % 5).or_insert_with(|| body.clone());
+            assert_eq!(*known, body);
+        }
+        let list = api.get(&key, "/v1/invoices?limit=100").await.ok();
+        assert_eq!(list["data"].as_array().unwrap().len(), 5);
+        let other = api.send(with(wish("6"), "idempotency-key", "k0")).await;
+        assert_eq!(other.problem(), "idempotency_key_reused");
+        let refused = api.send(with(wish("0"), "idempotency-key", "zero")).await;
+        assert_eq!(refused.problem(), "amount_too_small");
+    }
+}
+
 #[tokio::test]
 async fn keys_that_cannot_be_used() {
     let api = Api::new().await;
