@@ -89,12 +89,12 @@ impl Api {
         headers: &[(&str, &str)],
         body: Option<Vec<u8>>,
     ) -> Result<Answer, reqwest::Error> {
-        let asked = match &body {
-            Some(body) => {
-                format!("{method} {path} {}", String::from_utf8_lossy(&body[..body.len().min(500)]))
-            }
-            None => format!("{method} {path}"),
+        let shown = match body.as_deref().map(std::str::from_utf8) {
+            None => String::new(),
+            Some(Ok(text)) => text.chars().take(500).collect(),
+            Some(Err(_)) => "(no text)".to_owned(),
         };
+        let asked = format!("{method} {path} {shown}");
         let mut request = self.client.request(method, format!("{}{path}", self.url));
         let has = |name: &str| headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name));
         if !self.key.is_empty() && !has("authorization") && !has("x-api-key") {

@@ -121,11 +121,11 @@ impl Kassa {
 
     /// SIGTERM, and waits for the end. Answers whether it ended by itself with status 0.
     pub async fn stop(&mut self) -> bool {
-        let Some(process) = self.process.take() else { return true };
+        let Some(mut process) = self.process.take() else { return true };
         let _ = Command::new("kill").arg("-TERM").arg(process.id().to_string()).status();
-        let process = std::cell::RefCell::new(process);
-        let status = eventually("kassa to stop", || async {
-            process.borrow_mut().ended().ok_or_else(|| process.borrow().tail())
+        let status = eventually("kassa to stop", || {
+            let ended = process.ended().ok_or_else(|| process.tail());
+            async move { ended }
         })
         .await;
         status.success()

@@ -71,6 +71,11 @@ impl Suite {
     /// Runs what the command line asks for and tidies up.
     #[must_use]
     pub fn run(self) -> ExitCode {
+        // One line at once; the whole message comes with the list of failures.
+        std::panic::set_hook(Box::new(|panic| {
+            let place = panic.location().map(ToString::to_string).unwrap_or_default();
+            eprintln!("failed at {place}");
+        }));
         let mut arguments = Arguments::from_args();
         if arguments.test_threads.is_none() {
             let cores = std::thread::available_parallelism().map_or(1, usize::from);

@@ -184,7 +184,7 @@ async fn addresses(database: Database) {
         (422, "address_malformed", good[2..].to_owned() + "zz"),
         (422, "address_malformed", "TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6t".to_owned()),
         (422, "address_malformed", "vitalik.eth".to_owned()),
-        (422, "address_malformed", String::new()),
+        (400, "field_malformed", String::new()),
         (422, "address_malformed", "0x".repeat(99)),
     ] {
         let answer = post(NETWORK, &address, "a").await;
@@ -294,6 +294,9 @@ async fn foreign_ids(database: Database) {
         (format!("{}/disable", reads[4]), json!({})),
         (format!("{}/resend", reads[6]), json!({})),
     ];
+    // An invoice of the other mode is another's too.
+    let test = json!({"merchant_id": world.merchant.id, "mode": "test", "name": "t"});
+    let test = world.kassa.operator().post("/v1/operator/api_keys", &test).await.ok();
     let before = counts(&world).await;
     for (path, body) in &writes {
         assert_eq!(slug(&stranger.post(path, body).await, 404), "not_found", "{path}");
@@ -309,9 +312,6 @@ async fn foreign_ids(database: Database) {
     ] {
         assert_eq!(list(&stranger.get(path).await.ok()), Vec::<Value>::new(), "{path}");
     }
-    // An invoice of the other mode is another's too.
-    let test = json!({"merchant_id": world.merchant.id, "mode": "test", "name": "t"});
-    let test = world.kassa.operator().post("/v1/operator/api_keys", &test).await.ok();
     assert_eq!(slug(&mine.with_key(&text(&test["key"])).get(&reads[0]).await, 404), "not_found");
     for odd in [
         "inv_",
@@ -356,6 +356,9 @@ async fn networks(database: Database) {
         assert_eq!(slug(&answer, status), kind, "{manifest}");
     }
     // What is in use cannot become something else.
+    assert_eq!(counts(&world).await, before);
+    world.invoice("USDT", "1").await;
+    let before = counts(&world).await;
     for (place, value) in
         [("/caip2", json!("eip155:1")), ("/test", json!(true)), ("/asset/1/decimals", json!(8))]
     {

@@ -6,7 +6,8 @@ use std::{
 };
 
 use kassa_tests::{
-    Answer, Database, Hook, Kassa, KassaOptions, PATIENCE, Suite, World, WorldOptions, invariants, list, text,
+    Answer, Database, Hook, Kassa, KassaOptions, PATIENCE, Suite, World, WorldOptions, invariants, list,
+    text, within,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -16,6 +17,9 @@ const COMMITS_MAX: u32 = 150;
 /// Workers do not commit in the same order each time: so many runs in a row must outlive their crash point
 /// before it is taken to lie behind the end.
 const SURVIVALS: u32 = 3;
+
+/// What was being delivered when a server died is claimed for a minute, then it is sent again.
+const CLAIMS_END: Duration = Duration::from_secs(150);
 
 pub(crate) fn cases(suite: &mut Suite) {
     suite.both("crash::the_first_start_killed_after_each_commit", first_start);
@@ -80,28 +84,59 @@ async fn until(world: &mut World, invoice: &Value, status: &str) {
     .await;
 }
 
-/// Waits until so many events of this kind came for the invoice: each under one id, however often it came.
-async fn told(world: &mut World, invoice: &Value, kind: &str, times: usize) {
-    let ids = |world: &World| {
-        let all = world.receiver.got_kind(kind).into_iter();
-        let of_invoice = all.filter(|hook| hook.invoice()["id"] == invoice["id"]);
-        of_invoice.map(|hook| text(&json!(hook.header("webhook-id")))).collect::<BTreeSet<String>>().len()
-    };
-    through_crashes(world, &format!("{times} hooks {kind}"), async |world| ids(world) >= times).await;
-    assert_eq!(ids(world), times, "{kind} of {}", invoice["id"]);
+/// An invoice and how often the merchant has to be told that it was paid, and that it no longer is.
+struct Owed {
+    invoice: Value,
+    paid: usize,
+    reverted: usize,
+}
+
+/// Under how many ids events of this kind came for the invoice, however often each.
+fn ids(world: &World, invoice: &Value, kind: &str) -> usize {
+    let all = world.receiver.got_kind(kind).into_iter();
+    let of_invoice = all.filter(|hook| hook.invoice()["id"] == invoice["id"]);
+    of_invoice.map(|hook| text(&json!(hook.header("webhook-id")))).collect::<BTreeSet<String>>().len()
+}
+
+/// Waits until the merchant was told, unless the server dies first: what was on its way then comes when its
+/// claim has run out, and [`all_told`] waits for that once for all.
+async fn told_or_dead(world: &mut World, owed: &Owed) {
+    let deaths = world.kassa.deaths();
+    through_crashes(world, "the webhooks", async |world| {
+        let told = ids(world, &owed.invoice, "invoice.paid") >= owed.paid
+            && ids(world, &owed.invoice, "invoice.reverted") >= owed.reverted;
+        told || world.kassa.deaths() > deaths
+    })
+    .await;
+}
+
+async fn all_told(world: &World, all: &[Owed]) {
+    for Owed { invoice, paid, reverted } in all {
+        within(CLAIMS_END, "all webhooks", || async {
+            let seen = (ids(world, invoice, "invoice.paid"), ids(world, invoice, "invoice.reverted"));
+            if seen.0 >= *paid && seen.1 >= *reverted {
+                Ok(())
+            } else {
+                Err(format!("{seen:?} of {invoice}"))
+            }
+        })
+        .await;
+        assert_eq!(ids(world, invoice, "invoice.paid"), *paid, "repeated only under the same id: {invoice}");
+        assert_eq!(ids(world, invoice, "invoice.reverted"), *reverted, "{invoice}");
+    }
 }
 
 /// An invoice that is made, paid and told of.
-async fn pay(world: &mut World, order: &str) {
+async fn pay(world: &mut World, order: &str) -> Owed {
     let invoice = make_invoice(world, order).await;
     world.pay(&invoice).await;
     world.anvil.mine(2).await;
     until(world, &invoice, "paid").await;
-    told(world, &invoice, "invoice.paid", 1).await;
+    Owed { invoice, paid: 1, reverted: 0 }
 }
 
 /// One whose payment is reorged out and comes again.
-async fn reorganize(world: &mut World, order: &str) {
+async fn reorganize(world: &mut World, order: &str) -> Owed {
     let invoice = make_invoice(world, order).await;
     let tx = world.pay(&invoice).await;
     world.anvil.mine(2).await;
@@ -112,30 +147,32 @@ async fn reorganize(world: &mut World, order: &str) {
     world.anvil.send_raw(&raw).await;
     world.anvil.mine(2).await;
     until(world, &invoice, "paid").await;
-    told(world, &invoice, "invoice.reverted", 1).await;
-    told(world, &invoice, "invoice.paid", 2).await;
+    Owed { invoice, paid: 2, reverted: 1 }
 }
 
 /// Dies at commit 1, 2, 3 … of a start and a scenario, until the crash point lies behind its end.
 async fn sweep<S>(database: Database, side: &'static str, scenario: S)
 where
-    S: AsyncFn(&mut World, &str),
+    S: AsyncFn(&mut World, &str) -> Owed,
 {
     let mut world = World::with(database, WorldOptions { credit: json!(2), ..WorldOptions::default() }).await;
-    let mut survived = 0;
+    let (mut survived, mut all) = (0, Vec::new());
     for commit in 1..=COMMITS_MAX {
         let deaths = world.kassa.deaths();
         world.kassa.kill();
         world.kassa.spawn(&[("KASSA_CRASH_AT", &format!("{side}:{commit}"))]);
         // A start that dies is revived by the scenario's first step.
         let _ = world.kassa.try_ready().await;
-        scenario(&mut world, &format!("order-{commit}")).await;
+        let owed = scenario(&mut world, &format!("order-{commit}")).await;
+        told_or_dead(&mut world, &owed).await;
+        all.push(owed);
         survived = if world.kassa.deaths() == deaths { survived + 1 } else { 0 };
         if survived < SURVIVALS {
             continue;
         }
         println!("  crash: {} commits, killed {side} each", commit - SURVIVALS);
         assert!(commit > 8 + SURVIVALS, "the scenario commits more often than that: was nobody killed?");
+        all_told(&world, &all).await;
         world.settled().await;
         assert_eq!(
             world.database.number("SELECT CAST(COUNT(*) AS TEXT) FROM invoice").await,
@@ -170,12 +207,12 @@ async fn random_kills(database: Database) {
     let seed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos();
     println!("  crash: random kills from seed {seed}");
     let mut random = seed;
-    let mut invoices = Vec::new();
+    let mut all = Vec::new();
     for round in 0..12 {
         for number in 0..3 {
             let invoice = make_invoice(&mut world, &format!("order-{round}-{number}")).await;
             world.pay(&invoice).await;
-            invoices.push(invoice);
+            all.push(Owed { invoice, paid: 1, reverted: 0 });
         }
         world.anvil.mine(1).await;
         // A linear congruence is random enough to land anywhere in the work of one round.
@@ -186,10 +223,10 @@ async fn random_kills(database: Database) {
         world.kassa.restart().await;
     }
     world.anvil.mine(2).await;
-    for invoice in &invoices {
-        until(&mut world, invoice, "paid").await;
-        told(&mut world, invoice, "invoice.paid", 1).await;
+    for owed in &all {
+        until(&mut world, &owed.invoice, "paid").await;
     }
+    all_told(&world, &all).await;
     world.settled().await;
     assert_eq!(world.unmatched().await.len(), 0);
 }

@@ -69,7 +69,7 @@ async fn foreign(database: Database) {
     let other = world.new_merchant("second", "live").await;
     let theirs = world.api().with_key(&other.key);
     let address =
-        json!({"network": kassa_tests::NETWORK, "address": "0x00000000000000000000000000000000000bEEF2"});
+        json!({"network": kassa_tests::NETWORK, "address": "0x00000000000000000000000000000000000beef2"});
     theirs.post("/v1/receive_addresses", &address).await.ok();
     let theirs = theirs.post_once("/v1/invoices", "k", &world.order("USDT", "10")).await.ok();
     assert_ne!(mine["id"], theirs["id"]);

@@ -31,10 +31,13 @@ async fn evm(world: &World) -> Vec<u8> {
 fn edited(wasm: &[u8], from: &str, to: &str) -> Vec<u8> {
     let padded = format!("{to:<width$}", width = from.len());
     assert_eq!(padded.len(), from.len(), "{to} is too long");
-    let place = wasm.windows(from.len()).position(|window| window == from.as_bytes());
-    let place = place.unwrap_or_else(|| panic!("the manifest has no text {from}"));
+    let places = wasm.windows(from.len()).enumerate().filter(|(_, window)| *window == from.as_bytes());
+    let places: Vec<usize> = places.map(|(place, _)| place).collect();
+    assert!(!places.is_empty(), "the manifest has no text {from}");
     let mut wasm = wasm.to_vec();
-    wasm[place..place + from.len()].copy_from_slice(padded.as_bytes());
+    for place in places {
+        wasm[place..place + from.len()].copy_from_slice(padded.as_bytes());
+    }
     wasm
 }
 
@@ -101,7 +104,7 @@ async fn unload(database: Database) {
     operator.post("/v1/operator/plugins/evm/unload", &json!({})).await.ok();
     world.pay(&invoice).await;
     world.anvil.mine(5).await;
-    let refused = world.api().post("/v1/receive_addresses", &json!({"network": kassa_tests::NETWORK, "address": "0x00000000000000000000000000000000000bEEF1", "unique_id": "a"})).await;
+    let refused = world.api().post("/v1/receive_addresses", &json!({"network": kassa_tests::NETWORK, "address": "0x00000000000000000000000000000000000beef1", "unique_id": "a"})).await;
     assert!(refused.problem(503).ends_with("/plugin_missing"));
     assert_eq!(world.get_invoice(&invoice).await["status"], "new");
     operator.post("/v1/operator/plugins/evm/activate", &json!({"version_id": one})).await.ok();
@@ -147,17 +150,6 @@ async fn restart(database: Database) {
 
 const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
 
-/// A component that imports an instance of this name.
-fn importing(name: &str) -> Vec<u8> {
-    let mut import = vec![1, 0, u8::try_from(name.len()).unwrap()];
-    import.extend(name.as_bytes());
-    import.extend([5, 0]);
-    // A type section with an empty instance type, then the import.
-    let mut wasm = [COMPONENT, &[7, 3, 1, 0x42, 0], &[10, u8::try_from(import.len()).unwrap()]].concat();
-    wasm.extend(import);
-    wasm
-}
-
 async fn refused(database: Database) {
     let mut options = WorldOptions::default();
     options.kassa = options.kassa.with("KASSA_PLUGINS__ARTEFACT_BYTES_MAX", "3000000");
@@ -166,14 +158,14 @@ async fn refused(database: Database) {
     let good = evm(&world).await;
     let before = operator.get("/v1/operator/plugins").await.ok();
     let bad: [(&str, Vec<u8>); 9] = [
-        ("not-wasm", Vec::new()),
+        ("truncated", Vec::new()),
         ("not-wasm", b"#!/bin/sh\necho".to_vec()),
         ("not-wasm", vec![0; 4096]),
         ("core-module", b"\0asm\x01\0\0\0".to_vec()),
         ("no-role", COMPONENT.to_vec()),
         ("truncated", good[..good.len() / 2].to_vec()),
-        ("forbidden-import", importing("wasi:filesystem/types@0.2.0")),
-        ("forbidden-import", importing("kassa:plugin/secrets@0.1.0")),
+        ("forbidden-import", edited(&good, "kassa:plugin/watch@0.1.0", "wasi:sockets/tcpip@0.2.0")),
+        ("forbidden-import", edited(&good, "kassa:plugin/watch@0.1.0", "kassa:plugin/vault@0.1.0")),
         ("bad-manifest", edited(&good, "version = \"0.1.0\"", "version = \"0.1\"")),
     ];
     for (reason, wasm) in bad {
@@ -204,19 +196,17 @@ async fn grants(database: Database) {
     let world = World::start(database).await;
     let operator = world.kassa.operator();
     let one = active(&operator).await;
-    // Its comment in the manifest gives way to a wish.
-    let comment = "# What the plugin learned about its providers: one short key a network.";
-    let greedy = edited(&version_2(&evm(&world).await), comment, "hosts = [\"prices.example\"]");
+    let greedy = edited(&version_2(&evm(&world).await), "memory_mib = 64", "memory_mib = 65");
     let made = upload(&operator, greedy).await.ok();
     let version = text(&made["id"]);
     let activate = json!({"version_id": version});
     let refused = operator.post("/v1/operator/plugins/evm/activate", &activate).await;
     assert!(refused.problem(422).ends_with("/grant_refused"));
-    assert!(text(&refused.body["detail"]).contains("prices.example"), "{}", refused.body);
+    assert!(text(&refused.body["detail"]).contains("memory_mib 65"), "{}", refused.body);
     assert_eq!(active(&operator).await, one);
 
     let mut grants: Value = made["grants"].clone();
-    grants["hosts"] = json!(["prices.example"]);
+    grants["memory_mib"] = json!(65);
     operator
         .put("/v1/operator/plugins/evm/grants", &json!({"version_id": version, "grants": grants}))
         .await

@@ -286,6 +286,12 @@ async fn killed(database: Database) {
     kassa_tests::invariants::check(&world.database).await;
     world.receiver.then(Reply::Status(204));
     world.kassa.restart().await;
+    // What was under way is claimed for a minute: nobody can know that it was not taken.
+    within(Duration::from_secs(120), "the delivery again", || async {
+        let got = world.receiver.got().len();
+        if got >= 4 { Ok(()) } else { Err(format!("{got} POSTs")) }
+    })
+    .await;
     world.settled().await;
     let told = world.receiver.got_kind("invoice.paid");
     assert!(told.iter().all(|hook| hook.invoice()["id"] == invoice["id"]));
