@@ -34,6 +34,8 @@ use crate::{
     wake::Wake,
 };
 
+/// What comes with a manifest is public and slow: whatever the operator adds is asked before it.
+const PRIORITY_OF_PUBLIC: i64 = 100;
 /// How often the changes of other replicas are looked for.
 const FOLLOW_EVERY: Duration = Duration::from_secs(5);
 
@@ -260,7 +262,7 @@ async fn built_in_networks(db: &Db, now: Millis) -> anyhow::Result<()> {
             for manifest in manifests {
                 network_rows::put(conn, &manifest, now).await?;
                 network_rows::set_enabled(conn, &manifest.name, manifest.plugin == "sandbox").await?;
-                for (priority, upstream) in (0..).zip(manifest.upstreams) {
+                for (priority, upstream) in (PRIORITY_OF_PUBLIC..).zip(manifest.upstreams) {
                     let row = network_rows::Upstream {
                         id: id::new(id::Kind::Upstream, now),
                         network: manifest.name.clone(),
