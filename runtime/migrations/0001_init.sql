@@ -316,6 +316,7 @@ CREATE TABLE unmatched (
     created_at    BIGINT NOT NULL,
     resolved_at   BIGINT
 );
+CREATE INDEX unmatched_invoice ON unmatched (invoice_id) WHERE state = 'open' AND invoice_id IS NOT NULL;
 CREATE INDEX unmatched_open ON unmatched (merchant_id, transfer_id) WHERE state = 'open';
 
 -- Money is only added to. A credit and a reversal are journals of two entries that balance to zero.
