@@ -71,9 +71,9 @@ pub(crate) async fn by_order_ids(
     order_ids: Vec<String>,
 ) -> Result<Vec<Invoice>, DbError> {
     let items = order_ids.into_iter().map(Into::into).collect();
-    let rows = conn.rows_in(select!("WHERE i.order_id IN"), items, "").await?;
-    let found: Result<Vec<_>, _> = rows.iter().map(invoice).collect();
-    Ok(found?.into_iter().filter(|i| i.merchant_id == merchant_id && i.test == test).collect())
+    let head = select!("WHERE i.merchant_id = $1 AND i.test = $2 AND i.order_id IN");
+    let rows = conn.rows_in_with(head, args![merchant_id.to_owned(), test], items, "").await?;
+    rows.iter().map(invoice).collect()
 }
 
 /// The merchant's invoices, newest first, before the one with the id `before`.

@@ -35,10 +35,10 @@ pub(crate) async fn of_transactions(
     network: &str,
     txs: &[String],
 ) -> Result<Vec<Transfer>, DbError> {
-    let rows =
-        conn.rows_in("SELECT * FROM transfer WHERE tx IN", txs.iter().map(Into::into).collect(), "").await?;
-    let found: Result<Vec<_>, _> = rows.iter().map(transfer).collect();
-    Ok(found?.into_iter().filter(|transfer| transfer.network == network).collect())
+    let items = txs.iter().map(Into::into).collect();
+    let head = "SELECT * FROM transfer WHERE network = $1 AND tx IN";
+    let rows = conn.rows_in_with(head, args![network.to_owned()], items, "").await?;
+    rows.iter().map(transfer).collect()
 }
 
 /// The transfers above `height` that are on chain as far as we know.
