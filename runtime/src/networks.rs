@@ -3,10 +3,7 @@
 //! One snapshot, exchanged as a whole. It is read from the database at the start, after each change that this
 //! process makes, and now and then (by the app) for the changes that other replicas make.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;

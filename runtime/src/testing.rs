@@ -4,9 +4,7 @@
 use std::{
     ops::Deref,
     path::PathBuf,
-    sync::{
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
