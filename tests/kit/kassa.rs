@@ -93,18 +93,18 @@ impl Kassa {
         let address_file = self.address_file();
         let client = reqwest::Client::new();
         let process = self.process.as_mut().expect("a started process");
-        let process = std::cell::RefCell::new(process);
-        let url = eventually("kassa to be ready", || async {
-            if let Some(status) = process.borrow_mut().ended() {
-                return Ok(Err(format!("{status}; its output ends:\n{}", process.borrow().tail())));
-            }
-            let address = fs::read_to_string(&address_file).map_err(|why| format!("kassa.addr: {why}"))?;
-            let url = format!("http://{}", address.trim());
-            let answer = client.get(format!("{url}/ready")).send().await.map_err(|why| why.to_string())?;
-            if answer.status().is_success() {
-                Ok(Ok(url))
-            } else {
-                Err(format!("/ready: {}", answer.status()))
+        let url = eventually("kassa to be ready", || {
+            let ended =
+                process.ended().map(|status| format!("{status}; its output ends:\n{}", process.tail()));
+            let (address, client) = (fs::read_to_string(&address_file), &client);
+            async move {
+                if let Some(ended) = ended {
+                    return Ok(Err(ended));
+                }
+                let url = format!("http://{}", address.map_err(|why| format!("kassa.addr: {why}"))?.trim());
+                let answer =
+                    client.get(format!("{url}/ready")).send().await.map_err(|why| why.to_string())?;
+                if answer.status().is_success() { Ok(Ok(url)) } else { Err(answer.status().to_string()) }
             }
         })
         .await?;

@@ -37,7 +37,7 @@ pub use kassa::{Kassa, KassaOptions};
 pub use proxy::{Fault, Provider, Proxy, Rule};
 pub use receiver::{Hook, Receiver, Reply, verify};
 pub use suite::Suite;
-pub use world::{Merchant, NETWORK, SHARED_ADDRESS, World, WorldOptions, list, text, units};
+pub use world::{Merchant, NETWORK, SHARED_ADDRESS, World, WorldOptions, list, now_ms, text, units};
 
 use std::{path::PathBuf, time::Duration};
 

@@ -250,11 +250,15 @@ impl World {
     /// Waits until nothing is owed any more, then checks the invariants.
     pub async fn settled(&self) {
         self.caught_up().await;
-        let owed = "SELECT event_id, 'dispatch' FROM dispatch_queue
-                    UNION ALL SELECT delivery_id, 'delivery' FROM delivery_queue";
+        let owed = "SELECT event_id, 'dispatch', '', '' FROM dispatch_queue
+                    UNION ALL
+                    SELECT q.delivery_id, 'delivery due at ' || CAST(q.due_at AS TEXT),
+                           'endpoint due at ' || COALESCE(CAST(n.due_at AS TEXT), 'never'),
+                           'failures ' || CAST(n.failures AS TEXT)
+                    FROM delivery_queue q JOIN endpoint n ON n.id = q.endpoint_id";
         eventually("all deliveries to be done", || async {
             let rows = self.database.rows(owed).await;
-            if rows.is_empty() { Ok(()) } else { Err(format!("{rows:?}")) }
+            if rows.is_empty() { Ok(()) } else { Err(format!("at {}: {rows:?}", now_ms())) }
         })
         .await;
         invariants::check(&self.database).await;
@@ -266,6 +270,12 @@ impl World {
         let data = contract("Token").call("transferFrom(address,address,uint256)", &words);
         self.anvil.send_call(&self.anvil.accounts[9], token, &data).await
     }
+}
+
+/// The machine's time, milliseconds since 1970.
+#[must_use]
+pub fn now_ms() -> u128 {
+    std::time::UNIX_EPOCH.elapsed().expect("a time after 1970").as_millis()
 }
 
 /// A text field that must be there.

@@ -1,7 +1,5 @@
 //! What machines ask: health, readiness, figures, the document of the API.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use kassa_tests::{Api, Database, Fault, NETWORK, Rule, Suite, World, eventually, text};
 use serde_json::Value;
 
@@ -91,7 +89,7 @@ async fn stop(database: Database) {
     world.anvil.mine(3).await;
     assert!(world.kassa.stop().await, "SIGTERM ends it with status 0");
     kassa_tests::invariants::check(&world.database).await;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+    let now = kassa_tests::now_ms();
     let held = format!("SELECT resource, CAST(expires_at AS TEXT) FROM lease WHERE expires_at > {now}");
     assert_eq!(world.database.rows(&held).await, Vec::<Vec<Option<String>>>::new(), "leases are given back");
     world.kassa.spawn(&[]);
