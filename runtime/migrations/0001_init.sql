@@ -318,6 +318,7 @@ CREATE TABLE unmatched (
 );
 CREATE INDEX unmatched_invoice ON unmatched (invoice_id) WHERE state = 'open' AND invoice_id IS NOT NULL;
 CREATE INDEX unmatched_open ON unmatched (merchant_id, transfer_id) WHERE state = 'open';
+CREATE INDEX unmatched_invoice ON unmatched (invoice_id) WHERE state = 'open' AND invoice_id IS NOT NULL;
 
 -- Money is only added to. A credit and a reversal are journals of two entries that balance to zero.
 CREATE TABLE journal (

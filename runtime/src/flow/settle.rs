@@ -5,7 +5,10 @@
 //! Correct with any number of replicas: the cursor's row is locked, and moves only from where it was read. The
 //! lease merely keeps them from doing the same work twice.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
 
 use tokio_util::sync::CancellationToken;
 
@@ -149,10 +152,9 @@ async fn name(
     let by_amount = |t: &Transfer| t.amount.map(|amount| amount_key(&t.address_id, &t.asset_id, amount));
     let unnamed = || found.iter().filter(|t| !known.named.contains_key(&t.id));
     let keys: BTreeSet<String> = unnamed().flat_map(|t| [by_memo(t), by_amount(t)]).flatten().collect();
-    let holders = invoices::holders(conn, keys.into_iter().collect()).await?;
-    let holder = |key: Option<String>| {
-        key.and_then(|key| holders.iter().find(|(held, _)| *held == key)).map(|(_, invoice)| invoice.clone())
-    };
+    let holders: HashMap<String, String> =
+        invoices::holders(conn, keys.into_iter().collect()).await?.into_iter().collect();
+    let holder = |key: Option<String>| key.and_then(|key| holders.get(&key)).cloned();
     let named: Vec<_> = unnamed()
         .filter_map(|t| Some((t.id.clone(), vec![holder(by_memo(t)).or_else(|| holder(by_amount(t)))?])))
         .collect();
