@@ -9,6 +9,7 @@
 )]
 
 mod api_bad_input;
+mod api_wire;
 mod crash;
 mod evm_payments;
 mod evm_reorgs;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
     webhooks::cases(&mut suite);
     plugins::cases(&mut suite);
     api_bad_input::cases(&mut suite);
+    api_wire::cases(&mut suite);
     metrics_and_health::cases(&mut suite);
     crash::cases(&mut suite);
     suite.run()
