@@ -316,7 +316,6 @@ CREATE TABLE unmatched (
     created_at    BIGINT NOT NULL,
     resolved_at   BIGINT
 );
-CREATE INDEX unmatched_invoice ON unmatched (invoice_id) WHERE state = 'open' AND invoice_id IS NOT NULL;
 CREATE INDEX unmatched_open ON unmatched (merchant_id, transfer_id) WHERE state = 'open';
 CREATE INDEX unmatched_invoice ON unmatched (invoice_id) WHERE state = 'open' AND invoice_id IS NOT NULL;
 
