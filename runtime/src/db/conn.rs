@@ -263,7 +263,7 @@ type PostgresQuery = sqlx::query::Query<'static, Postgres, sqlx::postgres::PgArg
 fn sqlite_query(sql: Cow<'static, str>, args: Vec<Value>) -> SqliteQuery {
     let mut query = match sql {
         Cow::Borrowed(sql) => sqlx::query(sql),
-        Cow::Owned(sql) => sqlx::query(AssertSqlSafe(sql)),
+        Cow::Owned(sql) => sqlx::query(AssertSqlSafe(unnumbered(&sql))),
     };
     for arg in args {
         query = match arg {
@@ -285,6 +285,20 @@ fn postgres_query(sql: &str, args: Vec<Value>) -> PostgresQuery {
         };
     }
     query
+}
+
+/// Turns `$1, $2, …` into `?, ?, …`. Only for texts that were made here, whose placeholders stand in order, each
+/// once. SQLite takes `$1` for a name, and looks each name up among all others, when it prepares a statement and
+/// again when it binds: with hundreds of them that was over a third of the time of a large insert.
+fn unnumbered(sql: &str) -> String {
+    let mut out = String::with_capacity(sql.len());
+    let mut parts = sql.split('$');
+    out.push_str(parts.next().unwrap_or_default());
+    for part in parts {
+        out.push('?');
+        out.push_str(part.trim_start_matches(|c: char| c.is_ascii_digit()));
+    }
+    out
 }
 
 /// Turns `/*pg: X*/` into `X`.
