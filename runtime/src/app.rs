@@ -76,6 +76,10 @@ impl App {
             Err(_) => Vault::open_or_create(&data_dir.join("master.key"))?,
         };
         let db = Db::open(&config.database_url(&data_dir)).await.context("cannot open the database")?;
+        if db.kind() == "sqlite" {
+            // No replica works on a file: whoever holds a lease there was killed, and is not waited for.
+            db.write::<_, DbError, _>(|conn| Box::pin(async { leases::end_all(conn).await })).await?;
+        }
         metrics::install();
         Self::assemble(db, vault, config, &data_dir).await
     }

@@ -75,8 +75,9 @@ impl Kassa {
             .env("KASSA_LOG_FORMAT", "json")
             // What a failure shows should be the workers' lines: cases ask for an invoice very often.
             .env("KASSA_LOG_FILTER", "info,kassa::access=warn")
-            // A killed server's leases hold up its successor: not for long here.
+            // What a killed server had claimed and leased holds up its successor: not for long here.
             .env("KASSA_WATCH__LEASE_MS", "1000")
+            .env("KASSA_WEBHOOKS__TIMEOUT_S", "3")
             .envs(self.options.env.iter().map(|(name, value)| (*name, value.as_str())))
             .envs(once.iter().copied());
         self.process = Some(Process::start("kassa", &mut command, &self.folder.join("kassa.log")));

@@ -95,9 +95,7 @@ async fn rotated(database: Database) {
 }
 
 async fn misbehaving(database: Database) {
-    let mut options = one_confirmation();
-    options.kassa = options.kassa.with("KASSA_WEBHOOKS__TIMEOUT_S", "3");
-    let world = World::with(database, options).await;
+    let world = World::with(database, one_confirmation()).await;
     let mut bad = Vec::new();
     for reply in [
         Reply::Stall,

@@ -39,8 +39,8 @@ const POLL: Duration = Duration::from_millis(250);
 /// After a claim that found endpoints locked, or had no room for them.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 const AFTER_ERROR: Duration = Duration::from_secs(1);
-/// A claim lasts so much longer than an attempt may.
-const LEASE_MARGIN_MS: Millis = 45_000;
+/// A claim lasts so much longer than an attempt may: what was claimed by a process that died waits that long.
+const LEASE_MARGIN_MS: Millis = 20_000;
 /// An attempt begins only while this much of the lease is left behind its timeout, to report it in.
 const REPORT_MS: Millis = 5_000;
 /// Reports of one transaction.
