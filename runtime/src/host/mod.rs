@@ -130,9 +130,15 @@ impl Host {
         &self.registry
     }
 
-    /// What the network's plugin says of its kind of chain.
-    pub(crate) async fn describe(&self, network: &network::Manifest) -> Result<Description, CallFailed> {
+    /// What the network's plugin says of its kind of chain. It is asked once for each version and manifest.
+    pub(crate) async fn describe(
+        &self,
+        network: &Arc<network::Manifest>,
+    ) -> Result<Arc<Description>, CallFailed> {
         let (loaded, subject) = self.on(network)?;
+        if let Some(description) = loaded.described(network) {
+            return Ok(description);
+        }
         let (pre, about) = (loaded.chain()?, about(network));
         let called = self.caller.run(subject, loaded.limits.pure(), |store| {
             Box::pin(async move {
@@ -140,7 +146,9 @@ impl Host {
                 plugin.kassa_plugin_chain().call_describe(store, &about).await
             })
         });
-        Ok(called.await?.value)
+        let description = Arc::new(called.await?.value);
+        loaded.remember(network, &description);
+        Ok(description)
     }
 
     /// An address in its normal form and as the key that `watch` knows it by.

@@ -5,16 +5,21 @@
 //! is ready to be called; a change makes another map and exchanges the pointer. A call takes its version out of
 //! the map once, at its beginning, and ends on it.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use arc_swap::ArcSwap;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::Mutex;
 use wasmtime::component::Component;
 
 use super::{
     admit::{self, Admission, AdmitError, Admitted},
-    bindings::{chain::ChainRolePre, simulator::SimulatorRolePre},
+    bindings::{
+        chain::{ChainRolePre, exports::kassa::plugin::chain::Description},
+        simulator::SimulatorRolePre,
+    },
     cache::Cache,
     call::{CallError, CallState, Caller},
     limits::Limits,
@@ -30,6 +35,7 @@ use crate::{
         Db, DbError,
         plugins::{self as rows, NewVersion, Origin, VersionRow},
     },
+    domain::network,
 };
 
 /// What an uploaded version may store on each network if the operator says nothing, KiB.
@@ -61,9 +67,23 @@ pub(crate) struct Loaded {
     generation: i64,
     pub(super) limits: Limits,
     linked: Linked,
+    /// What it says of each network, by name. An answer holds for the very manifest that was asked about.
+    described: Mutex<HashMap<String, (Arc<network::Manifest>, Arc<Description>)>>,
 }
 
 impl Loaded {
+    /// What this version has said of the network before.
+    pub(super) fn described(&self, network: &Arc<network::Manifest>) -> Option<Arc<Description>> {
+        let described = self.described.lock().unwrap_or_else(PoisonError::into_inner);
+        let (of, description) = described.get(&network.name)?;
+        Arc::ptr_eq(of, network).then(|| description.clone())
+    }
+
+    pub(super) fn remember(&self, network: &Arc<network::Manifest>, description: &Arc<Description>) {
+        let mut described = self.described.lock().unwrap_or_else(PoisonError::into_inner);
+        described.insert(network.name.clone(), (network.clone(), description.clone()));
+    }
+
     pub(super) fn chain(&self) -> Result<ChainRolePre<CallState>, CallError> {
         self.linked.chain.clone().ok_or_else(|| self.no_role(Role::Chain))
     }
@@ -97,14 +117,14 @@ pub(crate) struct Registry {
     active: ArcSwap<HashMap<String, Arc<Loaded>>>,
     /// Changes go one after the other, so that memory never falls behind the database. Inside: activations that
     /// could not be followed, so that each is tried once and not at every look.
-    changing: Mutex<HashMap<String, i64>>,
+    changing: tokio::sync::Mutex<HashMap<String, i64>>,
 }
 
 impl Registry {
     pub(super) fn new(db: Db, clock: Clock, config: config::Plugins, caller: Caller, cache: Cache) -> Self {
         let admission = Admission::new(caller.clone(), config.clone());
         let (cache, active) = (Arc::new(cache), ArcSwap::default());
-        Self { db, clock, config, caller, admission, cache, active, changing: Mutex::default() }
+        Self { db, clock, config, caller, admission, cache, active, changing: Default::default() }
     }
 
     pub(super) fn active(&self, plugin: &str) -> Result<Arc<Loaded>, CallError> {
@@ -359,6 +379,7 @@ impl Registry {
             generation,
             limits: Limits::new(&self.config, memory_mib, manifest.grants.storage_kib),
             linked: admit::link(&component, &manifest)?,
+            described: Mutex::default(),
         })
     }
 

@@ -3,10 +3,16 @@
 #![warn(missing_docs)]
 
 mod amount;
+#[cfg(any(target_arch = "wasm32", test))]
+mod arena;
 #[doc(hidden)]
 #[allow(missing_docs)]
 pub mod bindings;
 mod export;
+
+#[cfg(target_arch = "wasm32")]
+#[global_allocator]
+static ALLOCATOR: arena::Arena = arena::Arena::new();
 
 /// Key-value storage, transactional with the call.
 pub use bindings::services::kassa::plugin::storage;

@@ -73,8 +73,8 @@ impl Bench {
 }
 
 /// A network of this plugin.
-fn network(plugin: &str) -> network::Manifest {
-    toml::from_str(&format!(
+fn network(plugin: &str) -> Arc<network::Manifest> {
+    let manifest = toml::from_str(&format!(
         r#"
         name = "testnet"
         title = "Test"
@@ -87,8 +87,8 @@ fn network(plugin: &str) -> network::Manifest {
         name = "Test"
         decimals = 6
         "#
-    ))
-    .unwrap()
+    ));
+    Arc::new(manifest.unwrap())
 }
 
 /// No network has an upstream.

@@ -24,7 +24,9 @@ async fn every_network_has_its_plugin() {
     for text in NETWORK_MANIFESTS {
         let manifest: network::Manifest = toml::from_str(text).unwrap();
         manifest.check().unwrap();
-        bench.host.describe(&manifest).await.unwrap();
+        let manifest = Arc::new(manifest);
+        let described = bench.host.describe(&manifest).await.unwrap();
+        assert!(Arc::ptr_eq(&described, &bench.host.describe(&manifest).await.unwrap()), "asked once");
     }
     let infos = bench.host.registry().list().await.unwrap();
     assert!(infos.iter().all(|info| info.loaded && info.active.is_some()), "{infos:?}");
