@@ -276,7 +276,7 @@ fn sqlite_query(sql: Cow<'static, str>, args: Vec<Value>) -> SqliteQuery {
 }
 
 fn postgres_query(sql: &str, args: Vec<Value>) -> PostgresQuery {
-    let mut query = sqlx::query(AssertSqlSafe(for_postgres(sql)));
+    let mut query = sqlx::query(AssertSqlSafe(only_for("/*pg:", sql)));
     for arg in args {
         query = match arg {
             Value::Int(value) => query.bind(value),
@@ -301,11 +301,11 @@ fn unnumbered(sql: &str) -> String {
     out
 }
 
-/// Turns `/*pg: X*/` into `X`.
-fn for_postgres(sql: &str) -> String {
+/// Turns `/*pg: X*/` into `X`, for `begins` with `/*pg:`.
+pub(super) fn only_for(begins: &str, sql: &str) -> String {
     let mut out = String::with_capacity(sql.len());
     let mut rest = sql;
-    while let Some((before, after)) = rest.split_once("/*pg:") {
+    while let Some((before, after)) = rest.split_once(begins) {
         out.push_str(before);
         let (inside, behind) = after.split_once("*/").unwrap_or((after, ""));
         out.push_str(inside);

@@ -10,7 +10,8 @@
 //! - [`Conn`] is what both lend: the few verbs that the aggregates are written in.
 //!
 //! One SQL text serves both databases: placeholders are `$1`, types are `BIGINT`, `TEXT` and `BYTEA`. What only
-//! PostgreSQL needs stands in a comment that SQLite skips: `/*pg: FOR UPDATE*/`.
+//! PostgreSQL needs stands in a comment that SQLite skips: `/*pg: FOR UPDATE*/`. In migrations it is also the
+//! other way round: `/*sqlite: WITHOUT ROWID*/`.
 //!
 //! A write runs to its end even when the one who asked for it has gone (a client that hung up): it is never
 //! left half done by a dropped future.
@@ -42,7 +43,10 @@ pub(crate) mod watch;
 
 use std::{future::Future, path::Path, pin::Pin, time::Duration};
 
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{
+    migrate::Migrator,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
 
 pub(crate) use conn::Conn;
 pub(crate) use value::{Row, Value, args};
@@ -94,6 +98,9 @@ pub(crate) const AFTER_ALL_IDS: &str = "zzzz";
 /// How long a caller waits for a connection before it is told that the database is busy.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The one history that both databases take.
+static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+
 impl Db {
     /// Opens `postgres://…`, or else the SQLite file at this path, and brings the schema up to date.
     pub(crate) async fn open(url: &str) -> Result<Self, DbError> {
@@ -104,7 +111,7 @@ impl Db {
                 .acquire_timeout(ACQUIRE_TIMEOUT)
                 .connect_with(options)
                 .await?;
-            sqlx::migrate!("./migrations").run(&pool).await?;
+            MIGRATIONS.run(&pool).await?;
             Inner::Postgres(pool)
         } else {
             Inner::Sqlite(sqlite::Sqlite::open(Path::new(url)).await?)

@@ -4,12 +4,13 @@ use std::{path::Path, time::Duration};
 
 use futures_util::FutureExt as _;
 use sqlx::{
-    Connection as _, SqliteConnection, SqlitePool,
+    AssertSqlSafe, Connection as _, SqlSafeStr as _, SqliteConnection, SqlitePool,
+    migrate::{Migration, Migrator},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Conn, DbError, Work, crash};
+use super::{Conn, DbError, MIGRATIONS, Work, conn::only_for, crash};
 
 /// Writes that may share one commit. More would make the first of them wait longer than the disk does.
 const WRITES_PER_COMMIT: usize = 256;
@@ -38,7 +39,7 @@ impl Sqlite {
         let options = options(path);
         let mut writer = SqliteConnection::connect_with(&options).await?;
         check_version(&mut writer).await?;
-        sqlx::migrate!("./migrations").run(&mut writer).await?;
+        migrations().run(&mut writer).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(8)
             .acquire_timeout(super::ACQUIRE_TIMEOUT)
@@ -103,6 +104,15 @@ pub(super) fn options(path: &Path) -> SqliteConnectOptions {
         .pragma("wal_autocheckpoint", "0")
         .pragma("cache_size", "-65536")
         .pragma("journal_size_limit", "67108864")
+}
+
+/// The migrations with what is for SQLite only; their checksums are those of the files.
+fn migrations() -> Migrator {
+    let ours = |migration: &Migration| {
+        let sql = AssertSqlSafe(only_for("/*sqlite:", migration.sql.as_str()));
+        Migration { sql: sql.into_sql_str(), ..migration.clone() }
+    };
+    Migrator::with_migrations(MIGRATIONS.iter().map(ours).collect())
 }
 
 async fn check_version(conn: &mut SqliteConnection) -> Result<(), DbError> {

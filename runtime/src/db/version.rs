@@ -6,11 +6,11 @@ use sqlx::{
     Connection as _, PgConnection, SqliteConnection, postgres::PgConnectOptions, sqlite::SqliteConnectOptions,
 };
 
-use super::DbError;
+use super::{DbError, MIGRATIONS};
 
 /// The version that this program brings a database to.
 pub(crate) fn known() -> i64 {
-    sqlx::migrate!("./migrations").iter().map(|migration| migration.version).max().unwrap_or(0)
+    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
 }
 
 /// The version of the database at this URL (as [`super::Db::open`] takes it); 0 if it is empty or not there.

@@ -14,8 +14,9 @@ use crate::{db::DbError, domain::network};
 
 /// Calls at once.
 const CALLS: u32 = 64;
-/// What a call may touch and is zeroed in place: the best setting that is known (see `engine`).
+/// What a call may touch and is zeroed in place: the best settings that are known (see `engine`).
 const KEEP_RESIDENT: usize = 1 << 20;
+const STACK_KEEP_RESIDENT: usize = 32 << 10;
 
 /// A chain plugin without a host: no limits, no services, no accounting. The least that a fresh instance for
 /// each call can cost.
@@ -40,7 +41,9 @@ impl Bare {
             .total_memories(CALLS)
             .total_tables(CALLS * 4)
             .pagemap_scan(if scan { Enabled::Yes } else { Enabled::No })
-            .linear_memory_keep_resident(if scan { KEEP_RESIDENT } else { KEEP_RESIDENT >> 4 });
+            .linear_memory_keep_resident(if scan { KEEP_RESIDENT } else { KEEP_RESIDENT >> 4 })
+            .async_stack_keep_resident(STACK_KEEP_RESIDENT)
+            .table_keep_resident(KEEP_RESIDENT >> 4);
         let mut config = Config::new();
         config
             .concurrency_support(false)

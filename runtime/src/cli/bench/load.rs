@@ -67,9 +67,9 @@ pub(super) async fn closed<F>(
 where
     F: Fn(u64) -> anyhow::Result<Request<Full<Bytes>>> + Clone + Send + 'static,
 {
-    let until = Instant::now() + time;
     let next = Arc::new(AtomicU64::new(from));
-    all(address, move |mut connection| {
+    all(address, move |mut connection, start| {
+        let until = start + time;
         let (next, request) = (next.clone(), request.clone());
         async move {
             let mut samples = Samples::default();
@@ -97,9 +97,8 @@ pub(super) async fn open<F>(
 where
     F: Fn(u64) -> anyhow::Result<Request<Full<Bytes>>> + Clone + Send + 'static,
 {
-    let start = Instant::now();
     let next = Arc::new(AtomicU64::new(0));
-    all(address, move |mut connection| {
+    all(address, move |mut connection, start| {
         let (next, request) = (next.clone(), request.clone());
         async move {
             let mut samples = Samples::default();
@@ -118,15 +117,20 @@ where
     .await
 }
 
+/// Opens [`CONNECTIONS`], and lets a worker on each of them begin at the same moment.
 async fn all<W, F>(address: SocketAddr, worker: W) -> anyhow::Result<Load>
 where
-    W: Fn(Connection) -> F,
+    W: Fn(Connection, Instant) -> F,
     F: Future<Output = anyhow::Result<Samples>> + Send + 'static,
 {
+    let mut connections = Vec::with_capacity(CONNECTIONS);
+    for _ in 0..CONNECTIONS {
+        connections.push(Connection::open(address).await?);
+    }
     let started = Instant::now();
     let mut tasks = JoinSet::new();
-    for _ in 0..CONNECTIONS {
-        tasks.spawn(worker(Connection::open(address).await?));
+    for connection in connections {
+        tasks.spawn(worker(connection, started));
     }
     let mut samples = Samples::default();
     while let Some(done) = tasks.join_next().await {

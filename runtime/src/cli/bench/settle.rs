@@ -23,8 +23,7 @@ use crate::{
         id,
         invoice::Status,
         ledger::JournalKind,
-        money::Amount,
-        payment::{self, Payment},
+            payment::{self, Payment},
         settlement::{JournalEntry, Written},
         transfer::{Sighting, Transfer},
     },
@@ -33,7 +32,7 @@ use crate::{
 
 /// Transfers of a run, for each of its seconds.
 const TRANSFERS_PER_S: u64 = 10_000;
-/// Transfers that are observed at once: first all are seen, then all are confirmed.
+/// Transfers that are observed at once, as after a downtime: all of them deep enough already.
 const TRANSFERS_PER_SCAN: u64 = 2_000;
 /// Changes that settle takes into one transaction.
 const CHANGES_PER_COMMIT: usize = 500;
@@ -102,12 +101,9 @@ async fn observe(app: &App, filled: &Filled, mut numbers: Range<u64>, tell: bool
             .write::<_, DbError, _>(move |conn| {
                 Box::pin(async move {
                     transfers::insert(conn, &seen).await?;
-                    let kinds = if tell { &[Sighting::Included, Sighting::Confirmed][..] } else { &[] };
-                    for kind in kinds {
-                        let changes: Vec<_> = seen.iter().map(|transfer| (*kind, transfer)).collect();
-                        transfers::log(conn, &network, &changes, now).await?;
-                    }
-                    Ok(())
+                    let told = seen.iter().filter(|_| tell);
+                    let changes: Vec<_> = told.map(|transfer| (Sighting::Confirmed, transfer)).collect();
+                    transfers::log(conn, &network, &changes, now).await
                 })
             })
             .await?;
@@ -122,10 +118,10 @@ async fn rows(app: &App, filled: &Filled, numbers: Range<u64>) -> anyhow::Result
     let numbers: Vec<u64> = numbers.collect();
     let mut commits = Vec::new();
     for numbers in numbers.chunks(CHANGES_PER_COMMIT) {
-        let (mut seen, mut confirmed) = (Written::default(), Written::default());
+        let mut written = Written::default();
         for nth in numbers {
             let (transfer, mut invoice) = filled.payment(*nth).context("no such payment")?;
-            let mut payment = Payment {
+            let payment = Payment {
                 id: id::new(id::Kind::Payment, now),
                 transfer_id: transfer.id.clone(),
                 merchant_id: transfer.merchant_id.clone(),
@@ -133,11 +129,11 @@ async fn rows(app: &App, filled: &Filled, numbers: Range<u64>) -> anyhow::Result
                 address_id: transfer.address_id.clone(),
                 asset_id: transfer.asset_id.clone(),
                 amount: invoice.due,
-                status: payment::Status::Pending,
+                status: payment::Status::Credited,
                 exception: payment::Exception::None,
                 epoch: transfer.epoch,
                 created_at: now,
-                credited_at: None,
+                credited_at: Some(now),
             };
             let event = |kind, sequence| NewEvent {
                 id: id::new(id::Kind::Event, now),
@@ -150,20 +146,15 @@ async fn rows(app: &App, filled: &Filled, numbers: Range<u64>) -> anyhow::Result
                 payload: payload.clone(),
                 created_at: now,
             };
-            seen.events.push(event(event::Kind::InvoiceDetected, 1));
-            confirmed.events.push(event(event::Kind::InvoicePaid, 2));
-            seen.payments.push(payment.clone());
-            (invoice.status, invoice.pending, invoice.sequence) = (Status::Detected, invoice.due, 1);
-            seen.invoices.push(invoice.clone());
-
-            (payment.status, payment.credited_at) = (payment::Status::Credited, Some(now));
-            confirmed.journals.push(JournalEntry { kind: JournalKind::Credit, payment: payment.clone() });
-            confirmed.payments.push(payment);
-            (invoice.status, invoice.pending, invoice.sequence) = (Status::Paid, Amount::ZERO, 2);
+            written.events.push(event(event::Kind::InvoiceDetected, 1));
+            written.events.push(event(event::Kind::InvoicePaid, 2));
+            written.journals.push(JournalEntry { kind: JournalKind::Credit, payment: payment.clone() });
+            written.payments.push(payment);
+            (invoice.status, invoice.sequence) = (Status::Paid, 2);
             (invoice.credited, invoice.paid_at) = (invoice.due, Some(now));
-            confirmed.invoices.push(invoice);
+            written.invoices.push(invoice);
         }
-        commits.extend([(seen, now), (confirmed, now)]);
+        commits.push((written, now));
     }
     Ok(commits)
 }

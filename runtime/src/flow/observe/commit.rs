@@ -1,6 +1,6 @@
 //! Taking a report in: transfers, blocks, the plugin's storage and the cursor, in one transaction.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::{Found, ObserveError};
 use crate::{
@@ -96,6 +96,10 @@ async fn take_in(
         transfer.status = Status::Confirmed;
     }
     transfers::place(conn, &confirmed).await?;
+    // To be confirmed is to be included: what is deep enough when it is first seen (after a downtime most is)
+    // changes once, and settle writes it once.
+    let at_once: HashSet<&str> = confirmed.iter().map(|transfer| transfer.id.as_str()).collect();
+    log.retain(|(kind, transfer)| *kind != Sighting::Included || !at_once.contains(transfer.id.as_str()));
     log.extend(confirmed.into_iter().map(|transfer| (Sighting::Confirmed, transfer)));
     transfers::finalize_to(conn, name, depth.r#final).await?;
 
