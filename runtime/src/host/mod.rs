@@ -25,6 +25,7 @@ mod embedded;
 mod engine;
 mod limits;
 mod link;
+mod loaded;
 mod manifest;
 mod outline;
 mod registry;
@@ -46,7 +47,7 @@ use bindings::services::kassa::plugin::types;
 use cache::Cache;
 use call::Caller;
 use engine::Runtime;
-use registry::Loaded;
+use loaded::Loaded;
 use services::{Shared, Subject, WatchSets};
 
 pub(crate) use admit::AdmitError;

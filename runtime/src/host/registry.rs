@@ -7,7 +7,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use arc_swap::ArcSwap;
@@ -16,16 +16,11 @@ use wasmtime::component::Component;
 
 use super::{
     admit::{self, Admission, AdmitError, Admitted},
-    bindings::{
-        chain::{ChainRolePre, exports::kassa::plugin::chain::Description},
-        simulator::SimulatorRolePre,
-    },
     cache::Cache,
-    call::{CallError, CallState, Caller},
+    call::{CallError, Caller},
     limits::Limits,
-    link::Linked,
-    manifest::{Grants, Role},
-    services::Subject,
+    loaded::Loaded,
+    manifest::Grants,
     version::{PluginInfo, PluginVersion, grants_of, json, manifest_of, view},
 };
 use crate::{
@@ -35,7 +30,6 @@ use crate::{
         Db, DbError,
         plugins::{self as rows, NewVersion, Origin, VersionRow},
     },
-    domain::network,
 };
 
 /// What an uploaded version may store on each network if the operator says nothing, KiB.
@@ -58,54 +52,6 @@ pub(crate) enum RegistryError {
     Db(#[from] DbError),
 }
 
-/// One version, ready to be called.
-pub(crate) struct Loaded {
-    plugin: String,
-    version_id: String,
-    version: String,
-    /// The activation that this is: another one replaces it.
-    generation: i64,
-    pub(super) limits: Limits,
-    linked: Linked,
-    /// What it says of each network, by name. An answer holds for the very manifest that was asked about.
-    described: Mutex<HashMap<String, (Arc<network::Manifest>, Arc<Description>)>>,
-}
-
-impl Loaded {
-    /// What this version has said of the network before.
-    pub(super) fn described(&self, network: &Arc<network::Manifest>) -> Option<Arc<Description>> {
-        let described = self.described.lock().unwrap_or_else(PoisonError::into_inner);
-        let (of, description) = described.get(&network.name)?;
-        Arc::ptr_eq(of, network).then(|| description.clone())
-    }
-
-    pub(super) fn remember(&self, network: &Arc<network::Manifest>, description: &Arc<Description>) {
-        let mut described = self.described.lock().unwrap_or_else(PoisonError::into_inner);
-        described.insert(network.name.clone(), (network.clone(), description.clone()));
-    }
-
-    pub(super) fn chain(&self) -> Result<ChainRolePre<CallState>, CallError> {
-        self.linked.chain.clone().ok_or_else(|| self.no_role(Role::Chain))
-    }
-
-    pub(super) fn simulator(&self) -> Result<SimulatorRolePre<CallState>, CallError> {
-        self.linked.simulator.clone().ok_or_else(|| self.no_role(Role::Simulator))
-    }
-
-    fn no_role(&self, role: Role) -> CallError {
-        CallError::NoRole { plugin: self.plugin.clone(), role: role.as_str() }
-    }
-
-    pub(super) fn subject(&self, network: &str) -> Subject {
-        Subject {
-            plugin: self.plugin.clone(),
-            version: self.version.clone(),
-            version_id: self.version_id.clone(),
-            network: network.to_owned(),
-        }
-    }
-}
-
 /// All plugins of this process.
 pub(crate) struct Registry {
     db: Db,
@@ -115,6 +61,8 @@ pub(crate) struct Registry {
     admission: Admission,
     cache: Arc<Cache>,
     active: ArcSwap<HashMap<String, Arc<Loaded>>>,
+    /// The code that the last change of each plugin took out of use: a rollback finds it ready.
+    before: Mutex<HashMap<String, Arc<Loaded>>>,
     /// Changes go one after the other, so that memory never falls behind the database. Inside: activations that
     /// could not be followed, so that each is tried once and not at every look.
     changing: tokio::sync::Mutex<HashMap<String, i64>>,
@@ -124,7 +72,17 @@ impl Registry {
     pub(super) fn new(db: Db, clock: Clock, config: config::Plugins, caller: Caller, cache: Cache) -> Self {
         let admission = Admission::new(caller.clone(), config.clone());
         let (cache, active) = (Arc::new(cache), ArcSwap::default());
-        Self { db, clock, config, caller, admission, cache, active, changing: Default::default() }
+        Self {
+            db,
+            clock,
+            config,
+            caller,
+            admission,
+            cache,
+            active,
+            before: Mutex::default(),
+            changing: Default::default(),
+        }
     }
 
     pub(super) fn active(&self, plugin: &str) -> Result<Arc<Loaded>, CallError> {
@@ -341,7 +299,7 @@ impl Registry {
 
     fn exchange(&self, plugin: &str, loaded: Option<Loaded>) {
         let loaded = loaded.map(Arc::new);
-        self.active.rcu(|map| {
+        let old = self.active.rcu(|map| {
             let mut map = HashMap::clone(map);
             match &loaded {
                 Some(loaded) => map.insert(plugin.to_owned(), loaded.clone()),
@@ -349,18 +307,30 @@ impl Registry {
             };
             map
         });
+        if let Some(old) = old.get(plugin) {
+            self.replaced().insert(plugin.to_owned(), old.clone());
+        }
         let version = loaded.as_ref().map_or("none", |loaded| loaded.version.as_str());
         tracing::info!(plugin, version, "plugin active");
     }
 
-    /// Makes a stored version ready: from the cache in a millisecond, else by compiling it.
+    fn replaced(&self) -> MutexGuard<'_, HashMap<String, Arc<Loaded>>> {
+        self.before.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes a stored version ready: from memory, from the cache in a millisecond, else by compiling it.
     async fn load(&self, row: &VersionRow, generation: i64) -> Result<Loaded, RegistryError> {
         let (manifest, grants) = (manifest_of(row)?, grants_of(row)?);
         if let Some(what) = grants.refuse(&manifest) {
             let (plugin, version) = (row.plugin.clone(), row.version.clone());
             return Err(RegistryError::NotGranted { plugin, version, what });
         }
-        let component = match self.cached(&row.sha256).await {
+        let before = self.replaced().get(&row.plugin).filter(|before| before.sha256 == row.sha256).cloned();
+        let found = match before {
+            Some(before) => Some(before.component.clone()),
+            None => self.cached(&row.sha256).await,
+        };
+        let component = match found {
             Some(component) => component,
             None => {
                 let wasm = rows::artefact(&mut self.db.read().await?, &row.sha256).await?;
@@ -372,15 +342,9 @@ impl Registry {
             }
         };
         let memory_mib = manifest.limits.memory_mib.unwrap_or(grants.memory_mib).min(self.memory_mib());
-        Ok(Loaded {
-            plugin: row.plugin.clone(),
-            version_id: row.id.clone(),
-            version: row.version.clone(),
-            generation,
-            limits: Limits::new(&self.config, memory_mib, manifest.grants.storage_kib),
-            linked: admit::link(&component, &manifest)?,
-            described: Mutex::default(),
-        })
+        let limits = Limits::new(&self.config, memory_mib, manifest.grants.storage_kib);
+        let linked = admit::link(&component, &manifest)?;
+        Ok(Loaded::new(row, generation, limits, linked, component))
     }
 
     async fn cached(&self, sha256: &str) -> Option<Component> {

@@ -41,6 +41,11 @@ pub(super) async fn run(bench: &Bench) -> anyhow::Result<()> {
 
     busy.says("warming up");
     count(&load::closed(address, next(), WARM_UP, order.clone()).await?)?;
+    // Before the disk has to work off what the full load leaves it.
+    busy.says(format!("{CALM_PER_S} a second"));
+    let load = load::open(address, next(), CALM_PER_S, bench.run, order.clone()).await?;
+    count(&load)?;
+    let calm = load.samples.sorted();
     let (mut rates, mut limits, mut p50, mut p99) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for pair in 0..PAIRS {
         busy.pair(pair);
@@ -52,11 +57,6 @@ pub(super) async fn run(bench: &Bench) -> anyhow::Result<()> {
         p99.push(ms(sorted.p99()));
         limits.push(group_commit(&mut bare, bench.run).await?);
     }
-    busy.says(format!("{CALM_PER_S} a second"));
-    let load = load::open(address, next(), CALM_PER_S, bench.run, order).await?;
-    count(&load)?;
-    let calm = load.samples.sorted();
-
     let counts = bench::counts(&mut app.db.read().await?).await?;
     server.stop().await?;
     drop(busy);

@@ -23,7 +23,7 @@ use crate::{
         id,
         invoice::Status,
         ledger::JournalKind,
-            payment::{self, Payment},
+        payment::{self, Payment},
         settlement::{JournalEntry, Written},
         transfer::{Sighting, Transfer},
     },

@@ -1,0 +1,94 @@
+//! One version of a plugin, ready to be called.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use wasmtime::component::Component;
+
+use super::{
+    bindings::{
+        chain::{ChainRolePre, exports::kassa::plugin::chain::Description},
+        simulator::SimulatorRolePre,
+    },
+    call::{CallError, CallState},
+    limits::Limits,
+    link::Linked,
+    manifest::Role,
+    services::Subject,
+};
+use crate::{db::plugins::VersionRow, domain::network};
+
+/// One version, ready to be called.
+pub(crate) struct Loaded {
+    plugin: String,
+    pub(super) version_id: String,
+    pub(super) version: String,
+    /// The activation that this is: another one replaces it.
+    pub(super) generation: i64,
+    pub(super) limits: Limits,
+    linked: Linked,
+    /// What it says of each network, by name. An answer holds for the very manifest that was asked about.
+    described: Mutex<HashMap<String, Described>>,
+    pub(super) sha256: String,
+    pub(super) component: Component,
+}
+
+/// What was said, and of which manifest.
+type Described = (Arc<network::Manifest>, Arc<Description>);
+
+impl Loaded {
+    pub(super) fn new(
+        row: &VersionRow,
+        generation: i64,
+        limits: Limits,
+        linked: Linked,
+        component: Component,
+    ) -> Self {
+        Self {
+            plugin: row.plugin.clone(),
+            version_id: row.id.clone(),
+            version: row.version.clone(),
+            generation,
+            limits,
+            linked,
+            described: Mutex::default(),
+            sha256: row.sha256.clone(),
+            component,
+        }
+    }
+
+    /// What this version has said of the network before.
+    pub(super) fn described(&self, network: &Arc<network::Manifest>) -> Option<Arc<Description>> {
+        let described = self.described.lock().unwrap_or_else(PoisonError::into_inner);
+        let (of, description) = described.get(&network.name)?;
+        Arc::ptr_eq(of, network).then(|| description.clone())
+    }
+
+    pub(super) fn remember(&self, network: &Arc<network::Manifest>, description: &Arc<Description>) {
+        let mut described = self.described.lock().unwrap_or_else(PoisonError::into_inner);
+        described.insert(network.name.clone(), (network.clone(), description.clone()));
+    }
+
+    pub(super) fn chain(&self) -> Result<ChainRolePre<CallState>, CallError> {
+        self.linked.chain.clone().ok_or_else(|| self.no_role(Role::Chain))
+    }
+
+    pub(super) fn simulator(&self) -> Result<SimulatorRolePre<CallState>, CallError> {
+        self.linked.simulator.clone().ok_or_else(|| self.no_role(Role::Simulator))
+    }
+
+    fn no_role(&self, role: Role) -> CallError {
+        CallError::NoRole { plugin: self.plugin.clone(), role: role.as_str() }
+    }
+
+    pub(super) fn subject(&self, network: &str) -> Subject {
+        Subject {
+            plugin: self.plugin.clone(),
+            version: self.version.clone(),
+            version_id: self.version_id.clone(),
+            network: network.to_owned(),
+        }
+    }
+}
