@@ -139,7 +139,8 @@ pub(crate) async fn disable(
     Ok(changed == 1)
 }
 
-/// Lets deliveries go again, those that waited first. Ends a pause too. Whether there is such an endpoint.
+/// Lets deliveries go again, those that waited first. Ends a pause too. Not when there is no such endpoint, and
+/// not when it is disabled and the merchant has [`PER_MERCHANT_MAX`] active ones.
 pub(crate) async fn enable(
     conn: &mut Conn,
     merchant_id: &str,
@@ -147,8 +148,9 @@ pub(crate) async fn enable(
     id: &str,
 ) -> Result<bool, DbError> {
     let sql = "UPDATE endpoint SET state = 'active', disabled_why = NULL, failures = 0, paused_until = NULL
-               WHERE merchant_id = $1 AND test = $2 AND id = $3";
-    Ok(conn.exec(sql, args![merchant_id.to_owned(), test, id.to_owned()]).await? == 1)
+               WHERE merchant_id = $1 AND test = $2 AND id = $3 AND (state = 'active' OR (SELECT COUNT(*)
+                 FROM endpoint WHERE merchant_id = $1 AND test = $2 AND state = 'active') < $4)";
+    Ok(conn.exec(sql, args![merchant_id.to_owned(), test, id.to_owned(), PER_MERCHANT_MAX]).await? == 1)
 }
 
 /// Gives it another secret (sealed for its id). The one before signs too for 24 hours; one still before that

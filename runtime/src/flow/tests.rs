@@ -68,7 +68,7 @@ impl Shop {
             })
             .await
             .unwrap();
-        let watcher = Watcher { app: (*app).clone(), network: Arc::clone(&network), violations: 0 };
+        let watcher = Watcher::new((*app).clone(), Arc::clone(&network));
         let mut shop = Self { app, merchant, watcher, network };
         shop.go_on().await;
         shop

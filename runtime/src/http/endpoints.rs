@@ -11,7 +11,7 @@ use super::{
     input::{PathParam, Query},
     json::{Answer, Json, NoBody},
     page::{Listed, PageParams},
-    problem::{Kind, Problem},
+    problem::{Kind, Problem, sentence},
     time::Time,
 };
 use crate::{
@@ -108,6 +108,10 @@ async fn view_of(conn: &mut Conn, owner: &Merchant, id: &str) -> Result<Endpoint
     Ok(found.ok_or_else(missing)?.into())
 }
 
+fn too_many() -> Problem {
+    Problem::new(Kind::EndpointLimit, format!("At most {PER_MERCHANT_MAX} are active: disable one of them."))
+}
+
 fn missing() -> Problem {
     Problem::not_found("endpoint")
 }
@@ -132,7 +136,7 @@ async fn create(
     let Json { value: new, once } = body;
     let reach = if app.config.webhooks.allow_private { Reach::Any } else { Reach::Public };
     parse_url(&new.url, reach)
-        .map_err(|error| Problem::new(Kind::UrlRefused, format!("{error}.")).field("url"))?;
+        .map_err(|error| Problem::new(Kind::UrlRefused, sentence(&error)).field("url"))?;
     if new.events.as_ref().is_some_and(Vec::is_empty) {
         let detail = "events: name at least one type, or leave it out to get all.";
         return Err(Problem::new(Kind::FieldMalformed, detail).field("events"));
@@ -152,10 +156,7 @@ async fn create(
     idempotent(&app, merchant.owner(), once, move |conn| {
         Box::pin(async move {
             if !endpoints::insert(conn, row).await? {
-                let detail = format!(
-                    "At most {PER_MERCHANT_MAX} are active in each mode: disable one that you do not need."
-                );
-                return Err(Problem::new(Kind::EndpointLimit, detail));
+                return Err(too_many());
             }
             let endpoint = view_of(conn, &merchant, &id).await?;
             Ok(Reply::created(&EndpointWithSecret { endpoint, secret: shown })?.secret())
@@ -256,10 +257,9 @@ async fn enable(
     let id = id.id(IdKind::Endpoint, "endpoint")?;
     let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
         Box::pin(async move {
-            if !endpoints::enable(conn, &merchant.id, merchant.test, &id).await? {
-                return Err(missing());
-            }
-            Reply::ok(&view_of(conn, &merchant, &id).await?)
+            let enabled = endpoints::enable(conn, &merchant.id, merchant.test, &id).await?;
+            let view = view_of(conn, &merchant, &id).await?;
+            if enabled { Reply::ok(&view) } else { Err(too_many()) }
         })
     })
     .await;

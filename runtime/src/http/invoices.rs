@@ -13,7 +13,7 @@ use super::{
     input::{PathParam, Query, check_text},
     json::{Answer, Decimal, Json, NoBody},
     page::{Listed, Page},
-    problem::{Kind, Problem},
+    problem::{Kind, Problem, sentence},
 };
 use crate::{
     app::App,
@@ -305,7 +305,7 @@ pub(super) fn scope(merchant: &Merchant) -> Scope {
 
 impl From<DeskError> for Problem {
     fn from(error: DeskError) -> Self {
-        let text = format!("{error}.");
+        let text = sentence(&error);
         match error {
             DeskError::Db(error) => error.into(),
             DeskError::Plugin(failed) => failed.into(),
@@ -324,7 +324,7 @@ impl From<DeskError> for Problem {
 
 impl From<ResolveError> for Problem {
     fn from(error: ResolveError) -> Self {
-        let text = format!("{error}.");
+        let text = sentence(&error);
         match error {
             ResolveError::Db(error) => error.into(),
             ResolveError::NoInvoice => Self::not_found("invoice"),

@@ -19,7 +19,7 @@ use serde::{
 
 use super::{
     idempotent::Once,
-    problem::{Kind, Problem},
+    problem::{Kind, Problem, sentence},
 };
 use crate::app::App;
 
@@ -165,7 +165,7 @@ fn check_text(text: &str) -> Result<(), Problem> {
         (None, Ok(())) => Ok(()),
         (None, Err(error)) => {
             // serde_json's text holds no part of the body but single characters.
-            Err(Problem::new(Kind::JsonMalformed, format!("{error}.")))
+            Err(Problem::new(Kind::JsonMalformed, sentence(&error)))
         }
     }
 }

@@ -17,7 +17,7 @@ use super::{
     input::{PathParam, Query},
     json::{Answer, Json, NoBody, check_encoding, read},
     page::Listed,
-    problem::{Kind, Problem},
+    problem::{Kind, Problem, sentence},
     time::Time,
 };
 use crate::{
@@ -88,7 +88,7 @@ struct PluginView {
 
 impl From<RegistryError> for Problem {
     fn from(error: RegistryError) -> Self {
-        let text = format!("{error}.");
+        let text = sentence(&error);
         match error {
             RegistryError::Admit(error) => {
                 Self::new(Kind::ComponentRefused, text).with("reason", error.slug())

@@ -138,6 +138,15 @@ pub(crate) struct Problem {
 
 pub(crate) const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 
+/// An error's text as a sentence.
+pub(crate) fn sentence(error: &impl std::fmt::Display) -> String {
+    let mut text = error.to_string();
+    if !text.ends_with(['.', '?', '!']) {
+        text.push('.');
+    }
+    text
+}
+
 impl Problem {
     pub(crate) fn new(kind: Kind, detail: impl Into<String>) -> Self {
         Self { kind, detail: detail.into(), field: None, retry_after_s: None, extra: Map::new() }

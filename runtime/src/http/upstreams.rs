@@ -15,7 +15,7 @@ use super::{
     json::{Answer, Json},
     networks::{missing, reload},
     page::Listed,
-    problem::{Kind, Problem},
+    problem::{Kind, Problem, sentence},
     time::Time,
 };
 use crate::{
@@ -119,7 +119,7 @@ struct NewUpstream {
 pub(super) fn check(url: &str, headers: &BTreeMap<String, String>) -> Result<(), Problem> {
     let headers = headers.iter().map(|(name, value)| (name.clone(), Zeroizing::new(value.clone()))).collect();
     let spec = UpstreamSpec { id: String::new(), url: url.to_owned(), headers, rate_per_s: 1, priority: 0 };
-    spec.check().map_err(|error| Problem::new(Kind::UrlRefused, format!("{error}.")).field("url"))
+    spec.check().map_err(|error| Problem::new(Kind::UrlRefused, sentence(&error)).field("url"))
 }
 
 /// Add an upstream

@@ -9,11 +9,13 @@
 //! The decisions are in `domain::observation`, which is pure.
 
 mod commit;
+mod progress;
 
 use std::{sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
+use self::progress::Progress;
 use super::report;
 use crate::{
     app::App,
@@ -61,7 +63,7 @@ pub(crate) enum Step {
 
 /// Watches one network until told to stop.
 pub(crate) async fn run(app: App, network: Arc<Manifest>, stop: CancellationToken) {
-    let mut watcher = Watcher { app, network, violations: 0 };
+    let mut watcher = Watcher::new(app, network);
     let mut pause = PAUSE_MIN;
     let bells = Arc::clone(&watcher.app.wake.observe);
     loop {
@@ -93,7 +95,8 @@ pub(crate) struct Watcher {
     pub(crate) app: App,
     pub(crate) network: Arc<Manifest>,
     /// How often in a row a branch below the final block was seen.
-    pub(crate) violations: u32,
+    violations: u32,
+    progress: Progress,
 }
 
 /// A report that follows on `base`, with what the call wants to store.
@@ -114,6 +117,10 @@ enum Look {
 }
 
 impl Watcher {
+    pub(crate) fn new(app: App, network: Arc<Manifest>) -> Self {
+        Self { app, network, violations: 0, progress: Progress::default() }
+    }
+
     /// One step: claim, scan, commit.
     pub(crate) async fn step(&mut self) -> Result<Step, ObserveError> {
         let name = self.network.name.clone();
@@ -141,6 +148,7 @@ impl Watcher {
             self.app.wake.settle.notify_waiters();
         }
         self.measure(last, head, blocks, changed);
+        self.progress.read(&self.network.name, last, head);
         Ok(Step::Read { blocks, more: last < head })
     }
 

@@ -216,6 +216,28 @@ async fn a_repeated_change_of_a_plugin_happens_once() {
 }
 
 #[tokio::test]
+async fn a_merchant_has_so_many_active_endpoints() {
+    for api in Api::all().await {
+        let key = test_key(&api).await;
+        let wanted = json!({"url": "https://kassa.invalid/"});
+        let mut paths = Vec::new();
+        for _ in 0..crate::db::endpoints::PER_MERCHANT_MAX {
+            let made = api.post(&key, "/v1/endpoints", wanted.clone()).await.ok();
+            paths.push(format!("/v1/endpoints/{}", made["id"].as_str().unwrap()));
+        }
+        assert_eq!(api.post(&key, "/v1/endpoints", wanted.clone()).await.problem(), "endpoint_limit");
+        // Enabling one that is active already is no more of them.
+        api.post(&key, &format!("{}/enable", paths[0]), json!({})).await.ok();
+        api.post(&key, &format!("{}/disable", paths[0]), json!({})).await.ok();
+        api.post(&key, "/v1/endpoints", wanted).await.ok();
+        let again = api.post(&key, &format!("{}/enable", paths[0]), json!({})).await;
+        assert_eq!(again.problem(), "endpoint_limit");
+        api.post(&key, &format!("{}/disable", paths[1]), json!({})).await.ok();
+        api.post(&key, &format!("{}/enable", paths[0]), json!({})).await.ok();
+    }
+}
+
+#[tokio::test]
 async fn endpoints_and_their_secrets() {
     for api in Api::all().await {
         let key = test_key(&api).await;
