@@ -207,7 +207,7 @@ fn binary() -> &'static Path {
         let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
         let built = Command::new(cargo)
             // The same selection as in tests/run, or cargo would build the dependencies once more.
-            .args(["build", "--quiet", "--workspace", "--bin", "kassa", "--features", "kassa/crash-points"])
+            .args(["build", "--quiet", "--workspace", "--all-targets", "--features", "kassa/crash-points"])
             .arg("--target-dir")
             .arg(target_folder())
             .current_dir(crate::tests_folder())
