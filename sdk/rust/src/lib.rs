@@ -8,6 +8,8 @@ mod arena;
 #[doc(hidden)]
 #[allow(missing_docs)]
 pub mod bindings;
+#[cfg(feature = "bip32")]
+pub mod bip32;
 mod export;
 
 #[cfg(target_arch = "wasm32")]
