@@ -111,7 +111,7 @@ impl<'a> Block<'a> {
             let Some(native) = assets.native else { continue };
             for (ordinal, internal) in (INTERNAL..).zip(&info.internal) {
                 if let Some((from, to, amount)) = internal_move(internal)? {
-                    moves.push(found(ordinal, native, from, to, Some(amount)));
+                    moves.push(found(ordinal, native, from, to, Some(amount.into())));
                 }
             }
         }
@@ -174,13 +174,17 @@ fn word_key(word: &[u8; 32]) -> Option<Key> {
 }
 
 /// The native coin that code moved, if it did.
-fn internal_move(internal: &InternalJson<'_>) -> Result<Option<(Key, Key, u128)>, ScanError> {
-    let native = internal.values.iter().filter(|value| value.token_id.is_none_or(str::is_empty));
-    let amount: u128 = native.map(|value| u128::from(value.call_value)).sum();
+fn internal_move(internal: &InternalJson<'_>) -> Result<Option<(Key, Key, u64)>, ScanError> {
+    let unreadable = || malformed("an internal transaction");
+    // One value is the native coin's, even if it is zero; those of TRC-10 tokens follow it.
+    let mut native = internal.values.iter().filter(|value| value.token_id.is_none_or(str::is_empty));
+    let amount = native.next().map_or(0, |value| value.call_value);
+    if native.next().is_some() {
+        return Err(unreadable());
+    }
     if internal.rejected || amount == 0 {
         return Ok(None);
     }
-    let unreadable = || malformed("an internal transaction");
     let note = hex::decode(internal.note.unwrap_or_default()).map_err(|_| unreadable())?;
     if !PAYING_NOTES.contains(&note.as_slice()) {
         return Ok(None);
