@@ -5,6 +5,8 @@ use crate::fault::{lags, malformed};
 use crate::wire::{BlockJson, Header, InfoJson, InternalJson, LogJson, TxJson, hash};
 use crate::{api, proof};
 use kassa_sdk::chain::ScanError;
+use std::collections::HashMap;
+use std::iter;
 
 /// The listed assets.
 #[derive(Debug)]
@@ -15,7 +17,7 @@ pub(crate) struct Assets {
     pub(crate) native: Option<u32>,
 }
 
-/// A block with its transactions, and the infos of those if any of them runs code, ordered by id.
+/// A block with its transactions, and the infos of those in the same order if any of them runs code.
 pub(crate) struct Block<'a> {
     pub(crate) header: Header,
     txs: Vec<TxJson<'a>>,
@@ -68,26 +70,23 @@ impl<'a> Block<'a> {
     pub(crate) fn add_infos(&mut self, body: &'a [u8]) -> Result<(), ScanError> {
         let Header { height, time_ms, .. } = self.header;
         let what = format!("transaction infos of block {height}");
-        self.infos = api::parse(body, &what)?;
-        self.infos.sort_unstable_by_key(|info| info.id);
+        let infos: Vec<InfoJson<'_>> = api::parse(body, &what)?;
         let is_of_block = |info: &InfoJson<'_>| {
             info.block_number == height && info.block_time_stamp.is_none_or(|time| time == time_ms)
         };
-        let are_all = self.infos.len() == self.txs.len()
-            && self.infos.iter().all(is_of_block)
-            && self.txs.iter().all(|tx| self.info(tx).is_some());
-        if are_all { Ok(()) } else { Err(lags(format!("{what} are not those of its transactions"))) }
-    }
-
-    fn info(&self, tx: &TxJson<'_>) -> Option<&InfoJson<'a>> {
-        let place = self.infos.binary_search_by_key(&tx.id, |info| info.id).ok()?;
-        self.infos.get(place)
+        let is_sound = infos.len() == self.txs.len() && infos.iter().all(is_of_block);
+        let mut by_id: HashMap<&str, InfoJson<'_>> = infos.into_iter().map(|info| (info.id, info)).collect();
+        let infos: Option<Vec<_>> = self.txs.iter().map(|tx| by_id.remove(tx.id)).collect();
+        self.infos = infos
+            .filter(|_| is_sound)
+            .ok_or_else(|| lags(format!("{what} are not those of its transactions")))?;
+        Ok(())
     }
 
     /// Everything that the block may have moved, in the order of the ordinals in each transaction.
     pub(crate) fn moves<'b>(&'b self, assets: &Assets, moves: &mut Vec<Move<'b>>) -> Result<(), ScanError> {
-        for tx in &self.txs {
-            let info = self.info(tx);
+        let infos = self.infos.iter().map(Some).chain(iter::repeat(None));
+        for (tx, info) in self.txs.iter().zip(infos) {
             let is_by_code = tx.runs_code()?;
             let found = |ordinal, asset, from, to, amount| Move {
                 height: self.header.height,
