@@ -54,7 +54,6 @@
 
 mod address;
 mod api;
-mod fault;
 mod host;
 mod memo;
 mod moves;

@@ -1,10 +1,10 @@
 //! What moves in a block: the payments of its transactions, and what their code did.
 
 use crate::address::{Key, from_hex};
-use crate::fault::{lags, malformed};
 use crate::wire::{BlockJson, Header, InfoJson, InternalJson, LogJson, TxJson, hash};
 use crate::{api, proof};
 use kassa_sdk::chain::ScanError;
+use kassa_sdk::upstream::{lags, malformed};
 use std::collections::HashMap;
 use std::iter;
 

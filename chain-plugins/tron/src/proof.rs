@@ -6,9 +6,9 @@
 //! a payer could bring the two readings apart and stop the scan.
 
 use crate::address::key_of;
-use crate::fault::malformed;
 use crate::wire::{Content, Hash, Payment};
 use kassa_sdk::chain::ScanError;
+use kassa_sdk::upstream::malformed;
 use sha2::{Digest, Sha256};
 
 /// Field numbers of `Transaction.raw`.

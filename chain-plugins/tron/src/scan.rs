@@ -8,7 +8,6 @@
 //! are the chain's id. A node whose chain holds the block of the cursor, by its hash, is on the cursor's chain,
 //! and the first cursor came from a node that was asked.
 
-use crate::fault::{lags, malformed};
 use crate::host::Host;
 use crate::moves::Assets;
 use crate::settings::Settings;
@@ -17,6 +16,7 @@ use crate::wire::{BlockJson, Header};
 use crate::{address, api};
 use kassa_sdk::chain::{Block, ScanError, ScanLimits, ScanResult};
 use kassa_sdk::types::{Network, Position};
+use kassa_sdk::upstream::{lags, malformed};
 use serde::de::IgnoredAny;
 
 /// What a scan knows about its network.

@@ -6,7 +6,6 @@
 //! 4. What is left is confirmed and proven.
 
 use crate::address::{Key, show};
-use crate::fault::{lags, malformed};
 use crate::host::Host;
 use crate::moves::{Block, Move};
 use crate::scan::Scan;
@@ -14,6 +13,7 @@ use crate::wire::Header;
 use crate::{api, memo};
 use kassa_sdk::chain::ScanError;
 use kassa_sdk::types::Transfer;
+use kassa_sdk::upstream::{lags, malformed};
 use std::collections::HashSet;
 
 pub(crate) struct Step {

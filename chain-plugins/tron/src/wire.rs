@@ -5,8 +5,8 @@
 //! have one type: anything else is `malformed`.
 
 use crate::address::{Key, from_hex};
-use crate::fault::malformed;
 use kassa_sdk::chain::ScanError;
+use kassa_sdk::upstream::malformed;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 

@@ -11,6 +11,7 @@ pub mod bindings;
 #[cfg(feature = "bip32")]
 pub mod bip32;
 mod export;
+pub mod upstream;
 
 #[cfg(target_arch = "wasm32")]
 #[global_allocator]

@@ -1,11 +1,11 @@
 //! A node that answers in java-tron's shapes from a chain that a test writes, and misbehaves on demand.
 
 use crate::address::{Key, show};
-use crate::fault::retry_after_ms;
-use crate::host::{Answer, Call, Host};
+use crate::host::{Call, Host};
 use crate::moves::TRANSFER;
 use kassa_sdk::chain::{ScanError, ScanLimits, ScanResult};
 use kassa_sdk::types::{Asset, Network, Position};
+use kassa_sdk::upstream::{Answer, retry_after_ms};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::cell::{Cell, RefCell};
