@@ -20,6 +20,8 @@ pub(crate) struct Assets {
 /// A block with its transactions, and the infos of those in the same order if any of them runs code.
 pub(crate) struct Block<'a> {
     pub(crate) header: Header,
+    /// Whether a transaction does: then the infos tell what moved.
+    pub(crate) runs_code: bool,
     txs: Vec<TxJson<'a>>,
     infos: Vec<InfoJson<'a>>,
 }
@@ -59,11 +61,12 @@ impl<'a> Block<'a> {
         if header.height != height {
             return Err(malformed(format!("asked for {what}, got block {}", header.height)));
         }
-        Ok(Self { header, txs: json.transactions, infos: Vec::new() })
-    }
-
-    pub(crate) fn runs_code(&self) -> Result<bool, ScanError> {
-        self.txs.iter().try_fold(false, |runs, tx| Ok(runs || tx.runs_code()?))
+        let txs: Vec<TxJson<'_>> = json.transactions;
+        let mut runs_code = false;
+        for tx in &txs {
+            runs_code |= tx.runs_code()?;
+        }
+        Ok(Self { header, runs_code, txs, infos: Vec::new() })
     }
 
     /// Takes the infos, which must be of this very block: one for each transaction and no others.

@@ -4,6 +4,9 @@
 //! 2. The transaction infos of those blocks in which code ran, in another one.
 //! 3. The host says which recipients are watched; everything else is dropped.
 //! 4. What is left is confirmed and proven.
+//!
+//! Where a block or its infos fail (the newest ones often do, on a backend that is a moment behind), the blocks
+//! below are the step; the failure comes again when that block is the first one.
 
 use crate::address::{Key, show};
 use crate::host::Host;
@@ -19,7 +22,7 @@ use std::collections::HashSet;
 pub(crate) struct Step {
     pub(crate) headers: Vec<Header>,
     pub(crate) transfers: Vec<Transfer>,
-    /// The limit of transfers ended the step early.
+    /// Blocks are missing at the end: transfers beyond the limit, or a backend that lags.
     pub(crate) is_cut: bool,
 }
 
@@ -36,22 +39,23 @@ pub(crate) fn read<H: Host>(
     let asked = (from..=to).filter(|height| *height < to || last.is_none());
     let bodies = api::ask(scan.host, &asked.map(api::block).collect::<Vec<_>>())?;
     let bodies = bodies.iter().map(Vec::as_slice).chain(last);
-    let blocks = (from..=to).zip(bodies).map(|(height, body)| Block::read(body, height));
-    let mut blocks = blocks.collect::<Result<Vec<_>, _>>()?;
-    if blocks.array_windows().any(|[below, above]| above.header.parent != below.header.hash) {
-        return Err(lags(format!("blocks {from} to {to} are no chain")));
-    }
-    let mut calls = Vec::new();
-    for block in &blocks {
-        if block.runs_code()? {
-            calls.push((block.header.height, api::infos(block.header.height)));
+    let mut blocks: Vec<Block<'_>> = Vec::new();
+    for (height, body) in (from..=to).zip(bodies) {
+        match next(body, height, blocks.last()) {
+            Ok(block) => blocks.push(block),
+            Err(error) if blocks.is_empty() => return Err(error),
+            Err(_) => break,
         }
     }
-    let (heights, calls): (Vec<u64>, Vec<_>) = calls.into_iter().unzip();
-    let infos = api::ask(scan.host, &calls)?;
-    let with_code = blocks.iter_mut().filter(|block| heights.contains(&block.header.height));
-    for (block, body) in with_code.zip(&infos) {
-        block.add_infos(body)?;
+    let with_code = blocks.iter().filter(|block| block.runs_code);
+    let bodies = with_code.map(|block| api::infos(block.header.height)).collect::<Vec<_>>();
+    let bodies = api::ask(scan.host, &bodies)?;
+    let with_code = blocks.iter_mut().enumerate().filter(|(_, block)| block.runs_code);
+    let mut infos = with_code.zip(&bodies).map(|((place, block), body)| (place, block.add_infos(body)));
+    match infos.find_map(|(place, added)| Some((place, added.err()?))) {
+        Some((0, error)) => return Err(error),
+        Some((place, _)) => blocks.truncate(place),
+        None => {}
     }
     let mut moves = Vec::new();
     for block in &blocks {
@@ -65,9 +69,17 @@ pub(crate) fn read<H: Host>(
         transfers.extend(transfer(found)?);
     }
     check_once(&transfers)?;
-    let is_cut = kept < blocks.len();
-    let headers = blocks.into_iter().take(kept).map(|block| block.header).collect();
+    let headers: Vec<_> = blocks.into_iter().take(kept).map(|block| block.header).collect();
+    let is_cut = headers.last().is_none_or(|last| last.height < to);
     Ok(Step { headers, transfers, is_cut })
+}
+
+fn next<'a>(body: &'a [u8], height: u64, below: Option<&Block<'_>>) -> Result<Block<'a>, ScanError> {
+    let block = Block::read(body, height)?;
+    if below.is_some_and(|below| below.header.hash != block.header.parent) {
+        return Err(lags(format!("block {height} is not the child of the one below")));
+    }
+    Ok(block)
 }
 
 fn drop_unwatched<H: Host>(scan: &Scan<'_, H>, moves: &mut Vec<Move<'_>>) -> Result<(), ScanError> {

@@ -64,7 +64,8 @@ fn blocks_that_are_not_there_yet() {
         })
     };
     assert!(is_lag(&missing(1).scan().unwrap_err()));
-    // What was read before is kept.
+    // What was read before is kept, in the same step and in those before.
+    assert_eq!(missing(2).scan().unwrap().blocks.len(), 1);
     let node = Node { settings: r#"{"blocks_at_once":1}"#.into(), ..missing(2) };
     assert_eq!(node.scan().unwrap().blocks.len(), 1);
     // A head without its transactions is asked for again, a block without them is refused.
@@ -90,10 +91,22 @@ fn blocks_that_are_no_chain() {
             }
         })
     };
-    assert!(is_lag(&node(2).scan().unwrap_err()));
-    // Between two steps the rest waits for the next scan.
-    let node = Node { settings: r#"{"blocks_at_once":1}"#.into(), ..node(2) };
-    assert_eq!(node.scan().unwrap().blocks.len(), 1);
+    for settings in [r#"{"blocks_at_once":1}"#, "{}"] {
+        let node = Node { settings: settings.into(), ..node(2) };
+        assert_eq!(node.scan().unwrap().blocks.len(), 1);
+    }
+}
+
+#[test]
+fn a_backend_that_is_always_one_block_behind_does_not_stop_the_scan() {
+    let node = busy().twisted(|path, question, answer| {
+        if path == INFOS && question["num"] == 3 {
+            *answer = json!([]);
+        }
+    });
+    let result = node.scan().unwrap();
+    assert_eq!((result.blocks.len(), result.transfers.len()), (2, 4));
+    assert!(is_lag(&node.scan_from(2, WIDE).unwrap_err()));
 }
 
 #[test]
