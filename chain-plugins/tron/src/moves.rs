@@ -122,8 +122,8 @@ impl<'a> Block<'a> {
 }
 
 impl Move<'_> {
-    /// Whether it happened, and with which memo; `None` for one of a failed transaction. Asked only of what goes
-    /// to a watched address: a proof costs more than a look.
+    /// Whether it happened, and with which memo; `None` for one of a failed transaction. Asked only of what
+    /// goes to a watched address: a proof costs more than a look.
     pub(crate) fn confirm(&self) -> Result<Option<Vec<u8>>, ScanError> {
         let has_succeeded = self.tx.has_succeeded();
         // The chain itself rejects a block in which the two differ.

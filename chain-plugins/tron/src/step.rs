@@ -5,8 +5,8 @@
 //! 3. The host says which recipients are watched; everything else is dropped.
 //! 4. What is left is confirmed and proven.
 //!
-//! Where a block or its infos fail (the newest ones often do, on a backend that is a moment behind), the blocks
-//! below are the step; the failure comes again when that block is the first one.
+//! Where a block or its infos fail (the newest ones often do, on a backend that is a moment behind), the
+//! blocks below are the step; the failure comes again when that block is the first one.
 
 use crate::address::{Key, show};
 use crate::host::Host;
@@ -26,19 +26,19 @@ pub(crate) struct Step {
     pub(crate) is_cut: bool,
 }
 
-/// Reads blocks `from..=to`. `last` is the body of the last one, if it is here already. `room` transfers still fit;
-/// at least one block is read unless `may_be_empty`.
+/// Reads blocks `from..=to`. `top` is the body of the last one, if it is here already. `room` transfers still
+/// fit; at least one block is read unless `may_be_empty`.
 pub(crate) fn read<H: Host>(
     scan: &Scan<'_, H>,
     from: u64,
     to: u64,
-    last: Option<&[u8]>,
+    top: Option<&[u8]>,
     room: usize,
     may_be_empty: bool,
 ) -> Result<Step, ScanError> {
-    let asked = (from..=to).filter(|height| *height < to || last.is_none());
+    let asked = (from..=to).filter(|height| *height < to || top.is_none());
     let bodies = api::ask(scan.host, &asked.map(api::block).collect::<Vec<_>>())?;
-    let bodies = bodies.iter().map(Vec::as_slice).chain(last);
+    let bodies = bodies.iter().map(Vec::as_slice).chain(top);
     let mut blocks: Vec<Block<'_>> = Vec::new();
     for (height, body) in (from..=to).zip(bodies) {
         match next(body, height, blocks.last()) {
@@ -48,8 +48,8 @@ pub(crate) fn read<H: Host>(
         }
     }
     let with_code = blocks.iter().filter(|block| block.runs_code);
-    let bodies = with_code.map(|block| api::infos(block.header.height)).collect::<Vec<_>>();
-    let bodies = api::ask(scan.host, &bodies)?;
+    let calls: Vec<_> = with_code.map(|block| api::infos(block.header.height)).collect();
+    let bodies = api::ask(scan.host, &calls)?;
     let with_code = blocks.iter_mut().enumerate().filter(|(_, block)| block.runs_code);
     let mut infos = with_code.zip(&bodies).map(|((place, block), body)| (place, block.add_infos(body)));
     match infos.find_map(|(place, added)| Some((place, added.err()?))) {
@@ -97,8 +97,8 @@ fn drop_unwatched<H: Host>(scan: &Scan<'_, H>, moves: &mut Vec<Move<'_>>) -> Res
     Ok(())
 }
 
-/// How many blocks there are until one whose transfers no longer fit. Whether all of them will be confirmed is
-/// not known yet; that they may be is reason enough to leave the rest to the next scan.
+/// How many blocks there are until one whose transfers no longer fit. Whether all of them will be confirmed
+/// is not known yet; that they may be is reason enough to leave the rest to the next scan.
 fn fitting(blocks: &[Block<'_>], moves: &[Move<'_>], room: usize, may_be_empty: bool) -> usize {
     let mut total = 0usize;
     let fits = |block: &&Block<'_>| {

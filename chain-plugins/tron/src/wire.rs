@@ -1,8 +1,8 @@
 //! The shapes of the node's answers, with the fields that matter and no others.
 //!
 //! Text is borrowed from the answer: hexadecimal digits and the names of constants are never escaped. Fields
-//! with their default value are left out by the node (the number of block 0, the amount 0). Fields that are read
-//! have one type: anything else is `malformed`.
+//! with their default value are left out by the node (the number of block 0, the amount 0). Fields that are
+//! read have one type: anything else is `malformed`.
 
 use crate::address::{Key, from_hex};
 use kassa_sdk::chain::ScanError;
@@ -149,8 +149,8 @@ pub(crate) struct CallValueJson<'a> {
 }
 
 impl<T> BlockJson<'_, T> {
-    /// Whether the transactions are there. The root over none is zero: a gateway that cuts them off must not pass
-    /// for a block without payments.
+    /// Whether the transactions are there. The root over none is zero: a gateway that cuts them off must not
+    /// pass for a block without payments.
     pub(crate) fn is_whole(&self) -> bool {
         let root = self.block_header.raw_data.tx_trie_root.unwrap_or_default();
         !self.transactions.is_empty() || root.bytes().all(|digit| digit == b'0')
