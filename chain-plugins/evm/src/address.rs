@@ -1,7 +1,8 @@
 //! Addresses: 20 bytes, shown with the checksum of EIP-55 (https://eips.ethereum.org/EIPS/eip-55).
 
 use crate::hex::{self, Key};
-use kassa_sdk::chain::{Address, AddressError};
+use kassa_sdk::bip32::child_point;
+use kassa_sdk::chain::{Address, AddressError, DeriveError};
 use sha3::{Digest, Keccak256};
 
 /// Keccak-256, the hash of Ethereum (not SHA3-256, which pads differently).
@@ -38,6 +39,13 @@ pub(crate) fn normalize(text: &str) -> Result<Address, AddressError> {
         return Err(AddressError::Checksum);
     }
     Ok(Address { text: shown, key: key.to_vec() })
+}
+
+/// The `index`-th child of an extended public key: the last 20 bytes of the hash of its point.
+pub(crate) fn derive(key: &str, index: u32) -> Result<Address, DeriveError> {
+    let hash = keccak(&child_point(key, index)?);
+    let key: Key = hash.last_chunk().copied().ok_or(DeriveError::NoChild)?;
+    Ok(Address { text: show(&key), key: key.to_vec() })
 }
 
 #[cfg(test)]

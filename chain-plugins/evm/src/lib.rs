@@ -46,7 +46,6 @@ mod step;
 #[cfg(test)]
 mod tests;
 mod wire;
-mod xpub;
 
 use kassa_sdk::chain::{
     Address, AddressError, Chain, DeriveError, Description, Link, MemoSupport, PaymentRequest, ScanError,
@@ -74,7 +73,7 @@ impl Chain for Evm {
     }
 
     fn derive_address(_network: Network, key: String, index: u32) -> Result<Address, DeriveError> {
-        xpub::derive(&key, index)
+        address::derive(&key, index)
     }
 
     fn payment_link(network: Network, request: PaymentRequest) -> Link {

@@ -6,8 +6,9 @@
 //! calls; only the error of a single call is an error of that call.
 
 use crate::fault::{Fault, RpcError};
-use crate::host::{Answer, Host};
+use crate::host::Host;
 use kassa_sdk::chain::ScanError;
+use kassa_sdk::upstream::Answer;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use std::collections::VecDeque;

@@ -8,7 +8,10 @@ mod arena;
 #[doc(hidden)]
 #[allow(missing_docs)]
 pub mod bindings;
+#[cfg(feature = "bip32")]
+pub mod bip32;
 mod export;
+pub mod upstream;
 
 #[cfg(target_arch = "wasm32")]
 #[global_allocator]

@@ -2,12 +2,13 @@
 
 use crate::address::keccak;
 use crate::bloom::{Bits, Bloom};
-use crate::fault::{Fault, retry_after_ms};
+use crate::fault::Fault;
 use crate::hex::{self, Hash, Key};
-use crate::host::{Answer, Host};
+use crate::host::Host;
 use crate::wire::TRANSFER;
 use kassa_sdk::chain::{ScanError, ScanLimits, ScanResult};
 use kassa_sdk::types::{Asset, Network, Position};
+use kassa_sdk::upstream::{Answer, retry_after_ms};
 use serde_json::{Value, json};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;

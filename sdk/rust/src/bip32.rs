@@ -1,16 +1,14 @@
 //! Receive addresses from an extended public key (BIP-32, public derivation).
 //!
-//! The key is the one whose children are the addresses: for most wallets the change-level key of
-//! `m/44'/60'/0'/0`, so that child 0 is the wallet's first address. Private keys are refused by name: they
-//! have no business here.
+//! The key is the one whose children are the addresses: for most wallets the key at change level
+//! (`m/44'/60'/0'/0` on EVM chains), so that child 0 is the wallet's first address. Private keys are refused by
+//! name: they have no business here.
 
-use crate::address::{keccak, show};
-use crate::hex::Key;
+use crate::chain::DeriveError;
 use hmac::{Hmac, KeyInit, Mac};
 use k256::elliptic_curve::PrimeField;
 use k256::elliptic_curve::sec1::{FromSec1Point, ToSec1Point};
 use k256::{AffinePoint, FieldBytes, ProjectivePoint, Scalar};
-use kassa_sdk::chain::{Address, DeriveError};
 use sha2::Sha512;
 
 /// Version bytes of BIP-32: `xpub`, `tpub`, and the private ones that people paste by mistake.
@@ -26,11 +24,10 @@ struct ExtendedKey {
     point: [u8; 33],
 }
 
-pub(crate) fn derive(key: &str, index: u32) -> Result<Address, DeriveError> {
-    let parent = parse(key.trim())?;
-    let child = child(&parent, index)?;
-    let key = key_of(&child).ok_or(DeriveError::NoChild)?;
-    Ok(Address { text: show(&key), key: key.to_vec() })
+/// The `index`-th child of an extended public key (`xpub` or `tpub`), as the 64 bytes of its uncompressed point:
+/// what Ethereum and its relatives hash into an address.
+pub fn child_point(key: &str, index: u32) -> Result<[u8; 64], DeriveError> {
+    uncompressed(&child(&parse(key.trim())?, index)?).ok_or(DeriveError::NoChild)
 }
 
 fn malformed(why: &str) -> DeriveError {
@@ -89,14 +86,51 @@ fn decompress(point: &[u8; 33]) -> Option<AffinePoint> {
     AffinePoint::from_sec1_point(&encoded).into()
 }
 
-/// The last 20 bytes of the hash of the uncompressed point.
-fn key_of(point: &AffinePoint) -> Option<Key> {
-    let encoded = point.to_sec1_point(false);
-    let hash = keccak(encoded.as_bytes().get(1..)?);
-    hash.last_chunk::<20>().copied()
+fn uncompressed(point: &AffinePoint) -> Option<[u8; 64]> {
+    point.to_sec1_point(false).as_bytes().get(1..)?.try_into().ok()
 }
 
 #[cfg(test)]
-pub(crate) fn address_of_point(point: &[u8; 33]) -> Option<String> {
-    key_of(&decompress(point)?).map(|key| show(&key))
+mod tests {
+    use super::*;
+
+    /// `m/44'/60'/0'/0` of the mnemonic "test test … junk" that every local test chain uses.
+    const JUNK: &str = "xpub6DyUKdwoLWmUJ4Tn9Bbsdtx7B5Ws18mEN19e5HT52ikE53FiUheSQXrZUNPovqfyKmw4579A1Mm3GXXKM39N64uooBfJ4tNAzFsEbodRTx4";
+
+    /// BIP-32, test vector 2: the child 0 of m is the key that the vector gives for m/0.
+    #[test]
+    fn bip_32_vector_2() {
+        let root = "xpub661MyMwAqRbcFW31YEwpkMuc5THy2PSt5bDMsktWQcFF8syAmRUapSCGu8ED9W6oDMSgv6Zz8idoc4a6mr8BDzTJY47LJhkJ8UB7WEGuduB";
+        let child = "xpub69H7F5d8KSRgmmdJg2KhpAK8SR3DjMwAdkxj3ZuxV27CprR9LgpeyGmXUbC6wb7ERfvrnKZjXoUmmDznezpbZb7ap6r1D3tgFxHmwMkQTPH";
+        let point = uncompressed(&decompress(&parse(child).unwrap().point).unwrap()).unwrap();
+        assert_eq!(child_point(root, 0).unwrap(), point);
+    }
+
+    fn with_version(version: [u8; 4]) -> String {
+        let mut bytes = bs58::decode(JUNK).with_check(None).into_vec().unwrap();
+        bytes[..4].copy_from_slice(&version);
+        bs58::encode(bytes).with_check().into_string()
+    }
+
+    #[test]
+    fn keys_that_are_refused() {
+        let text = |key: &str| match child_point(key, 0) {
+            Err(DeriveError::MalformedKey(why)) => why,
+            other => panic!("{other:?}"),
+        };
+        assert!(text(&with_version([0x04, 0x88, 0xad, 0xe4])).contains("private"));
+        assert!(text(&with_version([0x04, 0x9d, 0x7c, 0xb2])).contains("neither"));
+        assert!(child_point(&with_version([0x04, 0x35, 0x87, 0xcf]), 0).is_ok());
+        assert!(child_point(JUNK, HARDENED - 1).is_ok());
+        assert_eq!(child_point(JUNK, HARDENED), Err(DeriveError::NoChild));
+        let typo = JUNK.replace("Wm", "Wn");
+        for wrong in ["", "xpub", "0x00", &typo, &JUNK[..100], &JUNK.repeat(1_000), "xpub\u{e9}"] {
+            text(wrong);
+        }
+        // Right checksum, but x = 5 is on no point of the curve.
+        let mut bytes = bs58::decode(JUNK).with_check(None).into_vec().unwrap();
+        bytes[46..78].fill(0);
+        bytes[77] = 5;
+        assert!(text(&bs58::encode(bytes).with_check().into_string()).contains("curve"));
+    }
 }

@@ -1,0 +1,135 @@
+//! The node's HTTP interface: which questions there are, and what is an answer to them.
+
+use crate::host::{Call, Host};
+use kassa_sdk::chain::ScanError;
+use kassa_sdk::upstream::{Answer, failed, lags, malformed, retry_after_ms};
+use serde::Deserialize;
+use std::borrow::Cow;
+
+/// The newest block.
+pub(crate) fn head() -> Call {
+    Call { path: "/wallet/getnowblock", body: "{}".into() }
+}
+
+/// The newest block that no fork can replace any more.
+pub(crate) fn solid() -> Call {
+    Call { path: "/walletsolidity/getnowblock", body: "{}".into() }
+}
+
+pub(crate) fn block(height: u64) -> Call {
+    Call { path: "/wallet/getblockbynum", body: format!(r#"{{"num":{height}}}"#) }
+}
+
+/// What the transactions of a block did.
+pub(crate) fn infos(height: u64) -> Call {
+    Call { path: "/wallet/gettransactioninfobyblocknum", body: format!(r#"{{"num":{height}}}"#) }
+}
+
+/// Asks everything at once; the JSON bodies come in the same order.
+pub(crate) fn ask<H: Host>(host: &H, calls: &[Call]) -> Result<Vec<Vec<u8>>, ScanError> {
+    if calls.is_empty() {
+        return Ok(Vec::new());
+    }
+    let answers = host.ask_all(calls);
+    if answers.len() != calls.len() {
+        return Err(failed("an answer is missing"));
+    }
+    answers.into_iter().map(|answer| accept(answer?)).collect()
+}
+
+/// The same for a fixed number of calls.
+pub(crate) fn ask_each<H: Host, const N: usize>(
+    host: &H,
+    calls: &[Call; N],
+) -> Result<[Vec<u8>; N], ScanError> {
+    ask(host, calls)?.try_into().map_err(|_| failed("an answer is missing"))
+}
+
+/// The words with which nodes (`Error`) and the gateways before them refuse; the status is often 200.
+#[derive(Deserialize)]
+struct Refusal<'a> {
+    #[serde(rename = "Error", alias = "error", alias = "message", borrow)]
+    text: Cow<'a, str>,
+}
+
+/// No refusal is longer.
+const REFUSAL_MAX: usize = 4_096;
+
+fn accept(answer: Answer) -> Result<Vec<u8>, ScanError> {
+    let Answer { status, retry_after_ms, body } = answer;
+    let start = body.get(..REFUSAL_MAX).unwrap_or(&body);
+    let is_json = matches!(body.trim_ascii_start().first(), Some(b'{' | b'['));
+    let refusal = match serde_json::from_slice::<Refusal<'_>>(start) {
+        Ok(refusal) => Some(refusal.text),
+        Err(_) if is_json => None,
+        Err(_) => Some(String::from_utf8_lossy(start)),
+    };
+    let Some(text) = refusal else {
+        return match status {
+            200 => Ok(body),
+            429 => Err(ScanError::RateLimited(retry_after_ms)),
+            _ => Err(failed(format!("HTTP {status}"))),
+        };
+    };
+    match rate_limit_ms(&text) {
+        Some(ms) => Err(ScanError::RateLimited(ms.max(retry_after_ms))),
+        None if status == 429 => Err(ScanError::RateLimited(retry_after_ms)),
+        None => Err(failed(format!("HTTP {status}: {text}"))),
+    }
+}
+
+/// JSON as `T`. An empty object is how a node says that it does not have what was asked for.
+pub(crate) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8], what: &str) -> Result<T, ScanError> {
+    if body.iter().filter(|byte| !byte.is_ascii_whitespace()).take(3).eq(b"{}") {
+        return Err(lags(format!("{what} is missing")));
+    }
+    serde_json::from_slice(body).map_err(|error| malformed(format!("{what}: {error}")))
+}
+
+/// The wait that a text asks for, if it speaks of too many requests. TronGrid: "request rate exceeded the
+/// allowed_rps(10), and the query server is suspended for 5 s", "Exceed the user daily usage (100000), …".
+/// java-tron: "lack of computing resources".
+fn rate_limit_ms(text: &str) -> Option<u32> {
+    const WORDS: [&str; 8] = [
+        "rate exceeded",
+        "rate limit",
+        "daily usage",
+        "query frequency",
+        "too many requests",
+        "lack of computing",
+        "allowed_rps",
+        "suspended for",
+    ];
+    let text = text.to_ascii_lowercase();
+    if !WORDS.iter().any(|word| text.contains(word)) {
+        return None;
+    }
+    let digits = |text: &str| {
+        let rest = text.trim_start();
+        rest.split(|char: char| !char.is_ascii_digit()).next().unwrap_or_default().to_owned()
+    };
+    let seconds = text.split_once("suspended for").map(|(_, rest)| digits(rest));
+    Some(retry_after_ms(seconds.as_deref()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_of_rate_limits() {
+        for (text, ms) in [
+            ("request rate exceeded the allowed_rps(10), and the query server is suspended for 5 s", 5_000),
+            ("suspended for 30s", 30_000),
+            ("suspended for 86400 s", 60_000),
+            ("suspended for a while", 1_000),
+            ("Exceed the user daily usage (100000), the maximum query frequency is 1 time per second", 1_000),
+            ("class java.lang.IllegalAccessException : lack of computing resources", 1_000),
+        ] {
+            assert_eq!(rate_limit_ms(text), Some(ms), "{text}");
+        }
+        for text in ["", "class java.lang.NullPointerException : null", "Forbidden"] {
+            assert_eq!(rate_limit_ms(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! What the plugin needs of the host, as a trait so that tests can script it.
+
+use kassa_sdk::chain::ScanError;
+use kassa_sdk::upstream::{Answer, failed};
+use kassa_sdk::{http, watch};
+
+/// A question to the node: JSON that is POSTed to a path under the upstream's URL.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) path: &'static str,
+    pub(crate) body: String,
+}
+
+/// The upstream and the watched addresses.
+pub(crate) trait Host {
+    /// Asks the upstream everything at once; the answers come in the same order.
+    fn ask_all(&self, calls: &[Call]) -> Vec<Result<Answer, ScanError>>;
+    /// Places of the watched addresses among 20-byte keys.
+    fn watched(&self, keys: &[u8]) -> Result<Vec<u32>, ScanError>;
+}
+
+/// The host itself.
+pub(crate) struct Real;
+
+impl Host for Real {
+    fn ask_all(&self, calls: &[Call]) -> Vec<Result<Answer, ScanError>> {
+        let requests: Vec<_> = calls.iter().map(request).collect();
+        http::send_all(&requests).into_iter().map(|result| Ok(result?.into())).collect()
+    }
+
+    fn watched(&self, keys: &[u8]) -> Result<Vec<u32>, ScanError> {
+        watch::filter(keys, 20).map_err(|error| failed(format!("the host's watch list: {error:?}")))
+    }
+}
+
+fn request(call: &Call) -> http::Request {
+    let json = http::HeaderValue::Text("application/json".into());
+    http::Request {
+        method: http::Method::Post,
+        target: http::Target::Upstream(call.path.into()),
+        headers: vec![http::Header { name: "content-type".into(), value: json }],
+        body: call.body.clone().into_bytes(),
+    }
+}

@@ -1,0 +1,109 @@
+//! TRON: one component for the main network and its test networks, and a manifest for each.
+//!
+//! # What is read
+//!
+//! Every block (`/wallet/getblockbynum`) and, where code ran in it, the infos of its transactions
+//! (`/wallet/gettransactioninfobyblocknum`). From these:
+//!
+//! | what | ordinal |
+//! |---|---|
+//! | the native coin that a transaction itself carries: `TransferContract`, or the call value of `TriggerSmartContract` | 0 |
+//! | `Transfer` events of the listed TRC-20 contracts | 1 and the log's place in the transaction |
+//! | the native coin that a contract sends on (internal transactions) | 2^31 and its place among them |
+//!
+//! The memo is `raw_data.data` of the transaction; it goes with tokens too. TRC-10 tokens, which carry
+//! whatever name they like, are passed over. Final is the solid block (`/walletsolidity/getnowblock`).
+//!
+//! The upstream is the URL under which both `/wallet` and `/walletsolidity` lie: TronGrid's, or a proxy
+//! before a node of one's own, since java-tron serves the two on two ports. The node must not be a lite
+//! one, which closes the queries for blocks.
+//!
+//! # What cannot be seen
+//!
+//! **Internal transactions** are kept by java-tron only with `vm.saveInternalTx`, which TronGrid has and a
+//! node of one's own lacks by default; without it such payments are found by comparing balances, by a
+//! person. Tokens are not affected. **Rewards and stakes** that come free go to their owner; they are no
+//! payments.
+//!
+//! # What is proven and what is believed
+//!
+//! Proven, for each transfer that is reported: the SHA-256 of the transaction's `raw_data_hex` is its id,
+//! and payer, recipient and amount of the coin that it carries and the memo are read from it as well and
+//! compared with the JSON. (A node that leaves `raw_data_hex` out, which java-tron does not, is believed.)
+//!
+//! Checked: blocks name each other as parents, carry their number in their id and come with their
+//! transactions; the infos are of the very transactions of the block, all of them, and agree with it on
+//! which failed.
+//!
+//! Believed: that the block is the chain's and lists all its transactions, and what the infos say of logs
+//! and internal transactions. Against a node that lies in these, only a second one helps.
+//!
+//! # Settings
+//!
+//! All are optional. The chain id is the reference of the CAIP-2 id (`tron:0x2b6653dc`): the last four
+//! bytes of the id of the genesis block.
+//!
+//! | key | default | meaning |
+//! |---|---|---|
+//! | `blocks_at_once` | 4 | blocks that one step reads, 1 to 50; they and their infos have to fit into memory together |
+//!
+//! # Addresses
+//!
+//! Shown in base 58 (`T…`); the hexadecimal form (`41…`, with or without `0x`) is taken too. Their key is
+//! the 20 bytes behind the prefix. The networks share their addresses: nothing tells one of a test network
+//! from one of the main network. `derive-address` takes the child with the given index of an extended
+//! public key (`xpub` or `tpub`) by BIP-32: hand it the key at change level, `m/44'/195'/0'/0`.
+//!
+//! There is no accepted form of payment link: the QR code is the bare address.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+mod address;
+mod api;
+mod host;
+mod memo;
+mod moves;
+mod proof;
+mod scan;
+mod settings;
+mod step;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use kassa_sdk::chain::{
+    Address, AddressError, Chain, DeriveError, Description, Link, MemoSupport, PaymentRequest, ScanError,
+    ScanLimits, ScanResult,
+};
+use kassa_sdk::types::{Network, Position};
+
+kassa_sdk::manifest!("plugin.toml");
+kassa_sdk::export_chain!(Tron);
+
+struct Tron;
+
+impl Chain for Tron {
+    fn describe(_network: Network) -> Description {
+        Description {
+            kind: "tron".into(),
+            memo: MemoSupport::Optional,
+            derives_addresses: true,
+            exact_native_amounts: true,
+        }
+    }
+
+    fn normalize_address(_network: Network, address: String) -> Result<Address, AddressError> {
+        address::normalize(&address)
+    }
+
+    fn derive_address(_network: Network, key: String, index: u32) -> Result<Address, DeriveError> {
+        address::derive(&key, index)
+    }
+
+    fn payment_link(_network: Network, request: PaymentRequest) -> Link {
+        Link { uri: None, qr: request.recipient }
+    }
+
+    fn scan(network: Network, cursor: Option<Position>, limits: ScanLimits) -> Result<ScanResult, ScanError> {
+        scan::scan(&host::Real, &network, cursor.as_ref(), limits)
+    }
+}

@@ -1,0 +1,268 @@
+//! The shapes of the node's answers, with the fields that matter and no others.
+//!
+//! Text is borrowed from the answer: hexadecimal digits and the names of constants are never escaped. Fields
+//! with their default value are left out by the node (the number of block 0, the amount 0). Fields that are
+//! read have one type: anything else is `malformed`.
+
+use crate::address::{Key, from_hex};
+use kassa_sdk::chain::ScanError;
+use kassa_sdk::upstream::malformed;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// A 32-byte hash.
+pub(crate) type Hash = [u8; 32];
+
+/// A block with transactions as `T`: `IgnoredAny` counts them, [`TxJson`] reads them.
+#[derive(Deserialize)]
+pub(crate) struct BlockJson<'a, T> {
+    #[serde(rename = "blockID")]
+    id: &'a str,
+    #[serde(borrow)]
+    block_header: HeaderJson<'a>,
+    #[serde(default = "Vec::new")]
+    pub(crate) transactions: Vec<T>,
+}
+
+#[derive(Deserialize)]
+struct HeaderJson<'a> {
+    #[serde(borrow)]
+    raw_data: RawHeaderJson<'a>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawHeaderJson<'a> {
+    #[serde(default)]
+    number: u64,
+    parent_hash: &'a str,
+    #[serde(default)]
+    timestamp: u64,
+    tx_trie_root: Option<&'a str>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct TxJson<'a> {
+    #[serde(rename = "txID")]
+    pub(crate) id: &'a str,
+    #[serde(borrow, default)]
+    ret: Vec<RetJson<'a>>,
+    #[serde(borrow)]
+    raw_data: RawDataJson<'a>,
+    /// The transaction as it was signed: its hash is the id.
+    pub(crate) raw_data_hex: Option<&'a str>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RetJson<'a> {
+    #[serde(borrow)]
+    contract_ret: Option<&'a str>,
+}
+
+#[derive(Deserialize)]
+struct RawDataJson<'a> {
+    #[serde(borrow, default)]
+    contract: Vec<ContractJson<'a>>,
+    #[serde(borrow)]
+    data: Option<&'a str>,
+}
+
+#[derive(Deserialize)]
+struct ContractJson<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    #[serde(borrow)]
+    parameter: ParameterJson<'a>,
+}
+
+#[derive(Deserialize)]
+struct ParameterJson<'a> {
+    /// Another shape for each kind of contract.
+    #[serde(borrow)]
+    value: Option<&'a RawValue>,
+}
+
+/// Both kinds that carry the native coin have the payer, the recipient and the amount, in this order.
+#[derive(Deserialize)]
+struct ValueJson<'a> {
+    owner_address: Option<&'a str>,
+    #[serde(alias = "contract_address")]
+    to_address: Option<&'a str>,
+    #[serde(alias = "call_value", default)]
+    amount: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct InfoJson<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) block_number: u64,
+    pub(crate) block_time_stamp: Option<u64>,
+    /// `FAILED`, or left out.
+    result: Option<&'a str>,
+    #[serde(borrow)]
+    receipt: Option<ReceiptJson<'a>>,
+    #[serde(borrow, default)]
+    pub(crate) log: Vec<LogJson<'a>>,
+    #[serde(rename = "internal_transactions", borrow, default)]
+    pub(crate) internal: Vec<InternalJson<'a>>,
+}
+
+#[derive(Deserialize)]
+struct ReceiptJson<'a> {
+    #[serde(borrow)]
+    result: Option<&'a str>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct LogJson<'a> {
+    pub(crate) address: &'a str,
+    #[serde(borrow, default)]
+    pub(crate) topics: Vec<&'a str>,
+    #[serde(borrow, default)]
+    pub(crate) data: &'a str,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct InternalJson<'a> {
+    pub(crate) caller_address: Option<&'a str>,
+    #[serde(rename = "transferTo_address")]
+    pub(crate) to_address: Option<&'a str>,
+    #[serde(rename = "callValueInfo", borrow, default)]
+    pub(crate) values: Vec<CallValueJson<'a>>,
+    /// What it is, as hexadecimal digits of a word.
+    #[serde(borrow)]
+    pub(crate) note: Option<&'a str>,
+    #[serde(default)]
+    pub(crate) rejected: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CallValueJson<'a> {
+    #[serde(default)]
+    pub(crate) call_value: u64,
+    /// A TRC-10 token; the native coin has none.
+    #[serde(borrow)]
+    pub(crate) token_id: Option<&'a str>,
+}
+
+impl<T> BlockJson<'_, T> {
+    /// Whether the transactions are there. The root over none is zero: a gateway that cuts them off must not
+    /// pass for a block without payments.
+    pub(crate) fn is_whole(&self) -> bool {
+        let root = self.block_header.raw_data.tx_trie_root.unwrap_or_default();
+        !self.transactions.is_empty() || root.bytes().all(|digit| digit == b'0')
+    }
+}
+
+/// What a scan keeps of a block.
+#[derive(Debug)]
+pub(crate) struct Header {
+    pub(crate) height: u64,
+    pub(crate) hash: Hash,
+    pub(crate) parent: Hash,
+    pub(crate) time_ms: u64,
+}
+
+impl Header {
+    pub(crate) fn of<T>(json: &BlockJson<'_, T>) -> Result<Self, ScanError> {
+        let header = &json.block_header.raw_data;
+        let hash = hash(json.id, "blockID")?;
+        // The first eight bytes of a block's id are its number.
+        if !hash.starts_with(&header.number.to_be_bytes()) {
+            return Err(malformed(format!("the blockID is not one of block {}", header.number)));
+        }
+        Ok(Self {
+            height: header.number,
+            hash,
+            parent: self::hash(header.parent_hash, "parentHash")?,
+            time_ms: header.timestamp,
+        })
+    }
+}
+
+/// The native coin that a transaction itself carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Payment {
+    pub(crate) from: Key,
+    pub(crate) to: Key,
+    pub(crate) amount: u64,
+}
+
+/// What a payer signed, as far as it matters here.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Content {
+    pub(crate) payment: Option<Payment>,
+    pub(crate) memo: Vec<u8>,
+}
+
+/// The kinds of transaction that matter here.
+const TRANSFER: &str = "TransferContract";
+const CALL: &str = "TriggerSmartContract";
+const CREATE: &str = "CreateSmartContract";
+
+impl<'a> TxJson<'a> {
+    /// There is one contract in a transaction; the list is for extensions that never came.
+    fn contract(&self) -> Result<&ContractJson<'a>, ScanError> {
+        match self.raw_data.contract.as_slice() {
+            [contract] => Ok(contract),
+            several => Err(malformed(format!("a transaction with {} contracts", several.len()))),
+        }
+    }
+
+    /// Whether it runs code, which can move anything.
+    pub(crate) fn runs_code(&self) -> Result<bool, ScanError> {
+        Ok([CALL, CREATE].contains(&self.contract()?.kind))
+    }
+
+    /// The native coin that it carries itself. A call without value is no payment, a transfer always is.
+    pub(crate) fn payment(&self) -> Result<Option<Payment>, ScanError> {
+        let contract = self.contract()?;
+        let is_transfer = contract.kind == TRANSFER;
+        if !is_transfer && contract.kind != CALL {
+            return Ok(None);
+        }
+        let unreadable = || malformed(format!("the value of a {}", contract.kind));
+        let value = contract.parameter.value.ok_or_else(unreadable)?.get();
+        let value: ValueJson<'_> = serde_json::from_str(value).map_err(|_| unreadable())?;
+        if !is_transfer && value.amount == 0 {
+            return Ok(None);
+        }
+        Ok(Some(Payment {
+            from: value.owner_address.and_then(from_hex).ok_or_else(unreadable)?,
+            to: value.to_address.and_then(from_hex).ok_or_else(unreadable)?,
+            amount: value.amount,
+        }))
+    }
+
+    pub(crate) fn content(&self) -> Result<Content, ScanError> {
+        let memo = hex::decode(self.raw_data.data.unwrap_or_default());
+        let memo = memo.map_err(|_| malformed("a transaction's data is not hexadecimal"))?;
+        Ok(Content { payment: self.payment()?, memo })
+    }
+
+    /// What the block itself says of the transaction's end; a failed one is in the block too.
+    pub(crate) fn has_succeeded(&self) -> bool {
+        matches!(self.ret.as_slice(), [ret] if ret.contract_ret == Some("SUCCESS"))
+    }
+}
+
+impl InfoJson<'_> {
+    /// What the info says of the end of a transaction that ran code. Never `contractResult`: that is what the
+    /// code returned, which for some tokens is zero when they succeed.
+    pub(crate) fn has_succeeded(&self) -> Result<bool, ScanError> {
+        match self.result {
+            None => Ok(self.receipt.as_ref().is_some_and(|receipt| receipt.result == Some("SUCCESS"))),
+            Some("FAILED") => Ok(false),
+            Some(_) => Err(malformed("a transaction info's result")),
+        }
+    }
+}
+
+pub(crate) fn hash(text: &str, what: &str) -> Result<Hash, ScanError> {
+    let mut hash = [0; 32];
+    hex::decode_to_slice(text, &mut hash).map_err(|_| malformed(format!("{what} is not 32 bytes")))?;
+    Ok(hash)
+}

@@ -1,0 +1,101 @@
+//! For chain plugins: answers of an upstream, and the faults that all of them have.
+
+use crate::chain::ScanError;
+use crate::http::{HttpError, Response};
+
+/// Longest text of a provider that is passed on.
+const TEXT_MAX: usize = 160;
+/// What is used of a wait that a provider asks for, in seconds.
+const WAIT_MAX_S: u32 = 60;
+/// To be asked again after a second where the provider does not say when.
+const RATE_LIMITED_MS: u32 = 1_000;
+
+/// An answer of HTTP, whatever its status.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// Of HTTP.
+    pub status: u16,
+    /// From `Retry-After`, or its default.
+    pub retry_after_ms: u32,
+    /// As it came.
+    pub body: Vec<u8>,
+}
+
+impl From<Response> for Answer {
+    fn from(response: Response) -> Self {
+        let retry_after = response.headers.iter().find(|(name, _)| name == "retry-after");
+        Self {
+            status: response.status,
+            retry_after_ms: retry_after_ms(retry_after.map(|(_, value)| value.as_str())),
+            body: response.body,
+        }
+    }
+}
+
+impl From<HttpError> for ScanError {
+    fn from(error: HttpError) -> Self {
+        match error {
+            HttpError::Denied(why) => Self::Settings(format!("the host denies the call: {why}")),
+            HttpError::Malformed(why) => failed(format!("the host cannot send the call: {why}")),
+            HttpError::Budget(why) => failed(format!("budget: {why}")),
+            HttpError::RateLimited(ms) => Self::RateLimited(ms),
+            HttpError::Timeout => failed("timeout"),
+            HttpError::Connection(why) => failed(format!("connection: {why}")),
+            HttpError::NoUpstream => failed("no usable upstream"),
+        }
+    }
+}
+
+/// The upstream failed; the text may be a stranger's.
+pub fn failed(why: impl AsRef<str>) -> ScanError {
+    ScanError::Upstream(clean(why.as_ref()))
+}
+
+/// The upstream's answer contradicts itself or the format; the text may be a stranger's.
+pub fn malformed(why: impl AsRef<str>) -> ScanError {
+    ScanError::Malformed(clean(why.as_ref()))
+}
+
+/// The answer is sound by itself but does not fit to another one.
+pub fn lags(what: impl AsRef<str>) -> ScanError {
+    failed(format!("{}: a backend lags or the chain moved", what.as_ref()))
+}
+
+/// `Retry-After` in milliseconds. Its other form, a date, is not worth a calendar.
+#[must_use]
+pub fn retry_after_ms(header: Option<&str>) -> u32 {
+    let seconds = header.and_then(|text| text.trim().parse::<u32>().ok());
+    seconds.map_or(RATE_LIMITED_MS, |seconds| seconds.clamp(1, WAIT_MAX_S).saturating_mul(1_000))
+}
+
+/// Text of strangers, fit for a log line.
+#[must_use]
+pub fn clean(text: &str) -> String {
+    text.chars()
+        .map(|char| if char.is_ascii_graphic() || char == ' ' { char } else { ' ' })
+        .take(TEXT_MAX)
+        .collect::<String>()
+        .trim()
+        .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_bounded() {
+        assert_eq!(retry_after_ms(None), 1_000);
+        assert_eq!(retry_after_ms(Some(" 7 ")), 7_000);
+        assert_eq!(retry_after_ms(Some("0")), 1_000);
+        assert_eq!(retry_after_ms(Some("86400")), 60_000);
+        assert_eq!(retry_after_ms(Some("Wed, 21 Oct 2026 07:28:00 GMT")), 1_000);
+        assert_eq!(retry_after_ms(Some("-5")), 1_000);
+    }
+
+    #[test]
+    fn strangers_texts_are_cut_and_cleaned() {
+        assert_eq!(clean("a\nb\u{1b}[31mc\u{202e}"), "a b [31mc");
+        assert_eq!(clean(&"x".repeat(1_000)).len(), 160);
+    }
+}
