@@ -1,0 +1,1 @@
+//! The scan against a scripted index.
