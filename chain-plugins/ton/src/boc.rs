@@ -262,7 +262,7 @@ static CRC32C: [u32; 256] = {
     table
 };
 
-fn crc32c(bytes: &[u8]) -> u32 {
+pub(crate) fn crc32c(bytes: &[u8]) -> u32 {
     let step = |crc: u32, byte: &u8| {
         let [.., low] = crc.to_be_bytes();
         CRC32C[usize::from(low ^ byte)] ^ (crc >> 8)
