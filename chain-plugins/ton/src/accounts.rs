@@ -119,7 +119,7 @@ fn request(owner: &Account, master: &Account) -> Request {
 }
 
 /// `addr_std$10` without anycast: two bits and one, then the workchain and the hash, 267 bits in all.
-pub(crate) fn address_cell(account: &Account) -> Vec<u8> {
+fn address_cell(account: &Account) -> Vec<u8> {
     let mut data = vec![0b1000_0000];
     for byte in account.key() {
         if let Some(last) = data.last_mut() {

@@ -60,7 +60,10 @@
 //!
 //! Taken raw and in both user-friendly forms. Shown without the bounce flag (`UQ…`, on testnets `0Q…`), as a
 //! wallet that is not deployed yet has to be paid. The key is the workchain (one byte) and the hash.
-#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::cast_possible_truncation)
+)]
 
 mod accounts;
 mod address;

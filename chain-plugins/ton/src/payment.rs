@@ -103,8 +103,8 @@ fn is_sent_back(tx: &TxJson<'_>) -> bool {
 /// What a jetton wallet was credited with: the wallet's own code has checked that the message is from
 /// another wallet of the same master, so it counts if the code succeeded.
 fn jetton(tx: &TxJson<'_>, message: &MessageJson<'_>) -> Result<Option<Read<InternalTransfer>>, Fault> {
-    if message.message_content.is_none() {
-        return Err(Fault::malformed("a message to a jetton wallet without content"));
+    if message.message_content.as_ref().is_none_or(|content| content.body.is_none()) {
+        return Err(Fault::malformed("a message to a jetton wallet without a body"));
     }
     let body = with_body(message, |mut slice| {
         // Coins for the wallet's rent come without an operation.

@@ -92,8 +92,8 @@ impl<'a, H: Host> Scan<'a, H> {
         if chain.blocks.is_empty() {
             return Ok(result);
         }
-        if store.at.is_some_and(|at| at.height > cursor.height) {
-            // The host went back, so what was read counts as not read.
+        if store.at.is_none_or(|at| at.height > cursor.height) {
+            // The host went back, so what was read above counts as not read.
             store.seen.clear();
         }
         let Some(accounts) = accounts::all(self, &mut store.wallets)? else {

@@ -53,7 +53,7 @@ impl Cell {
 
     pub(crate) fn data(&self) -> Vec<u8> {
         let mut bits = self.bits.clone();
-        if bits.len() % 8 != 0 {
+        if !bits.len().is_multiple_of(8) {
             bits.push(true);
         }
         let byte = |bits: &[bool]| {

@@ -3,17 +3,18 @@
 //! Block 5,000 is the cursor. Logical time runs on by a million a block.
 
 use super::cells::{Cell, comment, internal_transfer};
-use crate::accounts::address_cell;
 use crate::address::{Account, hex};
 use crate::base64;
+use crate::boc::Boc;
 use crate::fault::{Fault, retry_after_ms};
 use crate::host::{Answer, Host, Request};
+use crate::slice::Slice;
 use kassa_sdk::chain::{ScanError, ScanLimits, ScanResult};
 use kassa_sdk::types::{Asset, Memo, Network, Position, Transfer};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::cell::{Cell as Slot, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 pub(super) const CURSOR: u64 = 5_000;
 
@@ -53,7 +54,7 @@ pub(super) fn paid(to: Account, nano: u64, body: &Cell) -> Value {
 
 /// A credit of a jetton wallet.
 pub(super) fn credited(master: Account, owner: Account, units: u128, text: &str) -> Value {
-    let body = internal_transfer(units, Some(&PAYER), &comment(text), units % 2 == 0);
+    let body = internal_transfer(units, Some(&PAYER), &comment(text), units.is_multiple_of(2));
     message(wallet(&master, &owner), wallet(&master, &PAYER), 30_000_000, &body)
 }
 
@@ -119,7 +120,7 @@ impl Index {
     /// Adds a transaction to a block, after all that were added before.
     pub(super) fn add(&mut self, height: u64, mut json: Value) -> [u8; 32] {
         let account = Account::of_raw(json["account"].as_str().unwrap()).unwrap();
-        let count = self.txs.iter().filter(|tx| tx.height == height).count() as u64;
+        let count = self.txs.iter().rev().take_while(|tx| tx.height == height).count() as u64;
         let lt = height * 1_000_000 + 1 + count;
         let hash = hash_of(&format!("tx {height} {count}"));
         let before = self.txs.iter().rfind(|tx| tx.account == account);
@@ -205,12 +206,16 @@ impl Index {
 
     fn states(&self, query: &[(&str, &str)]) -> Value {
         let limit = number(query, "limit").unwrap() as usize;
-        let wanted = query.iter().filter(|(name, _)| *name == "address");
-        let states = wanted.filter_map(|(_, address)| {
-            let at = self.states_at.get();
-            let tx = self.txs.iter().rfind(|tx| tx.account.raw() == *address && tx.height <= at)?;
+        let newest: HashMap<_, _> = self
+            .txs
+            .iter()
+            .filter(|tx| tx.height <= self.states_at.get())
+            .map(|tx| (tx.account, tx))
+            .collect();
+        let states = accounts(query, "address").filter_map(|account| {
+            let tx = newest.get(&account)?;
             Some(json!({
-                "address": address, "status": tx.json["end_status"], "balance": "1", "account_state_hash": "x",
+                "address": account.raw(), "status": tx.json["end_status"], "balance": "1", "account_state_hash": "x",
                 "last_transaction_lt": tx.lt.to_string(), "last_transaction_hash": tx.json["hash"],
             }))
         });
@@ -222,9 +227,10 @@ impl Index {
         let (from, limit) = (number(query, "start_lt").unwrap(), number(query, "limit").unwrap() as usize);
         assert!(limit <= 1_000 && query.contains(&("sort", "asc")));
         let hidden = self.hidden.borrow();
+        let wanted: HashSet<_> = accounts(query, "account").collect();
         let is_wanted = |tx: &&Tx| {
             let is_hidden = hidden.iter().any(|hash| tx.json["hash"] == base64::encode(hash));
-            tx.lt >= from && !is_hidden && query.contains(&("account", &tx.account.raw()))
+            tx.lt >= from && !is_hidden && wanted.contains(&tx.account)
         };
         let mut txs: Vec<_> = self.txs.iter().filter(is_wanted).collect();
         txs.sort_by_key(|tx| (tx.lt, tx.account));
@@ -236,12 +242,17 @@ impl Index {
         let request: Value = serde_json::from_str(body).unwrap();
         assert_eq!(request["method"], "get_wallet_address");
         let master = Account::of_raw(request["address"].as_str().unwrap()).unwrap();
-        let slice = request["stack"][0]["value"].as_str().unwrap();
-        let known = self.owners.borrow();
-        let owner = known.iter().find(|owner| base64::encode(&address_cell(owner)) == slice).unwrap();
-        let wallet = Cell::default().address(Some(&wallet(&master, owner))).base64();
+        let slice = base64::decode(request["stack"][0]["value"].as_str().unwrap()).unwrap();
+        let slice = Boc::parse(&slice).unwrap();
+        let owner = Slice::root(&slice).unwrap().address().unwrap().unwrap();
+        let wallet = Cell::default().address(Some(&wallet(&master, &owner))).base64();
         json!({"gas_used": 3_000, "exit_code": 0, "stack": [{"type": "cell", "value": wallet}]})
     }
+}
+
+fn accounts(query: &[(&str, &str)], name: &str) -> impl Iterator<Item = Account> {
+    let named = query.iter().filter(move |(found, _)| *found == name);
+    named.map(|(_, account)| Account::of_raw(account).unwrap())
 }
 
 fn number(query: &[(&str, &str)], name: &str) -> Option<u64> {

@@ -7,5 +7,4 @@ mod hostile;
 mod index;
 mod limits;
 mod reading;
-mod recorded;
 mod vectors;
