@@ -27,6 +27,10 @@ const ROWS_MAX: usize = 5_000;
 /// is not older than this, which is a thousand blocks.
 const LT_MARGIN: u64 = 1_000_000_000;
 
+/// The same for accounts whose last transaction is known: what comes in later than after thirty blocks breaks
+/// a link, and is asked for then.
+const LT_MARGIN_LINKED: u64 = 30_000_000;
+
 /// What one scan learns of an account.
 pub(crate) struct Track {
     pub(crate) account: Account,
@@ -69,6 +73,14 @@ impl Track {
 
     fn last_lt(&self) -> u64 {
         self.seen.last.map_or(0, |last| last.lt)
+    }
+
+    /// From which logical time on its new transactions are asked for.
+    fn start_lt(&self, cursor: &Block) -> u64 {
+        match self.seen.last {
+            Some(last) => cursor.start_lt.saturating_sub(LT_MARGIN_LINKED).max(last.lt.saturating_add(1)),
+            None => cursor.start_lt.saturating_sub(LT_MARGIN),
+        }
     }
 
     /// Whether its transactions have to be asked for. A state that is older than what was read, or that is
@@ -117,27 +129,28 @@ pub(crate) fn read<H: Host>(scan: &Scan<'_, H>, tracks: &mut [Track], chain: &Ch
     let mut moved = Vec::new();
     for (place, track) in tracks.iter_mut().enumerate() {
         if track.has_moved(floor)? {
-            moved.push(place);
+            moved.push((track.start_lt(&chain.cursor), place));
         }
     }
+    // Those of a like start together, so that none makes the others' past come again.
+    moved.sort_unstable();
     let mut reading = Reading { chain, to: chain.blocks.len().saturating_sub(1), rows: 0 };
     for group in moved.chunks(scan.settings.accounts) {
-        reading.group(scan, tracks, group, floor)?;
+        let start_lt = group.first().map_or(floor, |(start_lt, _)| *start_lt);
+        let places: Vec<_> = group.iter().map(|(_, place)| *place).collect();
+        reading.group(scan, tracks, &places, start_lt)?;
     }
-    for place in moved {
-        let track = |tracks: &mut [Track]| {
-            tracks.get(place).map(|track| (track.check(reading.to()), track.last_lt()))
-        };
-        let Some((Err(fault), last_lt)) = track(tracks) else { continue };
+    for (start_lt, place) in moved {
+        let Some(track) = tracks.get_mut(place) else { continue };
+        let Err(fault) = track.check(reading.to()) else { continue };
         // Something became visible that is older than what is usually asked for: ask from where it was left.
-        if last_lt == 0 || last_lt >= floor {
+        let left_lt = track.last_lt().saturating_add(1);
+        if track.seen.last.is_none() || left_lt >= start_lt {
             return Err(fault);
         }
-        if let Some(track) = tracks.get_mut(place) {
-            track.rows.clear();
-            track.cut = None;
-        }
-        reading.group(scan, tracks, &[place], last_lt.saturating_add(1))?;
+        track.rows.clear();
+        track.cut = None;
+        reading.group(scan, tracks, &[place], left_lt)?;
     }
     // Reading may have settled for fewer blocks meanwhile; what held for more of them holds for fewer.
     tracks.iter().try_for_each(|track| track.check(reading.to()))?;

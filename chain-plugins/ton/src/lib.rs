@@ -12,8 +12,9 @@
 //! 4. the transactions of those accounts that have moved, a hundred accounts in one request
 //!    (`/transactions`).
 //!
-//! While no block is new that is one request, and while nobody pays it is two for each hundred accounts.
-//! An owner is one account for the native coin, and one more for each listed jetton.
+//! While no block is new that is one request; while nobody pays it is one more for each hundred accounts. An
+//! owner is one account for the native coin, and one more for each listed jetton. Jetton wallets become known
+//! 64 a scan; until all are, the cursor waits.
 //!
 //! # What is a payment
 //!
