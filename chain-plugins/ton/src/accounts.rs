@@ -14,7 +14,7 @@ use crate::scan::Scan;
 use crate::slice::Slice;
 use crate::store::Wallets;
 use crate::wire::GetMethodJson;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Owners that one question to the host brings.
 const PAGE: u32 = 1_000;
@@ -77,14 +77,15 @@ pub(crate) fn all<H: Host>(
     Ok(Some(accounts))
 }
 
-fn owners<H: Host>(scan: &Scan<'_, H>) -> Result<Vec<Account>, Fault> {
-    let mut owners = Vec::new();
+fn owners<H: Host>(scan: &Scan<'_, H>) -> Result<BTreeSet<Account>, Fault> {
+    let mut owners = BTreeSet::new();
     let mut after: Option<String> = None;
     loop {
         let page = scan.host.watched(after.as_deref(), PAGE)?;
         for text in &page {
             let owner = Account::parse(text, scan.is_testnet);
-            owners.push(owner.map_err(|error| Fault::upstream(format!("watched address: {}", why(&error))))?);
+            owners
+                .insert(owner.map_err(|error| Fault::upstream(format!("watched address: {}", why(&error))))?);
         }
         match page.into_iter().next_back() {
             Some(last) if after.as_ref() < Some(&last) => after = Some(last),
