@@ -1,0 +1,292 @@
+//! Bags of cells: how TON writes trees of cells (<https://docs.ton.org/foundations/serialization/boc>).
+//!
+//! The bytes come from strangers: everything is bounded, and references must point forward, as the format
+//! demands, so that there are no cycles. Exotic cells are kept as what they are and never read; a payer may
+//! put one beside a comment.
+
+use sha2::{Digest, Sha256};
+
+/// A message on chain has at most 8,192 cells.
+const CELLS_MAX: usize = 8_192;
+/// As many cells can have so many bytes, by the same rule (2^21 bits), and their descriptors.
+const BYTES_MAX: usize = 512 << 10;
+const DEPTH_MAX: u16 = 1_024;
+const REFS_MAX: usize = 4;
+
+const GENERIC: u32 = 0xb5ee_9c72;
+const INDEXED: u32 = 0x68ff_65f3;
+const INDEXED_CRC: u32 = 0xacc3_a728;
+
+/// Why bytes are not a bag with one root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NotACell(pub(crate) &'static str);
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cell<'a> {
+    /// The two descriptor bytes and the data, as the hash takes them.
+    descriptors: [u8; 2],
+    data: &'a [u8],
+    pub(crate) bits: usize,
+    pub(crate) is_exotic: bool,
+    refs: [usize; REFS_MAX],
+    refs_len: usize,
+}
+
+impl<'a> Cell<'a> {
+    pub(crate) fn data(&self) -> &'a [u8] {
+        self.data
+    }
+
+    pub(crate) fn refs(&self) -> &[usize] {
+        self.refs.get(..self.refs_len).unwrap_or_default()
+    }
+
+    /// Library references are hashed as ordinary cells are. The other exotic cells have hashes for several
+    /// levels.
+    fn has_plain_hash(&self) -> bool {
+        let is_library = self.is_exotic && self.bits == 264 && self.data.first() == Some(&2);
+        (!self.is_exotic || is_library) && self.descriptors.first().is_some_and(|first| first >> 5 == 0)
+    }
+}
+
+/// A tree of cells. Its data is borrowed from the bytes.
+pub(crate) struct Boc<'a> {
+    cells: Vec<Cell<'a>>,
+    root: usize,
+}
+
+impl<'a> Boc<'a> {
+    /// Reads a bag that has exactly one root.
+    pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, NotACell> {
+        if bytes.len() > BYTES_MAX {
+            return Err(NotACell("too large"));
+        }
+        let mut input = Input(bytes);
+        let header = Header::read(&mut input)?;
+        if header.has_crc {
+            let (body, crc) = bytes.split_last_chunk::<4>().ok_or(NotACell("cut off"))?;
+            if crc32c(body) != u32::from_le_bytes(*crc) {
+                return Err(NotACell("wrong checksum"));
+            }
+        }
+        let root = if header.has_roots { input.size(header.ref_len)? } else { 0 };
+        let mut index = match header.has_index {
+            true => Input(input.take(header.cells.saturating_mul(header.offset_len))?),
+            false => Input(&[]),
+        };
+        let all = input.0.len().checked_sub(if header.has_crc { 4 } else { 0 });
+        if all != Some(header.data_len) {
+            return Err(NotACell("not as long as it says"));
+        }
+        let mut input = Input(input.take(header.data_len)?);
+        let mut cells = Vec::with_capacity(header.cells);
+        for place in 0..header.cells {
+            cells.push(read_cell(&mut input, place, &header)?);
+            if header.has_index {
+                let end = index.size(header.offset_len)? >> u32::from(header.has_cache_bits);
+                if end != header.data_len.saturating_sub(input.0.len()) {
+                    return Err(NotACell("the index does not fit to the cells"));
+                }
+            }
+        }
+        if !input.0.is_empty() || root >= cells.len() {
+            return Err(NotACell("not as many cells as it says"));
+        }
+        let boc = Self { cells, root };
+        boc.check_depth()?;
+        Ok(boc)
+    }
+
+    pub(crate) fn root(&self) -> usize {
+        self.root
+    }
+
+    pub(crate) fn cell(&self, place: usize) -> Option<&Cell<'a>> {
+        self.cells.get(place)
+    }
+
+    /// The heights of all trees. Backwards, since references point forward.
+    fn depths(&self) -> Vec<u16> {
+        let mut depths = vec![0u16; self.cells.len()];
+        for (place, cell) in self.cells.iter().enumerate().rev() {
+            let below = cell.refs().iter().filter_map(|place| depths.get(*place)).max();
+            let depth = below.map_or(0, |below| below.saturating_add(1));
+            if let Some(slot) = depths.get_mut(place) {
+                *slot = depth;
+            }
+        }
+        depths
+    }
+
+    fn check_depth(&self) -> Result<(), NotACell> {
+        let is_deep = self.depths().into_iter().any(|depth| depth > DEPTH_MAX);
+        if is_deep { Err(NotACell("too deep")) } else { Ok(()) }
+    }
+
+    /// The representation hash of the root; none if the tree has exotic cells of several levels.
+    pub(crate) fn hash(&self) -> Option<[u8; 32]> {
+        if !self.cells.iter().all(Cell::has_plain_hash) {
+            return None;
+        }
+        let depths = self.depths();
+        let mut hashes = vec![[0; 32]; self.cells.len()];
+        for (place, cell) in self.cells.iter().enumerate().rev() {
+            let mut hasher = Sha256::new();
+            hasher.update(cell.descriptors);
+            hasher.update(cell.data);
+            for below in cell.refs() {
+                hasher.update(depths.get(*below)?.to_be_bytes());
+            }
+            for below in cell.refs() {
+                hasher.update(hashes.get(*below)?);
+            }
+            *hashes.get_mut(place)? = hasher.finalize().into();
+        }
+        hashes.get(self.root).copied()
+    }
+}
+
+struct Header {
+    has_index: bool,
+    has_crc: bool,
+    has_cache_bits: bool,
+    /// The oldest two forms have no list of roots: there the first cell is the root.
+    has_roots: bool,
+    /// Bytes of the number of a cell.
+    ref_len: usize,
+    /// Bytes of an offset.
+    offset_len: usize,
+    cells: usize,
+    data_len: usize,
+}
+
+impl Header {
+    fn read(input: &mut Input<'_>) -> Result<Self, NotACell> {
+        let magic = input.size(4)?;
+        let flags = input.byte()?;
+        let offset_len = usize::from(input.byte()?);
+        let (has_index, has_crc, has_cache_bits, has_roots, ref_len) = match u32::try_from(magic) {
+            Ok(GENERIC) if flags & 0x18 == 0 => {
+                (flags & 0x80 != 0, flags & 0x40 != 0, flags & 0x20 != 0, true, flags & 7)
+            }
+            Ok(INDEXED) => (true, false, false, false, flags),
+            Ok(INDEXED_CRC) => (true, true, false, false, flags),
+            _ => return Err(NotACell("no bag of cells")),
+        };
+        let ref_len = usize::from(ref_len);
+        if !(1..=4).contains(&ref_len) || !(1..=8).contains(&offset_len) || (has_cache_bits && !has_index) {
+            return Err(NotACell("sizes out of range"));
+        }
+        let (cells, roots, absent) = (input.size(ref_len)?, input.size(ref_len)?, input.size(ref_len)?);
+        let data_len = input.size(offset_len)?;
+        if roots != 1 || absent != 0 {
+            return Err(NotACell("not exactly one root"));
+        }
+        if cells > CELLS_MAX {
+            return Err(NotACell("too many cells"));
+        }
+        Ok(Self { has_index, has_crc, has_cache_bits, has_roots, ref_len, offset_len, cells, data_len })
+    }
+}
+
+fn read_cell<'a>(input: &mut Input<'a>, place: usize, header: &Header) -> Result<Cell<'a>, NotACell> {
+    let (first, second) = (input.byte()?, input.byte()?);
+    let refs_len = usize::from(first & 7);
+    if refs_len > REFS_MAX {
+        return Err(NotACell("more than four references"));
+    }
+    if first & 0x10 != 0 {
+        // Stored hashes: one for each level in use and one on top, each with its depth.
+        let hashes = usize::try_from((first >> 5).count_ones()).unwrap_or(0).saturating_add(1);
+        input.take(hashes.saturating_mul(34))?;
+    }
+    let data = input.take(usize::from(second.div_ceil(2)))?;
+    let bits = if second % 2 == 0 {
+        data.len().saturating_mul(8)
+    } else {
+        // The last byte ends with a one and zeros that fill it up.
+        let last = data.last().copied().unwrap_or(0);
+        if last & 0x7f == 0 {
+            return Err(NotACell("a last byte without an end"));
+        }
+        let unused = usize::try_from(last.trailing_zeros()).unwrap_or(0).saturating_add(1);
+        data.len().saturating_mul(8).saturating_sub(unused)
+    };
+    let mut refs = [0; REFS_MAX];
+    for slot in refs.iter_mut().take(refs_len) {
+        *slot = input.size(header.ref_len)?;
+        if *slot <= place || *slot >= header.cells {
+            return Err(NotACell("a reference that does not point forward"));
+        }
+    }
+    let descriptors = [first & !0x10, second];
+    Ok(Cell { descriptors, data, bits, is_exotic: first & 8 != 0, refs, refs_len })
+}
+
+struct Input<'a>(&'a [u8]);
+
+impl<'a> Input<'a> {
+    fn take(&mut self, len: usize) -> Result<&'a [u8], NotACell> {
+        let (taken, rest) = self.0.split_at_checked(len).ok_or(NotACell("cut off"))?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn byte(&mut self) -> Result<u8, NotACell> {
+        self.take(1).map(|taken| taken.first().copied().unwrap_or(0))
+    }
+
+    /// A number of `len` bytes; what is larger than memory could be cannot be meant.
+    fn size(&mut self, len: usize) -> Result<usize, NotACell> {
+        let number = self
+            .take(len)?
+            .iter()
+            .try_fold(0u64, |number, byte| Some(number.checked_mul(256)?.saturating_add(u64::from(*byte))));
+        number.and_then(|number| usize::try_from(number).ok()).ok_or(NotACell("a size out of range"))
+    }
+}
+
+static CRC32C: [u32; 256] = {
+    let mut table = [0; 256];
+    let mut place = 0u32;
+    while place < 256 {
+        let mut crc = place;
+        let mut bit = 0;
+        while bit < 8 {
+            crc = if crc & 1 == 0 { crc >> 1 } else { (crc >> 1) ^ 0x82f6_3b78 };
+            bit += 1;
+        }
+        table[place as usize] = crc;
+        place += 1;
+    }
+    table
+};
+
+pub(crate) fn crc32c(bytes: &[u8]) -> u32 {
+    let step = |crc: u32, byte: &u8| {
+        let [.., low] = crc.to_be_bytes();
+        CRC32C[usize::from(low ^ byte)] ^ (crc >> 8)
+    };
+    !bytes.iter().fold(u32::MAX, step)
+}
+
+/// A bag with this one cell of up to 127 bytes and no references; `bits` of the data count.
+#[must_use]
+pub(crate) fn single(data: &[u8], bits: usize) -> Vec<u8> {
+    let mut data = data.to_vec();
+    let descriptor = if bits.is_multiple_of(8) { bits / 4 } else { bits / 8 * 2 + 1 };
+    if !bits.is_multiple_of(8)
+        && let Some(last) = data.last_mut()
+    {
+        let end = 0x80 >> (bits % 8);
+        *last = (*last & !(end - 1)) | end;
+    }
+    let size = |size: usize| u8::try_from(size).unwrap_or(u8::MAX);
+    let mut out = vec![0xb5, 0xee, 0x9c, 0x72, 1, 1, 1, 1, 0, size(data.len() + 2), 0, 0, size(descriptor)];
+    out.extend(data);
+    out
+}
+
+#[cfg(test)]
+#[path = "tests/boc.rs"]
+mod tests;

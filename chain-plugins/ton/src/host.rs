@@ -1,0 +1,107 @@
+//! What the plugin needs of the host, as a trait so that tests can script it.
+
+use crate::fault::{Fault, retry_after_ms};
+use kassa_sdk::chain::ScanError;
+use kassa_sdk::{http, storage, watch};
+
+/// An answer of HTTP, whatever its status.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    /// From `Retry-After`, or its default.
+    pub(crate) retry_after_ms: u32,
+    pub(crate) body: Vec<u8>,
+}
+
+/// A request under the upstream's URL: a POST if it has a body, which is JSON.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub(crate) path: String,
+    pub(crate) body: Option<String>,
+}
+
+/// The upstream, the watched addresses and a place for what was read.
+pub(crate) trait Host {
+    /// Sends all at once; the answers come in the same order.
+    fn send_all(&self, requests: Vec<Request>) -> Vec<Result<Answer, Fault>>;
+    /// Watched addresses in the normal form, ascending.
+    fn watched(&self, after: Option<&str>, limit: u32) -> Result<Vec<String>, Fault>;
+    fn keys(&self, prefix: &str) -> Result<Vec<String>, Fault>;
+    fn load(&self, key: &str) -> Result<Option<Vec<u8>>, Fault>;
+    fn keep(&self, key: &str, value: &[u8]) -> Result<(), Fault>;
+    fn forget(&self, key: &str) -> Result<(), Fault>;
+}
+
+/// The host itself.
+pub(crate) struct Real;
+
+impl Host for Real {
+    fn send_all(&self, requests: Vec<Request>) -> Vec<Result<Answer, Fault>> {
+        let requests: Vec<_> = requests.into_iter().map(request).collect();
+        http::send_all(&requests).into_iter().map(|result| result.map(answer).map_err(fault)).collect()
+    }
+
+    fn watched(&self, after: Option<&str>, limit: u32) -> Result<Vec<String>, Fault> {
+        watch::list(after, limit)
+            .map_err(|error| Fault::upstream(format!("the host's watch list: {error:?}")))
+    }
+
+    fn keys(&self, prefix: &str) -> Result<Vec<String>, Fault> {
+        storage::keys(prefix, None, u32::MAX).map_err(refused)
+    }
+
+    fn load(&self, key: &str) -> Result<Option<Vec<u8>>, Fault> {
+        storage::get(key).map_err(refused)
+    }
+
+    fn keep(&self, key: &str, value: &[u8]) -> Result<(), Fault> {
+        storage::set(key, value).map_err(refused)
+    }
+
+    fn forget(&self, key: &str) -> Result<(), Fault> {
+        storage::delete(key).map_err(refused)
+    }
+}
+
+// What was read and what was reported must not part company: a write that is refused fails the scan.
+#[allow(clippy::needless_pass_by_value)]
+fn refused(error: storage::StorageError) -> Fault {
+    Fault::upstream(format!("the host's storage: {error:?}"))
+}
+
+fn request(request: Request) -> http::Request {
+    let json = || http::HeaderValue::Text("application/json".into());
+    let header = |name: &str| http::Header { name: name.into(), value: json() };
+    http::Request {
+        method: if request.body.is_some() { http::Method::Post } else { http::Method::Get },
+        target: http::Target::Upstream(request.path),
+        headers: match request.body {
+            Some(_) => vec![header("accept"), header("content-type")],
+            None => vec![header("accept")],
+        },
+        body: request.body.unwrap_or_default().into_bytes(),
+    }
+}
+
+fn answer(response: http::Response) -> Answer {
+    let retry_after = response.headers.iter().find(|(name, _)| name == "retry-after");
+    Answer {
+        status: response.status,
+        retry_after_ms: retry_after_ms(retry_after.map(|(_, value)| value.as_str())),
+        body: response.body,
+    }
+}
+
+fn fault(error: http::HttpError) -> Fault {
+    match error {
+        http::HttpError::Denied(why) => {
+            Fault::Scan(ScanError::Settings(format!("the host denies the call: {why}")))
+        }
+        http::HttpError::Malformed(why) => Fault::upstream(format!("the host cannot send the call: {why}")),
+        http::HttpError::Budget(why) => Fault::Budget(why),
+        http::HttpError::RateLimited(ms) => Fault::Scan(ScanError::RateLimited(ms)),
+        http::HttpError::Timeout => Fault::upstream("timeout"),
+        http::HttpError::Connection(why) => Fault::upstream(format!("connection: {why}")),
+        http::HttpError::NoUpstream => Fault::upstream("no usable upstream"),
+    }
+}

@@ -1,0 +1,127 @@
+//! TON, from a toncenter v3 index (`https://toncenter.com/api/v3`).
+//!
+//! # What is read
+//!
+//! A block is a block of the masterchain: its height is its number, its hash the root hash. A transaction
+//! counts with the masterchain block that made its shard's block final, so that every block here is final as
+//! soon as it is there. One scan asks for
+//!
+//! 1. the blocks after the cursor, in one request (`/blocks`; `/masterchainInfo` where they are many),
+//! 2. the jetton wallets of owners that are new (`/runGetMethod`, once for each owner and listed master),
+//! 3. the states of all accounts, a hundred in one request (`/accountStates`),
+//! 4. the transactions of those accounts that have moved, a hundred accounts in one request
+//!    (`/transactions`).
+//!
+//! While no block is new that is one request; while nobody pays it is one more for each hundred accounts. An
+//! owner is one account for the native coin, and one more for each listed jetton. Jetton wallets become known
+//! 64 a scan; until all are, the cursor waits.
+//!
+//! # What is a payment
+//!
+//! **Native coin**: a message from another account to the owner, unless it was sent back. `aborted` does not
+//! matter: a wallet that does not exist yet cannot run its code and is paid all the same. Not payments are
+//! bounced messages, excesses (`0xd53276db`) and transfer notifications (`0x7362d09c`, which anyone can
+//! forge): what comes with those is left of fees. A call with any other operation that brings coins is
+//! reported with an unreadable memo, for a person.
+//!
+//! **Jettons**: an `internal_transfer` to the owner's wallet of the listed master that the wallet's code took
+//! without failing. The code has checked that it came from a wallet of the same master; forged ones fail.
+//! Amount, sender and comment are read from the message's own cells. Neither notifications nor the index's
+//! list of transfers prove a credit.
+//!
+//! # What is proven, and what is believed
+//!
+//! Proven: that no transaction of an account is left out between two scans. Each one names the one before it,
+//! and the account's state names the last. If a link is missing the scan gives nothing and the cursor stays.
+//! If the index lags in all its answers alike, a transaction that shows up late is still found, by the same
+//! links, and is reported with the next block.
+//!
+//! Believed is what the upstream says of each transaction: this API gives no transaction in its own cells, so
+//! hashes cannot be computed. Only bodies are checked against the hashes that come with them. An operator who
+//! wants more runs an index of their own.
+//!
+//! # What cannot be seen
+//!
+//! What was final before an address became watched; a payment in a jetton that is not listed; and jettons of
+//! an owner on the masterchain, for which common masters have no wallets. Very many addresses are better
+//! served by one address with comments: each watched address costs a hundredth of a request in every scan
+//! that sees a new block.
+//!
+//! # Settings
+//!
+//! All are optional.
+//!
+//! | key | default | meaning |
+//! |---|---|---|
+//! | `max_blocks_per_call` | 500 | blocks that one scan reads |
+//! | `max_accounts_per_request` | 100 | accounts in one request |
+//! | `max_transactions_per_request` | 500 | transactions in one answer, of some 4 kB each |
+//!
+//! # Addresses
+//!
+//! Taken raw and in both user-friendly forms. Shown without the bounce flag (`UQ…`, on testnets `0Q…`), as a
+//! wallet that is not deployed yet has to be paid. The key is the workchain (one byte) and the hash.
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::cast_possible_truncation)
+)]
+
+mod accounts;
+mod address;
+mod api;
+mod base64;
+mod blocks;
+mod boc;
+mod body;
+mod fault;
+mod history;
+mod host;
+mod link;
+mod payment;
+mod scan;
+mod settings;
+mod slice;
+mod store;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use kassa_sdk::chain::{
+    Address, AddressError, Chain, DeriveError, Description, Link, MemoSupport, PaymentRequest, ScanError,
+    ScanLimits, ScanResult,
+};
+use kassa_sdk::types::{Network, Position};
+
+kassa_sdk::manifest!("plugin.toml");
+kassa_sdk::export_chain!(Ton);
+
+struct Ton;
+
+impl Chain for Ton {
+    fn describe(_network: Network) -> Description {
+        Description {
+            kind: "ton".into(),
+            memo: MemoSupport::Usual,
+            derives_addresses: false,
+            // Wallets may take the fee of a message from what it carries.
+            exact_native_amounts: false,
+        }
+    }
+
+    fn normalize_address(network: Network, address: String) -> Result<Address, AddressError> {
+        address::normalize(&address, scan::is_testnet(&network))
+    }
+
+    /// An address is the hash of a contract's code and data, which a public key alone does not tell.
+    fn derive_address(_network: Network, _key: String, _index: u32) -> Result<Address, DeriveError> {
+        Err(DeriveError::Unsupported)
+    }
+
+    fn payment_link(network: Network, request: PaymentRequest) -> Link {
+        link::payment_link(&network, &request)
+    }
+
+    fn scan(network: Network, cursor: Option<Position>, limits: ScanLimits) -> Result<ScanResult, ScanError> {
+        scan::scan(&host::Real, &network, cursor.as_ref(), limits)
+    }
+}

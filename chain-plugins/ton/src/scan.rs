@@ -1,0 +1,163 @@
+//! One step: the masterchain's blocks after the cursor, and the payments that they made final.
+
+use crate::accounts;
+use crate::address::{Account, why};
+use crate::blocks::{self, Chain};
+use crate::fault::{Fault, clean};
+use crate::history::{self, Track};
+use crate::host::Host;
+use crate::settings::Settings;
+use crate::store::{At, Seen, Store};
+use kassa_sdk::chain::{ScanError, ScanLimits, ScanResult};
+use kassa_sdk::types::{Network, Position, Transfer};
+use std::collections::{HashMap, HashSet};
+
+const MAINNET: &str = "-239";
+
+/// Whether addresses carry the testnet flag.
+pub(crate) fn is_testnet(network: &Network) -> bool {
+    network.chain_id != MAINNET
+}
+
+/// What a scan knows about its network.
+pub(crate) struct Scan<'a, H> {
+    pub(crate) host: &'a H,
+    pub(crate) settings: Settings,
+    /// How blocks name their network.
+    pub(crate) global_id: i64,
+    pub(crate) is_testnet: bool,
+    /// Masters of the listed jettons with their places in the list of assets.
+    pub(crate) jettons: Vec<(Account, u32)>,
+    /// Place of the native coin in the list of assets, if it is listed.
+    pub(crate) native: Option<u32>,
+}
+
+pub(crate) fn scan<H: Host>(
+    host: &H,
+    network: &Network,
+    cursor: Option<&Position>,
+    limits: ScanLimits,
+) -> Result<ScanResult, ScanError> {
+    let scan = Scan::new(host, network).map_err(|why| ScanError::Settings(clean(&why)))?;
+    match cursor {
+        None => scan.begin(),
+        Some(cursor) => scan.read_on(cursor, limits),
+    }
+    .map_err(Fault::into_scan_error)
+}
+
+impl<'a, H: Host> Scan<'a, H> {
+    fn new(host: &'a H, network: &Network) -> Result<Self, String> {
+        let settings = Settings::parse(&network.settings)?;
+        let global_id = network.chain_id.parse().map_err(|_| "the chain's id is not a number".to_owned())?;
+        let is_testnet = is_testnet(network);
+        let (mut jettons, mut native) = (Vec::new(), None);
+        for (place, asset) in (0u32..).zip(&network.assets) {
+            match &asset.contract {
+                None => native = native.or(Some(place)),
+                Some(contract) => {
+                    let master = Account::parse(contract, is_testnet)
+                        .map_err(|error| format!("{contract} is not a jetton master: {}", why(&error)))?;
+                    jettons.push((master, place));
+                }
+            }
+        }
+        Ok(Self { host, settings, global_id, is_testnet, jettons, native })
+    }
+
+    /// Where a new network starts.
+    fn begin(&self) -> Result<ScanResult, Fault> {
+        let (parent, head) = blocks::newest(self)?;
+        Ok(ScanResult {
+            blocks: vec![head.child_of(&parent)],
+            transfers: Vec::new(),
+            head: head.position(),
+            safe: None,
+            final_: head.height,
+        })
+    }
+
+    fn read_on(&self, cursor: &Position, limits: ScanLimits) -> Result<ScanResult, Fault> {
+        let mut store = Store::load(self.host)?;
+        let max = limits.blocks.clamp(1, self.settings.blocks);
+        let chain = blocks::after(self, cursor.height, store.at, max)?;
+        // Masterchain blocks are final once they are there.
+        let mut result = ScanResult {
+            blocks: Vec::new(),
+            transfers: Vec::new(),
+            head: chain.head.position(),
+            safe: None,
+            final_: chain.head.height,
+        };
+        if chain.blocks.is_empty() {
+            return Ok(result);
+        }
+        if store.at.is_none_or(|at| at.height > cursor.height) {
+            // The host went back, so what was read above counts as not read.
+            store.seen.clear();
+        }
+        let Some(accounts) = accounts::all(self, &mut store.wallets)? else {
+            store.save(self.host)?;
+            return Ok(result);
+        };
+        let fresh = Seen { since: cursor.height, last: None };
+        let mut tracks: Vec<Track> = accounts
+            .into_iter()
+            .map(|(account, role)| {
+                Track::new(account, role, store.seen.get(&account).copied().unwrap_or(fresh))
+            })
+            .collect();
+        let to = history::read(self, &mut tracks, &chain)?;
+        let transfers = transfers(&mut tracks)?;
+        let to = fitting(&chain, &transfers, to, limits.transfers);
+        let Some(last) = chain.blocks.get(to) else { return Ok(result) };
+        let mut parent = &chain.cursor;
+        for block in chain.blocks.iter().take(to.saturating_add(1)) {
+            result.blocks.push(block.child_of(parent));
+            parent = block;
+        }
+        result.transfers = transfers.into_iter().filter(|transfer| transfer.height <= last.height).collect();
+        store.at = Some(At { height: last.height, start_lt: last.start_lt });
+        store.seen = tracks.iter().map(|track| (track.account, seen_at(track, last.height))).collect();
+        store.save(self.host)?;
+        Ok(result)
+    }
+}
+
+/// The transfers of all accounts in the order of the blocks.
+fn transfers(tracks: &mut [Track]) -> Result<Vec<Transfer>, Fault> {
+    let rows = tracks.iter_mut().flat_map(|track| &mut track.rows);
+    let mut found: Vec<_> =
+        rows.filter_map(|row| Some((row.height, row.last.lt, row.transfer.take()?))).collect();
+    found.sort_by_key(|(height, lt, _)| (*height, *lt));
+    let mut ids = HashSet::new();
+    if !found.iter().all(|(.., transfer)| ids.insert(transfer.tx.as_str())) {
+        return Err(Fault::malformed("two transactions with one hash"));
+    }
+    Ok(found.into_iter().map(|(.., transfer)| transfer).collect())
+}
+
+/// The place of the last block whose transfers still fit; the first block is reported whatever it holds.
+fn fitting(chain: &Chain, transfers: &[Transfer], to: usize, max: u32) -> usize {
+    let mut counts: HashMap<u64, usize> = HashMap::new();
+    for transfer in transfers {
+        let count = counts.entry(transfer.height).or_default();
+        *count = count.saturating_add(1);
+    }
+    let max = usize::try_from(max).unwrap_or(usize::MAX);
+    let mut total = 0usize;
+    let mut fits = |height: u64| {
+        total = total.saturating_add(counts.get(&height).copied().unwrap_or(0));
+        total <= max
+    };
+    let blocks = chain.blocks.iter().take(to.saturating_add(1));
+    blocks.take_while(|block| fits(block.height)).count().saturating_sub(1)
+}
+
+/// What is known of an account once the blocks up to this height were reported.
+fn seen_at(track: &Track, height: u64) -> Seen {
+    let read = track.rows.iter().take_while(|row| row.height <= height).last().map(|row| row.last);
+    // Of an account that is new the first transaction after the cursor names the last one before.
+    let before = track.rows.first().and_then(history::Row::before);
+    Seen { last: read.or(track.seen.last).or(before), ..track.seen }
+}

@@ -1,0 +1,48 @@
+//! The `[settings]` of a network manifest; `lib.rs` documents the keys.
+
+use serde::Deserialize;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    max_blocks_per_call: Option<u32>,
+    max_accounts_per_request: Option<usize>,
+    max_transactions_per_request: Option<usize>,
+}
+
+/// Checked settings of one network.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    /// Blocks that one scan reads.
+    pub(crate) blocks: u32,
+    /// Accounts in one request: each is 75 characters of a path that may have 8,192.
+    pub(crate) accounts: usize,
+    /// Transactions in one answer, of some four kilobytes each.
+    pub(crate) transactions: usize,
+}
+
+impl Settings {
+    pub(crate) fn parse(json: &str) -> Result<Self, String> {
+        let raw: Raw = match json.trim() {
+            "" => Raw::default(),
+            json => serde_json::from_str(json).map_err(|error| error.to_string())?,
+        };
+        let settings = Self {
+            blocks: raw.max_blocks_per_call.unwrap_or(500),
+            accounts: raw.max_accounts_per_request.unwrap_or(100),
+            transactions: raw.max_transactions_per_request.unwrap_or(500),
+        };
+        // The API answers no more than 1,000 rows.
+        if !(1..=900).contains(&settings.blocks) {
+            return Err("max_blocks_per_call: 1 to 900".into());
+        }
+        if !(1..=100).contains(&settings.accounts) {
+            return Err("max_accounts_per_request: 1 to 100".into());
+        }
+        // A page has to be able to hold more than one transaction of each account that it is about.
+        if !(200..=1_000).contains(&settings.transactions) {
+            return Err("max_transactions_per_request: 200 to 1000".into());
+        }
+        Ok(settings)
+    }
+}

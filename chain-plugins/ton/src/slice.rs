@@ -1,0 +1,148 @@
+//! Reading the bits and references of a cell, one after the other.
+
+use crate::address::{Account, Hash};
+use crate::boc::Boc;
+
+/// What is left of a cell.
+#[derive(Clone, Copy)]
+pub(crate) struct Slice<'a> {
+    boc: &'a Boc<'a>,
+    data: &'a [u8],
+    bit: usize,
+    end: usize,
+    refs: &'a [usize],
+}
+
+impl<'a> Slice<'a> {
+    pub(crate) fn root(boc: &'a Boc<'a>) -> Option<Self> {
+        Self::of(boc, boc.root())
+    }
+
+    /// Exotic cells stand for something else: they are not read.
+    fn of(boc: &'a Boc<'a>, place: usize) -> Option<Self> {
+        let cell = boc.cell(place).filter(|cell| !cell.is_exotic)?;
+        Some(Self { boc, data: cell.data(), bit: 0, end: cell.bits, refs: cell.refs() })
+    }
+
+    pub(crate) fn bits_left(&self) -> usize {
+        self.end.saturating_sub(self.bit)
+    }
+
+    pub(crate) fn refs_left(&self) -> usize {
+        self.refs.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bits_left() == 0 && self.refs.is_empty()
+    }
+
+    pub(crate) fn next_ref(&mut self) -> Option<Self> {
+        let (first, rest) = self.refs.split_first()?;
+        self.refs = rest;
+        Self::of(self.boc, *first)
+    }
+
+    pub(crate) fn skip(&mut self, bits: usize) -> Option<()> {
+        self.bit = self.bit.checked_add(bits).filter(|bit| *bit <= self.end)?;
+        Some(())
+    }
+
+    pub(crate) fn bit(&mut self) -> Option<bool> {
+        self.uint(1).map(|bit| bit == 1)
+    }
+
+    /// The next eight bits, wherever they begin.
+    fn byte(&mut self) -> Option<u8> {
+        let (place, shift) = (self.bit / 8, self.bit % 8);
+        self.skip(8)?;
+        let high = u16::from(*self.data.get(place)?);
+        // Zero at the very end, where the byte is aligned and nothing of the next one is taken.
+        let low = u16::from(self.data.get(place.saturating_add(1)).copied().unwrap_or(0));
+        let [_, byte] = (((high << 8) | low) >> (8 - shift)).to_be_bytes();
+        Some(byte)
+    }
+
+    /// A number of at most 128 bits, the highest first.
+    pub(crate) fn uint(&mut self, bits: usize) -> Option<u128> {
+        if bits > 128 || bits > self.bits_left() {
+            return None;
+        }
+        let mut number = 0;
+        for _ in 0..bits / 8 {
+            number = (number << 8) | u128::from(self.byte()?);
+        }
+        for _ in 0..bits % 8 {
+            let byte = self.data.get(self.bit / 8)?;
+            let bit = (byte >> (7 - self.bit % 8)) & 1;
+            number = (number << 1) | u128::from(bit);
+            self.skip(1)?;
+        }
+        Some(number)
+    }
+
+    pub(crate) fn op(&mut self) -> Option<u32> {
+        self.uint(32).and_then(|op| u32::try_from(op).ok())
+    }
+
+    /// Appends the whole bytes that are left; none if bits would be left over.
+    pub(crate) fn bytes_into(&mut self, out: &mut Vec<u8>) -> Option<()> {
+        if !self.bits_left().is_multiple_of(8) {
+            return None;
+        }
+        out.reserve(self.bits_left() / 8);
+        while self.bits_left() > 0 {
+            out.push(self.byte()?);
+        }
+        Some(())
+    }
+
+    fn hash(&mut self) -> Option<Hash> {
+        let mut hash = [0; 32];
+        for byte in &mut hash {
+            *byte = self.byte()?;
+        }
+        Some(hash)
+    }
+
+    /// `VarUInteger 16`: four bits say how many bytes follow.
+    pub(crate) fn coins(&mut self) -> Option<u128> {
+        let bytes = usize::try_from(self.uint(4)?).ok()?;
+        self.uint(bytes.checked_mul(8)?)
+    }
+
+    /// `MsgAddress`: the inner option is none for an address that is no account of a known workchain.
+    pub(crate) fn address(&mut self) -> Option<Option<Account>> {
+        match self.uint(2)? {
+            0 => Some(None),
+            // External: nine bits say how long it is.
+            1 => {
+                let bits = usize::try_from(self.uint(9)?).ok()?;
+                self.skip(bits)?;
+                Some(None)
+            }
+            2 => {
+                let is_rewritten = self.anycast()?;
+                let [workchain] = [self.byte()?].map(|byte| i8::from_be_bytes([byte]));
+                let hash = self.hash()?;
+                Some(Account::new(workchain, hash).filter(|_| !is_rewritten))
+            }
+            // Of a length of its own.
+            _ => {
+                self.anycast()?;
+                let bits = usize::try_from(self.uint(9)?).ok()?;
+                self.skip(32usize.saturating_add(bits))?;
+                Some(None)
+            }
+        }
+    }
+
+    /// Whether the address has a part that is rewritten, which is read over.
+    fn anycast(&mut self) -> Option<bool> {
+        let is_there = self.bit()?;
+        if is_there {
+            let depth = usize::try_from(self.uint(5)?).ok()?;
+            self.skip(depth)?;
+        }
+        Some(is_there)
+    }
+}

@@ -1,0 +1,331 @@
+//! An index that answers from a chain that a test writes, and misbehaves on demand.
+//!
+//! Block 5,000 is the cursor. Logical time runs on by a million a block.
+
+use super::cells::{Cell, comment, internal_transfer};
+use crate::address::{Account, hex};
+use crate::base64;
+use crate::boc::Boc;
+use crate::fault::{Fault, retry_after_ms};
+use crate::host::{Answer, Host, Request};
+use crate::slice::Slice;
+use kassa_sdk::chain::{ScanError, ScanLimits, ScanResult};
+use kassa_sdk::types::{Asset, Memo, Network, Position, Transfer};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::cell::{Cell as Slot, RefCell};
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+pub(super) const CURSOR: u64 = 5_000;
+
+pub(super) const fn account(byte: u8) -> Account {
+    Account { workchain: 0, hash: [byte; 32] }
+}
+
+pub(super) const SHOP: Account = account(0xaa);
+pub(super) const OTHER: Account = account(0xbb);
+pub(super) const PAYER: Account = account(0xcc);
+pub(super) const USDT: Account = account(0x11);
+pub(super) const FAKE: Account = account(0x66);
+
+/// Where a master says that an owner's wallet is.
+pub(super) fn wallet(master: &Account, owner: &Account) -> Account {
+    let hash = Sha256::digest([master.key(), owner.key()].concat()).into();
+    Account { workchain: 0, hash }
+}
+
+pub(super) fn hash_of(what: &str) -> [u8; 32] {
+    Sha256::digest(what.as_bytes()).into()
+}
+
+#[derive(Clone)]
+pub(super) struct Tx {
+    pub(super) account: Account,
+    pub(super) height: u64,
+    pub(super) lt: u64,
+    /// As the index answers it; links are filled in.
+    pub(super) json: Value,
+}
+
+/// A message of the native coin.
+pub(super) fn paid(to: Account, nano: u64, body: &Cell) -> Value {
+    message(to, PAYER, nano, body)
+}
+
+/// A credit of a jetton wallet.
+pub(super) fn credited(master: Account, owner: Account, units: u128, text: &str) -> Value {
+    let body = internal_transfer(units, Some(&PAYER), &comment(text), units.is_multiple_of(2));
+    message(wallet(&master, &owner), wallet(&master, &PAYER), 30_000_000, &body)
+}
+
+pub(super) fn message(to: Account, from: Account, nano: u64, body: &Cell) -> Value {
+    json!({
+        "account": to.raw(), "now": 1_785_330_571, "orig_status": "active", "end_status": "active",
+        "total_fees": "396473", "emulated": false, "finality": "finalized", "trace_id": null,
+        "description": {
+            "type": "ord", "aborted": false, "destroyed": false, "credit_first": true,
+            "credit_ph": {"credit": nano.to_string()},
+            "compute_ph": {"skipped": false, "success": true, "exit_code": 0},
+        },
+        "in_msg": {
+            "hash": base64::encode(&[1; 32]), "source": from.raw(), "destination": to.raw(),
+            "value": nano.to_string(), "bounce": false, "bounced": false, "opcode": null,
+            "message_content": {
+                "hash": base64::encode(&body.hash()), "body": body.base64(), "decoded": {"@type": "lie"},
+            },
+        },
+        "out_msgs": [],
+    })
+}
+
+type Twist = Box<dyn Fn(&str, &mut Value)>;
+
+pub(super) struct Index {
+    pub(super) head: u64,
+    pub(super) txs: Vec<Tx>,
+    /// Transactions that `/transactions` leaves out.
+    pub(super) hidden: RefCell<Vec<[u8; 32]>>,
+    /// Transactions after this block are not in the states.
+    pub(super) states_at: Slot<u64>,
+    pub(super) owners: RefCell<Vec<Account>>,
+    pub(super) native: bool,
+    pub(super) settings: String,
+    pub(super) global_id: i64,
+    pub(super) twist: RefCell<Option<Twist>>,
+    pub(super) raw: RefCell<Option<(u16, Option<&'static str>, String)>>,
+    pub(super) budget: Slot<usize>,
+    pub(super) requests: RefCell<HashMap<String, usize>>,
+    pub(super) stored: RefCell<BTreeMap<String, Vec<u8>>>,
+}
+
+impl Index {
+    pub(super) fn new(head: u64) -> Self {
+        Self {
+            head,
+            txs: Vec::new(),
+            hidden: RefCell::default(),
+            states_at: Slot::new(u64::MAX),
+            owners: RefCell::new(vec![SHOP]),
+            native: true,
+            settings: "{}".into(),
+            global_id: -239,
+            twist: RefCell::new(None),
+            raw: RefCell::new(None),
+            budget: Slot::new(usize::MAX),
+            requests: RefCell::default(),
+            stored: RefCell::default(),
+        }
+    }
+
+    /// Adds a transaction to a block, after all that were added before.
+    pub(super) fn add(&mut self, height: u64, mut json: Value) -> [u8; 32] {
+        let account = Account::of_raw(json["account"].as_str().unwrap()).unwrap();
+        let count = self.txs.iter().rev().take_while(|tx| tx.height == height).count() as u64;
+        let lt = height * 1_000_000 + 1 + count;
+        let hash = hash_of(&format!("tx {height} {count}"));
+        let before = self.txs.iter().rfind(|tx| tx.account == account);
+        assert!(before.is_none_or(|before| before.height <= height));
+        let is_anew = before.is_some_and(|before| before.json["end_status"] == "nonexist");
+        let (before_lt, before_hash) = match before.filter(|_| !is_anew) {
+            Some(before) => (before.lt, before.json["hash"].clone()),
+            None => (0, json!(base64::encode(&[0; 32]))),
+        };
+        json["prev_trans_lt"] = json!(before_lt.to_string());
+        json["prev_trans_hash"] = before_hash;
+        json["lt"] = json!(lt.to_string());
+        json["hash"] = json!(base64::encode(&hash));
+        json["mc_block_seqno"] = json!(height);
+        self.txs.push(Tx { account, height, lt, json });
+        hash
+    }
+
+    /// Changes answers: called with the endpoint and the answer.
+    pub(super) fn twisted(self, twist: impl Fn(&str, &mut Value) + 'static) -> Self {
+        *self.twist.borrow_mut() = Some(Box::new(twist));
+        self
+    }
+
+    pub(super) fn network(&self) -> Network {
+        let token = |master: &Account| Asset { contract: Some(master.show(false)), decimals: 6 };
+        let mut assets = vec![token(&USDT)];
+        if self.native {
+            assets.insert(0, Asset { contract: None, decimals: 9 });
+        }
+        Network { name: "test".into(), chain_id: "-239".into(), assets, settings: self.settings.clone() }
+    }
+
+    pub(super) fn scan_from(&self, cursor: u64, limits: ScanLimits) -> Result<ScanResult, ScanError> {
+        let position = Position { height: cursor, hash: hex(&hash_of(&format!("block {cursor}"))) };
+        let before = self.stored.borrow().clone();
+        let result = crate::scan::scan(self, &self.network(), Some(&position), limits);
+        if result.is_err() {
+            // The host keeps nothing of a call that fails.
+            *self.stored.borrow_mut() = before;
+        }
+        result
+    }
+
+    pub(super) fn scan(&self) -> Result<ScanResult, ScanError> {
+        self.scan_from(CURSOR, ScanLimits { blocks: 200, transfers: 5_000 })
+    }
+
+    pub(super) fn count(&self, endpoint: &str) -> usize {
+        self.requests.borrow().get(endpoint).copied().unwrap_or(0)
+    }
+
+    pub(super) fn block(&self, height: u64) -> Value {
+        json!({
+            "workchain": -1, "shard": "8000000000000000", "seqno": height, "global_id": self.global_id,
+            "root_hash": base64::encode(&hash_of(&format!("block {height}"))),
+            // Two or three blocks a second.
+            "gen_utime": (1_785_000_000 + height * 2 / 5).to_string(),
+            "start_lt": (height * 1_000_000 + 999_000).to_string(),
+            "end_lt": (height * 1_000_000 + 999_010).to_string(),
+            "prev_blocks": [{"workchain": -1, "shard": "8000000000000000", "seqno": height - 1}],
+            "tx_count": 3,
+        })
+    }
+
+    fn blocks(&self, query: &[(&str, &str)]) -> Value {
+        let limit = number(query, "limit").unwrap() as usize;
+        let mut heights: Vec<u64> = (CURSOR - 100..=self.head).collect();
+        if let Some(seqno) = number(query, "seqno") {
+            heights.retain(|height| *height == seqno);
+        }
+        if let Some(lt) = number(query, "start_lt") {
+            heights.retain(|height| height * 1_000_000 + 999_000 >= lt);
+        }
+        // By the second, and within it in an order of the database's own.
+        heights.sort_by_key(|height| (height * 2 / 5, std::cmp::Reverse(*height)));
+        if query.contains(&("sort", "desc")) {
+            heights.reverse();
+        }
+        let blocks: Vec<_> = heights.into_iter().take(limit).map(|height| self.block(height)).collect();
+        json!({"blocks": blocks})
+    }
+
+    fn states(&self, query: &[(&str, &str)]) -> Value {
+        let limit = number(query, "limit").unwrap() as usize;
+        let newest: HashMap<_, _> = self
+            .txs
+            .iter()
+            .filter(|tx| tx.height <= self.states_at.get())
+            .map(|tx| (tx.account, tx))
+            .collect();
+        let states = accounts(query, "address").filter_map(|account| {
+            let tx = newest.get(&account)?;
+            Some(json!({
+                "address": account.raw(), "status": tx.json["end_status"], "balance": "1", "account_state_hash": "x",
+                "last_transaction_lt": tx.lt.to_string(), "last_transaction_hash": tx.json["hash"],
+            }))
+        });
+        let states: Vec<_> = states.take(limit).collect();
+        json!({"accounts": states, "address_book": {}, "metadata": {}})
+    }
+
+    fn transactions(&self, query: &[(&str, &str)]) -> Value {
+        let (from, limit) = (number(query, "start_lt").unwrap(), number(query, "limit").unwrap() as usize);
+        assert!(limit <= 1_000 && query.contains(&("sort", "asc")));
+        let hidden = self.hidden.borrow();
+        let wanted: HashSet<_> = accounts(query, "account").collect();
+        let is_wanted = |tx: &&Tx| {
+            let is_hidden = hidden.iter().any(|hash| tx.json["hash"] == base64::encode(hash));
+            tx.lt >= from && !is_hidden && wanted.contains(&tx.account)
+        };
+        let mut txs: Vec<_> = self.txs.iter().filter(is_wanted).collect();
+        txs.sort_by_key(|tx| (tx.lt, tx.account));
+        let rows: Vec<_> = txs.into_iter().take(limit).map(|tx| tx.json.clone()).collect();
+        json!({"transactions": rows, "address_book": {}})
+    }
+
+    fn get_method(&self, body: &str) -> Value {
+        let request: Value = serde_json::from_str(body).unwrap();
+        assert_eq!(request["method"], "get_wallet_address");
+        let master = Account::of_raw(request["address"].as_str().unwrap()).unwrap();
+        let slice = base64::decode(request["stack"][0]["value"].as_str().unwrap()).unwrap();
+        let slice = Boc::parse(&slice).unwrap();
+        let owner = Slice::root(&slice).unwrap().address().unwrap().unwrap();
+        let wallet = Cell::default().address(Some(&wallet(&master, &owner))).base64();
+        json!({"gas_used": 3_000, "exit_code": 0, "stack": [{"type": "cell", "value": wallet}]})
+    }
+}
+
+fn accounts(query: &[(&str, &str)], name: &str) -> impl Iterator<Item = Account> {
+    let named = query.iter().filter(move |(found, _)| *found == name);
+    named.map(|(_, account)| Account::of_raw(account).unwrap())
+}
+
+fn number(query: &[(&str, &str)], name: &str) -> Option<u64> {
+    query.iter().find(|(found, _)| *found == name).map(|(_, value)| value.parse().unwrap())
+}
+
+impl Host for Index {
+    fn send_all(&self, requests: Vec<Request>) -> Vec<Result<Answer, Fault>> {
+        assert!(requests.len() <= 8);
+        let send = |request: Request| {
+            assert!(request.path.len() <= 8_192 && request.path.is_ascii());
+            let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
+            *self.requests.borrow_mut().entry(path.into()).or_default() += 1;
+            if let Some((status, retry_after, body)) = &*self.raw.borrow() {
+                let (status, body) = (*status, body.clone().into_bytes());
+                return Ok(Answer { status, retry_after_ms: retry_after_ms(*retry_after), body });
+            }
+            let query: Vec<_> = query.split('&').filter_map(|pair| pair.split_once('=')).collect();
+            let mut answer = match path {
+                "/masterchainInfo" => json!({"last": self.block(self.head), "first": self.block(1)}),
+                "/blocks" => self.blocks(&query),
+                "/accountStates" => self.states(&query),
+                "/transactions" => self.transactions(&query),
+                "/runGetMethod" => self.get_method(&request.body.unwrap()),
+                _ => panic!("{path}"),
+            };
+            if let Some(twist) = &*self.twist.borrow() {
+                twist(path, &mut answer);
+            }
+            let body = answer.to_string().into_bytes();
+            if body.len() > self.budget.get() {
+                return Err(Fault::Budget("the answer is larger than what is left".into()));
+            }
+            Ok(Answer { status: 200, retry_after_ms: retry_after_ms(None), body })
+        };
+        requests.into_iter().map(send).collect()
+    }
+
+    fn watched(&self, after: Option<&str>, limit: u32) -> Result<Vec<String>, Fault> {
+        let mut all: Vec<_> = self.owners.borrow().iter().map(|owner| owner.show(false)).collect();
+        all.sort();
+        let page = all.into_iter().filter(|text| Some(text.as_str()) > after);
+        Ok(page.take(limit as usize).collect())
+    }
+
+    fn keys(&self, prefix: &str) -> Result<Vec<String>, Fault> {
+        Ok(self.stored.borrow().keys().filter(|key| key.starts_with(prefix)).cloned().collect())
+    }
+
+    fn load(&self, key: &str) -> Result<Option<Vec<u8>>, Fault> {
+        Ok(self.stored.borrow().get(key).cloned())
+    }
+
+    fn keep(&self, key: &str, value: &[u8]) -> Result<(), Fault> {
+        self.stored.borrow_mut().insert(key.into(), value.into());
+        Ok(())
+    }
+
+    fn forget(&self, key: &str) -> Result<(), Fault> {
+        self.stored.borrow_mut().remove(key);
+        Ok(())
+    }
+}
+
+/// `(height, asset, amount, comment)` of each transfer; a memo that cannot be read is `!`.
+pub(super) fn brief<'a>(result: &'a ScanResult) -> Vec<(u64, u32, Option<u128>, &'a str)> {
+    let brief = |transfer: &'a Transfer| {
+        let memo = match &transfer.memo {
+            Memo::None => "",
+            Memo::Unreadable(_) => "!",
+            Memo::Text(text) => text,
+        };
+        (transfer.height, transfer.asset, transfer.amount.map(u128::from), memo)
+    };
+    result.transfers.iter().map(brief).collect()
+}
