@@ -51,8 +51,8 @@ export async function serve(port, answer, onError) {
         result = await turn();
       }
     } catch (error) {
-      if (!(error instanceof BadRequest)) console.error(`${request.method} ${url.pathname}:`, error);
       result = onError(error, url.pathname);
+      if (result.status >= 500) console.error(`${request.method} ${url.pathname}:`, error);
     }
     response.writeHead(result.status, { "content-type": "application/json" });
     response.end(JSON.stringify(result.body));
