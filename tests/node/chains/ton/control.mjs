@@ -7,7 +7,7 @@ import { WalletContractV4, WalletContractV5R1 } from "@ton/ton";
 import { BadRequest } from "../http.mjs";
 import { GLOBAL_ID } from "./chain.mjs";
 import { comment, internalTransferBody, master, mintBody, notificationBody, transferBody, walletAddress } from "./jetton.mjs";
-import { placed, rawAddress } from "./shapes.mjs";
+import { boc, rawAddress } from "./shapes.mjs";
 
 /** The bank is there from the start, as rich as the sandbox allows. */
 const BANK_NANO = 10n ** 18n;
@@ -73,7 +73,8 @@ export async function controls(chain) {
         lt: entry.told.lt,
         aborted: entry.told.description.aborted,
         opcode: entry.told.in_msg.opcode,
-        mc_block_seqno: entry.block ? placed(entry).mc_block_seqno : null,
+        mc_block_seqno: entry.block?.seqno ?? null,
+        boc: boc(entry.raw.raw),
       })),
       ...state(),
     };

@@ -126,7 +126,7 @@ export class Chain {
     const trace = await this.#node.rpc("debug_traceTransaction", evmHash, { tracer: "callTracer" });
     const failed = receipt.status !== "0x1";
     const fee = Number(gas * ENERGY_SUN_PER_GAS);
-    const spent = failed && gas === BigInt(trace.gas);
+    const spent = failed && gas === BigInt((await this.#node.rpc("eth_getTransactionByHash", evmHash)).gas);
     const why = spent ? "OUT_OF_ENERGY" : "REVERT";
     const { contract_address } = transaction.raw_data.contract[0].parameter.value;
     const log = receipt.logs.map(({ address, topics, data }) =>

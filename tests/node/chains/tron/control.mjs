@@ -122,7 +122,10 @@ export function controls({ node, chain, contracts, url, exclusive }) {
       await node.rpc("anvil_dropAllTransactions");
       await node.rpc("anvil_rollback", depth);
       node.branch += 1;
-      for (const { height, address: to, sun } of funded) if (height > ancestor) await give(to, sun);
+      for (const one of funded.filter(({ height }) => height > ancestor)) {
+        await give(one.address, one.sun);
+        one.height = ancestor;
+      }
       for (const there of lost) {
         if (include === "same") await again(there);
         await node.mine(1, SLOT_SECONDS);
