@@ -1,8 +1,20 @@
 // What the two façades share: an HTTP server on loopback, JSON in and out, and arguments of the command line.
 import { createServer } from "node:http";
 
+/** What a caller did wrong, and the chain refuses: no fault of the façade, so its log does not show it. */
+export class Refusal extends Error {
+  constructor(status, message) {
+    super(message);
+    this.status = status;
+  }
+}
+
 /** Ours alone: what the suite asks for wrongly. The chains' own errors keep the shapes of the real servers. */
-export class BadRequest extends Error {}
+export class BadRequest extends Refusal {
+  constructor(message) {
+    super(400, message);
+  }
+}
 
 /** The value of `--name`, or the default. */
 export function argument(name, otherwise) {
@@ -52,7 +64,7 @@ export async function serve(port, answer, onError) {
       }
     } catch (error) {
       result = onError(error, url.pathname);
-      if (result.status >= 500) console.error(`${request.method} ${url.pathname}:`, error);
+      if (!(error instanceof Refusal)) console.error(`${request.method} ${url.pathname}:`, error);
     }
     response.writeHead(result.status, { "content-type": "application/json" });
     response.end(JSON.stringify(result.body));

@@ -1,7 +1,7 @@
 // A local TON: toncenter's API v3 over the real TVM. README.md says what that proves and what not.
 // usage: node chains/ton.mjs --port 0
-import { argument, BadRequest, control, serve } from "./http.mjs";
-import { api, ApiError } from "./ton/api.mjs";
+import { argument, control, Refusal, serve } from "./http.mjs";
+import { api } from "./ton/api.mjs";
 import { Chain } from "./ton/chain.mjs";
 import { controls } from "./ton/control.mjs";
 
@@ -16,7 +16,7 @@ async function answer(path, query, body, method) {
 }
 
 const onError = (error) => ({
-  status: error instanceof BadRequest ? 400 : error instanceof ApiError ? error.status : 500,
+  status: error instanceof Refusal ? error.status : 500,
   body: { error: error.message ?? String(error) },
 });
 

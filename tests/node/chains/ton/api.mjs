@@ -1,21 +1,19 @@
 // toncenter's API v3, as far as the plugin uses it.
-import { Address } from "@ton/core";
+import { Address, loadMessage } from "@ton/core";
 
+import { Refusal } from "../http.mjs";
 import { FIRST_SEQNO, GLOBAL_ID } from "./chain.mjs";
 import { walletData } from "./jetton.mjs";
 import { base64, boc, placed, rawAddress, readBoc, SHARD } from "./shapes.mjs";
 
 /** A request that toncenter refuses. */
-export class ApiError extends Error {
-  constructor(status, message) {
-    super(message);
-    this.status = status;
-  }
-}
+class ApiError extends Refusal {}
 
 const ROWS_MAX = 1000;
 const ROWS = 10;
 const OP_JETTON_TRANSFER = 0x0f8a7ea5;
+/** What a get method of an account without code ends with. */
+const NO_CONTRACT = -13;
 const ZERO_HASH = base64(Buffer.alloc(32));
 
 function whole(query, name) {
@@ -206,8 +204,10 @@ export function api(chain) {
       throw new ApiError(500, `unsupported stack parameter type: ${type}`);
     });
     let result;
+    const account = Address.parse(address);
+    if (!(await chain.isActive(account))) return { gas_used: 0, exit_code: NO_CONTRACT, stack: [] };
     try {
-      result = await chain.get(Address.parse(address), method, items);
+      result = await chain.get(account, method, items);
     } catch (error) {
       if (error.exitCode === undefined) throw new ApiError(500, error.message);
       return { gas_used: Number(error.gasUsed ?? 0), exit_code: error.exitCode, stack: [] };
@@ -224,6 +224,21 @@ export function api(chain) {
     return { type: item.type, value: (item.items ?? []).map(tell) };
   }
 
+  /** Takes a signed message from outside. It happens at once; a control call puts it in a block. */
+  async function message({ boc: text }) {
+    let cell;
+    try {
+      cell = readBoc(text);
+      loadMessage(cell.beginParse());
+    } catch {
+      throw new ApiError(422, "boc is no message");
+    }
+    await chain.accept(cell).catch((error) => {
+      throw new ApiError(500, `LITE_SERVER_UNKNOWN: cannot apply external message to current state : exitcode=${error.exitCode}`);
+    });
+    return { message_hash: base64(cell.hash()), message_hash_norm: base64(cell.hash()) };
+  }
+
   const paths = {
     "/masterchainInfo": () => ({ last: block(chain.indexed(), -1), first: block(chain.blocks[0], -1) }),
     "/blocks": blocks,
@@ -238,6 +253,7 @@ export function api(chain) {
   return async (path, query, body, method) => {
     const name = path.replace(/^\/api\/v3/, "");
     if (name === "/runGetMethod" && method === "POST") return runGetMethod(body);
+    if (name === "/message" && method === "POST") return message(body);
     return method === "GET" && Object.hasOwn(paths, name) ? paths[name](query) : undefined;
   };
 }

@@ -54,9 +54,14 @@ export class Chain {
   /** Sends a message from outside to a contract and all that follows from it. Answers the transactions.
       With `spread`, each of them gets a masterchain block of its own, as when shards talk to each other. */
   async send({ to, init, body }, { spread = false } = {}) {
-    const message = beginCell().store(storeMessage(external({ to, init, body }))).endCell();
+    return this.accept(beginCell().store(storeMessage(external({ to, init, body }))).endCell(), spread);
+  }
+
+  /** The same with the message as it came. One that its account does not accept leaves no trace. */
+  async accept(message, spread = false) {
+    const found = await this.#run(message, spread);
     this.#unmined.externals.push(message);
-    return this.#run(message, spread);
+    return found;
   }
 
   async #run(message, spread = false) {
@@ -148,6 +153,10 @@ export class Chain {
     }
     this.mine(1);
     return ancestor;
+  }
+
+  async isActive(address) {
+    return (await this.sandbox.getContract(address)).accountState?.type === "active";
   }
 
   /** Runs a get method on the state as it is now, whatever the index knows. */

@@ -59,8 +59,7 @@ export async function controls(chain) {
       `mine` is 0; `spread` gives each transaction a block of its own. */
   async function pay(from, messages, { mine = 1, spread = false, mode = PAY_FEES_SEPARATELY } = {}) {
     const { contract, secretKey } = wallet(from);
-    const account = await chain.sandbox.getContract(contract.address);
-    const active = account.accountState?.type === "active";
+    const active = await chain.isActive(contract.address);
     const seqno = active ? (await chain.get(contract.address, "seqno", [])).stackReader.readNumber() : 0;
     const timeout = chain.now() + 3600;
     const body = contract.createTransfer({ seqno, secretKey, messages, sendMode: mode, timeout });
