@@ -5,12 +5,13 @@ import { api } from "./ton/api.mjs";
 import { Chain } from "./ton/chain.mjs";
 import { controls } from "./ton/control.mjs";
 
+let port;
 const chain = await Chain.create();
 const answers = api(chain);
 const calls = await controls(chain);
 
 async function answer(path, query, body, method) {
-  if (path.startsWith("/control/")) return control(calls, path, body);
+  if (path.startsWith("/control/")) return control(calls, path, body, `http://127.0.0.1:${port}`);
   const found = await answers(path, query, body, method);
   return found === undefined ? { status: 404, body: { error: `Cannot ${method} ${path}` } } : { status: 200, body: found };
 }
@@ -20,4 +21,4 @@ const onError = (error) => ({
   body: { error: error.message ?? String(error) },
 });
 
-await serve(Number(argument("port", 0)), answer, onError);
+port = await serve(Number(argument("port", 0)), answer, onError);

@@ -2,7 +2,7 @@
 // usage: node chains/tron.mjs --port 0 --anvil <program> [--contracts <file of compile.mjs>] [--chain-id <number>]
 import { readFileSync } from "node:fs";
 
-import { argument, BadRequest, control, serve } from "./http.mjs";
+import { argument, control, Refusal, serve } from "./http.mjs";
 import { Chain } from "./tron/chain.mjs";
 import { controls } from "./tron/control.mjs";
 import { Node } from "./tron/node.mjs";
@@ -24,11 +24,12 @@ const exclusive = (work) => {
 };
 
 let port;
+const url = () => `http://127.0.0.1:${port}`;
 const contracts = () => JSON.parse(readFileSync(argument("contracts"), "utf8"));
-const calls = controls({ node, chain, contracts, exclusive, url: () => `http://127.0.0.1:${port}` });
+const calls = controls({ node, chain, contracts, exclusive, url });
 
 async function answer(path, query, body) {
-  if (path.startsWith("/control/")) return control(calls, path, body);
+  if (path.startsWith("/control/")) return control(calls, path, body, url());
   await switching;
   const found = await answers(path, { ...Object.fromEntries(query), ...body });
   return found === undefined ? { status: 404, body: { Error: `no ${path}` } } : { status: 200, body: found };
@@ -36,7 +37,7 @@ async function answer(path, query, body) {
 
 // java-tron answers an error with status 200 and a field `Error`.
 const onError = (error, path) => path.startsWith("/control/")
-  ? { status: error instanceof BadRequest ? 400 : 500, body: { error: error.message ?? String(error) } }
+  ? { status: error instanceof Refusal ? error.status : 500, body: { error: error.message ?? String(error) } }
   : { status: 200, body: { Error: `class java.lang.Exception : ${error.message}` } };
 
 port = await serve(Number(argument("port", 0)), answer, onError);

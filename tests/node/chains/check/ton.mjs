@@ -249,4 +249,12 @@ export async function checkTon(ton) {
     const forged = wallet.createTransfer({ seqno: 1, secretKey: stranger, messages: [message], sendMode: 1, timeout: 2 ** 31 });
     assert.equal((await ton.post("/api/v3/message", { boc: make(forged) })).status, 500);
   });
+
+  await check("ton: blocks come by themselves when asked to", async () => {
+    const before = (await ton.control("state")).head;
+    await ton.control("automine", { every_ms: 30 });
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    await ton.control("automine", { every_ms: 0 });
+    assert.ok((await ton.control("state")).head > before);
+  });
 }

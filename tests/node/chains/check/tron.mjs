@@ -236,4 +236,12 @@ export async function checkTron(tron) {
     const { block } = await wallet("getblockbylimitnext", { startNum: height - 3, endNum: height + 3 });
     for (let i = 1; i < block.length; i++) assert.equal(block[i].block_header.raw_data.parentHash, block[i - 1].blockID);
   });
+
+  await check("tron: blocks come by themselves when asked to", async () => {
+    const before = (await tron.control("state")).head;
+    await tron.control("automine", { every_ms: 30 });
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    await tron.control("automine", { every_ms: 0 });
+    assert.ok((await tron.control("state")).head > before);
+  });
 }

@@ -64,10 +64,10 @@ export class Node {
 
   /** Mines so many blocks, `seconds` apart. None is older than the clock: a slot that was not used is missed. */
   async mine(blocks, seconds) {
-    for (let i = 0; i < blocks; i++) {
-      const last = await this.rpc("eth_getBlockByNumber", "latest", false);
-      const height = Number(last.number) + 1;
-      const time = Math.max(Number(last.timestamp) + seconds, Math.floor(Date.now() / 1000));
+    const last = await this.rpc("eth_getBlockByNumber", "latest", false);
+    let time = Number(last.timestamp);
+    for (let height = Number(last.number) + 1; height <= Number(last.number) + blocks; height++) {
+      time = Math.max(time + seconds, Math.floor(Date.now() / 1000));
       await this.rpc("anvil_setCoinbase", witness(height, this.branch));
       await this.rpc("evm_setNextBlockTimestamp", time);
       await this.rpc("evm_mine");
