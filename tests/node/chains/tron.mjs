@@ -19,8 +19,9 @@ const answers = wallet(node, chain);
 /** While a fork is being switched to, nobody sees the state between: a real node switches at once. */
 let switching = Promise.resolve();
 const exclusive = (work) => {
-  switching = work();
-  return switching;
+  const done = work();
+  switching = done.catch(() => {});
+  return done;
 };
 
 let port;

@@ -1,15 +1,19 @@
 // The standard jetton: its code as the public package ships it, its messages, and which accounts are its wallets.
 import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { beginCell, Cell, contractAddress, Dictionary } from "@ton/core";
-// By their paths: the package's front door also loads clients of storage services.
-import minter from "@ton-community/assets-sdk/dist/jetton/contracts/build/jetton-minter.js";
-import wallet from "@ton-community/assets-sdk/dist/jetton/contracts/build/jetton-wallet.js";
-import opcodes from "@ton-community/assets-sdk/dist/jetton/opcodes.js";
 
 import { base64, rawAddress } from "./shapes.mjs";
 
-const minterCode = Cell.fromBase64(minter.jettonMinterCode.codeBoc);
-const walletCode = Cell.fromBase64(wallet.jettonWalletCode.codeBoc);
+const OP_TRANSFER = 0x0f8a7ea5;
+const OP_INTERNAL_TRANSFER = 0x178d4519;
+const OP_NOTIFICATION = 0x7362d09c;
+const OP_MINT = 21;
+
+const code = JSON.parse(readFileSync(join(import.meta.dirname, "jetton-code.json"), "utf8"));
+const minterCode = Cell.fromBase64(code.minter.boc);
+const walletCode = Cell.fromBase64(code.wallet.boc);
 const WALLET_CODE_HASH = base64(walletCode.hash());
 
 /** Metadata on chain, as TEP-64 wants it. Anyone may write anything there. */
@@ -59,24 +63,24 @@ function storePayload(builder, payload, how) {
 }
 
 export function transferBody({ queryId, units, to, response, forward, payload, how }) {
-  const builder = beginCell().storeUint(opcodes.JETTON_TRANSFER_OPCODE, 32).storeUint(queryId, 64).storeCoins(units)
+  const builder = beginCell().storeUint(OP_TRANSFER, 32).storeUint(queryId, 64).storeCoins(units)
     .storeAddress(to).storeAddress(response).storeMaybeRef(null).storeCoins(forward);
   return storePayload(builder, payload, how).endCell();
 }
 
 /** From a wallet to its sibling; from anyone else it is a forgery. */
 export function internalTransferBody({ units, from, forward = 0n, payload, how = "none" }) {
-  const builder = beginCell().storeUint(opcodes.JETTON_INTERNAL_TRANSFER_OPCODE, 32).storeUint(0, 64).storeCoins(units)
+  const builder = beginCell().storeUint(OP_INTERNAL_TRANSFER, 32).storeUint(0, 64).storeCoins(units)
     .storeAddress(from).storeAddress(from).storeCoins(forward);
   return storePayload(builder, payload, how).endCell();
 }
 
 export function notificationBody({ units, from, payload, how }) {
-  const builder = beginCell().storeUint(0x7362d09c, 32).storeUint(0, 64).storeCoins(units).storeAddress(from);
+  const builder = beginCell().storeUint(OP_NOTIFICATION, 32).storeUint(0, 64).storeCoins(units).storeAddress(from);
   return storePayload(builder, payload, how).endCell();
 }
 
 export function mintBody({ to, units, value, master: from }) {
-  return beginCell().storeUint(opcodes.JETTON_MINT_OPCODE, 32).storeUint(0, 64).storeAddress(to).storeCoins(value)
+  return beginCell().storeUint(OP_MINT, 32).storeUint(0, 64).storeAddress(to).storeCoins(value)
     .storeRef(internalTransferBody({ units, from })).endCell();
 }
