@@ -224,6 +224,10 @@ export async function checkTon(ton) {
     assert.equal(after[0].seqno, head + 1);
     assert.equal((await api(`/transactions?hash=${encodeURIComponent(lost.hash)}`)).transactions.length, 0);
 
+    const { head: empty, root_hash: hash } = await control("mine", {});
+    await control("retract", { blocks: 1 });
+    assert.notEqual((await api(`/blocks?workchain=-1&seqno=${empty}`)).blocks[0].root_hash, hash);
+
     const sent = await pay({ comment: "again" });
     await control("retract", { blocks: 1, include: "later" });
     const again = await last(mine.address);

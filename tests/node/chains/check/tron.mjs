@@ -211,6 +211,7 @@ export async function checkTron(tron) {
     const later = await tron.control("fund", { to: "latecomer", sun: "777" });
     const height = sent.block_number;
     const parent = (await wallet("getblockbynum", { num: height - 1 })).blockID;
+    const witness = (await wallet("getblockbynum", { num: height })).block_header.raw_data.witness_address;
     const balance = await client.trx.getBalance(shop.address);
     const where = () => tron.control("where", { tx_id: sent.tx_id });
 
@@ -220,6 +221,7 @@ export async function checkTron(tron) {
     assert.notEqual(same.block_id, sent.block_id);
     const again = await wallet("getblockbynum", { num: height });
     assert.equal(again.block_header.raw_data.parentHash, parent);
+    assert.notEqual(again.block_header.raw_data.witness_address, witness);
     assert.equal(again.transactions[0].txID, sent.tx_id);
 
     await tron.control("reorg", { depth: 2, include: "later" });
