@@ -79,7 +79,8 @@ let automine;
 /** Mines a block every so many milliseconds, or no more when that is 0. */
 function every({ every_ms: period = 0 }, url) {
   clearInterval(automine);
-  const mine = () => fetch(`${url}/control/mine`, { method: "POST" }).catch((error) => console.error("automine:", error));
+  const mine = () =>
+    fetch(`${url}/control/mine`, { method: "POST" }).catch((error) => console.error("automine:", error));
   if (period > 0) automine = setInterval(mine, period);
   return { every_ms: period };
 }
@@ -88,6 +89,7 @@ function every({ every_ms: period = 0 }, url) {
 export async function control(controls, path, body, url) {
   const name = path.slice("/control/".length);
   if (name === "automine") return { status: 200, body: every(body, url) };
-  if (!Object.hasOwn(controls, name)) throw new BadRequest(`no control ${name}; there are ${Object.keys(controls)}`);
+  if (!Object.hasOwn(controls, name))
+    throw new BadRequest(`no control ${name}; there are ${Object.keys(controls)}`);
   return { status: 200, body: (await controls[name](body)) ?? {} };
 }

@@ -13,7 +13,9 @@ const calls = await controls(chain);
 async function answer(path, query, body, method) {
   if (path.startsWith("/control/")) return control(calls, path, body, `http://127.0.0.1:${port}`);
   const found = await answers(path, query, body, method);
-  return found === undefined ? { status: 404, body: { error: `Cannot ${method} ${path}` } } : { status: 200, body: found };
+  return found === undefined
+    ? { status: 404, body: { error: `Cannot ${method} ${path}` } }
+    : { status: 200, body: found };
 }
 
 const onError = (error) => ({

@@ -37,8 +37,12 @@ async function answer(path, query, body) {
 }
 
 // java-tron answers an error with status 200 and a field `Error`.
-const onError = (error, path) => path.startsWith("/control/")
-  ? { status: error instanceof Refusal ? error.status : 500, body: { error: error.message ?? String(error) } }
-  : { status: 200, body: { Error: `class java.lang.Exception : ${error.message}` } };
+const onError = (error, path) =>
+  path.startsWith("/control/")
+    ? {
+        status: error instanceof Refusal ? error.status : 500,
+        body: { error: error.message ?? String(error) },
+      }
+    : { status: 200, body: { Error: `class java.lang.Exception : ${error.message}` } };
 
 port = await serve(Number(argument("port", 0)), answer, onError);

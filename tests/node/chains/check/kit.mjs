@@ -6,7 +6,8 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 
 const shapes = JSON.parse(readFileSync(join(import.meta.dirname, "shapes.json"), "utf8"));
-const hexOf = (bytes) => (value) => typeof value === "string" && new RegExp(`^([0-9a-f]{2}){${bytes}}$`).test(value);
+const hexOf = (bytes) => (value) =>
+  typeof value === "string" && new RegExp(`^([0-9a-f]{2}){${bytes}}$`).test(value);
 const kinds = {
   int: Number.isSafeInteger,
   bool: (value) => typeof value === "boolean",
@@ -18,7 +19,13 @@ const kinds = {
   raw: (value) => typeof value === "string" && /^(-1|0):[0-9A-F]{64}$/.test(value),
   opcode: (value) => typeof value === "string" && /^0x[0-9a-f]{8}$/.test(value),
   boc: (value) => typeof value === "string" && /^te6cc[A-Za-z0-9+/]+=*$/.test(value),
-  hex: hexOf("0,"), hex2: hexOf(2), hex8: hexOf(8), hex20: hexOf(20), hex21: hexOf(21), hex32: hexOf(32), hex65: hexOf(65),
+  hex: hexOf("0,"),
+  hex2: hexOf(2),
+  hex8: hexOf(8),
+  hex20: hexOf(20),
+  hex21: hexOf(21),
+  hex32: hexOf(32),
+  hex65: hexOf(65),
 };
 
 const named = (path) => path.split(".").reduce((shape, name) => shape?.[name], shapes);
@@ -57,10 +64,15 @@ export function fits(value, shape, at = "") {
 /** A running façade: {url, get, post, control, stop}. */
 export async function start(script, args) {
   const began = Date.now();
-  const child = spawn(process.execPath, [join(import.meta.dirname, "..", script), "--port", "0", ...args], { stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn(process.execPath, [join(import.meta.dirname, "..", script), "--port", "0", ...args], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
   const lines = createInterface({ input: child.stdout });
   const address = await new Promise((resolve, reject) => {
-    lines.on("line", (line) => line.startsWith("Listening on ") && resolve(line.slice("Listening on ".length)));
+    lines.on(
+      "line",
+      (line) => line.startsWith("Listening on ") && resolve(line.slice("Listening on ".length)),
+    );
     child.on("exit", (code) => reject(new Error(`${script} ended with ${code}`)));
   });
   const url = `http://${address}`;
@@ -70,7 +82,10 @@ export async function start(script, args) {
   };
   const post = (path, body = {}) => ask(path, { method: "POST", body: JSON.stringify(body) });
   return {
-    url, post, started_ms: Date.now() - began, pid: child.pid,
+    url,
+    post,
+    started_ms: Date.now() - began,
+    pid: child.pid,
     get: async (path) => (await ask(path)).body,
     ask,
     control: async (name, body) => {

@@ -26,7 +26,10 @@ function whole(query, name) {
 function addresses(query, name) {
   try {
     // Both forms of many addresses: repeated, and in one with commas.
-    return query.getAll(name).flatMap((one) => one.split(",")).map((one) => rawAddress(Address.parse(one)));
+    return query
+      .getAll(name)
+      .flatMap((one) => one.split(","))
+      .map((one) => rawAddress(Address.parse(one)));
   } catch {
     throw new ApiError(422, `schema: error converting value for "${name}"`);
   }
@@ -34,14 +37,18 @@ function addresses(query, name) {
 
 /** Base64 in both alphabets, or hexadecimal. */
 function hashes(query, name) {
-  return query.getAll(name).map((one) =>
-    /^[0-9a-f]{64}$/i.test(one) ? base64(Buffer.from(one, "hex")) : base64(Buffer.from(one, "base64url")));
+  return query
+    .getAll(name)
+    .map((one) =>
+      /^[0-9a-f]{64}$/i.test(one) ? base64(Buffer.from(one, "hex")) : base64(Buffer.from(one, "base64url")),
+    );
 }
 
 function page(query, rows, key) {
   const limit = Number(whole(query, "limit") ?? ROWS);
   const offset = Number(whole(query, "offset") ?? 0);
-  if (limit < 1 || limit > ROWS_MAX) throw new ApiError(422, `limit is not allowed: ${limit}. Maximum value: ${ROWS_MAX}`);
+  if (limit < 1 || limit > ROWS_MAX)
+    throw new ApiError(422, `limit is not allowed: ${limit}. Maximum value: ${ROWS_MAX}`);
   const sort = query.get("sort") ?? "desc";
   if (sort !== "asc" && sort !== "desc") throw new ApiError(422, `wrong value for sort parameter: '${sort}'`);
   const sign = sort === "asc" ? 1 : -1;
@@ -49,11 +56,19 @@ function page(query, rows, key) {
   return sorted.slice(offset, offset + limit);
 }
 
-const within = (value, from, to) => (from === undefined || value >= from) && (to === undefined || value <= to);
+const within = (value, from, to) =>
+  (from === undefined || value >= from) && (to === undefined || value <= to);
 
 export function api(chain) {
-  const book = (rows) => Object.fromEntries([...new Set(rows)].filter(Boolean).map((raw) =>
-    [raw, { user_friendly: Address.parse(raw).toString({ bounceable: false }), domain: null, interfaces: [] }]));
+  const book = (rows) =>
+    Object.fromEntries(
+      [...new Set(rows)]
+        .filter(Boolean)
+        .map((raw) => [
+          raw,
+          { user_friendly: Address.parse(raw).toString({ bounceable: false }), domain: null, interfaces: [] },
+        ]),
+    );
 
   /** A masterchain block, or the only shard's block that it commits. */
   function block(of, workchain) {
@@ -61,15 +76,33 @@ export function api(chain) {
     const seqno = master ? of.seqno : of.shardSeqno;
     const index = of.seqno - FIRST_SEQNO;
     return {
-      workchain, shard: SHARD, seqno,
+      workchain,
+      shard: SHARD,
+      seqno,
       root_hash: master ? of.rootHash : base64(Buffer.from(of.rootHash, "base64").reverse()),
       file_hash: master ? of.fileHash : base64(Buffer.from(of.fileHash, "base64").reverse()),
-      global_id: GLOBAL_ID, version: 0, after_merge: false, before_split: false, after_split: false,
-      want_merge: true, want_split: false, key_block: false, vert_seqno_incr: false, flags: 1,
-      gen_utime: String(of.gen_utime), start_lt: String(of.start_lt), end_lt: String(of.end_lt),
-      validator_list_hash_short: 0, gen_catchain_seqno: 1, min_ref_mc_seqno: FIRST_SEQNO,
-      prev_key_block_seqno: FIRST_SEQNO, vert_seqno: 1, master_ref_seqno: master ? 0 : of.seqno - 1,
-      rand_seed: ZERO_HASH, created_by: ZERO_HASH, tx_count: master ? 0 : of.count,
+      global_id: GLOBAL_ID,
+      version: 0,
+      after_merge: false,
+      before_split: false,
+      after_split: false,
+      want_merge: true,
+      want_split: false,
+      key_block: false,
+      vert_seqno_incr: false,
+      flags: 1,
+      gen_utime: String(of.gen_utime),
+      start_lt: String(of.start_lt),
+      end_lt: String(of.end_lt),
+      validator_list_hash_short: 0,
+      gen_catchain_seqno: 1,
+      min_ref_mc_seqno: FIRST_SEQNO,
+      prev_key_block_seqno: FIRST_SEQNO,
+      vert_seqno: 1,
+      master_ref_seqno: master ? 0 : of.seqno - 1,
+      rand_seed: ZERO_HASH,
+      created_by: ZERO_HASH,
+      tx_count: master ? 0 : of.count,
       masterchain_block_ref: { workchain: -1, shard: SHARD, seqno: of.seqno },
       prev_blocks: index > 0 ? [{ workchain, shard: SHARD, seqno: seqno - 1 }] : [],
     };
@@ -77,34 +110,44 @@ export function api(chain) {
 
   function blocks(query) {
     const [workchain, seqno, mc] = ["workchain", "seqno", "mc_seqno"].map((name) => whole(query, name));
-    const rows = chain.blocks.filter((one) => one.seqno <= chain.indexed().seqno)
+    const rows = chain.blocks
+      .filter((one) => one.seqno <= chain.indexed().seqno)
       .flatMap((one) => [block(one, -1), block(one, 0)])
-      .filter((one) => (workchain === undefined || BigInt(one.workchain) === workchain)
-        && (seqno === undefined || BigInt(one.seqno) === seqno)
-        && (mc === undefined || BigInt(one.masterchain_block_ref.seqno) === mc)
-        && (query.get("shard") ?? SHARD).toUpperCase() === SHARD
-        && (query.get("root_hash") ?? one.root_hash) === one.root_hash
-        && within(BigInt(one.start_lt), whole(query, "start_lt"), undefined)
-        && within(BigInt(one.end_lt), undefined, whole(query, "end_lt"))
-        && within(BigInt(one.gen_utime), whole(query, "start_utime"), whole(query, "end_utime")));
+      .filter(
+        (one) =>
+          (workchain === undefined || BigInt(one.workchain) === workchain) &&
+          (seqno === undefined || BigInt(one.seqno) === seqno) &&
+          (mc === undefined || BigInt(one.masterchain_block_ref.seqno) === mc) &&
+          (query.get("shard") ?? SHARD).toUpperCase() === SHARD &&
+          (query.get("root_hash") ?? one.root_hash) === one.root_hash &&
+          within(BigInt(one.start_lt), whole(query, "start_lt"), undefined) &&
+          within(BigInt(one.end_lt), undefined, whole(query, "end_lt")) &&
+          within(BigInt(one.gen_utime), whole(query, "start_utime"), whole(query, "end_utime")),
+      );
     return { blocks: page(query, rows, (one) => one.seqno) };
   }
 
-  const visible = () => chain.transactions.filter((one) => one.block && one.block.seqno <= chain.known().seqno);
+  const visible = () =>
+    chain.transactions.filter((one) => one.block && one.block.seqno <= chain.known().seqno);
 
   function transactions(query) {
     const accounts = addresses(query, "account");
     const wanted = hashes(query, "hash");
     const [lt, mc] = [whole(query, "lt"), whole(query, "mc_seqno")];
-    const rows = visible().filter((one) =>
-      (accounts.length === 0 || accounts.includes(one.account))
-      && (wanted.length === 0 || wanted.includes(one.told.hash))
-      && (lt === undefined || one.lt === lt)
-      && (mc === undefined || BigInt(one.block.seqno) === mc)
-      && within(one.lt, whole(query, "start_lt"), whole(query, "end_lt"))
-      && within(BigInt(one.told.now), whole(query, "start_utime"), whole(query, "end_utime")));
+    const rows = visible().filter(
+      (one) =>
+        (accounts.length === 0 || accounts.includes(one.account)) &&
+        (wanted.length === 0 || wanted.includes(one.told.hash)) &&
+        (lt === undefined || one.lt === lt) &&
+        (mc === undefined || BigInt(one.block.seqno) === mc) &&
+        within(one.lt, whole(query, "start_lt"), whole(query, "end_lt")) &&
+        within(BigInt(one.told.now), whole(query, "start_utime"), whole(query, "end_utime")),
+    );
     const found = page(query, rows, (one) => one.lt).map(placed);
-    return { transactions: found, address_book: book(found.flatMap((one) => [one.account, one.in_msg?.source])) };
+    return {
+      transactions: found,
+      address_book: book(found.flatMap((one) => [one.account, one.in_msg?.source])),
+    };
   }
 
   function byMasterchainBlock(query) {
@@ -122,11 +165,20 @@ export function api(chain) {
     for (const address of new Set(wanted)) {
       const last = visible().findLast((one) => one.account === address);
       if (!last) continue;
-      const { hash, balance, extra_currencies, account_status, data_hash, code_hash } = last.told.account_state_after;
+      const { hash, balance, extra_currencies, account_status, data_hash, code_hash } =
+        last.told.account_state_after;
       accounts.push({
-        address, account_state_hash: hash, balance, extra_currencies, status: account_status,
-        last_transaction_hash: last.told.hash, last_transaction_lt: last.told.lt,
-        ...(data_hash && { data_hash }), ...(code_hash && { code_hash }), contract_methods: null, interfaces: [],
+        address,
+        account_state_hash: hash,
+        balance,
+        extra_currencies,
+        status: account_status,
+        last_transaction_hash: last.told.hash,
+        last_transaction_lt: last.told.lt,
+        ...(data_hash && { data_hash }),
+        ...(code_hash && { code_hash }),
+        contract_methods: null,
+        interfaces: [],
       });
     }
     return { accounts, address_book: book(wanted), metadata: {} };
@@ -144,13 +196,21 @@ export function api(chain) {
   }
 
   function jettonWallets(query) {
-    const [own, owners, masters] = ["address", "owner_address", "jetton_address"].map((name) => addresses(query, name));
-    const rows = [...wallets().values()].filter((one) =>
-      (own.length === 0 || own.includes(one.address))
-      && (owners.length === 0 || owners.includes(one.owner))
-      && (masters.length === 0 || masters.includes(one.jetton)));
+    const [own, owners, masters] = ["address", "owner_address", "jetton_address"].map((name) =>
+      addresses(query, name),
+    );
+    const rows = [...wallets().values()].filter(
+      (one) =>
+        (own.length === 0 || own.includes(one.address)) &&
+        (owners.length === 0 || owners.includes(one.owner)) &&
+        (masters.length === 0 || masters.includes(one.jetton)),
+    );
     const found = page(query, rows, (one) => one.address);
-    return { jetton_wallets: found, address_book: book(found.flatMap((one) => [one.address, one.owner, one.jetton])), metadata: {} };
+    return {
+      jetton_wallets: found,
+      address_book: book(found.flatMap((one) => [one.address, one.owner, one.jetton])),
+      metadata: {},
+    };
   }
 
   /** What the sender's jetton wallet was told to send: no proof that it arrived. */
@@ -162,14 +222,22 @@ export function api(chain) {
       const wallet = known.get(one.account);
       const row = wallet && transfer(one, wallet);
       if (!row) return [];
-      const mine = owners.length === 0 || (direction !== "in" && owners.includes(row.source)) || (direction !== "out" && owners.includes(row.destination));
+      const mine =
+        owners.length === 0 ||
+        (direction !== "in" && owners.includes(row.source)) ||
+        (direction !== "out" && owners.includes(row.destination));
       const ours = masters.length === 0 || masters.includes(row.jetton_master);
-      const inTime = within(one.lt, whole(query, "start_lt"), whole(query, "end_lt"))
-        && within(BigInt(one.told.now), whole(query, "start_utime"), whole(query, "end_utime"));
+      const inTime =
+        within(one.lt, whole(query, "start_lt"), whole(query, "end_lt")) &&
+        within(BigInt(one.told.now), whole(query, "start_utime"), whole(query, "end_utime"));
       return mine && ours && inTime ? [row] : [];
     });
     const found = page(query, rows, (one) => BigInt(one.transaction_lt));
-    return { jetton_transfers: found, address_book: book(found.flatMap((one) => [one.source, one.destination])), metadata: {} };
+    return {
+      jetton_transfers: found,
+      address_book: book(found.flatMap((one) => [one.source, one.destination])),
+      metadata: {},
+    };
   }
 
   function transfer({ told, raw }, wallet) {
@@ -185,11 +253,22 @@ export function api(chain) {
       // The server reads Maybe where the standard says Either: a payload that lies inline is lost.
       const payload = body.loadMaybeRef();
       return {
-        query_id, source: rawAddress(raw.inMessage.info.src), destination, amount,
-        source_wallet: told.account, jetton_master: wallet.jetton, transaction_hash: told.hash,
-        transaction_lt: told.lt, transaction_now: told.now, transaction_aborted: told.description.aborted,
-        response_destination, custom_payload: custom && boc(custom), decoded_custom_payload: null,
-        forward_ton_amount, forward_payload: payload && boc(payload), decoded_forward_payload: null,
+        query_id,
+        source: rawAddress(raw.inMessage.info.src),
+        destination,
+        amount,
+        source_wallet: told.account,
+        jetton_master: wallet.jetton,
+        transaction_hash: told.hash,
+        transaction_lt: told.lt,
+        transaction_now: told.now,
+        transaction_aborted: told.description.aborted,
+        response_destination,
+        custom_payload: custom && boc(custom),
+        decoded_custom_payload: null,
+        forward_ton_amount,
+        forward_payload: payload && boc(payload),
+        decoded_forward_payload: null,
         trace_id: told.trace_id,
       };
     } catch {
@@ -199,7 +278,8 @@ export function api(chain) {
 
   async function runGetMethod({ address, method, stack = [] }) {
     const items = stack.map(({ type, value }) => {
-      if (type === "num") return { type: "int", value: value.startsWith("-") ? -BigInt(value.slice(1)) : BigInt(value) };
+      if (type === "num")
+        return { type: "int", value: value.startsWith("-") ? -BigInt(value.slice(1)) : BigInt(value) };
       if (type === "cell" || type === "slice") return { type, cell: readBoc(value) };
       throw new ApiError(500, `unsupported stack parameter type: ${type}`);
     });
@@ -234,7 +314,10 @@ export function api(chain) {
       throw new ApiError(422, "boc is no message");
     }
     await chain.accept(cell).catch((error) => {
-      throw new ApiError(500, `LITE_SERVER_UNKNOWN: cannot apply external message to current state : exitcode=${error.exitCode}`);
+      throw new ApiError(
+        500,
+        `LITE_SERVER_UNKNOWN: cannot apply external message to current state : exitcode=${error.exitCode}`,
+      );
     });
     return { message_hash: base64(cell.hash()), message_hash_norm: base64(cell.hash()) };
   }

@@ -54,7 +54,12 @@ export class Chain {
   /** Sends a message from outside to a contract and all that follows from it. Answers the transactions.
       With `spread`, each of them gets a masterchain block of its own, as when shards talk to each other. */
   async send({ to, init, body }, { spread = false } = {}) {
-    return this.accept(beginCell().store(storeMessage(external({ to, init, body }))).endCell(), spread);
+    return this.accept(
+      beginCell()
+        .store(storeMessage(external({ to, init, body })))
+        .endCell(),
+      spread,
+    );
   }
 
   /** The same with the message as it came. One that its account does not accept leaves no trace. */
@@ -116,7 +121,8 @@ export class Chain {
       this.blocks.push(block);
       this.#unmined = { externals: [], first: this.transactions.length };
       block.after = { snapshot: this.#snapshot(previous), transactions: this.transactions.length };
-      if (this.blocks.length > SNAPSHOTS_MAX) delete this.blocks[this.blocks.length - 1 - SNAPSHOTS_MAX].after;
+      if (this.blocks.length > SNAPSHOTS_MAX)
+        delete this.blocks[this.blocks.length - 1 - SNAPSHOTS_MAX].after;
     }
     return this.blocks.at(-1);
   }
@@ -138,7 +144,10 @@ export class Chain {
   async retract(depth, include) {
     const ancestor = this.blocks.at(-1 - depth);
     if (!(depth >= 1) || !ancestor?.after) throw new Error(`cannot take back ${depth} blocks`);
-    const lost = this.blocks.slice(-depth).flatMap(({ externals }) => externals).concat(this.#unmined.externals);
+    const lost = this.blocks
+      .slice(-depth)
+      .flatMap(({ externals }) => externals)
+      .concat(this.#unmined.externals);
     await this.sandbox.loadFrom(ancestor.after.snapshot);
     this.blocks.length -= depth;
     this.transactions.length = ancestor.after.transactions;
@@ -166,4 +175,5 @@ export class Chain {
   }
 }
 
-export const addressOf = (raw) => new Address(0, Buffer.from(raw.address.toString(16).padStart(64, "0"), "hex"));
+export const addressOf = (raw) =>
+  new Address(0, Buffer.from(raw.address.toString(16).padStart(64, "0"), "hex"));

@@ -6,7 +6,15 @@ import { WalletContractV4, WalletContractV5R1 } from "@ton/ton";
 
 import { BadRequest } from "../http.mjs";
 import { GLOBAL_ID } from "./chain.mjs";
-import { comment, internalTransferBody, master, mintBody, notificationBody, transferBody, walletAddress } from "./jetton.mjs";
+import {
+  comment,
+  internalTransferBody,
+  master,
+  mintBody,
+  notificationBody,
+  transferBody,
+  walletAddress,
+} from "./jetton.mjs";
 import { boc, rawAddress } from "./shapes.mjs";
 
 /** The bank is there from the start, as rich as the sandbox allows. */
@@ -24,9 +32,10 @@ export async function controls(chain) {
     if (typeof name !== "string" || name === "") throw new BadRequest("a wallet needs a name");
     if (!wallets.has(name)) {
       const { publicKey, secretKey } = keyPairFromSeed(sha256_sync(`local chain wallet ${name}`));
-      const contract = version === "v4"
-        ? WalletContractV4.create({ workchain: 0, publicKey })
-        : WalletContractV5R1.create({ publicKey, walletId: { networkGlobalId: GLOBAL_ID } });
+      const contract =
+        version === "v4"
+          ? WalletContractV4.create({ workchain: 0, publicKey })
+          : WalletContractV5R1.create({ publicKey, walletId: { networkGlobalId: GLOBAL_ID } });
       wallets.set(name, { contract, secretKey });
     }
     return wallets.get(name);
@@ -52,7 +61,13 @@ export async function controls(chain) {
 
   const state = () => {
     const head = chain.blocks.at(-1);
-    return { head: head.seqno, root_hash: head.rootHash, gen_utime: head.gen_utime, indexed: chain.indexed().seqno, known: chain.known().seqno };
+    return {
+      head: head.seqno,
+      root_hash: head.rootHash,
+      gen_utime: head.gen_utime,
+      indexed: chain.indexed().seqno,
+      known: chain.known().seqno,
+    };
   };
 
   /** One external message to a wallet, signed by its key, with as many messages inside. Mines a block unless
@@ -63,7 +78,10 @@ export async function controls(chain) {
     const seqno = active ? (await chain.get(contract.address, "seqno", [])).stackReader.readNumber() : 0;
     const timeout = chain.now() + 3600;
     const body = contract.createTransfer({ seqno, secretKey, messages, sendMode: mode, timeout });
-    const entries = await chain.send({ to: contract.address, init: active ? undefined : contract.init, body }, { spread });
+    const entries = await chain.send(
+      { to: contract.address, init: active ? undefined : contract.init, body },
+      { spread },
+    );
     if (mine > 0 && !spread) chain.mine(mine);
     return {
       transactions: entries.map((entry) => ({
@@ -83,8 +101,14 @@ export async function controls(chain) {
       it is, or none. */
   function bodyOf({ comment: text, binary, encrypted, body }) {
     if (text !== undefined) return comment(text);
-    if (binary !== undefined) return beginCell().storeUint(0, 32).storeUint(0xff, 8).storeBuffer(Buffer.from(binary, "hex")).endCell();
-    if (encrypted !== undefined) return beginCell().storeUint(0x2167da4b, 32).storeBuffer(Buffer.from(encrypted, "hex")).endCell();
+    if (binary !== undefined)
+      return beginCell()
+        .storeUint(0, 32)
+        .storeUint(0xff, 8)
+        .storeBuffer(Buffer.from(binary, "hex"))
+        .endCell();
+    if (encrypted !== undefined)
+      return beginCell().storeUint(0x2167da4b, 32).storeBuffer(Buffer.from(encrypted, "hex")).endCell();
     if (body !== undefined) return Cell.fromBase64(body);
     return undefined;
   }
@@ -92,7 +116,11 @@ export async function controls(chain) {
   async function send(request) {
     const { from, to, value, bounce = false, times = 1 } = request;
     const message = internal({ to: address(to), value: BigInt(value), bounce, body: bodyOf(request) });
-    return pay(from, Array.from({ length: times }, () => message), request);
+    return pay(
+      from,
+      Array.from({ length: times }, () => message),
+      request,
+    );
   }
 
   async function deployJetton({ name, decimals = 6, symbol = "USDT", admin = "bank", title = "Tether USD" }) {
@@ -105,7 +133,12 @@ export async function controls(chain) {
 
   async function mint(request) {
     const { address: minter, admin } = jetton(request.jetton);
-    const body = mintBody({ to: address(request.to), units: BigInt(request.units), value: 20_000_000n, master: minter });
+    const body = mintBody({
+      to: address(request.to),
+      units: BigInt(request.units),
+      value: 20_000_000n,
+      master: minter,
+    });
     return pay(admin, [internal({ to: minter, value: 50_000_000n, bounce: true, body })], request);
   }
 
@@ -121,7 +154,12 @@ export async function controls(chain) {
     const source = walletAddress(owner, jetton(request.jetton).address);
     const messages = Array.from({ length: times }, () => {
       const body = transferBody({
-        queryId: queryId++, units: BigInt(units), to: address(to), response: owner, forward: BigInt(forward), ...payloadOf(request),
+        queryId: queryId++,
+        units: BigInt(units),
+        to: address(to),
+        response: owner,
+        forward: BigInt(forward),
+        ...payloadOf(request),
       });
       return internal({ to: source, value: BigInt(value), bounce: true, body });
     });
@@ -139,13 +177,21 @@ export async function controls(chain) {
   async function forgeInternalTransfer(request) {
     const { from, to, units, claimed_from: claimed = from, value = "100000000" } = request;
     const target = walletAddress(address(to), jetton(request.jetton).address);
-    const body = internalTransferBody({ units: BigInt(units), from: address(claimed), forward: 1n, ...payloadOf(request) });
+    const body = internalTransferBody({
+      units: BigInt(units),
+      from: address(claimed),
+      forward: 1n,
+      ...payloadOf(request),
+    });
     return pay(from, [internal({ to: target, value: BigInt(value), bounce: true, body })], request);
   }
 
   const bank = wallet("bank", "v4").contract;
   const { code, data } = bank.init;
-  await chain.sandbox.setShardAccount(bank.address, createShardAccount({ address: bank.address, code, data, balance: BANK_NANO }));
+  await chain.sandbox.setShardAccount(
+    bank.address,
+    createShardAccount({ address: bank.address, code, data, balance: BANK_NANO }),
+  );
   chain.touched();
   chain.mine(1);
 

@@ -28,14 +28,24 @@ function content(fields) {
 
 /** The master that an admin would deploy with these fields: {address, init}. */
 export function master(admin, fields) {
-  const data = beginCell().storeCoins(0).storeAddress(admin).storeRef(content(fields)).storeRef(walletCode).endCell();
+  const data = beginCell()
+    .storeCoins(0)
+    .storeAddress(admin)
+    .storeRef(content(fields))
+    .storeRef(walletCode)
+    .endCell();
   const init = { code: minterCode, data };
   return { address: contractAddress(0, init), init };
 }
 
 /** Where an owner's jettons of a master lie. */
 export function walletAddress(owner, jetton) {
-  const data = beginCell().storeCoins(0).storeAddress(owner).storeAddress(jetton).storeRef(walletCode).endCell();
+  const data = beginCell()
+    .storeCoins(0)
+    .storeAddress(owner)
+    .storeAddress(jetton)
+    .storeRef(walletCode)
+    .endCell();
   return contractAddress(0, { code: walletCode, data });
 }
 
@@ -45,7 +55,12 @@ export function walletData(entry) {
   const slice = entry.data.beginParse();
   const [balance, owner, jetton] = [slice.loadCoins(), slice.loadAddress(), slice.loadAddress()];
   if (rawAddress(walletAddress(owner, jetton)) !== entry.account) return undefined;
-  return { address: entry.account, balance: String(balance), owner: rawAddress(owner), jetton: rawAddress(jetton) };
+  return {
+    address: entry.account,
+    balance: String(balance),
+    owner: rawAddress(owner),
+    jetton: rawAddress(jetton),
+  };
 }
 
 export const comment = (text) => beginCell().storeUint(0, 32).storeStringTail(text).endCell();
@@ -53,34 +68,59 @@ export const comment = (text) => beginCell().storeUint(0, 32).storeStringTail(te
 /** `forward_payload` in each of the ways that wallets write it, and one that none should. */
 function storePayload(builder, payload, how) {
   switch (how) {
-    case "none": return builder.storeBit(false);
-    case "inline": return builder.storeBit(false).storeSlice(payload.beginParse());
-    case "ref": return builder.storeBit(true).storeRef(payload);
+    case "none":
+      return builder.storeBit(false);
+    case "inline":
+      return builder.storeBit(false).storeSlice(payload.beginParse());
+    case "ref":
+      return builder.storeBit(true).storeRef(payload);
     // Says that a reference follows, and has none.
-    case "malformed": return builder.storeBit(true);
-    default: throw new Error(`no payload ${how}`);
+    case "malformed":
+      return builder.storeBit(true);
+    default:
+      throw new Error(`no payload ${how}`);
   }
 }
 
 export function transferBody({ queryId, units, to, response, forward, payload, how }) {
-  const builder = beginCell().storeUint(OP_TRANSFER, 32).storeUint(queryId, 64).storeCoins(units)
-    .storeAddress(to).storeAddress(response).storeMaybeRef(null).storeCoins(forward);
+  const builder = beginCell()
+    .storeUint(OP_TRANSFER, 32)
+    .storeUint(queryId, 64)
+    .storeCoins(units)
+    .storeAddress(to)
+    .storeAddress(response)
+    .storeMaybeRef(null)
+    .storeCoins(forward);
   return storePayload(builder, payload, how).endCell();
 }
 
 /** From a wallet to its sibling; from anyone else it is a forgery. */
 export function internalTransferBody({ units, from, forward = 0n, payload, how = "none" }) {
-  const builder = beginCell().storeUint(OP_INTERNAL_TRANSFER, 32).storeUint(0, 64).storeCoins(units)
-    .storeAddress(from).storeAddress(from).storeCoins(forward);
+  const builder = beginCell()
+    .storeUint(OP_INTERNAL_TRANSFER, 32)
+    .storeUint(0, 64)
+    .storeCoins(units)
+    .storeAddress(from)
+    .storeAddress(from)
+    .storeCoins(forward);
   return storePayload(builder, payload, how).endCell();
 }
 
 export function notificationBody({ units, from, payload, how }) {
-  const builder = beginCell().storeUint(OP_NOTIFICATION, 32).storeUint(0, 64).storeCoins(units).storeAddress(from);
+  const builder = beginCell()
+    .storeUint(OP_NOTIFICATION, 32)
+    .storeUint(0, 64)
+    .storeCoins(units)
+    .storeAddress(from);
   return storePayload(builder, payload, how).endCell();
 }
 
 export function mintBody({ to, units, value, master: from }) {
-  return beginCell().storeUint(OP_MINT, 32).storeUint(0, 64).storeAddress(to).storeCoins(value)
-    .storeRef(internalTransferBody({ units, from })).endCell();
+  return beginCell()
+    .storeUint(OP_MINT, 32)
+    .storeUint(0, 64)
+    .storeAddress(to)
+    .storeCoins(value)
+    .storeRef(internalTransferBody({ units, from }))
+    .endCell();
 }

@@ -20,7 +20,8 @@ const text = (number) => (number === undefined || number === null ? null : Strin
 export const boc = (cell) => cell.toBoc({ idx: false, crc32: true }).toString("base64");
 
 /** Leaves out what is not there, as the server does inside a description. */
-const given = (object) => Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined && value !== null));
+const given = (object) =>
+  Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined && value !== null));
 
 export function tellState(shardAccount) {
   const account = shardAccount.account;
@@ -138,15 +139,19 @@ function tellDescription(description) {
     aborted: description.aborted,
     destroyed: description.destroyed,
     credit_first: description.creditFirst,
-    storage_ph: storagePhase && given({
-      storage_fees_collected: text(storagePhase.storageFeesCollected),
-      storage_fees_due: text(storagePhase.storageFeesDue),
-      status_change: storagePhase.statusChange,
-    }),
-    credit_ph: creditPhase && given({
-      due_fees_collected: text(creditPhase.dueFeesColelcted),
-      credit: text(creditPhase.credit.coins),
-    }),
+    storage_ph:
+      storagePhase &&
+      given({
+        storage_fees_collected: text(storagePhase.storageFeesCollected),
+        storage_fees_due: text(storagePhase.storageFeesDue),
+        status_change: storagePhase.statusChange,
+      }),
+    credit_ph:
+      creditPhase &&
+      given({
+        due_fees_collected: text(creditPhase.dueFeesColelcted),
+        credit: text(creditPhase.credit.coins),
+      }),
     compute_ph: tellCompute(computePhase),
     action: actionPhase && tellAction(actionPhase),
     bounce: bouncePhase && tellBounce(bouncePhase),
@@ -158,7 +163,13 @@ function messageCells(transaction) {
   const slice = transaction.raw.refs[0].beginParse();
   const inbound = slice.loadMaybeRef();
   const outbound = slice.loadDict(Dictionary.Keys.Uint(15), Dictionary.Values.Cell());
-  return { inbound, outbound: outbound.keys().sort((a, b) => a - b).map((key) => outbound.get(key)) };
+  return {
+    inbound,
+    outbound: outbound
+      .keys()
+      .sort((a, b) => a - b)
+      .map((key) => outbound.get(key)),
+  };
 }
 
 /** A transaction without the block that it will be in. */
@@ -166,7 +177,15 @@ export function tellTransaction(transaction, address, before, after) {
   const { inbound, outbound } = messageCells(transaction);
   let root = transaction;
   while (root.parent) root = root.parent;
-  const nothing = { hash: null, balance: null, extra_currencies: {}, account_status: "nonexist", frozen_hash: null, data_hash: null, code_hash: null };
+  const nothing = {
+    hash: null,
+    balance: null,
+    extra_currencies: {},
+    account_status: "nonexist",
+    frozen_hash: null,
+    data_hash: null,
+    code_hash: null,
+  };
   return {
     account: rawAddress(address),
     hash: base64(transaction.hash()),

@@ -49,7 +49,8 @@ export class Chain {
   /** Whether a transaction is in a block or waits for one. */
   async knows(txID) {
     for (const [evmHash, { transaction }] of this.#sent) {
-      if (transaction.txID === txID) return (await this.#node.rpc("eth_getTransactionByHash", evmHash)) !== null;
+      if (transaction.txID === txID)
+        return (await this.#node.rpc("eth_getTransactionByHash", evmHash)) !== null;
     }
     return false;
   }
@@ -129,8 +130,11 @@ export class Chain {
     const spent = failed && gas === BigInt((await this.#node.rpc("eth_getTransactionByHash", evmHash)).gas);
     const why = spent ? "OUT_OF_ENERGY" : "REVERT";
     const { contract_address } = transaction.raw_data.contract[0].parameter.value;
-    const log = receipt.logs.map(({ address, topics, data }) =>
-      ({ address: bare(address), topics: topics.map(bare), ...(data !== "0x" && { data: bare(data) }) }));
+    const log = receipt.logs.map(({ address, topics, data }) => ({
+      address: bare(address),
+      topics: topics.map(bare),
+      ...(data !== "0x" && { data: bare(data) }),
+    }));
     const inner = internal(transaction.txID, trace);
     return order({
       ...base,
@@ -138,11 +142,16 @@ export class Chain {
       contractResult: [failed ? bare(trace.output ?? "") : FALSE],
       contract_address,
       receipt: {
-        energy_fee: fee, energy_usage_total: Number(gas), net_usage: 345, result: failed ? why : "SUCCESS",
+        energy_fee: fee,
+        energy_usage_total: Number(gas),
+        net_usage: 345,
+        result: failed ? why : "SUCCESS",
       },
       ...(log.length > 0 && { log }),
       ...(failed && { result: "FAILED" }),
-      ...(failed && { resMessage: Buffer.from(spent ? "Not enough energy" : "REVERT opcode executed").toString("hex") }),
+      ...(failed && {
+        resMessage: Buffer.from(spent ? "Not enough energy" : "REVERT opcode executed").toString("hex"),
+      }),
       ...(inner.length > 0 && { internal_transactions: inner }),
     });
   }

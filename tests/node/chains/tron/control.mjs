@@ -62,7 +62,10 @@ export function controls({ node, chain, contracts, url, exclusive }) {
 
   /** Adds the memo, signs and broadcasts; mines as many blocks as `mine` says. */
   async function broadcast(tronweb, transaction, { memo, mine: blocks = 0 }) {
-    const whole = memo === undefined ? transaction : await tronweb.transactionBuilder.addUpdateData(transaction, memo, "utf8");
+    const whole =
+      memo === undefined
+        ? transaction
+        : await tronweb.transactionBuilder.addUpdateData(transaction, memo, "utf8");
     const answer = await tronweb.trx.sendRawTransaction(await tronweb.trx.sign(whole));
     if (!answer.result) throw new BadRequest(`${answer.code}: ${Buffer.from(answer.message ?? "", "hex")}`);
     if (blocks === 0) return { tx_id: answer.txid };
@@ -75,7 +78,11 @@ export function controls({ node, chain, contracts, url, exclusive }) {
     if (!found) return { block_number: null, block_id: null };
     const { blockNumber } = found.info;
     const { block } = await chain.at(blockNumber);
-    return { block_number: blockNumber, block_id: block.blockID, contract_ret: found.transaction.ret[0].contractRet };
+    return {
+      block_number: blockNumber,
+      block_id: block.blockID,
+      contract_ret: found.transaction.ret[0].contractRet,
+    };
   }
 
   async function call(body) {
@@ -87,12 +94,23 @@ export function controls({ node, chain, contracts, url, exclusive }) {
     const tronweb = await client(from);
     const options = { feeLimit: fee_limit, callValue: Number(sun) };
     const target = await address(contract);
-    const { transaction } = await tronweb.transactionBuilder.triggerSmartContract(target, body.function, options, parameters);
+    const { transaction } = await tronweb.transactionBuilder.triggerSmartContract(
+      target,
+      body.function,
+      options,
+      parameters,
+    );
     return broadcast(tronweb, transaction, body);
   }
 
   const token = (body, name, values) =>
-    call({ ...body, contract: body.token, function: name, types: values.map((value) => (/^\d+$/.test(value) ? "uint256" : "address")), values });
+    call({
+      ...body,
+      contract: body.token,
+      function: name,
+      types: values.map((value) => (/^\d+$/.test(value) ? "uint256" : "address")),
+      values,
+    });
 
   /** Deploys beside TRON, for the address of a contract there comes from the transaction's id. */
   async function deploy({ contract, types = [], values = [] }) {
@@ -139,7 +157,15 @@ export function controls({ node, chain, contracts, url, exclusive }) {
   /** Sends what anvil had mined once more. The hash is the old one: same sender, nonce and call. */
   async function again(transactions) {
     for (const { hash, from, to, value, input, gas, gasPrice, nonce } of transactions) {
-      const sent = await node.rpc("eth_sendTransaction", { from, ...(to && { to }), value, data: input, gas, gasPrice, nonce });
+      const sent = await node.rpc("eth_sendTransaction", {
+        from,
+        ...(to && { to }),
+        value,
+        data: input,
+        gas,
+        gasPrice,
+        nonce,
+      });
       chain.renamed(hash, sent);
     }
   }
@@ -160,16 +186,29 @@ export function controls({ node, chain, contracts, url, exclusive }) {
       return { balance: String(await node.balance(evmAddress(await address(to)))) };
     },
     deploy,
-    mint: async (body) => token({ from: "minter", ...body }, "mint(address,uint256)", [await address(body.to), String(body.units)]),
+    mint: async (body) =>
+      token({ from: "minter", ...body }, "mint(address,uint256)", [
+        await address(body.to),
+        String(body.units),
+      ]),
     send: async (body) => {
       const tronweb = await client(body.from);
-      return broadcast(tronweb, await tronweb.transactionBuilder.sendTrx(await address(body.to), Number(body.sun)), body);
+      return broadcast(
+        tronweb,
+        await tronweb.transactionBuilder.sendTrx(await address(body.to), Number(body.sun)),
+        body,
+      );
     },
-    send_token: async (body) => token(body, "transfer(address,uint256)", [await address(body.to), String(body.units)]),
+    send_token: async (body) =>
+      token(body, "transfer(address,uint256)", [await address(body.to), String(body.units)]),
     send_asset: async (body) => {
       const tronweb = await client(body.from);
       const { asset = "1000001", amount } = body;
-      return broadcast(tronweb, await tronweb.transactionBuilder.sendToken(await address(body.to), Number(amount), asset), body);
+      return broadcast(
+        tronweb,
+        await tronweb.transactionBuilder.sendToken(await address(body.to), Number(amount), asset),
+        body,
+      );
     },
     call,
     where: ({ tx_id }) => where(tx_id),

@@ -13,8 +13,21 @@ const WITNESSES = 27;
 
 /** Starts anvil so that it ends with this process, even when this one is killed: its stdin closes then. */
 async function start(program, chainId) {
-  const flags = ["--port", "0", "--no-mining", "--order", "fifo", "--auto-impersonate", "--base-fee", "0",
-    "--disable-min-priority-fee", "--accounts", "1", "--chain-id", String(chainId)];
+  const flags = [
+    "--port",
+    "0",
+    "--no-mining",
+    "--order",
+    "fifo",
+    "--auto-impersonate",
+    "--base-fee",
+    "0",
+    "--disable-min-priority-fee",
+    "--accounts",
+    "1",
+    "--chain-id",
+    String(chainId),
+  ];
   const watcher = 'exec 3<&0; "$@" </dev/null & node=$!; read -r line <&3; kill -9 $node';
   const child = spawn("sh", ["-c", watcher, "sh", program, ...flags], { stdio: ["pipe", "pipe", "inherit"] });
   child.on("exit", (code) => {
@@ -77,7 +90,12 @@ export class Node {
   /** Puts a transaction of any account into the pool: whether it was signed is for the façade to check. */
   async send({ from, to, value, data, gas, price }) {
     return this.rpc("eth_sendTransaction", {
-      from, to, data, value: hex(value * WEI_PER_SUN), gas: hex(gas), gasPrice: hex(price * WEI_PER_SUN),
+      from,
+      to,
+      data,
+      value: hex(value * WEI_PER_SUN),
+      gas: hex(gas),
+      gasPrice: hex(price * WEI_PER_SUN),
     });
   }
 

@@ -44,13 +44,21 @@ export function wallet(node, chain) {
   function seal(raw_data) {
     const pb = utils.transaction.txJsonToPb({ visible: false, raw_data });
     const txID = utils.transaction.txPbToTxID(pb).replace(/^0x/, "");
-    return { visible: false, txID, raw_data, raw_data_hex: utils.transaction.txPbToRawDataHex(pb).toLowerCase() };
+    return {
+      visible: false,
+      txID,
+      raw_data,
+      raw_data_hex: utils.transaction.txPbToRawDataHex(pb).toLowerCase(),
+    };
   }
 
   /** Everything that java-tron checks about a transaction itself before it looks at the state. */
   async function check({ txID, raw_data, raw_data_hex, signature }) {
-    const rawHex = utils.transaction.txPbToRawDataHex(utils.transaction.txJsonToPb({ visible: false, raw_data }));
-    if (rawHex.toLowerCase() !== raw_data_hex?.toLowerCase()) throw new Refused("OTHER_ERROR", "raw_data_hex is not raw_data");
+    const rawHex = utils.transaction.txPbToRawDataHex(
+      utils.transaction.txJsonToPb({ visible: false, raw_data }),
+    );
+    if (rawHex.toLowerCase() !== raw_data_hex?.toLowerCase())
+      throw new Refused("OTHER_ERROR", "raw_data_hex is not raw_data");
     const hash = createHash("sha256").update(Buffer.from(raw_data_hex, "hex")).digest("hex");
     if (hash !== txID) throw new Refused("OTHER_ERROR", "txID is not the hash of raw_data");
     const { owner_address: owner } = raw_data.contract[0].parameter.value;
@@ -61,7 +69,10 @@ export function wallet(node, chain) {
       throw new Refused("SIGERROR", "Validate signature error: no signature");
     }
     if (signer.toLowerCase() !== owner.toLowerCase()) {
-      throw new Refused("SIGERROR", `Validate signature error: ${signature[0]} is signed by ${signer} but it is not contained of permission.`);
+      throw new Refused(
+        "SIGERROR",
+        `Validate signature error: ${signature[0]} is signed by ${signer} but it is not contained of permission.`,
+      );
     }
     if (await chain.knows(txID)) throw new Refused("DUP_TRANSACTION_ERROR", "Dup transaction.");
     const head = await chain.head();
@@ -83,7 +94,11 @@ export function wallet(node, chain) {
     switch (type) {
       case "TransferContract": {
         const to = evmAddress(value.to_address);
-        if (await node.isContract(to)) throw new Refused("CONTRACT_VALIDATE_ERROR", "Contract validate error : Cannot transfer TRX to a smartContract.");
+        if (await node.isContract(to))
+          throw new Refused(
+            "CONTRACT_VALIDATE_ERROR",
+            "Contract validate error : Cannot transfer TRX to a smartContract.",
+          );
         return { ...transfer, to, value: BigInt(value.amount) };
       }
       // TRC-10 has no counterpart in an EVM: it takes its place in a block, and no asset moves.
@@ -93,11 +108,25 @@ export function wallet(node, chain) {
         const gas = BigInt(feeLimit ?? 0) / ENERGY_SUN_PER_GAS;
         const limited = gas > ENERGY_MAX ? ENERGY_MAX : gas < GAS_FLOOR ? GAS_FLOOR : gas;
         const to = evmAddress(value.contract_address);
-        if (!(await node.isContract(to))) throw new Refused("CONTRACT_VALIDATE_ERROR", "Contract validate error : No contract or not a valid smart contract");
-        return { from, to, data: `0x${value.data ?? ""}`, value: BigInt(value.call_value ?? 0), gas: limited, price: ENERGY_SUN_PER_GAS };
+        if (!(await node.isContract(to)))
+          throw new Refused(
+            "CONTRACT_VALIDATE_ERROR",
+            "Contract validate error : No contract or not a valid smart contract",
+          );
+        return {
+          from,
+          to,
+          data: `0x${value.data ?? ""}`,
+          value: BigInt(value.call_value ?? 0),
+          gas: limited,
+          price: ENERGY_SUN_PER_GAS,
+        };
       }
       default:
-        throw new Refused("CONTRACT_VALIDATE_ERROR", `Contract validate error : ${type} is not served by this local chain`);
+        throw new Refused(
+          "CONTRACT_VALIDATE_ERROR",
+          `Contract validate error : ${type} is not served by this local chain`,
+        );
     }
   }
 
@@ -109,7 +138,16 @@ export function wallet(node, chain) {
       const evmHash = await node.send(call).catch((error) => {
         throw new Refused("CONTRACT_VALIDATE_ERROR", `Contract validate error : ${error.message}`);
       });
-      chain.sent(evmHash, { signature: signature.map((one) => one.toLowerCase()), txID, raw_data: plain(raw_data), raw_data_hex }, native);
+      chain.sent(
+        evmHash,
+        {
+          signature: signature.map((one) => one.toLowerCase()),
+          txID,
+          raw_data: plain(raw_data),
+          raw_data_hex,
+        },
+        native,
+      );
       return { result: true, txid: txID };
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
@@ -118,32 +156,61 @@ export function wallet(node, chain) {
   }
 
   async function constant(body) {
-    const value = { data: calldata(body), owner_address: body.owner_address, contract_address: body.contract_address };
+    const value = {
+      data: calldata(body),
+      owner_address: body.owner_address,
+      contract_address: body.contract_address,
+    };
     const to = evmAddress(body.contract_address);
     if (!(await node.isContract(to))) {
       return { result: { code: "CONTRACT_VALIDATE_ERROR", message: bytes("Smart contract is not exist.") } };
     }
-    const call = { from: evmAddress(body.owner_address), to, data: `0x${value.data}`, value: hex(BigInt(body.call_value ?? 0) * WEI_PER_SUN) };
+    const call = {
+      from: evmAddress(body.owner_address),
+      to,
+      data: `0x${value.data}`,
+      value: hex(BigInt(body.call_value ?? 0) * WEI_PER_SUN),
+    };
     const transaction = await makeTransaction("TriggerSmartContract", value);
     try {
       const answer = await node.rpc("eth_call", call, "latest");
-      return { result: { result: true }, energy_used: 1000, constant_result: [answer.slice(2)], transaction: { ret: [{}], ...transaction } };
+      return {
+        result: { result: true },
+        energy_used: 1000,
+        constant_result: [answer.slice(2)],
+        transaction: { ret: [{}], ...transaction },
+      };
     } catch {
       const result = { result: true, message: bytes("REVERT opcode executed") };
-      return { result, energy_used: 1000, constant_result: [""], transaction: { ret: [{ ret: "FAILED" }], ...transaction } };
+      return {
+        result,
+        energy_used: 1000,
+        constant_result: [""],
+        transaction: { ret: [{ ret: "FAILED" }], ...transaction },
+      };
     }
   }
 
   const trigger = async (body) => {
     if (!(await node.isContract(evmAddress(body.contract_address ?? "")))) {
-      return { result: { code: "CONTRACT_VALIDATE_ERROR", message: bytes("No contract or not a valid smart contract") } };
+      return {
+        result: {
+          code: "CONTRACT_VALIDATE_ERROR",
+          message: bytes("No contract or not a valid smart contract"),
+        },
+      };
     }
     const value = {
-      data: calldata(body), owner_address: body.owner_address, contract_address: body.contract_address,
+      data: calldata(body),
+      owner_address: body.owner_address,
+      contract_address: body.contract_address,
       ...(body.call_value && { call_value: body.call_value }),
     };
     const options = body.fee_limit ? { fee_limit: body.fee_limit } : {};
-    return { result: { result: true }, transaction: await makeTransaction("TriggerSmartContract", value, options) };
+    return {
+      result: { result: true },
+      transaction: await makeTransaction("TriggerSmartContract", value, options),
+    };
   };
 
   /** tronweb asks here for the id of a transaction that it has put a memo in. */
@@ -168,7 +235,8 @@ export function wallet(node, chain) {
   // Each with the highest block that it may tell of.
   const reading = {
     getnowblock: async (_, highest) => (await chain.at(highest)).block,
-    getblockbynum: async ({ num = 0 }, highest) => (Number(num) <= highest && (await chain.at(Number(num)))?.block) || {},
+    getblockbynum: async ({ num = 0 }, highest) =>
+      (Number(num) <= highest && (await chain.at(Number(num)))?.block) || {},
     getblockbyid: async ({ value }, highest) => blockBy(value, highest),
     getblock: async ({ id_or_num, detail }, highest) => {
       const { transactions, ...header } = await blockBy(id_or_num, highest);
@@ -214,6 +282,8 @@ export function wallet(node, chain) {
 function plain(value) {
   if (Array.isArray(value)) return value.map(plain);
   if (typeof value !== "object" || value === null) return value;
-  const kept = Object.entries(value).filter(([, field]) => field !== 0 && field !== "" && field !== undefined && field !== null);
+  const kept = Object.entries(value).filter(
+    ([, field]) => field !== 0 && field !== "" && field !== undefined && field !== null,
+  );
   return Object.fromEntries(kept.map(([name, field]) => [name, plain(field)]));
 }
