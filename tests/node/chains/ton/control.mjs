@@ -28,7 +28,7 @@ export async function controls(chain) {
   const jettons = new Map();
   let queryId = 1;
 
-  function wallet(name, version = "v5r1") {
+  function wallet(name, version) {
     if (typeof name !== "string" || name === "") throw new BadRequest("a wallet needs a name");
     if (!wallets.has(name)) {
       const { publicKey, secretKey } = keyPairFromSeed(sha256_sync(`local chain wallet ${name}`));
@@ -36,9 +36,11 @@ export async function controls(chain) {
         version === "v4"
           ? WalletContractV4.create({ workchain: 0, publicKey })
           : WalletContractV5R1.create({ publicKey, walletId: { networkGlobalId: GLOBAL_ID } });
-      wallets.set(name, { contract, secretKey });
+      wallets.set(name, { contract, secretKey, version: version ?? "v5r1" });
     }
-    return wallets.get(name);
+    const found = wallets.get(name);
+    if (version && version !== found.version) throw new BadRequest(`${name} is a ${found.version} already`);
+    return found;
   }
 
   const isAddress = (text) => Address.isRaw(text) || Address.isFriendly(text);
