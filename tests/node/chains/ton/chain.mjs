@@ -1,0 +1,179 @@
+// The TVM of @ton/sandbox, and what it has not: masterchain blocks, which block a transaction is in, an index
+// that trails behind the state, and blocks that are taken back.
+import { createHash } from "node:crypto";
+import { Address, beginCell, external, storeMessage } from "@ton/core";
+import { Blockchain } from "@ton/sandbox";
+
+import { tellState, tellTransaction } from "./shapes.mjs";
+
+/** Mainnet's; the blocks of a testnet say -3. */
+export const GLOBAL_ID = -239;
+/** Masterchain and shardchain count their blocks apart. */
+const SHARD_SEQNO_AHEAD = 5_000_000;
+/** The first masterchain block here: a real chain's index seldom begins with block 1. */
+export const FIRST_SEQNO = 1_000_000;
+/** How many of the last blocks can be taken back. */
+const SNAPSHOTS_MAX = 64;
+
+const hash = (...parts) => createHash("sha256").update(parts.join("|")).digest("base64");
+
+export class Chain {
+  blocks = [];
+  /** Transactions in the order in which they happened, each {told, raw, block}; block is set when it is mined. */
+  transactions = [];
+  /** How many masterchain blocks the index trails behind the state, and its transactions behind its blocks. */
+  lag = { blocks: 0, transactions: 0 };
+  #clock = 0;
+  #branch = 0;
+  #unmined = { externals: [], first: 0 };
+  #changed = true;
+
+  static async create() {
+    const chain = new Chain();
+    chain.sandbox = await Blockchain.create();
+    chain.mine(2);
+    return chain;
+  }
+
+  /** Seconds since 1970; never goes back, and control calls may have put it ahead. */
+  now() {
+    const last = this.blocks.at(-1)?.gen_utime ?? 0;
+    return Math.max(last, Math.floor(Date.now() / 1000) + this.#clock);
+  }
+
+  /** The last block that the index knows. */
+  indexed() {
+    return this.blocks[Math.max(0, this.blocks.length - 1 - this.lag.blocks)];
+  }
+
+  /** The last block whose transactions the index knows. */
+  known() {
+    return this.blocks[Math.max(0, this.blocks.length - 1 - this.lag.blocks - this.lag.transactions)];
+  }
+
+  /** Sends a message from outside to a contract and all that follows from it. Answers the transactions.
+      With `spread`, each of them gets a masterchain block of its own, as when shards talk to each other. */
+  async send({ to, init, body }, { spread = false } = {}) {
+    return this.accept(
+      beginCell()
+        .store(storeMessage(external({ to, init, body })))
+        .endCell(),
+      spread,
+    );
+  }
+
+  /** The same with the message as it came. One that its account does not accept leaves no trace. */
+  async accept(message, spread = false) {
+    const found = await this.#run(message, spread);
+    this.#unmined.externals.push(message);
+    return found;
+  }
+
+  async #run(message, spread = false) {
+    this.sandbox.now = this.now();
+    const found = [];
+    const before = new Map();
+    this.#changed = true;
+    for await (const raw of await this.sandbox.sendMessageIter(message)) {
+      const address = addressOf(raw);
+      const key = address.toRawString();
+      const { account } = await this.sandbox.getContract(address);
+      const after = tellState(account);
+      const old = before.get(key) ?? this.#lastState(key);
+      before.set(key, after);
+      const told = tellTransaction(raw, address, old, after);
+      const data = account.account?.storage.state.state?.data;
+      const entry = { told, raw, data, account: told.account, lt: raw.lt, block: undefined };
+      this.transactions.push(entry);
+      found.push(entry);
+      if (spread) this.mine(1);
+    }
+    return found;
+  }
+
+  #lastState(raw) {
+    const last = this.transactions.findLast(({ account }) => account === raw.toUpperCase());
+    return last?.told.account_state_after;
+  }
+
+  /** Makes masterchain blocks; the first takes in what has happened since the last. */
+  mine(blocks, seconds = 0) {
+    for (let i = 0; i < blocks; i++) {
+      this.#clock += seconds;
+      const inside = this.transactions.slice(this.#unmined.first);
+      const previous = this.blocks.at(-1);
+      this.sandbox.increaseLt();
+      const end = this.sandbox.lt;
+      const seqno = (previous?.seqno ?? FIRST_SEQNO - 1) + 1;
+      const block = {
+        seqno,
+        shardSeqno: seqno + SHARD_SEQNO_AHEAD,
+        rootHash: hash(previous?.rootHash, seqno, this.#branch, ...inside.map(({ told }) => told.hash)),
+        gen_utime: this.now(),
+        // Disjoint and without a gap: from the end of the last one to a time after all that is inside.
+        start_lt: previous?.end_lt ?? 0n,
+        end_lt: end,
+        count: inside.length,
+        externals: this.#unmined.externals,
+      };
+      block.fileHash = hash(block.rootHash, "file");
+      for (const entry of inside) entry.block = block;
+      this.blocks.push(block);
+      this.#unmined = { externals: [], first: this.transactions.length };
+      block.after = { snapshot: this.#snapshot(previous), transactions: this.transactions.length };
+      if (this.blocks.length > SNAPSHOTS_MAX)
+        delete this.blocks[this.blocks.length - 1 - SNAPSHOTS_MAX].after;
+    }
+    return this.blocks.at(-1);
+  }
+
+  /** The state as it is. It is a copy of everything: an empty block takes the one before it. */
+  #snapshot(previous) {
+    const same = !this.#changed && previous?.after?.snapshot;
+    this.#changed = false;
+    return same ? { ...same, lt: this.sandbox.lt } : this.sandbox.snapshot();
+  }
+
+  /** The state was changed by no transaction. */
+  touched() {
+    this.#changed = true;
+  }
+
+  /** Takes back the last blocks and all that was not yet mined; other blocks come in their place, and one more.
+      `include`: "none" of the transactions happen again, or all that were sent "later", in the last block. */
+  async retract(depth, include) {
+    const ancestor = this.blocks.at(-1 - depth);
+    if (!(depth >= 1) || !ancestor?.after) throw new Error(`cannot take back ${depth} blocks`);
+    const lost = this.blocks
+      .slice(-depth)
+      .flatMap(({ externals }) => externals)
+      .concat(this.#unmined.externals);
+    await this.sandbox.loadFrom(ancestor.after.snapshot);
+    this.blocks.length -= depth;
+    this.transactions.length = ancestor.after.transactions;
+    this.#unmined = { externals: [], first: this.transactions.length };
+    this.#branch += 1;
+    this.mine(depth);
+    if (include === "later") {
+      for (const message of lost) {
+        this.#unmined.externals.push(message);
+        await this.#run(message);
+      }
+    }
+    this.mine(1);
+    return ancestor;
+  }
+
+  async isActive(address) {
+    return (await this.sandbox.getContract(address)).accountState?.type === "active";
+  }
+
+  /** Runs a get method on the state as it is now, whatever the index knows. */
+  async get(address, method, stack) {
+    this.sandbox.now = this.now();
+    return this.sandbox.runGetMethod(address, method, stack);
+  }
+}
+
+export const addressOf = (raw) =>
+  new Address(0, Buffer.from(raw.address.toString(16).padStart(64, "0"), "hex"));
