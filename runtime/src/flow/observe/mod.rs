@@ -142,7 +142,8 @@ impl Watcher {
         self.violations = 0;
         let head = found.scan.head.height;
         let blocks = found.scan.blocks.len();
-        let last = found.scan.blocks.last().map_or(head, |block| block.height);
+        let base = found.base.as_ref().map_or(head, |base| base.height);
+        let last = found.scan.blocks.last().map_or(base, |block| block.height);
         let changed = self.commit(cursor, found, fence).await?;
         if changed > 0 {
             self.app.wake.settle.notify_waiters();
@@ -180,7 +181,8 @@ impl Watcher {
         let (scan, called) = self.scan(Some(&from)).await?;
         match observation::course(&scan, &from) {
             Course::Behind => Err(self.bad(called.1, Verdict::Behind, "its head is behind what was read")),
-            Course::Still if scan_moves(&scan, cursor) => {
+            // What the plugin stored belongs to its answer, though it has read no block yet.
+            Course::Still if scan_moves(&scan, cursor) || !called.0.entries.is_empty() => {
                 Ok(Look::Found(Found { base: Some(from), scan, writes: called.0 }))
             }
             Course::Still => Ok(Look::Still),
