@@ -28,6 +28,21 @@ contract Sender {
         require(sent);
     }
 
+    /// Several equal payments of native coin: what came with the call, in that many parts.
+    function several(address payable to, uint256 times) external payable {
+        for (uint256 i = 0; i < times; i++) {
+            (bool sent, ) = to.call{value: msg.value / times}("");
+            require(sent);
+        }
+    }
+
+    /// A payment of native coin that happens and is then undone with the whole transaction.
+    function undoneCoin(address payable to) external payable {
+        (bool sent, ) = to.call{value: msg.value}("");
+        require(sent);
+        revert Undone();
+    }
+
     /// Takes native coin and keeps none of it: the transaction has a value and fails.
     function refuse() external payable {
         revert Undone();

@@ -1,5 +1,7 @@
-// What the two façades share: an HTTP server on loopback, JSON in and out, and arguments of the command line.
+// What the façades share: an HTTP server on loopback, control calls, and blocks that come by themselves.
 import { createServer } from "node:http";
+
+import { argument, endWithParent } from "./arguments.mjs";
 
 /** What a caller did wrong, and the chain refuses: no fault of the façade, so its log does not show it. */
 export class Refusal extends Error {
@@ -16,14 +18,10 @@ export class BadRequest extends Refusal {
   }
 }
 
-/** The value of `--name`, or the default. */
-export function argument(name, otherwise) {
-  const at = process.argv.indexOf(`--${name}`);
-  return at < 0 ? otherwise : process.argv[at + 1];
-}
-
 /** The largest body that a request may have. */
 const BODY_BYTES_MAX = 1 << 20;
+/** Paths of the backend that is behind. */
+const LAGGING = "/lagging";
 
 async function read(request) {
   const chunks = [];
@@ -33,7 +31,11 @@ async function read(request) {
     if (size > BODY_BYTES_MAX) throw new BadRequest("the body is too large");
     chunks.push(chunk);
   }
-  const text = Buffer.concat(chunks).toString("utf8");
+  return Buffer.concat(chunks).toString("utf8");
+}
+
+/** The JSON of a body; an empty one is an empty object. */
+export function json(text) {
   if (text === "") return {};
   try {
     return JSON.parse(text);
@@ -43,53 +45,63 @@ async function read(request) {
 }
 
 /**
- * Serves `answer(path, query, body, method)`, which gives `{status, body}`, and prints the address when ready.
- * Control calls are done one after another; what the chain serves is not kept waiting, for a control call sends
- * through the same door as any client.
+ * Serves a chain: `answer({path, query, method, text, lagging})` gives `{status, body}`, or `{status, text}` to be
+ * sent as it is. `controls` are the calls of README.md. Control calls are done one after another; what the chain
+ * serves is not kept waiting, for a control call sends through the same door as any client.
  */
-export async function serve(port, answer, onError) {
+export async function serve({ answer, controls, onError = asRefusal }) {
+  endWithParent();
   let last = Promise.resolve();
+  const calls = { ...controls, automine: (body) => automine(body, () => calls.mine({}), turn) };
+  /** Does a control call when those before it are done. */
+  function turn(work) {
+    const done = last.then(work);
+    last = done.catch(() => {});
+    return done;
+  }
+
   const server = createServer(async (request, response) => {
-    const url = new URL(request.url, "http://localhost");
+    const { pathname, searchParams: query } = new URL(request.url, "http://localhost");
     let result;
     try {
-      const body = await read(request);
-      const turn = () => answer(url.pathname, url.searchParams, body, request.method);
-      if (url.pathname.startsWith("/control/")) {
-        const done = last.then(turn);
-        last = done.catch(() => {});
-        result = await done;
+      const text = await read(request);
+      if (pathname.startsWith("/control/")) {
+        result = await turn(() => control(calls, pathname, json(text)));
       } else {
-        result = await turn();
+        const lagging = pathname === LAGGING || pathname.startsWith(`${LAGGING}/`);
+        const path = lagging ? pathname.slice(LAGGING.length) : pathname;
+        result = await answer({ path, query, text, lagging, method: request.method });
       }
     } catch (error) {
-      result = onError(error, url.pathname);
-      if (!(error instanceof Refusal)) console.error(`${request.method} ${url.pathname}:`, error);
+      result = (pathname.startsWith("/control/") ? asRefusal : onError)(error);
+      if (!(error instanceof Refusal)) console.error(`${request.method} ${pathname}:`, error);
     }
     response.writeHead(result.status, { "content-type": "application/json" });
-    response.end(JSON.stringify(result.body));
+    response.end(result.text ?? JSON.stringify(result.body));
   });
-  await new Promise((resolve) => server.listen(port, "127.0.0.1", resolve));
+  await new Promise((resolve) => server.listen(Number(argument("port", 0)), "127.0.0.1", resolve));
   console.log(`Listening on 127.0.0.1:${server.address().port}`);
-  return server.address().port;
+  return `http://127.0.0.1:${server.address().port}`;
 }
 
-let automine;
+const asRefusal = (error) => ({
+  status: error instanceof Refusal ? error.status : 500,
+  body: { error: error.message ?? String(error) },
+});
+
+let timer;
 
 /** Mines a block every so many milliseconds, or no more when that is 0. */
-function every({ every_ms: period = 0 }, url) {
-  clearInterval(automine);
-  const mine = () =>
-    fetch(`${url}/control/mine`, { method: "POST" }).catch((error) => console.error("automine:", error));
-  if (period > 0) automine = setInterval(mine, period);
+function automine({ every_ms: period = 0 }, mine, turn) {
+  clearInterval(timer);
+  const block = () => turn(mine).catch((error) => console.error("automine:", error));
+  if (period > 0) timer = setInterval(block, period);
   return { every_ms: period };
 }
 
-/** Does what the path names. Both chains have `automine`; the rest is theirs. */
-export async function control(controls, path, body, url) {
+/** Does what the path names. */
+async function control(calls, path, body) {
   const name = path.slice("/control/".length);
-  if (name === "automine") return { status: 200, body: every(body, url) };
-  if (!Object.hasOwn(controls, name))
-    throw new BadRequest(`no control ${name}; there are ${Object.keys(controls)}`);
-  return { status: 200, body: (await controls[name](body)) ?? {} };
+  if (!Object.hasOwn(calls, name)) throw new BadRequest(`no control ${name}; there are ${Object.keys(calls)}`);
+  return { status: 200, body: (await calls[name](body)) ?? {} };
 }

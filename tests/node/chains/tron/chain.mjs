@@ -2,7 +2,8 @@
 // from the signed TRON transactions that went into them.
 import { createHash } from "node:crypto";
 
-import { BANDWIDTH_SUN_PER_GAS, ENERGY_SUN_PER_GAS, hex, WEI_PER_SUN } from "./node.mjs";
+import { hex } from "../anvil/node.mjs";
+import { BANDWIDTH_SUN_PER_GAS, ENERGY_SUN_PER_GAS, WEI_PER_SUN } from "./node.mjs";
 
 const bare = (text) => text.replace(/^0x/, "");
 const sha256 = (...parts) => createHash("sha256").update(parts.join("|")).digest("hex");
@@ -19,7 +20,9 @@ export class Chain {
   /** Blocks by anvil's hash, which names all that is in them. */
   #blocks = new Map();
   /** How far the solid block is below the head: 19 of 27 witnesses have built on it. */
-  solidLag = 18;
+  finality = 18;
+  /** How many blocks the backend that is behind does not know. */
+  lag = 3;
 
   constructor(node, chainId) {
     this.#node = node;
@@ -30,8 +33,9 @@ export class Chain {
     return this.#node.head();
   }
 
-  async solid() {
-    return Math.max(0, (await this.head()) - this.solidLag);
+  /** The solid block that belongs to a head. */
+  solid(head) {
+    return Math.max(0, head - this.finality);
   }
 
   /** Remembers which TRON transaction anvil's is. */
@@ -135,7 +139,7 @@ export class Chain {
       topics: topics.map(bare),
       ...(data !== "0x" && { data: bare(data) }),
     }));
-    const inner = internal(transaction.txID, trace);
+    const inner = internal(transaction.txID, trace, failed);
     return order({
       ...base,
       fee,
@@ -162,9 +166,10 @@ function order({ id, fee, blockNumber, blockTimeStamp, ...rest }) {
   return { id, fee, blockNumber, blockTimeStamp, ...rest };
 }
 
-/** Calls inside a call: here coin moves that no log tells of. */
-function internal(txID, call, found = []) {
+/** Calls inside a call: here coin moves that no log tells of. What failed takes back all that is inside. */
+function internal(txID, call, failed, found = []) {
   for (const inner of call.calls ?? []) {
+    const rejected = failed || inner.error !== undefined;
     const value = Number(BigInt(inner.value ?? "0x0") / WEI_PER_SUN);
     found.push({
       hash: sha256(txID, found.length),
@@ -172,9 +177,9 @@ function internal(txID, call, found = []) {
       transferTo_address: `41${bare(inner.to)}`,
       callValueInfo: [value > 0 ? { callValue: value } : {}],
       note: Buffer.from(inner.type.toLowerCase()).toString("hex"),
-      ...(call.error && { rejected: true }),
+      ...(rejected && { rejected: true }),
     });
-    internal(txID, inner, found);
+    internal(txID, inner, rejected, found);
   }
   return found;
 }

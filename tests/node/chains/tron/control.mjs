@@ -1,42 +1,49 @@
-// What the suite asks of the chain: blocks, accounts, tokens, payments by tronweb, forks. README.md lists the JSON.
+// What the suite asks of TRON: accounts, payments and tokens by tronweb, and on these the common control calls.
+// README.md lists the JSON.
 import { createHash } from "node:crypto";
-import { TronWeb, utils } from "tronweb";
+import { TronWeb } from "tronweb";
 
+import { common } from "../anvil/common.mjs";
+import { deploy, typesOf } from "../anvil/contracts.mjs";
+import { hex } from "../anvil/node.mjs";
 import { BadRequest } from "../http.mjs";
-import { hex, WEI_PER_SUN } from "./node.mjs";
+import { WEI_PER_SUN } from "./node.mjs";
 
 /** 100 TRX: enough for every contract here. */
 const FEE_LIMIT_SUN = 100_000_000;
-/** A new named account holds a million TRX. */
+/** What a transfer of tokens may burn at most, for each of them: 10 TRX. */
+const FEE_EACH_SUN = 10_000_000;
+/** Too little energy for any token. */
+const FEE_SHORT_SUN = 1000;
+/** A new named account holds a million TRX, the payer a thousand times as much. */
 const FUNDS_SUN = 10n ** 12n;
-/** TRON's distance between blocks. */
-const SLOT_SECONDS = 3;
+const PAYER_SUN = 10n ** 15n;
+const TRC10 = "1000001";
 
 const evmAddress = (text) => `0x${TronWeb.address.toHex(text).slice(2)}`;
+const shown = (address) => TronWeb.address.fromHex(`41${address.replace(/^0x/, "")}`);
 
-export function controls({ node, chain, contracts, url, exclusive }) {
+export function controls({ node, chain, url }) {
   const keys = new Map();
-  /** What was given away by no transaction, to give it again when a fork takes it back: {height, address, sun}. */
-  const funded = [];
+  let newest = 0;
 
-  async function give(address, sun) {
-    const balance = await node.balance(address);
-    await node.rpc("anvil_setBalance", address, hex((balance + sun) * WEI_PER_SUN));
-  }
-
-  async function fund(text, sun) {
+  function fund(text, sun) {
     const address = evmAddress(text);
-    await give(address, sun);
-    funded.push({ height: await chain.head(), address, sun });
+    return node.lasting(async () => {
+      const balance = await node.balance(address);
+      await node.rpc("anvil_setBalance", address, hex((balance + sun) * WEI_PER_SUN));
+    });
   }
 
-  /** The key of a named account, the same in every run. A new account is rich. */
+  /** The key of a name, the same in every run. */
+  const secretOf = (name) => createHash("sha256").update(`local chain account ${name}`).digest("hex");
+
+  /** The key of a named account. A new account is rich. */
   async function key(name) {
     if (typeof name !== "string" || name === "") throw new BadRequest("an account needs a name");
     if (!keys.has(name)) {
-      const secret = createHash("sha256").update(`local chain account ${name}`).digest("hex");
-      keys.set(name, secret);
-      await fund(TronWeb.address.fromPrivateKey(secret), FUNDS_SUN);
+      keys.set(name, secretOf(name));
+      await fund(TronWeb.address.fromPrivateKey(keys.get(name)), name === "payer" ? PAYER_SUN : FUNDS_SUN);
     }
     return keys.get(name);
   }
@@ -49,48 +56,45 @@ export function controls({ node, chain, contracts, url, exclusive }) {
 
   const client = async (name) => new TronWeb({ fullHost: url(), privateKey: await key(name) });
 
-  async function mine(blocks, seconds = SLOT_SECONDS) {
-    await node.mine(blocks, seconds);
-    return state();
-  }
-
-  async function state() {
-    const head = await chain.head();
+  async function state(behind = 0) {
+    const head = Math.max(0, (await chain.head()) - behind);
     const { block } = await chain.at(head);
-    return { head, solid: await chain.solid(), block_id: block.blockID };
+    return { head, final: chain.solid(head), hash: block.blockID };
   }
 
-  /** Adds the memo, signs and broadcasts; mines as many blocks as `mine` says. */
+  /** Makes the transaction one of its own, for tronweb gives two equal ones the same time and so the same id; adds
+      the memo. */
+  async function finish(tronweb, transaction, memo) {
+    newest = Math.max(newest + 1, transaction.raw_data.timestamp);
+    const own = { ...transaction, raw_data: { ...transaction.raw_data, timestamp: newest } };
+    return memo === undefined || memo === null
+      ? tronweb.transactionBuilder.newTxID(own, { txLocal: true })
+      : tronweb.transactionBuilder.addUpdateData(own, memo, "utf8");
+  }
+
+  /** Signs and broadcasts; mines as many blocks as `mine` says. */
   async function broadcast(tronweb, transaction, { memo, mine: blocks = 0 }) {
-    const whole =
-      memo === undefined
-        ? transaction
-        : await tronweb.transactionBuilder.addUpdateData(transaction, memo, "utf8");
+    const whole = await finish(tronweb, transaction, memo);
     const answer = await tronweb.trx.sendRawTransaction(await tronweb.trx.sign(whole));
     if (!answer.result) throw new BadRequest(`${answer.code}: ${Buffer.from(answer.message ?? "", "hex")}`);
-    if (blocks === 0) return { tx_id: answer.txid };
-    await node.mine(blocks, SLOT_SECONDS);
-    return { tx_id: answer.txid, ...(await where(answer.txid)) };
+    if (blocks === 0) return { tx: answer.txid };
+    await node.mine(blocks);
+    return { tx: answer.txid, ...(await where(answer.txid)) };
   }
 
   async function where(txID) {
     const found = await chain.find(txID, Infinity);
-    if (!found) return { block_number: null, block_id: null };
-    const { blockNumber } = found.info;
-    const { block } = await chain.at(blockNumber);
-    return {
-      block_number: blockNumber,
-      block_id: block.blockID,
-      contract_ret: found.transaction.ret[0].contractRet,
-    };
+    if (!found) return { height: null, hash: null, contract_ret: null };
+    const height = found.info.blockNumber;
+    const { block } = await chain.at(height);
+    return { height, hash: block.blockID, contract_ret: found.transaction.ret[0].contractRet };
   }
 
   async function call(body) {
-    const { from, contract, types = [], values = [], sun = 0, fee_limit = FEE_LIMIT_SUN } = body;
+    const { from, contract, values = [], sun = 0, fee_limit = FEE_LIMIT_SUN } = body;
     const parameters = [];
-    for (const [i, type] of types.entries()) {
+    for (const [i, type] of typesOf(body.function).entries())
       parameters.push({ type, value: type === "address" ? await address(values[i]) : values[i] });
-    }
     const tronweb = await client(from);
     const options = { feeLimit: fee_limit, callValue: Number(sun) };
     const target = await address(contract);
@@ -103,115 +107,99 @@ export function controls({ node, chain, contracts, url, exclusive }) {
     return broadcast(tronweb, transaction, body);
   }
 
+  async function send(body) {
+    const tronweb = await client(body.from);
+    const to = await address(body.to);
+    return broadcast(tronweb, await tronweb.transactionBuilder.sendTrx(to, Number(body.sun)), body);
+  }
+
+  async function sendAsset(body) {
+    const tronweb = await client(body.from);
+    const { asset = TRC10, amount } = body;
+    const to = await address(body.to);
+    return broadcast(tronweb, await tronweb.transactionBuilder.sendToken(to, Number(amount), asset), body);
+  }
+
   const token = (body, name, values) =>
-    call({
-      ...body,
-      contract: body.token,
-      function: name,
-      types: values.map((value) => (/^\d+$/.test(value) ? "uint256" : "address")),
-      values,
-    });
+    call({ ...body, contract: body.token, function: name, values });
 
   /** Deploys beside TRON, for the address of a contract there comes from the transaction's id. */
-  async function deploy({ contract, types = [], values = [] }) {
-    const { code } = contracts()[contract] ?? {};
-    if (!code) throw new BadRequest(`no contract ${contract}`);
-    const data = `0x${code}${new utils.ethersUtils.AbiCoder().encode(types, values).slice(2)}`;
-    const [from] = await node.rpc("eth_accounts");
-    const hash = await node.rpc("eth_sendTransaction", { from, data, gas: hex(5_000_000), gasPrice: "0x0" });
-    await node.mine(1, SLOT_SECONDS);
-    const { contractAddress, status } = await node.rpc("eth_getTransactionReceipt", hash);
-    if (status !== "0x1") throw new BadRequest(`${contract} was not deployed`);
-    const hexAddress = `41${contractAddress.slice(2)}`;
-    return { address: TronWeb.address.fromHex(hexAddress), hex: hexAddress, ...(await state()) };
+  async function deployOne({ contract, types, values }) {
+    const [made] = await deploy(node, [[contract, types, values]]);
+    return { address: shown(made), hex: `41${made.slice(2).toLowerCase()}` };
   }
 
-  /** Takes back the last blocks and mines as many others, and one more: the longer branch wins. */
-  async function reorg({ depth, include = "none" }) {
-    const head = await chain.head();
-    if (!(depth >= 1 && depth < head)) throw new BadRequest(`depth ${depth}, head ${head}`);
-    const ancestor = head - depth;
-    const lost = [];
-    for (let height = ancestor + 1; height <= head; height++) {
-      const { transactions } = await node.rpc("eth_getBlockByNumber", hex(height), true);
-      lost.push(transactions);
-    }
-    await exclusive(async () => {
-      await node.rpc("anvil_dropAllTransactions");
-      await node.rpc("anvil_rollback", depth);
-      node.branch += 1;
-      for (const one of funded.filter(({ height }) => height > ancestor)) {
-        await give(one.address, one.sun);
-        one.height = ancestor;
-      }
-      for (const there of lost) {
-        if (include === "same") await again(there);
-        await node.mine(1, SLOT_SECONDS);
-      }
-      if (include === "later") for (const there of lost) await again(there);
-      await node.mine(1, SLOT_SECONDS);
-    });
-    return { ancestor, ...(await state()) };
-  }
-
-  /** Sends what anvil had mined once more. The hash is the old one: same sender, nonce and call. */
-  async function again(transactions) {
-    for (const { hash, from, to, value, input, gas, gasPrice, nonce } of transactions) {
-      const sent = await node.rpc("eth_sendTransaction", {
+  const way = {
+    evm: evmAddress,
+    shown,
+    account: async (name) => evmAddress(await address(name)),
+    receiver: (name) => evmAddress(TronWeb.address.fromPrivateKey(secretOf(name))),
+    send: async ({ from, to, units, memo }) => (await send({ from, to: shown(to), sun: units, memo })).tx,
+    call: async ({ from, contract, signature, values, value = 0n, memo, times = 1 }) => {
+      const types = typesOf(signature);
+      const { tx } = await call({
         from,
-        ...(to && { to }),
-        value,
-        data: input,
-        gas,
-        gasPrice,
-        nonce,
+        contract: shown(contract),
+        function: signature,
+        values: values.map((one, i) => (types[i] === "address" ? shown(one) : String(one))),
+        sun: value,
+        memo,
+        fee_limit: FEE_LIMIT_SUN + FEE_EACH_SUN * times,
       });
-      chain.renamed(hash, sent);
-    }
-  }
+      return tx;
+    },
+    /** Sends what anvil had mined once more. The hash is the old one: same sender, nonce and call. */
+    again: async ({ hash, from, to, value, input, gas, gasPrice, nonce }) => {
+      const call = { from, ...(to && { to }), value, data: input, gas, gasPrice, nonce };
+      chain.renamed(hash, await node.rpc("eth_sendTransaction", call));
+    },
+    succeeded: async (tx) => (await where(tx)).contract_ret === "SUCCESS",
+    state,
+    // java-tron refuses it before it is sent.
+    sendsZero: false,
+    // A coin of TRC-10, which has no contract.
+    impostors: async ({ to, units, memo }) => {
+      await sendAsset({ from: "stranger", to, amount: units, memo });
+      return 1;
+    },
+    failures: async ({ to, asset = null, units, memo }) => {
+      if (asset === null) return 0;
+      await sendToken({ from: "payer", token: asset, to, units, memo, fee_limit: FEE_SHORT_SUN });
+      return 1;
+    },
+  };
+
+  const sendToken = async (body) =>
+    token(body, "transfer(address,uint256)", [await address(body.to), String(body.units)]);
 
   return {
-    state,
-    mine: ({ blocks = 1, seconds }) => mine(blocks, seconds),
-    solid: ({ lag }) => {
-      chain.solidLag = lag;
+    ...common({ node, way }),
+    lag: ({ blocks = 3 }) => {
+      chain.lag = blocks;
+      return state(blocks);
+    },
+    finality: ({ blocks }) => {
+      chain.finality = blocks;
       return state();
     },
     account: async ({ name }) => {
-      const shown = await address(name);
-      return { address: shown, hex: TronWeb.address.toHex(shown), private_key: keys.get(name) };
+      const found = await address(name);
+      return { address: found, hex: TronWeb.address.toHex(found), private_key: keys.get(name) };
     },
     fund: async ({ to, sun }) => {
       await fund(await address(to), BigInt(sun));
       return { balance: String(await node.balance(evmAddress(await address(to)))) };
     },
-    deploy,
+    deploy: deployOne,
     mint: async (body) =>
       token({ from: "minter", ...body }, "mint(address,uint256)", [
         await address(body.to),
         String(body.units),
       ]),
-    send: async (body) => {
-      const tronweb = await client(body.from);
-      return broadcast(
-        tronweb,
-        await tronweb.transactionBuilder.sendTrx(await address(body.to), Number(body.sun)),
-        body,
-      );
-    },
-    send_token: async (body) =>
-      token(body, "transfer(address,uint256)", [await address(body.to), String(body.units)]),
-    send_asset: async (body) => {
-      const tronweb = await client(body.from);
-      const { asset = "1000001", amount } = body;
-      return broadcast(
-        tronweb,
-        await tronweb.transactionBuilder.sendToken(await address(body.to), Number(amount), asset),
-        body,
-      );
-    },
+    send,
+    send_token: sendToken,
+    send_asset: sendAsset,
     call,
-    where: ({ tx_id }) => where(tx_id),
-    reorg,
+    where: ({ tx }) => where(tx),
   };
 }

@@ -3,7 +3,8 @@
 import { createHash } from "node:crypto";
 import { utils } from "tronweb";
 
-import { BANDWIDTH_SUN_PER_GAS, ENERGY_SUN_PER_GAS, hex, WEI_PER_SUN } from "./node.mjs";
+import { hex } from "../anvil/node.mjs";
+import { BANDWIDTH_SUN_PER_GAS, ENERGY_SUN_PER_GAS, WEI_PER_SUN } from "./node.mjs";
 
 /** What getblockbylimitnext gives at most. */
 const BLOCKS_MAX = 100;
@@ -27,8 +28,8 @@ export function wallet(node, chain) {
   const calldata = ({ function_selector: selector, parameter = "", data }) =>
     data ?? (selector ? utils.ethersUtils.keccak256(Buffer.from(selector)).slice(2, 10) : "") + parameter;
 
-  async function makeTransaction(type, value, options = {}) {
-    const head = (await chain.at(await chain.head())).block;
+  async function makeTransaction(highest, type, value, options = {}) {
+    const head = (await chain.at(highest)).block;
     const now = head.block_header.raw_data.timestamp ?? 0;
     const raw_data = {
       contract: [{ parameter: { value, type_url: `type.googleapis.com/protocol.${type}` }, type }],
@@ -155,7 +156,7 @@ export function wallet(node, chain) {
     }
   }
 
-  async function constant(body) {
+  async function constant(body, highest) {
     const value = {
       data: calldata(body),
       owner_address: body.owner_address,
@@ -171,9 +172,9 @@ export function wallet(node, chain) {
       data: `0x${value.data}`,
       value: hex(BigInt(body.call_value ?? 0) * WEI_PER_SUN),
     };
-    const transaction = await makeTransaction("TriggerSmartContract", value);
+    const transaction = await makeTransaction(highest, "TriggerSmartContract", value);
     try {
-      const answer = await node.rpc("eth_call", call, "latest");
+      const answer = await node.rpc("eth_call", call, hex(highest));
       return {
         result: { result: true },
         energy_used: 1000,
@@ -191,7 +192,7 @@ export function wallet(node, chain) {
     }
   }
 
-  const trigger = async (body) => {
+  const trigger = async (body, highest) => {
     if (!(await node.isContract(evmAddress(body.contract_address ?? "")))) {
       return {
         result: {
@@ -209,7 +210,7 @@ export function wallet(node, chain) {
     const options = body.fee_limit ? { fee_limit: body.fee_limit } : {};
     return {
       result: { result: true },
-      transaction: await makeTransaction("TriggerSmartContract", value, options),
+      transaction: await makeTransaction(highest, "TriggerSmartContract", value, options),
     };
   };
 
@@ -220,8 +221,8 @@ export function wallet(node, chain) {
     return { result, transaction: { result: { result: true }, txid: transaction.txID, transaction } };
   };
 
-  const account = async ({ address = "" }) => {
-    const balance = await node.balance(evmAddress(address));
+  const account = async ({ address = "" }, highest) => {
+    const balance = await node.balance(evmAddress(address), highest);
     return balance > 0n ? { address, balance: Number(balance), create_time: 1_776_933_207_000 } : {};
   };
 
@@ -259,21 +260,22 @@ export function wallet(node, chain) {
     triggerconstantcontract: constant,
   };
   const writing = {
-    createtransaction: ({ owner_address, to_address, amount }) =>
-      makeTransaction("TransferContract", { amount, owner_address, to_address }),
+    createtransaction: ({ owner_address, to_address, amount }, highest) =>
+      makeTransaction(highest, "TransferContract", { amount, owner_address, to_address }),
     triggersmartcontract: trigger,
     getsignweight: signWeight,
     broadcasttransaction: broadcast,
   };
 
-  /** The answer to a path, or nothing if it is not served. */
-  return async (path, body) => {
+  /** The answer to a path by a backend that is so many blocks behind, or nothing if it is not served. */
+  return async (path, body, behind) => {
     const [, part, name] = path.split("/");
     if (String(body.visible) === "true") return { Error: "visible=true is not served by this local chain" };
-    if (part === "wallet" && Object.hasOwn(writing, name)) return writing[name](body);
+    const head = Math.max(0, (await chain.head()) - behind);
+    if (part === "wallet" && Object.hasOwn(writing, name)) return writing[name](body, head);
     if (!Object.hasOwn(reading, name)) return undefined;
-    if (part === "wallet") return reading[name](body, await chain.head());
-    if (part === "walletsolidity") return reading[name](body, await chain.solid());
+    if (part === "wallet") return reading[name](body, head);
+    if (part === "walletsolidity") return reading[name](body, chain.solid(head));
     return undefined;
   };
 }
