@@ -1,19 +1,35 @@
-// Checks both local chains by the official clients. usage: node chains/check.mjs [--anvil <program>]
-import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+// Checks the local chains by the official clients, as the networks of the shipped manifests.
+// usage: node chains/check.mjs [name…]
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { readFileSync } from "node:fs";
 
-import { start } from "./check/kit.mjs";
+import { evmClient, tonClient, tronClient } from "./check/clients.mjs";
+import { checkCommon } from "./check/common.mjs";
+import { checkEvm } from "./check/evm.mjs";
+import { check, endsWithParent, start } from "./check/kit.mjs";
 import { checkTon } from "./check/ton.mjs";
 import { checkTron } from "./check/tron.mjs";
-import { argument } from "./http.mjs";
 
-const here = import.meta.dirname;
-const arch = process.arch === "arm64" ? "arm64" : "amd64";
-const platform = `${process.platform}-${arch}`;
-const anvil = argument("anvil", join(here, `../node_modules/@foundry-rs/anvil-${platform}/bin/anvil`));
+const plugins = join(import.meta.dirname, "../../../chain-plugins");
+const chains = [
+  { name: "evm", manifest: "evm/base.toml", own: checkEvm, client: evmClient, reorgs: true },
+  { name: "tron", manifest: "tron/tron.toml", own: checkTron, client: tronClient, reorgs: true },
+  { name: "ton", manifest: "ton/ton.toml", own: checkTon, client: tonClient, reorgs: false },
+];
+
+/** What a manifest says of its chain: no more TOML is read than is there. */
+function network(path) {
+  const [head, ...assets] = readFileSync(join(plugins, path), "utf8").split("[[asset]]");
+  const field = (text, name) => new RegExp(`^${name} = "?([^"\\n]*)`, "m").exec(text)?.[1] ?? null;
+  return {
+    caip2: field(head, "caip2"),
+    assets: assets.map((text) => ({
+      contract: field(text, "contract"),
+      decimals: Number(field(text, "decimals")),
+    })),
+  };
+}
 
 /** Resident megabytes, where the system tells. */
 function memory(pid) {
@@ -24,22 +40,32 @@ function memory(pid) {
   }
 }
 
-async function run(script, args, checks) {
+async function run({ name, manifest, own, client, reorgs }, cache) {
+  const { caip2, assets } = network(manifest);
+  const script = `${name}.mjs`;
+  const args = ["--caip2", caip2, "--cache", cache];
   const chain = await start(script, args);
   try {
-    await checks(chain);
+    await own(chain, assets);
+    await checkCommon(name, chain, assets, client, { reorgs });
     console.log(`      ${script}: ready after ${chain.started_ms} ms, ${memory(chain.pid)} at the end`);
   } finally {
     chain.stop();
   }
+  await check(`${name}: ends with the one who started it`, () => endsWithParent(script, args));
 }
 
 const cache = mkdtempSync(join(tmpdir(), "kassa-chains-"));
 try {
-  const compile = [join(here, "../compile.mjs"), join(here, "../../contracts"), cache];
-  const contracts = execFileSync(process.execPath, compile, { encoding: "utf8" }).trim();
-  await run("tron.mjs", ["--anvil", anvil, "--contracts", contracts], checkTron);
-  await run("ton.mjs", [], checkTon);
+  const asked = process.argv.slice(2);
+  const wanted = chains.filter(({ name }) => asked.length === 0 || asked.includes(name));
+  // The second one on an EVM takes the contracts that the first has compiled.
+  const lanes = [wanted.filter(({ name }) => name !== "ton"), wanted.filter(({ name }) => name === "ton")];
+  await Promise.all(
+    lanes.map(async (lane) => {
+      for (const chain of lane) await run(chain, cache);
+    }),
+  );
 } catch (error) {
   console.error(error);
   process.exitCode = 1;

@@ -77,9 +77,13 @@ export class Node {
     for (let i = 1; i <= blocks; i++) {
       const due = seconds === undefined ? now - (blocks - i) * this.#spacing : now;
       time = Math.max(time + (seconds ?? 1), due);
-      await this.rpc("anvil_setCoinbase", this.#producer(Number(last.number) + i, this.#branch));
-      await this.rpc("evm_mine", time);
+      await this.#block(Number(last.number) + i, time);
     }
+  }
+
+  async #block(height, time) {
+    await this.rpc("anvil_setCoinbase", this.#producer(height, this.#branch));
+    await this.rpc("evm_mine", time);
   }
 
   /** Does what no transaction does. */
@@ -126,14 +130,15 @@ export class Node {
     }
   }
 
-  /** Does these, each `{to, data}`, in one block by an account of the node: what is there before the suite begins.
-      Answers their receipts. */
+  /** Does these, each `{to, data}`, by an account of the node, in a block that comes a second after the last: the
+      clock has its room for what follows. Answers their receipts. */
   async setUp(transactions) {
     const [from] = await this.rpc("eth_accounts");
     const common = { from, gas: hex(5_000_000), gasPrice: hex(10n ** 10n) };
     const hashes = [];
     for (const one of transactions) hashes.push(await this.rpc("eth_sendTransaction", { ...common, ...one }));
-    await this.mine();
+    const last = await this.rpc("eth_getBlockByNumber", "latest", false);
+    await this.#block(Number(last.number) + 1, Number(last.timestamp) + 1);
     const receipts = [];
     for (const hash of hashes) receipts.push(await this.rpc("eth_getTransactionReceipt", hash));
     if (receipts.some((receipt) => receipt?.status !== "0x1")) throw new Error("the set-up failed");

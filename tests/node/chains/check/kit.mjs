@@ -61,12 +61,10 @@ export function fits(value, shape, at = "") {
   for (const field of Object.keys(value)) assert.ok(allowed.has(field), `${at}.${field} is not known`);
 }
 
-/** A running façade: {url, get, post, control, stop}. */
-export async function start(script, args) {
-  const began = Date.now();
-  const child = spawn(process.execPath, [join(import.meta.dirname, "..", script), "--port", "0", ...args], {
-    stdio: ["ignore", "pipe", "inherit"],
-  });
+/** Starts a façade, which ends with this process, and waits until it listens: {child, address}. */
+async function launch(script, args) {
+  const command = [join(import.meta.dirname, "..", script), "--port", "0", "--with-parent", ...args];
+  const child = spawn(process.execPath, command, { stdio: ["pipe", "pipe", "inherit"] });
   const lines = createInterface({ input: child.stdout });
   const address = await new Promise((resolve, reject) => {
     lines.on(
@@ -75,6 +73,22 @@ export async function start(script, args) {
     );
     child.on("exit", (code) => reject(new Error(`${script} ended with ${code}`)));
   });
+  return { child, address };
+}
+
+/** Throws unless a façade ends when its stdin closes. */
+export async function endsWithParent(script, args) {
+  const { child } = await launch(script, args);
+  const ended = new Promise((resolve) => child.once("exit", resolve));
+  child.stdin.end();
+  const late = new Promise((_, reject) => setTimeout(reject, 5000, new Error(`${script} did not end`)));
+  await Promise.race([ended, late]).finally(() => child.kill("SIGKILL"));
+}
+
+/** A running façade: {url, get, post, control, stop}. */
+export async function start(script, args) {
+  const began = Date.now();
+  const { child, address } = await launch(script, args);
   const url = `http://${address}`;
   const ask = async (path, init) => {
     const answer = await fetch(url + path, init);

@@ -3,27 +3,16 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { TronWeb } from "tronweb";
 
+import { TRC20 } from "./clients.mjs";
 import { check, fits } from "./kit.mjs";
 
-const CHAIN_ID = "cd8690dc";
+const CHAIN_ID = "2b6653dc";
 const TRANSFER = "ddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef";
 const sha256 = (hex) => createHash("sha256").update(Buffer.from(hex, "hex")).digest("hex");
 const word = (address) => TronWeb.address.toHex(address).slice(2).padStart(64, "0");
 const number = (value) => BigInt(value).toString(16).padStart(64, "0");
-const fn = (name, inputs, outputs, stateMutability) => ({
-  type: "function",
-  name,
-  stateMutability,
-  inputs: inputs.map((type, i) => ({ name: `i${i}`, type })),
-  outputs: outputs.map((type) => ({ name: "", type })),
-});
-const TRC20 = [
-  fn("balanceOf", ["address"], ["uint256"], "view"),
-  fn("decimals", [], ["uint8"], "view"),
-  fn("transfer", ["address", "uint256"], ["bool"], "nonpayable"),
-];
 
-export async function checkTron(tron) {
+export async function checkTron(tron, assets) {
   const wallet = (path, body) => tron.post(`/wallet/${path}`, body).then(({ body: answer }) => answer);
   const solidity = (path, body) =>
     tron.post(`/walletsolidity/${path}`, body).then(({ body: answer }) => answer);
@@ -65,15 +54,15 @@ export async function checkTron(tron) {
     const at = async () => (await solidity("getnowblock")).block_header.raw_data.number;
     assert.equal(await at(), 2);
     assert.deepEqual(await solidity("getblockbynum", { num: 3 }), {});
-    await tron.control("solid", { lag: 5 });
+    await tron.control("finality", { blocks: 5 });
     assert.equal(await at(), 15);
-    await tron.control("solid", { lag: 18 });
+    await tron.control("finality", { blocks: 18 });
   });
 
   await check(
     "tron: TRX by tronweb; the id is the hash, the signer the owner, the receiver the richer",
     async () => {
-      const before = await client.trx.getBalance(shop.address);
+      const before = await client.trx.getUnconfirmedBalance(shop.address);
       const sent = await client.trx.sendTransaction(shop.address, 1_234_567);
       assert.equal(sent.result, true);
       assert.deepEqual(await wallet("gettransactionbyid", { value: sent.txid }), {});
@@ -96,7 +85,7 @@ export async function checkTron(tron) {
       const block = await wallet("getblockbynum", { num: became.blockNumber });
       assert.deepEqual(block.transactions, [told]);
       assert.equal(block.block_header.raw_data.timestamp, became.blockTimeStamp);
-      assert.equal(await client.trx.getBalance(shop.address), before + 1_234_567);
+      assert.equal(await client.trx.getUnconfirmedBalance(shop.address), before + 1_234_567);
       assert.deepEqual(await solidity("gettransactioninfobyid", { value: sent.txid }), {});
       await mine(18);
       assert.deepEqual(await client.trx.getTransactionInfo(sent.txid), became);
@@ -104,16 +93,16 @@ export async function checkTron(tron) {
   );
 
   await check("tron: a memo is in the signed data", async () => {
-    const { tx_id } = await tron.control("send", {
+    const { tx } = await tron.control("send", {
       from: "bob",
       to: "shop",
       sun: 5,
       memo: "order-17 ✓",
       mine: 1,
     });
-    const told = await wallet("gettransactionbyid", { value: tx_id });
+    const told = await wallet("gettransactionbyid", { value: tx });
     assert.equal(Buffer.from(told.raw_data.data, "hex").toString(), "order-17 ✓");
-    assert.equal(sha256(told.raw_data_hex), tx_id);
+    assert.equal(sha256(told.raw_data_hex), tx);
   });
 
   const token = await tron.control("deploy", { contract: "Token", types: ["uint8"], values: [6] });
@@ -148,15 +137,14 @@ export async function checkTron(tron) {
 
   await check("tron: three equal transfers in one transaction are three logs", async () => {
     await tron.control("mint", { token: token.address, to: sender.address, units: "1000", mine: 1 });
-    const { tx_id } = await tron.control("call", {
+    const { tx } = await tron.control("call", {
       from: "alice",
       contract: sender.address,
       function: "many(address,address,uint256,uint256)",
-      types: ["address", "address", "uint256", "uint256"],
       values: [token.address, "shop", "7", "3"],
       mine: 1,
     });
-    const { log } = await info(tx_id);
+    const { log } = await info(tx);
     assert.equal(log.length, 3);
     assert.deepEqual(log[0], log[2]);
   });
@@ -172,7 +160,7 @@ export async function checkTron(tron) {
         mine: 1,
       });
       assert.equal(broke.contract_ret, "REVERT");
-      const became = await info(broke.tx_id);
+      const became = await info(broke.tx);
       fits(became, "tron.contract_info");
       assert.deepEqual([became.result, became.receipt.result, became.log], ["FAILED", "REVERT", undefined]);
       assert.equal(Buffer.from(became.resMessage, "hex").toString(), "REVERT opcode executed");
@@ -184,16 +172,15 @@ export async function checkTron(tron) {
         fee_limit: 1000,
         mine: 1,
       });
-      assert.equal((await info(short.tx_id)).receipt.result, "OUT_OF_ENERGY");
+      assert.equal((await info(short.tx)).receipt.result, "OUT_OF_ENERGY");
       const undone = await tron.control("call", {
         from: "alice",
         contract: sender.address,
         function: "undone(address,address,uint256)",
-        types: ["address", "address", "uint256"],
         values: [token.address, "shop", "1"],
         mine: 1,
       });
-      assert.equal((await info(undone.tx_id)).log, undefined);
+      assert.equal((await info(undone.tx)).log, undefined);
     },
   );
 
@@ -205,11 +192,10 @@ export async function checkTron(tron) {
         from: "bob",
         contract: fake.address,
         function: "claim(address,address,uint256)",
-        types: ["address", "address", "uint256"],
         values: ["alice", "shop", "25000000"],
         mine: 1,
       });
-      const [log] = (await info(claim.tx_id)).log;
+      const [log] = (await info(claim.tx)).log;
       assert.deepEqual([log.address, log.topics[2]], [fake.hex.slice(2), word(shop.address)]);
       const fee = await tron.control("deploy", { contract: "FeeToken" });
       await tron.control("mint", { token: fee.address, to: "alice", units: "1000", mine: 1 });
@@ -220,43 +206,41 @@ export async function checkTron(tron) {
         units: "1000",
         mine: 1,
       });
-      const toShop = (await info(taxed.tx_id)).log.find(({ topics }) => topics[2] === word(shop.address));
+      const toShop = (await info(taxed.tx)).log.find(({ topics }) => topics[2] === word(shop.address));
       assert.equal(toShop.data, number(990));
       const zero = await tron.control("call", {
         from: "bob",
         contract: token.address,
         function: "transferFrom(address,address,uint256)",
-        types: ["address", "address", "uint256"],
         values: ["alice", "shop", "0"],
         mine: 1,
       });
-      assert.equal((await info(zero.tx_id)).log[0].data, number(0));
+      assert.equal((await info(zero.tx)).log[0].data, number(0));
     },
   );
 
   await check("tron: TRX from inside a contract is told by no log; TRC-10 is another type", async () => {
-    const before = await client.trx.getBalance(shop.address);
-    const { tx_id } = await tron.control("call", {
+    const before = await client.trx.getUnconfirmedBalance(shop.address);
+    const { tx } = await tron.control("call", {
       from: "alice",
       contract: sender.address,
       function: "forward(address)",
-      types: ["address"],
       values: ["shop"],
       sun: 777,
       mine: 1,
     });
-    const became = await info(tx_id);
+    const became = await info(tx);
     fits(became, "tron.contract_info");
     assert.equal(became.log, undefined);
     assert.equal(became.internal_transactions[0].transferTo_address, shop.hex);
     assert.deepEqual(became.internal_transactions[0].callValueInfo, [{ callValue: 777 }]);
-    assert.equal(await client.trx.getBalance(shop.address), before + 777);
+    assert.equal(await client.trx.getUnconfirmedBalance(shop.address), before + 777);
     const asset = await tron.control("send_asset", { from: "alice", to: "shop", amount: 9, mine: 1 });
-    const told = await wallet("gettransactionbyid", { value: asset.tx_id });
+    const told = await wallet("gettransactionbyid", { value: asset.tx });
     fits(told, "tron.transaction");
     assert.equal(told.raw_data.contract[0].type, "TransferAssetContract");
     assert.equal(told.raw_data.contract[0].parameter.value.amount, 9);
-    assert.equal(await client.trx.getBalance(shop.address), before + 777);
+    assert.equal(await client.trx.getUnconfirmedBalance(shop.address), before + 777);
   });
 
   await check(
@@ -273,7 +257,7 @@ export async function checkTron(tron) {
       assert.equal(await code({ ...good, signature: [] }), "SIGERROR");
       assert.equal((await wallet("broadcasttransaction", good)).result, true);
       assert.equal(await code(good), "DUP_TRANSACTION_ERROR");
-      await mine(25);
+      await tron.control("mine", { blocks: 25, seconds: 3 });
       assert.equal(await code(other), "TRANSACTION_EXPIRATION_ERROR");
     },
   );
@@ -283,31 +267,31 @@ export async function checkTron(tron) {
     async () => {
       const sent = await tron.control("send", { from: "alice", to: "shop", sun: 4321, mine: 1 });
       const later = await tron.control("fund", { to: "latecomer", sun: "777" });
-      const height = sent.block_number;
+      const height = sent.height;
       const parent = (await wallet("getblockbynum", { num: height - 1 })).blockID;
       const witness = (await wallet("getblockbynum", { num: height })).block_header.raw_data.witness_address;
-      const balance = await client.trx.getBalance(shop.address);
-      const where = () => tron.control("where", { tx_id: sent.tx_id });
+      const balance = await client.trx.getUnconfirmedBalance(shop.address);
+      const where = () => tron.control("where", { tx: sent.tx });
 
       await tron.control("reorg", { depth: 1, include: "same" });
       const same = await where();
-      assert.equal(same.block_number, height);
-      assert.notEqual(same.block_id, sent.block_id);
+      assert.equal(same.height, height);
+      assert.notEqual(same.hash, sent.hash);
       const again = await wallet("getblockbynum", { num: height });
       assert.equal(again.block_header.raw_data.parentHash, parent);
       assert.notEqual(again.block_header.raw_data.witness_address, witness);
-      assert.equal(again.transactions[0].txID, sent.tx_id);
+      assert.equal(again.transactions[0].txID, sent.tx);
 
       await tron.control("reorg", { depth: 2, include: "later" });
       const moved = await where();
-      assert.equal(moved.block_number, height + 2);
+      assert.equal(moved.height, height + 2);
       assert.equal((await wallet("getblockbynum", { num: height })).transactions, undefined);
-      assert.equal(await client.trx.getBalance(shop.address), balance);
+      assert.equal(await client.trx.getUnconfirmedBalance(shop.address), balance);
 
       await tron.control("reorg", { depth: 1, include: "none" });
-      assert.deepEqual(await info(sent.tx_id), {});
-      assert.deepEqual(await wallet("gettransactionbyid", { value: sent.tx_id }), {});
-      assert.equal(await client.trx.getBalance(shop.address), balance - 4321);
+      assert.deepEqual(await info(sent.tx), {});
+      assert.deepEqual(await wallet("gettransactionbyid", { value: sent.tx }), {});
+      assert.equal(await client.trx.getUnconfirmedBalance(shop.address), balance - 4321);
       assert.equal((await tron.control("fund", { to: "latecomer", sun: "0" })).balance, later.balance);
       const { block } = await wallet("getblockbylimitnext", { startNum: height - 3, endNum: height + 3 });
       for (let i = 1; i < block.length; i++)
@@ -315,11 +299,30 @@ export async function checkTron(tron) {
     },
   );
 
-  await check("tron: blocks come by themselves when asked to", async () => {
-    const before = (await tron.control("state")).head;
-    await tron.control("automine", { every_ms: 30 });
-    await new Promise((resolve) => setTimeout(resolve, 300));
-    await tron.control("automine", { every_ms: 0 });
-    assert.ok((await tron.control("state")).head > before);
+  await check("tron: payments that fail by themselves or for want of energy, and an asset of TRC-10", async () => {
+    const { addresses } = await tron.control("prepare", { assets });
+    const { contract } = assets.find((one) => one.contract);
+    const last = async (what, request) => {
+      await tron.control(what, { to: addresses[0], units: "5000", memo: "m", ...request });
+      const { head } = await tron.control("state");
+      return {
+        infos: await wallet("gettransactioninfobyblocknum", { num: head }),
+        types: (await wallet("getblockbynum", { num: head })).transactions.map(
+          ({ raw_data: { contract: [{ type }] } }) => type,
+        ),
+      };
+    };
+    const failed = await last("failure", { asset: contract });
+    assert.deepEqual(
+      failed.infos.map(({ receipt }) => receipt.result),
+      ["REVERT", "OUT_OF_ENERGY"],
+    );
+    const { infos: [undone] } = await last("failure", { asset: null });
+    fits(undone, "tron.contract_info");
+    assert.deepEqual(
+      undone.internal_transactions.map(({ rejected }) => rejected),
+      [true],
+    );
+    assert.ok((await last("impostors", { asset: contract })).types.includes("TransferAssetContract"));
   });
 }

@@ -2,7 +2,7 @@
 import { Address, loadMessage } from "@ton/core";
 
 import { Refusal } from "../http.mjs";
-import { FIRST_SEQNO, GLOBAL_ID } from "./chain.mjs";
+import { FIRST_SEQNO } from "./chain.mjs";
 import { walletData } from "./jetton.mjs";
 import { base64, boc, placed, rawAddress, readBoc, SHARD } from "./shapes.mjs";
 
@@ -59,7 +59,8 @@ function page(query, rows, key) {
 const within = (value, from, to) =>
   (from === undefined || value >= from) && (to === undefined || value <= to);
 
-export function api(chain) {
+/** The API of an index; `lag()` says how far it is behind, `{blocks, transactions}`. */
+export function api(chain, lag) {
   const book = (rows) =>
     Object.fromEntries(
       [...new Set(rows)]
@@ -81,7 +82,7 @@ export function api(chain) {
       seqno,
       root_hash: master ? of.rootHash : base64(Buffer.from(of.rootHash, "base64").reverse()),
       file_hash: master ? of.fileHash : base64(Buffer.from(of.fileHash, "base64").reverse()),
-      global_id: GLOBAL_ID,
+      global_id: chain.globalId,
       version: 0,
       after_merge: false,
       before_split: false,
@@ -111,7 +112,7 @@ export function api(chain) {
   function blocks(query) {
     const [workchain, seqno, mc] = ["workchain", "seqno", "mc_seqno"].map((name) => whole(query, name));
     const rows = chain.blocks
-      .filter((one) => one.seqno <= chain.indexed().seqno)
+      .filter((one) => one.seqno <= chain.indexed(lag()).seqno)
       .flatMap((one) => [block(one, -1), block(one, 0)])
       .filter(
         (one) =>
@@ -128,7 +129,7 @@ export function api(chain) {
   }
 
   const visible = () =>
-    chain.transactions.filter((one) => one.block && one.block.seqno <= chain.known().seqno);
+    chain.transactions.filter((one) => one.block && one.block.seqno <= chain.known(lag()).seqno);
 
   function transactions(query) {
     const accounts = addresses(query, "account");
@@ -323,7 +324,7 @@ export function api(chain) {
   }
 
   const paths = {
-    "/masterchainInfo": () => ({ last: block(chain.indexed(), -1), first: block(chain.blocks[0], -1) }),
+    "/masterchainInfo": () => ({ last: block(chain.indexed(lag()), -1), first: block(chain.blocks[0], -1) }),
     "/blocks": blocks,
     "/transactions": transactions,
     "/transactionsByMasterchainBlock": byMasterchainBlock,

@@ -4,10 +4,9 @@ import { createHash } from "node:crypto";
 import { Address, beginCell, external, storeMessage } from "@ton/core";
 import { Blockchain } from "@ton/sandbox";
 
+import { BadRequest } from "../http.mjs";
 import { tellState, tellTransaction } from "./shapes.mjs";
 
-/** Mainnet's; the blocks of a testnet say -3. */
-export const GLOBAL_ID = -239;
 /** Masterchain and shardchain count their blocks apart. */
 const SHARD_SEQNO_AHEAD = 5_000_000;
 /** The first masterchain block here: a real chain's index seldom begins with block 1. */
@@ -21,15 +20,17 @@ export class Chain {
   blocks = [];
   /** Transactions in the order in which they happened, each {told, raw, block}; block is set when it is mined. */
   transactions = [];
-  /** How many masterchain blocks the index trails behind the state, and its transactions behind its blocks. */
-  lag = { blocks: 0, transactions: 0 };
+  /** How many masterchain blocks the index that is behind trails, and its transactions its blocks. */
+  lag = { blocks: 3, transactions: 0 };
   #clock = 0;
   #branch = 0;
   #unmined = { externals: [], first: 0 };
   #changed = true;
 
-  static async create() {
+  /** `globalId`: what all its blocks say, -239 on the mainnet. */
+  static async create(globalId) {
     const chain = new Chain();
+    chain.globalId = globalId;
     chain.sandbox = await Blockchain.create();
     chain.mine(2);
     return chain;
@@ -41,14 +42,14 @@ export class Chain {
     return Math.max(last, Math.floor(Date.now() / 1000) + this.#clock);
   }
 
-  /** The last block that the index knows. */
-  indexed() {
-    return this.blocks[Math.max(0, this.blocks.length - 1 - this.lag.blocks)];
+  /** The last block that an index knows which is behind by so many. */
+  indexed({ blocks }) {
+    return this.blocks[Math.max(0, this.blocks.length - 1 - blocks)];
   }
 
-  /** The last block whose transactions the index knows. */
-  known() {
-    return this.blocks[Math.max(0, this.blocks.length - 1 - this.lag.blocks - this.lag.transactions)];
+  /** The last block whose transactions it knows. */
+  known({ blocks, transactions }) {
+    return this.indexed({ blocks: blocks + transactions });
   }
 
   /** Sends a message from outside to a contract and all that follows from it. Answers the transactions.
@@ -141,9 +142,10 @@ export class Chain {
 
   /** Takes back the last blocks and all that was not yet mined; other blocks come in their place, and one more.
       `include`: "none" of the transactions happen again, or all that were sent "later", in the last block. */
-  async retract(depth, include) {
+  async reorg(depth, include) {
     const ancestor = this.blocks.at(-1 - depth);
-    if (!(depth >= 1) || !ancestor?.after) throw new Error(`cannot take back ${depth} blocks`);
+    if (!(depth >= 1) || !ancestor?.after) throw new BadRequest(`cannot take back ${depth} blocks`);
+    if (!["none", "later"].includes(include)) throw new BadRequest(`include ${include}`);
     const lost = this.blocks
       .slice(-depth)
       .flatMap(({ externals }) => externals)

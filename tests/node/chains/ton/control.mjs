@@ -5,7 +5,7 @@ import { createShardAccount } from "@ton/sandbox";
 import { WalletContractV4, WalletContractV5R1 } from "@ton/ton";
 
 import { BadRequest } from "../http.mjs";
-import { GLOBAL_ID } from "./chain.mjs";
+import { common } from "./common.mjs";
 import {
   comment,
   internalTransferBody,
@@ -19,9 +19,12 @@ import { boc, rawAddress } from "./shapes.mjs";
 
 /** The bank is there from the start, as rich as the sandbox allows. */
 const BANK_NANO = 10n ** 18n;
+/** What a contract holds so that it can stay. */
+const RENT_NANO = 10n ** 9n;
 /** What a jetton transfer carries to pay for its way. */
 const JETTON_VALUE_NANO = 100_000_000n;
 const PAY_FEES_SEPARATELY = 1;
+const MAINNET = -239;
 
 export async function controls(chain) {
   const wallets = new Map();
@@ -35,7 +38,7 @@ export async function controls(chain) {
       const contract =
         version === "v4"
           ? WalletContractV4.create({ workchain: 0, publicKey })
-          : WalletContractV5R1.create({ publicKey, walletId: { networkGlobalId: GLOBAL_ID } });
+          : WalletContractV5R1.create({ publicKey, walletId: { networkGlobalId: chain.globalId } });
       wallets.set(name, { contract, secretKey, version: version ?? "v5r1" });
     }
     const found = wallets.get(name);
@@ -48,28 +51,26 @@ export async function controls(chain) {
   /** An address, of a name or as it is. */
   const address = (text) => (isAddress(text) ? Address.parse(text) : wallet(text).contract.address);
 
+  /** A jetton by its name, or by its address in any form. */
   function jetton(text) {
-    const found = jettons.get(text);
+    const at = isAddress(text) ? Address.parse(text) : undefined;
+    const found = jettons.get(at ? rawAddress(at) : text);
     if (found) return found;
-    if (isAddress(text)) return { address: Address.parse(text) };
+    if (at) return { address: at };
     throw new BadRequest(`no jetton ${text}`);
   }
 
+  const testOnly = chain.globalId !== MAINNET;
   const forms = (one) => ({
     address: rawAddress(one),
-    bounceable: one.toString({ bounceable: true }),
-    non_bounceable: one.toString({ bounceable: false }),
+    bounceable: one.toString({ bounceable: true, testOnly }),
+    non_bounceable: one.toString({ bounceable: false, testOnly }),
   });
 
-  const state = () => {
-    const head = chain.blocks.at(-1);
-    return {
-      head: head.seqno,
-      root_hash: head.rootHash,
-      gen_utime: head.gen_utime,
-      indexed: chain.indexed().seqno,
-      known: chain.known().seqno,
-    };
+  /** Everything in a block is final. */
+  const state = (lag = { blocks: 0 }) => {
+    const { seqno, rootHash } = chain.indexed(lag);
+    return { head: seqno, final: seqno, hash: Buffer.from(rootHash, "base64").toString("hex") };
   };
 
   /** One external message to a wallet, signed by its key, with as many messages inside. Mines a block unless
@@ -131,6 +132,16 @@ export async function controls(chain) {
     jettons.set(name, { ...one, admin });
     const message = internal({ to: one.address, value: 50_000_000n, bounce: false, init: one.init });
     return { ...forms(one.address), ...(await pay(admin, [message])) };
+  }
+
+  /** Makes a jetton stand at an address that was not deployed here. */
+  async function plantJetton({ contract, decimals }) {
+    const { code, data } = master(address("bank"), { name: "Tether USD", symbol: "USDT", decimals }).init;
+    const at = Address.parse(contract);
+    const account = createShardAccount({ address: at, code, data, balance: RENT_NANO });
+    await chain.sandbox.setShardAccount(at, account);
+    chain.touched();
+    jettons.set(rawAddress(at), { address: at, admin: "bank" });
   }
 
   async function mint(request) {
@@ -197,15 +208,19 @@ export async function controls(chain) {
   chain.touched();
   chain.mine(1);
 
-  return {
-    state,
+  const calls = {
+    state: () => state(),
     mine: ({ blocks = 1, seconds = 0 }) => {
       chain.mine(blocks, seconds);
       return state();
     },
-    lag: ({ blocks = 0, transactions = 0 }) => {
+    lag: ({ blocks = 3, transactions = 0 }) => {
       chain.lag = { blocks, transactions };
-      return state();
+      return state(chain.lag);
+    },
+    reorg: async ({ depth, include = "none" }) => {
+      const ancestor = await chain.reorg(depth, include);
+      return { ancestor: ancestor.seqno, ...state() };
     },
     wallet: async ({ name, version, fund }) => {
       const { contract } = wallet(name, version);
@@ -220,9 +235,8 @@ export async function controls(chain) {
     send_jetton: sendJetton,
     forge_notification: forgeNotification,
     forge_internal_transfer: forgeInternalTransfer,
-    retract: async ({ blocks = 1, include = "none" }) => {
-      const ancestor = await chain.retract(blocks, include);
-      return { ancestor: ancestor.seqno, ...state() };
-    },
   };
+  const has = (contract) => jettons.has(rawAddress(Address.parse(contract)));
+  const nameOf = (text) => [...wallets.keys()].find((name) => address(name).equals(address(text)));
+  return { ...calls, ...common({ chain, calls, has, nameOf, plantJetton }) };
 }
