@@ -17,7 +17,7 @@ export function chainId(namespace, otherwise) {
   return Number(reference);
 }
 
-/** With `--with-parent` the façade ends when its stdin closes: that happens even if whoever started it is killed. */
+/** With `--with-parent` the façade ends when its stdin closes: so it does when whoever started it is killed. */
 export function endWithParent() {
   if (process.argv.includes("--with-parent")) process.stdin.resume().on("close", () => process.exit());
 }

@@ -1,7 +1,6 @@
 // Checks the local chains by the official clients, as the networks of the shipped manifests.
 // usage: node chains/check.mjs [name…]
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { evmClient, tonClient, tronClient } from "./check/clients.mjs";
@@ -40,10 +39,10 @@ function memory(pid) {
   }
 }
 
-async function run({ name, manifest, own, client, reorgs }, cache) {
+async function run({ name, manifest, own, client, reorgs }) {
   const { caip2, assets } = network(manifest);
   const script = `${name}.mjs`;
-  const args = ["--caip2", caip2, "--cache", cache];
+  const args = ["--caip2", caip2];
   const chain = await start(script, args);
   try {
     await own(chain, assets);
@@ -55,21 +54,18 @@ async function run({ name, manifest, own, client, reorgs }, cache) {
   await check(`${name}: ends with the one who started it`, () => endsWithParent(script, args));
 }
 
-const cache = mkdtempSync(join(tmpdir(), "kassa-chains-"));
 try {
   const asked = process.argv.slice(2);
   const wanted = chains.filter(({ name }) => asked.length === 0 || asked.includes(name));
-  // The second one on an EVM takes the contracts that the first has compiled.
+  // Two at a time: the second one on an EVM takes the contracts that the first has compiled.
   const lanes = [wanted.filter(({ name }) => name !== "ton"), wanted.filter(({ name }) => name === "ton")];
   await Promise.all(
     lanes.map(async (lane) => {
-      for (const chain of lane) await run(chain, cache);
+      for (const chain of lane) await run(chain);
     }),
   );
 } catch (error) {
   console.error(error);
   process.exitCode = 1;
-} finally {
-  rmSync(cache, { recursive: true, force: true });
 }
 process.exit();

@@ -68,15 +68,15 @@ export class Node {
     return Number(await this.rpc("eth_blockNumber"));
   }
 
-  /** Mines blocks. They look as if they had come on time, the last of them now; with `seconds` they come that
-      far apart from now on, if need be in the future. */
+  /** Mines blocks. They look as if they had come on time, the last of them now; many at once may have the same
+      time. With `seconds` they come that far apart from now on, and so in the future. */
   async mine(blocks = 1, seconds = undefined) {
     const last = await this.rpc("eth_getBlockByNumber", "latest", false);
     const now = clock();
     let time = Number(last.timestamp);
     for (let i = 1; i <= blocks; i++) {
       const due = seconds === undefined ? now - (blocks - i) * this.#spacing : now;
-      time = Math.max(time + (seconds ?? 1), due);
+      time = Math.max(time + (seconds ?? 0), due);
       await this.#block(Number(last.number) + i, time);
     }
   }
@@ -130,8 +130,8 @@ export class Node {
     }
   }
 
-  /** Does these, each `{to, data}`, by an account of the node, in a block that comes a second after the last: the
-      clock has its room for what follows. Answers their receipts. */
+  /** Does these, each `{to, data}`, by an account of the node, in a block a second after the last: that leaves time
+      for the blocks that follow. Answers their receipts. */
   async setUp(transactions) {
     const [from] = await this.rpc("eth_accounts");
     const common = { from, gas: hex(5_000_000), gasPrice: hex(10n ** 10n) };

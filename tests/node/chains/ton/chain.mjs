@@ -141,15 +141,12 @@ export class Chain {
   }
 
   /** Takes back the last blocks and all that was not yet mined; other blocks come in their place, and one more.
-      `include`: "none" of the transactions happen again, or all that were sent "later", in the last block. */
+      `include`: "none" of the transactions happen again, or all of those blocks "later", in the last one. */
   async reorg(depth, include) {
     const ancestor = this.blocks.at(-1 - depth);
     if (!(depth >= 1) || !ancestor?.after) throw new BadRequest(`cannot take back ${depth} blocks`);
     if (!["none", "later"].includes(include)) throw new BadRequest(`include ${include}`);
-    const lost = this.blocks
-      .slice(-depth)
-      .flatMap(({ externals }) => externals)
-      .concat(this.#unmined.externals);
+    const lost = this.blocks.slice(-depth).flatMap(({ externals }) => externals);
     await this.sandbox.loadFrom(ancestor.after.snapshot);
     this.blocks.length -= depth;
     this.transactions.length = ancestor.after.transactions;
