@@ -67,7 +67,7 @@ export function controls({ node, chain, url }) {
   async function finish(tronweb, transaction, memo) {
     newest = Math.max(newest + 1, transaction.raw_data.timestamp);
     const own = { ...transaction, raw_data: { ...transaction.raw_data, timestamp: newest } };
-    return memo === undefined || memo === null
+    return !memo
       ? tronweb.transactionBuilder.newTxID(own, { txLocal: true })
       : tronweb.transactionBuilder.addUpdateData(own, memo, "utf8");
   }
