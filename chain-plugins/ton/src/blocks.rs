@@ -64,7 +64,8 @@ pub(crate) fn after<H: Host>(
     at: Option<At>,
     max: u32,
 ) -> Result<Chain, Fault> {
-    let start_lt = match at.filter(|at| at.height == cursor) {
+    let at = at.filter(|at| at.height == cursor);
+    let start_lt = match at {
         Some(at) => at.start_lt,
         None => {
             let rows = list(scan, format!("{LIST}&seqno={cursor}&limit=1"))?;
@@ -79,7 +80,8 @@ pub(crate) fn after<H: Host>(
     let is_full = u32::try_from(rows.len()).is_ok_and(|rows| rows >= limit);
     let mut rows = rows.into_iter().skip_while(|row| row.height < cursor);
     let Some(at_cursor) = rows.next().filter(|row| row.height == cursor) else {
-        return Err(missing(scan, cursor));
+        // What stands at that height may be another block now, with another time: then the host has to see it.
+        return if at.is_some() { after(scan, cursor, None, max) } else { Err(missing(scan, cursor)) };
     };
     let mut chain = Chain { cursor: at_cursor, blocks: Vec::new(), head: at_cursor };
     for row in rows {

@@ -89,11 +89,18 @@ impl<'a, H: Host> Scan<'a, H> {
             safe: None,
             final_: chain.head.height,
         };
+        let known = !cursor.hash.is_empty();
+        if known && chain.cursor.position().hash != cursor.hash {
+            // Another block stands where the host has read. It sees that by the parent of the next one, and takes
+            // nothing of what follows.
+            result.blocks.extend(chain.blocks.first().map(|block| block.child_of(&chain.cursor)));
+            return Ok(result);
+        }
         if chain.blocks.is_empty() {
             return Ok(result);
         }
-        if store.at.is_none_or(|at| at.height > cursor.height) {
-            // The host went back, so what was read above counts as not read.
+        if !known || store.at.is_none_or(|at| at.height > cursor.height) {
+            // The host went back, or goes on where another branch may stand now: what was read counts as not read.
             store.seen.clear();
         }
         let Some(accounts) = accounts::all(self, &mut store.wallets)? else {
