@@ -5,6 +5,7 @@
 //! | `{"do":"transfer","to":"sbx1…","amount":"1000","asset":"usdt","memo":"A-1"}` | `{"tx":"…","height":7}` |
 //! | `{"do":"transfers","list":[{"to":"sbx1…","amount":"5"},{"to":"sbx1…","amount":"5"}]}`: several movements in one transaction | the same |
 //! | `{"do":"mine","blocks":3}` | `{"height":10}` |
+//! | `{"do":"state"}` | `{"height":10,"hash":"…"}`: the head |
 //! | `{"do":"retract","tx":"…"}` or with `"again":true` | `{"height":10}` |
 //! | `{"do":"outage","ms":5000,"kind":"upstream"}` | `{"until_ms":…}` |
 //! | `{"do":"address","seed":"alice"}` | `{"address":"sbx1…","wrong_checksum":"sbx1…"}` |
@@ -41,6 +42,7 @@ enum Action {
     Transfer(TransferAction),
     Transfers(TransfersAction),
     Mine(MineAction),
+    State {},
     Retract(RetractAction),
     Outage(OutageAction),
     Address(AddressAction),
@@ -135,6 +137,10 @@ pub(crate) fn simulate<H: Host>(host: &H, depth: u64, action: &str) -> Result<St
             transfer(&mut ledger, depth, list, fail, mine)
         }
         Action::Mine(MineAction { blocks }) => mine(&mut ledger, depth, blocks),
+        Action::State {} => {
+            let height = ledger.head.height;
+            Ok(json!({ "height": height, "hash": ledger.hash(height) }).to_string())
+        }
         Action::Retract(RetractAction { tx, again }) => retract(&mut ledger, depth, &tx, again),
         Action::Outage(OutageAction { ms, kind }) => outage(&mut ledger, ms, kind),
         Action::Address(AddressAction { seed }) => {
