@@ -123,8 +123,12 @@ impl Admission {
         Self { caller, config, compiling: Arc::new(Semaphore::new(1)) }
     }
 
-    /// All checks, then the compiler, then a first call.
-    pub(super) async fn admit(&self, wasm: Arc<[u8]>) -> Result<Admitted, AdmitError> {
+    /// All checks, then the compiler (unless the code is `known`), then a first call.
+    pub(super) async fn admit(
+        &self,
+        wasm: Arc<[u8]>,
+        known: Option<Component>,
+    ) -> Result<Admitted, AdmitError> {
         let (bytes, max) = (wasm.len(), self.config.artefact_bytes_max);
         if bytes > max {
             return Err(AdmitError::TooLarge { bytes, max });
@@ -133,7 +137,8 @@ impl Admission {
         let (sha256, manifest, component) = self
             .blocking(move || {
                 let manifest = inspect(&wasm, &engine)?;
-                Ok((hex::encode(Sha256::digest(&wasm)), manifest, compile(&engine, &wasm)?))
+                let component = known.map_or_else(|| compile(&engine, &wasm), Ok)?;
+                Ok((hex::encode(Sha256::digest(&wasm)), manifest, component))
             })
             .await?;
         let linked = link(&component, &manifest)?;

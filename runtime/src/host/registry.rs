@@ -98,8 +98,13 @@ impl Registry {
 
     async fn install_as(&self, wasm: Vec<u8>, origin: Origin) -> Result<PluginVersion, RegistryError> {
         let wasm: Arc<[u8]> = wasm.into();
-        let Admitted { sha256, manifest, component } = self.admission.admit(wasm.clone()).await?;
-        self.keep(&sha256, component).await;
+        // Compiled before by this installation: for another database, or before the version was removed.
+        let known = self.cached(&hex::encode(Sha256::digest(&wasm))).await;
+        let new = known.is_none();
+        let Admitted { sha256, manifest, component } = self.admission.admit(wasm.clone(), known).await?;
+        if new {
+            self.keep(&sha256, component).await;
+        }
         let grants = match origin {
             // The operator runs this binary: what comes inside of it has what it asks for.
             Origin::Embedded => Grants {
