@@ -17,6 +17,7 @@ mod migrate;
 mod network;
 mod plugin;
 mod print;
+mod scratch;
 mod secret;
 mod serve;
 mod stop;

@@ -6,7 +6,7 @@ pub(crate) mod dispatch;
 pub(crate) mod expire;
 pub(crate) mod holding;
 pub(crate) mod observe;
-mod report;
+pub(crate) mod report;
 pub(crate) mod resolve;
 pub(crate) mod settle;
 pub(crate) mod supervise;

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// The text says what does not fit.
-pub(super) fn read(result: host::ScanResult) -> Result<Scan, String> {
+pub(crate) fn read(result: host::ScanResult) -> Result<Scan, String> {
     Ok(Scan {
         head: Position { height: height(result.head.height)?, hash: result.head.hash },
         safe: result.safe.map(height).transpose()?,
@@ -58,6 +58,6 @@ fn seen(transfer: host::Transfer) -> Result<Seen, String> {
 }
 
 /// Where a scan goes on from, in the plugin's words.
-pub(super) fn position(from: &Position) -> host::Position {
+pub(crate) fn position(from: &Position) -> host::Position {
     host::Position { height: u64::try_from(from.height).unwrap_or(0), hash: from.hash.clone() }
 }

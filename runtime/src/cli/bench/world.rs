@@ -1,7 +1,7 @@
 //! A Kassa to be measured: the one that `serve` would run, but that it listens on any port, lets the load
 //! generator ask as often as it can, and delivers to this machine.
 
-use std::{net::SocketAddr, path::Path};
+use std::net::SocketAddr;
 
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -10,17 +10,8 @@ use http_body_util::Full;
 use tokio::{sync::oneshot, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    app::{App, Options},
-    config::Config,
-    db::{
-        addresses::{self, Kind, NewAddress},
-        api_keys::Mode,
-        merchants::{self, Merchant},
-    },
-    domain::{id, network::Manifest, policy::Policy},
-    host, keys,
-};
+pub(super) use crate::cli::scratch::{Shop, open};
+use crate::{app::App, db::api_keys::Mode, domain::network::Manifest, host, keys};
 
 /// The network that invoices are made on through HTTP: a chain of Kassa's own, on which nothing happens.
 const SANDBOX: &str = "sandbox";
@@ -29,15 +20,6 @@ const ASSET: &str = "USDT";
 /// Prices, so that the unique amounts of none are used up.
 const PRICES: u64 = 500;
 const CENTS_MIN: u64 = 1_000;
-
-/// Opens a Kassa in this folder. Workers do not run yet.
-pub(super) async fn open(folder: &Path) -> anyhow::Result<App> {
-    let mut config = Config::load(Path::new("kassa.toml"), false, std::iter::empty())?;
-    config.listen = SocketAddr::from(([127, 0, 0, 1], 0));
-    config.http.rate_per_10s = u32::MAX;
-    config.webhooks.allow_private = true;
-    App::open(Options { data_dir: folder.to_owned(), config }).await
-}
 
 /// The manifest of a network that the binary brings along, enabled or not.
 pub(super) fn network(name: &str) -> anyhow::Result<Manifest> {
@@ -72,51 +54,6 @@ impl Server {
     pub(super) async fn stop(self) -> anyhow::Result<()> {
         self.stop.cancel();
         self.task.await?
-    }
-}
-
-/// A merchant with a shared address.
-#[derive(Debug, Clone)]
-pub(super) struct Shop {
-    pub(super) merchant_id: String,
-    pub(super) address_id: String,
-    pub(super) address: String,
-}
-
-impl Shop {
-    pub(super) async fn open(app: &App, network: &Manifest, address: &str) -> anyhow::Result<Self> {
-        let now = app.clock.now();
-        let normal = app.host.normalize_address(network, address).await?;
-        let normal = normal.map_err(|error| anyhow::anyhow!("{address} is no address: {error:?}"))?;
-        let merchant = Merchant {
-            id: id::new(id::Kind::Merchant, now),
-            name: "bench".to_owned(),
-            policy: Policy::default(),
-            created_at: now,
-            disabled_at: None,
-        };
-        let new = NewAddress {
-            id: id::new(id::Kind::ReceiveAddress, now),
-            merchant_id: merchant.id.clone(),
-            network: network.name.clone(),
-            address: normal.text,
-            key: normal.key,
-            kind: Kind::Shared,
-            unique_id: None,
-            meta: None,
-            derived_index: None,
-            created_at: now,
-        };
-        let made = app
-            .db
-            .write::<_, addresses::CreateError, _>(move |conn| {
-                Box::pin(async move {
-                    merchants::insert(conn, &merchant).await?;
-                    addresses::create(conn, new).await
-                })
-            })
-            .await?;
-        Ok(Self { merchant_id: made.merchant_id, address_id: made.id, address: made.address })
     }
 }
 

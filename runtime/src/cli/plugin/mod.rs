@@ -1,5 +1,7 @@
 //! `kassa plugin`: the components that read chains.
 
+mod trial;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -21,6 +23,7 @@ use crate::{
 const EXAMPLES: &str = "\
 Examples:
   kassa plugin check evm.wasm        would it be admitted? asks no server
+  kassa plugin try base.toml         what does it read? asks no server either
   kassa plugin upload evm.wasm       admits it and keeps it; the active version goes on
   kassa plugin activate evm plv_01KAN2Q5T4W2J6G0Z8Y3V7X9BC
   kassa plugin rollback evm
@@ -77,6 +80,8 @@ enum Command {
         /// A WebAssembly component
         file: PathBuf,
     },
+    /// Let a plugin read a chain, and show what it says; needs no server
+    Try(trial::TryArgs),
 }
 
 #[derive(Debug, Args)]
@@ -95,6 +100,9 @@ struct GrantArgs {
 
 pub(super) async fn run(global: &Global, args: PluginArgs) -> anyhow::Result<()> {
     let json = args.server.json;
+    if let Command::Try(args) = args.command {
+        return trial::run(args, json).await;
+    }
     let wasm = match &args.command {
         Command::Check { file } | Command::Upload { file, .. } => Some(read(file)?),
         _ => None,
@@ -104,7 +112,7 @@ pub(super) async fn run(global: &Global, args: PluginArgs) -> anyhow::Result<()>
     }
     let out = Out { client: Client::new(global, &args.server)?, json };
     match args.command {
-        Command::Check { .. } => Ok(()),
+        Command::Check { .. } | Command::Try(_) => Ok(()),
         Command::List => out.list().await,
         Command::Show { name } => out.show(&name).await,
         Command::Upload { activate, .. } => out.upload(wasm.unwrap_or_default(), activate).await,
