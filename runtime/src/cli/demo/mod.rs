@@ -1,8 +1,10 @@
 //! `kassa demo`: one payment from the order to the verified webhook, against a real server in this process.
 //!
 //! The demo speaks to the server as everybody does, by HTTP; nothing is shown that was not seen there or in a
-//! webhook. Only the chain is simulated.
+//! webhook. Only the chain is not the real one: the sandbox simulates it, or a local chain stands in for it.
 
+mod ground;
+mod local;
 mod receiver;
 mod screen;
 mod story;
@@ -25,16 +27,20 @@ use super::{
     key, logging, print, serve, stop,
 };
 use crate::config::Config;
+use ground::{Ground, SANDBOX};
 use screen::Screen;
 
 const EXAMPLES: &str = "\
 Examples:
   kassa demo                    then try it yourself, with the commands that it prints
   kassa demo --exit             ends there; status 0 only if every step was seen
+  kassa demo --network ton      on a local chain that stands in for TON; also tron, base, bsc, …
   kassa demo --data demo-data   keeps what was made, for a look with `kassa serve`
 
 The demo reads no kassa.toml and no KASSA_ variables: it cannot touch a real installation by accident.
-Without --data it works in a temporary folder and removes that at the end.";
+Without --data it works in a temporary folder and removes that at the end.
+Local chains are programs of the source tree: they need a checkout and Node.js 20.11 or later, and nothing of the
+real networks is asked.";
 
 /// The address of a real server, if it is free.
 const PORT: u16 = 7070;
@@ -47,15 +53,19 @@ pub(super) struct DemoArgs {
     /// End when the payment is through, with status 0 only if every step was seen
     #[arg(long)]
     exit: bool,
+    /// The network to pay on
+    #[arg(long, value_name = "NAME", default_value = SANDBOX)]
+    network: String,
 }
 
 pub(super) async fn run(global: &Global, args: DemoArgs) -> anyhow::Result<()> {
+    let ground = Ground::of(&args.network)?;
     let mut place = Place::new(global.data.as_deref());
     let folder = Folder::lock(&place.path)?;
     let log = place.path.join("demo.log");
     logging::to_file(&log)?;
     let stop = stop::on_signal()?;
-    let told = tell(&folder, &stop, args.exit).await;
+    let told = tell(&folder, ground, &stop, args.exit).await;
     if told.is_err() && !stop.is_cancelled() {
         place.temporary = false;
         print::note(format!("The server's log is in {}.", log.display()));
@@ -67,14 +77,19 @@ pub(super) async fn run(global: &Global, args: DemoArgs) -> anyhow::Result<()> {
     told
 }
 
-async fn tell(folder: &Folder, stop: &CancellationToken, exit: bool) -> anyhow::Result<()> {
+async fn tell(
+    folder: &Folder,
+    mut ground: Ground,
+    stop: &CancellationToken,
+    exit: bool,
+) -> anyhow::Result<()> {
     let screen = Screen::default();
-    screen.title();
+    screen.title(&ground);
     let started = Instant::now();
     let server = Server::start(folder).await?;
     let operator = Client::at(&server.url, Some(server.operator_key.clone()))?;
     let told = tokio::select! {
-        told = story::tell(&screen, &server.url, &operator, started) => told,
+        told = story::tell(&screen, &mut ground, &server.url, &operator, started) => told,
         () = stop.cancelled() => Err(anyhow::anyhow!("stopped before the end")),
     };
     let ended = match told {
@@ -84,7 +99,7 @@ async fn tell(folder: &Folder, stop: &CancellationToken, exit: bool) -> anyhow::
             Ok(())
         }
         Ok(mut shop) => {
-            screen.your_turn(&server.url, &shop);
+            screen.your_turn(&server.url, &ground, &shop);
             loop {
                 tokio::select! {
                     () = stop.cancelled() => break,

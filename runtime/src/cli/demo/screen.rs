@@ -5,11 +5,7 @@ use std::{cell::RefCell, time::Duration};
 use console::{measure_text_width, style};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{
-    super::print::line,
-    receiver::Hook,
-    story::{CONTRACT, NETWORK, Shop},
-};
+use super::{super::print::line, ground::Ground, receiver::Hook, story::Shop};
 
 const COLUMNS: usize = 80;
 const LABEL: usize = 13;
@@ -21,13 +17,18 @@ pub(super) struct Screen {
 }
 
 impl Screen {
-    pub(super) fn title(&self) {
+    pub(super) fn title(&self, ground: &Ground) {
         line("");
         line(format!(
             "  {}  one payment, from the order to the verified webhook",
             style(concat!("Kassa ", env!("CARGO_PKG_VERSION"))).bold()
         ));
-        line(style("  All of it is real but the chain, which a plugin in its sandbox simulates.").dim());
+        let chain = if ground.is_local() {
+            "  All of it is real but the chain: a local one, read by the plugin as the real one is."
+        } else {
+            "  All of it is real but the chain, which a plugin in its sandbox simulates."
+        };
+        line(style(chain).dim());
         line(style("  Times run from what caused a step to when it was seen.").dim());
         line("");
     }
@@ -90,7 +91,7 @@ impl Screen {
     }
 
     /// What the reader can do now. Each command works as it stands, in any POSIX shell.
-    pub(super) fn your_turn(&self, url: &str, shop: &Shop) {
+    pub(super) fn your_turn(&self, url: &str, ground: &Ground, shop: &Shop) {
         let head = |text: &str| line(format!("  {}", style(text).bold()));
         let Shop { key, address, .. } = shop;
         line("");
@@ -102,14 +103,16 @@ impl Screen {
         line("");
         line(style("# 1. Ask for 4.20 dollars. The answer says what to pay, to the last digit.").dim());
         line("INVOICE=$(curl -s $KASSA/v1/invoices -H \"$KEY\" -H \"$JSON\" -d '{");
-        line(format!("  \"title\": \"Coffee\", \"payable_network\": \"{NETWORK}\","));
-        line("  \"payable_asset\": \"USDT\", \"amount\": \"4.20\"}'); echo \"$INVOICE\"");
+        line(format!("  \"title\": \"Coffee\", \"payable_network\": \"{}\",", ground.network.name));
+        line(format!(
+            "  \"payable_asset\": \"{}\", \"amount\": \"4.20\"}}'); echo \"$INVOICE\"",
+            ground.asset.symbol
+        ));
         line("");
-        line(style("# 2. Pay exactly that, and mine two more blocks: it is credited at the third.").dim());
-        line("UNITS=$(echo \"$INVOICE\" | sed 's/.*\"payable_amount_units\":\"\\([0-9]*\\)\".*/\\1/')");
-        line(format!("curl -s $KASSA/v1/sandbox/{NETWORK} -H \"$KEY\" -H \"$JSON\" -d '{{"));
-        line("  \"do\": \"transfer\", \"mine\": 3, \"amount\": \"'$UNITS'\",");
-        line(format!("  \"asset\": \"{CONTRACT}\", \"to\": \"{address}\"}}'; echo"));
+        line(style("# 2. Pay just that, and mine more blocks: it is credited when it is deep enough.").dim());
+        for command in ground.commands(address) {
+            line(command);
+        }
         line("");
         line(style("# 3. A moment later its status is `paid`. Its webhooks show up here below.").dim());
         line("ID=$(echo \"$INVOICE\" | sed 's/.*\"id\":\"\\(inv_[0-9A-Z]*\\)\".*/\\1/')");

@@ -12,20 +12,19 @@ use tokio::time::{sleep, timeout};
 use super::{
     super::{client::Client, print::text},
     PATIENCE,
+    ground::{Ground, Paid, START_PATIENCE, Wait},
     receiver::Receiver,
     screen::Screen,
 };
 
-pub(super) const NETWORK: &str = "sandbox";
-/// The contract of the asset `USDT` there.
-pub(super) const CONTRACT: &str = "usdt";
-const ASSET: &str = "USDT";
+/// More confirmations than these are shown in one line.
+const CONFIRMATIONS_SHOWN: u64 = 3;
 const AMOUNT: &str = "25.00";
 const POLL_EVERY: Duration = Duration::from_millis(10);
 
 /// What the story leaves behind, for the reader to go on with.
 pub(super) struct Shop {
-    /// A test key of the merchant.
+    /// A key of the merchant.
     pub(super) key: String,
     /// Where its payers pay.
     pub(super) address: String,
@@ -35,45 +34,60 @@ pub(super) struct Shop {
 /// Tells the story, and stops at the first step that is not seen.
 pub(super) async fn tell(
     screen: &Screen,
+    ground: &mut Ground,
     url: &str,
     operator: &Client,
     started: Instant,
 ) -> anyhow::Result<Shop> {
     let teller = Teller { screen };
     teller.step_since("server", "starts", started, server(url, operator)).await?;
-    let key = teller.step("merchant", "makes a merchant and a key", merchant(operator)).await?;
+    if ground.is_local() {
+        let begun = Instant::now();
+        teller.within(START_PATIENCE, "chain", "starts the local chain", ground.start()).await?;
+        teller.step_since("chain", "puts it under the network", begun, chain(ground, operator)).await?;
+    }
+    let key =
+        teller.step("merchant", "makes a merchant and a key", merchant(operator, ground.mode())).await?;
     let shop = Client::at(url, Some(key.clone()))?;
-    let address = teller.step("address", "registers where payers pay", address(&shop)).await?;
+    let begun = Instant::now();
+    let registered = address(ground, &shop);
+    let (address, said) =
+        teller.within(START_PATIENCE, "address", "registers where payers pay", registered).await?;
+    screen.seen("address", &said, begun.elapsed());
     let mut receiver = teller.step("receiver", "registers a webhook endpoint", endpoint(&shop)).await?;
-    let invoice = teller.step("invoice", "asks for an invoice", invoice(&shop)).await?;
-    screen.more(&format!(
-        "asks for {} {ASSET}; pay exactly {}, which no",
-        text(&invoice, "amount"),
-        text(&invoice, "payable_amount")
-    ));
-    screen.more("other open invoice on that address asks for");
+    let invoice = teller.step("invoice", "asks for an invoice", invoice(ground, &shop)).await?;
+    terms(screen, ground, &invoice);
 
     let id = text(&invoice, "id");
-    let paid_in = teller.step("payer", "sends the transfer", pay(&shop, &invoice)).await?;
+    let paid = teller.step("payer", "sends the transfer", pay(ground, &shop, &invoice)).await?;
     let paid_at = Instant::now();
-    teller.step_since("seen", "waits for the plugin to report it", paid_at, detected(&shop, &id)).await?;
-    teller.webhook(&mut receiver, "invoice.detected", &id, paid_at).await?;
-    let needed = confirmations(operator).await?;
-    let mut mined_at = paid_at;
-    for number in 1..=needed {
-        let label = if number == 1 { "confirmed" } else { "" };
-        let block = paid_in + number - 1;
-        if number > 1 {
-            shop.post(&format!("/v1/sandbox/{NETWORK}"), &json!({ "do": "mine", "blocks": 1 })).await?;
-            mined_at = Instant::now();
-        }
-        let doing = format!("waits for block {block} to be read");
-        teller.step_since(label, &doing, mined_at, confirmed(operator, block, number, needed)).await?;
+    let wait = ground.wait().await?;
+    if wait != Wait::Nothing {
+        let seen = detected(ground, &shop, &id);
+        teller.step_since("seen", "waits for the plugin to report it", paid_at, seen).await?;
+        teller.webhook(&mut receiver, "invoice.detected", &id, paid_at).await?;
     }
-    teller.step_since("credited", "waits for the credit", mined_at, credited(&shop, &id)).await?;
-    teller.webhook(&mut receiver, "invoice.paid", &id, mined_at).await?;
-    teller.step_since("delivered", "looks the deliveries up", mined_at, deliveries(&shop, &id)).await?;
+    let sure_at = teller.sure(ground, operator, &shop, wait, paid.height, paid_at).await?;
+    teller.step_since("credited", "waits for the credit", sure_at, credited(ground, &shop, &id)).await?;
+    teller.webhook(&mut receiver, "invoice.paid", &id, sure_at).await?;
+    teller.step_since("delivered", "looks the deliveries up", sure_at, deliveries(&shop, &id)).await?;
     Ok(Shop { key, address, receiver })
+}
+
+/// What the payer has to do.
+fn terms(screen: &Screen, ground: &Ground, invoice: &Value) {
+    let (amount, payable) = (text(invoice, "amount"), text(invoice, "payable_amount"));
+    let symbol = &ground.asset.symbol;
+    match invoice.get("payment_comment").and_then(Value::as_str) {
+        Some(comment) => {
+            screen.more(&format!("asks for {amount} {symbol}; pay with the comment {comment},"));
+            screen.more("which no other invoice has");
+        }
+        None => {
+            screen.more(&format!("asks for {amount} {symbol}; pay exactly {payable}, which no"));
+            screen.more("other open invoice on that address asks for");
+        }
+    }
 }
 
 struct Teller<'s> {
@@ -124,6 +138,56 @@ impl Teller<'_> {
         Ok(())
     }
 
+    /// Lets the chain go on until the payment is as deep as the network wants. Answers when that was so.
+    async fn sure(
+        &self,
+        ground: &Ground,
+        operator: &Client,
+        shop: &Client,
+        wait: Wait,
+        height: u64,
+        paid_at: Instant,
+    ) -> anyhow::Result<Instant> {
+        let mut at = paid_at;
+        match wait {
+            Wait::Confirmations(needed) if needed <= CONFIRMATIONS_SHOWN => {
+                for number in 1..=needed {
+                    let label = if number == 1 { "confirmed" } else { "" };
+                    let block = height + number - 1;
+                    if number > 1 {
+                        ground.mine(shop, 1).await?;
+                        at = Instant::now();
+                    }
+                    let doing = format!("waits for block {block} to be read");
+                    let read = confirmed(ground, operator, block, number, needed);
+                    self.step_since(label, &doing, at, read).await?;
+                }
+            }
+            Wait::Confirmations(needed) => {
+                ground.mine(shop, needed - 1).await?;
+                at = Instant::now();
+                let block = height + needed - 1;
+                let doing = format!("waits for block {block} to be read");
+                let read = confirmed(ground, operator, block, needed, needed);
+                self.step_since("confirmed", &doing, at, read).await?;
+            }
+            Wait::Final => {
+                let blocks = ground.mine_until_final(shop, height).await?;
+                at = Instant::now();
+                let doing = format!("waits for block {height} to be final");
+                let why = format!("{blocks} blocks later it is final");
+                let read = made_final(ground, operator, height, &why);
+                self.step_since("final", &doing, at, read).await?;
+            }
+            Wait::Nothing => {
+                let doing = format!("waits for block {height} to be read");
+                let read = made_final(ground, operator, height, "what is in it is final");
+                self.step_since("final", &doing, at, read).await?;
+            }
+        }
+        Ok(at)
+    }
+
     /// Waits with patience, and shows what is waited for.
     async fn wait<T>(
         &self,
@@ -131,9 +195,19 @@ impl Teller<'_> {
         doing: &str,
         work: impl Future<Output = anyhow::Result<T>>,
     ) -> anyhow::Result<T> {
+        self.within(PATIENCE, label, doing, work).await
+    }
+
+    async fn within<T>(
+        &self,
+        patience: Duration,
+        label: &str,
+        doing: &str,
+        work: impl Future<Output = anyhow::Result<T>>,
+    ) -> anyhow::Result<T> {
         self.screen.begin(label, doing);
-        let waited = timeout(PATIENCE, work).await.unwrap_or_else(|_| {
-            let patience = PATIENCE.as_secs();
+        let waited = timeout(patience, work).await.unwrap_or_else(|_| {
+            let patience = patience.as_secs();
             Err(anyhow::anyhow!(
                 "the demo {doing}, and saw nothing in {patience} s; this is a defect of Kassa's"
             ))
@@ -147,20 +221,21 @@ async fn server(url: &str, operator: &Client) -> anyhow::Result<((), String)> {
     Ok(((), format!("{url}, database {}", text(&ready, "database"))))
 }
 
-async fn merchant(operator: &Client) -> anyhow::Result<(String, String)> {
-    let merchant = operator.post("/v1/operator/merchants", &json!({ "name": "Corner shop" })).await?;
-    let wanted = json!({ "merchant_id": text(&merchant, "id"), "mode": "test", "name": "demo" });
-    let key = operator.post("/v1/operator/api_keys", &wanted).await?;
-    Ok((text(&key, "key"), format!("Corner shop, with the test key {}…", text(&key, "prefix"))))
+async fn chain(ground: &Ground, operator: &Client) -> anyhow::Result<((), String)> {
+    Ok(((), ground.connect(operator).await?))
 }
 
-async fn address(shop: &Client) -> anyhow::Result<(String, String)> {
-    let me = shop.get("/v1/me").await?;
-    // The sandbox makes addresses of words; one of its own for each merchant, since two could not share it.
-    let seed = json!({ "do": "address", "seed": text(&me, "merchant_id") });
-    let address = text(&shop.post(&format!("/v1/sandbox/{NETWORK}"), &seed).await?, "address");
-    let registered =
-        shop.post("/v1/receive_addresses", &json!({ "network": NETWORK, "address": address })).await?;
+async fn merchant(operator: &Client, mode: &str) -> anyhow::Result<(String, String)> {
+    let merchant = operator.post("/v1/operator/merchants", &json!({ "name": "Corner shop" })).await?;
+    let wanted = json!({ "merchant_id": text(&merchant, "id"), "mode": mode, "name": "demo" });
+    let key = operator.post("/v1/operator/api_keys", &wanted).await?;
+    Ok((text(&key, "key"), format!("Corner shop, with the {mode} key {}…", text(&key, "prefix"))))
+}
+
+async fn address(ground: &Ground, shop: &Client) -> anyhow::Result<(String, String)> {
+    let address = ground.address(shop).await?;
+    let wanted = json!({ "network": ground.network.name, "address": address });
+    let registered = shop.post("/v1/receive_addresses", &wanted).await?;
     ensure!(text(&registered, "address") == address, "another address was registered than was asked for");
     Ok((address.clone(), address))
 }
@@ -173,10 +248,10 @@ async fn endpoint(shop: &Client) -> anyhow::Result<(Receiver, String)> {
     Ok((receiver, said))
 }
 
-async fn invoice(shop: &Client) -> anyhow::Result<(Value, String)> {
+async fn invoice(ground: &Ground, shop: &Client) -> anyhow::Result<(Value, String)> {
     let wanted = json!({
-        "title": "Two tickets", "order_id": "A-1001",
-        "payable_network": NETWORK, "payable_asset": ASSET, "amount": AMOUNT,
+        "title": "Two tickets", "order_id": "A-1001", "amount": AMOUNT,
+        "payable_network": ground.network.name, "payable_asset": ground.asset.symbol,
     });
     let invoice = shop.post("/v1/invoices", &wanted).await?;
     ensure!(text(&invoice, "status") == "new", "a new invoice is {}", text(&invoice, "status"));
@@ -184,48 +259,61 @@ async fn invoice(shop: &Client) -> anyhow::Result<(Value, String)> {
     Ok((invoice, id))
 }
 
-/// Sends what the invoice asks for; answers the height of its block.
-async fn pay(shop: &Client, invoice: &Value) -> anyhow::Result<(u64, String)> {
-    let transfer = json!({
-        "do": "transfer", "to": text(invoice, "destination_address"),
-        "asset": CONTRACT, "amount": text(invoice, "payable_amount_units"),
-    });
-    let sent = shop.post(&format!("/v1/sandbox/{NETWORK}"), &transfer).await?;
-    let height = sent.get("height").and_then(Value::as_u64).context("the transfer is in no block")?;
-    Ok((height, format!("{} {ASSET} are in block {height}", text(invoice, "payable_amount"))))
+/// Sends what the invoice asks for.
+async fn pay(ground: &Ground, shop: &Client, invoice: &Value) -> anyhow::Result<(Paid, String)> {
+    let paid = ground.pay(shop, invoice).await?;
+    let (amount, height) = (text(invoice, "payable_amount"), paid.height);
+    Ok((paid, format!("{amount} {} are in block {height}", ground.asset.symbol)))
 }
 
-async fn detected(shop: &Client, id: &str) -> anyhow::Result<((), String)> {
+async fn detected(ground: &Ground, shop: &Client, id: &str) -> anyhow::Result<((), String)> {
     let path = format!("/v1/invoices/{id}");
     let invoice = poll(async || {
         let invoice = shop.get(&path).await?;
         Ok((text(&invoice, "status") == "detected").then_some(invoice))
     })
     .await?;
-    Ok(((), format!("the invoice is detected, {} {ASSET} pending", text(&invoice, "pending_amount"))))
-}
-
-/// How many confirmations the network wants.
-async fn confirmations(operator: &Client) -> anyhow::Result<u64> {
-    let network = operator.get(&format!("/v1/operator/networks/{NETWORK}")).await?;
-    let credit = network.pointer("/manifest/credit").and_then(Value::as_u64);
-    credit.context("the sandbox network counts no confirmations")
+    let pending = text(&invoice, "pending_amount");
+    Ok(((), format!("the invoice is detected, {pending} {} pending", ground.asset.symbol)))
 }
 
 /// Waits until the watcher has read the block.
-async fn confirmed(operator: &Client, block: u64, number: u64, needed: u64) -> anyhow::Result<((), String)> {
-    let path = format!("/v1/operator/networks/{NETWORK}");
-    poll(async || {
-        let network = operator.get(&path).await?;
-        let height = network.pointer("/state/height").and_then(Value::as_u64);
-        Ok(height.filter(|height| *height >= block))
-    })
-    .await?;
+async fn confirmed(
+    ground: &Ground,
+    operator: &Client,
+    block: u64,
+    number: u64,
+    needed: u64,
+) -> anyhow::Result<((), String)> {
+    reached(ground, operator, "/state/height", block).await?;
     let dots: String = (1..=needed).map(|dot| if dot <= number { '●' } else { '○' }).collect();
     Ok(((), format!("{dots}  {number} of {needed}: block {block} is read")))
 }
 
-async fn credited(shop: &Client, id: &str) -> anyhow::Result<((), String)> {
+/// Waits until the watcher has heard that the block is final.
+async fn made_final(
+    ground: &Ground,
+    operator: &Client,
+    block: u64,
+    why: &str,
+) -> anyhow::Result<((), String)> {
+    reached(ground, operator, "/state/final", block).await?;
+    Ok(((), format!("block {block} is read; {why}")))
+}
+
+/// Waits until the network's state has got so far.
+async fn reached(ground: &Ground, operator: &Client, field: &str, block: u64) -> anyhow::Result<()> {
+    let path = format!("/v1/operator/networks/{}", ground.network.name);
+    poll(async || {
+        let network = operator.get(&path).await?;
+        let height = network.pointer(field).and_then(Value::as_u64);
+        Ok(height.filter(|height| *height >= block))
+    })
+    .await?;
+    Ok(())
+}
+
+async fn credited(ground: &Ground, shop: &Client, id: &str) -> anyhow::Result<((), String)> {
     let path = format!("/v1/invoices/{id}");
     let invoice = poll(async || {
         let invoice = shop.get(&path).await?;
@@ -237,10 +325,10 @@ async fn credited(shop: &Client, id: &str) -> anyhow::Result<((), String)> {
         credited == text(&invoice, "payable_amount"),
         "{credited} were credited, which is not what was due"
     );
-    Ok(((), format!("{credited} {ASSET}; the invoice is paid")))
+    Ok(((), format!("{credited} {}; the invoice is paid", ground.asset.symbol)))
 }
 
-/// Both deliveries stand in the log as taken.
+/// All deliveries stand in the log as taken.
 async fn deliveries(shop: &Client, id: &str) -> anyhow::Result<((), String)> {
     let count = poll(async || {
         let events = shop.list("/v1/events", &format!("&invoice_id={id}")).await?;
@@ -250,7 +338,7 @@ async fn deliveries(shop: &Client, id: &str) -> anyhow::Result<((), String)> {
                 .iter()
                 .any(|one| text(one, "event_id") == text(event, "id") && text(one, "state") == "delivered")
         };
-        Ok((events.len() == 2 && events.iter().all(delivered)).then_some(events.len()))
+        Ok((!events.is_empty() && events.iter().all(delivered)).then_some(events.len()))
     })
     .await?;
     Ok(((), format!("{count} events, each delivered")))

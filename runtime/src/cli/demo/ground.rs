@@ -1,0 +1,200 @@
+//! The chain that the demo pays on: the sandbox inside of Kassa, or a local chain of the source tree that stands in
+//! for a network which Kassa knows (`tests/node/chains`; its README says what is real there and what is not).
+
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use serde_json::{Value, json};
+
+use super::{
+    super::{client::Client, print::text},
+    local::Local,
+};
+use crate::{
+    domain::network::{Asset, Credit, Manifest, Tag},
+    host,
+};
+
+/// The network of a demo that names none.
+pub(super) const SANDBOX: &str = "sandbox";
+/// Nothing on a local chain is far away.
+const POLL_MS: u64 = 200;
+/// Blocks after which a payment is final on every local chain.
+const FINAL_MAX: u32 = 100;
+
+/// How sure the demo has to wait for its chain to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// For so many confirmations; its own block is the first.
+    Confirmations(u64),
+    /// Until the chain calls the block final or safe.
+    Final,
+    /// For nothing: what is in a block is final.
+    Nothing,
+}
+
+/// A payment in a block.
+pub(super) struct Paid {
+    pub(super) height: u64,
+}
+
+pub(super) struct Ground {
+    pub(super) network: Manifest,
+    /// What the invoice asks for.
+    pub(super) asset: Asset,
+    local: Option<Local>,
+}
+
+impl Ground {
+    /// The network of this name, and the asset of its first token.
+    pub(super) fn of(name: &str) -> anyhow::Result<Self> {
+        let manifests = host::NETWORK_MANIFESTS.iter().map(|text| toml::from_str::<Manifest>(text));
+        let known: Vec<Manifest> = manifests.collect::<Result<_, _>>()?;
+        let names: Vec<&str> = known.iter().map(|network| network.name.as_str()).collect();
+        let Some(network) = known.iter().find(|network| network.name == name) else {
+            bail!("no network {name}; there are {}", names.join(", "));
+        };
+        // A dollar where there is one.
+        let pegged = network.assets.iter().find(|asset| asset.peg.is_some());
+        let asset = pegged.or(network.assets.first()).context("the network has no asset")?;
+        Ok(Self { asset: asset.clone(), network: network.clone(), local: None })
+    }
+
+    /// Whether a local chain stands in for it.
+    pub(super) fn is_local(&self) -> bool {
+        self.network.plugin != SANDBOX
+    }
+
+    /// The local chain of this network's plugin; what it is made of is installed at the first time.
+    pub(super) async fn start(&mut self) -> anyhow::Result<()> {
+        if self.is_local() {
+            self.local = Some(Local::start(&self.network.plugin, &self.network.caip2).await?);
+        }
+        Ok(())
+    }
+
+    /// Puts the local chain under the network, in place of all that it was to be read from, and switches it on.
+    pub(super) async fn connect(&self, operator: &Client) -> anyhow::Result<String> {
+        let local = self.local()?;
+        let name = &self.network.name;
+        let path = format!("/v1/operator/networks/{name}");
+        for upstream in operator.list(&format!("{path}/upstreams"), "").await? {
+            operator.delete(&format!("/v1/operator/upstreams/{}", text(&upstream, "id"))).await?;
+        }
+        let hasty = Manifest { poll_ms: POLL_MS, upstreams: Vec::new(), ..self.network.clone() };
+        operator.put(&path, &serde_json::to_value(hasty)?).await?;
+        let upstream = json!({ "url": local.url, "rate_per_s": 1000 });
+        operator.post(&format!("{path}/upstreams"), &upstream).await?;
+        operator.post(&format!("{path}/enable"), &Value::Null).await?;
+        Ok(format!("{} stands in for {}", local.what(), self.network.title))
+    }
+
+    /// Which keys use the network.
+    pub(super) fn mode(&self) -> &'static str {
+        if self.network.test { "test" } else { "live" }
+    }
+
+    /// An address that nobody else pays to.
+    pub(super) async fn address(&self, shop: &Client) -> anyhow::Result<String> {
+        if self.is_local() {
+            let assets: Vec<Value> = self
+                .network
+                .assets
+                .iter()
+                .map(|asset| json!({ "contract": asset.contract, "decimals": asset.decimals }))
+                .collect();
+            let told = self.local()?.control("prepare", &json!({ "assets": assets })).await?;
+            let address = told.pointer("/addresses/0").and_then(Value::as_str);
+            return address.map(str::to_owned).context("the local chain gave no address");
+        }
+        let me = shop.get("/v1/me").await?;
+        // The sandbox makes addresses of words; one of its own for each merchant, since two could not share it.
+        let seed = json!({ "do": "address", "seed": text(&me, "merchant_id") });
+        Ok(text(&shop.post(&self.sandbox(), &seed).await?, "address"))
+    }
+
+    /// Pays what the invoice asks for, in the way that it asks for, in a new block.
+    pub(super) async fn pay(&self, shop: &Client, invoice: &Value) -> anyhow::Result<Paid> {
+        let (to, units) = (text(invoice, "destination_address"), text(invoice, "payable_amount_units"));
+        let contract = &self.asset.contract;
+        if self.is_local() {
+            let local = self.local()?;
+            let memo = invoice.get("payment_comment");
+            let payment = json!({ "to": to, "asset": contract, "units": units, "memo": memo });
+            local.control("pay", &payment).await?;
+            return Ok(Paid { height: local.height("head").await? });
+        }
+        let transfer = json!({ "do": "transfer", "to": to, "asset": contract, "amount": units });
+        let sent = shop.post(&self.sandbox(), &transfer).await?;
+        let height = sent.get("height").and_then(Value::as_u64).context("the transfer is in no block")?;
+        Ok(Paid { height })
+    }
+
+    pub(super) async fn mine(&self, shop: &Client, blocks: u64) -> anyhow::Result<()> {
+        if self.is_local() {
+            self.local()?.control("mine", &json!({ "blocks": blocks })).await?;
+        } else {
+            shop.post(&self.sandbox(), &json!({ "do": "mine", "blocks": blocks })).await?;
+        }
+        Ok(())
+    }
+
+    /// Mines until the chain calls this block final; answers how many blocks that took.
+    pub(super) async fn mine_until_final(&self, shop: &Client, height: u64) -> anyhow::Result<u32> {
+        for blocks in 0..FINAL_MAX {
+            if self.local()?.height("final").await? >= height {
+                return Ok(blocks);
+            }
+            self.mine(shop, 1).await?;
+        }
+        bail!("block {height} is not final after {FINAL_MAX} more");
+    }
+
+    /// What the network's manifest waits for, on this chain.
+    pub(super) async fn wait(&self) -> anyhow::Result<Wait> {
+        Ok(match self.network.credit {
+            Credit::Confirmations(count) => Wait::Confirmations(u64::from(count)),
+            Credit::Tag(Tag::Safe | Tag::Final) => {
+                let told = self.local()?.control("describe", &json!({})).await?;
+                let reorganizes = told.get("reorgs").and_then(Value::as_bool).unwrap_or(true);
+                if reorganizes { Wait::Final } else { Wait::Nothing }
+            }
+        })
+    }
+
+    /// How a reader pays an invoice and lets it be credited, as shell commands. `$INVOICE` is the invoice.
+    pub(super) fn commands(&self, address: &str) -> Vec<String> {
+        let field =
+            |name: &str| format!("$(echo \"$INVOICE\" | sed -n 's/.*\"{name}\":\"\\([^\"]*\\)\".*/\\1/p')");
+        let units = format!("UNITS={}", field("payable_amount_units"));
+        let contract = self.asset.contract.as_deref();
+        let Some(local) = &self.local else {
+            return vec![
+                units,
+                format!("curl -s $KASSA/v1/sandbox/{SANDBOX} -H \"$KEY\" -H \"$JSON\" -d '{{"),
+                "  \"do\": \"transfer\", \"mine\": 3, \"amount\": \"'$UNITS'\",".to_owned(),
+                format!("  \"asset\": \"{}\", \"to\": \"{address}\"}}'; echo", contract.unwrap_or_default()),
+            ];
+        };
+        let asset = contract.map_or("null".to_owned(), |contract| format!("\"{contract}\""));
+        vec![
+            units,
+            format!("MEMO={}", field("payment_comment")),
+            format!("curl -s {}/control/pay -d '{{", local.url),
+            format!("  \"units\": \"'$UNITS'\", \"memo\": \"'$MEMO'\", \"asset\": {asset},"),
+            format!("  \"to\": \"{address}\"}}'; echo"),
+            format!("curl -s {}/control/mine -d '{{\"blocks\": 40}}'; echo", local.url),
+        ]
+    }
+
+    fn local(&self) -> anyhow::Result<&Local> {
+        self.local.as_ref().context("the local chain does not run")
+    }
+
+    fn sandbox(&self) -> String {
+        format!("/v1/sandbox/{}", self.network.name)
+    }
+}
+
+/// What the local chain may take at its start: contracts are compiled then, and packages installed once.
+pub(super) const START_PATIENCE: Duration = Duration::from_secs(300);
