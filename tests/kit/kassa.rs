@@ -11,6 +11,9 @@ use crate::{Api, Database, eventually, process::Process};
 
 /// The operator's key that the first start is given.
 const OPERATOR_KEY: &str = "op_suitesuitesuitesuitesuitesuite23";
+/// One for all servers of the suite, so that one of them compiles the plugins and the others find the code: it is
+/// authenticated with this key.
+const MASTER_KEY: &str = "5a17e5a17e5a17e5a17e5a17e5a17e5a17e5a17e5a17e5a17e5a17e5a17e5a17";
 /// How the server is started.
 #[derive(Debug, Clone, Default)]
 pub struct KassaOptions {
@@ -62,15 +65,15 @@ impl Kassa {
     pub fn spawn(&mut self, once: &[(&str, &str)]) {
         assert!(self.process.is_none(), "it runs already");
         let _ = fs::remove_file(self.address_file());
-        let mut command = Command::new(binary());
-        command.arg("serve").arg("--data").arg(&self.folder);
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("KASSA_")) {
-            command.env_remove(name);
-        }
+        share_compiled(&self.folder);
+        let mut command = Self::command("serve");
         command
+            .arg("--data")
+            .arg(&self.folder)
             .env("KASSA_LISTEN", "127.0.0.1:0")
             .env("KASSA_DATABASE", &self.database_url)
             .env("KASSA_OPERATOR_KEY", OPERATOR_KEY)
+            .env("KASSA_MASTER_KEY", MASTER_KEY)
             .env("KASSA_WEBHOOKS__ALLOW_PRIVATE", "true")
             .env("KASSA_LOG_FORMAT", "json")
             // What a failure shows should be the workers' lines: cases ask for an invoice very often.
@@ -81,6 +84,17 @@ impl Kassa {
             .envs(self.options.env.iter().map(|(name, value)| (*name, value.as_str())))
             .envs(once.iter().copied());
         self.process = Some(Process::start("kassa", &mut command, &self.folder.join("kassa.log")));
+    }
+
+    /// A command of the binary, with no settings from around the suite.
+    #[must_use]
+    pub fn command(name: &str) -> Command {
+        let mut command = Command::new(binary());
+        command.arg(name);
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("KASSA_")) {
+            command.env_remove(name);
+        }
+        command
     }
 
     /// Waits until it serves.
@@ -186,6 +200,14 @@ impl Kassa {
     fn address_file(&self) -> PathBuf {
         self.folder.join("kassa.addr")
     }
+}
+
+/// Lets a data folder have its compiled code where all others have it.
+fn share_compiled(folder: &Path) {
+    let shared = target_folder().join("kassa-tests/compiled");
+    fs::create_dir_all(&shared).expect("a folder in target");
+    // There already, when it is started again.
+    let _ = std::os::unix::fs::symlink(shared, folder.join("compiled"));
 }
 
 /// The folder that cargo builds into, found from where this very program lies (`target/debug/deps`).

@@ -2,8 +2,9 @@
 //!
 //! The cast:
 //! - [`Suite`] is the list of cases; a flow case runs once for each kind of [`Database`];
-//! - [`World`] is what most cases start from: a [`Kassa`] process, an [`Anvil`] node, a [`Proxy`] between them,
-//!   a merchant, and a [`Receiver`] for its webhooks;
+//! - [`Shop`] is a merchant with a [`Receiver`] for its webhooks on a [`Kassa`] process;
+//! - [`World`] is what most cases start from: a shop, an [`Anvil`] node and a [`Proxy`] between them;
+//! - [`Facade`] is a local chain of any kind, with the same control calls for all (`tests/node/chains`);
 //! - [`invariants::check`] looks at the database itself and says what must never be so.
 //!
 //! Cases wait for conditions ([`eventually`]), never for a time; a case that waits in vain says what it saw.
@@ -20,12 +21,15 @@ mod anvil;
 mod api;
 mod contracts;
 mod database;
+mod facade;
 pub mod invariants;
 mod kassa;
 mod process;
 mod proxy;
 mod receiver;
+mod shop;
 mod suite;
+mod values;
 mod wire;
 mod world;
 
@@ -33,11 +37,14 @@ pub use anvil::{Anvil, AnvilOptions, Receipt};
 pub use api::{Answer, Api};
 pub use contracts::{Contract, contract, word};
 pub use database::{Database, Kind, Rows};
+pub use facade::Facade;
 pub use kassa::{Kassa, KassaOptions};
-pub use proxy::{Fault, Provider, Proxy, Rule};
+pub use proxy::{Change, Fault, Provider, Proxy, Rule};
 pub use receiver::{Hook, Receiver, Reply, verify};
+pub use shop::{Merchant, Shop};
 pub use suite::Suite;
-pub use world::{Merchant, NETWORK, SHARED_ADDRESS, World, WorldOptions, list, now_ms, text, units};
+pub use values::{list, now_ms, text, units};
+pub use world::{NETWORK, SHARED_ADDRESS, World, WorldOptions};
 
 use std::{path::PathBuf, time::Duration};
 

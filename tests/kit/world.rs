@@ -1,10 +1,11 @@
-//! What most cases start from: a server that watches a node through a proxy, and a merchant with a receiver.
+//! What most cases of EVM networks start from: a server that watches a node through a proxy.
+
+use std::ops::{Deref, DerefMut};
 
 use serde_json::{Value, json};
 
 use crate::{
-    Anvil, AnvilOptions, Api, Database, Hook, Kassa, KassaOptions, Proxy, Receiver, contract, eventually,
-    invariants, verify, word,
+    Anvil, AnvilOptions, Database, Kassa, KassaOptions, Proxy, Shop, contract, eventually, text, units, word,
 };
 
 /// The network of a [`World`].
@@ -30,28 +31,29 @@ impl Default for WorldOptions {
     }
 }
 
-/// A merchant with a live key.
-#[derive(Debug, Clone)]
-pub struct Merchant {
-    pub id: String,
-    pub key: String,
-}
-
-/// A running system.
+/// A running system. All that a [`Shop`] can do, it can do too.
 pub struct World {
-    pub kassa: Kassa,
+    pub shop: Shop,
     pub anvil: Anvil,
     pub proxy: Proxy,
-    pub merchant: Merchant,
-    pub receiver: Receiver,
-    /// The receiver's signing secret.
-    pub secret: String,
     /// Contracts of the assets `USDT` (6 decimals), `DAI` (18) and `FEE` (18, keeps one percent).
     pub usdt: String,
     pub dai: String,
     pub fee: String,
-    /// Kept until the end: it is the last to be dropped.
-    pub database: Database,
+}
+
+impl Deref for World {
+    type Target = Shop;
+
+    fn deref(&self) -> &Shop {
+        &self.shop
+    }
+}
+
+impl DerefMut for World {
+    fn deref_mut(&mut self) -> &mut Shop {
+        &mut self.shop
+    }
 }
 
 impl World {
@@ -65,38 +67,16 @@ impl World {
         let dai = anvil.deploy_token(18).await;
         let fee = anvil.deploy(&contract("FeeToken"), &[]).await;
         anvil.mint("FeeToken", &fee, &anvil.accounts.clone()).await;
-        let proxy = Proxy::start(&anvil).await;
-        let receiver = Receiver::start().await;
+        let proxy = Proxy::start(anvil.url()).await;
         let kassa = Kassa::start(&database, options.kassa).await;
-        let merchant = Merchant { id: String::new(), key: String::new() };
-        let secret = String::new();
-        let mut world = Self { kassa, anvil, proxy, merchant, receiver, secret, usdt, dai, fee, database };
-        world.merchant = world.new_merchant("first", "live").await;
+        let shop = Shop::open(kassa, database, NETWORK, "live").await;
+        let world = Self { shop, anvil, proxy, usdt, dai, fee };
         let manifest = world.manifest(NETWORK, &options.credit, &options.settings, options.anvil.chain_id);
         world.put_network(&manifest).await;
         world.add_upstream(NETWORK, &world.proxy.url()).await;
         world.watching(NETWORK).await;
-        let address = json!({"network": NETWORK, "address": SHARED_ADDRESS});
-        world.api().post("/v1/receive_addresses", &address).await.ok();
-        world.secret = text(&world.add_endpoint(&world.receiver).await["secret"]);
+        world.share_address(SHARED_ADDRESS).await;
         world
-    }
-
-    /// Creates or changes a network.
-    pub async fn put_network(&self, manifest: &Value) -> Value {
-        let path = format!("/v1/operator/networks/{}", text(&manifest["name"]));
-        self.kassa.operator().put(&path, manifest).await.ok()
-    }
-
-    /// An endpoint of the merchant that takes all events.
-    pub async fn add_endpoint(&self, receiver: &Receiver) -> Value {
-        self.api().post("/v1/endpoints", &json!({"url": receiver.url()})).await.ok()
-    }
-
-    /// A customer's own address: whatever arrives is this customer's.
-    pub async fn customer(&self, unique_id: &str, address: &str) -> Value {
-        let body = json!({"network": NETWORK, "address": address, "unique_id": unique_id});
-        self.api().post("/v1/receive_addresses", &body).await.ok()
     }
 
     /// A manifest of a network that this world's node is.
@@ -114,54 +94,6 @@ impl World {
                 token("FEE", &self.fee, 18),
             ],
         })
-    }
-
-    pub async fn add_upstream(&self, network: &str, url: &str) -> Value {
-        let upstream = json!({"url": url, "rate_per_s": 1000});
-        self.kassa
-            .operator()
-            .post(&format!("/v1/operator/networks/{network}/upstreams"), &upstream)
-            .await
-            .ok()
-    }
-
-    /// A merchant with a key of this mode.
-    pub async fn new_merchant(&self, name: &str, mode: &str) -> Merchant {
-        let operator = self.kassa.operator();
-        let id = text(&operator.post("/v1/operator/merchants", &json!({"name": name})).await.ok()["id"]);
-        let key = json!({"merchant_id": id, "mode": mode, "name": "suite"});
-        let key = operator.post("/v1/operator/api_keys", &key).await.ok();
-        Merchant { id, key: text(&key["key"]) }
-    }
-
-    /// The merchant's API, at wherever the server listens now.
-    #[must_use]
-    pub fn api(&self) -> Api {
-        Api::new(self.kassa.url(), &self.merchant.key)
-    }
-
-    /// An invoice on the shared address.
-    pub async fn invoice(&self, asset: &str, amount: &str) -> Value {
-        self.api().post("/v1/invoices", &self.order(asset, amount)).await.ok()
-    }
-
-    /// What an invoice is asked for with.
-    #[must_use]
-    pub fn order(&self, asset: &str, amount: &str) -> Value {
-        json!({"title": "Order", "payable_network": NETWORK, "payable_asset": asset, "amount": amount})
-    }
-
-    pub async fn get_invoice(&self, invoice: &Value) -> Value {
-        self.api().get(&format!("/v1/invoices/{}", text(&invoice["id"]))).await.ok()
-    }
-
-    /// Waits until the invoice has this status; answers it.
-    pub async fn until(&self, invoice: &Value, status: &str) -> Value {
-        eventually(&format!("an invoice that is {status}"), || async {
-            let seen = self.get_invoice(invoice).await;
-            if seen["status"] == status { Ok(seen) } else { Err(seen.to_string()) }
-        })
-        .await
     }
 
     /// The contract of an asset; none for the coin.
@@ -208,60 +140,19 @@ impl World {
         self.pay_units(invoice, self.due(invoice)).await
     }
 
-    /// Waits until a network has a cursor, which a new one takes at the head.
-    pub async fn watching(&self, network: &str) -> i64 {
-        let sql = format!("SELECT CAST(height AS TEXT) FROM cursor WHERE network = '{network}'");
-        eventually("the watcher's first look", || async {
-            let height = self.database.value(&sql).await.ok_or("no cursor")?;
-            height.parse().map_err(|_| height)
-        })
-        .await
-    }
-
     /// Waits until all blocks of the node are read, by height and hash, and all that they brought is settled.
     pub async fn caught_up(&self) {
         eventually("the watcher at the node's head", || async {
             let head = self.anvil.head().await;
-            let hash = self.anvil.block_hash(head).await;
-            let cursor = format!("SELECT CAST(height AS TEXT), hash FROM cursor WHERE network = '{NETWORK}'");
-            let behind = format!(
-                "SELECT CAST(g.seq AS TEXT) FROM sighting g WHERE g.network = '{NETWORK}' AND g.seq > COALESCE(
-                   (SELECT s.seq FROM settle_cursor s WHERE s.network = g.network), 0)"
-            );
-            let seen = self.database.snapshot(&[&cursor, &behind]).await;
-            let there = vec![vec![Some(head.to_string()), Some(hash)]];
-            if seen[0] == there && seen[1].is_empty() { Ok(()) } else { Err(format!("{seen:?}, not {there:?}")) }
+            self.has_read(head, &self.anvil.block_hash(head).await).await
         })
         .await;
-    }
-
-    /// Transfers that pay nothing by themselves.
-    pub async fn unmatched(&self) -> Vec<Value> {
-        list(&self.api().get("/v1/transfers?state=unmatched").await.ok())
-    }
-
-    /// Lets a stranger's verifier judge hooks.
-    pub fn verify_all(&self, hooks: &[Hook]) {
-        for hook in hooks {
-            verify(hook, &self.secret).unwrap_or_else(|why| panic!("{why}: {hook:?}"));
-        }
     }
 
     /// Waits until nothing is owed any more, then checks the invariants.
     pub async fn settled(&self) {
         self.caught_up().await;
-        let owed = "SELECT event_id, 'dispatch', '', '' FROM dispatch_queue
-                    UNION ALL
-                    SELECT q.delivery_id, 'delivery due at ' || CAST(q.due_at AS TEXT),
-                           'endpoint due at ' || COALESCE(CAST(n.due_at AS TEXT), 'never'),
-                           'failures ' || CAST(n.failures AS TEXT)
-                    FROM delivery_queue q JOIN endpoint n ON n.id = q.endpoint_id";
-        eventually("all deliveries to be done", || async {
-            let rows = self.database.rows(owed).await;
-            if rows.is_empty() { Ok(()) } else { Err(format!("at {}: {rows:?}", now_ms())) }
-        })
-        .await;
-        invariants::check(&self.database).await;
+        self.delivered().await;
     }
 
     /// A zero-value `transferFrom` of a real token by someone who may move nothing.
@@ -270,30 +161,4 @@ impl World {
         let data = contract("Token").call("transferFrom(address,address,uint256)", &words);
         self.anvil.send_call(&self.anvil.accounts[9], token, &data).await
     }
-}
-
-/// The machine's time, milliseconds since 1970.
-#[must_use]
-pub fn now_ms() -> u128 {
-    std::time::UNIX_EPOCH.elapsed().expect("a time after 1970").as_millis()
-}
-
-/// A text field that must be there.
-#[must_use]
-pub fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
-}
-
-/// The items of a page.
-#[must_use]
-pub fn list(page: &Value) -> Vec<Value> {
-    page["data"].as_array().unwrap_or_else(|| panic!("no list: {page}")).clone()
-}
-
-/// A decimal amount in base units.
-#[must_use]
-pub fn units(amount: &str, decimals: usize) -> u128 {
-    let (whole, fraction) = amount.split_once('.').unwrap_or((amount, ""));
-    assert!(fraction.len() <= decimals, "{amount} has more than {decimals} decimals");
-    format!("{whole}{fraction:0<decimals$}").parse().expect("a decimal amount")
 }

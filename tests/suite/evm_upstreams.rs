@@ -152,7 +152,7 @@ async fn stale_backend(database: Database) {
 
 async fn lagging_second(database: Database) {
     let world = World::start(database).await;
-    let second = Proxy::start(&world.anvil).await;
+    let second = Proxy::start(world.anvil.url()).await;
     second.add(Rule::new(Fault::Lagging(3)));
     let body = json!({"url": second.url(), "rate_per_s": 1000, "priority": 5});
     let path = format!("/v1/operator/networks/{NETWORK}/upstreams");
@@ -185,7 +185,7 @@ async fn lagging_second(database: Database) {
 
 async fn failover(database: Database) {
     let world = World::start(database).await;
-    let second = Proxy::start(&world.anvil).await;
+    let second = Proxy::start(world.anvil.url()).await;
     let body = json!({"url": second.url(), "rate_per_s": 1000, "priority": 5});
     let path = format!("/v1/operator/networks/{NETWORK}/upstreams");
     world.kassa.operator().post(&path, &body).await.ok();
@@ -264,7 +264,7 @@ async fn downtime(database: Database) {
 
 async fn secret_headers(database: Database) {
     let world = World::start(database).await;
-    let second = Proxy::start(&world.anvil).await;
+    let second = Proxy::start(world.anvil.url()).await;
     let secret = "hunter2-hunter2";
     let body = json!({"url": format!("{}/v2/{secret}", second.url()), "headers": {"X-API-Key": secret}, "rate_per_s": 1000});
     let path = format!("/v1/operator/networks/{NETWORK}/upstreams");

@@ -96,7 +96,7 @@ fn call(method: &str, params: &Value) -> Value {
 
 async fn proxy_faults() {
     let anvil = Anvil::start(AnvilOptions::default()).await;
-    let proxy = Proxy::start(&anvil).await;
+    let proxy = Proxy::start(anvil.url()).await;
     let number = || call("eth_blockNumber", &json!([]));
     let plain = json!({"jsonrpc": "2.0", "id": 7, "result": "0x0"});
     assert_eq!(ask(&proxy, number()).await, (200, plain.clone()));
@@ -155,7 +155,7 @@ async fn proxy_lags() {
     anvil.send_token(&token, &anvil.accounts[1], &anvil.accounts[2], 5).await;
     let head = anvil.mine(1).await;
     let hash = anvil.block_hash(head).await;
-    let proxy = Proxy::start(&anvil).await;
+    let proxy = Proxy::start(anvil.url()).await;
     let result =
         async |method: &str, params: Value| ask(&proxy, call(method, &params)).await.1["result"].clone();
     let logs = || json!([{"blockHash": hash, "address": token}]);
@@ -180,7 +180,7 @@ async fn proxy_limits() {
     let anvil = Anvil::start(AnvilOptions::default()).await;
     let token = anvil.deploy_token(6).await;
     anvil.mine(20).await;
-    let proxy = Proxy::start(&anvil).await;
+    let proxy = Proxy::start(anvil.url()).await;
     let logs = |from: u64, to: u64| {
         let filter =
             json!({"fromBlock": format!("{from:#x}"), "toBlock": format!("{to:#x}"), "address": token});

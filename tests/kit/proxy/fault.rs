@@ -1,8 +1,33 @@
 //! What can go wrong between Kassa and a provider, and when.
 
+use std::{fmt, sync::Arc};
+
 use serde_json::Value;
 
 use crate::anvil::hex;
+
+/// Makes another body of an answer: it is told what was asked (the method of JSON-RPC, or the path) and gets the
+/// answer's JSON. None: the answer passes as it is.
+#[derive(Clone)]
+pub struct Change(Arc<Changes>);
+
+type Changes = dyn Fn(&str, Value) -> Option<Vec<u8>> + Send + Sync;
+
+impl Change {
+    pub fn new(change: impl Fn(&str, Value) -> Option<Vec<u8>> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(change))
+    }
+
+    pub(super) fn apply(&self, asked: &str, answer: &[u8]) -> Option<Vec<u8>> {
+        self.0(asked, serde_json::from_slice(answer).ok()?)
+    }
+}
+
+impl fmt::Debug for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Change")
+    }
+}
 
 /// What goes wrong.
 #[derive(Debug, Clone)]
@@ -23,8 +48,12 @@ pub enum Fault {
     WrongId,
     /// A batch is refused as a whole.
     BatchRefused,
-    /// A backend whose head is so many blocks below the node's: it does not know what is above.
+    /// A backend of an EVM node whose head is so many blocks below the node's: it does not know what is above.
     Lagging(u64),
+    /// What the façade serves under `/lagging`: a backend that is behind, on whatever chain.
+    Stale,
+    /// The answer, changed.
+    Changed(Change),
     /// This result instead of the node's.
     Result(Value),
     /// This error instead of the node's answer.
@@ -61,7 +90,7 @@ impl Rule {
         Self { fault, method: None, times: None, every: 1, random: 7 }
     }
 
-    /// Only for this method.
+    /// Only for this method of JSON-RPC, or this path.
     #[must_use]
     pub fn on(self, method: &'static str) -> Self {
         Self { method: Some(method), ..self }
@@ -80,13 +109,13 @@ impl Rule {
         Self { every, ..self }
     }
 
-    pub(super) fn fits(&self, call: &Value) -> bool {
-        self.method.is_none_or(|method| call["method"] == method)
+    pub(super) fn fits(&self, method: &str) -> bool {
+        self.method.is_none_or(|wanted| wanted == method)
     }
 
     /// Whether it strikes this request; counts it.
-    pub(super) fn strikes(&mut self, calls: &[Value]) -> bool {
-        if !calls.iter().any(|call| self.fits(call)) {
+    pub(super) fn strikes(&mut self, methods: &[&str]) -> bool {
+        if !methods.iter().any(|method| self.fits(method)) {
             return false;
         }
         self.random =

@@ -1,26 +1,27 @@
-//! A JSON-RPC proxy that stands before the node and misbehaves as real providers do.
+//! A proxy that stands before the node and misbehaves as real providers do: calls of JSON-RPC one by one, any other
+//! API request by request.
 //!
 //! A case adds [`Rule`]s; the first rule that fits a request spoils it, the others let it pass. Everything is
 //! counted: calls and answered bytes for each method, requests in all.
 
 mod fault;
+mod replies;
 
 use std::{
     collections::BTreeMap,
-    io,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use bytes::Bytes;
-use futures_util::stream;
-use http_body_util::{BodyExt as _, StreamBody};
-use hyper::{Request, Response, body::Frame};
+use hyper::{Request, Response};
 use serde_json::{Value, json};
 
-pub use self::fault::{Fault, Provider, Rule};
+pub use self::fault::{Change, Fault, Provider, Rule};
+use self::replies::{answered, cut, plain, refusal, truncated};
 use crate::{
-    anvil::{Anvil, hex, number},
-    wire::{Body, Server, full},
+    anvil::{hex, number},
+    wire::{Body, Server},
 };
 
 /// What passed the proxy.
@@ -65,9 +66,12 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    pub async fn start(anvil: &Anvil) -> Self {
-        let client = reqwest::Client::builder().build().expect("a client");
-        let shared = Arc::new(Shared { node: anvil.url().to_owned(), client, state: Mutex::default() });
+    /// Before the node at this URL.
+    pub async fn start(node: &str) -> Self {
+        // Node.js closes what was idle for five seconds, just when it may be used again.
+        let client = reqwest::Client::builder().pool_idle_timeout(Duration::from_secs(2));
+        let client = client.build().expect("a client");
+        let shared = Arc::new(Shared { node: node.to_owned(), client, state: Mutex::default() });
         let handler = {
             let shared = shared.clone();
             move |request| {
@@ -111,32 +115,55 @@ impl Proxy {
 
 impl Shared {
     async fn answer(&self, request: Request<Bytes>) -> Option<Response<Body>> {
-        let Ok(asked) = serde_json::from_slice::<Value>(request.body()) else {
-            return Some(plain(400, "text/plain", "not JSON"));
+        let calls = calls(request.body());
+        let path = request.uri().path().to_owned();
+        let methods: Vec<&str> = match &calls {
+            Some(calls) => calls.iter().map(method).collect(),
+            None => vec![&path],
         };
-        let batch = asked.is_array();
-        let calls = asked.as_array().cloned().unwrap_or_else(|| vec![asked.clone()]);
-        let rule = self.note(&request, &calls);
-        if let Some(rule) = &rule {
-            match &rule.fault {
-                Fault::Status { code, retry_after_s } => return Some(refusal(*code, *retry_after_s)),
-                Fault::Html => return Some(plain(200, "text/html", "<!doctype html><title>Welcome</title>")),
-                Fault::Stall => return std::future::pending().await,
-                Fault::HangUp => return None,
-                Fault::BatchRefused if batch => {
-                    let error = json!({"code": -32600, "message": "batch requests are not supported"});
-                    return Some(answered(&json!({"jsonrpc": "2.0", "id": null, "error": error})));
-                }
-                _ => {}
+        let rule = self.note(&request, &methods);
+        let fault = rule.as_ref().map(|rule| &rule.fault);
+        match fault {
+            Some(Fault::Status { code, retry_after_s }) => return Some(refusal(*code, *retry_after_s)),
+            Some(Fault::Html) => {
+                return Some(plain(200, "text/html", "<!doctype html><title>Welcome</title>"));
             }
+            Some(Fault::Stall) => return std::future::pending().await,
+            Some(Fault::HangUp) => return None,
+            _ => {}
         }
-        let lag = match &rule {
+        let (status, mut body) = match (&calls, fault) {
+            (Some(calls), fault) if !matches!(fault, Some(Fault::Stale)) => {
+                let batch = request.body().trim_ascii_start().starts_with(b"[");
+                (200, self.answer_calls(calls, batch, rule.as_ref()).await)
+            }
+            _ => self.relay(&request, matches!(fault, Some(Fault::Stale))).await,
+        };
+        if calls.is_none() {
+            self.count(&path, body.len());
+        }
+        match fault {
+            Some(Fault::Truncated) => return Some(truncated(&body)),
+            Some(Fault::Cut) => return Some(cut(&body)),
+            Some(Fault::Changed(change)) => body = change.apply(&methods.join("+"), &body).unwrap_or(body),
+            _ => {}
+        }
+        Some(answered(status, body))
+    }
+
+    /// The answers to calls of JSON-RPC, each spoiled if the rule fits it.
+    async fn answer_calls(&self, calls: &[Value], batch: bool, rule: Option<&Rule>) -> Vec<u8> {
+        if batch && matches!(rule, Some(Rule { fault: Fault::BatchRefused, .. })) {
+            let error = json!({"code": -32600, "message": "batch requests are not supported"});
+            return json!({"jsonrpc": "2.0", "id": null, "error": error}).to_string().into_bytes();
+        }
+        let lag = match rule {
             Some(Rule { fault: Fault::Lagging(blocks), .. }) => Some(self.lagging_head(*blocks).await),
             _ => None,
         };
         let mut answers = Vec::with_capacity(calls.len());
-        for call in &calls {
-            let spoiled = rule.as_ref().filter(|rule| rule.fits(call));
+        for call in calls {
+            let spoiled = rule.filter(|rule| rule.fits(method(call)));
             let answer = match &lag {
                 Some(head) if call["method"] == "eth_blockNumber" => {
                     json!({"jsonrpc": "2.0", "id": call["id"], "result": hex(head.latest)})
@@ -144,36 +171,48 @@ impl Shared {
                 Some(head) => head.limit(self.forward(&head.ask(call)).await),
                 None => self.one(call, spoiled.map(|rule| &rule.fault)).await,
             };
-            self.count(call, &answer);
+            self.count(method(call), answer.to_string().len());
             answers.push(answer);
         }
         let whole = if batch { Value::Array(answers) } else { answers.remove(0) };
-        Some(match rule.map(|rule| rule.fault) {
-            Some(Fault::Truncated) => truncated(&whole),
-            Some(Fault::Cut) => cut(&whole),
-            _ => answered(&whole),
-        })
+        whole.to_string().into_bytes()
+    }
+
+    /// Sends the request on as it came, to the node or to its backend that is behind.
+    async fn relay(&self, request: &Request<Bytes>, stale: bool) -> (u16, Vec<u8>) {
+        let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+        let url = format!("{}{}{path}", self.node, if stale { "/lagging" } else { "" });
+        let mut relayed = self.client.request(request.method().clone(), url).body(request.body().clone());
+        if let Some(kind) = request.headers().get("content-type") {
+            relayed = relayed.header("content-type", kind);
+        }
+        match relayed.send().await {
+            Ok(answer) => {
+                let status = answer.status().as_u16();
+                (status, answer.bytes().await.map(|body| body.to_vec()).unwrap_or_default())
+            }
+            Err(why) => (502, why.to_string().into_bytes()),
+        }
     }
 
     /// Counts the request and finds the rule that spoils it.
-    fn note(&self, request: &Request<Bytes>, calls: &[Value]) -> Option<Rule> {
+    fn note(&self, request: &Request<Bytes>, methods: &[&str]) -> Option<Rule> {
         let mut state = self.state.lock().unwrap();
         state.counts.requests += 1;
         let header = |(name, value): (&hyper::header::HeaderName, &hyper::header::HeaderValue)| {
             (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
         };
         state.headers = request.headers().iter().map(header).collect();
-        let rule = state.rules.iter_mut().find_map(|rule| rule.strikes(calls).then(|| rule.clone()));
+        let rule = state.rules.iter_mut().find_map(|rule| rule.strikes(methods).then(|| rule.clone()));
         state.counts.spoiled += u64::from(rule.is_some());
         rule
     }
 
-    fn count(&self, call: &Value, answer: &Value) {
-        let method = call["method"].as_str().unwrap_or("?").to_owned();
+    fn count(&self, method: &str, bytes: usize) {
         let mut state = self.state.lock().unwrap();
-        let entry = state.counts.methods.entry(method).or_default();
+        let entry = state.counts.methods.entry(method.to_owned()).or_default();
         entry.0 += 1;
-        entry.1 += u64::try_from(answer.to_string().len()).unwrap();
+        entry.1 += u64::try_from(bytes).unwrap();
     }
 
     async fn one(&self, call: &Value, fault: Option<&Fault>) -> Value {
@@ -294,37 +333,13 @@ fn range(call: &Value) -> Option<(u64, u64)> {
     Some((number(filter.get("fromBlock")?), number(filter.get("toBlock")?)))
 }
 
-fn plain(code: u16, kind: &str, body: &'static str) -> Response<Body> {
-    let builder = Response::builder().status(code).header("content-type", kind);
-    builder.body(full(body)).expect("a response")
+/// The calls of a request, if it is JSON-RPC.
+fn calls(body: &[u8]) -> Option<Vec<Value>> {
+    let asked: Value = serde_json::from_slice(body).ok()?;
+    let calls = asked.as_array().cloned().unwrap_or_else(|| vec![asked]);
+    (!calls.is_empty() && calls.iter().all(|call| call.get("jsonrpc").is_some())).then_some(calls)
 }
 
-fn refusal(code: u16, retry_after_s: Option<u32>) -> Response<Body> {
-    let mut response = plain(code, "text/plain", "go away");
-    if let Some(seconds) = retry_after_s {
-        response.headers_mut().insert("retry-after", seconds.into());
-    }
-    response
-}
-
-fn json_response(body: Body) -> Response<Body> {
-    Response::builder().header("content-type", "application/json").body(body).expect("a response")
-}
-
-fn answered(answer: &Value) -> Response<Body> {
-    json_response(full(answer.to_string()))
-}
-
-fn truncated(answer: &Value) -> Response<Body> {
-    let text = answer.to_string();
-    json_response(full(text[..text.len() / 2].to_owned()))
-}
-
-fn cut(answer: &Value) -> Response<Body> {
-    let text = answer.to_string();
-    let half = Bytes::from(text[..text.len() / 2].to_owned());
-    let frames = stream::iter([Ok(Frame::data(half)), Err(io::Error::other("cut"))]);
-    let mut response = json_response(StreamBody::new(frames).boxed_unsync());
-    response.headers_mut().insert("content-length", text.len().into());
-    response
+fn method(call: &Value) -> &str {
+    call["method"].as_str().unwrap_or("?")
 }

@@ -1,0 +1,165 @@
+//! A merchant on a running server: what cases do whatever the chain below is.
+
+use serde_json::{Value, json};
+
+use crate::{Api, Database, Hook, Kassa, Receiver, eventually, invariants, list, now_ms, text, verify};
+
+/// A merchant with a key.
+#[derive(Debug, Clone)]
+pub struct Merchant {
+    pub id: String,
+    pub key: String,
+}
+
+/// A server that watches one network, and a merchant with a receiver.
+pub struct Shop {
+    pub kassa: Kassa,
+    /// The network's name.
+    pub network: String,
+    pub merchant: Merchant,
+    pub receiver: Receiver,
+    /// The receiver's signing secret.
+    pub secret: String,
+    /// Kept until the end: it is the last to be dropped.
+    pub database: Database,
+}
+
+impl Shop {
+    /// A merchant whose endpoint takes all events, on a server that may not know the network yet.
+    pub async fn open(kassa: Kassa, database: Database, network: &str, mode: &str) -> Self {
+        let receiver = Receiver::start().await;
+        let merchant = Merchant { id: String::new(), key: String::new() };
+        let (network, secret) = (network.to_owned(), String::new());
+        let mut shop = Self { kassa, network, merchant, receiver, secret, database };
+        shop.merchant = shop.new_merchant("first", mode).await;
+        shop.secret = text(&shop.add_endpoint(&shop.receiver).await["secret"]);
+        shop
+    }
+
+    /// Creates or changes a network.
+    pub async fn put_network(&self, manifest: &Value) -> Value {
+        let path = format!("/v1/operator/networks/{}", text(&manifest["name"]));
+        self.kassa.operator().put(&path, manifest).await.ok()
+    }
+
+    pub async fn add_upstream(&self, network: &str, url: &str) -> Value {
+        let upstream = json!({"url": url, "rate_per_s": 1000});
+        let path = format!("/v1/operator/networks/{network}/upstreams");
+        self.kassa.operator().post(&path, &upstream).await.ok()
+    }
+
+    /// A merchant with a key of this mode.
+    pub async fn new_merchant(&self, name: &str, mode: &str) -> Merchant {
+        let operator = self.kassa.operator();
+        let id = text(&operator.post("/v1/operator/merchants", &json!({"name": name})).await.ok()["id"]);
+        let key = json!({"merchant_id": id, "mode": mode, "name": "suite"});
+        let key = operator.post("/v1/operator/api_keys", &key).await.ok();
+        Merchant { id, key: text(&key["key"]) }
+    }
+
+    /// An endpoint of the merchant that takes all events.
+    pub async fn add_endpoint(&self, receiver: &Receiver) -> Value {
+        self.api().post("/v1/endpoints", &json!({"url": receiver.url()})).await.ok()
+    }
+
+    /// The address where all payers pay who are told apart by amounts or memos.
+    pub async fn share_address(&self, address: &str) -> Value {
+        let body = json!({"network": self.network, "address": address});
+        self.api().post("/v1/receive_addresses", &body).await.ok()
+    }
+
+    /// A customer's own address: whatever arrives is this customer's.
+    pub async fn customer(&self, unique_id: &str, address: &str) -> Value {
+        let body = json!({"network": self.network, "address": address, "unique_id": unique_id});
+        self.api().post("/v1/receive_addresses", &body).await.ok()
+    }
+
+    /// The merchant's API, at wherever the server listens now.
+    #[must_use]
+    pub fn api(&self) -> Api {
+        Api::new(self.kassa.url(), &self.merchant.key)
+    }
+
+    /// An invoice on the shared address.
+    pub async fn invoice(&self, asset: &str, amount: &str) -> Value {
+        self.api().post("/v1/invoices", &self.order(asset, amount)).await.ok()
+    }
+
+    /// What an invoice is asked for with.
+    #[must_use]
+    pub fn order(&self, asset: &str, amount: &str) -> Value {
+        json!({"title": "Order", "payable_network": self.network, "payable_asset": asset, "amount": amount})
+    }
+
+    pub async fn get_invoice(&self, invoice: &Value) -> Value {
+        self.api().get(&format!("/v1/invoices/{}", text(&invoice["id"]))).await.ok()
+    }
+
+    /// Waits until the invoice has this status; answers it.
+    pub async fn until(&self, invoice: &Value, status: &str) -> Value {
+        eventually(&format!("an invoice that is {status}"), || async {
+            let seen = self.get_invoice(invoice).await;
+            if seen["status"] == status { Ok(seen) } else { Err(seen.to_string()) }
+        })
+        .await
+    }
+
+    /// Transfers that pay nothing by themselves.
+    pub async fn unmatched(&self) -> Vec<Value> {
+        list(&self.api().get("/v1/transfers?state=unmatched").await.ok())
+    }
+
+    /// All transfers to the merchant's addresses.
+    pub async fn transfers(&self) -> Vec<Value> {
+        list(&self.api().get("/v1/transfers").await.ok())
+    }
+
+    /// Waits until a network has a cursor, which a new one takes at the head.
+    pub async fn watching(&self, network: &str) -> i64 {
+        let sql = format!("SELECT CAST(height AS TEXT) FROM cursor WHERE network = '{network}'");
+        eventually("the watcher's first look", || async {
+            let height = self.database.value(&sql).await.ok_or("no cursor")?;
+            height.parse().map_err(|_| height)
+        })
+        .await
+    }
+
+    /// Whether the network is read up to just this block, and all that it brought is settled.
+    ///
+    /// # Errors
+    /// What stands there instead.
+    pub async fn has_read(&self, height: u64, hash: &str) -> Result<(), String> {
+        let network = &self.network;
+        let cursor = format!("SELECT CAST(height AS TEXT), hash FROM cursor WHERE network = '{network}'");
+        let behind = format!(
+            "SELECT CAST(g.seq AS TEXT) FROM sighting g WHERE g.network = '{network}' AND g.seq > COALESCE(
+               (SELECT s.seq FROM settle_cursor s WHERE s.network = g.network), 0)"
+        );
+        let seen = self.database.snapshot(&[&cursor, &behind]).await;
+        let there = vec![vec![Some(height.to_string()), Some(hash.to_owned())]];
+        if seen[0] == there && seen[1].is_empty() { Ok(()) } else { Err(format!("{seen:?}, not {there:?}")) }
+    }
+
+    /// Lets a stranger's verifier judge hooks.
+    pub fn verify_all(&self, hooks: &[Hook]) {
+        for hook in hooks {
+            verify(hook, &self.secret).unwrap_or_else(|why| panic!("{why}: {hook:?}"));
+        }
+    }
+
+    /// Waits until no delivery is owed any more, then checks the invariants.
+    pub async fn delivered(&self) {
+        let owed = "SELECT event_id, 'dispatch', '', '' FROM dispatch_queue
+                    UNION ALL
+                    SELECT q.delivery_id, 'delivery due at ' || CAST(q.due_at AS TEXT),
+                           'endpoint due at ' || COALESCE(CAST(n.due_at AS TEXT), 'never'),
+                           'failures ' || CAST(n.failures AS TEXT)
+                    FROM delivery_queue q JOIN endpoint n ON n.id = q.endpoint_id";
+        eventually("all deliveries to be done", || async {
+            let rows = self.database.rows(owed).await;
+            if rows.is_empty() { Ok(()) } else { Err(format!("at {}: {rows:?}", now_ms())) }
+        })
+        .await;
+        invariants::check(&self.database).await;
+    }
+}
