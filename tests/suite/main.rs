@@ -10,6 +10,7 @@
 
 mod api_bad_input;
 mod api_wire;
+mod conformance;
 mod crash;
 mod evm_payments;
 mod evm_reorgs;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
     let mut suite = kassa_tests::Suite::new();
     kit::cases(&mut suite);
     layers::cases(&mut suite);
+    conformance::cases(&mut suite);
     evm_payments::cases(&mut suite);
     evm_reorgs::cases(&mut suite);
     evm_upstreams::cases(&mut suite);

@@ -30,7 +30,7 @@ export function common({ node, way }) {
   /** The listed tokens, by their EVM address in lower case. */
   const tokens = new Set();
   let helpers;
-  let addresses = 0;
+  let receivers = 0;
 
   const key = (asset) => way.evm(asset).toLowerCase();
 
@@ -74,7 +74,12 @@ export function common({ node, way }) {
   async function prepare({ assets = [] }) {
     const missing = assets.filter(({ contract }) => contract && !tokens.has(key(contract)));
     if (!helpers || missing.length > 0) await setUp(missing);
-    const made = Array.from({ length: ADDRESSES }, () => way.receiver(`receiver ${++addresses}`));
+    return addresses({ count: ADDRESSES });
+  }
+
+  /** So many fresh receive addresses. */
+  function addresses({ count }) {
+    const made = Array.from({ length: count }, () => way.receiver(`receiver ${++receivers}`));
     return { addresses: made.map(way.shown) };
   }
 
@@ -166,6 +171,7 @@ export function common({ node, way }) {
 
   return {
     prepare,
+    addresses,
     state: () => way.state(),
     mine: async ({ blocks = 1, seconds }) => {
       await node.mine(blocks, seconds);

@@ -22,7 +22,7 @@ const NOBODY = `0:${"0".repeat(63)}1`;
     `plantJetton({contract, decimals})`: makes one stand at an address. */
 export function common({ chain, calls, has, nameOf, plantJetton }) {
   let ready = false;
-  let addresses = 0;
+  let receivers = 0;
   const hexOf = (hash) => Buffer.from(hash, "base64").toString("hex");
   const raw = (address) => rawAddress(Address.parse(address));
   const commentOf = (memo) => (memo === undefined || memo === null ? {} : { comment: memo });
@@ -56,11 +56,19 @@ export function common({ chain, calls, has, nameOf, plantJetton }) {
     }
     const made = [];
     for (let i = 0; i < ADDRESSES; i++) {
-      const name = `receiver ${++addresses}`;
+      const name = `receiver ${++receivers}`;
       // Wallets before their first payment, and wallets that have a contract.
       if (i % 2 === 1) await deployed(name, FUNDS_NANO);
       made.push((await calls.wallet({ name })).non_bounceable);
     }
+    return { addresses: made };
+  }
+
+  /** So many fresh receive addresses, of wallets before their first payment. */
+  async function addresses({ count }) {
+    const made = [];
+    for (let i = 0; i < count; i++)
+      made.push((await calls.wallet({ name: `receiver ${++receivers}` })).non_bounceable);
     return { addresses: made };
   }
 
@@ -138,6 +146,7 @@ export function common({ chain, calls, has, nameOf, plantJetton }) {
 
   return {
     prepare,
+    addresses,
     pay: prepared(pay),
     impostors: prepared(impostors),
     nothing: prepared(nothing),

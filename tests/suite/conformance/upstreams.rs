@@ -1,0 +1,245 @@
+//! Upstreams that fail, lag, repeat, leave out and refuse; and no server for a while.
+
+use kassa_tests::{Change, Facade, Fault, Proxy, Rule, eventually, text, within};
+use serde_json::{Value, json};
+
+use super::{SANDBOX, stage::Stage};
+
+/// A rest after a fault may be followed by another one.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(120);
+
+pub(super) async fn downtime_is_caught_up(mut stage: Stage) {
+    let mut invoices = Vec::new();
+    for number in 0..6 {
+        let asset = if number % 2 == 0 { stage.token() } else { stage.coin() };
+        invoices.push(stage.invoice(&asset.symbol, "3").await);
+    }
+    stage.caught_up().await;
+    if stage.proxy.is_some() {
+        stage.shop.kassa.kill();
+    }
+    for invoice in &invoices {
+        stage.mine(20).await;
+        stage.pay(invoice).await;
+        stage.mine(20).await;
+    }
+    if let Some(proxy) = &stage.proxy {
+        proxy.reset_counts();
+    }
+    stage.shop.kassa.restart().await;
+    for invoice in &invoices {
+        stage.until(invoice, "paid").await;
+    }
+    stage.settled().await;
+    if let Some(proxy) = &stage.proxy {
+        let counts = proxy.counts();
+        println!("  conformance: 246 blocks took {} requests: {:?}", counts.requests, counts.methods);
+    }
+    assert_eq!(stage.unmatched().await, Vec::<Value>::new());
+    assert_eq!(stage.receiver.got_kind("invoice.paid").len(), 6);
+    stage.no_retraction().await;
+}
+
+/// A payment that nobody could read at first is read when the fault is over.
+pub(super) async fn faults_cost_time_alone(stage: Stage) {
+    let mut number = 1;
+    if stage.manifest["plugin"] == SANDBOX {
+        for kind in ["upstream", "rate-limited", "malformed", "behind"] {
+            let outage = json!({"do": "outage", "ms": 600, "kind": kind});
+            stage.chain.simulate(&stage.api(), &outage).await;
+            through(&stage, &format!("an outage, {kind}"), number).await;
+            number += 1;
+        }
+    } else {
+        for fault in [
+            Fault::Html,
+            Fault::Truncated,
+            Fault::Cut,
+            Fault::HangUp,
+            Fault::Status { code: 503, retry_after_s: None },
+            Fault::Changed(Change::new(|_, _| Some(b"[]".to_vec()))),
+            Fault::Changed(Change::new(|_, _| Some(b"null".to_vec()))),
+            Fault::Changed(Change::new(|_, _| Some(br#"{"error":"oops"}"#.to_vec()))),
+        ] {
+            stage.proxy().add(Rule::new(fault.clone()).times(1));
+            through(&stage, &format!("{fault:?}"), number).await;
+            stage.proxy().clear();
+            number += 1;
+        }
+    }
+    stage.settled().await;
+    stage.no_retraction().await;
+    assert_eq!(stage.unmatched().await, Vec::<Value>::new());
+}
+
+/// Pays an invoice while something is wrong, and waits for it.
+async fn through(stage: &Stage, what: &str, number: i32) {
+    let asset = if number % 2 == 0 { stage.token() } else { stage.coin() };
+    let invoice = stage.invoice(&asset.symbol, &number.to_string()).await;
+    stage.pay(&invoice).await;
+    stage.bury().await;
+    within(PATIENCE, &format!("a payment through {what}"), || async {
+        let seen = stage.get_invoice(&invoice).await;
+        if seen["status"] == "paid" { Ok(()) } else { Err(seen.to_string()) }
+    })
+    .await;
+    println!("  conformance: {} paid through {what}", asset.symbol);
+}
+
+/// One of three answers comes from a backend that is behind, and then a second upstream that is behind takes over.
+pub(super) async fn a_stale_backend_loses_nothing(stage: Stage) {
+    stage.chain.facade().control("lag", json!({"blocks": 3})).await;
+    stage.proxy().add(Rule::new(Fault::Stale).one_in(3));
+    let mut invoices = Vec::new();
+    for number in 1..=6 {
+        let asset = if number % 2 == 0 { stage.token() } else { stage.coin() };
+        let invoice = stage.invoice(&asset.symbol, &number.to_string()).await;
+        stage.pay(&invoice).await;
+        stage.mine(1).await;
+        invoices.push(invoice);
+    }
+    let second = Proxy::start(stage.chain.facade().url()).await;
+    second.add(Rule::new(Fault::Stale));
+    let body = json!({"url": second.url(), "rate_per_s": 1000, "priority": 5});
+    let path = format!("/v1/operator/networks/{}/upstreams", stage.network);
+    stage.kassa.operator().post(&path, &body).await.ok();
+    eventually("the second upstream to be asked", || async {
+        stage.proxy().clear();
+        stage.proxy().add(Rule::new(Fault::HangUp));
+        let counts = second.counts();
+        if counts.spoiled >= 2 { Ok(()) } else { Err(format!("{counts:?}")) }
+    })
+    .await;
+    stage.proxy().clear();
+    stage.bury().await;
+    for invoice in &invoices {
+        within(PATIENCE, "a payment past a stale backend", || async {
+            let seen = stage.get_invoice(invoice).await;
+            if seen["status"] == "paid" { Ok(()) } else { Err(seen.to_string()) }
+        })
+        .await;
+    }
+    stage.settled().await;
+    stage.no_retraction().await;
+    assert_eq!(stage.receiver.got_kind("invoice.reverted").len(), 0);
+}
+
+/// Lists in answers that lack their last element, or have all of them twice: never a lost or a doubled payment.
+pub(super) async fn torn_and_doubled_pages_lose_nothing(stage: Stage) {
+    let doubled = |_: &str, mut answer: Value| {
+        change_lists(&mut answer, &|list| list.extend(list.clone())).then(|| answer.to_string().into_bytes())
+    };
+    let torn = |_: &str, mut answer: Value| {
+        change_lists(&mut answer, &|list| drop(list.pop())).then(|| answer.to_string().into_bytes())
+    };
+    for (number, change) in [(1, Change::new(doubled)), (2, Change::new(torn))] {
+        stage.proxy().reset_counts();
+        let mut invoices = Vec::new();
+        stage.proxy().add(Rule::new(Fault::Changed(change)).one_in(2));
+        for asset in [stage.token(), stage.token(), stage.coin()] {
+            let invoice = stage.invoice(&asset.symbol, &number.to_string()).await;
+            stage.pay(&invoice).await;
+            invoices.push(invoice);
+        }
+        eventually("spoiled answers", || async {
+            let counts = stage.proxy().counts();
+            if counts.spoiled >= 4 { Ok(()) } else { Err(format!("{counts:?}")) }
+        })
+        .await;
+        stage.proxy().clear();
+        stage.bury().await;
+        for invoice in &invoices {
+            within(PATIENCE, "a payment past torn pages", || async {
+                let seen = stage.get_invoice(invoice).await;
+                if seen["status"] == "paid" { Ok(()) } else { Err(seen.to_string()) }
+            })
+            .await;
+        }
+    }
+    stage.settled().await;
+    assert_eq!(stage.transfers().await.len(), 6, "each payment once");
+    stage.no_retraction().await;
+}
+
+/// Changes every list of records in an answer; whether there was one with anything in it.
+fn change_lists(value: &mut Value, change: &dyn Fn(&mut Vec<Value>)) -> bool {
+    match value {
+        Value::Array(list) => {
+            let mut any = false;
+            for inner in list.iter_mut() {
+                any |= change_lists(inner, change);
+            }
+            if list.first().is_some_and(Value::is_object) {
+                change(list);
+                any = true;
+            }
+            any
+        }
+        Value::Object(fields) => {
+            let changed: Vec<bool> = fields.values_mut().map(|inner| change_lists(inner, change)).collect();
+            changed.contains(&true)
+        }
+        _ => false,
+    }
+}
+
+/// Asked too often: left alone for as long as it says, then read on.
+pub(super) async fn limits_are_kept_to(stage: Stage) {
+    for (number, retry_after_s) in [(1, None), (2, Some(2))] {
+        let invoice = stage.invoice(&stage.token().symbol, &number.to_string()).await;
+        stage.proxy().reset_counts();
+        stage.proxy().add(Rule::new(Fault::Status { code: 429, retry_after_s }));
+        stage.pay(&invoice).await;
+        eventually("a refusal", || async {
+            let state = stage.upstreams().await.remove(0);
+            if state["health"]["state"] == "rate_limited" { Ok(()) } else { Err(state.to_string()) }
+        })
+        .await;
+        let asked = stage.proxy().counts().requests;
+        stage.proxy().clear();
+        stage.bury().await;
+        stage.until(&invoice, "paid").await;
+        println!("  conformance: {asked} requests until it was left alone");
+        assert!(asked <= 12, "{asked} requests to one who refuses them");
+    }
+    stage.settled().await;
+}
+
+pub(super) async fn another_chain_is_not_believed(mut stage: Stage) {
+    let invoice = stage.invoice(&stage.token().symbol, "5").await;
+    let before = stage.database.rows("SELECT network, CAST(height AS TEXT), hash FROM cursor").await;
+    stage.shop.kassa.kill();
+    let folder = text(&stage.manifest["plugin"]);
+    let other = Facade::start(&folder, other_chain(&text(&stage.manifest["caip2"]))).await;
+    other.control("mine", json!({"blocks": 200})).await;
+    stage.shop.kassa.restart().await;
+    let operator = stage.kassa.operator();
+    for upstream in stage.upstreams().await {
+        operator.delete(&format!("/v1/operator/upstreams/{}", text(&upstream["id"]))).await.ok();
+    }
+    stage.add_upstream(&stage.network, other.url()).await;
+    let wrong = eventually("an upstream that is known to be of another chain", || async {
+        let seen = stage.upstreams().await.remove(0);
+        if seen["health"]["state"] == "wrong_network" { Ok(seen) } else { Err(seen.to_string()) }
+    })
+    .await;
+    let now = stage.database.rows("SELECT network, CAST(height AS TEXT), hash FROM cursor").await;
+    assert_eq!(now, before, "nothing is read of another chain");
+    operator.delete(&format!("/v1/operator/upstreams/{}", text(&wrong["id"]))).await.ok();
+    stage.add_upstream(&stage.network, &stage.proxy().url()).await;
+    stage.pay(&invoice).await;
+    stage.bury().await;
+    stage.until(&invoice, "paid").await;
+    stage.settled().await;
+    stage.no_retraction().await;
+}
+
+/// Another chain of the same kind.
+fn other_chain(caip2: &str) -> &'static str {
+    match caip2.split_once(':').expect("a CAIP-2 id").0 {
+        "eip155" => "eip155:5",
+        "tron" => "tron:0xcd8690dc",
+        "tvm" => "tvm:-3",
+        other => panic!("name another chain of {other} here"),
+    }
+}
