@@ -40,7 +40,7 @@ impl Bloom {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 impl Bloom {
     pub(crate) fn set(&mut self, bits: &Bits) {
         for (byte, mask) in bits.0 {

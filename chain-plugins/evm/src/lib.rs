@@ -43,9 +43,12 @@ mod rpc;
 mod scan;
 mod settings;
 mod step;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 mod tests;
 mod wire;
+
+#[cfg(fuzzing)]
+pub use tests::fuzzing;
 
 use kassa_sdk::chain::{
     Address, AddressError, Chain, DeriveError, Description, Link, MemoSupport, PaymentRequest, ScanError,

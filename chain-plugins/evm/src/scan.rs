@@ -14,6 +14,7 @@ use crate::step::{self, Step};
 use crate::wire::{Header, HeaderJson, Tokens, number};
 use kassa_sdk::chain::{Block, ScanError, ScanLimits, ScanResult};
 use kassa_sdk::types::{Network, Position};
+use kassa_sdk::upstream::agrees;
 
 /// What a scan knows about its network.
 pub(crate) struct Scan<'a, H> {
@@ -59,12 +60,14 @@ pub(crate) fn scan<H: Host>(
         // A new network starts where no reorg can take the ground away.
         let start = scan.header_at(result.final_, &mut learned).map_err(Fault::into_scan_error)?;
         result.blocks.push(block(&start));
+        agrees(&result)?;
         return Ok(result);
     };
     if head.height < cursor.height {
         return Err(ScanError::Behind(head.height));
     }
     scan.read_on(cursor.height, limits, &mut learned, &mut result).map_err(Fault::into_scan_error)?;
+    agrees(&result)?;
     if !result.blocks.is_empty() || learned != before {
         learned.keep(host, &settings, &before);
     }

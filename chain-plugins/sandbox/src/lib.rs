@@ -13,6 +13,8 @@
 
 pub mod actions;
 pub mod address;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod host;
 mod ledger;
 mod link;

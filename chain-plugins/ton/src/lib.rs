@@ -82,9 +82,12 @@ mod scan;
 mod settings;
 mod slice;
 mod store;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 mod tests;
 mod wire;
+
+#[cfg(fuzzing)]
+pub use tests::fuzzing;
 
 use kassa_sdk::chain::{
     Address, AddressError, Chain, DeriveError, Description, Link, MemoSupport, PaymentRequest, ScanError,

@@ -16,7 +16,7 @@ use crate::wire::{BlockJson, Header};
 use crate::{address, api};
 use kassa_sdk::chain::{Block, ScanError, ScanLimits, ScanResult};
 use kassa_sdk::types::{Network, Position};
-use kassa_sdk::upstream::{lags, malformed};
+use kassa_sdk::upstream::{agrees, lags, malformed};
 use serde::de::IgnoredAny;
 
 /// What a scan knows about its network.
@@ -54,6 +54,7 @@ pub(crate) fn scan<H: Host>(
         }
         // A new network starts where no reorg can take the ground away.
         result.blocks.push(block(&solid));
+        agrees(&result)?;
         return Ok(result);
     };
     if head.height < cursor.height {
@@ -67,6 +68,7 @@ pub(crate) fn scan<H: Host>(
         return Ok(result);
     }
     scan.read_on(cursor, head_body, limits, settings, &mut result)?;
+    agrees(&result)?;
     Ok(result)
 }
 

@@ -16,8 +16,7 @@ use crate::wire::Header;
 use crate::{api, memo};
 use kassa_sdk::chain::ScanError;
 use kassa_sdk::types::Transfer;
-use kassa_sdk::upstream::{lags, malformed};
-use std::collections::HashSet;
+use kassa_sdk::upstream::lags;
 
 pub(crate) struct Step {
     pub(crate) headers: Vec<Header>,
@@ -68,7 +67,6 @@ pub(crate) fn read<H: Host>(
     for found in moves.iter().filter(|found| Some(found.height) <= last) {
         transfers.extend(transfer(found)?);
     }
-    check_once(&transfers)?;
     let headers: Vec<_> = blocks.into_iter().take(kept).map(|block| block.header).collect();
     let is_cut = headers.last().is_none_or(|last| last.height < to);
     Ok(Step { headers, transfers, is_cut })
@@ -122,14 +120,4 @@ fn transfer(found: &Move<'_>) -> Result<Option<Transfer>, ScanError> {
         memo: memo::read(&memo),
         height: found.height,
     }))
-}
-
-/// A transaction is on the chain once.
-fn check_once(transfers: &[Transfer]) -> Result<(), ScanError> {
-    let mut seen = HashSet::new();
-    if transfers.iter().all(|transfer| seen.insert((&transfer.tx, transfer.ordinal))) {
-        Ok(())
-    } else {
-        Err(malformed("the same transaction twice"))
-    }
 }

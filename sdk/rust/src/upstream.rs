@@ -1,7 +1,8 @@
 //! For chain plugins: answers of an upstream, and the faults that all of them have.
 
-use crate::chain::ScanError;
+use crate::chain::{Block, ScanError, ScanResult};
 use crate::http::{HttpError, Response};
+use std::collections::HashSet;
 
 /// Longest text of a provider that is passed on.
 const TEXT_MAX: usize = 160;
@@ -61,6 +62,21 @@ pub fn lags(what: impl AsRef<str>) -> ScanError {
     failed(format!("{}: a backend lags or the chain moved", what.as_ref()))
 }
 
+/// Whether what an upstream said piece by piece is one report: the block at the head's height is the head (the
+/// chain may have moved between two questions), and no movement is there twice.
+pub fn agrees(result: &ScanResult) -> Result<(), ScanError> {
+    let is_at_head = |last: &&Block| last.height == result.head.height;
+    if result.blocks.last().filter(is_at_head).is_some_and(|last| last.hash != result.head.hash) {
+        return Err(lags("the block at the head's height is not the head"));
+    }
+    let mut seen = HashSet::new();
+    if result.transfers.iter().all(|transfer| seen.insert((&transfer.tx, transfer.ordinal))) {
+        Ok(())
+    } else {
+        Err(malformed("the same transaction twice"))
+    }
+}
+
 /// `Retry-After` in milliseconds. Its other form, a date, is not worth a calendar.
 #[must_use]
 pub fn retry_after_ms(header: Option<&str>) -> u32 {
@@ -82,6 +98,7 @@ pub fn clean(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::{Memo, Position, Transfer};
 
     #[test]
     fn retry_after_is_bounded() {
@@ -97,5 +114,30 @@ mod tests {
     fn strangers_texts_are_cut_and_cleaned() {
         assert_eq!(clean("a\nb\u{1b}[31mc\u{202e}"), "a b [31mc");
         assert_eq!(clean(&"x".repeat(1_000)).len(), 160);
+    }
+
+    #[test]
+    fn a_report_agrees_with_itself() {
+        let transfer = |tx: &str, ordinal| Transfer {
+            tx: tx.into(),
+            ordinal,
+            asset: 0,
+            sender: None,
+            recipient: "shop".into(),
+            amount: None,
+            memo: Memo::None,
+            height: 7,
+        };
+        let report = |hash: &str, height, transfers: &[(&str, u32)]| ScanResult {
+            blocks: vec![Block { height: 7, hash: hash.into(), parent: "6".into(), time_ms: 0 }],
+            transfers: transfers.iter().map(|(tx, ordinal)| transfer(tx, *ordinal)).collect(),
+            head: Position { height, hash: "7".into() },
+            safe: None,
+            final_: 0,
+        };
+        assert_eq!(agrees(&report("7", 7, &[("a", 0), ("a", 1), ("b", 0)])), Ok(()));
+        assert_eq!(agrees(&report("other", 8, &[])), Ok(()));
+        assert!(matches!(agrees(&report("other", 7, &[])), Err(ScanError::Upstream(_))));
+        assert!(matches!(agrees(&report("7", 7, &[("a", 0), ("a", 0)])), Err(ScanError::Malformed(_))));
     }
 }

@@ -202,3 +202,29 @@ fn the_same_log_twice_and_logs_that_nobody_asked_for() {
     });
     assert!(matches!(far.scan(), Err(ScanError::Malformed(_))));
 }
+
+/// As when the chain moves between the question for the head and the one for its block.
+#[test]
+fn a_head_that_is_not_the_block_at_its_height() {
+    let moved = node().twisted(|method, params, answer| {
+        if method == "eth_getBlockByNumber" && params[0] == "latest" {
+            answer["result"]["hash"] = json!(format!("0x{}", "7".repeat(64)));
+        }
+    });
+    assert!(matches!(moved.scan(), Err(ScanError::Upstream(_))));
+}
+
+/// With a receipt for each of them.
+#[test]
+fn a_transaction_in_two_blocks() {
+    let node = Node::new(vec![vec![pay(SHOP, 5)]; 2]);
+    let (first, second) = (crate::hex::text(&Node::tx_hash(1, 0)), crate::hex::text(&node.hash(2)));
+    let twice = node.twisted(move |method, params, answer| match method {
+        "eth_getBlockByNumber" if params[0] == "0x2" => {
+            answer["result"]["transactions"][0]["hash"] = json!(first);
+        }
+        "eth_getTransactionReceipt" if answer["id"] == 1 => answer["result"]["blockHash"] = json!(second),
+        _ => {}
+    });
+    assert!(matches!(twice.scan(), Err(ScanError::Malformed(_))));
+}

@@ -1,8 +1,16 @@
 //! The scan against a scripted node.
 
+#[cfg(test)]
 mod attacks;
+#[cfg(fuzzing)]
+pub mod fuzzing;
+#[cfg(test)]
 mod hostile;
+#[cfg(test)]
 mod limits;
+#[cfg_attr(fuzzing, allow(dead_code))]
 mod node;
+#[cfg(test)]
 mod reading;
+#[cfg(test)]
 mod vectors;

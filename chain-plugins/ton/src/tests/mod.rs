@@ -1,10 +1,20 @@
 //! The scan against a scripted index.
 
+#[cfg(test)]
 mod attacks;
+#[cfg_attr(fuzzing, allow(dead_code))]
 pub(crate) mod cells;
+#[cfg(fuzzing)]
+pub mod fuzzing;
+#[cfg(test)]
 mod gaps;
+#[cfg(test)]
 mod hostile;
+#[cfg_attr(fuzzing, allow(dead_code))]
 mod index;
+#[cfg(test)]
 mod limits;
+#[cfg(test)]
 mod reading;
+#[cfg(test)]
 mod vectors;

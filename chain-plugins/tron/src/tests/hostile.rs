@@ -283,3 +283,33 @@ fn heights_at_the_end_of_the_numbers() {
     assert_eq!(node.scan_at(&below, limits).unwrap().blocks.len(), 1);
     assert_eq!(self::node().scan_at(&top, limits).unwrap_err(), ScanError::Behind(3));
 }
+
+/// As when the chain moves between the question for the head and the one for its block.
+#[test]
+fn a_head_that_is_not_the_block_at_its_height() {
+    let moved = node().twisted(|path, _, answer| {
+        if path == "/wallet/getnowblock" {
+            answer["blockID"] = json!(format!("{:016x}{}", 3, "7".repeat(48)));
+            answer["block_header"]["raw_data"]["txTrieRoot"] = json!("0".repeat(64));
+            answer.as_object_mut().unwrap().remove("transactions");
+        }
+    });
+    assert!(matches!(moved.scan(), Err(ScanError::Upstream(_))));
+    // A new network starts at the solid block, which may be the head.
+    let start = Node { solid_below: 0, ..moved };
+    assert!(matches!(start.scan_new(), Err(ScanError::Upstream(_))));
+}
+
+/// Read in two steps, so that neither shows it.
+#[test]
+fn a_transaction_in_two_blocks() {
+    let mut node = node();
+    node.settings = r#"{"blocks_at_once":1}"#.into();
+    let first = node.block(1)["transactions"].clone();
+    let twice = node.twisted(move |_, _, answer| {
+        if answer["block_header"]["raw_data"]["number"] == 3 {
+            answer["transactions"] = first.clone();
+        }
+    });
+    assert!(matches!(twice.scan(), Err(ScanError::Malformed(_))));
+}

@@ -1,0 +1,144 @@
+//! What tests/fuzz drives; not in the product.
+
+use super::node::{FAKE, Log, Node, OTHER, PAYER, SHOP, Tx, USDC, USDT, call, moved, pay, topic};
+use crate::address;
+use crate::fault::Fault;
+use crate::hex;
+use crate::host::Host;
+use kassa_sdk::chain::{Address, AddressError, DeriveError, ScanError, ScanLimits, ScanResult};
+use kassa_sdk::types::{Network, Position};
+use kassa_sdk::upstream::Answer;
+use std::cell::RefCell;
+
+/// Chooses a number below the one given; 0 when the input is used up.
+pub type Pick<'a> = dyn FnMut(u64) -> u64 + 'a;
+
+/// Changes the status and the body of an answer; false: the host's budget is used up.
+pub type Tamper<'a> = dyn FnMut(&mut u16, &mut Vec<u8>) -> bool + 'a;
+
+/// The scripted node over a chain that the fuzzer writes.
+pub struct Script(Node);
+
+impl Script {
+    pub fn new(pick: &mut Pick<'_>) -> Self {
+        let blocks = 3 + pick(8);
+        let mut node = Node::new((0..blocks).map(|_| (0..pick(4)).map(|_| tx(pick)).collect()).collect());
+        node.native = pick(3) != 2;
+        node.settings = match pick(6) {
+            0 | 1 => "{}".into(),
+            2 => r#"{"finality_depth":2,"max_blocks_per_call":2}"#.into(),
+            3 => r#"{"max_batch":2,"max_log_range":3}"#.into(),
+            4 => r#"{"max_blocks_per_call":1000,"max_batch":1000,"max_log_range":1000}"#.into(),
+            _ => String::from_utf8_lossy(&(0..pick(32)).map(|_| byte(pick)).collect::<Vec<_>>()).into_owned(),
+        };
+        match pick(8) {
+            1 => node.range_max = Some((1 + pick(4), -32005, "limit exceeded")),
+            2 => node.batch_max = Some((1 + byte(pick) as usize, serde_json::json!({"error": "no batch"}))),
+            3 => node.host_keeps(format!("{} {} {} {}", pick(30), pick(30), pick(200), pick(99)).as_bytes()),
+            4 => node.host_keeps(&(0..pick(40)).map(|_| byte(pick)).collect::<Vec<_>>()),
+            _ => {}
+        }
+        Self(node)
+    }
+
+    pub fn network(&self) -> Network {
+        self.0.network()
+    }
+
+    /// Where the scripted chain begins.
+    pub fn begin(&self) -> Position {
+        Position { height: 0, hash: hex::text(&self.0.hash(0)) }
+    }
+
+    pub fn watched(&self) -> Vec<String> {
+        vec![address::show(&SHOP)]
+    }
+
+    pub fn scan(
+        &self,
+        cursor: Option<&Position>,
+        limits: ScanLimits,
+        tamper: &mut Tamper<'_>,
+    ) -> Result<ScanResult, ScanError> {
+        let host = Tampered(&self.0, RefCell::new(tamper));
+        crate::scan::scan(&host, &self.network(), cursor, limits)
+    }
+}
+
+impl Node {
+    fn host_keeps(&self, learned: &[u8]) {
+        self.keep("learned", learned);
+    }
+}
+
+pub fn normalize(text: &str) -> Result<Address, AddressError> {
+    address::normalize(text)
+}
+
+pub fn derive(key: &str, index: u32) -> Result<Address, DeriveError> {
+    address::derive(key, index)
+}
+
+fn byte(pick: &mut Pick<'_>) -> u8 {
+    u8::try_from(pick(256)).unwrap_or(0)
+}
+
+fn tx(pick: &mut Pick<'_>) -> Tx {
+    let amounts = [1_000_000, 0, 1, u128::MAX];
+    let to = [SHOP, OTHER, PAYER][pick(3) as usize];
+    let mut tx = match pick(2) {
+        0 => call((0..1 + pick(3)).map(|_| log(pick)).collect()),
+        _ => pay(to, amounts[pick(4) as usize]),
+    };
+    match pick(12) {
+        1 => tx.ok = false,
+        2 => tx.to = None,
+        3 => tx.value = format!("0x{}", "f".repeat(pick(66) as usize)),
+        4 => tx.input = "0xa9059cbb",
+        5 => tx.value = "0x7".into(),
+        _ => {}
+    }
+    tx
+}
+
+fn log(pick: &mut Pick<'_>) -> Log {
+    let contract = [USDC, USDT, FAKE][pick(3) as usize];
+    let to = [SHOP, OTHER, USDC][pick(3) as usize];
+    let mut log = moved(contract, to, [5, 0, u128::MAX][pick(3) as usize]);
+    match pick(10) {
+        1 => log.topics.push(topic(OTHER)),
+        2 => log.data = format!("0x{}", "f".repeat(64)),
+        3 => log.data.truncate(pick(66) as usize),
+        4 => log.topics.truncate(pick(3) as usize),
+        5 => log.topics[pick(3) as usize] = format!("0x{}", "f".repeat(64)),
+        _ => {}
+    }
+    log
+}
+
+struct Tampered<'a, 'b>(&'a Node, RefCell<&'a mut Tamper<'b>>);
+
+impl Host for Tampered<'_, '_> {
+    fn post_all(&self, bodies: Vec<String>) -> Vec<Result<Answer, Fault>> {
+        let post = |body: String| {
+            let mut answer = self.0.post_all(vec![body]).remove(0)?;
+            match self.1.borrow_mut()(&mut answer.status, &mut answer.body) {
+                true => Ok(answer),
+                false => Err(Fault::Budget("the fuzzer says so".into())),
+            }
+        };
+        bodies.into_iter().map(post).collect()
+    }
+
+    fn watched(&self, keys: &[u8]) -> Result<Vec<u32>, Fault> {
+        self.0.watched(keys)
+    }
+
+    fn load(&self, key: &str) -> Option<Vec<u8>> {
+        self.0.load(key)
+    }
+
+    fn keep(&self, key: &str, value: &[u8]) {
+        self.0.keep(key, value);
+    }
+}
