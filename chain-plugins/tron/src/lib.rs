@@ -68,6 +68,7 @@ mod settings;
 mod step;
 #[cfg(test)]
 mod tests;
+mod top;
 mod wire;
 
 use kassa_sdk::chain::{
