@@ -78,11 +78,17 @@ fn accept(answer: Answer) -> Result<Vec<u8>, ScanError> {
     }
 }
 
-/// JSON as `T`. An empty object is how a node says that it does not have what was asked for.
-pub(crate) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8], what: &str) -> Result<T, ScanError> {
+/// An empty object is how a node says that it does not have what was asked for.
+pub(crate) fn check_present(body: &[u8], what: &str) -> Result<(), ScanError> {
     if body.iter().filter(|byte| !byte.is_ascii_whitespace()).take(3).eq(b"{}") {
         return Err(lags(format!("{what} is missing")));
     }
+    Ok(())
+}
+
+/// JSON as `T`.
+pub(crate) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8], what: &str) -> Result<T, ScanError> {
+    check_present(body, what)?;
     serde_json::from_slice(body).map_err(|error| malformed(format!("{what}: {error}")))
 }
 

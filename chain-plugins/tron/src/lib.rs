@@ -68,6 +68,7 @@ mod settings;
 mod step;
 #[cfg(any(test, fuzzing))]
 mod tests;
+mod top;
 mod wire;
 
 #[cfg(fuzzing)]

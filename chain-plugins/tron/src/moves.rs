@@ -53,7 +53,7 @@ const PAYING_NOTES: [&[u8]; 4] = [b"call", b"create", b"suicide", b"withdrawExpi
 impl<'a> Block<'a> {
     pub(crate) fn read(body: &'a [u8], height: u64) -> Result<Self, ScanError> {
         let what = format!("block {height}");
-        let json: BlockJson<'_, _> = api::parse(body, &what)?;
+        let json: BlockJson<'_> = api::parse(body, &what)?;
         if !json.is_whole() {
             return Err(malformed(format!("{what} came without its transactions")));
         }
@@ -78,9 +78,7 @@ impl<'a> Block<'a> {
             info.block_number == height && info.block_time_stamp.is_none_or(|time| time == time_ms)
         };
         let is_sound = infos.len() == self.txs.len() && infos.iter().all(is_of_block);
-        let mut by_id: HashMap<&str, InfoJson<'_>> = infos.into_iter().map(|info| (info.id, info)).collect();
-        let infos: Option<Vec<_>> = self.txs.iter().map(|tx| by_id.remove(tx.id)).collect();
-        self.infos = infos
+        self.infos = in_order(infos, &self.txs)
             .filter(|_| is_sound)
             .ok_or_else(|| lags(format!("{what} are not those of its transactions")))?;
         Ok(())
@@ -141,6 +139,16 @@ impl Move<'_> {
         }
         Ok(has_succeeded.then_some(content.memo))
     }
+}
+
+/// The infos in the order of the transactions, if they are those of all of them.
+fn in_order<'a>(infos: Vec<InfoJson<'a>>, txs: &[TxJson<'_>]) -> Option<Vec<InfoJson<'a>>> {
+    // As nodes send them.
+    if infos.iter().map(|info| info.id).eq(txs.iter().map(|tx| tx.id)) {
+        return Some(infos);
+    }
+    let mut by_id: HashMap<&str, InfoJson<'_>> = infos.into_iter().map(|info| (info.id, info)).collect();
+    txs.iter().map(|tx| by_id.remove(tx.id)).collect()
 }
 
 type TokenMove = (u32, Key, Key, Option<u128>);

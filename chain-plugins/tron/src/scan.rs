@@ -12,12 +12,12 @@ use crate::host::Host;
 use crate::moves::Assets;
 use crate::settings::Settings;
 use crate::step::{self, Step};
-use crate::wire::{BlockJson, Header};
+use crate::top::Top;
+use crate::wire::Header;
 use crate::{address, api};
 use kassa_sdk::chain::{Block, ScanError, ScanLimits, ScanResult};
 use kassa_sdk::types::{Network, Position};
 use kassa_sdk::upstream::{agrees, lags, malformed};
-use serde::de::IgnoredAny;
 
 /// What a scan knows about its network.
 pub(crate) struct Scan<'a, H> {
@@ -35,11 +35,11 @@ pub(crate) fn scan<H: Host>(
     let settings = Settings::parse(&network.settings).map_err(ScanError::Settings)?;
     let scan = Scan { host, assets: listed(network)?, chain_id: chain_id(network)? };
     let [head_body, solid_body] = api::ask_each(host, &[api::head(), api::solid()])?;
-    let head_json = block_json(&head_body, "the head")?;
+    let Top { header: head, has_transactions } = Top::read(&head_body, "the head")?;
     // Without transactions it may be a header alone.
-    let head_body = (!head_json.transactions.is_empty()).then_some(head_body.as_slice());
-    let head = Header::of(&head_json)?;
-    let solid = Header::of(&block_json(&solid_body, "the solid block")?)?;
+    let head_body = has_transactions.then_some(head_body.as_slice());
+    let solid = Top::read(&solid_body, "the solid block")?.header;
+    drop(solid_body);
     let mut result = ScanResult {
         blocks: Vec::new(),
         transfers: Vec::new(),
@@ -75,7 +75,7 @@ pub(crate) fn scan<H: Host>(
 impl<H: Host> Scan<'_, H> {
     fn check_chain(&self) -> Result<(), ScanError> {
         let [body] = api::ask_each(self.host, &[api::block(0)])?;
-        let genesis = Header::of(&block_json(&body, "the genesis block")?)?;
+        let genesis = Top::read(&body, "the genesis block")?.header;
         if genesis.height != 0 {
             return Err(malformed(format!("asked for block 0, got block {}", genesis.height)));
         }
@@ -147,10 +147,6 @@ fn chain_id(network: &Network) -> Result<u32, ScanError> {
         None => text.parse(),
     };
     id.map_err(|_| ScanError::Settings(format!("{text} is not a chain id like 0x2b6653dc")))
-}
-
-fn block_json<'a>(body: &'a [u8], what: &str) -> Result<BlockJson<'a, IgnoredAny>, ScanError> {
-    api::parse(body, what)
 }
 
 fn block(header: &Header) -> Block {

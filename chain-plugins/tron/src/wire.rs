@@ -13,19 +13,19 @@ use serde_json::value::RawValue;
 /// A 32-byte hash.
 pub(crate) type Hash = [u8; 32];
 
-/// A block with transactions as `T`: `IgnoredAny` counts them, [`TxJson`] reads them.
+/// A block with its transactions.
 #[derive(Deserialize)]
-pub(crate) struct BlockJson<'a, T> {
+pub(crate) struct BlockJson<'a> {
     #[serde(rename = "blockID")]
     id: &'a str,
     #[serde(borrow)]
     block_header: HeaderJson<'a>,
     #[serde(default = "Vec::new")]
-    pub(crate) transactions: Vec<T>,
+    pub(crate) transactions: Vec<TxJson<'a>>,
 }
 
 #[derive(Deserialize)]
-struct HeaderJson<'a> {
+pub(crate) struct HeaderJson<'a> {
     #[serde(borrow)]
     raw_data: RawHeaderJson<'a>,
 }
@@ -148,7 +148,7 @@ pub(crate) struct CallValueJson<'a> {
     pub(crate) token_id: Option<&'a str>,
 }
 
-impl<T> BlockJson<'_, T> {
+impl BlockJson<'_> {
     /// Whether the transactions are there. The root over none is zero: a gateway that cuts them off must not
     /// pass for a block without payments.
     pub(crate) fn is_whole(&self) -> bool {
@@ -167,9 +167,13 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    pub(crate) fn of<T>(json: &BlockJson<'_, T>) -> Result<Self, ScanError> {
-        let header = &json.block_header.raw_data;
-        let hash = hash(json.id, "blockID")?;
+    pub(crate) fn of(json: &BlockJson<'_>) -> Result<Self, ScanError> {
+        Self::new(json.id, &json.block_header)
+    }
+
+    pub(crate) fn new(id: &str, json: &HeaderJson<'_>) -> Result<Self, ScanError> {
+        let header = &json.raw_data;
+        let hash = hash(id, "blockID")?;
         // The first eight bytes of a block's id are its number.
         if !hash.starts_with(&header.number.to_be_bytes()) {
             return Err(malformed(format!("the blockID is not one of block {}", header.number)));

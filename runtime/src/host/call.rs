@@ -79,6 +79,8 @@ pub(crate) struct Called<T> {
     pub(crate) upstream: Option<String>,
     /// The plugin's version that ran.
     pub(crate) version_id: String,
+    /// Processor time that the call was charged: what `plugins.cpu_ms` limits.
+    pub(crate) cpu: Duration,
 }
 
 /// What a store holds while its call runs.
@@ -136,14 +138,15 @@ impl Caller {
 
         let meter = Arc::new(Meter::default());
         let mut store = self.store(subject.clone(), &limits, meter.clone());
-        let guarded = AssertUnwindSafe(meter.drive(work(&mut store))).catch_unwind();
+        let guarded = AssertUnwindSafe(meter.clone().drive(work(&mut store))).catch_unwind();
         let ended = tokio::time::timeout(limits.wall, guarded).await;
         let services = store.into_data().services;
         let upstream = services.http.upstream_id();
         let error = match ended {
             Ok(Ok(Ok(value))) => {
                 let writes = services.storage.into_writes();
-                return Ok(Called { value, writes, upstream, version_id: subject.version_id.clone() });
+                let version_id = subject.version_id.clone();
+                return Ok(Called { value, writes, upstream, version_id, cpu: meter.polled() });
             }
             Ok(Ok(Err(error))) => classify(&error),
             Ok(Err(_)) => {

@@ -175,6 +175,11 @@ impl Meter {
         .await
     }
 
+    /// What all polls together used; asked between polls.
+    pub(crate) fn polled(&self) -> Duration {
+        Duration::from_nanos(self.used_ns.load(Ordering::Relaxed))
+    }
+
     /// What was used up to now; asked from inside a poll.
     pub(crate) fn used_ns(&self) -> u64 {
         let this_poll = Self::thread_ns().saturating_sub(self.since_ns.load(Ordering::Relaxed));

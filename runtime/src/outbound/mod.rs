@@ -131,7 +131,9 @@ enum Body {
 }
 
 async fn read_body(mut response: reqwest::Response, until: Instant, bytes_max: usize) -> Body {
-    let mut body = BytesMut::new();
+    // As long as the answer says that it is: growing copies all that came over and over again.
+    let told = response.content_length().and_then(|length| usize::try_from(length).ok());
+    let mut body = BytesMut::with_capacity(told.unwrap_or(0).min(bytes_max));
     let error = loop {
         match timeout_at(until, response.chunk()).await {
             Err(_) => break OutboundError::Timeout,

@@ -18,6 +18,7 @@ mod invoices;
 mod load;
 mod prefill;
 mod report;
+mod scan;
 mod settle;
 mod stats;
 mod swap;
@@ -48,9 +49,10 @@ Examples:
   kassa bench settle --open 100000
   kassa bench --json --dir /var/lib > figures.json
 
-Scenarios: call (one plugin call), swap (of a plugin under load), invoices (durable creation through HTTP),
-settle (transfers credited, with many open invoices; addresses filtered), deliver (webhooks), idle (start,
-memory, recovery after kill -9).";
+Scenarios: call (one plugin call), swap (of a plugin under load), scan (a full block of TRON, TON and Base read
+by its plugin: block is the whole scan on the clock, inside its time of the processor), invoices (durable creation
+through HTTP), settle (transfers credited, with many open invoices; addresses filtered), deliver (webhooks), idle
+(start, memory, recovery after kill -9).";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -76,6 +78,7 @@ pub(super) struct BenchArgs {
 enum Scenario {
     Call,
     Swap,
+    Scan,
     Invoices,
     Settle,
     Deliver,
@@ -121,6 +124,7 @@ async fn measure(args: BenchArgs, folder: PathBuf) -> anyhow::Result<()> {
         let done = match scenario {
             Scenario::Call => call::run(&bench).await,
             Scenario::Swap => swap::run(&bench).await,
+            Scenario::Scan => scan::run(&bench).await,
             Scenario::Invoices => invoices::run(&bench).await,
             Scenario::Settle => settle::run(&mut bench).await,
             Scenario::Deliver => deliver::run(&bench).await,

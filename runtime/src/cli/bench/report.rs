@@ -1,5 +1,7 @@
 //! What is printed: a table for people, a JSON object a line for programs.
 
+use std::borrow::Cow;
+
 use console::style;
 use serde_json::{Value, json};
 
@@ -24,7 +26,7 @@ enum Aim {
 /// One measured thing: a value a run, and the limit's beside each.
 pub(super) struct Figure {
     scenario: &'static str,
-    metric: &'static str,
+    metric: Cow<'static, str>,
     unit: &'static str,
     better: Better,
     aim: Option<Aim>,
@@ -33,18 +35,26 @@ pub(super) struct Figure {
 }
 
 impl Figure {
-    fn new(scenario: &'static str, metric: &'static str, unit: &'static str, better: Better) -> Self {
+    fn new(scenario: &'static str, metric: Cow<'static, str>, unit: &'static str, better: Better) -> Self {
         Self { scenario, metric, unit, better, aim: None, ours: Vec::new(), limits: Vec::new() }
     }
 
     /// The more the better.
-    pub(super) fn more(scenario: &'static str, metric: &'static str, unit: &'static str) -> Self {
-        Self::new(scenario, metric, unit, Better::More)
+    pub(super) fn more(
+        scenario: &'static str,
+        metric: impl Into<Cow<'static, str>>,
+        unit: &'static str,
+    ) -> Self {
+        Self::new(scenario, metric.into(), unit, Better::More)
     }
 
     /// The less the better.
-    pub(super) fn less(scenario: &'static str, metric: &'static str, unit: &'static str) -> Self {
-        Self::new(scenario, metric, unit, Better::Less)
+    pub(super) fn less(
+        scenario: &'static str,
+        metric: impl Into<Cow<'static, str>>,
+        unit: &'static str,
+    ) -> Self {
+        Self::new(scenario, metric.into(), unit, Better::Less)
     }
 
     pub(super) fn ours(mut self, values: Vec<f64>) -> Self {
@@ -137,7 +147,7 @@ impl Figure {
         let value = format!("{:>12}", number(self.value()));
         columns(
             self.scenario,
-            self.metric,
+            &self.metric,
             &style(value).bold().to_string(),
             self.unit,
             &limit,

@@ -247,7 +247,7 @@ impl Watcher {
                 return Err(ObserveError::Plugin(why));
             }
         };
-        let Called { value, writes, upstream, version_id } = called;
+        let Called { value, writes, upstream, version_id, .. } = called;
         tracing::trace!(network = self.network.name, version_id, "scanned");
         let result = match value {
             Ok(result) => result,

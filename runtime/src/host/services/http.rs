@@ -148,7 +148,7 @@ fn refusal(error: UpstreamError) -> HttpError {
 }
 
 fn response(answer: UpstreamResponse) -> Response {
-    Response { status: answer.status, headers: answer.headers, body: answer.body.to_vec() }
+    Response { status: answer.status, headers: answer.headers, body: answer.body.into() }
 }
 
 /// Below the upstream's URL and nowhere else.
