@@ -125,7 +125,7 @@ mod tests {
         for (json, has_transactions) in [
             ("{ID,HEADER}", false),
             (r#"{ID,HEADER,"transactions":[]}"#, false),
-            (r#"{HEADER,"more":[{}],ID,"transactions":[{"txID":"00"}]}"#, true),
+            (r#"{HEADER,"more":[{}],ID,"transactions":[{"ret":[]}]}"#, true),
             (r#"{ID,HEADER,"transactions":[{},whatever"#, true),
             (r#"{ID,"transactions":[{},{}],HEADER}"#, true),
         ] {

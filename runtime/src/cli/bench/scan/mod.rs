@@ -8,7 +8,7 @@
 //! Two times are told of each block. `block` is the whole scan, on a clock: requests, parsing, watched addresses,
 //! proofs. `inside` is the processor time that the host charges to the call, the same that `plugins.cpu_ms`
 //! limits: the component's own work and that of the host functions which it calls, with the copies of all answers
-//! into its memory; but not what the provider, the kernel and the connection's task do meanwhile. That is what a
+//! into its memory; but neither the wait for the provider nor its work nor that of the connection. That is what a
 //! plugin can do about its speed, so it is what the aims are about.
 //!
 //! The limit does the least that any program must do: it asks for the same bytes from the same provider, all at

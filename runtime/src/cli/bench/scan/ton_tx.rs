@@ -75,8 +75,8 @@ impl Tx {
         };
         let hash: [u8; 32] = noise.bytes();
         let source = came.value.map(|_| raw(&noise.bytes()));
-        let message = message(source, Some(raw(&account.key)), &came.body, came.opcode, came.value, noise);
         let name = raw(&account.key);
+        let message = message(source.as_deref(), &name, &came.body, came.opcode, came.value, noise);
         let state = |noise: &mut Noise| {
             json!({
                 "hash": noise.base64(), "balance": noise.below(1_000_000_000_000).to_string(),
@@ -129,8 +129,8 @@ fn native(key: &[u8; 32], nth: usize, noise: &mut Noise) -> Incoming {
         // The owner pays somebody else.
         _ => {
             let order = Cell::default().bytes(&noise.bytes::<64>()).bytes(&noise.bytes::<20>());
-            let to = Some(raw(&noise.bytes()));
-            let out = message(Some(raw(key)), to, &comment("Refund"), Some(0), Some(value), noise);
+            let to = raw(&noise.bytes());
+            let out = message(Some(&raw(key)), &to, &comment("Refund"), Some(0), Some(value), noise);
             return Incoming {
                 body: order,
                 opcode: Some(0x1234_5678),
@@ -150,7 +150,7 @@ fn jetton(key: &[u8; 32], owner: &[u8; 32], nth: usize, noise: &mut Noise) -> In
     let text = format!("Order {nth}");
     let value = 30_000_000 + noise.below(10_000_000);
     let from_wallet = |to: &[u8; 32], body: &Cell, op, noise: &mut Noise| {
-        message(Some(raw(key)), Some(raw(to)), body, Some(op), Some(1 + noise.below(20_000_000)), noise)
+        message(Some(&raw(key)), &raw(to), body, Some(op), Some(1 + noise.below(20_000_000)), noise)
     };
     if nth % 10 == 9 {
         let body =
@@ -177,8 +177,8 @@ fn jetton(key: &[u8; 32], owner: &[u8; 32], nth: usize, noise: &mut Noise) -> In
 }
 
 fn message(
-    source: Option<String>,
-    destination: Option<String>,
+    source: Option<&str>,
+    destination: &str,
     body: &Cell,
     opcode: Option<u32>,
     value: Option<u64>,
