@@ -43,12 +43,21 @@ impl Suite {
         Fut: Future<Output = ()>,
     {
         for kind in [Kind::Sqlite, Kind::Postgres] {
-            let postgres = self.postgres.clone();
-            self.once(&format!("{name}_{}", kind.word()), move || async move {
-                let database = Database::create(kind, &postgres).await;
-                case(database).await;
-            });
+            self.on(kind, name, case);
         }
+    }
+
+    /// A case that runs on one of them, since others show already that it is the same on both.
+    pub fn on<F, Fut>(&mut self, kind: Kind, name: &str, case: F)
+    where
+        F: FnOnce(Database) -> Fut + Send + 'static,
+        Fut: Future<Output = ()>,
+    {
+        let postgres = self.postgres.clone();
+        self.once(&format!("{name}_{}", kind.word()), move || async move {
+            let database = Database::create(kind, &postgres).await;
+            case(database).await;
+        });
     }
 
     /// A case that needs no database, or opens its own.

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use super::{
     chain::{Chain, Pay, prepare},
-    stage::manifest,
+    stage::manifests,
 };
 
 /// Steps of one run of the command.
@@ -30,7 +30,7 @@ const HOLE: &str = "a hole";
 
 pub(super) async fn at_every_field(folder: &'static str) {
     let scratch = TempDir::with_prefix("kassa-malformed-").expect("a temp folder");
-    let manifest = manifest(folder);
+    let manifest = manifests(folder).remove(0);
     let assets = manifest["asset"].as_array().expect("assets");
     let facade = Facade::start(folder, &text(&manifest["caip2"])).await;
     let to = prepare(&facade, assets).await.remove(0);

@@ -9,6 +9,8 @@
 //!   through Kassa's API;
 //! - the cases: [`payments`], [`reorgs`], [`upstreams`], [`malformed`].
 //!
+//! The other manifests of a folder are other networks of the same chain: each is paid on in all its assets.
+//!
 //! A folder without a local chain fails, so that none is passed over. Upstreams are a matter of chains that have
 //! some: the sandbox has none, and its outages stand for them.
 
@@ -21,7 +23,7 @@ mod upstreams;
 
 use std::{fs, path::PathBuf};
 
-use kassa_tests::{Facade, Suite, tests_folder};
+use kassa_tests::{Facade, Kind, Suite, tests_folder};
 
 use self::stage::Stage;
 
@@ -48,10 +50,17 @@ pub(crate) fn cases(suite: &mut Suite) {
         case!(payments::nothing_is_listed_and_pays_nothing);
         case!(payments::what_failed_pays_nothing);
         case!(payments::what_is_matched_must_be_safe);
+        case!(payments::an_invoices_own_address_pays);
         case!(payments::a_hundred_customers_are_watched);
         case!(reorgs::what_was_taken_back_is_taken_back_once);
         case!(upstreams::downtime_is_caught_up);
         case!(upstreams::faults_cost_time_alone);
+        for manifest in stage::manifests(folder).into_iter().skip(1) {
+            let name = format!("conformance::{folder}::{}_pays", manifest["name"].as_str().expect("a name"));
+            suite.on(Kind::Sqlite, &name, move |database| async move {
+                payments::every_listed_asset_pays(Stage::on(database, folder, manifest).await).await;
+            });
+        }
         if folder != SANDBOX {
             case!(upstreams::a_stale_backend_loses_nothing);
             case!(upstreams::torn_and_doubled_pages_lose_nothing);

@@ -5,9 +5,11 @@ use std::collections::BTreeSet;
 use kassa_tests::{list, text};
 use serde_json::{Value, json};
 
-use super::{chain::Pay, stage::Stage};
+use super::{SANDBOX, chain::Pay, stage::Stage};
 
 const PRICE: &str = "5";
+/// Of the phrase that all local chains are begun with: m/44'/60'/0'/0 of `test test … junk`.
+const EXTENDED_KEY: &str = "xpub6DyUKdwoLWmUJ4Tn9Bbsdtx7B5Ws18mEN19e5HT52ikE53FiUheSQXrZUNPovqfyKmw4579A1Mm3GXXKM39N64uooBfJ4tNAzFsEbodRTx4";
 
 /// Every asset of the manifest pays an invoice, once, whatever comes after.
 pub(super) async fn every_listed_asset_pays(stage: Stage) {
@@ -177,6 +179,38 @@ pub(super) async fn what_is_matched_must_be_safe(stage: Stage) {
         println!("  conformance: {what} is paid");
     }
     println!("  conformance: refused: {refused:?}");
+    stage.settled().await;
+    assert_eq!(stage.unmatched().await, Vec::<Value>::new());
+}
+
+/// Invoices with an address of their own each, where the chain derives them from a public key.
+pub(super) async fn an_invoices_own_address_pays(stage: Stage) {
+    let public_key = if stage.manifest["plugin"] == SANDBOX { "sbxpub" } else { EXTENDED_KEY };
+    let body = json!({"network": stage.network, "public_key": public_key});
+    let answer = stage.api().put("/v1/extended_keys", &body).await;
+    if answer.status != 200 {
+        let problem = text(&answer.body["type"]);
+        assert!((400..500).contains(&answer.status), "{}", answer.body);
+        println!("  conformance: no derived addresses: {problem}");
+        return;
+    }
+    let mut invoices = Vec::new();
+    for asset in [stage.token(), stage.token(), stage.coin()] {
+        let mut order = stage.order(&asset.symbol, PRICE);
+        order["matching"] = json!("address");
+        invoices.push(stage.api().post("/v1/invoices", &order).await.ok());
+    }
+    let addresses: BTreeSet<String> =
+        invoices.iter().map(|invoice| text(&invoice["destination_address"])).collect();
+    assert_eq!(addresses.len(), 3, "{addresses:?}");
+    for invoice in &invoices {
+        stage.pay(invoice).await;
+    }
+    stage.bury().await;
+    for invoice in &invoices {
+        let paid = stage.until(invoice, "paid").await;
+        assert_eq!(paid["credited_amount_units"], invoice["payable_amount_units"]);
+    }
     stage.settled().await;
     assert_eq!(stage.unmatched().await, Vec::<Value>::new());
 }

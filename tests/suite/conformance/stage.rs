@@ -35,8 +35,12 @@ impl Deref for Stage {
 }
 
 impl Stage {
+    /// On the network of the folder's first manifest.
     pub(super) async fn start(database: Database, folder: &str) -> Self {
-        let manifest = manifest(folder);
+        Self::on(database, folder, manifests(folder).remove(0)).await
+    }
+
+    pub(super) async fn on(database: Database, folder: &str, manifest: Value) -> Self {
         let name = text(&manifest["name"]);
         let kassa = Kassa::start(&database, KassaOptions::default()).await;
         let mode = if manifest["test"] == true { "test" } else { "live" };
@@ -169,9 +173,9 @@ impl Asset {
     }
 }
 
-/// The first manifest of a folder that is no test network's, or the first: under another name, without the public
-/// upstreams, and polled in haste.
-pub(super) fn manifest(folder: &str) -> Value {
+/// The manifests of a folder, those of test networks last: each under another name, without the public upstreams, and
+/// polled in haste.
+pub(super) fn manifests(folder: &str) -> Vec<Value> {
     let mut paths: Vec<_> = fs::read_dir(plugins().join(folder))
         .expect("the plugin's folder")
         .map(|entry| entry.expect("an entry").path())
@@ -179,12 +183,14 @@ pub(super) fn manifest(folder: &str) -> Value {
         .filter(|path| !path.ends_with("Cargo.toml") && !path.ends_with("plugin.toml"))
         .collect();
     paths.sort();
+    assert!(!paths.is_empty(), "{folder} has no network");
     let read = |path| toml::from_str(&fs::read_to_string(path).expect("a manifest")).expect("TOML");
     let mut manifests: Vec<Value> = paths.into_iter().map(read).collect();
     manifests.sort_by_key(|manifest| manifest["test"] == true);
-    let mut manifest = manifests.into_iter().next().unwrap_or_else(|| panic!("{folder} has no network"));
-    manifest["name"] = json!(format!("{}-local", text(&manifest["name"])));
-    manifest["poll_ms"] = json!(100);
-    manifest.as_object_mut().expect("a table").remove("upstream");
-    manifest
+    for manifest in &mut manifests {
+        manifest["name"] = json!(format!("{}-local", text(&manifest["name"])));
+        manifest["poll_ms"] = json!(100);
+        manifest.as_object_mut().expect("a table").remove("upstream");
+    }
+    manifests
 }

@@ -3,7 +3,10 @@
 use kassa_tests::{Change, Facade, Fault, Proxy, Rule, eventually, text, within};
 use serde_json::{Value, json};
 
-use super::{SANDBOX, stage::Stage};
+use super::{
+    SANDBOX,
+    stage::{Stage, manifests},
+};
 
 /// A rest after a fault may be followed by another one.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(120);
@@ -210,7 +213,9 @@ pub(super) async fn another_chain_is_not_believed(mut stage: Stage) {
     let before = stage.database.rows("SELECT network, CAST(height AS TEXT), hash FROM cursor").await;
     stage.shop.kassa.kill();
     let folder = text(&stage.manifest["plugin"]);
-    let other = Facade::start(&folder, other_chain(&text(&stage.manifest["caip2"]))).await;
+    let known = manifests(&folder).into_iter().map(|manifest| text(&manifest["caip2"]));
+    let caip2 = known.into_iter().find(|caip2| stage.manifest["caip2"] != *caip2);
+    let other = Facade::start(&folder, &caip2.expect("a manifest of another network")).await;
     other.control("mine", json!({"blocks": 200})).await;
     stage.shop.kassa.restart().await;
     let operator = stage.kassa.operator();
@@ -232,14 +237,4 @@ pub(super) async fn another_chain_is_not_believed(mut stage: Stage) {
     stage.until(&invoice, "paid").await;
     stage.settled().await;
     stage.no_retraction().await;
-}
-
-/// Another chain of the same kind.
-fn other_chain(caip2: &str) -> &'static str {
-    match caip2.split_once(':').expect("a CAIP-2 id").0 {
-        "eip155" => "eip155:5",
-        "tron" => "tron:0xcd8690dc",
-        "tvm" => "tvm:-3",
-        other => panic!("name another chain of {other} here"),
-    }
 }

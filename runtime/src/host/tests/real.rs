@@ -33,6 +33,20 @@ async fn every_network_has_its_plugin() {
 }
 
 #[tokio::test]
+async fn every_listed_contract_is_an_address_of_its_network() {
+    let bench = started().await;
+    for text in NETWORK_MANIFESTS {
+        let manifest: network::Manifest = toml::from_str(text).unwrap();
+        // The sandbox's tokens have names.
+        for asset in manifest.assets.iter().filter(|_| manifest.plugin != "sandbox") {
+            let Some(contract) = &asset.contract else { continue };
+            let address = bench.host.normalize_address(&manifest, contract).await.unwrap();
+            assert!(address.is_ok(), "{} {}: {address:?}", manifest.name, asset.symbol);
+        }
+    }
+}
+
+#[tokio::test]
 async fn base_knows_its_addresses() {
     let bench = started().await;
     let base = built_in("base");
