@@ -11,6 +11,8 @@
 //!
 //! The other manifests of a folder are other networks of the same chain: each is paid on in all its assets.
 //!
+//! What only one chain has is beside them: [`ton_proofs`].
+//!
 //! A folder without a local chain fails, so that none is passed over. Upstreams are a matter of chains that have
 //! some: the sandbox has none, and its outages stand for them.
 
@@ -19,6 +21,7 @@ mod malformed;
 mod payments;
 mod reorgs;
 mod stage;
+mod ton_proofs;
 mod upstreams;
 
 use std::{fs, path::PathBuf};
@@ -32,6 +35,7 @@ const SANDBOX: &str = "sandbox";
 
 pub(crate) fn cases(suite: &mut Suite) {
     suite.once("conformance::every_plugin_is_found", || async { every_plugin_is_found() });
+    ton_proofs::cases(suite);
     for folder in folders() {
         // For the life of the process: cases are closures without an end.
         let folder: &'static str = folder.leak();

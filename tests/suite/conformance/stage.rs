@@ -41,6 +41,11 @@ impl Stage {
     }
 
     pub(super) async fn on(database: Database, folder: &str, manifest: Value) -> Self {
+        Self::at(database, folder, manifest, "").await
+    }
+
+    /// With the upstream at a path of the local chain.
+    pub(super) async fn at(database: Database, folder: &str, manifest: Value, path: &str) -> Self {
         let name = text(&manifest["name"]);
         let kassa = Kassa::start(&database, KassaOptions::default()).await;
         let mode = if manifest["test"] == true { "test" } else { "live" };
@@ -57,7 +62,7 @@ impl Stage {
             // A chain is there before anybody watches it.
             let proxy = Proxy::start(facade.url()).await;
             shop.put_network(&manifest).await;
-            shop.add_upstream(&name, &proxy.url()).await;
+            shop.add_upstream(&name, &format!("{}{path}", proxy.url())).await;
             (Chain::Facade(facade), Some(proxy), addresses)
         };
         shop.watching(&name).await;
