@@ -73,17 +73,21 @@ mod base64;
 mod blocks;
 mod boc;
 mod body;
+mod claim;
 mod fault;
+mod hashes;
 mod history;
 mod host;
 mod link;
 mod payment;
+mod proof;
 mod scan;
 mod settings;
 mod slice;
 mod store;
 #[cfg(any(test, fuzzing))]
 mod tests;
+mod transaction;
 mod wire;
 
 #[cfg(fuzzing)]
