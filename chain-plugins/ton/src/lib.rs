@@ -36,9 +36,32 @@
 //! If the index lags in all its answers alike, a transaction that shows up late is still found, by the same
 //! links, and is reported with the next block.
 //!
-//! Believed is what the upstream says of each transaction: this API gives no transaction in its own cells, so
-//! hashes cannot be computed. Only bodies are checked against the hashes that come with them. An operator who
-//! wants more runs an index of their own.
+//! Believed, without more, is what the upstream says of each transaction: the index gives no transaction in
+//! its own cells, so hashes cannot be computed. Only bodies are checked against the hashes that come with them.
+//!
+//! With `proofs = "v2"` every payment is also fetched in its cells, from toncenter's API v2, before it is
+//! reported. The hash of a transaction is that of its cells: so proven are the account, the logical time, the
+//! link to the one before, and of the message its sender, receiver, value and body, whether it had bounced,
+//! and how the transaction ended. What the index says otherwise is a malformed answer: the scan gives nothing
+//! and the cursor stays. Cells that are not there yet, or that the host's budget or the upstream's rate does
+//! not allow for, make the scan end before the first block that they are missing for.
+//!
+//! Believed is even then
+//!
+//! * what the index calls no payment: it can keep one back, by calling it bounced or aborted, but invent none
+//!   and change none. Whatever it does not list at all breaks a link;
+//! * that the hash is that of a transaction on chain, and in which block it is. The links tie it to the
+//!   account's last transaction, which is the index's word: who makes up both APIs could make up an account's
+//!   past, and would have to keep to it from then on;
+//! * where an owner's jetton wallet is (`/runGetMethod`);
+//! * a body that the index does not have: its payment is reported without a memo, for a person.
+//!
+//! An operator who wants more runs an index of their own.
+//!
+//! Each payment costs one request more. That is a second of delay for each at toncenter without a key, where
+//! v2 and v3 share one request a second, and not every index has a v2 beside it: so it is off unless asked
+//! for. Switch it on with a key (ten a second) or a server of one's own, as soon as the sums received are
+//! worth more than the index's good name; and wherever v3 and v2 are not of the same origin.
 //!
 //! # What cannot be seen
 //!
@@ -56,6 +79,7 @@
 //! | `max_blocks_per_call` | 500 | blocks that one scan reads |
 //! | `max_accounts_per_request` | 100 | accounts in one request |
 //! | `max_transactions_per_request` | 500 | transactions in one answer, of some 4 kB each |
+//! | `proofs` | `"none"` | `"v2"`: prove each payment by its cells. The upstream's URL is then what stands before `/v3` and `/v2`, as `https://toncenter.com/api`, where else it is that of the index, `https://toncenter.com/api/v3` |
 //!
 //! # Addresses
 //!

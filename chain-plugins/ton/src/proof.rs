@@ -101,7 +101,7 @@ fn check(claim: &Claim, answer: &Answer) -> Result<(), Fault> {
         return Err(Fault::upstream("getTransactions: not ok"));
     }
     let row = match json.result.as_slice() {
-        [] => return Err(Fault::lags("getTransactions does not know a transaction")),
+        [] => return Err(Fault::upstream("getTransactions does not have a transaction yet")),
         [row] => row,
         _ => return Err(Fault::malformed("getTransactions: more than was asked for")),
     };

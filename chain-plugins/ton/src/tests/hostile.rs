@@ -29,7 +29,7 @@ fn is_sound(result: &ScanResult) -> bool {
     brief.iter().all(|(_, asset, amount, memo)| known.contains(&(*asset, *amount, *memo))) && brief.len() <= 2
 }
 
-fn is_reasoned(error: &ScanError) -> bool {
+pub(super) fn is_reasoned(error: &ScanError) -> bool {
     match error {
         ScanError::Malformed(why) | ScanError::Upstream(why) | ScanError::WrongNetwork(why) => {
             !why.is_empty() && why.len() <= 200 && why.is_ascii()
@@ -39,7 +39,7 @@ fn is_reasoned(error: &ScanError) -> bool {
     }
 }
 
-fn hostile() -> Vec<Option<Value>> {
+pub(super) fn hostile() -> Vec<Option<Value>> {
     let mut values: Vec<_> = [
         json!(null),
         json!(0),
@@ -75,7 +75,7 @@ fn hostile() -> Vec<Option<Value>> {
 }
 
 /// Every field and element of an answer, as JSON pointers.
-fn places(value: &Value, at: &str, out: &mut Vec<String>) {
+pub(super) fn places(value: &Value, at: &str, out: &mut Vec<String>) {
     match value {
         Value::Object(fields) => fields.iter().for_each(|(name, value)| {
             out.push(format!("{at}/{name}"));
@@ -89,7 +89,7 @@ fn places(value: &Value, at: &str, out: &mut Vec<String>) {
     }
 }
 
-fn replace(value: &mut Value, path: &str, with: Option<&Value>) {
+pub(super) fn replace(value: &mut Value, path: &str, with: Option<&Value>) {
     let (parent, field) = path.rsplit_once('/').unwrap();
     match (with, value.pointer_mut(parent)) {
         (Some(with), Some(parent)) if parent.get(field).is_some() => parent[field] = with.clone(),
