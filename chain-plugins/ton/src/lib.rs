@@ -10,7 +10,9 @@
 //! 2. the jetton wallets of owners that are new (`/runGetMethod`, once for each owner and listed master),
 //! 3. the states of all accounts, a hundred in one request (`/accountStates`),
 //! 4. the transactions of those accounts that have moved, a hundred accounts in one request
-//!    (`/transactions`).
+//!    (`/transactions`),
+//! 5. where payments are to be proven, each of their transactions in its cells (`/getTransactions`), 32 in a
+//!    scan.
 //!
 //! While no block is new that is one request; while nobody pays it is one more for each hundred accounts. An
 //! owner is one account for the native coin, and one more for each listed jetton. Jetton wallets become known
@@ -48,8 +50,8 @@
 //!
 //! Believed is even then
 //!
-//! * what the index calls no payment: it can keep one back, by calling it bounced or aborted, but invent none
-//!   and change none. Whatever it does not list at all breaks a link;
+//! * what the index calls no payment: it can keep one back, by calling it bounced or aborted. Whatever it does
+//!   not list at all breaks a link;
 //! * that the hash is that of a transaction on chain, and in which block it is. The links tie it to the
 //!   account's last transaction, which is the index's word: who makes up both APIs could make up an account's
 //!   past, and would have to keep to it from then on;
@@ -58,8 +60,9 @@
 //!
 //! An operator who wants more runs an index of their own.
 //!
-//! Each payment costs one request more. That is a second of delay for each at toncenter without a key, where
-//! v2 and v3 share one request a second, and not every index has a v2 beside it: so it is off unless asked
+//! With the setting, the upstream's URL is what stands before `/v3` and `/v2`: `https://toncenter.com/api`.
+//! Each payment costs one request more. That is a second of delay for each at toncenter without a key, since
+//! both APIs share the upstream's rate, and not every index has a v2 beside it: so it is off unless asked
 //! for. Switch it on with a key (ten a second) or a server of one's own, as soon as the sums received are
 //! worth more than the index's good name; and wherever v3 and v2 are not of the same origin.
 //!
@@ -79,7 +82,7 @@
 //! | `max_blocks_per_call` | 500 | blocks that one scan reads |
 //! | `max_accounts_per_request` | 100 | accounts in one request |
 //! | `max_transactions_per_request` | 500 | transactions in one answer, of some 4 kB each |
-//! | `proofs` | `"none"` | `"v2"`: prove each payment by its cells. The upstream's URL is then what stands before `/v3` and `/v2`, as `https://toncenter.com/api`, where else it is that of the index, `https://toncenter.com/api/v3` |
+//! | `proofs` | `"none"` | `"v2"`: each payment is proven by its cells; the upstream's URL is another then |
 //!
 //! # Addresses
 //!

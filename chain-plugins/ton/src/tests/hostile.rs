@@ -7,7 +7,12 @@ use kassa_sdk::types::Memo;
 use serde_json::{Value, json};
 
 fn index() -> Index {
+    index_with("{}")
+}
+
+pub(super) fn index_with(settings: &str) -> Index {
     let mut index = Index::new(5_003);
+    index.settings = settings.into();
     index.add(4_999, paid(SHOP, 1, &comment("before")));
     index.add(5_001, paid(SHOP, 5, &comment("order 1")));
     index.add(5_002, credited(USDT, SHOP, 7, "order 2"));
@@ -23,7 +28,7 @@ fn index() -> Index {
 }
 
 /// The two payments in it, whole, each at most once.
-fn is_sound(result: &ScanResult) -> bool {
+pub(super) fn is_sound(result: &ScanResult) -> bool {
     let known = [(0, Some(5), "order 1"), (1, Some(7), "order 2")];
     let brief = brief(result);
     brief.iter().all(|(_, asset, amount, memo)| known.contains(&(*asset, *amount, *memo))) && brief.len() <= 2

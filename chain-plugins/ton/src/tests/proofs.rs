@@ -1,13 +1,14 @@
 //! Payments that are proven by their own cells, and an index that lies about them.
 
 use super::cells::comment;
-use super::hostile::{hostile, is_reasoned, places, replace};
+use super::hostile::{hostile, index_with, is_reasoned, is_sound, places, replace};
 use super::index::*;
 use super::ledger::{known, unchecked};
 use crate::address::Account;
 use crate::base64;
 use crate::fault::Fault;
 use kassa_sdk::chain::{ScanError, ScanLimits, ScanResult};
+use kassa_sdk::types::Memo;
 use serde_json::{Value, json};
 
 const V2: &str = "/v2/getTransactions";
@@ -223,6 +224,37 @@ fn every_field_of_the_answer() {
             match result {
                 Err(error) => assert!(is_reasoned(&error), "{place} {error:?}"),
                 Ok(result) => assert_eq!(brief(&result), [(5_121, 0, Some(1_000_000_000), "order-1")]),
+            }
+        }
+    }
+}
+
+/// Whatever the index says of a transaction: a payment that is not there is never reported, nor one as
+/// another than it is. What it keeps back, or a body that it does not have, is all that it can do.
+#[test]
+fn every_field_of_what_the_index_tells() {
+    let row = index_with(PROOFS).txs[1].json.clone();
+    let mut all = vec![];
+    places(&row, "", &mut all);
+    for place in all {
+        for value in hostile().into_iter().filter(|value| json!(value).to_string().len() < 200) {
+            let (at, value_there) = (place.clone(), value.clone());
+            let index = index_with(PROOFS).twisted(move |path, answer| {
+                for row in answer["transactions"]
+                    .as_array_mut()
+                    .filter(|_| path == "/transactions")
+                    .into_iter()
+                    .flatten()
+                {
+                    replace(row, &at, value_there.as_ref());
+                }
+            });
+            match index.scan() {
+                Err(error) => assert!(is_reasoned(&error), "{place} {value:?}: {error:?}"),
+                Ok(mut result) => {
+                    result.transfers.retain(|transfer| !matches!(transfer.memo, Memo::Unreadable(_)));
+                    assert!(is_sound(&result), "{place} {value:?}: {result:?}");
+                }
             }
         }
     }
