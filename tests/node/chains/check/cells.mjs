@@ -10,10 +10,10 @@ export async function checkCells(ton) {
   const { control } = ton;
   const told = async (account, more = "") =>
     (await ton.get(`/api/v3/transactions?account=${account}&limit=100&sort=desc${more}`)).transactions;
-  const ask = (row, from = "/api/v2", hash = row.hash) =>
-    ton.ask(
-      `${from}/getTransactions?address=${row.account}&lt=${row.lt}&hash=${encodeURIComponent(hash)}&limit=1&archival=true`,
-    );
+  const ask = ({ account, lt, hash: own }, from = "/api/v2", hash = own) => {
+    const id = `address=${account}&lt=${lt}&hash=${encodeURIComponent(hash)}`;
+    return ton.ask(`${from}/getTransactions?${id}&limit=1&archival=true`);
+  };
 
   await check("ton: v2 gives each transaction in cells that have its hash", async () => {
     const { address } = await control("wallet", { name: "cells" });

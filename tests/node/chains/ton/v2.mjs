@@ -53,7 +53,10 @@ const refused = (code, error) => ({ status: code, body: { ok: false, error, code
 export function api(chain, lag) {
   /** From the newest, or from the one that is named, backwards. */
   function getTransactions(query) {
-    const whole = (name, otherwise) => (/^\d+$/.test(query.get(name) ?? "") ? BigInt(query.get(name)) : otherwise);
+    const whole = (name, otherwise) => {
+      const value = query.get(name) ?? "";
+      return /^\d+$/.test(value) ? BigInt(value) : otherwise;
+    };
     let account;
     try {
       account = rawAddress(Address.parse(query.get("address")));

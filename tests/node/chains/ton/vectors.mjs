@@ -38,7 +38,8 @@ const wallet = (await control("jetton_wallet", { jetton: "usdt", owner: "shop" }
 await control("mine", { blocks: BLOCKS });
 
 const send = (to, value, more) => control("send", { from: "payer", to, value, ...more });
-const pay = (units, more) => control("send_jetton", { from: "payer", jetton: "usdt", to: "shop", units, ...more });
+const pay = (units, more) =>
+  control("send_jetton", { from: "payer", jetton: "usdt", to: "shop", units, ...more });
 await send("shop", "1000000000", { comment: "order-1" });
 await keep("no contract", shop);
 await send("open", "123456789", { comment: "order-2 ".repeat(40).trim() });
