@@ -100,7 +100,7 @@ fn derive<H: Host>(
     wallets: &mut Wallets,
 ) -> Result<(), Fault> {
     let requests = asked.iter().map(|(owner, master)| request(owner, master)).collect();
-    api::each(scan.host, requests, |place, answer| {
+    api::each(scan, requests, |place, answer| {
         if let Some(pair) = asked.get(place) {
             let wallet = wallet(answer)?;
             if wallet == pair.0 || wallet == pair.1 {

@@ -2,21 +2,28 @@
 
 use crate::fault::Fault;
 use crate::host::{Answer, Host, Request};
+use crate::scan::Scan;
 use crate::wire::RefusalJson;
 use kassa_sdk::chain::ScanError;
 use serde::Deserialize;
 
 /// HTTP requests that go out at once.
-const WAVE: usize = 8;
+pub(crate) const WAVE: usize = 8;
 
-pub(crate) fn get<H: Host>(host: &H, path: String) -> Result<Answer, Fault> {
-    let mut answers = host.send_all(vec![Request { path, body: None }]).into_iter();
+pub(crate) fn get<H: Host>(scan: &Scan<'_, H>, path: String) -> Result<Answer, Fault> {
+    let mut answers = send(scan, vec![Request { path, body: None }]).into_iter();
     answers.next().unwrap_or_else(|| Err(Fault::upstream("no answer")))
+}
+
+/// Sends requests to the index, wherever below the upstream's URL it is.
+fn send<H: Host>(scan: &Scan<'_, H>, mut requests: Vec<Request>) -> Vec<Result<Answer, Fault>> {
+    requests.iter_mut().for_each(|request| request.path.insert_str(0, scan.settings.index()));
+    scan.host.send_all(requests)
 }
 
 /// Hands each answer to `read` with the place of its request. Ends at the first fault.
 pub(crate) fn each<H: Host>(
-    host: &H,
+    scan: &Scan<'_, H>,
     requests: Vec<Request>,
     mut read: impl FnMut(usize, &Answer) -> Result<(), Fault>,
 ) -> Result<(), Fault> {
@@ -28,7 +35,7 @@ pub(crate) fn each<H: Host>(
             return Ok(());
         }
         let count = wave.len();
-        let mut answers = host.send_all(wave).into_iter();
+        let mut answers = send(scan, wave).into_iter();
         for _ in 0..count {
             let answer = answers.next().unwrap_or_else(|| Err(Fault::upstream("no answer")))?;
             read(place, &answer)?;

@@ -118,14 +118,14 @@ fn missing<H: Host>(scan: &Scan<'_, H>, cursor: u64) -> Fault {
 }
 
 fn head<H: Host>(scan: &Scan<'_, H>) -> Result<Block, Fault> {
-    let answer = api::get(scan.host, "/masterchainInfo".into())?;
+    let answer = api::get(scan, "/masterchainInfo".into())?;
     let info = api::parse::<MasterchainJson<'_>>(&answer, "masterchainInfo")?;
     block(scan, &info.last)
 }
 
 /// Blocks by height, each once.
 fn list<H: Host>(scan: &Scan<'_, H>, path: String) -> Result<Vec<Block>, Fault> {
-    let answer = api::get(scan.host, path)?;
+    let answer = api::get(scan, path)?;
     let rows = api::parse::<BlocksJson<'_>>(&answer, "blocks")?.blocks;
     let mut blocks = rows.iter().map(|row| block(scan, row)).collect::<Result<Vec<_>, _>>()?;
     blocks.sort_by_key(|block| block.height);

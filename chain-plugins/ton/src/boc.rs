@@ -4,12 +4,14 @@
 //! demands, so that there are no cycles. Exotic cells are kept as what they are and never read; a payer may
 //! put one beside a comment.
 
-use sha2::{Digest, Sha256};
+use crate::hashes::Hashes;
 
 /// A message on chain has at most 8,192 cells.
 const CELLS_MAX: usize = 8_192;
 /// As many cells can have so many bytes, by the same rule (2^21 bits), and their descriptors.
 const BYTES_MAX: usize = 512 << 10;
+/// A transaction has a message that came in and what was sent on: the gas limit keeps it well below this.
+const TRANSACTION_MAX: usize = 4;
 const DEPTH_MAX: u16 = 1_024;
 const REFS_MAX: usize = 4;
 
@@ -41,11 +43,8 @@ impl<'a> Cell<'a> {
         self.refs.get(..self.refs_len).unwrap_or_default()
     }
 
-    /// Library references are hashed as ordinary cells are. The other exotic cells have hashes for several
-    /// levels.
-    fn has_plain_hash(&self) -> bool {
-        let is_library = self.is_exotic && self.bits == 264 && self.data.first() == Some(&2);
-        (!self.is_exotic || is_library) && self.descriptors.first().is_some_and(|first| first >> 5 == 0)
+    pub(crate) fn descriptors(&self) -> [u8; 2] {
+        self.descriptors
     }
 }
 
@@ -56,13 +55,25 @@ pub(crate) struct Boc<'a> {
 }
 
 impl<'a> Boc<'a> {
-    /// Reads a bag that has exactly one root.
+    /// Reads a bag that has exactly one root and is no larger than a message.
     pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, NotACell> {
-        if bytes.len() > BYTES_MAX {
+        Self::parse_within(bytes, 1)
+    }
+
+    /// Reads a bag that has exactly one root and is no larger than a transaction.
+    pub(crate) fn parse_transaction(bytes: &'a [u8]) -> Result<Self, NotACell> {
+        Self::parse_within(bytes, TRANSACTION_MAX)
+    }
+
+    fn parse_within(bytes: &'a [u8], messages: usize) -> Result<Self, NotACell> {
+        if bytes.len() > BYTES_MAX.saturating_mul(messages) {
             return Err(NotACell("too large"));
         }
         let mut input = Input(bytes);
         let header = Header::read(&mut input)?;
+        if header.cells > CELLS_MAX.saturating_mul(messages) {
+            return Err(NotACell("too many cells"));
+        }
         if header.has_crc {
             let (body, crc) = bytes.split_last_chunk::<4>().ok_or(NotACell("cut off"))?;
             if crc32c(body) != u32::from_le_bytes(*crc) {
@@ -101,6 +112,10 @@ impl<'a> Boc<'a> {
         self.root
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.cells.len()
+    }
+
     pub(crate) fn cell(&self, place: usize) -> Option<&Cell<'a>> {
         self.cells.get(place)
     }
@@ -123,26 +138,9 @@ impl<'a> Boc<'a> {
         if is_deep { Err(NotACell("too deep")) } else { Ok(()) }
     }
 
-    /// The representation hash of the root; none if the tree has exotic cells of several levels.
+    /// The representation hash of the root; none if the tree is none that can be on chain.
     pub(crate) fn hash(&self) -> Option<[u8; 32]> {
-        if !self.cells.iter().all(Cell::has_plain_hash) {
-            return None;
-        }
-        let depths = self.depths();
-        let mut hashes = vec![[0; 32]; self.cells.len()];
-        for (place, cell) in self.cells.iter().enumerate().rev() {
-            let mut hasher = Sha256::new();
-            hasher.update(cell.descriptors);
-            hasher.update(cell.data);
-            for below in cell.refs() {
-                hasher.update(depths.get(*below)?.to_be_bytes());
-            }
-            for below in cell.refs() {
-                hasher.update(hashes.get(*below)?);
-            }
-            *hashes.get_mut(place)? = hasher.finalize().into();
-        }
-        hashes.get(self.root).copied()
+        Hashes::of(self)?.get(self.root)
     }
 }
 
@@ -181,9 +179,6 @@ impl Header {
         let data_len = input.size(offset_len)?;
         if roots != 1 || absent != 0 {
             return Err(NotACell("not exactly one root"));
-        }
-        if cells > CELLS_MAX {
-            return Err(NotACell("too many cells"));
         }
         Ok(Self { has_index, has_crc, has_cache_bits, has_roots, ref_len, offset_len, cells, data_len })
     }

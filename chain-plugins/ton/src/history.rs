@@ -10,10 +10,12 @@ use crate::accounts::Role;
 use crate::address::{Account, Hash};
 use crate::api;
 use crate::blocks::{Block, Chain};
+use crate::claim::Claim;
 use crate::fault::Fault;
 use crate::host::{Host, Request};
 use crate::payment;
 use crate::scan::Scan;
+use crate::settings::Proofs;
 use crate::store::{Last, Seen};
 use crate::wire::{StatesJson, TransactionsJson, TxJson};
 use kassa_sdk::types::Transfer;
@@ -50,6 +52,8 @@ pub(crate) struct Row {
     before_hash: Hash,
     pub(crate) height: u64,
     pub(crate) transfer: Option<Transfer>,
+    /// What the transfer rests on, where that is to be proven.
+    pub(crate) claim: Option<Claim>,
 }
 
 impl Row {
@@ -166,7 +170,7 @@ fn states<H: Host>(scan: &Scan<'_, H>, tracks: &mut [Track]) -> Result<(), Fault
     };
     let requests = tracks.chunks(scan.settings.accounts).map(request).collect();
     let places: HashMap<Account, usize> = tracks.iter().map(|track| track.account).zip(0..).collect();
-    api::each(scan.host, requests, |_, answer| {
+    api::each(scan, requests, |_, answer| {
         for state in api::parse::<StatesJson<'_>>(answer, "accountStates")?.accounts {
             let account = state.address.account("address")?;
             let track = places.get(&account).and_then(|place| tracks.get_mut(*place));
@@ -221,7 +225,7 @@ impl Reading<'_> {
         let (mut from, mut limit) = (start_lt, scan.settings.transactions);
         loop {
             let path = format!("/transactions?start_lt={from}&sort=asc&limit={limit}{accounts}");
-            let answer = match api::get(scan.host, path) {
+            let answer = match api::get(scan, path) {
                 // Too much at once for the host's budget: less may fit.
                 Err(Fault::Budget(_)) if limit > group.len().max(1) => {
                     limit = (limit / 2).max(group.len().max(1));
@@ -281,6 +285,8 @@ impl Reading<'_> {
             true => payment::transfer(scan, &track.account, &track.role, tx, height.max(next))?,
             false => None,
         };
+        let is_to_prove = transfer.is_some() && scan.settings.proofs != Proofs::None;
+        let claim = is_to_prove.then(|| Claim::of(&track.account, tx)).transpose()?;
         let is_end = tx.end_status.0 == "nonexist";
         track.rows.push(Row {
             last: Last { lt, hash, is_end },
@@ -288,6 +294,7 @@ impl Reading<'_> {
             before_hash: tx.prev_trans_hash.hash("prev_trans_hash")?,
             height,
             transfer,
+            claim,
         });
         Ok(lt)
     }

@@ -10,7 +10,9 @@
 //! 2. the jetton wallets of owners that are new (`/runGetMethod`, once for each owner and listed master),
 //! 3. the states of all accounts, a hundred in one request (`/accountStates`),
 //! 4. the transactions of those accounts that have moved, a hundred accounts in one request
-//!    (`/transactions`).
+//!    (`/transactions`),
+//! 5. where payments are to be proven, each of their transactions in its cells (`/getTransactions`), 32 in a
+//!    scan.
 //!
 //! While no block is new that is one request; while nobody pays it is one more for each hundred accounts. An
 //! owner is one account for the native coin, and one more for each listed jetton. Jetton wallets become known
@@ -36,9 +38,33 @@
 //! If the index lags in all its answers alike, a transaction that shows up late is still found, by the same
 //! links, and is reported with the next block.
 //!
-//! Believed is what the upstream says of each transaction: this API gives no transaction in its own cells, so
-//! hashes cannot be computed. Only bodies are checked against the hashes that come with them. An operator who
-//! wants more runs an index of their own.
+//! Believed, without more, is what the upstream says of each transaction: the index gives no transaction in
+//! its own cells, so hashes cannot be computed. Only bodies are checked against the hashes that come with them.
+//!
+//! With `proofs = "v2"` every payment is also fetched in its cells, from toncenter's API v2, before it is
+//! reported. The hash of a transaction is that of its cells: so proven are the account, the logical time, the
+//! link to the one before, and of the message its sender, receiver, value and body, whether it had bounced,
+//! and how the transaction ended. What the index says otherwise is a malformed answer: the scan gives nothing
+//! and the cursor stays. Cells that are not there yet, or that the host's budget or the upstream's rate does
+//! not allow for, make the scan end before the first block that they are missing for.
+//!
+//! Believed is even then
+//!
+//! * what the index calls no payment: it can keep one back, by calling it bounced or aborted. Whatever it does
+//!   not list at all breaks a link;
+//! * that the hash is that of a transaction on chain, and in which block it is. The links tie it to the
+//!   account's last transaction, which is the index's word: who makes up both APIs could make up an account's
+//!   past, and would have to keep to it from then on;
+//! * where an owner's jetton wallet is (`/runGetMethod`);
+//! * a body that the index does not have: its payment is reported without a memo, for a person.
+//!
+//! An operator who wants more runs an index of their own.
+//!
+//! With the setting, the upstream's URL is what stands before `/v3` and `/v2`: `https://toncenter.com/api`.
+//! Each payment costs one request more. That is a second of delay for each at toncenter without a key, since
+//! both APIs share the upstream's rate, and not every index has a v2 beside it: so it is off unless asked
+//! for. Switch it on with a key (ten a second) or a server of one's own, as soon as the sums received are
+//! worth more than the index's good name; and wherever v3 and v2 are not of the same origin.
 //!
 //! # What cannot be seen
 //!
@@ -56,6 +82,7 @@
 //! | `max_blocks_per_call` | 500 | blocks that one scan reads |
 //! | `max_accounts_per_request` | 100 | accounts in one request |
 //! | `max_transactions_per_request` | 500 | transactions in one answer, of some 4 kB each |
+//! | `proofs` | `"none"` | `"v2"`: each payment is proven by its cells; the upstream's URL is another then |
 //!
 //! # Addresses
 //!
@@ -73,17 +100,21 @@ mod base64;
 mod blocks;
 mod boc;
 mod body;
+mod claim;
 mod fault;
+mod hashes;
 mod history;
 mod host;
 mod link;
 mod payment;
+mod proof;
 mod scan;
 mod settings;
 mod slice;
 mod store;
 #[cfg(any(test, fuzzing))]
 mod tests;
+mod transaction;
 mod wire;
 
 #[cfg(fuzzing)]

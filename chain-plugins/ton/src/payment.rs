@@ -95,9 +95,7 @@ fn native(tx: &TxJson<'_>, message: &MessageJson<'_>) -> Result<Option<(u128, Me
 }
 
 fn is_sent_back(tx: &TxJson<'_>) -> bool {
-    let DescriptionJson { bounce, .. } = &tx.description;
-    let says_so = bounce.as_ref().is_some_and(|bounce| bounce.kind.0.eq_ignore_ascii_case("ok"));
-    says_so || tx.out_msgs.iter().flatten().any(|message| message.bounced == Some(true))
+    tx.description.is_sent_back() || tx.out_msgs.iter().flatten().any(|message| message.bounced == Some(true))
 }
 
 /// What a jetton wallet was credited with: the wallet's own code has checked that the message is from

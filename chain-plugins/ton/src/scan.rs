@@ -3,10 +3,12 @@
 use crate::accounts;
 use crate::address::{Account, why};
 use crate::blocks::{self, Chain};
+use crate::claim::Claim;
 use crate::fault::{Fault, clean};
 use crate::history::{self, Track};
 use crate::host::Host;
-use crate::settings::Settings;
+use crate::proof::{self, Proven};
+use crate::settings::{Proofs, Settings};
 use crate::store::{At, Seen, Store};
 use kassa_sdk::chain::{ScanError, ScanLimits, ScanResult};
 use kassa_sdk::types::{Network, Position, Transfer};
@@ -115,8 +117,12 @@ impl<'a, H: Host> Scan<'a, H> {
             })
             .collect();
         let to = history::read(self, &mut tracks, &chain)?;
-        let transfers = transfers(&mut tracks)?;
+        let (transfers, claims) = transfers(&mut tracks)?;
         let to = fitting(&chain, &transfers, to, limits.transfers);
+        let Some(to) = self.proven(&chain, &transfers, &claims, to, &mut store.proven)? else {
+            store.save(self.host)?;
+            return Ok(result);
+        };
         let Some(last) = chain.blocks.get(to) else { return Ok(result) };
         let mut parent = &chain.cursor;
         for block in chain.blocks.iter().take(to.saturating_add(1)) {
@@ -129,19 +135,64 @@ impl<'a, H: Host> Scan<'a, H> {
         store.save(self.host)?;
         Ok(result)
     }
+
+    /// The place of the last block up to which all payments are proven. None if that is not even the first
+    /// one: then what was proven so far is to be kept.
+    fn proven(
+        &self,
+        chain: &Chain,
+        transfers: &[Transfer],
+        claims: &[Claim],
+        to: usize,
+        proven: &mut Proven,
+    ) -> Result<Option<usize>, Fault> {
+        if self.settings.proofs == Proofs::None {
+            proven.clear();
+            return Ok(Some(to));
+        }
+        let up_to = |place: usize| {
+            let height = chain.blocks.get(place).map_or(0, |block| block.height);
+            transfers.iter().take_while(|transfer| transfer.height <= height).count()
+        };
+        // Kept are marks of what is still to be reported, and no others.
+        let keep = |proven: &mut Proven, reported: usize| {
+            let open: Proven = claims.iter().skip(reported).map(Claim::mark).collect();
+            proven.retain(|mark| open.contains(mark));
+        };
+        keep(proven, 0);
+        let reached = proof::prove(self, claims.get(..up_to(to)).unwrap_or_default(), proven)?;
+        let place = match (reached.fault, transfers.get(reached.claims)) {
+            (Some(fault), Some(open)) => {
+                let complete = chain.blocks.iter().take_while(|block| block.height < open.height).count();
+                match complete.checked_sub(1) {
+                    Some(place) => place.min(to),
+                    None if reached.is_further => return Ok(None),
+                    None => return Err(fault),
+                }
+            }
+            _ => to,
+        };
+        keep(proven, up_to(place));
+        Ok(Some(place))
+    }
 }
 
-/// The transfers of all accounts in the order of the blocks.
-fn transfers(tracks: &mut [Track]) -> Result<Vec<Transfer>, Fault> {
-    let rows = tracks.iter_mut().flat_map(|track| &mut track.rows);
-    let mut found: Vec<_> =
-        rows.filter_map(|row| Some((row.height, row.last.lt, row.transfer.take()?))).collect();
-    found.sort_by_key(|(height, lt, _)| (*height, *lt));
+/// The transfers of all accounts in the order of the blocks, and, where they are to be proven, what each of
+/// them rests on.
+fn transfers(tracks: &mut [Track]) -> Result<(Vec<Transfer>, Vec<Claim>), Fault> {
+    let mut rows: Vec<_> = tracks
+        .iter_mut()
+        .flat_map(|track| &mut track.rows)
+        .filter_map(|row| Some(((row.height, row.last.lt), row.transfer.take()?, row.claim.take())))
+        .collect();
+    rows.sort_by_key(|(order, ..)| *order);
     let mut ids = HashSet::new();
-    if !found.iter().all(|(.., transfer)| ids.insert(transfer.tx.as_str())) {
+    if !rows.iter().all(|(_, transfer, _)| ids.insert(transfer.tx.as_str())) {
         return Err(Fault::malformed("two transactions with one hash"));
     }
-    Ok(found.into_iter().map(|(.., transfer)| transfer).collect())
+    let (transfers, claims): (Vec<_>, Vec<_>) =
+        rows.into_iter().map(|(_, transfer, claim)| (transfer, claim)).unzip();
+    Ok((transfers, claims.into_iter().flatten().collect()))
 }
 
 /// The place of the last block whose transfers still fit; the first block is reported whatever it holds.

@@ -8,6 +8,18 @@ struct Raw {
     max_blocks_per_call: Option<u32>,
     max_accounts_per_request: Option<usize>,
     max_transactions_per_request: Option<usize>,
+    proofs: Option<Proofs>,
+}
+
+/// Where transactions come from in their own cells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Proofs {
+    /// Nowhere: the upstream's URL is that of the index.
+    #[default]
+    None,
+    /// From toncenter's API v2: the upstream's URL is what stands before `/v2` and `/v3`.
+    V2,
 }
 
 /// Checked settings of one network.
@@ -19,6 +31,7 @@ pub(crate) struct Settings {
     pub(crate) accounts: usize,
     /// Transactions in one answer, of some four kilobytes each.
     pub(crate) transactions: usize,
+    pub(crate) proofs: Proofs,
 }
 
 impl Settings {
@@ -31,6 +44,7 @@ impl Settings {
             blocks: raw.max_blocks_per_call.unwrap_or(500),
             accounts: raw.max_accounts_per_request.unwrap_or(100),
             transactions: raw.max_transactions_per_request.unwrap_or(500),
+            proofs: raw.proofs.unwrap_or_default(),
         };
         // The API answers no more than 1,000 rows.
         if !(1..=900).contains(&settings.blocks) {
@@ -44,5 +58,13 @@ impl Settings {
             return Err("max_transactions_per_request: 200 to 1000".into());
         }
         Ok(settings)
+    }
+
+    /// What stands between the upstream's URL and a path of the index.
+    pub(crate) fn index(&self) -> &'static str {
+        match self.proofs {
+            Proofs::None => "",
+            Proofs::V2 => "/v3",
+        }
     }
 }

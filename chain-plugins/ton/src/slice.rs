@@ -36,10 +36,20 @@ impl<'a> Slice<'a> {
         self.bits_left() == 0 && self.refs.is_empty()
     }
 
+    pub(crate) fn refs(&self) -> &'a [usize] {
+        self.refs
+    }
+
     pub(crate) fn next_ref(&mut self) -> Option<Self> {
+        let place = self.next_place()?;
+        Self::of(self.boc, place)
+    }
+
+    /// The place of the next cell, which may be exotic.
+    pub(crate) fn next_place(&mut self) -> Option<usize> {
         let (first, rest) = self.refs.split_first()?;
         self.refs = rest;
-        Self::of(self.boc, *first)
+        Some(*first)
     }
 
     pub(crate) fn skip(&mut self, bits: usize) -> Option<()> {
@@ -96,7 +106,22 @@ impl<'a> Slice<'a> {
         Some(())
     }
 
-    fn hash(&mut self) -> Option<Hash> {
+    /// The bits that are left as a cell of their own would have them: if they are not whole bytes, the last one
+    /// ends with a one and zeros that fill it up.
+    pub(crate) fn padded(mut self) -> Option<Vec<u8>> {
+        let mut out = Vec::with_capacity(self.bits_left().div_ceil(8));
+        while self.bits_left() >= 8 {
+            out.push(self.byte()?);
+        }
+        let left = self.bits_left();
+        if left > 0 {
+            let last = u8::try_from(self.uint(left)?).ok()?;
+            out.push(((last << 1) | 1) << (7 - left));
+        }
+        Some(out)
+    }
+
+    pub(crate) fn hash(&mut self) -> Option<Hash> {
         let mut hash = [0; 32];
         for byte in &mut hash {
             *byte = self.byte()?;

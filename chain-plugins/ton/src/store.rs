@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `at` | height and logical time of the cursor's block: where the next list of blocks begins |
 //! | `accounts/00` … `accounts/ff` | by the first byte of the account: what was read of it |
+//! | `proven/00` … `proven/ff` | by their first byte: marks of what was proven and is not yet reported |
 //! | `wallets/00` … `wallets/ff` | by the first byte of the owner: its jetton wallets |
 //!
 //! Many accounts share a key so that a scan reads and writes few of them; only keys that changed are written.
@@ -13,11 +14,13 @@
 use crate::address::{Account, Hash, KEY_LEN};
 use crate::fault::Fault;
 use crate::host::Host;
+use crate::proof::Proven;
 use std::collections::{BTreeMap, HashMap};
 
 const AT: &str = "at";
 const ACCOUNTS: &str = "accounts/";
 const WALLETS: &str = "wallets/";
+const PROVEN: &str = "proven/";
 
 /// The cursor's block.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -55,6 +58,7 @@ pub(crate) struct Store {
     pub(crate) at: Option<At>,
     pub(crate) seen: HashMap<Account, Seen>,
     pub(crate) wallets: Wallets,
+    pub(crate) proven: Proven,
 }
 
 impl Store {
@@ -62,6 +66,7 @@ impl Store {
         let mut loaded = BTreeMap::new();
         let mut keys = host.keys(ACCOUNTS)?;
         keys.extend(host.keys(WALLETS)?);
+        keys.extend(host.keys(PROVEN)?);
         keys.push(AT.into());
         for key in keys {
             if let Some(value) = host.load(&key)? {
@@ -76,6 +81,7 @@ impl Store {
             at: loaded.get(AT).and_then(|value| read_at(value)),
             seen: records(ACCOUNTS, SEEN_LEN).filter_map(read_seen).collect(),
             wallets: records(WALLETS, WALLET_LEN).filter_map(read_wallet).collect(),
+            proven: records(PROVEN, 32).filter_map(|mark| mark.try_into().ok()).collect(),
             loaded,
         })
     }
@@ -86,20 +92,21 @@ impl Store {
         if let Some(At { height, start_lt }) = self.at {
             values.insert(AT.into(), [height.to_be_bytes(), start_lt.to_be_bytes()].concat());
         }
-        let mut add = |prefix: &str, account: &Account, record: Vec<u8>| {
-            let [first, ..] = account.hash;
+        let mut add = |prefix: &str, hash: &Hash, record: Vec<u8>| {
+            let [first, ..] = *hash;
             values.entry(format!("{prefix}{first:02x}")).or_default().extend(record);
         };
         let mut seen: Vec<_> = self.seen.iter().collect();
         seen.sort_unstable_by_key(|(account, _)| **account);
         for (account, seen) in seen {
-            add(ACCOUNTS, account, write_seen(account, seen));
+            add(ACCOUNTS, &account.hash, write_seen(account, seen));
         }
         let mut wallets: Vec<_> = self.wallets.iter().collect();
         wallets.sort_unstable();
         for ((owner, master), wallet) in wallets {
-            add(WALLETS, owner, [owner.key(), master.key(), wallet.key()].concat());
+            add(WALLETS, &owner.hash, [owner.key(), master.key(), wallet.key()].concat());
         }
+        self.proven.iter().for_each(|mark| add(PROVEN, mark, mark.to_vec()));
         for (key, value) in &values {
             if self.loaded.get(key) != Some(value) {
                 host.keep(key, value)?;

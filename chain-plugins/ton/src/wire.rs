@@ -187,6 +187,13 @@ pub(crate) struct DescriptionJson<'a> {
     pub(crate) bounce: Option<BounceJson<'a>>,
 }
 
+impl DescriptionJson<'_> {
+    /// Whether a bounce took the money back.
+    pub(crate) fn is_sent_back(&self) -> bool {
+        self.bounce.as_ref().is_some_and(|bounce| bounce.kind.0.eq_ignore_ascii_case("ok"))
+    }
+}
+
 #[derive(Deserialize)]
 pub(crate) struct ComputeJson {
     pub(crate) skipped: Option<bool>,
@@ -241,6 +248,30 @@ pub(crate) struct StackJson<'a> {
     pub(crate) kind: Text<'a>,
     #[serde(borrow)]
     pub(crate) value: Text<'a>,
+}
+
+/// `GET /getTransactions` of the API v2.
+#[derive(Deserialize)]
+pub(crate) struct CellsJson<'a> {
+    pub(crate) ok: bool,
+    #[serde(borrow)]
+    pub(crate) result: Vec<RawTxJson<'a>>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct RawTxJson<'a> {
+    #[serde(borrow)]
+    pub(crate) transaction_id: TxIdJson<'a>,
+    /// The transaction's cells.
+    #[serde(borrow)]
+    pub(crate) data: Text<'a>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct TxIdJson<'a> {
+    pub(crate) lt: Number,
+    #[serde(borrow)]
+    pub(crate) hash: Text<'a>,
 }
 
 /// How the API and what stands before it refuse: `{"code":422,"error":"…"}`, or

@@ -2,6 +2,7 @@
 
 use crate::address::Account;
 use crate::base64;
+use crate::boc::Boc;
 use sha2::{Digest, Sha256};
 
 /// A cell that is being written.
@@ -13,6 +14,14 @@ pub(crate) struct Cell {
 }
 
 impl Cell {
+    /// The cell at a place of a bag, and all below it.
+    pub(crate) fn of(boc: &Boc<'_>, place: usize) -> Self {
+        let cell = boc.cell(place).unwrap();
+        let bit = |place: usize| cell.data()[place / 8] >> (7 - place % 8) & 1 == 1;
+        let refs = cell.refs().iter().map(|place| Self::of(boc, *place)).collect();
+        Self { bits: (0..cell.bits).map(bit).collect(), refs, is_exotic: cell.is_exotic }
+    }
+
     pub(crate) fn uint(mut self, value: u128, bits: usize) -> Self {
         self.bits.extend((0..bits).rev().map(|bit| bit < 128 && value >> bit & 1 == 1));
         self

@@ -2,15 +2,17 @@
 
 use super::cells::{Cell, comment, internal_transfer, operation, snake};
 use super::index::{
-    CURSOR, FAKE, Index, OTHER, PAYER, SHOP, USDT, account, credited, hash_of, message, paid,
+    CURSOR, FAKE, Index, OTHER, PAYER, PROOFS, SHOP, USDT, account, credited, hash_of, message, paid,
 };
 use crate::address::{self, Account, hex};
 use crate::base64;
 use crate::boc::{self, Boc};
 use crate::body::{Body, InternalTransfer};
 use crate::fault::Fault;
+use crate::hashes::Hashes;
 use crate::host::{Answer, Host, Request};
 use crate::slice::Slice;
+use crate::transaction::Transaction;
 use kassa_sdk::chain::{Address, AddressError, ScanError, ScanLimits, ScanResult};
 use kassa_sdk::types::{Memo, Network, Position};
 use serde_json::{Value, json};
@@ -28,6 +30,10 @@ pub struct Script(Index);
 impl Script {
     pub fn new(pick: &mut Pick<'_>) -> Self {
         let mut index = Index::new(CURSOR + 3 + pick(12));
+        let is_proven = pick(4) == 1;
+        if is_proven {
+            index.settings = PROOFS.into();
+        }
         let mut height = CURSOR - pick(3);
         for _ in 0..2 + pick(8) {
             height = (height + pick(4)).min(index.head);
@@ -42,6 +48,7 @@ impl Script {
             index.states_at.set(CURSOR + pick(12));
         }
         index.settings = match pick(5) {
+            _ if is_proven => PROOFS.into(),
             0..=2 => "{}".into(),
             3 => format!(
                 r#"{{"max_blocks_per_call":{},"max_accounts_per_request":{}}}"#,
@@ -138,6 +145,9 @@ pub fn bag(bytes: &[u8]) -> Option<(usize, Option<[u8; 32]>)> {
                 .all(|(byte, bits)| { *byte == bits.iter().fold(0, |byte, bit| byte << 1 | u8::from(*bit)) })
         );
         next = slice.next_ref();
+    }
+    if let Some(hashes) = Hashes::of(&boc) {
+        let _ = Transaction::read(&boc, &hashes);
     }
     Some((seen, boc.hash()))
 }

@@ -7,7 +7,12 @@ use kassa_sdk::types::Memo;
 use serde_json::{Value, json};
 
 fn index() -> Index {
+    index_with("{}")
+}
+
+pub(super) fn index_with(settings: &str) -> Index {
     let mut index = Index::new(5_003);
+    index.settings = settings.into();
     index.add(4_999, paid(SHOP, 1, &comment("before")));
     index.add(5_001, paid(SHOP, 5, &comment("order 1")));
     index.add(5_002, credited(USDT, SHOP, 7, "order 2"));
@@ -23,13 +28,13 @@ fn index() -> Index {
 }
 
 /// The two payments in it, whole, each at most once.
-fn is_sound(result: &ScanResult) -> bool {
+pub(super) fn is_sound(result: &ScanResult) -> bool {
     let known = [(0, Some(5), "order 1"), (1, Some(7), "order 2")];
     let brief = brief(result);
     brief.iter().all(|(_, asset, amount, memo)| known.contains(&(*asset, *amount, *memo))) && brief.len() <= 2
 }
 
-fn is_reasoned(error: &ScanError) -> bool {
+pub(super) fn is_reasoned(error: &ScanError) -> bool {
     match error {
         ScanError::Malformed(why) | ScanError::Upstream(why) | ScanError::WrongNetwork(why) => {
             !why.is_empty() && why.len() <= 200 && why.is_ascii()
@@ -39,7 +44,7 @@ fn is_reasoned(error: &ScanError) -> bool {
     }
 }
 
-fn hostile() -> Vec<Option<Value>> {
+pub(super) fn hostile() -> Vec<Option<Value>> {
     let mut values: Vec<_> = [
         json!(null),
         json!(0),
@@ -75,7 +80,7 @@ fn hostile() -> Vec<Option<Value>> {
 }
 
 /// Every field and element of an answer, as JSON pointers.
-fn places(value: &Value, at: &str, out: &mut Vec<String>) {
+pub(super) fn places(value: &Value, at: &str, out: &mut Vec<String>) {
     match value {
         Value::Object(fields) => fields.iter().for_each(|(name, value)| {
             out.push(format!("{at}/{name}"));
@@ -89,7 +94,7 @@ fn places(value: &Value, at: &str, out: &mut Vec<String>) {
     }
 }
 
-fn replace(value: &mut Value, path: &str, with: Option<&Value>) {
+pub(super) fn replace(value: &mut Value, path: &str, with: Option<&Value>) {
     let (parent, field) = path.rsplit_once('/').unwrap();
     match (with, value.pointer_mut(parent)) {
         (Some(with), Some(parent)) if parent.get(field).is_some() => parent[field] = with.clone(),

@@ -3,6 +3,7 @@
 //! Block 5,000 is the cursor. Logical time runs on by a million a block.
 
 use super::cells::{Cell, comment, internal_transfer};
+use super::ledger::transaction;
 use crate::address::{Account, hex};
 use crate::base64;
 use crate::boc::Boc;
@@ -79,10 +80,17 @@ pub(super) fn message(to: Account, from: Account, nano: u64, body: &Cell) -> Val
 }
 
 type Twist = Box<dyn Fn(&str, &mut Value)>;
+/// Why a request for cells fails, by its number since the test began.
+type Refusal = Box<dyn Fn(usize) -> Option<Fault>>;
+
+pub(super) const PROOFS: &str = r#"{"proofs":"v2"}"#;
 
 pub(super) struct Index {
     pub(super) head: u64,
     pub(super) txs: Vec<Tx>,
+    /// What v2 gives, by the hash in hexadecimal.
+    pub(super) cells: RefCell<HashMap<String, String>>,
+    pub(super) refusal: RefCell<Option<Refusal>>,
     /// Transactions that `/transactions` leaves out.
     pub(super) hidden: RefCell<Vec<[u8; 32]>>,
     /// Transactions after this block are not in the states.
@@ -103,6 +111,8 @@ impl Index {
         Self {
             head,
             txs: Vec::new(),
+            cells: RefCell::default(),
+            refusal: RefCell::default(),
             hidden: RefCell::default(),
             states_at: Slot::new(u64::MAX),
             owners: RefCell::new(vec![SHOP]),
@@ -133,10 +143,30 @@ impl Index {
         json["prev_trans_lt"] = json!(before_lt.to_string());
         json["prev_trans_hash"] = before_hash;
         json["lt"] = json!(lt.to_string());
+        let hash = match self.settings == PROOFS {
+            false => hash,
+            true => {
+                let cell = transaction(&json);
+                self.cells.borrow_mut().insert(hex(&cell.hash()), cell.base64());
+                cell.hash()
+            }
+        };
         json["hash"] = json!(base64::encode(&hash));
         json["mc_block_seqno"] = json!(height);
         self.txs.push(Tx { account, height, lt, json });
         hash
+    }
+
+    /// Adds a transaction of the local chain to the block of its logical time.
+    #[cfg(test)]
+    pub(super) fn add_known(&mut self, mut json: Value, data: String) {
+        let account = Account::of_raw(json["account"].as_str().unwrap()).unwrap();
+        let lt: u64 = json["lt"].as_str().unwrap().parse().unwrap();
+        let hash = base64::hash(json["hash"].as_str().unwrap()).unwrap();
+        let height = lt / 1_000_000;
+        json["mc_block_seqno"] = json!(height);
+        self.cells.borrow_mut().insert(hex(&hash), data);
+        self.txs.push(Tx { account, height, lt, json });
     }
 
     /// Changes answers: called with the endpoint and the answer.
@@ -238,6 +268,18 @@ impl Index {
         json!({"transactions": rows, "address_book": {}})
     }
 
+    fn get_transactions(&self, query: &[(&str, &str)]) -> Value {
+        let value = |name: &str| query.iter().find(|(found, _)| *found == name).unwrap().1;
+        assert_eq!((value("limit"), value("archival")), ("1", "true"));
+        let (Some(data), lt) = (self.cells.borrow().get(value("hash")).cloned(), value("lt")) else {
+            return json!({"ok": false, "error": "LITE_SERVER_UNKNOWN: cannot locate it", "code": 500});
+        };
+        let hash: Vec<_> =
+            (0..32).map(|at| u8::from_str_radix(&value("hash")[2 * at..][..2], 16).unwrap()).collect();
+        let id = json!({"@type": "internal.transactionId", "lt": lt, "hash": base64::encode(&hash)});
+        json!({"ok": true, "result": [{"@type": "raw.transaction", "utime": 1, "data": data, "transaction_id": id}]})
+    }
+
     fn get_method(&self, body: &str) -> Value {
         let request: Value = serde_json::from_str(body).unwrap();
         assert_eq!(request["method"], "get_wallet_address");
@@ -265,10 +307,18 @@ impl Host for Index {
         let send = |request: Request| {
             assert!(request.path.len() <= 8_192 && request.path.is_ascii());
             let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
+            let version = path.get(..3).filter(|version| matches!(*version, "/v2" | "/v3"));
+            assert_eq!(version.is_some(), self.settings == PROOFS, "{path}");
+            let path = path.strip_prefix("/v3").unwrap_or(path);
             *self.requests.borrow_mut().entry(path.into()).or_default() += 1;
             if let Some((status, retry_after, body)) = &*self.raw.borrow() {
                 let (status, body) = (*status, body.clone().into_bytes());
                 return Ok(Answer { status, retry_after_ms: retry_after_ms(*retry_after), body });
+            }
+            if let (Some(refusal), "/v2/getTransactions") = (&*self.refusal.borrow(), path)
+                && let Some(fault) = refusal(self.count(path))
+            {
+                return Err(fault);
             }
             let query: Vec<_> = query.split('&').filter_map(|pair| pair.split_once('=')).collect();
             let mut answer = match path {
@@ -276,6 +326,7 @@ impl Host for Index {
                 "/blocks" => self.blocks(&query),
                 "/accountStates" => self.states(&query),
                 "/transactions" => self.transactions(&query),
+                "/v2/getTransactions" => self.get_transactions(&query),
                 "/runGetMethod" => self.get_method(&request.body.unwrap()),
                 _ => panic!("{path}"),
             };

@@ -12,8 +12,12 @@ mod gaps;
 mod hostile;
 #[cfg_attr(fuzzing, allow(dead_code))]
 mod index;
+#[cfg_attr(fuzzing, allow(dead_code))]
+pub(crate) mod ledger;
 #[cfg(test)]
 mod limits;
+#[cfg(test)]
+mod proofs;
 #[cfg(test)]
 mod reading;
 #[cfg(test)]

@@ -4,6 +4,7 @@ import { Address, beginCell, Cell, external, internal, loadTransaction, storeMes
 import { keyPairFromSeed, sha256_sync } from "@ton/crypto";
 import { WalletContractV5R1 } from "@ton/ton";
 
+import { checkCells } from "./cells.mjs";
 import { check, fits } from "./kit.mjs";
 
 const base64 = (bytes) => Buffer.from(bytes).toString("base64");
@@ -384,4 +385,6 @@ export async function checkTon(ton, assets) {
     const notified = came.filter(({ in_msg }) => in_msg.opcode === NOTIFICATION);
     assert.deepEqual([notified.length, came.filter(({ in_msg }) => in_msg.bounced).length], [2, 1]);
   });
+
+  await checkCells(ton);
 }

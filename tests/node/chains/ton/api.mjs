@@ -128,8 +128,7 @@ export function api(chain, lag) {
     return { blocks: page(query, rows, (one) => one.seqno) };
   }
 
-  const visible = () =>
-    chain.transactions.filter((one) => one.block && one.block.seqno <= chain.known(lag()).seqno);
+  const visible = () => chain.visible(lag());
 
   function transactions(query) {
     const accounts = addresses(query, "account");
@@ -335,7 +334,7 @@ export function api(chain, lag) {
 
   /** The answer to a path, or nothing if it is not served. */
   return async (path, query, body, method) => {
-    const name = path.replace(/^\/api\/v3/, "");
+    const name = path.replace(/^(\/api)?\/v3/, "");
     if (name === "/runGetMethod" && method === "POST") return runGetMethod(body);
     if (name === "/message" && method === "POST") return message(body);
     return method === "GET" && Object.hasOwn(paths, name) ? paths[name](query) : undefined;

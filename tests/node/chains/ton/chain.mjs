@@ -52,6 +52,12 @@ export class Chain {
     return this.indexed({ blocks: blocks + transactions });
   }
 
+  /** The transactions that it knows. */
+  visible(lag) {
+    const { seqno } = this.known(lag);
+    return this.transactions.filter((one) => one.block && one.block.seqno <= seqno);
+  }
+
   /** Sends a message from outside to a contract and all that follows from it. Answers the transactions.
       With `spread`, each of them gets a masterchain block of its own, as when shards talk to each other. */
   async send({ to, init, body }, { spread = false } = {}) {

@@ -55,11 +55,16 @@ function decode(body, opcode) {
   }
 }
 
-function tellMessage(cell) {
+/** A message with the state that it brings along in a cell. */
+export function readMessage(cell) {
   const { info, init, body } = loadMessage(cell.beginParse());
+  return { info, body, init: init && beginCell().store(storeStateInit(init)).endCell() };
+}
+
+function tellMessage(cell) {
+  const { info, init: initCell, body } = readMessage(cell);
   const opcode = opcodeOf(body);
   const internal = info.type === "internal";
-  const initCell = init && beginCell().store(storeStateInit(init)).endCell();
   return {
     hash: base64(cell.hash()),
     source: info.type === "external-in" ? null : rawAddress(info.src),
@@ -159,7 +164,7 @@ function tellDescription(description) {
 }
 
 /** The messages' own cells: one that is read and written again may be another. */
-function messageCells(transaction) {
+export function messageCells(transaction) {
   const slice = transaction.raw.refs[0].beginParse();
   const inbound = slice.loadMaybeRef();
   const outbound = slice.loadDict(Dictionary.Keys.Uint(15), Dictionary.Values.Cell());

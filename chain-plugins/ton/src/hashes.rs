@@ -1,0 +1,144 @@
+//! The hashes of cells (<https://docs.ton.org/foundations/serialization/cells>).
+//!
+//! A cell that stands above pruned branches has up to four hashes, one for each level: a proof hashes what it
+//! is about as if nothing had been cut out. Payers may put proofs into what they send, so that all of it is
+//! computed here, though what a payment says never lies in such cells.
+
+use crate::address::Hash;
+use crate::boc::{Boc, Cell};
+use crate::slice::Slice;
+use sha2::{Digest, Sha256};
+
+const LEVELS: usize = 4;
+const PRUNED: u8 = 1;
+const LIBRARY: u8 = 2;
+const MERKLE_PROOF: u8 = 3;
+const MERKLE_UPDATE: u8 = 4;
+
+/// The hash and the depth of a cell at each level, and which levels differ from the one below.
+#[derive(Clone, Copy, Default)]
+struct Levels {
+    mask: u8,
+    at: [(Hash, u16); LEVELS],
+}
+
+/// The hashes of all cells of a bag.
+pub(crate) struct Hashes(Vec<Levels>);
+
+impl Hashes {
+    /// None if an exotic cell is not one of the kinds that exist.
+    pub(crate) fn of(boc: &Boc<'_>) -> Option<Self> {
+        let mut all = vec![Levels::default(); boc.len()];
+        // Backwards, since references point forward.
+        for place in (0..boc.len()).rev() {
+            let cell = boc.cell(place)?;
+            let below: Option<Vec<_>> = cell.refs().iter().map(|place| all.get(*place)).collect();
+            let levels = levels(cell, &below?)?;
+            *all.get_mut(place)? = levels;
+        }
+        Some(Self(all))
+    }
+
+    /// The representation hash of a cell above which nothing is pruned, as that of everything on chain.
+    pub(crate) fn get(&self, place: usize) -> Option<Hash> {
+        let levels = self.0.get(place).filter(|levels| levels.mask == 0)?;
+        levels.at.first().map(|(hash, _)| *hash)
+    }
+
+    /// The hash of the ordinary cell that what is left of another one would be.
+    pub(crate) fn rest(&self, slice: Slice<'_>) -> Option<Hash> {
+        let below: Option<Vec<_>> = slice.refs().iter().map(|place| self.0.get(*place)).collect();
+        let below = below?;
+        if below.iter().any(|levels| levels.mask != 0) {
+            return None;
+        }
+        let bits = slice.bits_left();
+        let descriptors = [below.len(), (bits / 8).saturating_add(bits.div_ceil(8))];
+        let [first, second] = descriptors.map(|byte| u8::try_from(byte).unwrap_or(u8::MAX));
+        Some(hash([first, second], &slice.padded()?, &below, 0).0)
+    }
+}
+
+fn levels(cell: &Cell<'_>, below: &[&Levels]) -> Option<Levels> {
+    let [first, second] = cell.descriptors();
+    let (mask, shift) = match cell.is_exotic {
+        false => (mask_of(below), 0),
+        true => match (*cell.data().first()?, cell.bits, below.len()) {
+            (PRUNED, _, 0) => return pruned(cell),
+            (LIBRARY, 264, 0) => (0, 0),
+            // What they prove has one level more than they have.
+            (MERKLE_PROOF, 280, 1) | (MERKLE_UPDATE, 552, 2) => (mask_of(below) >> 1, 1),
+            _ => return None,
+        },
+    };
+    if first >> 5 != mask {
+        return None;
+    }
+    let mut levels = Levels { mask, at: Default::default() };
+    let mut last: Option<(Hash, u16)> = None;
+    for (level, slot) in levels.at.iter_mut().enumerate() {
+        let at = match last {
+            Some(last) if mask >> level.saturating_sub(1) & 1 == 0 => last,
+            last => {
+                let descriptors = [(first & 0x1f) | (below_level(mask, level) << 5), second];
+                let data = last.as_ref().map_or(cell.data(), |(hash, _)| hash);
+                hash(descriptors, data, below, level.saturating_add(shift))
+            }
+        };
+        *slot = *last.insert(at);
+    }
+    Some(levels)
+}
+
+fn mask_of(below: &[&Levels]) -> u8 {
+    below.iter().fold(0, |mask, levels| mask | levels.mask)
+}
+
+/// The levels of a mask that are below this one.
+fn below_level(mask: u8, level: usize) -> u8 {
+    mask & [0, 1, 3, 7].get(level).copied().unwrap_or(7)
+}
+
+/// A hash over descriptors, data and the trees below at their level; and the depth.
+fn hash(descriptors: [u8; 2], data: &[u8], below: &[&Levels], level: usize) -> (Hash, u16) {
+    let at = |levels: &&Levels| levels.at.get(level.min(LEVELS - 1)).copied().unwrap_or_default();
+    let mut hasher = Sha256::new();
+    hasher.update(descriptors);
+    hasher.update(data);
+    below.iter().map(at).for_each(|(_, depth)| hasher.update(depth.to_be_bytes()));
+    below.iter().map(at).for_each(|(hash, _)| hasher.update(hash));
+    let depth = below.iter().map(at).map(|(_, depth)| depth.saturating_add(1)).max();
+    (hasher.finalize().into(), depth.unwrap_or(0))
+}
+
+/// A pruned branch carries the hashes and depths of what was cut out, and has a hash of its own on top.
+fn pruned(cell: &Cell<'_>) -> Option<Levels> {
+    let (descriptors, data) = (cell.descriptors(), cell.data());
+    let [_, mask, ..] = *data else { return None };
+    let count = usize::try_from(mask.count_ones()).ok()?;
+    let bits = count.checked_mul(272)?.checked_add(16)?;
+    let [first, _] = descriptors;
+    if !(1..=7).contains(&mask) || cell.bits != bits || first >> 5 != mask {
+        return None;
+    }
+    let (hashes, depths) = data.get(2..)?.split_at_checked(count.checked_mul(32)?)?;
+    let own = hash(descriptors, data, &[], 0);
+    let mut stored = hashes.chunks_exact(32).zip(depths.chunks_exact(2));
+    let mut levels = Levels { mask, at: Default::default() };
+    let mut next = || match stored.next() {
+        Some((hash, depth)) => Some((hash.try_into().ok()?, u16::from_be_bytes(depth.try_into().ok()?))),
+        None => Some(own),
+    };
+    let mut last = next()?;
+    for (level, slot) in levels.at.iter_mut().enumerate() {
+        if level > 0 && mask >> level.saturating_sub(1) & 1 == 1 {
+            last = next()?;
+        }
+        *slot = last;
+    }
+    Some(levels)
+}
+
+#[cfg(test)]
+#[path = "tests/hashes.rs"]
+mod tests;
