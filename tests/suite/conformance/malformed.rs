@@ -14,10 +14,7 @@ use kassa_tests::{Api, Change, Facade, Fault, Kassa, Proxy, Rule, text};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{
-    chain::{Chain, Pay, prepare},
-    stage::manifests,
-};
+use super::chain::{Chain, Pay, prepare};
 
 /// Steps of one run of the command.
 const STEPS: u32 = 1000;
@@ -28,9 +25,9 @@ const MISSES_MAX: u32 = 30;
 /// Stands where the nonsense is to be put.
 const HOLE: &str = "a hole";
 
-pub(super) async fn at_every_field(folder: &'static str) {
+/// On the network of a manifest, with the upstream at a path of the local chain.
+pub(super) async fn at_every_field(folder: &str, manifest: Value, path: &str) {
     let scratch = TempDir::with_prefix("kassa-malformed-").expect("a temp folder");
-    let manifest = manifests(folder).remove(0);
     let assets = manifest["asset"].as_array().expect("assets");
     let facade = Facade::start(folder, &text(&manifest["caip2"])).await;
     let to = prepare(&facade, assets).await.remove(0);
@@ -53,7 +50,14 @@ pub(super) async fn at_every_field(folder: &'static str) {
     let from = format!("{head}:{hash}");
     let run = async |times: u32| {
         let mut command = tokio::process::Command::from(Kassa::command("plugin"));
-        command.arg("try").arg(&file).args(["--upstream", &proxy.url(), "--watch", &to, "--from", &from]);
+        command.arg("try").arg(&file).args([
+            "--upstream",
+            &format!("{}{path}", proxy.url()),
+            "--watch",
+            &to,
+            "--from",
+            &from,
+        ]);
         command.args(["--repeat", &times.to_string(), "--json"]).kill_on_drop(true);
         let output = command.output().await.expect("kassa plugin try");
         let lines: Vec<Value> = output

@@ -4,7 +4,7 @@ use kassa_tests::{Change, Database, Fault, Rule, Suite, eventually};
 use serde_json::{Value, json};
 
 use super::{
-    payments,
+    malformed, payments,
     stage::{Stage, manifests},
 };
 
@@ -25,12 +25,40 @@ pub(super) fn cases(suite: &mut Suite) {
     suite.both("conformance::ton_proofs::what_is_not_proven_is_not_credited", |database| async move {
         unproven(stage(database).await).await;
     });
+    suite.both("conformance::ton_proofs::cells_that_lag_cost_time_alone", |database| async move {
+        lagging(stage(database).await).await;
+    });
+    suite.once("conformance::ton_proofs::malformed_at_every_field", || async {
+        malformed::at_every_field("ton", manifest(), API).await;
+    });
+}
+
+fn manifest() -> Value {
+    let mut manifest = manifests("ton").remove(0);
+    manifest["settings"]["proofs"] = json!("v2");
+    manifest
 }
 
 async fn stage(database: Database) -> Stage {
-    let mut manifest = manifests("ton").remove(0);
-    manifest["settings"]["proofs"] = json!("v2");
-    Stage::at(database, "ton", manifest, API).await
+    Stage::at(database, "ton", manifest(), API).await
+}
+
+/// The index has a payment whose cells are three blocks late.
+async fn lagging(stage: Stage) {
+    stage.chain.facade().control("lag", json!({"blocks": 3})).await;
+    stage.proxy().add(Rule::new(Fault::Stale).on(CELLS));
+    let invoice = stage.invoice(&stage.token().symbol, "3").await;
+    stage.pay(&invoice).await;
+    eventually("cells that are not there yet", || async {
+        let counts = stage.proxy().counts();
+        if counts.spoiled >= 1 { Ok(()) } else { Err(format!("{counts:?}")) }
+    })
+    .await;
+    assert_eq!(stage.get_invoice(&invoice).await["status"], "new");
+    stage.mine(3).await;
+    stage.until(&invoice, "paid").await;
+    stage.settled().await;
+    stage.no_retraction().await;
 }
 
 /// The index tells of a payment, and the cells are another transaction's: nothing is reported until they are right.
