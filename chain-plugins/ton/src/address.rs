@@ -5,8 +5,8 @@
 //! bounced if the contract fails, 0x51 not to; 0x80 on top says that the address is for a testnet.
 
 use crate::base64;
-use crate::fault::clean;
 use kassa_sdk::chain::{Address, AddressError};
+use kassa_sdk::upstream::clean;
 
 pub(crate) type Hash = [u8; 32];
 

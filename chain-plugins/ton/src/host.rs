@@ -1,17 +1,8 @@
 //! What the plugin needs of the host, as a trait so that tests can script it.
 
-use crate::fault::{Fault, retry_after_ms};
-use kassa_sdk::chain::ScanError;
+use crate::fault::Fault;
+pub(crate) use kassa_sdk::upstream::Answer;
 use kassa_sdk::{http, storage, watch};
-
-/// An answer of HTTP, whatever its status.
-#[derive(Clone, Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    /// From `Retry-After`, or its default.
-    pub(crate) retry_after_ms: u32,
-    pub(crate) body: Vec<u8>,
-}
 
 /// A request under the upstream's URL: a POST if it has a body, which is JSON.
 #[derive(Clone, Debug)]
@@ -38,7 +29,7 @@ pub(crate) struct Real;
 impl Host for Real {
     fn send_all(&self, requests: Vec<Request>) -> Vec<Result<Answer, Fault>> {
         let requests: Vec<_> = requests.into_iter().map(request).collect();
-        http::send_all(&requests).into_iter().map(|result| result.map(answer).map_err(fault)).collect()
+        http::send_all(&requests).into_iter().map(|result| result.map(Answer::from).map_err(fault)).collect()
     }
 
     fn watched(&self, after: Option<&str>, limit: u32) -> Result<Vec<String>, Fault> {
@@ -83,25 +74,9 @@ fn request(request: Request) -> http::Request {
     }
 }
 
-fn answer(response: http::Response) -> Answer {
-    let retry_after = response.headers.iter().find(|(name, _)| name == "retry-after");
-    Answer {
-        status: response.status,
-        retry_after_ms: retry_after_ms(retry_after.map(|(_, value)| value.as_str())),
-        body: response.body,
-    }
-}
-
 fn fault(error: http::HttpError) -> Fault {
     match error {
-        http::HttpError::Denied(why) => {
-            Fault::Scan(ScanError::Settings(format!("the host denies the call: {why}")))
-        }
-        http::HttpError::Malformed(why) => Fault::upstream(format!("the host cannot send the call: {why}")),
         http::HttpError::Budget(why) => Fault::Budget(why),
-        http::HttpError::RateLimited(ms) => Fault::Scan(ScanError::RateLimited(ms)),
-        http::HttpError::Timeout => Fault::upstream("timeout"),
-        http::HttpError::Connection(why) => Fault::upstream(format!("connection: {why}")),
-        http::HttpError::NoUpstream => Fault::upstream("no usable upstream"),
+        error => Fault::Scan(error.into()),
     }
 }

@@ -86,12 +86,17 @@ async fn through(stage: &Stage, what: &str, number: i32) {
     let invoice = stage.invoice(&asset.symbol, &number.to_string()).await;
     stage.pay(&invoice).await;
     stage.bury().await;
+    paid(stage, &invoice, what).await;
+    println!("  conformance: {} paid through {what}", asset.symbol);
+}
+
+/// Waits for a payment that comes through this.
+async fn paid(stage: &Stage, invoice: &Value, what: &str) {
     within(PATIENCE, &format!("a payment through {what}"), || async {
-        let seen = stage.get_invoice(&invoice).await;
+        let seen = stage.get_invoice(invoice).await;
         if seen["status"] == "paid" { Ok(()) } else { Err(seen.to_string()) }
     })
     .await;
-    println!("  conformance: {} paid through {what}", asset.symbol);
 }
 
 /// One of three answers comes from a backend that is behind, and then a second upstream that is behind takes over.
@@ -121,11 +126,7 @@ pub(super) async fn a_stale_backend_loses_nothing(stage: Stage) {
     stage.proxy().clear();
     stage.bury().await;
     for invoice in &invoices {
-        within(PATIENCE, "a payment past a stale backend", || async {
-            let seen = stage.get_invoice(invoice).await;
-            if seen["status"] == "paid" { Ok(()) } else { Err(seen.to_string()) }
-        })
-        .await;
+        paid(&stage, invoice, "a stale backend").await;
     }
     stage.settled().await;
     stage.no_retraction().await;
@@ -157,11 +158,7 @@ pub(super) async fn torn_and_doubled_pages_lose_nothing(stage: Stage) {
         stage.proxy().clear();
         stage.bury().await;
         for invoice in &invoices {
-            within(PATIENCE, "a payment past torn pages", || async {
-                let seen = stage.get_invoice(invoice).await;
-                if seen["status"] == "paid" { Ok(()) } else { Err(seen.to_string()) }
-            })
-            .await;
+            paid(&stage, invoice, "torn pages").await;
         }
     }
     stage.settled().await;
