@@ -13,7 +13,7 @@ use tokio::runtime::{Builder, Runtime};
 use crate::database::{Database, Kind, Postgres};
 
 /// A case that takes longer hangs: it ends with a message instead of holding up everything.
-const CASE_MAX: Duration = Duration::from_secs(300);
+const CASE_MAX: Duration = Duration::from_secs(600);
 /// A case mostly waits for its node; each runs a server, a node and a database of its own.
 const CASES_PER_CORE: usize = 3;
 

@@ -71,7 +71,7 @@ pub(crate) fn cases(suite: &mut Suite) {
             case!(upstreams::limits_are_kept_to);
             case!(upstreams::another_chain_is_not_believed);
             suite.once(&format!("conformance::{folder}::malformed_at_every_field"), move || {
-                malformed::at_every_field(folder, stage::manifests(folder).remove(0), "")
+                malformed::at_every_field(folder, stage::manifests(folder).remove(0), None)
             });
         }
     }

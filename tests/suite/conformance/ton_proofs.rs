@@ -29,7 +29,7 @@ pub(super) fn cases(suite: &mut Suite) {
         lagging(stage(database).await).await;
     });
     suite.once("conformance::ton_proofs::malformed_at_every_field", || async {
-        malformed::at_every_field("ton", manifest(), API).await;
+        malformed::at_every_field("ton", manifest(), Some((API, CELLS))).await;
     });
 }
 
