@@ -17,17 +17,17 @@ use crate::{
     clock::Clock,
     config::Config,
     db::{Db, DbError, api_keys, leases, networks as network_rows},
-    domain::{Millis, id, network::Manifest},
+    domain::{Millis, id},
     flow::{
         desk::{self, Desk},
         holding::Leases,
         supervise,
     },
-    host::{self, Host},
+    host::Host,
     http,
     keys::{self, Keys},
     metrics,
-    networks::Networks,
+    networks::{self, Networks},
     outbound::Outbound,
     upstreams::{UpstreamSpec, Upstreams},
     vault::Vault,
@@ -251,8 +251,7 @@ impl App {
 async fn built_in_networks(db: &Db, now: Millis) -> anyhow::Result<()> {
     let known = network_rows::list(&mut db.read().await?).await?;
     let mut manifests = Vec::new();
-    for text in host::NETWORK_MANIFESTS {
-        let manifest: Manifest = toml::from_str(text).context("a built-in network manifest")?;
+    for manifest in networks::shipped()? {
         manifest.check().map_err(|why| anyhow::anyhow!("built-in network {}: {why}", manifest.name))?;
         if known.iter().all(|network| network.manifest.name != manifest.name) {
             manifests.push(manifest);

@@ -5,13 +5,21 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
 use crate::{
     db::{Db, DbError, networks},
     domain::network::Manifest,
+    host,
 };
+
+/// The networks that the binary brings along, enabled or not.
+pub(crate) fn shipped() -> anyhow::Result<Vec<Manifest>> {
+    let read = |text: &&str| toml::from_str(text).context("a manifest that the binary brings along");
+    host::NETWORK_MANIFESTS.iter().map(read).collect()
+}
 
 /// The enabled networks. Cheap to clone.
 #[derive(Clone)]

@@ -21,7 +21,10 @@ pub(crate) struct Real;
 impl Host for Real {
     fn post_all(&self, bodies: Vec<String>) -> Vec<Result<Answer, Fault>> {
         let requests: Vec<_> = bodies.into_iter().map(request).collect();
-        http::send_all(&requests).into_iter().map(|result| result.map(Answer::from).map_err(fault)).collect()
+        http::send_all(&requests)
+            .into_iter()
+            .map(|result| result.map(Answer::from).map_err(Fault::from))
+            .collect()
     }
 
     fn watched(&self, keys: &[u8]) -> Result<Vec<u32>, Fault> {
@@ -45,12 +48,5 @@ fn request(body: String) -> http::Request {
         target: http::Target::Upstream(String::new()),
         headers: vec![http::Header { name: "content-type".into(), value: json }],
         body: body.into_bytes(),
-    }
-}
-
-fn fault(error: http::HttpError) -> Fault {
-    match error {
-        http::HttpError::Budget(why) => Fault::Budget(why),
-        error => Fault::Scan(error.into()),
     }
 }

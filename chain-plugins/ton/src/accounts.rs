@@ -8,12 +8,12 @@ use crate::address::{Account, why};
 use crate::api;
 use crate::base64;
 use crate::boc::{self, Boc};
-use crate::fault::Fault;
 use crate::host::{Answer, Host, Request};
 use crate::scan::Scan;
 use crate::slice::Slice;
 use crate::store::Wallets;
 use crate::wire::GetMethodJson;
+use kassa_sdk::upstream::Fault;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Owners that one question to the host brings.

@@ -1,10 +1,10 @@
 //! Requests to the index, and which of its answers are refusals.
 
-use crate::fault::Fault;
 use crate::host::{Answer, Host, Request};
 use crate::scan::Scan;
 use crate::wire::RefusalJson;
 use kassa_sdk::chain::ScanError;
+use kassa_sdk::upstream::Fault;
 use serde::Deserialize;
 
 /// HTTP requests that go out at once.

@@ -5,13 +5,13 @@
 
 use crate::address::{Hash, hex};
 use crate::api;
-use crate::fault::Fault;
 use crate::host::Host;
 use crate::scan::Scan;
 use crate::store::At;
 use crate::wire::{BlockJson, BlocksJson, MasterchainJson};
 use kassa_sdk::chain::{self, ScanError};
 use kassa_sdk::types::Position;
+use kassa_sdk::upstream::Fault;
 
 const MASTERCHAIN: i64 = -1;
 const LIST: &str = "/blocks?workchain=-1&shard=8000000000000000";

@@ -3,9 +3,9 @@
 use crate::address::{Account, Hash};
 use crate::base64;
 use crate::boc::Boc;
-use crate::fault::Fault;
 use crate::transaction::{Message, Transaction};
 use crate::wire::{MessageJson, TxJson};
+use kassa_sdk::upstream::Fault;
 use sha2::{Digest, Sha256};
 
 #[derive(Clone, Debug, PartialEq)]

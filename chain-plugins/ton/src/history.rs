@@ -11,7 +11,6 @@ use crate::address::{Account, Hash};
 use crate::api;
 use crate::blocks::{Block, Chain};
 use crate::claim::Claim;
-use crate::fault::Fault;
 use crate::host::{Host, Request};
 use crate::payment;
 use crate::scan::Scan;
@@ -19,6 +18,7 @@ use crate::settings::Proofs;
 use crate::store::{Last, Seen};
 use crate::wire::{StatesJson, TransactionsJson, TxJson};
 use kassa_sdk::types::Transfer;
+use kassa_sdk::upstream::Fault;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 

@@ -1,7 +1,7 @@
 //! What the plugin needs of the host, as a trait so that tests can script it.
 
-use crate::fault::Fault;
 pub(crate) use kassa_sdk::upstream::Answer;
+use kassa_sdk::upstream::Fault;
 use kassa_sdk::{http, storage, watch};
 
 /// A request under the upstream's URL: a POST if it has a body, which is JSON.
@@ -29,7 +29,10 @@ pub(crate) struct Real;
 impl Host for Real {
     fn send_all(&self, requests: Vec<Request>) -> Vec<Result<Answer, Fault>> {
         let requests: Vec<_> = requests.into_iter().map(request).collect();
-        http::send_all(&requests).into_iter().map(|result| result.map(Answer::from).map_err(fault)).collect()
+        http::send_all(&requests)
+            .into_iter()
+            .map(|result| result.map(Answer::from).map_err(Fault::from))
+            .collect()
     }
 
     fn watched(&self, after: Option<&str>, limit: u32) -> Result<Vec<String>, Fault> {
@@ -71,12 +74,5 @@ fn request(request: Request) -> http::Request {
             None => vec![header("accept")],
         },
         body: request.body.unwrap_or_default().into_bytes(),
-    }
-}
-
-fn fault(error: http::HttpError) -> Fault {
-    match error {
-        http::HttpError::Budget(why) => Fault::Budget(why),
-        error => Fault::Scan(error.into()),
     }
 }

@@ -101,7 +101,6 @@ mod blocks;
 mod boc;
 mod body;
 mod claim;
-mod fault;
 mod hashes;
 mod history;
 mod host;

@@ -2,6 +2,7 @@
 
 use kassa_sdk::chain::{Link, PaymentRequest};
 use kassa_sdk::types::Network;
+use kassa_sdk::uri::encoded;
 use std::fmt::Write as _;
 
 pub(crate) fn payment_link(network: &Network, request: &PaymentRequest) -> Link {
@@ -16,17 +17,4 @@ pub(crate) fn payment_link(network: &Network, request: &PaymentRequest) -> Link 
         let _ = write!(uri, "&text={}", encoded(memo));
     }
     Link { qr: uri.clone(), uri: Some(uri) }
-}
-
-/// Percent-encoding of everything but the unreserved characters of RFC 3986.
-fn encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            let _ = write!(out, "%{byte:02X}");
-        }
-    }
-    out
 }

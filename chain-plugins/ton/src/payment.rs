@@ -5,12 +5,12 @@ use crate::address::{Account, hex};
 use crate::base64;
 use crate::boc::Boc;
 use crate::body::{self, Body, InternalTransfer, unreadable};
-use crate::fault::Fault;
 use crate::host::Host;
 use crate::scan::Scan;
 use crate::slice::Slice;
 use crate::wire::{DescriptionJson, MessageJson, TxJson};
 use kassa_sdk::types::{Memo, Transfer};
+use kassa_sdk::upstream::Fault;
 
 /// What a body turns out to be.
 enum Read<T> {

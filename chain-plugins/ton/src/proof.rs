@@ -12,13 +12,13 @@ use crate::api;
 use crate::base64;
 use crate::boc::Boc;
 use crate::claim::Claim;
-use crate::fault::Fault;
 use crate::hashes::Hashes;
 use crate::host::{Answer, Host, Request};
 use crate::scan::Scan;
 use crate::transaction::Transaction;
 use crate::wire::{CellsJson, RawTxJson};
 use kassa_sdk::chain::ScanError;
+use kassa_sdk::upstream::Fault;
 use std::collections::BTreeSet;
 
 /// Requests for proofs in one scan: at one a second they take half of the minute that the host gives a call.

@@ -4,7 +4,6 @@ use crate::accounts;
 use crate::address::{Account, why};
 use crate::blocks::{self, Chain};
 use crate::claim::Claim;
-use crate::fault::Fault;
 use crate::history::{self, Track};
 use crate::host::Host;
 use crate::proof::{self, Proven};
@@ -12,7 +11,7 @@ use crate::settings::{Proofs, Settings};
 use crate::store::{At, Seen, Store};
 use kassa_sdk::chain::{ScanError, ScanLimits, ScanResult};
 use kassa_sdk::types::{Network, Position, Transfer};
-use kassa_sdk::upstream::clean;
+use kassa_sdk::upstream::{Fault, clean};
 use std::collections::{HashMap, HashSet};
 
 const MAINNET: &str = "-239";

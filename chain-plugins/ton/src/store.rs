@@ -12,9 +12,9 @@
 //! watched from the cursor on.
 
 use crate::address::{Account, Hash, KEY_LEN};
-use crate::fault::Fault;
 use crate::host::Host;
 use crate::proof::Proven;
+use kassa_sdk::upstream::Fault;
 use std::collections::{BTreeMap, HashMap};
 
 const AT: &str = "at";

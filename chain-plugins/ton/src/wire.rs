@@ -6,7 +6,7 @@
 
 use crate::address::{Account, Hash};
 use crate::base64;
-use crate::fault::Fault;
+use kassa_sdk::upstream::Fault;
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;

@@ -118,7 +118,10 @@ pub(super) async fn run(global: &Global, args: NetworkArgs) -> anyhow::Result<()
     match args.command {
         Command::List => out.list().await,
         Command::Show { name } => out.show(&name).await,
-        Command::Add { .. } => out.add(&manifest.unwrap_or_default()).await,
+        Command::Add { .. } => match manifest {
+            Some(manifest) => out.add(&serde_json::to_value(manifest)?).await,
+            None => Ok(()),
+        },
         Command::Enable { name } => out.switch(&name, "enable").await,
         Command::Disable { name } => out.switch(&name, "disable").await,
         Command::Unfreeze { name, yes } => out.unfreeze(&name, yes).await,
@@ -131,13 +134,13 @@ pub(super) async fn run(global: &Global, args: NetworkArgs) -> anyhow::Result<()
 }
 
 /// A manifest, checked here so that the answer names the file.
-fn read(file: &Path) -> anyhow::Result<Value> {
+pub(super) fn read(file: &Path) -> anyhow::Result<Manifest> {
     let shown = file.display();
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {shown}"))?;
     let manifest: Manifest =
         toml::from_str(&text).with_context(|| format!("{shown} is no network manifest"))?;
     manifest.check().map_err(|why| anyhow::anyhow!("{shown}: {why}"))?;
-    Ok(serde_json::to_value(manifest)?)
+    Ok(manifest)
 }
 
 struct Out<'c> {

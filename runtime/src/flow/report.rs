@@ -4,13 +4,26 @@
 use crate::{
     domain::{
         money::Amount,
-        observation::{Block, MEMO_LEN_MAX, Position, Scan, Seen},
+        network::Manifest,
+        observation::{self, Block, MEMO_LEN_MAX, Position, Scan, Seen},
     },
     host,
 };
 
-/// The text says what does not fit.
-pub(crate) fn read(result: host::ScanResult) -> Result<Scan, String> {
+/// A report that can be believed to follow on a position, as far as it says itself. The text says what does not fit.
+pub(crate) fn checked(
+    result: host::ScanResult,
+    from: Option<&Position>,
+    network: &Manifest,
+    limits: host::ScanLimits,
+) -> Result<Scan, String> {
+    let scan = read(result)?;
+    let blocks_max = usize::try_from(limits.blocks).unwrap_or(usize::MAX);
+    observation::check(&scan, from, network.assets.len(), blocks_max)?;
+    Ok(scan)
+}
+
+fn read(result: host::ScanResult) -> Result<Scan, String> {
     Ok(Scan {
         head: Position { height: height(result.head.height)?, hash: result.head.hash },
         safe: result.safe.map(height).transpose()?,

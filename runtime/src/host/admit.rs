@@ -108,6 +108,8 @@ pub(super) struct Admitted {
     pub(super) sha256: String,
     pub(super) manifest: Manifest,
     pub(super) component: Component,
+    /// Whether it was compiled just now.
+    pub(super) is_new: bool,
 }
 
 /// Lets artefacts in.
@@ -123,27 +125,30 @@ impl Admission {
         Self { caller, config, compiling: Arc::new(Semaphore::new(1)) }
     }
 
-    /// All checks, then the compiler (unless the code is `known`), then a first call.
+    /// All checks, then the compiler (unless the code of this sha256 is `known`), then a first call.
     pub(super) async fn admit(
         &self,
         wasm: Arc<[u8]>,
-        known: Option<Component>,
+        known: impl FnOnce(&Engine, &str) -> Option<Component> + Send + 'static,
     ) -> Result<Admitted, AdmitError> {
         let (bytes, max) = (wasm.len(), self.config.artefact_bytes_max);
         if bytes > max {
             return Err(AdmitError::TooLarge { bytes, max });
         }
         let engine = self.caller.engine().clone();
-        let (sha256, manifest, component) = self
+        let admitted = self
             .blocking(move || {
                 let manifest = inspect(&wasm, &engine)?;
+                let sha256 = hex::encode(Sha256::digest(&wasm));
+                let known = known(&engine, &sha256);
+                let is_new = known.is_none();
                 let component = known.map_or_else(|| compile(&engine, &wasm), Ok)?;
-                Ok((hex::encode(Sha256::digest(&wasm)), manifest, component))
+                Ok(Admitted { sha256, manifest, component, is_new })
             })
             .await?;
-        let linked = link(&component, &manifest)?;
-        self.first_call(&manifest, &linked).await?;
-        Ok(Admitted { sha256, manifest, component })
+        let linked = link(&admitted.component, &admitted.manifest)?;
+        self.first_call(&admitted.manifest, &linked).await?;
+        Ok(admitted)
     }
 
     /// Compiles what was admitted before, by this or an older version of Kassa.

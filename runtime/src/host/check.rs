@@ -40,7 +40,7 @@ pub(crate) async fn check(
         Host::empty(db.clone(), Clock::default(), config, &scratch.join("compiled"), [0; 32], upstreams)?;
     let wasm: std::sync::Arc<[u8]> = wasm.into();
     let admission = Admission::new(host.caller.clone(), config.clone());
-    let Admitted { sha256, manifest, .. } = admission.admit(wasm.clone(), None).await?;
+    let Admitted { sha256, manifest, .. } = admission.admit(wasm.clone(), |_, _| None).await?;
     let outline = Outline::of(&wasm, host.caller.engine().get_wasm_features()).map_err(AdmitError::from)?;
     let imports = outline.imports.iter().map(|&import| import.to_owned()).collect();
     db.close().await;

@@ -12,7 +12,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use sha2::{Digest as _, Sha256};
-use wasmtime::component::Component;
+use wasmtime::{Engine, component::Component};
 
 use super::{
     admit::{self, Admission, AdmitError, Admitted},
@@ -99,10 +99,11 @@ impl Registry {
     async fn install_as(&self, wasm: Vec<u8>, origin: Origin) -> Result<PluginVersion, RegistryError> {
         let wasm: Arc<[u8]> = wasm.into();
         // Compiled before by this installation: for another database, or before the version was removed.
-        let known = self.cached(&hex::encode(Sha256::digest(&wasm))).await;
-        let new = known.is_none();
-        let Admitted { sha256, manifest, component } = self.admission.admit(wasm.clone(), known).await?;
-        if new {
+        let cache = self.cache.clone();
+        let known = move |engine: &Engine, sha256: &str| cache.load(engine, sha256);
+        let Admitted { sha256, manifest, component, is_new } =
+            self.admission.admit(wasm.clone(), known).await?;
+        if is_new {
             self.keep(&sha256, component).await;
         }
         let grants = match origin {

@@ -12,6 +12,7 @@ pub mod bindings;
 pub mod bip32;
 mod export;
 pub mod upstream;
+pub mod uri;
 
 #[cfg(target_arch = "wasm32")]
 #[global_allocator]

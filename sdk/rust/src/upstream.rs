@@ -47,6 +47,50 @@ impl From<HttpError> for ScanError {
     }
 }
 
+/// Why a step of a scan did not succeed, for plugins that go on with less where the budget ends.
+#[derive(Debug, PartialEq)]
+pub enum Fault {
+    /// This is the scan's answer.
+    Scan(ScanError),
+    /// The host's budget is used up, or an answer was larger than what is left of it: less may do.
+    Budget(String),
+}
+
+impl Fault {
+    /// As [`failed`].
+    pub fn upstream(why: impl AsRef<str>) -> Self {
+        Self::Scan(failed(why))
+    }
+
+    /// As [`malformed`].
+    pub fn malformed(why: impl AsRef<str>) -> Self {
+        Self::Scan(malformed(why))
+    }
+
+    /// As [`lags`].
+    pub fn lags(what: impl AsRef<str>) -> Self {
+        Self::Scan(lags(what))
+    }
+
+    /// What the scan answers when nothing less will do.
+    #[must_use]
+    pub fn into_scan_error(self) -> ScanError {
+        match self {
+            Self::Scan(error) => error,
+            Self::Budget(why) => failed(format!("budget: {why}")),
+        }
+    }
+}
+
+impl From<HttpError> for Fault {
+    fn from(error: HttpError) -> Self {
+        match error {
+            HttpError::Budget(why) => Self::Budget(why),
+            error => Self::Scan(error.into()),
+        }
+    }
+}
+
 /// The upstream failed; the text may be a stranger's.
 pub fn failed(why: impl AsRef<str>) -> ScanError {
     ScanError::Upstream(clean(why.as_ref()))

@@ -10,7 +10,7 @@ mod replies;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -28,8 +28,10 @@ use crate::{
 #[derive(Debug, Clone, Default)]
 pub struct Counts {
     pub requests: u64,
-    /// Requests that a rule spoiled.
+    /// Requests that a rule spoiled; one that changes answers has found something to change.
     pub spoiled: u64,
+    /// When each request came.
+    pub times: Vec<Instant>,
     /// Calls and answered bytes of each method.
     pub methods: BTreeMap<String, (u64, u64)>,
 }
@@ -145,7 +147,12 @@ impl Shared {
         match fault {
             Some(Fault::Truncated) => return Some(truncated(&body)),
             Some(Fault::Cut) => return Some(cut(&body)),
-            Some(Fault::Changed(change)) => body = change.apply(&methods.join("+"), &body).unwrap_or(body),
+            Some(Fault::Changed(change)) => {
+                if let Some(changed) = change.apply(&methods.join("+"), &body) {
+                    self.state.lock().unwrap().counts.spoiled += 1;
+                    body = changed;
+                }
+            }
             _ => {}
         }
         Some(answered(status, body))
@@ -199,12 +206,14 @@ impl Shared {
     fn note(&self, request: &Request<Bytes>, methods: &[&str]) -> Option<Rule> {
         let mut state = self.state.lock().unwrap();
         state.counts.requests += 1;
+        state.counts.times.push(Instant::now());
         let header = |(name, value): (&hyper::header::HeaderName, &hyper::header::HeaderValue)| {
             (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
         };
         state.headers = request.headers().iter().map(header).collect();
         let rule = state.rules.iter_mut().find_map(|rule| rule.strikes(methods).then(|| rule.clone()));
-        state.counts.spoiled += u64::from(rule.is_some());
+        let spoils = rule.as_ref().is_some_and(|rule| !matches!(rule.fault, Fault::Changed(_)));
+        state.counts.spoiled += u64::from(spoils);
         rule
     }
 

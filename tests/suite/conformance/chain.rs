@@ -25,6 +25,15 @@ impl Pay<'_> {
     }
 }
 
+pub(super) struct Facts {
+    /// Blocks that are not final can be taken back.
+    pub(super) reorgs: bool,
+    /// Payers can attach a memo.
+    pub(super) memos: bool,
+    /// What is sent of the coin arrives to the last unit.
+    pub(super) exact_coins: bool,
+}
+
 pub(super) enum Chain {
     Facade(Facade),
     /// The chain inside of the sandbox plugin, on a network of this name.
@@ -120,11 +129,15 @@ impl Chain {
         }
     }
 
-    /// Whether blocks that are not final can be taken back.
-    pub(super) async fn reorganizes(&self) -> bool {
+    /// What is true of this kind of chain, whatever its plugin says.
+    pub(super) async fn facts(&self) -> Facts {
         match self {
-            Self::Facade(facade) => facade.control("describe", json!({})).await["reorgs"] == true,
-            Self::Sandbox { .. } => true,
+            Self::Facade(facade) => {
+                let told = facade.control("describe", json!({})).await;
+                let fact = |name: &str| told[name].as_bool().unwrap_or_else(|| panic!("no {name}: {told}"));
+                Facts { reorgs: fact("reorgs"), memos: fact("memos"), exact_coins: fact("exact_coins") }
+            }
+            Self::Sandbox { .. } => Facts { reorgs: true, memos: true, exact_coins: true },
         }
     }
 

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::stage::Stage;
 
 pub(super) async fn what_was_taken_back_is_taken_back_once(stage: Stage) {
-    if stage.chain.reorganizes().await {
+    if stage.chain.facts().await.reorgs {
         above_final(stage).await;
     } else {
         never(stage).await;

@@ -8,13 +8,13 @@ use crate::address::{self, Account, hex};
 use crate::base64;
 use crate::boc::{self, Boc};
 use crate::body::{Body, InternalTransfer};
-use crate::fault::Fault;
 use crate::hashes::Hashes;
 use crate::host::{Answer, Host, Request};
 use crate::slice::Slice;
 use crate::transaction::Transaction;
 use kassa_sdk::chain::{Address, AddressError, ScanError, ScanLimits, ScanResult};
 use kassa_sdk::types::{Memo, Network, Position};
+use kassa_sdk::upstream::Fault;
 use serde_json::{Value, json};
 use std::cell::RefCell;
 

@@ -6,9 +6,9 @@ use super::index::*;
 use super::ledger::{known, unchecked};
 use crate::address::Account;
 use crate::base64;
-use crate::fault::Fault;
 use kassa_sdk::chain::{ScanError, ScanLimits, ScanResult};
 use kassa_sdk::types::Memo;
+use kassa_sdk::upstream::Fault;
 use serde_json::{Value, json};
 
 const V2: &str = "/v2/getTransactions";

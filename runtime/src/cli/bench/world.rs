@@ -11,7 +11,7 @@ use tokio::{sync::oneshot, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 pub(super) use crate::cli::scratch::{Shop, open};
-use crate::{app::App, db::api_keys::Mode, domain::network::Manifest, host, keys};
+use crate::{app::App, db::api_keys::Mode, domain::network::Manifest, keys, networks};
 
 /// The network that invoices are made on through HTTP: a chain of Kassa's own, on which nothing happens.
 const SANDBOX: &str = "sandbox";
@@ -23,8 +23,7 @@ const CENTS_MIN: u64 = 1_000;
 
 /// The manifest of a network that the binary brings along, enabled or not.
 pub(super) fn network(name: &str) -> anyhow::Result<Manifest> {
-    let manifests = host::NETWORK_MANIFESTS.iter().map(|text| toml::from_str::<Manifest>(text));
-    let found = manifests.filter_map(Result::ok).find(|manifest| manifest.name == name);
+    let found = networks::shipped()?.into_iter().find(|manifest| manifest.name == name);
     found.with_context(|| format!("this binary brings no network {name} along"))
 }
 

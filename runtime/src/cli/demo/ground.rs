@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     domain::network::{Asset, Credit, Manifest, Tag},
-    host,
+    networks,
 };
 
 /// The network of a demo that names none.
@@ -33,11 +33,6 @@ pub(super) enum Wait {
     Nothing,
 }
 
-/// A payment in a block.
-pub(super) struct Paid {
-    pub(super) height: u64,
-}
-
 pub(super) struct Ground {
     pub(super) network: Manifest,
     /// What the invoice asks for.
@@ -48,8 +43,7 @@ pub(super) struct Ground {
 impl Ground {
     /// The network of this name, and the asset of its first token.
     pub(super) fn of(name: &str) -> anyhow::Result<Self> {
-        let manifests = host::NETWORK_MANIFESTS.iter().map(|text| toml::from_str::<Manifest>(text));
-        let known: Vec<Manifest> = manifests.collect::<Result<_, _>>()?;
+        let known = networks::shipped()?;
         let names: Vec<&str> = known.iter().map(|network| network.name.as_str()).collect();
         let Some(network) = known.iter().find(|network| network.name == name) else {
             bail!("no network {name}; there are {}", names.join(", "));
@@ -113,8 +107,8 @@ impl Ground {
         Ok(text(&shop.post(&self.sandbox(), &seed).await?, "address"))
     }
 
-    /// Pays what the invoice asks for, in the way that it asks for, in a new block.
-    pub(super) async fn pay(&self, shop: &Client, invoice: &Value) -> anyhow::Result<Paid> {
+    /// Pays what the invoice asks for, in the way that it asks for; answers the height of the block.
+    pub(super) async fn pay(&self, shop: &Client, invoice: &Value) -> anyhow::Result<u64> {
         let (to, units) = (text(invoice, "destination_address"), text(invoice, "payable_amount_units"));
         let contract = &self.asset.contract;
         if self.is_local() {
@@ -122,12 +116,11 @@ impl Ground {
             let memo = invoice.get("payment_comment");
             let payment = json!({ "to": to, "asset": contract, "units": units, "memo": memo });
             local.control("pay", &payment).await?;
-            return Ok(Paid { height: local.height("head").await? });
+            return local.height("head").await;
         }
         let transfer = json!({ "do": "transfer", "to": to, "asset": contract, "amount": units });
         let sent = shop.post(&self.sandbox(), &transfer).await?;
-        let height = sent.get("height").and_then(Value::as_u64).context("the transfer is in no block")?;
-        Ok(Paid { height })
+        sent.get("height").and_then(Value::as_u64).context("the transfer is in no block")
     }
 
     pub(super) async fn mine(&self, shop: &Client, blocks: u64) -> anyhow::Result<()> {

@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 use super::{
     super::{client::Client, print::text},
     PATIENCE,
-    ground::{Ground, Paid, START_PATIENCE, Wait},
+    ground::{Ground, START_PATIENCE, Wait},
     receiver::Receiver,
     screen::Screen,
 };
@@ -59,7 +59,7 @@ pub(super) async fn tell(
     terms(screen, ground, &invoice);
 
     let id = text(&invoice, "id");
-    let paid = teller.step("payer", "sends the transfer", pay(ground, &shop, &invoice)).await?;
+    let height = teller.step("payer", "sends the transfer", pay(ground, &shop, &invoice)).await?;
     let paid_at = Instant::now();
     let wait = ground.wait().await?;
     if wait != Wait::Nothing {
@@ -67,7 +67,7 @@ pub(super) async fn tell(
         teller.step_since("seen", "waits for the plugin to report it", paid_at, seen).await?;
         teller.webhook(&mut receiver, "invoice.detected", &id, paid_at).await?;
     }
-    let sure_at = teller.sure(ground, operator, &shop, wait, paid.height, paid_at).await?;
+    let sure_at = teller.sure(ground, operator, &shop, wait, height, paid_at).await?;
     teller.step_since("credited", "waits for the credit", sure_at, credited(ground, &shop, &id)).await?;
     teller.webhook(&mut receiver, "invoice.paid", &id, sure_at).await?;
     teller.step_since("delivered", "looks the deliveries up", sure_at, deliveries(&shop, &id)).await?;
@@ -260,10 +260,10 @@ async fn invoice(ground: &Ground, shop: &Client) -> anyhow::Result<(Value, Strin
 }
 
 /// Sends what the invoice asks for.
-async fn pay(ground: &Ground, shop: &Client, invoice: &Value) -> anyhow::Result<(Paid, String)> {
-    let paid = ground.pay(shop, invoice).await?;
-    let (amount, height) = (text(invoice, "payable_amount"), paid.height);
-    Ok((paid, format!("{amount} {} are in block {height}", ground.asset.symbol)))
+async fn pay(ground: &Ground, shop: &Client, invoice: &Value) -> anyhow::Result<(u64, String)> {
+    let height = ground.pay(shop, invoice).await?;
+    let amount = text(invoice, "payable_amount");
+    Ok((height, format!("{amount} {} are in block {height}", ground.asset.symbol)))
 }
 
 async fn detected(ground: &Ground, shop: &Client, id: &str) -> anyhow::Result<((), String)> {

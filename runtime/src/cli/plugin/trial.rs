@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::{
     app::App,
     cli::{
-        print,
+        network, print,
         scratch::{self, Shop},
     },
     db::{
@@ -74,7 +74,7 @@ pub(super) async fn run(args: TryArgs, json: bool) -> anyhow::Result<()> {
 }
 
 async fn in_folder(folder: &Path, args: TryArgs, json: bool) -> anyhow::Result<()> {
-    let manifest = read_manifest(&args.network)?;
+    let manifest = network::read(&args.network)?;
     let from = args.from.as_deref().map(read_position).transpose()?;
     let app = scratch::open(folder).await?;
     if let Some(component) = &args.component {
@@ -109,14 +109,6 @@ async fn in_folder(folder: &Path, args: TryArgs, json: bool) -> anyhow::Result<(
     };
     trial.app.db.close().await;
     tried
-}
-
-fn read_manifest(file: &Path) -> anyhow::Result<Manifest> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let manifest: Manifest =
-        toml::from_str(&text).with_context(|| format!("{} is no network manifest", file.display()))?;
-    manifest.check().map_err(|why| anyhow::anyhow!("{}: {why}", file.display()))?;
-    Ok(manifest)
 }
 
 fn read_position(text: &str) -> anyhow::Result<Position> {
@@ -203,22 +195,16 @@ impl Trial {
         };
         let outcome = match value {
             Err(error) => refused(error),
-            Ok(result) => {
-                let blocks_max = usize::try_from(watch.blocks_per_scan).unwrap_or(usize::MAX);
-                let assets = self.manifest.assets.len();
-                let scan = report::read(result)
-                    .and_then(|scan| observation::check(&scan, from, assets, blocks_max).map(|()| scan));
-                match scan {
-                    Err(why) => Outcome::Contrary(why),
-                    Ok(scan) => match from.map_or(Course::Forward, |from| observation::course(&scan, from)) {
-                        Course::Forward | Course::Still => Outcome::Read(scan),
-                        Course::Reorg => {
-                            Outcome::Contrary("the chain left the block that was read last".to_owned())
-                        }
-                        Course::Behind => Outcome::Contrary("the head is behind what was read".to_owned()),
-                    },
-                }
-            }
+            Ok(result) => match report::checked(result, from, &self.manifest, limits) {
+                Err(why) => Outcome::Contrary(why),
+                Ok(scan) => match from.map_or(Course::Forward, |from| observation::course(&scan, from)) {
+                    Course::Forward | Course::Still => Outcome::Read(scan),
+                    Course::Reorg => {
+                        Outcome::Contrary("the chain left the block that was read last".to_owned())
+                    }
+                    Course::Behind => Outcome::Contrary("the head is behind what was read".to_owned()),
+                },
+            },
         };
         (outcome, Some(writes))
     }

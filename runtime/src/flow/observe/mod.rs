@@ -253,10 +253,7 @@ impl Watcher {
             Ok(result) => result,
             Err(error) => return Err(self.scan_failed(upstream, error)),
         };
-        let blocks_max = usize::try_from(watch.blocks_per_scan).unwrap_or(usize::MAX);
-        let checked = report::read(result).and_then(|scan| {
-            observation::check(&scan, from, self.network.assets.len(), blocks_max).map(|()| scan)
-        });
+        let checked = report::checked(result, from, &self.network, limits);
         match checked {
             Ok(scan) => {
                 // At once, since an upstream on probation is lent once a verdict, and a step may scan again.

@@ -22,6 +22,7 @@ const TRANSFER_FROM = "transferFrom(address,address,uint256)";
  * `send({from, to, units, memo})`, `call({from, contract, signature, values, value, memo, times})`: put a signed
  * transaction into the pool and answer its id; `from` is a name, addresses are the EVM's;
  * `succeeded(tx)`: whether a mined one did; `state()`;
+ * `memos`: whether payers can attach one;
  * `sendsZero`: whether a transfer of nothing of the native coin is valid;
  * `again(transaction)`: sends what a fork took back once more;
  * `impostors(payment)`, `failures(payment)`: more of these that only this chain has; they answer how many.
@@ -185,6 +186,6 @@ export function common({ node, way }) {
       const ancestor = await node.reorg(request, way.again);
       return { ancestor, ...(await way.state()) };
     },
-    describe: () => ({ reorgs: true }),
+    describe: () => ({ reorgs: true, memos: way.memos, exact_coins: true }),
   };
 }

@@ -64,6 +64,7 @@ export function controls(node, chainId, lagging) {
     again: ({ raw }) => node.rpc("eth_sendRawTransaction", raw),
     succeeded: async (tx) => (await node.rpc("eth_getTransactionReceipt", tx))?.status === "0x1",
     state,
+    memos: false,
     sendsZero: true,
     impostors: () => 0,
     failures: () => 0,

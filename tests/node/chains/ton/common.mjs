@@ -151,6 +151,6 @@ export function common({ chain, calls, has, nameOf, plantJetton }) {
     impostors: prepared(impostors),
     nothing: prepared(nothing),
     failure: prepared(failure),
-    describe: () => ({ reorgs: false }),
+    describe: () => ({ reorgs: false, memos: true, exact_coins: false }),
   };
 }

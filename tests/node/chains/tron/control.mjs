@@ -156,6 +156,7 @@ export function controls({ node, chain, url }) {
     succeeded: async (tx) => (await where(tx)).contract_ret === "SUCCESS",
     state,
     // java-tron refuses it before it is sent.
+    memos: true,
     sendsZero: false,
     // A coin of TRC-10, which has no contract.
     impostors: async ({ to, units, memo }) => {
