@@ -29,6 +29,7 @@ pub mod services {
                 import kassa:plugin/log@0.1.0;
                 import kassa:plugin/clock@0.1.0;
                 import kassa:plugin/webhooks@0.1.0;
+                import kassa:plugin/secrets@0.1.0;
             }
         ",
         world: "kassa:sdk/services",

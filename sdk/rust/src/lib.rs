@@ -36,6 +36,9 @@ pub use bindings::services::kassa::plugin::clock;
 /// Deliveries to the merchant's endpoints (hooks only).
 pub use bindings::services::kassa::plugin::webhooks;
 
+/// Signing with what the merchant keeps secret (hooks only).
+pub use bindings::services::kassa::plugin::secrets;
+
 /// The nouns that several interfaces share.
 pub use bindings::services::kassa::plugin::types;
 
