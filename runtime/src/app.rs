@@ -97,7 +97,7 @@ impl App {
         let host = Host::start(
             db.clone(),
             clock.clone(),
-            &config.plugins,
+            &config,
             &data_dir.join("compiled"),
             vault.key_for("compiled code"),
             upstreams.clone(),

@@ -5,6 +5,8 @@ use std::{net::SocketAddr, path::Path};
 use serde::Deserialize;
 use toml::{Table, Value};
 
+use crate::host::SizeClass;
+
 /// The documented defaults are the real ones: this very text is what a start begins with.
 pub const DEFAULTS: &str = include_str!("../kassa.default.toml");
 
@@ -19,6 +21,7 @@ pub struct Config {
     pub http: Http,
     pub webhooks: Webhooks,
     pub plugins: Plugins,
+    pub hooks: Hooks,
     pub watch: Watch,
 }
 
@@ -56,6 +59,25 @@ pub struct Plugins {
     pub http_requests_max: u32,
     pub http_bytes_max: usize,
     pub calls_max: u32,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hooks {
+    pub per_merchant: u32,
+    pub versions_max: u32,
+    pub largest: SizeClass,
+    pub storage_kib: u32,
+    pub hosts: Vec<String>,
+    pub allow_private: bool,
+    pub wall_ms: u64,
+    pub http_requests_max: u32,
+    pub http_bytes_max: usize,
+    pub calls_max: u32,
+    pub concurrency_per_merchant: usize,
+    pub concurrency_per_hook: usize,
+    pub loaded_mib: usize,
+    pub uploads_per_hour: u32,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 /// One bell a kind of worker. Cheap to clone.
 ///
 /// `observe` and `settle` run once a network, so theirs are rung with `notify_waiters`, and they begin to listen
-/// before they look. `dispatch` and `deliver` run once, so theirs are rung with `notify_one`, which waits for the
+/// before they look. `dispatch`, `deliver` and `fulfill` run once, so theirs are rung with `notify_one`, which waits for the
 /// one who is not listening yet.
 #[derive(Clone, Default)]
 pub(crate) struct Wake {
@@ -17,4 +17,5 @@ pub(crate) struct Wake {
     pub(crate) settle: Arc<Notify>,
     pub(crate) dispatch: Arc<Notify>,
     pub(crate) deliver: Arc<Notify>,
+    pub(crate) fulfill: Arc<Notify>,
 }

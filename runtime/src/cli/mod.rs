@@ -8,6 +8,7 @@
 
 mod bench;
 mod client;
+mod compile;
 mod demo;
 mod folder;
 mod key;
@@ -91,12 +92,18 @@ enum Command {
     Key(key::KeyArgs),
     /// Measure this machine, Kassa on it, and how far apart the two are
     Bench(bench::BenchArgs),
+    /// What the server starts for each component that it compiles; not for people
+    #[command(hide = true)]
+    CompileComponent(compile::CompileArgs),
 }
 
 /// Runs the command that the arguments name.
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Command::CompileComponent(args) = &cli.command {
+        return compile::run(args);
+    }
     print::colors(cli.global.color);
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
@@ -125,6 +132,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Merchant(args) => merchant::run(&global, args).await,
             Command::Key(args) => key::run(&global, args).await,
             Command::Bench(args) => bench::run(&global, args).await,
+            Command::CompileComponent(_) => Ok(()),
         }
     })
 }

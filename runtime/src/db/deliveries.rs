@@ -6,9 +6,11 @@
 pub(crate) mod queue;
 pub(crate) mod report;
 
-use super::{Conn, DbError, Row, Value, args};
+use super::{Conn, DbError, Row, Value, args, events, queue::Entry};
 use crate::domain::{
-    Millis, event,
+    Millis,
+    event::{self, NewEvent},
+    id,
     word::{Word as _, words},
 };
 
@@ -28,7 +30,7 @@ words! {
 pub(crate) struct Delivery {
     pub(crate) id: String,
     pub(crate) event_id: String,
-    pub(crate) event_kind: event::Kind,
+    pub(crate) event_kind: event::Type,
     pub(crate) endpoint_id: String,
     pub(crate) state: DeliveryState,
     pub(crate) attempts: i64,
@@ -162,6 +164,28 @@ pub(crate) async fn attempts(
         .collect()
 }
 
+/// Commits an event that goes to one endpoint alone, whatever types it gets otherwise. Answers the delivery's id.
+pub(crate) async fn send_to(
+    conn: &mut Conn,
+    event: NewEvent,
+    endpoint_id: String,
+    now: Millis,
+) -> Result<String, DbError> {
+    let owed = queue::Owed {
+        delivery_id: id::new(id::Kind::Delivery, now),
+        event_id: event.id.clone(),
+        endpoint_id,
+        merchant_id: event.merchant_id.clone(),
+        test: event.test,
+    };
+    events::insert(conn, vec![event]).await?;
+    // Fanned out here, to this one, and so not by dispatch.
+    events::dispatched(conn, vec![owed.event_id.clone()]).await?;
+    let delivery_id = owed.delivery_id.clone();
+    queue::insert(conn, vec![owed], now).await?;
+    Ok(delivery_id)
+}
+
 /// What became of the wish to send again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Resend {
@@ -240,7 +264,7 @@ async fn requeue(conn: &mut Conn, deliveries: &[Row], now: Millis) -> Result<(),
     for row in deliveries {
         let (id, endpoint_id) = (row.text("id")?, row.text("endpoint_id")?);
         ids.push((&id).into());
-        entries.push(queue::Entry { delivery_id: id, endpoint_id, attempts_before: row.int("attempts")? });
+        entries.push(Entry { item: id, owner: endpoint_id, attempts_before: row.int("attempts")? });
     }
     let sql = "UPDATE delivery SET state = 'pending', done_at = NULL WHERE id IN";
     conn.exec_in(sql, ids, "").await?;

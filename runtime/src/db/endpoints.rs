@@ -46,7 +46,7 @@ pub(crate) struct NewEndpoint {
     pub(crate) merchant_id: String,
     pub(crate) test: bool,
     pub(crate) url: String,
-    pub(crate) events: Option<Vec<event::Kind>>,
+    pub(crate) events: Option<Vec<event::Type>>,
     /// Sealed for this id.
     pub(crate) secret: Vec<u8>,
     pub(crate) created_at: Millis,

@@ -1,9 +1,11 @@
 //! Events, and the queue of those that dispatch has not fanned out yet.
 
-use super::{Conn, DbError, Row, args};
+use std::collections::HashMap;
+
+use super::{Conn, DbError, Row, Value, args};
 use crate::domain::{
     Millis,
-    event::{Kind, NewEvent},
+    event::{NewEvent, Type},
 };
 
 /// Commits events with their cause, and queues them for dispatch.
@@ -16,7 +18,7 @@ pub(crate) async fn insert(conn: &mut Conn, events: Vec<NewEvent>) -> Result<(),
                 event.id,
                 event.merchant_id,
                 event.test,
-                event.kind,
+                &event.kind,
                 event.invoice_id,
                 event.transfer_id,
                 event.sequence,
@@ -39,7 +41,7 @@ pub(crate) async fn insert(conn: &mut Conn, events: Vec<NewEvent>) -> Result<(),
 #[derive(Debug, Clone)]
 pub(crate) struct Event {
     pub(crate) id: String,
-    pub(crate) kind: Kind,
+    pub(crate) kind: Type,
     pub(crate) invoice_id: Option<String>,
     pub(crate) transfer_id: Option<String>,
     /// Within the invoice, from 1; 0 without an invoice.
@@ -105,7 +107,7 @@ pub(crate) struct Undispatched {
     pub(crate) id: String,
     pub(crate) merchant_id: String,
     pub(crate) test: bool,
-    pub(crate) kind: String,
+    pub(crate) kind: Type,
 }
 
 /// The oldest ones, locked; replicas get different ones.
@@ -121,10 +123,16 @@ pub(crate) async fn undispatched(conn: &mut Conn, rows: i64) -> Result<Vec<Undis
                 id: row.text("id")?,
                 merchant_id: row.text("merchant_id")?,
                 test: row.bool("test")?,
-                kind: row.text("kind")?,
+                kind: row.parsed("kind")?,
             })
         })
         .collect()
+}
+
+/// The JSON that these events carry, by their ids.
+pub(crate) async fn payloads(conn: &mut Conn, ids: Vec<Value>) -> Result<HashMap<String, String>, DbError> {
+    let rows = conn.rows_in("SELECT id, payload FROM event WHERE id IN", ids, "").await?;
+    rows.iter().map(|row| Ok((row.text("id")?, row.text("payload")?))).collect()
 }
 
 /// Takes them off the queue.

@@ -18,6 +18,7 @@
 
 mod conn;
 mod crash;
+mod queue;
 mod sqlite;
 mod value;
 
@@ -28,6 +29,8 @@ pub(crate) mod chain;
 pub(crate) mod deliveries;
 pub(crate) mod endpoints;
 pub(crate) mod events;
+pub(crate) mod hook_runs;
+pub(crate) mod hooks;
 pub(crate) mod idempotency;
 pub(crate) mod invoices;
 pub(crate) mod leases;

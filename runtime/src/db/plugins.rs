@@ -76,11 +76,7 @@ fn plugin(row: &Row) -> Result<PluginRow, DbError> {
 
 /// Stores an artefact as a version of its plugin. The same artefact again is the version that it already is.
 pub(crate) async fn insert(conn: &mut Conn, new: NewVersion, now: Millis) -> Result<VersionRow, DbError> {
-    conn.exec(
-        "INSERT INTO artefact (sha256, wasm, created_at) VALUES ($1, $2, $3) ON CONFLICT (sha256) DO NOTHING",
-        args![&new.sha256, new.wasm, now],
-    )
-    .await?;
+    keep_artefact(conn, &new.sha256, new.wasm, now).await?;
     conn.exec(
         "INSERT INTO plugin (name, active_id, generation, created_at) VALUES ($1, NULL, 0, $2)
          ON CONFLICT (name) DO NOTHING",
@@ -104,6 +100,33 @@ pub(crate) async fn insert(conn: &mut Conn, new: NewVersion, now: Millis) -> Res
     .await?;
     let stored = by_sha256(conn, &new.plugin, &new.sha256).await?;
     stored.ok_or_else(|| DbError::Unusable("a plugin version vanished as it was stored".to_owned()))
+}
+
+/// Stores a component's bytes, unless they are there.
+pub(super) async fn keep_artefact(
+    conn: &mut Conn,
+    sha256: &str,
+    wasm: Vec<u8>,
+    now: Millis,
+) -> Result<(), DbError> {
+    conn.exec(
+        "INSERT INTO artefact (sha256, wasm, created_at) VALUES ($1, $2, $3) ON CONFLICT (sha256) DO NOTHING",
+        args![sha256.to_owned(), wasm, now],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Forgets a component's bytes, unless a version of a plugin or of any hook is made of them.
+pub(super) async fn drop_artefact(conn: &mut Conn, sha256: &str) -> Result<(), DbError> {
+    conn.exec(
+        "DELETE FROM artefact WHERE sha256 = $1
+           AND NOT EXISTS (SELECT 1 FROM plugin_version v WHERE v.sha256 = $1)
+           AND NOT EXISTS (SELECT 1 FROM hook_version v WHERE v.sha256 = $1)",
+        args![sha256.to_owned()],
+    )
+    .await?;
+    Ok(())
 }
 
 pub(crate) async fn by_sha256(
@@ -148,6 +171,13 @@ pub(crate) async fn artefact(conn: &mut Conn, sha256: &str) -> Result<Option<Vec
         .await?
         .map(|row| row.blob("wasm"))
         .transpose()
+}
+
+/// How many bytes the component has.
+pub(crate) async fn artefact_bytes(conn: &mut Conn, sha256: &str) -> Result<usize, DbError> {
+    let sql = "SELECT LENGTH(wasm) AS n FROM artefact WHERE sha256 = $1";
+    let bytes = conn.row(sql, args![sha256.to_owned()]).await?.map_or(Ok(0), |row| row.int("n"))?;
+    Ok(usize::try_from(bytes).unwrap_or(0))
 }
 
 /// All plugins by name.

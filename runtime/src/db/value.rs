@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use sqlx::{Row as _, postgres::PgRow, sqlite::SqliteRow};
 
 use super::DbError;
-use crate::domain::{money::Amount, word::Word};
+use crate::domain::{event, money::Amount, word::Word};
 
 /// An argument of a statement. Typed even when it is null, since PostgreSQL wants to know.
 #[derive(Debug, Clone)]
@@ -24,6 +24,11 @@ pub(crate) use args;
 impl<T: Word> From<T> for Value {
     fn from(value: T) -> Self {
         Self::from(value.word())
+    }
+}
+impl From<&event::Type> for Value {
+    fn from(kind: &event::Type) -> Self {
+        Self::from(kind.as_str().to_owned())
     }
 }
 impl From<i64> for Value {

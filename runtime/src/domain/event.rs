@@ -1,10 +1,13 @@
 //! Events: facts that merchants are told, committed with what caused them.
 
+use std::{borrow::Cow, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
 use super::{Millis, word::words};
 
 words! {
-    /// What happened.
-    #[schema(as = EventType)]
+    /// What happened, as far as Kassa itself tells of it.
     Kind {
         /// A payment was seen on chain and is not yet credited.
         InvoiceDetected = "invoice.detected",
@@ -24,6 +27,76 @@ words! {
         TransferUnmatched = "transfer.unmatched",
         /// Sent at the merchant's wish, to try an endpoint.
         EndpointTest = "endpoint.test",
+        /// A hook said that a person has to look at its run.
+        HookRunRejected = "hook_run.rejected",
+        /// A hook's run was tried as often as it may be.
+        HookRunExhausted = "hook_run.exhausted",
+        /// A hook fails always: its runs wait, and are tried now and then.
+        HookRunFailing = "hook_run.failing",
+    }
+}
+
+/// What the types of a hook's own events begin with.
+const OF_HOOKS: &str = "hook.";
+const OF_HOOKS_LEN_MAX: usize = 64;
+
+/// The type of an event: one of Kassa's own, or one that a hook made up (`hook.license.issued`).
+///
+/// Kassa's own: `invoice.detected`, `invoice.paid`, `invoice.underpaid`, `invoice.overpaid`, `invoice.expired`,
+/// `invoice.cancelled`, `invoice.manual_review`, `invoice.reverted`, `deposit.credited`, `deposit.reverted`,
+/// `transfer.unmatched`, `endpoint.test`, `hook_run.rejected`, `hook_run.exhausted`, `hook_run.failing`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(try_from = "String")]
+#[schema(as = EventType, value_type = String, example = "invoice.paid")]
+pub struct Type(Cow<'static, str>);
+
+impl Type {
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Hooks are not run for what hooks cause, or one could keep itself busy for good.
+    #[must_use]
+    pub fn starts_hooks(&self) -> bool {
+        !self.0.starts_with("hook") && self.0 != Kind::EndpointTest.as_str()
+    }
+}
+
+impl From<Kind> for Type {
+    fn from(kind: Kind) -> Self {
+        Self(Cow::Borrowed(kind.as_str()))
+    }
+}
+
+impl FromStr for Type {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(kind) = text.parse::<Kind>() {
+            return Ok(kind.into());
+        }
+        let plain = |part: &str| {
+            !part.is_empty()
+                && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        };
+        match text.strip_prefix(OF_HOOKS) {
+            Some(rest) if text.len() <= OF_HOOKS_LEN_MAX && rest.split('.').all(plain) => {
+                Ok(Self(Cow::Owned(text.to_owned())))
+            }
+            _ => Err(format!(
+                "not a type of event: one of Kassa's, or {OF_HOOKS} and words of a-z, 0-9 and _ with dots between, \
+                 at most {OF_HOOKS_LEN_MAX} characters"
+            )),
+        }
+    }
+}
+
+impl TryFrom<String> for Type {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
     }
 }
 
@@ -33,7 +106,7 @@ pub struct NewEvent {
     pub id: String,
     pub merchant_id: String,
     pub test: bool,
-    pub kind: Kind,
+    pub kind: Type,
     pub invoice_id: Option<String>,
     pub transfer_id: Option<String>,
     /// Within the invoice, from 1; 0 without an invoice.
@@ -45,6 +118,6 @@ pub struct NewEvent {
 
 /// The body of a webhook, in the form that Standard Webhooks recommends.
 #[must_use]
-pub fn payload(kind: Kind, at: Millis, data: &serde_json::Value) -> String {
-    serde_json::json!({ "type": kind.as_str(), "timestamp": super::view::time(at), "data": data }).to_string()
+pub fn payload(kind: &Type, at: Millis, data: &serde_json::Value) -> String {
+    serde_json::json!({ "type": kind, "timestamp": super::view::time(at), "data": data }).to_string()
 }

@@ -4,6 +4,7 @@
 //! calling it.
 
 pub mod event;
+pub mod hook;
 pub mod id;
 pub mod invoice;
 pub mod ledger;

@@ -88,7 +88,7 @@ pub fn judge(attempt: &AttemptFacts<'_>) -> Next {
 }
 
 /// From nothing to a tenth of `wait`, always the same for the same attempt.
-fn jitter(wait: Millis, delivery_id: &str, number: u32) -> Millis {
+pub(super) fn jitter(wait: Millis, delivery_id: &str, number: u32) -> Millis {
     let hash = Sha256::new().chain_update(delivery_id).chain_update(number.to_be_bytes()).finalize();
     let share = hash.iter().take(2).fold(0, |share, byte| (share << 8) | Millis::from(*byte));
     wait / 10 * share / 0xFFFF

@@ -1,4 +1,5 @@
-//! Dispatch: each event becomes one delivery for each endpoint of its merchant and mode that wants it.
+//! Dispatch: each event becomes one delivery for each endpoint of its merchant and mode that wants it, and one run
+//! for each hook that is bound to it.
 //!
 //! Claim, fan out and unqueue are one transaction: what dies half way never happened. Replicas take different
 //! events (`SKIP LOCKED`).
@@ -18,8 +19,10 @@ use crate::{
         deliveries::queue::{self, Owed},
         endpoints::{self, Subscriber},
         events::{self, Undispatched},
+        hook_runs,
+        hooks::{self, Bound},
     },
-    domain::{Millis, id},
+    domain::{Millis, hook::About, id},
 };
 
 /// Events of one transaction.
@@ -35,6 +38,7 @@ pub(crate) async fn run(app: App, stop: CancellationToken) {
             Ok(0) => POLL,
             Ok(_) => {
                 app.wake.deliver.notify_one();
+                app.wake.fulfill.notify_one();
                 continue;
             }
             Err(error) => {
@@ -59,8 +63,23 @@ pub(crate) async fn step(db: &Db, clock: &Clock) -> Result<usize, DbError> {
                 let events = events::undispatched(conn, BATCH).await?;
                 let merchants: BTreeSet<String> =
                     events.iter().map(|event| event.merchant_id.clone()).collect();
+                let bound = hooks::bound(conn, merchants.iter().cloned()).await?;
                 let subscribers = endpoints::subscribers(conn, merchants.into_iter()).await?;
                 queue::insert(conn, fan_out(&events, &subscribers, now), now).await?;
+                let mut runs = bind(&events, &bound, now);
+                let inside = runs.iter().filter(|(_, hook)| hook.binding.looks_inside());
+                let inside: BTreeSet<&String> = inside.map(|(owed, _)| &owed.event_id).collect();
+                let about: HashMap<String, About> =
+                    events::payloads(conn, inside.into_iter().map(Into::into).collect())
+                        .await?
+                        .into_iter()
+                        .map(|(id, payload)| (id, About::of_payload(&payload)))
+                        .collect();
+                runs.retain(|(owed, hook)| {
+                    about.get(&owed.event_id).is_none_or(|about| hook.binding.wants(about))
+                });
+                let runs = runs.into_iter().map(|(owed, _)| owed).collect();
+                hook_runs::insert(conn, runs, now).await?;
                 let count = events.len();
                 events::dispatched(conn, events.into_iter().map(|event| event.id).collect()).await?;
                 Ok(count)
@@ -80,7 +99,11 @@ fn fan_out(events: &[Undispatched], subscribers: &[Subscriber], now: Millis) -> 
     for event in events {
         let owner = (event.merchant_id.as_str(), event.test);
         for subscriber in by_owner.get(&owner).into_iter().flatten() {
-            if subscriber.events.as_ref().is_none_or(|kinds| kinds.contains(&event.kind)) {
+            if subscriber
+                .events
+                .as_ref()
+                .is_none_or(|kinds| kinds.iter().any(|kind| kind == event.kind.as_str()))
+            {
                 owed.push(Owed {
                     delivery_id: id::new(id::Kind::Delivery, now),
                     event_id: event.id.clone(),
@@ -92,6 +115,31 @@ fn fan_out(events: &[Undispatched], subscribers: &[Subscriber], now: Millis) -> 
         }
     }
     owed
+}
+
+/// The runs that events may become, as far as their types say.
+fn bind<'h>(events: &[Undispatched], bound: &'h [Bound], now: Millis) -> Vec<(hook_runs::Owed, &'h Bound)> {
+    let mut by_owner: HashMap<(&str, bool), Vec<&Bound>> = HashMap::new();
+    for hook in bound {
+        by_owner.entry((&hook.merchant_id, hook.test)).or_default().push(hook);
+    }
+    let mut runs = Vec::new();
+    for event in events {
+        let owner = (event.merchant_id.as_str(), event.test);
+        for hook in by_owner.get(&owner).into_iter().flatten() {
+            if hook.binding.wants_type(&event.kind) {
+                let owed = hook_runs::Owed {
+                    run_id: id::new(id::Kind::HookRun, now),
+                    event_id: event.id.clone(),
+                    hook_id: hook.id.clone(),
+                    merchant_id: event.merchant_id.clone(),
+                    test: event.test,
+                };
+                runs.push((owed, *hook));
+            }
+        }
+    }
+    runs
 }
 
 #[cfg(test)]
@@ -110,7 +158,7 @@ mod tests {
             id: "evt_1".to_owned(),
             merchant_id: merchant.to_owned(),
             test,
-            kind: kind.to_owned(),
+            kind: kind.parse().unwrap(),
         };
         let subscribers = [
             subscriber("all", "a", false, None),

@@ -4,6 +4,7 @@ pub(crate) mod deliver;
 pub(crate) mod desk;
 pub(crate) mod dispatch;
 pub(crate) mod expire;
+pub(crate) mod fulfill;
 pub(crate) mod holding;
 pub(crate) mod observe;
 pub(crate) mod report;

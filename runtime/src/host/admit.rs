@@ -5,28 +5,28 @@
 //! the types of what it imports and exports; then a first call under small limits, so that a component that
 //! loops at its start is never active.
 //!
-//! The compiler runs in this process. Moving it to a child with limits of its own is planned; until then only
-//! operators may upload.
+//! Whatever a component is made to do to a compiler, it does to a process of its own (see [`super::compiler`]).
 
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
-use tokio::sync::Semaphore;
 use wasmtime::{Engine, component::Component};
 
 use super::{
-    bindings::{chain::ChainRole, services::kassa::plugin::types, simulator::SimulatorRole},
+    bindings::{chain::ChainRole, services::kassa::plugin::types},
+    cache::deserialize,
     call::{CallError, Caller},
+    compiler::Compiler,
+    engine::Guests,
     limits::Limits,
     link::Linked,
-    manifest::{Manifest, Role},
+    manifest::{HOST_OF_SETTING, Manifest, Role},
     outline::{Fault, MANIFEST_SECTION, Outline},
-    services::{Subject, text::one_line},
+    services::{Behalf, Subject, text::one_line},
+    size::SizeClass,
 };
 use crate::config;
 
-/// Services that a plugin may import, in any 0.1.x: a function that this version lacks is found by linking.
-const SERVICES: [&str; 6] = ["types", "http", "storage", "watch", "log", "clock"];
 /// What a language's standard library may drag in; see `link`.
 const STANDARD: [&str; 5] = ["cli", "io", "clocks", "filesystem", "random"];
 /// Names and messages of a guest are cut here.
@@ -35,7 +35,7 @@ const SHOWN_CHARS_MAX: usize = 200;
 /// Why an artefact was refused. Each case has a slug that stays the same for good.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AdmitError {
-    #[error("the component has {bytes} bytes, at most {max} are allowed (plugins.artefact_bytes_max)")]
+    #[error("the component has {bytes} bytes; the operator allows {max} at the most")]
     TooLarge { bytes: usize, max: usize },
     #[error("this is not WebAssembly")]
     NotWasm,
@@ -51,8 +51,15 @@ pub(crate) enum AdmitError {
     ForbiddenImport(String),
     #[error("the component exports {0}, which is no role of kassa:plugin@0.1.0 that this Kassa runs")]
     UnknownExport(String),
-    #[error("the component exports no role; a chain plugin exports kassa:plugin/chain@0.1.0")]
+    #[error(
+        "the component exports no role; a chain plugin exports kassa:plugin/chain@0.1.0, a hook \
+         kassa:plugin/fulfiller@0.1.0 or another"
+    )]
     NoRole,
+    #[error(
+        "a component with the role {0} is not uploaded here: operators upload chain plugins, merchants hooks"
+    )]
+    WrongPlace(&'static str),
     #[error("the manifest (custom section {MANIFEST_SECTION}) is unusable: {0}")]
     Manifest(String),
     #[error("the manifest names the roles {manifest}, but the component exports {exports}")]
@@ -81,6 +88,7 @@ impl AdmitError {
             Self::ForbiddenImport(_) => "forbidden-import",
             Self::UnknownExport(_) => "unknown-export",
             Self::NoRole => "no-role",
+            Self::WrongPlace(_) => "wrong-place",
             Self::Manifest(_) => "bad-manifest",
             Self::RolesDiffer { .. } => "roles-differ",
             Self::NotGrantable(_) => "not-grantable",
@@ -107,22 +115,94 @@ impl From<Fault> for AdmitError {
 pub(super) struct Admitted {
     pub(super) sha256: String,
     pub(super) manifest: Manifest,
-    pub(super) component: Component,
-    /// Whether it was compiled just now.
-    pub(super) is_new: bool,
+    /// What the compiler made of it just now; none if its code was known.
+    pub(super) code: Option<Vec<u8>>,
+}
+
+/// Who brings components, and what they may be.
+#[derive(Debug, Clone)]
+pub(super) enum Rules {
+    /// The operator: chain plugins.
+    Chains(config::Plugins),
+    /// Merchants: hooks.
+    Hooks(config::Hooks),
+}
+
+impl Rules {
+    fn guests(&self) -> Guests {
+        match self {
+            Self::Chains(_) => Guests::Chains,
+            Self::Hooks(_) => Guests::Hooks,
+        }
+    }
+
+    fn artefact_bytes_max(&self) -> usize {
+        match self {
+            Self::Chains(config) => config.artefact_bytes_max,
+            Self::Hooks(config) => config.largest.artefact_bytes_max(),
+        }
+    }
+
+    fn services(&self) -> &'static [&'static str] {
+        match self {
+            Self::Chains(_) => &["types", "http", "storage", "watch", "log", "clock"],
+            Self::Hooks(_) => &["types", "http", "storage", "webhooks", "secrets", "log", "clock"],
+        }
+    }
+
+    /// What the manifest asks for and cannot have, whoever grants.
+    fn refuse(&self, manifest: &Manifest, class: SizeClass) -> Result<(), AdmitError> {
+        let refuse = |what: String| Err(AdmitError::NotGrantable(what));
+        let config = match self {
+            Self::Chains(_) => {
+                return match manifest.grants.hosts.first() {
+                    Some(host) => refuse(format!(
+                        "the host {}; a chain talks to its network's upstreams",
+                        one_line(host, SHOWN_CHARS_MAX)
+                    )),
+                    None => Ok(()),
+                };
+            }
+            Self::Hooks(config) => config,
+        };
+        if manifest.grants.storage_kib > config.storage_kib {
+            let (asked, max) = (manifest.grants.storage_kib, config.storage_kib);
+            return refuse(format!("storage_kib {asked}; the operator allows {max} (hooks.storage_kib)"));
+        }
+        let memory_mib = class.memory_bytes() >> 20;
+        let asked = manifest.limits.memory_mib.map(|mib| usize::try_from(mib).unwrap_or(usize::MAX));
+        if let Some(asked) = asked.filter(|asked| *asked > memory_mib) {
+            return refuse(format!("memory_mib {asked}; a {} component has {memory_mib}", class.as_str()));
+        }
+        let allowed = |host: &String| {
+            config.hosts.iter().any(|allowed| allowed == "*" || allowed == host)
+                || host.starts_with(HOST_OF_SETTING)
+        };
+        if let Some(host) = manifest.grants.hosts.iter().find(|host| !allowed(host)) {
+            return refuse(format!(
+                "the host {}; the operator allows {} (hooks.hosts)",
+                one_line(host, SHOWN_CHARS_MAX),
+                config.hosts.join(", ")
+            ));
+        }
+        if let Some(schema) = &manifest.settings {
+            super::settings::Schema::new(schema)
+                .map_err(|why| AdmitError::Manifest(format!("settings: {why}")))?;
+        }
+        Ok(())
+    }
 }
 
 /// Lets artefacts in.
 pub(super) struct Admission {
     caller: Caller,
-    config: config::Plugins,
-    /// The compiler takes all cores by itself; a second artefact waits.
-    compiling: Arc<Semaphore>,
+    rules: Rules,
+    compiler: Compiler,
 }
 
 impl Admission {
-    pub(super) fn new(caller: Caller, config: config::Plugins) -> Self {
-        Self { caller, config, compiling: Arc::new(Semaphore::new(1)) }
+    pub(super) fn new(caller: Caller, rules: Rules, compiler: Compiler) -> Self {
+        Self { caller, rules, compiler }
     }
 
     /// All checks, then the compiler (unless the code of this sha256 is `known`), then a first call.
@@ -131,63 +211,66 @@ impl Admission {
         wasm: Arc<[u8]>,
         known: impl FnOnce(&Engine, &str) -> Option<Component> + Send + 'static,
     ) -> Result<Admitted, AdmitError> {
-        let (bytes, max) = (wasm.len(), self.config.artefact_bytes_max);
-        if bytes > max {
-            return Err(AdmitError::TooLarge { bytes, max });
-        }
-        let engine = self.caller.engine().clone();
-        let admitted = self
-            .blocking(move || {
-                let manifest = inspect(&wasm, &engine)?;
-                let sha256 = hex::encode(Sha256::digest(&wasm));
-                let known = known(&engine, &sha256);
-                let is_new = known.is_none();
-                let component = known.map_or_else(|| compile(&engine, &wasm), Ok)?;
-                Ok(Admitted { sha256, manifest, component, is_new })
-            })
-            .await?;
-        let linked = link(&admitted.component, &admitted.manifest)?;
-        self.first_call(&admitted.manifest, &linked).await?;
-        Ok(admitted)
+        let (bytes, max) = (wasm.len(), self.rules.artefact_bytes_max());
+        let class = SizeClass::of(bytes).filter(|_| bytes <= max);
+        let class = class.ok_or(AdmitError::TooLarge { bytes, max })?;
+        let (engine, rules, looked_at) = (self.caller.engine().clone(), self.rules.clone(), wasm.clone());
+        let (manifest, sha256, component) = blocking(move || {
+            let manifest = inspect(&looked_at, &engine, &rules, class)?;
+            let sha256 = hex::encode(Sha256::digest(&looked_at));
+            let component = known(&engine, &sha256);
+            Ok((manifest, sha256, component))
+        })
+        .await?;
+        let (component, code) = match component {
+            Some(component) => (component, None),
+            None => {
+                let (component, code) = self.compile(wasm).await?;
+                (component, Some(code))
+            }
+        };
+        let linked = link(&component, &manifest)?;
+        self.first_call(&manifest, &linked, class).await?;
+        Ok(Admitted { sha256, manifest, code })
     }
 
-    /// Compiles what was admitted before, by this or an older version of Kassa.
-    pub(super) async fn compile(&self, wasm: Vec<u8>) -> Result<Component, AdmitError> {
+    /// Compiles what was admitted before, by this or an older version of Kassa. Answers its code too.
+    pub(super) async fn compile(&self, wasm: Arc<[u8]>) -> Result<(Component, Vec<u8>), AdmitError> {
         let engine = self.caller.engine().clone();
-        self.blocking(move || compile(&engine, &wasm)).await
-    }
-
-    async fn blocking<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> Result<T, AdmitError> + Send + 'static,
-    ) -> Result<T, AdmitError> {
-        let turn = self.compiling.clone().acquire_owned().await;
-        let done = tokio::task::spawn_blocking(move || {
-            // Held until the work has ended, even if nobody waits for it any more.
-            let _turn = turn;
-            work()
-        });
-        done.await.unwrap_or_else(|_| Err(AdmitError::Compile("the compiler broke off".to_owned())))
+        let code = self.compiler.compile(&engine, self.rules.guests(), wasm).await?;
+        blocking(move || match deserialize(&engine, &code) {
+            Some(component) => Ok((component, code)),
+            None => Err(AdmitError::Compile("the compiler's code is for another engine".to_owned())),
+        })
+        .await
     }
 
     /// Instantiates it, checks the types of its roles, and asks a chain to describe itself.
-    async fn first_call(&self, manifest: &Manifest, linked: &Linked) -> Result<(), AdmitError> {
+    async fn first_call(
+        &self,
+        manifest: &Manifest,
+        linked: &Linked,
+        class: SizeClass,
+    ) -> Result<(), AdmitError> {
         let subject = Arc::new(Subject {
             plugin: manifest.name.clone(),
             version: manifest.version.to_string(),
             version_id: String::new(),
-            network: "admission".to_owned(),
+            behalf: Behalf::Network("admission".to_owned()),
         });
-        let allowed = u32::try_from(self.config.memory_mib).unwrap_or(u32::MAX);
-        let memory_mib = manifest.limits.memory_mib.unwrap_or(allowed).min(allowed);
-        let limits = Limits::new(&self.config, memory_mib, 0).pure();
+        let limits = match &self.rules {
+            Rules::Chains(config) => {
+                let allowed = u32::try_from(config.memory_mib).unwrap_or(u32::MAX);
+                let memory_mib = manifest.limits.memory_mib.unwrap_or(allowed).min(allowed);
+                Limits::new(config, memory_mib, 0).pure()
+            }
+            Rules::Hooks(config) => Limits::hook(config, class, 0).pure(),
+        };
         let linked = linked.clone();
         let called = self.caller.run(subject, limits, move |store| {
             Box::pin(async move {
                 let instance = linked.instance.instantiate_async(&mut *store).await?;
-                if linked.simulator.is_some()
-                    && let Err(error) = SimulatorRole::new(&mut *store, &instance)
-                {
+                if let Err(error) = linked.check_types(&mut *store, &instance) {
                     return Ok(Err(error));
                 }
                 if linked.chain.is_some() {
@@ -213,16 +296,27 @@ impl Admission {
     }
 }
 
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, AdmitError> + Send + 'static,
+) -> Result<T, AdmitError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|_| Err(AdmitError::Compile("the check broke off".to_owned())))
+}
+
 /// Everything that can be known before compiling.
-fn inspect(wasm: &[u8], engine: &Engine) -> Result<Manifest, AdmitError> {
+fn inspect(wasm: &[u8], engine: &Engine, rules: &Rules, class: SizeClass) -> Result<Manifest, AdmitError> {
     let outline = Outline::of(wasm, engine.get_wasm_features())?;
-    if let Some(import) = outline.imports.iter().find(|import| !may_import(import)) {
+    if let Some(import) = outline.imports.iter().find(|import| !may_import(import, rules.services())) {
         return Err(AdmitError::ForbiddenImport(one_line(import, SHOWN_CHARS_MAX)));
     }
     let mut exports = Vec::new();
     for export in &outline.exports {
         let unknown = || AdmitError::UnknownExport(one_line(export, SHOWN_CHARS_MAX));
-        exports.push(Role::of_export(export).ok_or_else(unknown)?);
+        let role = Role::of_export(export).ok_or_else(unknown)?;
+        if role.is_of_hook() != matches!(rules, Rules::Hooks(_)) {
+            return Err(AdmitError::WrongPlace(role.as_str()));
+        }
+        exports.push(role);
     }
     exports.sort_unstable();
     if exports.is_empty() {
@@ -235,29 +329,19 @@ fn inspect(wasm: &[u8], engine: &Engine) -> Result<Manifest, AdmitError> {
         let words = |roles: &[Role]| roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(", ");
         return Err(AdmitError::RolesDiffer { manifest: words(&named), exports: words(&exports) });
     }
-    if let Some(host) = manifest.grants.hosts.first() {
-        let host = one_line(host, SHOWN_CHARS_MAX);
-        return Err(AdmitError::NotGrantable(format!(
-            "the host {host}; a chain talks to its network's upstreams"
-        )));
-    }
+    rules.refuse(&manifest, class)?;
     Ok(manifest)
 }
 
-fn may_import(name: &str) -> bool {
+fn may_import(name: &str, services: &[&str]) -> bool {
     let Some((interface, version)) = name.split_once('@') else { return false };
     let Ok(version) = semver::Version::parse(version) else { return false };
     if let Some(service) = interface.strip_prefix("kassa:plugin/") {
-        return SERVICES.contains(&service) && (version.major, version.minor) == (0, 1);
+        return services.contains(&service) && (version.major, version.minor) == (0, 1);
     }
     let package = interface.strip_prefix("wasi:").and_then(|rest| rest.split_once('/'));
     package.is_some_and(|(package, _)| STANDARD.contains(&package))
         && (version.major, version.minor) == (0, 2)
-}
-
-fn compile(engine: &Engine, wasm: &[u8]) -> Result<Component, AdmitError> {
-    Component::from_binary(engine, wasm)
-        .map_err(|error| AdmitError::Compile(one_line(&format!("{error:#}"), SHOWN_CHARS_MAX)))
 }
 
 pub(super) fn link(component: &Component, manifest: &Manifest) -> Result<Linked, AdmitError> {

@@ -28,6 +28,8 @@ pub(crate) mod services {
                 import kassa:plugin/watch@0.1.0;
                 import kassa:plugin/log@0.1.0;
                 import kassa:plugin/clock@0.1.0;
+                import kassa:plugin/webhooks@0.1.0;
+                import kassa:plugin/secrets@0.1.0;
             }
         ",
         world: "kassa:host/services",
@@ -36,6 +38,7 @@ pub(crate) mod services {
             "kassa:plugin/http": async | trappable,
             "kassa:plugin/storage": async | trappable,
             "kassa:plugin/watch": async | trappable,
+            "kassa:plugin/webhooks": async | trappable,
             default: trappable,
         },
         additional_derives: [PartialEq, Clone],
@@ -61,6 +64,40 @@ pub(crate) mod simulator {
         inline: "package kassa:host; world simulator-role { export kassa:plugin/simulator@0.1.0; }",
         world: "kassa:host/simulator-role",
         with: { "kassa:plugin/types@0.1.0": crate::host::bindings::services::kassa::plugin::types },
+        exports: { default: async },
+        additional_derives: [PartialEq, Clone],
+    });
+}
+
+/// The role `matcher`.
+pub(crate) mod matcher {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        inline: "package kassa:host; world matcher-role { export kassa:plugin/matcher@0.1.0; }",
+        world: "kassa:host/matcher-role",
+        with: { "kassa:plugin/types@0.1.0": crate::host::bindings::services::kassa::plugin::types },
+        exports: { default: async },
+        additional_derives: [PartialEq, Clone],
+    });
+}
+
+/// The role `fulfiller`.
+pub(crate) mod fulfiller {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        inline: "package kassa:host; world fulfiller-role { export kassa:plugin/fulfiller@0.1.0; }",
+        world: "kassa:host/fulfiller-role",
+        exports: { default: async },
+        additional_derives: [PartialEq, Clone],
+    });
+}
+
+/// The role `rates`.
+pub(crate) mod rates {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        inline: "package kassa:host; world rates-role { export kassa:plugin/rates@0.1.0; }",
+        world: "kassa:host/rates-role",
         exports: { default: async },
         additional_derives: [PartialEq, Clone],
     });

@@ -64,19 +64,18 @@ impl Cache {
     }
 
     /// Keeps the compiled form. A cache that cannot be written costs a compilation at the next start.
-    pub(super) fn store(&self, sha256: &str, component: &Component) {
-        if let Err(error) = self.try_store(sha256, component) {
+    pub(super) fn store(&self, sha256: &str, code: &[u8]) {
+        if let Err(error) = self.try_store(sha256, code) {
             tracing::warn!(dir = %self.dir.display(), %error, "compiled code cannot be kept");
         }
     }
 
-    fn try_store(&self, sha256: &str, component: &Component) -> io::Result<()> {
-        let code = component.serialize().map_err(|error| io::Error::other(error.to_string()))?;
+    fn try_store(&self, sha256: &str, code: &[u8]) -> io::Result<()> {
         let file = self.file(sha256);
         let mut random = [0; 8];
         getrandom::fill(&mut random).map_err(|error| io::Error::other(error.to_string()))?;
         let beside = file.with_extension(format!("{}.new", hex::encode(random)));
-        let written = write_private(&beside, &self.mac(sha256, &code).finalize().into_bytes(), &code)
+        let written = write_private(&beside, &self.mac(sha256, code).finalize().into_bytes(), code)
             .and_then(|()| fs::rename(&beside, &file));
         if written.is_err() {
             let _ = fs::remove_file(&beside);
@@ -92,10 +91,12 @@ fn write_private(file: &Path, mac: &[u8], code: &[u8]) -> io::Result<()> {
     file.write_all(code)
 }
 
+/// What the compiler made, ready to be linked. Only for code that came from [`super::compiler`] just now, or
+/// whose MAC was verified.
 #[allow(unsafe_code)]
-fn deserialize(engine: &Engine, code: &[u8]) -> Option<Component> {
-    // SAFETY: `code` was made by `Component::serialize` in this installation and has not changed since: its MAC
-    // was verified over these very bytes, and they are copied from here. That it is for this engine is checked
-    // by wasmtime itself.
+pub(super) fn deserialize(engine: &Engine, code: &[u8]) -> Option<Component> {
+    // SAFETY: `code` was made by this installation's compiler and has not changed since: it came over a pipe from
+    // a process of this binary, or its MAC was verified over these very bytes, and they are copied from here.
+    // That it is for this engine is checked by wasmtime itself.
     unsafe { Component::deserialize(engine, code) }.ok()
 }

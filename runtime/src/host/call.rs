@@ -19,12 +19,14 @@ use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 use super::{
     engine::Runtime,
     limits::{Exceeded, Limits, MemoryLimiter, Meter},
-    services::{Services, Shared, Subject, text},
+    services::{LogLine, QueuedWebhook, Services, Shared, Subject, text},
 };
 use crate::db::plugin_storage::StorageWrites;
 
 /// How long a call waits for a place before it is told that there is none.
 const PLACE_WAIT: Duration = Duration::from_secs(5);
+/// A hook's call that has used more of a processor goes on in the slow lane: thrice what Python takes to start.
+const QUICK_NS: u64 = 3_000_000;
 /// What is kept of a guest's own words about its end.
 const MESSAGE_CHARS_MAX: usize = 300;
 
@@ -39,9 +41,9 @@ pub(crate) enum CallError {
     Busy,
     #[error("the plugin broke: {message}")]
     Trap { message: String },
-    #[error("the plugin used up its processor time (plugins.cpu_ms)")]
+    #[error("it used up its processor time")]
     CpuBudget,
-    #[error("the call took too long (plugins.wall_ms)")]
+    #[error("the call took too long")]
     WallClock,
     #[error("the plugin used up its memory (limits.memory_mib of its manifest)")]
     Memory,
@@ -61,11 +63,27 @@ pub(crate) struct CallFailed {
     #[source]
     pub error: CallError,
     pub upstream: Option<String>,
+    /// What it used and said until then.
+    pub trace: Box<Trace>,
+}
+
+/// What a call used and said, whether it came to an answer or not.
+#[derive(Debug, Default)]
+pub(crate) struct Trace {
+    /// Processor time that the call was charged: what limits it.
+    pub(crate) cpu: Duration,
+    /// Instructions, about; only those of hooks are counted.
+    pub(crate) fuel: u64,
+    pub(crate) memory_bytes: usize,
+    pub(crate) host_calls: u32,
+    pub(crate) http_requests: u32,
+    /// What a hook wrote into its log.
+    pub(crate) log: Vec<LogLine>,
 }
 
 impl From<CallError> for CallFailed {
     fn from(error: CallError) -> Self {
-        Self { error, upstream: None }
+        Self { error, upstream: None, trace: Box::default() }
     }
 }
 
@@ -75,17 +93,19 @@ pub(crate) struct Called<T> {
     pub(crate) value: T,
     /// For [`crate::db::plugin_storage::apply`], in the transaction that commits the value.
     pub(crate) writes: StorageWrites,
+    /// To be committed with them.
+    pub(crate) webhooks: Vec<QueuedWebhook>,
     /// The upstream that answered.
     pub(crate) upstream: Option<String>,
     /// The plugin's version that ran.
     pub(crate) version_id: String,
-    /// Processor time that the call was charged: what `plugins.cpu_ms` limits.
-    pub(crate) cpu: Duration,
+    pub(crate) trace: Trace,
 }
 
 /// What a store holds while its call runs.
 pub(crate) struct CallState {
     memory: MemoryLimiter,
+    host_calls_max: u32,
     host_calls_left: u32,
     pub(super) services: Services,
 }
@@ -103,13 +123,18 @@ impl CallState {
 pub(crate) struct Caller {
     runtime: Runtime,
     places: Arc<Semaphore>,
+    /// Of hooks: where those calls go on that have used more than [`QUICK`]. There they share this many
+    /// threads, a tick each in turn, so that the other threads are free for the quick ones.
+    slow_lane: Option<Arc<Semaphore>>,
     shared: Arc<Shared>,
 }
 
 impl Caller {
     pub(crate) fn new(runtime: Runtime, calls_max: u32, shared: Arc<Shared>) -> Self {
         let places = Arc::new(Semaphore::new(usize::try_from(calls_max).unwrap_or(usize::MAX)));
-        Self { runtime, places, shared }
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let slow_lane = runtime.counts_fuel().then(|| Arc::new(Semaphore::new((threads / 2).max(1))));
+        Self { runtime, places, slow_lane, shared }
     }
 
     pub(super) fn engine(&self) -> &Engine {
@@ -140,13 +165,25 @@ impl Caller {
         let mut store = self.store(subject.clone(), &limits, meter.clone());
         let guarded = AssertUnwindSafe(meter.clone().drive(work(&mut store))).catch_unwind();
         let ended = tokio::time::timeout(limits.wall, guarded).await;
-        let services = store.into_data().services;
+        let fuel =
+            if self.runtime.counts_fuel() { u64::MAX - store.get_fuel().unwrap_or(u64::MAX) } else { 0 };
+        let state = store.into_data();
+        let mut services = state.services;
         let upstream = services.http.upstream_id();
+        let trace = Trace {
+            cpu: meter.polled(),
+            fuel,
+            memory_bytes: state.memory.used(),
+            host_calls: state.host_calls_max - state.host_calls_left,
+            http_requests: services.http.requests(),
+            log: std::mem::take(&mut services.log.kept),
+        };
         let error = match ended {
             Ok(Ok(Ok(value))) => {
                 let writes = services.storage.into_writes();
                 let version_id = subject.version_id.clone();
-                return Ok(Called { value, writes, upstream, version_id, cpu: meter.polled() });
+                let webhooks = services.webhooks.queued;
+                return Ok(Called { value, writes, webhooks, upstream, version_id, trace });
             }
             Ok(Ok(Err(error))) => classify(&error),
             Ok(Err(_)) => {
@@ -154,12 +191,13 @@ impl Caller {
             }
             Err(_) => CallError::WallClock,
         };
-        Err(CallFailed { error, upstream })
+        Err(CallFailed { error, upstream, trace: Box::new(trace) })
     }
 
     fn store(&self, subject: Arc<Subject>, limits: &Limits, meter: Arc<Meter>) -> Store<CallState> {
         let state = CallState {
             memory: MemoryLimiter::new(limits.memory_bytes),
+            host_calls_max: limits.host_calls,
             host_calls_left: limits.host_calls,
             services: Services::new(self.shared.clone(), subject, limits, Instant::now() + limits.wall),
         };
@@ -169,11 +207,22 @@ impl Caller {
         store.set_max_component_handles(limits.handles);
         store.set_epoch_deadline(1);
         let cpu_ns = u64::try_from(limits.cpu.as_nanos()).unwrap_or(u64::MAX);
+        if self.runtime.counts_fuel() {
+            // It counts and limits nothing: processor time does. It fails only where fuel is not counted.
+            let _ = store.set_fuel(u64::MAX);
+        }
+        let slow_lane = self.slow_lane.clone();
         store.epoch_deadline_callback(move |_| {
-            if meter.used_ns() > cpu_ns {
+            let used_ns = meter.used_ns();
+            if used_ns > cpu_ns {
                 return Err(Exceeded::Cpu.into());
             }
-            Ok(UpdateDeadline::Yield(1))
+            Ok(match &slow_lane {
+                Some(lane) if used_ns > QUICK_NS => {
+                    UpdateDeadline::YieldCustom(1, Box::pin(meter.clone().slow_down(lane.clone())))
+                }
+                _ => UpdateDeadline::Yield(1),
+            })
         });
         store
     }

@@ -4,10 +4,11 @@ use std::path::Path;
 
 use super::{
     AdmitError, Host, HostError, Manifest,
-    admit::{Admission, Admitted},
+    admit::{Admission, Admitted, Rules},
+    compiler::Compiler,
     outline::Outline,
 };
-use crate::{clock::Clock, config, db::Db, upstreams::Upstreams};
+use crate::{clock::Clock, config::Config, db::Db, upstreams::Upstreams};
 
 /// An artefact that would be admitted.
 #[derive(Debug)]
@@ -30,7 +31,7 @@ pub(crate) enum CheckError {
 /// the storage that the first call could ask.
 pub(crate) async fn check(
     wasm: Vec<u8>,
-    config: &config::Plugins,
+    config: &Config,
     scratch: &Path,
     upstreams: Upstreams,
 ) -> Result<Checked, CheckError> {
@@ -39,7 +40,8 @@ pub(crate) async fn check(
     let host =
         Host::empty(db.clone(), Clock::default(), config, &scratch.join("compiled"), [0; 32], upstreams)?;
     let wasm: std::sync::Arc<[u8]> = wasm.into();
-    let admission = Admission::new(host.caller.clone(), config.clone());
+    let rules = Rules::Chains(config.plugins.clone());
+    let admission = Admission::new(host.caller.clone(), rules, Compiler::new());
     let Admitted { sha256, manifest, .. } = admission.admit(wasm.clone(), |_, _| None).await?;
     let outline = Outline::of(&wasm, host.caller.engine().get_wasm_features()).map_err(AdmitError::from)?;
     let imports = outline.imports.iter().map(|&import| import.to_owned()).collect();

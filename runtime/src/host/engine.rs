@@ -52,19 +52,28 @@ const MEMORY_BYTES_MAX: usize = 4 << 30;
 /// Places in the pool beside those of the calls that are let in: admission tries a new version out.
 const SPARE_CALLS: u32 = 8;
 
+/// Whose components an engine runs. Two engines: neither can take the other's places, and only hooks pay for
+/// counting their instructions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Guests {
+    Chains,
+    Hooks,
+}
+
 /// The engine, and the ticker that makes its guests yield. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Runtime {
     engine: Engine,
+    guests: Guests,
     ticker: Arc<Ticker>,
 }
 
 impl Runtime {
     /// `calls_max` calls at once, each with so much memory at the most.
-    pub(crate) fn new(calls_max: u32, memory_bytes_max: usize) -> Result<Self, HostError> {
+    pub(crate) fn new(guests: Guests, calls_max: u32, memory_bytes_max: usize) -> Result<Self, HostError> {
         let memory_bytes_max = memory_bytes_max.min(MEMORY_BYTES_MAX);
         // The probe is the thing itself: making the engine reserves the whole pool.
-        let engine = match Engine::new(&pooled(calls_max, memory_bytes_max)) {
+        let engine = match Engine::new(&pooled(guests, calls_max, memory_bytes_max)) {
             Ok(engine) => engine,
             Err(error) => {
                 tracing::warn!(
@@ -72,12 +81,16 @@ impl Runtime {
                     "cannot reserve address space for plugins (is it limited, as by `ulimit -v`?); \
                      they run without a pool, somewhat slower"
                 );
-                Engine::new(&on_demand(memory_bytes_max))
+                Engine::new(&on_demand(guests, memory_bytes_max))
                     .map_err(|error| HostError::Engine(format!("{error:#}")))?
             }
         };
         let ticker = Ticker::start(engine.weak()).map_err(HostError::Ticker)?;
-        Ok(Self { engine, ticker })
+        Ok(Self { engine, guests, ticker })
+    }
+
+    pub(crate) fn counts_fuel(&self) -> bool {
+        self.guests == Guests::Hooks
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -98,9 +111,10 @@ impl Runtime {
     }
 }
 
-fn common() -> Config {
+fn common(guests: Guests) -> Config {
     let mut config = Config::new();
     config
+        .consume_fuel(guests == Guests::Hooks)
         // Calls into a guest are fibers; nothing runs concurrently inside one. Off, a call is four times cheaper.
         .concurrency_support(false)
         .epoch_interruption(true)
@@ -121,7 +135,13 @@ fn common() -> Config {
     config
 }
 
-fn pooled(calls_max: u32, memory_bytes_max: usize) -> Config {
+/// An engine that compiles for [`Runtime`]s of these guests and runs nothing: where instances would live makes
+/// no difference to the code.
+pub(super) fn compiling(guests: Guests) -> wasmtime::Result<Engine> {
+    Engine::new(&common(guests))
+}
+
+fn pooled(guests: Guests, calls_max: u32, memory_bytes_max: usize) -> Config {
     let calls = calls_max.saturating_add(SPARE_CALLS);
     let scan = PoolingAllocationConfig::is_pagemap_scan_available();
     let mut pool = PoolingAllocationConfig::new();
@@ -144,14 +164,14 @@ fn pooled(calls_max: u32, memory_bytes_max: usize) -> Config {
         .linear_memory_keep_resident(if scan { KEEP_RESIDENT_SCANNED } else { KEEP_RESIDENT_BLIND })
         .async_stack_keep_resident(STACK_KEEP_RESIDENT)
         .table_keep_resident(KEEP_RESIDENT_BLIND);
-    let mut config = common();
+    let mut config = common(guests);
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     config
 }
 
 /// Where address space is scarce: each memory reserves no more than it may grow to.
-fn on_demand(memory_bytes_max: usize) -> Config {
-    let mut config = common();
+fn on_demand(guests: Guests, memory_bytes_max: usize) -> Config {
+    let mut config = common(guests);
     config
         .allocation_strategy(InstanceAllocationStrategy::OnDemand)
         .memory_reservation(u64::try_from(memory_bytes_max).unwrap_or(u64::MAX))
@@ -235,7 +255,7 @@ mod tests {
 
     #[test]
     fn the_ticker_ends_with_its_engine() {
-        let runtime = Runtime::new(4, 16 << 20).unwrap();
+        let runtime = Runtime::new(Guests::Chains, 4, 16 << 20).unwrap();
         let ticker = Arc::downgrade(&runtime.ticker);
         let guard = runtime.ticking();
         drop(runtime);
@@ -247,12 +267,24 @@ mod tests {
 
     #[test]
     fn the_same_settings_have_the_same_name_and_others_another() {
-        let runtime = Runtime::new(4, 16 << 20).unwrap();
-        assert_eq!(runtime.compatibility(), Runtime::new(8, 32 << 20).unwrap().compatibility());
+        let runtime = Runtime::new(Guests::Chains, 4, 16 << 20).unwrap();
+        assert_eq!(
+            runtime.compatibility(),
+            Runtime::new(Guests::Chains, 8, 32 << 20).unwrap().compatibility()
+        );
+    }
+
+    #[test]
+    fn the_compiler_compiles_for_the_engine_that_runs() {
+        for guests in [Guests::Chains, Guests::Hooks] {
+            let runtime = Runtime::new(guests, 4, 16 << 20).unwrap();
+            let component = compiling(guests).unwrap().precompile_component(b"\0asm\x0d\0\x01\0").unwrap();
+            super::super::cache::deserialize(runtime.engine(), &component).unwrap();
+        }
     }
 
     #[test]
     fn scarce_address_space_is_enough() {
-        Engine::new(&on_demand(64 << 20)).unwrap();
+        Engine::new(&on_demand(Guests::Hooks, 64 << 20)).unwrap();
     }
 }

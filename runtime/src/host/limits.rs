@@ -6,16 +6,20 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use cpu_time::ThreadTime;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::ResourceLimiter;
 
-use super::engine::{CORE_INSTANCES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX};
+use super::{
+    engine::{CORE_INSTANCES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX},
+    size::SizeClass,
+};
 use crate::config;
 
 /// Calls of host functions. The dearest scan known (200 blocks of the sandbox chain) makes about 500.
@@ -33,6 +37,14 @@ const LOG_BYTES_MAX: usize = 64 << 10;
 const STORAGE_OPS_MAX: u32 = 5_000;
 /// Bytes written in one call: they wait in memory until the call's result is committed.
 const STORAGE_WRITE_BYTES_MAX: u64 = 8 << 20;
+/// Of a hook, which sees one event at a time. Its log is kept with each call, in the database.
+const HOOK_HANDOVER_BYTES_MAX: usize = 1 << 20;
+const HOOK_STORAGE_OPS_MAX: u32 = 500;
+const HOOK_STORAGE_WRITE_BYTES_MAX: u64 = 1 << 20;
+const HOOK_LOG_LINES_MAX: u32 = 50;
+const HOOK_LOG_BYTES_MAX: usize = 8 << 10;
+/// Each becomes a delivery to every endpoint of the merchant.
+const WEBHOOKS_MAX: u32 = 10;
 /// A call that only computes (an address, a link) is answered within a request's time.
 const PURE_CPU_MAX: Duration = Duration::from_millis(500);
 const PURE_WALL_MAX: Duration = Duration::from_secs(5);
@@ -54,6 +66,7 @@ pub(crate) struct Limits {
     pub(crate) storage_bytes: u64,
     pub(crate) log_lines: u32,
     pub(crate) log_bytes: usize,
+    pub(crate) webhooks: u32,
 }
 
 impl Limits {
@@ -73,6 +86,27 @@ impl Limits {
             storage_bytes: u64::from(storage_kib) * 1024,
             log_lines: LOG_LINES_MAX,
             log_bytes: LOG_BYTES_MAX,
+            webhooks: 0,
+        }
+    }
+
+    /// Of a hook's call that does things: a fulfiller's, a price source's.
+    pub(crate) fn hook(config: &config::Hooks, class: SizeClass, storage_kib: u32) -> Self {
+        Self {
+            memory_bytes: class.memory_bytes(),
+            cpu: class.cpu(),
+            wall: Duration::from_millis(config.wall_ms),
+            host_calls: HOST_CALLS_MAX,
+            handover_bytes: HOOK_HANDOVER_BYTES_MAX,
+            handles: HANDLES_MAX,
+            http_requests: config.http_requests_max,
+            http_bytes: config.http_bytes_max,
+            storage_ops: HOOK_STORAGE_OPS_MAX,
+            storage_write_bytes: HOOK_STORAGE_WRITE_BYTES_MAX,
+            storage_bytes: u64::from(storage_kib) * 1024,
+            log_lines: HOOK_LOG_LINES_MAX,
+            log_bytes: HOOK_LOG_BYTES_MAX,
+            webhooks: WEBHOOKS_MAX,
         }
     }
 
@@ -103,13 +137,19 @@ pub(crate) enum Exceeded {
 /// goes on after a failed allocation mostly aborts later, at a place that says nothing.
 #[derive(Debug)]
 pub(crate) struct MemoryLimiter {
+    bytes: usize,
     left: usize,
     table_elements_left: usize,
 }
 
 impl MemoryLimiter {
     pub(crate) fn new(memory_bytes: usize) -> Self {
-        Self { left: memory_bytes, table_elements_left: TABLE_ELEMENTS_MAX }
+        Self { bytes: memory_bytes, left: memory_bytes, table_elements_left: TABLE_ELEMENTS_MAX }
+    }
+
+    /// What all memories have. They never shrink.
+    pub(crate) fn used(&self) -> usize {
+        self.bytes - self.left
     }
 }
 
@@ -153,6 +193,8 @@ impl ResourceLimiter for MemoryLimiter {
 /// charge a call for what its neighbours use.
 #[derive(Debug, Default)]
 pub(crate) struct Meter {
+    /// The place in the slow lane, while it has one.
+    lane: Mutex<Option<OwnedSemaphorePermit>>,
     used_ns: AtomicU64,
     /// The thread's time when the poll under way began.
     since_ns: AtomicU64,
@@ -170,9 +212,23 @@ impl Meter {
             self.since_ns.store(Self::thread_ns(), Ordering::Relaxed);
             let polled = future.as_mut().poll(context);
             self.used_ns.store(self.used_ns(), Ordering::Relaxed);
+            // Who waits for something needs no processor.
+            drop(self.lane().take());
             polled
         })
         .await
+    }
+
+    fn lane(&self) -> MutexGuard<'_, Option<OwnedSemaphorePermit>> {
+        self.lane.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets others run, then waits for a place in the slow lane, which it has until it waits for anything else.
+    pub(crate) async fn slow_down(self: Arc<Self>, lane: Arc<Semaphore>) {
+        tokio::task::yield_now().await;
+        // The semaphore is never closed.
+        let place = lane.acquire_owned().await.ok();
+        *self.lane() = place;
     }
 
     /// What all polls together used; asked between polls.

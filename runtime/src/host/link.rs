@@ -1,12 +1,21 @@
 //! From compiled code to something that can be called: imports are linked, roles are looked up.
 
-use wasmtime::component::{
-    Component, InstancePre, Linker, ResourceType,
-    types::{ComponentInstance, ComponentItem},
+use wasmtime::{
+    Store,
+    component::{
+        Component, Instance, InstancePre, Linker, ResourceType,
+        types::{ComponentInstance, ComponentItem},
+    },
 };
 
 use super::{
-    bindings::{chain::ChainRolePre, simulator::SimulatorRolePre},
+    bindings::{
+        chain::ChainRolePre,
+        fulfiller::{FulfillerRole, FulfillerRolePre},
+        matcher::{MatcherRole, MatcherRolePre},
+        rates::{RatesRole, RatesRolePre},
+        simulator::{SimulatorRole, SimulatorRolePre},
+    },
     call::CallState,
     manifest::Role,
     services,
@@ -21,6 +30,9 @@ pub(super) struct Linked {
     pub(super) instance: InstancePre<CallState>,
     pub(super) chain: Option<ChainRolePre<CallState>>,
     pub(super) simulator: Option<SimulatorRolePre<CallState>>,
+    pub(super) matcher: Option<MatcherRolePre<CallState>>,
+    pub(super) fulfiller: Option<FulfillerRolePre<CallState>>,
+    pub(super) rates: Option<RatesRolePre<CallState>>,
 }
 
 impl Linked {
@@ -40,8 +52,33 @@ impl Linked {
         Ok(Self {
             chain: has(Role::Chain).map(ChainRolePre::new).transpose()?,
             simulator: has(Role::Simulator).map(SimulatorRolePre::new).transpose()?,
+            matcher: has(Role::Matcher).map(MatcherRolePre::new).transpose()?,
+            fulfiller: has(Role::Fulfiller).map(FulfillerRolePre::new).transpose()?,
+            rates: has(Role::Rates).map(RatesRolePre::new).transpose()?,
             instance,
         })
+    }
+
+    /// Whether the roles that an instance exports have the types that they should. The role `chain` is looked at
+    /// by the one who calls it.
+    pub(super) fn check_types(
+        &self,
+        store: &mut Store<CallState>,
+        instance: &Instance,
+    ) -> wasmtime::Result<()> {
+        if self.simulator.is_some() {
+            SimulatorRole::new(&mut *store, instance)?;
+        }
+        if self.matcher.is_some() {
+            MatcherRole::new(&mut *store, instance)?;
+        }
+        if self.fulfiller.is_some() {
+            FulfillerRole::new(&mut *store, instance)?;
+        }
+        if self.rates.is_some() {
+            RatesRole::new(&mut *store, instance)?;
+        }
+        Ok(())
     }
 }
 

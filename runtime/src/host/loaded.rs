@@ -16,7 +16,7 @@ use super::{
     limits::Limits,
     link::Linked,
     manifest::Role,
-    services::Subject,
+    services::{Behalf, Subject},
 };
 use crate::{db::plugins::VersionRow, domain::network};
 
@@ -88,7 +88,7 @@ impl Loaded {
             plugin: self.plugin.clone(),
             version: self.version.clone(),
             version_id: self.version_id.clone(),
-            network: network.to_owned(),
+            behalf: Behalf::Network(network.to_owned()),
         }
     }
 }

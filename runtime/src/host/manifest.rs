@@ -2,15 +2,21 @@
 //!
 //! It asks; the operator's grants answer (see [`Grants`]); both are checked when a version becomes active.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use semver::Version;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::services::text::one_line;
+use crate::domain::event;
 
 const SECTION_BYTES_MAX: usize = 16 << 10;
 const DESCRIPTION_CHARS_MAX: usize = 500;
 const HOSTS_MAX: usize = 32;
+const SECRETS_MAX: usize = 16;
+/// What a host begins with that a setting names.
+pub(crate) const HOST_OF_SETTING: &str = "settings:";
 
 /// The manifest as the plugin's author wrote it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -30,6 +36,37 @@ pub(crate) struct Manifest {
     pub limits: Wishes,
     #[serde(default)]
     pub grants: Asked,
+    /// Of a fulfiller: the types of events that it is run for, unless the merchant binds it otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<BTreeSet<event::Type>>,
+    /// Of a hook: the JSON Schema of its settings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub settings: Option<serde_json::Value>,
+    /// Of a hook: the secrets that the merchant has to set.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, SecretAsked>,
+}
+
+/// `[secrets.…]`: what a merchant has to set, and what it is for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = PluginSecretAsked)]
+pub(crate) struct SecretAsked {
+    pub description: String,
+    /// The one host that it is sent to; `settings:api_url` is the host of the URL in that setting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// What it is for instead: signing.
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "use")]
+    pub purpose: Option<SecretPurpose>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum SecretPurpose {
+    /// It keys HMACs, and is sent nowhere.
+    Sign,
 }
 
 /// `[limits]`.
@@ -47,10 +84,11 @@ pub(crate) struct Wishes {
 #[serde(deny_unknown_fields)]
 #[schema(as = PluginGrantsAsked)]
 pub(crate) struct Asked {
-    /// Storage on each network, KiB.
+    /// Storage, KiB: of a chain plugin on each network, of a hook in all.
     #[serde(default)]
     pub storage_kib: u32,
-    /// Hosts that it wants to send requests to, beside its network's upstreams.
+    /// Of a hook: hosts that it wants to send requests to. `settings:api_url` is the host of the URL in that
+    /// setting.
     #[serde(default)]
     pub hosts: Vec<String>,
 }
@@ -62,6 +100,9 @@ pub(crate) struct Asked {
 pub(crate) enum Role {
     Chain,
     Simulator,
+    Matcher,
+    Fulfiller,
+    Rates,
 }
 
 impl Role {
@@ -70,6 +111,9 @@ impl Role {
         match name {
             "kassa:plugin/chain@0.1.0" => Some(Self::Chain),
             "kassa:plugin/simulator@0.1.0" => Some(Self::Simulator),
+            "kassa:plugin/matcher@0.1.0" => Some(Self::Matcher),
+            "kassa:plugin/fulfiller@0.1.0" => Some(Self::Fulfiller),
+            "kassa:plugin/rates@0.1.0" => Some(Self::Rates),
             _ => None,
         }
     }
@@ -79,7 +123,16 @@ impl Role {
         match self {
             Self::Chain => "chain",
             Self::Simulator => "simulator",
+            Self::Matcher => "matcher",
+            Self::Fulfiller => "fulfiller",
+            Self::Rates => "rates",
         }
+    }
+
+    /// Whether it is one of a merchant's hook; the others read chains.
+    #[must_use]
+    pub(crate) fn is_of_hook(self) -> bool {
+        matches!(self, Self::Matcher | Self::Fulfiller | Self::Rates)
     }
 }
 
@@ -109,6 +162,12 @@ impl Grants {
         let refused = manifest.grants.hosts.iter().find(|host| !self.hosts.contains(host));
         refused.map(|host| format!("the host {host}"))
     }
+}
+
+/// What a secret may be called: it stands in URLs between braces.
+pub(crate) fn is_secret_name(name: &str) -> bool {
+    (1..=40).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
 }
 
 mod version_text {
@@ -166,6 +225,19 @@ impl Manifest {
             |host: &String| (1..=253).contains(&host.len()) && host.bytes().all(|b| b.is_ascii_graphic());
         if self.grants.hosts.len() > HOSTS_MAX || !self.grants.hosts.iter().all(host_ok) {
             return Err(format!("grants.hosts: at most {HOSTS_MAX} host names"));
+        }
+        if self.secrets.len() > SECRETS_MAX || !self.secrets.keys().all(|name| is_secret_name(name)) {
+            return Err(format!("secrets: at most {SECRETS_MAX}, each named by 1 to 40 of a-z, 0-9 and _"));
+        }
+        for (name, secret) in &self.secrets {
+            if one_line(&secret.description, DESCRIPTION_CHARS_MAX) != secret.description {
+                return Err(format!(
+                    "secrets.{name}.description: one line of at most {DESCRIPTION_CHARS_MAX} characters"
+                ));
+            }
+            if secret.host.is_some() == secret.purpose.is_some() || !secret.host.iter().all(host_ok) {
+                return Err(format!("secrets.{name}: either a host that it is bound to, or use = \"sign\""));
+            }
         }
         Ok(())
     }

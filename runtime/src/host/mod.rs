@@ -12,6 +12,9 @@
 //!   instead of done;
 //! - [`services`] is what a component may import, [`bindings`] the generated types of both sides.
 //!
+//! Chain plugins are the operator's: few, always loaded, known by [`registry`]. Hooks are the merchants': many,
+//! loaded when they are called, by [`hooks`], on an engine of their own.
+//!
 //! [`Host`] is the face of it all. A guest's typed error is a value; [`CallFailed`] means that there was no
 //! answer, that nothing was done, and that the call may be made again.
 
@@ -21,8 +24,10 @@ mod bindings;
 mod cache;
 mod call;
 mod check;
+mod compiler;
 mod embedded;
 mod engine;
+mod hooks;
 mod limits;
 mod link;
 mod loaded;
@@ -30,27 +35,33 @@ mod manifest;
 mod outline;
 mod registry;
 mod services;
+mod settings;
+mod size;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod version;
 
 use std::{path::Path, sync::Arc};
 
 use crate::{
     clock::Clock,
-    config,
+    config::Config,
     db::{Db, DbError},
     domain::{money::Amount, network},
+    outbound::{Outbound, Reach},
     upstreams::Upstreams,
 };
+use admit::{Admission, Rules};
 use bindings::services::kassa::plugin::types;
 use cache::Cache;
 use call::Caller;
+use compiler::Compiler;
 use engine::Runtime;
 use loaded::Loaded;
 use services::{Shared, Subject, WatchSets};
 
 pub(crate) use admit::AdmitError;
+pub(crate) use bindings::fulfiller::exports::kassa::plugin::fulfiller;
 pub(crate) use bindings::{
     chain::exports::kassa::plugin::chain::{
         Address, AddressError, Block, DeriveError, Description, Link as PaymentLink, MemoSupport, ScanError,
@@ -59,11 +70,18 @@ pub(crate) use bindings::{
     services::kassa::plugin::types::{Memo, Position, Transfer},
     simulator::exports::kassa::plugin::simulator::SimulateError,
 };
-pub(crate) use call::{CallError, CallFailed, Called};
+pub(crate) use call::{CallError, CallFailed, Called, Trace};
 pub(crate) use check::{CheckError, Checked, check};
+pub(crate) use compiler::child as compile_child;
 pub(crate) use embedded::NETWORK_MANIFESTS;
-pub(crate) use manifest::{Grants, Manifest};
+pub(crate) use engine::Guests;
+pub(crate) use hooks::{HookVersion, Hooks};
+pub(crate) use manifest::{Grants, Manifest, Role, SecretPurpose, is_secret_name};
 pub(crate) use registry::{Registry, RegistryError};
+pub(crate) use services::text::one_line;
+pub(crate) use services::{OfMerchant, Purpose, QueuedWebhook, Secret, scope_of_hook};
+pub(crate) use settings::resolve as resolve_host;
+pub(crate) use size::SizeClass;
 pub(crate) use version::PluginVersion;
 
 /// Why plugins cannot run at all.
@@ -75,6 +93,8 @@ pub(crate) enum HostError {
     Ticker(std::io::Error),
     #[error("the folder of compiled plugins: {0}")]
     Cache(std::io::Error),
+    #[error("cannot make an HTTP client for hooks: {0}")]
+    Outbound(String),
     /// A plugin that came with this binary is not usable: a defect of the binary.
     #[error("a plugin of this binary: {0}")]
     Embedded(RegistryError),
@@ -87,6 +107,7 @@ pub(crate) enum HostError {
 pub(crate) struct Host {
     caller: Caller,
     registry: Arc<Registry>,
+    hooks: Arc<Hooks>,
 }
 
 impl Host {
@@ -96,7 +117,7 @@ impl Host {
     pub(crate) async fn start(
         db: Db,
         clock: Clock,
-        config: &config::Plugins,
+        config: &Config,
         cache_dir: &Path,
         cache_key: [u8; 32],
         upstreams: Upstreams,
@@ -114,21 +135,44 @@ impl Host {
     fn empty(
         db: Db,
         clock: Clock,
-        config: &config::Plugins,
+        config: &Config,
         cache_dir: &Path,
         cache_key: [u8; 32],
         upstreams: Upstreams,
     ) -> Result<Self, HostError> {
-        let runtime = Runtime::new(config.calls_max, config.memory_mib.saturating_mul(1 << 20))?;
-        let cache = Cache::open(cache_dir, cache_key, runtime.compatibility()).map_err(HostError::Cache)?;
-        let shared = Shared { db: db.clone(), clock: clock.clone(), upstreams, watch: WatchSets::default() };
-        let caller = Caller::new(runtime, config.calls_max, Arc::new(shared));
-        let registry = Registry::new(db, clock, config.clone(), caller.clone(), cache);
-        Ok(Self { caller, registry: Arc::new(registry) })
+        let shared = Arc::new(Shared {
+            db: db.clone(),
+            clock: clock.clone(),
+            upstreams,
+            watch: WatchSets::default(),
+            outbound: Outbound::isolated().map_err(|error| HostError::Outbound(error.to_string()))?,
+            hooks_reach: if config.hooks.allow_private { Reach::Any } else { Reach::Public },
+        });
+        let compiler = Compiler::new();
+        let start = |guests, calls_max, memory_bytes| {
+            let runtime = Runtime::new(guests, calls_max, memory_bytes)?;
+            let cache =
+                Cache::open(cache_dir, cache_key, runtime.compatibility()).map_err(HostError::Cache)?;
+            Ok::<_, HostError>((Caller::new(runtime, calls_max, shared.clone()), cache))
+        };
+        let Config { plugins, hooks, .. } = config;
+        let (caller, cache) =
+            start(Guests::Chains, plugins.calls_max, plugins.memory_mib.saturating_mul(1 << 20))?;
+        let (hooks_caller, hooks_cache) =
+            start(Guests::Hooks, hooks.calls_max, SizeClass::Large.memory_bytes())?;
+        let admission = Admission::new(hooks_caller.clone(), Rules::Hooks(hooks.clone()), compiler.clone());
+        let hooks =
+            Hooks::new(db.clone(), clock.clone(), hooks.clone(), hooks_caller, admission, hooks_cache);
+        let registry = Registry::new(db, clock, plugins.clone(), caller.clone(), cache, compiler);
+        Ok(Self { caller, registry: Arc::new(registry), hooks: Arc::new(hooks) })
     }
 
     pub(crate) fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    pub(crate) fn hooks(&self) -> &Hooks {
+        &self.hooks
     }
 
     /// What the network's plugin says of its kind of chain. It is asked once for each version and manifest.

@@ -15,9 +15,10 @@ use sha2::{Digest as _, Sha256};
 use wasmtime::{Engine, component::Component};
 
 use super::{
-    admit::{self, Admission, AdmitError, Admitted},
+    admit::{self, Admission, AdmitError, Admitted, Rules},
     cache::Cache,
     call::{CallError, Caller},
+    compiler::Compiler,
     limits::Limits,
     loaded::Loaded,
     manifest::Grants,
@@ -69,8 +70,15 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    pub(super) fn new(db: Db, clock: Clock, config: config::Plugins, caller: Caller, cache: Cache) -> Self {
-        let admission = Admission::new(caller.clone(), config.clone());
+    pub(super) fn new(
+        db: Db,
+        clock: Clock,
+        config: config::Plugins,
+        caller: Caller,
+        cache: Cache,
+        compiler: Compiler,
+    ) -> Self {
+        let admission = Admission::new(caller.clone(), Rules::Chains(config.clone()), compiler);
         let (cache, active) = (Arc::new(cache), ArcSwap::default());
         Self {
             db,
@@ -101,10 +109,9 @@ impl Registry {
         // Compiled before by this installation: for another database, or before the version was removed.
         let cache = self.cache.clone();
         let known = move |engine: &Engine, sha256: &str| cache.load(engine, sha256);
-        let Admitted { sha256, manifest, component, is_new } =
-            self.admission.admit(wasm.clone(), known).await?;
-        if is_new {
-            self.keep(&sha256, component).await;
+        let Admitted { sha256, manifest, code } = self.admission.admit(wasm.clone(), known).await?;
+        if let Some(code) = code {
+            self.keep(&sha256, code).await;
         }
         let grants = match origin {
             // The operator runs this binary: what comes inside of it has what it asks for.
@@ -342,8 +349,8 @@ impl Registry {
                 let wasm = rows::artefact(&mut self.db.read().await?, &row.sha256).await?;
                 let wasm =
                     wasm.ok_or_else(|| DbError::Unusable(format!("artefact {} is missing", row.sha256)))?;
-                let component = self.admission.compile(wasm).await?;
-                self.keep(&row.sha256, component.clone()).await;
+                let (component, code) = self.admission.compile(wasm.into()).await?;
+                self.keep(&row.sha256, code).await;
                 component
             }
         };
@@ -358,9 +365,9 @@ impl Registry {
         tokio::task::spawn_blocking(move || cache.load(&engine, &sha256)).await.ok().flatten()
     }
 
-    async fn keep(&self, sha256: &str, component: Component) {
+    async fn keep(&self, sha256: &str, code: Vec<u8>) {
         let (cache, sha256) = (self.cache.clone(), sha256.to_owned());
         // It says itself what goes wrong.
-        let _ = tokio::task::spawn_blocking(move || cache.store(&sha256, &component)).await;
+        let _ = tokio::task::spawn_blocking(move || cache.store(&sha256, &code)).await;
     }
 }

@@ -36,7 +36,7 @@ struct DeliveryView {
     #[schema(example = "dlv_01KAN2Q5T4W2J6G0Z8Y3V7X9BC")]
     id: String,
     event_id: String,
-    event_type: event::Kind,
+    event_type: event::Type,
     endpoint_id: String,
     state: DeliveryState,
     /// How often it was tried.

@@ -17,13 +17,8 @@ use super::{
 use crate::{
     app::App,
     db::{
-        Conn,
-        deliveries::{
-            self,
-            queue::{self, Owed},
-        },
+        Conn, deliveries,
         endpoints::{self, Endpoint, EndpointState, NewEndpoint, PER_MERCHANT_MAX},
-        events,
     },
     domain::{
         Millis,
@@ -100,7 +95,7 @@ struct NewEndpointBody {
     #[schema(example = "https://shop.example/webhooks/kassa", max_length = 2048)]
     url: String,
     /// The types of events that it is to get; all if it is left out.
-    events: Option<Vec<event::Kind>>,
+    events: Option<Vec<event::Type>>,
 }
 
 async fn view_of(conn: &mut Conn, owner: &Merchant, id: &str) -> Result<EndpointView, Problem> {
@@ -306,30 +301,21 @@ async fn queue_test(
     if !active.iter().any(|subscriber| subscriber.id == endpoint_id) {
         return Err(Problem::new(Kind::EndpointDisabled, "Enable it first."));
     }
-    let (event_id, delivery_id) = (id::new(IdKind::Event, now), id::new(IdKind::Delivery, now));
+    let event_id = id::new(IdKind::Event, now);
     let data = serde_json::json!({ "endpoint_id": endpoint_id });
+    let kind = event::Type::from(event::Kind::EndpointTest);
     let event = NewEvent {
         id: event_id.clone(),
         merchant_id: merchant.id.clone(),
         test: merchant.test,
-        kind: event::Kind::EndpointTest,
+        payload: event::payload(&kind, now, &data),
+        kind,
         invoice_id: None,
         transfer_id: None,
         sequence: 0,
-        payload: event::payload(event::Kind::EndpointTest, now, &data),
         created_at: now,
     };
-    events::insert(conn, vec![event]).await?;
-    // Fanned out here, to this one, and so not by dispatch.
-    events::dispatched(conn, vec![event_id.clone()]).await?;
-    let owed = Owed {
-        delivery_id: delivery_id.clone(),
-        event_id: event_id.clone(),
-        endpoint_id,
-        merchant_id: merchant.id.clone(),
-        test: merchant.test,
-    };
-    queue::insert(conn, vec![owed], now).await?;
+    let delivery_id = deliveries::send_to(conn, event, endpoint_id, now).await?;
     Ok(QueuedDelivery { event_id, delivery_id })
 }
 

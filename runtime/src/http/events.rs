@@ -29,7 +29,7 @@ struct EventView {
     /// The `webhook-id` of its deliveries: what to recognise a repetition by.
     #[schema(example = "evt_01KAN2Q5T4W2J6G0Z8Y3V7X9BC")]
     id: String,
-    r#type: event::Kind,
+    r#type: event::Type,
     invoice_id: Option<String>,
     transfer_id: Option<String>,
     /// Counts the events of an invoice, from 1; 0 without an invoice.

@@ -41,6 +41,30 @@ impl FromRequestParts<App> for PathParam {
     }
 }
 
+/// The two parameters of a path: the first an id, the second whatever its handler checks.
+pub(crate) struct PathPair(String, pub(crate) String);
+
+impl PathPair {
+    /// The id, and the other one.
+    pub(crate) fn id(self, kind: id::Kind, what: &str) -> Result<(String, String), Problem> {
+        if kind.accepts(&self.0) { Ok((self.0, self.1)) } else { Err(Problem::not_found(what)) }
+    }
+}
+
+impl FromRequestParts<App> for PathPair {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let unreadable = |_| Problem::new(Kind::NotFound, "The path is not readable.");
+        let params = RawPathParams::from_request_parts(parts, app).await.map_err(unreadable)?;
+        let mut values = params.iter().map(|(_, value)| value.to_owned());
+        match (values.next(), values.next()) {
+            (Some(first), Some(second)) => Ok(Self(first, second)),
+            _ => Err(Problem::internal("a route without its parameters")),
+        }
+    }
+}
+
 /// Parameters after the question mark. Their type denies unknown fields, so that a misspelt filter does not
 /// silently list everything.
 pub(crate) struct Query<T>(pub(crate) T);

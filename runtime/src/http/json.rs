@@ -107,7 +107,16 @@ impl<'de> Deserialize<'de> for Decimal {
 
 /// Reads a body of `bytes_max` at the most.
 pub(crate) async fn read(body: axum::body::Body, bytes_max: usize) -> Result<bytes::Bytes, Problem> {
-    let collected = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, bytes_max).collect()).await;
+    read_within(BODY_TIMEOUT, body, bytes_max).await
+}
+
+/// Reads a body of `bytes_max` at the most, which has to arrive within this time.
+pub(crate) async fn read_within(
+    patience: Duration,
+    body: axum::body::Body,
+    bytes_max: usize,
+) -> Result<bytes::Bytes, Problem> {
+    let collected = tokio::time::timeout(patience, Limited::new(body, bytes_max).collect()).await;
     match collected {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
@@ -117,7 +126,7 @@ pub(crate) async fn read(body: axum::body::Body, bytes_max: usize) -> Result<byt
         Ok(Err(_)) => Err(Problem::new(Kind::BodyUnreadable, "The connection ended inside the body.")),
         Err(_) => Err(Problem::new(
             Kind::BodyUnreadable,
-            format!("The body did not arrive within {} seconds.", BODY_TIMEOUT.as_secs()),
+            format!("The body did not arrive within {} seconds.", patience.as_secs()),
         )),
     }
 }

@@ -32,6 +32,7 @@ mod api_keys;
 mod deliveries;
 mod endpoints;
 mod events;
+mod hooks;
 mod invoices;
 mod merchants;
 mod networks;
@@ -40,6 +41,7 @@ mod plugins;
 mod sandbox;
 mod status;
 mod transfers;
+mod upload;
 mod upstreams;
 
 use std::sync::Arc;
@@ -93,6 +95,7 @@ fn guarded() -> OpenApiRouter<App> {
         .merge(plugins::routes())
         .merge(endpoints::routes())
         .merge(events::routes())
+        .merge(hooks::routes())
         .merge(deliveries::routes())
         .merge(addresses::routes())
         .merge(invoices::routes())

@@ -17,6 +17,7 @@ use tracing::Instrument as _;
 use super::{
     auth::KeyId,
     problem::{Kind, Problem},
+    upload,
 };
 use crate::{
     app::App,
@@ -37,7 +38,11 @@ pub(super) async fn surround(State(app): State<App>, request: Request, next: Nex
     let route = route.as_ref().map_or("-", |path| path.as_str()).to_owned();
 
     let span = tracing::info_span!("request", id = %request_id);
-    let timeout = Duration::from_secs(app.config.http.timeout_s);
+    let timeout = if upload::is_one(request.headers()) {
+        upload::TIMEOUT
+    } else {
+        Duration::from_secs(app.config.http.timeout_s)
+    };
     let mut response = answer(request, next, timeout).instrument(span).await;
 
     let headers = response.headers_mut();

@@ -4,8 +4,8 @@
 //! made so that a repetition after a crash does no harm: installing or activating again changes nothing, and a
 //! rollback may name the version that it is to leave.
 
-use axum::extract::{FromRequest, Request, State};
-use http::{StatusCode, header};
+use axum::extract::{Request, State};
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use utoipa::{IntoParams, ToSchema};
@@ -15,16 +15,17 @@ use super::{
     auth::Operator,
     idempotent::{Once, Reply, remembered},
     input::{PathParam, Query},
-    json::{Answer, Json, NoBody, check_encoding, read},
+    json::{Answer, Json, NoBody},
     page::Listed,
     problem::{Kind, Problem, sentence},
     time::Time,
+    upload::Wasm,
 };
 use crate::{
     app::App,
     db::plugins::Origin,
     domain::id::Kind as IdKind,
-    host::{Grants, Manifest, PluginVersion, RegistryError},
+    host::{AdmitError, Grants, Manifest, PluginVersion, RegistryError},
 };
 
 /// One change at a time, so that two requests with one key do not both do it.
@@ -86,41 +87,23 @@ struct PluginView {
     loaded: bool,
 }
 
+impl From<AdmitError> for Problem {
+    fn from(error: AdmitError) -> Self {
+        Self::new(Kind::ComponentRefused, sentence(&error)).with("reason", error.slug())
+    }
+}
+
 impl From<RegistryError> for Problem {
     fn from(error: RegistryError) -> Self {
         let text = sentence(&error);
         match error {
-            RegistryError::Admit(error) => {
-                Self::new(Kind::ComponentRefused, text).with("reason", error.slug())
-            }
+            RegistryError::Admit(error) => error.into(),
             RegistryError::NoPlugin(_) => Self::new(Kind::NotFound, "There is no plugin with this name."),
             RegistryError::NoVersion { .. } => Self::not_found("version of this plugin"),
             RegistryError::NothingBefore(_) => Self::new(Kind::Conflict, text),
             RegistryError::NotGranted { .. } => Self::new(Kind::GrantRefused, text),
             RegistryError::Db(error) => error.into(),
         }
-    }
-}
-
-/// A component as it is sent: the raw bytes.
-struct Wasm {
-    bytes: Vec<u8>,
-    once: Once,
-}
-
-impl FromRequest<App> for Wasm {
-    type Rejection = Problem;
-
-    async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
-        check_encoding(request.headers())?;
-        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        if kind.is_none_or(|kind| !kind.eq_ignore_ascii_case("application/wasm")) {
-            let detail = "Send the component's bytes as Content-Type: application/wasm.";
-            return Err(Problem::new(Kind::ContentType, detail));
-        }
-        let (parts, body) = request.into_parts();
-        let bytes = read(body, app.config.plugins.artefact_bytes_max).await?;
-        Ok(Self { once: Once::new(&parts, &bytes)?, bytes: bytes.into() })
     }
 }
 
@@ -145,11 +128,12 @@ async fn upload(
     _: Operator,
     State(app): State<App>,
     Query(params): Query<UploadParams>,
-    body: Wasm,
+    request: Request,
 ) -> Result<Reply, Problem> {
-    change(&app.clone(), body.once, async move {
+    let wasm = Wasm::read(request, app.config.plugins.artefact_bytes_max).await?;
+    change(&app.clone(), wasm.once, async move {
         let registry = app.host.registry();
-        let mut version = registry.install(body.bytes).await?;
+        let mut version = registry.install(wasm.bytes).await?;
         if params.activate && !version.active {
             version = registry.activate(&version.manifest.name, &version.id).await?;
         }

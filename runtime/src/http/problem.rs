@@ -118,6 +118,15 @@ problems! {
     PluginFailed = 502 "plugin_failed" "The plugin did not answer",
     PluginMissing = 503 "plugin_missing" "The plugin that this needs is not loaded",
 
+    // ---- hooks
+    HookLimit = 409 "hook_limit" "There are too many hooks, or too many versions of this one",
+    HookNotReady = 422 "hook_not_ready" "The hook lacks something that it cannot work without",
+    SettingsRefused = 422 "settings_refused" "The hook does not take these settings",
+    BindingRefused = 422 "binding_refused" "The hook cannot be bound like this",
+    UploadsLimited = 429 "uploads_limited" "Too many components were uploaded",
+    RunPending = 409 "run_pending" "The run is still under way",
+    StorageFull = 409 "storage_full" "The hook's storage is full",
+
     // ---- us
     Busy = 503 "busy" "Too much is under way",
     NotReady = 503 "not_ready" "Kassa is not ready",

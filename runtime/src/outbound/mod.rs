@@ -94,7 +94,17 @@ impl Outbound {
     pub(crate) fn with_lookup(lookup: &Lookup) -> Result<Self, OutboundError> {
         // Fails when one is installed already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        Ok(Self { public: client(Reach::Public, lookup)?, any: client(Reach::Any, lookup)? })
+        let client = |reach| client(reach, lookup, IDLE_PER_HOST_MAX);
+        Ok(Self { public: client(Reach::Public)?, any: client(Reach::Any)? })
+    }
+
+    /// A client that keeps no connection: each request has one of its own, and none is shared between those who
+    /// know nothing of each other.
+    pub(crate) fn isolated() -> Result<Self, OutboundError> {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let lookup = guard::system_lookup();
+        let client = |reach| client(reach, &lookup, 0);
+        Ok(Self { public: client(Reach::Public)?, any: client(Reach::Any)? })
     }
 
     /// Sends a request and reads the answer.
@@ -153,7 +163,7 @@ async fn read_body(mut response: reqwest::Response, until: Instant, bytes_max: u
     Body::Part(body.freeze(), error)
 }
 
-fn client(reach: Reach, lookup: &Lookup) -> Result<Client, OutboundError> {
+fn client(reach: Reach, lookup: &Lookup, idle_per_host_max: usize) -> Result<Client, OutboundError> {
     let builder = || {
         Client::builder()
             .user_agent(concat!("Kassa/", env!("CARGO_PKG_VERSION")))
@@ -165,7 +175,7 @@ fn client(reach: Reach, lookup: &Lookup) -> Result<Client, OutboundError> {
             .http1_max_headers(HEADERS_MAX)
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_idle_timeout(IDLE_TIMEOUT)
-            .pool_max_idle_per_host(IDLE_PER_HOST_MAX)
+            .pool_max_idle_per_host(idle_per_host_max)
             .dns_resolver(guard::Resolver { lookup: lookup.clone(), reach })
     };
     // The machine's certificates (an operator's own authority among them) or, in a container that has none,

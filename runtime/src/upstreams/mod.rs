@@ -34,7 +34,7 @@ use crate::{
     outbound::{Outbound, OutboundError, Reach, parse_url},
 };
 
-pub(crate) use request::{UpstreamError, UpstreamRequest, UpstreamResponse};
+pub(crate) use request::{UpstreamError, UpstreamRequest};
 
 words! {
     /// What an upstream is fit for.

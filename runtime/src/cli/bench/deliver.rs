@@ -161,7 +161,7 @@ impl<'b> Town<'b> {
                 id: id::new(id::Kind::Event, now),
                 merchant_id: merchant_id.clone(),
                 test: false,
-                kind: event::Kind::InvoicePaid,
+                kind: event::Kind::InvoicePaid.into(),
                 invoice_id: None,
                 transfer_id: None,
                 sequence: 0,
@@ -240,7 +240,7 @@ impl<'b> Town<'b> {
 /// As long as the body of a real event.
 fn body() -> String {
     let data = serde_json::json!({ "invoice": { "id": "inv_00000000000000000000000000", "title": "t".repeat(900) } });
-    event::payload(event::Kind::InvoicePaid, 0, &data)
+    event::payload(&event::Kind::InvoicePaid.into(), 0, &data)
 }
 
 /// Receivers that take everything and remember when.

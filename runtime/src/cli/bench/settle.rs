@@ -146,8 +146,8 @@ async fn rows(app: &App, filled: &Filled, numbers: Range<u64>) -> anyhow::Result
                 payload: payload.clone(),
                 created_at: now,
             };
-            written.events.push(event(event::Kind::InvoiceDetected, 1));
-            written.events.push(event(event::Kind::InvoicePaid, 2));
+            written.events.push(event(event::Kind::InvoiceDetected.into(), 1));
+            written.events.push(event(event::Kind::InvoicePaid.into(), 2));
             written.journals.push(JournalEntry { kind: JournalKind::Credit, payment: payment.clone() });
             written.payments.push(payment);
             (invoice.status, invoice.sequence) = (Status::Paid, 2);

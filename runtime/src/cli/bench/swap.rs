@@ -42,7 +42,7 @@ pub(super) async fn run(bench: &Bench) -> anyhow::Result<()> {
     let replica = Host::start(
         app.db.clone(),
         app.clock.clone(),
-        &app.config.plugins,
+        &app.config,
         &folder.join("compiled"),
         app.vault.key_for("compiled code"),
         app.upstreams.clone(),

@@ -128,7 +128,7 @@ fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
 }
 
 async fn check(global: &Global, wasm: &[u8], json: bool) -> anyhow::Result<()> {
-    let config = global.config()?.plugins;
+    let config = global.config()?;
     let scratch = std::env::temp_dir().join(format!("kassa-check-{}", std::process::id()));
     std::fs::create_dir_all(&scratch).with_context(|| format!("cannot make {}", scratch.display()))?;
     let outbound = Outbound::new().context("cannot make an HTTP client")?;

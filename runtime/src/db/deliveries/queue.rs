@@ -1,25 +1,17 @@
-//! The queue of deliveries: what dispatch puts in and deliver works off.
-//!
-//! A worker claims from an endpoint at a time, never from the queue as a whole: however much waits for one that
-//! is dead, nobody walks past it. For that an endpoint knows when the first of its deliveries is due (`due_at`).
-//! It may be too early (the next claim finds nothing and corrects it), never too late. Hence the one rule: who
-//! makes something due earlier says so to the endpoint in the same transaction ([`due_by`]), and whoever sets
-//! `due_at` has locked the endpoint in a statement before, so that the one sees what the other did.
-//!
-//! A claim lasts for a lease; a worker that dies loses nothing, since the lease ends. One that comes back after
-//! that is told apart by the fence and changes nothing.
-
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+//! The queue of deliveries: what dispatch puts in and deliver works off. How it is kept, [`crate::db::queue`] says.
 
 use crate::{
-    db::{Conn, DbError, Value, args},
-    domain::{Millis, retry::Breaker},
+    db::{
+        Conn, DbError, args,
+        queue::{Entry, queue},
+    },
+    domain::Millis,
 };
+
+queue!(owner "endpoint", queue "delivery_queue", owner_id "endpoint_id", item_id "delivery_id");
 
 /// Endpoints that are looked at in one statement.
 const PAGE: i64 = 64;
-/// Fences of different rounds of a delivery must differ: each round starts so far above the one before.
-const FENCES_PER_ATTEMPT: i64 = 1 << 20;
 
 /// An event owed to an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,20 +23,13 @@ pub(crate) struct Owed {
     pub(crate) test: bool,
 }
 
-/// A delivery about to be queued.
-pub(super) struct Entry {
-    pub(super) delivery_id: String,
-    pub(super) endpoint_id: String,
-    pub(super) attempts_before: i64,
-}
-
 /// Makes deliveries and queues them, due now.
 pub(crate) async fn insert(conn: &mut Conn, owed: Vec<Owed>, now: Millis) -> Result<(), DbError> {
     let entries = owed
         .iter()
         .map(|owed| Entry {
-            delivery_id: owed.delivery_id.clone(),
-            endpoint_id: owed.endpoint_id.clone(),
+            item: owed.delivery_id.clone(),
+            owner: owed.endpoint_id.clone(),
             attempts_before: 0,
         })
         .collect();
@@ -70,59 +55,6 @@ pub(crate) async fn insert(conn: &mut Conn, owed: Vec<Owed>, now: Millis) -> Res
     )
     .await?;
     push(conn, entries, now).await
-}
-
-/// Puts deliveries into the queue, due now.
-pub(super) async fn push(conn: &mut Conn, entries: Vec<Entry>, now: Millis) -> Result<(), DbError> {
-    let due = entries.iter().map(|entry| (entry.endpoint_id.clone(), now)).collect();
-    let rows = entries
-        .into_iter()
-        .map(|entry| {
-            let fence = entry.attempts_before.saturating_mul(FENCES_PER_ATTEMPT);
-            args![entry.delivery_id, entry.endpoint_id, now, fence, entry.attempts_before]
-        })
-        .collect();
-    conn.insert_many(
-        "INSERT INTO delivery_queue (delivery_id, endpoint_id, due_at, fence, attempts_before)",
-        rows,
-        "",
-    )
-    .await?;
-    due_by(conn, due).await
-}
-
-/// Tells endpoints that something is due then.
-pub(super) async fn due_by(conn: &mut Conn, due: BTreeMap<String, Millis>) -> Result<(), DbError> {
-    lock_endpoints(conn, due.keys()).await?;
-    let rows = due.into_iter().map(|(endpoint_id, at)| args![endpoint_id, at]).collect();
-    conn.insert_many(
-        "WITH v (id, at) AS (",
-        rows,
-        ") UPDATE endpoint SET due_at = v.at FROM v
-           WHERE endpoint.id = v.id AND (endpoint.due_at IS NULL OR endpoint.due_at > v.at)",
-    )
-    .await?;
-    Ok(())
-}
-
-/// Locks endpoints until the transaction ends; `ids` ascend, so that two who lock do not wait for each other.
-pub(super) async fn lock_endpoints(
-    conn: &mut Conn,
-    ids: impl Iterator<Item = &String>,
-) -> Result<HashMap<String, Breaker>, DbError> {
-    let rows = conn
-        .rows_in(
-            "SELECT id, failures, paused_until FROM endpoint WHERE id IN",
-            ids.map(Into::into).collect(),
-            "ORDER BY id /*pg: FOR NO KEY UPDATE*/",
-        )
-        .await?;
-    rows.iter()
-        .map(|row| {
-            let failures = u32::try_from(row.int("failures")?).unwrap_or(u32::MAX);
-            Ok((row.text("id")?, Breaker { failures, paused_until: row.opt_int("paused_until")? }))
-        })
-        .collect()
 }
 
 /// What a claim brought.
@@ -212,24 +144,8 @@ pub(crate) async fn claim(
         }
     }
     let complete = room > 0 && seen >= count_due(conn, now).await?;
-    let leased = claims
-        .iter()
-        .flat_map(|claim| &claim.deliveries)
-        .map(|claimed| args![&claimed.delivery_id, lease_until, claimed.fence])
-        .collect();
-    conn.insert_many(
-        "WITH v (id, due_at, fence) AS (",
-        leased,
-        ") UPDATE delivery_queue SET due_at = v.due_at, fence = v.fence FROM v WHERE delivery_id = v.id",
-    )
-    .await?;
-    conn.exec_in(
-        "UPDATE endpoint SET due_at = (SELECT MIN(q.due_at) FROM delivery_queue q WHERE q.endpoint_id = endpoint.id)
-         WHERE id IN",
-        looked_at,
-        "",
-    )
-    .await?;
+    let leased = claims.iter().flat_map(|claim| &claim.deliveries);
+    lease(conn, leased.map(|claimed| (&claimed.delivery_id, claimed.fence)), lease_until, looked_at).await?;
     Ok(Claims { claims, complete })
 }
 
@@ -267,44 +183,4 @@ async fn due_of(
             })
         })
         .collect()
-}
-
-/// The current fences of queued deliveries, which are locked.
-pub(super) async fn fences(
-    conn: &mut Conn,
-    ids: impl Iterator<Item = &String>,
-) -> Result<HashMap<String, i64>, DbError> {
-    let ids: BTreeSet<&String> = ids.collect();
-    let rows = conn
-        .rows_in(
-            "SELECT delivery_id, fence FROM delivery_queue WHERE delivery_id IN",
-            ids.into_iter().map(Into::into).collect(),
-            "ORDER BY delivery_id /*pg: FOR UPDATE*/",
-        )
-        .await?;
-    rows.iter().map(|row| Ok((row.text("delivery_id")?, row.int("fence")?))).collect()
-}
-
-/// Sets when deliveries are due; each row is an id and a time.
-pub(super) async fn reschedule(conn: &mut Conn, rows: Vec<Vec<Value>>) -> Result<(), DbError> {
-    conn.insert_many(
-        "WITH v (id, due_at) AS (",
-        rows,
-        ") UPDATE delivery_queue SET due_at = v.due_at FROM v WHERE delivery_id = v.id",
-    )
-    .await?;
-    Ok(())
-}
-
-/// Gives back what was claimed and not sent: it is due at once. Stale claims are passed over.
-pub(crate) async fn release(
-    conn: &mut Conn,
-    claims: &[(String, String, i64)],
-    now: Millis,
-) -> Result<(), DbError> {
-    let held = fences(conn, claims.iter().map(|(delivery_id, _, _)| delivery_id)).await?;
-    let live: Vec<_> = claims.iter().filter(|(id, _, fence)| held.get(id) == Some(fence)).collect();
-    let due = live.iter().map(|(_, endpoint_id, _)| (endpoint_id.clone(), now)).collect();
-    reschedule(conn, live.into_iter().map(|(id, _, _)| args![id, now]).collect()).await?;
-    due_by(conn, due).await
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::queue::{due_by, fences, lock_endpoints, reschedule};
+use super::queue::{due_by, fences, lock_owners, reschedule, set_breakers};
 use crate::{
     db::{Conn, DbError, args},
     domain::{
@@ -106,7 +106,7 @@ async fn tell_endpoints(conn: &mut Conn, ended: &[&Ended], now: Millis) -> Resul
     if touched.is_empty() {
         return Ok(Vec::new());
     }
-    let mut breakers = lock_endpoints(conn, touched.iter()).await?;
+    let mut breakers = lock_owners(conn, touched.iter()).await?;
     let mut due: BTreeMap<String, Millis> = BTreeMap::new();
     let mut unwanted = BTreeSet::new();
     for one in ended {
@@ -123,14 +123,7 @@ async fn tell_endpoints(conn: &mut Conn, ended: &[&Ended], now: Millis) -> Resul
             Next::Delivered | Next::Exhausted => {}
         }
     }
-    let rows = breakers.iter().map(|(id, breaker)| args![id, breaker.failures, breaker.paused_until]);
-    conn.insert_many(
-        "WITH v (id, failures, paused_until) AS (",
-        rows.collect(),
-        ") UPDATE endpoint SET failures = v.failures, paused_until = v.paused_until FROM v
-           WHERE endpoint.id = v.id",
-    )
-    .await?;
+    set_breakers(conn, &breakers).await?;
     conn.exec_in(
         "UPDATE endpoint SET state = 'disabled', disabled_why = 'its receiver asked for it'
          WHERE state = 'active' AND id IN",

@@ -373,15 +373,16 @@ impl Book {
         sequence: i64,
         data: serde_json::Value,
     ) {
+        let kind = event::Type::from(kind);
         self.events.push(NewEvent {
             id: id::new(id::Kind::Event, self.now),
             merchant_id: merchant_id.to_owned(),
             test: self.known.test,
+            payload: event::payload(&kind, self.now, &data),
             kind,
             invoice_id: invoice_id.map(str::to_owned),
             transfer_id: transfer_id.map(str::to_owned),
             sequence,
-            payload: event::payload(kind, self.now, &data),
             created_at: self.now,
         });
     }

@@ -68,7 +68,9 @@ impl World {
             let p = entry.payment;
             self.journals.push((entry.kind, p.transfer_id, p.epoch, p.amount.0));
         }
-        self.events.extend(written.events.iter().map(|event| (event.kind, event.sequence)));
+        self.events.extend(
+            written.events.iter().map(|event| (event.kind.as_str().parse().unwrap(), event.sequence)),
+        );
     }
 
     fn status(&self) -> InvoiceStatus {

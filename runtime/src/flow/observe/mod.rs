@@ -241,7 +241,7 @@ impl Watcher {
         let limits = ScanLimits { blocks: watch.blocks_per_scan, transfers: watch.transfers_per_scan };
         let called = match self.app.host.scan(&self.network, from.map(report::position), limits).await {
             Ok(called) => called,
-            Err(CallFailed { error, upstream }) => {
+            Err(CallFailed { error, upstream, .. }) => {
                 let why = error.to_string();
                 self.report(upstream, Verdict::Bad(why.clone()));
                 return Err(ObserveError::Plugin(why));

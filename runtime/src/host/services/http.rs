@@ -1,6 +1,8 @@
-//! Requests to the network's upstream.
+//! Requests: of a chain plugin to its network's upstream, of a hook to the hosts that it is granted ([`hosts`]).
 //!
-//! The first request of a call picks the upstream, and all others go to the same one, so that their answers
+//! [`hosts`]: super::hosts
+//!
+//! Of a chain plugin's call the first request of a call picks the upstream, and all others go to the same one, so that their answers
 //! fit together; when it fails, the caller makes the whole call again, on the next one.
 
 use std::{
@@ -22,8 +24,11 @@ use crate::{
         call::CallState,
         limits::Limits,
     },
-    upstreams::{Upstream, UpstreamError, UpstreamRequest, UpstreamResponse, Upstreams},
+    outbound,
+    upstreams::{Upstream, UpstreamError, UpstreamRequest, Upstreams},
 };
+
+use super::{Behalf, Shared, Subject, hosts::Hosts};
 
 /// Requests of one `send-all` under way at once: what an HTTP/2 connection and a public provider take well.
 const CONCURRENCY: usize = 8;
@@ -48,19 +53,29 @@ const HEADERS_OF_OURS: [&str; 8] = [
 
 pub(in crate::host) struct Http {
     upstreams: Upstreams,
-    network: String,
+    hosts: Hosts,
+    subject: Arc<Subject>,
     chosen: Option<Arc<Upstream>>,
+    requests_max: u32,
     requests_left: u32,
     bytes_left: AtomicUsize,
     deadline: Instant,
 }
 
+/// A request that may be sent.
+enum Prepared {
+    ToUpstream(UpstreamRequest),
+    ToHost(outbound::Request),
+}
+
 impl Http {
-    pub(super) fn new(upstreams: Upstreams, network: String, limits: &Limits, deadline: Instant) -> Self {
+    pub(super) fn new(shared: &Shared, subject: Arc<Subject>, limits: &Limits, deadline: Instant) -> Self {
         Self {
-            upstreams,
-            network,
+            upstreams: shared.upstreams.clone(),
+            hosts: Hosts { outbound: shared.outbound.clone(), reach: shared.hooks_reach },
+            subject,
             chosen: None,
+            requests_max: limits.http_requests,
             requests_left: limits.http_requests,
             bytes_left: AtomicUsize::new(limits.http_bytes),
             deadline,
@@ -71,58 +86,84 @@ impl Http {
         self.chosen.as_ref().map(|upstream| upstream.id.clone())
     }
 
+    /// Requests that were sent or refused by the one who was asked.
+    pub(in crate::host) fn requests(&self) -> u32 {
+        self.requests_max - self.requests_left
+    }
+
     /// Checks a request, takes it from the budget and picks the upstream if none is picked yet.
-    fn prepare(&mut self, request: Request) -> Result<UpstreamRequest, HttpError> {
-        let path = match request.target {
-            Target::Upstream(path) => path,
-            Target::Url(_) => {
+    fn prepare(&mut self, request: Request) -> Result<Prepared, HttpError> {
+        let method = match request.method {
+            Method::Get => ::http::Method::GET,
+            Method::Post => ::http::Method::POST,
+            Method::Put => ::http::Method::PUT,
+            Method::Delete => ::http::Method::DELETE,
+        };
+        let subject = self.subject.clone();
+        let prepared = match (request.target, &subject.behalf) {
+            (Target::Upstream(path), Behalf::Network(_)) => {
+                check_path(&path)?;
+                Prepared::ToUpstream(UpstreamRequest {
+                    method,
+                    path,
+                    headers: check_headers(request.headers)?,
+                    body: request.body.into(),
+                    deadline: REQUEST_TIMEOUT,
+                    response_bytes_max: 0,
+                })
+            }
+            (Target::Url(url), Behalf::Merchant(of)) => {
+                Prepared::ToHost(self.hosts.prepare(of, method, &url, request.headers, request.body)?)
+            }
+            (Target::Upstream(_), _) => {
+                return Err(HttpError::Denied("hooks have no upstreams; name a URL".to_owned()));
+            }
+            (Target::Url(_), _) => {
                 return Err(HttpError::Denied("no hosts are granted to chain plugins".to_owned()));
             }
         };
-        check_path(&path)?;
-        let headers = check_headers(request.headers)?;
         self.requests_left = self
             .requests_left
             .checked_sub(1)
             .ok_or_else(|| HttpError::Budget("requests of this call".to_owned()))?;
-        if self.chosen.is_none() {
-            let picked = self.upstreams.pick(&self.network).map_err(|_| HttpError::NoUpstream)?;
+        if self.chosen.is_none() && matches!(prepared, Prepared::ToUpstream(_)) {
+            let picked = self.upstreams.pick(self.subject.network()).map_err(|_| HttpError::NoUpstream)?;
             self.chosen = Some(picked);
         }
-        Ok(UpstreamRequest {
-            method: match request.method {
-                Method::Get => ::http::Method::GET,
-                Method::Post => ::http::Method::POST,
-                Method::Put => ::http::Method::PUT,
-                Method::Delete => ::http::Method::DELETE,
-            },
-            path,
-            headers,
-            body: request.body.into(),
-            deadline: REQUEST_TIMEOUT,
-            response_bytes_max: 0,
-        })
+        Ok(prepared)
     }
 
     /// Sends what was prepared; `share` requests may be under way at once and share what is left of the bytes.
-    async fn send(&self, mut request: UpstreamRequest, share: usize) -> Result<Response, HttpError> {
-        let upstream = self.chosen.as_ref().ok_or(HttpError::NoUpstream)?;
+    async fn send(&self, prepared: Prepared, share: usize) -> Result<Response, HttpError> {
         let left = self.bytes_left.load(Ordering::Relaxed);
         if left == 0 {
             return Err(HttpError::Budget("bytes of this call's answers".to_owned()));
         }
-        request.response_bytes_max = left.div_ceil(share.max(1));
-        request.deadline = self
+        let bytes_max = left.div_ceil(share.max(1));
+        let deadline = self
             .deadline
             .saturating_duration_since(Instant::now())
             .saturating_sub(LAST_WORDS)
-            .min(request.deadline);
-        let answer = upstream.send(request).await.map_err(refusal)?;
+            .min(REQUEST_TIMEOUT);
+        let answer = match prepared {
+            Prepared::ToUpstream(mut request) => {
+                let upstream = self.chosen.as_ref().ok_or(HttpError::NoUpstream)?;
+                request.response_bytes_max = bytes_max;
+                request.deadline = deadline;
+                let answer = upstream.send(request).await.map_err(refusal)?;
+                Response { status: answer.status, headers: answer.headers, body: answer.body.into() }
+            }
+            Prepared::ToHost(mut request) => {
+                request.body_bytes_max = bytes_max;
+                request.deadline = deadline;
+                self.hosts.send(request).await?
+            }
+        };
         let used = answer.body.len();
         let take = |left: usize| Some(left.saturating_sub(used));
         // It never fails: `take` always answers.
         let _ = self.bytes_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
-        Ok(response(answer))
+        Ok(answer)
     }
 
     async fn send_all(&mut self, requests: Vec<Request>) -> Vec<Result<Response, HttpError>> {
@@ -147,10 +188,6 @@ fn refusal(error: UpstreamError) -> HttpError {
     }
 }
 
-fn response(answer: UpstreamResponse) -> Response {
-    Response { status: answer.status, headers: answer.headers, body: answer.body.into() }
-}
-
 /// Below the upstream's URL and nowhere else.
 fn check_path(path: &str) -> Result<(), HttpError> {
     let visible = path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\' && byte != b'#');
@@ -164,9 +201,7 @@ fn check_path(path: &str) -> Result<(), HttpError> {
 }
 
 fn check_headers(headers: Vec<Header>) -> Result<Vec<(String, String)>, HttpError> {
-    if headers.len() > HEADERS_MAX {
-        return Err(HttpError::Malformed(format!("more than {HEADERS_MAX} headers")));
-    }
+    count_headers(&headers)?;
     let mut checked = Vec::with_capacity(headers.len());
     for header in headers {
         let HeaderValue::Text(value) = header.value else {
@@ -174,16 +209,28 @@ fn check_headers(headers: Vec<Header>) -> Result<Vec<(String, String)>, HttpErro
                 "no secrets are bound to upstreams; the host adds its own".to_owned(),
             ));
         };
-        let name = header.name.to_ascii_lowercase();
-        let sound = ::http::HeaderName::from_bytes(name.as_bytes()).is_ok()
-            && ::http::HeaderValue::from_str(&value).is_ok()
-            && value.len() <= HEADER_BYTES_MAX;
-        if !sound || HEADERS_OF_OURS.contains(&name.as_str()) {
-            return Err(HttpError::Malformed(format!("the header {}", super::text::one_line(&name, 60))));
-        }
-        checked.push((name, value));
+        checked.push((check_header(&header.name, &value)?, value));
     }
     Ok(checked)
+}
+
+pub(super) fn count_headers(headers: &[Header]) -> Result<(), HttpError> {
+    if headers.len() > HEADERS_MAX {
+        return Err(HttpError::Malformed(format!("more than {HEADERS_MAX} headers")));
+    }
+    Ok(())
+}
+
+/// The header's name in lower case, if it may be sent with this value.
+pub(super) fn check_header(name: &str, value: &str) -> Result<String, HttpError> {
+    let name = name.to_ascii_lowercase();
+    let sound = ::http::HeaderName::from_bytes(name.as_bytes()).is_ok()
+        && ::http::HeaderValue::from_str(value).is_ok()
+        && value.len() <= HEADER_BYTES_MAX;
+    if !sound || HEADERS_OF_OURS.contains(&name.as_str()) {
+        return Err(HttpError::Malformed(format!("the header {}", super::text::one_line(&name, 60))));
+    }
+    Ok(name)
 }
 
 impl http::Host for CallState {
@@ -259,7 +306,10 @@ mod tests {
         let config = Config::load(std::path::Path::new("/nonexistent"), false, std::iter::empty()).unwrap();
         let limits =
             Limits { http_requests: requests, http_bytes: bytes, ..Limits::new(&config.plugins, 1, 0) };
-        Http::new(upstreams, "net".to_owned(), &limits, Instant::now() + Duration::from_secs(30))
+        let shared =
+            Shared { upstreams, ..super::super::shared_for_test(crate::testing::sqlite().await.clone()) };
+        let deadline = Instant::now() + Duration::from_secs(30);
+        Http::new(&shared, Arc::new(super::super::subject_for_test("net")), &limits, deadline)
     }
 
     fn get(path: &str) -> Request {
@@ -298,7 +348,7 @@ mod tests {
     #[tokio::test]
     async fn a_network_without_upstreams() {
         let mut http = http(100, 1_000).await;
-        http.network = "other".to_owned();
+        http.subject = Arc::new(super::super::subject_for_test("other"));
         let answers = http.send_all(vec![get("/1")]).await;
         assert!(matches!(answers[..], [Err(HttpError::NoUpstream)]), "{answers:?}");
     }

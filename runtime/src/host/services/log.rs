@@ -1,19 +1,28 @@
 //! The plugin's voice in the host's log: cleaned, counted, and never the reason that a call fails.
 
-use super::text;
+use super::{Behalf, text};
 use crate::host::{bindings::services::kassa::plugin::log, call::CallState, limits::Limits};
 
 /// One line in the log, however long the guest's was.
 const LINE_CHARS_MAX: usize = 2_000;
 
-pub(super) struct Log {
+/// A line that a hook wrote, kept for its merchant.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub(crate) struct LogLine {
+    pub(crate) level: &'static str,
+    pub(crate) text: String,
+}
+
+pub(in crate::host) struct Log {
     lines_left: u32,
     bytes_left: usize,
+    /// Of a hook; what chain plugins say stands in the log of the process.
+    pub(in crate::host) kept: Vec<LogLine>,
 }
 
 impl Log {
     pub(super) fn new(limits: &Limits) -> Self {
-        Self { lines_left: limits.log_lines, bytes_left: limits.log_bytes }
+        Self { lines_left: limits.log_lines, bytes_left: limits.log_bytes, kept: Vec::new() }
     }
 
     /// What of `message` is written: none once the budget is used up, and the last line says so.
@@ -35,14 +44,19 @@ impl log::Host for CallState {
         let services = &mut self.services;
         let Some(line) = services.log.admit(&message) else { return Ok(()) };
         let subject = &services.subject;
+        let Behalf::Network(network) = &subject.behalf else {
+            let level = match level {
+                log::Level::Debug => "debug",
+                log::Level::Info => "info",
+                log::Level::Warn => "warn",
+                log::Level::Error => "error",
+            };
+            services.log.kept.push(LogLine { level, text: line });
+            return Ok(());
+        };
         macro_rules! write {
             ($level:ident) => {
-                tracing::$level!(
-                    plugin = subject.plugin,
-                    version = subject.version,
-                    network = subject.network,
-                    "{line}"
-                )
+                tracing::$level!(plugin = subject.plugin, version = subject.version, network, "{line}")
             };
         }
         match level {

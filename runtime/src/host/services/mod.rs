@@ -2,13 +2,16 @@
 //! calls share ([`Shared`]), what one call holds (a field of [`Services`]), and the generated trait on top.
 
 mod clock;
+mod hosts;
 mod http;
 mod log;
+mod secrets;
 mod storage;
 pub(crate) mod text;
 mod watch;
+mod webhooks;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use tokio::time::Instant;
 use wasmtime::component::{HasSelf, Linker};
@@ -18,10 +21,19 @@ use super::{
     call::CallState,
     limits::Limits,
 };
-use crate::{clock::Clock, db::Db, upstreams::Upstreams};
+use crate::{
+    clock::Clock,
+    db::Db,
+    outbound::{Outbound, Reach},
+    upstreams::Upstreams,
+};
 
+pub(crate) use hosts::authority;
+pub(crate) use log::LogLine;
+pub(crate) use secrets::{Purpose, Secret};
 pub(crate) use storage::StaleRead;
 pub(crate) use watch::WatchSets;
+pub(crate) use webhooks::QueuedWebhook;
 
 /// What the services of all calls stand on.
 pub(crate) struct Shared {
@@ -29,6 +41,10 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) upstreams: Upstreams,
     pub(crate) watch: WatchSets,
+    /// For hooks: it keeps no connection, so that none is lent from one hook to another.
+    pub(crate) outbound: Outbound,
+    /// Where hooks may send requests to.
+    pub(crate) hooks_reach: Reach,
 }
 
 /// Who calls, and on whose behalf.
@@ -37,21 +53,60 @@ pub(crate) struct Subject {
     pub(crate) plugin: String,
     pub(crate) version: String,
     pub(crate) version_id: String,
-    pub(crate) network: String,
+    pub(crate) behalf: Behalf,
+}
+
+/// On whose behalf a component is called.
+#[derive(Debug)]
+pub(crate) enum Behalf {
+    /// A chain plugin reads this network.
+    Network(String),
+    Merchant(OfMerchant),
+}
+
+/// A hook at work for its merchant.
+#[derive(Debug, Clone)]
+pub(crate) struct OfMerchant {
+    pub(crate) hook_id: String,
+    pub(crate) merchant_id: String,
+    pub(crate) test: bool,
+    /// The run's id, which requests carry; none if nothing is sent.
+    pub(crate) run_id: Option<String>,
+    /// Hosts that it may send requests to.
+    pub(crate) hosts: Vec<String>,
+    pub(crate) secrets: BTreeMap<String, Secret>,
 }
 
 impl Subject {
     /// What the plugin's storage is kept under.
     fn scope(&self) -> String {
-        format!("{}/{}", self.plugin, self.network)
+        match &self.behalf {
+            Behalf::Network(network) => format!("{}/{network}", self.plugin),
+            Behalf::Merchant(of) => scope_of_hook(&of.hook_id),
+        }
     }
+
+    /// The network that a chain plugin reads; empty for a hook.
+    pub(super) fn network(&self) -> &str {
+        match &self.behalf {
+            Behalf::Network(network) => network,
+            Behalf::Merchant(_) => "",
+        }
+    }
+}
+
+/// What a hook's storage is kept under. No plugin's name has a colon.
+#[must_use]
+pub(crate) fn scope_of_hook(hook_id: &str) -> String {
+    format!("hook:{hook_id}")
 }
 
 /// What one call has of the services.
 pub(crate) struct Services {
     pub(super) storage: storage::Storage,
     pub(super) http: http::Http,
-    log: log::Log,
+    pub(super) log: log::Log,
+    pub(super) webhooks: webhooks::Webhooks,
     shared: Arc<Shared>,
     subject: Arc<Subject>,
 }
@@ -66,8 +121,9 @@ impl Services {
     ) -> Self {
         Self {
             storage: storage::Storage::new(shared.db.clone(), subject.scope(), limits),
-            http: http::Http::new(shared.upstreams.clone(), subject.network.clone(), limits, deadline),
+            http: http::Http::new(&shared, subject.clone(), limits, deadline),
             log: log::Log::new(limits),
+            webhooks: webhooks::Webhooks::new(limits),
             shared,
             subject,
         }
@@ -80,3 +136,21 @@ pub(super) fn add_to_linker(linker: &mut Linker<CallState>) -> wasmtime::Result<
 }
 
 impl types::Host for CallState {}
+
+#[cfg(test)]
+fn shared_for_test(db: Db) -> Shared {
+    let outbound = Outbound::isolated().unwrap();
+    let upstreams = Upstreams::new(outbound.clone(), Clock::default());
+    let (clock, watch) = (Clock::default(), WatchSets::default());
+    Shared { db, clock, upstreams, watch, outbound, hooks_reach: Reach::Any }
+}
+
+#[cfg(test)]
+fn subject_for_test(network: &str) -> Subject {
+    Subject {
+        plugin: "test".to_owned(),
+        version: "0.1.0".to_owned(),
+        version_id: String::new(),
+        behalf: Behalf::Network(network.to_owned()),
+    }
+}

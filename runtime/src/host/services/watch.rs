@@ -106,7 +106,7 @@ impl watch::Host for CallState {
             return Ok(Err(WatchError::Malformed(why)));
         }
         let Shared { db, watch, .. } = &*self.services.shared;
-        let found = watch.filter(db, &self.services.subject.network, &keys, width_bytes).await;
+        let found = watch.filter(db, self.services.subject.network(), &keys, width_bytes).await;
         Ok(found.map_err(|error| unavailable(&error)))
     }
 
@@ -116,7 +116,7 @@ impl watch::Host for CallState {
         limit: u32,
     ) -> wasmtime::Result<Result<Vec<String>, WatchError>> {
         self.count()?;
-        let network = &self.services.subject.network;
+        let network = self.services.subject.network();
         let limit = i64::from(limit.min(LIST_MAX));
         let read = async {
             let mut conn = self.services.shared.db.read().await?;

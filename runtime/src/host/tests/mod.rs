@@ -2,6 +2,7 @@
 
 mod admission;
 mod guest;
+pub(crate) mod hook_guest;
 mod hostile;
 mod lifecycle;
 mod real;
@@ -10,7 +11,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    config::Config,
+    config,
     testing::{self, TestDb},
 };
 use guest::Guest;
@@ -19,13 +20,16 @@ use guest::Guest;
 struct Bench {
     host: Host,
     db: TestDb,
-    config: config::Plugins,
+    config: Config,
     dir: TempDir,
 }
 
 fn config() -> config::Plugins {
-    let config = Config::load(Path::new("/nonexistent"), false, std::iter::empty()).unwrap();
-    config::Plugins { cpu_ms: 30, ..config.plugins }
+    config::Plugins { cpu_ms: 30, ..whole().plugins }
+}
+
+fn whole() -> Config {
+    Config::load(Path::new("/nonexistent"), false, std::iter::empty()).unwrap()
 }
 
 impl Bench {
@@ -37,13 +41,14 @@ impl Bench {
         Self::on(testing::sqlite().await, config)
     }
 
-    fn on(db: TestDb, config: config::Plugins) -> Self {
+    fn on(db: TestDb, plugins: config::Plugins) -> Self {
         let dir = tempfile::tempdir().unwrap();
+        let config = Config { plugins, ..whole() };
         let host = Self::host(&db, &config, &dir);
         Self { host, db, config, dir }
     }
 
-    fn host(db: &Db, config: &config::Plugins, dir: &TempDir) -> Host {
+    fn host(db: &Db, config: &Config, dir: &TempDir) -> Host {
         let cache = dir.path().join("compiled");
         Host::empty(db.clone(), Clock::default(), config, &cache, [7; 32], upstreams()).unwrap()
     }
@@ -72,6 +77,11 @@ impl Bench {
     }
 }
 
+/// A chain plugin that does nothing.
+pub(crate) fn chain_component() -> Vec<u8> {
+    Guest::new().component()
+}
+
 /// A network of this plugin.
 fn network(plugin: &str) -> Arc<network::Manifest> {
     let manifest = toml::from_str(&format!(
@@ -93,5 +103,5 @@ fn network(plugin: &str) -> Arc<network::Manifest> {
 
 /// No network has an upstream.
 fn upstreams() -> Upstreams {
-    Upstreams::new(crate::outbound::Outbound::new().unwrap(), Clock::default())
+    Upstreams::new(Outbound::new().unwrap(), Clock::default())
 }

@@ -8,6 +8,7 @@ use tower::ServiceExt as _;
 
 use crate::{
     db::api_keys::Mode,
+    host::tests::hook_guest::HookGuest,
     http::router,
     keys::{self, NewKey},
     testing::{self, TestApp, TestDb},
@@ -113,6 +114,17 @@ impl Api {
     }
 
     /// A new merchant's id.
+    /// Uploads a hook and activates it.
+    pub(super) async fn upload_hook(&self, key: &str, guest: &HookGuest) -> Answer {
+        self.upload(key, "/v1/hooks?activate=true", "application/wasm", guest.component()).await
+    }
+
+    pub(super) async fn upload(&self, key: &str, path: &str, kind: &str, bytes: Vec<u8>) -> Answer {
+        let mut request = with(request(Method::POST, path, bytes), "x-api-key", key);
+        request.headers_mut().insert(header::CONTENT_TYPE, kind.parse().unwrap());
+        self.send(request).await
+    }
+
     pub(super) async fn merchant(&self, name: &str) -> String {
         let made = self.post(&self.operator, "/v1/operator/merchants", json!({"name": name})).await.ok();
         made["id"].as_str().unwrap().to_owned()

@@ -2,6 +2,7 @@
 
 mod bodies;
 mod document;
+mod hooks;
 mod idempotency;
 mod keys;
 mod kit;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::kit::{Api, request, with};
-use crate::{flow::supervise, http::document};
+use crate::{flow::supervise, host::tests::hook_guest::HookGuest, http::document};
 
 /// Routes without a key. `/metrics` is open on a loopback address only; see `status`.
 const PUBLIC: [&str; 3] = ["GET /health", "GET /metrics", "GET /ready"];
@@ -42,6 +42,8 @@ fn with_some_id(path: &str) -> String {
         ("deliveries", "dlv"),
         ("endpoints", "ep"),
         ("events", "evt"),
+        ("hooks", "hook"),
+        ("hook_runs", "run"),
         ("invoices", "inv"),
         ("merchants", "mer"),
         ("payments", "pay"),
@@ -54,6 +56,8 @@ fn with_some_id(path: &str) -> String {
     path.replace("{id}", &format!("{prefix}_01ARZ3NDEKTSV4RRFFQ69G5FAV"))
         .replace("{name}", "sandbox")
         .replace("{network}", "sandbox")
+        .replace("{key}", "key")
+        .replace("{version_id}", "hkv_01ARZ3NDEKTSV4RRFFQ69G5FAV")
 }
 
 #[tokio::test]
@@ -97,6 +101,7 @@ async fn belongings(api: &Api, key: &str) -> BTreeMap<&'static str, String> {
     let invoice = api.post(key, "/v1/invoices", wanted).await.ok();
     let endpoint = id(&api.post(key, "/v1/endpoints", json!({"url": "https://kassa.invalid/"})).await.ok());
     let tried = api.post(key, &format!("/v1/endpoints/{endpoint}/test"), json!({})).await.ok();
+    let hook = api.upload_hook(key, &HookGuest::new()).await.ok()["hook"]["id"].as_str().unwrap().to_owned();
     // One transfer that pays the invoice, and one that pays nothing.
     for units in [invoice["payable_amount_units"].as_str().unwrap(), "7"] {
         let action = json!({"do": "transfer", "to": address, "asset": "usdt", "amount": units});
@@ -104,10 +109,13 @@ async fn belongings(api: &Api, key: &str) -> BTreeMap<&'static str, String> {
     }
     let unmatched = seen(api, key, "/v1/transfers?state=unmatched").await;
     let payment = seen(api, key, "/v1/payments").await;
+    let run = seen(api, key, "/v1/hook_runs").await;
     BTreeMap::from([
         ("deliveries", tried["delivery_id"].as_str().unwrap().to_owned()),
         ("endpoints", endpoint),
         ("events", tried["event_id"].as_str().unwrap().to_owned()),
+        ("hooks", hook),
+        ("hook_runs", run),
         ("invoices", id(&invoice)),
         ("payments", payment),
         ("receive_addresses", receive_address),
@@ -151,11 +159,17 @@ async fn nothing_of_another_merchant_or_mode_is_found() {
             if let Some((before, _)) = route.path.split_once("/{id}") {
                 let kind = before.rsplit('/').next().unwrap();
                 let id = belongings.get(kind).unwrap_or_else(|| panic!("make one of {kind} above"));
-                let path = route.path.replace("{id}", id);
+                let path = with_some_id(&route.path.replace("{id}", id));
                 let body = if path.ends_with("/assign") {
                     json!({"invoice_id": belongings["invoices"]})
                 } else if path.starts_with("/v1/endpoints/") && path.ends_with("/resend") {
                     json!({"from": "2026-01-01T00:00:00Z", "to": "2099-01-01T00:00:00Z"})
+                } else if path.ends_with("/activate") {
+                    json!({"version_id": "hkv_01ARZ3NDEKTSV4RRFFQ69G5FAV"})
+                } else if route.method == Method::PUT && path.contains("/secrets/") {
+                    json!({"value": "x"})
+                } else if route.method == Method::PUT && path.contains("/storage/") {
+                    json!({"text": "x"})
                 } else {
                     json!({})
                 };

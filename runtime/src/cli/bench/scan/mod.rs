@@ -158,9 +158,9 @@ impl Reader {
     async fn scan(&self, cursor: Position, blocks: u32) -> anyhow::Result<Called<ScanResult>> {
         let limits = ScanLimits { blocks, transfers: self.app.config.watch.transfers_per_scan };
         let called = self.app.host.scan(&self.network, Some(cursor), limits).await?;
-        let Called { value, writes, upstream, version_id, cpu } = called;
+        let Called { value, writes, webhooks, upstream, version_id, trace } = called;
         let value = value.map_err(|error| anyhow::anyhow!("the scan failed: {error:?}"))?;
-        Ok(Called { value, writes, upstream, version_id, cpu })
+        Ok(Called { value, writes, webhooks, upstream, version_id, trace })
     }
 
     /// Reads the newest block and makes sure of what was found. How long it took, and on the processor.
@@ -170,7 +170,7 @@ impl Reader {
         let called = self.scan(self.cursor.clone(), blocks).await?;
         let took = started.elapsed();
         self.check(called.value)?;
-        Ok((took, called.cpu))
+        Ok((took, called.trace.cpu))
     }
 
     fn check(&self, result: ScanResult) -> anyhow::Result<()> {

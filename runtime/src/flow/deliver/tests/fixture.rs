@@ -200,7 +200,7 @@ impl Desk {
             id: id::new(id::Kind::Event, self.clock.now()),
             merchant_id: merchant_id.to_owned(),
             test: false,
-            kind: Kind::InvoicePaid,
+            kind: Kind::InvoicePaid.into(),
             invoice_id: None,
             transfer_id: None,
             sequence: 0,

@@ -1,0 +1,389 @@
+//! Merchants' hooks: versions, activations, settings, secrets.
+//!
+//! What a merchant asks for names the merchant and the mode: a function here finds nothing of another's.
+
+use super::{Conn, DbError, Row, args};
+use crate::domain::{
+    Millis,
+    hook::Binding,
+    id::{self, Kind},
+    word::words,
+};
+
+words! {
+    /// Whether a hook is run.
+    HookState {
+        Active = "active",
+        /// By the merchant. Its waiting runs are kept.
+        Disabled = "disabled",
+    }
+}
+
+/// A hook as its merchant sees it.
+#[derive(Debug, Clone)]
+pub(crate) struct Hook {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    /// The version in use.
+    pub(crate) active_id: Option<String>,
+    pub(crate) binding: Binding,
+    /// A JSON object.
+    pub(crate) settings: serde_json::Value,
+    pub(crate) state: HookState,
+    /// Calls in a row that failed.
+    pub(crate) failures: i64,
+    /// After many of them its runs wait until then.
+    pub(crate) paused_until: Option<Millis>,
+    pub(crate) created_at: Millis,
+}
+
+/// A version of a hook: one artefact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct VersionRow {
+    pub(crate) id: String,
+    pub(crate) hook_id: String,
+    pub(crate) version: String,
+    pub(crate) sha256: String,
+    /// JSON.
+    pub(crate) manifest: String,
+    pub(crate) created_at: Millis,
+}
+
+/// Whose it is.
+#[derive(Debug, Clone)]
+pub(crate) struct Owner {
+    pub(crate) merchant_id: String,
+    pub(crate) test: bool,
+}
+
+/// What may not be more.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) hooks: u32,
+    pub(crate) versions: u32,
+}
+
+/// What a new version consists of.
+#[derive(Debug, Clone)]
+pub(crate) struct NewVersion {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) sha256: String,
+    pub(crate) wasm: Vec<u8>,
+    pub(crate) manifest: String,
+    /// For a hook that is new.
+    pub(crate) binding: Binding,
+}
+
+/// Why a version was not stored.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StoreError {
+    #[error(
+        "the merchant has {0} hooks already, as many as the operator allows (hooks.per_merchant); delete one"
+    )]
+    TooManyHooks(u32),
+    #[error("the hook has {0} versions already; delete one that is not needed")]
+    TooManyVersions(u32),
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, name, active_id, binding, settings, state, failures, paused_until, created_at FROM hook
+             WHERE merchant_id = $1 AND test = $2 AND deleted_at IS NULL ",
+            $rest
+        )
+    };
+}
+
+fn read(row: &Row) -> Result<Hook, DbError> {
+    Ok(Hook {
+        id: row.text("id")?,
+        name: row.text("name")?,
+        active_id: row.opt_text("active_id")?,
+        binding: row.json("binding")?,
+        settings: row.json("settings")?,
+        state: row.parsed("state")?,
+        failures: row.int("failures")?,
+        paused_until: row.opt_int("paused_until")?,
+        created_at: row.int("created_at")?,
+    })
+}
+
+fn version(row: &Row) -> Result<VersionRow, DbError> {
+    Ok(VersionRow {
+        id: row.text("id")?,
+        hook_id: row.text("hook_id")?,
+        version: row.text("version")?,
+        sha256: row.text("sha256")?,
+        manifest: row.text("manifest")?,
+        created_at: row.int("created_at")?,
+    })
+}
+
+fn text<T: serde::Serialize>(value: &T) -> Result<String, DbError> {
+    serde_json::to_string(value).map_err(|error| DbError::Unusable(error.to_string()))
+}
+
+pub(crate) async fn get(conn: &mut Conn, owner: &Owner, id: &str) -> Result<Option<Hook>, DbError> {
+    let args = args![&owner.merchant_id, owner.test, id.to_owned()];
+    conn.row(select!("AND id = $3"), args).await?.as_ref().map(read).transpose()
+}
+
+async fn by_name(conn: &mut Conn, owner: &Owner, name: &str) -> Result<Option<Hook>, DbError> {
+    let args = args![&owner.merchant_id, owner.test, name.to_owned()];
+    conn.row(select!("AND name = $3"), args).await?.as_ref().map(read).transpose()
+}
+
+/// All of the merchant's, by name: they are few.
+pub(crate) async fn list(conn: &mut Conn, owner: &Owner) -> Result<Vec<Hook>, DbError> {
+    let args = args![&owner.merchant_id, owner.test];
+    conn.rows(select!("ORDER BY name"), args).await?.iter().map(read).collect()
+}
+
+/// Stores an artefact as a version of the hook that its manifest names, which is made if there is none. The same
+/// artefact again is the version that it already is.
+pub(crate) async fn insert(
+    conn: &mut Conn,
+    owner: &Owner,
+    new: NewVersion,
+    limits: Limits,
+    now: Millis,
+) -> Result<(Hook, VersionRow), StoreError> {
+    // Two uploads of one merchant count each other.
+    conn.exec("UPDATE merchant SET id = id WHERE id = $1", args![&owner.merchant_id]).await?;
+    let hook = match by_name(conn, owner, &new.name).await? {
+        Some(hook) => hook,
+        None => {
+            if list(conn, owner).await?.len() >= usize::try_from(limits.hooks).unwrap_or(usize::MAX) {
+                return Err(StoreError::TooManyHooks(limits.hooks));
+            }
+            conn.exec(
+                "INSERT INTO hook (id, merchant_id, test, name, generation, fulfills, matches, prices, binding,
+                     settings, state, failures, created_at)
+                 VALUES ($1, $2, $3, $4, 0, 0, 0, 0, $5, '{}', 'active', 0, $6)",
+                args![id::new(Kind::Hook, now), &owner.merchant_id, owner.test, &new.name, text(&new.binding)?, now],
+            )
+            .await?;
+            let made = by_name(conn, owner, &new.name).await?;
+            made.ok_or_else(|| DbError::Unusable("a hook vanished as it was stored".to_owned()))?
+        }
+    };
+    let known = versions(conn, &hook.id).await?;
+    if let Some(same) = known.iter().find(|version| version.sha256 == new.sha256) {
+        return Ok((hook, same.clone()));
+    }
+    if known.len() >= usize::try_from(limits.versions).unwrap_or(usize::MAX) {
+        return Err(StoreError::TooManyVersions(limits.versions));
+    }
+    super::plugins::keep_artefact(conn, &new.sha256, new.wasm, now).await?;
+    let row = VersionRow {
+        id: id::new(Kind::HookVersion, now),
+        hook_id: hook.id.clone(),
+        version: new.version,
+        sha256: new.sha256,
+        manifest: new.manifest,
+        created_at: now,
+    };
+    conn.exec(
+        "INSERT INTO hook_version (id, hook_id, version, sha256, manifest, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6)",
+        args![&row.id, &row.hook_id, &row.version, &row.sha256, &row.manifest, now],
+    )
+    .await?;
+    Ok((hook, row))
+}
+
+/// All versions of a hook, the newest first.
+pub(crate) async fn versions(conn: &mut Conn, hook_id: &str) -> Result<Vec<VersionRow>, DbError> {
+    let sql = "SELECT * FROM hook_version WHERE hook_id = $1 ORDER BY id DESC";
+    conn.rows(sql, args![hook_id.to_owned()]).await?.iter().map(version).collect()
+}
+
+pub(crate) async fn version_by_id(conn: &mut Conn, id: &str) -> Result<Option<VersionRow>, DbError> {
+    let sql = "SELECT * FROM hook_version WHERE id = $1";
+    conn.row(sql, args![id.to_owned()]).await?.as_ref().map(version).transpose()
+}
+
+/// Forgets a version that is not in use and never was, or whose activations nobody needs any more.
+pub(crate) async fn delete_version(conn: &mut Conn, version: &VersionRow) -> Result<(), DbError> {
+    conn.exec("DELETE FROM hook_activation WHERE version_id = $1", args![&version.id]).await?;
+    conn.exec("DELETE FROM hook_version WHERE id = $1", args![&version.id]).await?;
+    super::plugins::drop_artefact(conn, &version.sha256).await
+}
+
+/// What a version can be asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Roles {
+    pub(crate) fulfills: bool,
+    pub(crate) matches: bool,
+    pub(crate) prices: bool,
+}
+
+/// Makes a version the one in use, and remembers it.
+pub(crate) async fn activate(
+    conn: &mut Conn,
+    hook_id: &str,
+    version_id: &str,
+    roles: Roles,
+    now: Millis,
+) -> Result<(), DbError> {
+    let Roles { fulfills, matches, prices } = roles;
+    let row = conn
+        .row(
+            "UPDATE hook SET active_id = $2, generation = generation + 1, failures = 0, paused_until = NULL,
+                 fulfills = $3, matches = $4, prices = $5
+             WHERE id = $1 RETURNING generation",
+            args![hook_id.to_owned(), version_id.to_owned(), fulfills, matches, prices],
+        )
+        .await?;
+    let generation = row.map_or(Ok(0), |row| row.int("generation"))?;
+    conn.exec(
+        "INSERT INTO hook_activation (hook_id, generation, version_id, at) VALUES ($1, $2, $3, $4)",
+        args![hook_id.to_owned(), generation, version_id.to_owned(), now],
+    )
+    .await?;
+    Ok(())
+}
+
+/// The version that was in use before the one that is.
+pub(crate) async fn before_active(conn: &mut Conn, hook_id: &str) -> Result<Option<VersionRow>, DbError> {
+    conn.row(
+        "SELECT v.* FROM hook_activation a
+         JOIN hook h ON h.id = a.hook_id
+         JOIN hook_version v ON v.id = a.version_id
+         WHERE a.hook_id = $1 AND (h.active_id IS NULL OR a.version_id <> h.active_id)
+         ORDER BY a.generation DESC LIMIT 1",
+        args![hook_id.to_owned()],
+    )
+    .await?
+    .as_ref()
+    .map(version)
+    .transpose()
+}
+
+pub(crate) async fn set_binding(conn: &mut Conn, hook_id: &str, binding: &Binding) -> Result<(), DbError> {
+    let sql = "UPDATE hook SET binding = $2 WHERE id = $1";
+    conn.exec(sql, args![hook_id.to_owned(), text(binding)?]).await?;
+    Ok(())
+}
+
+pub(crate) async fn set_settings(
+    conn: &mut Conn,
+    hook_id: &str,
+    settings: &serde_json::Value,
+) -> Result<(), DbError> {
+    let sql = "UPDATE hook SET settings = $2 WHERE id = $1";
+    conn.exec(sql, args![hook_id.to_owned(), text(settings)?]).await?;
+    Ok(())
+}
+
+/// Lets it run, or stops it. Ends a pause too.
+pub(crate) async fn set_state(conn: &mut Conn, hook_id: &str, state: HookState) -> Result<(), DbError> {
+    let sql = "UPDATE hook SET state = $2, failures = 0, paused_until = NULL WHERE id = $1";
+    conn.exec(sql, args![hook_id.to_owned(), state]).await?;
+    Ok(())
+}
+
+/// Deletes a hook: its secrets, its storage (`scope`) and its waiting runs with it. What it did stays listed.
+pub(crate) async fn delete(
+    conn: &mut Conn,
+    hook_id: &str,
+    scope: String,
+    now: Millis,
+) -> Result<(), DbError> {
+    let hook = || hook_id.to_owned();
+    conn.exec(
+        "UPDATE hook SET deleted_at = $2, active_id = NULL, due_at = NULL WHERE id = $1",
+        args![hook(), now],
+    )
+    .await?;
+    conn.exec(
+        "UPDATE hook_run SET state = 'exhausted', done_at = $2, note = 'the hook was deleted'
+         WHERE state = 'pending' AND hook_id = $1",
+        args![hook(), now],
+    )
+    .await?;
+    conn.exec("DELETE FROM hook_run_queue WHERE hook_id = $1", args![hook()]).await?;
+    conn.exec("DELETE FROM hook_secret WHERE hook_id = $1", args![hook()]).await?;
+    conn.exec("DELETE FROM plugin_storage WHERE scope = $1", args![scope]).await?;
+    for version in versions(conn, hook_id).await? {
+        delete_version(conn, &version).await?;
+    }
+    Ok(())
+}
+
+/// A secret as it is stored.
+#[derive(Debug, Clone)]
+pub(crate) struct SecretRow {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    /// Sealed for this id.
+    pub(crate) value: Vec<u8>,
+    pub(crate) created_at: Millis,
+}
+
+pub(crate) async fn secrets(conn: &mut Conn, hook_id: &str) -> Result<Vec<SecretRow>, DbError> {
+    let sql = "SELECT id, name, value, created_at FROM hook_secret WHERE hook_id = $1 ORDER BY name";
+    conn.rows(sql, args![hook_id.to_owned()])
+        .await?
+        .iter()
+        .map(|row| {
+            Ok(SecretRow {
+                id: row.text("id")?,
+                name: row.text("name")?,
+                value: row.blob("value")?,
+                created_at: row.int("created_at")?,
+            })
+        })
+        .collect()
+}
+
+/// Sets a secret, in place of the one of this name.
+pub(crate) async fn set_secret(conn: &mut Conn, hook_id: &str, secret: SecretRow) -> Result<(), DbError> {
+    delete_secret(conn, hook_id, &secret.name).await?;
+    conn.exec(
+        "INSERT INTO hook_secret (id, hook_id, name, value, created_at) VALUES ($1, $2, $3, $4, $5)",
+        args![secret.id, hook_id.to_owned(), secret.name, secret.value, secret.created_at],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Whether there was one.
+pub(crate) async fn delete_secret(conn: &mut Conn, hook_id: &str, name: &str) -> Result<bool, DbError> {
+    let sql = "DELETE FROM hook_secret WHERE hook_id = $1 AND name = $2";
+    Ok(conn.exec(sql, args![hook_id.to_owned(), name.to_owned()]).await? == 1)
+}
+
+/// A hook that may want an event, as dispatch asks.
+#[derive(Debug, Clone)]
+pub(crate) struct Bound {
+    pub(crate) id: String,
+    pub(crate) merchant_id: String,
+    pub(crate) test: bool,
+    pub(crate) binding: Binding,
+}
+
+/// The hooks of these merchants that are run for events.
+pub(crate) async fn bound(
+    conn: &mut Conn,
+    merchants: impl Iterator<Item = String>,
+) -> Result<Vec<Bound>, DbError> {
+    let sql = "SELECT id, merchant_id, test, binding FROM hook
+               WHERE fulfills = 1 AND state = 'active' AND deleted_at IS NULL AND merchant_id IN";
+    conn.rows_in(sql, merchants.map(Into::into).collect(), "")
+        .await?
+        .iter()
+        .map(|row| {
+            Ok(Bound {
+                id: row.text("id")?,
+                merchant_id: row.text("merchant_id")?,
+                test: row.bool("test")?,
+                binding: row.json("binding")?,
+            })
+        })
+        .collect()
+}

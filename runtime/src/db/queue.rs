@@ -1,0 +1,214 @@
+//! A queue of work, each item owed to an owner: deliveries to endpoints, runs to hooks. One text for both.
+//!
+//! A worker claims from an owner at a time, never from the queue as a whole: however much waits for one that is
+//! dead, nobody walks past it. For that an owner knows when the first of its items is due (`due_at`). It may be
+//! too early (the next claim finds nothing and corrects it), never too late. Hence the one rule: who makes
+//! something due earlier says so to the owner in the same transaction (`due_by`), and whoever sets `due_at` has
+//! locked the owner in a statement before, so that the one sees what the other did.
+//!
+//! A claim lasts for a lease; a worker that dies loses nothing, since the lease ends. One that comes back after
+//! that is told apart by the fence and changes nothing.
+
+/// Fences of different rounds of an item must differ: each round starts so far above the one before.
+pub(super) const FENCES_PER_ATTEMPT: i64 = 1 << 20;
+
+/// An item about to be queued.
+pub(super) struct Entry {
+    pub(super) item: String,
+    pub(super) owner: String,
+    pub(super) attempts_before: i64,
+}
+
+/// The statements of a queue, as functions of the module that names its tables.
+macro_rules! queue {
+    (owner $owner:literal, queue $queue:literal, owner_id $owner_id:literal, item_id $item_id:literal) => {
+        /// Puts items into the queue, due now.
+        pub(super) async fn push(
+            conn: &mut $crate::db::Conn,
+            entries: Vec<$crate::db::queue::Entry>,
+            now: $crate::domain::Millis,
+        ) -> Result<(), $crate::db::DbError> {
+            let due = entries.iter().map(|entry| (entry.owner.clone(), now)).collect();
+            let rows = entries
+                .into_iter()
+                .map(|entry| {
+                    let fence = entry.attempts_before.saturating_mul($crate::db::queue::FENCES_PER_ATTEMPT);
+                    $crate::db::args![entry.item, entry.owner, now, fence, entry.attempts_before]
+                })
+                .collect();
+            conn.insert_many(
+                concat!(
+                    "INSERT INTO ",
+                    $queue,
+                    " (",
+                    $item_id,
+                    ", ",
+                    $owner_id,
+                    ", due_at, fence, attempts_before)"
+                ),
+                rows,
+                "",
+            )
+            .await?;
+            due_by(conn, due).await
+        }
+
+        /// Tells owners that something is due then.
+        pub(super) async fn due_by(
+            conn: &mut $crate::db::Conn,
+            due: std::collections::BTreeMap<String, $crate::domain::Millis>,
+        ) -> Result<(), $crate::db::DbError> {
+            lock_owners(conn, due.keys()).await?;
+            let rows = due.into_iter().map(|(owner, at)| $crate::db::args![owner, at]).collect();
+            conn.insert_many(
+                "WITH v (id, at) AS (",
+                rows,
+                concat!(
+                    ") UPDATE ",
+                    $owner,
+                    " SET due_at = v.at FROM v WHERE ",
+                    $owner,
+                    ".id = v.id AND (",
+                    $owner,
+                    ".due_at IS NULL OR ",
+                    $owner,
+                    ".due_at > v.at)"
+                ),
+            )
+            .await?;
+            Ok(())
+        }
+
+        /// Locks owners until the transaction ends; `ids` ascend, so that two who lock do not wait for each
+        /// other. Answers their breakers.
+        pub(super) async fn lock_owners(
+            conn: &mut $crate::db::Conn,
+            ids: impl Iterator<Item = &String>,
+        ) -> Result<std::collections::HashMap<String, $crate::domain::retry::Breaker>, $crate::db::DbError> {
+            let rows = conn
+                .rows_in(
+                    concat!("SELECT id, failures, paused_until FROM ", $owner, " WHERE id IN"),
+                    ids.map(Into::into).collect(),
+                    "ORDER BY id /*pg: FOR NO KEY UPDATE*/",
+                )
+                .await?;
+            rows.iter()
+                .map(|row| {
+                    let failures = u32::try_from(row.int("failures")?).unwrap_or(u32::MAX);
+                    let paused_until = row.opt_int("paused_until")?;
+                    Ok((row.text("id")?, $crate::domain::retry::Breaker { failures, paused_until }))
+                })
+                .collect()
+        }
+
+        /// Writes breakers down.
+        pub(super) async fn set_breakers(
+            conn: &mut $crate::db::Conn,
+            breakers: &std::collections::HashMap<String, $crate::domain::retry::Breaker>,
+        ) -> Result<(), $crate::db::DbError> {
+            let rows = breakers
+                .iter()
+                .map(|(id, breaker)| $crate::db::args![id, breaker.failures, breaker.paused_until]);
+            conn.insert_many(
+                "WITH v (id, failures, paused_until) AS (",
+                rows.collect(),
+                concat!(
+                    ") UPDATE ",
+                    $owner,
+                    " SET failures = v.failures, paused_until = v.paused_until FROM v WHERE ",
+                    $owner,
+                    ".id = v.id"
+                ),
+            )
+            .await?;
+            Ok(())
+        }
+
+        /// Leases items, each an id with its new fence, and tells the owners that were looked at when their
+        /// next one is due.
+        pub(super) async fn lease<'i>(
+            conn: &mut $crate::db::Conn,
+            items: impl Iterator<Item = (&'i String, i64)>,
+            lease_until: $crate::domain::Millis,
+            looked_at: Vec<$crate::db::Value>,
+        ) -> Result<(), $crate::db::DbError> {
+            let rows = items.map(|(id, fence)| $crate::db::args![id, lease_until, fence]).collect();
+            conn.insert_many(
+                "WITH v (id, due_at, fence) AS (",
+                rows,
+                concat!(
+                    ") UPDATE ",
+                    $queue,
+                    " SET due_at = v.due_at, fence = v.fence FROM v WHERE ",
+                    $item_id,
+                    " = v.id"
+                ),
+            )
+            .await?;
+            conn.exec_in(
+                concat!(
+                    "UPDATE ",
+                    $owner,
+                    " SET due_at = (SELECT MIN(q.due_at) FROM ",
+                    $queue,
+                    " q WHERE q.",
+                    $owner_id,
+                    " = ",
+                    $owner,
+                    ".id) WHERE id IN"
+                ),
+                looked_at,
+                "",
+            )
+            .await?;
+            Ok(())
+        }
+
+        /// The current fences of queued items, which are locked.
+        pub(super) async fn fences(
+            conn: &mut $crate::db::Conn,
+            ids: impl Iterator<Item = &String>,
+        ) -> Result<std::collections::HashMap<String, i64>, $crate::db::DbError> {
+            let ids: std::collections::BTreeSet<&String> = ids.collect();
+            let rows = conn
+                .rows_in(
+                    concat!("SELECT ", $item_id, " AS item, fence FROM ", $queue, " WHERE ", $item_id, " IN"),
+                    ids.into_iter().map(Into::into).collect(),
+                    concat!("ORDER BY ", $item_id, " /*pg: FOR UPDATE*/"),
+                )
+                .await?;
+            rows.iter().map(|row| Ok((row.text("item")?, row.int("fence")?))).collect()
+        }
+
+        /// Sets when items are due; each row is an id and a time.
+        pub(super) async fn reschedule(
+            conn: &mut $crate::db::Conn,
+            rows: Vec<Vec<$crate::db::Value>>,
+        ) -> Result<(), $crate::db::DbError> {
+            conn.insert_many(
+                "WITH v (id, due_at) AS (",
+                rows,
+                concat!(") UPDATE ", $queue, " SET due_at = v.due_at FROM v WHERE ", $item_id, " = v.id"),
+            )
+            .await?;
+            Ok(())
+        }
+
+        /// Gives back what was claimed and not worked on (item, owner, fence): it is due at once. Stale claims
+        /// are passed over.
+        pub(crate) async fn release(
+            conn: &mut $crate::db::Conn,
+            claims: &[(String, String, i64)],
+            now: $crate::domain::Millis,
+        ) -> Result<(), $crate::db::DbError> {
+            let held = fences(conn, claims.iter().map(|(item, _, _)| item)).await?;
+            let live: Vec<_> =
+                claims.iter().filter(|(item, _, fence)| held.get(item) == Some(fence)).collect();
+            let due = live.iter().map(|(_, owner, _)| (owner.clone(), now)).collect();
+            let rows = live.into_iter().map(|(item, _, _)| $crate::db::args![item, now]).collect();
+            reschedule(conn, rows).await?;
+            due_by(conn, due).await
+        }
+    };
+}
+pub(super) use queue;

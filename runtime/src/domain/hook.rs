@@ -1,0 +1,239 @@
+//! Hooks: what a merchant's component is run for, and what follows from a run.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Millis,
+    event::Type,
+    retry::{self, Next},
+    word::words,
+};
+
+/// What a binding may name of each kind.
+const NAMES_MAX: usize = 50;
+const NAME_LEN_MAX: usize = 100;
+
+words! {
+    /// How a run stands.
+    #[schema(as = HookRunState)]
+    RunState {
+        /// It is made as soon as it is due and its hook is neither disabled nor paused.
+        Pending = "pending",
+        Done = "done",
+        /// The hook said that a person has to look.
+        Rejected = "rejected",
+        /// Given up; running it again begins anew.
+        Exhausted = "exhausted",
+    }
+}
+
+words! {
+    /// How one call of a run ended.
+    #[schema(as = HookOutcome)]
+    Outcome {
+        Done = "done",
+        Retry = "retry",
+        Reject = "reject",
+        /// It gave no answer: it broke, or used up a limit. Nothing of it was kept.
+        Failed = "failed",
+    }
+}
+
+/// What a fulfiller is run for. What is left out does not matter.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = HookBinding)]
+pub struct Binding {
+    /// Types of events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<BTreeSet<Type>>,
+    /// Names of networks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub networks: Option<BTreeSet<String>>,
+    /// Symbols of assets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assets: Option<BTreeSet<String>>,
+    /// Tags of invoices.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tags: Option<BTreeSet<String>>,
+}
+
+impl Binding {
+    /// What is wrong with it, if anything is.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        let lists = [("networks", &self.networks), ("assets", &self.assets), ("tags", &self.tags)];
+        for (field, names) in lists {
+            let Some(names) = names else { continue };
+            let sound = |name: &String| (1..=NAME_LEN_MAX).contains(&name.len());
+            if names.is_empty() || names.len() > NAMES_MAX || !names.iter().all(sound) {
+                return Some(format!(
+                    "{field}: 1 to {NAMES_MAX} names of at most {NAME_LEN_MAX} bytes, or leave it out for all"
+                ));
+            }
+        }
+        let events = self.events.as_ref()?;
+        let odd = events.iter().find(|event| !event.starts_hooks());
+        if let Some(odd) = odd {
+            return Some(format!("events: hooks are not run for {}", odd.as_str()));
+        }
+        (events.is_empty() || events.len() > NAMES_MAX)
+            .then(|| "events: name at least one type, or leave it out for all".to_owned())
+    }
+
+    /// Whether it looks into what an event carries.
+    #[must_use]
+    pub fn looks_inside(&self) -> bool {
+        self.networks.is_some() || self.assets.is_some() || self.tags.is_some()
+    }
+
+    /// Whether an event of this type is one of its, as far as the type says.
+    #[must_use]
+    pub fn wants_type(&self, kind: &Type) -> bool {
+        kind.starts_hooks() && self.events.as_ref().is_none_or(|events| events.contains(kind))
+    }
+
+    /// Whether what an event carries is what it is bound to.
+    #[must_use]
+    pub fn wants(&self, about: &About) -> bool {
+        let within = |names: &Option<BTreeSet<String>>, name: &Option<String>| {
+            names.as_ref().is_none_or(|names| name.as_ref().is_some_and(|name| names.contains(name)))
+        };
+        within(&self.networks, &about.network)
+            && within(&self.assets, &about.asset)
+            && within(&self.tags, &about.tag)
+    }
+}
+
+/// What an event is about, as far as bindings ask.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct About {
+    pub network: Option<String>,
+    pub asset: Option<String>,
+    pub tag: Option<String>,
+}
+
+impl About {
+    /// From the JSON that webhooks carry.
+    #[must_use]
+    pub fn of_payload(payload: &str) -> Self {
+        let payload: serde_json::Value = serde_json::from_str(payload).unwrap_or_default();
+        let data = payload.get("data");
+        let field =
+            |of: &str, name: &str| data.and_then(|data| data.get(of)?.get(name)?.as_str()).map(str::to_owned);
+        Self {
+            network: field("invoice", "payable_network").or_else(|| field("transfer", "network")),
+            asset: field("invoice", "payable_asset").or_else(|| field("transfer", "asset")),
+            tag: field("invoice", "tag"),
+        }
+    }
+}
+
+/// A run that its hook puts off is tried so often as it asks; from then on at least an hour lies between.
+const RETRIES_AS_ASKED: u32 = retry::ATTEMPTS_MAX;
+/// A week of hours later it is given up.
+const RETRIES_MAX: u32 = RETRIES_AS_ASKED + 7 * 24;
+const HOUR: Millis = 3_600_000;
+
+/// What follows from a call of a run. `number` counts the calls of this round from 1; `asked_s` is what the hook
+/// asked to wait, in seconds (from 1 to a day). One that failed is tried again like a delivery.
+#[must_use]
+pub fn judge(run_id: &str, number: u32, ended_at: Millis, outcome: Outcome, asked_s: u32) -> Next {
+    match outcome {
+        Outcome::Done => Next::Delivered,
+        Outcome::Reject => Next::Exhausted,
+        Outcome::Retry if number >= RETRIES_MAX => Next::Exhausted,
+        Outcome::Retry => {
+            let asked = (Millis::from(asked_s) * 1000).clamp(1000, 24 * HOUR);
+            let wait = if number < RETRIES_AS_ASKED { asked } else { asked.max(HOUR) };
+            Next::RetryAt(ended_at + wait + retry::jitter(wait, run_id, number))
+        }
+        Outcome::Failed => retry::judge(&retry::AttemptFacts {
+            delivery_id: run_id,
+            number,
+            ended_at,
+            outcome: retry::Outcome::Failed,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set<T: std::str::FromStr<Err: std::fmt::Debug> + Ord>(names: &[&str]) -> Option<BTreeSet<T>> {
+        Some(names.iter().map(|name| name.parse().unwrap()).collect())
+    }
+
+    #[test]
+    fn a_binding_wants_what_it_names() {
+        let payload = r#"{"type":"invoice.paid","data":{"invoice":
+            {"payable_network":"base","payable_asset":"USDC","tag":"shop"}}}"#;
+        let about = About::of_payload(payload);
+        assert!(Binding::default().wants(&about));
+        assert!(Binding { networks: set(&["base", "ton"]), ..Binding::default() }.wants(&about));
+        assert!(!Binding { networks: set(&["ton"]), ..Binding::default() }.wants(&about));
+        assert!(!Binding { assets: set(&["USDT"]), ..Binding::default() }.wants(&about));
+        assert!(Binding { tags: set(&["shop"]), ..Binding::default() }.wants(&about));
+        assert!(!Binding { tags: set(&["shop"]), ..Binding::default() }.wants(&About::default()));
+        let deposit = About::of_payload(r#"{"data":{"transfer":{"network":"ton","asset":"GRAM"}}}"#);
+        assert!(
+            Binding { networks: set(&["ton"]), assets: set(&["GRAM"]), ..Binding::default() }.wants(&deposit)
+        );
+        assert_eq!(About::of_payload("nonsense"), About::default());
+    }
+
+    #[test]
+    fn hooks_are_not_run_for_what_hooks_cause() {
+        let all = Binding::default();
+        assert!(all.wants_type(&"invoice.paid".parse().unwrap()));
+        for own in ["hook.license.issued", "hook_run.rejected", "endpoint.test"] {
+            let kind: Type = own.parse().unwrap();
+            assert!(!all.wants_type(&kind), "{own}");
+            let bound = Binding { events: Some([kind].into()), ..Binding::default() };
+            assert!(bound.problem().is_some(), "{own}");
+        }
+        for odd in [
+            "",
+            "hook.",
+            "hook..a",
+            "hook.A",
+            "hook.a b",
+            "invoice.bought",
+            &format!("hook.{}", "a".repeat(64)),
+        ] {
+            assert!(odd.parse::<Type>().is_err(), "{odd}");
+        }
+    }
+
+    #[test]
+    fn empty_lists_and_endless_ones_are_refused() {
+        assert_eq!(Binding::default().problem(), None);
+        assert!(Binding { events: Some(BTreeSet::new()), ..Binding::default() }.problem().is_some());
+        assert!(Binding { tags: set(&[]), ..Binding::default() }.problem().is_some());
+        let many = (0..=NAMES_MAX).map(|n| n.to_string()).collect();
+        assert!(Binding { assets: Some(many), ..Binding::default() }.problem().is_some());
+    }
+
+    #[test]
+    fn what_follows_from_a_call() {
+        const NOW: Millis = 1_800_000_000_000;
+        assert_eq!(judge("run_1", 1, NOW, Outcome::Done, 0), Next::Delivered);
+        assert_eq!(judge("run_1", 1, NOW, Outcome::Reject, 0), Next::Exhausted);
+        let wait = |outcome, asked_s| match judge("run_1", 1, NOW, outcome, asked_s) {
+            Next::RetryAt(at) => at - NOW,
+            other => panic!("{other:?}"),
+        };
+        assert!((300_000..=330_000).contains(&wait(Outcome::Retry, 300)));
+        assert!((1_000..=1_100).contains(&wait(Outcome::Retry, 0)));
+        assert!((5_000..=5_500).contains(&wait(Outcome::Failed, 300)));
+        assert!(wait(Outcome::Retry, u32::MAX) <= 24 * HOUR * 11 / 10);
+        let after = |number| judge("run_1", number, NOW, Outcome::Retry, 1);
+        assert!(matches!(after(RETRIES_AS_ASKED), Next::RetryAt(at) if at >= NOW + HOUR));
+        assert!(matches!(after(RETRIES_MAX - 1), Next::RetryAt(_)));
+        assert_eq!(after(RETRIES_MAX), Next::Exhausted);
+        assert_eq!(judge("run_1", retry::ATTEMPTS_MAX, NOW, Outcome::Failed, 0), Next::Exhausted);
+    }
+}

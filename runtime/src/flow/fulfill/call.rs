@@ -1,0 +1,311 @@
+//! One call of a hook's run, and the transaction that it ends as.
+
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
+
+use serde_json::{Value, json};
+
+use crate::{
+    app::App,
+    db::{
+        Conn, DbError, deliveries, events,
+        hook_runs::{self, Attempt, Claimed, Ended, Finish, Used},
+        hooks, plugin_storage,
+        plugin_storage::StorageWrites,
+    },
+    domain::{
+        Millis,
+        event::{self, NewEvent},
+        hook::{self, Outcome},
+        id,
+        retry::Next,
+    },
+    host::{
+        CallError, CallFailed, Called, HookVersion, Manifest, OfMerchant, Purpose, QueuedWebhook, Secret,
+        SecretPurpose, Trace, fulfiller, resolve_host,
+    },
+};
+
+/// How often a call is made again because others changed the hook's storage under it, before that counts as a
+/// failure.
+const STALE_TRIES: u32 = 10;
+/// What is kept of a hook's own words.
+const NOTE_CHARS_MAX: usize = 500;
+
+/// How it went, as far as the next ones are concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ran {
+    Well,
+    /// Runs of the same hook changed its storage under each other.
+    InTheWay,
+    /// Nothing is known of it; when its lease ends it is made again.
+    Broken,
+}
+
+/// What a call leaves to be committed.
+struct Left {
+    outcome: Outcome,
+    note: String,
+    asked_s: u32,
+    writes: Option<StorageWrites>,
+    webhooks: Vec<QueuedWebhook>,
+    trace: Trace,
+}
+
+/// Makes the call and commits what came of it.
+pub(super) async fn run_once(app: &App, claimed: Claimed) -> Ran {
+    let claimed = Arc::new(claimed);
+    let mut ran = Ran::Well;
+    for tried in 1..=STALE_TRIES {
+        let (at, started) = (app.clock.now(), Instant::now());
+        let left = match call(app, &claimed).await {
+            Ok(called) => answered(called),
+            Err(Failed::Call(CallFailed { error: CallError::Stale, .. })) if tried < STALE_TRIES => {
+                ran = Ran::InTheWay;
+                continue;
+            }
+            // Nothing was called: it is no attempt.
+            Err(Failed::Call(CallFailed { error: CallError::Busy, .. })) => {
+                release(app, &claimed).await;
+                return ran;
+            }
+            Err(Failed::Db(error)) => {
+                tracing::error!(hook = claimed.hook_id, %error, "a hook's run could not be prepared");
+                release(app, &claimed).await;
+                return Ran::Broken;
+            }
+            Err(Failed::Call(failed)) => broke(failed),
+        };
+        let ended_at = app.clock.now();
+        let round = claimed.attempts - claimed.attempts_before + 1;
+        let number = u32::try_from(round).unwrap_or(u32::MAX);
+        let next = hook::judge(&claimed.run_id, number, ended_at, left.outcome, left.asked_s);
+        let ended = Ended {
+            run_id: claimed.run_id.clone(),
+            hook_id: claimed.hook_id.clone(),
+            fence: claimed.fence,
+            attempt: attempt(&claimed, &left, at, started),
+            next,
+        };
+        metrics::counter!("kassa_hook_calls_total", "outcome" => left.outcome.as_str()).increment(1);
+        match commit(app, claimed.clone(), ended, left).await {
+            Ok(()) => {
+                app.wake.dispatch.notify_one();
+                app.wake.deliver.notify_one();
+                return ran;
+            }
+            Err(DbError::Stale(_)) => ran = Ran::InTheWay,
+            Err(error) => {
+                tracing::error!(hook = claimed.hook_id, %error, "a hook's run could not be written down");
+                return Ran::Broken;
+            }
+        }
+    }
+    // Its lease ends, and then it is made again.
+    ran
+}
+
+async fn release(app: &App, claimed: &Claimed) {
+    let claim = vec![(claimed.run_id.clone(), claimed.hook_id.clone(), claimed.fence)];
+    let now = app.clock.now();
+    let released =
+        app.db.write(move |conn| Box::pin(async move { hook_runs::release(conn, &claim, now).await }));
+    if let Err(error) = released.await {
+        tracing::warn!(%error, "a hook's run was not given back; its lease ends by itself");
+    }
+}
+
+enum Failed {
+    Db(DbError),
+    Call(CallFailed),
+}
+
+impl From<DbError> for Failed {
+    fn from(error: DbError) -> Self {
+        Self::Db(error)
+    }
+}
+
+async fn call(app: &App, claimed: &Claimed) -> Result<Called<fulfiller::Outcome>, Failed> {
+    let manifest: Manifest = serde_json::from_str(&claimed.manifest)
+        .map_err(|error| DbError::Unreadable { column: "manifest", why: error.to_string() })?;
+    let settings: Value = serde_json::from_str(&claimed.settings)
+        .map_err(|error| DbError::Unreadable { column: "settings", why: error.to_string() })?;
+    let settings = manifest.settings_filled(settings);
+    let of = OfMerchant {
+        hook_id: claimed.hook_id.clone(),
+        merchant_id: claimed.merchant_id.clone(),
+        test: claimed.test,
+        run_id: Some(claimed.run_id.clone()),
+        hosts: manifest.hosts(&settings),
+        secrets: secrets(app, &claimed.hook_id, &manifest, &settings).await?,
+    };
+    let version = HookVersion {
+        name: claimed.hook_name.clone(),
+        version: claimed.version.clone(),
+        version_id: claimed.version_id.clone(),
+        sha256: claimed.sha256.clone(),
+        manifest: Arc::new(manifest),
+    };
+    let event = fulfiller::Event {
+        id: claimed.event_id.clone(),
+        kind: claimed.event_kind.clone(),
+        payload: claimed.payload.clone(),
+    };
+    let context = fulfiller::Context {
+        run: claimed.run_id.clone(),
+        attempt: u32::try_from(claimed.attempts + 1).unwrap_or(u32::MAX),
+        now_ms: u64::try_from(app.clock.now()).unwrap_or(0),
+        settings: settings.to_string(),
+    };
+    app.host.hooks().fulfill(&version, of, event, context).await.map_err(Failed::Call)
+}
+
+/// The hook's secrets, opened, each with what it is for. One that does not open is left out: the hook hears that
+/// there is none.
+async fn secrets(
+    app: &App,
+    hook_id: &str,
+    manifest: &Manifest,
+    settings: &Value,
+) -> Result<BTreeMap<String, Secret>, DbError> {
+    let mut secrets = BTreeMap::new();
+    if manifest.secrets.is_empty() {
+        return Ok(secrets);
+    }
+    for row in hooks::secrets(&mut app.db.read().await?, hook_id).await? {
+        let Some(asked) = manifest.secrets.get(&row.name) else { continue };
+        let purpose = match (&asked.host, asked.purpose) {
+            (_, Some(SecretPurpose::Sign)) => Some(Purpose::Sign),
+            (Some(host), None) => resolve_host(host, settings).map(Purpose::Host),
+            (None, None) => None,
+        };
+        let opened = app.vault.open(&row.id, &row.value).ok();
+        let text = opened.as_ref().and_then(|opened| std::str::from_utf8(opened).ok());
+        if let (Some(purpose), Some(text)) = (purpose, text) {
+            secrets.insert(row.name, Secret::new(text, purpose));
+        }
+    }
+    Ok(secrets)
+}
+
+fn answered(called: Called<fulfiller::Outcome>) -> Left {
+    let (outcome, note, asked_s) = match called.value {
+        fulfiller::Outcome::Done(note) => (Outcome::Done, note, 0),
+        fulfiller::Outcome::Retry((after_s, why)) => (Outcome::Retry, why, after_s),
+        fulfiller::Outcome::Reject(why) => (Outcome::Reject, why, 0),
+    };
+    Left {
+        outcome,
+        note: crate::host::one_line(&note, NOTE_CHARS_MAX),
+        asked_s,
+        writes: Some(called.writes),
+        webhooks: called.webhooks,
+        trace: called.trace,
+    }
+}
+
+fn broke(failed: CallFailed) -> Left {
+    Left {
+        outcome: Outcome::Failed,
+        note: failed.error.to_string(),
+        asked_s: 0,
+        writes: None,
+        webhooks: Vec::new(),
+        trace: *failed.trace,
+    }
+}
+
+fn attempt(claimed: &Claimed, left: &Left, at: Millis, started: Instant) -> Attempt {
+    let count = |count: u128| i64::try_from(count).unwrap_or(i64::MAX);
+    let Trace { cpu, fuel, memory_bytes, host_calls, http_requests, log } = &left.trace;
+    Attempt {
+        number: claimed.attempts + 1,
+        at,
+        version_id: claimed.version_id.clone(),
+        outcome: left.outcome,
+        note: left.note.clone(),
+        used: Used {
+            duration_us: count(started.elapsed().as_micros()),
+            cpu_us: count(cpu.as_micros()),
+            fuel: count(u128::from(*fuel)),
+            memory_bytes: i64::try_from(*memory_bytes).unwrap_or(i64::MAX),
+            host_calls: i64::from(*host_calls),
+            http_requests: i64::from(*http_requests),
+        },
+        log: log.iter().map(|line| json!(line)).collect(),
+    }
+}
+
+/// All that the call came to, or nothing of it.
+async fn commit(app: &App, claimed: Arc<Claimed>, ended: Ended, left: Left) -> Result<(), DbError> {
+    let now = app.clock.now();
+    app.db
+        .write(move |conn| {
+            Box::pin(async move {
+                let Finish::Written { paused } = hook_runs::finish(conn, &ended, now).await? else {
+                    return Ok(());
+                };
+                if let Some(writes) = &left.writes {
+                    plugin_storage::apply(conn, writes).await?;
+                }
+                for webhook in left.webhooks {
+                    queue(conn, &claimed, webhook, now).await?;
+                }
+                let tell = match (ended.next, left.outcome) {
+                    (Next::RetryAt(_) | Next::Delivered, _) => None,
+                    (_, Outcome::Reject) => Some(event::Kind::HookRunRejected),
+                    _ => Some(event::Kind::HookRunExhausted),
+                };
+                let failing = paused.then_some(event::Kind::HookRunFailing);
+                for kind in tell.into_iter().chain(failing) {
+                    events::insert(conn, vec![told(&claimed, kind, &ended, now)]).await?;
+                }
+                Ok(())
+            })
+        })
+        .await
+}
+
+async fn queue(
+    conn: &mut Conn,
+    claimed: &Claimed,
+    webhook: QueuedWebhook,
+    now: Millis,
+) -> Result<(), DbError> {
+    let event = NewEvent {
+        id: webhook.event_id,
+        merchant_id: claimed.merchant_id.clone(),
+        test: claimed.test,
+        payload: event::payload(&webhook.kind, now, &webhook.data),
+        kind: webhook.kind,
+        invoice_id: None,
+        transfer_id: None,
+        sequence: 0,
+        created_at: now,
+    };
+    match webhook.endpoint_id {
+        None => events::insert(conn, vec![event]).await,
+        Some(endpoint_id) => deliveries::send_to(conn, event, endpoint_id, now).await.map(|_| ()),
+    }
+}
+
+/// What the merchant is told about a run that needs somebody.
+fn told(claimed: &Claimed, kind: event::Kind, ended: &Ended, now: Millis) -> NewEvent {
+    let kind = event::Type::from(kind);
+    let data = json!({
+        "hook": { "id": claimed.hook_id, "name": claimed.hook_name, "version": claimed.version },
+        "run": { "id": claimed.run_id, "attempts": ended.attempt.number, "note": ended.attempt.note },
+        "event": { "id": claimed.event_id, "type": claimed.event_kind },
+    });
+    NewEvent {
+        id: id::new(id::Kind::Event, now),
+        merchant_id: claimed.merchant_id.clone(),
+        test: claimed.test,
+        payload: event::payload(&kind, now, &data),
+        kind,
+        invoice_id: None,
+        transfer_id: None,
+        sequence: 0,
+        created_at: now,
+    }
+}

@@ -1,0 +1,264 @@
+//! Merchants' hooks, ready to be called when they are needed, and let go when they are not.
+//!
+//! There may be ten thousand of them, and most sleep. So none is loaded at the start: the first call loads its
+//! component from the cache of compiled code, later ones find it in memory, and what was used longest ago makes
+//! room when all together take too much. Hooks made of the same artefact share one component.
+//!
+//! What a hook may use, its size class says ([`SizeClass`]); calls of a class have so many places, so that large
+//! ones cannot take all.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::sync::{OnceCell, Semaphore};
+use wasmtime::Engine;
+
+use super::{
+    admit::{self, Admission, AdmitError, Admitted},
+    bindings::fulfiller::exports::kassa::plugin::fulfiller,
+    cache::Cache,
+    call::{CallError, CallFailed, Called, Caller},
+    limits::Limits,
+    link::Linked,
+    manifest::{Manifest, Role},
+    services::{Behalf, OfMerchant, Subject},
+    size::SizeClass,
+};
+use crate::{
+    clock::Clock,
+    config,
+    db::{Db, DbError, plugins as rows},
+    domain::Millis,
+};
+
+/// What was not used for so long is let go.
+const IDLE_MS: Millis = 5 * 60_000;
+/// How long a call waits for a place among those of its class.
+const PLACE_WAIT: Duration = Duration::from_secs(5);
+
+/// Which version of which hook is called.
+#[derive(Debug, Clone)]
+pub(crate) struct HookVersion {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) version_id: String,
+    pub(crate) sha256: String,
+    pub(crate) manifest: Arc<Manifest>,
+}
+
+/// An artefact that may become a version of a hook.
+#[derive(Debug)]
+pub(crate) struct AdmittedHook {
+    pub(crate) sha256: String,
+    pub(crate) manifest: Manifest,
+    pub(crate) class: SizeClass,
+}
+
+/// Why a hook could not be made ready.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LoadError {
+    #[error(transparent)]
+    Admit(#[from] AdmitError),
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+/// A component in memory.
+struct Loaded {
+    linked: Linked,
+    class: SizeClass,
+    /// About what it takes.
+    bytes: usize,
+}
+
+#[derive(Default)]
+struct Place {
+    loaded: OnceCell<Arc<Loaded>>,
+    used_at: AtomicU64,
+}
+
+/// All hooks of this process.
+pub(crate) struct Hooks {
+    db: Db,
+    clock: Clock,
+    config: config::Hooks,
+    caller: Caller,
+    admission: Admission,
+    cache: Arc<Cache>,
+    /// By sha256.
+    places: Mutex<HashMap<String, Arc<Place>>>,
+    calls: HashMap<SizeClass, Arc<Semaphore>>,
+}
+
+impl Hooks {
+    pub(super) fn new(
+        db: Db,
+        clock: Clock,
+        config: config::Hooks,
+        caller: Caller,
+        admission: Admission,
+        cache: Cache,
+    ) -> Self {
+        let places = |class: SizeClass| usize::try_from(class.calls(config.calls_max)).unwrap_or(1);
+        let calls = SizeClass::ALL.map(|class| (class, Arc::new(Semaphore::new(places(class).max(1)))));
+        Self {
+            db,
+            clock,
+            config,
+            caller,
+            admission,
+            cache: Arc::new(cache),
+            places: Mutex::default(),
+            calls: calls.into(),
+        }
+    }
+
+    /// Checks a component, compiles it and calls it once. Nothing is stored but its compiled code.
+    pub(crate) async fn admit(&self, wasm: Arc<[u8]>) -> Result<AdmittedHook, AdmitError> {
+        let cache = self.cache.clone();
+        let known = move |engine: &Engine, sha256: &str| cache.load(engine, sha256);
+        let bytes = wasm.len();
+        let Admitted { sha256, manifest, code } = self.admission.admit(wasm, known).await?;
+        if let Some(code) = code {
+            self.keep(&sha256, code).await;
+        }
+        // Admission has refused what is larger than any class.
+        let class = SizeClass::of(bytes).unwrap_or(SizeClass::Large);
+        Ok(AdmittedHook { sha256, manifest, class })
+    }
+
+    /// Runs a fulfiller for one event. [`Called::writes`] and [`Called::webhooks`] belong into the transaction
+    /// that writes down how the run ended.
+    pub(crate) async fn fulfill(
+        &self,
+        version: &HookVersion,
+        of: OfMerchant,
+        event: fulfiller::Event,
+        context: fulfiller::Context,
+    ) -> Result<Called<fulfiller::Outcome>, CallFailed> {
+        let loaded = self.ready(version).await?;
+        let no_role = || CallError::NoRole { plugin: version.name.clone(), role: Role::Fulfiller.as_str() };
+        let pre = loaded.linked.fulfiller.clone().ok_or_else(no_role)?;
+        let _place = self.place(loaded.class).await?;
+        let limits = Limits::hook(&self.config, loaded.class, version.manifest.grants.storage_kib);
+        self.caller
+            .run(subject(version, of), limits, |store| {
+                Box::pin(async move {
+                    let hook = pre.instantiate_async(&mut *store).await?;
+                    hook.kassa_plugin_fulfiller().call_fulfill(store, &event, &context).await
+                })
+            })
+            .await
+    }
+
+    /// Lets go what was not used for a while. Calls under way keep what they run on.
+    pub(crate) fn let_go(&self) {
+        let before = u64::try_from(self.clock.now() - IDLE_MS).unwrap_or(0);
+        self.places().retain(|_, place| place.used_at.load(Ordering::Relaxed) >= before);
+    }
+
+    async fn place(&self, class: SizeClass) -> Result<tokio::sync::OwnedSemaphorePermit, CallError> {
+        let places = self.calls.get(&class).cloned().ok_or(CallError::Busy)?;
+        match tokio::time::timeout(PLACE_WAIT, places.acquire_owned()).await {
+            Ok(Ok(place)) => Ok(place),
+            _ => Err(CallError::Busy),
+        }
+    }
+
+    fn places(&self) -> MutexGuard<'_, HashMap<String, Arc<Place>>> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The component in memory, which is loaded if it is not there.
+    async fn ready(&self, version: &HookVersion) -> Result<Arc<Loaded>, CallError> {
+        let place = self.places().entry(version.sha256.clone()).or_default().clone();
+        place.used_at.store(u64::try_from(self.clock.now()).unwrap_or(0), Ordering::Relaxed);
+        let mut is_new = false;
+        let loaded = place
+            .loaded
+            .get_or_try_init(|| {
+                is_new = true;
+                self.load(version)
+            })
+            .await;
+        match loaded {
+            Ok(loaded) => {
+                let loaded = loaded.clone();
+                if is_new {
+                    self.make_room();
+                }
+                Ok(loaded)
+            }
+            Err(error) => {
+                tracing::error!(hook = version.name, version = version.version_id, %error, "a hook cannot be loaded");
+                Err(CallError::NotLoaded { plugin: version.name.clone() })
+            }
+        }
+    }
+
+    /// From the cache in a millisecond, else by compiling it.
+    async fn load(&self, version: &HookVersion) -> Result<Arc<Loaded>, LoadError> {
+        let (cache, engine) = (self.cache.clone(), self.caller.engine().clone());
+        let sha256 = version.sha256.clone();
+        let cached = tokio::task::spawn_blocking(move || cache.load(&engine, &sha256)).await.ok().flatten();
+        let mut conn = self.db.read().await?;
+        let component = match cached {
+            Some(component) => component,
+            None => {
+                let wasm = rows::artefact(&mut conn, &version.sha256).await?;
+                let missing = || DbError::Unusable(format!("artefact {} is missing", version.sha256));
+                let (component, code) = self.admission.compile(wasm.ok_or_else(missing)?.into()).await?;
+                self.keep(&version.sha256, code).await;
+                component
+            }
+        };
+        let bytes = rows::artefact_bytes(&mut conn, &version.sha256).await?;
+        let linked = admit::link(&component, &version.manifest)?;
+        let code = component.image_range();
+        let bytes_in_memory = (code.end as usize).saturating_sub(code.start as usize);
+        let class = SizeClass::of(bytes).unwrap_or(SizeClass::Large);
+        Ok(Arc::new(Loaded { linked, class, bytes: bytes_in_memory }))
+    }
+
+    /// Lets go what was used longest ago, until the rest fits.
+    fn make_room(&self) {
+        let mut places = self.places();
+        let bytes_of = |place: &Arc<Place>| place.loaded.get().map_or(0, |loaded| loaded.bytes);
+        let mut all: Vec<(u64, usize, String)> = places
+            .iter()
+            .map(|(sha256, place)| (place.used_at.load(Ordering::Relaxed), bytes_of(place), sha256.clone()))
+            .collect();
+        let mut bytes: usize = all.iter().map(|(_, bytes, _)| bytes).sum();
+        all.sort_unstable();
+        // The newest stays whatever it takes: it is about to be called.
+        all.pop();
+        for (_, freed, sha256) in all {
+            if bytes <= self.config.loaded_mib << 20 {
+                break;
+            }
+            bytes -= freed;
+            places.remove(&sha256);
+        }
+    }
+
+    async fn keep(&self, sha256: &str, code: Vec<u8>) {
+        let (cache, sha256) = (self.cache.clone(), sha256.to_owned());
+        // It says itself what goes wrong.
+        let _ = tokio::task::spawn_blocking(move || cache.store(&sha256, &code)).await;
+    }
+}
+
+fn subject(version: &HookVersion, of: OfMerchant) -> Arc<Subject> {
+    Arc::new(Subject {
+        plugin: version.name.clone(),
+        version: version.version.clone(),
+        version_id: version.version_id.clone(),
+        behalf: Behalf::Merchant(of),
+    })
+}

@@ -1,0 +1,266 @@
+//! A hook's requests to the hosts that it is granted.
+//!
+//! A host is granted by its name as the URL writes it; where the name leads is checked again when it is resolved
+//! (`outbound::guard`), so no grant reaches a private address. A secret goes to the one host that it is bound to,
+//! over a connection that is secured, and the hook never holds it.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue as Value, Method};
+use url::Url;
+
+use super::{
+    OfMerchant,
+    http::{check_header, count_headers},
+    secrets::Purpose,
+    text::one_line,
+};
+use crate::{
+    host::bindings::services::kassa::plugin::http::{Header, HeaderValue, HttpError, Response},
+    outbound::{Outbound, OutboundError, Over, Reach, Request, parse_url},
+};
+
+/// What a hook may send in one request.
+const BODY_BYTES_MAX: usize = 256 << 10;
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// What stands for a secret in a URL.
+const OPEN: &str = "{secret:";
+
+pub(super) struct Hosts {
+    pub(super) outbound: Outbound,
+    pub(super) reach: Reach,
+}
+
+impl Hosts {
+    /// Checks a request and puts the secrets in.
+    pub(super) fn prepare(
+        &self,
+        of: &OfMerchant,
+        method: Method,
+        url: &str,
+        headers: Vec<Header>,
+        body: Vec<u8>,
+    ) -> Result<Request, HttpError> {
+        if body.len() > BODY_BYTES_MAX {
+            return Err(HttpError::Malformed(format!("the body has more than {BODY_BYTES_MAX} bytes")));
+        }
+        let url = self.url(of, url)?;
+        let host = authority(&url);
+        count_headers(&headers)?;
+        let mut map = HeaderMap::with_capacity(headers.len() + 1);
+        for header in headers {
+            let (text, is_secret) = match header.value {
+                HeaderValue::Text(text) => (text, false),
+                HeaderValue::Secret(name) => (secret(of, &name, &host)?.to_owned(), true),
+            };
+            let name = check_header(&header.name, &text)?;
+            let malformed = || HttpError::Malformed(format!("the header {name}"));
+            let mut value = Value::from_str(&text).map_err(|_| malformed())?;
+            value.set_sensitive(is_secret);
+            map.append(HeaderName::from_bytes(name.as_bytes()).map_err(|_| malformed())?, value);
+        }
+        if let Some(run_id) = &of.run_id
+            && !map.contains_key(IDEMPOTENCY_KEY)
+            && let Ok(value) = Value::from_str(run_id)
+        {
+            map.insert(IDEMPOTENCY_KEY, value);
+        }
+        Ok(Request {
+            method,
+            url,
+            headers: map,
+            body: Bytes::from(body),
+            reach: self.reach,
+            deadline: std::time::Duration::ZERO,
+            body_bytes_max: 0,
+            over: Over::Refuse,
+        })
+    }
+
+    /// The URL with its secrets, if its host is granted.
+    fn url(&self, of: &OfMerchant, text: &str) -> Result<Url, HttpError> {
+        // Braces are no part of a host's name, so this finds the host that the whole URL has.
+        let bare = parse_url(&text.replace(['{', '}'], "_"), self.reach).map_err(refusal)?;
+        let host = authority(&bare);
+        if !of.hosts.contains(&host) {
+            return Err(HttpError::Denied(format!(
+                "the host {} is not granted; the manifest asks for hosts under [grants]",
+                one_line(&host, 100)
+            )));
+        }
+        if !text.contains(OPEN) {
+            return Ok(bare);
+        }
+        let mut filled = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once(OPEN) {
+            let (name, after) = after
+                .split_once('}')
+                .ok_or_else(|| HttpError::Malformed("a {secret: without its closing brace".to_owned()))?;
+            filled.push_str(before);
+            filled.extend(encoded(secret(of, name, &host)?));
+            rest = after;
+        }
+        filled.push_str(rest);
+        let url = parse_url(&filled, self.reach).map_err(refusal)?;
+        // A secret between the slashes before the host would have changed where the request goes.
+        if authority(&url) != host || url.scheme() != bare.scheme() {
+            return Err(HttpError::Denied(
+                "a secret stands in the path or the query, nowhere else".to_owned(),
+            ));
+        }
+        Ok(url)
+    }
+
+    pub(super) async fn send(&self, request: Request) -> Result<Response, HttpError> {
+        let answer = self.outbound.send(request).await.map_err(refusal)?;
+        let headers = answer
+            .headers
+            .iter()
+            .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
+            .collect();
+        Ok(Response { status: answer.status, headers, body: answer.body.into() })
+    }
+}
+
+/// A URL's host as grants write it: with its port, if that is not the usual one.
+#[must_use]
+pub(crate) fn authority(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+/// A secret's text, if it is bound to this host.
+fn secret<'s>(of: &'s OfMerchant, name: &str, host: &str) -> Result<&'s str, HttpError> {
+    let shown = one_line(name, 60);
+    let secret = of
+        .secrets
+        .get(name)
+        .ok_or_else(|| HttpError::Denied(format!("the merchant has set no secret {shown}")))?;
+    match &secret.purpose {
+        Purpose::Host(bound) if bound == host => Ok(&secret.text),
+        Purpose::Host(_) => Err(HttpError::Denied(format!("the secret {shown} is bound to another host"))),
+        Purpose::Sign => Err(HttpError::Denied(format!("the secret {shown} signs, and is sent nowhere"))),
+    }
+}
+
+/// What has a meaning of its own in a URL is escaped; the rest is as the service wants it.
+fn encoded(secret: &str) -> impl Iterator<Item = char> {
+    secret.bytes().flat_map(|byte| {
+        let plain = byte.is_ascii_alphanumeric() || b"-._~:!$'()*,;=@+".contains(&byte);
+        let text = if plain { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+        text.chars().collect::<Vec<_>>()
+    })
+}
+
+fn refusal(error: OutboundError) -> HttpError {
+    match error {
+        OutboundError::Denied(why) => HttpError::Denied(why),
+        OutboundError::Malformed(why) => HttpError::Malformed(why),
+        OutboundError::Timeout => HttpError::Timeout,
+        OutboundError::TooLarge(_) => HttpError::Budget("the answer is larger than what is left".to_owned()),
+        OutboundError::Connect(why) | OutboundError::Tls(why) | OutboundError::Body(why) => {
+            HttpError::Connection(why)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::Secret, *};
+
+    fn of() -> OfMerchant {
+        let bound = |host: &str| Secret::new("12:s/e?c#r t", Purpose::Host(host.to_owned()));
+        OfMerchant {
+            hook_id: "hook_1".to_owned(),
+            merchant_id: "mer_1".to_owned(),
+            test: true,
+            run_id: Some("run_1".to_owned()),
+            hosts: vec!["api.example".to_owned(), "other.example".to_owned()],
+            secrets: [
+                ("token".to_owned(), bound("api.example")),
+                ("key".to_owned(), Secret::new("k", Purpose::Sign)),
+            ]
+            .into(),
+        }
+    }
+
+    fn prepare(url: &str, headers: Vec<Header>) -> Result<Request, HttpError> {
+        let hosts = Hosts { outbound: Outbound::isolated().unwrap(), reach: Reach::Public };
+        hosts.prepare(&of(), Method::POST, url, headers, Vec::new())
+    }
+
+    fn header(name: &str, value: HeaderValue) -> Vec<Header> {
+        vec![Header { name: name.to_owned(), value }]
+    }
+
+    fn denied(result: Result<Request, HttpError>) -> String {
+        match result {
+            Err(HttpError::Denied(why)) => why,
+            other => panic!("{:?}", other.map(|request| request.url)),
+        }
+    }
+
+    #[test]
+    fn only_granted_hosts_over_https() {
+        assert!(prepare("https://api.example/v1?x=1", Vec::new()).is_ok());
+        assert!(prepare("https://API.example:443/", Vec::new()).is_ok());
+        for url in [
+            "https://api.example:8443/",
+            "https://evil.example/",
+            "https://api.example.evil.example/",
+            "https://api.example@evil.example/",
+            "http://api.example/",
+            "https://127.0.0.1/",
+            "https://[::ffff:127.0.0.1]/",
+            "https://api.example./",
+            "file:///etc/passwd",
+        ] {
+            assert!(prepare(url, Vec::new()).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_secret_goes_to_its_host_and_nowhere_else() {
+        let token = || HeaderValue::Secret("token".to_owned());
+        let request = prepare("https://api.example/", header("authorization", token())).unwrap();
+        assert_eq!(request.headers["authorization"], "12:s/e?c#r t");
+        assert!(request.headers["authorization"].is_sensitive());
+        assert!(
+            denied(prepare("https://other.example/", header("authorization", token()))).contains("bound")
+        );
+        assert!(
+            denied(prepare("https://api.example/", header("x", HeaderValue::Secret("key".to_owned()))))
+                .contains("signs")
+        );
+        assert!(
+            denied(prepare("https://api.example/", header("x", HeaderValue::Secret("no".to_owned()))))
+                .contains("no secret")
+        );
+        assert!(denied(prepare("https://other.example/{secret:token}", Vec::new())).contains("bound"));
+    }
+
+    #[test]
+    fn a_secret_in_a_url_is_one_segment_of_it() {
+        let request =
+            prepare("https://api.example/bot{secret:token}/send?t={secret:token}", Vec::new()).unwrap();
+        let secret = "12:s%2Fe%3Fc%23r%20t";
+        assert_eq!(request.url.as_str(), format!("https://api.example/bot{secret}/send?t={secret}"));
+        for url in [
+            "https://{secret:token}/",
+            "https://api.example{secret:token}/",
+            "https://api.example/{secret:token",
+        ] {
+            assert!(prepare(url, Vec::new()).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn requests_carry_the_run() {
+        let request = prepare("https://api.example/", Vec::new()).unwrap();
+        assert_eq!(request.headers[IDEMPOTENCY_KEY], "run_1");
+        let own = header("Idempotency-Key", HeaderValue::Text("mine".to_owned()));
+        let request = prepare("https://api.example/", own).unwrap();
+        assert_eq!(request.headers.get_all(IDEMPOTENCY_KEY).iter().collect::<Vec<_>>(), ["mine"]);
+        assert!(prepare("https://api.example/", header("host", HeaderValue::Text("x".to_owned()))).is_err());
+    }
+}

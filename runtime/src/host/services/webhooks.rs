@@ -1,0 +1,126 @@
+//! Webhooks that a hook queues to its merchant's endpoints. They are handed back with the call's result and
+//! committed with it.
+
+use super::{Behalf, text::one_line};
+use crate::{
+    db::endpoints,
+    domain::{
+        event::Type,
+        id::{self, Kind},
+    },
+    host::{
+        bindings::services::kassa::plugin::webhooks::{self, WebhooksError},
+        call::CallState,
+        limits::Limits,
+    },
+};
+
+const DATA_BYTES_MAX: usize = 64 << 10;
+
+/// A webhook to be committed with the call's result.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct QueuedWebhook {
+    pub(crate) event_id: String,
+    /// None: all endpoints that listen to it.
+    pub(crate) endpoint_id: Option<String>,
+    pub(crate) kind: Type,
+    /// An object.
+    pub(crate) data: serde_json::Value,
+}
+
+pub(in crate::host) struct Webhooks {
+    left: u32,
+    pub(in crate::host) queued: Vec<QueuedWebhook>,
+}
+
+impl Webhooks {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self { left: limits.webhooks, queued: Vec::new() }
+    }
+}
+
+/// The event's type and data, if they are usable.
+fn read(event: &str, data: &str) -> Result<(Type, serde_json::Value), WebhooksError> {
+    let malformed = |why: String| WebhooksError::Malformed(why);
+    let kind: Type = event.parse().map_err(malformed)?;
+    if !event.starts_with("hook.") {
+        return Err(malformed("event: it must begin with `hook.`".to_owned()));
+    }
+    if data.len() > DATA_BYTES_MAX {
+        return Err(malformed(format!("data: more than {DATA_BYTES_MAX} bytes")));
+    }
+    // PostgreSQL's text holds no NUL.
+    let value = serde_json::from_str(data).ok().filter(serde_json::Value::is_object);
+    match value {
+        Some(value) if !data.contains("\\u0000") => Ok((kind, value)),
+        _ => Err(malformed("data: a JSON object without NULs".to_owned())),
+    }
+}
+
+impl webhooks::Host for CallState {
+    async fn queue(
+        &mut self,
+        endpoint: Option<String>,
+        event: String,
+        data: String,
+    ) -> wasmtime::Result<Result<String, WebhooksError>> {
+        self.count()?;
+        let services = &mut self.services;
+        let Behalf::Merchant(of) = &services.subject.behalf else {
+            return Ok(Err(WebhooksError::Quota("chain plugins send no webhooks".to_owned())));
+        };
+        let (kind, data) = match read(&event, &data) {
+            Ok(read) => read,
+            Err(error) => return Ok(Err(error)),
+        };
+        let Some(left) = services.webhooks.left.checked_sub(1) else {
+            return Ok(Err(WebhooksError::Quota("webhooks of this call".to_owned())));
+        };
+        if let Some(endpoint_id) = &endpoint {
+            let known = async {
+                let mut conn = services.shared.db.read().await?;
+                endpoints::get(&mut conn, &of.merchant_id, of.test, endpoint_id).await
+            };
+            match known.await {
+                Ok(Some(_)) => {}
+                Ok(None) => return Ok(Err(WebhooksError::UnknownEndpoint(one_line(endpoint_id, 60)))),
+                Err(error) => {
+                    tracing::warn!(%error, "a hook's endpoint cannot be looked up");
+                    return Ok(Err(WebhooksError::Quota(
+                        "the database did not answer; try again".to_owned(),
+                    )));
+                }
+            }
+        }
+        let event_id = id::new(Kind::Event, services.shared.clock.now());
+        services.webhooks.left = left;
+        services.webhooks.queued.push(QueuedWebhook {
+            event_id: event_id.clone(),
+            endpoint_id: endpoint,
+            kind,
+            data,
+        });
+        Ok(Ok(event_id))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_queued_is_an_object_under_a_type_of_hooks() {
+        assert!(read("hook.license.issued", r#"{"key":"A-1"}"#).is_ok());
+        for (event, data) in [
+            ("invoice.paid", "{}"),
+            ("hook.", "{}"),
+            ("hook.A", "{}"),
+            ("hook.a", "[]"),
+            ("hook.a", "{"),
+            ("hook.a", r#"{"a":"\u0000"}"#),
+            ("hook.a", &format!("{{\"a\":\"{}\"}}", "x".repeat(DATA_BYTES_MAX))),
+        ] {
+            assert!(matches!(read(event, data), Err(WebhooksError::Malformed(_))), "{event}");
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! A hook's settings, checked by the JSON Schema that its manifest carries.
+
+use jsonschema::{PatternOptions, Validator};
+use serde_json::Value;
+use url::Url;
+
+use super::{
+    manifest::{HOST_OF_SETTING, Manifest},
+    services::{authority, text::one_line},
+};
+
+/// What a person is shown of what is wrong.
+const SHOWN_CHARS_MAX: usize = 300;
+
+/// A schema that can be used.
+pub(crate) struct Schema(Validator);
+
+impl Schema {
+    /// Compiles a schema, or says what is wrong with it. A schema is written by strangers: its patterns match in
+    /// linear time, and it refers to nothing outside of itself.
+    pub(crate) fn new(schema: &Value) -> Result<Self, String> {
+        jsonschema::options()
+            .with_pattern_options(PatternOptions::regex())
+            .build(schema)
+            .map(Self)
+            .map_err(|error| one_line(&error.to_string(), SHOWN_CHARS_MAX))
+    }
+
+    /// What is wrong with these settings, if anything is.
+    pub(crate) fn problem(&self, settings: &Value) -> Option<String> {
+        let error = self.0.iter_errors(settings).next()?;
+        let at = error.instance_path().to_string();
+        let place = if at.is_empty() { "settings".to_owned() } else { format!("settings{at}") };
+        Some(one_line(&format!("{place}: {error}"), SHOWN_CHARS_MAX))
+    }
+}
+
+impl Manifest {
+    /// What is wrong with these settings for a hook with this manifest, if anything is.
+    #[must_use]
+    pub(crate) fn settings_problem(&self, settings: &Value) -> Option<String> {
+        match &self.settings {
+            Some(schema) => match Schema::new(schema) {
+                Ok(schema) => schema.problem(settings),
+                Err(why) => Some(why),
+            },
+            None => (settings.as_object().is_none_or(|object| !object.is_empty()))
+                .then(|| "settings: this hook has none; give an empty object".to_owned()),
+        }
+    }
+
+    /// The settings, with what the schema says for those that are left out.
+    #[must_use]
+    pub(crate) fn settings_filled(&self, mut settings: Value) -> Value {
+        let properties = self.settings.as_ref().and_then(|schema| schema.get("properties")?.as_object());
+        if let (Some(properties), Some(object)) = (properties, settings.as_object_mut()) {
+            for (name, property) in properties {
+                if let (Some(default), false) = (property.get("default"), object.contains_key(name)) {
+                    object.insert(name.clone(), default.clone());
+                }
+            }
+        }
+        settings
+    }
+
+    /// The hosts that a hook with these settings (filled) may send requests to, as URLs write them.
+    #[must_use]
+    pub(crate) fn hosts(&self, settings: &Value) -> Vec<String> {
+        self.grants.hosts.iter().filter_map(|host| resolve(host, settings)).collect()
+    }
+}
+
+/// The host itself, or that of the URL in the setting that it names.
+pub(crate) fn resolve(host: &str, settings: &Value) -> Option<String> {
+    let Some(setting) = host.strip_prefix(HOST_OF_SETTING) else { return Some(host.to_owned()) };
+    let url: Url = settings.get(setting)?.as_str()?.parse().ok()?;
+    Some(authority(&url))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest() -> Manifest {
+        let text = r#"
+            name = "telegram"
+            version = "0.1.0"
+            description = "A test"
+            roles = ["fulfiller"]
+            [grants]
+            hosts = ["fixed.example", "settings:api_url"]
+            [settings]
+            type = "object"
+            additionalProperties = false
+            required = ["chat"]
+            [settings.properties.chat]
+            type = "string"
+            pattern = "^[0-9]+$"
+            [settings.properties.api_url]
+            type = "string"
+            default = "https://api.example:8443/v1"
+        "#;
+        Manifest::read(&[text.as_bytes()]).unwrap()
+    }
+
+    #[test]
+    fn settings_are_checked_and_filled() {
+        let manifest = manifest();
+        assert_eq!(manifest.settings_problem(&serde_json::json!({"chat": "12"})), None);
+        for odd in [
+            serde_json::json!({}),
+            serde_json::json!({"chat": 12}),
+            serde_json::json!({"chat": "a"}),
+            serde_json::json!({"chat": "1", "other": 1}),
+            serde_json::json!([]),
+        ] {
+            let problem = manifest.settings_problem(&odd).unwrap();
+            assert!(problem.starts_with("settings"), "{problem}");
+        }
+        let filled = manifest.settings_filled(serde_json::json!({"chat": "12"}));
+        assert_eq!(manifest.hosts(&filled), ["fixed.example", "api.example:8443"]);
+        let own = serde_json::json!({"chat": "12", "api_url": "http://127.0.0.1:99/x"});
+        assert_eq!(manifest.hosts(&manifest.settings_filled(own)), ["fixed.example", "127.0.0.1:99"]);
+        assert_eq!(manifest.hosts(&serde_json::json!({"api_url": 7})), ["fixed.example"]);
+    }
+
+    #[test]
+    fn a_schema_that_would_take_for_ever_does_not() {
+        let schema = serde_json::json!({"pattern": "^(a+)+$"});
+        let schema = Schema::new(&schema).unwrap();
+        assert!(schema.problem(&Value::String(format!("{}b", "a".repeat(50_000)))).is_some());
+        for odd in [
+            serde_json::json!({"type": "nonsense"}),
+            serde_json::json!({"pattern": "(?=a)b"}),
+            serde_json::json!({"$ref": "https://evil.example/schema.json"}),
+            serde_json::json!({"$ref": "file:///etc/passwd"}),
+        ] {
+            assert!(Schema::new(&odd).is_err(), "{odd}");
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! What a hook is run for and with: its binding, its settings, its secrets.
+
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{HookView, found, hook_id, manifest_of, view};
+use crate::{
+    app::App,
+    db::hooks::{self, SecretRow},
+    domain::{
+        hook::Binding,
+        id::{self, Kind as IdKind},
+    },
+    host::is_secret_name,
+    http::{
+        auth::Merchant,
+        idempotent::{Reply, idempotent},
+        input::{PathPair, PathParam},
+        json::{Answer, Json, NoBody},
+        page::Listed,
+        problem::{Kind, Problem},
+        time::Time,
+    },
+};
+
+const SECRET_BYTES_MAX: usize = 4096;
+const SETTINGS_BYTES_MAX: usize = 16 << 10;
+const SECRETS_MAX: usize = 32;
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::default()
+        .routes(routes!(bind))
+        .routes(routes!(set))
+        .routes(routes!(secrets))
+        .routes(routes!(set_secret, delete_secret))
+}
+
+/// Bind a hook
+///
+/// Says what it is run for from now on. What is left out does not matter.
+#[utoipa::path(put, path = "/v1/hooks/{id}/binding", tag = "hooks", params(("id" = String, Path)),
+    request_body = Binding, responses((status = 200, body = HookView)))]
+async fn bind(
+    merchant: Merchant,
+    State(app): State<App>,
+    id: PathParam,
+    body: Json<Binding>,
+) -> Result<Reply, Problem> {
+    let (id, binding) = (hook_id(id)?, body.value);
+    if let Some(problem) = binding.problem() {
+        return Err(Problem::new(Kind::BindingRefused, format!("{problem}.")));
+    }
+    idempotent(&app, merchant.owner(), body.once, move |conn| {
+        Box::pin(async move {
+            let owner = merchant.of_hooks();
+            found(conn, &owner, &id).await?;
+            hooks::set_binding(conn, &id, &binding).await?;
+            let hook = found(conn, &owner, &id).await?;
+            Reply::ok(&view(conn, hook).await?)
+        })
+    })
+    .await
+}
+
+/// Set a hook's settings
+///
+/// All of them: a JSON object that fits the schema of the version in use.
+#[utoipa::path(put, path = "/v1/hooks/{id}/settings", tag = "hooks", params(("id" = String, Path)),
+    request_body = Object, responses((status = 200, body = HookView)))]
+async fn set(
+    merchant: Merchant,
+    State(app): State<App>,
+    id: PathParam,
+    body: Json<serde_json::Value>,
+) -> Result<Reply, Problem> {
+    let (id, settings) = (hook_id(id)?, body.value);
+    let refuse = |why: String| Problem::new(Kind::SettingsRefused, why);
+    if !settings.is_object() || settings.to_string().len() > SETTINGS_BYTES_MAX {
+        return Err(refuse(format!("A JSON object of at most {SETTINGS_BYTES_MAX} bytes is needed.")));
+    }
+    idempotent(&app, merchant.owner(), body.once, move |conn| {
+        Box::pin(async move {
+            let owner = merchant.of_hooks();
+            let hook = found(conn, &owner, &id).await?;
+            // Before its first activation those of the newest version count.
+            let version = match &hook.active_id {
+                Some(active) => hooks::version_by_id(conn, active).await?,
+                None => hooks::versions(conn, &id).await?.into_iter().next(),
+            };
+            if let Some(version) = version {
+                let manifest = manifest_of(&version)?;
+                let problem = manifest.settings_problem(&manifest.settings_filled(settings.clone()));
+                if let Some(problem) = problem {
+                    return Err(refuse(format!("{problem} (version {}).", version.version)));
+                }
+            }
+            hooks::set_settings(conn, &id, &settings).await?;
+            let hook = found(conn, &owner, &id).await?;
+            Reply::ok(&view(conn, hook).await?)
+        })
+    })
+    .await
+}
+
+/// A secret by name. Its value is never shown.
+#[derive(Debug, Serialize, ToSchema)]
+struct SecretView {
+    #[schema(example = "bot_token")]
+    name: String,
+    set_at: Time,
+}
+
+impl From<SecretRow> for SecretView {
+    fn from(row: SecretRow) -> Self {
+        Self { name: row.name, set_at: Time(row.created_at) }
+    }
+}
+
+/// List a hook's secrets
+///
+/// Their names; what each is for, the version's manifest says.
+#[utoipa::path(get, path = "/v1/hooks/{id}/secrets", tag = "hooks", params(("id" = String, Path)),
+    responses((status = 200, body = Listed<SecretView>)))]
+async fn secrets(
+    merchant: Merchant,
+    State(app): State<App>,
+    id: PathParam,
+) -> Result<Answer<Listed<SecretView>>, Problem> {
+    let mut conn = app.db.read().await?;
+    let hook = found(&mut conn, &merchant.of_hooks(), &hook_id(id)?).await?;
+    let rows = hooks::secrets(&mut conn, &hook.id).await?;
+    Ok(Answer(Listed::all(rows.into_iter().map(Into::into).collect())))
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewSecret {
+    #[schema(max_length = 4096)]
+    value: String,
+}
+
+/// Set a secret
+///
+/// It is kept sealed and never shown again, to the hook neither: Kassa puts it into requests to the one host that
+/// it is bound to, or signs with it, as the manifest says.
+#[utoipa::path(put, path = "/v1/hooks/{id}/secrets/{name}", tag = "hooks",
+    params(("id" = String, Path), ("name" = String, Path)), request_body = NewSecret,
+    responses((status = 200, body = SecretView)))]
+async fn set_secret(
+    merchant: Merchant,
+    State(app): State<App>,
+    path: PathPair,
+    body: Json<NewSecret>,
+) -> Result<Reply, Problem> {
+    let (id, name) = path.id(IdKind::Hook, "hook")?;
+    let refuse = |detail: String, field: &str| Problem::new(Kind::FieldMalformed, detail).field(field);
+    if !is_secret_name(&name) {
+        return Err(refuse("A secret's name: 1 to 40 of a-z, 0-9 and _.".to_owned(), "name"));
+    }
+    let value = body.value.value;
+    if !(1..=SECRET_BYTES_MAX).contains(&value.len()) || value.chars().any(char::is_control) {
+        let detail = format!("value: 1 to {SECRET_BYTES_MAX} bytes without line breaks or other controls.");
+        return Err(refuse(detail, "value"));
+    }
+    let now = app.clock.now();
+    let row_id = id::new(IdKind::HookSecret, now);
+    let sealed = app.vault.seal(&row_id, value.as_bytes()).map_err(Problem::internal)?;
+    let row = SecretRow { id: row_id, name, value: sealed, created_at: now };
+    idempotent(&app, merchant.owner(), body.once, move |conn| {
+        Box::pin(async move {
+            let hook = found(conn, &merchant.of_hooks(), &id).await?;
+            let known = hooks::secrets(conn, &hook.id).await?;
+            if known.len() >= SECRETS_MAX && known.iter().all(|secret| secret.name != row.name) {
+                return Err(Problem::new(
+                    Kind::Conflict,
+                    format!("A hook has at most {SECRETS_MAX} secrets."),
+                ));
+            }
+            hooks::set_secret(conn, &hook.id, row.clone()).await?;
+            Reply::ok(&SecretView::from(row))
+        })
+    })
+    .await
+}
+
+/// Delete a secret
+#[utoipa::path(delete, path = "/v1/hooks/{id}/secrets/{name}", tag = "hooks",
+    params(("id" = String, Path), ("name" = String, Path)), responses((status = 200, body = Listed<SecretView>)))]
+async fn delete_secret(
+    merchant: Merchant,
+    State(app): State<App>,
+    path: PathPair,
+    body: NoBody,
+) -> Result<Reply, Problem> {
+    let (id, name) = path.id(IdKind::Hook, "hook")?;
+    idempotent(&app, merchant.owner(), body.once, move |conn| {
+        Box::pin(async move {
+            let hook = found(conn, &merchant.of_hooks(), &id).await?;
+            if !hooks::delete_secret(conn, &hook.id, &name).await? {
+                return Err(Problem::not_found("secret of this hook"));
+            }
+            let rows = hooks::secrets(conn, &hook.id).await?;
+            Reply::ok(&Listed::all(rows.into_iter().map(SecretView::from).collect()))
+        })
+    })
+    .await
+}

@@ -1,0 +1,238 @@
+//! Hooks: a merchant's own components. Each part is a file: versions, what a hook is run with, its storage, its
+//! runs.
+//!
+//! An upload commits by itself, so it cannot share the transaction of an Idempotency-Key. A repetition does no
+//! harm: the same component again is the version that it already is.
+
+mod configure;
+mod runs;
+mod storage;
+mod versions;
+
+use axum::extract::State;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    auth::Merchant,
+    idempotent::{Reply, idempotent},
+    input::PathParam,
+    json::{Answer, NoBody},
+    page::Listed,
+    problem::{Kind, Problem, sentence},
+    time::Time,
+};
+use crate::{
+    app::App,
+    db::{
+        Conn,
+        hooks::{self, Hook, HookState, Owner, StoreError, VersionRow},
+    },
+    domain::{hook::Binding, id::Kind as IdKind},
+    host::{Manifest, scope_of_hook},
+};
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::default()
+        .routes(routes!(list))
+        .routes(routes!(get, delete))
+        .routes(routes!(enable))
+        .routes(routes!(disable))
+        .merge(versions::routes())
+        .merge(configure::routes())
+        .merge(storage::routes())
+        .merge(runs::routes())
+}
+
+/// A merchant's component, bound to what it is run for.
+#[derive(Debug, Serialize, ToSchema)]
+struct HookView {
+    #[schema(example = "hook_01KAN2Q5T4W2J6G0Z8Y3V7X9BC")]
+    id: String,
+    /// As its manifest says.
+    #[schema(example = "license-keys")]
+    name: String,
+    state: HookState,
+    /// The version in use; none: it is not activated yet.
+    active: Option<HookVersionView>,
+    binding: Binding,
+    /// As they were set; what is left out is as the manifest says.
+    #[schema(value_type = Object)]
+    settings: serde_json::Value,
+    /// Calls in a row that failed.
+    failures: i64,
+    /// After many of them its runs wait until then; none is dropped.
+    paused_until: Option<Time>,
+    created_at: Time,
+}
+
+/// A version of a hook: one component.
+#[derive(Debug, Serialize, ToSchema)]
+struct HookVersionView {
+    #[schema(example = "hkv_01KAN2Q5T4W2J6G0Z8Y3V7X9BC")]
+    id: String,
+    #[schema(example = "hook_01KAN2Q5T4W2J6G0Z8Y3V7X9BC")]
+    hook_id: String,
+    #[schema(example = "0.1.0")]
+    version: String,
+    /// Of the component's bytes.
+    sha256: String,
+    active: bool,
+    /// As its author wrote it, with what it asks for.
+    manifest: Manifest,
+    created_at: Time,
+}
+
+fn manifest_of(version: &VersionRow) -> Result<Manifest, Problem> {
+    serde_json::from_str(&version.manifest).map_err(Problem::internal)
+}
+
+impl HookVersionView {
+    fn new(version: VersionRow, active_id: Option<&str>) -> Result<Self, Problem> {
+        Ok(Self {
+            active: active_id == Some(version.id.as_str()),
+            manifest: manifest_of(&version)?,
+            id: version.id,
+            hook_id: version.hook_id,
+            version: version.version,
+            sha256: version.sha256,
+            created_at: Time(version.created_at),
+        })
+    }
+}
+
+async fn view(conn: &mut Conn, hook: Hook) -> Result<HookView, Problem> {
+    let active = match &hook.active_id {
+        Some(id) => hooks::version_by_id(conn, id).await?,
+        None => None,
+    };
+    Ok(HookView {
+        active: active.map(|version| HookVersionView::new(version, hook.active_id.as_deref())).transpose()?,
+        id: hook.id,
+        name: hook.name,
+        state: hook.state,
+        binding: hook.binding,
+        settings: hook.settings,
+        failures: hook.failures,
+        paused_until: hook.paused_until.map(Time),
+        created_at: Time(hook.created_at),
+    })
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Db(error) => error.into(),
+            limit => Self::new(Kind::HookLimit, sentence(&limit)),
+        }
+    }
+}
+
+impl Merchant {
+    fn of_hooks(&self) -> Owner {
+        Owner { merchant_id: self.id.clone(), test: self.test }
+    }
+}
+
+fn hook_id(id: PathParam) -> Result<String, Problem> {
+    id.id(IdKind::Hook, "hook")
+}
+
+/// The merchant's hook of this id.
+async fn found(conn: &mut Conn, owner: &Owner, id: &str) -> Result<Hook, Problem> {
+    hooks::get(conn, owner, id).await?.ok_or_else(|| Problem::not_found("hook"))
+}
+
+/// List hooks
+#[utoipa::path(get, path = "/v1/hooks", tag = "hooks", responses((status = 200, body = Listed<HookView>)))]
+async fn list(merchant: Merchant, State(app): State<App>) -> Result<Answer<Listed<HookView>>, Problem> {
+    let mut conn = app.db.read().await?;
+    let mut views = Vec::new();
+    for hook in hooks::list(&mut conn, &merchant.of_hooks()).await? {
+        views.push(view(&mut conn, hook).await?);
+    }
+    Ok(Answer(Listed::all(views)))
+}
+
+/// Get a hook
+#[utoipa::path(get, path = "/v1/hooks/{id}", tag = "hooks", params(("id" = String, Path)),
+    responses((status = 200, body = HookView)))]
+async fn get(merchant: Merchant, State(app): State<App>, id: PathParam) -> Result<Answer<HookView>, Problem> {
+    let mut conn = app.db.read().await?;
+    let hook = found(&mut conn, &merchant.of_hooks(), &hook_id(id)?).await?;
+    Ok(Answer(view(&mut conn, hook).await?))
+}
+
+/// Delete a hook
+///
+/// Its versions, secrets and storage go; runs that wait are given up. What it did stays listed.
+#[utoipa::path(delete, path = "/v1/hooks/{id}", tag = "hooks", params(("id" = String, Path)),
+    responses((status = 200, body = HookView)))]
+async fn delete(
+    merchant: Merchant,
+    State(app): State<App>,
+    id: PathParam,
+    body: NoBody,
+) -> Result<Reply, Problem> {
+    let (id, now) = (hook_id(id)?, app.clock.now());
+    idempotent(&app, merchant.owner(), body.once, move |conn| {
+        Box::pin(async move {
+            let hook = found(conn, &merchant.of_hooks(), &id).await?;
+            let view = view(conn, hook).await?;
+            hooks::delete(conn, &id, scope_of_hook(&id), now).await?;
+            Reply::ok(&view)
+        })
+    })
+    .await
+}
+
+/// Enable a hook
+///
+/// Runs that waited are made. A pause after failures ends too.
+#[utoipa::path(post, path = "/v1/hooks/{id}/enable", tag = "hooks", params(("id" = String, Path)),
+    responses((status = 200, body = HookView)))]
+async fn enable(
+    merchant: Merchant,
+    State(app): State<App>,
+    id: PathParam,
+    body: NoBody,
+) -> Result<Reply, Problem> {
+    set_state(merchant, app, id, body, HookState::Active).await
+}
+
+/// Disable a hook
+///
+/// What is due to it waits; nothing new is queued for it.
+#[utoipa::path(post, path = "/v1/hooks/{id}/disable", tag = "hooks", params(("id" = String, Path)),
+    responses((status = 200, body = HookView)))]
+async fn disable(
+    merchant: Merchant,
+    State(app): State<App>,
+    id: PathParam,
+    body: NoBody,
+) -> Result<Reply, Problem> {
+    set_state(merchant, app, id, body, HookState::Disabled).await
+}
+
+async fn set_state(
+    merchant: Merchant,
+    app: App,
+    id: PathParam,
+    body: NoBody,
+    state: HookState,
+) -> Result<Reply, Problem> {
+    let id = hook_id(id)?;
+    let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
+        Box::pin(async move {
+            let owner = merchant.of_hooks();
+            found(conn, &owner, &id).await?;
+            hooks::set_state(conn, &id, state).await?;
+            let hook = found(conn, &owner, &id).await?;
+            Reply::ok(&view(conn, hook).await?)
+        })
+    })
+    .await;
+    app.wake.fulfill.notify_one();
+    reply
+}

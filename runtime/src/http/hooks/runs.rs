@@ -1,0 +1,265 @@
+//! Runs of hooks: one event owed to one hook, every call that was made for it, and what they used.
+
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{found, hook_id};
+use crate::{
+    app::App,
+    db::{
+        Conn, events,
+        hook_runs::{self, Attempt, Run, Usage},
+        hooks::Owner,
+    },
+    domain::{
+        hook::{Outcome, RunState},
+        id::Kind as IdKind,
+    },
+    http::{
+        auth::Merchant,
+        idempotent::{Reply, idempotent},
+        input::{PathParam, Query},
+        json::{Answer, NoBody},
+        page::{Listed, Page},
+        problem::{Kind, Problem},
+        time::Time,
+    },
+};
+
+const USAGE_DAYS: i64 = 31;
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::default()
+        .routes(routes!(list))
+        .routes(routes!(get))
+        .routes(routes!(run_again))
+        .routes(routes!(usage))
+}
+
+/// An event owed to a hook.
+#[derive(Debug, Serialize, ToSchema)]
+struct RunView {
+    /// What the hook's own requests carry as `Idempotency-Key`.
+    #[schema(example = "run_01KAN2Q5T4W2J6G0Z8Y3V7X9BC")]
+    id: String,
+    hook_id: String,
+    hook_name: String,
+    event_id: String,
+    #[schema(example = "invoice.paid")]
+    event_type: String,
+    state: RunState,
+    /// Calls made so far.
+    attempts: i64,
+    /// What the last one said, or why it failed.
+    note: Option<String>,
+    /// While pending: when the next call is due.
+    due_at: Option<Time>,
+    created_at: Time,
+    done_at: Option<Time>,
+}
+
+impl From<Run> for RunView {
+    fn from(run: Run) -> Self {
+        Self {
+            id: run.id,
+            hook_id: run.hook_id,
+            hook_name: run.hook_name,
+            event_id: run.event_id,
+            event_type: run.event_kind,
+            state: run.state,
+            attempts: run.attempts,
+            note: run.note,
+            due_at: run.due_at.map(Time),
+            created_at: Time(run.created_at),
+            done_at: run.done_at.map(Time),
+        }
+    }
+}
+
+/// One call of a hook, and what it used.
+#[derive(Debug, Serialize, ToSchema)]
+struct CallView {
+    /// From 1.
+    number: i64,
+    at: Time,
+    /// The version that ran.
+    version_id: String,
+    outcome: Outcome,
+    /// What the hook said, or why it failed.
+    note: String,
+    /// On the clock, waiting included.
+    duration_us: i64,
+    /// Of a processor.
+    cpu_us: i64,
+    /// Instructions, about; the same for the same input on every machine.
+    fuel: i64,
+    memory_bytes: i64,
+    host_calls: i64,
+    http_requests: i64,
+    /// What it wrote into its log: objects of `level` and `text`.
+    #[schema(value_type = Vec<Object>)]
+    log: Vec<serde_json::Value>,
+}
+
+impl From<Attempt> for CallView {
+    fn from(attempt: Attempt) -> Self {
+        let used = attempt.used;
+        Self {
+            number: attempt.number,
+            at: Time(attempt.at),
+            version_id: attempt.version_id,
+            outcome: attempt.outcome,
+            note: attempt.note,
+            duration_us: used.duration_us,
+            cpu_us: used.cpu_us,
+            fuel: used.fuel,
+            memory_bytes: used.memory_bytes,
+            host_calls: used.host_calls,
+            http_requests: used.http_requests,
+            log: attempt.log,
+        }
+    }
+}
+
+/// A run with its input and its calls.
+#[derive(Debug, Serialize, ToSchema)]
+struct RunDetails {
+    #[serde(flatten)]
+    run: RunView,
+    /// The event's payload, as the hook was given it.
+    #[schema(value_type = Object)]
+    input: serde_json::Value,
+    /// The oldest first.
+    calls: Vec<CallView>,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct RunParams {
+    /// How many to give, from 1 to 100; 25 if not said.
+    #[param(minimum = 1, maximum = 100, default = 25)]
+    limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// Only those of this hook.
+    hook_id: Option<String>,
+    /// Only those that stand like this.
+    state: Option<RunState>,
+}
+
+/// List runs
+#[utoipa::path(get, path = "/v1/hook_runs", tag = "hooks", params(RunParams),
+    responses((status = 200, body = Listed<RunView>)))]
+async fn list(
+    merchant: Merchant,
+    State(app): State<App>,
+    Query(params): Query<RunParams>,
+) -> Result<Answer<Listed<RunView>>, Problem> {
+    let page = Page::new(params.limit, params.cursor.as_deref(), IdKind::HookRun)?;
+    let mut conn = app.db.read().await?;
+    let (owner, before) = (merchant.of_hooks(), page.before.clone());
+    let rows = hook_runs::list(&mut conn, &owner, params.hook_id, params.state, before, page.rows).await?;
+    Ok(Answer(page.cut(rows, |row| &row.id, Into::into)))
+}
+
+async fn details(conn: &mut Conn, owner: &Owner, id: &str) -> Result<RunDetails, Problem> {
+    let run = hook_runs::get(conn, owner, id).await?.ok_or_else(missing)?;
+    let event = events::get(conn, &owner.merchant_id, owner.test, &run.event_id).await?;
+    let payload = event.map(|event| event.payload).unwrap_or_default();
+    let calls = hook_runs::attempts(conn, &run.id).await?;
+    Ok(RunDetails {
+        run: run.into(),
+        input: serde_json::from_str(&payload).map_err(Problem::internal)?,
+        calls: calls.into_iter().map(Into::into).collect(),
+    })
+}
+
+fn missing() -> Problem {
+    Problem::not_found("run")
+}
+
+/// Get a run
+///
+/// With what the hook was given, every call, what each said, wrote into its log and used.
+#[utoipa::path(get, path = "/v1/hook_runs/{id}", tag = "hooks", params(("id" = String, Path)),
+    responses((status = 200, body = RunDetails)))]
+async fn get(
+    merchant: Merchant,
+    State(app): State<App>,
+    id: PathParam,
+) -> Result<Answer<RunDetails>, Problem> {
+    let id = id.id(IdKind::HookRun, "run")?;
+    Ok(Answer(details(&mut app.db.read().await?, &merchant.of_hooks(), &id).await?))
+}
+
+/// Run again
+///
+/// A run that has ended, whatever came of it: under the same id, on the version in use.
+#[utoipa::path(post, path = "/v1/hook_runs/{id}/run_again", tag = "hooks", params(("id" = String, Path)),
+    responses((status = 200, body = RunDetails)))]
+async fn run_again(
+    merchant: Merchant,
+    State(app): State<App>,
+    id: PathParam,
+    body: NoBody,
+) -> Result<Reply, Problem> {
+    let id = id.id(IdKind::HookRun, "run")?;
+    let now = app.clock.now();
+    let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
+        Box::pin(async move {
+            let owner = merchant.of_hooks();
+            let run = hook_runs::get(conn, &owner, &id).await?.ok_or_else(missing)?;
+            found(conn, &owner, &run.hook_id).await?;
+            if !hook_runs::run_again(conn, &run, now).await? {
+                let detail = "It is made by itself; disable the hook to stop it.";
+                return Err(Problem::new(Kind::RunPending, detail));
+            }
+            Reply::ok(&details(conn, &owner, &id).await?)
+        })
+    })
+    .await;
+    app.wake.fulfill.notify_one();
+    reply
+}
+
+/// What a hook used on one day, of UTC.
+#[derive(Debug, Serialize, ToSchema)]
+struct UsageView {
+    day: Time,
+    calls: i64,
+    /// Calls that gave no answer.
+    failed: i64,
+    cpu_us: i64,
+    http_requests: i64,
+}
+
+impl From<Usage> for UsageView {
+    fn from(usage: Usage) -> Self {
+        Self {
+            day: Time(usage.day),
+            calls: usage.attempts,
+            failed: usage.failed,
+            cpu_us: usage.cpu_us,
+            http_requests: usage.http_requests,
+        }
+    }
+}
+
+/// Get what a hook used
+///
+/// The last 31 days on which it was run, the newest first.
+#[utoipa::path(get, path = "/v1/hooks/{id}/usage", tag = "hooks", params(("id" = String, Path)),
+    responses((status = 200, body = Listed<UsageView>)))]
+async fn usage(
+    merchant: Merchant,
+    State(app): State<App>,
+    id: PathParam,
+) -> Result<Answer<Listed<UsageView>>, Problem> {
+    let mut conn = app.db.read().await?;
+    let hook = found(&mut conn, &merchant.of_hooks(), &hook_id(id)?).await?;
+    let days = hook_runs::usage(&mut conn, &hook.id, USAGE_DAYS).await?;
+    Ok(Answer(Listed::all(days.into_iter().map(Into::into).collect())))
+}

@@ -1,0 +1,359 @@
+//! Versions of hooks: upload, activate, go back.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use axum::extract::{Request, State};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{HookVersionView, HookView, found, hook_id, manifest_of, view};
+use crate::{
+    app::App,
+    db::{
+        Conn,
+        hooks::{self, Hook, Limits, NewVersion, Owner, Roles, VersionRow},
+    },
+    domain::{Millis, hook::Binding, id::Kind as IdKind},
+    host::{Manifest, Role, SizeClass},
+    http::{
+        auth::Merchant,
+        idempotent::{Reply, idempotent, remembered},
+        input::{PathPair, PathParam, Query},
+        json::{Answer, Json, NoBody},
+        page::Listed,
+        problem::{Kind, Problem},
+        upload::Wasm,
+    },
+};
+
+const HOUR_MS: Millis = 3_600_000;
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::default()
+        .routes(routes!(upload))
+        .routes(routes!(validate))
+        .routes(routes!(list))
+        .routes(routes!(activate))
+        .routes(routes!(roll_back))
+        .routes(routes!(delete))
+}
+
+/// Who uploads what at present, and how much of late. Compiling is dear: one component of a merchant at a time,
+/// and so many in an hour. Counted by each process for itself.
+static UPLOADS: Mutex<Option<Uploads>> = Mutex::new(None);
+
+#[derive(Default)]
+struct Uploads {
+    under_way: HashSet<String>,
+    /// When the merchant's hour began, and its uploads since then.
+    of_late: HashMap<String, (Millis, u32)>,
+}
+
+/// The right to one upload, until it is over.
+struct Turn(String);
+
+impl Turn {
+    fn take(app: &App, merchant: &Merchant) -> Result<Self, Problem> {
+        let (now, max) = (app.clock.now(), app.config.hooks.uploads_per_hour);
+        if app.config.hooks.per_merchant == 0 {
+            let detail = "The operator has not opened hooks to merchants (hooks.per_merchant).";
+            return Err(Problem::new(Kind::HookLimit, detail));
+        }
+        let mut uploads = UPLOADS.lock().unwrap_or_else(PoisonError::into_inner);
+        let Uploads { under_way, of_late } = uploads.get_or_insert_default();
+        if under_way.contains(&merchant.id) {
+            let detail = "Another upload of yours is under way; wait for its end.";
+            return Err(Problem::new(Kind::UploadsLimited, detail).retry_after(5));
+        }
+        of_late.retain(|_, (began, _)| now - *began < HOUR_MS);
+        let (began, count) = of_late.entry(merchant.id.clone()).or_insert((now, 0));
+        if *count >= max {
+            let left_s = u64::try_from((*began + HOUR_MS - now) / 1000 + 1).unwrap_or(3600);
+            let detail = format!("{max} in an hour are allowed (hooks.uploads_per_hour).");
+            return Err(Problem::new(Kind::UploadsLimited, detail).retry_after(left_s));
+        }
+        *count += 1;
+        under_way.insert(merchant.id.clone());
+        Ok(Self(merchant.id.clone()))
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut uploads = UPLOADS.lock().unwrap_or_else(PoisonError::into_inner);
+        uploads.get_or_insert_default().under_way.remove(&self.0);
+    }
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct UploadParams {
+    /// Make it the version in use at once.
+    #[serde(default)]
+    #[param(default = false)]
+    activate: bool,
+}
+
+/// What was uploaded.
+#[derive(Debug, Serialize, ToSchema)]
+struct Uploaded {
+    hook: HookView,
+    version: HookVersionView,
+    size: SizeClass,
+}
+
+/// Upload a hook
+///
+/// The component is checked, compiled and started once; it becomes a version of the hook that its manifest names.
+/// The same component again is the version that it already is. Send its bytes as they are, or as the file
+/// `component` of a form.
+#[utoipa::path(post, path = "/v1/hooks", tag = "hooks", params(UploadParams),
+    request_body(content = Vec<u8>, content_type = "application/wasm"),
+    responses((status = 201, body = Uploaded)))]
+async fn upload(
+    merchant: Merchant,
+    State(app): State<App>,
+    Query(params): Query<UploadParams>,
+    request: Request,
+) -> Result<Reply, Problem> {
+    // Before the body is read: a component takes megabytes.
+    let turn = Turn::take(&app, &merchant)?;
+    let wasm = Wasm::read(request, app.config.hooks.largest.artefact_bytes_max()).await?;
+    // In a task of its own: compiling goes on though the client has hung up, and is there when it asks again.
+    let task = tokio::spawn(async move {
+        let _turn = turn;
+        let owner = merchant.owner();
+        let bytes: Arc<[u8]> = wasm.bytes.into();
+        let work = async {
+            let admitted = app.host.hooks().admit(bytes.clone()).await?;
+            let new = NewVersion {
+                name: admitted.manifest.name.clone(),
+                version: admitted.manifest.version.to_string(),
+                sha256: admitted.sha256,
+                wasm: bytes.to_vec(),
+                manifest: serde_json::to_string(&admitted.manifest).map_err(Problem::internal)?,
+                binding: Binding { events: admitted.manifest.events.clone(), ..Binding::default() },
+            };
+            let config = &app.config.hooks;
+            let limits = Limits { hooks: config.per_merchant, versions: config.versions_max };
+            let (of, now, size) = (merchant.of_hooks(), app.clock.now(), admitted.class);
+            let stored = app.db.write(move |conn| {
+                Box::pin(async move {
+                    let (mut hook, version) = hooks::insert(conn, &of, new, limits, now).await?;
+                    if params.activate && hook.active_id.as_ref() != Some(&version.id) {
+                        make_active(conn, &hook, &version, now).await?;
+                        hook = found(conn, &of, &hook.id).await?;
+                    }
+                    let version = HookVersionView::new(version, hook.active_id.as_deref())?;
+                    Reply::new(
+                        StatusCode::CREATED,
+                        &Uploaded { hook: view(conn, hook).await?, version, size },
+                    )
+                })
+            });
+            stored.await
+        };
+        remembered(&app, owner, wasm.once, work).await
+    });
+    task.await.unwrap_or_else(|error| Err(Problem::internal(error)))
+}
+
+/// What a component would be.
+#[derive(Debug, Serialize, ToSchema)]
+struct Validated {
+    manifest: Manifest,
+    sha256: String,
+    size: SizeClass,
+}
+
+/// Validate a hook
+///
+/// Does to a component what an upload does, and keeps nothing.
+#[utoipa::path(post, path = "/v1/hooks/validate", tag = "hooks",
+    request_body(content = Vec<u8>, content_type = "application/wasm"),
+    responses((status = 200, body = Validated)))]
+async fn validate(merchant: Merchant, State(app): State<App>, request: Request) -> Result<Reply, Problem> {
+    let _turn = Turn::take(&app, &merchant)?;
+    let wasm = Wasm::read(request, app.config.hooks.largest.artefact_bytes_max()).await?;
+    let admitted = app.host.hooks().admit(wasm.bytes.into()).await?;
+    Reply::ok(&Validated { manifest: admitted.manifest, sha256: admitted.sha256, size: admitted.class })
+}
+
+/// List the versions of a hook
+///
+/// The newest first.
+#[utoipa::path(get, path = "/v1/hooks/{id}/versions", tag = "hooks", params(("id" = String, Path)),
+    responses((status = 200, body = Listed<HookVersionView>)))]
+async fn list(
+    merchant: Merchant,
+    State(app): State<App>,
+    id: PathParam,
+) -> Result<Answer<Listed<HookVersionView>>, Problem> {
+    let mut conn = app.db.read().await?;
+    let hook = found(&mut conn, &merchant.of_hooks(), &hook_id(id)?).await?;
+    let versions = hooks::versions(&mut conn, &hook.id).await?;
+    let views = versions.into_iter().map(|version| HookVersionView::new(version, hook.active_id.as_deref()));
+    Ok(Answer(Listed::all(views.collect::<Result<_, _>>()?)))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct HookActivation {
+    #[schema(example = "hkv_01KAN2Q5T4W2J6G0Z8Y3V7X9BC")]
+    version_id: String,
+}
+
+/// Activate a version
+///
+/// The next call runs on it; calls under way end on the version that they began with. Refused while its settings
+/// do not fit or a secret is missing.
+#[utoipa::path(post, path = "/v1/hooks/{id}/activate", tag = "hooks", params(("id" = String, Path)),
+    request_body = HookActivation, responses((status = 200, body = HookView)))]
+async fn activate(
+    merchant: Merchant,
+    State(app): State<App>,
+    id: PathParam,
+    body: Json<HookActivation>,
+) -> Result<Reply, Problem> {
+    let (id, now) = (hook_id(id)?, app.clock.now());
+    let version_id = body.value.version_id;
+    let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
+        Box::pin(async move {
+            let owner = merchant.of_hooks();
+            let hook = found(conn, &owner, &id).await?;
+            let version = version_of(conn, &hook, &version_id).await?;
+            make_active(conn, &hook, &version, now).await?;
+            active_view(conn, &owner, &id).await
+        })
+    })
+    .await;
+    app.wake.fulfill.notify_one();
+    reply
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct HookRollback {
+    /// The version to leave: refused if another one is in use by then.
+    from: Option<String>,
+}
+
+/// Roll back
+///
+/// Activates the version that was in use before the one that is.
+#[utoipa::path(post, path = "/v1/hooks/{id}/roll_back", tag = "hooks", params(("id" = String, Path)),
+    request_body = HookRollback, responses((status = 200, body = HookView)))]
+async fn roll_back(
+    merchant: Merchant,
+    State(app): State<App>,
+    id: PathParam,
+    body: Json<HookRollback>,
+) -> Result<Reply, Problem> {
+    let (id, now) = (hook_id(id)?, app.clock.now());
+    let from = body.value.from;
+    let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
+        Box::pin(async move {
+            let owner = merchant.of_hooks();
+            let hook = found(conn, &owner, &id).await?;
+            if from.is_some() && from != hook.active_id {
+                let detail = "from: another version is in use now.";
+                return Err(Problem::new(Kind::Conflict, detail).field("from"));
+            }
+            let before = hooks::before_active(conn, &hook.id).await?;
+            let before = before.ok_or_else(|| {
+                Problem::new(Kind::Conflict, "The hook had no other version before this one.")
+            })?;
+            make_active(conn, &hook, &before, now).await?;
+            active_view(conn, &owner, &id).await
+        })
+    })
+    .await;
+    app.wake.fulfill.notify_one();
+    reply
+}
+
+/// Delete a version
+///
+/// One that is not in use.
+#[utoipa::path(delete, path = "/v1/hooks/{id}/versions/{version_id}", tag = "hooks",
+    params(("id" = String, Path), ("version_id" = String, Path)),
+    responses((status = 200, body = Listed<HookVersionView>)))]
+async fn delete(
+    merchant: Merchant,
+    State(app): State<App>,
+    path: PathPair,
+    body: NoBody,
+) -> Result<Reply, Problem> {
+    let (id, version_id) = path.id(IdKind::Hook, "hook")?;
+    idempotent(&app, merchant.owner(), body.once, move |conn| {
+        Box::pin(async move {
+            let hook = found(conn, &merchant.of_hooks(), &id).await?;
+            let version = version_of(conn, &hook, &version_id).await?;
+            if hook.active_id.as_ref() == Some(&version.id) {
+                return Err(Problem::new(
+                    Kind::Conflict,
+                    "The version is in use; activate another one first.",
+                ));
+            }
+            hooks::delete_version(conn, &version).await?;
+            let versions = hooks::versions(conn, &hook.id).await?;
+            let views =
+                versions.into_iter().map(|version| HookVersionView::new(version, hook.active_id.as_deref()));
+            Reply::ok(&Listed::all(views.collect::<Result<_, _>>()?))
+        })
+    })
+    .await
+}
+
+async fn active_view(conn: &mut Conn, owner: &Owner, id: &str) -> Result<Reply, Problem> {
+    let hook = found(conn, owner, id).await?;
+    Reply::ok(&view(conn, hook).await?)
+}
+
+async fn version_of(conn: &mut Conn, hook: &Hook, version_id: &str) -> Result<VersionRow, Problem> {
+    let missing = || Problem::not_found("version of this hook").field("version_id");
+    if !IdKind::HookVersion.accepts(version_id) {
+        return Err(missing());
+    }
+    let version = hooks::version_by_id(conn, version_id).await?;
+    version.filter(|version| version.hook_id == hook.id).ok_or_else(missing)
+}
+
+/// Makes a version the one in use, if it has all that it cannot work without.
+async fn make_active(conn: &mut Conn, hook: &Hook, version: &VersionRow, now: Millis) -> Result<(), Problem> {
+    let manifest = manifest_of(version)?;
+    if let Some(problem) = manifest.settings_problem(&manifest.settings_filled(hook.settings.clone())) {
+        return Err(Problem::new(
+            Kind::HookNotReady,
+            format!("{problem}. Set them first: PUT /v1/hooks/{}/settings.", hook.id),
+        ));
+    }
+    let set = hooks::secrets(conn, &hook.id).await?;
+    let missing: Vec<&str> = manifest
+        .secrets
+        .keys()
+        .filter(|name| set.iter().all(|secret| &secret.name != *name))
+        .map(String::as_str)
+        .collect();
+    if !missing.is_empty() {
+        return Err(Problem::new(
+            Kind::HookNotReady,
+            format!(
+                "Secrets are missing: {}. Set them first: PUT /v1/hooks/{}/secrets/<name>.",
+                missing.join(", "),
+                hook.id
+            ),
+        ));
+    }
+    let has = |role| manifest.roles.contains(&role);
+    let roles =
+        Roles { fulfills: has(Role::Fulfiller), matches: has(Role::Matcher), prices: has(Role::Rates) };
+    hooks::activate(conn, &hook.id, &version.id, roles, now).await?;
+    Ok(())
+}
