@@ -10,6 +10,9 @@ use serde_json::{Value, json};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 
+/// A function of the message.
+pub type Hmac = fn(&[u8]) -> Vec<u8>;
+
 /// A host with storage in memory that answers what the test says, and keeps what it was asked.
 #[derive(Default)]
 pub struct Scripted {
@@ -26,7 +29,7 @@ pub struct Scripted {
     /// Why no webhook can be queued, if so.
     pub refuses_webhooks: Option<WebhooksError>,
     /// HMAC-SHA256 under the secret that signs, if one is set.
-    pub hmac: Option<fn(&[u8]) -> Vec<u8>>,
+    pub hmac: Option<Hmac>,
 }
 
 fn checked(key: &str) -> Result<(), StorageError> {
