@@ -11,6 +11,8 @@ pub mod bindings;
 #[cfg(feature = "bip32")]
 pub mod bip32;
 mod export;
+pub mod hook;
+mod request;
 pub mod upstream;
 pub mod uri;
 

@@ -1,0 +1,58 @@
+//! Sells license keys, one for each paid invoice. The README says how it is used.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+#![warn(missing_docs)]
+
+#[cfg(test)]
+mod tests;
+
+use kassa_sdk::fulfiller::{Context, Event, Fulfiller, Outcome};
+use kassa_sdk::hook::{Host, Invoice, LATER_S, Real};
+use serde_json::json;
+
+kassa_sdk::manifest!("plugin.toml");
+kassa_sdk::export_fulfiller!(Hook);
+
+struct Hook;
+
+impl Fulfiller for Hook {
+    fn fulfill(event: Event, _context: Context) -> Outcome {
+        fulfill(&Real, &event).into()
+    }
+}
+
+const FOR_SALE: &str = "key/";
+
+fn fulfill(host: &impl Host, event: &Event) -> Result<String, Outcome> {
+    let invoice = Invoice::of(event)?;
+    let sold = format!("sold/{}", invoice.id);
+    if let Some(key) = host.text(&sold)? {
+        return Ok(note(&key, &invoice));
+    }
+    let Some(place) = host.keys(FOR_SALE, None, 1)?.into_iter().next() else {
+        return Err(Outcome::retry(LATER_S, "no keys left; put more into storage under key/"));
+    };
+    let Some(key) = host.text(&place)?.filter(|key| !key.is_empty()) else {
+        return Err(Outcome::retry(LATER_S, format!("what is stored under {place} is empty: replace it")));
+    };
+    host.set(&sold, key.as_bytes())?;
+    if let Err(outcome) = hand_over(host, &invoice, &key, &place) {
+        // What was written is committed with a retry too, and half a sale would lose the key or sell it twice.
+        host.delete(&sold)?;
+        host.set(&place, key.as_bytes())?;
+        return Err(outcome);
+    }
+    Ok(note(&key, &invoice))
+}
+
+fn hand_over(host: &impl Host, invoice: &Invoice, key: &str, place: &str) -> Result<(), Outcome> {
+    host.delete(place)?;
+    let data = json!({ "invoice_id": invoice.id, "order_id": invoice.order_id, "key": key });
+    host.queue(None, "hook.license.issued", &data)?;
+    Ok(())
+}
+
+/// Says which key it was without giving it away.
+fn note(key: &str, invoice: &Invoice) -> String {
+    let start = key.char_indices().rev().nth(3).map_or(0, |(at, _)| at);
+    format!("key …{} for {}", &key[start..], invoice.order())
+}

@@ -1,0 +1,287 @@
+//! For hooks: the host behind a trait, the invoice of an event, settings, and what the ends of a run have in common.
+//!
+//! A matcher's logic is a function of what it is given. That of a fulfiller is one function of `&impl Host`, so that tests run it on a
+//! [`testing::Scripted`] host. It answers `Result<String, Outcome>`: the note of what was done, or why not.
+//! Every failure of a service becomes an [`Outcome`] by `?`: what can pass is tried again after
+//! [`SOON_S`], what the merchant has to mend after [`LATER_S`] (so that a mended hook fulfils what was paid
+//! meanwhile), what will never do is rejected.
+
+mod decimal;
+mod invoice;
+#[cfg(not(target_family = "wasm"))]
+pub mod testing;
+
+pub use decimal::Decimal;
+pub use invoice::Invoice;
+
+use crate::fulfiller::Outcome;
+use crate::http::{self, HttpError, Request, Response};
+use crate::log;
+use crate::matcher::Decision;
+use crate::secrets::{self, SecretError};
+use crate::storage::{self, StorageError};
+use crate::upstream::clean;
+use crate::webhooks::{self, WebhooksError};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::fmt;
+
+/// Seconds until another try of what may pass by itself.
+pub const SOON_S: u32 = 30;
+/// Seconds until another try of what the merchant has to mend.
+pub const LATER_S: u32 = 300;
+
+/// The bytes of an answer that are looked at for a reason.
+const REASON_BYTES: usize = 640;
+
+/// The services of the host. See `wit/services.wit` for what each does.
+pub trait Host {
+    /// What is stored under the key.
+    fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StorageError>;
+    /// Stores the value under the key.
+    fn set(&self, key: &str, value: &[u8]) -> Result<(), StorageError>;
+    /// Forgets the key.
+    fn delete(&self, key: &str) -> Result<(), StorageError>;
+    /// Keys with the prefix after `after`, ascending.
+    fn keys(&self, prefix: &str, after: Option<&str>, limit: u32) -> Result<Vec<String>, StorageError>;
+    /// Sends a request and waits for its answer.
+    fn send(&self, request: &Request) -> Result<Response, HttpError>;
+    /// Queues a webhook; `data` is a JSON object.
+    fn queue(&self, endpoint: Option<&str>, event: &str, data: &Value) -> Result<String, WebhooksError>;
+    /// Signs the message.
+    fn hmac_sha256(&self, secret: &str, message: &[u8]) -> Result<Vec<u8>, SecretError>;
+
+    /// What is stored under the key, as text. What is no text is left for the merchant to mend.
+    fn text(&self, key: &str) -> Result<Option<String>, Outcome> {
+        let text = self.get(key)?.map(String::from_utf8).transpose();
+        text.map_err(|_| {
+            Outcome::retry(LATER_S, format!("what is stored under {key} is not text: replace it"))
+        })
+    }
+}
+
+/// The host itself.
+pub struct Real;
+
+impl Host for Real {
+    fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StorageError> {
+        storage::get(key)
+    }
+
+    fn set(&self, key: &str, value: &[u8]) -> Result<(), StorageError> {
+        storage::set(key, value)
+    }
+
+    fn delete(&self, key: &str) -> Result<(), StorageError> {
+        storage::delete(key)
+    }
+
+    fn keys(&self, prefix: &str, after: Option<&str>, limit: u32) -> Result<Vec<String>, StorageError> {
+        storage::keys(prefix, after, limit)
+    }
+
+    fn send(&self, request: &Request) -> Result<Response, HttpError> {
+        http::send(request)
+    }
+
+    fn queue(&self, endpoint: Option<&str>, event: &str, data: &Value) -> Result<String, WebhooksError> {
+        webhooks::queue(endpoint, event, &data.to_string())
+    }
+
+    fn hmac_sha256(&self, secret: &str, message: &[u8]) -> Result<Vec<u8>, SecretError> {
+        secrets::hmac_sha256(secret, message)
+    }
+}
+
+impl Outcome {
+    /// Not now: again after so many seconds.
+    pub fn retry(seconds: u32, why: impl Into<String>) -> Self {
+        Self::Retry((seconds, why.into()))
+    }
+
+    /// Never: a person shall look.
+    pub fn reject(why: impl Into<String>) -> Self {
+        Self::Reject(why.into())
+    }
+}
+
+/// The end of a run: a note of what was done, or why not.
+impl From<Result<String, Self>> for Outcome {
+    fn from(end: Result<String, Self>) -> Self {
+        end.map_or_else(|outcome| outcome, Self::Done)
+    }
+}
+
+impl From<StorageError> for Outcome {
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::BadKey => Self::reject("storage: a key is empty, over 256 bytes, or has a NUL"),
+            StorageError::TooLarge(max) => Self::reject(format!("storage: a value is over {max} bytes")),
+            StorageError::Quota(why) => Self::retry(LATER_S, format!("storage: {why}")),
+            StorageError::Unavailable => Self::retry(SOON_S, "storage: the host's database did not answer"),
+        }
+    }
+}
+
+impl From<HttpError> for Outcome {
+    fn from(error: HttpError) -> Self {
+        match error {
+            HttpError::Denied(why) => Self::retry(LATER_S, format!("the host denies the request: {why}")),
+            HttpError::Malformed(why) => Self::reject(format!("the host cannot send the request: {why}")),
+            HttpError::Budget(why) => Self::retry(SOON_S, format!("budget: {why}")),
+            HttpError::RateLimited(ms) => Self::retry(ms.div_ceil(1_000).max(1), "too many requests"),
+            HttpError::Timeout => Self::retry(SOON_S, "timeout"),
+            HttpError::Connection(why) => Self::retry(SOON_S, format!("connection: {why}")),
+            HttpError::NoUpstream => Self::retry(SOON_S, "no usable upstream"),
+        }
+    }
+}
+
+impl From<WebhooksError> for Outcome {
+    fn from(error: WebhooksError) -> Self {
+        match error {
+            WebhooksError::UnknownEndpoint(id) => Self::retry(LATER_S, format!("there is no endpoint {id}")),
+            WebhooksError::Malformed(why) => Self::reject(format!("the webhook is unusable: {why}")),
+            WebhooksError::Quota(why) => Self::retry(LATER_S, format!("webhooks: {why}")),
+        }
+    }
+}
+
+impl From<SecretError> for Outcome {
+    fn from(error: SecretError) -> Self {
+        match error {
+            SecretError::Unknown(name) => {
+                Self::retry(LATER_S, format!("the secret {name} is not set: set it"))
+            }
+            SecretError::NotForSigning(name) => Self::reject(format!(
+                "the secret {name} is bound to a host and cannot sign: mend the manifest"
+            )),
+        }
+    }
+}
+
+/// The settings are not what the hook's manifest asks for.
+#[derive(Debug, PartialEq)]
+pub struct SettingsError(pub String);
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "settings: {}", self.0)
+    }
+}
+
+impl From<SettingsError> for Outcome {
+    fn from(error: SettingsError) -> Self {
+        Self::retry(LATER_S, error.to_string())
+    }
+}
+
+/// The settings of a context.
+pub fn settings<T: DeserializeOwned>(text: &str) -> Result<T, SettingsError> {
+    serde_json::from_str(text).map_err(|error| SettingsError(clean(&error.to_string())))
+}
+
+/// A matcher's decision. Settings that cannot be read hold up no money: the built-in policy decides, and the host's
+/// log tells why.
+#[must_use]
+pub fn decided(decision: Result<Decision, SettingsError>) -> Decision {
+    decision.unwrap_or_else(|error| {
+        log::write(log::Level::Warn, &error.to_string());
+        Decision::Pass
+    })
+}
+
+/// An answer that says that the request was accepted: 2xx, or 409 from a service that has seen the run's
+/// `Idempotency-Key` before. Another 4xx means never, except those that ask for patience; all else may pass.
+pub fn accepted(answer: Result<Response, HttpError>) -> Result<Response, Outcome> {
+    let response = answer?;
+    let reason = || {
+        let start = &response.body[..response.body.len().min(REASON_BYTES)];
+        format!("HTTP {}: {}", response.status, clean(&String::from_utf8_lossy(start)))
+    };
+    match response.status {
+        200..=299 | 409 => Ok(response),
+        408 | 425 | 429 => Err(Outcome::retry(SOON_S, reason())),
+        400..=499 => Err(Outcome::reject(reason())),
+        _ => Err(Outcome::retry(SOON_S, reason())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{Scripted, answer};
+    use super::*;
+    use serde::Deserialize;
+
+    #[test]
+    fn answers_are_accepted_tried_again_or_rejected() {
+        for status in [200, 201, 204, 299, 409] {
+            assert_eq!(accepted(answer(status, "{}")).unwrap().status, status);
+        }
+        for status in [400, 401, 403, 404, 422, 499] {
+            let expected = Outcome::reject(format!("HTTP {status}: no"));
+            assert_eq!(accepted(answer(status, " no\n")), Err(expected));
+        }
+        for status in [0, 100, 301, 408, 425, 429, 500, 503, 599, 999] {
+            assert_eq!(accepted(answer(status, "no")), Err(Outcome::retry(30, format!("HTTP {status}: no"))));
+        }
+        let Err(Outcome::Reject(why)) = accepted(answer(400, &"ü\u{1b}".repeat(100_000))) else { panic!() };
+        assert!(why.len() < 200 && why.is_ascii(), "{why}");
+    }
+
+    #[test]
+    fn what_can_be_mended_is_tried_again() {
+        let retries: [(Outcome, u32); 12] = [
+            (HttpError::Timeout.into(), 30),
+            (HttpError::Connection("reset".into()).into(), 30),
+            (HttpError::NoUpstream.into(), 30),
+            (HttpError::Budget("bytes".into()).into(), 30),
+            (HttpError::RateLimited(0).into(), 1),
+            (HttpError::RateLimited(1_001).into(), 2),
+            (HttpError::Denied("x.example".into()).into(), 300),
+            (StorageError::Quota("full".into()).into(), 300),
+            (StorageError::Unavailable.into(), 30),
+            (WebhooksError::Quota("full".into()).into(), 300),
+            (WebhooksError::UnknownEndpoint("ep_1".into()).into(), 300),
+            (SecretError::Unknown("key".into()).into(), 300),
+        ];
+        for (outcome, seconds) in retries {
+            assert!(matches!(&outcome, Outcome::Retry((after, _)) if *after == seconds), "{outcome:?}");
+        }
+        let rejects: [Outcome; 5] = [
+            HttpError::Malformed("header".into()).into(),
+            StorageError::BadKey.into(),
+            StorageError::TooLarge(7).into(),
+            WebhooksError::Malformed("data".into()).into(),
+            SecretError::NotForSigning("key".into()).into(),
+        ];
+        for outcome in rejects {
+            assert!(matches!(outcome, Outcome::Reject(_)), "{outcome:?}");
+        }
+        assert_eq!(Outcome::from(Ok("note".to_owned())), Outcome::Done("note".into()));
+        assert_eq!(Outcome::from(Err(Outcome::reject("why"))), Outcome::reject("why"));
+    }
+
+    #[test]
+    fn settings_are_read_or_the_reason_is_told() {
+        #[derive(Debug, Deserialize, PartialEq)]
+        struct Settings {
+            to: String,
+        }
+        assert_eq!(settings(r#"{"to":"x"}"#), Ok(Settings { to: "x".into() }));
+        for text in ["", "{}", "[1, 2]", r#"{"to":7}"#] {
+            let outcome = Outcome::from(settings::<Settings>(text).unwrap_err());
+            assert!(matches!(outcome, Outcome::Retry((300, why)) if why.starts_with("settings: ")));
+        }
+    }
+
+    #[test]
+    fn stored_text_is_text() {
+        let host = Scripted::default();
+        host.set("a", b"text").unwrap();
+        host.set("b", b"\xff").unwrap();
+        assert_eq!(host.text("a"), Ok(Some("text".into())));
+        assert!(matches!(host.text("b"), Err(Outcome::Retry((300, _)))));
+        assert_eq!(host.text("c"), Ok(None));
+    }
+}
