@@ -1,0 +1,84 @@
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+
+import { buildHook } from "../build.mjs";
+import { sections } from "../component.mjs";
+
+const sdk = join(import.meta.dirname, "..");
+
+/** Imports, exports and manifest of a component. All that it imports and exports are interfaces, here. */
+function outline(path) {
+  const interfaces = /kassa:plugin\/([a-z]+)@0\.1\.0|[a-z]+:[a-z]+\/|init/g;
+  const found = sections(readFileSync(path));
+  const names = (id) => found.filter((section) => section.id === id)
+    .flatMap(({ content }) => [...content.toString("latin1").matchAll(interfaces)].map(([all, name]) => name ?? all)).sort();
+  const [manifest] = found.map(({ content }) => content.toString()).filter((text) => text.startsWith("\x0ekassa:manifest"));
+  return { imports: names(10), exports: names(11), manifest: manifest.slice(15) };
+}
+
+/** A hook in a folder of its own. */
+async function inFolder(files, use) {
+  const folder = mkdtempSync(join(tmpdir(), "kassa-hook-test-"));
+  try {
+    for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text);
+    return await use(folder);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+test("the examples import what they use and export their role", async () => {
+  const license = outline(await buildHook(join(sdk, "examples/license-keys")));
+  assert.deepEqual(license.imports, ["log", "storage", "webhooks"]);
+  assert.deepEqual(license.exports, ["fulfiller"]);
+  assert.equal(license.manifest, readFileSync(join(sdk, "examples/license-keys/plugin.toml"), "utf8"));
+  const telegram = outline(await buildHook(join(sdk, "examples/telegram")));
+  assert.deepEqual(telegram.imports, ["http", "log", "storage"]);
+  const template = outline(await buildHook(join(sdk, "template")));
+  assert.deepEqual(template.imports, ["log"]);
+});
+
+test("a hook has several roles and files, and globals bring the services they need", async () => {
+  const manifest = 'name = "all"\nroles = ["fulfiller", "matcher", "rates"]\n';
+  await inFolder({
+    "plugin.toml": manifest,
+    "package.json": '{"type": "module", "main": "index.js"}',
+    "index.js": `
+      import { pass } from "@kassa/sdk";
+      export { fulfill } from "./other.js";
+      export const matchTransfer = () => pass();
+      export const priceOf = () => ({ mantissa: Date.now(), scale: 0, atMs: 0 });`,
+    "other.js": 'import { done } from "@kassa/sdk"; export const fulfill = () => done();',
+  }, async (folder) => {
+    const { imports, exports } = outline(await buildHook(folder));
+    assert.deepEqual(imports, ["clock", "log", "types"]);
+    assert.deepEqual(exports, ["fulfiller", "matcher", "rates"]);
+  });
+});
+
+test("what cannot be built says why", async () => {
+  const failing = (files, why) => inFolder(files, (folder) => assert.rejects(buildHook(folder), why));
+  const manifest = (roles) => `name = "bad"\nroles = ${roles}\n`;
+  await failing({}, /plugin\.toml/);
+  await failing({ "plugin.toml": 'name = "Bad"' }, /name: 1 to 40/);
+  await failing({ "plugin.toml": manifest('["chain"]') }, /one or more of matcher, fulfiller, rates/);
+  await failing({ "plugin.toml": manifest('["rates"]') }, /hook\.js/);
+  await failing({ "plugin.toml": manifest('["rates"]'), "hook.js": "export const fulfill = 1" }, /priceOf/);
+  await failing({ "plugin.toml": manifest('["rates"]'), "hook.js": "export function priceOf() {}\nnull.x" }, /null/);
+  await failing({ "plugin.toml": manifest('["rates"]'), "hook.js": "export const priceOf = () => now; const now = new Date();" }, /clock.* while it is loaded/);
+});
+
+test("the package works without the checkout", { timeout: 120_000 }, async () => {
+  await inFolder({}, async (folder) => {
+    const [{ filename }] = JSON.parse(execFileSync("npm", ["pack", "--json", "--pack-destination", folder], { cwd: sdk }));
+    execFileSync("tar", ["-xzf", join(folder, filename), "-C", folder]);
+    cpSync(join(sdk, "node_modules"), join(folder, "package/node_modules"), { recursive: true });
+    cpSync(join(sdk, "template"), join(folder, "my-hook"), { recursive: true });
+    const out = execFileSync("node", ["package/build.mjs", "my-hook"], { cwd: folder });
+    assert.equal(out.toString(), "my-hook/my-hook.wasm\n");
+  });
+});
