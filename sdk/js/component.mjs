@@ -13,36 +13,70 @@ function leb128(number) {
   return Buffer.from(bytes);
 }
 
+/** Reads one number after the other. */
+class Reader {
+  constructor(bytes, at = 0) {
+    this.bytes = bytes;
+    this.at = at;
+  }
+
+  byte() {
+    return this.bytes[this.at++];
+  }
+
+  leb128() {
+    let number = 0;
+    for (let shift = 0; ; shift += 7) {
+      const byte = this.byte();
+      number |= (byte & 0x7f) << shift;
+      if (byte < 0x80) return number;
+    }
+  }
+
+  take(size) {
+    this.at += size;
+    return this.bytes.subarray(this.at - size, this.at);
+  }
+}
+
 const named = (name) => Buffer.concat([leb128(Buffer.byteLength(name)), Buffer.from(name)]);
 
-/** The sections of the component itself: what id, what content, and where it begins and ends. */
+const section = (id, content) => Buffer.concat([Buffer.from([id]), leb128(content.length), content]);
+
+/** The sections of the component itself. */
 export function sections(component) {
   const found = [];
-  for (let at = PREAMBLE_BYTES; at < component.length;) {
-    const start = at;
-    const id = component[at++];
-    let size = 0;
-    for (let shift = 0, more = true; more; shift += 7) {
-      size |= (component[at] & 0x7f) << shift;
-      more = component[at++] > 0x7f;
-    }
-    found.push({ id, start, end: at + size, content: component.subarray(at, at + size) });
-    at += size;
+  for (const reader = new Reader(component, PREAMBLE_BYTES); reader.at < component.length;) {
+    found.push({ id: reader.byte(), content: reader.take(reader.leb128()) });
   }
   return found;
 }
 
-/** Without an exported function that has a section of its own and that nothing refers to. */
+/** The names in a section of exports, each with its bytes. */
+export function exports(content) {
+  const reader = new Reader(content);
+  return Array.from({ length: reader.leb128() }, () => {
+    const start = reader.at;
+    reader.byte(); // the kind of name
+    const name = reader.take(reader.leb128()).toString();
+    const sort = reader.byte();
+    if (sort === 0) reader.byte(); // of core wasm
+    reader.leb128(); // the index
+    if (reader.byte() !== 0) throw new Error(`the export ${name} says its type: another version of componentize-qjs?`);
+    return { name, bytes: content.subarray(start, reader.at) };
+  });
+}
+
+/** Without an export that nothing in the component refers to. */
 export function withoutExport(component, name) {
-  // One export; its name is a plain one; what it exports is a function.
-  const wanted = Buffer.concat([Buffer.from([1, 0]), named(name), Buffer.from([1])]);
-  const section = sections(component)
-    .find(({ id, content }) => id === EXPORT && content.subarray(0, wanted.length).equals(wanted));
-  if (!section) throw new Error(`the component exports no function ${name}: another version of componentize-qjs?`);
-  return Buffer.concat([component.subarray(0, section.start), component.subarray(section.end)]);
+  const parts = sections(component).map(({ id, content }) => {
+    if (id !== EXPORT) return section(id, content);
+    const kept = exports(content).filter((entry) => entry.name !== name);
+    return section(id, Buffer.concat([leb128(kept.length), ...kept.map(({ bytes }) => bytes)]));
+  });
+  return Buffer.concat([component.subarray(0, PREAMBLE_BYTES), ...parts]);
 }
 
 export function withCustomSection(component, name, content) {
-  const body = Buffer.concat([named(name), content]);
-  return Buffer.concat([component, Buffer.from([CUSTOM]), leb128(body.length), body]);
+  return Buffer.concat([component, section(CUSTOM, Buffer.concat([named(name), content]))]);
 }

@@ -34,7 +34,7 @@ export const fulfiller = (fulfill) => ({
 // The bindings carry 64-bit words as doubles. Beyond 2^53 they are rounded, which must never be taken for money.
 function exact(number) {
   if (!Number.isSafeInteger(number)) {
-    throw new RangeError("an amount here is too large to be exact in JavaScript (2^53); answer pass() before you look at it, or write this matcher in another language");
+    throw new RangeError("an amount is too large to be exact in JavaScript; see Large amounts in the SDK's README");
   }
   return number;
 }

@@ -6,19 +6,25 @@ import { join } from "node:path";
 import { test } from "node:test";
 
 import { buildHook } from "../build.mjs";
-import { sections } from "../component.mjs";
+import { exports, sections } from "../component.mjs";
 
 const sdk = join(import.meta.dirname, "..");
 
-/** Imports, exports and manifest of a component. All that it imports and exports are interfaces, here. */
+/** Imports, exports and manifest of a component. */
 function outline(path) {
-  const interfaces = /kassa:plugin\/([a-z]+)@0\.1\.0|[a-z]+:[a-z]+\/|init/g;
   const found = sections(readFileSync(path));
-  const names = (id) => found.filter((section) => section.id === id)
-    .flatMap(({ content }) => [...content.toString("latin1").matchAll(interfaces)].map(([all, name]) => name ?? all)).sort();
-  const [manifest] = found.map(({ content }) => content.toString()).filter((text) => text.startsWith("\x0ekassa:manifest"));
-  return { imports: names(10), exports: names(11), manifest: manifest.slice(15) };
+  const of = (wanted) => found.filter(({ id }) => id === wanted).map(({ content }) => content);
+  // Names are plain in the bytes; what is imported are interfaces, each with a package.
+  const imports = of(10).flatMap((content) => content.toString("latin1").match(/[a-z-]+:[a-z-]+\/[a-z-]+(@[0-9.]+)?/g));
+  const manifests = of(0).map(String).filter((text) => text.startsWith("\x0ekassa:manifest"));
+  return {
+    imports: imports.map(short).sort(),
+    exports: of(11).flatMap(exports).map(({ name }) => short(name)).sort(),
+    manifests: manifests.map((text) => text.slice(15)),
+  };
 }
+
+const short = (name) => name.replace(/^kassa:plugin\/([a-z]+)@0\.1\.0$/, "$1");
 
 /** A hook in a folder of its own. */
 async function inFolder(files, use) {
@@ -35,7 +41,7 @@ test("the examples import what they use and export their role", async () => {
   const license = outline(await buildHook(join(sdk, "examples/license-keys")));
   assert.deepEqual(license.imports, ["log", "storage", "webhooks"]);
   assert.deepEqual(license.exports, ["fulfiller"]);
-  assert.equal(license.manifest, readFileSync(join(sdk, "examples/license-keys/plugin.toml"), "utf8"));
+  assert.deepEqual(license.manifests, [readFileSync(join(sdk, "examples/license-keys/plugin.toml"), "utf8")]);
   const telegram = outline(await buildHook(join(sdk, "examples/telegram")));
   assert.deepEqual(telegram.imports, ["http", "log", "storage"]);
   const template = outline(await buildHook(join(sdk, "template")));
@@ -54,9 +60,9 @@ test("a hook has several roles and files, and globals bring the services they ne
       export const priceOf = () => ({ mantissa: Date.now(), scale: 0, atMs: 0 });`,
     "other.js": 'import { done } from "@kassa/sdk"; export const fulfill = () => done();',
   }, async (folder) => {
-    const { imports, exports } = outline(await buildHook(folder));
-    assert.deepEqual(imports, ["clock", "log", "types"]);
-    assert.deepEqual(exports, ["fulfiller", "matcher", "rates"]);
+    const all = outline(await buildHook(folder));
+    assert.deepEqual(all.imports, ["clock", "log", "types"]);
+    assert.deepEqual(all.exports, ["fulfiller", "matcher", "rates"]);
   });
 });
 
