@@ -14,7 +14,7 @@ class Response {
   constructor({ status, headers, body }) {
     this.status = status;
     this.headers = Object.fromEntries(headers);
-    this.bytes = body;
+    this.body = body;
   }
 
   get ok() {
@@ -22,7 +22,7 @@ class Response {
   }
 
   text() {
-    return new TextDecoder().decode(this.bytes);
+    return new TextDecoder().decode(this.body);
   }
 
   json() {

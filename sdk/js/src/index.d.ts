@@ -194,7 +194,7 @@ export interface Response {
   ok: boolean;
   /** Names in lower case. */
   headers: Record<string, string>;
-  bytes: Uint8Array;
+  body: Uint8Array;
   text(): string;
   /** Throws if it is no JSON: catch it, since anyone may stand between here and the service. */
   json(): any;
