@@ -81,12 +81,23 @@ def _componentize(folder: Path, roles: list[str], work: Path) -> bytes:
     command += ["--output", str(work / "hook.wasm"), "kassa_hook"]
     result = subprocess.run(command, capture_output=True, text=True)
     if result.returncode != 0:
-        raise BuildError(result.stderr.strip() or result.stdout.strip())
+        raise BuildError(_cause(result.stderr))
     return (work / "hook.wasm").read_bytes()
 
 
+def _cause(output: str) -> str:
+    """Without the frames of the tool itself."""
+    called = re.search(r"called trapping stub: (kassa:\S+)", output)
+    if called:
+        return f"the hook calls {called[1]} while it is loaded, which is now; call it in its functions"
+    return output.split("\n\nCaused by:")[0].partition("AssertionError: ")[2].strip() or output.strip()
+
+
 def _services(folder: Path) -> list[str]:
-    """Those whose modules the hook imports, itself or by modules beside it; and the log, for errors."""
+    """Those whose modules the hook imports, itself or by modules beside it; and what Python itself needs."""
     finder = ModuleFinder([str(folder), str(_PACKAGE.parent)])
-    finder.run_script(str(folder / "hook.py"))
-    return [service for service in SERVICES if service == "log" or f"kassa_sdk.{service}" in finder.modules]
+    try:
+        finder.run_script(str(folder / "hook.py"))
+    except SyntaxError as error:
+        raise BuildError(f"{error.filename}:{error.lineno}: {error.msg}") from None
+    return [name for name in SERVICES if name in ("log", "clock") or f"kassa_sdk.{name}" in finder.modules]

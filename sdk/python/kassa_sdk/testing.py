@@ -92,6 +92,10 @@ class storage:
         return sorted(found)[:limit]
 
 
+def _seen(value: Any) -> Any:
+    return {"secret": value.value} if isinstance(value, http.HeaderValue_Secret) else value.value
+
+
 class http:
     Method = Enum("Method", ["GET", "POST", "PUT", "DELETE"])
     Target_Url = make_dataclass("Target_Url", ["value"])
@@ -102,12 +106,7 @@ class http:
 
     @staticmethod
     def send(raw: Any) -> Any:
-        headers = {
-            header.name: {"secret": header.value.value}
-            if isinstance(header.value, http.HeaderValue_Secret)
-            else header.value.value
-            for header in raw.headers
-        }
+        headers = {header.name: _seen(header.value) for header in raw.headers}
         text = raw.body.decode()
         parsed = json.loads(text) if headers.get("content-type") == "application/json" else None
         request = FakeRequest(raw.method.name.lower(), raw.target.value, headers, text, parsed)

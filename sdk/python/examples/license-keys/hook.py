@@ -17,7 +17,7 @@ def fulfill(event: Event, _context: FulfillContext) -> Answer:
     key = storage.get(places[0]) or ""
     storage.delete(places[0])
     storage.set(f"sold/{invoice['id']}", key)
-    issued = {"invoice_id": invoice["id"], "order_id": invoice["order_id"], "key": key}
+    issued = {"invoice_id": invoice["id"], "order_id": invoice.get("order_id"), "key": key}
     webhooks.queue("hook.license.issued", issued)
     return done(note(key, invoice))
 
@@ -29,4 +29,4 @@ def invoice_of(payload: object) -> dict | None:
 
 def note(key: str, invoice: dict) -> str:
     """Notes are read by more people than keys are for."""
-    return f"key …{key[-4:]} for {invoice['order_id'] or invoice['id']}"
+    return f"key …{key[-4:]} for {invoice.get('order_id') or invoice['id']}"

@@ -17,13 +17,13 @@ def fulfill(event: Event, context: FulfillContext) -> Answer:
     invoice = invoice_of(event.payload)
     if not invoice:
         return reject(f"{event.kind} is about no invoice; bind this hook to invoice.paid")
-    chat = settings.get("chat_id") or (invoice["meta"] or {}).get("telegram_chat_id")
+    chat = settings.get("chat_id") or (invoice.get("meta") or {}).get("telegram_chat_id")
     if not chat:
         return reject("no chat; set chat_id of the settings, or telegram_chat_id of the invoice's meta")
 
     try:
         values = {
-            "order_id": invoice["order_id"] or "",
+            "order_id": invoice.get("order_id") or "",
             "title": invoice["title"],
             "amount": invoice["amount"],
             "asset": invoice["payable_asset"],
