@@ -13,8 +13,15 @@ export class TextEncoder {
 }
 
 /** UTF-8 as characters of one byte each: one character beyond ASCII, or else a byte that belongs to none. */
-const SEQUENCE =
-  /[\xc2-\xdf][\x80-\xbf]|(?:\xe0[\xa0-\xbf]|\xed[\x80-\x9f]|[\xe1-\xec\xee\xef][\x80-\xbf])[\x80-\xbf]|(?:\xf0[\x90-\xbf]|\xf4[\x80-\x8f]|[\xf1-\xf3][\x80-\xbf])[\x80-\xbf]{2}|[\x80-\xff]/g;
+const SEQUENCE = /* @__PURE__ */ new RegExp(
+  [
+    /[\xc2-\xdf][\x80-\xbf]/,
+    /(?:\xe0[\xa0-\xbf]|\xed[\x80-\x9f]|[\xe1-\xec\xee\xef][\x80-\xbf])[\x80-\xbf]/,
+    /(?:\xf0[\x90-\xbf]|\xf4[\x80-\x8f]|[\xf1-\xf3][\x80-\xbf])[\x80-\xbf]{2}/,
+    /[\x80-\xff]/,
+  ].map(({ source }) => source).join("|"),
+  "g",
+);
 
 const unescaped = (binary) => decodeURIComponent(escape(binary));
 

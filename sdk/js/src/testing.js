@@ -33,9 +33,11 @@ export const storage = {
 /** What a test sees of a request: as the hook gave it. */
 function seen({ method, target, headers, body }) {
   const text = new TextDecoder().decode(body);
-  const byName = headers.map(({ name, value: { tag, val } }) => [name, tag === "secret" ? { secret: val } : val]);
-  const request = { method, url: target.val, headers: Object.fromEntries(byName), text };
-  return Object.fromEntries(byName)["content-type"] === "application/json" ? { ...request, json: JSON.parse(text) } : request;
+  const byName = Object.fromEntries(
+    headers.map(({ name, value: { tag, val } }) => [name, tag === "secret" ? { secret: val } : val]),
+  );
+  const request = { method, url: target.val, headers: byName, text };
+  return byName["content-type"] === "application/json" ? { ...request, json: JSON.parse(text) } : request;
 }
 
 export const http = {

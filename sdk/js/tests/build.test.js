@@ -73,14 +73,16 @@ test("what cannot be built says why", async () => {
   await failing({ "plugin.toml": 'name = "Bad"' }, /name: 1 to 40/);
   await failing({ "plugin.toml": manifest('["chain"]') }, /one or more of matcher, fulfiller, rates/);
   await failing({ "plugin.toml": manifest('["rates"]') }, /hook\.js/);
-  await failing({ "plugin.toml": manifest('["rates"]'), "hook.js": "export const fulfill = 1" }, /priceOf/);
-  await failing({ "plugin.toml": manifest('["rates"]'), "hook.js": "export function priceOf() {}\nnull.x" }, /null/);
-  await failing({ "plugin.toml": manifest('["rates"]'), "hook.js": "export const priceOf = () => now; const now = new Date();" }, /clock.* while it is loaded/);
+  const hook = (text) => ({ "plugin.toml": manifest('["rates"]'), "hook.js": text });
+  await failing(hook("export const fulfill = 1"), /priceOf/);
+  await failing(hook("export const priceOf = null.x"), /null/);
+  await failing(hook("const now = new Date(); export const priceOf = () => now;"), /clock.* while it is loaded/);
 });
 
 test("the package works without the checkout", { timeout: 120_000 }, async () => {
   await inFolder({}, async (folder) => {
-    const [{ filename }] = JSON.parse(execFileSync("npm", ["pack", "--json", "--pack-destination", folder], { cwd: sdk }));
+    const packed = execFileSync("npm", ["pack", "--json", "--pack-destination", folder], { cwd: sdk });
+    const [{ filename }] = JSON.parse(packed);
     execFileSync("tar", ["-xzf", join(folder, filename), "-C", folder]);
     cpSync(join(sdk, "node_modules"), join(folder, "package/node_modules"), { recursive: true });
     cpSync(join(sdk, "template"), join(folder, "my-hook"), { recursive: true });

@@ -29,7 +29,8 @@ test("storage keeps text, bytes and JSON", () => {
 
 test("http sends JSON, text and secrets, and answers what came", () => {
   fake.answer = () => ({ status: 201, headers: { "x-a": "1" }, json: { id: 7 } });
-  const response = http.post("https://a.example/{secret:key}", { json: { a: 1 }, headers: { authorization: secret("token") } });
+  const headers = { authorization: secret("token") };
+  const response = http.post("https://a.example/{secret:key}", { json: { a: 1 }, headers });
   assert.deepEqual([response.status, response.ok, response.headers], [201, true, { "x-a": "1" }]);
   assert.deepEqual(response.json(), { id: 7 });
   assert.deepEqual(fake.requests, [{
@@ -52,7 +53,10 @@ test("http says why there was no answer", () => {
     name: "ServiceError", service: "http", kind: "rate-limited", detail: 700, message: "http: rate-limited: 700",
   });
   fake.requests = [];
-  const [a, b] = http.sendAll([{ url: "https://x.example/a" }, { method: "post", url: "https://x.example/b", json: 1 }]);
+  const [a, b] = http.sendAll([
+    { url: "https://x.example/a" },
+    { method: "post", url: "https://x.example/b", json: 1 },
+  ]);
   assert.equal(a.text(), "a");
   assert.ok(b instanceof ServiceError);
   assert.deepEqual(fake.requests.map(({ method }) => method), ["get", "post"]);

@@ -19,11 +19,15 @@ const sent = { json: { ok: true, result: { message_id: 5, invite_link: "https://
 test("it sends the text to the chat", () => {
   fake.answer = () => sent;
   assert.deepEqual(run(), { tag: "done", val: "message 5" });
-  run({ text: "{title}: {amount} {asset} for {order_id} {other}", api_url: "http://localhost:1" }, { meta: { telegram_chat_id: 7 } });
+  const text = "{title}: {amount} {asset} for {order_id} {other}";
+  run({ text, api_url: "http://localhost:1" }, { meta: { telegram_chat_id: 7 } });
   run({ chat_id: "42", text: "[{order_id}]" }, { order_id: null });
   assert.deepEqual(fake.requests.map(({ url, json }) => [url, json]), [
     [`${API}/sendMessage`, { chat_id: "42", text: "Paid: Tea" }],
-    ["http://localhost:1/bot{secret:bot_token}/sendMessage", { chat_id: 7, text: "Tea: 12.50 USDT for order-1 {other}" }],
+    [
+      "http://localhost:1/bot{secret:bot_token}/sendMessage",
+      { chat_id: 7, text: "Tea: 12.50 USDT for order-1 {other}" },
+    ],
     [`${API}/sendMessage`, { chat_id: "42", text: "[]" }],
   ]);
 });

@@ -93,7 +93,7 @@ class storage:
 
 
 def _seen(value: Any) -> Any:
-    return {"secret": value.value} if isinstance(value, http.HeaderValue_Secret) else value.value
+    return {"secret": value.value} if type(value).__name__ == "HeaderValue_Secret" else value.value
 
 
 class http:

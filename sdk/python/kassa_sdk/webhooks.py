@@ -9,5 +9,8 @@ _host = service("webhooks")
 
 
 def queue(event: str, data: dict[str, Any], endpoint: str | None = None) -> str:
-    """`event` begins with `hook.`; without an endpoint's id it goes to all that listen to it. Answers the event's id."""
+    """Answers the event's id.
+
+    `event` begins with `hook.`; without an endpoint's id it goes to all that listen to it.
+    """
     return ask("webhooks", _host.queue, endpoint, text(event), json.dumps(data))

@@ -14,9 +14,9 @@ def outline(path):
 
     def names(wanted):
         # Names are plain in the bytes; what is imported and exported are interfaces, each with a package.
-        contents = [content for id, content in sections(path.read_bytes()) if id == wanted]
-        found = [name.decode() for content in contents for name in re.findall(rb"[a-z:-]+/[a-z-]+@[0-9.]+|exports", content)]
-        return sorted(re.sub("kassa:plugin/([a-z]+)@0.1.0", r"\1", name) for name in found)
+        content = b"".join(content for id, content in sections(path.read_bytes()) if id == wanted)
+        found = re.findall(rb"[a-z:-]+/[a-z-]+@[0-9.]+|exports", content)
+        return sorted(re.sub("kassa:plugin/([a-z]+)@0.1.0", r"\1", name.decode()) for name in found)
 
     prefix = b"\x0ekassa:manifest"
     manifests = [content for id, content in sections(path.read_bytes()) if id == 0 and content.startswith(prefix)]

@@ -6,7 +6,9 @@ from kassa_sdk.testing import answer, fail, fake
 
 fulfill = load("telegram").fulfill
 API = "https://api.telegram.org/bot{secret:bot_token}"
-INVOICE = {"id": "inv_1", "order_id": "order-1", "title": "Tea", "amount": "12.50", "payable_asset": "USDT", "meta": None}
+INVOICE = {
+    "id": "inv_1", "order_id": "order-1", "title": "Tea", "amount": "12.50", "payable_asset": "USDT", "meta": None,
+}
 
 
 def run(settings={"chat_id": "42"}, **changes):

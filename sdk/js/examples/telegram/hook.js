@@ -71,4 +71,5 @@ function parsed(response) {
   }
 }
 
-const fill = (template, values) => template.replace(/\{(\w+)\}/g, (all, name) => (Object.hasOwn(values, name) ? values[name] : all));
+const fill = (template, values) =>
+  template.replace(/\{(\w+)\}/g, (all, name) => (Object.hasOwn(values, name) ? values[name] : all));
