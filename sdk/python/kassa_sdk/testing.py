@@ -1,0 +1,153 @@
+"""The host's services for tests: storage in memory, and lists of what a hook did."""
+
+import json
+from dataclasses import dataclass, make_dataclass
+from enum import Enum
+from types import SimpleNamespace
+from typing import Any, Callable
+
+
+@dataclass
+class FakeRequest:
+    """What a test sees of a request: as the hook gave it. A secret is `{"secret": name}`."""
+
+    method: str
+    url: str
+    headers: dict[str, Any]
+    text: str
+    json: Any = None
+
+
+class Fake:
+    """Reset it before each test. Storage is filled and read with the SDK's own `storage`."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self.values: dict[str, bytes] = {}
+        self.queued: list[dict[str, Any]] = []
+        self.requests: list[FakeRequest] = []
+        self.logs: list[tuple[str, str]] = []
+        self.now_ms = 1_767_225_600_000
+        self.answer: Callable[[FakeRequest], Any] = lambda _request: fail(
+            "connection", "the test gives no answer; set fake.answer"
+        )
+        self.hmac: Callable[[str, bytes], bytes] = lambda _secret, _message: bytes(32)
+
+
+fake = Fake()
+
+
+def answer(status: int = 200, *, json: Any = None, text: str = "", headers: dict[str, str] | None = None) -> Any:
+    """An answer for `fake.answer` to give."""
+    body = text if json is None else _dumped(json)
+    return SimpleNamespace(status=status, headers=list((headers or {}).items()), body=body.encode())
+
+
+def fail(kind: str, detail: str | int | None = None) -> Any:
+    """No answer; `kind` is a case of `http-error` in the contract."""
+    raise _fault("HttpError", kind, detail)
+
+
+_dumped = json.dumps
+
+
+class Err(Exception):
+    """As the bindings raise a typed error, and give it in lists."""
+
+    def __init__(self, value: Any) -> None:
+        super().__init__(value)
+        self.value = value
+
+
+@dataclass
+class Ok:
+    value: Any
+
+
+def _fault(variant: str, kind: str, detail: str | int | None = None) -> Err:
+    name = f"{variant}_{kind.title().replace('-', '')}"
+    return Err(make_dataclass(name, [] if detail is None else ["value"])(*[] if detail is None else [detail]))
+
+
+class storage:
+    @staticmethod
+    def get(key: str) -> bytes | None:
+        return fake.values.get(key)
+
+    @staticmethod
+    def set(key: str, value: bytes) -> None:
+        if not key or "\0" in key or len(key.encode()) > 256:
+            raise _fault("StorageError", "bad-key")
+        fake.values[key] = value
+
+    @staticmethod
+    def delete(key: str) -> None:
+        fake.values.pop(key, None)
+
+    @staticmethod
+    def keys(prefix: str, after: str | None, limit: int) -> list[str]:
+        found = [key for key in fake.values if key.startswith(prefix) and (after is None or key > after)]
+        return sorted(found)[:limit]
+
+
+def _seen(value: Any) -> Any:
+    return {"secret": value.value} if type(value).__name__ == "HeaderValue_Secret" else value.value
+
+
+class http:
+    Method = Enum("Method", ["GET", "POST", "PUT", "DELETE"])
+    Target_Url = make_dataclass("Target_Url", ["value"])
+    HeaderValue_Text = make_dataclass("HeaderValue_Text", ["value"])
+    HeaderValue_Secret = make_dataclass("HeaderValue_Secret", ["value"])
+    Header = make_dataclass("Header", ["name", "value"])
+    Request = make_dataclass("Request", ["method", "target", "headers", "body"])
+
+    @staticmethod
+    def send(raw: Any) -> Any:
+        headers = {header.name: _seen(header.value) for header in raw.headers}
+        text = raw.body.decode()
+        parsed = json.loads(text) if headers.get("content-type") == "application/json" else None
+        request = FakeRequest(raw.method.name.lower(), raw.target.value, headers, text, parsed)
+        fake.requests.append(request)
+        return fake.answer(request)
+
+    @staticmethod
+    def send_all(requests: list[Any]) -> list[Any]:
+        def result(raw: Any) -> Any:
+            try:
+                return Ok(http.send(raw))
+            except Err as error:
+                return error
+
+        return [result(raw) for raw in requests]
+
+
+class webhooks:
+    @staticmethod
+    def queue(endpoint: str | None, event: str, data: str) -> str:
+        if not event.startswith("hook."):
+            raise _fault("WebhooksError", "malformed", "the event begins with hook.")
+        fake.queued.append({"endpoint": endpoint, "event": event, "data": json.loads(data)})
+        return f"evt_{len(fake.queued)}"
+
+
+class secrets:
+    @staticmethod
+    def hmac_sha256(secret: str, message: bytes) -> bytes:
+        return fake.hmac(secret, message)
+
+
+class clock:
+    @staticmethod
+    def now_ms() -> int:
+        return fake.now_ms
+
+
+class log:
+    Level = Enum("Level", ["DEBUG", "INFO", "WARN", "ERROR"])
+
+    @staticmethod
+    def write(level: Any, message: str) -> None:
+        fake.logs.append((level.name.lower(), message))
