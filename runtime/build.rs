@@ -37,7 +37,15 @@ fn main() -> Result<()> {
         .ok_or("the runtime crate must lie in the workspace")?
         .to_path_buf();
     let out = variable("OUT_DIR")?;
-    for input in ["wit", "sdk/rust/src", "sdk/rust/Cargo.toml", "chain-plugins", "Cargo.toml", "Cargo.lock", "runtime/build.rs"] {
+    for input in [
+        "wit",
+        "sdk/rust/src",
+        "sdk/rust/Cargo.toml",
+        "chain-plugins",
+        "Cargo.toml",
+        "Cargo.lock",
+        "runtime/build.rs",
+    ] {
         println!("cargo:rerun-if-changed={}", root.join(input).display());
     }
     println!("cargo:rerun-if-env-changed=CARGO_TARGET_DIR");

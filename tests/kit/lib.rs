@@ -4,6 +4,7 @@
 //! - [`Suite`] is the list of cases; a flow case runs once for each kind of [`Database`];
 //! - [`Shop`] is a merchant with a [`Receiver`] for its webhooks on a [`Kassa`] process;
 //! - [`World`] is what most cases start from: a shop, an [`Anvil`] node and a [`Proxy`] between them;
+//! - [`Sandbox`] is a shop on the simulated chain, [`Hooks`] what its merchant does with components;
 //! - [`Facade`] is a local chain of any kind, with the same control calls for all (`tests/node/chains`);
 //! - [`invariants::check`] looks at the database itself and says what must never be so.
 //!
@@ -22,11 +23,13 @@ mod api;
 mod contracts;
 mod database;
 mod facade;
+mod hooks;
 pub mod invariants;
 mod kassa;
 mod process;
 mod proxy;
 mod receiver;
+mod sandbox;
 mod shop;
 mod suite;
 mod values;
@@ -38,9 +41,11 @@ pub use api::{Answer, Api};
 pub use contracts::{Contract, contract, word};
 pub use database::{Database, Kind, Rows};
 pub use facade::Facade;
+pub use hooks::{Hooks, Source, component};
 pub use kassa::{Kassa, KassaOptions};
 pub use proxy::{Change, Fault, Provider, Proxy, Rule};
-pub use receiver::{Hook, Receiver, Reply, verify};
+pub use receiver::{Receiver, Reply, Webhook, verify};
+pub use sandbox::Sandbox;
 pub use shop::{Merchant, Shop};
 pub use suite::Suite;
 pub use values::{list, now_ms, text, units};

@@ -24,6 +24,8 @@ use crate::{
 #[derive(Debug, Clone)]
 pub enum Reply {
     Status(u16),
+    /// With this body.
+    Json(u16, Value),
     /// With a Retry-After in seconds.
     RetryAfter(u16, u32),
     /// 302 to this place.
@@ -40,14 +42,14 @@ pub enum Reply {
 
 /// One POST that came.
 #[derive(Debug, Clone)]
-pub struct Hook {
+pub struct Webhook {
     pub path: String,
     /// Names in lower case.
     pub headers: Vec<(String, String)>,
     pub body: String,
 }
 
-impl Hook {
+impl Webhook {
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
@@ -73,7 +75,7 @@ impl Hook {
 }
 
 struct State {
-    got: Vec<Hook>,
+    got: Vec<Webhook>,
     script: VecDeque<Reply>,
     then: Reply,
 }
@@ -107,6 +109,12 @@ impl Receiver {
         format!("{}/hooks", self.server.url())
     }
 
+    /// Where it listens, without a path.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        self.server.url().to_owned()
+    }
+
     /// Answers with these first, one each.
     pub fn script(&self, replies: impl IntoIterator<Item = Reply>) {
         self.state.lock().unwrap().script.extend(replies);
@@ -119,24 +127,24 @@ impl Receiver {
 
     /// All that came so far, whatever was answered.
     #[must_use]
-    pub fn got(&self) -> Vec<Hook> {
+    pub fn got(&self) -> Vec<Webhook> {
         self.state.lock().unwrap().got.clone()
     }
 
     /// What came of one kind.
     #[must_use]
-    pub fn got_kind(&self, kind: &str) -> Vec<Hook> {
+    pub fn got_kind(&self, kind: &str) -> Vec<Webhook> {
         self.got().into_iter().filter(|hook| hook.kind() == kind).collect()
     }
 
     /// Waits until so many of a kind have come; answers them.
-    pub async fn wait_for(&self, kind: &str, count: usize) -> Vec<Hook> {
+    pub async fn wait_for(&self, kind: &str, count: usize) -> Vec<Webhook> {
         eventually(&format!("{count} hooks {kind}"), || async {
             let found = self.got_kind(kind);
             if found.len() >= count {
                 return Ok(found);
             }
-            Err(format!("{:?}", self.got().iter().map(Hook::kind).collect::<Vec<_>>()))
+            Err(format!("{:?}", self.got().iter().map(Webhook::kind).collect::<Vec<_>>()))
         })
         .await
     }
@@ -145,7 +153,7 @@ impl Receiver {
 fn note(state: &Mutex<State>, request: Request<Bytes>) -> Reply {
     let (head, body) = request.into_parts();
     let text = |value: &hyper::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-    let hook = Hook {
+    let hook = Webhook {
         path: head.uri.path().to_owned(),
         headers: head.headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect(),
         body: String::from_utf8_lossy(&body).into_owned(),
@@ -159,6 +167,9 @@ async fn answer(reply: Reply) -> Option<Response<Body>> {
     let builder = Response::builder();
     let response = match reply {
         Reply::Status(status) => builder.status(status).body(full("")),
+        Reply::Json(status, value) => {
+            builder.status(status).header("content-type", "application/json").body(full(value.to_string()))
+        }
         Reply::RetryAfter(status, seconds) => {
             builder.status(status).header("retry-after", seconds).body(full("later"))
         }
@@ -182,7 +193,7 @@ async fn answer(reply: Reply) -> Option<Response<Body>> {
 }
 
 /// Lets the `standardwebhooks` package from npm judge a hook: no code of Kassa's is asked.
-pub fn verify(hook: &Hook, secret: &str) -> Result<(), String> {
+pub fn verify(hook: &Webhook, secret: &str) -> Result<(), String> {
     let headers: serde_json::Map<String, Value> =
         hook.headers.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
     let input = json!({"secret": secret, "headers": headers, "body": hook.body}).to_string();

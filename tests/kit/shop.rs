@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{Api, Database, Hook, Kassa, Receiver, eventually, invariants, list, now_ms, text, verify};
+use crate::{Api, Database, Kassa, Receiver, Webhook, eventually, invariants, list, now_ms, text, verify};
 
 /// A merchant with a key.
 #[derive(Debug, Clone)]
@@ -141,7 +141,7 @@ impl Shop {
     }
 
     /// Lets a stranger's verifier judge hooks.
-    pub fn verify_all(&self, hooks: &[Hook]) {
+    pub fn verify_all(&self, hooks: &[Webhook]) {
         for hook in hooks {
             verify(hook, &self.secret).unwrap_or_else(|why| panic!("{why}: {hook:?}"));
         }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use kassa_tests::{
-    Answer, Database, Hook, Kassa, KassaOptions, PATIENCE, Suite, World, WorldOptions, invariants, list,
+    Answer, Database, Kassa, KassaOptions, PATIENCE, Suite, Webhook, World, WorldOptions, invariants, list,
     text, within,
 };
 use reqwest::Method;
@@ -54,7 +54,7 @@ async fn revive(world: &mut World) {
 }
 
 fn kinds(world: &World) -> Vec<String> {
-    world.receiver.got().iter().map(Hook::kind).collect()
+    world.receiver.got().iter().map(Webhook::kind).collect()
 }
 
 /// Makes an invoice; a request that a death cuts off is sent again with the same key.

@@ -116,7 +116,7 @@ async fn back_and_forth(database: Database) {
     assert_eq!(world.database.number(&journals(&tx, "credit")).await, 4);
     assert_eq!(world.database.number(&journals(&tx, "reversal")).await, 3);
     assert_eq!(world.receiver.got_kind("invoice.reverted").len(), 3);
-    let sequence = |hook: &kassa_tests::Hook| hook.invoice()["sequence"].as_i64().unwrap();
+    let sequence = |hook: &kassa_tests::Webhook| hook.invoice()["sequence"].as_i64().unwrap();
     let mut told: Vec<i64> = world.receiver.got().iter().map(sequence).collect();
     told.sort_unstable();
     let last = world.get_invoice(&invoice).await["sequence"].as_i64().unwrap();

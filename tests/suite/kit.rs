@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use kassa_tests::{
-    Anvil, AnvilOptions, Api, Database, Fault, Hook, Provider, Proxy, Receiver, Reply, Rule, Suite, contract,
-    units, verify, word,
+    Anvil, AnvilOptions, Api, Database, Fault, Provider, Proxy, Receiver, Reply, Rule, Suite, Webhook,
+    contract, units, verify, word,
 };
 use serde_json::{Value, json};
 
@@ -238,7 +238,7 @@ async fn verifier() {
         .map(|(name, value)| (name.to_owned(), value))
         .to_vec()
     };
-    let hook = |at: u64, signature: &str| Hook {
+    let hook = |at: u64, signature: &str| Webhook {
         path: "/".into(),
         headers: headers("msg_27UH4WbU6Z5A5EzD8u03UvzRbpk", at, signature),
         body: r#"{"email":"test@example.com","username":"test_user"}"#.into(),

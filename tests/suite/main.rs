@@ -15,6 +15,7 @@ mod crash;
 mod evm_payments;
 mod evm_reorgs;
 mod evm_upstreams;
+mod hooks;
 mod idempotency;
 mod kit;
 mod layers;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
     evm_upstreams::cases(&mut suite);
     idempotency::cases(&mut suite);
     webhooks::cases(&mut suite);
+    hooks::cases(&mut suite);
     plugins::cases(&mut suite);
     api_bad_input::cases(&mut suite);
     api_wire::cases(&mut suite);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kassa_tests::{
-    Database, Hook, Receiver, Reply, Suite, World, WorldOptions, eventually, list, text, verify, within,
+    Database, Receiver, Reply, Suite, Webhook, World, WorldOptions, eventually, list, text, verify, within,
 };
 use serde_json::{Value, json};
 
@@ -41,7 +41,7 @@ async fn signatures(database: Database) {
     let content = hook.header("content-type").unwrap_or_default();
     assert!(content.starts_with("application/json"), "{content}");
     // Anything changed is refused by the same judge.
-    let other_body = Hook { body: hook.body.replace("paid", "pain"), ..hook.clone() };
+    let other_body = Webhook { body: hook.body.replace("paid", "pain"), ..hook.clone() };
     assert!(verify(&other_body, &world.secret).is_err());
     let mut other_id = hook.clone();
     other_id.headers.iter_mut().find(|(name, _)| name == "webhook-id").unwrap().1.push('x');
@@ -63,7 +63,7 @@ async fn retried(database: Database) {
     .await;
     let id = first.header("webhook-id").unwrap().to_owned();
     let again = eventually("the same event again", || async {
-        let same: Vec<Hook> =
+        let same: Vec<Webhook> =
             world.receiver.got().into_iter().filter(|hook| hook.header("webhook-id") == Some(&id)).collect();
         if same.len() == 2 { Ok(same) } else { Err(format!("{} times", same.len())) }
     })
@@ -241,7 +241,7 @@ async fn filtered(database: Database) {
     world.api().post(&format!("/v1/invoices/{}/cancel", text(&cancelled["id"])), &json!({})).await.ok();
     world.receiver.wait_for("invoice.cancelled", 1).await;
     world.settled().await;
-    let kinds: Vec<String> = choosy.got().iter().map(Hook::kind).collect();
+    let kinds: Vec<String> = choosy.got().iter().map(Webhook::kind).collect();
     assert_eq!(kinds, ["invoice.paid"]);
     // Another merchant's events stay theirs.
     let other = world.new_merchant("second", "live").await;

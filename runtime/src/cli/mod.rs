@@ -11,6 +11,7 @@ mod client;
 mod compile;
 mod demo;
 mod folder;
+mod hook;
 mod key;
 mod logging;
 mod merchant;
@@ -84,6 +85,8 @@ enum Command {
     Migrate(migrate::MigrateArgs),
     /// Look at, load, swap and roll back plugins
     Plugin(plugin::PluginArgs),
+    /// A merchant's own components: build, upload, watch them at work
+    Hook(hook::HookArgs),
     /// Networks that are watched, and the RPC providers they are read from
     Network(network::NetworkArgs),
     /// The merchants that this server takes payments for
@@ -128,6 +131,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Demo(args) => demo::run(&global, args).await,
             Command::Migrate(args) => migrate::run(&global, args).await,
             Command::Plugin(args) => plugin::run(&global, args).await,
+            Command::Hook(args) => hook::run(&global, args).await,
             Command::Network(args) => network::run(&global, args).await,
             Command::Merchant(args) => merchant::run(&global, args).await,
             Command::Key(args) => key::run(&global, args).await,

@@ -175,7 +175,7 @@ pub(crate) async fn artefact(conn: &mut Conn, sha256: &str) -> Result<Option<Vec
 
 /// How many bytes the component has.
 pub(crate) async fn artefact_bytes(conn: &mut Conn, sha256: &str) -> Result<usize, DbError> {
-    let sql = "SELECT LENGTH(wasm) AS n FROM artefact WHERE sha256 = $1";
+    let sql = "SELECT CAST(LENGTH(wasm) AS BIGINT) AS n FROM artefact WHERE sha256 = $1";
     let bytes = conn.row(sql, args![sha256.to_owned()]).await?.map_or(Ok(0), |row| row.int("n"))?;
     Ok(usize::try_from(bytes).unwrap_or(0))
 }

@@ -35,6 +35,8 @@ const MESSAGE_CHARS_MAX: usize = 300;
 pub(crate) enum CallError {
     #[error("plugin {plugin} is not loaded; `kassa plugin list` shows what is")]
     NotLoaded { plugin: String },
+    #[error("the component could not be made ready; the operator's log says why")]
+    NotReady,
     #[error("plugin {plugin} has no role {role}")]
     NoRole { plugin: String, role: &'static str },
     #[error("all places for plugin calls are taken (plugins.calls_max); try again")]

@@ -197,7 +197,7 @@ impl Hooks {
             }
             Err(error) => {
                 tracing::error!(hook = version.name, version = version.version_id, %error, "a hook cannot be loaded");
-                Err(CallError::NotLoaded { plugin: version.name.clone() })
+                Err(CallError::NotReady)
             }
         }
     }

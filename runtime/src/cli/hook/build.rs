@@ -1,0 +1,128 @@
+//! `kassa hook build`: from a folder with sources to a component with its manifest.
+//!
+//! Which language it is, the folder says: Cargo.toml, hook.py, or else JavaScript. Rust is built here; the others
+//! by their SDK, which knows how to put an interpreter around a hook.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::Context as _;
+use serde_json::Value;
+
+const TARGET: &str = "wasm32-unknown-unknown";
+
+/// Small counts more than fast: a hook runs once for an event. And what is set for native code must not reach it.
+const RUST_PROFILE: [(&str, &str); 5] = [
+    ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "s"),
+    ("CARGO_PROFILE_RELEASE_LTO", "true"),
+    ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1"),
+    ("CARGO_PROFILE_RELEASE_STRIP", "true"),
+    ("CARGO_PROFILE_RELEASE_PANIC", "abort"),
+];
+const NOT_FOR_GUESTS: [&str; 4] =
+    ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_RUSTFLAGS", "CARGO_BUILD_TARGET"];
+
+/// Builds the hook of a folder into `out`, or else into `<name>.wasm` there. Answers where it is.
+pub(super) fn build(folder: &Path, out: Option<PathBuf>) -> anyhow::Result<PathBuf> {
+    let folder = folder.canonicalize().with_context(|| format!("there is no folder {}", folder.display()))?;
+    let manifest = folder.join("plugin.toml");
+    let text = fs::read_to_string(&manifest)
+        .with_context(|| format!("{}: a hook's folder has its manifest", manifest.display()))?;
+    let table: toml::Table = text.parse().with_context(|| manifest.display().to_string())?;
+    let name = table.get("name").and_then(toml::Value::as_str).context("plugin.toml has no name")?;
+    let usual = folder.join(format!("{name}.wasm"));
+    if folder.join("Cargo.toml").is_file() {
+        let out = out.unwrap_or(usual);
+        let component = rust(&folder)?;
+        fs::write(&out, component).with_context(|| format!("cannot write {}", out.display()))?;
+        return Ok(out);
+    }
+    if folder.join("hook.py").is_file() {
+        python(&folder)?
+    } else {
+        javascript(&folder)?
+    }
+    let Some(out) = out else { return Ok(usual) };
+    fs::rename(&usual, &out)
+        .or_else(|_| fs::copy(&usual, &out).and_then(|_| fs::remove_file(&usual)))
+        .with_context(|| format!("cannot write {}", out.display()))?;
+    Ok(out)
+}
+
+fn rust(folder: &Path) -> anyhow::Result<Vec<u8>> {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo
+        .args([
+            "build",
+            "--release",
+            "--lib",
+            "--target",
+            TARGET,
+            "--message-format",
+            "json-render-diagnostics",
+        ])
+        .current_dir(folder)
+        .envs(RUST_PROFILE)
+        .stdout(Stdio::piped());
+    for name in NOT_FOR_GUESTS {
+        cargo.env_remove(name);
+    }
+    let built = cargo.output().context("cargo does not start; install Rust from https://rustup.rs")?;
+    anyhow::ensure!(
+        built.status.success(),
+        "the hook does not build; its compiler's messages are above. Is the target there? rustup target add {TARGET}"
+    );
+    let module =
+        artefact(&built.stdout, folder).context("the crate makes no cdylib: crate-type = [\"cdylib\"]")?;
+    let module = fs::read(&module).with_context(|| format!("cannot read {}", module.display()))?;
+    wit_component::ComponentEncoder::default()
+        .module(&module)
+        .and_then(|encoder| encoder.validate(true).encode())
+        .map_err(|error| anyhow::anyhow!("it is no component: {error:#}"))
+}
+
+/// The wasm file that cargo says it made of the crate in this folder.
+fn artefact(messages: &[u8], folder: &Path) -> Option<PathBuf> {
+    let manifest = folder.join("Cargo.toml");
+    let messages = messages.split(|byte| *byte == b'\n');
+    let messages = messages.filter_map(|line| serde_json::from_slice::<Value>(line).ok());
+    let own = messages.filter(|message| {
+        message["reason"] == "compiler-artifact"
+            && message["manifest_path"].as_str().is_some_and(|path| Path::new(path) == manifest)
+    });
+    let mut files = own.flat_map(|message| message["filenames"].as_array().cloned().unwrap_or_default());
+    let wasm = files.find(|file| file.as_str().is_some_and(|file| file.ends_with(".wasm")))?;
+    Some(PathBuf::from(wasm.as_str()?))
+}
+
+fn javascript(folder: &Path) -> anyhow::Result<()> {
+    let installed = folder.ancestors().map(|parent| parent.join("node_modules/@kassa/sdk/build.mjs"));
+    let beside = folder.ancestors().map(|parent| parent.join("build.mjs"));
+    let script = installed.chain(beside).find(|script| script.is_file()).with_context(|| {
+        format!(
+            "{} has neither Cargo.toml nor hook.py, and no @kassa/sdk is installed for it: npm install",
+            folder.display()
+        )
+    })?;
+    run(Command::new("node").arg(script).arg(folder), "node", "install Node.js from https://nodejs.org")
+}
+
+fn python(folder: &Path) -> anyhow::Result<()> {
+    let venv =
+        folder.ancestors().map(|parent| parent.join(".venv/bin/python")).find(|python| python.is_file());
+    let python = venv.unwrap_or_else(|| PathBuf::from("python3"));
+    let mut command = Command::new(&python);
+    command.args(["-m", "kassa_sdk", "build"]).arg(folder);
+    let hint = "install it and the SDK: python3 -m venv .venv && .venv/bin/pip install kassa-sdk";
+    run(&mut command, &python.display().to_string(), hint)
+}
+
+fn run(command: &mut Command, name: &str, hint: &str) -> anyhow::Result<()> {
+    let status =
+        command.stdout(Stdio::null()).status().with_context(|| format!("{name} does not start; {hint}"))?;
+    anyhow::ensure!(status.success(), "the hook does not build; what {name} says is above");
+    Ok(())
+}

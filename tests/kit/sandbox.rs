@@ -1,0 +1,73 @@
+//! A shop on the simulated chain that comes with the server: for what happens after a payment, whatever the chain.
+
+use serde_json::{Value, json};
+
+use crate::{Database, Hooks, Kassa, KassaOptions, Shop, text};
+
+const NETWORK: &str = "sandbox";
+
+/// A shop, and payers who do what a case says.
+pub struct Sandbox {
+    pub shop: Shop,
+}
+
+impl Sandbox {
+    pub async fn start(database: Database) -> Self {
+        Self::with(database, KassaOptions::default()).await
+    }
+
+    pub async fn with(database: Database, options: KassaOptions) -> Self {
+        let kassa = Kassa::start(&database, options.with("KASSA_HOOKS__ALLOW_PRIVATE", "true")).await;
+        let shop = Shop::open(kassa, database, NETWORK, "test").await;
+        let sandbox = Self { shop };
+        let address = sandbox.address("the shop").await;
+        sandbox.shop.share_address(&address).await;
+        // What was there before it is watched is not read.
+        sandbox.shop.watching(NETWORK).await;
+        sandbox
+    }
+
+    pub fn hooks(&self) -> Hooks {
+        Hooks(self.shop.api())
+    }
+
+    /// An action on the chain.
+    pub async fn simulate(&self, action: &Value) -> Value {
+        self.shop.api().post(&format!("/v1/sandbox/{NETWORK}"), action).await.ok()
+    }
+
+    pub async fn address(&self, seed: &str) -> String {
+        text(&self.simulate(&json!({"do": "address", "seed": seed})).await["address"])
+    }
+
+    /// An invoice over so much USDT, with these fields beside the usual ones.
+    pub async fn invoice(&self, amount: &str, more: &Value) -> Value {
+        let mut order = self.shop.order("USDT", amount);
+        for (field, value) in more.as_object().expect("fields") {
+            order[field] = value.clone();
+        }
+        self.shop.api().post("/v1/invoices", &order).await.ok()
+    }
+
+    /// Pays these invoices in one block, and mines until that is deep enough.
+    pub async fn pay(&self, invoices: &[Value]) {
+        let transfers: Vec<Value> = invoices
+            .iter()
+            .map(|invoice| {
+                json!({
+                    "to": invoice["destination_address"], "asset": "usdt",
+                    "amount": invoice["payable_amount_units"], "memo": invoice["payment_comment"],
+                })
+            })
+            .collect();
+        self.simulate(&json!({"do": "transfers", "list": transfers})).await;
+        self.simulate(&json!({"do": "mine", "blocks": 5})).await;
+    }
+
+    /// An invoice that is paid.
+    pub async fn paid(&self, amount: &str, more: &Value) -> Value {
+        let invoice = self.invoice(amount, more).await;
+        self.pay(std::slice::from_ref(&invoice)).await;
+        self.shop.until(&invoice, "paid").await
+    }
+}

@@ -1,0 +1,197 @@
+//! The ready hooks, from the upload to the effect, and what goes wrong on the way.
+
+use std::collections::BTreeSet;
+
+use kassa_tests::{Database, KassaOptions, Receiver, Reply, Sandbox, Source, Suite, eventually, text, verify};
+use serde_json::json;
+
+pub(crate) fn cases(suite: &mut Suite) {
+    suite.both("hooks::license_keys_sell_one_key_for_each_paid_invoice_rust", |database| {
+        license_keys(database, Source::Rust("license-keys"))
+    });
+    suite.both("hooks::telegram_tells_of_payments_rust", |database| {
+        telegram(database, Source::Rust("telegram"))
+    });
+    suite.both("hooks::game_credits_are_signed_and_given_once", game_credits);
+    suite.both("hooks::email_goes_to_the_payer", email);
+    suite.both("hooks::a_run_under_way_at_a_kill_is_made_again_under_its_id", killed);
+}
+
+async fn license_keys(database: Database, source: Source) {
+    let sandbox = Sandbox::start(database).await;
+    let hooks = sandbox.hooks();
+    let (hook, _) = hooks.upload(source, true).await;
+    for number in 1..=4 {
+        hooks.put(&hook, &format!("storage/key%2F{number}"), &json!({"text": format!("KEY-{number}")})).await;
+    }
+    let mut invoices = Vec::new();
+    for number in 0..4 {
+        invoices.push(sandbox.invoice("5", &json!({"order_id": format!("order-{number}")})).await);
+    }
+    sandbox.pay(&invoices).await;
+    hooks.wait_for(&hook, "done", 4).await;
+    let issued = sandbox.shop.receiver.wait_for("hook.license.issued", 4).await;
+    sandbox.shop.verify_all(&issued);
+    let data: Vec<_> = issued.iter().map(|webhook| webhook.json()["data"].clone()).collect();
+    let keys: BTreeSet<String> = data.iter().map(|data| text(&data["key"])).collect();
+    assert_eq!(keys.len(), 4, "each key once: {data:?}");
+    let sold_to: BTreeSet<String> = data.iter().map(|data| text(&data["invoice_id"])).collect();
+    assert_eq!(sold_to, invoices.iter().map(|invoice| text(&invoice["id"])).collect());
+    let stored = sandbox.shop.api().get(&format!("/v1/hooks/{hook}/storage")).await.ok();
+    assert!(stored["data"].as_array().unwrap().iter().all(|key| text(key).starts_with("sold/")), "{stored}");
+
+    // The same event again sells nothing.
+    let run = text(&hooks.runs(&hook).await[0]["id"]);
+    sandbox.shop.api().post(&format!("/v1/hook_runs/{run}/run_again"), &json!({})).await.ok();
+    eventually("the second call", || async {
+        let run = hooks.run(&json!(run)).await;
+        if run["state"] == "done" && run["attempts"] == 2 { Ok(()) } else { Err(run.to_string()) }
+    })
+    .await;
+    // Without keys the next one waits, and says why.
+    sandbox.paid("5", &json!({})).await;
+    let waiting = eventually("a run that waits for keys", || async {
+        let runs = hooks.runs(&hook).await;
+        let found = runs.iter().find(|run| run["state"] == "pending" && run["attempts"] == 1).cloned();
+        found.ok_or(format!("{runs:?}"))
+    })
+    .await;
+    assert!(text(&waiting["note"]).contains("no keys left"), "{waiting}");
+    let shown = hooks.run(&waiting["id"]).await;
+    assert_eq!(shown["input"]["type"], "invoice.paid");
+    assert_eq!(shown["calls"][0]["outcome"], "retry");
+    assert!(shown["calls"][0]["fuel"].as_u64().unwrap() > 1000, "{shown}");
+    sandbox.shop.delivered().await;
+    assert_eq!(sandbox.shop.receiver.got_kind("hook.license.issued").len(), 4);
+}
+
+async fn telegram(database: Database, source: Source) {
+    let sandbox = Sandbox::start(database).await;
+    let telegram = Receiver::start().await;
+    let ok = json!({"ok": true, "result": {"message_id": 77}});
+    telegram.script([
+        Reply::Json(429, json!({"ok": false, "error_code": 429, "description": "slow down", "parameters": {"retry_after": 1}})),
+        Reply::Json(200, ok.clone()),
+    ]);
+    let hooks = sandbox.hooks();
+    let (hook, version) = hooks.upload(source, false).await;
+    let api_url = telegram.origin();
+    hooks
+        .put(
+            &hook,
+            "settings",
+            &json!({"api_url": api_url, "chat_id": "42", "text": "{title}: {amount} {asset}"}),
+        )
+        .await;
+    hooks.put(&hook, "secrets/bot_token", &json!({"value": "123:SECRET"})).await;
+    hooks.post(&hook, "activate", &json!({"version_id": version})).await;
+    let paid = sandbox.paid("7.5", &json!({"title": "A kite"})).await;
+    let run = hooks.wait_for(&hook, "done", 1).await.remove(0);
+    assert_eq!(run["note"], "message 77");
+    let calls = telegram.got();
+    assert_eq!(calls.len(), 2, "one was put off");
+    for call in &calls {
+        assert_eq!(call.path, "/bot123:SECRET/sendMessage");
+        assert_eq!(call.header("idempotency-key"), Some(text(&run["id"]).as_str()));
+        let told = text(&call.json()["text"]);
+        assert!(told.starts_with("A kite: ") && told.contains("USDT"), "{told} for {paid}");
+        assert_eq!(call.json()["chat_id"], "42");
+    }
+    let shown = hooks.run(&run["id"]).await;
+    assert_eq!(shown["calls"][0]["outcome"], "retry");
+    assert_eq!(shown["calls"][1]["http_requests"], 1);
+    assert!(!shown.to_string().contains("SECRET"));
+    assert!(!sandbox.shop.kassa.log().contains("SECRET"));
+
+    // What Telegram refuses for good is rejected, and the merchant hears of it.
+    telegram.script([Reply::Json(400, json!({"ok": false, "description": "chat not found"}))]);
+    sandbox.paid("7.5", &json!({})).await;
+    let told = sandbox.shop.receiver.wait_for("hook_run.rejected", 1).await.remove(0).json();
+    assert!(text(&told["data"]["run"]["note"]).contains("chat not found"), "{told}");
+    assert_eq!(told["data"]["hook"]["name"], "telegram");
+}
+
+async fn game_credits(database: Database) {
+    let sandbox = Sandbox::start(database).await;
+    let game = Receiver::start().await;
+    game.script([Reply::HangUp, Reply::Status(503)]);
+    let hooks = sandbox.hooks();
+    let (hook, version) = hooks.upload(Source::Rust("game-credits"), false).await;
+    let secret = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
+    hooks.put(&hook, "settings", &json!({"api_url": game.url(), "credits_per_unit": 10})).await;
+    hooks.put(&hook, "secrets/signing_key", &json!({"value": secret})).await;
+    hooks.post(&hook, "activate", &json!({"version_id": version})).await;
+    let invoice = sandbox.paid("3", &json!({"meta": {"player": "ada"}})).await;
+    eventually("the first call", || async {
+        let got = game.got().len();
+        if got >= 1 { Ok(()) } else { Err(format!("{:?}", hooks.runs(&hook).await)) }
+    })
+    .await;
+    let call = game.got().remove(0);
+    verify(&call, secret).unwrap_or_else(|why| panic!("{why}: {call:?}"));
+    assert_eq!(call.json()["player"], "ada");
+    assert_eq!(call.json()["invoice_id"], invoice["id"]);
+    let run = hooks.runs(&hook).await.remove(0);
+    assert_eq!(call.header("webhook-id"), Some(text(&run["id"]).as_str()));
+    assert_eq!(run["state"], "pending", "it hung up: tried again later");
+}
+
+async fn email(database: Database) {
+    let sandbox = Sandbox::start(database).await;
+    let mail = Receiver::start().await;
+    mail.then(Reply::Json(200, json!({"id": "m-1"})));
+    let hooks = sandbox.hooks();
+    let (hook, version) = hooks.upload(Source::Rust("email"), false).await;
+    let settings = json!({
+        "api_url": mail.url(), "from": "Shop <shop@kassa.example>", "subject": "Paid: {title}", "text": "Thank you, {order_id}",
+    });
+    hooks.put(&hook, "settings", &settings).await;
+    hooks.put(&hook, "secrets/authorization", &json!({"value": "Bearer re_123"})).await;
+    hooks.post(&hook, "activate", &json!({"version_id": version})).await;
+    sandbox
+        .paid("3", &json!({"title": "Tea", "order_id": "o-7", "meta": {"email": "ada@kassa.example"}}))
+        .await;
+    hooks.wait_for(&hook, "done", 1).await;
+    let sent = mail.got().remove(0);
+    assert_eq!(sent.header("authorization"), Some("Bearer re_123"));
+    let body = sent.json();
+    assert_eq!(body["to"], json!(["ada@kassa.example"]));
+    assert_eq!(body["subject"], "Paid: Tea");
+    assert_eq!(body["text"], "Thank you, o-7");
+    // Another hook's binding does not want it.
+    hooks.put(&hook, "binding", &json!({"events": ["invoice.paid"], "tags": ["mail"]})).await;
+    sandbox.paid("3", &json!({"meta": {"email": "no@kassa.example"}})).await;
+    sandbox.paid("3", &json!({"tag": "mail", "meta": {"email": "yes@kassa.example"}})).await;
+    hooks.wait_for(&hook, "done", 2).await;
+    assert_eq!(hooks.runs(&hook).await.len(), 2);
+    assert_eq!(mail.got()[1].json()["to"], json!(["yes@kassa.example"]));
+}
+
+async fn killed(database: Database) {
+    // So that the claim of the one that was killed ends soon.
+    let options = KassaOptions::default().with("KASSA_HOOKS__WALL_MS", "1000");
+    let mut sandbox = Sandbox::with(database, options).await;
+    let slow = Receiver::start().await;
+    slow.script([Reply::Stall]);
+    slow.then(Reply::Json(200, json!({"id": "m-1"})));
+    let hooks = sandbox.hooks();
+    let (hook, version) = hooks.upload(Source::Rust("email"), false).await;
+    let settings = json!({"api_url": slow.url(), "from": "a@kassa.example", "to": "b@kassa.example", "subject": "s", "text": "t"});
+    hooks.put(&hook, "settings", &settings).await;
+    hooks.put(&hook, "secrets/authorization", &json!({"value": "x"})).await;
+    hooks.post(&hook, "activate", &json!({"version_id": version})).await;
+    sandbox.paid("3", &json!({})).await;
+    eventually("the call under way", || async {
+        if slow.got().is_empty() { Err("no call".to_owned()) } else { Ok(()) }
+    })
+    .await;
+    sandbox.shop.kassa.kill();
+    sandbox.shop.kassa.restart().await;
+    let hooks = sandbox.hooks();
+    let run = hooks.wait_for(&hook, "done", 1).await.remove(0);
+    assert_eq!(run["attempts"], 1, "the one that was cut off was never written down");
+    let ids: BTreeSet<_> =
+        slow.got().iter().map(|call| call.header("idempotency-key").map(str::to_owned)).collect();
+    assert_eq!(ids, [Some(text(&run["id"]))].into());
+    assert_eq!(slow.got().len(), 2);
+}
