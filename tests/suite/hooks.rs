@@ -9,8 +9,20 @@ pub(crate) fn cases(suite: &mut Suite) {
     suite.both("hooks::license_keys_sell_one_key_for_each_paid_invoice_rust", |database| {
         license_keys(database, Source::Rust("license-keys"))
     });
+    suite.both("hooks::license_keys_sell_one_key_for_each_paid_invoice_javascript", |database| {
+        license_keys(database, Source::JavaScript("license-keys"))
+    });
+    suite.both("hooks::license_keys_sell_one_key_for_each_paid_invoice_python", |database| {
+        license_keys(database, Source::Python("license-keys"))
+    });
     suite.both("hooks::telegram_tells_of_payments_rust", |database| {
         telegram(database, Source::Rust("telegram"))
+    });
+    suite.both("hooks::telegram_tells_of_payments_javascript", |database| {
+        telegram(database, Source::JavaScript("telegram"))
+    });
+    suite.both("hooks::telegram_tells_of_payments_python", |database| {
+        telegram(database, Source::Python("telegram"))
     });
     suite.both("hooks::game_credits_are_signed_and_given_once", game_credits);
     suite.both("hooks::email_goes_to_the_payer", email);

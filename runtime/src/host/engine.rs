@@ -125,7 +125,9 @@ fn common(guests: Guests) -> Config {
         .async_stack_zeroing(true)
         // What no guest toolchain needs is attack surface: each of these had an advisory of its own.
         .wasm_memory64(false)
-        .wasm_multi_memory(false)
+        // JavaScript's toolchain composes components; what passes between two of them is wasmtime's own code,
+        // which works on the memories of both.
+        .wasm_multi_memory(guests == Guests::Hooks)
         .wasm_relaxed_simd(false)
         .wasm_custom_page_sizes(false)
         .wasm_wide_arithmetic(false)
