@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use kassa_tests::{Database, KassaOptions, Receiver, Reply, Sandbox, Source, Suite, eventually, text, verify};
+use kassa_tests::{
+    Database, KassaOptions, Receiver, Reply, Sandbox, Source, Suite, eventually, text, verify,
+};
 use serde_json::json;
 
 pub(crate) fn cases(suite: &mut Suite) {

@@ -318,13 +318,14 @@ fn about(network: &network::Manifest) -> types::Network {
 
 impl From<Amount> for types::Amount {
     fn from(amount: Amount) -> Self {
-        let half = |bits: u128| u64::try_from(bits & u128::from(u64::MAX)).unwrap_or(u64::MAX);
-        Self { high: half(amount.0 >> 64), low: half(amount.0) }
+        let word = |shift: u32| u32::try_from(amount.0 >> shift & u128::from(u32::MAX)).unwrap_or(u32::MAX);
+        Self { w3: word(96), w2: word(64), w1: word(32), w0: word(0) }
     }
 }
 
 impl From<types::Amount> for Amount {
     fn from(amount: types::Amount) -> Self {
-        Self(u128::from(amount.high) << 64 | u128::from(amount.low))
+        let words = [amount.w3, amount.w2, amount.w1, amount.w0];
+        Self(words.iter().fold(0, |value, word| value << 32 | u128::from(*word)))
     }
 }

@@ -60,7 +60,6 @@ export type Fulfill<Settings = any> = (event: Event, context: FulfillContext<Set
 
 export type Memo = { tag: "none" } | { tag: "text"; val: string } | { tag: "unreadable"; val: string };
 
-/** Reading an amount throws if it is not exact in JavaScript; README.md says when. */
 export interface Transfer {
   tx: string;
   ordinal: number;

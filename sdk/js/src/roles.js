@@ -31,43 +31,39 @@ export const fulfiller = (fulfill) => ({
   }),
 });
 
-// The bindings carry 64-bit words as doubles. Beyond 2^53 they are rounded, which must never be taken for money.
-function exact(number) {
-  if (!Number.isSafeInteger(number)) {
-    throw new RangeError("an amount is too large to be exact in JavaScript; see Large amounts in the SDK's README");
+const toBigInt = ({ w3, w2, w1, w0 }) =>
+  [w3, w2, w1, w0].reduce((amount, word) => (amount << 32n) | BigInt(word), 0n);
+
+function fromBigInt(amount) {
+  if (typeof amount !== "bigint" || BigInt.asUintN(128, amount) !== amount) {
+    throw new RangeError(`an amount is a BigInt from 0 to 2^128 - 1, not ${amount}`);
   }
-  return number;
+  const word = (shift) => Number(BigInt.asUintN(32, amount >> shift));
+  return { w3: word(96n), w2: word(64n), w1: word(32n), w0: word(0n) };
 }
 
-const toBigInt = ({ high, low }) => (BigInt(exact(high)) << 64n) | BigInt(exact(low));
-
-const fromBigInt = (amount) => ({
-  high: exact(Number(amount >> 64n)),
-  low: exact(Number(BigInt.asUintN(64, amount))),
-});
-
-/** Amounts are looked at late, so that a matcher which does not ask for them works with any. */
-function lazily(record, ...names) {
-  const view = { ...record };
-  for (const name of names) {
-    if (record[name] !== null) {
-      Object.defineProperty(view, name, { enumerable: true, get: () => toBigInt(record[name]) });
-    }
-  }
-  return view;
-}
+const withAmounts = (record, ...names) =>
+  ({ ...record, ...Object.fromEntries(names.map((name) => [name, record[name] && toBigInt(record[name])])) });
 
 export const matcher = (matchTransfer) => ({
   matchTransfer: (transfer, candidates, context) => logged(() => {
     const decision = matchTransfer(
-      lazily(transfer, "amount"),
-      candidates.map((candidate) => lazily(candidate, "due", "received")),
+      withAmounts(transfer, "amount"),
+      candidates.map((candidate) => withAmounts(candidate, "due", "received")),
       withSettings(context),
     );
     if (decision?.tag !== "split") return decision;
     return { tag: "split", val: decision.val.map((part) => ({ ...part, amount: fromBigInt(part.amount) })) };
   }),
 });
+
+// The bindings carry 64-bit words as doubles. Beyond 2^53 they are rounded, which must never be taken for a price.
+function exact(number) {
+  if (!Number.isSafeInteger(number)) {
+    throw new RangeError("a mantissa is a whole number up to 2^53; give the price fewer digits");
+  }
+  return number;
+}
 
 export const rates = (priceOf) => ({
   priceOf: (pair, context) => {

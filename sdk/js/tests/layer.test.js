@@ -100,7 +100,8 @@ test("what ends a run is in the log", () => {
   assert.match(fake.logs[0].message, /^Error: told\n.*at /s);
 });
 
-const words = (amount) => ({ high: Number(amount >> 64n), low: Number(BigInt.asUintN(64, amount)) });
+const word = (amount, shift) => Number(BigInt.asUintN(32, amount >> shift));
+const words = (amount) => ({ w3: word(amount, 96n), w2: word(amount, 64n), w1: word(amount, 32n), w0: word(amount, 0n) });
 const candidate = (due) => ({ due: words(due), received: words(0n), tag: "", orderId: "" });
 const match = (hook, amount, candidates) =>
   roles.matcher(hook).matchTransfer({ tx: "1", amount }, candidates, context);
@@ -113,24 +114,28 @@ test("a matcher counts in BigInt", () => {
   const sum = (3n << 64n) + 12n;
   assert.deepEqual(match(both, words(sum), [candidate(5n), candidate(9n)]), {
     tag: "split",
-    val: [{ candidate: 0, amount: { high: 0, low: 5 } }, { candidate: 1, amount: { high: 3, low: 7 } }],
+    val: [{ candidate: 0, amount: words(5n) }, { candidate: 1, amount: { w3: 0, w2: 3, w1: 0, w0: 7 } }],
   });
   assert.deepEqual(match(() => pay(1), words(1n), []), { tag: "pay", val: 1 });
   assert.deepEqual(match(() => review("why"), words(1n), []), { tag: "review", val: "why" });
   assert.deepEqual(match(({ amount }) => (amount === null ? pass() : pay(0)), null, []), { tag: "pass" });
 });
 
-test("a matcher never sees a rounded amount", () => {
-  const large = { high: 0, low: 2 ** 53 };
-  assert.throws(() => match(({ amount }) => pay(Number(amount)), large, []), /too large to be exact/);
-  assert.throws(() => match(() => split([{ candidate: 0, amount: 2n ** 60n }]), large, []), /too large to be exact/);
-  assert.deepEqual(match((_, [{ tag }]) => (tag === "" ? pay(0) : pass()), large, [candidate(2n ** 60n)]), pay(0));
+test("every amount is exact", () => {
+  const most = (1n << 128n) - 1n;
+  const echo = ({ amount }) => split([{ candidate: 0, amount }]);
+  for (const amount of [0n, 1n, 2n ** 53n + 1n, 2n ** 64n - 1n, most]) {
+    assert.deepEqual(match(echo, words(amount), []).val, [{ candidate: 0, amount: words(amount) }]);
+  }
+  for (const amount of [-1n, most + 1n, 5]) {
+    assert.throws(() => match(() => split([{ candidate: 0, amount }]), words(1n), []), /from 0 to 2\^128/);
+  }
 });
 
 test("a price is a number, or an error of the contract", () => {
   const price = (answer) => roles.rates(() => answer).priceOf({}, context);
   assert.deepEqual(price({ mantissa: 12n, scale: 1, atMs: 5 }), { mantissa: 12, scale: 1, atMs: 5 });
-  assert.throws(() => price({ mantissa: 2n ** 60n, scale: 1, atMs: 5 }), /too large to be exact/);
+  assert.throws(() => price({ mantissa: 2n ** 60n, scale: 1, atMs: 5 }), /fewer digits/);
   for (const answer of [unknownPair(), noPrice("down")]) {
     assert.throws(() => price(answer), (thrown) => thrown.tag === answer.tag);
   }

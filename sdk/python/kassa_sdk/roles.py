@@ -46,7 +46,7 @@ def fulfiller(hook: Callable[[Event, FulfillContext], Answer], types: Any) -> ty
 
 
 def _integer(amount: Any) -> int:
-    return amount.high << 64 | amount.low
+    return amount.w3 << 96 | amount.w2 << 64 | amount.w1 << 32 | amount.w0
 
 
 def _memo(memo: Any) -> Memo:
@@ -72,7 +72,7 @@ def matcher(hook: Callable[[Transfer, list[Candidate], MatchContext], Answer], t
 
 
 def _words(types: Any, amount: int) -> Any:
-    return types.types.Amount(amount >> 64, amount & (1 << 64) - 1)
+    return types.types.Amount(*(amount >> shift & 0xFFFF_FFFF for shift in (96, 64, 32, 0)))
 
 
 def rates(hook: Callable[[Pair, RatesContext], Price | Answer], types: Any) -> type:

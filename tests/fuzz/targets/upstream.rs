@@ -11,7 +11,7 @@ fuzz_target!(|data: &[u8]| {
     let amount = u128::from_be_bytes(input.array());
     let words = Amount::from(amount);
     assert_eq!(u128::from(words), amount);
-    assert_eq!((words.high, words.low), ((amount >> 64) as u64, amount as u64));
+    assert_eq!((words.w3, words.w0), ((amount >> 96) as u32, amount as u32));
     let text = input.text();
     assert!((1_000..=60_000).contains(&retry_after_ms(Some(&text))));
     let cleaned = clean(&text);
