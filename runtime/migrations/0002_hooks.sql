@@ -101,6 +101,7 @@ CREATE TABLE hook_attempt (
     host_calls    BIGINT NOT NULL,
     http_requests BIGINT NOT NULL,
     log           TEXT NOT NULL,          -- JSON: a list of {level, text}
+    tape          TEXT NOT NULL,          -- JSON: what it asked the host and was answered, for replays
     PRIMARY KEY (run_id, number)
 );
 

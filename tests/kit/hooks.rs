@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
+    process::Command,
     sync::{Arc, Mutex, OnceLock},
     time::SystemTime,
 };
@@ -92,6 +93,28 @@ fn newest(path: &Path) -> Option<SystemTime> {
     let entries = std::fs::read_dir(path).ok()?.flatten();
     let kept = entries.filter(|entry| !skipped.iter().any(|name| entry.file_name() == *name));
     kept.filter_map(|entry| newest(&entry.path())).max()
+}
+
+/// A hook in JavaScript with some of its text replaced: another version of it, mostly one with a defect.
+#[must_use]
+pub fn patched(name: &str, patches: &[(&str, &str)]) -> Vec<u8> {
+    let folder = tempfile::tempdir().expect("a folder");
+    for file in ["plugin.toml", "hook.js"] {
+        let from = Source::JavaScript("").folder().join(name).join(file);
+        let mut text =
+            std::fs::read_to_string(&from).unwrap_or_else(|why| panic!("{}: {why}", from.display()));
+        for (old, new) in patches {
+            text = text.replace(old, new);
+        }
+        std::fs::write(folder.path().join(file), text).expect("a file");
+    }
+    let built = Command::new("node")
+        .arg(tests_folder().join("../sdk/js/build.mjs"))
+        .arg(folder.path())
+        .output()
+        .expect("Node.js");
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    std::fs::read(folder.path().join(format!("{name}.wasm"))).expect("the component")
 }
 
 /// What a merchant does with hooks.

@@ -41,7 +41,7 @@ pub use api::{Answer, Api};
 pub use contracts::{Contract, contract, word};
 pub use database::{Database, Kind, Rows};
 pub use facade::Facade;
-pub use hooks::{Hooks, Source, component};
+pub use hooks::{Hooks, Source, component, patched};
 pub use kassa::{Kassa, KassaOptions};
 pub use proxy::{Change, Fault, Provider, Proxy, Rule};
 pub use receiver::{Receiver, Reply, Webhook, verify};

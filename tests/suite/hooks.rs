@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use kassa_tests::{
-    Database, KassaOptions, Receiver, Reply, Sandbox, Source, Suite, eventually, text, verify,
+    Database, KassaOptions, Receiver, Reply, Sandbox, Source, Suite, eventually, list, patched, text, verify,
 };
 use serde_json::json;
 
@@ -28,6 +28,7 @@ pub(crate) fn cases(suite: &mut Suite) {
     });
     suite.both("hooks::game_credits_are_signed_and_given_once", game_credits);
     suite.both("hooks::email_goes_to_the_payer", email);
+    suite.both("hooks::a_defect_is_seen_by_replay_and_one_in_use_is_rolled_back", defects);
     suite.both("hooks::a_run_under_way_at_a_kill_is_made_again_under_its_id", killed);
 }
 
@@ -77,6 +78,11 @@ async fn license_keys(database: Database, source: Source) {
     assert!(shown["calls"][0]["fuel"].as_u64().unwrap() > 1000, "{shown}");
     sandbox.shop.delivered().await;
     assert_eq!(sandbox.shop.receiver.got_kind("hook.license.issued").len(), 4);
+    // Filled up and told to go on, it does not wait for its next try.
+    hooks.put(&hook, "storage/key%2F9", &json!({"text": "KEY-9"})).await;
+    let again = format!("/v1/hook_runs/{}/run_again", text(&waiting["id"]));
+    sandbox.shop.api().post(&again, &json!({})).await.ok();
+    hooks.wait_for(&hook, "done", 5).await;
 }
 
 async fn telegram(database: Database, source: Source) {
@@ -179,6 +185,61 @@ async fn email(database: Database) {
     hooks.wait_for(&hook, "done", 2).await;
     assert_eq!(hooks.runs(&hook).await.len(), 2);
     assert_eq!(mail.got()[1].json()["to"], json!(["yes@kassa.example"]));
+}
+
+async fn defects(database: Database) {
+    let sandbox = Sandbox::start(database).await;
+    let hooks = sandbox.hooks();
+    let (hook, good) = hooks.upload(Source::JavaScript("license-keys"), true).await;
+    for number in 1..=5 {
+        hooks.put(&hook, &format!("storage/key%2F{number}"), &json!({"text": format!("KEY-{number}")})).await;
+    }
+    for _ in 0..2 {
+        sandbox.paid("5", &json!({})).await;
+    }
+    hooks.wait_for(&hook, "done", 2).await;
+
+    // A version that forgets to take the key away would sell it twice. Replay shows it before anyone is hurt.
+    let forgetful = patched("license-keys", &[("0.1.0", "0.2.0"), ("storage.delete(", "String(")]);
+    let made = hooks.try_upload(&forgetful, false).await.ok();
+    let replay = json!({"version_id": made["version"]["id"]});
+    let seen = hooks.post(&hook, "replay", &replay).await;
+    assert_eq!(seen["different"], 2, "{seen}");
+    for event in list(&seen) {
+        assert_eq!(event["now"]["outcome"], "done");
+        assert!(text(&event["missing"][0]["delete"]).starts_with("key/"), "{event}");
+        assert_eq!(event["added"], json!([]));
+    }
+    let same = hooks.post(&hook, "replay", &json!({"version_id": good})).await;
+    assert_eq!(same["different"], 0, "a version does what it did: {same}");
+    // A replay has no effects.
+    let stored = sandbox.shop.api().get(&format!("/v1/hooks/{hook}/storage?prefix=key/")).await.ok();
+    assert_eq!(list(&stored).len(), 3);
+    sandbox.shop.delivered().await;
+    assert_eq!(sandbox.shop.receiver.got_kind("hook.license.issued").len(), 2);
+
+    // A version that breaks at work: its runs fail and wait, the merchant hears of it, and none is lost.
+    let broken = patched("license-keys", &[("0.1.0", "0.3.0"), ("storage.delete(", "undefined.delete(")]);
+    let made = hooks.try_upload(&broken, true).await.ok();
+    assert_eq!(made["version"]["active"], true);
+    for _ in 0..3 {
+        sandbox.paid("5", &json!({})).await;
+    }
+    let failing = sandbox.shop.receiver.wait_for("hook_run.failing", 1).await.remove(0).json();
+    assert_eq!(failing["data"]["hook"]["name"], "license-keys");
+    let run = hooks.runs(&hook).await.remove(0);
+    let call = hooks.run(&run["id"]).await["calls"][0].clone();
+    assert_eq!(call["outcome"], "failed", "{run}");
+    assert!(call["log"].to_string().contains("TypeError"), "its last words: {call}");
+    let paused = sandbox.shop.api().get(&format!("/v1/hooks/{hook}")).await.ok();
+    assert!(!paused["paused_until"].is_null(), "{paused}");
+    let back = hooks.post(&hook, "roll_back", &json!({})).await;
+    assert_eq!(back["active"]["id"], json!(good));
+    hooks.wait_for(&hook, "done", 5).await;
+    let issued = sandbox.shop.receiver.wait_for("hook.license.issued", 5).await;
+    let keys: BTreeSet<String> = issued.iter().map(|webhook| text(&webhook.json()["data"]["key"])).collect();
+    assert_eq!(keys.len(), 5, "each key once");
+    sandbox.shop.delivered().await;
 }
 
 async fn killed(database: Database) {

@@ -234,8 +234,8 @@ async fn log(conn: &mut Conn, run_id: &str, attempt: &Attempt) -> Result<(), DbE
     let used = attempt.used;
     conn.exec(
         "INSERT INTO hook_attempt (run_id, number, at, version_id, outcome, note, duration_us, cpu_us, fuel,
-             memory_bytes, host_calls, http_requests, log)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+             memory_bytes, host_calls, http_requests, log, tape)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
         args![
             run_id.to_owned(),
             attempt.number,
@@ -250,6 +250,7 @@ async fn log(conn: &mut Conn, run_id: &str, attempt: &Attempt) -> Result<(), DbE
             used.host_calls,
             used.http_requests,
             serde_json::Value::from(attempt.log.clone()).to_string(),
+            &attempt.tape,
         ],
     )
     .await?;
@@ -304,6 +305,8 @@ pub(crate) struct Attempt {
     pub(crate) used: Used,
     /// What it wrote into its log: objects of `level` and `text`.
     pub(crate) log: Vec<serde_json::Value>,
+    /// What it asked the host and was answered, as JSON.
+    pub(crate) tape: String,
 }
 
 /// A run as its merchant sees it.
@@ -385,32 +388,72 @@ pub(crate) async fn list(
 /// The calls of a run, the oldest first.
 pub(crate) async fn attempts(conn: &mut Conn, run_id: &str) -> Result<Vec<Attempt>, DbError> {
     let sql = "SELECT * FROM hook_attempt WHERE run_id = $1 ORDER BY number";
-    conn.rows(sql, args![run_id.to_owned()])
-        .await?
-        .iter()
-        .map(|row| {
-            Ok(Attempt {
-                number: row.int("number")?,
-                at: row.int("at")?,
-                version_id: row.text("version_id")?,
-                outcome: row.parsed("outcome")?,
-                note: row.text("note")?,
-                used: Used {
-                    duration_us: row.int("duration_us")?,
-                    cpu_us: row.int("cpu_us")?,
-                    fuel: row.int("fuel")?,
-                    memory_bytes: row.int("memory_bytes")?,
-                    host_calls: row.int("host_calls")?,
-                    http_requests: row.int("http_requests")?,
-                },
-                log: row.json("log")?,
-            })
-        })
-        .collect()
+    conn.rows(sql, args![run_id.to_owned()]).await?.iter().map(attempt).collect()
 }
 
-/// Makes a run again that has ended, whatever came of it: a new round, due now. `false`: it is still pending.
+fn attempt(row: &Row) -> Result<Attempt, DbError> {
+    Ok(Attempt {
+        number: row.int("number")?,
+        at: row.int("at")?,
+        version_id: row.text("version_id")?,
+        outcome: row.parsed("outcome")?,
+        note: row.text("note")?,
+        used: Used {
+            duration_us: row.int("duration_us")?,
+            cpu_us: row.int("cpu_us")?,
+            fuel: row.int("fuel")?,
+            memory_bytes: row.int("memory_bytes")?,
+            host_calls: row.int("host_calls")?,
+            http_requests: row.int("http_requests")?,
+        },
+        log: row.json("log")?,
+        tape: row.text("tape")?,
+    })
+}
+
+/// The last calls of a hook, one for each event that it was run for: what a replay begins with. The newest
+/// first; each with its run's and its event's id.
+pub(crate) async fn last_calls(
+    conn: &mut Conn,
+    hook_id: &str,
+    limit: i64,
+) -> Result<Vec<(String, String, Attempt)>, DbError> {
+    let sql = "SELECT a.*, r.event_id FROM hook_run r
+               JOIN hook_attempt a ON a.run_id = r.id AND a.number = r.attempts
+               WHERE r.hook_id = $1 ORDER BY r.id DESC LIMIT $2";
+    let rows = conn.rows(sql, args![hook_id.to_owned(), limit]).await?;
+    rows.iter().map(|row| Ok((row.text("run_id")?, row.text("event_id")?, attempt(row)?))).collect()
+}
+
+/// Makes the runs of a hook due now that wait for another try, or only one of them. Those under way stay as they
+/// are: of them more was claimed than has ended. Answers how many.
+pub(crate) async fn hurry(
+    conn: &mut Conn,
+    hook_id: &str,
+    run_id: Option<&str>,
+    now: Millis,
+) -> Result<u64, DbError> {
+    lock_owners(conn, std::iter::once(&hook_id.to_owned())).await?;
+    let hurried = conn
+        .exec(
+            "UPDATE hook_run_queue SET due_at = $3
+             WHERE hook_id = $1 AND ($2 IS NULL OR run_id = $2) AND due_at > $3
+               AND fence - attempts_before * $4 = (SELECT r.attempts FROM hook_run r WHERE r.id = run_id) - attempts_before",
+            args![hook_id.to_owned(), run_id.map(str::to_owned), now, super::queue::FENCES_PER_ATTEMPT],
+        )
+        .await?;
+    if hurried > 0 {
+        due_by(conn, [(hook_id.to_owned(), now)].into()).await?;
+    }
+    Ok(hurried)
+}
+
+/// Makes a run again that has ended, whatever came of it: a new round, due now. One that waits for another try is
+/// made now. `false`: it is under way.
 pub(crate) async fn run_again(conn: &mut Conn, run: &Run, now: Millis) -> Result<bool, DbError> {
+    if run.state == RunState::Pending {
+        return Ok(hurry(conn, &run.hook_id, Some(&run.id), now).await? > 0);
+    }
     let sql = "UPDATE hook_run SET state = 'pending', done_at = NULL
                WHERE id = $1 AND state <> 'pending' RETURNING attempts";
     let Some(row) = conn.row(sql, args![&run.id]).await? else { return Ok(false) };

@@ -9,7 +9,7 @@
 //! hook more than its share. So ten thousand waiting runs of one merchant cost another a place that becomes free a
 //! little later, not the wait for all of them.
 
-mod call;
+pub(super) mod call;
 
 use std::{
     collections::{BTreeMap, HashMap},

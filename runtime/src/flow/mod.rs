@@ -7,6 +7,7 @@ pub(crate) mod expire;
 pub(crate) mod fulfill;
 pub(crate) mod holding;
 pub(crate) mod observe;
+pub(crate) mod replay;
 pub(crate) mod report;
 pub(crate) mod resolve;
 pub(crate) mod settle;

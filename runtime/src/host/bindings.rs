@@ -41,7 +41,7 @@ pub(crate) mod services {
             "kassa:plugin/webhooks": async | trappable,
             default: trappable,
         },
-        additional_derives: [PartialEq, Clone],
+        additional_derives: [PartialEq, Clone, serde::Serialize, serde::Deserialize],
     });
 }
 

@@ -19,7 +19,7 @@ use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 use super::{
     engine::Runtime,
     limits::{Exceeded, Limits, MemoryLimiter, Meter},
-    services::{LogLine, QueuedWebhook, Services, Shared, Subject, text},
+    services::{LogLine, QueuedWebhook, Recording, Services, Shared, Subject, Tape, text},
 };
 use crate::db::plugin_storage::StorageWrites;
 
@@ -81,6 +81,8 @@ pub(crate) struct Trace {
     pub(crate) http_requests: u32,
     /// What a hook wrote into its log.
     pub(crate) log: Vec<LogLine>,
+    /// What a hook asked and was answered.
+    pub(crate) tape: Recording,
 }
 
 impl From<CallError> for CallFailed {
@@ -158,13 +160,28 @@ impl Caller {
         T: Send,
         F: for<'s> FnOnce(&'s mut Store<CallState>) -> BoxFuture<'s, wasmtime::Result<T>>,
     {
+        self.run_taped(subject, limits, Tape::Off, work).await
+    }
+
+    /// As [`Caller::run`], with what the call asks recorded, or answered from a recording.
+    pub(crate) async fn run_taped<T, F>(
+        &self,
+        subject: Arc<Subject>,
+        limits: Limits,
+        tape: Tape,
+        work: F,
+    ) -> Result<Called<T>, CallFailed>
+    where
+        T: Send,
+        F: for<'s> FnOnce(&'s mut Store<CallState>) -> BoxFuture<'s, wasmtime::Result<T>>,
+    {
         let place = tokio::time::timeout(PLACE_WAIT, self.places.clone().acquire_owned()).await;
         // The semaphore is never closed.
         let Ok(Ok(_place)) = place else { return Err(CallError::Busy.into()) };
         let _ticking = self.runtime.ticking();
 
         let meter = Arc::new(Meter::default());
-        let mut store = self.store(subject.clone(), &limits, meter.clone());
+        let mut store = self.store(subject.clone(), &limits, meter.clone(), tape);
         let guarded = AssertUnwindSafe(meter.clone().drive(work(&mut store))).catch_unwind();
         let ended = tokio::time::timeout(limits.wall, guarded).await;
         let fuel =
@@ -179,6 +196,7 @@ impl Caller {
             host_calls: state.host_calls_max - state.host_calls_left,
             http_requests: services.http.requests(),
             log: std::mem::take(&mut services.log.kept),
+            tape: std::mem::take(&mut services.tape).into_recording(),
         };
         let error = match ended {
             Ok(Ok(Ok(value))) => {
@@ -196,12 +214,18 @@ impl Caller {
         Err(CallFailed { error, upstream, trace: Box::new(trace) })
     }
 
-    fn store(&self, subject: Arc<Subject>, limits: &Limits, meter: Arc<Meter>) -> Store<CallState> {
+    fn store(
+        &self,
+        subject: Arc<Subject>,
+        limits: &Limits,
+        meter: Arc<Meter>,
+        tape: Tape,
+    ) -> Store<CallState> {
         let state = CallState {
             memory: MemoryLimiter::new(limits.memory_bytes),
             host_calls_max: limits.host_calls,
             host_calls_left: limits.host_calls,
-            services: Services::new(self.shared.clone(), subject, limits, Instant::now() + limits.wall),
+            services: Services::new(self.shared.clone(), subject, limits, Instant::now() + limits.wall, tape),
         };
         let mut store = Store::new(self.runtime.engine(), state);
         store.limiter(|state| &mut state.memory);

@@ -27,7 +27,7 @@ use super::{
     limits::Limits,
     link::Linked,
     manifest::{Manifest, Role},
-    services::{Behalf, OfMerchant, Subject},
+    services::{Behalf, OfMerchant, Subject, Tape},
     size::SizeClass,
 };
 use crate::{
@@ -141,6 +141,7 @@ impl Hooks {
         of: OfMerchant,
         event: fulfiller::Event,
         context: fulfiller::Context,
+        tape: Tape,
     ) -> Result<Called<fulfiller::Outcome>, CallFailed> {
         let loaded = self.ready(version).await?;
         let no_role = || CallError::NoRole { plugin: version.name.clone(), role: Role::Fulfiller.as_str() };
@@ -148,7 +149,7 @@ impl Hooks {
         let _place = self.place(loaded.class).await?;
         let limits = Limits::hook(&self.config, loaded.class, version.manifest.grants.storage_kib);
         self.caller
-            .run(subject(version, of), limits, |store| {
+            .run_taped(subject(version, of), limits, tape, |store| {
                 Box::pin(async move {
                     let hook = pre.instantiate_async(&mut *store).await?;
                     hook.kassa_plugin_fulfiller().call_fulfill(store, &event, &context).await

@@ -80,6 +80,7 @@ pub(crate) use manifest::{Grants, Manifest, Role, SecretPurpose, is_secret_name}
 pub(crate) use registry::{Registry, RegistryError};
 pub(crate) use services::text::one_line;
 pub(crate) use services::{OfMerchant, Purpose, QueuedWebhook, Secret, scope_of_hook};
+pub(crate) use services::{Recording, Tape, differences};
 pub(crate) use settings::resolve as resolve_host;
 pub(crate) use size::SizeClass;
 pub(crate) use version::PluginVersion;

@@ -94,22 +94,22 @@ impl Out {
                     }
                 }
             }
-            StorageCommand::Get { hook, key } => {
-                let path = format!("{}/storage/{}", self.path(&hook).await?, encoded(&key));
+            StorageCommand::Get { hook, under } => {
+                let path = format!("{}/storage/{}", self.path(&hook).await?, encoded(&under));
                 let value = self.client.get(&path).await?;
                 match value["text"].as_str() {
                     Some(text) if !self.json => print::line(text),
                     _ => print::json(&value),
                 }
             }
-            StorageCommand::Put { hook, key, value } => {
-                let path = format!("{}/storage/{}", self.path(&hook).await?, encoded(&key));
+            StorageCommand::Put { hook, under, value } => {
+                let path = format!("{}/storage/{}", self.path(&hook).await?, encoded(&under));
                 let put = self.client.put(&path, &json!({ "text": value })).await?;
-                self.told(&put, &format!("{key} is stored"));
+                self.told(&put, &format!("{under} is stored"));
             }
-            StorageCommand::Delete { hook, key } => {
-                let path = format!("{}/storage/{}", self.path(&hook).await?, encoded(&key));
-                self.told(&self.client.delete(&path).await?, &format!("{key} is deleted"));
+            StorageCommand::Delete { hook, under } => {
+                let path = format!("{}/storage/{}", self.path(&hook).await?, encoded(&under));
+                self.told(&self.client.delete(&path).await?, &format!("{under} is deleted"));
             }
         }
         Ok(())

@@ -75,6 +75,16 @@ enum Command {
         /// hkv_… [default: the newest]
         version: Option<String>,
     },
+    /// Play past events to a version, and show what it would have done
+    Replay {
+        /// Like license-keys
+        hook: String,
+        /// hkv_… [default: the newest]
+        version: Option<String>,
+        /// How many of the newest events
+        #[arg(long, default_value_t = 25)]
+        limit: u32,
+    },
     /// Go back to the version that was in use before
     Rollback {
         /// Like license-keys
@@ -188,14 +198,16 @@ enum StorageCommand {
         /// Like license-keys
         hook: String,
         /// Its key
-        key: String,
+        #[arg(value_name = "KEY")]
+        under: String,
     },
     /// Put a text under a key
     Put {
         /// Like license-keys
         hook: String,
         /// Its key
-        key: String,
+        #[arg(value_name = "KEY")]
+        under: String,
         /// The text
         value: String,
     },
@@ -204,7 +216,8 @@ enum StorageCommand {
         /// Like license-keys
         hook: String,
         /// Its key
-        key: String,
+        #[arg(value_name = "KEY")]
+        under: String,
     },
 }
 
@@ -229,6 +242,7 @@ pub(super) async fn run(global: &Global, args: HookArgs) -> anyhow::Result<()> {
         Command::List => out.list().await,
         Command::Show { hook } => out.show(&hook).await,
         Command::Activate { hook, version } => out.activate(&hook, version).await,
+        Command::Replay { hook, version, limit } => out.replay(&hook, version, limit).await,
         Command::Rollback { hook } => out.roll_back(&hook).await,
         Command::Enable { hook } => out.act(&hook, "enable", "runs").await,
         Command::Disable { hook } => out.act(&hook, "disable", "is disabled; its runs wait").await,

@@ -128,15 +128,52 @@ impl Out {
 
     pub(super) async fn activate(&self, hook: &str, version: Option<String>) -> anyhow::Result<()> {
         let path = self.path(hook).await?;
-        let version = match version {
-            Some(version) => version,
-            None => {
-                let versions = self.client.get(&format!("{path}/versions")).await?;
-                text(&versions["data"][0], "id")
-            }
-        };
+        let version = self.newest(&path, version).await?;
         let active = self.client.post(&format!("{path}/activate"), &json!({ "version_id": version })).await?;
         self.say(&active, "is in use");
+        Ok(())
+    }
+
+    /// The version itself, or the newest of the hook.
+    async fn newest(&self, path: &str, version: Option<String>) -> anyhow::Result<String> {
+        if let Some(version) = version {
+            return Ok(version);
+        }
+        let versions = self.client.get(&format!("{path}/versions")).await?;
+        Ok(text(&versions["data"][0], "id"))
+    }
+
+    pub(super) async fn replay(&self, hook: &str, version: Option<String>, limit: u32) -> anyhow::Result<()> {
+        let path = self.path(hook).await?;
+        let version = self.newest(&path, version).await?;
+        let bar = spinner("playing past events");
+        let wanted = json!({ "version_id": version, "limit": limit });
+        let replayed = self.client.post(&format!("{path}/replay"), &wanted).await;
+        bar.finish_and_clear();
+        let replayed = replayed?;
+        if self.json {
+            print::json(&replayed);
+            return Ok(());
+        }
+        let events = replayed["data"].as_array().cloned().unwrap_or_default();
+        let did = |did: &Value| match did {
+            Value::Null => "was not run".to_owned(),
+            did => format!("{}: {}", text(did, "outcome"), text(did, "note")),
+        };
+        for event in &events {
+            let same = if event["same"] == true { "same" } else { "DIFFERENT" };
+            print::line(format!("{same:<9}  {} {}", text(event, "event_type"), text(event, "event_id")));
+            if event["same"] == true {
+                continue;
+            }
+            print::fields(&[("  then", Some(did(&event["then"]))), ("  now", Some(did(&event["now"])))]);
+            for (sign, list) in [("-", "missing"), ("+", "added")] {
+                for effect in event[list].as_array().into_iter().flatten() {
+                    print::line(format!("    {sign} {effect}"));
+                }
+            }
+        }
+        print::note(format!("{} of {} events would go differently", replayed["different"], events.len()));
         Ok(())
     }
 

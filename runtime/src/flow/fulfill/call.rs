@@ -21,7 +21,7 @@ use crate::{
     },
     host::{
         CallError, CallFailed, Called, HookVersion, Manifest, OfMerchant, Purpose, QueuedWebhook, Secret,
-        SecretPurpose, Trace, fulfiller, resolve_host,
+        SecretPurpose, Tape, Trace, fulfiller, resolve_host,
     },
 };
 
@@ -42,13 +42,13 @@ pub(super) enum Ran {
 }
 
 /// What a call leaves to be committed.
-struct Left {
-    outcome: Outcome,
-    note: String,
+pub(in crate::flow) struct Left {
+    pub(in crate::flow) outcome: Outcome,
+    pub(in crate::flow) note: String,
     asked_s: u32,
     writes: Option<StorageWrites>,
     webhooks: Vec<QueuedWebhook>,
-    trace: Trace,
+    pub(in crate::flow) trace: Trace,
 }
 
 /// Makes the call and commits what came of it.
@@ -57,7 +57,7 @@ pub(super) async fn run_once(app: &App, claimed: Claimed) -> Ran {
     let mut ran = Ran::Well;
     for tried in 1..=STALE_TRIES {
         let (at, started) = (app.clock.now(), Instant::now());
-        let left = match call(app, &claimed).await {
+        let left = match call(app, &claimed, at, Tape::record()).await {
             Ok(called) => answered(called),
             Err(Failed::Call(CallFailed { error: CallError::Stale, .. })) if tried < STALE_TRIES => {
                 ran = Ran::InTheWay;
@@ -114,7 +114,8 @@ async fn release(app: &App, claimed: &Claimed) {
     }
 }
 
-enum Failed {
+/// Why a call gave no answer.
+pub(in crate::flow) enum Failed {
     Db(DbError),
     Call(CallFailed),
 }
@@ -125,7 +126,13 @@ impl From<DbError> for Failed {
     }
 }
 
-async fn call(app: &App, claimed: &Claimed) -> Result<Called<fulfiller::Outcome>, Failed> {
+/// Calls the version that was claimed, as of this time.
+pub(in crate::flow) async fn call(
+    app: &App,
+    claimed: &Claimed,
+    at: Millis,
+    tape: Tape,
+) -> Result<Called<fulfiller::Outcome>, Failed> {
     let manifest: Manifest = serde_json::from_str(&claimed.manifest)
         .map_err(|error| DbError::Unreadable { column: "manifest", why: error.to_string() })?;
     let settings: Value = serde_json::from_str(&claimed.settings)
@@ -154,10 +161,10 @@ async fn call(app: &App, claimed: &Claimed) -> Result<Called<fulfiller::Outcome>
     let context = fulfiller::Context {
         run: claimed.run_id.clone(),
         attempt: u32::try_from(claimed.attempts + 1).unwrap_or(u32::MAX),
-        now_ms: u64::try_from(app.clock.now()).unwrap_or(0),
+        now_ms: u64::try_from(at).unwrap_or(0),
         settings: settings.to_string(),
     };
-    app.host.hooks().fulfill(&version, of, event, context).await.map_err(Failed::Call)
+    app.host.hooks().fulfill(&version, of, event, context, tape).await.map_err(Failed::Call)
 }
 
 /// The hook's secrets, opened, each with what it is for. One that does not open is left out: the hook hears that
@@ -188,7 +195,7 @@ async fn secrets(
     Ok(secrets)
 }
 
-fn answered(called: Called<fulfiller::Outcome>) -> Left {
+pub(in crate::flow) fn answered(called: Called<fulfiller::Outcome>) -> Left {
     let (outcome, note, asked_s) = match called.value {
         fulfiller::Outcome::Done(note) => (Outcome::Done, note, 0),
         fulfiller::Outcome::Retry((after_s, why)) => (Outcome::Retry, why, after_s),
@@ -204,7 +211,7 @@ fn answered(called: Called<fulfiller::Outcome>) -> Left {
     }
 }
 
-fn broke(failed: CallFailed) -> Left {
+pub(in crate::flow) fn broke(failed: CallFailed) -> Left {
     Left {
         outcome: Outcome::Failed,
         note: failed.error.to_string(),
@@ -216,23 +223,28 @@ fn broke(failed: CallFailed) -> Left {
 }
 
 fn attempt(claimed: &Claimed, left: &Left, at: Millis, started: Instant) -> Attempt {
-    let count = |count: u128| i64::try_from(count).unwrap_or(i64::MAX);
-    let Trace { cpu, fuel, memory_bytes, host_calls, http_requests, log } = &left.trace;
+    let Trace { log, tape, .. } = &left.trace;
     Attempt {
         number: claimed.attempts + 1,
         at,
         version_id: claimed.version_id.clone(),
         outcome: left.outcome,
         note: left.note.clone(),
-        used: Used {
-            duration_us: count(started.elapsed().as_micros()),
-            cpu_us: count(cpu.as_micros()),
-            fuel: count(u128::from(*fuel)),
-            memory_bytes: i64::try_from(*memory_bytes).unwrap_or(i64::MAX),
-            host_calls: i64::from(*host_calls),
-            http_requests: i64::from(*http_requests),
-        },
+        used: used(&left.trace, started),
         log: log.iter().map(|line| json!(line)).collect(),
+        tape: json!(tape).to_string(),
+    }
+}
+
+pub(in crate::flow) fn used(trace: &Trace, started: Instant) -> Used {
+    let count = |count: u128| i64::try_from(count).unwrap_or(i64::MAX);
+    Used {
+        duration_us: count(started.elapsed().as_micros()),
+        cpu_us: count(trace.cpu.as_micros()),
+        fuel: count(u128::from(trace.fuel)),
+        memory_bytes: i64::try_from(trace.memory_bytes).unwrap_or(i64::MAX),
+        host_calls: i64::from(trace.host_calls),
+        http_requests: i64::from(trace.http_requests),
     }
 }
 

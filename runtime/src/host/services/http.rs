@@ -28,7 +28,11 @@ use crate::{
     upstreams::{Upstream, UpstreamError, UpstreamRequest, Upstreams},
 };
 
-use super::{Behalf, Shared, Subject, hosts::Hosts};
+use super::{
+    Behalf, Shared, Subject,
+    hosts::Hosts,
+    tape::{Answered, Asked, taped},
+};
 
 /// Requests of one `send-all` under way at once: what an HTTP/2 connection and a public provider take well.
 const CONCURRENCY: usize = 8;
@@ -235,12 +239,8 @@ pub(super) fn check_header(name: &str, value: &str) -> Result<String, HttpError>
 
 impl http::Host for CallState {
     async fn send(&mut self, request: Request) -> wasmtime::Result<Result<Response, HttpError>> {
-        self.count()?;
-        let http = &mut self.services.http;
-        Ok(match http.prepare(request) {
-            Ok(request) => http.send(request, 1).await,
-            Err(error) => Err(error),
-        })
+        let mut answers = self.send_all(vec![request]).await?;
+        Ok(answers.pop().unwrap_or(Err(HttpError::Timeout)))
     }
 
     async fn send_all(
@@ -248,8 +248,17 @@ impl http::Host for CallState {
         requests: Vec<Request>,
     ) -> wasmtime::Result<Vec<Result<Response, HttpError>>> {
         self.count()?;
-        Ok(self.services.http.send_all(requests).await)
+        if self.services.tape.is_playing() {
+            return Ok(taped!(self, Send(requests.clone()), not_sent(requests.len())));
+        }
+        Ok(taped!(self, Send(requests.clone()), self.services.http.send_all(requests).await))
     }
+}
+
+/// What a version hears that asks for something that the one before it did not ask for.
+fn not_sent(count: usize) -> Vec<Result<Response, HttpError>> {
+    let why = "a replay sends nothing, and the run that it repeats did not send this";
+    vec![Err(HttpError::Denied(why.to_owned())); count]
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod http;
 mod log;
 mod secrets;
 mod storage;
+pub(crate) mod tape;
 pub(crate) mod text;
 mod watch;
 mod webhooks;
@@ -32,6 +33,7 @@ pub(crate) use hosts::authority;
 pub(crate) use log::LogLine;
 pub(crate) use secrets::{Purpose, Secret};
 pub(crate) use storage::StaleRead;
+pub(crate) use tape::{Recording, Tape, differences};
 pub(crate) use watch::WatchSets;
 pub(crate) use webhooks::QueuedWebhook;
 
@@ -107,6 +109,7 @@ pub(crate) struct Services {
     pub(super) http: http::Http,
     pub(super) log: log::Log,
     pub(super) webhooks: webhooks::Webhooks,
+    pub(super) tape: Tape,
     shared: Arc<Shared>,
     subject: Arc<Subject>,
 }
@@ -118,12 +121,14 @@ impl Services {
         subject: Arc<Subject>,
         limits: &Limits,
         deadline: Instant,
+        tape: Tape,
     ) -> Self {
         Self {
             storage: storage::Storage::new(shared.db.clone(), subject.scope(), limits),
             http: http::Http::new(&shared, subject.clone(), limits, deadline),
             log: log::Log::new(limits),
             webhooks: webhooks::Webhooks::new(limits),
+            tape,
             shared,
             subject,
         }

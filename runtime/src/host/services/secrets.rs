@@ -5,7 +5,11 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use super::{Behalf, text::one_line};
+use super::{
+    Behalf,
+    tape::{Answered, Asked, taped},
+    text::one_line,
+};
 use crate::host::{
     bindings::services::kassa::plugin::secrets::{self, SecretError},
     call::CallState,
@@ -63,15 +67,21 @@ impl secrets::Host for CallState {
         message: Vec<u8>,
     ) -> wasmtime::Result<Result<Vec<u8>, SecretError>> {
         self.count()?;
+        Ok(taped!(self, Hmac(name.clone(), message.clone()), self.signed(&name, &message)))
+    }
+}
+
+impl CallState {
+    fn signed(&self, name: &str, message: &[u8]) -> Result<Vec<u8>, SecretError> {
         let Behalf::Merchant(of) = &self.services.subject.behalf else {
-            return Ok(Err(SecretError::Unknown("chain plugins have no secrets".to_owned())));
+            return Err(SecretError::Unknown("chain plugins have no secrets".to_owned()));
         };
-        let shown = || one_line(&name, 60);
-        let Some(secret) = of.secrets.get(&name) else { return Ok(Err(SecretError::Unknown(shown()))) };
+        let shown = || one_line(name, 60);
+        let secret = of.secrets.get(name).ok_or_else(|| SecretError::Unknown(shown()))?;
         if secret.purpose != Purpose::Sign {
-            return Ok(Err(SecretError::NotForSigning(shown())));
+            return Err(SecretError::NotForSigning(shown()));
         }
-        Ok(Ok(secret.sign(&message)))
+        Ok(secret.sign(message))
     }
 }
 

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use super::tape::{Answered, Asked, taped};
 use crate::{
     db::{
         Db, DbError,
@@ -184,22 +185,40 @@ fn unavailable(error: &DbError) -> StorageError {
 impl storage::Host for CallState {
     async fn get(&mut self, key: String) -> Answer<Option<Vec<u8>>> {
         self.count()?;
-        self.services.storage.get(&key).await
+        if self.services.storage.written.contains_key(&key) {
+            // Whatever was there when a tape was recorded: what this call wrote counts.
+            return self.services.storage.get(&key).await;
+        }
+        Ok(taped!(self, Get(key.clone()), self.services.storage.get(&key).await?))
     }
 
     async fn set(&mut self, key: String, value: Vec<u8>) -> Answer<()> {
         self.count()?;
-        self.services.storage.put(key, Some(value)).await
+        let asked = self.services.tape.is_on().then(|| Asked::Set(key.clone(), value.clone()));
+        let answer = self.services.storage.put(key, Some(value)).await?;
+        if let Some(asked) = asked {
+            self.services.tape.note(asked, Answered::Set(answer.clone()));
+        }
+        Ok(answer)
     }
 
     async fn delete(&mut self, key: String) -> Answer<()> {
         self.count()?;
-        self.services.storage.put(key, None).await
+        let asked = self.services.tape.is_on().then(|| Asked::Delete(key.clone()));
+        let answer = self.services.storage.put(key, None).await?;
+        if let Some(asked) = asked {
+            self.services.tape.note(asked, Answered::Delete(answer.clone()));
+        }
+        Ok(answer)
     }
 
     async fn keys(&mut self, prefix: String, after: Option<String>, limit: u32) -> Answer<Vec<String>> {
         self.count()?;
-        self.services.storage.keys(&prefix, after.as_deref(), limit).await
+        Ok(taped!(
+            self,
+            Keys(prefix.clone(), after.clone(), limit),
+            self.services.storage.keys(&prefix, after.as_deref(), limit).await?
+        ))
     }
 }
 

@@ -1,7 +1,11 @@
 //! Webhooks that a hook queues to its merchant's endpoints. They are handed back with the call's result and
 //! committed with it.
 
-use super::{Behalf, text::one_line};
+use super::{
+    Behalf,
+    tape::{Answered, Asked, taped},
+    text::one_line,
+};
 use crate::{
     db::endpoints,
     domain::{
@@ -65,16 +69,25 @@ impl webhooks::Host for CallState {
         data: String,
     ) -> wasmtime::Result<Result<String, WebhooksError>> {
         self.count()?;
+        let asked = (endpoint.clone(), event.clone(), data.clone());
+        Ok(taped!(self, Queue(asked.0, asked.1, asked.2), self.queued(endpoint, event, data).await))
+    }
+}
+
+impl CallState {
+    async fn queued(
+        &mut self,
+        endpoint: Option<String>,
+        event: String,
+        data: String,
+    ) -> Result<String, WebhooksError> {
         let services = &mut self.services;
         let Behalf::Merchant(of) = &services.subject.behalf else {
-            return Ok(Err(WebhooksError::Quota("chain plugins send no webhooks".to_owned())));
+            return Err(WebhooksError::Quota("chain plugins send no webhooks".to_owned()));
         };
-        let (kind, data) = match read(&event, &data) {
-            Ok(read) => read,
-            Err(error) => return Ok(Err(error)),
-        };
+        let (kind, data) = read(&event, &data)?;
         let Some(left) = services.webhooks.left.checked_sub(1) else {
-            return Ok(Err(WebhooksError::Quota("webhooks of this call".to_owned())));
+            return Err(WebhooksError::Quota("webhooks of this call".to_owned()));
         };
         if let Some(endpoint_id) = &endpoint {
             let known = async {
@@ -83,12 +96,10 @@ impl webhooks::Host for CallState {
             };
             match known.await {
                 Ok(Some(_)) => {}
-                Ok(None) => return Ok(Err(WebhooksError::UnknownEndpoint(one_line(endpoint_id, 60)))),
+                Ok(None) => return Err(WebhooksError::UnknownEndpoint(one_line(endpoint_id, 60))),
                 Err(error) => {
                     tracing::warn!(%error, "a hook's endpoint cannot be looked up");
-                    return Ok(Err(WebhooksError::Quota(
-                        "the database did not answer; try again".to_owned(),
-                    )));
+                    return Err(WebhooksError::Quota("the database did not answer; try again".to_owned()));
                 }
             }
         }
@@ -100,7 +111,7 @@ impl webhooks::Host for CallState {
             kind,
             data,
         });
-        Ok(Ok(event_id))
+        Ok(event_id)
     }
 }
 

@@ -5,6 +5,7 @@
 //! harm: the same component again is the version that it already is.
 
 mod configure;
+mod replay;
 mod runs;
 mod storage;
 mod versions;
@@ -26,7 +27,7 @@ use super::{
 use crate::{
     app::App,
     db::{
-        Conn,
+        Conn, hook_runs,
         hooks::{self, Hook, HookState, Owner, StoreError, VersionRow},
     },
     domain::{hook::Binding, id::Kind as IdKind},
@@ -42,6 +43,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .merge(versions::routes())
         .merge(configure::routes())
         .merge(storage::routes())
+        .merge(replay::routes())
         .merge(runs::routes())
 }
 
@@ -189,7 +191,7 @@ async fn delete(
 
 /// Enable a hook
 ///
-/// Runs that waited are made. A pause after failures ends too.
+/// Runs that waited are made now. A pause after failures ends too.
 #[utoipa::path(post, path = "/v1/hooks/{id}/enable", tag = "hooks", params(("id" = String, Path)),
     responses((status = 200, body = HookView)))]
 async fn enable(
@@ -222,12 +224,15 @@ async fn set_state(
     body: NoBody,
     state: HookState,
 ) -> Result<Reply, Problem> {
-    let id = hook_id(id)?;
+    let (id, now) = (hook_id(id)?, app.clock.now());
     let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
         Box::pin(async move {
             let owner = merchant.of_hooks();
             found(conn, &owner, &id).await?;
             hooks::set_state(conn, &id, state).await?;
+            if state == HookState::Active {
+                hook_runs::hurry(conn, &id, None, now).await?;
+            }
             let hook = found(conn, &owner, &id).await?;
             Reply::ok(&view(conn, hook).await?)
         })

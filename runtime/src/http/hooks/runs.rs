@@ -10,7 +10,7 @@ use crate::{
     app::App,
     db::{
         Conn, events,
-        hook_runs::{self, Attempt, Run, Usage},
+        hook_runs::{self, Attempt, Run, Usage, Used},
         hooks::Owner,
     },
     domain::{
@@ -89,6 +89,30 @@ struct CallView {
     outcome: Outcome,
     /// What the hook said, or why it failed.
     note: String,
+    #[serde(flatten)]
+    used: UsedView,
+    /// What it wrote into its log: objects of `level` and `text`.
+    #[schema(value_type = Vec<Object>)]
+    log: Vec<serde_json::Value>,
+}
+
+impl From<Attempt> for CallView {
+    fn from(attempt: Attempt) -> Self {
+        Self {
+            number: attempt.number,
+            at: Time(attempt.at),
+            version_id: attempt.version_id,
+            outcome: attempt.outcome,
+            note: attempt.note,
+            used: attempt.used.into(),
+            log: attempt.log,
+        }
+    }
+}
+
+/// What a call used.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct UsedView {
     /// On the clock, waiting included.
     duration_us: i64,
     /// Of a processor.
@@ -98,27 +122,17 @@ struct CallView {
     memory_bytes: i64,
     host_calls: i64,
     http_requests: i64,
-    /// What it wrote into its log: objects of `level` and `text`.
-    #[schema(value_type = Vec<Object>)]
-    log: Vec<serde_json::Value>,
 }
 
-impl From<Attempt> for CallView {
-    fn from(attempt: Attempt) -> Self {
-        let used = attempt.used;
+impl From<Used> for UsedView {
+    fn from(used: Used) -> Self {
         Self {
-            number: attempt.number,
-            at: Time(attempt.at),
-            version_id: attempt.version_id,
-            outcome: attempt.outcome,
-            note: attempt.note,
             duration_us: used.duration_us,
             cpu_us: used.cpu_us,
             fuel: used.fuel,
             memory_bytes: used.memory_bytes,
             host_calls: used.host_calls,
             http_requests: used.http_requests,
-            log: attempt.log,
         }
     }
 }
@@ -197,7 +211,8 @@ async fn get(
 
 /// Run again
 ///
-/// A run that has ended, whatever came of it: under the same id, on the version in use.
+/// A run that has ended, whatever came of it, or that waits for another try: under the same id, on the version in
+/// use.
 #[utoipa::path(post, path = "/v1/hook_runs/{id}/run_again", tag = "hooks", params(("id" = String, Path)),
     responses((status = 200, body = RunDetails)))]
 async fn run_again(
@@ -214,7 +229,7 @@ async fn run_again(
             let run = hook_runs::get(conn, &owner, &id).await?.ok_or_else(missing)?;
             found(conn, &owner, &run.hook_id).await?;
             if !hook_runs::run_again(conn, &run, now).await? {
-                let detail = "It is made by itself; disable the hook to stop it.";
+                let detail = "It is being made; wait for its end.";
                 return Err(Problem::new(Kind::RunPending, detail));
             }
             Reply::ok(&details(conn, &owner, &id).await?)

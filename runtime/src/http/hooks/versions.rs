@@ -15,7 +15,7 @@ use super::{HookVersionView, HookView, found, hook_id, manifest_of, view};
 use crate::{
     app::App,
     db::{
-        Conn,
+        Conn, hook_runs,
         hooks::{self, Hook, Limits, NewVersion, Owner, Roles, VersionRow},
     },
     domain::{Millis, hook::Binding, id::Kind as IdKind},
@@ -316,7 +316,11 @@ async fn active_view(conn: &mut Conn, owner: &Owner, id: &str) -> Result<Reply, 
     Reply::ok(&view(conn, hook).await?)
 }
 
-async fn version_of(conn: &mut Conn, hook: &Hook, version_id: &str) -> Result<VersionRow, Problem> {
+pub(super) async fn version_of(
+    conn: &mut Conn,
+    hook: &Hook,
+    version_id: &str,
+) -> Result<VersionRow, Problem> {
     let missing = || Problem::not_found("version of this hook").field("version_id");
     if !IdKind::HookVersion.accepts(version_id) {
         return Err(missing());
@@ -355,5 +359,7 @@ async fn make_active(conn: &mut Conn, hook: &Hook, version: &VersionRow, now: Mi
     let roles =
         Roles { fulfills: has(Role::Fulfiller), matches: has(Role::Matcher), prices: has(Role::Rates) };
     hooks::activate(conn, &hook.id, &version.id, roles, now).await?;
+    // What the other version failed at is tried again at once.
+    hook_runs::hurry(conn, &hook.id, None, now).await?;
     Ok(())
 }

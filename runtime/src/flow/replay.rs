@@ -1,0 +1,177 @@
+//! Replay: what another version of a hook would have done with what has happened already.
+//!
+//! Each event that the hook was run for is played to the version with the recording of that run: what it asks as
+//! the old version asked is answered as it was. Events that the hook was bound to, but was not run for, are played
+//! with the storage as it is now. Nothing is sent, stored or queued.
+
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+use super::fulfill::call::{Failed, answered, broke, call, used};
+use crate::{
+    app::App,
+    db::{
+        DbError,
+        events::{self, Event},
+        hook_runs::{self, Attempt, Claimed, Used},
+        hooks::{Hook, Owner, VersionRow},
+    },
+    domain::{
+        event::Type,
+        hook::{About, Outcome},
+        id,
+    },
+    host::{Recording, Tape, differences},
+};
+
+/// A replay ends here, with what it has seen so far.
+const TIME_MAX: Duration = Duration::from_secs(20);
+/// So many of the newest events are looked through for those that the hook was not run for.
+const EVENTS_LOOKED_AT: i64 = 500;
+
+/// How a version did, or would have done.
+#[derive(Debug)]
+pub(crate) struct Did {
+    pub(crate) version_id: String,
+    pub(crate) outcome: Outcome,
+    pub(crate) note: String,
+    /// What it stored, sent and queued.
+    pub(crate) effects: Vec<Value>,
+    pub(crate) used: Used,
+}
+
+/// One event, then and now.
+#[derive(Debug)]
+pub(crate) struct Replayed {
+    pub(crate) event_id: String,
+    pub(crate) event_kind: Type,
+    /// None: the hook was not run for it.
+    pub(crate) then: Option<Did>,
+    pub(crate) now: Did,
+    /// What was done then and would not be done now.
+    pub(crate) missing: Vec<Value>,
+    /// What would be done now and was not done then.
+    pub(crate) added: Vec<Value>,
+    /// The recording of then is not complete: it says little.
+    pub(crate) cut: bool,
+}
+
+impl Replayed {
+    /// The same outcome and the same effects. What was never done is different from anything.
+    pub(crate) fn is_same(&self) -> bool {
+        let same = |then: &Did| then.outcome == self.now.outcome && then.note == self.now.note;
+        self.then.as_ref().is_some_and(same) && self.missing.is_empty() && self.added.is_empty()
+    }
+}
+
+/// Replays the newest events, `limit` at the most. Whether the time was enough for all of them.
+pub(crate) async fn replay(
+    app: &App,
+    owner: &Owner,
+    hook: &Hook,
+    version: &VersionRow,
+    limit: i64,
+) -> Result<(Vec<Replayed>, bool), DbError> {
+    let started = Instant::now();
+    let mut replayed = Vec::new();
+    for (event, then) in past(app, owner, hook, limit).await? {
+        if started.elapsed() > TIME_MAX {
+            return Ok((replayed, false));
+        }
+        replayed.push(play(app, owner, hook, version, event, then).await?);
+    }
+    Ok((replayed, true))
+}
+
+/// The newest events with the last call that was made for each, if there was one.
+async fn past(
+    app: &App,
+    owner: &Owner,
+    hook: &Hook,
+    limit: i64,
+) -> Result<Vec<(Event, Option<(String, Attempt)>)>, DbError> {
+    let mut conn = app.db.read().await?;
+    let (merchant_id, test) = (&owner.merchant_id, owner.test);
+    let mut past = Vec::new();
+    let mut seen = HashSet::new();
+    for (run_id, event_id, attempt) in hook_runs::last_calls(&mut conn, &hook.id, limit).await? {
+        if let Some(event) = events::get(&mut conn, merchant_id, test, &event_id).await? {
+            seen.insert(event_id);
+            past.push((event, Some((run_id, attempt))));
+        }
+    }
+    let all = crate::db::AFTER_ALL_IDS.to_owned();
+    for event in events::list(&mut conn, merchant_id, test, None, all, EVENTS_LOOKED_AT).await? {
+        if past.len() >= usize::try_from(limit).unwrap_or(usize::MAX) {
+            break;
+        }
+        let wanted =
+            hook.binding.wants_type(&event.kind) && hook.binding.wants(&About::of_payload(&event.payload));
+        if wanted && !seen.contains(&event.id) {
+            past.push((event, None));
+        }
+    }
+    Ok(past)
+}
+
+async fn play(
+    app: &App,
+    owner: &Owner,
+    hook: &Hook,
+    version: &VersionRow,
+    event: Event,
+    then: Option<(String, Attempt)>,
+) -> Result<Replayed, DbError> {
+    let at = then.as_ref().map_or(event.created_at, |(_, attempt)| attempt.at);
+    let run_id = then.as_ref().map_or_else(|| id::new(id::Kind::HookRun, at), |(run_id, _)| run_id.clone());
+    let recording: Recording = match &then {
+        Some((_, attempt)) => serde_json::from_str(&attempt.tape)
+            .map_err(|error| DbError::Unreadable { column: "tape", why: error.to_string() })?,
+        None => Recording::default(),
+    };
+    let claimed = Claimed {
+        run_id,
+        hook_id: hook.id.clone(),
+        hook_name: hook.name.clone(),
+        merchant_id: owner.merchant_id.clone(),
+        test: owner.test,
+        version_id: version.id.clone(),
+        sha256: version.sha256.clone(),
+        version: version.version.clone(),
+        manifest: version.manifest.clone(),
+        settings: hook.settings.to_string(),
+        event_id: event.id.clone(),
+        event_kind: event.kind.as_str().to_owned(),
+        payload: event.payload,
+        fence: 0,
+        attempts: then.as_ref().map_or(0, |(_, attempt)| attempt.number - 1),
+        attempts_before: 0,
+    };
+    let started = Instant::now();
+    let left = match call(app, &claimed, at, Tape::play(recording.clone())).await {
+        Ok(called) => answered(called),
+        Err(Failed::Call(failed)) => broke(failed),
+        Err(Failed::Db(error)) => return Err(error),
+    };
+    let (missing, added) = differences(&recording, &left.trace.tape);
+    let now = Did {
+        version_id: version.id.clone(),
+        outcome: left.outcome,
+        note: left.note,
+        effects: left.trace.tape.effects(),
+        used: used(&left.trace, started),
+    };
+    let cut = recording.is_cut() || left.trace.tape.is_cut();
+    let then = then.map(|(_, attempt)| Did {
+        version_id: attempt.version_id,
+        outcome: attempt.outcome,
+        note: attempt.note,
+        effects: recording.effects(),
+        used: attempt.used,
+    });
+    Ok(Replayed { event_id: event.id, event_kind: event.kind, then, now, missing, added, cut })
+}

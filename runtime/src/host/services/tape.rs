@@ -1,0 +1,263 @@
+//! What a hook's call asked the host and was answered: recorded with every run, and played to another version to
+//! see what that would have done.
+//!
+//! A version that is played a tape has no effects. What it asks as the first one asked, it is answered as that
+//! was; what nobody asked before is read from the storage as it is now, sent nowhere and queued for nobody. Where
+//! the two part, [`differences`] says so.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::host::bindings::services::kassa::plugin::{
+    http::{self, HttpError},
+    secrets::SecretError,
+    storage::StorageError,
+    webhooks::WebhooksError,
+};
+
+/// A recording stops here: what is longer cannot be played.
+const BYTES_MAX: usize = 128 << 10;
+/// Of what was stored or sent, as much is shown.
+const SHOWN_CHARS_MAX: usize = 500;
+
+/// A question to the host.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(in crate::host) enum Asked {
+    Get(String),
+    Set(String, Vec<u8>),
+    Delete(String),
+    Keys(String, Option<String>, u32),
+    Send(Vec<http::Request>),
+    Queue(Option<String>, String, String),
+    Hmac(String, Vec<u8>),
+    Now,
+}
+
+/// Its answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(in crate::host) enum Answered {
+    Get(Result<Option<Vec<u8>>, StorageError>),
+    Set(Result<(), StorageError>),
+    Delete(Result<(), StorageError>),
+    Keys(Result<Vec<String>, StorageError>),
+    Send(Vec<Result<http::Response, HttpError>>),
+    Queue(Result<String, WebhooksError>),
+    Hmac(Result<Vec<u8>, SecretError>),
+    Now(u64),
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Step {
+    asked: Asked,
+    answered: Answered,
+}
+
+/// A recording, as it is kept.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Recording {
+    steps: Vec<Step>,
+    /// It became too long, and ends before the call did.
+    cut: bool,
+}
+
+/// What happens to what a call asks.
+#[derive(Debug, Default)]
+pub(crate) enum Tape {
+    /// Of chain plugins.
+    #[default]
+    Off,
+    Record(Recorder),
+    /// Answers come from a recording, as far as it has them.
+    Play(VecDeque<Step>, Recorder),
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Recorder {
+    recording: Recording,
+    bytes: usize,
+}
+
+impl Tape {
+    pub(crate) fn record() -> Self {
+        Self::Record(Recorder::default())
+    }
+
+    /// Plays this; nothing that is asked has an effect.
+    pub(crate) fn play(recording: Recording) -> Self {
+        Self::Play(recording.steps.into(), Recorder::default())
+    }
+
+    pub(in crate::host) fn is_on(&self) -> bool {
+        !matches!(self, Self::Off)
+    }
+
+    pub(in crate::host) fn is_playing(&self) -> bool {
+        matches!(self, Self::Play(..))
+    }
+
+    /// What was answered to the same question, the first time that it was not used up.
+    pub(in crate::host) fn played(&mut self, asked: &Asked) -> Option<Answered> {
+        let Self::Play(steps, _) = self else { return None };
+        let place = steps.iter().position(|step| step.asked == *asked)?;
+        steps.remove(place).map(|step| step.answered)
+    }
+
+    pub(in crate::host) fn note(&mut self, asked: Asked, answered: Answered) {
+        let (Self::Record(recorder) | Self::Play(_, recorder)) = self else { return };
+        if recorder.recording.cut {
+            return;
+        }
+        let step = Step { asked, answered };
+        // About what it takes where it is kept.
+        recorder.bytes += serde_json::to_vec(&step).map_or(BYTES_MAX, |bytes| bytes.len());
+        if recorder.bytes > BYTES_MAX {
+            recorder.recording = Recording { steps: Vec::new(), cut: true };
+        } else {
+            recorder.recording.steps.push(step);
+        }
+    }
+
+    pub(in crate::host) fn into_recording(self) -> Recording {
+        match self {
+            Self::Off => Recording::default(),
+            Self::Record(recorder) | Self::Play(_, recorder) => recorder.recording,
+        }
+    }
+}
+
+/// Asks the tape first, and writes down what was answered: `taped!(self, Get(key.clone()), storage.get(&key))`.
+macro_rules! taped {
+    ($state:expr, $case:ident $(($($asked:expr),*))?, $answer:expr) => {{
+        let asked = $state.services.tape.is_on().then(|| Asked::$case $(($($asked),*))?);
+        let played = match &asked {
+            Some(asked) => $state.services.tape.played(asked),
+            None => None,
+        };
+        let answer = match played {
+            Some(Answered::$case(answer)) => answer,
+            _ => $answer,
+        };
+        if let Some(asked) = asked {
+            $state.services.tape.note(asked, Answered::$case(answer.clone()));
+        }
+        answer
+    }};
+}
+pub(super) use taped;
+
+impl Recording {
+    /// It became too long to be kept.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut
+    }
+
+    /// What the call did, or would have done, as people read it.
+    pub(crate) fn effects(&self) -> Vec<Value> {
+        self.steps.iter().flat_map(|step| step.asked.effects()).collect()
+    }
+}
+
+/// What the second did not do that the first did, and what it did instead.
+pub(crate) fn differences(then: &Recording, now: &Recording) -> (Vec<Value>, Vec<Value>) {
+    let mut missing = then.effects();
+    let mut added = Vec::new();
+    for effect in now.effects() {
+        match missing.iter().position(|one| *one == effect) {
+            Some(place) => drop(missing.remove(place)),
+            None => added.push(effect),
+        }
+    }
+    (missing, added)
+}
+
+impl Asked {
+    fn effects(&self) -> Vec<Value> {
+        match self {
+            Self::Set(key, value) => vec![json!({ "store": key, "value": shown(value) })],
+            Self::Delete(key) => vec![json!({ "delete": key })],
+            Self::Queue(endpoint, event, data) => {
+                vec![json!({ "webhook": event, "endpoint": endpoint, "data": shown(data.as_bytes()) })]
+            }
+            Self::Send(requests) => requests.iter().map(sent).collect(),
+            Self::Get(_) | Self::Keys(..) | Self::Hmac(..) | Self::Now => Vec::new(),
+        }
+    }
+}
+
+fn sent(request: &http::Request) -> Value {
+    let method = match request.method {
+        http::Method::Get => "GET",
+        http::Method::Post => "POST",
+        http::Method::Put => "PUT",
+        http::Method::Delete => "DELETE",
+    };
+    let (http::Target::Upstream(url) | http::Target::Url(url)) = &request.target;
+    let headers: Vec<String> = request
+        .headers
+        .iter()
+        .map(|header| match &header.value {
+            http::HeaderValue::Text(text) => format!("{}: {text}", header.name),
+            http::HeaderValue::Secret(name) => format!("{}: {{secret:{name}}}", header.name),
+        })
+        .collect();
+    json!({ "request": format!("{method} {url}"), "headers": headers, "body": shown(&request.body) })
+}
+
+fn shown(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => super::text::one_line(text, SHOWN_CHARS_MAX),
+        Err(_) => format!("{} bytes that are no text", bytes.len()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn get(key: &str) -> Asked {
+        Asked::Get(key.to_owned())
+    }
+
+    fn value(text: &str) -> Answered {
+        Answered::Get(Ok(Some(text.as_bytes().to_vec())))
+    }
+
+    #[test]
+    fn what_was_asked_is_answered_as_it_was_each_time_once() {
+        let mut tape = Tape::record();
+        assert_eq!(tape.played(&get("a")), None);
+        tape.note(get("a"), value("1"));
+        tape.note(get("a"), value("2"));
+        let mut played = Tape::play(tape.into_recording());
+        assert_eq!(played.played(&get("b")), None);
+        assert_eq!(played.played(&get("a")), Some(value("1")));
+        assert_eq!(played.played(&get("a")), Some(value("2")));
+        assert_eq!(played.played(&get("a")), None);
+    }
+
+    #[test]
+    fn what_is_too_long_is_cut() {
+        let mut tape = Tape::record();
+        tape.note(Asked::Set("a".to_owned(), vec![7; BYTES_MAX]), Answered::Set(Ok(())));
+        tape.note(get("a"), value("1"));
+        let recording = tape.into_recording();
+        assert!(recording.is_cut() && recording.effects().is_empty());
+    }
+
+    #[test]
+    fn differences_are_effects_of_the_one_and_not_of_the_other() {
+        let recording = |keys: &[&str]| {
+            let mut tape = Tape::record();
+            tape.note(get("x"), value("1"));
+            for key in keys {
+                tape.note(Asked::Delete((*key).to_owned()), Answered::Delete(Ok(())));
+            }
+            tape.into_recording()
+        };
+        let (missing, added) = differences(&recording(&["a", "b", "b"]), &recording(&["b", "c"]));
+        assert_eq!(missing, [json!({"delete": "a"}), json!({"delete": "b"})]);
+        assert_eq!(added, [json!({"delete": "c"})]);
+    }
+}

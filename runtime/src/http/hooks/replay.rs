@@ -1,0 +1,141 @@
+//! Replay over HTTP: what another version would have done.
+
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{found, hook_id, runs::UsedView, versions::version_of};
+use crate::{
+    app::App,
+    domain::{event, hook::Outcome},
+    flow::replay::{self, Did, Replayed},
+    http::{
+        auth::Merchant,
+        idempotent::{Reply, remembered},
+        input::PathParam,
+        json::Json,
+        problem::{Kind, Problem},
+    },
+};
+
+const LIMIT_DEFAULT: u32 = 25;
+const LIMIT_MAX: u32 = 100;
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::default().routes(routes!(replay))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Replay {
+    /// The version to try.
+    #[schema(example = "hkv_01KAN2Q5T4W2J6G0Z8Y3V7X9BC")]
+    version_id: String,
+    /// How many of the newest events, from 1 to 100; 25 if not said.
+    #[schema(minimum = 1, maximum = 100, default = 25)]
+    limit: Option<u32>,
+}
+
+/// How a version did, or would have done.
+#[derive(Debug, Serialize, ToSchema)]
+struct DidView {
+    version_id: String,
+    outcome: Outcome,
+    note: String,
+    /// What it stored, sent and queued, in order.
+    #[schema(value_type = Vec<Object>)]
+    effects: Vec<serde_json::Value>,
+    #[serde(flatten)]
+    used: UsedView,
+}
+
+impl From<Did> for DidView {
+    fn from(did: Did) -> Self {
+        Self {
+            version_id: did.version_id,
+            outcome: did.outcome,
+            note: did.note,
+            effects: did.effects,
+            used: did.used.into(),
+        }
+    }
+}
+
+/// One event, then and now.
+#[derive(Debug, Serialize, ToSchema)]
+struct ReplayedView {
+    event_id: String,
+    event_type: event::Type,
+    /// The same outcome and the same effects.
+    same: bool,
+    /// None: the hook was not run for it.
+    then: Option<DidView>,
+    now: DidView,
+    /// What was done then and would not be done now.
+    #[schema(value_type = Vec<Object>)]
+    missing: Vec<serde_json::Value>,
+    /// What would be done now and was not done then.
+    #[schema(value_type = Vec<Object>)]
+    added: Vec<serde_json::Value>,
+    /// What was recorded then is not complete, so that a difference says little.
+    cut: bool,
+}
+
+impl From<Replayed> for ReplayedView {
+    fn from(replayed: Replayed) -> Self {
+        Self {
+            same: replayed.is_same(),
+            event_id: replayed.event_id,
+            event_type: replayed.event_kind,
+            then: replayed.then.map(Into::into),
+            now: replayed.now.into(),
+            missing: replayed.missing,
+            added: replayed.added,
+            cut: replayed.cut,
+        }
+    }
+}
+
+/// What a version would have done.
+#[derive(Debug, Serialize, ToSchema)]
+struct ReplayView {
+    /// The newest event first.
+    data: Vec<ReplayedView>,
+    different: usize,
+    /// Not all events were played: the time was over.
+    stopped_early: bool,
+}
+
+/// Replay
+///
+/// Plays the newest events to a version and shows what it would have done, beside what was really done. Nothing is
+/// stored, sent or queued.
+#[utoipa::path(post, path = "/v1/hooks/{id}/replay", tag = "hooks", params(("id" = String, Path)),
+    request_body = Replay, responses((status = 200, body = ReplayView)))]
+async fn replay(
+    merchant: Merchant,
+    State(app): State<App>,
+    id: PathParam,
+    body: Json<Replay>,
+) -> Result<Reply, Problem> {
+    let id = hook_id(id)?;
+    let Json { value: wanted, once } = body;
+    let limit = wanted.limit.unwrap_or(LIMIT_DEFAULT);
+    if !(1..=LIMIT_MAX).contains(&limit) {
+        let detail = format!("limit: from 1 to {LIMIT_MAX}.");
+        return Err(Problem::new(Kind::FieldMalformed, detail).field("limit"));
+    }
+    let work = async {
+        let owner = merchant.of_hooks();
+        let mut conn = app.db.read().await?;
+        let hook = found(&mut conn, &owner, &id).await?;
+        let version = version_of(&mut conn, &hook, &wanted.version_id).await?;
+        drop(conn);
+        let (replayed, complete) = replay::replay(&app, &owner, &hook, &version, i64::from(limit)).await?;
+        let data: Vec<ReplayedView> = replayed.into_iter().map(Into::into).collect();
+        let different = data.iter().filter(|one| !one.same).count();
+        Reply::ok(&ReplayView { data, different, stopped_early: !complete })
+    };
+    remembered(&app, merchant.owner(), once, work).await
+}
