@@ -4,6 +4,8 @@
 //! wasm32-unknown-unknown by a cargo of its own (with its own target folder, since the outer cargo holds the
 //! lock of the other), and its core module is encoded as a component. Every `*.toml` beside it, except the
 //! crate's and the plugin's own, is the manifest of a network that Kassa knows from the start.
+//!
+//! The SDKs and their templates go along too, for `kassa hook new`.
 
 use std::{
     collections::BTreeSet,
@@ -18,6 +20,25 @@ use std::{
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 const TARGET: &str = "wasm32-unknown-unknown";
+
+/// What a new hook is made of.
+const SDK_FILES: [&str; 15] = [
+    "wit",
+    "sdk/rust/Cargo.toml",
+    "sdk/rust/README.md",
+    "sdk/rust/src",
+    "sdk/rust/template",
+    "sdk/js/README.md",
+    "sdk/js/build.mjs",
+    "sdk/js/component.mjs",
+    "sdk/js/package.json",
+    "sdk/js/src",
+    "sdk/js/template",
+    "sdk/python/README.md",
+    "sdk/python/pyproject.toml",
+    "sdk/python/kassa_sdk",
+    "sdk/python/template",
+];
 
 /// What the outer cargo sets for native code or for a lint run. A guest built with these would be another one.
 const NOT_FOR_GUESTS: [&str; 8] = [
@@ -37,15 +58,8 @@ fn main() -> Result<()> {
         .ok_or("the runtime crate must lie in the workspace")?
         .to_path_buf();
     let out = variable("OUT_DIR")?;
-    for input in [
-        "wit",
-        "sdk/rust/src",
-        "sdk/rust/Cargo.toml",
-        "chain-plugins",
-        "Cargo.toml",
-        "Cargo.lock",
-        "runtime/build.rs",
-    ] {
+    let inputs = ["chain-plugins", "Cargo.toml", "Cargo.lock", "runtime/build.rs"];
+    for input in inputs.iter().chain(&SDK_FILES) {
         println!("cargo:rerun-if-changed={}", root.join(input).display());
     }
     println!("cargo:rerun-if-env-changed=CARGO_TARGET_DIR");
@@ -72,6 +86,39 @@ fn main() -> Result<()> {
     }
     code.push_str("];\n");
     fs::write(out.join("embedded.rs"), code)?;
+    fs::write(out.join("sdk.rs"), sdk(&root)?)?;
+    Ok(())
+}
+
+/// Every file of the SDKs, as a list of its path in the repository and its text.
+fn sdk(root: &Path) -> Result<String> {
+    let mut files = BTreeSet::new();
+    for place in SDK_FILES {
+        collect(&root.join(place), &mut files)?;
+    }
+    let mut code = String::from(
+        "/// Files by their path in the repository.\npub(super) const FILES: &[(&str, &str)] = &[\n",
+    );
+    for file in files {
+        let name = file.strip_prefix(root)?.to_str().ok_or("a path that is not UTF-8")?;
+        writeln!(code, "    ({name:?}, include_str!({file:?})),")?;
+    }
+    code.push_str("];\n");
+    Ok(code)
+}
+
+fn collect(path: &Path, files: &mut BTreeSet<PathBuf>) -> Result<()> {
+    let name = path.file_name().unwrap_or_default();
+    if path.is_file() {
+        // What a build has left there is not of the SDK.
+        if path.extension().is_none_or(|extension| extension != "wasm" && extension != "pyc") {
+            files.insert(path.to_owned());
+        }
+    } else if name != "__pycache__" && name != "target" {
+        for entry in fs::read_dir(path)? {
+            collect(&entry?.path(), files)?;
+        }
+    }
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // Makes a component of a hook's folder: plugin.toml and hook.js become <name>.wasm.
-import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -102,7 +102,8 @@ async function withWorld(services, roles, use) {
   }
 }
 
-if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
+// Installed, it is started through a link.
+if (process.argv[1] && import.meta.url === pathToFileURL(realpathSync(process.argv[1])).href) {
   const folder = process.argv[2];
   if (!folder) {
     console.error("usage: kassa-hook-build <folder with plugin.toml and hook.js>");

@@ -45,6 +45,7 @@ pub(super) fn build(folder: &Path, out: Option<PathBuf>) -> anyhow::Result<PathB
     } else {
         javascript(&folder)?
     }
+    anyhow::ensure!(usual.is_file(), "the SDK made no {}", usual.display());
     let Some(out) = out else { return Ok(usual) };
     fs::rename(&usual, &out)
         .or_else(|_| fs::copy(&usual, &out).and_then(|_| fs::remove_file(&usual)))

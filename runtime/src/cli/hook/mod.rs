@@ -2,6 +2,7 @@
 
 mod build;
 mod configure;
+mod new;
 mod runs;
 mod versions;
 
@@ -19,6 +20,7 @@ use super::{
 
 const EXAMPLES: &str = "\
 Examples:
+  kassa hook new my-hook                       a folder to begin with; --lang js or python
   kassa hook build my-hook                     makes my-hook.wasm of the sources there
   kassa hook upload my-hook.wasm --activate
   kassa hook secret set telegram bot_token @file:token.txt
@@ -39,6 +41,14 @@ pub(super) struct HookArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Begin a hook: a folder with its sources and the SDK; needs no server
+    New {
+        /// Like license-keys; the folder is called so too
+        name: String,
+        /// The language to write it in
+        #[arg(long, value_enum, default_value_t = new::Language::Rust)]
+        lang: new::Language,
+    },
     /// Make a component of a folder with a hook in Rust, JavaScript or Python; needs no server
     Build {
         /// Where plugin.toml and the sources are
@@ -234,9 +244,16 @@ pub(super) async fn run(global: &Global, args: HookArgs) -> anyhow::Result<()> {
         }
         return Ok(());
     }
+    if let Command::New { name, lang } = &args.command {
+        new::make(Path::new(name), name, *lang)?;
+        print::done(format!("{name} is there: plugin.toml says what it is run for, its source what it does"));
+        let first = lang.first().map(|first| format!("{first}\n      ")).unwrap_or_default();
+        print::note(format!("\nNext: cd {name}\n      {first}kassa hook build"));
+        return Ok(());
+    }
     let out = Out { client: Client::new(global, &args.server)?, json };
     match args.command {
-        Command::Build { .. } => Ok(()),
+        Command::New { .. } | Command::Build { .. } => Ok(()),
         Command::Validate { file } => out.validate(&file).await,
         Command::Upload { file, activate } => out.upload(&file, activate).await,
         Command::List => out.list().await,

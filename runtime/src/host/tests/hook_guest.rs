@@ -3,12 +3,10 @@
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
-/// A fulfiller that says `done("")`, except where a test says otherwise.
+/// A fulfiller that says `done("")`.
 pub(crate) struct HookGuest {
     manifest: String,
-    imports: &'static str,
     start: &'static str,
-    fulfill: &'static str,
 }
 
 const MANIFEST: &str = r#"
@@ -23,7 +21,7 @@ storage_kib = 4
 
 impl HookGuest {
     pub(crate) fn new() -> Self {
-        Self { manifest: MANIFEST.to_owned(), imports: "", start: "", fulfill: "i32.const 1024" }
+        Self { manifest: MANIFEST.to_owned(), start: "" }
     }
 
     pub(crate) fn named(self, name: &str, version: &str) -> Self {
@@ -36,31 +34,19 @@ impl HookGuest {
         Self { manifest: format!("{}\n{lines}", self.manifest), ..self }
     }
 
-    /// The body of `fulfill`, which leaves the address of its outcome on the stack. Zeros (from 1024 on) are
-    /// `done("")`.
-    pub(crate) fn fulfilling(self, fulfill: &'static str) -> Self {
-        Self { fulfill, ..self }
-    }
-
-    /// Core imports, as `(import …)`.
-    pub(crate) fn imports(self, imports: &'static str) -> Self {
-        Self { imports, ..self }
-    }
-
     /// What runs when it is instantiated.
     pub(crate) fn starting(self, start: &'static str) -> Self {
         Self { start, ..self }
     }
 
     pub(crate) fn component(&self) -> Vec<u8> {
-        let Self { manifest, imports, fulfill, .. } = self;
+        let manifest = &self.manifest;
         let start = match self.start {
             "" => String::new(),
             body => format!("(func $start {body}) (start $start)"),
         };
         let text = format!(
             r#"(module
-                {imports}
                 (memory (export "memory") 2)
                 (global $next (mut i32) (i32.const 8192))
                 (func (export "cabi_realloc") (param i32 i32 i32) (param $size i32) (result i32)
@@ -71,7 +57,7 @@ impl HookGuest {
                     (local.get $at))
                 {start}
                 (func (export "kassa:plugin/fulfiller@0.1.0#fulfill")
-                    (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i64 i32 i32) (result i32) {fulfill})
+                    (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i64 i32 i32) (result i32) i32.const 1024)
                 (@custom "kassa:manifest" {manifest:?}))"#
         );
         let mut module = wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
