@@ -112,7 +112,7 @@ impl Receiver {
     /// Where it listens, without a path.
     #[must_use]
     pub fn origin(&self) -> String {
-        self.server.url().to_owned()
+        self.server.url()
     }
 
     /// Answers with these first, one each.

@@ -19,7 +19,7 @@ use crate::{
         deliveries::queue::{self, Owed},
         endpoints::{self, Subscriber},
         events::{self, Undispatched},
-        hook_runs,
+        hook_runs::queue as run_queue,
         hooks::{self, Bound},
     },
     domain::{Millis, hook::About, id},
@@ -79,7 +79,7 @@ pub(crate) async fn step(db: &Db, clock: &Clock) -> Result<usize, DbError> {
                     about.get(&owed.event_id).is_none_or(|about| hook.binding.wants(about))
                 });
                 let runs = runs.into_iter().map(|(owed, _)| owed).collect();
-                hook_runs::insert(conn, runs, now).await?;
+                run_queue::insert(conn, runs, now).await?;
                 let count = events.len();
                 events::dispatched(conn, events.into_iter().map(|event| event.id).collect()).await?;
                 Ok(count)
@@ -118,7 +118,7 @@ fn fan_out(events: &[Undispatched], subscribers: &[Subscriber], now: Millis) -> 
 }
 
 /// The runs that events may become, as far as their types say.
-fn bind<'h>(events: &[Undispatched], bound: &'h [Bound], now: Millis) -> Vec<(hook_runs::Owed, &'h Bound)> {
+fn bind<'h>(events: &[Undispatched], bound: &'h [Bound], now: Millis) -> Vec<(run_queue::Owed, &'h Bound)> {
     let mut by_owner: HashMap<(&str, bool), Vec<&Bound>> = HashMap::new();
     for hook in bound {
         by_owner.entry((&hook.merchant_id, hook.test)).or_default().push(hook);
@@ -128,7 +128,7 @@ fn bind<'h>(events: &[Undispatched], bound: &'h [Bound], now: Millis) -> Vec<(ho
         let owner = (event.merchant_id.as_str(), event.test);
         for hook in by_owner.get(&owner).into_iter().flatten() {
             if hook.binding.wants_type(&event.kind) {
-                let owed = hook_runs::Owed {
+                let owed = run_queue::Owed {
                     run_id: id::new(id::Kind::HookRun, now),
                     event_id: event.id.clone(),
                     hook_id: hook.id.clone(),

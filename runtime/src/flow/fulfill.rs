@@ -27,7 +27,7 @@ use crate::{
     config,
     db::{
         DbError,
-        hook_runs::{self, Claimed, DueHook},
+        hook_runs::queue::{self, Claimed, DueHook},
     },
     domain::Millis,
 };
@@ -108,7 +108,7 @@ fn ended(places: &mut Places, done: Result<(String, Ran), tokio::task::JoinError
 
 async fn claim(app: &App, places: &Places) -> Result<Vec<Claimed>, DbError> {
     let now = app.clock.now();
-    let due = hook_runs::due_hooks(&mut app.db.read().await?, now).await?;
+    let due = queue::due_hooks(&mut app.db.read().await?, now).await?;
     let chosen = places.choose(&due);
     if chosen.is_empty() {
         return Ok(Vec::new());
@@ -116,7 +116,7 @@ async fn claim(app: &App, places: &Places) -> Result<Vec<Claimed>, DbError> {
     let wall_ms = Millis::try_from(app.config.hooks.wall_ms).unwrap_or(Millis::MAX / 2);
     let lease_until = now + wall_ms + LEASE_MARGIN_MS;
     app.db
-        .write(move |conn| Box::pin(async move { hook_runs::claim(conn, chosen, now, lease_until).await }))
+        .write(move |conn| Box::pin(async move { queue::claim(conn, chosen, now, lease_until).await }))
         .await
 }
 

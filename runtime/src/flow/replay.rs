@@ -17,7 +17,7 @@ use crate::{
     db::{
         DbError,
         events::{self, Event},
-        hook_runs::{self, Attempt, Claimed, Used},
+        hook_runs::{self, Attempt, Used, queue::Claimed},
         hooks::{Hook, Owner, VersionRow},
     },
     domain::{

@@ -40,11 +40,8 @@ pub(super) fn build(folder: &Path, out: Option<PathBuf>) -> anyhow::Result<PathB
         fs::write(&out, component).with_context(|| format!("cannot write {}", out.display()))?;
         return Ok(out);
     }
-    if folder.join("hook.py").is_file() {
-        python(&folder)?
-    } else {
-        javascript(&folder)?
-    }
+    let by_sdk = if folder.join("hook.py").is_file() { python } else { javascript };
+    by_sdk(&folder)?;
     anyhow::ensure!(usual.is_file(), "the SDK made no {}", usual.display());
     let Some(out) = out else { return Ok(usual) };
     fs::rename(&usual, &out)

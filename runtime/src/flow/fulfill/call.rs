@@ -8,7 +8,10 @@ use crate::{
     app::App,
     db::{
         Conn, DbError, deliveries, events,
-        hook_runs::{self, Attempt, Claimed, Ended, Finish, Used},
+        hook_runs::{
+            Attempt, Used,
+            queue::{self, Claimed, Ended, Finish},
+        },
         hooks, plugin_storage,
         plugin_storage::StorageWrites,
     },
@@ -107,8 +110,7 @@ pub(super) async fn run_once(app: &App, claimed: Claimed) -> Ran {
 async fn release(app: &App, claimed: &Claimed) {
     let claim = vec![(claimed.run_id.clone(), claimed.hook_id.clone(), claimed.fence)];
     let now = app.clock.now();
-    let released =
-        app.db.write(move |conn| Box::pin(async move { hook_runs::release(conn, &claim, now).await }));
+    let released = app.db.write(move |conn| Box::pin(async move { queue::release(conn, &claim, now).await }));
     if let Err(error) = released.await {
         tracing::warn!(%error, "a hook's run was not given back; its lease ends by itself");
     }
@@ -254,14 +256,14 @@ async fn commit(app: &App, claimed: Arc<Claimed>, ended: Ended, left: Left) -> R
     app.db
         .write(move |conn| {
             Box::pin(async move {
-                let Finish::Written { paused } = hook_runs::finish(conn, &ended, now).await? else {
+                let Finish::Written { paused } = queue::finish(conn, &ended, now).await? else {
                     return Ok(());
                 };
                 if let Some(writes) = &left.writes {
                     plugin_storage::apply(conn, writes).await?;
                 }
                 for webhook in left.webhooks {
-                    queue(conn, &claimed, webhook, now).await?;
+                    send(conn, &claimed, webhook, now).await?;
                 }
                 let tell = match (ended.next, left.outcome) {
                     (Next::RetryAt(_) | Next::Delivered, _) => None,
@@ -278,7 +280,7 @@ async fn commit(app: &App, claimed: Arc<Claimed>, ended: Ended, left: Left) -> R
         .await
 }
 
-async fn queue(
+async fn send(
     conn: &mut Conn,
     claimed: &Claimed,
     webhook: QueuedWebhook,

@@ -137,5 +137,5 @@ async fn replay(
         let different = data.iter().filter(|one| !one.same).count();
         Reply::ok(&ReplayView { data, different, stopped_early: !complete })
     };
-    remembered(&app, merchant.owner(), once, work).await
+    Box::pin(remembered(&app, merchant.owner(), once, work)).await
 }

@@ -1,0 +1,273 @@
+//! The queue of hook runs: what dispatch puts in and fulfill works off. How it is kept, [`crate::db::queue`] says.
+
+use super::{Attempt, MS_PER_DAY};
+use crate::{
+    db::{
+        Conn, DbError, Value, args,
+        queue::{Entry, queue},
+    },
+    domain::{
+        Millis,
+        hook::{Outcome, RunState},
+        retry::Next,
+    },
+};
+
+queue!(owner "hook", queue "hook_run_queue", owner_id "hook_id", item_id "run_id");
+
+/// Hooks with something due that one look takes in.
+const DUE_HOOKS_MAX: i64 = 1_000;
+
+/// An event owed to a hook.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Owed {
+    pub(crate) run_id: String,
+    pub(crate) event_id: String,
+    pub(crate) hook_id: String,
+    pub(crate) merchant_id: String,
+    pub(crate) test: bool,
+}
+
+/// Makes runs and queues them, due now.
+pub(crate) async fn insert(conn: &mut Conn, owed: Vec<Owed>, now: Millis) -> Result<(), DbError> {
+    let entries = owed
+        .iter()
+        .map(|owed| Entry { item: owed.run_id.clone(), owner: owed.hook_id.clone(), attempts_before: 0 })
+        .collect();
+    let rows = owed
+        .into_iter()
+        .map(|owed| {
+            args![
+                owed.run_id,
+                owed.hook_id,
+                owed.event_id,
+                owed.merchant_id,
+                owed.test,
+                RunState::Pending,
+                0_i64,
+                now
+            ]
+        })
+        .collect();
+    conn.insert_many(
+        "INSERT INTO hook_run (id, hook_id, event_id, merchant_id, test, state, attempts, created_at)",
+        rows,
+        "",
+    )
+    .await?;
+    push(conn, entries, now).await
+}
+
+/// A hook that has something due.
+#[derive(Debug, Clone)]
+pub(crate) struct DueHook {
+    pub(crate) id: String,
+    pub(crate) merchant_id: String,
+}
+
+/// Hooks with something due, the longest waiting first.
+pub(crate) async fn due_hooks(conn: &mut Conn, now: Millis) -> Result<Vec<DueHook>, DbError> {
+    let sql = "SELECT id, merchant_id FROM hook
+               WHERE due_at <= $1 AND state = 'active' AND (paused_until IS NULL OR paused_until <= $1)
+               ORDER BY due_at, id LIMIT $2";
+    conn.rows(sql, args![now, DUE_HOOKS_MAX])
+        .await?
+        .iter()
+        .map(|row| Ok(DueHook { id: row.text("id")?, merchant_id: row.text("merchant_id")? }))
+        .collect()
+}
+
+/// A run that was claimed, and all that its call needs.
+#[derive(Debug, Clone)]
+pub(crate) struct Claimed {
+    pub(crate) run_id: String,
+    pub(crate) hook_id: String,
+    pub(crate) hook_name: String,
+    pub(crate) merchant_id: String,
+    pub(crate) test: bool,
+    pub(crate) version_id: String,
+    pub(crate) sha256: String,
+    pub(crate) version: String,
+    /// JSON.
+    pub(crate) manifest: String,
+    /// A JSON object.
+    pub(crate) settings: String,
+    pub(crate) event_id: String,
+    pub(crate) event_kind: String,
+    pub(crate) payload: String,
+    pub(crate) fence: i64,
+    /// Made so far, over all rounds.
+    pub(crate) attempts: i64,
+    /// Of those, before this round.
+    pub(crate) attempts_before: i64,
+}
+
+/// Claims runs until `lease_until`, of each of these hooks so many as `take` says. A hook that another
+/// transaction has locked is passed over.
+pub(crate) async fn claim(
+    conn: &mut Conn,
+    hooks: Vec<(String, usize)>,
+    now: Millis,
+    lease_until: Millis,
+) -> Result<Vec<Claimed>, DbError> {
+    let ids = hooks.iter().map(|(id, _)| id.into()).collect();
+    let locked = conn
+        .rows_in("SELECT id FROM hook WHERE id IN", ids, "ORDER BY id /*pg: FOR NO KEY UPDATE SKIP LOCKED*/")
+        .await?;
+    let locked: Vec<String> = locked.iter().map(|row| row.text("id")).collect::<Result<_, _>>()?;
+    let mut claimed = Vec::new();
+    for (hook_id, take) in hooks.into_iter().filter(|(id, _)| locked.contains(id)) {
+        claimed.extend(due_of(conn, hook_id, now, take).await?);
+    }
+    let leased = claimed.iter().map(|one| (&one.run_id, one.fence));
+    let looked_at: Vec<Value> = locked.iter().map(Into::into).collect();
+    lease(conn, leased, lease_until, looked_at).await?;
+    Ok(claimed)
+}
+
+async fn due_of(conn: &mut Conn, hook_id: String, now: Millis, take: usize) -> Result<Vec<Claimed>, DbError> {
+    let sql =
+        "SELECT q.run_id, q.hook_id, h.name, r.merchant_id, r.test, v.id AS version_id, v.sha256, v.version,
+                 v.manifest, h.settings, r.event_id, e.kind, e.payload, q.fence, r.attempts, q.attempts_before
+               FROM hook_run_queue q
+               JOIN hook_run r ON r.id = q.run_id
+               JOIN event e ON e.id = r.event_id
+               JOIN hook h ON h.id = q.hook_id
+               JOIN hook_version v ON v.id = h.active_id
+               WHERE q.hook_id = $1 AND q.due_at <= $2
+               ORDER BY q.due_at, q.run_id LIMIT $3 /*pg: FOR UPDATE OF q SKIP LOCKED*/";
+    let take = i64::try_from(take).unwrap_or(i64::MAX);
+    conn.rows(sql, args![hook_id, now, take])
+        .await?
+        .iter()
+        .map(|row| {
+            Ok(Claimed {
+                run_id: row.text("run_id")?,
+                hook_id: row.text("hook_id")?,
+                hook_name: row.text("name")?,
+                merchant_id: row.text("merchant_id")?,
+                test: row.bool("test")?,
+                version_id: row.text("version_id")?,
+                sha256: row.text("sha256")?,
+                version: row.text("version")?,
+                manifest: row.text("manifest")?,
+                settings: row.text("settings")?,
+                event_id: row.text("event_id")?,
+                event_kind: row.text("kind")?,
+                payload: row.text("payload")?,
+                fence: row.int("fence")? + 1,
+                attempts: row.int("attempts")?,
+                attempts_before: row.int("attempts_before")?,
+            })
+        })
+        .collect()
+}
+
+/// A call that has ended, and what follows from it.
+#[derive(Debug, Clone)]
+pub(crate) struct Ended {
+    pub(crate) run_id: String,
+    pub(crate) hook_id: String,
+    pub(crate) fence: i64,
+    pub(crate) attempt: Attempt,
+    pub(crate) next: Next,
+}
+
+/// What a run's end was to the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Finish {
+    /// Its claim was no longer its own: nothing was written, and nothing of it may be kept.
+    Stale,
+    Written {
+        /// With this one the hook has begun to fail always: its runs wait.
+        paused: bool,
+    },
+}
+
+/// Writes down how a call ended: the attempt, the run, the queue, the breaker, the usage.
+pub(crate) async fn finish(conn: &mut Conn, ended: &Ended, now: Millis) -> Result<Finish, DbError> {
+    let held = fences(conn, std::iter::once(&ended.run_id)).await?;
+    if held.get(&ended.run_id) != Some(&ended.fence) {
+        return Ok(Finish::Stale);
+    }
+    let attempt = &ended.attempt;
+    log(conn, &ended.run_id, attempt).await?;
+    let state = match (ended.next, attempt.outcome) {
+        (Next::RetryAt(_), _) => RunState::Pending,
+        (Next::Delivered, _) => RunState::Done,
+        (_, Outcome::Reject) => RunState::Rejected,
+        _ => RunState::Exhausted,
+    };
+    let done_at = (state != RunState::Pending).then_some(now);
+    conn.exec(
+        "UPDATE hook_run SET state = $2, done_at = $3, attempts = attempts + 1, note = $4 WHERE id = $1",
+        args![&ended.run_id, state, done_at, &attempt.note],
+    )
+    .await?;
+    let mut breakers = lock_owners(conn, std::iter::once(&ended.hook_id)).await?;
+    let mut paused = false;
+    if let Some(breaker) = breakers.get_mut(&ended.hook_id) {
+        let before = *breaker;
+        *breaker = breaker.after(attempt.outcome != Outcome::Failed, now);
+        paused = before.paused_until.is_none() && breaker.paused_until.is_some();
+        if before != *breaker {
+            set_breakers(conn, &breakers).await?;
+        }
+    }
+    match ended.next {
+        Next::RetryAt(at) => {
+            reschedule(conn, vec![args![&ended.run_id, at]]).await?;
+            due_by(conn, [(ended.hook_id.clone(), at)].into()).await?;
+        }
+        _ => {
+            conn.exec("DELETE FROM hook_run_queue WHERE run_id = $1", args![&ended.run_id]).await?;
+        }
+    }
+    use_up(conn, &ended.hook_id, attempt).await?;
+    Ok(Finish::Written { paused })
+}
+
+async fn log(conn: &mut Conn, run_id: &str, attempt: &Attempt) -> Result<(), DbError> {
+    let used = attempt.used;
+    conn.exec(
+        "INSERT INTO hook_attempt (run_id, number, at, version_id, outcome, note, duration_us, cpu_us, fuel,
+             memory_bytes, host_calls, http_requests, log, tape)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+        args![
+            run_id.to_owned(),
+            attempt.number,
+            attempt.at,
+            &attempt.version_id,
+            attempt.outcome,
+            &attempt.note,
+            used.duration_us,
+            used.cpu_us,
+            used.fuel,
+            used.memory_bytes,
+            used.host_calls,
+            used.http_requests,
+            serde_json::Value::from(attempt.log.clone()).to_string(),
+            &attempt.tape,
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+async fn use_up(conn: &mut Conn, hook_id: &str, attempt: &Attempt) -> Result<(), DbError> {
+    conn.exec(
+        "INSERT INTO hook_usage (hook_id, day, attempts, failed, cpu_us, http_requests) VALUES ($1, $2, 1, $3, $4, $5)
+         ON CONFLICT (hook_id, day) DO UPDATE SET attempts = hook_usage.attempts + 1,
+             failed = hook_usage.failed + excluded.failed, cpu_us = hook_usage.cpu_us + excluded.cpu_us,
+             http_requests = hook_usage.http_requests + excluded.http_requests",
+        args![
+            hook_id.to_owned(),
+            attempt.at.div_euclid(MS_PER_DAY),
+            attempt.outcome == Outcome::Failed,
+            attempt.used.cpu_us,
+            attempt.used.http_requests,
+        ],
+    )
+    .await?;
+    Ok(())
+}
