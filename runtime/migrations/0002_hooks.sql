@@ -6,6 +6,8 @@ CREATE TABLE hook (
     test          BIGINT NOT NULL CHECK (test IN (0, 1)),
     name          TEXT NOT NULL,          -- of its manifest
     active_id     TEXT,                   -- hook_version in use; none: not activated yet
+    -- hook_version that every run is played to as well, without effects; none: no one
+    shadow_id     TEXT,
     -- counts every activation
     generation    BIGINT NOT NULL,
     -- the roles of the version in use
@@ -104,6 +106,19 @@ CREATE TABLE hook_attempt (
     tape          TEXT NOT NULL,          -- JSON: what it asked the host and was answered, for replays
     PRIMARY KEY (run_id, number)
 );
+
+-- How the version in the shadow would have done, call by call.
+CREATE TABLE hook_shadow (
+    hook_id       TEXT NOT NULL REFERENCES hook (id),
+    version_id    TEXT NOT NULL,
+    run_id        TEXT NOT NULL,
+    number        BIGINT NOT NULL,        -- of the call
+    same          BIGINT NOT NULL CHECK (same IN (0, 1)),
+    difference    TEXT NOT NULL,          -- JSON: then, now, missing, added
+    at            BIGINT NOT NULL,
+    PRIMARY KEY (hook_id, version_id, run_id, number)
+);
+CREATE INDEX hook_shadow_different ON hook_shadow (hook_id, version_id, at) WHERE same = 0;
 
 -- What a hook used, day by day (of UTC).
 CREATE TABLE hook_usage (

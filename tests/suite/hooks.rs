@@ -191,7 +191,7 @@ async fn defects(database: Database) {
     let sandbox = Sandbox::start(database).await;
     let hooks = sandbox.hooks();
     let (hook, good) = hooks.upload(Source::JavaScript("license-keys"), true).await;
-    for number in 1..=5 {
+    for number in 1..=6 {
         hooks.put(&hook, &format!("storage/key%2F{number}"), &json!({"text": format!("KEY-{number}")})).await;
     }
     for _ in 0..2 {
@@ -214,9 +214,22 @@ async fn defects(database: Database) {
     assert_eq!(same["different"], 0, "a version does what it did: {same}");
     // A replay has no effects.
     let stored = sandbox.shop.api().get(&format!("/v1/hooks/{hook}/storage?prefix=key/")).await.ok();
-    assert_eq!(list(&stored).len(), 3);
+    assert_eq!(list(&stored).len(), 4);
     sandbox.shop.delivered().await;
     assert_eq!(sandbox.shop.receiver.got_kind("hook.license.issued").len(), 2);
+
+    // In the shadow it is played what really happens, and hurts nobody either.
+    let shadow = hooks.put(&hook, "shadow", &replay).await;
+    assert_eq!(shadow["calls"], 0);
+    sandbox.paid("5", &json!({})).await;
+    let seen = eventually("a run that was played to the shadow", || async {
+        let seen = sandbox.shop.api().get(&format!("/v1/hooks/{hook}/shadow")).await.ok();
+        if seen["calls"] == 1 { Ok(seen) } else { Err(seen.to_string()) }
+    })
+    .await;
+    assert_eq!(seen["different"], 1);
+    assert!(text(&seen["newest"][0]["difference"]["missing"][0]["delete"]).starts_with("key/"), "{seen}");
+    hooks.put(&hook, "shadow", &json!({"version_id": null})).await;
 
     // A version that breaks at work: its runs fail and wait, the merchant hears of it, and none is lost.
     let broken = patched("license-keys", &[("0.1.0", "0.3.0"), ("storage.delete(", "undefined.delete(")]);
@@ -235,10 +248,10 @@ async fn defects(database: Database) {
     assert!(!paused["paused_until"].is_null(), "{paused}");
     let back = hooks.post(&hook, "roll_back", &json!({})).await;
     assert_eq!(back["active"]["id"], json!(good));
-    hooks.wait_for(&hook, "done", 5).await;
-    let issued = sandbox.shop.receiver.wait_for("hook.license.issued", 5).await;
+    hooks.wait_for(&hook, "done", 6).await;
+    let issued = sandbox.shop.receiver.wait_for("hook.license.issued", 6).await;
     let keys: BTreeSet<String> = issued.iter().map(|webhook| text(&webhook.json()["data"]["key"])).collect();
-    assert_eq!(keys.len(), 5, "each key once");
+    assert_eq!(keys.len(), 6, "each key once");
     sandbox.shop.delivered().await;
 }
 

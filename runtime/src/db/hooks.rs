@@ -26,6 +26,8 @@ pub(crate) struct Hook {
     pub(crate) name: String,
     /// The version in use.
     pub(crate) active_id: Option<String>,
+    /// The version that every run is played to as well.
+    pub(crate) shadow_id: Option<String>,
     pub(crate) binding: Binding,
     /// A JSON object.
     pub(crate) settings: serde_json::Value,
@@ -91,7 +93,7 @@ pub(crate) enum StoreError {
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT id, name, active_id, binding, settings, state, failures, paused_until, created_at FROM hook
+            "SELECT id, name, active_id, shadow_id, binding, settings, state, failures, paused_until, created_at FROM hook
              WHERE merchant_id = $1 AND test = $2 AND deleted_at IS NULL ",
             $rest
         )
@@ -103,6 +105,7 @@ fn read(row: &Row) -> Result<Hook, DbError> {
         id: row.text("id")?,
         name: row.text("name")?,
         active_id: row.opt_text("active_id")?,
+        shadow_id: row.opt_text("shadow_id")?,
         binding: row.json("binding")?,
         settings: row.json("settings")?,
         state: row.parsed("state")?,
@@ -207,9 +210,22 @@ pub(crate) async fn version_by_id(conn: &mut Conn, id: &str) -> Result<Option<Ve
     conn.row(sql, args![id.to_owned()]).await?.as_ref().map(version).transpose()
 }
 
+/// Plays every run to this version as well, or to none.
+pub(crate) async fn set_shadow(
+    conn: &mut Conn,
+    hook_id: &str,
+    version_id: Option<String>,
+) -> Result<(), DbError> {
+    let sql = "UPDATE hook SET shadow_id = $2 WHERE id = $1";
+    conn.exec(sql, args![hook_id.to_owned(), version_id]).await?;
+    Ok(())
+}
+
 /// Forgets a version that is not in use and never was, or whose activations nobody needs any more.
 pub(crate) async fn delete_version(conn: &mut Conn, version: &VersionRow) -> Result<(), DbError> {
     conn.exec("DELETE FROM hook_activation WHERE version_id = $1", args![&version.id]).await?;
+    conn.exec("DELETE FROM hook_shadow WHERE version_id = $1", args![&version.id]).await?;
+    conn.exec("UPDATE hook SET shadow_id = NULL WHERE shadow_id = $1", args![&version.id]).await?;
     conn.exec("DELETE FROM hook_version WHERE id = $1", args![&version.id]).await?;
     super::plugins::drop_artefact(conn, &version.sha256).await
 }
@@ -234,7 +250,8 @@ pub(crate) async fn activate(
     let row = conn
         .row(
             "UPDATE hook SET active_id = $2, generation = generation + 1, failures = 0, paused_until = NULL,
-                 fulfills = $3, matches = $4, prices = $5
+                 fulfills = $3, matches = $4, prices = $5,
+                 shadow_id = CASE WHEN shadow_id = $2 THEN NULL ELSE shadow_id END
              WHERE id = $1 RETURNING generation",
             args![hook_id.to_owned(), version_id.to_owned(), fulfills, matches, prices],
         )

@@ -3,13 +3,15 @@
 //! Each event that the hook was run for is played to the version with the recording of that run: what it asks as
 //! the old version asked is answered as it was. Events that the hook was bound to, but was not run for, are played
 //! with the storage as it is now. Nothing is sent, stored or queued.
+//!
+//! A version in the shadow is played every run of the hook right after it has ended.
 
 use std::{
     collections::HashSet,
     time::{Duration, Instant},
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::fulfill::call::{Failed, answered, broke, call, used};
 use crate::{
@@ -18,7 +20,8 @@ use crate::{
         DbError,
         events::{self, Event},
         hook_runs::{self, Attempt, Used, queue::Claimed},
-        hooks::{Hook, Owner, VersionRow},
+        hook_shadows::{self, Shadowed},
+        hooks::{self, Hook, Owner, VersionRow},
     },
     domain::{
         event::Type,
@@ -65,6 +68,19 @@ impl Replayed {
     pub(crate) fn is_same(&self) -> bool {
         let same = |then: &Did| then.outcome == self.now.outcome && then.note == self.now.note;
         self.then.as_ref().is_some_and(same) && self.missing.is_empty() && self.added.is_empty()
+    }
+}
+
+impl Replayed {
+    /// For people: how the two did, and where they part.
+    fn difference(&self) -> Value {
+        let did = |did: &Did| json!({ "outcome": did.outcome, "note": did.note, "effects": did.effects });
+        json!({
+            "then": self.then.as_ref().map(did),
+            "now": did(&self.now),
+            "missing": self.missing,
+            "added": self.added,
+        })
     }
 }
 
@@ -118,6 +134,36 @@ async fn past(
     Ok(past)
 }
 
+/// One call of a run that has just ended, played to the version in the shadow.
+pub(super) async fn shadow(app: &App, claimed: &Claimed, version_id: &str, attempt: Attempt) {
+    let played = async {
+        let mut conn = app.db.read().await?;
+        let owner = Owner { merchant_id: claimed.merchant_id.clone(), test: claimed.test };
+        let hook = hooks::get(&mut conn, &owner, &claimed.hook_id).await?;
+        let version = hooks::version_by_id(&mut conn, version_id).await?;
+        let event = events::get(&mut conn, &owner.merchant_id, owner.test, &claimed.event_id).await?;
+        drop(conn);
+        let (Some(hook), Some(version), Some(event)) = (hook, version, event) else { return Ok(()) };
+        let (run_id, number) = (claimed.run_id.clone(), attempt.number);
+        let played = play(app, &owner, &hook, &version, event, Some((run_id.clone(), attempt))).await?;
+        let shadowed = Shadowed {
+            run_id,
+            number,
+            same: played.is_same(),
+            difference: played.difference(),
+            at: app.clock.now(),
+        };
+        app.db
+            .write(move |conn| {
+                Box::pin(async move { hook_shadows::insert(conn, &hook.id, &version.id, shadowed).await })
+            })
+            .await
+    };
+    if let Err::<(), DbError>(error) = played.await {
+        tracing::warn!(hook = claimed.hook_id, %error, "a run was not played to the version in the shadow");
+    }
+}
+
 async fn play(
     app: &App,
     owner: &Owner,
@@ -134,6 +180,7 @@ async fn play(
         None => Recording::default(),
     };
     let claimed = Claimed {
+        shadow_id: None,
         run_id,
         hook_id: hook.id.clone(),
         hook_name: hook.name.clone(),

@@ -95,6 +95,16 @@ enum Command {
         #[arg(long, default_value_t = 25)]
         limit: u32,
     },
+    /// Play every run to another version as well, or show where it differs
+    Shadow {
+        /// Like license-keys
+        hook: String,
+        /// hkv_…; without one it shows how the version in the shadow does
+        version: Option<String>,
+        /// Take the version out of the shadow
+        #[arg(long, conflicts_with = "version")]
+        off: bool,
+    },
     /// Go back to the version that was in use before
     Rollback {
         /// Like license-keys
@@ -260,6 +270,7 @@ pub(super) async fn run(global: &Global, args: HookArgs) -> anyhow::Result<()> {
         Command::Show { hook } => out.show(&hook).await,
         Command::Activate { hook, version } => out.activate(&hook, version).await,
         Command::Replay { hook, version, limit } => out.replay(&hook, version, limit).await,
+        Command::Shadow { hook, version, off } => out.shadow(&hook, version, off).await,
         Command::Rollback { hook } => out.roll_back(&hook).await,
         Command::Enable { hook } => out.act(&hook, "enable", "runs").await,
         Command::Disable { hook } => out.act(&hook, "disable", "is disabled; its runs wait").await,

@@ -177,6 +177,30 @@ impl Out {
         Ok(())
     }
 
+    pub(super) async fn shadow(&self, hook: &str, version: Option<String>, off: bool) -> anyhow::Result<()> {
+        let path = format!("{}/shadow", self.path(hook).await?);
+        let shadow = if off || version.is_some() {
+            self.client.put(&path, &json!({ "version_id": version })).await?
+        } else {
+            self.client.get(&path).await?
+        };
+        if self.json {
+            print::json(&shadow);
+            return Ok(());
+        }
+        if shadow["version_id"].is_null() {
+            print::line("no version is in the shadow");
+            return Ok(());
+        }
+        let [version, calls, different] =
+            ["version_id", "calls", "different"].map(|field| text(&shadow, field));
+        print::line(format!("{version} was played {calls} calls, {different} would have gone differently"));
+        for one in shadow["newest"].as_array().into_iter().flatten() {
+            print::line(format!("\n{} {}\n{:#}", text(one, "at"), text(one, "run_id"), one["difference"]));
+        }
+        Ok(())
+    }
+
     pub(super) async fn roll_back(&self, hook: &str) -> anyhow::Result<()> {
         let found = self.find(hook).await?;
         // Naming the version to leave, so that two of these at once go back one step, not two.

@@ -86,6 +86,8 @@ pub(crate) struct Claimed {
     pub(crate) merchant_id: String,
     pub(crate) test: bool,
     pub(crate) version_id: String,
+    /// The version that the run is played to as well.
+    pub(crate) shadow_id: Option<String>,
     pub(crate) sha256: String,
     pub(crate) version: String,
     /// JSON.
@@ -127,7 +129,7 @@ pub(crate) async fn claim(
 
 async fn due_of(conn: &mut Conn, hook_id: String, now: Millis, take: usize) -> Result<Vec<Claimed>, DbError> {
     let sql =
-        "SELECT q.run_id, q.hook_id, h.name, r.merchant_id, r.test, v.id AS version_id, v.sha256, v.version,
+        "SELECT q.run_id, q.hook_id, h.name, r.merchant_id, r.test, v.id AS version_id, h.shadow_id, v.sha256, v.version,
                  v.manifest, h.settings, r.event_id, e.kind, e.payload, q.fence, r.attempts, q.attempts_before
                FROM hook_run_queue q
                JOIN hook_run r ON r.id = q.run_id
@@ -148,6 +150,7 @@ async fn due_of(conn: &mut Conn, hook_id: String, now: Millis, take: usize) -> R
                 merchant_id: row.text("merchant_id")?,
                 test: row.bool("test")?,
                 version_id: row.text("version_id")?,
+                shadow_id: row.opt_text("shadow_id")?,
                 sha256: row.text("sha256")?,
                 version: row.text("version")?,
                 manifest: row.text("manifest")?,

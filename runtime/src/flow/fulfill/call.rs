@@ -22,6 +22,7 @@ use crate::{
         id,
         retry::Next,
     },
+    flow::replay,
     host::{
         CallError, CallFailed, Called, HookVersion, Manifest, OfMerchant, Purpose, QueuedWebhook, Secret,
         SecretPurpose, Tape, Trace, fulfiller, resolve_host,
@@ -90,10 +91,14 @@ pub(super) async fn run_once(app: &App, claimed: Claimed) -> Ran {
             next,
         };
         metrics::counter!("kassa_hook_calls_total", "outcome" => left.outcome.as_str()).increment(1);
+        let attempt = ended.attempt.clone();
         match commit(app, claimed.clone(), ended, left).await {
             Ok(()) => {
                 app.wake.dispatch.notify_one();
                 app.wake.deliver.notify_one();
+                if let Some(version_id) = &claimed.shadow_id {
+                    replay::shadow(app, &claimed, version_id, attempt).await;
+                }
                 return ran;
             }
             Err(DbError::Stale(_)) => ran = Ran::InTheWay,

@@ -1,4 +1,4 @@
-//! Replay over HTTP: what another version would have done.
+//! Replay and shadow over HTTP: what another version would have done, or would do.
 
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -8,14 +8,19 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{found, hook_id, runs::UsedView, versions::version_of};
 use crate::{
     app::App,
+    db::{
+        Conn, hook_shadows,
+        hooks::{self, Hook},
+    },
     domain::{event, hook::Outcome},
     flow::replay::{self, Did, Replayed},
     http::{
         auth::Merchant,
-        idempotent::{Reply, remembered},
+        idempotent::{Reply, idempotent, remembered},
         input::PathParam,
-        json::Json,
+        json::{Answer, Json},
         problem::{Kind, Problem},
+        time::Time,
     },
 };
 
@@ -23,7 +28,7 @@ const LIMIT_DEFAULT: u32 = 25;
 const LIMIT_MAX: u32 = 100;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::default().routes(routes!(replay))
+    OpenApiRouter::default().routes(routes!(replay)).routes(routes!(shadow, tally))
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -138,4 +143,99 @@ async fn replay(
         Reply::ok(&ReplayView { data, different, stopped_early: !complete })
     };
     Box::pin(remembered(&app, merchant.owner(), once, work)).await
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewShadow {
+    /// The version to play runs to; null ends it.
+    #[schema(example = "hkv_01KAN2Q5T4W2J6G0Z8Y3V7X9BC")]
+    version_id: Option<String>,
+}
+
+/// How the version in the shadow does.
+#[derive(Debug, Serialize, ToSchema)]
+struct ShadowView {
+    /// None: there is none.
+    version_id: Option<String>,
+    /// Calls that it was played.
+    calls: i64,
+    different: i64,
+    /// The newest differences.
+    newest: Vec<DifferenceView>,
+}
+
+/// Where the version in the shadow would have done otherwise.
+#[derive(Debug, Serialize, ToSchema)]
+struct DifferenceView {
+    run_id: String,
+    /// Of the call.
+    number: i64,
+    at: Time,
+    /// `then`, `now`, `missing` and `added`, as a replay shows them.
+    #[schema(value_type = Object)]
+    difference: serde_json::Value,
+}
+
+async fn shadow_of(conn: &mut Conn, hook: &Hook) -> Result<ShadowView, Problem> {
+    let Some(version_id) = hook.shadow_id.clone() else {
+        return Ok(ShadowView { version_id: None, calls: 0, different: 0, newest: Vec::new() });
+    };
+    let tally = hook_shadows::tally(conn, &hook.id, &version_id).await?;
+    let newest = tally.newest.into_iter().map(|one| DifferenceView {
+        run_id: one.run_id,
+        number: one.number,
+        at: Time(one.at),
+        difference: one.difference,
+    });
+    Ok(ShadowView {
+        version_id: Some(version_id),
+        calls: tally.calls,
+        different: tally.different,
+        newest: newest.collect(),
+    })
+}
+
+/// Set the version in the shadow
+///
+/// Every run is played to it as well, right after it has ended: nothing that it does has an effect, and what it
+/// would have done otherwise is written down. Activating it ends its shadow.
+#[utoipa::path(put, path = "/v1/hooks/{id}/shadow", tag = "hooks", params(("id" = String, Path)),
+    request_body = NewShadow, responses((status = 200, body = ShadowView)))]
+async fn shadow(
+    merchant: Merchant,
+    State(app): State<App>,
+    id: PathParam,
+    body: Json<NewShadow>,
+) -> Result<Reply, Problem> {
+    let (id, version_id) = (hook_id(id)?, body.value.version_id);
+    idempotent(&app, merchant.owner(), body.once, move |conn| {
+        Box::pin(async move {
+            let owner = merchant.of_hooks();
+            let hook = found(conn, &owner, &id).await?;
+            if let Some(version_id) = &version_id {
+                version_of(conn, &hook, version_id).await?;
+                if hook.active_id.as_ref() == Some(version_id) {
+                    return Err(Problem::new(Kind::Conflict, "The version is in use; take another one."));
+                }
+            }
+            hooks::set_shadow(conn, &id, version_id).await?;
+            let hook = found(conn, &owner, &id).await?;
+            Reply::ok(&shadow_of(conn, &hook).await?)
+        })
+    })
+    .await
+}
+
+/// Get how the version in the shadow does
+#[utoipa::path(get, path = "/v1/hooks/{id}/shadow", tag = "hooks", params(("id" = String, Path)),
+    responses((status = 200, body = ShadowView)))]
+async fn tally(
+    merchant: Merchant,
+    State(app): State<App>,
+    id: PathParam,
+) -> Result<Answer<ShadowView>, Problem> {
+    let mut conn = app.db.read().await?;
+    let hook = found(&mut conn, &merchant.of_hooks(), &hook_id(id)?).await?;
+    Ok(Answer(shadow_of(&mut conn, &hook).await?))
 }

@@ -1,0 +1,81 @@
+//! What a version in the shadow would have done, beside what was really done.
+
+use super::{Conn, DbError, args};
+use crate::domain::Millis;
+
+/// Differences that are shown.
+const SHOWN: i64 = 50;
+
+/// One call, and how the version in the shadow would have done.
+#[derive(Debug, Clone)]
+pub(crate) struct Shadowed {
+    pub(crate) run_id: String,
+    pub(crate) number: i64,
+    pub(crate) same: bool,
+    /// JSON.
+    pub(crate) difference: serde_json::Value,
+    pub(crate) at: Millis,
+}
+
+/// How the version has done so far.
+#[derive(Debug, Clone)]
+pub(crate) struct Tally {
+    pub(crate) calls: i64,
+    pub(crate) different: i64,
+    /// The newest differences.
+    pub(crate) newest: Vec<Shadowed>,
+}
+
+/// Writes down one. Of what was the same it keeps no more than that.
+pub(crate) async fn insert(
+    conn: &mut Conn,
+    hook_id: &str,
+    version_id: &str,
+    shadowed: Shadowed,
+) -> Result<(), DbError> {
+    let difference = if shadowed.same { "null".to_owned() } else { shadowed.difference.to_string() };
+    conn.exec(
+        "INSERT INTO hook_shadow (hook_id, version_id, run_id, number, same, difference, at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (hook_id, version_id, run_id, number) DO NOTHING",
+        args![
+            hook_id.to_owned(),
+            version_id.to_owned(),
+            shadowed.run_id,
+            shadowed.number,
+            shadowed.same,
+            difference,
+            shadowed.at,
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+pub(crate) async fn tally(conn: &mut Conn, hook_id: &str, version_id: &str) -> Result<Tally, DbError> {
+    let args = || args![hook_id.to_owned(), version_id.to_owned()];
+    let counted =
+        "SELECT COUNT(*) AS calls, COUNT(CASE WHEN same = 0 THEN 1 END) AS different FROM hook_shadow
+                   WHERE hook_id = $1 AND version_id = $2";
+    let (calls, different) = match conn.row(counted, args()).await? {
+        Some(row) => (row.int("calls")?, row.int("different")?),
+        None => (0, 0),
+    };
+    let sql = "SELECT run_id, number, same, difference, at FROM hook_shadow
+               WHERE hook_id = $1 AND version_id = $2 AND same = 0 ORDER BY at DESC LIMIT $3";
+    let mut with_limit = args();
+    with_limit.push(SHOWN.into());
+    let rows = conn.rows(sql, with_limit).await?;
+    let newest = rows
+        .iter()
+        .map(|row| {
+            Ok(Shadowed {
+                run_id: row.text("run_id")?,
+                number: row.int("number")?,
+                same: row.bool("same")?,
+                difference: row.json("difference")?,
+                at: row.int("at")?,
+            })
+        })
+        .collect::<Result<_, DbError>>()?;
+    Ok(Tally { calls, different, newest })
+}
