@@ -156,7 +156,7 @@ pub(crate) async fn insert(
     now: Millis,
 ) -> Result<(Hook, VersionRow), StoreError> {
     // Two uploads of one merchant count each other.
-    conn.exec("UPDATE merchant SET id = id WHERE id = $1", args![&owner.merchant_id]).await?;
+    conn.exec("UPDATE merchant SET name = name WHERE id = $1", args![&owner.merchant_id]).await?;
     let hook = match by_name(conn, owner, &new.name).await? {
         Some(hook) => hook,
         None => {

@@ -40,6 +40,8 @@ const LEASE_MARGIN_MS: Millis = 30_000;
 const GRACE: Duration = Duration::from_secs(5);
 /// How often hooks that are not used are let go.
 const LET_GO_EVERY: Duration = Duration::from_secs(60);
+/// How often the compiled code of hooks that are gone is deleted.
+const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 
 /// Runs until told to stop.
 pub(crate) async fn run(app: App, stop: CancellationToken) {
@@ -48,6 +50,7 @@ pub(crate) async fn run(app: App, stop: CancellationToken) {
     let mut poll = tokio::time::interval(POLL);
     poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut let_go = tokio::time::interval(LET_GO_EVERY);
+    let mut sweep = tokio::time::interval_at(tokio::time::Instant::now() + SWEEP_EVERY, SWEEP_EVERY);
     let mut look = true;
     loop {
         if look && places.free() > 0 {
@@ -74,6 +77,11 @@ pub(crate) async fn run(app: App, stop: CancellationToken) {
             () = app.wake.fulfill.notified() => look = true,
             _ = poll.tick() => look = true,
             _ = let_go.tick() => app.host.hooks().let_go(),
+            _ = sweep.tick() => {
+                if let Err(error) = app.host.hooks().sweep().await {
+                    tracing::warn!(%error, "compiled code of hooks that are gone was not deleted");
+                }
+            }
         }
     }
     let wound_up = tokio::time::timeout(GRACE, async { while work.join_next().await.is_some() {} }).await;

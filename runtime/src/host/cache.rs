@@ -63,6 +63,19 @@ impl Cache {
         Some(code)
     }
 
+    /// The artefacts whose compiled form is here, by sha256.
+    pub(super) fn kept(&self) -> Vec<String> {
+        let suffix = format!("-{:016x}.cwasm", self.compatibility);
+        let files = fs::read_dir(&self.dir).into_iter().flatten().flatten();
+        let names = files.filter_map(|file| file.file_name().into_string().ok());
+        names.filter_map(|name| name.strip_suffix(&suffix).map(str::to_owned)).collect()
+    }
+
+    /// Deletes the compiled form of an artefact.
+    pub(super) fn forget(&self, sha256: &str) {
+        let _ = fs::remove_file(self.file(sha256));
+    }
+
     /// Keeps the compiled form. A cache that cannot be written costs a compilation at the next start.
     pub(super) fn store(&self, sha256: &str, code: &[u8]) {
         if let Err(error) = self.try_store(sha256, code) {

@@ -58,6 +58,8 @@ pub(crate) struct AdmittedHook {
     pub(crate) sha256: String,
     pub(crate) manifest: Manifest,
     pub(crate) class: SizeClass,
+    /// What the compiler made of it, for [`Hooks::keep`]; none if it is kept already.
+    pub(crate) code: Option<Vec<u8>>,
 }
 
 /// Why a hook could not be made ready.
@@ -119,18 +121,15 @@ impl Hooks {
         }
     }
 
-    /// Checks a component, compiles it and calls it once. Nothing is stored but its compiled code.
+    /// Checks a component, compiles it and starts it once. Nothing is kept.
     pub(crate) async fn admit(&self, wasm: Arc<[u8]>) -> Result<AdmittedHook, AdmitError> {
         let cache = self.cache.clone();
         let known = move |engine: &Engine, sha256: &str| cache.load(engine, sha256);
         let bytes = wasm.len();
         let Admitted { sha256, manifest, code } = self.admission.admit(wasm, known).await?;
-        if let Some(code) = code {
-            self.keep(&sha256, code).await;
-        }
         // Admission has refused what is larger than any class.
         let class = SizeClass::of(bytes).unwrap_or(SizeClass::Large);
-        Ok(AdmittedHook { sha256, manifest, class })
+        Ok(AdmittedHook { sha256, manifest, class, code })
     }
 
     /// Runs a fulfiller for one event. [`Called::writes`] and [`Called::webhooks`] belong into the transaction
@@ -248,7 +247,26 @@ impl Hooks {
         }
     }
 
-    async fn keep(&self, sha256: &str, code: Vec<u8>) {
+    /// Deletes the compiled code of what is no version of any hook any more. Answers how many files.
+    pub(crate) async fn sweep(&self) -> Result<usize, DbError> {
+        let mut conn = self.db.read().await?;
+        let mut swept = 0;
+        for sha256 in self.cache.kept() {
+            if rows::artefact_bytes(&mut conn, &sha256).await? == 0 {
+                self.cache.forget(&sha256);
+                swept += 1;
+            }
+        }
+        Ok(swept)
+    }
+
+    /// Deletes the compiled code of an artefact; if it is called after all, it is compiled again.
+    pub(crate) fn forget(&self, sha256: &str) {
+        self.cache.forget(sha256);
+    }
+
+    /// Keeps compiled code, so that it is not compiled again.
+    pub(crate) async fn keep(&self, sha256: &str, code: Vec<u8>) {
         let (cache, sha256) = (self.cache.clone(), sha256.to_owned());
         // It says itself what goes wrong.
         let _ = tokio::task::spawn_blocking(move || cache.store(&sha256, &code)).await;

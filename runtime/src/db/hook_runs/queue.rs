@@ -232,6 +232,12 @@ pub(crate) async fn finish(conn: &mut Conn, ended: &Ended, now: Millis) -> Resul
 
 async fn log(conn: &mut Conn, run_id: &str, attempt: &Attempt) -> Result<(), DbError> {
     let used = attempt.used;
+    // A replay begins with the last call; the recordings of those before it would only take space.
+    conn.exec(
+        "UPDATE hook_attempt SET tape = '{\"steps\":[],\"cut\":true}' WHERE run_id = $1 AND number = $2",
+        args![run_id.to_owned(), attempt.number - 1],
+    )
+    .await?;
     conn.exec(
         "INSERT INTO hook_attempt (run_id, number, at, version_id, outcome, note, duration_us, cpu_us, fuel,
              memory_bytes, host_calls, http_requests, log, tape)

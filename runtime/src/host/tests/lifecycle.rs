@@ -156,3 +156,16 @@ async fn compiled_code_that_was_tampered_with_is_made_again() {
     fs::remove_dir_all(&folder).unwrap();
     assert_eq!(number(&bench.restarted().await).await, MemoSupport::No);
 }
+
+#[tokio::test]
+async fn compiled_code_of_hooks_that_are_gone_is_deleted() {
+    let bench = Bench::new().await;
+    let hooks = bench.host.hooks();
+    let admit = async || hooks.admit(hook_guest::HookGuest::new().component().into()).await.unwrap();
+    let admitted = admit().await;
+    hooks.keep(&admitted.sha256, admitted.code.unwrap()).await;
+    assert!(admit().await.code.is_none(), "it is not compiled again");
+    assert_eq!(hooks.sweep().await.unwrap(), 1);
+    assert_eq!(hooks.sweep().await.unwrap(), 0);
+    assert!(admit().await.code.is_some());
+}

@@ -132,6 +132,11 @@ async fn upload(
         let bytes: Arc<[u8]> = wasm.bytes.into();
         let work = async {
             let admitted = app.host.hooks().admit(bytes.clone()).await?;
+            // Before it can be called: otherwise the first call would compile it again.
+            let (sha256, is_new) = (admitted.sha256.clone(), admitted.code.is_some());
+            if let Some(code) = admitted.code {
+                app.host.hooks().keep(&sha256, code).await;
+            }
             let new = NewVersion {
                 name: admitted.manifest.name.clone(),
                 version: admitted.manifest.version.to_string(),
@@ -143,7 +148,7 @@ async fn upload(
             let config = &app.config.hooks;
             let limits = Limits { hooks: config.per_merchant, versions: config.versions_max };
             let (of, now, size) = (merchant.of_hooks(), app.clock.now(), admitted.class);
-            let stored = app.db.write(move |conn| {
+            let stored = app.db.write::<_, Problem, _>(move |conn| {
                 Box::pin(async move {
                     let (mut hook, version) = hooks::insert(conn, &of, new, limits, now).await?;
                     if params.activate && hook.active_id.as_ref() != Some(&version.id) {
@@ -157,7 +162,11 @@ async fn upload(
                     )
                 })
             });
-            stored.await
+            let stored = stored.await;
+            if stored.is_err() && is_new {
+                app.host.hooks().forget(&sha256);
+            }
+            stored
         };
         remembered(&app, owner, wasm.once, work).await
     });

@@ -4,7 +4,7 @@ use http::Method;
 use serde_json::json;
 
 use super::kit::Api;
-use crate::host::tests::hook_guest::HookGuest;
+use crate::{db::plugins, host::tests::hook_guest::HookGuest};
 
 const WITH_SETTINGS: &str = r#"
 hosts = ["settings:api_url"]
@@ -35,6 +35,7 @@ async fn versions_come_go_and_come_back() {
         let two = api.upload(key, "/v1/hooks", "application/wasm", two.component()).await.ok();
         assert_eq!(two["hook"]["id"], id);
         assert_eq!(two["version"]["active"], false);
+        let sha256 = two["version"]["sha256"].as_str().unwrap().to_owned();
         let activate = json!({"version_id": two["version"]["id"]});
         let active = api.post(key, &format!("/v1/hooks/{id}/activate"), activate).await.ok();
         assert_eq!(active["active"]["version"], "0.2.0");
@@ -56,6 +57,9 @@ async fn versions_come_go_and_come_back() {
         assert_eq!(api.get(key, &format!("/v1/hooks/{id}")).await.problem(), "not_found");
         // Its name is free again.
         assert_ne!(api.upload_hook(key, &HookGuest::new()).await.ok()["hook"]["id"], id);
+        // Of 0.2.0 nothing is left.
+        let mut conn = api.app.db.read().await.unwrap();
+        assert_eq!(plugins::artefact_bytes(&mut conn, &sha256).await.unwrap(), 0);
     }
 }
 
