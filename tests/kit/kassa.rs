@@ -97,6 +97,26 @@ impl Kassa {
         command
     }
 
+    /// Gives this server a folder of compiled code of its own, with what is in the one that all share; answers the
+    /// files. For cases that spoil them.
+    #[must_use]
+    pub fn own_compiled(&self) -> Vec<PathBuf> {
+        let folder = self.folder.join("compiled");
+        let shared = folder.canonicalize().expect("a folder of compiled code");
+        fs::remove_file(&folder).expect("a link to it");
+        fs::create_dir(&folder).expect("a folder");
+        let mut files = Vec::new();
+        for entry in fs::read_dir(shared).expect("the shared folder").flatten() {
+            let own = folder.join(entry.file_name());
+            // Another server may be writing it or taking it away just now.
+            let complete = own.extension().is_some_and(|extension| extension == "cwasm");
+            if complete && fs::copy(entry.path(), &own).is_ok() {
+                files.push(own);
+            }
+        }
+        files
+    }
+
     /// Waits until it serves.
     pub async fn ready(&mut self) {
         let url = self.try_ready().await;
