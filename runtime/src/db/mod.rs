@@ -30,6 +30,7 @@ pub(crate) mod deliveries;
 pub(crate) mod endpoints;
 pub(crate) mod events;
 pub(crate) mod hook_runs;
+pub(crate) mod hook_secrets;
 pub(crate) mod hook_shadows;
 pub(crate) mod hooks;
 pub(crate) mod idempotency;

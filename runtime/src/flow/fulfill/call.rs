@@ -12,7 +12,7 @@ use crate::{
             Attempt, Used,
             queue::{self, Claimed, Ended, Finish},
         },
-        hooks, plugin_storage,
+        hook_secrets, plugin_storage,
         plugin_storage::StorageWrites,
     },
     domain::{
@@ -186,7 +186,7 @@ async fn secrets(
     if manifest.secrets.is_empty() {
         return Ok(secrets);
     }
-    for row in hooks::secrets(&mut app.db.read().await?, hook_id).await? {
+    for row in hook_secrets::list(&mut app.db.read().await?, hook_id).await? {
         let Some(asked) = manifest.secrets.get(&row.name) else { continue };
         let purpose = match (&asked.host, asked.purpose) {
             (_, Some(SecretPurpose::Sign)) => Some(Purpose::Sign),

@@ -8,7 +8,10 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{HookView, found, hook_id, manifest_of, view};
 use crate::{
     app::App,
-    db::hooks::{self, SecretRow},
+    db::{
+        hook_secrets::{self, SecretRow},
+        hooks,
+    },
     domain::{
         hook::Binding,
         id::{self, Kind as IdKind},
@@ -130,7 +133,7 @@ async fn secrets(
 ) -> Result<Answer<Listed<SecretView>>, Problem> {
     let mut conn = app.db.read().await?;
     let hook = found(&mut conn, &merchant.of_hooks(), &hook_id(id)?).await?;
-    let rows = hooks::secrets(&mut conn, &hook.id).await?;
+    let rows = hook_secrets::list(&mut conn, &hook.id).await?;
     Ok(Answer(Listed::all(rows.into_iter().map(Into::into).collect())))
 }
 
@@ -171,14 +174,14 @@ async fn set_secret(
     idempotent(&app, merchant.owner(), body.once, move |conn| {
         Box::pin(async move {
             let hook = found(conn, &merchant.of_hooks(), &id).await?;
-            let known = hooks::secrets(conn, &hook.id).await?;
+            let known = hook_secrets::list(conn, &hook.id).await?;
             if known.len() >= SECRETS_MAX && known.iter().all(|secret| secret.name != row.name) {
                 return Err(Problem::new(
                     Kind::Conflict,
                     format!("A hook has at most {SECRETS_MAX} secrets."),
                 ));
             }
-            hooks::set_secret(conn, &hook.id, row.clone()).await?;
+            hook_secrets::set(conn, &hook.id, row.clone()).await?;
             Reply::ok(&SecretView::from(row))
         })
     })
@@ -198,10 +201,10 @@ async fn delete_secret(
     idempotent(&app, merchant.owner(), body.once, move |conn| {
         Box::pin(async move {
             let hook = found(conn, &merchant.of_hooks(), &id).await?;
-            if !hooks::delete_secret(conn, &hook.id, &name).await? {
+            if !hook_secrets::delete(conn, &hook.id, &name).await? {
                 return Err(Problem::not_found("secret of this hook"));
             }
-            let rows = hooks::secrets(conn, &hook.id).await?;
+            let rows = hook_secrets::list(conn, &hook.id).await?;
             Reply::ok(&Listed::all(rows.into_iter().map(SecretView::from).collect()))
         })
     })

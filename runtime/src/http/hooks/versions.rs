@@ -15,7 +15,7 @@ use super::{HookVersionView, HookView, found, hook_id, manifest_of, view};
 use crate::{
     app::App,
     db::{
-        Conn, hook_runs,
+        Conn, hook_runs, hook_secrets,
         hooks::{self, Hook, Limits, NewVersion, Owner, Roles, VersionRow},
     },
     domain::{Millis, hook::Binding, id::Kind as IdKind},
@@ -347,7 +347,7 @@ async fn make_active(conn: &mut Conn, hook: &Hook, version: &VersionRow, now: Mi
             format!("{problem}. Set them first: PUT /v1/hooks/{}/settings.", hook.id),
         ));
     }
-    let set = hooks::secrets(conn, &hook.id).await?;
+    let set = hook_secrets::list(conn, &hook.id).await?;
     let missing: Vec<&str> = manifest
         .secrets
         .keys()
