@@ -150,6 +150,15 @@ impl Hooks {
         self.0.get(&format!("/v1/hook_runs/{}", text(id))).await.ok()
     }
 
+    /// What a matcher was asked, the newest first; waits until it was asked so often.
+    pub async fn matches(&self, hook: &str, count: usize) -> Vec<Value> {
+        crate::eventually(&format!("{count} questions"), || async {
+            let asked = crate::list(&self.0.get(&format!("/v1/hooks/{hook}/matches?limit=100")).await.ok());
+            if asked.len() >= count { Ok(asked) } else { Err(format!("{asked:?}")) }
+        })
+        .await
+    }
+
     /// Waits until so many runs of a hook stand like this; answers them.
     pub async fn wait_for(&self, hook: &str, state: &str, count: usize) -> Vec<Value> {
         crate::eventually(&format!("{count} runs that are {state}"), || async {

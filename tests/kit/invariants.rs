@@ -67,19 +67,37 @@ const RULES: &[(&str, &str)] = &[
     (
         "what is credited is not also listed as open",
         "SELECT p.id FROM payment p JOIN unmatched u ON u.transfer_id = p.transfer_id
-         WHERE p.status = 'credited' AND u.state = 'open'",
+         WHERE p.status = 'credited' AND u.state = 'open' AND u.reason <> 'rest'",
     ),
     (
-        "a transfer has at most one active credit, and one exactly while its payment is credited",
-        "SELECT t.id, p.status FROM transfer t LEFT JOIN payment p ON p.transfer_id = t.id
-         WHERE (SELECT COUNT(*) FROM journal j WHERE j.transfer_id = t.id AND j.kind = 'credit')
-             - (SELECT COUNT(*) FROM journal j WHERE j.transfer_id = t.id AND j.kind = 'reversal')
+        "a payment has at most one active credit, and one exactly while it is credited",
+        "SELECT p.id, p.status FROM payment p
+         WHERE (SELECT COUNT(*) FROM journal j
+                WHERE j.transfer_id = p.transfer_id AND j.part = p.part AND j.kind = 'credit')
+             - (SELECT COUNT(*) FROM journal j
+                WHERE j.transfer_id = p.transfer_id AND j.part = p.part AND j.kind = 'reversal')
             <> CASE WHEN p.status = 'credited' THEN 1 ELSE 0 END",
+    ),
+    (
+        "a journal is of a payment",
+        "SELECT j.id FROM journal j LEFT JOIN payment p ON p.transfer_id = j.transfer_id AND p.part = j.part
+         WHERE p.id IS NULL",
+    ),
+    (
+        "the payments of a transfer are counted from 0 without a gap",
+        "SELECT transfer_id FROM payment GROUP BY transfer_id
+         HAVING MIN(part) <> 0 OR MAX(part) <> COUNT(*) - 1",
+    ),
+    (
+        "a transfer is listed as one that a matcher is asked about while it waits for one",
+        "SELECT u.transfer_id FROM unmatched u LEFT JOIN match_queue q ON q.transfer_id = u.transfer_id
+         WHERE u.state = 'open' AND u.reason = 'matching' AND q.transfer_id IS NULL",
     ),
     (
         "a reversal undoes a credit of the same inclusion",
         "SELECT r.id FROM journal r WHERE r.kind = 'reversal' AND NOT EXISTS (
-           SELECT 1 FROM journal c WHERE c.transfer_id = r.transfer_id AND c.epoch = r.epoch AND c.kind = 'credit')",
+           SELECT 1 FROM journal c WHERE c.transfer_id = r.transfer_id AND c.part = r.part AND c.epoch = r.epoch
+             AND c.kind = 'credit')",
     ),
     (
         "an invoice's events are numbered without a gap",
@@ -114,6 +132,9 @@ const RULES: &[(&str, &str)] = &[
 const ENTRIES: &str = "SELECT journal_id, account, asset_id, amount FROM ledger_entry";
 /// What invoices say was credited to them.
 const INVOICES: &str = "SELECT id, credited, pending FROM invoice";
+/// What transfers brought and what their payments took, and whether a rest is listed.
+const PARTS: &str = "SELECT t.id, t.amount, p.amount, COALESCE(u.reason, '') FROM payment p
+    JOIN transfer t ON t.id = p.transfer_id LEFT JOIN unmatched u ON u.transfer_id = t.id AND u.state <> 'assigned'";
 /// What their payments say.
 const PAYMENTS: &str = "SELECT invoice_id, status, amount FROM payment WHERE invoice_id IS NOT NULL";
 
@@ -126,19 +147,39 @@ pub async fn check(database: &Database) {
 /// The rules that are broken, each with the rows that break it.
 pub async fn broken(database: &Database) -> Vec<String> {
     let mut queries: Vec<&str> = RULES.iter().map(|(_, query)| *query).collect();
-    queries.extend([ENTRIES, INVOICES, PAYMENTS]);
+    queries.extend([PARTS, ENTRIES, INVOICES, PAYMENTS]);
     let mut answers = database.snapshot(&queries).await;
     let payments = answers.pop().expect("payments");
     let invoices = answers.pop().expect("invoices");
     let entries = answers.pop().expect("entries");
+    let parts = answers.pop().expect("parts");
     let mut broken = Vec::new();
     for ((rule, _), rows) in RULES.iter().zip(answers) {
         if !rows.is_empty() {
             broken.push(format!("{rule}: {rows:?}"));
         }
     }
+    rests(&parts, &mut broken);
     sums(&entries, &invoices, &payments, &mut broken);
     broken
+}
+
+/// The payments of a transfer take all that it brought, or a rest is listed.
+fn rests(parts: &Rows, broken: &mut Vec<String>) {
+    let mut taken = BTreeMap::new();
+    for row in parts {
+        let [transfer, brought, part, reason] = columns(row);
+        let part: u128 = part.parse().expect("an amount");
+        *taken.entry((transfer, brought, reason)).or_insert(0) += part;
+    }
+    for ((transfer, brought, reason), taken) in taken {
+        let brought: u128 = brought.parse().expect("an amount");
+        if taken > brought || (taken < brought) != (reason == "rest") {
+            broken.push(format!(
+                "{transfer} brought {brought}, its payments took {taken}, listed as {reason:?}"
+            ));
+        }
+    }
 }
 
 /// The rules about sums, which no database adds up in 128 bits.

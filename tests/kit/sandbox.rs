@@ -64,6 +64,16 @@ impl Sandbox {
         self.simulate(&json!({"do": "mine", "blocks": 5})).await;
     }
 
+    /// Sends so many units of USDT to the shop's address, and mines until that is deep enough; answers the
+    /// transaction.
+    pub async fn send(&self, units: u128) -> String {
+        let to = self.address("the shop").await;
+        let sent = json!({"do": "transfer", "to": to, "asset": "usdt", "amount": units.to_string()});
+        let tx = text(&self.simulate(&sent).await["tx"]);
+        self.simulate(&json!({"do": "mine", "blocks": 5})).await;
+        tx
+    }
+
     /// An invoice that is paid.
     pub async fn paid(&self, amount: &str, more: &Value) -> Value {
         let invoice = self.invoice(amount, more).await;

@@ -19,6 +19,7 @@ mod hooks;
 mod idempotency;
 mod kit;
 mod layers;
+mod matchers;
 mod metrics_and_health;
 mod plugins;
 mod webhooks;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
     idempotency::cases(&mut suite);
     webhooks::cases(&mut suite);
     hooks::cases(&mut suite);
+    matchers::cases(&mut suite);
     plugins::cases(&mut suite);
     api_bad_input::cases(&mut suite);
     api_wire::cases(&mut suite);

@@ -2,6 +2,10 @@
 //!
 //! What a merchant asks for names the merchant and the mode: a function here finds nothing of another's.
 
+mod callee;
+
+pub(crate) use callee::Callee;
+
 use super::{Conn, DbError, Row, args};
 use crate::domain::{
     Millis,
@@ -93,8 +97,9 @@ pub(crate) enum StoreError {
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT id, name, active_id, shadow_id, binding, settings, state, failures, paused_until, created_at FROM hook
-             WHERE merchant_id = $1 AND test = $2 AND deleted_at IS NULL ",
+            "SELECT id, name, active_id, shadow_id, binding, settings, state, failures, created_at,
+                 COALESCE(paused_until, (SELECT m.paused_until FROM matcher m WHERE m.id = hook.id)) AS paused_until
+             FROM hook WHERE merchant_id = $1 AND test = $2 AND deleted_at IS NULL ",
             $rest
         )
     };
@@ -262,7 +267,7 @@ pub(crate) async fn activate(
         args![hook_id.to_owned(), generation, version_id.to_owned(), now],
     )
     .await?;
-    Ok(())
+    if matches { super::matchers::begin(conn, hook_id).await } else { Ok(()) }
 }
 
 /// The version that was in use before the one that is.
@@ -301,7 +306,7 @@ pub(crate) async fn set_settings(
 pub(crate) async fn set_state(conn: &mut Conn, hook_id: &str, state: HookState) -> Result<(), DbError> {
     let sql = "UPDATE hook SET state = $2, failures = 0, paused_until = NULL WHERE id = $1";
     conn.exec(sql, args![hook_id.to_owned(), state]).await?;
-    Ok(())
+    super::matchers::forgive(conn, hook_id).await
 }
 
 /// Deletes a hook: its secrets, its storage (`scope`) and its waiting runs with it. What it did stays listed.

@@ -21,7 +21,9 @@ pub(crate) async fn write(conn: &mut Conn, journals: &[NewJournal], now: Millis)
     let mut lines = Vec::with_capacity(journals.len() * 2);
     for journal in journals {
         let payment = &journal.payment;
-        heads.push(args![&journal.id, &payment.transfer_id, payment.epoch, journal.kind.as_str(), now]);
+        let of =
+            args![&journal.id, &payment.transfer_id, payment.part, payment.epoch, journal.kind.as_str(), now];
+        heads.push(of);
         let payee = match &payment.invoice_id {
             Some(invoice_id) => Account::Invoice(invoice_id.clone()),
             None => Account::Customer(payment.address_id.clone()),
@@ -36,7 +38,7 @@ pub(crate) async fn write(conn: &mut Conn, journals: &[NewJournal], now: Millis)
             ]);
         }
     }
-    conn.insert_many("INSERT INTO journal (id, transfer_id, epoch, kind, at)", heads, "").await?;
+    conn.insert_many("INSERT INTO journal (id, transfer_id, part, epoch, kind, at)", heads, "").await?;
     conn.insert_many("INSERT INTO ledger_entry (journal_id, line, account, asset_id, amount)", lines, "")
         .await?;
     Ok(())

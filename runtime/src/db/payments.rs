@@ -1,12 +1,13 @@
 //! Payments, the transfers that pay nothing, and settle's own cursor.
 
 use super::{Conn, DbError, Row, args, transfers::decimals};
-use crate::domain::{Millis, payment::Payment, settlement::Listing};
+use crate::domain::{Millis, matching::Reason, payment::Payment, settlement::Listing};
 
 fn payment(row: &Row) -> Result<Payment, DbError> {
     Ok(Payment {
         id: row.text("id")?,
         transfer_id: row.text("transfer_id")?,
+        part: row.int("part")?,
         merchant_id: row.text("merchant_id")?,
         invoice_id: row.opt_text("invoice_id")?,
         address_id: row.text("address_id")?,
@@ -69,6 +70,7 @@ pub(crate) async fn put(conn: &mut Conn, payments: &[Payment]) -> Result<(), DbE
             args![
                 &p.id,
                 &p.transfer_id,
+                p.part,
                 &p.merchant_id,
                 &p.invoice_id,
                 &p.address_id,
@@ -83,10 +85,10 @@ pub(crate) async fn put(conn: &mut Conn, payments: &[Payment]) -> Result<(), DbE
         })
         .collect();
     conn.insert_many(
-        "INSERT INTO payment (id, transfer_id, merchant_id, invoice_id, address_id, asset_id, amount, status,
+        "INSERT INTO payment (id, transfer_id, part, merchant_id, invoice_id, address_id, asset_id, amount, status,
              exception, epoch, created_at, credited_at)",
         rows,
-        "ON CONFLICT (transfer_id) DO UPDATE SET status = excluded.status, epoch = excluded.epoch,
+        "ON CONFLICT (transfer_id, part) DO UPDATE SET status = excluded.status, epoch = excluded.epoch,
              credited_at = excluded.credited_at",
     )
     .await?;
@@ -210,6 +212,12 @@ pub(crate) async fn in_review(conn: &mut Conn, invoice_ids: &[String]) -> Result
         )
         .await?;
     rows.iter().map(|row| row.text("invoice_id")).collect()
+}
+
+/// Takes one off the list that waits for a matcher. `false`: a person has decided about it.
+pub(crate) async fn unlist_matching(conn: &mut Conn, transfer_id: &str) -> Result<bool, DbError> {
+    let sql = "DELETE FROM unmatched WHERE transfer_id = $1 AND state = 'open' AND reason = $2";
+    Ok(conn.exec(sql, args![transfer_id.to_owned(), Reason::Matching]).await? == 1)
 }
 
 /// Closes an open one. `false`: it is not open.

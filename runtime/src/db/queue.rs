@@ -9,6 +9,10 @@
 //! A claim lasts for a lease; a worker that dies loses nothing, since the lease ends. One that comes back after
 //! that is told apart by the fence and changes nothing.
 
+use std::collections::HashMap;
+
+use crate::domain::{Millis, retry::Breaker};
+
 /// Fences of different rounds of an item must differ: each round starts so far above the one before.
 pub(super) const FENCES_PER_ATTEMPT: i64 = 1 << 20;
 
@@ -17,6 +21,26 @@ pub(super) struct Entry {
     pub(super) item: String,
     pub(super) owner: String,
     pub(super) attempts_before: i64,
+}
+
+/// What a call for an owner changed about its breaker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Judged {
+    pub(super) changed: bool,
+    /// With this call it has begun to fail always.
+    pub(super) paused: bool,
+}
+
+/// Tells the breakers of owners how a call for them went.
+pub(super) fn judge(breakers: &mut HashMap<String, Breaker>, well: bool, now: Millis) -> Judged {
+    let mut judged = Judged { changed: false, paused: false };
+    for breaker in breakers.values_mut() {
+        let before = *breaker;
+        *breaker = breaker.after(well, now);
+        judged.changed |= before != *breaker;
+        judged.paused |= before.paused_until.is_none() && breaker.paused_until.is_some();
+    }
+    judged
 }
 
 /// The statements of a queue, as functions of the module that names its tables.

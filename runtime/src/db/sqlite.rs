@@ -174,3 +174,53 @@ async fn checkpoint_loop(mut conn: SqliteConnection, writer: mpsc::WeakSender<Jo
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a credited transfer was in the tables of before payments had parts.
+    const OLDER: &str = "
+        INSERT INTO merchant (id, name, policy, created_at) VALUES ('mer', 'm', '{}', 1);
+        INSERT INTO network (name, plugin, manifest, test, enabled, created_at) VALUES ('net', 'p', '{}', 1, 1, 1);
+        INSERT INTO asset (id, network, symbol, decimals) VALUES ('net:a', 'net', 'A', 6);
+        INSERT INTO receive_address (id, merchant_id, network, address, key, kind, seq, created_at)
+            VALUES ('adr', 'mer', 'net', 'x', x'01', 'shared', 1, 1);
+        INSERT INTO transfer (id, network, tx, ordinal, asset_id, address_id, merchant_id, amount, height, block_hash,
+            block_time, status, epoch, seen_at)
+            VALUES ('trf', 'net', 't', 0, 'net:a', 'adr', 'mer', '5', 1, 'h', 1, 'confirmed', 1, 1);
+        INSERT INTO payment (id, transfer_id, merchant_id, address_id, asset_id, amount, status, exception, epoch,
+            created_at, credited_at) VALUES ('pay', 'trf', 'mer', 'adr', 'net:a', '5', 'credited', 'none', 1, 1, 2);
+        INSERT INTO journal (id, transfer_id, epoch, kind, at) VALUES ('jrn', 'trf', 1, 'credit', 2);
+        INSERT INTO ledger_entry VALUES ('jrn', 1, 'chain:adr', 'net:a', '5'), ('jrn', 2, 'customer:adr', 'net:a', '-5');
+    ";
+
+    #[tokio::test]
+    async fn an_older_database_keeps_its_money() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kassa.db");
+        let mut older = SqliteConnection::connect_with(&options(&path)).await.unwrap();
+        let before = migrations().iter().filter(|one| one.version < 3).cloned().collect();
+        Migrator::with_migrations(before).run(&mut older).await.unwrap();
+        sqlx::raw_sql(OLDER).execute(&mut older).await.unwrap();
+        older.close().await.unwrap();
+
+        let sqlite = Sqlite::open(&path).await.unwrap();
+        let mut conn = sqlite.read().await.unwrap();
+        let sql = "SELECT p.part, p.amount, p.credited_at, j.part AS of_journal, e.account, e.amount AS entry
+                   FROM payment p
+                   JOIN journal j ON j.transfer_id = p.transfer_id
+                   JOIN ledger_entry e ON e.journal_id = j.id ORDER BY e.line";
+        let rows = conn.rows(sql, Vec::new()).await.unwrap();
+        let read = |row: &crate::db::Row| {
+            let parts = (row.int("part").unwrap(), row.int("of_journal").unwrap());
+            assert_eq!((parts, row.int("credited_at").unwrap()), ((0, 0), 2));
+            assert_eq!(row.text("amount").unwrap(), "5");
+            (row.text("account").unwrap(), row.text("entry").unwrap())
+        };
+        let entries: Vec<_> = rows.iter().map(read).collect();
+        let entry = |account: &str, amount: &str| (account.to_owned(), amount.to_owned());
+        assert_eq!(entries, [entry("chain:adr", "5"), entry("customer:adr", "-5")]);
+        assert!(conn.rows("PRAGMA foreign_key_check", Vec::new()).await.unwrap().is_empty());
+    }
+}

@@ -3,6 +3,7 @@
 use super::{Conn, DbError, Row, args};
 use crate::domain::{
     Millis,
+    money::Amount,
     settlement::{AssetNames, Destination},
     transfer::{Sighting, Transfer},
 };
@@ -56,6 +57,12 @@ pub(crate) async fn by_ids(conn: &mut Conn, ids: &[String]) -> Result<Vec<Transf
     let rows =
         conn.rows_in("SELECT * FROM transfer WHERE id IN", ids.iter().map(Into::into).collect(), "").await?;
     rows.iter().map(transfer).collect()
+}
+
+/// A transfer, locked until the transaction ends: what is on chain does not move under it meanwhile.
+pub(crate) async fn lock(conn: &mut Conn, id: &str) -> Result<Option<Transfer>, DbError> {
+    let sql = "SELECT * FROM transfer WHERE id = $1 /*pg: FOR NO KEY UPDATE*/";
+    conn.row(sql, args![id.to_owned()]).await?.as_ref().map(transfer).transpose()
 }
 
 pub(crate) async fn insert(conn: &mut Conn, transfers: &[Transfer]) -> Result<(), DbError> {
@@ -211,6 +218,14 @@ pub(crate) struct Filter {
     pub(crate) unmatched: bool,
 }
 
+/// A payment of a transfer.
+#[derive(Debug, Clone)]
+pub(crate) struct Paid {
+    pub(crate) payment_id: String,
+    pub(crate) invoice_id: Option<String>,
+    pub(crate) amount: Amount,
+}
+
 /// A transfer with what settle made of it.
 #[derive(Debug, Clone)]
 pub(crate) struct Listed {
@@ -218,7 +233,9 @@ pub(crate) struct Listed {
     pub(crate) address: String,
     pub(crate) symbol: String,
     pub(crate) decimals: u8,
-    pub(crate) payment_id: Option<String>,
+    /// What it pays.
+    pub(crate) paid: Vec<Paid>,
+    /// The invoice that it may be meant for, if it pays nothing by itself.
     pub(crate) invoice_id: Option<String>,
     pub(crate) reason: Option<String>,
     pub(crate) state: Option<String>,
@@ -227,13 +244,11 @@ pub(crate) struct Listed {
 macro_rules! listed {
     ($where:literal) => {
         concat!(
-            "SELECT t.*, r.address, a.symbol, a.decimals, p.id AS payment_id, u.reason, u.state,
-                 COALESCE(p.invoice_id, u.invoice_id) AS invoice_id
+            "SELECT t.*, r.address, a.symbol, a.decimals, u.reason, u.state, u.invoice_id
              FROM transfer t
              JOIN network n ON n.name = t.network
              JOIN receive_address r ON r.id = t.address_id
              JOIN asset a ON a.id = t.asset_id
-             LEFT JOIN payment p ON p.transfer_id = t.id
              LEFT JOIN unmatched u ON u.transfer_id = t.id ",
             $where
         )
@@ -246,7 +261,7 @@ fn listed(row: &Row) -> Result<Listed, DbError> {
         address: row.text("address")?,
         symbol: row.text("symbol")?,
         decimals: decimals(row)?,
-        payment_id: row.opt_text("payment_id")?,
+        paid: Vec::new(),
         invoice_id: row.opt_text("invoice_id")?,
         reason: row.opt_text("reason")?,
         state: row.opt_text("state")?,
@@ -281,7 +296,23 @@ pub(crate) async fn list(
             listed!("WHERE t.merchant_id = $1 AND n.test = $2 AND t.id < $3 ORDER BY t.id DESC LIMIT $4");
         conn.rows(sql, args).await?
     };
-    rows.iter().map(listed).collect()
+    with_payments(conn, &rows).await
+}
+
+async fn with_payments(conn: &mut Conn, rows: &[Row]) -> Result<Vec<Listed>, DbError> {
+    let mut all: Vec<Listed> = rows.iter().map(listed).collect::<Result<_, _>>()?;
+    let ids = all.iter().map(|one| (&one.transfer.id).into()).collect();
+    let sql = "SELECT id, transfer_id, invoice_id, amount FROM payment WHERE transfer_id IN";
+    for row in conn.rows_in(sql, ids, "ORDER BY transfer_id, part").await? {
+        let transfer_id = row.text("transfer_id")?;
+        let Some(one) = all.iter_mut().find(|one| one.transfer.id == transfer_id) else { continue };
+        one.paid.push(Paid {
+            payment_id: row.text("id")?,
+            invoice_id: row.opt_text("invoice_id")?,
+            amount: row.amount("amount")?,
+        });
+    }
+    Ok(all)
 }
 
 /// One of the merchant's transfers.
@@ -293,7 +324,7 @@ pub(crate) async fn get(
 ) -> Result<Option<Listed>, DbError> {
     let sql = listed!("WHERE t.merchant_id = $1 AND n.test = $2 AND t.id = $3");
     let row = conn.row(sql, args![merchant_id.to_owned(), test, id.to_owned()]).await?;
-    row.as_ref().map(listed).transpose()
+    Ok(with_payments(conn, row.as_slice()).await?.pop())
 }
 
 /// The receive addresses with these ids, as settlement asks for them.

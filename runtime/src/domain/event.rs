@@ -33,6 +33,8 @@ words! {
         HookRunExhausted = "hook_run.exhausted",
         /// A hook fails always: its runs wait, and are tried now and then.
         HookRunFailing = "hook_run.failing",
+        /// A matcher gave no answer that could be used: the built-in policy decided about a transfer.
+        HookMatchFailed = "hook_match.failed",
     }
 }
 
@@ -44,7 +46,8 @@ const OF_HOOKS_LEN_MAX: usize = 64;
 ///
 /// Kassa's own: `invoice.detected`, `invoice.paid`, `invoice.underpaid`, `invoice.overpaid`, `invoice.expired`,
 /// `invoice.cancelled`, `invoice.manual_review`, `invoice.reverted`, `deposit.credited`, `deposit.reverted`,
-/// `transfer.unmatched`, `endpoint.test`, `hook_run.rejected`, `hook_run.exhausted`, `hook_run.failing`.
+/// `transfer.unmatched`, `endpoint.test`, `hook_run.rejected`, `hook_run.exhausted`, `hook_run.failing`,
+/// `hook_match.failed`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(try_from = "String")]
 #[schema(as = EventType, value_type = String, example = "invoice.paid")]

@@ -41,7 +41,22 @@ words! {
     }
 }
 
-/// What a fulfiller is run for. What is left out does not matter.
+words! {
+    /// What came of a question to a matcher.
+    #[schema(as = HookMatchOutcome)]
+    MatchOutcome {
+        /// It said what the transfer pays.
+        Pay = "pay",
+        /// It said that a person has to look.
+        Review = "review",
+        /// It had no opinion: the built-in policy decided.
+        Pass = "pass",
+        /// It broke, used up a limit, or said what cannot be: the built-in policy decided.
+        Failed = "failed",
+    }
+}
+
+/// What a fulfiller is run for, and what a matcher is asked about. What is left out does not matter.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = HookBinding)]
@@ -55,9 +70,12 @@ pub struct Binding {
     /// Symbols of assets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assets: Option<BTreeSet<String>>,
-    /// Tags of invoices.
+    /// Tags of invoices. A matcher is offered those only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tags: Option<BTreeSet<String>>,
+    /// A matcher is asked about every transfer, not only about those that the built-in matching cannot tell.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub match_first: bool,
 }
 
 impl Binding {
@@ -98,13 +116,26 @@ impl Binding {
     /// Whether what an event carries is what it is bound to.
     #[must_use]
     pub fn wants(&self, about: &About) -> bool {
-        let within = |names: &Option<BTreeSet<String>>, name: &Option<String>| {
-            names.as_ref().is_none_or(|names| name.as_ref().is_some_and(|name| names.contains(name)))
-        };
-        within(&self.networks, &about.network)
-            && within(&self.assets, &about.asset)
-            && within(&self.tags, &about.tag)
+        within(&self.networks, about.network.as_deref())
+            && within(&self.assets, about.asset.as_deref())
+            && within(&self.tags, about.tag.as_deref())
     }
+
+    /// Whether a matcher is asked about transfers of this asset on this network.
+    #[must_use]
+    pub fn wants_transfer(&self, network: &str, asset: &str) -> bool {
+        within(&self.networks, Some(network)) && within(&self.assets, Some(asset))
+    }
+
+    /// Whether a matcher is offered an invoice with this tag.
+    #[must_use]
+    pub fn offers(&self, tag: Option<&str>) -> bool {
+        within(&self.tags, tag)
+    }
+}
+
+fn within(names: &Option<BTreeSet<String>>, name: Option<&str>) -> bool {
+    names.as_ref().is_none_or(|names| name.is_some_and(|name| names.contains(name)))
 }
 
 /// What an event is about, as far as bindings ask.

@@ -5,9 +5,10 @@
 
 use super::{
     Millis,
-    invoice::Matching,
+    invoice::{Invoice, Matching},
     money::Amount,
     policy::{Late, Policy},
+    transfer,
     word::words,
 };
 
@@ -35,6 +36,12 @@ words! {
         AlreadyPaid = "already_paid",
         /// Several invoices of this address are open.
         Ambiguous = "ambiguous",
+        /// A hook of the merchant's is being asked; it will not be long.
+        Matching = "matching",
+        /// A hook said that a person has to look.
+        HookReview = "hook_review",
+        /// A hook divided it among invoices, and this much was left over.
+        Rest = "rest",
     }
 }
 
@@ -61,6 +68,18 @@ pub struct Transfer<'a> {
     pub block_time: Millis,
 }
 
+impl<'a> From<&'a transfer::Transfer> for Transfer<'a> {
+    fn from(transfer: &'a transfer::Transfer) -> Self {
+        Self {
+            asset_id: &transfer.asset_id,
+            amount: transfer.amount,
+            memo_unreadable: transfer.memo_problem.is_some(),
+            height: transfer.height,
+            block_time: transfer.block_time,
+        }
+    }
+}
+
 /// What matching needs to know of an invoice that a transfer may pay.
 #[derive(Debug, Clone)]
 pub struct Candidate<'a> {
@@ -74,6 +93,21 @@ pub struct Candidate<'a> {
     pub cancelled_at: Option<Millis>,
     /// Whether payments (credited or on their way) cover what is due.
     pub covered: bool,
+}
+
+impl<'a> From<&'a Invoice> for Candidate<'a> {
+    fn from(invoice: &'a Invoice) -> Self {
+        Self {
+            asset_id: &invoice.asset_id,
+            matching: invoice.matching,
+            policy: invoice.policy,
+            head: invoice.head,
+            created_at: invoice.created_at,
+            expires_at: invoice.expires_at,
+            cancelled_at: invoice.cancelled_at,
+            covered: invoice.credited.0.saturating_add(invoice.pending.0) >= invoice.due.0,
+        }
+    }
 }
 
 /// What becomes of a transfer.

@@ -1,4 +1,4 @@
-//! Payments: transfers and what they pay.
+//! Payments: transfers, or parts of them, and what they pay.
 
 use super::{Millis, money::Amount, word::words};
 
@@ -26,11 +26,14 @@ words! {
     }
 }
 
-/// A transfer and what it pays: an invoice, or (without one) the customer whose address it came to.
+/// A transfer, or a part of one, and what it pays: an invoice, or (without one) the customer whose address it came
+/// to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Payment {
     pub id: String,
     pub transfer_id: String,
+    /// Which part of the transfer, from 0. One that pays a single thing has only part 0.
+    pub part: i64,
     pub merchant_id: String,
     pub invoice_id: Option<String>,
     pub address_id: String,
@@ -42,4 +45,14 @@ pub struct Payment {
     pub epoch: i64,
     pub created_at: Millis,
     pub credited_at: Option<Millis>,
+}
+
+/// Which payment of which transfer.
+pub type PartOf = (String, i64);
+
+impl Payment {
+    #[must_use]
+    pub fn part_of(&self) -> PartOf {
+        (self.transfer_id.clone(), self.part)
+    }
 }

@@ -162,11 +162,13 @@ impl TransferView {
     }
 }
 
-/// A transfer and what it pays.
+/// A transfer, or a part of one, and what it pays.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct PaymentView {
     pub id: String,
     pub transfer_id: String,
+    /// Which part of the transfer, from 0. One that pays a single thing has only part 0.
+    pub part: i64,
     /// None: a deposit to a customer's address.
     pub invoice_id: Option<String>,
     pub address: String,
@@ -186,6 +188,7 @@ impl PaymentView {
         Self {
             id: p.id.clone(),
             transfer_id: p.transfer_id.clone(),
+            part: p.part,
             invoice_id: p.invoice_id.clone(),
             address: names.address.to_owned(),
             asset: names.symbol.to_owned(),

@@ -6,6 +6,8 @@ pub(crate) mod dispatch;
 pub(crate) mod expire;
 pub(crate) mod fulfill;
 pub(crate) mod holding;
+mod hook_work;
+pub(crate) mod matching;
 pub(crate) mod observe;
 pub(crate) mod replay;
 pub(crate) mod report;

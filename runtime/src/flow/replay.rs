@@ -138,8 +138,8 @@ async fn past(
 pub(super) async fn shadow(app: &App, claimed: &Claimed, version_id: &str, attempt: Attempt) {
     let played = async {
         let mut conn = app.db.read().await?;
-        let owner = Owner { merchant_id: claimed.merchant_id.clone(), test: claimed.test };
-        let hook = hooks::get(&mut conn, &owner, &claimed.hook_id).await?;
+        let owner = Owner { merchant_id: claimed.callee.merchant_id.clone(), test: claimed.callee.test };
+        let hook = hooks::get(&mut conn, &owner, &claimed.callee.hook_id).await?;
         let version = hooks::version_by_id(&mut conn, version_id).await?;
         let event = events::get(&mut conn, &owner.merchant_id, owner.test, &claimed.event_id).await?;
         drop(conn);
@@ -160,7 +160,7 @@ pub(super) async fn shadow(app: &App, claimed: &Claimed, version_id: &str, attem
             .await
     };
     if let Err::<(), DbError>(error) = played.await {
-        tracing::warn!(hook = claimed.hook_id, %error, "a run was not played to the version in the shadow");
+        tracing::warn!(hook = claimed.callee.hook_id, %error, "a run was not played to the version in the shadow");
     }
 }
 
@@ -182,15 +182,7 @@ async fn play(
     let claimed = Claimed {
         shadow_id: None,
         run_id,
-        hook_id: hook.id.clone(),
-        hook_name: hook.name.clone(),
-        merchant_id: owner.merchant_id.clone(),
-        test: owner.test,
-        version_id: version.id.clone(),
-        sha256: version.sha256.clone(),
-        version: version.version.clone(),
-        manifest: version.manifest.clone(),
-        settings: hook.settings.to_string(),
+        callee: version.called(owner, hook),
         event_id: event.id.clone(),
         event_kind: event.kind.as_str().to_owned(),
         payload: event.payload,

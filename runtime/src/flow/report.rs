@@ -46,7 +46,7 @@ fn block(block: host::Block) -> Result<Block, String> {
     })
 }
 
-fn seen(transfer: host::Transfer) -> Result<Seen, String> {
+fn seen(transfer: host::PluginTransfer) -> Result<Seen, String> {
     let (memo, memo_problem) = match transfer.memo {
         host::Memo::None => (None, None),
         host::Memo::Text(text) if text.len() > MEMO_LEN_MAX => (None, Some("too long".to_owned())),

@@ -73,20 +73,17 @@ pub(crate) async fn assign(
     now: Millis,
 ) -> Result<Invoice, ResolveError> {
     let listed = open_listing(conn, scope, transfer_id).await?;
-    let transfer = listed.transfer;
-    let mut known = settle::gather(conn, &transfer.network, vec![transfer.clone()]).await?;
-    settle::add_invoices(conn, &mut known, &[invoice_id.to_owned()]).await?;
+    // From here on it stands as it is: a reorg that takes it away is settled after this.
+    let transfer = transfers::lock(conn, transfer_id).await?.ok_or(ResolveError::NoTransfer)?;
+    let also = [invoice_id.to_owned()];
+    let mut known = settle::gather(conn, &transfer.network, vec![transfer.clone()], &also).await?;
     known.test = scope.test;
     let invoice =
         known.invoices.get(invoice_id).filter(|i| belongs(i, scope)).ok_or(ResolveError::NoInvoice)?;
     if invoice.asset_id != transfer.asset_id {
         return Err(ResolveError::OtherAsset);
     }
-    let amount = transfer.amount.filter(|amount| !amount.is_zero()).ok_or(ResolveError::Uncountable)?;
-    let sum = invoice.credited.checked_add(invoice.pending).and_then(|sum| sum.checked_add(amount));
-    if sum.is_none() {
-        return Err(ResolveError::Uncountable);
-    }
+    let counted = invoice.credited.checked_add(invoice.pending);
     let confirmed = match transfer.status {
         transfer::Status::Retracted => return Err(ResolveError::Retracted),
         transfer::Status::Included => false,
@@ -99,6 +96,10 @@ pub(crate) async fn assign(
     // The invoice that it had seemed to be meant for no longer waits for it.
     let reviewed = listed.invoice_id.filter(|other| other != invoice_id);
     let mut book = Book::open(known, now);
+    let amount = book.unpaid(transfer_id).filter(|amount| !amount.is_zero());
+    if amount.and_then(|amount| counted?.checked_add(amount)).is_none() {
+        return Err(ResolveError::Uncountable);
+    }
     book.assign(transfer_id, invoice_id, confirmed);
     if let Some(other) = reviewed {
         book.reviewed(&other);
@@ -137,7 +138,7 @@ async fn open_listing(
     let listed = transfers::get(conn, &scope.merchant_id, scope.test, transfer_id)
         .await?
         .ok_or(ResolveError::NoTransfer)?;
-    if listed.state.as_deref() != Some("open") || listed.payment_id.is_some() {
+    if listed.state.as_deref() != Some("open") {
         return Err(ResolveError::NotOpen);
     }
     Ok(listed)

@@ -1,7 +1,8 @@
 //! Settle: reads the changes of a network's transfers in order, and makes of them payments, ledger entries,
 //! invoices and events, in one transaction with its own cursor.
 //!
-//! What is decided is in `domain::settlement`, which is pure; here facts are gathered and results written.
+//! What is decided is in `domain::settlement`, which is pure; here facts are gathered and results written. A transfer
+//! that a merchant's hook is asked about waits for `matching`, which ends in the same writes.
 //! Correct with any number of replicas: the cursor's row is locked, and moves only from where it was read. The
 //! lease merely keeps them from doing the same work twice.
 
@@ -14,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     app::App,
-    db::{Conn, DbError, events, invoices, leases, ledger, payments, transfers},
+    db::{Conn, DbError, events, invoices, leases, ledger, matchers, payments, transfers},
     domain::{
         Millis, id,
         matching::{amount_key, memo_key},
@@ -61,23 +62,33 @@ pub(crate) async fn step(app: &App, network: &str, test: bool) -> Result<usize, 
     drop(conn);
     let (now, holder, ttl) = (app.clock.now(), app.holder.clone(), app.lease_ms());
     let network = network.to_owned();
-    let (settled, told) = app
+    let (settled, rung) = app
         .db
         .write::<_, DbError, _>(move |conn| {
             Box::pin(async move {
                 let Some(fence) = leases::take(conn, &format!("settle/{network}"), &holder, ttl).await?
                 else {
-                    return Ok((0, false));
+                    return Ok((0, Rung::default()));
                 };
                 settle(conn, &network, test, fence, now).await
             })
         })
         .await?;
-    if told {
+    if rung.told {
         app.wake.dispatch.notify_one();
+    }
+    if rung.waiting {
+        app.wake.matching.notify_one();
     }
     metrics::counter!("kassa_changes_settled_total").increment(u64::try_from(settled).unwrap_or(0));
     Ok(settled)
+}
+
+/// Whose work a batch has made.
+#[derive(Debug, Clone, Copy, Default)]
+struct Rung {
+    told: bool,
+    waiting: bool,
 }
 
 async fn settle(
@@ -86,29 +97,37 @@ async fn settle(
     test: bool,
     fence: i64,
     now: Millis,
-) -> Result<(usize, bool), DbError> {
+) -> Result<(usize, Rung), DbError> {
     let from = payments::settled_to(conn, network).await?;
     let changes = transfers::changes_after(conn, network, from, CHANGES_PER_STEP).await?;
-    let Some(last) = changes.last() else { return Ok((0, false)) };
+    let Some(last) = changes.last() else { return Ok((0, Rung::default())) };
     if !payments::settle_to(conn, network, from, last.seq, fence).await? {
         return Err(DbError::Unusable("another replica settles this network".to_owned()));
     }
     let ids: BTreeSet<String> = changes.iter().map(|change| change.transfer_id.clone()).collect();
     let found = transfers::by_ids(conn, &ids.into_iter().collect::<Vec<_>>()).await?;
-    let mut known = gather(conn, network, found).await?;
+    let mut known = gather(conn, network, found, &[]).await?;
     known.test = test;
+    let merchants: BTreeSet<String> = known.transfers.values().map(|t| t.merchant_id.clone()).collect();
+    known.matchers = matchers::of_merchants(conn, test, merchants.into_iter(), now).await?;
     let mut book = Book::open(known, now);
     for change in &changes {
         book.apply(change.kind, &change.transfer_id, change.epoch);
     }
     let written = book.close();
-    let told = !written.events.is_empty();
+    let rung = Rung { told: !written.events.is_empty(), waiting: !written.waiting.is_empty() };
     write(conn, written, now).await?;
-    Ok((changes.len(), told))
+    Ok((changes.len(), rung))
 }
 
-/// All facts that these transfers touch. Locks the invoices.
-pub(crate) async fn gather(conn: &mut Conn, network: &str, found: Vec<Transfer>) -> Result<Known, DbError> {
+/// All facts that these transfers touch, and these invoices with theirs. Locks the invoices, all at once: whoever
+/// locked some first and others later could wait for one who does it the other way round.
+pub(crate) async fn gather(
+    conn: &mut Conn,
+    network: &str,
+    found: Vec<Transfer>,
+    also: &[String],
+) -> Result<Known, DbError> {
     let mut known = Known::default();
     let transfer_ids: Vec<String> = found.iter().map(|t| t.id.clone()).collect();
     let address_ids: BTreeSet<String> = found.iter().map(|t| t.address_id.clone()).collect();
@@ -121,8 +140,9 @@ pub(crate) async fn gather(conn: &mut Conn, network: &str, found: Vec<Transfer>)
 
     let mut invoice_ids: BTreeSet<String> = own.iter().filter_map(|p| p.invoice_id.clone()).collect();
     invoice_ids.extend(known.named.values().flatten().cloned());
+    invoice_ids.extend(also.iter().cloned());
     known.transfers = found.into_iter().map(|t| (t.id.clone(), t)).collect();
-    known.payments = own.into_iter().map(|p| (p.transfer_id.clone(), p)).collect();
+    known.payments = own.into_iter().map(|p| (p.part_of(), p)).collect();
     add_invoices(conn, &mut known, &invoice_ids.into_iter().collect::<Vec<_>>()).await?;
     Ok(known)
 }
@@ -131,7 +151,7 @@ pub(crate) async fn gather(conn: &mut Conn, network: &str, found: Vec<Transfer>)
 pub(crate) async fn add_invoices(conn: &mut Conn, known: &mut Known, ids: &[String]) -> Result<(), DbError> {
     known.invoices.extend(invoices::lock(conn, ids).await?.into_iter().map(|i| (i.id.clone(), i)));
     let payments = payments::of_invoices(conn, ids).await?;
-    known.payments.extend(payments.into_iter().map(|p| (p.transfer_id.clone(), p)));
+    known.payments.extend(payments.into_iter().map(|p| (p.part_of(), p)));
     known.in_review.extend(payments::in_review(conn, ids).await?);
     Ok(())
 }
@@ -177,5 +197,6 @@ pub(crate) async fn write(conn: &mut Conn, written: Written, now: Millis) -> Res
     ledger::write(conn, &journals, now).await?;
     invoices::update(conn, &written.invoices).await?;
     payments::list_unmatched(conn, &written.listings, now).await?;
+    matchers::wait(conn, written.waiting, now).await?;
     events::insert(conn, written.events).await
 }

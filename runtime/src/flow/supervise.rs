@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{deliver, dispatch, expire, fulfill, observe, settle};
+use super::{deliver, dispatch, expire, fulfill, matching, observe, settle};
 use crate::{app::App, domain::network::Manifest};
 
 /// A broken worker waits so long before it starts again.
@@ -36,6 +36,10 @@ pub(crate) async fn run(app: App, stop: CancellationToken) {
     keep(&mut tasks, "fulfill", &stop, {
         let (app, stop) = (app.clone(), stop.clone());
         move || fulfill::run(app.clone(), stop.clone())
+    });
+    keep(&mut tasks, "matching", &stop, {
+        let (app, stop) = (app.clone(), stop.clone());
+        move || matching::run(app.clone(), stop.clone())
     });
     let mut running: BTreeMap<String, Running> = BTreeMap::new();
     loop {

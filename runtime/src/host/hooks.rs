@@ -21,7 +21,10 @@ use wasmtime::Engine;
 
 use super::{
     admit::{self, Admission, AdmitError, Admitted},
-    bindings::fulfiller::exports::kassa::plugin::fulfiller,
+    bindings::{
+        fulfiller::exports::kassa::plugin::fulfiller, matcher::exports::kassa::plugin::matcher,
+        services::kassa::plugin::types,
+    },
     cache::Cache,
     call::{CallError, CallFailed, Called, Caller},
     limits::Limits,
@@ -142,19 +145,53 @@ impl Hooks {
         context: fulfiller::Context,
         tape: Tape,
     ) -> Result<Called<fulfiller::Outcome>, CallFailed> {
-        let loaded = self.ready(version).await?;
-        let no_role = || CallError::NoRole { plugin: version.name.clone(), role: Role::Fulfiller.as_str() };
-        let pre = loaded.linked.fulfiller.clone().ok_or_else(no_role)?;
-        let _place = self.place(loaded.class).await?;
-        let limits = Limits::hook(&self.config, loaded.class, version.manifest.grants.storage_kib);
+        let (loaded, _place) = self.called(version).await?;
+        let pre = loaded.linked.fulfiller.clone().ok_or_else(|| no_role(version, Role::Fulfiller))?;
         self.caller
-            .run_taped(subject(version, of), limits, tape, |store| {
+            .run_taped(subject(version, of), self.limits(&loaded, version), tape, |store| {
                 Box::pin(async move {
                     let hook = pre.instantiate_async(&mut *store).await?;
                     hook.kassa_plugin_fulfiller().call_fulfill(store, &event, &context).await
                 })
             })
             .await
+    }
+
+    /// Asks a matcher what a transfer pays: the transfer, the candidates and the context. [`Called::writes`] and
+    /// [`Called::webhooks`] belong into the transaction that settles its answer.
+    pub(crate) async fn match_transfer(
+        &self,
+        version: &HookVersion,
+        of: OfMerchant,
+        (transfer, candidates, context): (types::Transfer, Vec<matcher::Candidate>, matcher::Context),
+        tape: Tape,
+    ) -> Result<Called<matcher::Decision>, CallFailed> {
+        let (loaded, _place) = self.called(version).await?;
+        let pre = loaded.linked.matcher.clone().ok_or_else(|| no_role(version, Role::Matcher))?;
+        let limits = self.limits(&loaded, version).matcher();
+        self.caller
+            .run_taped(subject(version, of), limits, tape, |store| {
+                Box::pin(async move {
+                    let hook = pre.instantiate_async(&mut *store).await?;
+                    let hook = hook.kassa_plugin_matcher();
+                    hook.call_match_transfer(store, &transfer, &candidates, &context).await
+                })
+            })
+            .await
+    }
+
+    /// The component in memory, and a place among the calls of its class.
+    async fn called(
+        &self,
+        version: &HookVersion,
+    ) -> Result<(Arc<Loaded>, tokio::sync::OwnedSemaphorePermit), CallError> {
+        let loaded = self.ready(version).await?;
+        let place = self.place(loaded.class).await?;
+        Ok((loaded, place))
+    }
+
+    fn limits(&self, loaded: &Loaded, version: &HookVersion) -> Limits {
+        Limits::hook(&self.config, loaded.class, version.manifest.grants.storage_kib)
     }
 
     /// Lets go what was not used for a while. Calls under way keep what they run on.
@@ -271,6 +308,10 @@ impl Hooks {
         // It says itself what goes wrong.
         let _ = tokio::task::spawn_blocking(move || cache.store(&sha256, &code)).await;
     }
+}
+
+fn no_role(version: &HookVersion, role: Role) -> CallError {
+    CallError::NoRole { plugin: version.name.clone(), role: role.as_str() }
 }
 
 fn subject(version: &HookVersion, of: OfMerchant) -> Arc<Subject> {

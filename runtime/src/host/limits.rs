@@ -45,6 +45,8 @@ const HOOK_LOG_LINES_MAX: u32 = 50;
 const HOOK_LOG_BYTES_MAX: usize = 8 << 10;
 /// Each becomes a delivery to every endpoint of the merchant.
 const WEBHOOKS_MAX: u32 = 10;
+/// Money waits for a matcher no longer.
+const MATCHER_WALL_MAX: Duration = Duration::from_secs(1);
 /// A call that only computes (an address, a link) is answered within a request's time.
 const PURE_CPU_MAX: Duration = Duration::from_millis(500);
 const PURE_WALL_MAX: Duration = Duration::from_secs(5);
@@ -108,6 +110,11 @@ impl Limits {
             log_bytes: HOOK_LOG_BYTES_MAX,
             webhooks: WEBHOOKS_MAX,
         }
+    }
+
+    /// The same for a question to a matcher: no requests, and no longer than money may be held up.
+    pub(crate) fn matcher(self) -> Self {
+        Self { wall: self.wall.min(MATCHER_WALL_MAX), http_requests: 0, ..self }
     }
 
     /// The same for a call that only computes: no requests, no storage, little time.

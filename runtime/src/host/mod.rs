@@ -62,12 +62,13 @@ use services::{Shared, Subject, WatchSets};
 
 pub(crate) use admit::AdmitError;
 pub(crate) use bindings::fulfiller::exports::kassa::plugin::fulfiller;
+pub(crate) use bindings::matcher::exports::kassa::plugin::matcher;
 pub(crate) use bindings::{
     chain::exports::kassa::plugin::chain::{
         Address, AddressError, Block, DeriveError, Description, Link as PaymentLink, MemoSupport, ScanError,
         ScanLimits, ScanResult,
     },
-    services::kassa::plugin::types::{Memo, Position, Transfer},
+    services::kassa::plugin::types::{Memo, Position, Transfer as PluginTransfer},
     simulator::exports::kassa::plugin::simulator::SimulateError,
 };
 pub(crate) use call::{CallError, CallFailed, Called, Trace};

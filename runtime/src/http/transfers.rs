@@ -32,26 +32,41 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(dismiss))
 }
 
+/// A payment of a transfer.
+#[derive(Debug, Serialize, ToSchema)]
+struct PaidView {
+    payment_id: String,
+    /// None: a deposit to a customer's address.
+    invoice_id: Option<String>,
+    amount: String,
+}
+
 /// A transfer, and what it pays or why it pays nothing.
 #[derive(Debug, Serialize, ToSchema)]
 struct SettledTransfer {
     #[serde(flatten)]
     transfer: TransferView,
-    payment_id: Option<String>,
-    /// The invoice that it pays, or that it may be meant for.
+    /// What it pays: mostly one payment, several if a hook divided it.
+    payments: Vec<PaidView>,
+    /// The invoice that it may be meant for, if it pays nothing by itself.
     invoice_id: Option<String>,
     /// Why it pays nothing by itself.
     reason: Option<String>,
-    /// Of one that pays nothing by itself: `open`, `assigned` or `dismissed`.
+    /// Of one that has a reason: `open`, `assigned` or `dismissed`.
     state: Option<String>,
 }
 
 impl From<transfers::Listed> for SettledTransfer {
     fn from(row: transfers::Listed) -> Self {
         let names = Names { address: &row.address, symbol: &row.symbol, decimals: row.decimals };
+        let paid = row.paid.into_iter().map(|paid| PaidView {
+            amount: paid.amount.to_decimal(row.decimals),
+            payment_id: paid.payment_id,
+            invoice_id: paid.invoice_id,
+        });
         Self {
             transfer: TransferView::new(&row.transfer, names),
-            payment_id: row.payment_id,
+            payments: paid.collect(),
             invoice_id: row.invoice_id,
             reason: row.reason,
             state: row.state,

@@ -122,6 +122,7 @@ async fn rows(app: &App, filled: &Filled, numbers: Range<u64>) -> anyhow::Result
         for nth in numbers {
             let (transfer, mut invoice) = filled.payment(*nth).context("no such payment")?;
             let payment = Payment {
+                part: 0,
                 id: id::new(id::Kind::Payment, now),
                 transfer_id: transfer.id.clone(),
                 merchant_id: transfer.merchant_id.clone(),

@@ -15,7 +15,11 @@ impl Out {
     pub(super) async fn bind(&self, bind: BindArgs) -> anyhow::Result<()> {
         let lists =
             [("events", bind.event), ("networks", bind.network), ("assets", bind.asset), ("tags", bind.tag)];
-        let binding: BTreeMap<_, _> = lists.into_iter().filter(|(_, names)| !names.is_empty()).collect();
+        let lists = lists.into_iter().filter(|(_, names)| !names.is_empty());
+        let mut binding: BTreeMap<_, _> = lists.map(|(field, names)| (field, json!(names))).collect();
+        if bind.match_first {
+            binding.insert("match_first", json!(true));
+        }
         let path = format!("{}/binding", self.path(&bind.hook).await?);
         let bound = self.client.put(&path, &json!(binding)).await?;
         self.say(&bound, &format!("is run for {}", bound["binding"]));

@@ -142,6 +142,14 @@ enum Command {
     Storage(StorageCommand),
     /// List runs, the newest first
     Runs(runs::RunsArgs),
+    /// List what a matcher was asked and said, the newest first
+    Matches {
+        /// Like tolerance
+        hook: String,
+        /// How many to list
+        #[arg(long, default_value_t = 25)]
+        limit: u32,
+    },
     /// Show a run: its input, its calls, what they said, logged and used
     Run {
         /// run_…
@@ -175,6 +183,9 @@ struct BindArgs {
     /// A tag of invoices; may be repeated
     #[arg(long, value_name = "TAG")]
     tag: Vec<String>,
+    /// Ask a matcher about every transfer, not only where the built-in matching cannot tell
+    #[arg(long)]
+    match_first: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -280,6 +291,7 @@ pub(super) async fn run(global: &Global, args: HookArgs) -> anyhow::Result<()> {
         Command::Secret(command) => out.secret(command).await,
         Command::Storage(command) => out.storage(command).await,
         Command::Runs(args) => out.runs(args).await,
+        Command::Matches { hook, limit } => out.matches(&hook, limit).await,
         Command::Run { id } => out.run(&id).await,
         Command::Again { id } => out.again(&id).await,
         Command::Usage { hook } => out.usage(&hook).await,

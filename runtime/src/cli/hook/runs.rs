@@ -58,6 +58,30 @@ impl Out {
         Ok(())
     }
 
+    pub(super) async fn matches(&self, hook: &str, limit: u32) -> anyhow::Result<()> {
+        let path = format!("{}/matches?limit={limit}", self.path(hook).await?);
+        let asked = self.client.get(&path).await?;
+        if self.json {
+            print::json(&asked["data"]);
+            return Ok(());
+        }
+        let rows: Vec<_> = asked["data"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|one| {
+                let offers = one["question"]["offers"].as_array().map_or(0, Vec::len).to_string();
+                let pays = one["parts"].as_array().into_iter().flatten();
+                let pays = pays.map(|part| text(part, "invoice_id")).collect::<Vec<_>>().join(" ");
+                let [at, transfer, outcome, note] =
+                    ["at", "transfer_id", "outcome", "note"].map(|field| text(one, field));
+                vec![at, transfer, offers, outcome, pays, note]
+            })
+            .collect();
+        print::table(&["AT", "TRANSFER", "OFFERED", "OUTCOME", "PAYS", "NOTE"], &rows);
+        Ok(())
+    }
+
     fn show_run(&self, run: &Value) {
         if self.json {
             return print::json(run);

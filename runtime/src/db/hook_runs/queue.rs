@@ -1,10 +1,11 @@
 //! The queue of hook runs: what dispatch puts in and fulfill works off. How it is kept, [`crate::db::queue`] says.
 
-use super::{Attempt, MS_PER_DAY};
+use super::{Attempt, MS_PER_DAY, Used};
 use crate::{
     db::{
         Conn, DbError, Value, args,
-        queue::{Entry, queue},
+        hooks::Callee,
+        queue::{Entry, judge, queue},
     },
     domain::{
         Millis,
@@ -81,19 +82,9 @@ pub(crate) async fn due_hooks(conn: &mut Conn, now: Millis) -> Result<Vec<DueHoo
 #[derive(Debug, Clone)]
 pub(crate) struct Claimed {
     pub(crate) run_id: String,
-    pub(crate) hook_id: String,
-    pub(crate) hook_name: String,
-    pub(crate) merchant_id: String,
-    pub(crate) test: bool,
-    pub(crate) version_id: String,
+    pub(crate) callee: Callee,
     /// The version that the run is played to as well.
     pub(crate) shadow_id: Option<String>,
-    pub(crate) sha256: String,
-    pub(crate) version: String,
-    /// JSON.
-    pub(crate) manifest: String,
-    /// A JSON object.
-    pub(crate) settings: String,
     pub(crate) event_id: String,
     pub(crate) event_kind: String,
     pub(crate) payload: String,
@@ -145,16 +136,8 @@ async fn due_of(conn: &mut Conn, hook_id: String, now: Millis, take: usize) -> R
         .map(|row| {
             Ok(Claimed {
                 run_id: row.text("run_id")?,
-                hook_id: row.text("hook_id")?,
-                hook_name: row.text("name")?,
-                merchant_id: row.text("merchant_id")?,
-                test: row.bool("test")?,
-                version_id: row.text("version_id")?,
+                callee: Callee::read(row)?,
                 shadow_id: row.opt_text("shadow_id")?,
-                sha256: row.text("sha256")?,
-                version: row.text("version")?,
-                manifest: row.text("manifest")?,
-                settings: row.text("settings")?,
                 event_id: row.text("event_id")?,
                 event_kind: row.text("kind")?,
                 payload: row.text("payload")?,
@@ -207,15 +190,11 @@ pub(crate) async fn finish(conn: &mut Conn, ended: &Ended, now: Millis) -> Resul
         args![&ended.run_id, state, done_at, &attempt.note],
     )
     .await?;
+    let failed = attempt.outcome == Outcome::Failed;
     let mut breakers = lock_owners(conn, std::iter::once(&ended.hook_id)).await?;
-    let mut paused = false;
-    if let Some(breaker) = breakers.get_mut(&ended.hook_id) {
-        let before = *breaker;
-        *breaker = breaker.after(attempt.outcome != Outcome::Failed, now);
-        paused = before.paused_until.is_none() && breaker.paused_until.is_some();
-        if before != *breaker {
-            set_breakers(conn, &breakers).await?;
-        }
+    let judged = judge(&mut breakers, !failed, now);
+    if judged.changed {
+        set_breakers(conn, &breakers).await?;
     }
     match ended.next {
         Next::RetryAt(at) => {
@@ -226,8 +205,8 @@ pub(crate) async fn finish(conn: &mut Conn, ended: &Ended, now: Millis) -> Resul
             conn.exec("DELETE FROM hook_run_queue WHERE run_id = $1", args![&ended.run_id]).await?;
         }
     }
-    use_up(conn, &ended.hook_id, attempt).await?;
-    Ok(Finish::Written { paused })
+    use_up(conn, &ended.hook_id, attempt.at, failed, attempt.used).await?;
+    Ok(Finish::Written { paused: judged.paused })
 }
 
 async fn log(conn: &mut Conn, run_id: &str, attempt: &Attempt) -> Result<(), DbError> {
@@ -263,7 +242,14 @@ async fn log(conn: &mut Conn, run_id: &str, attempt: &Attempt) -> Result<(), DbE
     Ok(())
 }
 
-async fn use_up(conn: &mut Conn, hook_id: &str, attempt: &Attempt) -> Result<(), DbError> {
+/// Adds a call to what its hook used on that day.
+pub(in crate::db) async fn use_up(
+    conn: &mut Conn,
+    hook_id: &str,
+    at: Millis,
+    failed: bool,
+    used: Used,
+) -> Result<(), DbError> {
     conn.exec(
         "INSERT INTO hook_usage (hook_id, day, attempts, failed, cpu_us, http_requests) VALUES ($1, $2, 1, $3, $4, $5)
          ON CONFLICT (hook_id, day) DO UPDATE SET attempts = hook_usage.attempts + 1,
@@ -271,10 +257,10 @@ async fn use_up(conn: &mut Conn, hook_id: &str, attempt: &Attempt) -> Result<(),
              http_requests = hook_usage.http_requests + excluded.http_requests",
         args![
             hook_id.to_owned(),
-            attempt.at.div_euclid(MS_PER_DAY),
-            attempt.outcome == Outcome::Failed,
-            attempt.used.cpu_us,
-            attempt.used.http_requests,
+            at.div_euclid(MS_PER_DAY),
+            failed,
+            used.cpu_us,
+            used.http_requests,
         ],
     )
     .await?;

@@ -3,7 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::{
-    event::NewEvent, invoice::Invoice, ledger::JournalKind, matching::Reason, payment::Payment,
+    event::NewEvent,
+    hook::Binding,
+    invoice::Invoice,
+    ledger::JournalKind,
+    matching::Reason,
+    payment::{PartOf, Payment},
     transfer::Transfer,
 };
 
@@ -22,6 +27,14 @@ pub struct AssetNames {
     pub decimals: u8,
 }
 
+/// A hook of a merchant's that says what a transfer pays.
+#[derive(Debug, Clone)]
+pub struct Matcher {
+    pub id: String,
+    pub merchant_id: String,
+    pub binding: Binding,
+}
+
 /// What is known before the changes.
 #[derive(Debug, Default)]
 pub struct Known {
@@ -33,14 +46,16 @@ pub struct Known {
     pub assets: BTreeMap<String, AssetNames>,
     /// By id: every invoice that a transfer names or has paid.
     pub invoices: BTreeMap<String, Invoice>,
-    /// By the transfer's id: every payment of those transfers and of those invoices.
-    pub payments: BTreeMap<String, Payment>,
+    /// Every payment of those transfers and of those invoices.
+    pub payments: BTreeMap<PartOf, Payment>,
     /// Transfers that are listed as unmatched already.
     pub listed: BTreeSet<String>,
     /// Invoices that a listed late transfer may be meant for.
     pub in_review: BTreeSet<String>,
     /// By the transfer's id: the invoice that its address, memo or amount names. Two make it ambiguous.
     pub named: BTreeMap<String, Vec<String>>,
+    /// Those that are asked; none while an answer is taken in.
+    pub matchers: Vec<Matcher>,
     /// Test mode of the network.
     pub test: bool,
 }
@@ -52,6 +67,13 @@ pub struct Listing {
     pub merchant_id: String,
     pub reason: Reason,
     pub invoice_id: Option<String>,
+}
+
+/// A transfer about which a matcher is to be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    pub transfer_id: String,
+    pub matcher_id: String,
 }
 
 /// A journal that is to be written.
@@ -68,5 +90,6 @@ pub struct Written {
     pub journals: Vec<JournalEntry>,
     pub invoices: Vec<Invoice>,
     pub listings: Vec<Listing>,
+    pub waiting: Vec<Waiting>,
     pub events: Vec<NewEvent>,
 }

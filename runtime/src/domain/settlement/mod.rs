@@ -4,11 +4,14 @@
 //! of what is to be written. The same facts and changes always give the same book; applying a change a second
 //! time changes nothing.
 
+mod answer;
 mod facts;
+mod tell;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use facts::{AssetNames, Destination, JournalEntry, Known, Listing, Written};
+pub use answer::{Answer, Share};
+pub use facts::{AssetNames, Destination, JournalEntry, Known, Listing, Matcher, Waiting, Written};
 
 use super::{
     Millis,
@@ -18,31 +21,32 @@ use super::{
     ledger::JournalKind,
     matching::{self, Candidate, Decision, Reason},
     money::Amount,
-    payment::{self, Payment},
+    payment::{self, PartOf, Payment},
     transfer::{Sighting, Transfer},
-    view::{InvoiceView, Names, PaymentView, TransferView},
+    view::InvoiceView,
 };
 
 /// Facts, and what the changes so far made of them.
 pub struct Book {
     known: Known,
     now: Millis,
-    /// The transfers whose payments are for an invoice.
-    by_invoice: BTreeMap<String, BTreeSet<String>>,
-    touched_payments: BTreeSet<String>,
+    /// The payments that are for an invoice.
+    by_invoice: BTreeMap<String, BTreeSet<PartOf>>,
+    touched_payments: BTreeSet<PartOf>,
     touched_invoices: BTreeSet<String>,
     journals: Vec<JournalEntry>,
     listings: Vec<Listing>,
+    waiting: Vec<Waiting>,
     events: Vec<NewEvent>,
 }
 
 impl Book {
     #[must_use]
     pub fn open(known: Known, now: Millis) -> Self {
-        let mut by_invoice: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        let mut by_invoice: BTreeMap<String, BTreeSet<PartOf>> = BTreeMap::new();
         for payment in known.payments.values() {
             if let Some(invoice_id) = &payment.invoice_id {
-                by_invoice.entry(invoice_id.clone()).or_default().insert(payment.transfer_id.clone());
+                by_invoice.entry(invoice_id.clone()).or_default().insert(payment.part_of());
             }
         }
         Self {
@@ -53,6 +57,7 @@ impl Book {
             touched_invoices: BTreeSet::new(),
             journals: Vec::new(),
             listings: Vec::new(),
+            waiting: Vec::new(),
             events: Vec::new(),
         }
     }
@@ -69,10 +74,10 @@ impl Book {
         }
     }
 
-    /// A person says that this transfer pays this invoice. `confirmed`: it is deep enough already.
+    /// A person says that what is left of this transfer pays this invoice. `confirmed`: it is deep enough already.
     pub fn assign(&mut self, transfer_id: &str, invoice_id: &str, confirmed: bool) {
         let Some(transfer) = self.known.transfers.get(transfer_id).cloned() else { return };
-        let Some(amount) = transfer.amount else { return };
+        let Some(amount) = self.unpaid(transfer_id) else { return };
         self.known.in_review.remove(invoice_id);
         self.pay(&transfer, amount, Some(invoice_id.to_owned()), payment::Exception::Manual);
         if confirmed {
@@ -112,38 +117,35 @@ impl Book {
     pub fn close(mut self) -> Written {
         let payments = self.touched_payments.iter().filter_map(|id| self.known.payments.remove(id)).collect();
         let invoices = self.touched_invoices.iter().filter_map(|id| self.known.invoices.remove(id)).collect();
-        Written { payments, journals: self.journals, invoices, listings: self.listings, events: self.events }
+        let Self { journals, listings, waiting, events, .. } = self;
+        Written { payments, journals, invoices, listings, waiting, events }
     }
 
     fn included(&mut self, transfer_id: &str, epoch: i64) {
-        if let Some(payment) = self.known.payments.get_mut(transfer_id) {
+        let parts = self.parts(transfer_id);
+        for part in &parts {
+            let Some(payment) = self.known.payments.get_mut(part) else { continue };
             if payment.status == payment::Status::Retracted && payment.epoch < epoch {
                 payment.status = payment::Status::Pending;
                 payment.epoch = epoch;
                 let invoice_id = payment.invoice_id.clone();
-                self.touched_payments.insert(transfer_id.to_owned());
+                self.touched_payments.insert(part.clone());
                 if let Some(invoice_id) = invoice_id {
                     self.rederive(&invoice_id);
                 }
             }
-            return;
         }
-        if self.known.listed.contains(transfer_id) {
+        if !parts.is_empty() || self.known.listed.contains(transfer_id) {
             return;
         }
         if let Some(transfer) = self.known.transfers.get(transfer_id).cloned() {
-            self.decide(&transfer, epoch);
+            self.decide(&Transfer { epoch, ..transfer });
         }
     }
 
-    fn decide(&mut self, transfer: &Transfer, epoch: i64) {
-        let seen = matching::Transfer {
-            asset_id: &transfer.asset_id,
-            amount: transfer.amount,
-            memo_unreadable: transfer.memo_problem.is_some(),
-            height: transfer.height,
-            block_time: transfer.block_time,
-        };
+    /// What the merchant's policy makes of a transfer, or who is asked about it.
+    fn decide(&mut self, transfer: &Transfer) {
+        let seen = matching::Transfer::from(transfer);
         let named = self.known.named.get(&transfer.id).cloned().unwrap_or_default();
         let customer = self.known.destinations.get(&transfer.address_id).is_some_and(|d| d.customer);
         let amount = match (matching::unusable(&seen), transfer.amount) {
@@ -151,32 +153,26 @@ impl Book {
             (None, None) => return self.list(transfer, Reason::AmountUnsupported, None),
             (None, Some(amount)) => amount,
         };
-        if named.len() > 1 {
-            return self.list(transfer, Reason::Ambiguous, None);
-        }
         let invoice = named.first().and_then(|id| self.known.invoices.get(id));
         if invoice.is_none() && customer {
-            return self.pay(&Transfer { epoch, ..transfer.clone() }, amount, None, payment::Exception::None);
+            return self.pay(transfer, amount, None, payment::Exception::None);
         }
-        let candidate = invoice.map(|invoice| Candidate {
-            asset_id: &invoice.asset_id,
-            matching: invoice.matching,
-            policy: invoice.policy,
-            head: invoice.head,
-            created_at: invoice.created_at,
-            expires_at: invoice.expires_at,
-            cancelled_at: invoice.cancelled_at,
-            covered: invoice.credited.0.saturating_add(invoice.pending.0) >= invoice.due.0,
-        });
+        let matcher = self.matcher(transfer);
+        if let Some(matcher) = matcher.filter(|matcher| matcher.binding.match_first) {
+            return self.wait(transfer, matcher.id.clone());
+        }
         let fits = invoice.is_none_or(|invoice| fits(invoice, amount));
         let invoice_id = invoice.map(|invoice| invoice.id.clone());
-        match matching::decide(&seen, candidate.as_ref()) {
-            Decision::Pay { .. } if !fits => self.list(transfer, Reason::AmountUnsupported, invoice_id),
-            Decision::Pay { late } => {
-                let exception = if late { payment::Exception::Late } else { payment::Exception::None };
-                self.pay(&Transfer { epoch, ..transfer.clone() }, amount, invoice_id, exception);
-            }
-            Decision::List { reason, of_candidate } => {
+        let decision = if named.len() > 1 {
+            Decision::List { reason: Reason::Ambiguous, of_candidate: false }
+        } else {
+            matching::decide(&seen, invoice.map(Candidate::from).as_ref())
+        };
+        match (decision, matcher) {
+            (Decision::Pay { .. }, _) if !fits => self.list(transfer, Reason::AmountUnsupported, invoice_id),
+            (Decision::Pay { late }, _) => self.pay(transfer, amount, invoice_id, late_or_not(late)),
+            (Decision::List { .. }, Some(matcher)) => self.wait(transfer, matcher.id.clone()),
+            (Decision::List { reason, of_candidate }, None) => {
                 self.list(transfer, reason, invoice_id.filter(|_| of_candidate));
             }
         }
@@ -192,6 +188,7 @@ impl Book {
         let payment = Payment {
             id: id::new(id::Kind::Payment, self.now),
             transfer_id: transfer.id.clone(),
+            part: self.parts(&transfer.id).last().map_or(0, |(_, part)| part + 1),
             merchant_id: transfer.merchant_id.clone(),
             invoice_id: invoice_id.clone(),
             address_id: transfer.address_id.clone(),
@@ -203,99 +200,73 @@ impl Book {
             created_at: self.now,
             credited_at: None,
         };
-        self.known.payments.insert(transfer.id.clone(), payment);
-        self.touched_payments.insert(transfer.id.clone());
+        let part = payment.part_of();
+        self.known.payments.insert(part.clone(), payment);
+        self.touched_payments.insert(part.clone());
         if let Some(invoice_id) = invoice_id {
-            self.by_invoice.entry(invoice_id.clone()).or_default().insert(transfer.id.clone());
+            self.by_invoice.entry(invoice_id.clone()).or_default().insert(part);
             self.rederive(&invoice_id);
         }
     }
 
     fn confirmed(&mut self, transfer_id: &str, epoch: i64) {
         let now = self.now;
-        let Some(payment) = self.known.payments.get_mut(transfer_id) else { return };
-        if payment.status != payment::Status::Pending || payment.epoch != epoch {
-            return;
+        for part in self.parts(transfer_id) {
+            let Some(payment) = self.known.payments.get_mut(&part) else { continue };
+            if payment.status != payment::Status::Pending || payment.epoch != epoch {
+                continue;
+            }
+            payment.status = payment::Status::Credited;
+            payment.credited_at = Some(now);
+            let payment = payment.clone();
+            self.touched_payments.insert(part);
+            self.journals.push(JournalEntry { kind: JournalKind::Credit, payment: payment.clone() });
+            self.tell_of(&payment, event::Kind::DepositCredited);
         }
-        payment.status = payment::Status::Credited;
-        payment.credited_at = Some(now);
-        let payment = payment.clone();
-        self.touched_payments.insert(transfer_id.to_owned());
-        self.journals.push(JournalEntry { kind: JournalKind::Credit, payment: payment.clone() });
-        self.tell_of(&payment, event::Kind::DepositCredited);
     }
 
     fn retracted(&mut self, transfer_id: &str, epoch: i64) {
-        let Some(payment) = self.known.payments.get_mut(transfer_id) else { return };
-        if payment.epoch != epoch || payment.status == payment::Status::Retracted {
-            return;
-        }
-        let was_credited = payment.status == payment::Status::Credited;
-        payment.status = payment::Status::Retracted;
-        let payment = payment.clone();
-        self.touched_payments.insert(transfer_id.to_owned());
-        if was_credited {
-            self.journals.push(JournalEntry { kind: JournalKind::Reversal, payment: payment.clone() });
-            self.tell_of(&payment, event::Kind::DepositReverted);
-        } else if let Some(invoice_id) = &payment.invoice_id {
-            self.rederive(invoice_id);
-        }
-    }
-
-    /// The invoice that a payment is for tells of itself; a deposit is told of as `deposit`.
-    fn tell_of(&mut self, payment: &Payment, deposit: event::Kind) {
-        if let Some(invoice_id) = &payment.invoice_id {
-            return self.rederive(invoice_id);
-        }
-        let transfer = self.known.transfers.get(&payment.transfer_id);
-        let data = transfer.and_then(|transfer| {
-            let names = self.names(transfer)?;
-            Some(serde_json::json!({
-                "payment": PaymentView::new(payment, names),
-                "transfer": TransferView::new(transfer, names),
-            }))
-        });
-        self.tell(
-            &payment.merchant_id,
-            deposit,
-            None,
-            Some(&payment.transfer_id),
-            0,
-            data.unwrap_or_default(),
-        );
-    }
-
-    fn list(&mut self, transfer: &Transfer, reason: Reason, invoice_id: Option<String>) {
-        self.known.listed.insert(transfer.id.clone());
-        self.listings.push(Listing {
-            transfer_id: transfer.id.clone(),
-            merchant_id: transfer.merchant_id.clone(),
-            reason,
-            invoice_id: invoice_id.clone(),
-        });
-        // Anyone can cause transfers of nothing; telling of each would be a way to flood a merchant.
-        if reason != Reason::ZeroValue {
-            let view = self.names(transfer).map(|names| TransferView::new(transfer, names));
-            let data = serde_json::json!({ "transfer": view, "reason": reason, "invoice_id": invoice_id });
-            self.tell(
-                &transfer.merchant_id,
-                event::Kind::TransferUnmatched,
-                None,
-                Some(&transfer.id),
-                0,
-                data,
-            );
-        }
-        if let (Reason::Late, Some(invoice_id)) = (reason, invoice_id) {
-            self.known.in_review.insert(invoice_id.clone());
-            self.rederive(&invoice_id);
+        for part in self.parts(transfer_id) {
+            let Some(payment) = self.known.payments.get_mut(&part) else { continue };
+            if payment.epoch != epoch || payment.status == payment::Status::Retracted {
+                continue;
+            }
+            let was_credited = payment.status == payment::Status::Credited;
+            payment.status = payment::Status::Retracted;
+            let payment = payment.clone();
+            self.touched_payments.insert(part);
+            if was_credited {
+                self.journals.push(JournalEntry { kind: JournalKind::Reversal, payment: payment.clone() });
+                self.tell_of(&payment, event::Kind::DepositReverted);
+            } else if let Some(invoice_id) = &payment.invoice_id {
+                self.rederive(invoice_id);
+            }
         }
     }
 
-    fn names(&self, transfer: &Transfer) -> Option<Names<'_>> {
-        let destination = self.known.destinations.get(&transfer.address_id)?;
-        let asset = self.known.assets.get(&transfer.asset_id)?;
-        Some(Names { address: &destination.address, symbol: &asset.symbol, decimals: asset.decimals })
+    /// The payments that a transfer is, in order.
+    fn parts(&self, transfer_id: &str) -> Vec<PartOf> {
+        let from = (transfer_id.to_owned(), 0);
+        self.known
+            .payments
+            .range(from..)
+            .map(|(part, _)| part)
+            .take_while(|(id, _)| id == transfer_id)
+            .cloned()
+            .collect()
+    }
+
+    /// What no payment has taken of a transfer.
+    #[must_use]
+    pub fn unpaid(&self, transfer_id: &str) -> Option<Amount> {
+        let amount = self.known.transfers.get(transfer_id)?.amount?;
+        let paid = self
+            .parts(transfer_id)
+            .iter()
+            .filter_map(|part| self.known.payments.get(part))
+            .map(|p| p.amount.0)
+            .sum();
+        amount.0.checked_sub(paid).map(Amount)
     }
 
     /// Brings an invoice to what its facts say, and tells of it if that is something new.
@@ -303,8 +274,7 @@ impl Book {
         let in_review = self.known.in_review.contains(invoice_id);
         let Some(invoice) = self.known.invoices.get_mut(invoice_id) else { return };
         let own = self.by_invoice.get(invoice_id);
-        let payments =
-            || own.into_iter().flatten().filter_map(|transfer_id| self.known.payments.get(transfer_id));
+        let payments = || own.into_iter().flatten().filter_map(|part| self.known.payments.get(part));
         // `fits` was asked before each payment was taken, so the sums do not saturate.
         let sum = |status| {
             Amount(
@@ -362,30 +332,10 @@ impl Book {
         });
         self.tell(&merchant_id, kind, Some(invoice_id), None, sequence, data);
     }
+}
 
-    #[expect(clippy::needless_pass_by_value, reason = "the callers make it for this")]
-    fn tell(
-        &mut self,
-        merchant_id: &str,
-        kind: event::Kind,
-        invoice_id: Option<&str>,
-        transfer_id: Option<&str>,
-        sequence: i64,
-        data: serde_json::Value,
-    ) {
-        let kind = event::Type::from(kind);
-        self.events.push(NewEvent {
-            id: id::new(id::Kind::Event, self.now),
-            merchant_id: merchant_id.to_owned(),
-            test: self.known.test,
-            payload: event::payload(&kind, self.now, &data),
-            kind,
-            invoice_id: invoice_id.map(str::to_owned),
-            transfer_id: transfer_id.map(str::to_owned),
-            sequence,
-            created_at: self.now,
-        });
-    }
+fn late_or_not(late: bool) -> payment::Exception {
+    if late { payment::Exception::Late } else { payment::Exception::None }
 }
 
 /// Whether another payment of this amount can be counted.

@@ -7,12 +7,13 @@ use proptest::prelude::*;
 use super::{invoice, transfer};
 use crate::domain::{
     event::Kind,
-    invoice::{Matching, Status as InvoiceStatus},
+    hook::Binding,
+    invoice::{Invoice, Matching, Status as InvoiceStatus},
     ledger::JournalKind,
     matching::Reason,
     money::Amount,
     payment,
-    settlement::{AssetNames, Book, Destination, Known, Written},
+    settlement::{Answer, AssetNames, Book, Destination, Known, Matcher, Share, Written},
     transfer::Sighting,
 };
 
@@ -23,15 +24,15 @@ struct World {
     journals: Vec<(JournalKind, String, i64, u128)>,
     events: Vec<(Kind, i64)>,
     reasons: BTreeMap<String, Reason>,
+    /// Transfers that a hook is asked about.
+    waiting: Vec<String>,
 }
 
 impl World {
     fn new(matching: Matching, due: u128, amounts: &[u128]) -> Self {
         let mut world = Self::default();
         let known = &mut world.known;
-        known
-            .invoices
-            .insert("inv".to_owned(), crate::domain::invoice::Invoice { matching, ..invoice("inv", due) });
+        known.invoices.insert("inv".to_owned(), Invoice { matching, ..invoice("inv", due) });
         known
             .destinations
             .insert("adr".to_owned(), Destination { address: "0xa".to_owned(), customer: false });
@@ -55,7 +56,7 @@ impl World {
 
     fn keep(&mut self, written: Written) {
         for payment in written.payments {
-            self.known.payments.insert(payment.transfer_id.clone(), payment);
+            self.known.payments.insert(payment.part_of(), payment);
         }
         for invoice in written.invoices {
             self.known.invoices.insert(invoice.id.clone(), invoice);
@@ -64,6 +65,7 @@ impl World {
             self.known.listed.insert(listing.transfer_id.clone());
             self.reasons.insert(listing.transfer_id, listing.reason);
         }
+        self.waiting.extend(written.waiting.into_iter().map(|one| one.transfer_id));
         for entry in written.journals {
             let p = entry.payment;
             self.journals.push((entry.kind, p.transfer_id, p.epoch, p.amount.0));
@@ -90,6 +92,7 @@ impl Known {
             listed: self.listed.clone(),
             in_review: self.in_review.clone(),
             named: self.named.clone(),
+            matchers: self.matchers.clone(),
             test: self.test,
         };
         *back = self;
@@ -153,10 +156,114 @@ fn an_assigned_transfer_pays_by_hand() {
     book.assign("0", "inv", true);
     world.keep(book.close());
     assert_eq!(world.status(), InvoiceStatus::Paid);
-    assert_eq!(world.known.payments["0"].exception, payment::Exception::Manual);
+    assert_eq!(world.known.payments[&("0".to_owned(), 0)].exception, payment::Exception::Manual);
     // Its log entry, read once more, changes nothing.
     world.batch(&[(Confirmed, 0, 1)]);
     assert_eq!(world.journals.len(), 1);
+}
+
+/// A world where a hook is asked about what the built-in matching cannot tell.
+fn asking(match_first: bool) -> World {
+    let mut world = World::new(Matching::Amount, 5, &[9]);
+    world.known.named.clear();
+    for (id, due) in [("b", 3), ("c", 4)] {
+        world
+            .known
+            .invoices
+            .insert(id.to_owned(), Invoice { matching: Matching::Amount, ..invoice(id, due) });
+    }
+    let binding = Binding { match_first, ..Binding::default() };
+    world.known.matchers = vec![Matcher { id: "hook".to_owned(), merchant_id: "mer".to_owned(), binding }];
+    world
+}
+
+/// The hook has answered.
+fn answer(world: &mut World, answer: &Answer, confirmed: bool) -> Result<(), String> {
+    let matchers = std::mem::take(&mut world.known.matchers);
+    world.known.listed.clear();
+    let mut book = Book::open(std::mem::take(&mut world.known).clone_facts(&mut world.known), 8);
+    let answered = book.answered("0", answer, confirmed);
+    world.keep(book.close());
+    world.known.matchers = matchers;
+    answered
+}
+
+fn share(invoice_id: &str, amount: u128) -> Share {
+    Share { invoice_id: invoice_id.to_owned(), amount: Amount(amount) }
+}
+
+#[test]
+fn what_waits_for_a_hook_is_listed_in_silence_until_it_has_answered() {
+    let mut world = asking(false);
+    world.batch(&[(Included, 0, 1), (Confirmed, 0, 1)]);
+    assert_eq!(world.reasons["0"], Reason::Matching);
+    assert_eq!(world.waiting, ["0"]);
+    assert!(world.events.is_empty() && world.journals.is_empty());
+    // Nothing of its log asks twice.
+    world.batch(&[(Confirmed, 0, 1)]);
+    assert_eq!(world.waiting.len(), 1);
+    answer(&mut world, &Answer::Pass, true).unwrap();
+    assert_eq!(world.reasons["0"], Reason::NoMatch);
+    assert_eq!(world.events, [(Kind::TransferUnmatched, 0)]);
+    // Where the built-in matching can tell, only a hook that wants to be first is asked.
+    for match_first in [false, true] {
+        let mut world = asking(match_first);
+        world.known.named.insert("0".to_owned(), vec!["inv".to_owned()]);
+        world.batch(&[(Included, 0, 1)]);
+        assert_eq!(world.waiting.len(), usize::from(match_first));
+    }
+    // Nothing and too much are no questions.
+    let mut world = asking(true);
+    world.known.transfers.insert("0".to_owned(), transfer("0", 0));
+    world.batch(&[(Included, 0, 1)]);
+    assert_eq!((world.waiting.len(), world.reasons["0"]), (0, Reason::ZeroValue));
+}
+
+#[test]
+fn a_divided_transfer_is_paid_taken_back_and_paid_again_in_all_its_parts() {
+    let mut world = asking(false);
+    world.batch(&[(Included, 0, 1)]);
+    answer(&mut world, &Answer::Pay(vec![share("b", 3), share("c", 4)]), false).unwrap();
+    assert_eq!(world.reasons["0"], Reason::Rest, "2 are left");
+    let status = |world: &World, id: &str| world.known.invoices[id].status;
+    assert_eq!(status(&world, "b"), InvoiceStatus::Detected);
+    world.batch(&[(Confirmed, 0, 1)]);
+    assert_eq!((status(&world, "b"), status(&world, "c")), (InvoiceStatus::Paid, InvoiceStatus::Paid));
+    world.batch(&[(Retracted, 0, 1)]);
+    assert_eq!((status(&world, "b"), status(&world, "c")), (InvoiceStatus::New, InvoiceStatus::New));
+    world.batch(&[(Included, 0, 2), (Confirmed, 0, 2)]);
+    assert_eq!((status(&world, "b"), status(&world, "c")), (InvoiceStatus::Paid, InvoiceStatus::Paid));
+    assert_eq!(world.journals.len(), 6, "a credit, a reversal and a credit of each part");
+    // A person gives what is left to the third.
+    let mut book = Book::open(std::mem::take(&mut world.known).clone_facts(&mut world.known), 9);
+    assert_eq!(book.unpaid("0"), Some(Amount(2)));
+    book.assign("0", "inv", true);
+    assert_eq!(book.unpaid("0"), Some(Amount::ZERO));
+    world.keep(book.close());
+    assert_eq!(world.known.invoices["inv"].credited, Amount(2));
+    assert_eq!(world.known.payments[&("0".to_owned(), 2)].exception, payment::Exception::Manual);
+}
+
+#[test]
+fn an_answer_is_believed_as_far_as_the_facts_allow() {
+    let refused = |shares: Vec<Share>, why: &str| {
+        let mut world = asking(false);
+        world.batch(&[(Included, 0, 1)]);
+        world.known.invoices.get_mut("c").unwrap().cancelled_at = Some(1);
+        let strange = Invoice { merchant_id: "other".to_owned(), ..invoice("theirs", 9) };
+        world.known.invoices.insert("theirs".to_owned(), strange);
+        let said = answer(&mut world, &Answer::Pay(shares), true).unwrap_err();
+        assert!(said.contains(why), "{said}");
+        assert!(world.known.payments.is_empty() && world.journals.is_empty(), "nothing was done");
+    };
+    refused(vec![], "nobody");
+    refused(vec![share("b", 10)], "more than arrived");
+    refused(vec![share("b", 9), share("inv", 1)], "more than arrived");
+    refused(vec![share("b", 0)], "nothing");
+    refused(vec![share("b", 1), share("b", 1)], "twice");
+    refused(vec![share("c", 4)], "cancelled");
+    refused(vec![share("theirs", 9)], "no invoice of the merchant's");
+    refused(vec![share("nowhere", 9)], "no invoice of the merchant's");
 }
 
 /// The life of each transfer on chain, cut into batches anywhere.

@@ -12,7 +12,9 @@ use crate::{
             Attempt, Used,
             queue::{self, Claimed, Ended, Finish},
         },
-        hook_secrets, plugin_storage,
+        hook_secrets,
+        hooks::Callee,
+        plugin_storage,
         plugin_storage::StorageWrites,
     },
     domain::{
@@ -22,28 +24,18 @@ use crate::{
         id,
         retry::Next,
     },
-    flow::replay,
+    flow::{hook_work::Ran, replay},
     host::{
         CallError, CallFailed, Called, HookVersion, Manifest, OfMerchant, Purpose, QueuedWebhook, Secret,
-        SecretPurpose, Tape, Trace, fulfiller, resolve_host,
+        SecretPurpose, Tape, Trace, fulfiller, one_line, resolve_host,
     },
 };
 
 /// How often a call is made again because others changed the hook's storage under it, before that counts as a
 /// failure.
-const STALE_TRIES: u32 = 10;
+pub(in crate::flow) const STALE_TRIES: u32 = 10;
 /// What is kept of a hook's own words.
-const NOTE_CHARS_MAX: usize = 500;
-
-/// How it went, as far as the next ones are concerned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ran {
-    Well,
-    /// Runs of the same hook changed its storage under each other.
-    InTheWay,
-    /// Nothing is known of it; when its lease ends it is made again.
-    Broken,
-}
+pub(in crate::flow) const NOTE_CHARS_MAX: usize = 500;
 
 /// What a call leaves to be committed.
 pub(in crate::flow) struct Left {
@@ -73,7 +65,7 @@ pub(super) async fn run_once(app: &App, claimed: Claimed) -> Ran {
                 return ran;
             }
             Err(Failed::Db(error)) => {
-                tracing::error!(hook = claimed.hook_id, %error, "a hook's run could not be prepared");
+                tracing::error!(hook = claimed.callee.hook_id, %error, "a hook's run could not be prepared");
                 release(app, &claimed).await;
                 return Ran::Broken;
             }
@@ -85,7 +77,7 @@ pub(super) async fn run_once(app: &App, claimed: Claimed) -> Ran {
         let next = hook::judge(&claimed.run_id, number, ended_at, left.outcome, left.asked_s);
         let ended = Ended {
             run_id: claimed.run_id.clone(),
-            hook_id: claimed.hook_id.clone(),
+            hook_id: claimed.callee.hook_id.clone(),
             fence: claimed.fence,
             attempt: attempt(&claimed, &left, at, started),
             next,
@@ -103,7 +95,7 @@ pub(super) async fn run_once(app: &App, claimed: Claimed) -> Ran {
             }
             Err(DbError::Stale(_)) => ran = Ran::InTheWay,
             Err(error) => {
-                tracing::error!(hook = claimed.hook_id, %error, "a hook's run could not be written down");
+                tracing::error!(hook = claimed.callee.hook_id, %error, "a hook's run could not be written down");
                 return Ran::Broken;
             }
         }
@@ -113,7 +105,7 @@ pub(super) async fn run_once(app: &App, claimed: Claimed) -> Ran {
 }
 
 async fn release(app: &App, claimed: &Claimed) {
-    let claim = vec![(claimed.run_id.clone(), claimed.hook_id.clone(), claimed.fence)];
+    let claim = vec![(claimed.run_id.clone(), claimed.callee.hook_id.clone(), claimed.fence)];
     let now = app.clock.now();
     let released = app.db.write(move |conn| Box::pin(async move { queue::release(conn, &claim, now).await }));
     if let Err(error) = released.await {
@@ -133,6 +125,43 @@ impl From<DbError> for Failed {
     }
 }
 
+/// All that a call needs of its hook.
+pub(in crate::flow) struct Ready {
+    pub(in crate::flow) version: HookVersion,
+    pub(in crate::flow) of: OfMerchant,
+    /// With what the manifest fills in.
+    pub(in crate::flow) settings: Value,
+}
+
+/// Reads what a call needs; `run_id` is what its requests carry.
+pub(in crate::flow) async fn ready(
+    app: &App,
+    callee: &Callee,
+    run_id: Option<String>,
+) -> Result<Ready, DbError> {
+    let unreadable =
+        |column| move |error: serde_json::Error| DbError::Unreadable { column, why: error.to_string() };
+    let manifest: Manifest = serde_json::from_str(&callee.manifest).map_err(unreadable("manifest"))?;
+    let settings: Value = serde_json::from_str(&callee.settings).map_err(unreadable("settings"))?;
+    let settings = manifest.settings_filled(settings);
+    let of = OfMerchant {
+        hook_id: callee.hook_id.clone(),
+        merchant_id: callee.merchant_id.clone(),
+        test: callee.test,
+        run_id,
+        hosts: manifest.hosts(&settings),
+        secrets: secrets(app, &callee.hook_id, &manifest, &settings).await?,
+    };
+    let version = HookVersion {
+        name: callee.hook_name.clone(),
+        version: callee.version.clone(),
+        version_id: callee.version_id.clone(),
+        sha256: callee.sha256.clone(),
+        manifest: Arc::new(manifest),
+    };
+    Ok(Ready { version, of, settings })
+}
+
 /// Calls the version that was claimed, as of this time.
 pub(in crate::flow) async fn call(
     app: &App,
@@ -140,26 +169,7 @@ pub(in crate::flow) async fn call(
     at: Millis,
     tape: Tape,
 ) -> Result<Called<fulfiller::Outcome>, Failed> {
-    let manifest: Manifest = serde_json::from_str(&claimed.manifest)
-        .map_err(|error| DbError::Unreadable { column: "manifest", why: error.to_string() })?;
-    let settings: Value = serde_json::from_str(&claimed.settings)
-        .map_err(|error| DbError::Unreadable { column: "settings", why: error.to_string() })?;
-    let settings = manifest.settings_filled(settings);
-    let of = OfMerchant {
-        hook_id: claimed.hook_id.clone(),
-        merchant_id: claimed.merchant_id.clone(),
-        test: claimed.test,
-        run_id: Some(claimed.run_id.clone()),
-        hosts: manifest.hosts(&settings),
-        secrets: secrets(app, &claimed.hook_id, &manifest, &settings).await?,
-    };
-    let version = HookVersion {
-        name: claimed.hook_name.clone(),
-        version: claimed.version.clone(),
-        version_id: claimed.version_id.clone(),
-        sha256: claimed.sha256.clone(),
-        manifest: Arc::new(manifest),
-    };
+    let Ready { version, of, settings } = ready(app, &claimed.callee, Some(claimed.run_id.clone())).await?;
     let event = fulfiller::Event {
         id: claimed.event_id.clone(),
         kind: claimed.event_kind.clone(),
@@ -210,7 +220,7 @@ pub(in crate::flow) fn answered(called: Called<fulfiller::Outcome>) -> Left {
     };
     Left {
         outcome,
-        note: crate::host::one_line(&note, NOTE_CHARS_MAX),
+        note: one_line(&note, NOTE_CHARS_MAX),
         asked_s,
         writes: Some(called.writes),
         webhooks: called.webhooks,
@@ -234,7 +244,7 @@ fn attempt(claimed: &Claimed, left: &Left, at: Millis, started: Instant) -> Atte
     Attempt {
         number: claimed.attempts + 1,
         at,
-        version_id: claimed.version_id.clone(),
+        version_id: claimed.callee.version_id.clone(),
         outcome: left.outcome,
         note: left.note.clone(),
         used: used(&left.trace, started),
@@ -268,7 +278,7 @@ async fn commit(app: &App, claimed: Arc<Claimed>, ended: Ended, left: Left) -> R
                     plugin_storage::apply(conn, writes).await?;
                 }
                 for webhook in left.webhooks {
-                    send(conn, &claimed, webhook, now).await?;
+                    send(conn, &claimed.callee, webhook, now).await?;
                 }
                 let tell = match (ended.next, left.outcome) {
                     (Next::RetryAt(_) | Next::Delivered, _) => None,
@@ -285,16 +295,17 @@ async fn commit(app: &App, claimed: Arc<Claimed>, ended: Ended, left: Left) -> R
         .await
 }
 
-async fn send(
+/// Commits a webhook that a hook queued.
+pub(in crate::flow) async fn send(
     conn: &mut Conn,
-    claimed: &Claimed,
+    callee: &Callee,
     webhook: QueuedWebhook,
     now: Millis,
 ) -> Result<(), DbError> {
     let event = NewEvent {
         id: webhook.event_id,
-        merchant_id: claimed.merchant_id.clone(),
-        test: claimed.test,
+        merchant_id: callee.merchant_id.clone(),
+        test: callee.test,
         payload: event::payload(&webhook.kind, now, &webhook.data),
         kind: webhook.kind,
         invoice_id: None,
@@ -310,17 +321,27 @@ async fn send(
 
 /// What the merchant is told about a run that needs somebody.
 fn told(claimed: &Claimed, kind: event::Kind, ended: &Ended, now: Millis) -> NewEvent {
-    let kind = event::Type::from(kind);
     let data = json!({
-        "hook": { "id": claimed.hook_id, "name": claimed.hook_name, "version": claimed.version },
+        "hook": { "id": claimed.callee.hook_id, "name": claimed.callee.hook_name, "version": claimed.callee.version },
         "run": { "id": claimed.run_id, "attempts": ended.attempt.number, "note": ended.attempt.note },
         "event": { "id": claimed.event_id, "type": claimed.event_kind },
     });
+    event_of_hook(&claimed.callee, kind, &data, now)
+}
+
+/// An event about a hook.
+pub(in crate::flow) fn event_of_hook(
+    callee: &Callee,
+    kind: event::Kind,
+    data: &Value,
+    now: Millis,
+) -> NewEvent {
+    let kind = event::Type::from(kind);
     NewEvent {
         id: id::new(id::Kind::Event, now),
-        merchant_id: claimed.merchant_id.clone(),
-        test: claimed.test,
-        payload: event::payload(&kind, now, &data),
+        merchant_id: callee.merchant_id.clone(),
+        test: callee.test,
+        payload: event::payload(&kind, now, data),
         kind,
         invoice_id: None,
         transfer_id: None,

@@ -5,6 +5,7 @@
 //! harm: the same component again is the version that it already is.
 
 mod configure;
+mod matches;
 mod replay;
 mod runs;
 mod storage;
@@ -45,6 +46,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .merge(storage::routes())
         .merge(replay::routes())
         .merge(runs::routes())
+        .merge(matches::routes())
 }
 
 /// A merchant's component, bound to what it is run for.

@@ -1,0 +1,54 @@
+//! What a call needs of a hook.
+
+use super::{Hook, Owner, VersionRow};
+use crate::db::{DbError, Row};
+
+/// The version of a hook that is called, and whose it is.
+#[derive(Debug, Clone)]
+pub(crate) struct Callee {
+    pub(crate) hook_id: String,
+    pub(crate) hook_name: String,
+    pub(crate) merchant_id: String,
+    pub(crate) test: bool,
+    pub(crate) version_id: String,
+    pub(crate) version: String,
+    pub(crate) sha256: String,
+    /// JSON.
+    pub(crate) manifest: String,
+    /// A JSON object.
+    pub(crate) settings: String,
+}
+
+impl Callee {
+    /// From a hook (`hook_id`, `name`, …) with its version (`version_id`, …).
+    pub(in crate::db) fn read(row: &Row) -> Result<Self, DbError> {
+        Ok(Self {
+            hook_id: row.text("hook_id")?,
+            hook_name: row.text("name")?,
+            merchant_id: row.text("merchant_id")?,
+            test: row.bool("test")?,
+            version_id: row.text("version_id")?,
+            version: row.text("version")?,
+            sha256: row.text("sha256")?,
+            manifest: row.text("manifest")?,
+            settings: row.text("settings")?,
+        })
+    }
+}
+
+impl VersionRow {
+    /// This version as one that is called.
+    pub(crate) fn called(&self, owner: &Owner, hook: &Hook) -> Callee {
+        Callee {
+            hook_id: hook.id.clone(),
+            hook_name: hook.name.clone(),
+            merchant_id: owner.merchant_id.clone(),
+            test: owner.test,
+            version_id: self.id.clone(),
+            version: self.version.clone(),
+            sha256: self.sha256.clone(),
+            manifest: self.manifest.clone(),
+            settings: hook.settings.to_string(),
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! What a merchant's matcher is asked about, and what follows from its answer.
+//!
+//! A transfer that a matcher is asked about is listed like every other that pays nothing, with the reason
+//! [`Reason::Matching`]; so it is never without an outcome, and a person can still decide. The answer is believed
+//! only as far as the facts of that moment allow; otherwise the built-in policy decides.
+
+use std::collections::BTreeSet;
+
+use super::{Book, Listing, Matcher, Waiting, fits, late_or_not};
+use crate::domain::{
+    matching::{self, Candidate, Decision, Reason},
+    money::Amount,
+    payment,
+    transfer::Transfer,
+};
+
+/// What an invoice gets of a transfer.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Share {
+    pub invoice_id: String,
+    pub amount: Amount,
+}
+
+/// What a matcher said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// It pays these. What is left over is listed.
+    Pay(Vec<Share>),
+    /// A person shall look.
+    Review,
+    /// Nothing: the built-in policy decides.
+    Pass,
+}
+
+impl Book {
+    /// Takes a matcher's answer about a transfer that is no longer listed. `confirmed`: it is deep enough already.
+    ///
+    /// The text says why the facts do not allow the answer; then nothing was done.
+    pub fn answered(&mut self, transfer_id: &str, answer: &Answer, confirmed: bool) -> Result<(), String> {
+        let Some(transfer) = self.known.transfers.get(transfer_id).cloned() else { return Ok(()) };
+        match answer {
+            Answer::Pay(shares) => {
+                let allowed = self.allowed(&transfer, shares)?;
+                for (share, exception) in shares.iter().zip(allowed) {
+                    self.pay(&transfer, share.amount, Some(share.invoice_id.clone()), exception);
+                }
+                if self.unpaid(transfer_id).is_some_and(|rest| !rest.is_zero()) {
+                    self.list(&transfer, Reason::Rest, None);
+                }
+            }
+            Answer::Review => self.list(&transfer, Reason::HookReview, None),
+            Answer::Pass => self.decide(&transfer),
+        }
+        if confirmed {
+            self.confirmed(transfer_id, transfer.epoch);
+        }
+        Ok(())
+    }
+
+    /// Whether the shares may be paid, each with what is odd about it.
+    fn allowed(&self, transfer: &Transfer, shares: &[Share]) -> Result<Vec<payment::Exception>, String> {
+        let mut seen = BTreeSet::new();
+        let mut left = transfer.amount.unwrap_or(Amount::ZERO).0;
+        let mut allowed = Vec::with_capacity(shares.len());
+        if shares.is_empty() {
+            return Err("it pays nobody".to_owned());
+        }
+        for Share { invoice_id, amount } in shares {
+            let own = |id: &String| id == &transfer.merchant_id;
+            let invoice = self.known.invoices.get(invoice_id).filter(|invoice| own(&invoice.merchant_id));
+            let invoice = invoice.ok_or_else(|| format!("{invoice_id} is no invoice of the merchant's"))?;
+            if !seen.insert(invoice_id) {
+                return Err(format!("it pays {invoice_id} twice"));
+            }
+            if amount.is_zero() {
+                return Err(format!("it pays {invoice_id} nothing"));
+            }
+            left = left.checked_sub(amount.0).ok_or("it pays more than arrived")?;
+            match matching::decide(&transfer.into(), Some(&Candidate::from(invoice))) {
+                Decision::Pay { late } if fits(invoice, *amount) => allowed.push(late_or_not(late)),
+                Decision::Pay { .. } => return Err(format!("{invoice_id} cannot count so much")),
+                Decision::List { reason, .. } => {
+                    return Err(format!("{invoice_id} cannot be paid by it: {}", reason.as_str()));
+                }
+            }
+        }
+        Ok(allowed)
+    }
+
+    /// The matcher that is asked about this transfer: the first that is bound to what it is.
+    pub(super) fn matcher(&self, transfer: &Transfer) -> Option<&Matcher> {
+        let symbol = &self.known.assets.get(&transfer.asset_id)?.symbol;
+        let asked = |matcher: &&Matcher| {
+            matcher.merchant_id == transfer.merchant_id
+                && matcher.binding.wants_transfer(&transfer.network, symbol)
+        };
+        self.known.matchers.iter().find(asked)
+    }
+
+    /// Lists it until the matcher has answered. Nobody is told: that comes with the answer.
+    pub(super) fn wait(&mut self, transfer: &Transfer, matcher_id: String) {
+        self.known.listed.insert(transfer.id.clone());
+        self.listings.push(Listing {
+            transfer_id: transfer.id.clone(),
+            merchant_id: transfer.merchant_id.clone(),
+            reason: Reason::Matching,
+            invoice_id: None,
+        });
+        self.waiting.push(Waiting { transfer_id: transfer.id.clone(), matcher_id });
+    }
+}

@@ -1,0 +1,93 @@
+//! What merchants are told of settlement.
+
+use super::{Book, Listing};
+use crate::domain::{
+    event::{self, NewEvent},
+    id,
+    matching::Reason,
+    payment::Payment,
+    transfer::Transfer,
+    view::{Names, PaymentView, TransferView},
+};
+
+impl Book {
+    /// The invoice that a payment is for tells of itself; a deposit is told of as `deposit`.
+    pub(super) fn tell_of(&mut self, payment: &Payment, deposit: event::Kind) {
+        if let Some(invoice_id) = &payment.invoice_id {
+            return self.rederive(invoice_id);
+        }
+        let transfer = self.known.transfers.get(&payment.transfer_id);
+        let data = transfer.and_then(|transfer| {
+            let names = self.names(transfer)?;
+            Some(serde_json::json!({
+                "payment": PaymentView::new(payment, names),
+                "transfer": TransferView::new(transfer, names),
+            }))
+        });
+        self.tell(
+            &payment.merchant_id,
+            deposit,
+            None,
+            Some(&payment.transfer_id),
+            0,
+            data.unwrap_or_default(),
+        );
+    }
+
+    pub(super) fn list(&mut self, transfer: &Transfer, reason: Reason, invoice_id: Option<String>) {
+        self.known.listed.insert(transfer.id.clone());
+        self.listings.push(Listing {
+            transfer_id: transfer.id.clone(),
+            merchant_id: transfer.merchant_id.clone(),
+            reason,
+            invoice_id: invoice_id.clone(),
+        });
+        // Anyone can cause transfers of nothing; telling of each would be a way to flood a merchant.
+        if reason != Reason::ZeroValue {
+            let view = self.names(transfer).map(|names| TransferView::new(transfer, names));
+            let data = serde_json::json!({ "transfer": view, "reason": reason, "invoice_id": invoice_id });
+            self.tell(
+                &transfer.merchant_id,
+                event::Kind::TransferUnmatched,
+                None,
+                Some(&transfer.id),
+                0,
+                data,
+            );
+        }
+        if let (Reason::Late, Some(invoice_id)) = (reason, invoice_id) {
+            self.known.in_review.insert(invoice_id.clone());
+            self.rederive(&invoice_id);
+        }
+    }
+
+    fn names(&self, transfer: &Transfer) -> Option<Names<'_>> {
+        let destination = self.known.destinations.get(&transfer.address_id)?;
+        let asset = self.known.assets.get(&transfer.asset_id)?;
+        Some(Names { address: &destination.address, symbol: &asset.symbol, decimals: asset.decimals })
+    }
+
+    #[expect(clippy::needless_pass_by_value, reason = "the callers make it for this")]
+    pub(super) fn tell(
+        &mut self,
+        merchant_id: &str,
+        kind: event::Kind,
+        invoice_id: Option<&str>,
+        transfer_id: Option<&str>,
+        sequence: i64,
+        data: serde_json::Value,
+    ) {
+        let kind = event::Type::from(kind);
+        self.events.push(NewEvent {
+            id: id::new(id::Kind::Event, self.now),
+            merchant_id: merchant_id.to_owned(),
+            test: self.known.test,
+            payload: event::payload(&kind, self.now, &data),
+            kind,
+            invoice_id: invoice_id.map(str::to_owned),
+            transfer_id: transfer_id.map(str::to_owned),
+            sequence,
+            created_at: self.now,
+        });
+    }
+}

@@ -1,0 +1,287 @@
+//! Matching: asks merchants' hooks what transfers pay, and settles what they say.
+//!
+//! A hook decides nothing by itself. It is offered the open invoices that the transfer may pay, without their ids;
+//! what it answers is checked, once as an answer and once more against the facts of the moment of its commit. A
+//! hook that breaks, takes too long or says what cannot be is passed over: the built-in policy decides as if there
+//! were none, and the merchant is told. The answer, what the hook stored and queued and the payments are one
+//! transaction.
+
+mod question;
+
+use std::{sync::Arc, time::Instant};
+
+use serde_json::json;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use self::question::Question;
+use super::{
+    fulfill::{
+        LEASE_MARGIN_MS,
+        call::{NOTE_CHARS_MAX, Ready, STALE_TRIES, event_of_hook, ready, send, used},
+    },
+    hook_work::{self, Ran},
+    settle,
+};
+use crate::{
+    app::App,
+    db::{
+        Conn, DbError, events, hook_matches,
+        hook_runs::queue::DueHook,
+        hooks::{Callee, Owner},
+        matchers::{self, Claimed},
+        payments, plugin_storage,
+        plugin_storage::StorageWrites,
+        transfers,
+    },
+    domain::{
+        Millis, event,
+        hook::MatchOutcome,
+        id,
+        settlement::{Answer, Book},
+        transfer::{Status, Transfer},
+    },
+    host::{CallError, CallFailed, Called, QueuedWebhook, Tape, matcher, one_line},
+};
+
+/// A question over which workers die, or for which there is never a place, is not put for ever.
+const CLAIMS_MAX: i64 = 3;
+
+/// Runs until told to stop.
+pub(crate) async fn run(app: App, stop: CancellationToken) {
+    hook_work::run::<Matches>(&app, &stop).await;
+}
+
+struct Matches;
+
+impl hook_work::Queue for Matches {
+    const NAME: &'static str = "matching";
+    type Claimed = Claimed;
+
+    fn bell(app: &App) -> &Notify {
+        &app.wake.matching
+    }
+
+    async fn due(app: &App, now: Millis) -> Result<Vec<DueHook>, DbError> {
+        matchers::due(&mut app.db.read().await?, now).await
+    }
+
+    async fn claim(app: &App, hooks: Vec<(String, usize)>, now: Millis) -> Result<Vec<Claimed>, DbError> {
+        let until = now + LEASE_MARGIN_MS;
+        app.db.write(move |conn| Box::pin(matchers::claim(conn, hooks, now, until))).await
+    }
+
+    fn owner(claimed: &Claimed) -> (&str, &str) {
+        (&claimed.hook_id, &claimed.merchant_id)
+    }
+
+    async fn make(app: App, claimed: Claimed) -> Ran {
+        match_one(&app, claimed).await
+    }
+}
+
+/// What asking came to.
+enum Asking {
+    /// There is nobody to ask or nothing to ask about: the built-in policy decides.
+    Nobody,
+    /// There was no place for the call; it is asked later.
+    Busy,
+    Asked(Box<Asked>),
+}
+
+/// What a question came to.
+struct Asked {
+    callee: Callee,
+    question: Question,
+    /// The text says what was wrong.
+    answer: Result<Answer, String>,
+    /// In the hook's own words.
+    note: String,
+    at: Millis,
+    started: Instant,
+    left: Left,
+}
+
+/// What a call leaves to be committed with its answer.
+struct Left {
+    writes: Option<StorageWrites>,
+    webhooks: Vec<QueuedWebhook>,
+    trace: crate::host::Trace,
+}
+
+async fn match_one(app: &App, claimed: Claimed) -> Ran {
+    let claimed = Arc::new(claimed);
+    let mut ran = Ran::Well;
+    for tried in 1..=STALE_TRIES {
+        let asked = match ask(app, &claimed, tried == STALE_TRIES).await {
+            Ok(Asking::Asked(asked)) => Some(*asked),
+            Ok(Asking::Nobody) => None,
+            Ok(Asking::Busy) => {
+                release(app, &claimed).await;
+                return ran;
+            }
+            Err(DbError::Stale(_)) => {
+                ran = Ran::InTheWay;
+                continue;
+            }
+            Err(error) => {
+                tracing::error!(hook = claimed.hook_id, %error, "a matcher could not be asked");
+                return Ran::Broken;
+            }
+        };
+        let (now, one) = (app.clock.now(), claimed.clone());
+        let committed =
+            app.db.write(move |conn| Box::pin(async move { commit(conn, &one, asked, now).await })).await;
+        match committed {
+            Ok(()) => {
+                app.wake.dispatch.notify_one();
+                app.wake.deliver.notify_one();
+                return ran;
+            }
+            Err(error) if error.is_passing() => ran = Ran::InTheWay,
+            Err(error) => {
+                tracing::error!(hook = claimed.hook_id, %error, "what a transfer pays could not be written down");
+                return Ran::Broken;
+            }
+        }
+    }
+    // Its lease ends, and then it is asked again.
+    ran
+}
+
+async fn release(app: &App, claimed: &Claimed) {
+    let claim = vec![(claimed.transfer_id.clone(), claimed.hook_id.clone(), claimed.fence)];
+    let now = app.clock.now();
+    let released =
+        app.db.write(move |conn| Box::pin(async move { matchers::release(conn, &claim, now).await }));
+    if let Err(error) = released.await {
+        tracing::warn!(%error, "a question to a matcher was not given back; its lease ends by itself");
+    }
+}
+
+/// Asks the matcher. [`DbError::Stale`]: its storage has changed under it, and it has not been tried often enough.
+async fn ask(app: &App, claimed: &Claimed, last_try: bool) -> Result<Asking, DbError> {
+    let Some(callee) = claimed.callee.clone().filter(|_| claimed.fence <= CLAIMS_MAX) else {
+        return Ok(Asking::Nobody);
+    };
+    let ready = ready(app, &callee, None).await?;
+    let at = app.clock.now();
+    let Some(question) = question::about(app, claimed, &ready.settings, at).await? else {
+        return Ok(Asking::Nobody);
+    };
+    let Ready { version, of, .. } = ready;
+    let started = Instant::now();
+    let asked = (question.transfer(), question.candidates(), question.context());
+    let called = app.host.hooks().match_transfer(&version, of, asked, Tape::record()).await;
+    let (answer, note, left) = match called {
+        Ok(Called { value, writes, webhooks, trace, .. }) => {
+            let note = match &value {
+                matcher::Decision::Review(why) => one_line(why, NOTE_CHARS_MAX),
+                _ => String::new(),
+            };
+            (question.check(value), note, Left { writes: Some(writes), webhooks, trace })
+        }
+        Err(CallFailed { error: CallError::Stale, .. }) if !last_try => {
+            return Err(DbError::Stale("a matcher's storage"));
+        }
+        Err(CallFailed { error: CallError::Busy, .. }) => return Ok(Asking::Busy),
+        Err(CallFailed { error, trace, .. }) => {
+            let left = Left { writes: None, webhooks: Vec::new(), trace: *trace };
+            (Err(error.to_string()), String::new(), left)
+        }
+    };
+    Ok(Asking::Asked(Box::new(Asked { callee, question, answer, note, at, started, left })))
+}
+
+/// All that the answer comes to, or nothing of it.
+async fn commit(
+    conn: &mut Conn,
+    claimed: &Claimed,
+    asked: Option<Asked>,
+    now: Millis,
+) -> Result<(), DbError> {
+    if !matchers::take(conn, claimed).await? || !payments::unlist_matching(conn, &claimed.transfer_id).await?
+    {
+        // Somebody else has had it, or a person has decided.
+        return Ok(());
+    }
+    let Some(transfer) = transfers::lock(conn, &claimed.transfer_id).await? else { return Ok(()) };
+    if transfer.status == Status::Retracted {
+        // If it comes back, settle sees it for the first time again.
+        return Ok(());
+    }
+    let Some(asked) = asked else {
+        return settled(conn, &transfer, &Answer::Pass, claimed, now).await.map(|_| ());
+    };
+    let Asked { callee, question, answer, note, at, started, left } = asked;
+    let answer = match answer {
+        Ok(answer) => settled(conn, &transfer, &answer, claimed, now).await?.map(|()| answer),
+        Err(why) => Err(why),
+    };
+    let record = hook_matches::Match {
+        id: id::new(id::Kind::HookMatch, now),
+        hook_id: callee.hook_id.clone(),
+        transfer_id: transfer.id.clone(),
+        version_id: callee.version_id.clone(),
+        outcome: match &answer {
+            Ok(Answer::Pay(_)) => MatchOutcome::Pay,
+            Ok(Answer::Review) => MatchOutcome::Review,
+            Ok(Answer::Pass) => MatchOutcome::Pass,
+            Err(_) => MatchOutcome::Failed,
+        },
+        note: answer.as_ref().err().cloned().unwrap_or(note),
+        question: json!(question),
+        parts: match &answer {
+            Ok(Answer::Pay(shares)) => shares.clone(),
+            _ => Vec::new(),
+        },
+        at,
+        used: used(&left.trace, started),
+        log: left.trace.log.iter().map(|line| json!(line)).collect(),
+        tape: json!(left.trace.tape).to_string(),
+    };
+    let owner = Owner { merchant_id: callee.merchant_id.clone(), test: callee.test };
+    hook_matches::insert(conn, &owner, &record).await?;
+    metrics::counter!("kassa_hook_matches_total", "outcome" => record.outcome.as_str()).increment(1);
+    let paused = matchers::judged(conn, &callee.hook_id, answer.is_ok(), now).await?;
+    if answer.is_err() {
+        settled(conn, &transfer, &Answer::Pass, claimed, now).await?.map_err(DbError::Unusable)?;
+        let data = json!({
+            "hook": { "id": callee.hook_id, "name": callee.hook_name, "version": callee.version },
+            "match": { "id": record.id, "note": record.note, "paused": paused },
+            "transfer_id": transfer.id,
+        });
+        let told = event_of_hook(&callee, event::Kind::HookMatchFailed, &data, now);
+        return events::insert(conn, vec![told]).await;
+    }
+    if let Some(writes) = &left.writes {
+        plugin_storage::apply(conn, writes).await?;
+    }
+    for webhook in left.webhooks {
+        send(conn, &callee, webhook, now).await?;
+    }
+    Ok(())
+}
+
+/// Settles an answer. The inner error says why the facts do not allow it; then nothing was written.
+async fn settled(
+    conn: &mut Conn,
+    transfer: &Transfer,
+    answer: &Answer,
+    claimed: &Claimed,
+    now: Millis,
+) -> Result<Result<(), String>, DbError> {
+    let also: Vec<String> = match answer {
+        Answer::Pay(shares) => shares.iter().map(|share| share.invoice_id.clone()).collect(),
+        _ => Vec::new(),
+    };
+    let mut known = settle::gather(conn, &transfer.network, vec![transfer.clone()], &also).await?;
+    known.test = claimed.test;
+    let mut book = Book::open(known, now);
+    let confirmed = matches!(transfer.status, Status::Confirmed | Status::Final);
+    if let Err(why) = book.answered(&transfer.id, answer, confirmed) {
+        return Ok(Err(why));
+    }
+    settle::write(conn, book.close(), now).await?;
+    Ok(Ok(()))
+}
