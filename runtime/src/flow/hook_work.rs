@@ -80,7 +80,7 @@ pub(super) async fn run<Q: Queue>(app: &App, stop: &CancellationToken) {
                     }
                 }
                 Err(error) => {
-                    tracing::error!(queue = Q::NAME, %error, "nothing could be claimed; it tries again")
+                    tracing::error!(queue = Q::NAME, %error, "nothing could be claimed; it tries again");
                 }
             }
         }
