@@ -21,6 +21,7 @@ use crate::{
     flow::{
         desk::{self, Desk},
         holding::Leases,
+        pricing::Prices,
         supervise,
     },
     host::Host,
@@ -60,6 +61,7 @@ pub struct App {
     pub(crate) networks: Networks,
     pub(crate) keys: Keys,
     pub(crate) desk: Arc<Desk>,
+    pub(crate) prices: Arc<Prices>,
     pub(crate) leases: Arc<Leases>,
     /// This process, among the replicas that hold leases.
     pub(crate) holder: Arc<str>,
@@ -116,6 +118,7 @@ impl App {
             networks,
             keys: Keys::default(),
             desk: Arc::new(desk),
+            prices: Arc::default(),
             leases: Arc::new(Leases::new(config.watch.lease_ms)),
             holder: id::new(id::Kind::Request, clock.now()).into(),
             simulations: Arc::default(),

@@ -22,6 +22,7 @@ mod layers;
 mod matchers;
 mod metrics_and_health;
 mod plugins;
+mod prices;
 mod webhooks;
 
 use std::process::ExitCode;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
     webhooks::cases(&mut suite);
     hooks::cases(&mut suite);
     matchers::cases(&mut suite);
+    prices::cases(&mut suite);
     plugins::cases(&mut suite);
     api_bad_input::cases(&mut suite);
     api_wire::cases(&mut suite);

@@ -8,6 +8,7 @@ pub(crate) fn cases(suite: &mut Suite) {
     suite.both("plugins::swapped_and_rolled_back_while_transfers_flow", swap);
     suite.both("plugins::an_unloaded_plugin_stands_still_and_catches_up", unload);
     suite.both("plugins::a_version_outlives_a_restart", restart);
+    suite.both("plugins::a_version_in_the_shadow_reads_the_same_blocks_and_hurts_nobody", shadow);
     suite.both("plugins::what_is_no_plugin_is_refused_and_changes_nothing", refused);
     suite.both("plugins::what_asks_for_more_than_it_is_granted_is_not_activated", grants);
 }
@@ -92,8 +93,53 @@ async fn swap(database: Database) {
     world.settled().await;
     assert_eq!(world.unmatched().await.len(), 0);
     assert_eq!(world.receiver.got_kind("invoice.paid").len(), 40);
-    let failures = "\"msg\":\"scan failed\"";
-    assert!(!world.kassa.log().contains(failures), "no call failed for a swap");
+    assert!(!world.kassa.log().contains("the plugin failed"), "no call failed for a swap");
+}
+
+async fn shadow(database: Database) {
+    let world = World::start(database).await;
+    let operator = world.kassa.operator();
+    let one = active(&operator).await;
+    // One that differs in nothing but its number, and one that waits for another event than Transfer.
+    let wasm = evm(&world).await;
+    let alike = text(&upload(&operator, version_2(&wasm)).await.ok()["id"]);
+    let blind = edited(&version_2(&wasm), "0xddf252ad1be2c89b", "0xddf252ad1be2c89c");
+    let blind = text(&upload(&operator, blind).await.ok()["id"]);
+    let path = "/v1/operator/plugins/evm/shadow";
+    let paid = async || {
+        let invoice = world.invoice("USDT", "7").await;
+        world.pay(&invoice).await;
+        world.anvil.mine(5).await;
+        world.until(&invoice, "paid").await;
+    };
+    let tally = async |enough: &dyn Fn(&Value) -> bool| {
+        eventually("scans beside each other", || async {
+            let seen = operator.get(path).await.ok();
+            if enough(&seen) { Ok(seen) } else { Err(seen.to_string()) }
+        })
+        .await
+    };
+    operator.put(path, &json!({"version_id": alike})).await.ok();
+    paid().await;
+    let seen = tally(&|seen| seen["scans"].as_u64() > Some(0)).await;
+    assert_eq!((&seen["different"], &seen["version_id"]), (&json!(0), &json!(alike)), "{seen}");
+
+    operator.put(path, &json!({"version_id": blind})).await.ok();
+    paid().await;
+    let seen = tally(&|seen| seen["different"].as_u64() > Some(0)).await;
+    assert!(text(&seen["newest"][0]["what"]).contains("does not report transfer"), "{seen}");
+    assert_eq!(active(&operator).await, one);
+    // Promoted, it is in the shadow no longer.
+    operator.put(path, &json!({"version_id": alike})).await.ok();
+    operator.post("/v1/operator/plugins/evm/activate", &json!({"version_id": alike})).await.ok();
+    assert!(operator.get(path).await.ok()["version_id"].is_null());
+    operator.put(path, &json!({"version_id": one})).await.ok();
+    operator.put(path, &json!({"version_id": null})).await.ok();
+    assert!(operator.get(path).await.ok()["version_id"].is_null());
+    let unknown = json!({"version_id": "plv_01ARZ3NDEKTSV4RRFFQ69G5FAV"});
+    assert!(operator.put(path, &unknown).await.problem(404).ends_with("/not_found"));
+    paid().await;
+    world.settled().await;
 }
 
 async fn unload(database: Database) {

@@ -337,6 +337,18 @@ pub(crate) async fn delete(
     Ok(())
 }
 
+/// The merchant's hooks that say what assets cost, the oldest first.
+pub(crate) async fn that_price(conn: &mut Conn, owner: &Owner) -> Result<Vec<(Callee, Binding)>, DbError> {
+    let sql =
+        "SELECT h.id AS hook_id, h.name, h.merchant_id, h.test, h.settings, h.binding, v.id AS version_id,
+                   v.version, v.sha256, v.manifest
+               FROM hook h JOIN hook_version v ON v.id = h.active_id
+               WHERE h.merchant_id = $1 AND h.test = $2 AND h.prices = 1 AND h.state = 'active'
+                 AND h.deleted_at IS NULL ORDER BY h.id";
+    let rows = conn.rows(sql, args![&owner.merchant_id, owner.test]).await?;
+    rows.iter().map(|row| Ok((Callee::read(row)?, row.json("binding")?))).collect()
+}
+
 /// A hook that may want an event, as dispatch asks.
 #[derive(Debug, Clone)]
 pub(crate) struct Bound {

@@ -14,6 +14,7 @@ pub mod network;
 pub mod observation;
 pub mod payment;
 pub mod policy;
+pub mod price;
 pub mod retry;
 pub mod settlement;
 pub mod signature;

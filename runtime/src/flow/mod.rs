@@ -9,6 +9,7 @@ pub(crate) mod holding;
 mod hook_work;
 pub(crate) mod matching;
 pub(crate) mod observe;
+pub(crate) mod pricing;
 pub(crate) mod replay;
 pub(crate) mod report;
 pub(crate) mod resolve;

@@ -23,7 +23,7 @@ use super::{
     admit::{self, Admission, AdmitError, Admitted},
     bindings::{
         fulfiller::exports::kassa::plugin::fulfiller, matcher::exports::kassa::plugin::matcher,
-        services::kassa::plugin::types,
+        rates::exports::kassa::plugin::rates, services::kassa::plugin::types,
     },
     cache::Cache,
     call::{CallError, CallFailed, Called, Caller},
@@ -175,6 +175,26 @@ impl Hooks {
                     let hook = pre.instantiate_async(&mut *store).await?;
                     let hook = hook.kassa_plugin_matcher();
                     hook.call_match_transfer(store, &transfer, &candidates, &context).await
+                })
+            })
+            .await
+    }
+
+    /// Asks what an asset costs. [`Called::writes`] and [`Called::webhooks`] are to be committed.
+    pub(crate) async fn price_of(
+        &self,
+        version: &HookVersion,
+        of: OfMerchant,
+        pair: rates::Pair,
+        context: rates::Context,
+    ) -> Result<Called<Result<rates::Price, rates::RatesError>>, CallFailed> {
+        let (loaded, _place) = self.called(version).await?;
+        let pre = loaded.linked.rates.clone().ok_or_else(|| no_role(version, Role::Rates))?;
+        self.caller
+            .run(subject(version, of), self.limits(&loaded, version), |store| {
+                Box::pin(async move {
+                    let hook = pre.instantiate_async(&mut *store).await?;
+                    hook.kassa_plugin_rates().call_price_of(store, &pair, &context).await
                 })
             })
             .await

@@ -36,6 +36,7 @@ mod outline;
 mod registry;
 mod services;
 mod settings;
+mod shadow;
 mod size;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -63,6 +64,7 @@ use services::{Shared, Subject, WatchSets};
 pub(crate) use admit::AdmitError;
 pub(crate) use bindings::fulfiller::exports::kassa::plugin::fulfiller;
 pub(crate) use bindings::matcher::exports::kassa::plugin::matcher;
+pub(crate) use bindings::rates::exports::kassa::plugin::rates;
 pub(crate) use bindings::{
     chain::exports::kassa::plugin::chain::{
         Address, AddressError, Block, DeriveError, Description, Link as PaymentLink, MemoSupport, ScanError,
@@ -83,6 +85,7 @@ pub(crate) use services::text::one_line;
 pub(crate) use services::{OfMerchant, Purpose, QueuedWebhook, Secret, scope_of_hook};
 pub(crate) use services::{Recording, Tape, differences};
 pub(crate) use settings::resolve as resolve_host;
+pub(crate) use shadow::{Beside, Difference, Shadow, Tally};
 pub(crate) use size::SizeClass;
 pub(crate) use version::PluginVersion;
 
@@ -267,6 +270,29 @@ impl Host {
         limits: ScanLimits,
     ) -> Result<Called<Result<ScanResult, ScanError>>, CallFailed> {
         let (loaded, subject) = self.on(network)?;
+        self.scan_on(&loaded, subject, network, cursor, limits).await
+    }
+
+    /// The same by a version in the shadow. Nothing of it may be committed.
+    pub(crate) async fn scan_in_shadow(
+        &self,
+        shadow: &Shadow,
+        network: &network::Manifest,
+        cursor: Position,
+        limits: ScanLimits,
+    ) -> Result<Called<Result<ScanResult, ScanError>>, CallFailed> {
+        let subject = Arc::new(shadow.loaded.subject(&network.name));
+        self.scan_on(&shadow.loaded, subject, network, Some(cursor), limits).await
+    }
+
+    async fn scan_on(
+        &self,
+        loaded: &Loaded,
+        subject: Arc<Subject>,
+        network: &network::Manifest,
+        cursor: Option<Position>,
+        limits: ScanLimits,
+    ) -> Result<Called<Result<ScanResult, ScanError>>, CallFailed> {
         let (pre, about) = (loaded.chain()?, about(network));
         self.caller
             .run(subject, loaded.limits.clone(), |store| {

@@ -22,6 +22,7 @@ use super::{
     limits::Limits,
     loaded::Loaded,
     manifest::Grants,
+    shadow::{Shadow, Shadows},
     version::{PluginInfo, PluginVersion, grants_of, json, manifest_of, view},
 };
 use crate::{
@@ -67,6 +68,7 @@ pub(crate) struct Registry {
     /// Changes go one after the other, so that memory never falls behind the database. Inside: activations that
     /// could not be followed, so that each is tried once and not at every look.
     changing: tokio::sync::Mutex<HashMap<String, i64>>,
+    shadows: Shadows,
 }
 
 impl Registry {
@@ -90,6 +92,7 @@ impl Registry {
             active,
             before: Mutex::default(),
             changing: Default::default(),
+            shadows: Shadows::default(),
         }
     }
 
@@ -149,13 +152,33 @@ impl Registry {
         plugin: &str,
         version_id: &str,
     ) -> Result<PluginVersion, RegistryError> {
-        let row = rows::by_id(&mut self.db.read().await?, version_id).await?;
-        let row = row.filter(|row| row.plugin == plugin).ok_or_else(|| RegistryError::NoVersion {
-            plugin: plugin.to_owned(),
-            version_id: version_id.to_owned(),
-        })?;
+        let row = self.row(plugin, version_id).await?;
         let _turn = self.changing.lock().await;
         self.activate_row(row).await
+    }
+
+    async fn row(&self, plugin: &str, version_id: &str) -> Result<VersionRow, RegistryError> {
+        let row = rows::by_id(&mut self.db.read().await?, version_id).await?;
+        let (name, id) = (plugin.to_owned(), version_id.to_owned());
+        row.filter(|row| row.plugin == plugin)
+            .ok_or(RegistryError::NoVersion { plugin: name, version_id: id })
+    }
+
+    /// Lets a version read beside the active one from now on, or none.
+    pub(crate) async fn shadow(&self, plugin: &str, version_id: Option<&str>) -> Result<(), RegistryError> {
+        let shadow = match version_id {
+            None => None,
+            Some(id) => {
+                let row = self.row(plugin, id).await?;
+                Some(Arc::new(Shadow::new(self.load(&row, 0).await?, self.clock.now())))
+            }
+        };
+        self.shadows.set(plugin, shadow);
+        Ok(())
+    }
+
+    pub(crate) fn shadows(&self) -> &Shadows {
+        &self.shadows
     }
 
     /// Activates the version that was active before the one that is.
@@ -300,6 +323,7 @@ impl Registry {
         let mut loaded = self.load(&row, 0).await?;
         loaded.generation = self.commit_activation(&row.plugin, Some(row.id.clone())).await?;
         self.exchange(&row.plugin, Some(loaded));
+        self.shadows.promoted(&row.plugin, &row.id);
         Ok(view(&row, Some(&row.id))?)
     }
 

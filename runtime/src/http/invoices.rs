@@ -22,12 +22,13 @@ use crate::{
         id::Kind as IdKind,
         invoice::{Invoice, Matching, Status},
         money::{Amount, AmountError},
-        network::Manifest,
+        network::{Asset, Manifest},
         view::InvoiceView,
         word::Word as _,
     },
     flow::{
         desk::{Claimant, DeskError, Made, Wish},
+        pricing::{self, NoPrice, PricingError},
         resolve::{self, ResolveError, Scope},
     },
 };
@@ -40,6 +41,10 @@ const EXPIRES_IN_S_MIN: i64 = 60;
 const EXPIRES_IN_S_MAX: i64 = 30 * 24 * 3600;
 /// The currency that prices can be given in. Assets pegged to it are worth one each.
 const USD: &str = "USD";
+/// How fine prices in it may be.
+const USD_DECIMALS: u8 = 6;
+/// How fine amounts are that are worth such a price, where the network does not say.
+const PLACES: u8 = 8;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::default().routes(routes!(create, list)).routes(routes!(get)).routes(routes!(cancel))
@@ -60,7 +65,7 @@ struct NewInvoice {
     /// In whole units of the asset.
     #[schema(value_type = Option<String>, example = "25.00")]
     amount: Option<Decimal>,
-    /// In dollars; for assets that are pegged to the dollar.
+    /// In dollars; for assets that are pegged to the dollar, and those that a hook of yours knows the price of.
     base_amount_usd: Option<Decimal>,
     /// Your own number for it. A second invoice with the same one is refused.
     #[schema(max_length = 100)]
@@ -101,7 +106,7 @@ async fn create(
 }
 
 async fn make(app: &App, merchant: &Merchant, new: NewInvoice, once: &Once) -> Result<Reply, Problem> {
-    let wish = read(app, merchant, new)?;
+    let wish = read(app, merchant, new).await?;
     let claimant = once.key.as_ref().map(|key| Claimant {
         owner: merchant.owner(),
         key: key.text.clone(),
@@ -125,7 +130,7 @@ async fn replay(app: &App, merchant: &Merchant, once: &Once) -> Result<Option<Re
 }
 
 /// Reads what is asked for, against the networks that there are.
-fn read(app: &App, merchant: &Merchant, new: NewInvoice) -> Result<Wish, Problem> {
+async fn read(app: &App, merchant: &Merchant, new: NewInvoice) -> Result<Wish, Problem> {
     check_text("title", &new.title, TITLE_CHARS_MAX)?;
     for (field, text) in [("order_id", &new.order_id), ("tag", &new.tag)] {
         if let Some(text) = text {
@@ -150,10 +155,7 @@ fn read(app: &App, merchant: &Merchant, new: NewInvoice) -> Result<Wish, Problem
         (None, Some(price)) if listed.peg.as_deref() == Some(USD) => {
             (amount_of("base_amount_usd", &price, listed.decimals)?, Some(price.0))
         }
-        (None, Some(_)) => {
-            let detail = format!("{} has no price in dollars here. Give `amount` instead.", listed.symbol);
-            return Err(Problem::new(Kind::CurrencyUnsupported, detail).field("base_amount_usd"));
-        }
+        (None, Some(price)) => (worth(app, merchant, &network.name, listed, &price).await?, Some(price.0)),
         (None, None) => {
             let detail = "Give `amount`, or `base_amount_usd`.";
             return Err(Problem::new(Kind::FieldMissing, detail).field("amount"));
@@ -179,6 +181,34 @@ fn read(app: &App, merchant: &Merchant, new: NewInvoice) -> Result<Wish, Problem
         policy: merchant.policy,
         expires_in_s,
     })
+}
+
+/// How much of an asset a price in dollars is, as a hook of the merchant's says.
+async fn worth(
+    app: &App,
+    merchant: &Merchant,
+    network: &str,
+    asset: &Asset,
+    cost: &Decimal,
+) -> Result<Amount, Problem> {
+    let units = amount_of("base_amount_usd", cost, USD_DECIMALS)?;
+    let price = pricing::price(app, &merchant.of_hooks(), network, &asset.symbol, USD).await;
+    let price = price.map_err(|error| match error {
+        PricingError::Db(error) => error.into(),
+        PricingError::NoPrice(why) => {
+            let kind = match why {
+                NoPrice::NoHook | NoPrice::Unknown { .. } => Kind::CurrencyUnsupported,
+                NoPrice::Failed { .. } => Kind::PriceUnavailable,
+            };
+            let detail =
+                format!("{} has no price in dollars here: {why}. Give `amount` instead.", asset.symbol);
+            Problem::new(kind, detail).field("base_amount_usd")
+        }
+    })?;
+    // As fine as payers are asked to pay.
+    let places = asset.unique.map_or(PLACES, |unique| unique.decimals);
+    let amount = price.amount(units.0, USD_DECIMALS, asset.decimals, places);
+    amount.map_err(|error| Problem::new(Kind::AmountTooLarge, sentence(&error)).field("base_amount_usd"))
 }
 
 /// A network that this key may use.

@@ -25,7 +25,7 @@ use crate::{
     app::App,
     db::plugins::Origin,
     domain::id::Kind as IdKind,
-    host::{AdmitError, Grants, Manifest, PluginVersion, RegistryError},
+    host::{AdmitError, Difference, Grants, Manifest, PluginVersion, RegistryError, Tally},
 };
 
 /// One change at a time, so that two requests with one key do not both do it.
@@ -39,6 +39,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(roll_back))
         .routes(routes!(unload))
         .routes(routes!(grant))
+        .routes(routes!(set_shadow, shadow))
 }
 
 /// One version of a plugin: an artefact, what it asks for and what it is allowed.
@@ -296,4 +297,87 @@ async fn grant(
     let id = version_id(body.value.version_id)?;
     let granted = app.host.registry().grant(&name, &id, &body.value.grants).await?;
     Ok(Answer(granted.into()))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewShadow {
+    /// The version that reads beside the active one; null ends it.
+    #[schema(example = "plv_01KAN2Q5T4W2J6G0Z8Y3V7X9BC")]
+    version_id: Option<String>,
+}
+
+/// How a version in the shadow does.
+#[derive(Debug, Serialize, ToSchema)]
+struct ShadowView {
+    /// None: no version is in the shadow.
+    version_id: Option<String>,
+    since: Option<Time>,
+    /// Scans that both versions answered.
+    scans: u64,
+    /// Of those, where they differ.
+    different: u64,
+    /// Scans that say nothing about it, since a provider failed.
+    skipped: u64,
+    /// The newest differences.
+    newest: Vec<DifferenceView>,
+}
+
+/// Where a version in the shadow and the active one part.
+#[derive(Debug, Serialize, ToSchema)]
+struct DifferenceView {
+    network: String,
+    /// Both read on from this block.
+    from_height: i64,
+    what: String,
+    at: Time,
+}
+
+impl From<Difference> for DifferenceView {
+    fn from(difference: Difference) -> Self {
+        let Difference { network, from, what, at } = difference;
+        Self { network, from_height: from, what, at: Time(at) }
+    }
+}
+
+fn shadow_of(app: &App, plugin: &str) -> ShadowView {
+    let shadow = app.host.registry().shadows().of(plugin);
+    let Tally { scans, different, skipped, newest } =
+        shadow.as_ref().map(|shadow| shadow.tally()).unwrap_or_default();
+    ShadowView {
+        version_id: shadow.as_ref().map(|shadow| shadow.version_id().to_owned()),
+        since: shadow.as_ref().map(|shadow| Time(shadow.since)),
+        scans,
+        different,
+        skipped,
+        newest: newest.into_iter().map(Into::into).collect(),
+    }
+}
+
+/// Put a version into the shadow
+///
+/// It reads the same blocks as the active version, on all networks of the plugin, without any effect but its requests;
+/// where the two differ is kept. It ends with this process, or when the version is activated.
+#[utoipa::path(put, path = "/v1/operator/plugins/{name}/shadow", tag = "operator: plugins",
+    params(("name" = String, Path)), request_body = NewShadow, responses((status = 200, body = ShadowView)))]
+async fn set_shadow(
+    _: Operator,
+    State(app): State<App>,
+    name: PathParam,
+    body: Json<NewShadow>,
+) -> Result<Answer<ShadowView>, Problem> {
+    let name = name.name("plugin")?;
+    let id = body.value.version_id.map(version_id).transpose()?;
+    app.host.registry().versions(&name).await?;
+    app.host.registry().shadow(&name, id.as_deref()).await?;
+    Ok(Answer(shadow_of(&app, &name)))
+}
+
+/// Get how the version in the shadow does
+#[utoipa::path(get, path = "/v1/operator/plugins/{name}/shadow", tag = "operator: plugins",
+    params(("name" = String, Path)), responses((status = 200, body = ShadowView)))]
+async fn shadow(_: Operator, State(app): State<App>, name: PathParam) -> Result<Answer<ShadowView>, Problem> {
+    let name = name.name("plugin")?;
+    app.host.registry().versions(&name).await?;
+    Ok(Answer(shadow_of(&app, &name)))
 }

@@ -82,6 +82,7 @@ problems! {
     AmountTooLarge = 400 "amount_too_large" "The amount is too large",
     AmountTooManyDecimals = 400 "amount_too_many_decimals" "The amount has more decimals than the asset",
     AmountSpaceExhausted = 503 "amount_space_exhausted" "No unique amount is free at this price",
+    PriceUnavailable = 503 "price_unavailable" "No price is to be had at present",
     CurrencyUnsupported = 422 "currency_unsupported" "The asset has no price in that currency",
     NetworkUnknown = 422 "network_unknown" "There is no such network for this key",
     NetworkFrozen = 503 "network_frozen" "The network is frozen until the operator decides",

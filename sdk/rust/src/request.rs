@@ -4,6 +4,12 @@ use crate::http::{Header, HeaderValue, Method, Request, Target};
 
 /// For hooks: `Request::post(url).secret_header("Authorization", "token").json(&body)`.
 impl Request {
+    /// A GET of an absolute URL on a granted host. `{secret:NAME}` in it stands for a secret of that host.
+    #[must_use]
+    pub fn get(url: impl Into<String>) -> Self {
+        Self { method: Method::Get, target: Target::Url(url.into()), headers: Vec::new(), body: Vec::new() }
+    }
+
     /// A POST to an absolute URL on a granted host. `{secret:NAME}` in it stands for a secret of that host.
     #[must_use]
     pub fn post(url: impl Into<String>) -> Self {

@@ -25,6 +25,7 @@ Examples:
   kassa plugin check evm.wasm        would it be admitted? asks no server
   kassa plugin try base.toml         what does it read? asks no server either
   kassa plugin upload evm.wasm       admits it and keeps it; the active version goes on
+  kassa plugin shadow evm plv_01KAN2Q5T4W2J6G0Z8Y3V7X9BC
   kassa plugin activate evm plv_01KAN2Q5T4W2J6G0Z8Y3V7X9BC
   kassa plugin rollback evm
 
@@ -67,6 +68,16 @@ enum Command {
     Rollback {
         /// Like evm
         name: String,
+    },
+    /// Let a version read the same blocks beside the active one, or show where the two differ
+    Shadow {
+        /// Like evm
+        name: String,
+        /// plv_…; without one it shows how the version in the shadow does
+        version: Option<String>,
+        /// Take the version out of the shadow
+        #[arg(long, conflicts_with = "version")]
+        off: bool,
     },
     /// Set what a version may use, when it asks for more than uploads get by themselves
     Grant(GrantArgs),
@@ -119,6 +130,7 @@ pub(super) async fn run(global: &Global, args: PluginArgs) -> anyhow::Result<()>
         Command::Activate { name, version } => out.activate(&name, &version).await,
         Command::Rollback { name } => out.roll_back(&name).await,
         Command::Unload { name } => out.unload(&name).await,
+        Command::Shadow { name, version, off } => out.shadow(&name, version, off).await,
         Command::Grant(new) => out.grant(new).await,
     }
 }
@@ -256,6 +268,39 @@ impl Out {
         });
         let version = self.client.put(&format!("/v1/operator/plugins/{}/grants", new.name), &body).await?;
         self.version(&version, "has these grants from its next activation on");
+        Ok(())
+    }
+
+    async fn shadow(&self, name: &str, version: Option<String>, off: bool) -> anyhow::Result<()> {
+        let path = format!("/v1/operator/plugins/{name}/shadow");
+        let shadow = match (version, off) {
+            (None, false) => self.client.get(&path).await?,
+            (version, _) => self.client.put(&path, &json!({ "version_id": version })).await?,
+        };
+        if self.json {
+            print::json(&shadow);
+            return Ok(());
+        }
+        if shadow["version_id"].is_null() {
+            print::done(format!("no version of {name} is in the shadow"));
+            return Ok(());
+        }
+        let [scans, different, skipped] = ["scans", "different", "skipped"].map(|field| text(&shadow, field));
+        print::fields(&[
+            (
+                "in the shadow",
+                Some(format!("{}, since {}", text(&shadow, "version_id"), text(&shadow, "since"))),
+            ),
+            (
+                "scans",
+                Some(format!("{scans}, {different} different ({skipped} say nothing: a provider failed)")),
+            ),
+        ]);
+        for one in shadow["newest"].as_array().into_iter().flatten() {
+            let [at, network, from, what] =
+                ["at", "network", "from_height", "what"].map(|field| text(one, field));
+            print::line(format!("  {at}  {network} from {from}: {what}"));
+        }
         Ok(())
     }
 

@@ -243,7 +243,7 @@ async fn log(conn: &mut Conn, run_id: &str, attempt: &Attempt) -> Result<(), DbE
 }
 
 /// Adds a call to what its hook used on that day.
-pub(in crate::db) async fn use_up(
+pub(crate) async fn use_up(
     conn: &mut Conn,
     hook_id: &str,
     at: Millis,

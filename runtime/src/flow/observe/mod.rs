@@ -8,6 +8,7 @@
 //!
 //! The decisions are in `domain::observation`, which is pure.
 
+mod beside;
 mod commit;
 mod progress;
 
@@ -239,7 +240,7 @@ impl Watcher {
     ) -> Result<(Scan, (StorageWrites, Option<String>)), ObserveError> {
         let watch = &self.app.config.watch;
         let limits = ScanLimits { blocks: watch.blocks_per_scan, transfers: watch.transfers_per_scan };
-        let called = match self.app.host.scan(&self.network, from.map(report::position), limits).await {
+        let called = match beside::scan(&self.app, &self.network, from, limits).await {
             Ok(called) => called,
             Err(CallFailed { error, upstream, .. }) => {
                 let why = error.to_string();

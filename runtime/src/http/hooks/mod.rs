@@ -134,7 +134,7 @@ impl From<StoreError> for Problem {
 }
 
 impl Merchant {
-    fn of_hooks(&self) -> Owner {
+    pub(in crate::http) fn of_hooks(&self) -> Owner {
         Owner { merchant_id: self.id.clone(), test: self.test }
     }
 }
