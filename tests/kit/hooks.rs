@@ -22,7 +22,7 @@ pub enum Source {
     JavaScript(&'static str),
     /// The same in Python.
     Python(&'static str),
-    /// One of tests/hostile.
+    /// One in Rust that means harm, of tests/hostile.
     Hostile(&'static str),
 }
 

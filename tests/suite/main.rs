@@ -16,6 +16,7 @@ mod evm_payments;
 mod evm_reorgs;
 mod evm_upstreams;
 mod hooks;
+mod hostile;
 mod idempotency;
 mod kit;
 mod layers;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
     hooks::cases(&mut suite);
     matchers::cases(&mut suite);
     prices::cases(&mut suite);
+    hostile::cases(&mut suite);
     plugins::cases(&mut suite);
     api_bad_input::cases(&mut suite);
     api_wire::cases(&mut suite);

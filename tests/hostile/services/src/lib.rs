@@ -1,0 +1,93 @@
+//! Takes from the host's services what it can get. Its settings say from which; what each answers stands in its log,
+//! a line each.
+
+use kassa_sdk::fulfiller::{Context, Event, Fulfiller, Outcome};
+use kassa_sdk::http::{self, HttpError, Request, Response};
+use kassa_sdk::{log, storage, webhooks};
+use serde::Deserialize;
+
+kassa_sdk::manifest!("plugin.toml");
+kassa_sdk::export_fulfiller!(Hook);
+
+struct Hook;
+
+#[derive(Deserialize)]
+struct Settings {
+    attack: String,
+    #[serde(default)]
+    to: Vec<String>,
+    secret: Option<String>,
+}
+
+impl Fulfiller for Hook {
+    fn fulfill(_event: Event, context: Context) -> Outcome {
+        let settings: Settings = match serde_json::from_str(&context.settings) {
+            Ok(settings) => settings,
+            Err(error) => return Outcome::Reject(error.to_string()),
+        };
+        let requests = || settings.to.iter().map(|url| request(url, settings.secret.as_deref()));
+        let note = match settings.attack.as_str() {
+            "storage" => fill_storage(),
+            "webhooks" => queue_webhooks(),
+            "send-all" => said(http::send_all(&requests().collect::<Vec<_>>())),
+            _ => said(requests().map(|request| http::send(&request))),
+        };
+        Outcome::Done(note)
+    }
+}
+
+fn request(url: &str, secret: Option<&str>) -> Request {
+    let request = Request::post(url);
+    match secret {
+        Some(secret) => request.secret_header("authorization", secret),
+        None => request,
+    }
+}
+
+fn said(answers: impl IntoIterator<Item = Result<Response, HttpError>>) -> String {
+    let mut answered = 0;
+    for answer in answers {
+        let line = match answer {
+            Ok(response) => {
+                answered += 1;
+                format!("{}, {} bytes", response.status, response.body.len())
+            }
+            Err(error) => format!("{error:?}"),
+        };
+        log::write(log::Level::Info, &line);
+    }
+    format!("{answered} answered")
+}
+
+/// Values of 4 KiB until none is taken any more, then the same keys again with larger ones, then ones that are too
+/// large, under keys that are none.
+fn fill_storage() -> String {
+    let mut stored = 0;
+    for (kib, keys) in [(4, 100), (64, 100), (1025, 1), (0, 1_000)] {
+        let value = vec![b'x'; kib << 10];
+        let mut last = String::new();
+        for key in 0..keys {
+            let set = storage::set(&format!("key/{key}"), &value);
+            match set {
+                Ok(()) => stored += 1,
+                Err(error) => last = format!("{error:?}"),
+            }
+        }
+        log::write(log::Level::Info, &format!("{kib} KiB: {last}"));
+    }
+    format!("{stored} writes taken")
+}
+
+fn queue_webhooks() -> String {
+    let mut queued = 0;
+    for _ in 0..1_000 {
+        match webhooks::queue(None, "hook.flood", "{}") {
+            Ok(_) => queued += 1,
+            Err(error) => {
+                log::write(log::Level::Info, &format!("{error:?}"));
+                break;
+            }
+        }
+    }
+    format!("{queued} queued")
+}

@@ -1,0 +1,100 @@
+//! Hostile components: those of tests/hostile in the text format, made fulfillers, and what else a hostile upload is
+//! made of.
+
+use std::fmt::Write as _;
+
+use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
+use wit_parser::Resolve;
+
+use crate::tests_folder;
+
+/// The section of a component that is a module of its own, and that of what it says of itself.
+const MODULE_SECTION: u8 = 1;
+const CUSTOM_SECTION: u8 = 0;
+const MANIFEST: &str = "kassa:manifest";
+
+/// What modules are given that bring nothing of the kind themselves. An instance lives for one call, so nothing is
+/// ever freed. The zeros at 1024 are the outcome `done("")`.
+const MEMORY: &str = r#"(memory (export "memory") 2)"#;
+const REALLOC: &str = r#"
+    (global $next (mut i32) (i32.const 8192))
+    (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+        (global.get $next)
+        (global.set $next (i32.and (i32.add (i32.add (global.get $next) (local.get 3)) (i32.const 7)) (i32.const -8))))"#;
+const EXPORT: &str = r#"
+    (func (export "kassa:plugin/fulfiller@0.1.0#fulfill")
+        (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i64 i32 i32) (result i32)
+        (call $fulfill))"#;
+
+/// A component of tests/hostile that is written in the text format: its file is the inside of a module with a function
+/// `$fulfill` that answers the address of its outcome, or a whole component.
+#[must_use]
+pub fn hostile(name: &str) -> Vec<u8> {
+    let file = tests_folder().join(format!("hostile/{name}.wat"));
+    let text = std::fs::read_to_string(&file).unwrap_or_else(|why| panic!("{}: {why}", file.display()));
+    fulfiller(name, &text)
+}
+
+/// A hook of this name that does as the text says.
+#[must_use]
+pub fn fulfiller(name: &str, text: &str) -> Vec<u8> {
+    let roles: Vec<&str> = ["fulfiller", "matcher", "rates"]
+        .into_iter()
+        .filter(|role| *role == "fulfiller" || text.contains(&format!("kassa:plugin/{role}@0.1.0#")))
+        .collect();
+    let manifest = format!(
+        "name = {name:?}\nversion = \"0.1.0\"\ndescription = \"Means harm\"\nroles = {roles:?}\nevents = [\"invoice.paid\"]\n"
+    );
+    let component = if text.contains("\n(component") {
+        wat::parse_str(text).unwrap_or_else(|why| panic!("{name}: {why}"))
+    } else {
+        let with = |text: &str, part: &'static str, name: &str| if text.contains(name) { "" } else { part };
+        let module =
+            [text, with(text, MEMORY, "\"memory\""), with(text, REALLOC, "\"cabi_realloc\""), EXPORT].concat();
+        let mut world = "package suite:hostile; world w { include kassa:plugin/hook@0.1.0; ".to_owned();
+        for role in roles {
+            let _ = write!(world, "export kassa:plugin/{role}@0.1.0; ");
+        }
+        let mut resolve = Resolve::default();
+        resolve.push_dir(tests_folder().join("../wit")).expect("the WIT package");
+        componentize(&format!("(module {module})"), resolve, &(world + "}"))
+    };
+    let section = [leb(MANIFEST.len()), MANIFEST.into(), manifest.into()].concat();
+    with_section(&component, CUSTOM_SECTION, &section)
+}
+
+/// A module as a component of the world that this WIT text has.
+fn componentize(module: &str, mut resolve: Resolve, world: &str) -> Vec<u8> {
+    let package = resolve.push_str("hostile.wit", world).expect("a WIT text");
+    let world = resolve.select_world(&[package], None).expect("its world");
+    let mut module = wat::parse_str(module).unwrap_or_else(|why| panic!("{why}\n{module}"));
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).expect("a section");
+    let encoded = ComponentEncoder::default().module(&module).and_then(|encoder| encoder.encode());
+    encoded.unwrap_or_else(|why| panic!("{why:?}"))
+}
+
+/// A quiet hook that has this module in it too. Nothing uses it; what checks and compiles has to look at it.
+#[must_use]
+pub fn carrying(name: &str, module: &str) -> Vec<u8> {
+    let quiet = fulfiller(name, "(func $fulfill (result i32) i32.const 1024)");
+    let module = wat::parse_str(module).unwrap_or_else(|why| panic!("{why}"));
+    with_section(&quiet, MODULE_SECTION, &module)
+}
+
+fn with_section(component: &[u8], id: u8, content: &[u8]) -> Vec<u8> {
+    [component, &[id], &leb(content.len()), content].concat()
+}
+
+/// A length as WebAssembly writes it.
+fn leb(mut length: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    loop {
+        let low = u8::try_from(length & 0x7F).expect("seven bits");
+        length >>= 7;
+        if length == 0 {
+            bytes.push(low);
+            return bytes;
+        }
+        bytes.push(low | 0x80);
+    }
+}
