@@ -8,8 +8,9 @@ use wit_parser::Resolve;
 
 use crate::tests_folder;
 
-/// The section of a component that is a module of its own, and that of what it says of itself.
+/// The sections of a component that are a module or a component of their own, and that of what it says of itself.
 const MODULE_SECTION: u8 = 1;
+const COMPONENT_SECTION: u8 = 4;
 const CUSTOM_SECTION: u8 = 0;
 const MANIFEST: &str = "kassa:manifest";
 
@@ -32,19 +33,15 @@ const EXPORT: &str = r#"
 pub fn hostile(name: &str) -> Vec<u8> {
     let file = tests_folder().join(format!("hostile/{name}.wat"));
     let text = std::fs::read_to_string(&file).unwrap_or_else(|why| panic!("{}: {why}", file.display()));
-    fulfiller(name, &text)
+    fulfiller(name, &text, "")
 }
 
-/// A hook of this name that does as the text says.
-#[must_use]
-pub fn fulfiller(name: &str, text: &str) -> Vec<u8> {
+/// A hook of this name that does as the text says, with more lines in its manifest.
+fn fulfiller(name: &str, text: &str, more: &str) -> Vec<u8> {
     let roles: Vec<&str> = ["fulfiller", "matcher", "rates"]
         .into_iter()
         .filter(|role| *role == "fulfiller" || text.contains(&format!("kassa:plugin/{role}@0.1.0#")))
         .collect();
-    let manifest = format!(
-        "name = {name:?}\nversion = \"0.1.0\"\ndescription = \"Means harm\"\nroles = {roles:?}\nevents = [\"invoice.paid\"]\n"
-    );
     let component = if text.contains("\n(component") {
         wat::parse_str(text).unwrap_or_else(|why| panic!("{name}: {why}"))
     } else {
@@ -52,15 +49,28 @@ pub fn fulfiller(name: &str, text: &str) -> Vec<u8> {
         let module =
             [text, with(text, MEMORY, "\"memory\""), with(text, REALLOC, "\"cabi_realloc\""), EXPORT].concat();
         let mut world = "package suite:hostile; world w { include kassa:plugin/hook@0.1.0; ".to_owned();
-        for role in roles {
+        for role in &roles {
             let _ = write!(world, "export kassa:plugin/{role}@0.1.0; ");
         }
         let mut resolve = Resolve::default();
         resolve.push_dir(tests_folder().join("../wit")).expect("the WIT package");
         componentize(&format!("(module {module})"), resolve, &(world + "}"))
     };
+    with_manifest(name, &roles, more, &component)
+}
+
+fn with_manifest(name: &str, roles: &[&str], more: &str, component: &[u8]) -> Vec<u8> {
+    let manifest = format!(
+        "name = {name:?}
+version = \"0.1.0\"
+description = \"Means harm\"
+roles = {roles:?}
+events = [\"invoice.paid\"]
+{more}
+"
+    );
     let section = [leb(MANIFEST.len()), MANIFEST.into(), manifest.into()].concat();
-    with_section(&component, CUSTOM_SECTION, &section)
+    with_section(component, CUSTOM_SECTION, &section)
 }
 
 /// A module as a component of the world that this WIT text has.
@@ -73,12 +83,38 @@ fn componentize(module: &str, mut resolve: Resolve, world: &str) -> Vec<u8> {
     encoded.unwrap_or_else(|why| panic!("{why:?}"))
 }
 
-/// A quiet hook that has this module in it too. Nothing uses it; what checks and compiles has to look at it.
+/// A quiet hook that has this module or component in it too. Nothing uses it; what checks and compiles has to look at
+/// it.
 #[must_use]
-pub fn carrying(name: &str, module: &str) -> Vec<u8> {
-    let quiet = fulfiller(name, "(func $fulfill (result i32) i32.const 1024)");
-    let module = wat::parse_str(module).unwrap_or_else(|why| panic!("{why}"));
-    with_section(&quiet, MODULE_SECTION, &module)
+pub fn carrying(name: &str, text: &str) -> Vec<u8> {
+    let inner = wat::parse_str(text).unwrap_or_else(|why| panic!("{name}: {why}"));
+    let section = if text.starts_with("(component") { COMPONENT_SECTION } else { MODULE_SECTION };
+    with_section(&quiet(name), section, &inner)
+}
+
+/// A hook that does nothing.
+#[must_use]
+pub fn quiet(name: &str) -> Vec<u8> {
+    asking(name, "")
+}
+
+/// The same with more lines in its manifest.
+#[must_use]
+pub fn asking(name: &str, more: &str) -> Vec<u8> {
+    fulfiller(name, "(func $fulfill (result i32) i32.const 1024)", more)
+}
+
+/// A fulfiller of a version that never was: the same names, other types.
+#[must_use]
+pub fn stale(name: &str) -> Vec<u8> {
+    let wit = "package kassa:plugin@0.1.0;
+        interface fulfiller { fulfill: func(event: string, attempt: u64) -> bool; }
+        world w { export fulfiller; }";
+    let module = format!(
+        "(module {MEMORY} {REALLOC}
+            (func (export \"kassa:plugin/fulfiller@0.1.0#fulfill\") (param i32 i32 i64) (result i32) i32.const 1))"
+    );
+    with_manifest(name, &["fulfiller"], "", &componentize(&module, Resolve::default(), wit))
 }
 
 fn with_section(component: &[u8], id: u8, content: &[u8]) -> Vec<u8> {

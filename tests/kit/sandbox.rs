@@ -17,7 +17,10 @@ impl Sandbox {
     }
 
     pub async fn with(database: Database, options: KassaOptions) -> Self {
-        let kassa = Kassa::start(&database, options.with("KASSA_HOOKS__ALLOW_PRIVATE", "true")).await;
+        // The receivers of hooks are on this machine. What a case says goes before it.
+        let mut own = KassaOptions::default().with("KASSA_HOOKS__ALLOW_PRIVATE", "true");
+        own.env.extend(options.env);
+        let kassa = Kassa::start(&database, own).await;
         let shop = Shop::open(kassa, database, NETWORK, "test").await;
         let sandbox = Self { shop };
         let address = sandbox.address("the shop").await;

@@ -17,7 +17,7 @@ pub(super) fn run(args: &CompileArgs) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             eprintln!("{why}");
-            ExitCode::FAILURE
+            ExitCode::from(why.exit_code())
         }
     }
 }

@@ -1,11 +1,12 @@
 //! Admission: what an artefact must be before it may ever be called.
 //!
 //! The order is from cheap to dear, and nothing is compiled before all that can be known without compiling is
-//! known: size, validity, imports, exports, structure, manifest; then the compiler, one artefact at a time; then
+//! known: size, imports, exports, structure, manifest; then validity and the compiler, one artefact at a time; then
 //! the types of what it imports and exports; then a first call under small limits, so that a component that
 //! loops at its start is never active.
 //!
-//! Whatever a component is made to do to a compiler, it does to a process of its own (see [`super::compiler`]).
+//! Whatever a component is made to do to who checks or compiles it, it does to a process of its own (see
+//! [`super::compiler`]).
 
 use std::sync::Arc;
 
@@ -216,7 +217,7 @@ impl Admission {
         let class = class.ok_or(AdmitError::TooLarge { bytes, max })?;
         let (engine, rules, looked_at) = (self.caller.engine().clone(), self.rules.clone(), wasm.clone());
         let (manifest, sha256, component) = blocking(move || {
-            let manifest = inspect(&looked_at, &engine, &rules, class)?;
+            let manifest = inspect(&looked_at, &rules, class)?;
             let sha256 = hex::encode(Sha256::digest(&looked_at));
             let component = known(&engine, &sha256);
             Ok((manifest, sha256, component))
@@ -239,8 +240,8 @@ impl Admission {
         let engine = self.caller.engine().clone();
         let code = self.compiler.compile(&engine, self.rules.guests(), wasm).await?;
         blocking(move || match deserialize(&engine, &code) {
-            Some(component) => Ok((component, code)),
-            None => Err(AdmitError::Compile("the compiler's code is for another engine".to_owned())),
+            Ok(component) => Ok((component, code)),
+            Err(error) => Err(AdmitError::Compile(one_line(&format!("{error:#}"), SHOWN_CHARS_MAX))),
         })
         .await
     }
@@ -304,8 +305,8 @@ async fn blocking<T: Send + 'static>(
 }
 
 /// Everything that can be known before compiling.
-fn inspect(wasm: &[u8], engine: &Engine, rules: &Rules, class: SizeClass) -> Result<Manifest, AdmitError> {
-    let outline = Outline::of(wasm, engine.get_wasm_features())?;
+fn inspect(wasm: &[u8], rules: &Rules, class: SizeClass) -> Result<Manifest, AdmitError> {
+    let outline = Outline::of(wasm)?;
     if let Some(import) = outline.imports.iter().find(|import| !may_import(import, rules.services())) {
         return Err(AdmitError::ForbiddenImport(one_line(import, SHOWN_CHARS_MAX)));
     }

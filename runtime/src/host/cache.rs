@@ -49,7 +49,7 @@ impl Cache {
     pub(super) fn load(&self, engine: &Engine, sha256: &str) -> Option<Component> {
         let file = self.file(sha256);
         let bytes = fs::read(&file).ok()?;
-        let component = self.verify(sha256, &bytes).and_then(|code| deserialize(engine, code));
+        let component = self.verify(sha256, &bytes).and_then(|code| deserialize(engine, code).ok());
         if component.is_none() {
             tracing::warn!(file = %file.display(), "compiled code does not verify; it is deleted and made again");
             let _ = fs::remove_file(&file);
@@ -106,10 +106,13 @@ fn write_private(file: &Path, mac: &[u8], code: &[u8]) -> io::Result<()> {
 
 /// What the compiler made, ready to be linked. Only for code that came from [`super::compiler`] just now, or
 /// whose MAC was verified.
+///
+/// # Errors
+/// The code is another engine's, or its instances would not fit into this engine's.
 #[allow(unsafe_code)]
-pub(super) fn deserialize(engine: &Engine, code: &[u8]) -> Option<Component> {
+pub(super) fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
     // SAFETY: `code` was made by this installation's compiler and has not changed since: it came over a pipe from
     // a process of this binary, or its MAC was verified over these very bytes, and they are copied from here.
     // That it is for this engine is checked by wasmtime itself.
-    unsafe { Component::deserialize(engine, code) }.ok()
+    unsafe { Component::deserialize(engine, code) }
 }

@@ -43,7 +43,7 @@ pub(crate) async fn check(
     let rules = Rules::Chains(config.plugins.clone());
     let admission = Admission::new(host.caller.clone(), rules, Compiler::new());
     let Admitted { sha256, manifest, .. } = admission.admit(wasm.clone(), |_, _| None).await?;
-    let outline = Outline::of(&wasm, host.caller.engine().get_wasm_features()).map_err(AdmitError::from)?;
+    let outline = Outline::of(&wasm).map_err(AdmitError::from)?;
     let imports = outline.imports.iter().map(|&import| import.to_owned()).collect();
     db.close().await;
     Ok(Checked { sha256, manifest, imports })

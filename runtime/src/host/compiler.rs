@@ -1,12 +1,14 @@
 //! The compiler, in a process of its own.
 //!
-//! Running a guest is limited in every way; compiling it is not, and what a hostile component can make a compiler
-//! do is not known. So each compilation is a child process of this same binary (`kassa compile-component`), which
-//! limits its own memory and processor time before it reads anything, works at a lower priority, and is killed
-//! when it takes too long. What it must not do is end the server.
+//! Running a guest is limited in every way; compiling it is not, nor is validating it, and what a hostile component
+//! can make either do is not known. So each compilation is a child process of this same binary
+//! (`kassa compile-component`), which limits its own memory and processor time, works at a lower priority, is the
+//! first to go when the system has no memory left, and is killed when it takes too long. What it must not do is end
+//! the server.
 
 use std::{
     io::{Read as _, Write as _},
+    os::unix::process::ExitStatusExt as _,
     path::PathBuf,
     process::Stdio,
     sync::Arc,
@@ -15,22 +17,22 @@ use std::{
 
 use rustix::process::{Resource, Rlimit, nice, setrlimit};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
     process::Command,
     sync::Semaphore,
 };
+use wasmparser::Validator;
 use wasmtime::Engine;
 
 use super::{
     admit::AdmitError,
     engine::{self, Guests},
     services::text::one_line,
+    size::SizeClass,
 };
 
 /// A Python component with its standard library takes 10 s of two cores, on a busy machine thrice that.
 const TIME_MAX: Duration = Duration::from_secs(120);
-/// Of all its threads.
-const CPU_MAX_S: u64 = 120;
 /// Address space of the child. Python takes 1.2 GiB of it.
 const MEMORY_BYTES_MAX: u64 = 4 << 30;
 /// Compiled code: three times the component, at the most.
@@ -40,6 +42,54 @@ const WASM_BYTES_MAX: u64 = 64 << 20;
 const WORDS_BYTES_MAX: u64 = 4 << 10;
 const WORDS_CHARS_MAX: usize = 200;
 const PRIORITY: i32 = 10;
+/// Where Linux reads whom to kill first for want of memory, and what means "this one".
+const OOM_SCORE: (&str, &str) = ("/proc/self/oom_score_adj", "1000");
+/// The child's exit code for a component that is not valid.
+const INVALID: u8 = 3;
+
+/// Why there is no code.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refused {
+    #[error("{0}")]
+    Invalid(String),
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl Refused {
+    /// What the child says it with.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Invalid(_) => INVALID,
+            Self::Failed(_) => 1,
+        }
+    }
+}
+
+impl From<String> for Refused {
+    fn from(why: String) -> Self {
+        Self::Failed(why)
+    }
+}
+
+impl From<Refused> for AdmitError {
+    fn from(refused: Refused) -> Self {
+        let line = |why: String| one_line(&why, WORDS_CHARS_MAX);
+        match refused {
+            Refused::Invalid(why) => Self::Invalid(line(why)),
+            Refused::Failed(why) => Self::Compile(line(why)),
+        }
+    }
+}
+
+/// Seconds of a processor, all threads together: twenty times what honest components of this size take.
+fn cpu_max_s(bytes: usize) -> u64 {
+    match SizeClass::of(bytes) {
+        Some(SizeClass::Small) => 30,
+        Some(SizeClass::Medium) => 60,
+        _ => 120,
+    }
+}
 
 /// Compiles, one component at a time: the compiler takes all cores by itself.
 #[derive(Clone)]
@@ -67,10 +117,10 @@ impl Compiler {
             let engine = engine.clone();
             let work = tokio::task::spawn_blocking(move || {
                 let _turn = turn;
-                engine.precompile_component(&wasm).map_err(|error| format!("{error:#}"))
+                translate(&engine, &wasm)
             });
-            let done = work.await.unwrap_or_else(|_| Err("the compiler broke off".to_owned()));
-            return done.map_err(|why| AdmitError::Compile(one_line(&why, WORDS_CHARS_MAX)));
+            let broke_off = |_| Err(Refused::Failed("the compiler broke off".to_owned()));
+            return Ok(work.await.unwrap_or_else(broke_off)?);
         };
         let mut child = Command::new(program);
         child.arg("compile-component").arg(match guests {
@@ -78,14 +128,13 @@ impl Compiler {
             Guests::Hooks => "hooks",
         });
         let worked = tokio::time::timeout(TIME_MAX, work(child, &wasm)).await;
-        worked
-            .unwrap_or_else(|_| Err(format!("it takes longer than {} s", TIME_MAX.as_secs())))
-            .map_err(|why| AdmitError::Compile(one_line(&why, WORDS_CHARS_MAX)))
+        let too_long = |_| Err(format!("it takes longer than {} s", TIME_MAX.as_secs()).into());
+        Ok(worked.unwrap_or_else(too_long)?)
     }
 }
 
 /// Feeds the child and takes what it says. It is killed if this is given up.
-async fn work(mut command: Command, wasm: &[u8]) -> Result<Vec<u8>, String> {
+async fn work(mut command: Command, wasm: &[u8]) -> Result<Vec<u8>, Refused> {
     let broke = |error: std::io::Error| format!("the compiler does not start: {error}");
     let mut child = command
         .env_clear()
@@ -98,44 +147,56 @@ async fn work(mut command: Command, wasm: &[u8]) -> Result<Vec<u8>, String> {
     let (Some(mut input), Some(output), Some(errors)) =
         (child.stdin.take(), child.stdout.take(), child.stderr.take())
     else {
-        return Err("the compiler has no pipes".to_owned());
+        return Err("the compiler has no pipes".to_owned().into());
     };
-    let (mut code, mut words) = (Vec::new(), Vec::new());
-    let (mut output, mut errors) = (output.take(CODE_BYTES_MAX), errors.take(WORDS_BYTES_MAX));
-    let fed = async {
+    let feed = async move {
         // A child that ended early has said why.
         let _ = input.write_all(wasm).await;
-        drop(input);
     };
-    let (_, read, _) = tokio::join!(fed, output.read_to_end(&mut code), errors.read_to_end(&mut words));
+    let ((), code, words) = tokio::join!(feed, drain(output, CODE_BYTES_MAX), drain(errors, WORDS_BYTES_MAX));
     let status = child.wait().await.map_err(broke)?;
-    if status.success() && read.is_ok() {
+    if let (true, Ok(code)) = (status.success(), code) {
         return Ok(code);
     }
-    let words = String::from_utf8_lossy(&words);
-    Err(match words.trim() {
-        // Killed: by its own limits, or by the system's for want of memory.
-        "" => format!("the compiler was stopped ({status}): it takes too much memory or time"),
-        words => words.to_owned(),
-    })
+    // By its own limits, by the system's, or by its own hand when it got no memory: then its words are of no use.
+    if status.signal().is_some() {
+        return Err(format!("the compiler was stopped ({status}): it takes too much memory or time").into());
+    }
+    let words = String::from_utf8_lossy(&words.unwrap_or_default()).trim().to_owned();
+    Err(if status.code() == Some(INVALID.into()) { Refused::Invalid(words) } else { Refused::Failed(words) })
 }
 
-/// What the child does: reads a component, writes machine code. An error goes to stderr as it is.
-pub(crate) fn child(guests: Guests) -> Result<(), String> {
+/// Reads so many bytes at the most, then closes the pipe: a child that would say more ends too.
+async fn drain(pipe: impl AsyncRead + Unpin, bytes_max: u64) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    pipe.take(bytes_max).read_to_end(&mut bytes).await?;
+    Ok(bytes)
+}
+
+/// What the child does: reads a component, writes machine code.
+pub(crate) fn child(guests: Guests) -> Result<(), Refused> {
     let limit = |resource, max| {
         setrlimit(resource, Rlimit { current: Some(max), maximum: Some(max) })
             .map_err(|error| format!("cannot limit the compiler: {error}"))
     };
     limit(Resource::As, MEMORY_BYTES_MAX)?;
-    limit(Resource::Cpu, CPU_MAX_S)?;
     limit(Resource::Core, 0)?;
-    // Where it is not allowed it is no loss.
+    // Where these are not allowed it is no loss.
     let _ = nice(PRIORITY);
+    let _ = std::fs::write(OOM_SCORE.0, OOM_SCORE.1);
     let mut wasm = Vec::new();
     let broke = |error: std::io::Error| format!("a pipe broke: {error}");
     std::io::stdin().take(WASM_BYTES_MAX).read_to_end(&mut wasm).map_err(broke)?;
+    limit(Resource::Cpu, cpu_max_s(wasm.len()))?;
     let engine = engine::compiling(guests).map_err(|error| format!("{error:#}"))?;
-    let code = engine.precompile_component(&wasm).map_err(|error| format!("{error:#}"))?;
+    let code = translate(&engine, &wasm)?;
     let mut output = std::io::stdout().lock();
-    output.write_all(&code).and_then(|()| output.flush()).map_err(broke)
+    Ok(output.write_all(&code).and_then(|()| output.flush()).map_err(broke)?)
+}
+
+fn translate(engine: &Engine, wasm: &[u8]) -> Result<Vec<u8>, Refused> {
+    // The compiler validates too, but does not say in a way of its own that this is what it stopped at.
+    let valid = Validator::new_with_features(engine.get_wasm_features()).validate_all(wasm);
+    valid.map_err(|error| Refused::Invalid(error.to_string()))?;
+    engine.precompile_component(wasm).map_err(|error| Refused::Failed(format!("{error:#}")))
 }

@@ -1,13 +1,17 @@
-//! One walk over an artefact, before any of it is compiled: is it valid, how is it built, what does it say.
+//! One walk over an artefact, before any of it is compiled: how is it built, what does it say.
 //!
 //! Running a guest is limited in every way, compiling it is not: wasmtime's makers do not count a slow compile
 //! as a defect. So what would make the compiler's work explode is refused here. The worst is nesting: a
 //! component that instantiates another ten times, which instantiates another ten times, and so on, is a few
 //! hundred bytes that stand for billions of instances.
+//!
+//! The walk takes a time in proportion to the artefact's bytes. Whether it is valid is not asked here but in the
+//! compiler's process ([`super::compiler`]): there, two bytes that call a function of 1,000 parameters are 1,000
+//! checks, and a megabyte of them takes minutes.
 
 use wasmparser::{
     BinaryReaderError, ComponentAlias, ComponentExternalKind, ComponentInstance, ComponentOuterAliasKind,
-    Encoding, FuncValidatorAllocations, Instance, Parser, Payload, ValidPayload, Validator, WasmFeatures,
+    Encoding, Instance, Parser, Payload,
 };
 
 use super::engine::{CORE_INSTANCES_MAX, MEMORIES_MAX, TABLES_MAX};
@@ -19,6 +23,10 @@ pub(super) const MANIFEST_SECTION: &str = "kassa:manifest";
 const FUNCTIONS_MAX: u64 = 200_000;
 /// Instances of components and modules once all nesting is unfolded. Python has some 130.
 const INSTANCES_MAX: u64 = 1_000;
+/// Components in components. A composed one has three levels.
+const NESTING_MAX: u64 = 20;
+/// What the component itself imports, and what it exports. Python imports some 30 interfaces.
+const NAMES_MAX: u64 = 200;
 
 /// Why the walk ended early.
 #[derive(Debug)]
@@ -61,14 +69,12 @@ impl From<BinaryReaderError> for Fault {
 }
 
 impl<'a> Outline<'a> {
-    /// Walks over all of it, function bodies included.
-    pub(super) fn of(wasm: &'a [u8], features: WasmFeatures) -> Result<Self, Fault> {
+    /// Walks over all of it but the functions' bodies.
+    pub(super) fn of(wasm: &'a [u8]) -> Result<Self, Fault> {
         if !b"\0asm".starts_with(wasm.get(..4).unwrap_or(wasm)) {
             return Err(Fault::NotWasm);
         }
         let mut outline = Self::default();
-        let mut validator = Validator::new_with_features(features);
-        let mut allocations = FuncValidatorAllocations::default();
         let mut frames: Vec<Frame> = Vec::new();
         for payload in Parser::new(0).parse_all(wasm) {
             let payload = payload?;
@@ -76,11 +82,6 @@ impl<'a> Outline<'a> {
                 && frames.is_empty()
             {
                 return Err(Fault::CoreModule);
-            }
-            if let ValidPayload::Func(function, body) = validator.payload(&payload)? {
-                let mut function = function.into_validator(allocations);
-                function.validate(&body)?;
-                allocations = function.into_allocations();
             }
             outline.note(&mut frames, payload)?;
         }
@@ -91,6 +92,7 @@ impl<'a> Outline<'a> {
         match payload {
             Payload::Version { encoding, .. } => {
                 frames.push(Frame { is_module: encoding == Encoding::Module, ..Frame::default() });
+                at_most("levels of nesting", count(frames.len()), NESTING_MAX)?;
             }
             Payload::End(_) => {
                 let Some(ended) = frames.pop() else { return Ok(()) };
@@ -120,17 +122,23 @@ impl<'a> Outline<'a> {
             Payload::ComponentImportSection(section) if frames.len() == 1 => {
                 for import in section {
                     self.imports.push(import?.name.name);
+                    at_most("imports", count(self.imports.len()), NAMES_MAX)?;
                 }
             }
             Payload::ComponentExportSection(section) if frames.len() == 1 => {
                 for export in section {
                     self.exports.push(export?.name.name);
+                    at_most("exports", count(self.exports.len()), NAMES_MAX)?;
                 }
             }
             other => note_instances(frames, other)?,
         }
         Ok(())
     }
+}
+
+fn count(items: usize) -> u64 {
+    u64::try_from(items).unwrap_or(u64::MAX)
 }
 
 fn at_most(what: &str, found: u64, max: u64) -> Result<(), Fault> {

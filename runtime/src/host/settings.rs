@@ -11,16 +11,26 @@ use super::{
 
 /// What a person is shown of what is wrong.
 const SHOWN_CHARS_MAX: usize = 300;
+/// What these name is looked at again each time that it is named: forty lines of them take for ever.
+const REFUSED_KEYWORDS: [&str; 5] =
+    ["$ref", "$dynamicRef", "$recursiveRef", "unevaluatedProperties", "unevaluatedItems"];
+/// Of one compiled pattern, and of what it keeps while it matches. A manifest has room for some hundred.
+const PATTERN_BYTES_MAX: usize = 128 << 10;
 
 /// A schema that can be used.
 pub(crate) struct Schema(Validator);
 
 impl Schema {
     /// Compiles a schema, or says what is wrong with it. A schema is written by strangers: its patterns match in
-    /// linear time, and it refers to nothing outside of itself.
+    /// linear time, and all of its work is bounded by its length and that of the settings.
     pub(crate) fn new(schema: &Value) -> Result<Self, String> {
+        if let Some(keyword) = refused_keyword(schema) {
+            return Err(format!("{keyword} is not supported; write out what it stands for"));
+        }
+        let patterns =
+            PatternOptions::regex().size_limit(PATTERN_BYTES_MAX).dfa_size_limit(PATTERN_BYTES_MAX);
         jsonschema::options()
-            .with_pattern_options(PatternOptions::regex())
+            .with_pattern_options(patterns)
             .build(schema)
             .map(Self)
             .map_err(|error| one_line(&error.to_string(), SHOWN_CHARS_MAX))
@@ -32,6 +42,17 @@ impl Schema {
         let at = error.instance_path().to_string();
         let place = if at.is_empty() { "settings".to_owned() } else { format!("settings{at}") };
         Some(one_line(&format!("{place}: {error}"), SHOWN_CHARS_MAX))
+    }
+}
+
+fn refused_keyword(schema: &Value) -> Option<&'static str> {
+    match schema {
+        Value::Object(fields) => {
+            let own = REFUSED_KEYWORDS.into_iter().find(|keyword| fields.contains_key(*keyword));
+            own.or_else(|| fields.values().find_map(refused_keyword))
+        }
+        Value::Array(items) => items.iter().find_map(refused_keyword),
+        _ => None,
     }
 }
 
@@ -137,5 +158,26 @@ mod tests {
         ] {
             assert!(Schema::new(&odd).is_err(), "{odd}");
         }
+    }
+
+    #[test]
+    fn a_schema_whose_work_would_double_with_each_line_is_refused() {
+        let doubling = |lines: u32| {
+            let line = |at: u32| {
+                let next = serde_json::json!({"$ref": format!("#/$defs/a{}", at + 1)});
+                (format!("a{at}"), serde_json::json!({"allOf": [next, next]}))
+            };
+            let defs: serde_json::Map<String, Value> = (0..lines).map(line).collect();
+            serde_json::json!({"$defs": defs, "$ref": "#/$defs/a0"})
+        };
+        let nested = (0..40).fold(
+            serde_json::json!({}),
+            |inner, _| serde_json::json!({"unevaluatedProperties": false, "if": inner, "then": true}),
+        );
+        let huge = serde_json::json!({"allOf": vec![serde_json::json!({"pattern": r"\p{L}{200}"}); 600]});
+        for odd in [doubling(100), nested, huge] {
+            assert!(Schema::new(&odd).is_err());
+        }
+        assert!(Schema::new(&serde_json::json!({"pattern": r"^\p{L}+@[a-z0-9.]{1,200}$"})).is_ok());
     }
 }

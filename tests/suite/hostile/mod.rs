@@ -2,6 +2,7 @@
 //! Each case says which limit stopped it, and after how long.
 
 mod runs;
+mod services;
 mod uploads;
 
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 
 pub(crate) fn cases(suite: &mut Suite) {
     runs::cases(suite);
+    services::cases(suite);
     uploads::cases(suite);
 }
 

@@ -31,11 +31,27 @@ async fn too_large() {
 
 #[tokio::test]
 async fn features_that_plugins_do_not_have() {
-    let module = |inside: &str| format!("(component (core module {inside}))");
     for inside in
         ["(memory i64 1)", "(memory 1 1 shared)", "(tag)", "(memory 1) (memory 1)", "(type (struct))"]
     {
-        assert_eq!(slug(wat::parse_str(module(inside)).unwrap()).await, "invalid", "{inside}");
+        assert_eq!(slug(carrying(inside)).await, "invalid", "{inside}");
+    }
+}
+
+/// A quiet guest that has another module in it, which it does not use.
+fn carrying(inside: &str) -> Vec<u8> {
+    const MODULE_SECTION: u8 = 1;
+    let module = wat::parse_str(format!("(module {inside})")).unwrap();
+    let mut component = Guest::new().component();
+    component.extend([MODULE_SECTION, u8::try_from(module.len()).unwrap()]);
+    component.extend(module);
+    component
+}
+
+#[tokio::test]
+async fn functions_that_are_not_valid() {
+    for inside in ["(func (result i32))", "(func i32.add)", "(func (local i32) local.get 1)"] {
+        assert_eq!(slug(carrying(inside)).await, "invalid", "{inside}");
     }
 }
 
@@ -204,6 +220,8 @@ async fn a_nesting_bomb() {
     }
     let error = Bench::new().await.refused(wat::parse_str(&text).unwrap()).await;
     assert_eq!(error.slug(), "too-complex", "{error}");
+    let deep = format!("{} {}", "(component ".repeat(30), ")".repeat(30));
+    assert_eq!(slug(wat::parse_str(deep).unwrap()).await, "too-complex");
     let many = "(core instance (instantiate $m))".repeat(101);
     assert_eq!(
         slug(wat::parse_str(format!("(component (core module $m) {many})")).unwrap()).await,

@@ -59,21 +59,19 @@ fn said(answers: impl IntoIterator<Item = Result<Response, HttpError>>) -> Strin
     format!("{answered} answered")
 }
 
-/// Values of 4 KiB until none is taken any more, then the same keys again with larger ones, then ones that are too
-/// large, under keys that are none.
+/// New keys until none is taken any more, keys with larger values, the same key over and over, and keys without values.
 fn fill_storage() -> String {
     let mut stored = 0;
-    for (kib, keys) in [(4, 100), (64, 100), (1025, 1), (0, 1_000)] {
+    for (kib, writes, keys) in [(4, 100, 100), (64, 50, 50), (4, 300, 1), (0, 1_000, 1_000)] {
         let value = vec![b'x'; kib << 10];
         let mut last = String::new();
-        for key in 0..keys {
-            let set = storage::set(&format!("key/{key}"), &value);
-            match set {
+        for write in 0..writes {
+            match storage::set(&format!("key/{}", write % keys), &value) {
                 Ok(()) => stored += 1,
                 Err(error) => last = format!("{error:?}"),
             }
         }
-        log::write(log::Level::Info, &format!("{kib} KiB: {last}"));
+        log::write(log::Level::Info, &format!("{kib} KiB, {writes} times: {last}"));
     }
     format!("{stored} writes taken")
 }
