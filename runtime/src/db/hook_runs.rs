@@ -126,10 +126,10 @@ pub(crate) async fn list(
     conn.rows(sql, args).await?.iter().map(read).collect()
 }
 
-/// The calls of a run, the oldest first.
-pub(crate) async fn attempts(conn: &mut Conn, run_id: &str) -> Result<Vec<Attempt>, DbError> {
-    let sql = "SELECT * FROM hook_attempt WHERE run_id = $1 ORDER BY number";
-    conn.rows(sql, args![run_id.to_owned()]).await?.iter().map(attempt).collect()
+/// The last so many calls of a run, the oldest first.
+pub(crate) async fn attempts(conn: &mut Conn, run_id: &str, rows: i64) -> Result<Vec<Attempt>, DbError> {
+    let sql = "SELECT * FROM hook_attempt WHERE run_id = $1 ORDER BY number DESC LIMIT $2";
+    conn.rows(sql, args![run_id.to_owned(), rows]).await?.iter().rev().map(attempt).collect()
 }
 
 fn attempt(row: &Row) -> Result<Attempt, DbError> {

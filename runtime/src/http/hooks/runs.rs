@@ -29,6 +29,8 @@ use crate::{
 };
 
 const USAGE_DAYS: i64 = 31;
+/// Calls that a run is shown with. Each may have some kilobytes of log, and running it again has no limit.
+const CALLS_MAX: i64 = 50;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::default()
@@ -145,7 +147,7 @@ struct RunDetails {
     /// The event's payload, as the hook was given it.
     #[schema(value_type = Object)]
     input: serde_json::Value,
-    /// The oldest first.
+    /// The last 50, the oldest first.
     calls: Vec<CallView>,
 }
 
@@ -183,7 +185,7 @@ async fn details(conn: &mut Conn, owner: &Owner, id: &str) -> Result<RunDetails,
     let run = hook_runs::get(conn, owner, id).await?.ok_or_else(missing)?;
     let event = events::get(conn, &owner.merchant_id, owner.test, &run.event_id).await?;
     let payload = event.map(|event| event.payload).unwrap_or_default();
-    let calls = hook_runs::attempts(conn, &run.id).await?;
+    let calls = hook_runs::attempts(conn, &run.id, CALLS_MAX).await?;
     Ok(RunDetails {
         run: run.into(),
         input: serde_json::from_str(&payload).map_err(Problem::internal)?,
@@ -197,7 +199,7 @@ fn missing() -> Problem {
 
 /// Get a run
 ///
-/// With what the hook was given, every call, what each said, wrote into its log and used.
+/// With what the hook was given, its last calls, what each said, wrote into its log and used.
 #[utoipa::path(get, path = "/v1/hook_runs/{id}", tag = "hooks", params(("id" = String, Path)),
     responses((status = 200, body = RunDetails)))]
 async fn get(
