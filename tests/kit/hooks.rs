@@ -127,6 +127,12 @@ impl Hooks {
         self.0.send(Method::POST, &path, &kind, Some(wasm.to_vec())).await
     }
 
+    /// What an upload would be answered; nothing is kept.
+    pub async fn validate(&self, wasm: &[u8]) -> Answer {
+        let kind = [("content-type", "application/wasm")];
+        self.0.send(Method::POST, "/v1/hooks/validate", &kind, Some(wasm.to_vec())).await
+    }
+
     /// Uploads a hook; answers its id and the version's.
     pub async fn upload(&self, source: Source, activate: bool) -> (String, String) {
         let made = self.try_upload(&component(source), activate).await.ok();

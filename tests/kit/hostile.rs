@@ -8,11 +8,9 @@ use wit_parser::Resolve;
 
 use crate::tests_folder;
 
-/// The sections of a component that are a module or a component of their own, and that of what it says of itself.
+/// The section of a component that is a module of its own, and that of what it says of itself.
 const MODULE_SECTION: u8 = 1;
-const COMPONENT_SECTION: u8 = 4;
 const CUSTOM_SECTION: u8 = 0;
-const MANIFEST: &str = "kassa:manifest";
 
 /// What modules are given that bring nothing of the kind themselves. An instance lives for one call, so nothing is
 /// ever freed. The zeros at 1024 are the outcome `done("")`.
@@ -43,11 +41,12 @@ fn fulfiller(name: &str, text: &str, more: &str) -> Vec<u8> {
         .filter(|role| *role == "fulfiller" || text.contains(&format!("kassa:plugin/{role}@0.1.0#")))
         .collect();
     let component = if text.contains("\n(component") {
-        wat::parse_str(text).unwrap_or_else(|why| panic!("{name}: {why}"))
+        assembled(text)
     } else {
         let with = |text: &str, part: &'static str, name: &str| if text.contains(name) { "" } else { part };
         let module =
-            [text, with(text, MEMORY, "\"memory\""), with(text, REALLOC, "\"cabi_realloc\""), EXPORT].concat();
+            [text, with(text, MEMORY, "\"memory\""), with(text, REALLOC, "\"cabi_realloc\""), EXPORT]
+                .concat();
         let mut world = "package suite:hostile; world w { include kassa:plugin/hook@0.1.0; ".to_owned();
         for role in &roles {
             let _ = write!(world, "export kassa:plugin/{role}@0.1.0; ");
@@ -69,8 +68,11 @@ events = [\"invoice.paid\"]
 {more}
 "
     );
-    let section = [leb(MANIFEST.len()), MANIFEST.into(), manifest.into()].concat();
-    with_section(component, CUSTOM_SECTION, &section)
+    with_custom(component, "kassa:manifest", &manifest)
+}
+
+fn with_custom(component: &[u8], name: &str, content: &str) -> Vec<u8> {
+    with_section(component, CUSTOM_SECTION, &[&leb(name.len()), name.as_bytes(), content.as_bytes()].concat())
 }
 
 /// A module as a component of the world that this WIT text has.
@@ -83,13 +85,22 @@ fn componentize(module: &str, mut resolve: Resolve, world: &str) -> Vec<u8> {
     encoded.unwrap_or_else(|why| panic!("{why:?}"))
 }
 
-/// A quiet hook that has this module or component in it too. Nothing uses it; what checks and compiles has to look at
-/// it.
+/// A quiet hook that has this module in it too. Nothing uses it; what checks and compiles has to look at it.
 #[must_use]
-pub fn carrying(name: &str, text: &str) -> Vec<u8> {
-    let inner = wat::parse_str(text).unwrap_or_else(|why| panic!("{name}: {why}"));
-    let section = if text.starts_with("(component") { COMPONENT_SECTION } else { MODULE_SECTION };
-    with_section(&quiet(name), section, &inner)
+pub fn carrying(name: &str, module: &str) -> Vec<u8> {
+    with_section(&quiet(name), MODULE_SECTION, &assembled(module))
+}
+
+/// The same component, but for a section that only makes it another one.
+#[must_use]
+pub fn numbered(component: &[u8], number: u128) -> Vec<u8> {
+    with_custom(component, "number", &number.to_string())
+}
+
+/// What a text of WebAssembly stands for.
+#[must_use]
+pub fn assembled(text: &str) -> Vec<u8> {
+    wat::parse_str(text).unwrap_or_else(|why| panic!("{why}"))
 }
 
 /// A hook that does nothing.

@@ -3,7 +3,7 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     process::ExitCode,
-    sync::Arc,
+    sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -23,6 +23,8 @@ pub struct Suite {
     trials: Vec<Trial>,
     runtime: Arc<Runtime>,
     postgres: Arc<Postgres>,
+    /// Held by every case that runs; by one that runs alone, against all others.
+    running: Arc<RwLock<()>>,
 }
 
 impl Suite {
@@ -33,7 +35,12 @@ impl Suite {
         // refused and harmless.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let runtime = Builder::new_multi_thread().enable_all().build().expect("a runtime");
-        Self { trials: Vec::new(), runtime: Arc::new(runtime), postgres: Arc::new(Postgres::default()) }
+        Self {
+            trials: Vec::new(),
+            runtime: Arc::new(runtime),
+            postgres: Arc::default(),
+            running: Arc::default(),
+        }
     }
 
     /// A case that runs on SQLite and on PostgreSQL, each time with an empty database.
@@ -60,14 +67,37 @@ impl Suite {
         });
     }
 
+    /// A case on SQLite that measures times: no other case runs beside it.
+    pub fn alone<F, Fut>(&mut self, name: &str, case: F)
+    where
+        F: FnOnce(Database) -> Fut + Send + 'static,
+        Fut: Future<Output = ()>,
+    {
+        let (name, postgres) = (format!("{name}_{}", Kind::Sqlite.word()), self.postgres.clone());
+        self.trial(&name, true, move || async move {
+            let database = Database::create(Kind::Sqlite, &postgres).await;
+            case(database).await;
+        });
+    }
+
     /// A case that needs no database, or opens its own.
     pub fn once<F, Fut>(&mut self, name: &str, case: F)
     where
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = ()>,
     {
-        let runtime = self.runtime.clone();
+        self.trial(name, false, case);
+    }
+
+    fn trial<F, Fut>(&mut self, name: &str, alone: bool, case: F)
+    where
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = ()>,
+    {
+        let (runtime, running) = (self.runtime.clone(), self.running.clone());
         self.trials.push(Trial::test(name, move || {
+            let _alone = alone.then(|| running.write().unwrap_or_else(PoisonError::into_inner));
+            let _beside = (!alone).then(|| running.read().unwrap_or_else(PoisonError::into_inner));
             let run = || runtime.block_on(async { tokio::time::timeout(CASE_MAX, case()).await });
             match catch_unwind(AssertUnwindSafe(run)) {
                 Ok(Ok(())) => Ok(()),

@@ -1,6 +1,7 @@
 //! Merchants that mean harm: every component of tests/hostile, on a real server beside a merchant that only sells.
 //! Each case says which limit stopped it, and after how long.
 
+mod neighbour;
 mod runs;
 mod services;
 mod uploads;
@@ -16,6 +17,7 @@ pub(crate) fn cases(suite: &mut Suite) {
     runs::cases(suite);
     services::cases(suite);
     uploads::cases(suite);
+    neighbour::cases(suite);
 }
 
 /// A server with two merchants: the sandbox's own sells license keys, the other one attacks.
@@ -96,8 +98,7 @@ impl Stage {
         let evil = self.evil_hooks();
         eventually(&format!("calls of {count} runs"), || async {
             let runs = evil.runs(hook).await;
-            let called: Vec<Value> =
-                runs.iter().filter(|run| run["attempts"] != 0).cloned().collect();
+            let called: Vec<Value> = runs.iter().filter(|run| run["attempts"] != 0).cloned().collect();
             if called.len() >= count { Ok(called) } else { Err(format!("{runs:?}")) }
         })
         .await
@@ -114,19 +115,19 @@ impl Stage {
 
 /// One line for the one who runs the suite.
 fn said(name: &str, how: &str, took: Duration) {
-    println!("hostile: {name}: {how}, after {} ms", took.as_millis());
+    println!("hostile: {name:<20} {:>6} ms  {how}", took.as_millis());
 }
 
 /// The same for a call, with what it used.
 fn said_of(name: &str, call: &Value) {
     let number = |field: &str| call[field].as_u64().expect("a number");
-    println!(
-        "hostile: {name}: {}: {}, after {} ms ({} ms of a processor, {} KiB, {} host calls)",
+    let how = format!(
+        "{}: {} ({} ms of a processor, {} KiB, {} host calls)",
         text(&call["outcome"]),
         text(&call["note"]),
-        number("duration_us") / 1000,
         number("cpu_us") / 1000,
         number("memory_bytes") / 1024,
         number("host_calls"),
     );
+    said(name, &how, Duration::from_micros(number("duration_us")));
 }

@@ -1,12 +1,15 @@
 //! Hooks that are stopped while they run.
 
-use kassa_tests::{Database, Kind, Suite, hostile, text};
+use std::time::Instant;
+
+use kassa_tests::{Database, Kind, Suite, eventually, hostile, quiet, text};
 use serde_json::json;
 
-use super::{Stage, said_of};
+use super::{Stage, said, said_of};
 
 /// What a call that is stopped is said to have failed by.
-const STOPPED: [(&str, &str); 14] = [
+pub(super) const STOPPED: [(&str, &str); 15] = [
+    ("loop", "used up its processor time"),
     ("recursion", "call stack exhausted"),
     ("memory", "used up its memory"),
     ("table", "used up its memory"),
@@ -30,8 +33,10 @@ pub(super) fn cases(suite: &mut Suite) {
         });
     }
     suite.both("hostile::loop_is_stopped_and_its_merchant_hears_of_it", failing);
+    suite.both("hostile::panic_in_every_export_is_stopped", panics);
     suite.both("hostile::log_is_cut", log);
     suite.both("hostile::words_are_cleaned", words);
+    suite.both("hostile::run_that_is_made_again_and_again_is_shown_with_its_last_calls", again);
 }
 
 async fn stopped(database: Database, name: &'static str, reason: &'static str) {
@@ -64,6 +69,21 @@ async fn failing(database: Database) {
     stage.is_well().await;
 }
 
+/// Asked first what a payment pays, then run for it: both break off, and the payment is what it is.
+async fn panics(database: Database) {
+    let mut stage = Stage::start(database).await;
+    let hook = stage.upload(&hostile("panic")).await;
+    stage.evil_hooks().put(&hook, "binding", &json!({"events": ["invoice.paid"], "match_first": true})).await;
+    let (_, call) = stage.attack(&hook).await;
+    let asked = stage.evil_hooks().matches(&hook, 1).await.remove(0);
+    for (role, call) in [("matcher", &asked), ("fulfiller", &call)] {
+        said_of(&format!("panic, as {role}"), call);
+        assert_eq!(call["outcome"], "failed", "{call}");
+        assert!(text(&call["note"]).contains("unreachable"), "{call}");
+    }
+    stage.is_well().await;
+}
+
 async fn log(database: Database) {
     let mut stage = Stage::start(database).await;
     let hook = stage.upload(&hostile("log")).await;
@@ -85,5 +105,28 @@ async fn words(database: Database) {
     said_of("words", &call);
     assert_eq!(run["note"], "a b [31mc d e");
     assert_eq!(call["log"], json!([{"level": "error", "text": "a b [31mc d e"}]));
+    stage.is_well().await;
+}
+
+/// There is no limit to that, so there is one to what is shown of it.
+async fn again(database: Database) {
+    const TIMES: usize = 60;
+    let mut stage = Stage::start(database).await;
+    let hook = stage.upload(&quiet("again")).await;
+    let (run, _) = stage.attack(&hook).await;
+    let (id, began) = (&run["id"], Instant::now());
+    for _ in 0..TIMES {
+        stage.evil().post(&format!("/v1/hook_runs/{}/run_again", text(id)), &json!({})).await.ok();
+        eventually("its end", || async {
+            let run = stage.evil_hooks().run(id).await;
+            if run["state"] == "done" { Ok(()) } else { Err(run.to_string()) }
+        })
+        .await;
+    }
+    let run = stage.evil_hooks().run(id).await;
+    let numbers: Vec<_> =
+        run["calls"].as_array().unwrap().iter().map(|call| call["number"].as_u64()).collect();
+    said("run-again", &format!("{TIMES} times, {} calls shown", numbers.len()), began.elapsed());
+    assert_eq!(numbers, (12..=61).map(Some).collect::<Vec<_>>());
     stage.is_well().await;
 }

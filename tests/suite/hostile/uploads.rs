@@ -5,14 +5,18 @@ use std::{
     time::Instant,
 };
 
-use kassa_tests::{Database, KassaOptions, Kind, Suite, asking, carrying, hostile, quiet, stale};
+use kassa_tests::{
+    Database, KassaOptions, Kind, Suite, asking, assembled, carrying, hostile, now_ms, numbered, quiet, stale,
+};
 use serde_json::json;
 use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
 use super::{Stage, said};
 
+/// Writes a component.
+type Make = fn() -> Vec<u8>;
 /// A component, and the slug and the words that it is refused with.
-type Refused = (&'static str, fn() -> Vec<u8>, &'static str, &'static str);
+type Refused = (&'static str, Make, &'static str, &'static str);
 
 const REFUSED: [Refused; 16] = [
     ("start-loop", || hostile("start-loop"), "first-call-failed", "processor time"),
@@ -21,8 +25,8 @@ const REFUSED: [Refused; 16] = [
     ("declared-table", || hostile("declared-table"), "does-not-compile", "table"),
     ("stale-types", || stale("stale"), "wrong-types", "type"),
     ("cut-file", || quiet("cut")[..900].to_vec(), "truncated", "uploaded completely"),
-    ("instances-nested", || carrying("bomb", &nested_instances()), "too-complex", "instances"),
-    ("instances-101", || carrying("bomb", &instances(101)), "too-complex", "101 core instances"),
+    ("instances-nested", || assembled(&nested_instances()), "too-complex", "instances"),
+    ("instances-101", || assembled(&instances(101)), "too-complex", "101 core instances"),
     ("functions-200001", || carrying("bomb", &module("", "(func)", 200_001)), "too-complex", "functions"),
     ("locals-1000000", || carrying("bomb", &locals(1_000_000, 1)), "invalid", "too many locals"),
     ("br-table-1000000", || carrying("bomb", &br_table(1_000_000)), "does-not-compile", "br_table"),
@@ -36,18 +40,23 @@ const REFUSED: [Refused; 16] = [
 ];
 
 /// What is large, and honest as far as anyone can tell.
-const TAKEN: [(&str, fn() -> Vec<u8>); 4] = [
-    ("functions-100000", || carrying("bomb", &module("", FUNCTION, 100_000))),
+const TAKEN: [(&str, Make); 4] = [
+    ("functions-100000", || carrying("bomb", &functions(100_000))),
     ("locals-50000-x-100", || carrying("bomb", &locals(50_000, 100))),
     ("data-100000", || carrying("bomb", &module("(memory 1)", "(data (i32.const 0) \"x\")", 100_000))),
-    ("elements-100000", || carrying("bomb", &module("(table 1 funcref)", "(elem (i32.const 0) func)", 100_000))),
+    ("elements-100000", || {
+        carrying("bomb", &module("(table 1 funcref)", "(elem (i32.const 0) func)", 100_000))
+    }),
 ];
 
-const FUNCTION: &str = "(func (param i32) (result i32) (i32.mul (local.get 0) (i32.const 3)))";
 const GLOBAL: &str = "(global i32 (i32.const 0))";
 
 fn module(first: &str, item: &str, count: usize) -> String {
     format!("(module {first} {})", item.repeat(count))
+}
+
+pub(super) fn functions(count: usize) -> String {
+    module("", "(func (param i32) (result i32) (i32.mul (local.get 0) (i32.const 3)))", count)
 }
 
 fn locals(count: usize, functions: usize) -> String {
@@ -63,10 +72,12 @@ fn exports(count: usize) -> String {
     format!("(module (func) {exports})")
 }
 
-fn wide_calls(count: usize) -> String {
+pub(super) fn wide_calls(count: usize) -> String {
     let (types, values) = (" i32".repeat(1_000), "i32.const 0 ".repeat(1_000));
     let calls = "call 0 ".repeat(count);
-    format!("(module (func (param{types}) (result{types}) unreachable) (func (result{types}) {values} {calls}))")
+    format!(
+        "(module (func (param{types}) (result{types}) unreachable) (func (result{types}) {values} {calls}))"
+    )
 }
 
 fn loops(depth: usize) -> String {
@@ -111,8 +122,10 @@ pub(super) fn cases(suite: &mut Suite) {
     for (name, make) in TAKEN {
         suite.on(Kind::Sqlite, &format!("hostile::{name}_harms_nobody"), move |database| async move {
             let mut stage = Stage::start(database).await;
+            // None of an earlier day, whose code is known.
+            let wasm = numbered(&make(), now_ms());
             let began = Instant::now();
-            let hook = stage.upload(&make()).await;
+            let hook = stage.upload(&wasm).await;
             said(name, "taken", began.elapsed());
             let (run, _) = stage.attack(&hook).await;
             assert_eq!(run["state"], "done", "{run}");
@@ -146,7 +159,11 @@ async fn cut_off(database: Database) {
     assert_eq!(stage.evil().get("/v1/hooks").await.ok()["data"], json!([]));
     let hook = kassa_tests::eventually("the place to be free", || async {
         let answer = stage.evil_hooks().try_upload(&wasm, true).await;
-        if answer.status == 201 { Ok(answer.body["hook"]["id"].clone()) } else { Err(answer.body.to_string()) }
+        if answer.status == 201 {
+            Ok(answer.body["hook"]["id"].clone())
+        } else {
+            Err(answer.body.to_string())
+        }
     })
     .await;
     let (run, _) = stage.attack(&kassa_tests::text(&hook)).await;
@@ -165,7 +182,7 @@ async fn flood(database: Database) {
         .with("KASSA_HTTP__RATE_PER_10S", "100000");
     let stage = Stage::with(database, options).await;
     let counts: [AtomicUsize; 4] = Default::default();
-    let sent = AtomicUsize::new(0);
+    let (wasm, sent, start) = (quiet("flood"), AtomicUsize::new(0), now_ms());
     let began = Instant::now();
     let attacker = || async {
         loop {
@@ -174,8 +191,7 @@ async fn flood(database: Database) {
                 return;
             }
             // Each is another component, so none is known.
-            let wasm = carrying("flood", &format!("(module (func (result i32) i32.const {number}))"));
-            let answer = stage.evil_hooks().try_upload(&wasm, true).await;
+            let answer = stage.evil_hooks().try_upload(&numbered(&wasm, start + number as u128), true).await;
             let kind = match (answer.status, answer.body["type"].as_str().unwrap_or_default()) {
                 (201, _) => 0,
                 (409, "/problems/hook_limit") => 1,

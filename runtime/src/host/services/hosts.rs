@@ -166,7 +166,10 @@ fn refusal(error: OutboundError) -> HttpError {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::{super::Secret, *};
+    use crate::outbound::Lookup;
 
     fn of() -> OfMerchant {
         let bound = |host: &str| Secret::new("12:s/e?c#r t", Purpose::Host(host.to_owned()));
@@ -262,5 +265,29 @@ mod tests {
         let request = prepare("https://api.example/", own).unwrap();
         assert_eq!(request.headers.get_all(IDEMPOTENCY_KEY).iter().collect::<Vec<_>>(), ["mine"]);
         assert!(prepare("https://api.example/", header("host", HeaderValue::Text("x".to_owned()))).is_err());
+    }
+
+    /// The name is granted, and public as long as someone looks at it; it turns to this machine for the connection.
+    #[tokio::test]
+    async fn a_granted_name_that_turns_to_a_private_address_is_not_connected_to() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = format!("rebind.example:{}", listener.local_addr().unwrap().port());
+        let answers = std::sync::Mutex::new([[8, 8, 8, 8], [127, 0, 0, 1]].into_iter());
+        let lookup: Lookup = std::sync::Arc::new(move |_| {
+            let answer = answers.lock().unwrap().next().unwrap_or([127, 0, 0, 1]);
+            Box::pin(async move { Ok(vec![answer.into()]) })
+        });
+        lookup("rebind.example".to_owned()).await.unwrap();
+        let hosts = Hosts { outbound: Outbound::with_lookup(&lookup).unwrap(), reach: Reach::Public };
+        let of = OfMerchant { hosts: vec![host.clone()], ..of() };
+        for _ in 0..2 {
+            let request =
+                hosts.prepare(&of, Method::GET, &format!("https://{host}/"), Vec::new(), Vec::new());
+            let request = Request { deadline: Duration::from_secs(20), ..request.unwrap() };
+            let refused = hosts.send(request).await;
+            assert!(matches!(refused, Err(HttpError::Denied(_))), "{refused:?}");
+        }
+        let connected = tokio::time::timeout(Duration::from_millis(50), listener.accept()).await;
+        assert!(connected.is_err(), "nobody came");
     }
 }

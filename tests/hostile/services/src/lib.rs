@@ -59,10 +59,10 @@ fn said(answers: impl IntoIterator<Item = Result<Response, HttpError>>) -> Strin
     format!("{answered} answered")
 }
 
-/// New keys until none is taken any more, keys with larger values, the same key over and over, and keys without values.
+/// New keys until none is taken any more, larger values, then room, one key over and over, and writes of nothing.
 fn fill_storage() -> String {
     let mut stored = 0;
-    for (kib, writes, keys) in [(4, 100, 100), (64, 50, 50), (4, 300, 1), (0, 1_000, 1_000)] {
+    for (kib, writes, keys) in [(4, 30, 30), (64, 10, 10), (0, 30, 30), (16, 80, 1), (0, 500, 30)] {
         let value = vec![b'x'; kib << 10];
         let mut last = String::new();
         for write in 0..writes {
