@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use kassa_tests::{Database, Sandbox, Source, Suite, eventually, invariants, list, text};
+use kassa_tests::{Database, Sandbox, Source, Suite, component, eventually, invariants, list, text};
 use serde_json::{Value, json};
 
 pub(crate) fn cases(suite: &mut Suite) {
@@ -206,6 +206,23 @@ async fn nonsense(database: Database) {
     invariants::check(&sandbox.shop.database).await;
 }
 
+/// Another version of the matcher, with other words.
+fn patched_matcher() -> Vec<u8> {
+    let mut wasm = component(Source::Hostile("matcher")).to_vec();
+    for (from, to) in [("version = \"0.1.0\"", "version = \"0.2.0\""), ("is told to", "was asked.")] {
+        let places: Vec<usize> = wasm
+            .windows(from.len())
+            .enumerate()
+            .filter(|(_, at)| *at == from.as_bytes())
+            .map(|(at, _)| at)
+            .collect();
+        for at in places {
+            wasm[at..at + from.len()].copy_from_slice(to.as_bytes());
+        }
+    }
+    wasm
+}
+
 async fn first(database: Database) {
     let sandbox = Sandbox::start(database).await;
     let hooks = sandbox.hooks();
@@ -221,10 +238,30 @@ async fn first(database: Database) {
     sandbox.shop.api().post(&assign, &json!({"invoice_id": invoice["id"]})).await.ok();
     sandbox.shop.until(&invoice, "paid").await;
 
+    // Another version is put the same question: replay shows what it would have said, and so does the shadow.
+    let other = patched_matcher();
+    let made = hooks.try_upload(&other, false).await.ok();
+    let version = json!({"version_id": made["version"]["id"]});
+    let seen = hooks.post(&hook, "replay", &version).await;
+    assert_eq!((&seen["different"], &seen["data"]), (&json!(1), &json!([])), "{seen}");
+    let (then, now) = (&seen["matches"][0]["then"], &seen["matches"][0]["now"]);
+    assert_eq!((&then["outcome"], &then["note"]), (&json!("review"), &json!("it is told to")), "{seen}");
+    assert_eq!((&now["outcome"], &now["note"]), (&json!("review"), &json!("it was asked.")), "{seen}");
+    hooks.put(&hook, "shadow", &version).await;
+    let other = sandbox.invoice("5", &json!({})).await;
+    sandbox.pay(std::slice::from_ref(&other)).await;
+    hooks.matches(&hook, 2).await;
+    eventually("a question that was put to the shadow", || async {
+        let seen = sandbox.shop.api().get(&format!("/v1/hooks/{hook}/shadow")).await.ok();
+        let counted = (&seen["calls"], &seen["different"]) == (&json!(1), &json!(1));
+        if counted { Ok(()) } else { Err(seen.to_string()) }
+    })
+    .await;
+
     // Disabled, it is not asked.
     hooks.post(&hook, "disable", &json!({})).await;
     sandbox.paid("3", &json!({})).await;
-    assert_eq!(hooks.matches(&hook, 1).await.len(), 1);
+    assert_eq!(hooks.matches(&hook, 1).await.len(), 2);
     sandbox.shop.delivered().await;
     invariants::check(&sandbox.shop.database).await;
 }

@@ -8,7 +8,7 @@ use reqwest::{Method, RequestBuilder, header};
 use serde_json::Value;
 use url::Url;
 
-use super::{Global, folder, secret};
+use super::{Global, folder, progress::Upload, secret};
 
 /// Longer than the server takes for anything but compiling an uploaded plugin.
 const TIMEOUT: Duration = Duration::from_secs(40);
@@ -145,7 +145,11 @@ impl Client {
     /// A component, as it is.
     pub(super) async fn upload(&self, path: &str, wasm: Vec<u8>) -> anyhow::Result<Value> {
         let request = self.request(Method::POST, path)?.timeout(UPLOAD_TIMEOUT);
-        self.send(request.header(header::CONTENT_TYPE, "application/wasm").body(wasm)).await
+        let request = request
+            .header(header::CONTENT_TYPE, "application/wasm")
+            .header(header::CONTENT_LENGTH, wasm.len());
+        let upload = Upload::new(wasm.len());
+        self.send(request.body(upload.body(wasm))).await
     }
 
     /// All items of a list, over all its pages. `query` is `""` or begins with `&`.

@@ -19,6 +19,7 @@ mod migrate;
 mod network;
 mod plugin;
 mod print;
+mod progress;
 mod scratch;
 mod secret;
 mod serve;

@@ -1,12 +1,11 @@
 //! `kassa serve`: the server.
 
-use std::{net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
 
 use clap::Args;
 use console::style;
-use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Global, client::local, folder::Folder, logging, print, stop};
+use super::{Global, client::local, folder::Folder, logging, print, progress, stop};
 use crate::{
     app::{App, Options},
     config::Config,
@@ -58,13 +57,8 @@ pub(super) async fn run(global: &Global, ServeArgs {}: ServeArgs) -> anyhow::Res
 
 /// Opens everything, with a sign of life while plugins compile.
 pub(super) async fn open(folder: &Folder, config: Config) -> anyhow::Result<App> {
-    // On a terminal only; hidden elsewhere.
-    let spinner = ProgressBar::new_spinner();
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
-        spinner.set_style(style);
-    }
-    spinner.set_message("opening the database and compiling plugins (the first start takes longest) …");
-    spinner.enable_steady_tick(Duration::from_millis(100));
+    let spinner =
+        progress::spinner("opening the database and compiling plugins (the first start takes longest) …");
     let app = App::open(Options { data_dir: folder.path().to_owned(), config }).await;
     spinner.finish_and_clear();
     app

@@ -88,6 +88,8 @@ pub(crate) struct Claimed {
     pub(crate) fence: i64,
     /// None: the hook cannot be asked any more.
     pub(crate) callee: Option<Callee>,
+    /// The version that the question is put to as well.
+    pub(crate) shadow_id: Option<String>,
     pub(crate) binding: Binding,
 }
 
@@ -115,7 +117,7 @@ pub(crate) async fn claim(
 
 async fn due_of(conn: &mut Conn, hook_id: String, now: Millis, take: usize) -> Result<Vec<Claimed>, DbError> {
     let sql = "SELECT q.transfer_id, q.matcher_id AS hook_id, q.fence, h.name, h.merchant_id, h.test, h.settings, h.binding,
-                   h.state, h.matches, m.paused_until, v.id AS version_id, v.version, v.sha256, v.manifest
+                   h.shadow_id, h.state, h.matches, m.paused_until, v.id AS version_id, v.version, v.sha256, v.manifest
                FROM match_queue q
                JOIN matcher m ON m.id = q.matcher_id
                JOIN hook h ON h.id = q.matcher_id
@@ -140,6 +142,7 @@ fn claimed(row: &Row, now: Millis) -> Result<Claimed, DbError> {
         test: row.bool("test")?,
         fence: row.int("fence")? + 1,
         callee,
+        shadow_id: row.opt_text("shadow_id")?,
         binding: row.json("binding")?,
     })
 }

@@ -6,7 +6,10 @@
 //! were none, and the merchant is told. The answer, what the hook stored and queued and the payments are one
 //! transaction.
 
+mod again;
 mod question;
+
+pub(crate) use again::{Rematched, Said, again};
 
 use std::{sync::Arc, time::Instant};
 
@@ -38,7 +41,7 @@ use crate::{
         Millis, event,
         hook::MatchOutcome,
         id,
-        settlement::{Answer, Book},
+        settlement::{Answer, Book, Share},
         transfer::{Status, Transfer},
     },
     host::{CallError, CallFailed, Called, QueuedWebhook, Tape, matcher, one_line},
@@ -133,9 +136,12 @@ async fn match_one(app: &App, claimed: Claimed) -> Ran {
         let committed =
             app.db.write(move |conn| Box::pin(async move { commit(conn, &one, asked, now).await })).await;
         match committed {
-            Ok(()) => {
+            Ok(record) => {
                 app.wake.dispatch.notify_one();
                 app.wake.deliver.notify_one();
+                if let (Some(record), Some(version_id)) = (record, &claimed.shadow_id) {
+                    again::shadow(app, &claimed, version_id, record).await;
+                }
                 return ran;
             }
             Err(error) if error.is_passing() => ran = Ran::InTheWay,
@@ -169,49 +175,80 @@ async fn ask(app: &App, claimed: &Claimed, last_try: bool) -> Result<Asking, DbE
     let Some(question) = question::about(app, claimed, &ready.settings, at).await? else {
         return Ok(Asking::Nobody);
     };
-    let Ready { version, of, .. } = ready;
     let started = Instant::now();
+    let (answer, note, left) = match put(app, ready, &question, Tape::record()).await {
+        Put::Answered(answer, note, left) => (answer, note, left),
+        Put::Failed(CallFailed { error: CallError::Stale, .. }) if !last_try => {
+            return Err(DbError::Stale("a matcher's storage"));
+        }
+        Put::Failed(CallFailed { error: CallError::Busy, .. }) => return Ok(Asking::Busy),
+        Put::Failed(failed) => failed_to(failed),
+    };
+    Ok(Asking::Asked(Box::new(Asked { callee, question, answer, note, at, started, left })))
+}
+
+/// What came of a question that was put.
+enum Put {
+    Answered(Result<Answer, String>, String, Left),
+    Failed(CallFailed),
+}
+
+/// Puts a question to a version.
+async fn put(app: &App, ready: Ready, question: &Question, tape: Tape) -> Put {
+    let Ready { version, of, .. } = ready;
     let asked = (question.transfer(), question.candidates(), question.context());
-    let called = app.host.hooks().match_transfer(&version, of, asked, Tape::record()).await;
-    let (answer, note, left) = match called {
+    match app.host.hooks().match_transfer(&version, of, asked, tape).await {
         Ok(Called { value, writes, webhooks, trace, .. }) => {
             let note = match &value {
                 matcher::Decision::Review(why) => one_line(why, NOTE_CHARS_MAX),
                 _ => String::new(),
             };
-            (question.check(value), note, Left { writes: Some(writes), webhooks, trace })
+            Put::Answered(question.check(value), note, Left { writes: Some(writes), webhooks, trace })
         }
-        Err(CallFailed { error: CallError::Stale, .. }) if !last_try => {
-            return Err(DbError::Stale("a matcher's storage"));
-        }
-        Err(CallFailed { error: CallError::Busy, .. }) => return Ok(Asking::Busy),
-        Err(CallFailed { error, trace, .. }) => {
-            let left = Left { writes: None, webhooks: Vec::new(), trace: *trace };
-            (Err(error.to_string()), String::new(), left)
-        }
-    };
-    Ok(Asking::Asked(Box::new(Asked { callee, question, answer, note, at, started, left })))
+        Err(failed) => Put::Failed(failed),
+    }
 }
 
-/// All that the answer comes to, or nothing of it.
+fn failed_to(failed: CallFailed) -> (Result<Answer, String>, String, Left) {
+    let left = Left { writes: None, webhooks: Vec::new(), trace: *failed.trace };
+    (Err(failed.error.to_string()), String::new(), left)
+}
+
+fn outcome(answer: &Result<Answer, String>) -> MatchOutcome {
+    match answer {
+        Ok(Answer::Pay(_)) => MatchOutcome::Pay,
+        Ok(Answer::Review) => MatchOutcome::Review,
+        Ok(Answer::Pass) => MatchOutcome::Pass,
+        Err(_) => MatchOutcome::Failed,
+    }
+}
+
+fn parts(answer: &Result<Answer, String>) -> Vec<Share> {
+    match answer {
+        Ok(Answer::Pay(shares)) => shares.clone(),
+        _ => Vec::new(),
+    }
+}
+
+/// All that the answer comes to, or nothing of it. Answers what was written down.
 async fn commit(
     conn: &mut Conn,
     claimed: &Claimed,
     asked: Option<Asked>,
     now: Millis,
-) -> Result<(), DbError> {
+) -> Result<Option<hook_matches::Match>, DbError> {
     if !matchers::take(conn, claimed).await? || !payments::unlist_matching(conn, &claimed.transfer_id).await?
     {
         // Somebody else has had it, or a person has decided.
-        return Ok(());
+        return Ok(None);
     }
-    let Some(transfer) = transfers::lock(conn, &claimed.transfer_id).await? else { return Ok(()) };
+    let Some(transfer) = transfers::lock(conn, &claimed.transfer_id).await? else { return Ok(None) };
     if transfer.status == Status::Retracted {
         // If it comes back, settle sees it for the first time again.
-        return Ok(());
+        return Ok(None);
     }
     let Some(asked) = asked else {
-        return settled(conn, &transfer, &Answer::Pass, claimed, now).await.map(|_| ());
+        return settled(conn, &transfer, &Answer::Pass, claimed, now).await.map(|_| None);
     };
     let Asked { callee, question, answer, note, at, started, left } = asked;
     let answer = match answer {
@@ -223,18 +260,10 @@ async fn commit(
         hook_id: callee.hook_id.clone(),
         transfer_id: transfer.id.clone(),
         version_id: callee.version_id.clone(),
-        outcome: match &answer {
-            Ok(Answer::Pay(_)) => MatchOutcome::Pay,
-            Ok(Answer::Review) => MatchOutcome::Review,
-            Ok(Answer::Pass) => MatchOutcome::Pass,
-            Err(_) => MatchOutcome::Failed,
-        },
+        outcome: outcome(&answer),
         note: answer.as_ref().err().cloned().unwrap_or(note),
         question: json!(question),
-        parts: match &answer {
-            Ok(Answer::Pay(shares)) => shares.clone(),
-            _ => Vec::new(),
-        },
+        parts: parts(&answer),
         at,
         used: used(&left.trace, started),
         log: left.trace.log.iter().map(|line| json!(line)).collect(),
@@ -252,7 +281,8 @@ async fn commit(
             "transfer_id": transfer.id,
         });
         let told = event_of_hook(&callee, event::Kind::HookMatchFailed, &data, now);
-        return events::insert(conn, vec![told]).await;
+        events::insert(conn, vec![told]).await?;
+        return Ok(Some(record));
     }
     if let Some(writes) = &left.writes {
         plugin_storage::apply(conn, writes).await?;
@@ -260,7 +290,7 @@ async fn commit(
     for webhook in left.webhooks {
         send(conn, &callee, webhook, now).await?;
     }
-    Ok(())
+    Ok(Some(record))
 }
 
 /// Settles an answer. The inner error says why the facts do not allow it; then nothing was written.

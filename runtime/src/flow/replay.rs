@@ -2,7 +2,7 @@
 //!
 //! Each event that the hook was run for is played to the version with the recording of that run: what it asks as
 //! the old version asked is answered as it was. Events that the hook was bound to, but was not run for, are played
-//! with the storage as it is now. Nothing is sent, stored or queued.
+//! with the storage as it is now. A matcher is put the questions that were put before. Nothing is sent, stored or queued.
 //!
 //! A version in the shadow is played every run of the hook right after it has ended.
 
@@ -13,12 +13,16 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::fulfill::call::{Failed, answered, broke, call, used};
+use super::{
+    fulfill::call::{Failed, answered, broke, call, used},
+    matching::{self, Rematched},
+};
 use crate::{
     app::App,
     db::{
         DbError,
         events::{self, Event},
+        hook_matches,
         hook_runs::{self, Attempt, Used, queue::Claimed},
         hook_shadows::{self, Shadowed},
         hooks::{self, Hook, Owner, VersionRow},
@@ -28,7 +32,7 @@ use crate::{
         hook::{About, Outcome},
         id,
     },
-    host::{Recording, Tape, differences},
+    host::{Manifest, Recording, Role, Tape, differences},
 };
 
 /// A replay ends here, with what it has seen so far.
@@ -84,23 +88,48 @@ impl Replayed {
     }
 }
 
-/// Replays the newest events, `limit` at the most. Whether the time was enough for all of them.
+/// What a replay showed.
+#[derive(Debug, Default)]
+pub(crate) struct Replay {
+    pub(crate) events: Vec<Replayed>,
+    /// Questions to a matcher.
+    pub(crate) matches: Vec<Rematched>,
+    /// The time was not enough for all of them.
+    pub(crate) stopped_early: bool,
+}
+
+/// Replays the newest events to a version that fulfils, and the newest questions to one that matches, `limit` of each
+/// at the most.
 pub(crate) async fn replay(
     app: &App,
     owner: &Owner,
     hook: &Hook,
     version: &VersionRow,
     limit: i64,
-) -> Result<(Vec<Replayed>, bool), DbError> {
+) -> Result<Replay, DbError> {
+    let manifest: Manifest = serde_json::from_str(&version.manifest)
+        .map_err(|error| DbError::Unreadable { column: "manifest", why: error.to_string() })?;
     let started = Instant::now();
-    let mut replayed = Vec::new();
-    for (event, then) in past(app, owner, hook, limit).await? {
-        if started.elapsed() > TIME_MAX {
-            return Ok((replayed, false));
+    let mut replay = Replay::default();
+    if manifest.roles.contains(&Role::Matcher) {
+        let all = crate::db::AFTER_ALL_IDS.to_owned();
+        let asked = hook_matches::list(&mut app.db.read().await?, owner, &hook.id, all, limit).await?;
+        for then in asked {
+            if started.elapsed() > TIME_MAX {
+                return Ok(Replay { stopped_early: true, ..replay });
+            }
+            replay.matches.push(matching::again(app, &version.called(owner, hook), then).await?);
         }
-        replayed.push(play(app, owner, hook, version, event, then).await?);
     }
-    Ok((replayed, true))
+    if manifest.roles.contains(&Role::Fulfiller) {
+        for (event, then) in past(app, owner, hook, limit).await? {
+            if started.elapsed() > TIME_MAX {
+                return Ok(Replay { stopped_early: true, ..replay });
+            }
+            replay.events.push(play(app, owner, hook, version, event, then).await?);
+        }
+    }
+    Ok(replay)
 }
 
 /// The newest events with the last call that was made for each, if there was one.

@@ -1,29 +1,18 @@
 //! `kassa hook upload` and what follows it: versions, which of them is in use, whether it runs.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
 
 use super::{Out, read};
-use crate::cli::print::{self, some, text};
-
-/// Says that something takes a while, on a terminal.
-fn spinner(what: &str) -> ProgressBar {
-    let bar = ProgressBar::new_spinner().with_message(what.to_owned());
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
-        bar.set_style(style);
-    }
-    bar.enable_steady_tick(Duration::from_millis(100));
-    bar
-}
+use crate::cli::{
+    print::{self, some, text},
+    progress::spinner,
+};
 
 impl Out {
     pub(super) async fn validate(&self, file: &Path) -> anyhow::Result<()> {
-        let bar = spinner("checking and compiling");
-        let valid = self.client.upload("/v1/hooks/validate", read(file)?).await;
-        bar.finish_and_clear();
-        let valid = valid?;
+        let valid = self.client.upload("/v1/hooks/validate", read(file)?).await?;
         if self.json {
             print::json(&valid);
             return Ok(());
@@ -41,10 +30,7 @@ impl Out {
     }
 
     pub(super) async fn upload(&self, file: &Path, activate: bool) -> anyhow::Result<()> {
-        let bar = spinner("uploading, checking and compiling");
-        let made = self.client.upload(&format!("/v1/hooks?activate={activate}"), read(file)?).await;
-        bar.finish_and_clear();
-        let made = made?;
+        let made = self.client.upload(&format!("/v1/hooks?activate={activate}"), read(file)?).await?;
         if self.json {
             print::json(&made);
             return Ok(());
@@ -173,7 +159,19 @@ impl Out {
                 }
             }
         }
-        print::note(format!("{} of {} events would go differently", replayed["different"], events.len()));
+        let matches = replayed["matches"].as_array().cloned().unwrap_or_default();
+        for one in &matches {
+            let same = if one["same"] == true { "same" } else { "DIFFERENT" };
+            print::line(format!("{same:<9}  match {}", text(one, "transfer_id")));
+            if one["same"] == true {
+                continue;
+            }
+            let said =
+                |said: &Value| format!("{}: {} {}", text(said, "outcome"), text(said, "note"), said["parts"]);
+            print::fields(&[("  then", Some(said(&one["then"]))), ("  now", Some(said(&one["now"])))]);
+        }
+        let played = events.len() + matches.len();
+        print::note(format!("{} of {played} events would go differently", replayed["different"]));
         Ok(())
     }
 

@@ -133,6 +133,11 @@ fn choose(near: Vec<Invoice>, amount: Amount) -> Vec<Invoice> {
 }
 
 impl Question {
+    /// The same question to a version with other settings.
+    pub(super) fn with_settings(self, settings: Value) -> Self {
+        Self { settings, ..self }
+    }
+
     /// The transfer, in the words of the interface.
     pub(super) fn transfer(&self) -> PluginTransfer {
         PluginTransfer {

@@ -12,8 +12,14 @@ use crate::{
         Conn, hook_shadows,
         hooks::{self, Hook},
     },
-    domain::{event, hook::Outcome},
-    flow::replay::{self, Did, Replayed},
+    domain::{
+        event,
+        hook::{MatchOutcome, Outcome},
+    },
+    flow::{
+        matching::{Rematched, Said},
+        replay::{self, Did, Replayed},
+    },
     http::{
         auth::Merchant,
         idempotent::{Reply, idempotent, remembered},
@@ -102,11 +108,68 @@ impl From<Replayed> for ReplayedView {
     }
 }
 
+/// What a matcher said, or would have said.
+#[derive(Debug, Serialize, ToSchema)]
+struct SaidView {
+    version_id: String,
+    outcome: MatchOutcome,
+    note: String,
+    /// What the transfer pays by it: objects of `invoice_id` and `amount`, in base units.
+    #[schema(value_type = Vec<Object>)]
+    parts: serde_json::Value,
+    #[serde(flatten)]
+    used: UsedView,
+}
+
+impl From<Said> for SaidView {
+    fn from(said: Said) -> Self {
+        Self {
+            version_id: said.version_id,
+            outcome: said.outcome,
+            note: said.note,
+            parts: serde_json::json!(said.parts),
+            used: said.used.into(),
+        }
+    }
+}
+
+/// One question to a matcher, then and now.
+#[derive(Debug, Serialize, ToSchema)]
+struct RematchedView {
+    transfer_id: String,
+    /// The same answer and the same effects.
+    same: bool,
+    then: SaidView,
+    now: SaidView,
+    /// What was stored and queued then and would not be now.
+    #[schema(value_type = Vec<Object>)]
+    missing: Vec<serde_json::Value>,
+    /// What would be stored and queued now and was not then.
+    #[schema(value_type = Vec<Object>)]
+    added: Vec<serde_json::Value>,
+}
+
+impl From<Rematched> for RematchedView {
+    fn from(one: Rematched) -> Self {
+        Self {
+            same: one.is_same(),
+            transfer_id: one.transfer_id,
+            then: one.then.into(),
+            now: one.now.into(),
+            missing: one.missing,
+            added: one.added,
+        }
+    }
+}
+
 /// What a version would have done.
 #[derive(Debug, Serialize, ToSchema)]
 struct ReplayView {
     /// The newest event first.
     data: Vec<ReplayedView>,
+    /// Questions to a matcher, the newest first.
+    matches: Vec<RematchedView>,
+    /// Of all of them.
     different: usize,
     /// Not all events were played: the time was over.
     stopped_early: bool,
@@ -114,7 +177,7 @@ struct ReplayView {
 
 /// Replay
 ///
-/// Plays the newest events to a version and shows what it would have done, beside what was really done. Nothing is
+/// Plays the newest events (and questions to a matcher) to a version and shows what it would have done, beside what was really done. Nothing is
 /// stored, sent or queued.
 #[utoipa::path(post, path = "/v1/hooks/{id}/replay", tag = "hooks", params(("id" = String, Path)),
     request_body = Replay, responses((status = 200, body = ReplayView)))]
@@ -137,10 +200,13 @@ async fn replay(
         let hook = found(&mut conn, &owner, &id).await?;
         let version = version_of(&mut conn, &hook, &wanted.version_id).await?;
         drop(conn);
-        let (replayed, complete) = replay::replay(&app, &owner, &hook, &version, i64::from(limit)).await?;
-        let data: Vec<ReplayedView> = replayed.into_iter().map(Into::into).collect();
+        let replay::Replay { events, matches, stopped_early } =
+            replay::replay(&app, &owner, &hook, &version, i64::from(limit)).await?;
+        let data: Vec<ReplayedView> = events.into_iter().map(Into::into).collect();
+        let matches: Vec<RematchedView> = matches.into_iter().map(Into::into).collect();
         let different = data.iter().filter(|one| !one.same).count();
-        Reply::ok(&ReplayView { data, different, stopped_early: !complete })
+        let different = different + matches.iter().filter(|one| !one.same).count();
+        Reply::ok(&ReplayView { data, matches, different, stopped_early })
     };
     Box::pin(remembered(&app, merchant.owner(), once, work)).await
 }
@@ -168,6 +234,7 @@ struct ShadowView {
 /// Where the version in the shadow would have done otherwise.
 #[derive(Debug, Serialize, ToSchema)]
 struct DifferenceView {
+    /// The run's; the question's (`mat_…`) of a matcher.
     run_id: String,
     /// Of the call.
     number: i64,

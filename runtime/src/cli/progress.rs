@@ -1,0 +1,65 @@
+//! Says on a terminal that something takes a while.
+
+use std::{convert::Infallible, time::Duration};
+
+use futures_util::stream;
+use indicatif::{ProgressBar, ProgressStyle};
+use reqwest::Body;
+
+/// Bytes of one step of the bar.
+const STEP: usize = 64 << 10;
+
+const WAITING: &str = "{spinner} {msg} {elapsed}";
+
+/// For what nobody knows how long it takes.
+pub(super) fn spinner(what: &'static str) -> ProgressBar {
+    shown(ProgressBar::new_spinner().with_message(what), WAITING)
+}
+
+fn shown(bar: ProgressBar, template: &str) -> ProgressBar {
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
+}
+
+/// A component that is sent: a bar while it is on its way, then a word that it is being compiled.
+pub(super) struct Upload(ProgressBar);
+
+impl Upload {
+    pub(super) fn new(bytes: usize) -> Self {
+        let bar = ProgressBar::new(u64::try_from(bytes).unwrap_or(u64::MAX)).with_message("uploading");
+        Self(shown(bar, "{spinner} {msg} {bar:30} {bytes}/{total_bytes} {elapsed}"))
+    }
+
+    /// The component, which tells the bar how much of it has been taken.
+    pub(super) fn body(&self, wasm: Vec<u8>) -> Body {
+        let bar = self.0.clone();
+        let mut rest = bytes::Bytes::from(wasm);
+        Body::wrap_stream(stream::iter(std::iter::from_fn(move || {
+            if rest.is_empty() {
+                return None;
+            }
+            let step = rest.split_to(rest.len().min(STEP));
+            bar.inc(u64::try_from(step.len()).unwrap_or(0));
+            if rest.is_empty() {
+                compiling(&bar);
+            }
+            Some(Ok::<_, Infallible>(step))
+        })))
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
+fn compiling(bar: &ProgressBar) {
+    if let Ok(style) = ProgressStyle::with_template(WAITING) {
+        bar.set_style(style);
+    }
+    bar.set_message("checking and compiling");
+}
