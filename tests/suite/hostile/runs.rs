@@ -69,7 +69,8 @@ async fn failing(database: Database) {
     stage.is_well().await;
 }
 
-/// Asked first what a payment pays, then run for it: both break off, and the payment is what it is.
+/// Asked first what a payment pays, then run for it: both break off, and the payment is what it is. Asked for a price,
+/// it has none.
 async fn panics(database: Database) {
     let mut stage = Stage::start(database).await;
     let hook = stage.upload(&hostile("panic")).await;
@@ -81,6 +82,12 @@ async fn panics(database: Database) {
         assert_eq!(call["outcome"], "failed", "{call}");
         assert!(text(&call["note"]).contains("unreachable"), "{call}");
     }
+    let priced = json!({
+        "title": "t", "payable_network": "sandbox", "payable_asset": "SBX", "base_amount_usd": "1",
+    });
+    let refused = stage.evil().post("/v1/invoices", &priced).await;
+    assert!(refused.body.to_string().contains("unreachable"), "{refused:?}");
+    assert_eq!(refused.problem(503), "/problems/price_unavailable");
     stage.is_well().await;
 }
 
