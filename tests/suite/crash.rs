@@ -6,8 +6,8 @@ use std::{
 };
 
 use kassa_tests::{
-    Answer, Database, Kassa, KassaOptions, PATIENCE, Suite, Webhook, World, WorldOptions, invariants, list,
-    text, within,
+    Answer, Database, Hooks, Kassa, KassaOptions, PATIENCE, Source, Suite, Webhook, World, WorldOptions,
+    invariants, list, text, within,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -26,6 +26,9 @@ pub(crate) fn cases(suite: &mut Suite) {
     suite.both("crash::a_payment_killed_before_each_commit", |database| sweep(database, "before", pay));
     suite.both("crash::a_payment_killed_after_each_commit", |database| sweep(database, "after", pay));
     suite.both("crash::a_reorg_killed_after_each_commit", |database| sweep(database, "after", reorganize));
+    suite.both("crash::a_matched_payment_killed_after_each_commit", |database| {
+        sweep_with(database, "after", ask_first, pay)
+    });
     suite.both("crash::killed_at_random_while_payments_flow", random_kills);
 }
 
@@ -150,12 +153,28 @@ async fn reorganize(world: &mut World, order: &str) -> Owed {
     Owed { invoice, paid: 2, reverted: 1 }
 }
 
-/// Dies at commit 1, 2, 3 … of a start and a scenario, until the crash point lies behind its end.
+/// A hook of the merchant's says what each transfer pays.
+async fn ask_first(world: &World) {
+    let hooks = Hooks(world.api());
+    let (hook, _) = hooks.upload(Source::Rust("split"), true).await;
+    hooks.put(&hook, "binding", &json!({"match_first": true})).await;
+}
+
 async fn sweep<S>(database: Database, side: &'static str, scenario: S)
 where
     S: AsyncFn(&mut World, &str) -> Owed,
 {
+    sweep_with(database, side, async |_: &World| {}, scenario).await;
+}
+
+/// Dies at commit 1, 2, 3 … of a start and a scenario, until the crash point lies behind its end.
+async fn sweep_with<P, S>(database: Database, side: &'static str, prepare: P, scenario: S)
+where
+    P: AsyncFn(&World),
+    S: AsyncFn(&mut World, &str) -> Owed,
+{
     let mut world = World::with(database, WorldOptions { credit: json!(2), ..WorldOptions::default() }).await;
+    prepare(&world).await;
     let (mut survived, mut all) = (0, Vec::new());
     for commit in 1..=COMMITS_MAX {
         let deaths = world.kassa.deaths();
