@@ -56,10 +56,6 @@ DROP TABLE journal;
 ALTER TABLE journal_of_parts RENAME TO journal;
 ALTER TABLE ledger_entry_of_parts RENAME TO ledger_entry;
 
--- What a matcher is offered: the open invoices of an address whose amounts are nearest.
-CREATE INDEX invoice_open ON invoice (address_id, asset_id, LENGTH(due), due)
-    WHERE expired_at IS NULL AND cancelled_at IS NULL AND status IN ('new', 'detected', 'underpaid', 'manual_review');
-
 -- A hook whose version in use has the role, as the owner of a queue.
 CREATE TABLE matcher (
     id            TEXT PRIMARY KEY REFERENCES hook (id),

@@ -148,6 +148,14 @@ async fn tolerance(database: Database) {
     let asked = hooks.matches(&hook, 3).await.remove(0);
     assert_eq!((&asked["transfer_id"], &asked["outcome"]), (&doubtful["id"], &json!("review")));
     assert!(text(&asked["note"]).contains("2 open invoices"), "{asked}");
+
+    // An old one is found among however many were made since.
+    let old = sandbox.invoice("70", &shop).await;
+    for _ in 0..520 {
+        sandbox.invoice("5", &json!({})).await;
+    }
+    sandbox.send(units(&old) / 100 * 99).await;
+    sandbox.shop.until(&old, "paid").await;
     sandbox.shop.delivered().await;
     invariants::check(&sandbox.shop.database).await;
 }

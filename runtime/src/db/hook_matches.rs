@@ -17,7 +17,7 @@ pub(crate) struct Match {
     pub(crate) outcome: MatchOutcome,
     /// Why: what the hook said, or what was wrong with it.
     pub(crate) note: String,
-    /// What it was asked.
+    /// What it was asked; null of all but the newest thousand.
     pub(crate) question: serde_json::Value,
     /// What the transfer pays by it.
     pub(crate) parts: Vec<Share>,
@@ -79,6 +79,13 @@ pub(crate) async fn insert(conn: &mut Conn, owner: &Owner, one: &Match) -> Resul
             json(one.log.clone()),
             &one.tape,
         ],
+    )
+    .await?;
+    // A question with a hundred offers is long: of older ones only the answer is kept.
+    conn.exec(
+        "UPDATE hook_match SET question = 'null', tape = 'null' WHERE id = (
+             SELECT id FROM hook_match WHERE hook_id = $1 ORDER BY id DESC LIMIT 1 OFFSET 1000)",
+        args![&one.hook_id],
     )
     .await?;
     use_up(conn, &one.hook_id, one.at, one.outcome == MatchOutcome::Failed, one.used).await

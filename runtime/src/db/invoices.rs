@@ -1,7 +1,7 @@
 //! Invoices, and what tells their payments apart.
 
 use super::{Conn, DbError, Row, args, transfers::decimals};
-use crate::domain::{Millis, invoice::Invoice, money::Amount};
+use crate::domain::{Millis, invoice::Invoice};
 
 macro_rules! select {
     ($rest:literal) => {
@@ -12,24 +12,9 @@ macro_rules! select {
         )
     };
 }
+pub(super) use select;
 
-/// The open invoices that lie on one side of an amount, the nearest first.
-macro_rules! near {
-    ($where:literal, $order:literal, $name:literal) => {
-        concat!(
-            "SELECT id FROM (SELECT id FROM invoice WHERE address_id = $1 AND asset_id = $2
-                 AND expired_at IS NULL AND cancelled_at IS NULL
-                 AND status IN ('new', 'detected', 'underpaid', 'manual_review') AND ",
-            $where,
-            " ORDER BY ",
-            $order,
-            " LIMIT $4) AS ",
-            $name
-        )
-    };
-}
-
-fn invoice(row: &Row) -> Result<Invoice, DbError> {
+pub(super) fn invoice(row: &Row) -> Result<Invoice, DbError> {
     Ok(Invoice {
         id: row.text("id")?,
         merchant_id: row.text("merchant_id")?,
@@ -145,42 +130,6 @@ pub(crate) async fn by_addresses(
         )
         .await?;
     rows.iter().map(|row| Ok((row.text("address_id")?, row.text("id")?))).collect()
-}
-
-/// The open invoices of an address and asset whose amounts due are nearest to `amount`: at most `each` of those that
-/// are not above it, and as many of those that are.
-pub(crate) async fn open_near(
-    conn: &mut Conn,
-    address_id: &str,
-    asset_id: &str,
-    amount: Amount,
-    each: i64,
-) -> Result<Vec<Invoice>, DbError> {
-    // Amounts are decimal texts: of two with as many digits the texts sort like the numbers.
-    let sql = concat!(
-        near!("LENGTH(due) = LENGTH($3) AND due <= $3", "due DESC", "a"),
-        " UNION ALL ",
-        near!("LENGTH(due) < LENGTH($3)", "LENGTH(due) DESC, due DESC", "b"),
-        " UNION ALL ",
-        near!("LENGTH(due) = LENGTH($3) AND due > $3", "due", "c"),
-        " UNION ALL ",
-        near!("LENGTH(due) > LENGTH($3)", "LENGTH(due), due", "d")
-    );
-    let args = args![address_id.to_owned(), asset_id.to_owned(), amount, each];
-    let found = conn.rows(sql, args).await?;
-    let ids = found.iter().map(|row| row.text("id").map(Into::into)).collect::<Result<_, _>>()?;
-    let rows = conn.rows_in(select!("WHERE i.id IN"), ids, "").await?;
-    let mut near: Vec<Invoice> = rows.iter().map(invoice).collect::<Result<_, _>>()?;
-    near.sort_by_key(|invoice| (invoice.due.0.abs_diff(amount.0), invoice.id.clone()));
-    let each = usize::try_from(each).unwrap_or(0);
-    let mut left = [each, each];
-    near.retain(|invoice| {
-        let side = &mut left[usize::from(invoice.due > amount)];
-        let kept = *side > 0;
-        *side = side.saturating_sub(1);
-        kept
-    });
-    Ok(near)
 }
 
 pub(crate) async fn insert(conn: &mut Conn, invoices: &[Invoice]) -> Result<(), DbError> {

@@ -41,6 +41,7 @@ pub(crate) mod ledger;
 pub(crate) mod matchers;
 pub(crate) mod merchants;
 pub(crate) mod networks;
+pub(crate) mod offers;
 pub(crate) mod payments;
 pub(crate) mod plugin_storage;
 pub(crate) mod plugins;

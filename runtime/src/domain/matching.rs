@@ -3,6 +3,8 @@
 //! Never a guess: what two invoices could claim, or what does not fit, is listed with its [`Reason`] for a
 //! person to assign.
 
+use std::fmt;
+
 use super::{
     Millis,
     invoice::{Invoice, Matching},
@@ -48,7 +50,7 @@ words! {
 /// The key under which an invoice on a shared address waits for its exact amount. With a price instead of the
 /// amount due it names the ring of unique amounts of that price.
 #[must_use]
-pub fn amount_key(address_id: &str, asset_id: &str, amount: Amount) -> String {
+pub fn amount_key(address_id: &str, asset_id: &str, amount: impl fmt::Display) -> String {
     format!("{address_id}/{asset_id}={amount}")
 }
 

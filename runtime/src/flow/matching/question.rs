@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::{
     app::App,
-    db::{DbError, invoices, matchers::Claimed, transfers},
+    db::{DbError, matchers::Claimed, offers, transfers},
     domain::{
         Millis,
         invoice::Invoice,
@@ -85,9 +85,7 @@ pub(super) async fn about(
         return Ok(None);
     };
     let Some(amount) = transfer.amount else { return Ok(None) };
-    let limit = i64::try_from(OFFERED_MAX).unwrap_or(i64::MAX);
-    let near =
-        invoices::open_near(&mut conn, &transfer.address_id, &transfer.asset_id, amount, limit).await?;
+    let near = offers::near(&mut conn, &transfer, claimed.test, amount).await?;
     let seen = matching::Transfer::from(&transfer);
     let may_pay = |invoice: &Invoice| {
         invoice.merchant_id == claimed.merchant_id

@@ -39,8 +39,9 @@ struct MatchView {
     /// What the transfer pays by it: objects of `invoice_id` and `amount`, in base units.
     #[schema(value_type = Vec<Object>)]
     parts: serde_json::Value,
-    /// What it was asked: the transfer and the `offers`, as they were then. Amounts are in base units.
-    #[schema(value_type = Object)]
+    /// What it was asked: the transfer and the `offers`, as they were then. Amounts are in base units. Null of all but
+    /// the hook's newest thousand.
+    #[schema(value_type = Option<Object>)]
     question: serde_json::Value,
     #[serde(flatten)]
     used: UsedView,
