@@ -1,6 +1,6 @@
 //! Payments on a real EVM node: what pays, what does not, and what is said of it.
 
-use kassa_tests::{Database, NETWORK, SHARED_ADDRESS, Suite, World, contract, list, text, word};
+use kassa_tests::{Database, NETWORK, SHARED_ADDRESS, Suite, World, contract, eventually, list, text, word};
 use serde_json::{Value, json};
 
 pub(crate) fn cases(suite: &mut Suite) {
@@ -269,6 +269,15 @@ async fn credit_at_final(database: Database) {
     let world = World::start(database).await;
     let manifest = world.manifest(NETWORK, &json!("final"), &json!({}), 31337);
     world.put_network(&manifest).await;
+    // The watcher before it may be in the middle of a step: what is mined from now on is read by the new rule alone.
+    eventually("the watcher with the new rule", || async {
+        let log = world.kassa.log();
+        let starts = format!("\"message\":\"starts\",\"network\":\"{NETWORK}\"");
+        if log.matches(&starts).count() == 2 { Ok(()) } else { Err(log) }
+    })
+    .await;
+    world.anvil.mine(1).await;
+    world.caught_up().await;
     let invoice = world.invoice("USDT", "10").await;
     world.pay(&invoice).await;
     // The node calls final what is 16 blocks below its head.
