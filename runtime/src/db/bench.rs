@@ -4,7 +4,8 @@ use std::path::Path;
 
 use sqlx::{Connection as _, Executor as _, Sqlite, SqliteConnection};
 
-use super::{Conn, Db, DbError, args, sqlite};
+use super::{Conn, Db, DbError, Value, args, sqlite};
+use crate::domain::policy::Policy;
 
 /// A database with the schema, settings and checkpoints of Kassa's, written to by one connection and nothing else:
 /// no queue, no savepoints, no rows that pass through this process, no look at what is there.
@@ -141,4 +142,80 @@ pub(crate) async fn delivered(conn: &mut Conn) -> Result<i64, DbError> {
     let sql = "SELECT COUNT(*) AS n FROM delivery d JOIN attempt a ON a.delivery_id = d.id
                WHERE d.state = 'delivered' AND d.attempts = 1 AND a.status BETWEEN 200 AND 299";
     conn.row(sql, args![]).await?.map_or(Ok(0), |row| row.int("n"))
+}
+
+/// The ids of what [`hooks`] adds, by its number from 0.
+pub(crate) fn hook_id(number: usize) -> String {
+    format!("hook_{number:026}")
+}
+
+pub(crate) fn hook_version_id(number: usize) -> String {
+    format!("hkv_{number:026}")
+}
+
+pub(crate) fn hook_merchant_id(number: usize) -> String {
+    format!("mer_{number:026}")
+}
+
+/// Adds so many merchants, each with a hook in use: of one of these artefacts (sha256 and bytes) each, and the rest
+/// of the first one. They are run when an invoice is paid.
+pub(crate) async fn hooks(
+    conn: &mut Conn,
+    artefacts: Vec<(String, Vec<u8>)>,
+    version: &str,
+    manifest: &str,
+    count: usize,
+) -> Result<(), DbError> {
+    let sha256: Vec<String> = artefacts.iter().map(|(sha256, _)| sha256.clone()).collect();
+    let first = sha256.first().ok_or_else(|| DbError::Unusable("no artefact".to_owned()))?;
+    for (sha256, wasm) in artefacts {
+        super::plugins::keep_artefact(conn, &sha256, wasm, 0).await?;
+    }
+    let rows = |row: &dyn Fn(usize) -> Vec<Value>| (0..count).map(row).collect::<Vec<_>>();
+    let merchants = rows(&|number| {
+        let policy = serde_json::to_string(&Policy::default()).unwrap_or_default();
+        args![hook_merchant_id(number), format!("Shop {number}"), policy, 0_i64]
+    });
+    conn.insert_many("INSERT INTO merchant (id, name, policy, created_at)", merchants, "").await?;
+    let hooks = rows(&|number| {
+        args![
+            hook_id(number),
+            hook_merchant_id(number),
+            false,
+            "license-keys",
+            hook_version_id(number),
+            1_i64,
+            1_i64,
+            0_i64,
+            0_i64,
+            r#"{"events":["invoice.paid"]}"#,
+            "{}",
+            "active",
+            0_i64,
+            0_i64,
+        ]
+    });
+    let into =
+        "INSERT INTO hook (id, merchant_id, test, name, active_id, generation, fulfills, matches, prices,
+                    binding, settings, state, failures, created_at)";
+    conn.insert_many(into, hooks, "").await?;
+    let versions = rows(&|number| {
+        let sha256 = sha256.get(number).unwrap_or(first);
+        args![
+            hook_version_id(number),
+            hook_id(number),
+            version.to_owned(),
+            sha256,
+            manifest.to_owned(),
+            0_i64
+        ]
+    });
+    let into = "INSERT INTO hook_version (id, hook_id, version, sha256, manifest, created_at)";
+    conn.insert_many(into, versions, "").await?;
+    Ok(())
+}
+
+/// Calls of hooks' runs so far.
+pub(crate) async fn hook_attempts(conn: &mut Conn) -> Result<i64, DbError> {
+    conn.row("SELECT COUNT(*) AS n FROM hook_attempt", args![]).await?.map_or(Ok(0), |row| row.int("n"))
 }

@@ -1,9 +1,13 @@
 //! For `kassa bench`: the same component in wasmtime alone, and the watched addresses asked without a guest.
 
+mod hook;
+
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, Store,
     component::{Component, Linker},
 };
+
+pub(crate) use hook::{BareHook, BareHooks};
 
 use super::{
     Address, AddressError, CallError, Host, HostError, about,
@@ -33,23 +37,9 @@ impl Bare {
     }
 
     fn compiled(wasm: &[u8], network: &network::Manifest) -> wasmtime::Result<Self> {
-        let scan = PoolingAllocationConfig::is_pagemap_scan_available();
-        let mut pool = PoolingAllocationConfig::new();
-        pool.total_component_instances(CALLS)
-            .total_stacks(CALLS)
-            .total_core_instances(CALLS * 8)
-            .total_memories(CALLS)
-            .total_tables(CALLS * 4)
-            .pagemap_scan(if scan { Enabled::Yes } else { Enabled::No })
-            .linear_memory_keep_resident(if scan { KEEP_RESIDENT } else { KEEP_RESIDENT >> 4 })
-            .async_stack_keep_resident(STACK_KEEP_RESIDENT)
-            .table_keep_resident(KEEP_RESIDENT >> 4);
-        let mut config = Config::new();
-        config
-            .concurrency_support(false)
-            .cranelift_opt_level(OptLevel::Speed)
-            .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
-        let engine = Engine::new(&config)?;
+        let mut pool = pool();
+        pool.total_core_instances(CALLS * 8).total_memories(CALLS).total_tables(CALLS * 4);
+        let engine = Engine::new(&config(pool))?;
         let component = Component::new(&engine, wasm)?;
         let mut linker = Linker::new(&engine);
         linker.define_unknown_imports_as_traps(&component)?;
@@ -68,6 +58,28 @@ impl Bare {
         };
         call.await.map_err(|error| classify(&error))
     }
+}
+
+/// Places for so many calls; of memories and the like, whoever asks says how many.
+fn pool() -> PoolingAllocationConfig {
+    let scan = PoolingAllocationConfig::is_pagemap_scan_available();
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(CALLS)
+        .total_stacks(CALLS)
+        .pagemap_scan(if scan { Enabled::Yes } else { Enabled::No })
+        .linear_memory_keep_resident(if scan { KEEP_RESIDENT } else { KEEP_RESIDENT >> 4 })
+        .async_stack_keep_resident(STACK_KEEP_RESIDENT)
+        .table_keep_resident(KEEP_RESIDENT >> 4);
+    pool
+}
+
+fn config(pool: PoolingAllocationConfig) -> Config {
+    let mut config = Config::new();
+    config
+        .concurrency_support(false)
+        .cranelift_opt_level(OptLevel::Speed)
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    config
 }
 
 impl Host {

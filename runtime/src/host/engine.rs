@@ -39,7 +39,7 @@ pub(crate) const TABLES_MAX: u32 = 16;
 /// Function pointers of one table: a C# module in debug mode has more than 10,000, Python 9,000.
 pub(crate) const TABLE_ELEMENTS_MAX: usize = 20_000;
 /// Bookkeeping of one component's instances. JavaScript takes 100 KiB of it, Python 600 KiB.
-const INSTANCE_BYTES_MAX: usize = 2 << 20;
+pub(super) const INSTANCE_BYTES_MAX: usize = 2 << 20;
 /// Pages that a finished call has touched are zeroed in place instead of given back, up to so many bytes.
 /// With PAGEMAP_SCAN (Linux 6.7) only touched ones are looked at, so that more is faster; without it the
 /// lowest pages are zeroed blindly, so that more is slower.

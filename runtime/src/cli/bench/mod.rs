@@ -13,10 +13,12 @@ mod call;
 mod deliver;
 mod disk;
 mod filter;
+mod hook;
 mod idle;
 mod invoices;
 mod load;
 mod prefill;
+mod process;
 mod report;
 mod scan;
 mod settle;
@@ -47,12 +49,17 @@ Examples:
   kassa bench                              everything; some minutes, and 4 GB of disk while it runs
   kassa bench call deliver --seconds 1     a quick look at two scenarios
   kassa bench settle --open 100000
+  kassa bench hook                         merchants' hooks; in a checkout, whose ready hooks it builds
   kassa bench --json --dir /var/lib > figures.json
 
 Scenarios: call (one plugin call), swap (of a plugin under load), scan (a full block of TRON, TON and Base read
 by its plugin: block is the whole scan on the clock, inside its time of the processor), invoices (durable creation
-through HTTP), settle (transfers credited, with many open invoices; addresses filtered), deliver (webhooks), idle
-(start, memory, recovery after kill -9).";
+through HTTP), settle (transfers credited, with many open invoices; addresses filtered), deliver (webhooks), hook
+(calls of merchants' hooks in Rust, JavaScript and Python, uploads, ten thousand hooks), idle (start, memory, recovery
+after kill -9).
+
+hook builds the ready hooks of sdk: Rust's need cargo and the target wasm32-unknown-unknown, JavaScript's Node.js and
+`npm --prefix sdk/js ci`, Python's an sdk/python/.venv with the SDK in it. What is missing is not measured.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -82,6 +89,7 @@ enum Scenario {
     Invoices,
     Settle,
     Deliver,
+    Hook,
     Idle,
 }
 
@@ -128,6 +136,7 @@ async fn measure(args: BenchArgs, folder: PathBuf) -> anyhow::Result<()> {
             Scenario::Invoices => invoices::run(&bench).await,
             Scenario::Settle => settle::run(&mut bench).await,
             Scenario::Deliver => deliver::run(&bench).await,
+            Scenario::Hook => hook::run(&bench).await,
             Scenario::Idle => idle::run(&mut bench).await,
         };
         done.with_context(|| format!("{scenario:?} broke off"))?;

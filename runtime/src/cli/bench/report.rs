@@ -219,6 +219,16 @@ impl Report {
         }
     }
 
+    /// Says why a figure is not there.
+    pub(super) fn missing(&self, scenario: &str, metric: &str, why: &str) {
+        if self.json {
+            let line = json!({ "scenario": scenario, "metric": metric, "value": null, "why": why });
+            print::line(line);
+        } else {
+            print::line(format!("{scenario:<9}{metric:<24}not measured: {why}"));
+        }
+    }
+
     pub(super) fn figure(&self, figure: &Figure) {
         if self.json {
             print::line(figure.json());

@@ -23,9 +23,6 @@ use super::{
 use crate::{db::bench::Bare, domain::network::Manifest, host::Host};
 
 const SWAPS: usize = 200;
-/// What a custom section of a component begins with, and the one that makes another artefact of the same code.
-const CUSTOM_SECTION: u8 = 0;
-const SECTION: &[u8] = b"\x05benchanother";
 
 pub(super) async fn run(bench: &Bench) -> anyhow::Result<()> {
     let busy = Busy::new("swap");
@@ -37,7 +34,7 @@ pub(super) async fn run(bench: &Bench) -> anyhow::Result<()> {
     let wasm = call::component(&app, &network.plugin).await?;
     let versions = registry.versions(&network.plugin).await?;
     let first = versions.into_iter().find(|version| version.active).context("the plugin is not active")?;
-    let second = registry.install(another(wasm)).await?;
+    let second = registry.install(world::another(&wasm, 1)).await?;
     ensure!(second.sha256 != first.sha256, "the second version is the first one");
     let replica = Host::start(
         app.db.clone(),
@@ -107,15 +104,6 @@ pub(super) async fn run(bench: &Bench) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The same component under another hash.
-fn another(mut wasm: Vec<u8>) -> Vec<u8> {
-    wasm.push(CUSTOM_SECTION);
-    // Its length, in one byte of LEB128: it is below 128.
-    wasm.extend(u8::try_from(SECTION.len()));
-    wasm.extend(SECTION);
-    wasm
-}
-
 async fn timed<T, E>(samples: &mut Samples, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
     let started = Instant::now();
     let done = work.await?;
@@ -169,17 +157,5 @@ impl Callers {
         }
         ensure!(samples.len() > 0, "nothing was called");
         Ok(Calls { failed, took: samples.sorted() })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_section_says_its_own_lengths() {
-        let name_len = usize::from(SECTION[0]);
-        assert_eq!(&SECTION[1..=name_len], b"bench");
-        assert_eq!(another(Vec::new())[1], u8::try_from(SECTION.len()).unwrap());
     }
 }

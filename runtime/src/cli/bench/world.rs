@@ -20,11 +20,26 @@ const ASSET: &str = "USDT";
 /// Prices, so that the unique amounts of none are used up.
 const PRICES: u64 = 500;
 const CENTS_MIN: u64 = 1_000;
+/// What a custom section of a component begins with, and the name of the one that makes another artefact of the
+/// same code.
+const CUSTOM_SECTION: u8 = 0;
+const SECTION: &[u8] = b"\x05bench";
 
 /// The manifest of a network that the binary brings along, enabled or not.
 pub(super) fn network(name: &str) -> anyhow::Result<Manifest> {
     let found = networks::shipped()?.into_iter().find(|manifest| manifest.name == name);
     found.with_context(|| format!("this binary brings no network {name} along"))
+}
+
+/// The same component under another hash: each number is another one.
+pub(super) fn another(wasm: &[u8], number: u64) -> Vec<u8> {
+    let section = [SECTION, &number.to_be_bytes()].concat();
+    let mut wasm = wasm.to_vec();
+    wasm.push(CUSTOM_SECTION);
+    // Its length, in one byte of LEB128: it is below 128.
+    wasm.extend(u8::try_from(section.len()));
+    wasm.extend(section);
+    wasm
 }
 
 /// Workers and API of an app, until stopped.
@@ -103,6 +118,12 @@ impl Customer {
             .body(Full::from(body))?)
     }
 
+    /// The request that uploads a hook and makes it the one in use.
+    pub(super) fn upload(&self, wasm: Vec<u8>) -> anyhow::Result<Request<Full<Bytes>>> {
+        let request = self.request(Method::POST, "/v1/hooks?activate=true");
+        Ok(request.header(header::CONTENT_TYPE, "application/wasm").body(Full::from(wasm))?)
+    }
+
     pub(super) fn look(&self, invoice_id: &str) -> anyhow::Result<Request<Full<Bytes>>> {
         Ok(self.request(Method::GET, &format!("/v1/invoices/{invoice_id}")).body(Full::default())?)
     }
@@ -113,5 +134,19 @@ impl Customer {
             .uri(path)
             .header(header::HOST, "kassa")
             .header("x-api-key", &self.key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_section_says_its_own_lengths() {
+        let name_len = usize::from(SECTION[0]);
+        assert_eq!(&SECTION[1..=name_len], b"bench");
+        let wasm = another(b"", 7);
+        assert_eq!(usize::from(wasm[1]), wasm.len() - 2);
+        assert_ne!(wasm, another(b"", 8));
     }
 }

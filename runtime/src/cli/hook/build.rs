@@ -26,7 +26,7 @@ const NOT_FOR_GUESTS: [&str; 4] =
     ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_RUSTFLAGS", "CARGO_BUILD_TARGET"];
 
 /// Builds the hook of a folder into `out`, or else into `<name>.wasm` there. Answers where it is.
-pub(super) fn build(folder: &Path, out: Option<PathBuf>) -> anyhow::Result<PathBuf> {
+pub(in crate::cli) fn build(folder: &Path, out: Option<PathBuf>) -> anyhow::Result<PathBuf> {
     let folder = folder.canonicalize().with_context(|| format!("there is no folder {}", folder.display()))?;
     let manifest = folder.join("plugin.toml");
     let text = fs::read_to_string(&manifest)

@@ -1,6 +1,6 @@
 //! `kassa hook`: a merchant's own components.
 
-mod build;
+pub(in crate::cli) mod build;
 mod configure;
 mod new;
 mod runs;

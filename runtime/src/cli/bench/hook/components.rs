@@ -1,0 +1,99 @@
+//! The ready hooks of the checkout, built as `kassa hook build` builds them.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::Context as _;
+
+use crate::cli::hook::build;
+
+/// What a hook is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Language {
+    Rust,
+    JavaScript,
+    Python,
+}
+
+impl Language {
+    pub(super) const ALL: [Self; 3] = [Self::Rust, Self::JavaScript, Self::Python];
+
+    /// In names of figures.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Rust => "rust",
+            Self::JavaScript => "js",
+            Self::Python => "python",
+        }
+    }
+
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Rust => "sdk/rust",
+            Self::JavaScript => "sdk/js",
+            Self::Python => "sdk/python",
+        }
+    }
+
+    /// What its SDK cannot build without, and what puts it there.
+    fn needs(self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::Rust => None,
+            Self::JavaScript => Some(("node_modules", "npm --prefix sdk/js ci")),
+            Self::Python => Some((
+                ".venv",
+                "python3 -m venv sdk/python/.venv && sdk/python/.venv/bin/pip install -e sdk/python",
+            )),
+        }
+    }
+}
+
+/// A component, or why there is none.
+pub(super) type Component = Result<Arc<[u8]>, String>;
+
+/// What is measured: the hook that sells license keys, in each language, and a matcher.
+pub(super) struct Components {
+    pub(super) fulfillers: Vec<(Language, Component)>,
+    pub(super) matcher: Component,
+}
+
+impl Components {
+    /// The hook that sells license keys.
+    pub(super) fn of(&self, language: Language) -> &Component {
+        let found = self.fulfillers.iter().find(|(of, _)| *of == language);
+        found.map_or(&self.matcher, |(_, component)| component)
+    }
+
+    /// Builds all of them into this folder.
+    pub(super) async fn build(into: PathBuf) -> anyhow::Result<Self> {
+        let built = tokio::task::spawn_blocking(move || {
+            let build = |language, name| ready_hook(language, name, &into);
+            let fulfillers = Language::ALL.map(|language| (language, build(language, "license-keys")));
+            Self { fulfillers: fulfillers.into(), matcher: build(Language::Rust, "tolerance") }
+        });
+        Ok(built.await?)
+    }
+}
+
+fn ready_hook(language: Language, name: &str, into: &Path) -> Component {
+    let folder = checkout().ok_or("the hooks are in Kassa's source tree (sdk); run this in a checkout")?;
+    let sdk = folder.join(language.folder());
+    if let Some((needed, how)) = language.needs()
+        && !sdk.join(needed).exists()
+    {
+        return Err(format!("{}/{needed} is missing; run: {how}", language.folder()));
+    }
+    let out = into.join(format!("{name}-{}.wasm", language.word()));
+    let built = build::build(&sdk.join("examples").join(name), Some(out))
+        .and_then(|out| std::fs::read(&out).with_context(|| format!("cannot read {}", out.display())));
+    built.map(Arc::from).map_err(|error| format!("{error:#}"))
+}
+
+/// The source tree, above the working folder or this program.
+fn checkout() -> Option<PathBuf> {
+    let places = [std::env::current_dir().ok(), std::env::current_exe().ok()];
+    let above = places.iter().flatten().flat_map(|place| place.ancestors());
+    above.map(Path::to_owned).find(|folder| folder.join("sdk/rust/examples").is_dir())
+}

@@ -1,0 +1,146 @@
+//! `hook`: merchants' hooks, from the upload to the call.
+//!
+//! A call is made as production makes it (a fresh instance, all limits, what it asks recorded), beside the same
+//! component in bare wasmtime: a fresh instance of a pooling engine, services that answer from memory, and nothing
+//! else. The two take turns every [`call::SLICE`].
+//!
+//! *Decide* is an event that the hook refuses after it has read it: it asks the host nothing, so what is measured
+//! is what a call costs by itself. *Sale* gives a license key out: four questions to the storage (each a query of
+//! SQLite, none of which the bare one makes), two writes and a webhook.
+
+mod call;
+mod components;
+mod many;
+mod upload;
+
+use serde_json::{Value, json};
+
+use self::components::{Components, Language};
+use super::{Bench, Busy, world};
+use crate::{
+    app::App,
+    db::{
+        hooks::{self, Limits, NewVersion, Owner},
+        merchants::{self, Merchant},
+    },
+    domain::{
+        event::{self, Kind},
+        hook::Binding,
+        id,
+        policy::Policy,
+    },
+    host::{HookVersion, OfMerchant},
+};
+
+/// An event that the ready hooks do something for.
+pub(super) const PAID: Kind = Kind::InvoicePaid;
+
+pub(super) async fn run(bench: &Bench) -> anyhow::Result<()> {
+    let busy = Busy::new("hook");
+    busy.says("building the ready hooks");
+    let components = Components::build(bench.folder("hook-components")?).await?;
+    let app = world::open(&bench.folder("hook")?).await?;
+    call::run(bench, &app, &components, &busy).await?;
+    app.db.close().await;
+    upload::run(bench, &components, &busy).await?;
+    match components.of(Language::Rust) {
+        Ok(wasm) => many::run(bench, wasm, &busy).await,
+        Err(why) => {
+            bench.report.missing("hook", "many", why);
+            Ok(())
+        }
+    }
+}
+
+/// A hook that can be called.
+pub(super) struct Installed {
+    pub(super) version: HookVersion,
+    pub(super) of: OfMerchant,
+}
+
+/// Admits a component and stores it as a hook of a new merchant.
+pub(super) async fn install(app: &App, wasm: Vec<u8>) -> anyhow::Result<Installed> {
+    let admitted = app.host.hooks().admit(wasm.clone().into()).await?;
+    if let Some(code) = admitted.code {
+        app.host.hooks().keep(&admitted.sha256, code).await;
+    }
+    let now = app.clock.now();
+    let merchant = Merchant {
+        id: id::new(id::Kind::Merchant, now),
+        name: "bench".to_owned(),
+        policy: Policy::default(),
+        created_at: now,
+        disabled_at: None,
+    };
+    let owner = Owner { merchant_id: merchant.id.clone(), test: false };
+    let new = NewVersion {
+        name: admitted.manifest.name.clone(),
+        version: admitted.manifest.version.to_string(),
+        sha256: admitted.sha256,
+        wasm,
+        manifest: serde_json::to_string(&admitted.manifest)?,
+        binding: Binding::default(),
+    };
+    let limits = Limits { hooks: 1, versions: 1 };
+    let (hook, version) = app
+        .db
+        .write::<_, hooks::StoreError, _>(move |conn| {
+            Box::pin(async move {
+                merchants::insert(conn, &merchant).await?;
+                hooks::insert(conn, &owner, new, limits, now).await
+            })
+        })
+        .await?;
+    Ok(Installed {
+        version: HookVersion {
+            name: hook.name,
+            version: version.version,
+            version_id: version.id,
+            sha256: version.sha256,
+            manifest: admitted.manifest.into(),
+        },
+        of: of_merchant(hook.id),
+    })
+}
+
+/// Without hosts and secrets: the hooks here have none.
+pub(super) fn of_merchant(hook_id: String) -> OfMerchant {
+    OfMerchant {
+        hook_id,
+        merchant_id: String::new(),
+        test: false,
+        run_id: Some("run_01KAN2Q5T4W2J6G0Z8Y3V7X9BC".to_owned()),
+        hosts: Vec::new(),
+        secrets: std::collections::BTreeMap::new(),
+    }
+}
+
+/// What hooks are told of a paid invoice, as long as a real one.
+pub(super) fn paid() -> String {
+    let invoice = json!({
+        "id": "inv_01KAN2Q5T4W2J6G0Z8Y3V7X9BC", "status": "paid", "exception": "none", "title": "License, one year",
+        "order_id": "A-1001", "tag": "shop", "meta": { "email": "someone@example.com", "seats": 3 },
+        "payable_network": "base", "payable_asset": "USDC", "base_amount_usd": "12.50", "amount": "12.50",
+        "payable_amount": "12.5037", "pending_amount": "0", "credited_amount": "12.5037",
+        "address": "0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913", "memo": null, "matching": "amount",
+        "payment_uri": "ethereum:0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913@8453/transfer?uint256=12503700",
+        "created_at": "2027-01-15T08:00:00.000Z", "expires_at": "2027-01-15T09:00:00.000Z", "sequence": 3,
+    });
+    payload(PAID, &json!({ "invoice": invoice }))
+}
+
+/// An event about no invoice.
+fn unmatched() -> String {
+    let transfer = json!({
+        "id": "trf_01KAN2Q5T4W2J6G0Z8Y3V7X9BC", "network": "base", "asset": "USDC", "amount": "12.49",
+        "tx": "0x88df016429689c079f3b2f6ad39fa052532c56795b733da78a91ebe6a713944b", "ordinal": 7,
+        "sender": "0x4200000000000000000000000000000000000006", "memo": null, "height": 26_412_345,
+        "recipient": "0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913", "status": "confirmed", "reason": "no_match",
+        "block_time": "2027-01-15T08:00:00.000Z", "seen_at": "2027-01-15T08:00:02.000Z", "payments": [],
+    });
+    payload(Kind::TransferUnmatched, &json!({ "transfer": transfer }))
+}
+
+fn payload(kind: Kind, data: &Value) -> String {
+    event::payload(&kind.into(), 1_800_000_000_000, data)
+}
