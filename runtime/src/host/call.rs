@@ -13,7 +13,10 @@
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt as _, future::BoxFuture};
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 
 use super::{
@@ -175,9 +178,7 @@ impl Caller {
         T: Send,
         F: for<'s> FnOnce(&'s mut Store<CallState>) -> BoxFuture<'s, wasmtime::Result<T>>,
     {
-        let place = tokio::time::timeout(PLACE_WAIT, self.places.clone().acquire_owned()).await;
-        // The semaphore is never closed.
-        let Ok(Ok(_place)) = place else { return Err(CallError::Busy.into()) };
+        let _place = place(&self.places).await?;
         let _ticking = self.runtime.ticking();
 
         let meter = Arc::new(Meter::default());
@@ -251,6 +252,18 @@ impl Caller {
             })
         });
         store
+    }
+}
+
+/// A place for a call. It has no timer where one is free.
+pub(super) async fn place(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, CallError> {
+    if let Ok(place) = places.clone().try_acquire_owned() {
+        return Ok(place);
+    }
+    match tokio::time::timeout(PLACE_WAIT, places.clone().acquire_owned()).await {
+        Ok(Ok(place)) => Ok(place),
+        // The semaphore is never closed.
+        _ => Err(CallError::Busy),
     }
 }
 

@@ -119,6 +119,11 @@ fn common(guests: Guests) -> Config {
         .concurrency_support(false)
         .epoch_interruption(true)
         .cranelift_opt_level(OptLevel::Speed)
+        // Nobody is shown where in a guest's code it broke, and no debugger walks its frames: what these would take
+        // is a seventh of all code in memory.
+        .generate_address_map(false)
+        .native_unwind_info(false)
+        .wasm_backtrace_max_frames(None)
         .max_wasm_stack(WASM_STACK_BYTES)
         .async_stack_size(CALL_STACK_BYTES)
         // Stacks are reused by guests of different owners.

@@ -13,10 +13,9 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use wasmtime::Engine;
 
 use super::{
@@ -26,7 +25,7 @@ use super::{
         rates::exports::kassa::plugin::rates, services::kassa::plugin::types,
     },
     cache::Cache,
-    call::{CallError, CallFailed, Called, Caller},
+    call::{self, CallError, CallFailed, Called, Caller},
     limits::Limits,
     link::Linked,
     manifest::{Manifest, Role},
@@ -42,8 +41,6 @@ use crate::{
 
 /// What was not used for so long is let go.
 const IDLE_MS: Millis = 5 * 60_000;
-/// How long a call waits for a place among those of its class.
-const PLACE_WAIT: Duration = Duration::from_secs(5);
 
 /// Which version of which hook is called.
 #[derive(Debug, Clone)]
@@ -201,12 +198,10 @@ impl Hooks {
     }
 
     /// The component in memory, and a place among the calls of its class.
-    async fn called(
-        &self,
-        version: &HookVersion,
-    ) -> Result<(Arc<Loaded>, tokio::sync::OwnedSemaphorePermit), CallError> {
+    async fn called(&self, version: &HookVersion) -> Result<(Arc<Loaded>, OwnedSemaphorePermit), CallError> {
         let loaded = self.ready(version).await?;
-        let place = self.place(loaded.class).await?;
+        let places = self.calls.get(&loaded.class).ok_or(CallError::Busy)?;
+        let place = call::place(places).await?;
         Ok((loaded, place))
     }
 
@@ -220,21 +215,14 @@ impl Hooks {
         self.places().retain(|_, place| place.used_at.load(Ordering::Relaxed) >= before);
     }
 
-    async fn place(&self, class: SizeClass) -> Result<tokio::sync::OwnedSemaphorePermit, CallError> {
-        let places = self.calls.get(&class).cloned().ok_or(CallError::Busy)?;
-        match tokio::time::timeout(PLACE_WAIT, places.acquire_owned()).await {
-            Ok(Ok(place)) => Ok(place),
-            _ => Err(CallError::Busy),
-        }
-    }
-
     fn places(&self) -> MutexGuard<'_, HashMap<String, Arc<Place>>> {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The component in memory, which is loaded if it is not there.
     async fn ready(&self, version: &HookVersion) -> Result<Arc<Loaded>, CallError> {
-        let place = self.places().entry(version.sha256.clone()).or_default().clone();
+        let known = self.places().get(&version.sha256).cloned();
+        let place = known.unwrap_or_else(|| self.places().entry(version.sha256.clone()).or_default().clone());
         place.used_at.store(u64::try_from(self.clock.now()).unwrap_or(0), Ordering::Relaxed);
         let mut is_new = false;
         let loaded = place
