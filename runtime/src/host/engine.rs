@@ -119,8 +119,8 @@ fn common(guests: Guests) -> Config {
         .concurrency_support(false)
         .epoch_interruption(true)
         .cranelift_opt_level(OptLevel::Speed)
-        // Nobody is shown where in a guest's code it broke, and no debugger walks its frames: what these would take
-        // is a seventh of all code in memory.
+        // Nobody is shown where in a guest's code it broke, and no debugger walks its frames: these tables would be
+        // a tenth to a seventh of all code in memory.
         .generate_address_map(false)
         .native_unwind_info(false)
         .wasm_backtrace_max_frames(None)

@@ -5,8 +5,8 @@
 //! else. The two take turns every [`call::SLICE`].
 //!
 //! *Decide* is an event that the hook refuses after it has read it: it asks the host nothing, so what is measured
-//! is what a call costs by itself. *Sale* gives a license key out: four questions to the storage (each a query of
-//! SQLite, none of which the bare one makes), two writes and a webhook.
+//! is what a call costs by itself. *Sale* gives a license key out: three questions to the storage, two writes and a
+//! webhook. Each of the five is a query of SQLite, of which the bare one makes none.
 
 mod call;
 mod components;
