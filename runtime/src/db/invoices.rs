@@ -12,7 +12,6 @@ macro_rules! select {
         )
     };
 }
-pub(super) use select;
 
 pub(super) fn invoice(row: &Row) -> Result<Invoice, DbError> {
     Ok(Invoice {

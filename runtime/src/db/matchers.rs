@@ -5,7 +5,7 @@ use super::{
     Conn, DbError, Row, Value, args,
     hook_runs::queue::DueHook,
     hooks::Callee,
-    queue::{Entry, judge, queue},
+    queue::{Entry, judge, lock_free, queue},
 };
 use crate::domain::{
     Millis,
@@ -101,10 +101,8 @@ pub(crate) async fn claim(
     now: Millis,
     lease_until: Millis,
 ) -> Result<Vec<Claimed>, DbError> {
-    let ids = matchers.iter().map(|(id, _)| id.into()).collect();
-    let tail = "ORDER BY id /*pg: FOR NO KEY UPDATE SKIP LOCKED*/";
-    let locked = conn.rows_in("SELECT id FROM matcher WHERE id IN", ids, tail).await?;
-    let locked: Vec<String> = locked.iter().map(|row| row.text("id")).collect::<Result<_, _>>()?;
+    let ids = matchers.iter().map(|(id, _)| id);
+    let locked = lock_free(conn, "SELECT id FROM matcher WHERE id IN", ids).await?;
     let mut claimed = Vec::new();
     for (hook_id, take) in matchers.into_iter().filter(|(id, _)| locked.contains(id)) {
         claimed.extend(due_of(conn, hook_id, now, take).await?);

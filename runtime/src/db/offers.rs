@@ -5,22 +5,16 @@
 //! many digits those near in amount are near in order. Invoices that wait for a memo are found among the merchant's
 //! newest, one with an address of its own by that address. Each look is bounded, whatever a merchant has open.
 
-use super::{
-    Conn, DbError, args,
-    invoices::{invoice, select},
-};
+use super::{Conn, DbError, args, invoices::invoice};
 use crate::domain::{invoice::Invoice, matching::amount_key, money::Amount, transfer::Transfer};
 
-/// Open invoices whose held amounts lie between two keys, from one end.
-macro_rules! held {
-    ($order:literal) => {
+/// Invoices (of `from`, as `i`) that are open.
+macro_rules! open {
+    ($from:literal) => {
         concat!(
-            "SELECT i.*, a.symbol, a.decimals, r.address
-             FROM (SELECT invoice_id FROM hold WHERE key >= $1 AND key <= $2 ORDER BY key ",
-            $order,
-            " LIMIT 500) AS h
-             JOIN invoice i ON i.id = h.invoice_id
-             JOIN asset a ON a.id = i.asset_id JOIN receive_address r ON r.id = i.address_id
+            "SELECT i.*, a.symbol, a.decimals, r.address FROM ",
+            $from,
+            " JOIN asset a ON a.id = i.asset_id JOIN receive_address r ON r.id = i.address_id
              WHERE i.expired_at IS NULL AND i.cancelled_at IS NULL
                AND i.status IN ('new', 'detected', 'underpaid', 'manual_review')"
         )
@@ -38,20 +32,23 @@ pub(crate) async fn near(
     let key = |amount: &str| amount_key(&transfer.address_id, &transfer.asset_id, amount);
     let mut rows = Vec::new();
     for Look { from, to, down } in looks(amount) {
-        let sql = if down { held!("DESC") } else { held!("ASC") };
+        let sql = if down {
+            open!(
+                "(SELECT invoice_id FROM hold WHERE key >= $1 AND key <= $2 ORDER BY key DESC LIMIT 500) AS h
+                   JOIN invoice i ON i.id = h.invoice_id"
+            )
+        } else {
+            open!(
+                "(SELECT invoice_id FROM hold WHERE key >= $1 AND key <= $2 ORDER BY key LIMIT 500) AS h
+                   JOIN invoice i ON i.id = h.invoice_id"
+            )
+        };
         rows.extend(conn.rows(sql, args![key(&from), key(&to)]).await?);
     }
-    let newest = select!(
-        "JOIN (SELECT id AS newest FROM invoice WHERE merchant_id = $1 AND test = $2 ORDER BY id DESC LIMIT 500) AS n
-             ON n.newest = i.id
-         WHERE i.expired_at IS NULL AND i.cancelled_at IS NULL
-           AND i.status IN ('new', 'detected', 'underpaid', 'manual_review')"
-    );
+    let newest =
+        open!("(SELECT * FROM invoice WHERE merchant_id = $1 AND test = $2 ORDER BY id DESC LIMIT 500) AS i");
     rows.extend(conn.rows(newest, args![&transfer.merchant_id, test]).await?);
-    let own = select!(
-        "WHERE i.matching = 'address' AND i.address_id = $1 AND i.expired_at IS NULL AND i.cancelled_at IS NULL
-           AND i.status IN ('new', 'detected', 'underpaid', 'manual_review')"
-    );
+    let own = open!("(SELECT * FROM invoice WHERE matching = 'address' AND address_id = $1) AS i");
     rows.extend(conn.rows(own, args![&transfer.address_id]).await?);
     let mut near: Vec<Invoice> = rows.iter().map(invoice).collect::<Result<_, _>>()?;
     // Some collations pass over the signs between the parts of a key.

@@ -11,6 +11,7 @@
 
 use std::collections::HashMap;
 
+use super::{Conn, DbError};
 use crate::domain::{Millis, retry::Breaker};
 
 /// Fences of different rounds of an item must differ: each round starts so far above the one before.
@@ -21,6 +22,17 @@ pub(super) struct Entry {
     pub(super) item: String,
     pub(super) owner: String,
     pub(super) attempts_before: i64,
+}
+
+/// Locks those of these owners that no other transaction has locked; `select` reads their ids and ends in `IN`.
+pub(super) async fn lock_free(
+    conn: &mut Conn,
+    select: &'static str,
+    ids: impl Iterator<Item = &String>,
+) -> Result<Vec<String>, DbError> {
+    let tail = "ORDER BY id /*pg: FOR NO KEY UPDATE SKIP LOCKED*/";
+    let locked = conn.rows_in(select, ids.map(Into::into).collect(), tail).await?;
+    locked.iter().map(|row| row.text("id")).collect()
 }
 
 /// What a call for an owner changed about its breaker.

@@ -177,39 +177,33 @@ async fn ask(app: &App, claimed: &Claimed, last_try: bool) -> Result<Asking, DbE
     };
     let started = Instant::now();
     let (answer, note, left) = match put(app, ready, &question, Tape::record()).await {
-        Put::Answered(answer, note, left) => (answer, note, left),
-        Put::Failed(CallFailed { error: CallError::Stale, .. }) if !last_try => {
+        Err(CallFailed { error: CallError::Stale, .. }) if !last_try => {
             return Err(DbError::Stale("a matcher's storage"));
         }
-        Put::Failed(CallFailed { error: CallError::Busy, .. }) => return Ok(Asking::Busy),
-        Put::Failed(failed) => failed_to(failed),
+        Err(CallFailed { error: CallError::Busy, .. }) => return Ok(Asking::Busy),
+        put => put.unwrap_or_else(failed),
     };
     Ok(Asking::Asked(Box::new(Asked { callee, question, answer, note, at, started, left })))
 }
 
-/// What came of a question that was put.
-enum Put {
-    Answered(Result<Answer, String>, String, Left),
-    Failed(CallFailed),
-}
+/// The answer (or what was wrong with it), a note in the hook's own words, and what the call leaves.
+type Put = (Result<Answer, String>, String, Left);
 
 /// Puts a question to a version.
-async fn put(app: &App, ready: Ready, question: &Question, tape: Tape) -> Put {
+async fn put(app: &App, ready: Ready, question: &Question, tape: Tape) -> Result<Put, CallFailed> {
     let Ready { version, of, .. } = ready;
     let asked = (question.transfer(), question.candidates(), question.context());
-    match app.host.hooks().match_transfer(&version, of, asked, tape).await {
-        Ok(Called { value, writes, webhooks, trace, .. }) => {
-            let note = match &value {
-                matcher::Decision::Review(why) => one_line(why, NOTE_CHARS_MAX),
-                _ => String::new(),
-            };
-            Put::Answered(question.check(value), note, Left { writes: Some(writes), webhooks, trace })
-        }
-        Err(failed) => Put::Failed(failed),
-    }
+    let called = app.host.hooks().match_transfer(&version, of, asked, tape).await?;
+    let Called { value, writes, webhooks, trace, .. } = called;
+    let note = match &value {
+        matcher::Decision::Review(why) => one_line(why, NOTE_CHARS_MAX),
+        _ => String::new(),
+    };
+    Ok((question.check(value), note, Left { writes: Some(writes), webhooks, trace }))
 }
 
-fn failed_to(failed: CallFailed) -> (Result<Answer, String>, String, Left) {
+/// A call that gave no answer.
+fn failed(failed: CallFailed) -> Put {
     let left = Left { writes: None, webhooks: Vec::new(), trace: *failed.trace };
     (Err(failed.error.to_string()), String::new(), left)
 }
@@ -237,12 +231,13 @@ async fn commit(
     asked: Option<Asked>,
     now: Millis,
 ) -> Result<Option<hook_matches::Match>, DbError> {
+    // First the transfer, as a person's decision locks it too: then neither waits for what the other has.
+    let Some(transfer) = transfers::lock(conn, &claimed.transfer_id).await? else { return Ok(None) };
     if !matchers::take(conn, claimed).await? || !payments::unlist_matching(conn, &claimed.transfer_id).await?
     {
         // Somebody else has had it, or a person has decided.
         return Ok(None);
     }
-    let Some(transfer) = transfers::lock(conn, &claimed.transfer_id).await? else { return Ok(None) };
     if transfer.status == Status::Retracted {
         // If it comes back, settle sees it for the first time again.
         return Ok(None);

@@ -11,7 +11,7 @@ use std::{
 
 use tokio::sync::Mutex as Turn;
 
-use super::fulfill::call::{Ready, STALE_TRIES, ready, send, used};
+use super::fulfill::call::{NOTE_CHARS_MAX, Ready, STALE_TRIES, ready, send, used};
 use crate::{
     app::App,
     db::{
@@ -32,7 +32,6 @@ const KEPT_MS: Millis = 30_000;
 const LEFT_ALONE_MS: Millis = 3_000;
 /// What is kept at most; then all is forgotten.
 const KEPT_MAX: usize = 10_000;
-const NOTE_CHARS_MAX: usize = 300;
 
 /// Why there is no price.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -29,6 +29,8 @@ pub(crate) struct Tally {
     pub(crate) scans: u64,
     /// Of those, where they differ.
     pub(crate) different: u64,
+    /// Scans of which it read less than the active version: its provider is behind, or it does not read.
+    pub(crate) behind: u64,
     /// Scans that say nothing about it: a provider failed.
     pub(crate) skipped: u64,
     pub(crate) newest: VecDeque<Difference>,
@@ -49,6 +51,7 @@ pub(crate) struct Difference {
 pub(crate) enum Beside {
     Same,
     Different(Difference),
+    Behind,
     Skipped,
 }
 
@@ -65,6 +68,7 @@ impl Shadow {
         let mut tally = self.lock();
         match beside {
             Beside::Same => tally.scans += 1,
+            Beside::Behind => tally.behind += 1,
             Beside::Skipped => tally.skipped += 1,
             Beside::Different(difference) => {
                 tally.scans += 1;

@@ -317,6 +317,8 @@ struct ShadowView {
     scans: u64,
     /// Of those, where they differ.
     different: u64,
+    /// Scans of which it read less than the active version: its provider is behind, or it does not read.
+    behind: u64,
     /// Scans that say nothing about it, since a provider failed.
     skipped: u64,
     /// The newest differences.
@@ -342,13 +344,14 @@ impl From<Difference> for DifferenceView {
 
 fn shadow_of(app: &App, plugin: &str) -> ShadowView {
     let shadow = app.host.registry().shadows().of(plugin);
-    let Tally { scans, different, skipped, newest } =
+    let Tally { scans, different, behind, skipped, newest } =
         shadow.as_ref().map(|shadow| shadow.tally()).unwrap_or_default();
     ShadowView {
         version_id: shadow.as_ref().map(|shadow| shadow.version_id().to_owned()),
         since: shadow.as_ref().map(|shadow| Time(shadow.since)),
         scans,
         different,
+        behind,
         skipped,
         newest: newest.into_iter().map(Into::into).collect(),
     }

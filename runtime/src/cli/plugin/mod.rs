@@ -285,7 +285,8 @@ impl Out {
             print::done(format!("no version of {name} is in the shadow"));
             return Ok(());
         }
-        let [scans, different, skipped] = ["scans", "different", "skipped"].map(|field| text(&shadow, field));
+        let [scans, different, behind, skipped] =
+            ["scans", "different", "behind", "skipped"].map(|field| text(&shadow, field));
         print::fields(&[
             (
                 "in the shadow",
@@ -293,7 +294,9 @@ impl Out {
             ),
             (
                 "scans",
-                Some(format!("{scans}, {different} different ({skipped} say nothing: a provider failed)")),
+                Some(format!(
+                    "{scans}, {different} different; {behind} of which it read less ({skipped} say nothing: a provider failed)"
+                )),
             ),
         ]);
         for one in shadow["newest"].as_array().into_iter().flatten() {

@@ -5,7 +5,7 @@ use crate::{
     db::{
         Conn, DbError, Value, args,
         hooks::Callee,
-        queue::{Entry, judge, queue},
+        queue::{Entry, judge, lock_free, queue},
     },
     domain::{
         Millis,
@@ -103,11 +103,8 @@ pub(crate) async fn claim(
     now: Millis,
     lease_until: Millis,
 ) -> Result<Vec<Claimed>, DbError> {
-    let ids = hooks.iter().map(|(id, _)| id.into()).collect();
-    let locked = conn
-        .rows_in("SELECT id FROM hook WHERE id IN", ids, "ORDER BY id /*pg: FOR NO KEY UPDATE SKIP LOCKED*/")
-        .await?;
-    let locked: Vec<String> = locked.iter().map(|row| row.text("id")).collect::<Result<_, _>>()?;
+    let ids = hooks.iter().map(|(id, _)| id);
+    let locked = lock_free(conn, "SELECT id FROM hook WHERE id IN", ids).await?;
     let mut claimed = Vec::new();
     for (hook_id, take) in hooks.into_iter().filter(|(id, _)| locked.contains(id)) {
         claimed.extend(due_of(conn, hook_id, now, take).await?);

@@ -66,8 +66,8 @@ impl Book {
             return Err("it pays nobody".to_owned());
         }
         for Share { invoice_id, amount } in shares {
-            let own = |id: &String| id == &transfer.merchant_id;
-            let invoice = self.known.invoices.get(invoice_id).filter(|invoice| own(&invoice.merchant_id));
+            let invoice = self.known.invoices.get(invoice_id);
+            let invoice = invoice.filter(|invoice| invoice.merchant_id == transfer.merchant_id);
             let invoice = invoice.ok_or_else(|| format!("{invoice_id} is no invoice of the merchant's"))?;
             if !seen.insert(invoice_id) {
                 return Err(format!("it pays {invoice_id} twice"));

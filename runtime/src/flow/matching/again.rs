@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::{Put, failed_to, outcome, parts, put, question::Question};
+use super::{failed, outcome, parts, put, question::Question};
 use crate::{
     app::App,
     db::{
@@ -67,10 +67,8 @@ pub(crate) async fn again(app: &App, callee: &Callee, then: Match) -> Result<Rem
     let ready = ready(app, callee, None).await?;
     let question = question.with_settings(ready.settings.clone());
     let started = Instant::now();
-    let (answer, note, left) = match put(app, ready, &question, Tape::play(recording.clone())).await {
-        Put::Answered(answer, note, left) => (answer, note, left),
-        Put::Failed(failed) => failed_to(failed),
-    };
+    let put = put(app, ready, &question, Tape::play(recording.clone())).await;
+    let (answer, note, left) = put.unwrap_or_else(failed);
     let (missing, added) = differences(&recording, &left.trace.tape);
     let now = Said {
         version_id: callee.version_id.clone(),

@@ -14,6 +14,7 @@ use crate::{
     },
     flow::report,
     host::{Beside, CallFailed, Called, Difference, ScanError, ScanLimits, ScanResult, Shadow},
+    upstreams::Verdict,
 };
 
 /// The active version is not kept waiting longer.
@@ -34,9 +35,12 @@ pub(super) async fn scan(
     let (Some(shadow), Some(from)) = (app.host.registry().shadows().of(&network.plugin), from) else {
         return active;
     };
+    // Where the active version has read nothing there is nothing to compare with, and no provider to be bothered.
+    let Ok(Called { value: Ok(read), .. }) = &active else { return active };
+    let Ok(read) = report::checked(read.clone(), Some(from), network, limits) else { return active };
     let other = app.host.scan_in_shadow(&shadow, network, report::position(from), limits);
     let other = tokio::time::timeout(LONGER_MAX, other).await.ok();
-    shadow.count(compare(app, network, from, limits, &active, other, &shadow));
+    shadow.count(compare(app, network, from, limits, &read, other, &shadow));
     active
 }
 
@@ -45,7 +49,7 @@ fn compare(
     network: &Manifest,
     from: &Position,
     limits: ScanLimits,
-    active: &Answer,
+    read: &Scan,
     other: Option<Answer>,
     shadow: &Shadow,
 ) -> Beside {
@@ -56,15 +60,12 @@ fn compare(
             Difference { network: network.name.clone(), from: from.height, what, at: app.clock.now() };
         Beside::Different(difference)
     };
-    // Where the active version has read nothing there is nothing to compare with.
-    let Ok(Called { value: Ok(read), .. }) = active else { return Beside::Skipped };
-    let Ok(read) = report::checked(read.clone(), Some(from), network, limits) else { return Beside::Skipped };
-    let other = match other {
+    let Called { value, upstream, .. } = match other {
         None => return different(format!("it takes over {} s longer", LONGER_MAX.as_secs())),
         Some(Err(failed)) => return different(format!("it gives no answer: {failed}")),
-        Some(Ok(called)) => called.value,
+        Some(Ok(called)) => called,
     };
-    let other = match other {
+    let other = match value {
         Ok(other) => other,
         Err(ScanError::Upstream(_) | ScanError::RateLimited(_) | ScanError::Behind(_)) => {
             return Beside::Skipped;
@@ -73,8 +74,16 @@ fn compare(
     };
     match report::checked(other, Some(from), network, limits) {
         Err(why) => different(format!("its report cannot be believed: {why}")),
-        Ok(other) if last(&other) < last(&read) => Beside::Skipped,
-        Ok(other) => parting(&read, &other).map_or(Beside::Same, different),
+        Ok(other) => {
+            // The shadow may have been lent a provider to probe it; nothing bad that it says is held against one.
+            if let (Some(upstream), Ok(head)) = (upstream, u64::try_from(other.head.height)) {
+                app.upstreams.report(&network.name, &upstream, Verdict::Good { head });
+            }
+            if last(&other) < last(read) {
+                return Beside::Behind;
+            }
+            parting(read, &other).map_or(Beside::Same, different)
+        }
     }
 }
 
