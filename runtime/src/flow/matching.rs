@@ -192,7 +192,8 @@ type Put = (Result<Answer, String>, String, Left);
 /// Puts a question to a version.
 async fn put(app: &App, ready: Ready, question: &Question, tape: Tape) -> Result<Put, CallFailed> {
     let Ready { version, of, .. } = ready;
-    let asked = (question.transfer(), question.candidates(), question.context());
+    let (transfer, candidates, context) = (question.transfer(), question.candidates(), question.context());
+    let asked = (&transfer, candidates.as_slice(), &context);
     let called = app.host.hooks().match_transfer(&version, of, asked, tape).await?;
     let Called { value, writes, webhooks, trace, .. } = called;
     let note = match &value {

@@ -117,7 +117,7 @@ async fn ask(
         let pair = rates::Pair { asset: asset.to_owned(), currency: currency.to_owned() };
         let context =
             rates::Context { now_ms: u64::try_from(at).unwrap_or(0), settings: settings.to_string() };
-        let called = match app.host.hooks().price_of(&version, of, pair, context).await {
+        let called = match app.host.hooks().price_of(&version, of, &pair, &context).await {
             Ok(called) => called,
             Err(CallFailed { error: CallError::Stale, .. }) => continue,
             Err(CallFailed { error, trace, .. }) => {

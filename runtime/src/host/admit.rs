@@ -16,7 +16,7 @@ use wasmtime::{Engine, component::Component};
 use super::{
     bindings::{chain::ChainRole, services::kassa::plugin::types},
     cache::deserialize,
-    call::{CallError, Caller},
+    call::{CallError, CallStore, Caller},
     compiler::Compiler,
     engine::Guests,
     limits::Limits,
@@ -267,28 +267,25 @@ impl Admission {
             }
             Rules::Hooks(config) => Limits::hook(config, class, 0).pure(),
         };
-        let linked = linked.clone();
-        let called = self.caller.run(subject, limits, move |store| {
-            Box::pin(async move {
-                let instance = linked.instance.instantiate_async(&mut *store).await?;
-                if let Err(error) = linked.check_types(&mut *store, &instance) {
-                    return Ok(Err(error));
-                }
-                if linked.chain.is_some() {
-                    let chain = match ChainRole::new(&mut *store, &instance) {
-                        Ok(chain) => chain,
-                        Err(error) => return Ok(Err(error)),
-                    };
-                    let network = types::Network {
-                        name: "admission".to_owned(),
-                        chain_id: "0".to_owned(),
-                        assets: Vec::new(),
-                        settings: "{}".to_owned(),
-                    };
-                    chain.kassa_plugin_chain().call_describe(store, &network).await?;
-                }
-                Ok(Ok(()))
-            })
+        let called = self.caller.run(subject, limits, async |store: &mut CallStore| {
+            let instance = linked.instance.instantiate_async(&mut *store).await?;
+            if let Err(error) = linked.check_types(&mut *store, &instance) {
+                return Ok(Err(error));
+            }
+            if linked.chain.is_some() {
+                let chain = match ChainRole::new(&mut *store, &instance) {
+                    Ok(chain) => chain,
+                    Err(error) => return Ok(Err(error)),
+                };
+                let network = types::Network {
+                    name: "admission".to_owned(),
+                    chain_id: "0".to_owned(),
+                    assets: Vec::new(),
+                    settings: "{}".to_owned(),
+                };
+                chain.kassa_plugin_chain().call_describe(store, &network).await?;
+            }
+            Ok(Ok(()))
         });
         match called.await {
             Ok(called) => called.value.map_err(|error| wrong_types(&error)),

@@ -12,7 +12,7 @@
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use futures_util::{FutureExt as _, future::BoxFuture};
+use futures_util::FutureExt as _;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::Instant,
@@ -21,7 +21,8 @@ use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 
 use super::{
     engine::Runtime,
-    limits::{Exceeded, Limits, MemoryLimiter, Meter},
+    limits::{Exceeded, Limits, MemoryLimiter},
+    meter::Meter,
     services::{LogLine, QueuedWebhook, Recording, Services, Shared, Subject, Tape, text},
 };
 use crate::db::plugin_storage::StorageWrites;
@@ -117,6 +118,9 @@ pub(crate) struct CallState {
     pub(super) services: Services,
 }
 
+/// A call's own store.
+pub(super) type CallStore = Store<CallState>;
+
 impl CallState {
     /// Every host function begins with this.
     pub(super) fn count(&mut self) -> wasmtime::Result<()> {
@@ -160,8 +164,7 @@ impl Caller {
         work: F,
     ) -> Result<Called<T>, CallFailed>
     where
-        T: Send,
-        F: for<'s> FnOnce(&'s mut Store<CallState>) -> BoxFuture<'s, wasmtime::Result<T>>,
+        F: AsyncFnOnce(&mut CallStore) -> wasmtime::Result<T>,
     {
         self.run_taped(subject, limits, Tape::Off, work).await
     }
@@ -175,13 +178,12 @@ impl Caller {
         work: F,
     ) -> Result<Called<T>, CallFailed>
     where
-        T: Send,
-        F: for<'s> FnOnce(&'s mut Store<CallState>) -> BoxFuture<'s, wasmtime::Result<T>>,
+        F: AsyncFnOnce(&mut CallStore) -> wasmtime::Result<T>,
     {
         let _place = place(&self.places).await?;
         let _ticking = self.runtime.ticking();
 
-        let meter = Arc::new(Meter::default());
+        let meter = Meter::start();
         let mut store = self.store(subject.clone(), &limits, meter.clone(), tape);
         let guarded = AssertUnwindSafe(meter.clone().drive(work(&mut store))).catch_unwind();
         let ended = tokio::time::timeout(limits.wall, guarded).await;
@@ -215,13 +217,7 @@ impl Caller {
         Err(CallFailed { error, upstream, trace: Box::new(trace) })
     }
 
-    fn store(
-        &self,
-        subject: Arc<Subject>,
-        limits: &Limits,
-        meter: Arc<Meter>,
-        tape: Tape,
-    ) -> Store<CallState> {
+    fn store(&self, subject: Arc<Subject>, limits: &Limits, meter: Arc<Meter>, tape: Tape) -> CallStore {
         let state = CallState {
             memory: MemoryLimiter::new(limits.memory_bytes),
             host_calls_max: limits.host_calls,
@@ -240,7 +236,7 @@ impl Caller {
         }
         let slow_lane = self.slow_lane.clone();
         store.epoch_deadline_callback(move |_| {
-            let used_ns = meter.used_ns();
+            let used_ns = meter.tick();
             if used_ns > cpu_ns {
                 return Err(Exceeded::Cpu.into());
             }

@@ -20,7 +20,7 @@ use super::HostError;
 
 /// How often a running guest is interrupted to let others run. 1 ms keeps timers of the process within 4 ms
 /// while every worker thread has a looping guest; the yields cost up to 10 % of tight loops.
-const TICK: Duration = Duration::from_millis(1);
+pub(super) const TICK: Duration = Duration::from_millis(1);
 /// So many ticks without a call, and the ticker sleeps until the next one: an idle process wakes nobody.
 const IDLE_TICKS: u32 = 100;
 /// How often a sleeping ticker looks whether its engine is still there.
@@ -45,8 +45,9 @@ pub(super) const INSTANCE_BYTES_MAX: usize = 2 << 20;
 /// lowest pages are zeroed blindly, so that more is slower.
 const KEEP_RESIDENT_SCANNED: usize = 1 << 20;
 const KEEP_RESIDENT_BLIND: usize = 64 << 10;
-/// Of a stack: zeroed in place, as it is at the end of every call, instead of given back.
-const STACK_KEEP_RESIDENT: usize = 32 << 10;
+/// Of a stack: zeroed in place at the end of every call, touched or not; what is deeper is given back and faulted in
+/// again. A Rust hook goes about 8 KiB deep, a matcher with 100 candidates deeper.
+const STACK_KEEP_RESIDENT: usize = 16 << 10;
 /// More than a 32-bit memory has.
 const MEMORY_BYTES_MAX: usize = 4 << 30;
 /// Places in the pool beside those of the calls that are let in: admission tries a new version out.

@@ -25,7 +25,7 @@ use super::{
         rates::exports::kassa::plugin::rates, services::kassa::plugin::types,
     },
     cache::Cache,
-    call::{self, CallError, CallFailed, Called, Caller},
+    call::{self, CallError, CallFailed, CallStore, Called, Caller},
     limits::Limits,
     link::Linked,
     manifest::{Manifest, Role},
@@ -138,19 +138,22 @@ impl Hooks {
         &self,
         version: &HookVersion,
         of: OfMerchant,
-        event: fulfiller::Event,
-        context: fulfiller::Context,
+        event: &fulfiller::Event,
+        context: &fulfiller::Context,
         tape: Tape,
     ) -> Result<Called<fulfiller::Outcome>, CallFailed> {
         let (loaded, _place) = self.called(version).await?;
-        let pre = loaded.linked.fulfiller.clone().ok_or_else(|| no_role(version, Role::Fulfiller))?;
+        let pre = loaded.linked.fulfiller.as_ref().ok_or_else(|| no_role(version, Role::Fulfiller))?;
         self.caller
-            .run_taped(subject(version, of), self.limits(&loaded, version), tape, |store| {
-                Box::pin(async move {
+            .run_taped(
+                subject(version, of),
+                self.limits(&loaded, version),
+                tape,
+                async |store: &mut CallStore| {
                     let hook = pre.instantiate_async(&mut *store).await?;
-                    hook.kassa_plugin_fulfiller().call_fulfill(store, &event, &context).await
-                })
-            })
+                    hook.kassa_plugin_fulfiller().call_fulfill(store, event, context).await
+                },
+            )
             .await
     }
 
@@ -160,19 +163,17 @@ impl Hooks {
         &self,
         version: &HookVersion,
         of: OfMerchant,
-        (transfer, candidates, context): (types::Transfer, Vec<matcher::Candidate>, matcher::Context),
+        (transfer, candidates, context): (&types::Transfer, &[matcher::Candidate], &matcher::Context),
         tape: Tape,
     ) -> Result<Called<matcher::Decision>, CallFailed> {
         let (loaded, _place) = self.called(version).await?;
-        let pre = loaded.linked.matcher.clone().ok_or_else(|| no_role(version, Role::Matcher))?;
+        let pre = loaded.linked.matcher.as_ref().ok_or_else(|| no_role(version, Role::Matcher))?;
         let limits = self.limits(&loaded, version).matcher();
         self.caller
-            .run_taped(subject(version, of), limits, tape, |store| {
-                Box::pin(async move {
-                    let hook = pre.instantiate_async(&mut *store).await?;
-                    let hook = hook.kassa_plugin_matcher();
-                    hook.call_match_transfer(store, &transfer, &candidates, &context).await
-                })
+            .run_taped(subject(version, of), limits, tape, async |store: &mut CallStore| {
+                let hook = pre.instantiate_async(&mut *store).await?;
+                let hook = hook.kassa_plugin_matcher();
+                hook.call_match_transfer(store, transfer, candidates, context).await
             })
             .await
     }
@@ -182,17 +183,15 @@ impl Hooks {
         &self,
         version: &HookVersion,
         of: OfMerchant,
-        pair: rates::Pair,
-        context: rates::Context,
+        pair: &rates::Pair,
+        context: &rates::Context,
     ) -> Result<Called<Result<rates::Price, rates::RatesError>>, CallFailed> {
         let (loaded, _place) = self.called(version).await?;
-        let pre = loaded.linked.rates.clone().ok_or_else(|| no_role(version, Role::Rates))?;
+        let pre = loaded.linked.rates.as_ref().ok_or_else(|| no_role(version, Role::Rates))?;
         self.caller
-            .run(subject(version, of), self.limits(&loaded, version), |store| {
-                Box::pin(async move {
-                    let hook = pre.instantiate_async(&mut *store).await?;
-                    hook.kassa_plugin_rates().call_price_of(store, &pair, &context).await
-                })
+            .run(subject(version, of), self.limits(&loaded, version), async |store: &mut CallStore| {
+                let hook = pre.instantiate_async(&mut *store).await?;
+                hook.kassa_plugin_rates().call_price_of(store, pair, context).await
             })
             .await
     }

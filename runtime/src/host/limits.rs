@@ -4,16 +4,8 @@
 //! goes beyond the guest's own code (memory, processor time, host calls) ends the call; what it asks a service
 //! for beyond its budget is refused with a typed error, and the guest goes on.
 
-use std::{
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
-use cpu_time::ThreadTime;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::ResourceLimiter;
 
 use super::{
@@ -193,59 +185,5 @@ impl ResourceLimiter for MemoryLimiter {
 
     fn memories(&self) -> usize {
         usize::try_from(MEMORIES_MAX).unwrap_or(usize::MAX)
-    }
-}
-
-/// The processor time of one call: the time of whichever thread polls it, while it polls it. Ticks would
-/// charge a call for what its neighbours use.
-#[derive(Debug, Default)]
-pub(crate) struct Meter {
-    /// The place in the slow lane, while it has one.
-    lane: Mutex<Option<OwnedSemaphorePermit>>,
-    used_ns: AtomicU64,
-    /// The thread's time when the poll under way began.
-    since_ns: AtomicU64,
-}
-
-impl Meter {
-    fn thread_ns() -> u64 {
-        u64::try_from(ThreadTime::now().as_duration().as_nanos()).unwrap_or(u64::MAX)
-    }
-
-    /// Drives a future and counts its polls.
-    pub(crate) async fn drive<F: Future>(self: Arc<Self>, future: F) -> F::Output {
-        let mut future = std::pin::pin!(future);
-        std::future::poll_fn(|context| {
-            self.since_ns.store(Self::thread_ns(), Ordering::Relaxed);
-            let polled = future.as_mut().poll(context);
-            self.used_ns.store(self.used_ns(), Ordering::Relaxed);
-            // Who waits for something needs no processor.
-            drop(self.lane().take());
-            polled
-        })
-        .await
-    }
-
-    fn lane(&self) -> MutexGuard<'_, Option<OwnedSemaphorePermit>> {
-        self.lane.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Lets others run, then waits for a place in the slow lane, which it has until it waits for anything else.
-    pub(crate) async fn slow_down(self: Arc<Self>, lane: Arc<Semaphore>) {
-        tokio::task::yield_now().await;
-        // The semaphore is never closed.
-        let place = lane.acquire_owned().await.ok();
-        *self.lane() = place;
-    }
-
-    /// What all polls together used; asked between polls.
-    pub(crate) fn polled(&self) -> Duration {
-        Duration::from_nanos(self.used_ns.load(Ordering::Relaxed))
-    }
-
-    /// What was used up to now; asked from inside a poll.
-    pub(crate) fn used_ns(&self) -> u64 {
-        let this_poll = Self::thread_ns().saturating_sub(self.since_ns.load(Ordering::Relaxed));
-        self.used_ns.load(Ordering::Relaxed).saturating_add(this_poll)
     }
 }

@@ -71,12 +71,12 @@ impl Loaded {
         described.insert(network.name.clone(), (network.clone(), description.clone()));
     }
 
-    pub(super) fn chain(&self) -> Result<ChainRolePre<CallState>, CallError> {
-        self.linked.chain.clone().ok_or_else(|| self.no_role(Role::Chain))
+    pub(super) fn chain(&self) -> Result<&ChainRolePre<CallState>, CallError> {
+        self.linked.chain.as_ref().ok_or_else(|| self.no_role(Role::Chain))
     }
 
-    pub(super) fn simulator(&self) -> Result<SimulatorRolePre<CallState>, CallError> {
-        self.linked.simulator.clone().ok_or_else(|| self.no_role(Role::Simulator))
+    pub(super) fn simulator(&self) -> Result<&SimulatorRolePre<CallState>, CallError> {
+        self.linked.simulator.as_ref().ok_or_else(|| self.no_role(Role::Simulator))
     }
 
     fn no_role(&self, role: Role) -> CallError {

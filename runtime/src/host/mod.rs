@@ -32,6 +32,7 @@ mod limits;
 mod link;
 mod loaded;
 mod manifest;
+mod meter;
 mod outline;
 mod registry;
 mod services;
@@ -55,11 +56,11 @@ use crate::{
 use admit::{Admission, Rules};
 use bindings::services::kassa::plugin::types;
 use cache::Cache;
-use call::Caller;
+use call::{CallStore, Caller};
 use compiler::Compiler;
 use engine::Runtime;
 use loaded::Loaded;
-use services::{Shared, Subject, WatchSets};
+use services::{Hosts, Shared, Subject, WatchSets};
 
 pub(crate) use admit::AdmitError;
 pub(crate) use bindings::fulfiller::exports::kassa::plugin::fulfiller;
@@ -150,8 +151,10 @@ impl Host {
             clock: clock.clone(),
             upstreams,
             watch: WatchSets::default(),
-            outbound: Outbound::isolated().map_err(|error| HostError::Outbound(error.to_string()))?,
-            hooks_reach: if config.hooks.allow_private { Reach::Any } else { Reach::Public },
+            hosts: Hosts {
+                outbound: Outbound::isolated().map_err(|error| HostError::Outbound(error.to_string()))?,
+                reach: if config.hooks.allow_private { Reach::Any } else { Reach::Public },
+            },
         });
         let compiler = Compiler::new();
         let start = |guests, calls_max, memory_bytes| {
@@ -190,11 +193,9 @@ impl Host {
             return Ok(description);
         }
         let (pre, about) = (loaded.chain()?, about(network));
-        let called = self.caller.run(subject, loaded.limits.pure(), |store| {
-            Box::pin(async move {
-                let plugin = pre.instantiate_async(&mut *store).await?;
-                plugin.kassa_plugin_chain().call_describe(store, &about).await
-            })
+        let called = self.caller.run(subject, loaded.limits.pure(), async |store: &mut CallStore| {
+            let plugin = pre.instantiate_async(&mut *store).await?;
+            plugin.kassa_plugin_chain().call_describe(store, &about).await
         });
         let description = Arc::new(called.await?.value);
         loaded.remember(network, &description);
@@ -208,12 +209,10 @@ impl Host {
         text: &str,
     ) -> Result<Result<Address, AddressError>, CallFailed> {
         let (loaded, subject) = self.on(network)?;
-        let (pre, about, text) = (loaded.chain()?, about(network), text.to_owned());
-        let called = self.caller.run(subject, loaded.limits.pure(), |store| {
-            Box::pin(async move {
-                let plugin = pre.instantiate_async(&mut *store).await?;
-                plugin.kassa_plugin_chain().call_normalize_address(store, &about, &text).await
-            })
+        let (pre, about) = (loaded.chain()?, about(network));
+        let called = self.caller.run(subject, loaded.limits.pure(), async |store: &mut CallStore| {
+            let plugin = pre.instantiate_async(&mut *store).await?;
+            plugin.kassa_plugin_chain().call_normalize_address(store, &about, text).await
         });
         Ok(called.await?.value)
     }
@@ -226,12 +225,10 @@ impl Host {
         index: u32,
     ) -> Result<Result<Address, DeriveError>, CallFailed> {
         let (loaded, subject) = self.on(network)?;
-        let (pre, about, key) = (loaded.chain()?, about(network), extended_public_key.to_owned());
-        let called = self.caller.run(subject, loaded.limits.pure(), |store| {
-            Box::pin(async move {
-                let plugin = pre.instantiate_async(&mut *store).await?;
-                plugin.kassa_plugin_chain().call_derive_address(store, &about, &key, index).await
-            })
+        let (pre, about) = (loaded.chain()?, about(network));
+        let called = self.caller.run(subject, loaded.limits.pure(), async |store: &mut CallStore| {
+            let plugin = pre.instantiate_async(&mut *store).await?;
+            plugin.kassa_plugin_chain().call_derive_address(store, &about, extended_public_key, index).await
         });
         Ok(called.await?.value)
     }
@@ -253,11 +250,9 @@ impl Host {
             amount: amount.into(),
             memo: memo.map(str::to_owned),
         };
-        let called = self.caller.run(subject, loaded.limits.pure(), |store| {
-            Box::pin(async move {
-                let plugin = pre.instantiate_async(&mut *store).await?;
-                plugin.kassa_plugin_chain().call_payment_link(store, &about, &request).await
-            })
+        let called = self.caller.run(subject, loaded.limits.pure(), async |store: &mut CallStore| {
+            let plugin = pre.instantiate_async(&mut *store).await?;
+            plugin.kassa_plugin_chain().call_payment_link(store, &about, &request).await
         });
         Ok(called.await?.value)
     }
@@ -295,11 +290,9 @@ impl Host {
     ) -> Result<Called<Result<ScanResult, ScanError>>, CallFailed> {
         let (pre, about) = (loaded.chain()?, about(network));
         self.caller
-            .run(subject, loaded.limits.clone(), |store| {
-                Box::pin(async move {
-                    let plugin = pre.instantiate_async(&mut *store).await?;
-                    plugin.kassa_plugin_chain().call_scan(store, &about, cursor.as_ref(), limits).await
-                })
+            .run(subject, loaded.limits.clone(), async |store: &mut CallStore| {
+                let plugin = pre.instantiate_async(&mut *store).await?;
+                plugin.kassa_plugin_chain().call_scan(store, &about, cursor.as_ref(), limits).await
             })
             .await
     }
@@ -311,13 +304,11 @@ impl Host {
         action: &str,
     ) -> Result<Called<Result<String, SimulateError>>, CallFailed> {
         let (loaded, subject) = self.on(network)?;
-        let (pre, about, action) = (loaded.simulator()?, about(network), action.to_owned());
+        let (pre, about) = (loaded.simulator()?, about(network));
         self.caller
-            .run(subject, loaded.limits.clone(), |store| {
-                Box::pin(async move {
-                    let plugin = pre.instantiate_async(&mut *store).await?;
-                    plugin.kassa_plugin_simulator().call_simulate(store, &about, &action).await
-                })
+            .run(subject, loaded.limits.clone(), async |store: &mut CallStore| {
+                let plugin = pre.instantiate_async(&mut *store).await?;
+                plugin.kassa_plugin_simulator().call_simulate(store, &about, action).await
             })
             .await
     }

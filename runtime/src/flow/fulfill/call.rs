@@ -181,7 +181,7 @@ pub(in crate::flow) async fn call(
         now_ms: u64::try_from(at).unwrap_or(0),
         settings: settings.to_string(),
     };
-    app.host.hooks().fulfill(&version, of, event, context, tape).await.map_err(Failed::Call)
+    app.host.hooks().fulfill(&version, of, &event, &context, tape).await.map_err(Failed::Call)
 }
 
 /// The hook's secrets, opened, each with what it is for. One that does not open is left out: the hook hears that

@@ -25,9 +25,11 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// What stands for a secret in a URL.
 const OPEN: &str = "{secret:";
 
-pub(super) struct Hosts {
-    pub(super) outbound: Outbound,
-    pub(super) reach: Reach,
+/// Where hooks send their requests.
+pub(crate) struct Hosts {
+    /// It keeps no connection, so that none is lent from one hook to another.
+    pub(crate) outbound: Outbound,
+    pub(crate) reach: Reach,
 }
 
 impl Hosts {

@@ -25,12 +25,11 @@ use crate::{
         limits::Limits,
     },
     outbound,
-    upstreams::{Upstream, UpstreamError, UpstreamRequest, Upstreams},
+    upstreams::{Upstream, UpstreamError, UpstreamRequest},
 };
 
 use super::{
     Behalf, Shared, Subject,
-    hosts::Hosts,
     tape::{Answered, Asked, taped},
 };
 
@@ -56,8 +55,7 @@ const HEADERS_OF_OURS: [&str; 8] = [
 ];
 
 pub(in crate::host) struct Http {
-    upstreams: Upstreams,
-    hosts: Hosts,
+    shared: Arc<Shared>,
     subject: Arc<Subject>,
     chosen: Option<Arc<Upstream>>,
     requests_max: u32,
@@ -73,10 +71,14 @@ enum Prepared {
 }
 
 impl Http {
-    pub(super) fn new(shared: &Shared, subject: Arc<Subject>, limits: &Limits, deadline: Instant) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        subject: Arc<Subject>,
+        limits: &Limits,
+        deadline: Instant,
+    ) -> Self {
         Self {
-            upstreams: shared.upstreams.clone(),
-            hosts: Hosts { outbound: shared.outbound.clone(), reach: shared.hooks_reach },
+            shared,
             subject,
             chosen: None,
             requests_max: limits.http_requests,
@@ -116,9 +118,13 @@ impl Http {
                     response_bytes_max: 0,
                 })
             }
-            (Target::Url(url), Behalf::Merchant(of)) => {
-                Prepared::ToHost(self.hosts.prepare(of, method, &url, request.headers, request.body)?)
-            }
+            (Target::Url(url), Behalf::Merchant(of)) => Prepared::ToHost(self.shared.hosts.prepare(
+                of,
+                method,
+                &url,
+                request.headers,
+                request.body,
+            )?),
             (Target::Upstream(_), _) => {
                 return Err(HttpError::Denied("hooks have no upstreams; name a URL".to_owned()));
             }
@@ -131,7 +137,8 @@ impl Http {
             .checked_sub(1)
             .ok_or_else(|| HttpError::Budget("requests of this call".to_owned()))?;
         if self.chosen.is_none() && matches!(prepared, Prepared::ToUpstream(_)) {
-            let picked = self.upstreams.pick(self.subject.network()).map_err(|_| HttpError::NoUpstream)?;
+            let picked =
+                self.shared.upstreams.pick(self.subject.network()).map_err(|_| HttpError::NoUpstream)?;
             self.chosen = Some(picked);
         }
         Ok(prepared)
@@ -160,7 +167,7 @@ impl Http {
             Prepared::ToHost(mut request) => {
                 request.body_bytes_max = bytes_max;
                 request.deadline = deadline;
-                self.hosts.send(request).await?
+                self.shared.hosts.send(request).await?
             }
         };
         let used = answer.body.len();
@@ -307,7 +314,12 @@ mod tests {
     }
 
     async fn http(requests: u32, bytes: usize) -> Http {
-        use crate::{clock::Clock, config::Config, outbound::Outbound, upstreams::UpstreamSpec};
+        use crate::{
+            clock::Clock,
+            config::Config,
+            outbound::Outbound,
+            upstreams::{UpstreamSpec, Upstreams},
+        };
         let upstreams = Upstreams::new(Outbound::new().unwrap(), Clock::default());
         let (id, url) = ("ups_1".to_owned(), provider().await);
         let spec = UpstreamSpec { id, url, headers: Vec::new(), rate_per_s: 1_000, priority: 1 };
@@ -318,7 +330,7 @@ mod tests {
         let shared =
             Shared { upstreams, ..super::super::shared_for_test(crate::testing::sqlite().await.clone()) };
         let deadline = Instant::now() + Duration::from_secs(30);
-        Http::new(&shared, Arc::new(super::super::subject_for_test("net")), &limits, deadline)
+        Http::new(shared.into(), Arc::new(super::super::subject_for_test("net")), &limits, deadline)
     }
 
     fn get(path: &str) -> Request {

@@ -22,14 +22,9 @@ use super::{
     call::CallState,
     limits::Limits,
 };
-use crate::{
-    clock::Clock,
-    db::Db,
-    outbound::{Outbound, Reach},
-    upstreams::Upstreams,
-};
+use crate::{clock::Clock, db::Db, upstreams::Upstreams};
 
-pub(crate) use hosts::authority;
+pub(crate) use hosts::{Hosts, authority};
 pub(crate) use log::LogLine;
 pub(crate) use secrets::{Purpose, Secret};
 pub(crate) use storage::StaleRead;
@@ -43,10 +38,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) upstreams: Upstreams,
     pub(crate) watch: WatchSets,
-    /// For hooks: it keeps no connection, so that none is lent from one hook to another.
-    pub(crate) outbound: Outbound,
-    /// Where hooks may send requests to.
-    pub(crate) hooks_reach: Reach,
+    pub(crate) hosts: Hosts,
 }
 
 /// Who calls, and on whose behalf.
@@ -100,7 +92,7 @@ impl Subject {
 /// What a hook's storage is kept under. No plugin's name has a colon.
 #[must_use]
 pub(crate) fn scope_of_hook(hook_id: &str) -> String {
-    format!("hook:{hook_id}")
+    ["hook:", hook_id].concat()
 }
 
 /// What one call has of the services.
@@ -125,7 +117,7 @@ impl Services {
     ) -> Self {
         Self {
             storage: storage::Storage::new(shared.db.clone(), subject.scope(), limits),
-            http: http::Http::new(&shared, subject.clone(), limits, deadline),
+            http: http::Http::new(shared.clone(), subject.clone(), limits, deadline),
             log: log::Log::new(limits),
             webhooks: webhooks::Webhooks::new(limits),
             tape,
@@ -144,10 +136,12 @@ impl types::Host for CallState {}
 
 #[cfg(test)]
 fn shared_for_test(db: Db) -> Shared {
+    use crate::outbound::{Outbound, Reach};
     let outbound = Outbound::isolated().unwrap();
     let upstreams = Upstreams::new(outbound.clone(), Clock::default());
     let (clock, watch) = (Clock::default(), WatchSets::default());
-    Shared { db, clock, upstreams, watch, outbound, hooks_reach: Reach::Any }
+    let hosts = Hosts { outbound, reach: Reach::Any };
+    Shared { db, clock, upstreams, watch, hosts }
 }
 
 #[cfg(test)]

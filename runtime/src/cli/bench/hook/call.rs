@@ -120,9 +120,10 @@ impl Task {
 
 async fn fulfill(callee: Arc<Callee>, task: Arc<Task>) -> anyhow::Result<Duration> {
     let Installed { version, of } = &callee.hook;
-    let (of, event, context) = (of.clone(), task.event.clone(), task.context.clone());
+    let of = of.clone();
     let started = Instant::now();
-    let called = callee.app.host.hooks().fulfill(version, of, event, context, Tape::record()).await?;
+    let called =
+        callee.app.host.hooks().fulfill(version, of, &task.event, &task.context, Tape::record()).await?;
     let took = started.elapsed();
     ensure!(called.webhooks.len() == usize::from(task.sells), "it queued {:?}", called.webhooks);
     task.check(&called.value)?;
@@ -204,9 +205,10 @@ fn question() -> Question {
 
 async fn matching(callee: Arc<Callee>, question: Arc<Question>) -> anyhow::Result<Duration> {
     let Installed { version, of } = &callee.hook;
-    let (of, question) = (of.clone(), Question::clone(&question));
+    let (of, (transfer, candidates, context)) = (of.clone(), question.as_ref());
     let started = Instant::now();
-    let called = callee.app.host.hooks().match_transfer(version, of, question, Tape::record()).await?;
+    let asked = (transfer, candidates.as_slice(), context);
+    let called = callee.app.host.hooks().match_transfer(version, of, asked, Tape::record()).await?;
     let took = started.elapsed();
     ensure!(called.value == matcher::Decision::Pay(MEANT), "the matcher said {:?}", called.value);
     Ok(took)

@@ -140,7 +140,7 @@ async fn call(app: &App, version: &HookVersion, number: usize) -> anyhow::Result
     };
     let of = of_merchant(rows::hook_id(number));
     let started = Instant::now();
-    let called = app.host.hooks().fulfill(version, of, event, context, Tape::record()).await?;
+    let called = app.host.hooks().fulfill(version, of, &event, &context, Tape::record()).await?;
     let took = started.elapsed();
     ensure!(matches!(called.value, fulfiller::Outcome::Retry(_)), "it said {:?}", called.value);
     Ok(took)

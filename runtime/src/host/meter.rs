@@ -1,0 +1,167 @@
+//! The processor time of a call: the time of whichever thread polls it, while it polls it. Ticks alone would charge
+//! a call for what its neighbours use.
+//!
+//! Most calls are over before their first tick, and a thread's clock costs more to read than much of what they do.
+//! So until its first tick a call is measured by the wall clock, a tick for each poll at the most, and from then on
+//! by the clock of its threads. Who asks the host for much in between is charged too little for one poll: the next
+//! time that its own code runs, the tick is there.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use cpu_time::ThreadTime;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::engine::TICK;
+
+/// What one call has used.
+#[derive(Debug)]
+pub(super) struct Meter {
+    /// The place in the slow lane, while it has one.
+    lane: Mutex<Option<OwnedSemaphorePermit>>,
+    began: Instant,
+    ticked: AtomicBool,
+    used_ns: AtomicU64,
+    /// From when on the poll under way is not yet in `used_ns`: by the wall clock before the first tick, then by
+    /// that of the thread.
+    since_ns: AtomicU64,
+}
+
+impl Meter {
+    pub(super) fn start() -> Arc<Self> {
+        Arc::new(Self {
+            lane: Mutex::default(),
+            began: Instant::now(),
+            ticked: AtomicBool::new(false),
+            used_ns: AtomicU64::new(0),
+            since_ns: AtomicU64::new(0),
+        })
+    }
+
+    /// Drives a future and counts its polls.
+    pub(super) async fn drive<F: Future>(self: Arc<Self>, future: F) -> F::Output {
+        let mut future = std::pin::pin!(future);
+        std::future::poll_fn(|context| {
+            self.since_ns.store(self.clock_ns(), Ordering::Relaxed);
+            let polled = future.as_mut().poll(context);
+            self.used_ns.store(self.used_ns(), Ordering::Relaxed);
+            // Who waits for something needs no processor.
+            drop(self.lane().take());
+            polled
+        })
+        .await
+    }
+
+    /// At a tick, which comes inside a poll: answers what was used up to now.
+    pub(super) fn tick(&self) -> u64 {
+        let used_ns = self.used_ns();
+        if !self.ticked.load(Ordering::Relaxed) {
+            self.used_ns.store(used_ns, Ordering::Relaxed);
+            self.ticked.store(true, Ordering::Relaxed);
+            self.since_ns.store(self.clock_ns(), Ordering::Relaxed);
+        }
+        used_ns
+    }
+
+    /// What all polls together used; asked between polls.
+    pub(super) fn polled(&self) -> Duration {
+        Duration::from_nanos(self.used_ns.load(Ordering::Relaxed))
+    }
+
+    /// Lets others run, then waits for a place in the slow lane, which it has until it waits for anything else.
+    pub(super) async fn slow_down(self: Arc<Self>, lane: Arc<Semaphore>) {
+        tokio::task::yield_now().await;
+        // The semaphore is never closed.
+        let place = lane.acquire_owned().await.ok();
+        *self.lane() = place;
+    }
+
+    fn lane(&self) -> MutexGuard<'_, Option<OwnedSemaphorePermit>> {
+        self.lane.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn clock_ns(&self) -> u64 {
+        let now = if self.ticked.load(Ordering::Relaxed) {
+            ThreadTime::now().as_duration()
+        } else {
+            self.began.elapsed()
+        };
+        nanos(now)
+    }
+
+    /// The poll under way included.
+    fn used_ns(&self) -> u64 {
+        let this_poll = self.clock_ns().saturating_sub(self.since_ns.load(Ordering::Relaxed));
+        let charged =
+            if self.ticked.load(Ordering::Relaxed) { this_poll } else { this_poll.min(nanos(TICK)) };
+        self.used_ns.load(Ordering::Relaxed).saturating_add(charged)
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Longer than any tick; on a thread that has no other work it costs no processor time.
+    const PAUSE: Duration = Duration::from_millis(50);
+
+    fn spin(time: Duration) {
+        let until = nanos(ThreadTime::now().as_duration()) + nanos(time);
+        while nanos(ThreadTime::now().as_duration()) < until {}
+    }
+
+    #[tokio::test]
+    async fn a_call_is_not_charged_for_what_others_use() {
+        let meter = Meter::start();
+        let call = async {
+            // Before the first tick: as if the thread had been taken away.
+            std::thread::sleep(PAUSE);
+            assert!(meter.tick() <= nanos(TICK));
+            std::thread::sleep(PAUSE);
+            tokio::time::sleep(PAUSE).await;
+            std::thread::sleep(PAUSE);
+        };
+        meter.clone().drive(call).await;
+        assert!(meter.polled() < PAUSE, "{:?}", meter.polled());
+    }
+
+    #[tokio::test]
+    async fn from_the_first_tick_on_all_is_charged() {
+        let meter = Meter::start();
+        let call = async {
+            spin(TICK * 2);
+            assert_eq!(meter.tick(), nanos(TICK));
+            spin(PAUSE);
+            let before = meter.tick();
+            assert!(before >= nanos(TICK + PAUSE));
+            tokio::task::yield_now().await;
+            spin(PAUSE);
+            assert!(meter.tick() >= before + nanos(PAUSE));
+        };
+        meter.clone().drive(call).await;
+        assert!(meter.polled() >= TICK + PAUSE * 2, "{:?}", meter.polled());
+    }
+
+    #[tokio::test]
+    async fn calls_without_a_tick_are_charged_too() {
+        let meter = Meter::start();
+        let call = async {
+            for _ in 0..5 {
+                spin(TICK);
+                tokio::task::yield_now().await;
+            }
+        };
+        meter.clone().drive(call).await;
+        let polls = meter.polled();
+        assert!(polls >= TICK * 5 && polls <= TICK * 6, "{polls:?}");
+    }
+}
