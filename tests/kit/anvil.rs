@@ -57,7 +57,7 @@ impl Anvil {
             Ok(line.trim().to_owned())
         })
         .await;
-        let client = reqwest::Client::builder().timeout(Duration::from_secs(30)).build().expect("a client");
+        let client = crate::client().timeout(Duration::from_secs(30)).build().expect("a client");
         let mut anvil = Self {
             url: format!("http://{address}"),
             client,

@@ -24,7 +24,7 @@ pub struct Answer {
 impl Api {
     #[must_use]
     pub fn new(url: &str, key: &str) -> Self {
-        Self { url: url.to_owned(), key: key.to_owned(), client: reqwest::Client::new() }
+        Self { url: url.to_owned(), key: key.to_owned(), client: crate::client().build().expect("a client") }
     }
 
     /// The same server with another key.

@@ -36,7 +36,7 @@ impl Facade {
         })
         .await;
         // Node.js closes what was idle for five seconds, just when it may be used again.
-        let client = reqwest::Client::builder().timeout(Duration::from_secs(60)).pool_max_idle_per_host(0);
+        let client = crate::client().timeout(Duration::from_secs(60)).pool_max_idle_per_host(0);
         let client = client.build().expect("a client");
         Self { url: format!("http://{address}"), client, _process: process, _folder: scratch }
     }

@@ -126,7 +126,7 @@ impl Kassa {
     /// Waits until it serves, or until it has ended: then the end of its output.
     pub async fn try_ready(&mut self) -> Result<(), String> {
         let address_file = self.address_file();
-        let client = reqwest::Client::new();
+        let client = crate::client().build().expect("a client");
         let process = self.process.as_mut().expect("a started process");
         let url = eventually("kassa to be ready", || {
             let ended =

@@ -66,6 +66,12 @@ pub fn tests_folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// A client of plain HTTP, which is all that is spoken here: to read the machine's certificates takes longer than most
+/// requests.
+fn client() -> reqwest::ClientBuilder {
+    reqwest::Client::builder().tls_certs_only([])
+}
+
 /// Asks again and again until the answer is `Ok`; gives up after [`PATIENCE`] with the last `Err`.
 pub async fn eventually<T, F, Fut>(what: &str, ask: F) -> T
 where

@@ -30,6 +30,8 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let mut suite = kassa_tests::Suite::new();
+    // The longest first: at the end each would wait alone for its own restarts.
+    crash::cases(&mut suite);
     kit::cases(&mut suite);
     layers::cases(&mut suite);
     conformance::cases(&mut suite);
@@ -46,6 +48,5 @@ fn main() -> ExitCode {
     api_bad_input::cases(&mut suite);
     api_wire::cases(&mut suite);
     metrics_and_health::cases(&mut suite);
-    crash::cases(&mut suite);
     suite.run()
 }

@@ -71,7 +71,7 @@ impl Proxy {
     /// Before the node at this URL.
     pub async fn start(node: &str) -> Self {
         // Node.js closes what was idle for five seconds, just when it may be used again.
-        let client = reqwest::Client::builder().pool_idle_timeout(Duration::from_secs(2));
+        let client = crate::client().pool_idle_timeout(Duration::from_secs(2));
         let client = client.build().expect("a client");
         let shared = Arc::new(Shared { node: node.to_owned(), client, state: Mutex::default() });
         let handler = {
