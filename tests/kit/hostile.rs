@@ -29,9 +29,12 @@ const EXPORT: &str = r#"
 /// `$fulfill` that answers the address of its outcome, or a whole component.
 #[must_use]
 pub fn hostile(name: &str) -> Vec<u8> {
+    fulfiller(name, &file(name), "")
+}
+
+fn file(name: &str) -> String {
     let file = tests_folder().join(format!("hostile/{name}.wat"));
-    let text = std::fs::read_to_string(&file).unwrap_or_else(|why| panic!("{}: {why}", file.display()));
-    fulfiller(name, &text, "")
+    std::fs::read_to_string(&file).unwrap_or_else(|why| panic!("{}: {why}", file.display()))
 }
 
 /// A hook of this name that does as the text says, with more lines in its manifest.
@@ -101,6 +104,14 @@ pub fn numbered(component: &[u8], number: u128) -> Vec<u8> {
 #[must_use]
 pub fn assembled(text: &str) -> Vec<u8> {
     wat::parse_str(text).unwrap_or_else(|why| panic!("{why}"))
+}
+
+/// tests/hostile/straight.wat with its call written out so often.
+#[must_use]
+pub fn straight(times: usize) -> Vec<u8> {
+    let text = file("straight");
+    let call = text.lines().find(|line| line.contains("(call $write")).expect("a call");
+    fulfiller("straight", &text.replace(call, &format!("{call}\n").repeat(times)), "")
 }
 
 /// A hook that does nothing.

@@ -13,14 +13,12 @@ use super::{
     Address, AddressError, CallError, Host, HostError, about,
     bindings::{chain::ChainRolePre, services::kassa::plugin::types},
     call::classify,
+    engine::{KEEP_RESIDENT_BLIND, KEEP_RESIDENT_SCANNED},
 };
 use crate::{db::DbError, domain::network};
 
 /// Calls at once.
 const CALLS: u32 = 64;
-/// What a call may touch and is zeroed in place: the best settings that are known (see `engine`).
-const KEEP_RESIDENT: usize = 1 << 20;
-const STACK_KEEP_RESIDENT: usize = 32 << 10;
 
 /// A chain plugin without a host: no limits, no services, no accounting. The least that a fresh instance for
 /// each call can cost.
@@ -67,9 +65,8 @@ fn pool() -> PoolingAllocationConfig {
     pool.total_component_instances(CALLS)
         .total_stacks(CALLS)
         .pagemap_scan(if scan { Enabled::Yes } else { Enabled::No })
-        .linear_memory_keep_resident(if scan { KEEP_RESIDENT } else { KEEP_RESIDENT >> 4 })
-        .async_stack_keep_resident(STACK_KEEP_RESIDENT)
-        .table_keep_resident(KEEP_RESIDENT >> 4);
+        .linear_memory_keep_resident(if scan { KEEP_RESIDENT_SCANNED } else { KEEP_RESIDENT_BLIND })
+        .table_keep_resident(KEEP_RESIDENT_BLIND);
     pool
 }
 

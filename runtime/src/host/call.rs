@@ -113,6 +113,7 @@ pub(crate) struct Called<T> {
 /// What a store holds while its call runs.
 pub(crate) struct CallState {
     memory: MemoryLimiter,
+    meter: Arc<Meter>,
     host_calls_max: u32,
     host_calls_left: u32,
     pub(super) services: Services,
@@ -125,7 +126,7 @@ impl CallState {
     /// Every host function begins with this.
     pub(super) fn count(&mut self) -> wasmtime::Result<()> {
         self.host_calls_left = self.host_calls_left.checked_sub(1).ok_or(Exceeded::HostCalls)?;
-        Ok(())
+        Ok(self.meter.asked()?)
     }
 }
 
@@ -183,7 +184,7 @@ impl Caller {
         let _place = place(&self.places).await?;
         let _ticking = self.runtime.ticking();
 
-        let meter = Meter::start();
+        let meter = Meter::start(limits.cpu);
         let mut store = self.store(subject.clone(), &limits, meter.clone(), tape);
         let guarded = AssertUnwindSafe(meter.clone().drive(work(&mut store))).catch_unwind();
         let ended = tokio::time::timeout(limits.wall, guarded).await;
@@ -220,6 +221,7 @@ impl Caller {
     fn store(&self, subject: Arc<Subject>, limits: &Limits, meter: Arc<Meter>, tape: Tape) -> CallStore {
         let state = CallState {
             memory: MemoryLimiter::new(limits.memory_bytes),
+            meter: meter.clone(),
             host_calls_max: limits.host_calls,
             host_calls_left: limits.host_calls,
             services: Services::new(self.shared.clone(), subject, limits, Instant::now() + limits.wall, tape),
@@ -229,17 +231,13 @@ impl Caller {
         store.set_hostcall_fuel(limits.handover_bytes);
         store.set_max_component_handles(limits.handles);
         store.set_epoch_deadline(1);
-        let cpu_ns = u64::try_from(limits.cpu.as_nanos()).unwrap_or(u64::MAX);
         if self.runtime.counts_fuel() {
             // It counts and limits nothing: processor time does. It fails only where fuel is not counted.
             let _ = store.set_fuel(u64::MAX);
         }
         let slow_lane = self.slow_lane.clone();
         store.epoch_deadline_callback(move |_| {
-            let used_ns = meter.tick();
-            if used_ns > cpu_ns {
-                return Err(Exceeded::Cpu.into());
-            }
+            let used_ns = meter.tick()?;
             Ok(match &slow_lane {
                 Some(lane) if used_ns > QUICK_NS => {
                     UpdateDeadline::YieldCustom(1, Box::pin(meter.clone().slow_down(lane.clone())))

@@ -43,8 +43,8 @@ pub(super) const INSTANCE_BYTES_MAX: usize = 2 << 20;
 /// Pages that a finished call has touched are zeroed in place instead of given back, up to so many bytes.
 /// With PAGEMAP_SCAN (Linux 6.7) only touched ones are looked at, so that more is faster; without it the
 /// lowest pages are zeroed blindly, so that more is slower.
-const KEEP_RESIDENT_SCANNED: usize = 1 << 20;
-const KEEP_RESIDENT_BLIND: usize = 64 << 10;
+pub(super) const KEEP_RESIDENT_SCANNED: usize = 1 << 20;
+pub(super) const KEEP_RESIDENT_BLIND: usize = 64 << 10;
 /// Of a stack: zeroed in place at the end of every call, touched or not; what is deeper is given back and faulted in
 /// again. A Rust hook goes about 8 KiB deep, a matcher with 100 candidates deeper.
 const STACK_KEEP_RESIDENT: usize = 16 << 10;

@@ -3,8 +3,10 @@
 //!
 //! Most calls are over before their first tick, and a thread's clock costs more to read than much of what they do.
 //! So until its first tick a call is measured by the wall clock, a tick for each poll at the most, and from then on
-//! by the clock of its threads. Who asks the host for much in between is charged too little for one poll: the next
-//! time that its own code runs, the tick is there.
+//! by the clock of its threads.
+//!
+//! wasmtime looks for ticks where a guest's function begins and where a loop goes round. Code that has neither asks
+//! the host as often as it likes and sees none; hence each host call looks too, and is a tick where one is due.
 
 use std::{
     sync::{
@@ -17,11 +19,12 @@ use std::{
 use cpu_time::ThreadTime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::engine::TICK;
+use super::{engine::TICK, limits::Exceeded};
 
-/// What one call has used.
+/// What one call has used, and may use.
 #[derive(Debug)]
 pub(super) struct Meter {
+    limit_ns: u64,
     /// The place in the slow lane, while it has one.
     lane: Mutex<Option<OwnedSemaphorePermit>>,
     began: Instant,
@@ -33,8 +36,9 @@ pub(super) struct Meter {
 }
 
 impl Meter {
-    pub(super) fn start() -> Arc<Self> {
+    pub(super) fn start(limit: Duration) -> Arc<Self> {
         Arc::new(Self {
+            limit_ns: nanos(limit),
             lane: Mutex::default(),
             began: Instant::now(),
             ticked: AtomicBool::new(false),
@@ -57,15 +61,23 @@ impl Meter {
         .await
     }
 
-    /// At a tick, which comes inside a poll: answers what was used up to now.
-    pub(super) fn tick(&self) -> u64 {
+    /// At a tick, which comes inside a poll: answers what was used up to now, if it may be.
+    pub(super) fn tick(&self) -> Result<u64, Exceeded> {
         let used_ns = self.used_ns();
         if !self.ticked.load(Ordering::Relaxed) {
             self.used_ns.store(used_ns, Ordering::Relaxed);
             self.ticked.store(true, Ordering::Relaxed);
             self.since_ns.store(self.clock_ns(), Ordering::Relaxed);
         }
-        used_ns
+        if used_ns > self.limit_ns { Err(Exceeded::Cpu) } else { Ok(used_ns) }
+    }
+
+    /// At a host call.
+    pub(super) fn asked(&self) -> Result<(), Exceeded> {
+        let is_tick = self.ticked.load(Ordering::Relaxed)
+            || self.this_poll_ns() >= nanos(TICK)
+            || self.used_ns.load(Ordering::Relaxed) > self.limit_ns;
+        if is_tick { self.tick().map(drop) } else { Ok(()) }
     }
 
     /// What all polls together used; asked between polls.
@@ -94,12 +106,14 @@ impl Meter {
         nanos(now)
     }
 
+    fn this_poll_ns(&self) -> u64 {
+        self.clock_ns().saturating_sub(self.since_ns.load(Ordering::Relaxed))
+    }
+
     /// The poll under way included.
     fn used_ns(&self) -> u64 {
-        let this_poll = self.clock_ns().saturating_sub(self.since_ns.load(Ordering::Relaxed));
-        let charged =
-            if self.ticked.load(Ordering::Relaxed) { this_poll } else { this_poll.min(nanos(TICK)) };
-        self.used_ns.load(Ordering::Relaxed).saturating_add(charged)
+        let most_ns = if self.ticked.load(Ordering::Relaxed) { u64::MAX } else { nanos(TICK) };
+        self.used_ns.load(Ordering::Relaxed).saturating_add(self.this_poll_ns().min(most_ns))
     }
 }
 
@@ -121,11 +135,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_call_is_not_charged_for_what_others_use() {
-        let meter = Meter::start();
+        let meter = Meter::start(PAUSE * 4);
         let call = async {
             // Before the first tick: as if the thread had been taken away.
             std::thread::sleep(PAUSE);
-            assert!(meter.tick() <= nanos(TICK));
+            assert!(meter.tick().unwrap() <= nanos(TICK));
             std::thread::sleep(PAUSE);
             tokio::time::sleep(PAUSE).await;
             std::thread::sleep(PAUSE);
@@ -136,16 +150,16 @@ mod tests {
 
     #[tokio::test]
     async fn from_the_first_tick_on_all_is_charged() {
-        let meter = Meter::start();
+        let meter = Meter::start(PAUSE * 4);
         let call = async {
             spin(TICK * 2);
-            assert_eq!(meter.tick(), nanos(TICK));
+            assert_eq!(meter.tick().unwrap(), nanos(TICK));
             spin(PAUSE);
-            let before = meter.tick();
+            let before = meter.tick().unwrap();
             assert!(before >= nanos(TICK + PAUSE));
             tokio::task::yield_now().await;
             spin(PAUSE);
-            assert!(meter.tick() >= before + nanos(PAUSE));
+            assert!(meter.tick().unwrap() >= before + nanos(PAUSE));
         };
         meter.clone().drive(call).await;
         assert!(meter.polled() >= TICK + PAUSE * 2, "{:?}", meter.polled());
@@ -153,15 +167,29 @@ mod tests {
 
     #[tokio::test]
     async fn calls_without_a_tick_are_charged_too() {
-        let meter = Meter::start();
+        let meter = Meter::start(TICK * 4);
         let call = async {
             for _ in 0..5 {
                 spin(TICK);
                 tokio::task::yield_now().await;
             }
+            assert!(matches!(meter.asked(), Err(Exceeded::Cpu)));
         };
         meter.clone().drive(call).await;
         let polls = meter.polled();
         assert!(polls >= TICK * 5 && polls <= TICK * 6, "{polls:?}");
+    }
+
+    #[tokio::test]
+    async fn host_calls_are_ticks_where_there_are_none() {
+        let meter = Meter::start(PAUSE);
+        let call = async {
+            meter.asked().unwrap();
+            spin(TICK);
+            meter.asked().unwrap();
+            spin(PAUSE);
+            assert!(matches!(meter.asked(), Err(Exceeded::Cpu)));
+        };
+        meter.clone().drive(call).await;
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use kassa_tests::{Database, Kind, Suite, eventually, hostile, quiet, text};
+use kassa_tests::{Database, Kind, Suite, eventually, hostile, quiet, straight, text};
 use serde_json::json;
 
 use super::{Stage, said, said_of};
@@ -29,9 +29,12 @@ pub(super) const STOPPED: [(&str, &str); 15] = [
 pub(super) fn cases(suite: &mut Suite) {
     for (name, reason) in STOPPED {
         suite.on(Kind::Sqlite, &format!("hostile::{name}_is_stopped"), move |database| {
-            stopped(database, name, reason)
+            stopped(database, hostile(name), name, reason)
         });
     }
+    suite.on(Kind::Sqlite, "hostile::straight_is_stopped", |database| {
+        stopped(database, straight(9_000), "straight", "used up its processor time")
+    });
     suite.both("hostile::loop_is_stopped_and_its_merchant_hears_of_it", failing);
     suite.both("hostile::panic_in_every_export_is_stopped", panics);
     suite.both("hostile::log_is_cut", log);
@@ -39,9 +42,9 @@ pub(super) fn cases(suite: &mut Suite) {
     suite.both("hostile::run_that_is_made_again_and_again_is_shown_with_its_last_calls", again);
 }
 
-async fn stopped(database: Database, name: &'static str, reason: &'static str) {
+async fn stopped(database: Database, component: Vec<u8>, name: &'static str, reason: &'static str) {
     let mut stage = Stage::start(database).await;
-    let hook = stage.upload(&hostile(name)).await;
+    let hook = stage.upload(&component).await;
     let (run, call) = stage.attack(&hook).await;
     said_of(name, &call);
     assert_eq!(call["outcome"], "failed", "{call}");

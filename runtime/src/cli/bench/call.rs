@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use super::{
     Bench, Busy, PAIRS,
     report::Figure,
-    stats::{Samples, rate, us},
+    stats::{Runs, Samples, rate},
     world,
 };
 use crate::{app::App, db::plugins, domain::network::Manifest, host::bench::Bare};
@@ -54,6 +54,7 @@ pub(super) async fn run(bench: &Bench) -> anyhow::Result<()> {
     let callee = Arc::new(Callee { app, network, bare: bare.await?? });
 
     let (mut ours, mut bare) = (Runs::default(), Runs::default());
+    let (mut rate_ours, mut rate_bare) = (Vec::new(), Vec::new());
     // Half of a run for one call at a time, half for as many as there are processors.
     let half = bench.run / 2;
     let of_ours = {
@@ -68,8 +69,8 @@ pub(super) async fn run(bench: &Bench) -> anyhow::Result<()> {
         busy.pair(pair);
         ours.add(one_by_one(half, of_ours.clone()).await?);
         bare.add(one_by_one(half, of_bare.clone()).await?);
-        ours.rate.push(at_once(half, of_ours.clone()).await?);
-        bare.rate.push(at_once(half, of_bare.clone()).await?);
+        rate_ours.push(at_once(half, of_ours.clone()).await?);
+        rate_bare.push(at_once(half, of_bare.clone()).await?);
     }
     drop(busy);
     let report = &bench.report;
@@ -77,7 +78,7 @@ pub(super) async fn run(bench: &Bench) -> anyhow::Result<()> {
         .figure(&Figure::less("call", "p50", "us").ours(ours.p50.clone()).limit(bare.p50.clone()).aim(20.0));
     report.figure(&Figure::less("call", "p50_of_bare", "us").ours(ours.p50).limit(bare.p50).aim_ratio(0.7));
     report.figure(&Figure::less("call", "p99", "us").ours(ours.p99).limit(bare.p99));
-    report.figure(&Figure::more("call", "calls", "1/s").ours(ours.rate).limit(bare.rate));
+    report.figure(&Figure::more("call", "calls", "1/s").ours(rate_ours).limit(rate_bare));
     callee.app.db.close().await;
     Ok(())
 }
@@ -88,21 +89,6 @@ pub(super) async fn component(app: &App, plugin: &str) -> anyhow::Result<Vec<u8>
     let active = versions.into_iter().find(|version| version.active).context("the plugin is not active")?;
     let wasm = plugins::artefact(&mut app.db.read().await?, &active.sha256).await?;
     wasm.context("the plugin's artefact is missing")
-}
-
-#[derive(Default)]
-struct Runs {
-    p50: Vec<f64>,
-    p99: Vec<f64>,
-    rate: Vec<f64>,
-}
-
-impl Runs {
-    fn add(&mut self, samples: Samples) {
-        let sorted = samples.sorted();
-        self.p50.push(us(sorted.p50()));
-        self.p99.push(us(sorted.p99()));
-    }
 }
 
 /// How long each call takes, in a task as every request is one.

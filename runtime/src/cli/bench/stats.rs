@@ -48,6 +48,21 @@ impl Sorted {
     }
 }
 
+/// What several runs came to, in microseconds.
+#[derive(Default)]
+pub(super) struct Runs {
+    pub(super) p50: Vec<f64>,
+    pub(super) p99: Vec<f64>,
+}
+
+impl Runs {
+    pub(super) fn add(&mut self, samples: Samples) {
+        let sorted = samples.sorted();
+        self.p50.push(us(sorted.p50()));
+        self.p99.push(us(sorted.p99()));
+    }
+}
+
 pub(super) fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }

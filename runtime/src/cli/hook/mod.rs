@@ -2,7 +2,7 @@
 
 pub(in crate::cli) mod build;
 mod configure;
-mod new;
+pub(in crate::cli) mod new;
 mod runs;
 mod versions;
 

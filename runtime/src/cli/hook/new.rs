@@ -16,14 +16,15 @@ const PLACEHOLDER: &str = "my-hook";
 const SDK: &str = "kassa-sdk";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Language {
+pub(in crate::cli) enum Language {
     Rust,
     Js,
     Python,
 }
 
 impl Language {
-    fn folder(self) -> &'static str {
+    /// In names of folders and figures.
+    pub(in crate::cli) fn word(self) -> &'static str {
         match self {
             Self::Rust => "rust",
             Self::Js => "js",
@@ -47,7 +48,7 @@ pub(super) fn make(folder: &Path, name: &str, language: Language) -> anyhow::Res
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
     anyhow::ensure!(name_ok, "a hook's name has 1 to 40 of a-z, 0-9 and -");
     anyhow::ensure!(!folder.exists(), "{} is there already", folder.display());
-    let of_sdk = format!("sdk/{}/", language.folder());
+    let of_sdk = format!("sdk/{}/", language.word());
     for (path, text) in sdk::FILES {
         let (path, text) = if let Some(path) = path.strip_prefix("wit/") {
             let inside = if language == Language::Python { "kassa_sdk/wit" } else { "wit" };
@@ -116,7 +117,7 @@ mod tests {
     fn a_new_hook_needs_no_repository() {
         let dir = tempfile::tempdir().unwrap();
         for language in [Language::Rust, Language::Js, Language::Python] {
-            let folder = dir.path().join(language.folder());
+            let folder = dir.path().join(language.word());
             make(&folder, "shop-hook", language).unwrap();
             let manifest = fs::read_to_string(folder.join("plugin.toml")).unwrap();
             assert!(manifest.contains("name = \"shop-hook\""), "{manifest}");

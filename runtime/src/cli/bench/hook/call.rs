@@ -9,16 +9,16 @@ use anyhow::{Context as _, ensure};
 use serde_json::json;
 
 use super::{
-    Installed, PAID,
+    Installed, NOW_MS, PAID,
     components::{Components, Language},
-    install, paid, unmatched,
+    install, paid, told, unmatched,
 };
 use crate::{
     app::App,
     cli::bench::{
         Bench, Busy, PAIRS,
         report::{Figure, Report},
-        stats::{Samples, us},
+        stats::{Runs, Samples},
     },
     db::plugin_storage::{self, Revision, StorageWrites},
     domain::{event::Kind, money::Amount},
@@ -34,7 +34,6 @@ pub(super) const SLICE: Duration = Duration::from_millis(50);
 /// As many as are ever offered.
 const CANDIDATES: u32 = 100;
 const KEY: (&str, &[u8]) = ("key/1", b"AAAA-BBBB-CCCC-DDDD");
-const NOW_MS: u64 = 1_800_000_000_000;
 /// The candidate whose amount the transfer comes near.
 const MEANT: u32 = 60;
 
@@ -84,27 +83,13 @@ async fn callee(app: &App, wasm: &Arc<[u8]>, bare: &BareHooks) -> anyhow::Result
 
 /// An event for a fulfiller, and whether it is sold a key for it or refused.
 struct Task {
-    event: fulfiller::Event,
-    context: fulfiller::Context,
+    told: (fulfiller::Event, fulfiller::Context),
     sells: bool,
 }
 
 impl Task {
     fn new(kind: Kind, payload: String, sells: bool) -> Arc<Self> {
-        Arc::new(Self {
-            event: fulfiller::Event {
-                id: "evt_01KAN2Q5T4W2J6G0Z8Y3V7X9BC".to_owned(),
-                kind: kind.as_str().to_owned(),
-                payload,
-            },
-            context: fulfiller::Context {
-                run: "run_01KAN2Q5T4W2J6G0Z8Y3V7X9BC".to_owned(),
-                attempt: 1,
-                now_ms: NOW_MS,
-                settings: "{}".to_owned(),
-            },
-            sells,
-        })
+        Arc::new(Self { told: told(kind, payload), sells })
     }
 
     fn check(&self, outcome: &fulfiller::Outcome) -> anyhow::Result<()> {
@@ -120,10 +105,9 @@ impl Task {
 
 async fn fulfill(callee: Arc<Callee>, task: Arc<Task>) -> anyhow::Result<Duration> {
     let Installed { version, of } = &callee.hook;
-    let of = of.clone();
+    let (of, (event, context)) = (of.clone(), &task.told);
     let started = Instant::now();
-    let called =
-        callee.app.host.hooks().fulfill(version, of, &task.event, &task.context, Tape::record()).await?;
+    let called = callee.app.host.hooks().fulfill(version, of, event, context, Tape::record()).await?;
     let took = started.elapsed();
     ensure!(called.webhooks.len() == usize::from(task.sells), "it queued {:?}", called.webhooks);
     task.check(&called.value)?;
@@ -131,8 +115,9 @@ async fn fulfill(callee: Arc<Callee>, task: Arc<Task>) -> anyhow::Result<Duratio
 }
 
 async fn fulfill_bare(callee: Arc<Callee>, task: Arc<Task>) -> anyhow::Result<Duration> {
+    let (event, context) = &task.told;
     let started = Instant::now();
-    let outcome = callee.bare.fulfill(&task.event, &task.context).await?;
+    let outcome = callee.bare.fulfill(event, context).await?;
     let took = started.elapsed();
     task.check(&outcome)?;
     Ok(took)
@@ -151,7 +136,7 @@ async fn fulfillers(
     for (name, task) in tasks {
         let aim_us = (!task.sells).then_some(match language {
             Language::Rust => 20.0,
-            Language::JavaScript => 200.0,
+            Language::Js => 200.0,
             Language::Python => 1_500.0,
         });
         // Fuel and ticks are woven into an interpreter's own loop: there is no aim for what they take of it.
@@ -234,21 +219,6 @@ async fn matchers(bench: &Bench, callee: Arc<Callee>, busy: &Busy) -> anyhow::Re
     );
     runs.await?.report(&bench.report, "matcher_100", Some(45.0), Some(0.7));
     Ok(())
-}
-
-/// Microseconds, run by run.
-#[derive(Default)]
-struct Runs {
-    p50: Vec<f64>,
-    p99: Vec<f64>,
-}
-
-impl Runs {
-    fn add(&mut self, samples: Samples) {
-        let sorted = samples.sorted();
-        self.p50.push(us(sorted.p50()));
-        self.p99.push(us(sorted.p99()));
-    }
 }
 
 struct Beside {

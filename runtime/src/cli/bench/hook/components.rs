@@ -9,44 +9,17 @@ use anyhow::Context as _;
 
 use crate::cli::hook::build;
 
-/// What a hook is written in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Language {
-    Rust,
-    JavaScript,
-    Python,
-}
+pub(super) use crate::cli::hook::new::Language;
 
-impl Language {
-    pub(super) const ALL: [Self; 3] = [Self::Rust, Self::JavaScript, Self::Python];
-
-    /// In names of figures.
-    pub(super) fn word(self) -> &'static str {
-        match self {
-            Self::Rust => "rust",
-            Self::JavaScript => "js",
-            Self::Python => "python",
-        }
-    }
-
-    fn folder(self) -> &'static str {
-        match self {
-            Self::Rust => "sdk/rust",
-            Self::JavaScript => "sdk/js",
-            Self::Python => "sdk/python",
-        }
-    }
-
-    /// What its SDK cannot build without, and what puts it there.
-    fn needs(self) -> Option<(&'static str, &'static str)> {
-        match self {
-            Self::Rust => None,
-            Self::JavaScript => Some(("node_modules", "npm --prefix sdk/js ci")),
-            Self::Python => Some((
-                ".venv",
-                "python3 -m venv sdk/python/.venv && sdk/python/.venv/bin/pip install -e sdk/python",
-            )),
-        }
+/// What the SDK of a language cannot build without, and what puts it there.
+fn needs(language: Language) -> Option<(&'static str, &'static str)> {
+    match language {
+        Language::Rust => None,
+        Language::Js => Some(("node_modules", "npm --prefix sdk/js ci")),
+        Language::Python => Some((
+            ".venv",
+            "python3 -m venv sdk/python/.venv && sdk/python/.venv/bin/pip install -e sdk/python",
+        )),
     }
 }
 
@@ -70,7 +43,8 @@ impl Components {
     pub(super) async fn build(into: PathBuf) -> anyhow::Result<Self> {
         let built = tokio::task::spawn_blocking(move || {
             let build = |language, name| ready_hook(language, name, &into);
-            let fulfillers = Language::ALL.map(|language| (language, build(language, "license-keys")));
+            let fulfillers = [Language::Rust, Language::Js, Language::Python]
+                .map(|language| (language, build(language, "license-keys")));
             Self { fulfillers: fulfillers.into(), matcher: build(Language::Rust, "tolerance") }
         });
         Ok(built.await?)
@@ -79,14 +53,15 @@ impl Components {
 
 fn ready_hook(language: Language, name: &str, into: &Path) -> Component {
     let folder = checkout().ok_or("the hooks are in Kassa's source tree (sdk); run this in a checkout")?;
-    let sdk = folder.join(language.folder());
-    if let Some((needed, how)) = language.needs()
-        && !sdk.join(needed).exists()
+    let sdk = format!("sdk/{}", language.word());
+    let sdk_folder = folder.join(&sdk);
+    if let Some((needed, how)) = needs(language)
+        && !sdk_folder.join(needed).exists()
     {
-        return Err(format!("{}/{needed} is missing; run: {how}", language.folder()));
+        return Err(format!("{sdk}/{needed} is missing; run: {how}"));
     }
     let out = into.join(format!("{name}-{}.wasm", language.word()));
-    let built = build::build(&sdk.join("examples").join(name), Some(out))
+    let built = build::build(&sdk_folder.join("examples").join(name), Some(out))
         .and_then(|out| std::fs::read(&out).with_context(|| format!("cannot read {}", out.display())));
     built.map(Arc::from).map_err(|error| format!("{error:#}"))
 }

@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context as _, ensure};
 use sha2::{Digest as _, Sha256};
 
-use super::{PAID, of_merchant, paid};
+use super::{PAID, of_merchant, paid, told};
 use crate::{
     app::App,
     cli::bench::{
@@ -127,17 +127,7 @@ async fn wait_for_calls(app: &App) -> anyhow::Result<()> {
 
 /// Calls the hook of this number; it finds no keys.
 async fn call(app: &App, version: &HookVersion, number: usize) -> anyhow::Result<Duration> {
-    let event = fulfiller::Event {
-        id: "evt_01KAN2Q5T4W2J6G0Z8Y3V7X9BC".to_owned(),
-        kind: PAID.as_str().to_owned(),
-        payload: paid(),
-    };
-    let context = fulfiller::Context {
-        run: "run_01KAN2Q5T4W2J6G0Z8Y3V7X9BC".to_owned(),
-        attempt: 1,
-        now_ms: 1_800_000_000_000,
-        settings: "{}".to_owned(),
-    };
+    let (event, context) = told(PAID, paid());
     let of = of_merchant(rows::hook_id(number));
     let started = Instant::now();
     let called = app.host.hooks().fulfill(version, of, &event, &context, Tape::record()).await?;

@@ -29,11 +29,13 @@ use crate::{
         id,
         policy::Policy,
     },
-    host::{HookVersion, OfMerchant},
+    host::{HookVersion, OfMerchant, fulfiller},
 };
 
 /// An event that the ready hooks do something for.
 pub(super) const PAID: Kind = Kind::InvoicePaid;
+const NOW_MS: u64 = 1_800_000_000_000;
+const RUN: &str = "run_01KAN2Q5T4W2J6G0Z8Y3V7X9BC";
 
 pub(super) async fn run(bench: &Bench) -> anyhow::Result<()> {
     let busy = Busy::new("hook");
@@ -109,10 +111,22 @@ pub(super) fn of_merchant(hook_id: String) -> OfMerchant {
         hook_id,
         merchant_id: String::new(),
         test: false,
-        run_id: Some("run_01KAN2Q5T4W2J6G0Z8Y3V7X9BC".to_owned()),
+        run_id: Some(RUN.to_owned()),
         hosts: Vec::new(),
         secrets: std::collections::BTreeMap::new(),
     }
+}
+
+/// What a fulfiller is told of an event.
+fn told(kind: Kind, payload: String) -> (fulfiller::Event, fulfiller::Context) {
+    let event = fulfiller::Event {
+        id: "evt_01KAN2Q5T4W2J6G0Z8Y3V7X9BC".to_owned(),
+        kind: kind.as_str().to_owned(),
+        payload,
+    };
+    let context =
+        fulfiller::Context { run: RUN.to_owned(), attempt: 1, now_ms: NOW_MS, settings: "{}".to_owned() };
+    (event, context)
 }
 
 /// What hooks are told of a paid invoice, as long as a real one.

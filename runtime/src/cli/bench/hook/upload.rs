@@ -54,7 +54,7 @@ pub(super) async fn run(bench: &Bench, components: &Components, busy: &Busy) -> 
         }
         let aim_s = match language {
             Language::Rust => 1.0,
-            Language::JavaScript => 3.0,
+            Language::Js => 3.0,
             Language::Python => 15.0,
         };
         bench.report.figure(&Figure::less("hook", metric, "s").ours(ours).limit(limit).aim(aim_s));
