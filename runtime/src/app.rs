@@ -16,11 +16,17 @@ use zeroize::Zeroizing;
 use crate::{
     clock::Clock,
     config::Config,
-    db::{Db, DbError, api_keys, leases, networks as network_rows},
-    domain::{Millis, id},
+    db::{Db, DbError, api_keys, installation, leases, networks as network_rows},
+    domain::{
+        Millis,
+        id::{self, Ids},
+        network::Manifest,
+    },
     flow::{
+        chain_clock::ChainClock,
         desk::{self, Desk},
         holding::Leases,
+        observe::Watcher,
         pricing::Prices,
         supervise,
     },
@@ -39,6 +45,8 @@ use crate::{
 const PRIORITY_OF_PUBLIC: i64 = 100;
 /// How often the changes of other replicas are looked for.
 const FOLLOW_EVERY: Duration = Duration::from_secs(5);
+/// Every so many looks it is said that somebody runs on this database.
+const LOOKS_PER_WORD: u32 = 4;
 
 /// What a start needs to know.
 pub struct Options {
@@ -52,6 +60,8 @@ pub struct Options {
 pub struct App {
     pub(crate) db: Db,
     pub(crate) clock: Clock,
+    pub(crate) chain_clock: Arc<ChainClock>,
+    pub(crate) ids: Ids,
     pub(crate) config: Arc<Config>,
     pub(crate) vault: Arc<Vault>,
     pub(crate) wake: Wake,
@@ -93,7 +103,7 @@ impl App {
         config: Config,
         data_dir: &Path,
     ) -> anyhow::Result<Self> {
-        let clock = Clock::default();
+        let (clock, ids) = (Clock::default(), Ids::of_process());
         let outbound = Outbound::new().context("cannot make an HTTP client")?;
         let upstreams = Upstreams::new(outbound.clone(), clock.clone());
         let host = Host::start(
@@ -105,7 +115,7 @@ impl App {
             upstreams.clone(),
         )
         .await?;
-        built_in_networks(&db, clock.now()).await?;
+        start(&db, &ids, clock.now()).await?;
         let networks = Networks::load(db.clone()).await?;
         let (desk, orders) = Desk::new();
         tokio::spawn(desk::run(db.clone(), orders));
@@ -120,10 +130,12 @@ impl App {
             desk: Arc::new(desk),
             prices: Arc::default(),
             leases: Arc::new(Leases::new(config.watch.lease_ms)),
-            holder: id::new(id::Kind::Request, clock.now()).into(),
+            holder: ids.next(id::Kind::Request, clock.now()).into(),
             simulations: Arc::default(),
             vault: Arc::new(vault),
+            chain_clock: Arc::new(ChainClock::new(clock.clone())),
             clock,
+            ids,
             config: Arc::new(config),
         };
         app.reload_upstreams().await?;
@@ -146,6 +158,8 @@ impl App {
             .db
             .write::<_, keys::IssueError, _>(move |conn| {
                 Box::pin(async move {
+                    // One replica at a time, so that only one makes the first key.
+                    installation::alone(conn).await?;
                     if api_keys::any_operator(conn).await? {
                         return Ok(None);
                     }
@@ -169,6 +183,7 @@ impl App {
         let listener = TcpListener::bind(listen).await.with_context(|| {
             format!("cannot listen on {listen}; choose another address with KASSA_LISTEN")
         })?;
+        self.begin_simulated().await;
         ready(listener.local_addr()?);
         let workers = tokio::spawn(supervise::run(self.clone(), stop.clone()));
         let follow = tokio::spawn(self.clone().follow(stop.clone()));
@@ -187,6 +202,15 @@ impl App {
         }
         self.db.close().await;
         Ok(())
+    }
+
+    /// Reads networks that exist only here for the first time: so that invoices can be made on them at once.
+    pub(crate) async fn begin_simulated(&self) {
+        for network in self.networks.all().into_iter().filter(|network| network.is_simulated()) {
+            if let Err(error) = Watcher::new(self.clone(), Arc::clone(&network)).step().await {
+                tracing::warn!(network = network.name, %error, "not read yet; it is tried again");
+            }
+        }
     }
 
     /// Takes over the upstreams that the database holds.
@@ -224,14 +248,21 @@ impl App {
         Ok(headers.into_iter().map(|(name, value)| (name, Zeroizing::new(value))).collect())
     }
 
-    /// Follows what other replicas change: networks, upstreams, plugins.
+    /// Follows what other replicas change: networks, upstreams, plugins. Tells the database that somebody runs on it.
     async fn follow(self, stop: CancellationToken) {
-        loop {
+        for look in (1..=LOOKS_PER_WORD).cycle() {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(FOLLOW_EVERY) => {}
             }
+            let now = self.clock.now();
             let followed = async {
+                if look == LOOKS_PER_WORD {
+                    let alive = self.db.write::<_, DbError, _>(move |conn| {
+                        Box::pin(async move { installation::alive(conn, now).await })
+                    });
+                    alive.await?;
+                }
                 self.networks.reload().await?;
                 self.reload_upstreams().await?;
                 self.host.registry().refresh().await?;
@@ -249,41 +280,45 @@ impl App {
     }
 }
 
-/// Adds the networks that come with the binary and are not known yet. A test network that is its own chain is
-/// enabled; the others wait for the operator.
-async fn built_in_networks(db: &Db, now: Millis) -> anyhow::Result<()> {
-    let known = network_rows::list(&mut db.read().await?).await?;
-    let mut manifests = Vec::new();
-    for manifest in networks::shipped()? {
+/// What a start does to the database, one replica at a time: it says that somebody runs on it, and adds the networks that
+/// come with the binary and are not known yet. A test network that is its own chain is enabled; the others wait for the
+/// operator.
+async fn start(db: &Db, ids: &Ids, now: Millis) -> anyhow::Result<()> {
+    let manifests = networks::shipped()?;
+    for manifest in &manifests {
         manifest.check().map_err(|why| anyhow::anyhow!("built-in network {}: {why}", manifest.name))?;
-        if known.iter().all(|network| network.manifest.name != manifest.name) {
-            manifests.push(manifest);
-        }
     }
-    if manifests.is_empty() {
-        return Ok(());
-    }
-    db.write::<_, network_rows::PutError, _>(move |conn| {
-        Box::pin(async move {
-            for manifest in manifests {
-                network_rows::put(conn, &manifest, now).await?;
-                network_rows::set_enabled(conn, &manifest.name, manifest.plugin == "sandbox").await?;
-                for (priority, upstream) in (PRIORITY_OF_PUBLIC..).zip(manifest.upstreams) {
-                    let row = network_rows::Upstream {
-                        id: id::new(id::Kind::Upstream, now),
-                        network: manifest.name.clone(),
-                        url: upstream.url,
-                        headers: None,
-                        rate_per_s: upstream.rate_per_s,
-                        priority,
-                        created_at: now,
-                    };
-                    network_rows::insert_upstream(conn, row).await?;
+    let ids = ids.clone();
+    let new_life = db
+        .write::<_, network_rows::PutError, _>(move |conn| {
+            Box::pin(async move {
+                let new_life = installation::start(conn, now).await?;
+                let known = network_rows::list(conn).await?;
+                let new = |manifest: &Manifest| known.iter().all(|n| n.manifest.name != manifest.name);
+                for manifest in manifests.into_iter().filter(new) {
+                    network_rows::put(conn, &manifest, now).await?;
+                    network_rows::set_enabled(conn, &manifest.name, manifest.is_simulated()).await?;
+                    for (priority, upstream) in (PRIORITY_OF_PUBLIC..).zip(manifest.upstreams) {
+                        let row = network_rows::Upstream {
+                            id: ids.next(id::Kind::Upstream, now),
+                            network: manifest.name.clone(),
+                            url: upstream.url,
+                            headers: None,
+                            rate_per_s: upstream.rate_per_s,
+                            priority,
+                            created_at: now,
+                        };
+                        network_rows::insert_upstream(conn, row).await?;
+                    }
                 }
-            }
-            Ok(())
+                Ok(new_life)
+            })
         })
-    })
-    .await?;
+        .await?;
+    if new_life {
+        tracing::info!(
+            "nobody ran on this database for a while: amounts and addresses go on further ahead, in case it is a backup"
+        );
+    }
     Ok(())
 }

@@ -5,28 +5,68 @@ use std::{
         Arc,
         atomic::{AtomicI64, Ordering},
     },
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use crate::domain::Millis;
 
 /// Where the time comes from. Cheap to clone.
-#[derive(Clone, Default)]
-pub struct Clock {
+#[derive(Clone)]
+pub struct Clock(Arc<Source>);
+
+struct Source {
+    /// None: time stands still but for what a test adds.
+    started: Option<Instant>,
     /// Added to the machine's time; only tests change it.
-    shift_ms: Arc<AtomicI64>,
+    wall_ms: AtomicI64,
+    /// Added to the time since the start; only tests change it.
+    passed_ms: AtomicI64,
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        let source = Source {
+            started: Some(Instant::now()),
+            wall_ms: AtomicI64::new(0),
+            passed_ms: AtomicI64::new(0),
+        };
+        Self(Arc::new(source))
+    }
 }
 
 impl Clock {
-    /// Milliseconds since 1970.
+    /// One that stands still at this time.
     #[must_use]
-    pub fn now(&self) -> Millis {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(since.as_millis()).unwrap_or(i64::MAX) + self.shift_ms.load(Ordering::Relaxed)
+    pub fn standing(at: Millis) -> Self {
+        Self(Arc::new(Source { started: None, wall_ms: AtomicI64::new(at), passed_ms: AtomicI64::new(0) }))
     }
 
-    /// Moves this clock, for tests of deadlines.
+    /// Milliseconds since 1970, as this machine believes. It may be wrong, and may jump.
+    #[must_use]
+    pub fn now(&self) -> Millis {
+        let shift = self.0.wall_ms.load(Ordering::Relaxed);
+        if self.0.started.is_none() {
+            return shift;
+        }
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX).saturating_add(shift)
+    }
+
+    /// Milliseconds since this process began: never goes back, never jumps. For how long something took or holds.
+    #[must_use]
+    pub fn passed(&self) -> Millis {
+        let elapsed = self.0.started.map_or(0, |started| started.elapsed().as_millis());
+        i64::try_from(elapsed).unwrap_or(i64::MAX).saturating_add(self.0.passed_ms.load(Ordering::Relaxed))
+    }
+
+    /// Lets time pass, for tests of deadlines.
     pub fn shift(&self, ms: Millis) {
-        self.shift_ms.fetch_add(ms, Ordering::Relaxed);
+        self.0.passed_ms.fetch_add(ms, Ordering::Relaxed);
+        self.jump(ms);
+    }
+
+    /// Sets the machine's clock forward or back, for tests of wrong clocks.
+    pub fn jump(&self, ms: Millis) {
+        self.0.wall_ms.fetch_add(ms, Ordering::Relaxed);
     }
 }

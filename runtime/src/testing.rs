@@ -80,5 +80,6 @@ pub(crate) async fn app_on(db: TestDb) -> TestApp {
     let data_dir = std::env::temp_dir().join("kassa-unit-tests");
     std::fs::create_dir_all(&data_dir).unwrap();
     let app = App::assemble((*db).clone(), vault, config, &data_dir).await.unwrap();
+    app.begin_simulated().await;
     TestApp { app, _db: db }
 }

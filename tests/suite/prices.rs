@@ -29,8 +29,8 @@ async fn prices(database: Database) {
     // Rounded up, and nobody is asked again so soon.
     let odd = api.post("/v1/invoices", &order("0.0000011")).await;
     assert_eq!(odd.problem(400), "/problems/amount_too_many_decimals");
-    let small = api.post("/v1/invoices", &order("0.000001")).await.ok();
-    assert_eq!(small["amount"], "0.000004");
+    let small = api.post("/v1/invoices", &order("0.0001")).await.ok();
+    assert_eq!(small["amount"], "0.0004");
     assert_eq!(source.got().len(), 1);
     sandbox
         .simulate(&json!({

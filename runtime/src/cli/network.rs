@@ -1,6 +1,9 @@
 //! `kassa network`: which chains are watched, and through whom.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
@@ -10,9 +13,13 @@ use super::{
     Global,
     client::{Client, ServerArgs},
     print::{self, some, text},
-    secret,
+    progress, secret,
 };
 use crate::domain::network::Manifest;
+
+/// How often it is looked whether an enabled network was read for the first time, and how many times.
+const START_LOOK: Duration = Duration::from_millis(250);
+const STARTS_LOOKED_FOR: u32 = 60;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -208,7 +215,33 @@ impl Out<'_> {
     /// `enable` or `disable`.
     async fn switch(&self, name: &str, verb: &str) -> anyhow::Result<()> {
         let switched = self.client.post(&format!("{}/{verb}", network(name)), &Value::Null).await?;
+        if verb == "enable" && switched["state"].is_null() {
+            return self.wait_for_start(name).await;
+        }
         self.print(&switched);
+        Ok(())
+    }
+
+    /// Until the chain was read once, nobody can be promised that a payment on it is seen.
+    async fn wait_for_start(&self, name: &str) -> anyhow::Result<()> {
+        let spinner = progress::spinner("asking the network's provider where to begin …");
+        let mut now = Value::Null;
+        for _ in 0..STARTS_LOOKED_FOR {
+            now = self.client.get(&network(name)).await?;
+            if !now["state"].is_null() {
+                break;
+            }
+            tokio::time::sleep(START_LOOK).await;
+        }
+        spinner.finish_and_clear();
+        self.print(&now);
+        if now["state"].is_null() && !self.json {
+            print::line(format!(
+                "\nNo provider has answered yet. It is asked again and again; until it answers, invoices on {name} are \
+                 refused.\nWhat is wrong with it: kassa network upstream list {name}. Another one: kassa network upstream add \
+                 {name} URL"
+            ));
+        }
         Ok(())
     }
 

@@ -237,23 +237,25 @@ fn read_extended(row: &Row) -> Result<ExtendedKey, DbError> {
     })
 }
 
-/// Sets the key that a merchant's addresses on a network are derived from. Another key starts at its first
-/// child; the same one goes on where it was.
+/// Sets the key that a merchant's addresses on a network are derived from. One that was set before goes on where it
+/// was.
 pub(crate) async fn put_extended_key(conn: &mut Conn, key: &ExtendedKey) -> Result<ExtendedKey, CreateError> {
     if let Some(old) = extended_key_of(conn, &key.merchant_id, &key.network).await? {
         if old.public_key == key.public_key {
             return Ok(old);
         }
-        conn.exec("DELETE FROM extended_key WHERE id = $1", args![old.id]).await?;
+        let sql = "UPDATE extended_key SET replaced_at = $2 WHERE id = $1";
+        conn.exec(sql, args![old.id, key.created_at]).await?;
     }
-    let made = conn
-        .exec(
-            "INSERT INTO extended_key (id, merchant_id, network, public_key, next_index, created_at)
-             VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
-            args![&key.id, &key.merchant_id, &key.network, &key.public_key, key.next_index, key.created_at],
-        )
-        .await?;
-    if made == 0 { Err(CreateError::Taken) } else { Ok(key.clone()) }
+    let sql = "INSERT INTO extended_key (id, merchant_id, network, public_key, next_index, life, created_at)
+               VALUES ($1, $2, $3, $4, $5, (SELECT COALESCE(MAX(life), 0) FROM installation), $6)
+               ON CONFLICT (network, public_key) DO UPDATE SET replaced_at = NULL
+                   WHERE extended_key.merchant_id = excluded.merchant_id
+               RETURNING id, merchant_id, network, public_key, next_index, created_at";
+    let args =
+        args![&key.id, &key.merchant_id, &key.network, &key.public_key, key.next_index, key.created_at];
+    let row = conn.row(sql, args).await?.ok_or(CreateError::Taken)?;
+    Ok(read_extended(&row)?)
 }
 
 pub(crate) async fn extended_key_of(
@@ -262,7 +264,7 @@ pub(crate) async fn extended_key_of(
     network: &str,
 ) -> Result<Option<ExtendedKey>, DbError> {
     let sql = "SELECT id, merchant_id, network, public_key, next_index, created_at FROM extended_key
-               WHERE merchant_id = $1 AND network = $2";
+               WHERE merchant_id = $1 AND network = $2 AND replaced_at IS NULL";
     let args = args![merchant_id.to_owned(), network.to_owned()];
     conn.row(sql, args).await?.as_ref().map(read_extended).transpose()
 }
@@ -273,15 +275,31 @@ pub(crate) async fn extended_keys(
     test: bool,
 ) -> Result<Vec<ExtendedKey>, DbError> {
     let sql = "SELECT id, merchant_id, network, public_key, next_index, created_at FROM extended_key
-               WHERE merchant_id = $1 AND network IN (SELECT name FROM network WHERE test = $2) ORDER BY network";
+               WHERE merchant_id = $1 AND replaced_at IS NULL
+                 AND network IN (SELECT name FROM network WHERE test = $2) ORDER BY network";
     conn.rows(sql, args![merchant_id.to_owned(), test]).await?.iter().map(read_extended).collect()
 }
 
-/// Takes the next child of a key: no other caller gets the same one. None without such a key.
-pub(crate) async fn next_index(conn: &mut Conn, extended_key_id: &str) -> Result<Option<i64>, DbError> {
-    let sql =
-        "UPDATE extended_key SET next_index = next_index + 1 WHERE id = $1 RETURNING next_index - 1 AS taken";
-    conn.row(sql, args![extended_key_id.to_owned()]).await?.map(|row| row.int("taken")).transpose()
+/// Takes the next child of a key: no other caller gets the same one. In a new life of the database `left_out` are
+/// passed over first. None without such a key.
+pub(crate) async fn next_index(
+    conn: &mut Conn,
+    extended_key_id: &str,
+    life: i64,
+    left_out: i64,
+) -> Result<Option<i64>, DbError> {
+    let sql = "UPDATE extended_key SET life = $2,
+                   next_index = next_index + 1 + CASE WHEN life = $2 THEN 0 ELSE $3 END
+               WHERE id = $1 RETURNING next_index - 1 AS taken";
+    let row = conn.row(sql, args![extended_key_id.to_owned(), life, left_out]).await?;
+    row.map(|row| row.int("taken")).transpose()
+}
+
+/// The children of a key below `to` are in use.
+pub(crate) async fn step_over(conn: &mut Conn, extended_key_id: &str, to: i64) -> Result<(), DbError> {
+    let sql = "UPDATE extended_key SET next_index = $2 WHERE id = $1 AND next_index < $2";
+    conn.exec(sql, args![extended_key_id.to_owned(), to]).await?;
+    Ok(())
 }
 
 #[cfg(test)]
@@ -387,13 +405,28 @@ mod tests {
             for expected in 0..3 {
                 let id = made.id.clone();
                 let taken = db
-                    .write::<_, DbError, _>(move |conn| Box::pin(async move { next_index(conn, &id).await }))
+                    .write::<_, DbError, _>(move |conn| {
+                        Box::pin(async move { next_index(conn, &id, 0, 1_000).await })
+                    })
                     .await
                     .unwrap();
                 assert_eq!(taken, Some(expected));
             }
             assert_eq!(put(key("mer_a", "xpub1")).await.unwrap().next_index, 3);
             assert_eq!(put(key("mer_a", "xpub2")).await.unwrap().next_index, 0);
+            // It is remembered where the first one was, and whose it is.
+            assert!(matches!(put(key("mer_b", "xpub1")).await, Err(CreateError::Taken)));
+            assert_eq!(put(key("mer_a", "xpub1")).await.unwrap().next_index, 3);
+            let id = made.id.clone();
+            let taken = db.write::<_, DbError, _>(move |conn| {
+                Box::pin(async move {
+                    step_over(conn, &id, 10).await?;
+                    step_over(conn, &id, 5).await?;
+                    let first = next_index(conn, &id, 1, 1_000).await?;
+                    Ok((first, next_index(conn, &id, 1, 1_000).await?))
+                })
+            });
+            assert_eq!(taken.await.unwrap(), (Some(1_010), Some(1_011)));
         }
     }
 }

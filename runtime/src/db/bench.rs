@@ -37,13 +37,13 @@ const INVOICE_ROWS: [&str; 3] = [
          CAST(printf('%01200d', i) AS BLOB), 1800000000000 + i"
     ),
     numbered!(
-        "INSERT INTO hold (key, ring, invoice_id, held_until)",
-        "printf('adr_01KAN2Q5T4W2J6G0Z8Y3V7X9BC/sandbox:usdt=%d', i * 618033 % 1000000007),
-         printf('adr_01KAN2Q5T4W2J6G0Z8Y3V7X9BC/sandbox:usdt=%d', i % 500), printf('inv_%026d', i), 1800090000000 + i"
+        "INSERT INTO hold (key, network, invoice_id, since, until)",
+        "printf('adr_01KAN2Q5T4W2J6G0Z8Y3V7X9BC/sandbox:usdt=%d', i * 618033 % 1000000007), 'sandbox',
+         printf('inv_%026d', i), 1800000000000, 1800090000000 + i"
     ),
     numbered!(
         "INSERT INTO invoice (id, merchant_id, test, order_id, title, network, asset_id, address_id, matching, currency,
-             price, amount, due, status, exception, pending, credited, sequence, payment_uri, policy, head, created_at,
+             price, amount, due, status, exception, pending, credited, sequence, payment_uri, policy, sighted, created_at,
              expires_at, held_until)",
         "printf('inv_%026d', i), 'mer_01KAN2Q5T4W2J6G0Z8Y3V7X9BC', 1, printf('order-%d', i), printf('Order %d', i),
          'sandbox', 'sandbox:usdt', 'adr_01KAN2Q5T4W2J6G0Z8Y3V7X9BC', 'amount', 'USD', '12.34', '12340000',
@@ -77,8 +77,7 @@ impl Bare {
     /// Commits one small row.
     pub(crate) async fn commit_one(&mut self) -> Result<(), DbError> {
         self.rows += 1;
-        let sql =
-            "INSERT INTO hold (key, ring, invoice_id, held_until) VALUES (printf('k%d', $1), 'r', 'i', 1)";
+        let sql = "INSERT INTO hold (key, network, invoice_id, since, until) VALUES (printf('k%d', $1), 'n', 'i', 1, 1)";
         self.conn.execute(sqlx::query::<Sqlite>(sql).bind(self.rows)).await?;
         Ok(())
     }

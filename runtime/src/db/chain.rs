@@ -15,6 +15,10 @@ pub(crate) struct Cursor {
     pub(crate) safe: Option<i64>,
     /// The highest block that the chain called final; never goes back.
     pub(crate) r#final: i64,
+    /// Time of the last block that was read.
+    pub(crate) time: Millis,
+    /// Time of the final block, which never goes back: what lies before it was read, and stays as it is.
+    pub(crate) final_time: Millis,
     /// Why nothing moves, if the network is frozen.
     pub(crate) frozen: Option<String>,
     pub(crate) moved_at: Millis,
@@ -39,6 +43,8 @@ pub(crate) async fn cursor(conn: &mut Conn, network: &str) -> Result<Option<Curs
             head: row.int("head")?,
             safe: row.opt_int("safe")?,
             r#final: row.int("final")?,
+            time: row.int("time")?,
+            final_time: row.int("final_time")?,
             frozen: row.opt_text("frozen")?,
             moved_at: row.int("moved_at")?,
         })
@@ -46,33 +52,48 @@ pub(crate) async fn cursor(conn: &mut Conn, network: &str) -> Result<Option<Curs
     .transpose()
 }
 
-/// Moves the cursor from where the caller read it, or makes the first one. `false`: somebody else moved or
-/// froze it, or holds a newer fence; the caller must undo everything.
+/// Moves the cursor from where the caller read it, or makes the first one, and locks it. Answers the number of the
+/// last entry of the network's log. None: somebody else moved or froze it, or holds a newer fence; the caller must
+/// undo everything.
 pub(crate) async fn advance(
     conn: &mut Conn,
     from: Option<&Cursor>,
     to: &Cursor,
     fence: i64,
-) -> Result<bool, DbError> {
-    let changed = match from {
+) -> Result<Option<i64>, DbError> {
+    let row = match from {
         None => {
-            conn.exec(
-                "INSERT INTO cursor (network, height, hash, head, safe, final, fence, moved_at)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (network) DO NOTHING",
-                args![&to.network, to.height, &to.hash, to.head, to.safe, to.r#final, fence, to.moved_at],
+            conn.row(
+                "INSERT INTO cursor (network, height, hash, head, safe, final, time, final_time, seq, fence, moved_at)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9, $10) ON CONFLICT (network) DO NOTHING RETURNING seq",
+                args![
+                    &to.network,
+                    to.height,
+                    &to.hash,
+                    to.head,
+                    to.safe,
+                    to.r#final,
+                    to.time,
+                    to.final_time,
+                    fence,
+                    to.moved_at
+                ],
             )
             .await?
         }
         Some(from) => {
-            conn.exec(
-                "UPDATE cursor SET height = $1, hash = $2, head = $3, safe = $4, final = $5, fence = $6, moved_at = $7
-                 WHERE network = $8 AND height = $9 AND hash = $10 AND fence <= $6 AND frozen IS NULL",
+            conn.row(
+                "UPDATE cursor SET height = $1, hash = $2, head = $3, safe = $4, final = $5, time = $6,
+                     final_time = $7, fence = $8, moved_at = $9
+                 WHERE network = $10 AND height = $11 AND hash = $12 AND fence <= $8 AND frozen IS NULL RETURNING seq",
                 args![
                     to.height,
                     &to.hash,
                     to.head,
                     to.safe,
                     to.r#final,
+                    to.time,
+                    to.final_time,
                     fence,
                     to.moved_at,
                     &to.network,
@@ -83,13 +104,38 @@ pub(crate) async fn advance(
             .await?
         }
     };
-    Ok(changed == 1)
+    row.map(|row| row.int("seq")).transpose()
 }
 
-/// The network's head as last seen; 0 before the first look.
-pub(crate) async fn head(conn: &mut Conn, network: &str) -> Result<i64, DbError> {
-    let row = conn.row("SELECT head FROM cursor WHERE network = $1", args![network.to_owned()]).await?;
-    row.map_or(Ok(0), |row| row.int("head"))
+/// Keeps the number of the last entry of the network's log. The caller has locked the cursor.
+pub(crate) async fn logged(conn: &mut Conn, network: &str, seq: i64) -> Result<(), DbError> {
+    conn.exec("UPDATE cursor SET seq = $1 WHERE network = $2", args![seq, network.to_owned()]).await?;
+    Ok(())
+}
+
+/// Where a network stands for invoices that are made now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// Number of the last entry of its log.
+    pub(crate) seq: i64,
+    pub(crate) final_time: Millis,
+}
+
+/// None: the network was never read, so that nothing on it can be promised.
+pub(crate) async fn standing(conn: &mut Conn, network: &str) -> Result<Option<Standing>, DbError> {
+    let sql = "SELECT seq, final_time FROM cursor WHERE network = $1";
+    let row = conn.row(sql, args![network.to_owned()]).await?;
+    row.map(|row| Ok(Standing { seq: row.int("seq")?, final_time: row.int("final_time")? })).transpose()
+}
+
+/// Time of a kept block.
+pub(crate) async fn block_time(
+    conn: &mut Conn,
+    network: &str,
+    height: i64,
+) -> Result<Option<Millis>, DbError> {
+    let sql = "SELECT time FROM block WHERE network = $1 AND height = $2";
+    conn.row(sql, args![network.to_owned(), height]).await?.map(|row| row.int("time")).transpose()
 }
 
 /// Stops the network until the operator decides.

@@ -1,7 +1,11 @@
-//! Invoices, and what tells their payments apart.
+//! Invoices.
 
-use super::{Conn, DbError, Row, args, transfers::decimals};
-use crate::domain::{Millis, invoice::Invoice};
+use super::{Conn, DbError, Row, args, holds, transfers::decimals};
+use crate::domain::{
+    Millis,
+    invoice::{Invoice, Matching},
+    matching::{amount_key, memo_key},
+};
 
 macro_rules! select {
     ($rest:literal) => {
@@ -41,10 +45,11 @@ pub(super) fn invoice(row: &Row) -> Result<Invoice, DbError> {
         sequence: row.int("sequence")?,
         payment_uri: row.opt_text("payment_uri")?,
         policy: row.json("policy")?,
-        head: row.int("head")?,
+        sighted: row.int("sighted")?,
         created_at: row.int("created_at")?,
         expires_at: row.int("expires_at")?,
         held_until: row.int("held_until")?,
+        pinned: row.bool("pinned")?,
         expired_at: row.opt_int("expired_at")?,
         cancelled_at: row.opt_int("cancelled_at")?,
         paid_at: row.opt_int("paid_at")?,
@@ -159,17 +164,18 @@ pub(crate) async fn insert(conn: &mut Conn, invoices: &[Invoice]) -> Result<(), 
                 i.sequence,
                 &i.payment_uri,
                 serde_json::to_string(&i.policy).unwrap_or_default(),
-                i.head,
+                i.sighted,
                 i.created_at,
                 i.expires_at,
                 i.held_until,
+                i.pinned,
             ]
         })
         .collect();
     conn.insert_many(
         "INSERT INTO invoice (id, merchant_id, test, order_id, title, tag, meta, network, asset_id, address_id,
              matching, memo, currency, price, amount, due, status, exception, pending, credited, sequence,
-             payment_uri, policy, head, created_at, expires_at, held_until)",
+             payment_uri, policy, sighted, created_at, expires_at, held_until, pinned)",
         rows,
         "",
     )
@@ -206,86 +212,59 @@ pub(crate) async fn update(conn: &mut Conn, invoices: &[Invoice]) -> Result<(), 
     Ok(())
 }
 
-/// The open invoices whose deadline has passed, the oldest first.
-pub(crate) async fn overdue(conn: &mut Conn, now: Millis, limit: i64) -> Result<Vec<String>, DbError> {
+/// Open invoices of a network whose deadline lies before `time` (of the final block), the oldest first. Those of a
+/// merchant whose hook is being asked what a transfer pays have to wait: it may be for one of them.
+pub(crate) async fn overdue(
+    conn: &mut Conn,
+    network: &str,
+    time: Millis,
+    limit: i64,
+) -> Result<Vec<String>, DbError> {
     let rows = conn
         .rows(
-            "SELECT id FROM invoice WHERE expires_at <= $1 AND expired_at IS NULL AND cancelled_at IS NULL
-             AND status IN ('new', 'detected', 'underpaid') ORDER BY expires_at LIMIT $2",
-            args![now, limit],
+            "SELECT id FROM invoice i WHERE network = $1 AND expires_at < $2 AND expired_at IS NULL
+                 AND cancelled_at IS NULL AND status IN ('new', 'detected', 'underpaid') AND pinned = 1
+                 AND NOT EXISTS (SELECT 1 FROM unmatched u WHERE u.merchant_id = i.merchant_id
+                     AND u.state = 'open' AND u.reason = 'matching')
+             ORDER BY expires_at LIMIT $3",
+            args![network.to_owned(), time, limit],
         )
         .await?;
     rows.iter().map(|row| row.text("id")).collect()
 }
 
-// ------------------------------------------------------------------ holds
+// ------------------------------------------------------------------ deadlines that do not count yet
 
-/// What an invoice waits under.
-#[derive(Debug, Clone)]
-pub(crate) struct Hold {
-    pub(crate) key: String,
-    /// The ring of amounts that the key belongs to; the key itself for a memo.
-    pub(crate) ring: String,
-    pub(crate) invoice_id: String,
-    pub(crate) held_until: Millis,
+/// Whether deadlines of a network wait for its time to be known.
+pub(crate) async fn any_unpinned(conn: &mut Conn, network: &str) -> Result<bool, DbError> {
+    let sql = "SELECT 1 AS one FROM invoice WHERE network = $1 AND pinned = 0 LIMIT 1";
+    Ok(conn.row(sql, args![network.to_owned()]).await?.is_some())
 }
 
-/// Takes these holds. Answers the keys that were free; the others belong to someone.
-pub(crate) async fn hold(conn: &mut Conn, holds: &[Hold]) -> Result<Vec<String>, DbError> {
-    let mut taken = Vec::with_capacity(holds.len());
-    let rows = holds.iter().map(|h| args![&h.key, &h.ring, &h.invoice_id, h.held_until]).collect();
-    let changed = conn
-        .insert_many(
-            "INSERT INTO hold (key, ring, invoice_id, held_until)",
-            rows,
-            "ON CONFLICT (key) DO NOTHING",
-        )
-        .await?;
-    if usize::try_from(changed).is_ok_and(|changed| changed == holds.len()) {
-        taken.extend(holds.iter().map(|h| h.key.clone()));
-        return Ok(taken);
-    }
-    let owners = holders(conn, holds.iter().map(|h| h.key.clone()).collect()).await?;
-    for hold in holds {
-        if owners.iter().any(|(key, owner)| *key == hold.key && *owner == hold.invoice_id) {
-            taken.push(hold.key.clone());
-        }
-    }
-    Ok(taken)
-}
-
-/// Which invoice holds each of these keys.
-pub(crate) async fn holders(conn: &mut Conn, keys: Vec<String>) -> Result<Vec<(String, String)>, DbError> {
-    let items = keys.into_iter().map(Into::into).collect();
-    let rows = conn.rows_in("SELECT key, invoice_id FROM hold WHERE key IN", items, "").await?;
-    rows.iter().map(|row| Ok((row.text("key")?, row.text("invoice_id")?))).collect()
-}
-
-/// The keys held in a ring, the latest taken last.
-pub(crate) async fn held_in(conn: &mut Conn, ring: &str) -> Result<Vec<String>, DbError> {
-    let rows =
-        conn.rows("SELECT key FROM hold WHERE ring = $1 ORDER BY invoice_id", args![ring.to_owned()]).await?;
-    rows.iter().map(|row| row.text("key")).collect()
-}
-
-/// Lets go of what was held long enough. Answers keys and rings.
-pub(crate) async fn release(
-    conn: &mut Conn,
-    now: Millis,
-    limit: i64,
-) -> Result<Vec<(String, String)>, DbError> {
+/// The chain's time is known to be `time`: deadlines that did not count do so from now on, and lie as far ahead as was
+/// promised at least. Answers how many.
+pub(crate) async fn pin(conn: &mut Conn, network: &str, time: Millis, limit: i64) -> Result<usize, DbError> {
+    // What was promised is a length of time, by a clock that may be wrong.
     let rows = conn
         .rows(
-            "DELETE FROM hold WHERE key IN (SELECT key FROM hold WHERE held_until <= $1 LIMIT $2)
-             RETURNING key, ring",
-            args![now, limit],
+            "UPDATE invoice SET pinned = 1,
+                 expires_at = expires_at + CASE WHEN $2 > created_at THEN $2 - created_at ELSE 0 END,
+                 held_until = held_until + CASE WHEN $2 > created_at THEN $2 - created_at ELSE 0 END
+             WHERE id IN (SELECT id FROM invoice WHERE network = $1 AND pinned = 0 LIMIT $3) AND pinned = 0
+             RETURNING matching, address_id, asset_id, due, memo, held_until",
+            args![network.to_owned(), time, limit],
         )
         .await?;
-    rows.iter().map(|row| Ok((row.text("key")?, row.text("ring")?))).collect()
-}
-
-/// Whether there is anything to let go of.
-pub(crate) async fn releasable(conn: &mut Conn, now: Millis) -> Result<bool, DbError> {
-    let row = conn.row("SELECT key FROM hold WHERE held_until <= $1 LIMIT 1", args![now]).await?;
-    Ok(row.is_some())
+    let mut ends = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let (address_id, memo) = (row.text("address_id")?, row.opt_text("memo")?);
+        let key = match (row.parsed("matching")?, memo) {
+            (Matching::Address, _) | (Matching::Memo, None) => continue,
+            (Matching::Memo, Some(memo)) => memo_key(&address_id, &memo),
+            (Matching::Amount, _) => amount_key(&address_id, &row.text("asset_id")?, row.amount("due")?),
+        };
+        ends.push((key, row.int("held_until")?));
+    }
+    holds::set_end(conn, ends).await?;
+    Ok(rows.len())
 }

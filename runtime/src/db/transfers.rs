@@ -27,6 +27,7 @@ fn transfer(row: &Row) -> Result<Transfer, DbError> {
         status: row.parsed("status")?,
         epoch: row.int("epoch")?,
         seen_at: row.int("seen_at")?,
+        seq: row.int("seq")?,
     })
 }
 
@@ -87,12 +88,13 @@ pub(crate) async fn insert(conn: &mut Conn, transfers: &[Transfer]) -> Result<()
                 t.status,
                 t.epoch,
                 t.seen_at,
+                t.seq,
             ]
         })
         .collect();
     conn.insert_many(
         "INSERT INTO transfer (id, network, tx, ordinal, asset_id, address_id, merchant_id, sender, amount, memo,
-             memo_problem, height, block_hash, block_time, status, epoch, seen_at)",
+             memo_problem, height, block_hash, block_time, status, epoch, seen_at, seq)",
         rows,
         "",
     )
@@ -142,24 +144,15 @@ pub(crate) async fn finalize_to(conn: &mut Conn, network: &str, height: i64) -> 
     .await
 }
 
-/// Appends changes to the network's log. The caller holds the cursor's row, so that numbers come in order of
-/// commit.
+/// Appends changes to the network's log, after the entry with the number `seq`. Answers the last one's number. The
+/// caller holds the cursor's row, so that numbers come in order of commit.
 pub(crate) async fn log(
     conn: &mut Conn,
     network: &str,
+    mut seq: i64,
     changes: &[(Sighting, &Transfer)],
     now: Millis,
-) -> Result<(), DbError> {
-    if changes.is_empty() {
-        return Ok(());
-    }
-    let row = conn
-        .row(
-            "SELECT COALESCE(MAX(seq), 0) AS seq FROM sighting WHERE network = $1",
-            args![network.to_owned()],
-        )
-        .await?;
-    let mut seq = row.map_or(Ok(0), |row| row.int("seq"))?;
+) -> Result<i64, DbError> {
     let rows = changes
         .iter()
         .map(|(kind, t)| {
@@ -173,7 +166,7 @@ pub(crate) async fn log(
         "",
     )
     .await?;
-    Ok(())
+    Ok(seq)
 }
 
 /// A change that settle has not read yet.

@@ -3,7 +3,7 @@
 //! 48 bits of milliseconds and 80 random bits, as a ULID writes them (Crockford's base 32). Within one process
 //! ids never go back, so that rows made in order are listed in order.
 
-use std::sync::Mutex;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use super::Millis;
 
@@ -70,26 +70,83 @@ impl Kind {
     }
 }
 
-/// The last id's bits: the next one is greater, even within a millisecond or when the clock goes back.
-static LAST: Mutex<u128> = Mutex::new(0);
+/// Where ids, and what else is left to chance, come from. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Ids(Arc<Mutex<Source>>);
 
-/// A new id.
+#[derive(Debug, Default)]
+struct Source {
+    /// The last id's bits: the next one is greater, even within a millisecond or when the clock goes back.
+    last: u128,
+    /// The state of a generator that always says the same. None: the system's.
+    seeded: Option<u64>,
+}
+
+impl Source {
+    fn random(&mut self) -> u128 {
+        let Some(state) = &mut self.seeded else {
+            let mut random = [0u8; 16];
+            // The system's generator fails only before the machine has any entropy; time alone still gives an id
+            // that is unique within the process.
+            let _ = getrandom::fill(&mut random);
+            return u128::from_be_bytes(random);
+        };
+        u128::from(splitmix(state)) << 64 | u128::from(splitmix(state))
+    }
+}
+
+/// SplitMix64: the next number of a sequence that its seed decides (Steele, Lea and Flood, 2014).
+fn splitmix(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let mut mixed = *state;
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    mixed ^ (mixed >> 31)
+}
+
+impl Ids {
+    /// Those of this process.
+    #[must_use]
+    pub fn of_process() -> Self {
+        static PROCESS: LazyLock<Ids> = LazyLock::new(|| Ids(Arc::default()));
+        PROCESS.clone()
+    }
+
+    /// Always the same ones for a seed, for simulations.
+    #[must_use]
+    pub fn seeded(seed: u64) -> Self {
+        Self(Arc::new(Mutex::new(Source { last: 0, seeded: Some(seed) })))
+    }
+
+    /// A new id.
+    #[must_use]
+    pub fn next(&self, kind: Kind, now: Millis) -> String {
+        let mut source = self.lock();
+        let time = u128::from(now.unsigned_abs() & 0xFFFF_FFFF_FFFF) << 80;
+        let mut bits = time | source.random() >> 48;
+        if bits <= source.last {
+            bits = source.last.wrapping_add(1);
+        }
+        source.last = bits;
+        render(kind, bits)
+    }
+
+    /// Two numbers that nobody can guess.
+    #[must_use]
+    pub fn random(&self) -> [u32; 2] {
+        let [.., a, b, c, d, e, f, g, h] = self.lock().random().to_be_bytes();
+        [u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h])]
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Source> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A new id of this process.
 #[must_use]
 pub fn new(kind: Kind, now: Millis) -> String {
-    let mut random = [0u8; 16];
-    // The system's generator fails only before the machine has any entropy; time alone still gives an id
-    // that is unique within the process.
-    let _ = getrandom::fill(&mut random[6..]);
-    let time = u128::from(now.unsigned_abs() & 0xFFFF_FFFF_FFFF) << 80;
-    let mut bits = time | u128::from_be_bytes(random);
-    {
-        let mut last = LAST.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if bits <= *last {
-            bits = last.wrapping_add(1);
-        }
-        *last = bits;
-    }
-    render(kind, bits)
+    Ids::of_process().next(kind, now)
 }
 
 /// The least id that can have been made at this time: where a range of time begins.
@@ -117,6 +174,17 @@ mod tests {
         let ids: Vec<String> = (0..2000).map(|i| new(Kind::Invoice, 1_800_000_000_000 - i)).collect();
         assert!(ids.is_sorted());
         assert!(ids.iter().all(|id| Kind::Invoice.accepts(id)));
+    }
+
+    #[test]
+    fn a_seed_says_all() {
+        let ids = |seed| {
+            let ids = Ids::seeded(seed);
+            (0..9).map(|i| (ids.next(Kind::Event, i), ids.random())).collect::<Vec<_>>()
+        };
+        assert_eq!(ids(1), ids(1));
+        assert_ne!(ids(1), ids(2));
+        assert_ne!(Ids::of_process().random(), Ids::of_process().random());
     }
 
     #[test]

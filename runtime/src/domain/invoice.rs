@@ -1,7 +1,7 @@
 //! The life of an invoice, as a function of facts.
 //!
 //! An invoice's status is never edited from event to event; it is derived from what is known: what has been
-//! credited, what is on its way, what the clock and the merchant say. So no order of events and no repetition
+//! credited, what is on its way, what the chain's time and the merchant say. So no order of events and no repetition
 //! can bring it to a state that the facts do not show.
 //!
 //! | status          | credited            | pending | and                          |
@@ -103,12 +103,17 @@ pub struct Invoice {
     pub sequence: i64,
     pub payment_uri: Option<String>,
     pub policy: Policy,
-    /// Height of the network's head when it was made.
-    pub head: i64,
+    /// The network's log when it was made: a transfer that stood in it was paid before.
+    pub sighted: i64,
+    /// By this machine's clock.
     pub created_at: Millis,
+    /// The deadline, by the chain's time.
     pub expires_at: Millis,
-    /// Until then a late payment is still told apart.
+    /// Until then (by the chain's time) a late payment is still told apart.
     pub held_until: Millis,
+    /// Whether its deadline counts. It does not yet if the chain was not being read when the invoice was made: then
+    /// nobody knows the chain's time for certain.
+    pub pinned: bool,
     pub expired_at: Option<Millis>,
     pub cancelled_at: Option<Millis>,
     pub paid_at: Option<Millis>,
@@ -122,7 +127,7 @@ pub struct Facts {
     pub credited: Amount,
     /// The sum of its payments that are not credited yet.
     pub pending: Amount,
-    /// The deadline has passed (the expire worker said so, once).
+    /// The deadline has passed (the chain was read past it, once).
     pub expired: bool,
     pub cancelled: bool,
     /// A transfer that may be meant for it waits for a person.

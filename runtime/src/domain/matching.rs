@@ -32,6 +32,8 @@ words! {
         BeforeInvoice = "before_invoice",
         /// After the deadline, and the merchant wants to look at late payments.
         Late = "late",
+        /// After the time in which a late payment is still told apart.
+        TooLate = "too_late",
         /// The merchant cancelled the invoice before this arrived.
         Cancelled = "cancelled",
         /// Another payment had paid the invoice already.
@@ -60,13 +62,45 @@ pub fn memo_key(address_id: &str, memo: &str) -> String {
     format!("{address_id}/memo={}", memo.trim())
 }
 
+/// Who holds a key, since when and until when, by the time of blocks. Both ends belong to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    pub key: String,
+    pub invoice_id: String,
+    pub since: Millis,
+    pub until: Millis,
+}
+
+/// Whom a key names at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Named<'a> {
+    /// The invoice that held it then.
+    Holder(&'a str),
+    /// Nobody held it then any more; this one was the last before.
+    Former(&'a str),
+    Nobody,
+}
+
+/// Whom these holds of one key name at the time of a block.
+#[must_use]
+pub fn named<'a>(holds: impl Iterator<Item = &'a Hold> + Clone, at: Millis) -> Named<'a> {
+    let holder = holds.clone().find(|hold| hold.since <= at && at <= hold.until);
+    let former = || holds.filter(|hold| hold.until < at).max_by_key(|hold| hold.until);
+    match (holder, holder.is_none().then(former).flatten()) {
+        (Some(hold), _) => Named::Holder(&hold.invoice_id),
+        (None, Some(hold)) => Named::Former(&hold.invoice_id),
+        (None, None) => Named::Nobody,
+    }
+}
+
 /// What matching needs to know of a transfer.
 #[derive(Debug, Clone)]
 pub struct Transfer<'a> {
     pub asset_id: &'a str,
     pub amount: Option<Amount>,
     pub memo_unreadable: bool,
-    pub height: i64,
+    /// Place in the network's log at which it was first seen.
+    pub seq: i64,
     pub block_time: Millis,
 }
 
@@ -76,7 +110,7 @@ impl<'a> From<&'a transfer::Transfer> for Transfer<'a> {
             asset_id: &transfer.asset_id,
             amount: transfer.amount,
             memo_unreadable: transfer.memo_problem.is_some(),
-            height: transfer.height,
+            seq: transfer.seq,
             block_time: transfer.block_time,
         }
     }
@@ -88,10 +122,10 @@ pub struct Candidate<'a> {
     pub asset_id: &'a str,
     pub matching: Matching,
     pub policy: Policy,
-    /// Height of the network's head when the invoice was made.
-    pub head: i64,
-    pub created_at: Millis,
-    pub expires_at: Millis,
+    /// The network's log when the invoice was made.
+    pub sighted: i64,
+    /// The deadline, if it counts yet.
+    pub deadline: Option<Millis>,
     pub cancelled_at: Option<Millis>,
     /// Whether payments (credited or on their way) cover what is due.
     pub covered: bool,
@@ -103,9 +137,8 @@ impl<'a> From<&'a Invoice> for Candidate<'a> {
             asset_id: &invoice.asset_id,
             matching: invoice.matching,
             policy: invoice.policy,
-            head: invoice.head,
-            created_at: invoice.created_at,
-            expires_at: invoice.expires_at,
+            sighted: invoice.sighted,
+            deadline: invoice.pinned.then_some(invoice.expires_at),
             cancelled_at: invoice.cancelled_at,
             covered: invoice.credited.0.saturating_add(invoice.pending.0) >= invoice.due.0,
         }
@@ -142,10 +175,9 @@ pub fn decide(transfer: &Transfer<'_>, candidate: Option<&Candidate<'_>>) -> Dec
     if candidate.asset_id != transfer.asset_id {
         return list(Reason::WrongAsset, true);
     }
-    // The chain's clock and this machine's may differ, and a reorg can bring a payment to a lower height. A
-    // transfer is older than the invoice only when both the height and the time say so.
-    let created_s = candidate.created_at.div_euclid(1000) * 1000;
-    if transfer.height <= candidate.head && transfer.block_time < created_s {
+    // Neither by a clock, since this machine's may be wrong, nor by height, since a reorg can bring a payment to a
+    // lower one: what was seen before is older.
+    if transfer.seq <= candidate.sighted {
         return list(Reason::BeforeInvoice, true);
     }
     if candidate.cancelled_at.is_some() {
@@ -156,7 +188,7 @@ pub fn decide(transfer: &Transfer<'_>, candidate: Option<&Candidate<'_>>) -> Dec
         // address a second equal payment may be somebody's mistake: a person decides.
         return list(Reason::AlreadyPaid, true);
     }
-    let late = transfer.block_time > candidate.expires_at;
+    let late = candidate.deadline.is_some_and(|deadline| transfer.block_time > deadline);
     if late && candidate.policy.late == Late::Review {
         return list(Reason::Late, true);
     }
@@ -172,7 +204,7 @@ mod tests {
             asset_id: "base:native",
             amount: Some(Amount(5)),
             memo_unreadable: false,
-            height: 101,
+            seq: 101,
             block_time: 1_000_000,
         }
     }
@@ -182,9 +214,8 @@ mod tests {
             asset_id: "base:native",
             matching: Matching::Amount,
             policy: Policy::default(),
-            head: 100,
-            created_at: 999_999,
-            expires_at: 2_000_000,
+            sighted: 100,
+            deadline: Some(2_000_000),
             cancelled_at: None,
             covered: false,
         }
@@ -216,14 +247,19 @@ mod tests {
     }
 
     #[test]
-    fn an_older_payment_is_told_by_height_and_time_together() {
-        let older = Transfer { height: 100, block_time: 998_000, ..transfer() };
+    fn what_was_seen_before_the_invoice_was_made_is_older() {
+        let older = Transfer { seq: 100, ..transfer() };
         assert_eq!(reason(decide(&older, Some(&candidate()))), Some(Reason::BeforeInvoice));
-        // The same second, or a later height under a clock that is behind, is no older payment.
-        let same_second = Transfer { height: 100, block_time: 999_000, ..transfer() };
-        assert_eq!(reason(decide(&same_second, Some(&candidate()))), None);
-        let clock_behind = Transfer { height: 101, block_time: 0, ..transfer() };
-        assert_eq!(reason(decide(&clock_behind, Some(&candidate()))), None);
+        // Whatever a clock says.
+        let clock_behind = Transfer { block_time: 0, ..transfer() };
+        assert_eq!(decide(&clock_behind, Some(&candidate())), Decision::Pay { late: false });
+    }
+
+    #[test]
+    fn a_deadline_that_does_not_count_yet_is_not_missed() {
+        let late = Transfer { block_time: 9_000_000, ..transfer() };
+        let unpinned = Candidate { deadline: None, ..candidate() };
+        assert_eq!(decide(&late, Some(&unpinned)), Decision::Pay { late: false });
     }
 
     #[test]
@@ -234,6 +270,23 @@ mod tests {
         assert_eq!(reason(decide(&late, Some(&Candidate { policy, ..candidate() }))), Some(Reason::Late));
         let in_time = Transfer { block_time: 2_000_000, ..transfer() };
         assert_eq!(decide(&in_time, Some(&candidate())), Decision::Pay { late: false });
+    }
+
+    #[test]
+    fn a_key_names_whoever_held_it_then() {
+        let hold = |invoice_id: &str, since, until| Hold {
+            key: "k".to_owned(),
+            invoice_id: invoice_id.to_owned(),
+            since,
+            until,
+        };
+        let holds = [hold("inv_b", 30, 40), hold("inv_a", 10, 20)];
+        let at = |at| named(holds.iter(), at);
+        assert_eq!([at(10), at(15), at(20)], [Named::Holder("inv_a"); 3]);
+        assert_eq!([at(30), at(40)], [Named::Holder("inv_b"); 2]);
+        assert_eq!(at(9), Named::Nobody);
+        assert_eq!([at(21), at(29)], [Named::Former("inv_a"); 2]);
+        assert_eq!(at(41), Named::Former("inv_b"));
     }
 
     #[test]

@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::slots::{Ring, Unique};
+use super::{
+    money::Amount,
+    slots::{Ring, Unique},
+};
 
 /// One chain instance: which plugin reads it, which assets are money there, when a transfer is credited.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -109,10 +112,10 @@ impl Asset {
         format!("{network}:{}", self.contract.as_deref().unwrap_or("native"))
     }
 
-    /// The ring of unique amounts, if this asset has one.
+    /// The ring of unique amounts of a price, if this asset has one and the price leaves room for it.
     #[must_use]
-    pub fn ring(&self) -> Option<Ring> {
-        self.unique.and_then(|unique| Ring::new(unique, self.decimals))
+    pub fn ring(&self, price: Amount) -> Option<Ring> {
+        self.unique.and_then(|unique| Ring::new(unique, self.decimals, price))
     }
 }
 
@@ -144,9 +147,9 @@ impl Manifest {
             if asset.decimals > 30 {
                 return Err(format!("asset {}: at most 30 decimals", asset.symbol));
             }
-            if asset.unique.is_some() && asset.ring().is_none() {
+            if asset.unique.is_some_and(|unique| unique.unit(asset.decimals).is_none()) {
                 return Err(format!(
-                    "asset {}: unique.decimals is at most its decimals, slots at least 1",
+                    "asset {}: unique.decimals is at most its decimals, slots at least 1, share_bp from 1 to 10000",
                     asset.symbol
                 ));
             }
@@ -167,6 +170,12 @@ impl Manifest {
     #[must_use]
     pub fn chain_id(&self) -> &str {
         self.caip2.split_once(':').map_or("", |(_, reference)| reference)
+    }
+
+    /// Whether it is a chain that exists only inside Kassa, and has the blocks that somebody asks for.
+    #[must_use]
+    pub fn is_simulated(&self) -> bool {
+        self.plugin == "sandbox"
     }
 
     /// An asset by its symbol.

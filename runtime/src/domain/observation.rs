@@ -6,7 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Millis, id,
+    Millis,
+    id::{self, Ids},
     money::Amount,
     network::Manifest,
     transfer::{Depth, Moved, Sighting, Status, Transfer, moved},
@@ -166,6 +167,9 @@ pub struct Known<'a> {
     pub same_tx: Vec<Transfer>,
     /// By the recipient's address. A recipient that is nobody's is left out.
     pub owners: BTreeMap<String, Owner>,
+    /// Number of the next entry of the network's log: what is seen for the first time carries it.
+    pub first_seq: i64,
+    pub ids: &'a Ids,
     pub now: Millis,
 }
 
@@ -179,12 +183,12 @@ pub struct Plan {
 
 /// Takes a checked report in that reaches to `depth`.
 #[must_use]
-pub fn plan(scan: &Scan, known: Known<'_>, depth: Depth) -> Plan {
+pub fn plan(scan: &Scan, mut known: Known<'_>, depth: Depth) -> Plan {
     let credited_to = depth.credited_to(known.network.credit);
     let blocks: BTreeMap<i64, &Block> = scan.blocks.iter().map(|block| (block.height, block)).collect();
     let stays = |t: &Transfer| blocks.get(&t.height).is_some_and(|block| block.hash == t.block_hash);
     let mut before: BTreeMap<(String, i64), Transfer> = BTreeMap::new();
-    for transfer in known.above.into_iter().chain(known.same_tx) {
+    for transfer in std::mem::take(&mut known.above).into_iter().chain(std::mem::take(&mut known.same_tx)) {
         before.insert((transfer.tx.clone(), transfer.ordinal), transfer);
     }
     let mut plan = Plan::default();
@@ -194,7 +198,7 @@ pub fn plan(scan: &Scan, known: Known<'_>, depth: Depth) -> Plan {
         };
         match before.remove(&(seen.tx.clone(), seen.ordinal)) {
             None => {
-                let transfer = new_transfer(seen, owner, block, known.network, known.now);
+                let transfer = new_transfer(seen, owner, block, &known);
                 plan.log.push((Sighting::Included, transfer.clone()));
                 plan.insert.push(transfer);
             }
@@ -242,9 +246,10 @@ fn put(transfer: &mut Transfer, block: &Block) {
     transfer.block_time = block.time;
 }
 
-fn new_transfer(seen: &Seen, owner: &Owner, block: &Block, network: &Manifest, now: Millis) -> Transfer {
+fn new_transfer(seen: &Seen, owner: &Owner, block: &Block, known: &Known<'_>) -> Transfer {
+    let (network, now) = (known.network, known.now);
     Transfer {
-        id: id::new(id::Kind::Transfer, now),
+        id: known.ids.next(id::Kind::Transfer, now),
         network: network.name.clone(),
         tx: seen.tx.clone(),
         ordinal: seen.ordinal,
@@ -261,6 +266,7 @@ fn new_transfer(seen: &Seen, owner: &Owner, block: &Block, network: &Manifest, n
         status: Status::Included,
         epoch: 1,
         seen_at: now,
+        seq: known.first_seq,
     }
 }
 

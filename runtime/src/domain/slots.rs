@@ -1,12 +1,11 @@
 //! Unique amounts: which suffix the next invoice of a price gets.
 //!
-//! A *ring* is one price on one address: the amounts `price + slot × unit` for the slots 1 to `slots`. The next
-//! slot is found by stepping through the ring with a stride that visits every slot before it repeats one, so
-//! that the slot free for longest comes first, and neighbours in time are not neighbours in amount. Random
-//! probing would need a hundred tries when 99 % are taken; this needs one, since slots come free in about the
-//! order in which they were given out.
+//! A *ring* is one price on one address: the amounts `price + slot × unit` for the slots 1 to `slots`. Slots are given
+//! out by a count that only goes up and is kept in the database: the count's place is found by stepping through the
+//! ring with a stride that visits every slot before it repeats one. So the amount that was asked for longest ago comes
+//! first, neighbours in time are not neighbours in amount, and a count that begins at random cannot be guessed.
 //!
-//! The database's unique index is the judge; what is here only proposes.
+//! The database's unique key is the judge; what is here only proposes.
 
 use super::money::Amount;
 
@@ -18,31 +17,53 @@ pub struct Unique {
     pub decimals: u8,
     /// How many suffixes there are, from 1 unit of that decimal upwards.
     pub slots: u32,
+    /// The largest share of a price that a suffix may be, in parts per 10,000. A small price has fewer suffixes, and
+    /// none where not even one unit fits.
+    #[serde(default = "share_bp")]
+    pub share_bp: u16,
 }
 
-/// Places in a ring, in the order in which they are given out.
-#[derive(Debug, Clone, Copy)]
+/// One percent: a payer takes it for a fee, not for another price.
+fn share_bp() -> u16 {
+    100
+}
+
+impl Unique {
+    /// What one slot adds, in base units. None: the asset's decimals leave no room, or the numbers make no ring.
+    #[must_use]
+    pub fn unit(self, asset_decimals: u8) -> Option<u128> {
+        let below = asset_decimals.checked_sub(self.decimals)?;
+        let usable = self.slots > 0 && (1..=10_000).contains(&self.share_bp);
+        10u128.checked_pow(u32::from(below)).filter(|_| usable)
+    }
+}
+
+/// The amounts of a price, in the order in which they are given out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ring {
+    price: Amount,
     slots: u32,
     stride: u32,
     unit: u128,
 }
 
 impl Ring {
-    /// `None` if the asset's decimals leave no room for a suffix.
+    /// `None` if no suffix fits the asset's decimals or the price.
     #[must_use]
-    pub fn new(unique: Unique, asset_decimals: u8) -> Option<Self> {
-        let below = asset_decimals.checked_sub(unique.decimals)?;
-        let unit = 10u128.checked_pow(u32::from(below))?;
-        if unique.slots == 0 {
+    pub fn new(unique: Unique, asset_decimals: u8, price: Amount) -> Option<Self> {
+        let unit = unique.unit(asset_decimals)?;
+        let share = u128::from(unique.share_bp);
+        let most = price.0 / 10_000 * share + price.0 % 10_000 * share / 10_000;
+        let slots = u32::try_from(most / unit).unwrap_or(u32::MAX).min(unique.slots);
+        if slots == 0 {
             return None;
         }
         // The golden section spreads neighbours far apart; the next coprime makes the period full.
-        let mut stride = u32::try_from(u64::from(unique.slots) * 618 / 1000).unwrap_or(1).max(1);
-        while gcd(stride, unique.slots) != 1 {
+        let mut stride = u32::try_from(u64::from(slots) * 618 / 1000).unwrap_or(1).max(1);
+        while gcd(stride, slots) != 1 {
             stride += 1;
         }
-        Some(Self { slots: unique.slots, stride, unit })
+        Some(Self { price, slots, stride, unit })
     }
 
     #[must_use]
@@ -50,27 +71,28 @@ impl Ring {
         self.slots
     }
 
-    /// The place after `place`. Places are 0 to `slots - 1`.
+    /// What the invoice with this count is due. `None` on overflow.
     #[must_use]
-    pub fn next(self, place: u32) -> u32 {
-        let sum = u64::from(place) + u64::from(self.stride);
-        u32::try_from(sum % u64::from(self.slots)).unwrap_or(0)
+    pub fn due(self, count: i64) -> Option<Amount> {
+        let slots = u64::from(self.slots);
+        let place = count.unsigned_abs() % slots * u64::from(self.stride) % slots;
+        let suffix = self.unit.checked_mul(u128::from(place) + 1)?;
+        self.price.checked_add(Amount(suffix))
     }
 
-    /// What an invoice of this price is due when it has this place. `None` on overflow.
+    /// The least and the largest amount of this ring.
     #[must_use]
-    pub fn due(self, price: Amount, place: u32) -> Option<Amount> {
-        self.unit.checked_mul(u128::from(place) + 1).map(Amount).and_then(|suffix| price.checked_add(suffix))
+    pub fn range(self) -> (Amount, Amount) {
+        let last = self.unit.saturating_mul(u128::from(self.slots));
+        (Amount(self.price.0.saturating_add(self.unit)), Amount(self.price.0.saturating_add(last)))
     }
 
-    /// The place that `due` gives this amount, if it is one of this ring.
+    /// By how much a count is advanced where what it says may be older than what payers were told: past an eighth of
+    /// the ring, and at `random` up to a quarter.
     #[must_use]
-    pub fn place(self, price: Amount, due: Amount) -> Option<u32> {
-        let suffix = due.checked_sub(price)?.0;
-        if suffix % self.unit != 0 {
-            return None;
-        }
-        u32::try_from(suffix / self.unit).ok()?.checked_sub(1).filter(|place| *place < self.slots)
+    pub fn leap(self, random: u32) -> i64 {
+        let eighth = self.slots.div_ceil(8);
+        i64::from(eighth) + i64::from(random % eighth.max(1))
     }
 }
 
@@ -83,32 +105,61 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn unique(decimals: u8, slots: u32) -> Unique {
+        Unique { decimals, slots, share_bp: share_bp() }
+    }
+
     #[test]
     fn an_asset_without_room_has_no_ring() {
-        assert!(Ring::new(Unique { decimals: 6, slots: 9 }, 2).is_none());
-        assert!(Ring::new(Unique { decimals: 6, slots: 0 }, 6).is_none());
+        assert!(Ring::new(unique(6, 9), 2, Amount(1_000_000)).is_none());
+        assert!(Ring::new(unique(6, 0), 6, Amount(1_000_000)).is_none());
+        assert!(Ring::new(Unique { share_bp: 0, ..unique(6, 9) }, 6, Amount(1_000_000)).is_none());
+    }
+
+    #[test]
+    fn a_suffix_is_a_small_share_of_the_price() {
+        let slots = |price: &str| {
+            let price = Amount::from_decimal(price, 18).unwrap();
+            Ring::new(unique(6, 9999), 18, price).map(Ring::slots)
+        };
+        assert_eq!(slots("100"), Some(9999));
+        assert_eq!(slots("0.5"), Some(5000));
+        assert_eq!(slots("0.0001"), Some(1));
+        assert_eq!(slots("0.00009"), None);
+        let all = Unique { decimals: 6, slots: u32::MAX, share_bp: 10_000 };
+        assert_eq!(Ring::new(all, 18, Amount(u128::MAX)).map(Ring::slots), Some(u32::MAX));
     }
 
     #[test]
     fn the_suffix_stands_in_the_last_allowed_decimal() {
-        let ring = Ring::new(Unique { decimals: 6, slots: 9999 }, 18).unwrap();
         let price = Amount::from_decimal("100", 18).unwrap();
-        assert_eq!(ring.due(price, 122).unwrap().to_decimal(18), "100.000123");
+        let ring = Ring::new(unique(6, 9999), 18, price).unwrap();
+        assert_eq!(ring.due(0).unwrap().to_decimal(18), "100.000001");
+        assert_eq!(ring.due(1).unwrap().to_decimal(18), "100.00618");
+        assert_eq!(ring.due(9_998).unwrap().to_decimal(18), "100.003821");
     }
 
     proptest! {
         #[test]
-        fn every_place_comes_once_before_any_comes_twice(slots in 1u32..3000, decimals in 6u8..18) {
-            let ring = Ring::new(Unique { decimals: 6, slots }, decimals).unwrap();
+        fn every_place_comes_once_before_any_comes_twice(
+            slots in 1u32..3000, decimals in 6u8..18, from in 0i64..1 << 40,
+        ) {
+            let price = Amount(10u128.pow(u32::from(decimals)));
+            let ring = Ring::new(unique(6, slots), decimals, price).unwrap();
+            let (least, largest) = ring.range();
             let mut seen = std::collections::HashSet::new();
-            let mut place = 0;
-            for _ in 0..slots {
-                place = ring.next(place);
-                prop_assert!(place < slots);
-                prop_assert!(seen.insert(place));
-                let due = ring.due(Amount(5), place).unwrap();
-                prop_assert_eq!(ring.place(Amount(5), due), Some(place));
+            for count in from..from + i64::from(slots) {
+                let due = ring.due(count).unwrap();
+                prop_assert!(least <= due && due <= largest && seen.insert(due));
             }
+            prop_assert_eq!(ring.due(from), ring.due(from + i64::from(slots)));
+        }
+
+        #[test]
+        fn a_leap_passes_an_eighth_and_at_most_a_quarter(slots in 8u32..100_000, random in any::<u32>()) {
+            let ring = Ring::new(Unique { decimals: 6, slots, share_bp: 10_000 }, 6, Amount(u128::MAX / 4)).unwrap();
+            let leap = ring.leap(random);
+            prop_assert!(leap >= i64::from(slots / 8) && leap <= i64::from(slots / 4) + 2);
         }
     }
 }

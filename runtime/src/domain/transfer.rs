@@ -55,6 +55,8 @@ pub struct Transfer {
     /// Counts its inclusions: one that comes back after a retraction begins a new epoch.
     pub epoch: i64,
     pub seen_at: Millis,
+    /// Place in the network's log at which it was first seen.
+    pub seq: i64,
 }
 
 /// Where the chain stands after a scan.

@@ -66,9 +66,21 @@ pub struct InvoiceView {
     /// A link that wallets open.
     pub payment_uri: Option<String>,
     pub created_at: String,
+    /// The deadline, by the time of the chain's blocks.
     pub expires_at: String,
+    /// The deadline has passed, but the chain was not read that far yet: a payment made in time may still be found.
+    pub awaiting_chain: bool,
     pub paid_at: Option<String>,
     pub cancelled_at: Option<String>,
+}
+
+impl InvoiceView {
+    /// An invoice as it is shown at this time.
+    #[must_use]
+    pub fn at(invoice: &Invoice, now: Millis) -> Self {
+        let passed = invoice.status.is_open() && invoice.expired_at.is_none() && invoice.expires_at < now;
+        Self { awaiting_chain: passed, ..Self::from(invoice) }
+    }
 }
 
 impl From<&Invoice> for InvoiceView {
@@ -99,6 +111,7 @@ impl From<&Invoice> for InvoiceView {
             payment_uri: i.payment_uri.clone(),
             created_at: time(i.created_at),
             expires_at: time(i.expires_at),
+            awaiting_chain: false,
             paid_at: i.paid_at.map(time),
             cancelled_at: i.cancelled_at.map(time),
         }

@@ -40,7 +40,7 @@ use crate::{
     domain::{
         Millis, event,
         hook::MatchOutcome,
-        id,
+        id::{self, Ids},
         settlement::{Answer, Book, Share},
         transfer::{Status, Transfer},
     },
@@ -303,11 +303,11 @@ async fn settled(
     };
     let mut known = settle::gather(conn, &transfer.network, vec![transfer.clone()], &also).await?;
     known.test = claimed.test;
-    let mut book = Book::open(known, now);
+    let mut book = Book::open(known, &Ids::of_process(), now);
     let confirmed = matches!(transfer.status, Status::Confirmed | Status::Final);
     if let Err(why) = book.answered(&transfer.id, answer, confirmed) {
         return Ok(Err(why));
     }
-    settle::write(conn, book.close(), now).await?;
+    settle::write(conn, book.close(), &Ids::of_process(), now).await?;
     Ok(Ok(()))
 }

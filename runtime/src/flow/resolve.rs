@@ -5,6 +5,7 @@ use crate::{
     db::{Conn, DbError, invoices, payments, transfers},
     domain::{
         Millis,
+        id::Ids,
         invoice::Invoice,
         payment,
         settlement::{Book, Known},
@@ -57,10 +58,10 @@ pub(crate) async fn cancel(
         return Err(ResolveError::NotOpenInvoice(invoice.status.as_str()));
     }
     known.test = scope.test;
-    let mut book = Book::open(known, now);
+    let mut book = Book::open(known, &Ids::of_process(), now);
     book.cancel(id);
     let invoice = book.invoice(id).cloned().ok_or(ResolveError::NoInvoice)?;
-    settle::write(conn, book.close(), now).await?;
+    settle::write(conn, book.close(), &Ids::of_process(), now).await?;
     Ok(invoice)
 }
 
@@ -95,7 +96,7 @@ pub(crate) async fn assign(
     }
     // The invoice that it had seemed to be meant for no longer waits for it.
     let reviewed = listed.invoice_id.filter(|other| other != invoice_id);
-    let mut book = Book::open(known, now);
+    let mut book = Book::open(known, &Ids::of_process(), now);
     let amount = book.unpaid(transfer_id).filter(|amount| !amount.is_zero());
     if amount.and_then(|amount| counted?.checked_add(amount)).is_none() {
         return Err(ResolveError::Uncountable);
@@ -105,7 +106,7 @@ pub(crate) async fn assign(
         book.reviewed(&other);
     }
     let invoice = book.invoice(invoice_id).cloned().ok_or(ResolveError::NoInvoice)?;
-    settle::write(conn, book.close(), now).await?;
+    settle::write(conn, book.close(), &Ids::of_process(), now).await?;
     Ok(invoice)
 }
 
@@ -123,9 +124,9 @@ pub(crate) async fn dismiss(
     if let Some(invoice_id) = listed.invoice_id {
         let mut known = Known { test: scope.test, ..Known::default() };
         settle::add_invoices(conn, &mut known, std::slice::from_ref(&invoice_id)).await?;
-        let mut book = Book::open(known, now);
+        let mut book = Book::open(known, &Ids::of_process(), now);
         book.reviewed(&invoice_id);
-        settle::write(conn, book.close(), now).await?;
+        settle::write(conn, book.close(), &Ids::of_process(), now).await?;
     }
     Ok(())
 }

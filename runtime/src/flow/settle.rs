@@ -4,21 +4,26 @@
 //! What is decided is in `domain::settlement`, which is pure; here facts are gathered and results written. A transfer
 //! that a merchant's hook is asked about waits for `matching`, which ends in the same writes.
 //! Correct with any number of replicas: the cursor's row is locked, and moves only from where it was read. The
-//! lease merely keeps them from doing the same work twice.
+//! lease merely keeps them from doing the same work twice. What the chain's time decides follows when everything is
+//! settled ([`super::expire`]).
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
 use tokio_util::sync::CancellationToken;
 
+use super::expire;
 use crate::{
     app::App,
-    db::{Conn, DbError, events, invoices, leases, ledger, matchers, payments, transfers},
+    db::{Conn, DbError, events, holds, invoices, leases, ledger, matchers, payments, transfers},
     domain::{
-        Millis, id,
-        matching::{amount_key, memo_key},
+        Millis,
+        id::{self, Ids},
+        matching::{Hold, Named, amount_key, memo_key, named},
+        network::Manifest,
         settlement::{Book, Known, Written},
         transfer::Transfer,
     },
@@ -30,13 +35,14 @@ const CHANGES_PER_STEP: i64 = 500;
 const POLL: Duration = Duration::from_millis(250);
 
 /// Settles one network until told to stop.
-pub(crate) async fn run(app: App, network: String, test: bool, stop: CancellationToken) {
+pub(crate) async fn run(app: App, network: Arc<Manifest>, stop: CancellationToken) {
+    let mut given_at = None;
     loop {
         let bell = app.wake.settle.notified();
-        let busy = match step(&app, &network, test).await {
-            Ok(settled) => settled > 0,
+        let busy = match work(&app, &network, &mut given_at).await {
+            Ok(busy) => busy,
             Err(error) => {
-                tracing::error!(network, %error, "settle failed; it tries again");
+                tracing::error!(network = network.name, %error, "settle failed; it tries again");
                 false
             }
         };
@@ -51,6 +57,15 @@ pub(crate) async fn run(app: App, network: String, test: bool, stop: Cancellatio
     }
 }
 
+/// Answers whether there may be more.
+async fn work(app: &App, network: &Manifest, given_at: &mut Option<i64>) -> Result<bool, DbError> {
+    if step(app, &network.name, network.test).await? > 0 || expire::step(app, network).await? {
+        return Ok(true);
+    }
+    // Its blocks have to be read before there is more to do.
+    expire::let_time_pass(app, network, given_at).await.map(|()| false)
+}
+
 /// Settles what is there, at most a batch. Answers how many changes.
 pub(crate) async fn step(app: &App, network: &str, test: bool) -> Result<usize, DbError> {
     // Looking costs a read; only work costs a write.
@@ -61,7 +76,7 @@ pub(crate) async fn step(app: &App, network: &str, test: bool) -> Result<usize, 
     }
     drop(conn);
     let (now, holder, ttl) = (app.clock.now(), app.holder.clone(), app.lease_ms());
-    let network = network.to_owned();
+    let (network, ids) = (network.to_owned(), app.ids.clone());
     let (settled, rung) = app
         .db
         .write::<_, DbError, _>(move |conn| {
@@ -70,7 +85,7 @@ pub(crate) async fn step(app: &App, network: &str, test: bool) -> Result<usize, 
                 else {
                     return Ok((0, Rung::default()));
                 };
-                settle(conn, &network, test, fence, now).await
+                settle(conn, &network, test, fence, &ids, now).await
             })
         })
         .await?;
@@ -96,6 +111,7 @@ async fn settle(
     network: &str,
     test: bool,
     fence: i64,
+    ids: &Ids,
     now: Millis,
 ) -> Result<(usize, Rung), DbError> {
     let from = payments::settled_to(conn, network).await?;
@@ -104,19 +120,19 @@ async fn settle(
     if !payments::settle_to(conn, network, from, last.seq, fence).await? {
         return Err(DbError::Unusable("another replica settles this network".to_owned()));
     }
-    let ids: BTreeSet<String> = changes.iter().map(|change| change.transfer_id.clone()).collect();
-    let found = transfers::by_ids(conn, &ids.into_iter().collect::<Vec<_>>()).await?;
+    let changed: BTreeSet<String> = changes.iter().map(|change| change.transfer_id.clone()).collect();
+    let found = transfers::by_ids(conn, &changed.into_iter().collect::<Vec<_>>()).await?;
     let mut known = gather(conn, network, found, &[]).await?;
     known.test = test;
     let merchants: BTreeSet<String> = known.transfers.values().map(|t| t.merchant_id.clone()).collect();
     known.matchers = matchers::of_merchants(conn, test, merchants.into_iter(), now).await?;
-    let mut book = Book::open(known, now);
+    let mut book = Book::open(known, ids, now);
     for change in &changes {
         book.apply(change.kind, &change.transfer_id, change.epoch);
     }
     let written = book.close();
     let rung = Rung { told: !written.events.is_empty(), waiting: !written.waiting.is_empty() };
-    write(conn, written, now).await?;
+    write(conn, written, ids, now).await?;
     Ok((changes.len(), rung))
 }
 
@@ -136,7 +152,7 @@ pub(crate) async fn gather(
     known.assets = transfers::assets(conn, network).await?.into_iter().collect();
     known.listed = payments::listed_of(conn, &transfer_ids).await?.into_iter().collect();
     let own = payments::of_transfers(conn, &transfer_ids).await?;
-    name(conn, &mut known, &found, &address_ids).await?;
+    name_invoices(conn, &mut known, &found, &address_ids).await?;
 
     let mut invoice_ids: BTreeSet<String> = own.iter().filter_map(|p| p.invoice_id.clone()).collect();
     invoice_ids.extend(known.named.values().flatten().cloned());
@@ -156,8 +172,9 @@ pub(crate) async fn add_invoices(conn: &mut Conn, known: &mut Known, ids: &[Stri
     Ok(())
 }
 
-/// Finds which invoice each transfer names: by an own address, else by its memo, else by its exact amount.
-async fn name(
+/// Finds which invoice each transfer names: by an own address, else by its memo, else by its exact amount. A memo or an
+/// amount names whoever held it at the time of the transfer's block.
+async fn name_invoices(
     conn: &mut Conn,
     known: &mut Known,
     found: &[Transfer],
@@ -168,28 +185,61 @@ async fn name(
             known.named.entry(transfer.id.clone()).or_default().push(invoice_id.clone());
         }
     }
-    let by_memo = |t: &Transfer| t.memo.as_deref().map(|memo| memo_key(&t.address_id, memo));
-    let by_amount = |t: &Transfer| t.amount.map(|amount| amount_key(&t.address_id, &t.asset_id, amount));
-    let unnamed = || found.iter().filter(|t| !known.named.contains_key(&t.id));
-    let keys: BTreeSet<String> = unnamed().flat_map(|t| [by_memo(t), by_amount(t)]).flatten().collect();
-    let holders: HashMap<String, String> =
-        invoices::holders(conn, keys.into_iter().collect()).await?.into_iter().collect();
-    let holder = |key: Option<String>| key.and_then(|key| holders.get(&key)).cloned();
-    let named: Vec<_> = unnamed()
-        .filter_map(|t| Some((t.id.clone(), vec![holder(by_memo(t)).or_else(|| holder(by_amount(t)))?])))
+    let unnamed: Vec<(&Transfer, Vec<String>)> =
+        found.iter().filter(|t| !known.named.contains_key(&t.id)).map(|t| (t, keys(t))).collect();
+    let wanted: BTreeSet<String> = unnamed.iter().flat_map(|(_, keys)| keys).cloned().collect();
+    let mut of_key: BTreeMap<String, Vec<Hold>> = BTreeMap::new();
+    for hold in holds::present(conn, wanted.into_iter().collect()).await? {
+        of_key.entry(hold.key.clone()).or_default().push(hold);
+    }
+    // The past is asked only about keys that name nobody at present.
+    let past: BTreeSet<String> = unnamed
+        .iter()
+        .filter(|(t, keys)| !keys.iter().any(|key| matches!(whom(&of_key, key, t), Named::Holder(_))))
+        .flat_map(|(_, keys)| keys)
+        .cloned()
         .collect();
-    known.named.extend(named);
+    for hold in holds::past(conn, past.into_iter().collect()).await? {
+        of_key.entry(hold.key.clone()).or_default().push(hold);
+    }
+    for (transfer, keys) in unnamed {
+        let names: Vec<Named<'_>> = keys.iter().map(|key| whom(&of_key, key, transfer)).collect();
+        let holder = names.iter().find_map(|name| match name {
+            Named::Holder(invoice_id) => Some(*invoice_id),
+            _ => None,
+        });
+        let former = names.iter().find_map(|name| match name {
+            Named::Former(invoice_id) => Some(*invoice_id),
+            _ => None,
+        });
+        if let Some(invoice_id) = holder {
+            known.named.insert(transfer.id.clone(), vec![invoice_id.to_owned()]);
+        } else if let Some(invoice_id) = former {
+            known.former.insert(transfer.id.clone(), invoice_id.to_owned());
+        }
+    }
     Ok(())
 }
 
+/// What a transfer may be told apart by, the surest first.
+fn keys(transfer: &Transfer) -> Vec<String> {
+    let memo = transfer.memo.as_deref().map(|memo| memo_key(&transfer.address_id, memo));
+    let amount = transfer.amount.map(|amount| amount_key(&transfer.address_id, &transfer.asset_id, amount));
+    memo.into_iter().chain(amount).collect()
+}
+
+fn whom<'a>(of_key: &'a BTreeMap<String, Vec<Hold>>, key: &str, transfer: &Transfer) -> Named<'a> {
+    of_key.get(key).map_or(Named::Nobody, |holds| named(holds.iter(), transfer.block_time))
+}
+
 /// Writes what a book came to.
-pub(crate) async fn write(conn: &mut Conn, written: Written, now: Millis) -> Result<(), DbError> {
+pub(crate) async fn write(conn: &mut Conn, written: Written, ids: &Ids, now: Millis) -> Result<(), DbError> {
     payments::put(conn, &written.payments).await?;
     let journals: Vec<_> = written
         .journals
         .into_iter()
         .map(|entry| ledger::NewJournal {
-            id: id::new(id::Kind::Journal, now),
+            id: ids.next(id::Kind::Journal, now),
             kind: entry.kind,
             payment: entry.payment,
         })

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{deliver, dispatch, expire, fulfill, matching, observe, settle};
+use super::{deliver, dispatch, fulfill, matching, observe, settle};
 use crate::{app::App, domain::network::Manifest};
 
 /// A broken worker waits so long before it starts again.
@@ -21,10 +21,6 @@ struct Running {
 /// Runs everything until told to stop, and until all of it has stopped.
 pub(crate) async fn run(app: App, stop: CancellationToken) {
     let mut tasks = JoinSet::new();
-    keep(&mut tasks, "expire", &stop, {
-        let (app, stop) = (app.clone(), stop.clone());
-        move || expire::run(app.clone(), stop.clone())
-    });
     keep(&mut tasks, "dispatch", &stop, {
         let (app, stop) = (app.clone(), stop.clone());
         move || dispatch::run(app.clone(), stop.clone())
@@ -76,7 +72,7 @@ fn watch(app: &App, network: &Arc<Manifest>, stop: &CancellationToken, tasks: &m
     });
     keep(tasks, "settle", &stop, {
         let (app, network, stop) = (app.clone(), Arc::clone(network), stop.clone());
-        move || settle::run(app.clone(), network.name.clone(), network.test, stop.clone())
+        move || settle::run(app.clone(), Arc::clone(&network), stop.clone())
     });
     Running { network: Arc::clone(network), stop }
 }

@@ -20,10 +20,15 @@ use crate::{
     db::{
         Conn,
         addresses::{self, CreateError, ExtendedKey, NewAddress, ReceiveAddress},
+        chain,
     },
     domain::{
         id::{self, Kind as IdKind},
         network::Manifest,
+    },
+    flow::{
+        children::{self, ChildError},
+        desk::DeskError,
     },
     host::{Address, AddressError, DeriveError},
 };
@@ -31,8 +36,6 @@ use crate::{
 const ADDRESS_CHARS_MAX: usize = 200;
 const UNIQUE_ID_CHARS_MAX: usize = 100;
 const META_BYTES_MAX: usize = 4096;
-/// Children of a key that may be in use already before a request gives up.
-const CHILDREN_TRIED: u32 = 100;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::default()
@@ -206,38 +209,28 @@ async fn derived(
     merchant: &Merchant,
     network: &Manifest,
 ) -> Result<(Address, Option<i64>), Problem> {
-    let found = addresses::extended_key_of(&mut app.db.read().await?, &merchant.id, &network.name).await?;
-    let key = found.ok_or_else(|| {
-        let detail = "Give `address`, or set an extended public key first (PUT /v1/extended_keys).";
-        Problem::new(Kind::AddressMissing, detail).field("address")
-    })?;
-    for _ in 0..CHILDREN_TRIED {
-        let id = key.id.clone();
-        let taken = app
-            .db
-            .write::<_, Problem, _>(move |conn| {
-                Box::pin(async move { Ok(addresses::next_index(conn, &id).await?) })
-            })
-            .await?;
-        let changed =
-            || Problem::new(Kind::Busy, "The extended public key was changed meanwhile.").retry_after(1);
-        let index = taken.ok_or_else(changed)?;
-        let child = u32::try_from(index).map_err(|_| {
-            Problem::new(Kind::Conflict, "The extended public key has no more children: set another one.")
-        })?;
-        let address = match app.host.derive_address(network, &key.public_key, child).await? {
-            Ok(address) => address,
-            Err(DeriveError::NoChild) => continue,
-            Err(error) => return Err(derive_problem(error)),
-        };
-        // In use if an earlier key of this merchant was the same one, or if it was registered by hand.
-        let texts = [address.text.clone()];
-        if addresses::by_address(&mut app.db.read().await?, &network.name, &texts).await?.is_empty() {
-            return Ok((address, Some(index)));
-        }
+    // A customer's address is a promise that what arrives is seen.
+    if chain::standing(&mut app.db.read().await?, &network.name).await?.is_none() {
+        let error = DeskError::NotStarted { network: network.name.clone() };
+        return Err(Problem::from(error).field("network"));
     }
-    Err(Problem::new(Kind::Busy, "Many children of the extended public key are in use; the search goes on.")
-        .retry_after(1))
+    let child = children::next(app, &merchant.id, network).await.map_err(|error| match error {
+        ChildError::Db(error) => error.into(),
+        ChildError::Plugin(failed) => failed.into(),
+        ChildError::Refused(error) => derive_problem(error),
+        ChildError::NoKey => {
+            let detail = "Give `address`, or set an extended public key first (PUT /v1/extended_keys).";
+            Problem::new(Kind::AddressMissing, detail).field("address")
+        }
+        ChildError::UsedUp => {
+            Problem::new(Kind::Conflict, "The extended public key has no more children: set another one.")
+        }
+        ChildError::AllInUse => {
+            let detail = "Many children of the extended public key are in use; the search goes on.";
+            Problem::new(Kind::Busy, detail).retry_after(1)
+        }
+    })?;
+    Ok((Address { text: child.text, key: child.key }, Some(child.index)))
 }
 
 fn derive_problem(error: DeriveError) -> Problem {
@@ -310,11 +303,16 @@ struct NewExtendedKey {
     /// An extended *public* key (`xpub…`). Never send a private one: whoever holds it can spend.
     #[schema(max_length = 200)]
     public_key: String,
+    /// Child that its first address is derived from, if the key is new here. A random million if it is left out, so
+    /// that another installation with the same key does not give out the same addresses. If your wallet looks for
+    /// addresses from 0 on, say 0, and use the key for this installation only.
+    #[schema(minimum = 0, maximum = 2_147_483_647, example = 0)]
+    first_index: Option<u32>,
 }
 
 /// Set the extended public key of a network
 ///
-/// Addresses that were derived from the key before stay watched.
+/// Addresses that were derived from the key before stay watched. A key that was set before goes on where it was.
 #[utoipa::path(put, path = "/v1/extended_keys", tag = "receive addresses", request_body = NewExtendedKey,
     responses((status = 200, body = ExtendedKeyView)))]
 async fn put_key(
@@ -322,7 +320,11 @@ async fn put_key(
     State(app): State<App>,
     body: Json<NewExtendedKey>,
 ) -> Result<Answer<ExtendedKeyView>, Problem> {
-    let NewExtendedKey { network: name, public_key } = body.value;
+    let NewExtendedKey { network: name, public_key, first_index } = body.value;
+    if first_index.is_some_and(|index| index > i32::MAX.unsigned_abs()) {
+        let detail = "first_index is from 0 to 2147483647.";
+        return Err(Problem::new(Kind::FieldMalformed, detail).field("first_index"));
+    }
     let manifest = network(&app, &merchant, &name).map_err(|problem| problem.field("network"))?;
     check_text("public_key", &public_key, ADDRESS_CHARS_MAX)?;
     // Its first child shows whether it is one.
@@ -333,7 +335,7 @@ async fn put_key(
         merchant_id: merchant.id,
         network: manifest.name.clone(),
         public_key,
-        next_index: 0,
+        next_index: first_index.map_or_else(|| children::first_index(app.ids.random()), i64::from),
         created_at,
     };
     let kept = app

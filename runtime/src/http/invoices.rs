@@ -165,11 +165,13 @@ async fn read(app: &App, merchant: &Merchant, new: NewInvoice) -> Result<Wish, P
             return Err(Problem::new(Kind::FieldMalformed, detail).field("base_amount_usd"));
         }
     };
+    let asset_id = listed.id(&network.name);
     Ok(Wish {
         merchant_id: merchant.id.clone(),
         test: merchant.test,
         network,
         asset,
+        asset_id,
         amount,
         currency: price.is_some().then(|| USD.to_owned()),
         price,
@@ -273,7 +275,8 @@ async fn get(
 ) -> Result<Answer<InvoiceView>, Problem> {
     let id = id.id(IdKind::Invoice, "invoice")?;
     let found = invoices::get(&mut app.db.read().await?, &merchant.id, merchant.test, &id).await?;
-    Ok(Answer(InvoiceView::from(&found.ok_or_else(|| Problem::not_found("invoice"))?)))
+    let found = found.ok_or_else(|| Problem::not_found("invoice"))?;
+    Ok(Answer(InvoiceView::at(&found, app.clock.now())))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -301,7 +304,8 @@ async fn list(
     let mut conn = app.db.read().await?;
     let rows =
         invoices::list(&mut conn, &merchant.id, merchant.test, status, Some(&page.before), page.rows).await?;
-    Ok(Answer(page.cut(rows, |row| &row.id, |row| InvoiceView::from(&row))))
+    let now = app.clock.now();
+    Ok(Answer(page.cut(rows, |row| &row.id, |row| InvoiceView::at(&row, now))))
 }
 
 /// Cancel an invoice
@@ -342,11 +346,16 @@ impl From<DeskError> for Problem {
             DeskError::AmountSpaceExhausted { .. } => {
                 Self::new(Kind::AmountSpaceExhausted, text).retry_after(60)
             }
+            DeskError::NotStarted { .. } => {
+                Self::new(Kind::NetworkNotStarted, text).field("payable_network").retry_after(10)
+            }
+            DeskError::NoFreeChild => Self::new(Kind::Busy, text).retry_after(1),
             DeskError::NoAddress { .. } => Self::new(Kind::AddressMissing, text).field("payable_network"),
             DeskError::CannotMatch { .. } => Self::new(Kind::FieldMalformed, text).field("matching"),
             DeskError::OrderIdTaken { invoice_id } => {
                 Self::new(Kind::OrderIdTaken, text).field("order_id").with("invoice_id", invoice_id)
             }
+            DeskError::AmountTooSmall => Self::new(Kind::AmountTooSmall, text).field("amount"),
             DeskError::AmountTooLarge => Self::new(Kind::AmountTooLarge, text).field("amount"),
         }
     }

@@ -85,6 +85,7 @@ problems! {
     PriceUnavailable = 503 "price_unavailable" "No price is to be had at present",
     CurrencyUnsupported = 422 "currency_unsupported" "The asset has no price in that currency",
     NetworkUnknown = 422 "network_unknown" "There is no such network for this key",
+    NetworkNotStarted = 503 "network_not_started" "The network was not read yet",
     NetworkFrozen = 503 "network_frozen" "The network is frozen until the operator decides",
     NetworkModeMismatch = 422 "network_mode_mismatch" "A test key uses test networks, a live key live ones",
     AssetUnknown = 422 "asset_unknown" "The network has no such asset",

@@ -13,12 +13,13 @@ use crate::{
     app::App,
     db::{
         DbError, bench,
-        invoices::{self, Hold},
+        holds::{self, NewHold},
+        invoices,
     },
     domain::{
         Millis,
         invoice::{Exception, Invoice, Matching, Status},
-        matching::amount_key,
+        matching::{Hold, amount_key},
         money::Amount,
         network::{Asset, Manifest},
         policy::Policy,
@@ -95,7 +96,7 @@ impl Filled {
                     db.write(move |conn| {
                         Box::pin(async move {
                             invoices::insert(conn, &invoices).await?;
-                            invoices::hold(conn, &holds).await?;
+                            holds::take(conn, holds).await?;
                             Ok(last - first)
                         })
                     })
@@ -118,15 +119,18 @@ impl Filled {
         Ok(())
     }
 
-    fn rows(&self, numbers: std::ops::Range<u64>) -> (Vec<Invoice>, Vec<Hold>) {
+    fn rows(&self, numbers: std::ops::Range<u64>) -> (Vec<Invoice>, Vec<NewHold>) {
         let invoices: Vec<Invoice> = numbers.filter_map(|number| self.invoice(number)).collect();
         let holds = invoices
             .iter()
-            .map(|invoice| Hold {
-                key: amount_key(&invoice.address_id, &invoice.asset_id, invoice.due),
-                ring: amount_key(&invoice.address_id, &invoice.asset_id, invoice.amount),
-                invoice_id: invoice.id.clone(),
-                held_until: invoice.held_until,
+            .map(|invoice| NewHold {
+                network: invoice.network.clone(),
+                hold: Hold {
+                    key: amount_key(&invoice.address_id, &invoice.asset_id, invoice.due),
+                    invoice_id: invoice.id.clone(),
+                    since: 0,
+                    until: invoice.held_until,
+                },
             })
             .collect();
         (invoices, holds)
@@ -170,10 +174,11 @@ impl Filled {
                 shop.address
             )),
             policy: Policy::default(),
-            head: 0,
+            sighted: 0,
             created_at: self.made_at,
             expires_at,
             held_until: expires_at + OPEN_FOR_MS,
+            pinned: true,
             expired_at: None,
             cancelled_at: None,
             paid_at: None,
@@ -203,6 +208,7 @@ impl Filled {
             status: transfer::Status::Confirmed,
             epoch: 1,
             seen_at: self.made_at + 2_000,
+            seq: 1,
         };
         Some((transfer, invoice))
     }

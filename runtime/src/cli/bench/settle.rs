@@ -17,10 +17,10 @@ use super::{
 };
 use crate::{
     app::App,
-    db::{AFTER_ALL_IDS, DbError, bench, events, transfers},
+    db::{AFTER_ALL_IDS, DbError, bench, chain, events, transfers},
     domain::{
         event::{self, NewEvent},
-        id,
+        id::{self, Ids},
         invoice::Status,
         ledger::JournalKind,
         payment::{self, Payment},
@@ -61,7 +61,7 @@ pub(super) async fn run(bench: &mut Bench) -> anyhow::Result<()> {
         for (rows, now) in commits {
             app.db
                 .write::<_, DbError, _>(move |conn| {
-                    Box::pin(async move { settle::write(conn, rows, now).await })
+                    Box::pin(async move { settle::write(conn, rows, &Ids::of_process(), now).await })
                 })
                 .await?;
         }
@@ -103,7 +103,9 @@ async fn observe(app: &App, filled: &Filled, mut numbers: Range<u64>, tell: bool
                     transfers::insert(conn, &seen).await?;
                     let told = seen.iter().filter(|_| tell);
                     let changes: Vec<_> = told.map(|transfer| (Sighting::Confirmed, transfer)).collect();
-                    transfers::log(conn, &network, &changes, now).await
+                    let last = chain::standing(conn, &network).await?.map_or(0, |standing| standing.seq);
+                    let seq = transfers::log(conn, &network, last, &changes, now).await?;
+                    chain::logged(conn, &network, seq).await
                 })
             })
             .await?;

@@ -54,6 +54,8 @@ pub struct Known {
     pub in_review: BTreeSet<String>,
     /// By the transfer's id: the invoice that its address, memo or amount names. Two make it ambiguous.
     pub named: BTreeMap<String, Vec<String>>,
+    /// By the transfer's id: the invoice that had its memo or amount last, when nobody has it any more.
+    pub former: BTreeMap<String, String>,
     /// Those that are asked; none while an answer is taken in.
     pub matchers: Vec<Matcher>,
     /// Test mode of the network.

@@ -16,7 +16,7 @@ pub use facts::{AssetNames, Destination, JournalEntry, Known, Listing, Matcher, 
 use super::{
     Millis,
     event::{self, NewEvent},
-    id,
+    id::{self, Ids},
     invoice::{self, Facts, Invoice},
     ledger::JournalKind,
     matching::{self, Candidate, Decision, Reason},
@@ -29,6 +29,7 @@ use super::{
 /// Facts, and what the changes so far made of them.
 pub struct Book {
     known: Known,
+    ids: Ids,
     now: Millis,
     /// The payments that are for an invoice.
     by_invoice: BTreeMap<String, BTreeSet<PartOf>>,
@@ -42,7 +43,7 @@ pub struct Book {
 
 impl Book {
     #[must_use]
-    pub fn open(known: Known, now: Millis) -> Self {
+    pub fn open(known: Known, ids: &Ids, now: Millis) -> Self {
         let mut by_invoice: BTreeMap<String, BTreeSet<PartOf>> = BTreeMap::new();
         for payment in known.payments.values() {
             if let Some(invoice_id) = &payment.invoice_id {
@@ -51,6 +52,7 @@ impl Book {
         }
         Self {
             known,
+            ids: ids.clone(),
             now,
             by_invoice,
             touched_payments: BTreeSet::new(),
@@ -85,7 +87,7 @@ impl Book {
         }
     }
 
-    /// The clock says that this invoice's deadline has passed.
+    /// The chain was read past this invoice's deadline.
     pub fn expire(&mut self, invoice_id: &str) {
         if let Some(invoice) = self.known.invoices.get_mut(invoice_id) {
             invoice.expired_at.get_or_insert(self.now);
@@ -172,6 +174,12 @@ impl Book {
             (Decision::Pay { .. }, _) if !fits => self.list(transfer, Reason::AmountUnsupported, invoice_id),
             (Decision::Pay { late }, _) => self.pay(transfer, amount, invoice_id, late_or_not(late)),
             (Decision::List { .. }, Some(matcher)) => self.wait(transfer, matcher.id.clone()),
+            (Decision::List { reason: Reason::NoMatch, .. }, None)
+                if self.known.former.contains_key(&transfer.id) =>
+            {
+                let former = self.known.former.get(&transfer.id).cloned();
+                self.list(transfer, Reason::TooLate, former);
+            }
             (Decision::List { reason, of_candidate }, None) => {
                 self.list(transfer, reason, invoice_id.filter(|_| of_candidate));
             }
@@ -186,7 +194,7 @@ impl Book {
         exception: payment::Exception,
     ) {
         let payment = Payment {
-            id: id::new(id::Kind::Payment, self.now),
+            id: self.ids.next(id::Kind::Payment, self.now),
             transfer_id: transfer.id.clone(),
             part: self.parts(&transfer.id).last().map_or(0, |(_, part)| part + 1),
             merchant_id: transfer.merchant_id.clone(),

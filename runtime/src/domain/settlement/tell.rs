@@ -79,7 +79,7 @@ impl Book {
     ) {
         let kind = event::Type::from(kind);
         self.events.push(NewEvent {
-            id: id::new(id::Kind::Event, self.now),
+            id: self.ids.next(id::Kind::Event, self.now),
             merchant_id: merchant_id.to_owned(),
             test: self.known.test,
             payload: event::payload(&kind, self.now, &data),

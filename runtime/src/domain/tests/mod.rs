@@ -38,6 +38,7 @@ fn transfer(id: &str, amount: u128) -> Transfer {
         status: Status::Included,
         epoch: 1,
         seen_at: 1_500_000,
+        seq: 101,
     }
 }
 
@@ -69,10 +70,11 @@ fn invoice(id: &str, due: u128) -> Invoice {
         sequence: 0,
         payment_uri: None,
         policy: Policy::default(),
-        head: 100,
+        sighted: 100,
         created_at: 1_000_000,
         expires_at: 2_000_000,
         held_until: 3_000_000,
+        pinned: true,
         expired_at: None,
         cancelled_at: None,
         paid_at: None,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{network, transfer};
 use crate::domain::{
+    id::Ids,
     money::Amount,
     observation::{Block, Course, Known, Owner, Plan, Position, Scan, Seen, check, course, depth, plan},
     transfer::{Sighting, Status, Transfer},
@@ -55,6 +56,8 @@ fn taken(scan: &Scan, base: i64, before: Vec<Transfer>, credit: i64) -> Plan {
         above,
         same_tx,
         owners: BTreeMap::from([("0xa".to_owned(), owner)]),
+        first_seq: 1,
+        ids: &Ids::seeded(1),
         now: 1,
     };
     let height = scan.blocks.last().map_or(base, |block| block.height);

@@ -8,6 +8,7 @@ use super::{invoice, transfer};
 use crate::domain::{
     event::Kind,
     hook::Binding,
+    id::Ids,
     invoice::{Invoice, Matching, Status as InvoiceStatus},
     ledger::JournalKind,
     matching::Reason,
@@ -47,7 +48,8 @@ impl World {
 
     /// One batch; the facts are gathered anew for each, as from a database.
     fn batch(&mut self, changes: &[(Sighting, usize, i64)]) {
-        let mut book = Book::open(std::mem::take(&mut self.known).clone_facts(&mut self.known), 7);
+        let mut book =
+            Book::open(std::mem::take(&mut self.known).clone_facts(&mut self.known), &Ids::seeded(1), 7);
         for (kind, index, epoch) in changes {
             book.apply(*kind, &index.to_string(), *epoch);
         }
@@ -92,6 +94,7 @@ impl Known {
             listed: self.listed.clone(),
             in_review: self.in_review.clone(),
             named: self.named.clone(),
+            former: self.former.clone(),
             matchers: self.matchers.clone(),
             test: self.test,
         };
@@ -152,7 +155,8 @@ fn an_assigned_transfer_pays_by_hand() {
     world.known.named.clear();
     world.batch(&[(Included, 0, 1), (Confirmed, 0, 1)]);
     assert_eq!(world.reasons["0"], Reason::NoMatch);
-    let mut book = Book::open(std::mem::take(&mut world.known).clone_facts(&mut world.known), 8);
+    let mut book =
+        Book::open(std::mem::take(&mut world.known).clone_facts(&mut world.known), &Ids::seeded(1), 8);
     book.assign("0", "inv", true);
     world.keep(book.close());
     assert_eq!(world.status(), InvoiceStatus::Paid);
@@ -181,7 +185,8 @@ fn asking(match_first: bool) -> World {
 fn answer(world: &mut World, answer: &Answer, confirmed: bool) -> Result<(), String> {
     let matchers = std::mem::take(&mut world.known.matchers);
     world.known.listed.clear();
-    let mut book = Book::open(std::mem::take(&mut world.known).clone_facts(&mut world.known), 8);
+    let mut book =
+        Book::open(std::mem::take(&mut world.known).clone_facts(&mut world.known), &Ids::seeded(1), 8);
     let answered = book.answered("0", answer, confirmed);
     world.keep(book.close());
     world.known.matchers = matchers;
@@ -235,7 +240,8 @@ fn a_divided_transfer_is_paid_taken_back_and_paid_again_in_all_its_parts() {
     assert_eq!((status(&world, "b"), status(&world, "c")), (InvoiceStatus::Paid, InvoiceStatus::Paid));
     assert_eq!(world.journals.len(), 6, "a credit, a reversal and a credit of each part");
     // A person gives what is left to the third.
-    let mut book = Book::open(std::mem::take(&mut world.known).clone_facts(&mut world.known), 9);
+    let mut book =
+        Book::open(std::mem::take(&mut world.known).clone_facts(&mut world.known), &Ids::seeded(1), 9);
     assert_eq!(book.unpaid("0"), Some(Amount(2)));
     book.assign("0", "inv", true);
     assert_eq!(book.unpaid("0"), Some(Amount::ZERO));

@@ -1,6 +1,9 @@
 //! Writing many invoices in one transaction: a statement for each table, however many there are.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use tokio::sync::oneshot;
 
@@ -9,11 +12,12 @@ use crate::{
     db::{
         Conn, Db, DbError,
         addresses::{self, NewAddress},
-        chain,
+        chain::{self, Standing},
+        holds::{self, NewHold},
         idempotency::{self, Answer, Claim, Claimed, Stored},
-        invoices::{self, Hold},
+        invoices,
     },
-    domain::{Millis, invoice::Invoice, view::InvoiceView},
+    domain::{Millis, invoice::Invoice, matching::Hold, view::InvoiceView},
 };
 
 /// Orders that share a commit.
@@ -33,7 +37,8 @@ pub(crate) struct Claimant {
 /// An invoice ready to be written.
 pub(super) struct Draft {
     pub(super) invoice: Invoice,
-    pub(super) hold: Option<Hold>,
+    /// The key that its payment is told apart by, on a shared address.
+    pub(super) key: Option<String>,
     pub(super) new_address: Option<NewAddress>,
 }
 
@@ -50,88 +55,156 @@ pub(super) enum Verdict {
     OrderIdTaken {
         invoice_id: String,
     },
-    /// Another replica has this amount.
+    /// Somebody else has this amount or memo.
     HoldTaken,
+    /// Somebody else has this address.
+    AddressTaken,
+    /// The network was never read.
+    NotStarted,
 }
 
-/// Writes orders and answers each.
+/// Writes orders and answers each. An order that cannot be written ends itself and no other: what fails together is
+/// tried again in halves.
 pub(super) async fn write(db: &Db, orders: Vec<Order>) {
     let (mut work, mut answers) = (Vec::with_capacity(orders.len()), Vec::with_capacity(orders.len()));
     for order in orders {
-        work.push((order.draft, order.claimant));
+        work.push(Arc::new((order.draft, order.claimant)));
         answers.push(order.answer);
     }
-    let verdicts =
-        db.write::<_, DbError, _>(move |conn| Box::pin(async move { commit(conn, work).await })).await;
-    match verdicts {
-        Ok(verdicts) => {
-            for (answer, verdict) in answers.into_iter().zip(verdicts) {
-                // Whoever asked may have gone; the invoice stands, and the same key will find it.
-                let _ = answer.send(Ok(verdict));
+    let mut parts = vec![(work, answers)];
+    while let Some((mut work, mut answers)) = parts.pop() {
+        let tried = work.clone();
+        let verdicts =
+            db.write::<_, DbError, _>(move |conn| Box::pin(async move { commit(conn, &tried).await })).await;
+        match verdicts {
+            Ok(verdicts) => {
+                for (answer, verdict) in answers.into_iter().zip(verdicts) {
+                    // Whoever asked may have gone; the invoice stands, and the same key will find it.
+                    let _ = answer.send(Ok(verdict));
+                }
             }
-        }
-        Err(error) => {
-            let why = error.to_string();
-            for answer in answers {
-                let _ = answer.send(Err(DbError::Unusable(why.clone()).into()));
+            Err(error) if work.len() == 1 || matches!(error, DbError::Closed) => {
+                let why = error.to_string();
+                for answer in answers {
+                    let _ = answer.send(Err(DbError::Unusable(why.clone()).into()));
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, orders = work.len(), "a commit of invoices failed; tried again in halves");
+                let half = work.len() / 2;
+                let second = (work.split_off(half), answers.split_off(half));
+                parts.push(second);
+                parts.push((work, answers));
             }
         }
     }
 }
 
-type Work = (Draft, Option<Claimant>);
+type Work = Arc<(Draft, Option<Claimant>)>;
 
-async fn commit(conn: &mut Conn, mut work: Vec<Work>) -> Result<Vec<Verdict>, DbError> {
+async fn commit(conn: &mut Conn, work: &[Work]) -> Result<Vec<Verdict>, DbError> {
     let mut verdicts: Vec<Option<Verdict>> = vec![None; work.len()];
-    let twins = claim(conn, &work, &mut verdicts).await?;
-    check_order_ids(conn, &work, &twins, &mut verdicts).await?;
-    let open = |verdicts: &[Option<Verdict>], twins: &HashMap<usize, usize>, index: usize| {
-        verdicts.get(index).is_some_and(Option::is_none) && !twins.contains_key(&index)
-    };
-
-    for index in 0..work.len() {
-        if open(&verdicts, &twins, index)
-            && let Some(new) = work.get_mut(index).and_then(|(draft, _)| draft.new_address.take())
-        {
-            addresses::create(conn, new).await.map_err(|error| match error {
-                addresses::CreateError::Db(error) => error,
-                addresses::CreateError::Taken => DbError::Unusable("a derived address is in use".to_owned()),
-            })?;
-        }
-    }
-
-    let wanted: Vec<Hold> = work
-        .iter()
-        .enumerate()
-        .filter(|(index, _)| open(&verdicts, &twins, *index))
-        .filter_map(|(_, (draft, _))| draft.hold.clone())
-        .collect();
-    let taken: BTreeSet<String> = invoices::hold(conn, &wanted).await?.into_iter().collect();
-    let mut heads: BTreeMap<String, i64> = BTreeMap::new();
+    let twins = claim(conn, work, &mut verdicts).await?;
+    // Everything in one order for all who write several: no two can wait for each other.
+    let standings = stand(conn, work, &twins, &mut verdicts).await?;
+    check_order_ids(conn, work, &twins, &mut verdicts).await?;
+    make_addresses(conn, work, &twins, &mut verdicts).await?;
+    take_holds(conn, work, &twins, &standings, &mut verdicts).await?;
     let mut made = Vec::new();
-    for (index, (draft, _)) in work.iter_mut().enumerate() {
-        if !open(&verdicts, &twins, index) {
-            continue;
-        }
-        if draft.hold.as_ref().is_some_and(|hold| !taken.contains(&hold.key)) {
-            verdicts[index] = Some(Verdict::HoldTaken);
-            continue;
-        }
-        let network = &draft.invoice.network;
-        draft.invoice.head = match heads.get(network) {
-            Some(head) => *head,
-            None => *heads.entry(network.clone()).or_insert(chain::head(conn, network).await?),
-        };
-        verdicts[index] = Some(Verdict::New(Box::new(draft.invoice.clone())));
-        made.push(draft.invoice.clone());
+    for index in open(work, &twins, &verdicts) {
+        let Some(invoice) = work.get(index).map(|order| &order.0.invoice) else { continue };
+        let sighted = standings.get(&invoice.network).map_or(0, |standing| standing.seq);
+        let invoice = Invoice { sighted, ..invoice.clone() };
+        verdicts[index] = Some(Verdict::New(Box::new(invoice.clone())));
+        made.push(invoice);
     }
     invoices::insert(conn, &made).await?;
-    answer(conn, &work, &verdicts).await?;
+    answer(conn, work, &verdicts).await?;
     // A twin has the answer of the request that came with the same key a moment before.
     for (index, of) in twins {
         verdicts[index] = verdicts.get(of).cloned().flatten();
     }
     Ok(verdicts.into_iter().map(|verdict| verdict.unwrap_or(Verdict::HoldTaken)).collect())
+}
+
+/// Which orders have no verdict yet, and are not the same request as another.
+fn open(work: &[Work], twins: &HashMap<usize, usize>, verdicts: &[Option<Verdict>]) -> Vec<usize> {
+    let is_open =
+        |index: &usize| verdicts.get(*index).is_some_and(Option::is_none) && !twins.contains_key(index);
+    (0..work.len()).filter(is_open).collect()
+}
+
+/// Where the networks of the orders stand.
+async fn stand(
+    conn: &mut Conn,
+    work: &[Work],
+    twins: &HashMap<usize, usize>,
+    verdicts: &mut [Option<Verdict>],
+) -> Result<BTreeMap<String, Standing>, DbError> {
+    let mut standings: BTreeMap<String, Option<Standing>> = BTreeMap::new();
+    for index in open(work, twins, verdicts) {
+        let Some(network) = work.get(index).map(|order| &order.0.invoice.network) else { continue };
+        let standing = match standings.get(network) {
+            Some(standing) => *standing,
+            None => *standings.entry(network.clone()).or_insert(chain::standing(conn, network).await?),
+        };
+        if standing.is_none() {
+            verdicts[index] = Some(Verdict::NotStarted);
+        }
+    }
+    Ok(standings.into_iter().filter_map(|(network, standing)| Some((network, standing?))).collect())
+}
+
+async fn make_addresses(
+    conn: &mut Conn,
+    work: &[Work],
+    twins: &HashMap<usize, usize>,
+    verdicts: &mut [Option<Verdict>],
+) -> Result<(), DbError> {
+    let mut new: Vec<(usize, &NewAddress)> = open(work, twins, verdicts)
+        .into_iter()
+        .filter_map(|index| Some((index, work.get(index)?.0.new_address.as_ref()?)))
+        .collect();
+    new.sort_by(|(_, a), (_, b)| a.network.cmp(&b.network));
+    for (index, address) in new {
+        match addresses::create(conn, address.clone()).await {
+            Ok(_) => {}
+            Err(addresses::CreateError::Taken) => verdicts[index] = Some(Verdict::AddressTaken),
+            Err(addresses::CreateError::Db(error)) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Takes what tells payments apart. It is held from the final block on: whoever held it before let go before that.
+async fn take_holds(
+    conn: &mut Conn,
+    work: &[Work],
+    twins: &HashMap<usize, usize>,
+    standings: &BTreeMap<String, Standing>,
+    verdicts: &mut [Option<Verdict>],
+) -> Result<(), DbError> {
+    let mut wanted = Vec::new();
+    let mut holders = Vec::new();
+    for index in open(work, twins, verdicts) {
+        let Some((draft, _)) = work.get(index).map(|order| &**order) else { continue };
+        let Some(key) = &draft.key else { continue };
+        let invoice = &draft.invoice;
+        let since = standings.get(&invoice.network).map_or(0, |standing| standing.final_time);
+        let until = if invoice.pinned { invoice.held_until } else { holds::UNPINNED_UNTIL };
+        let hold = Hold { key: key.clone(), invoice_id: invoice.id.clone(), since, until };
+        wanted.push(NewHold { network: invoice.network.clone(), hold });
+        holders.push((index, key));
+    }
+    // Two orders of one batch never have the same key: what a ring gave out, it gave to one.
+    let taken: BTreeSet<String> = holds::take(conn, wanted).await?.into_iter().collect();
+    let mut seen = BTreeSet::new();
+    for (index, key) in holders {
+        if !taken.contains(key) || !seen.insert(key) {
+            verdicts[index] = Some(Verdict::HoldTaken);
+        }
+    }
+    Ok(())
 }
 
 /// Claims the keys first of all. Answers which orders are the same request as another of this batch.
@@ -142,8 +215,8 @@ async fn claim(
 ) -> Result<HashMap<usize, usize>, DbError> {
     let mut places = Vec::new();
     let mut claims = Vec::new();
-    for (index, (_, claimant)) in work.iter().enumerate() {
-        if let Some(c) = claimant {
+    for (index, order) in work.iter().enumerate() {
+        if let Some(c) = &order.1 {
             places.push(index);
             claims.push(Claim {
                 owner: c.owner.clone(),
@@ -155,7 +228,7 @@ async fn claim(
     }
     let mut twins = HashMap::new();
     let fingerprint =
-        |index: usize| work.get(index).and_then(|(_, c)| c.as_ref()).map(|c| c.fingerprint.clone());
+        |index: usize| work.get(index).and_then(|order| order.1.as_ref()).map(|c| c.fingerprint.clone());
     for (place, claimed) in places.iter().zip(idempotency::claim_many(conn, claims).await?) {
         match claimed {
             Claimed::New => {}
@@ -183,9 +256,10 @@ async fn check_order_ids(
     verdicts: &mut [Option<Verdict>],
 ) -> Result<(), DbError> {
     let mut wanted: BTreeMap<(String, bool), BTreeSet<String>> = BTreeMap::new();
-    for ((draft, _), verdict) in work.iter().zip(verdicts.iter()) {
-        if let (None, Some(order_id)) = (verdict, &draft.invoice.order_id) {
-            let merchant = (draft.invoice.merchant_id.clone(), draft.invoice.test);
+    for (order, verdict) in work.iter().zip(verdicts.iter()) {
+        let invoice = &order.0.invoice;
+        if let (None, Some(order_id)) = (verdict, &invoice.order_id) {
+            let merchant = (invoice.merchant_id.clone(), invoice.test);
             wanted.entry(merchant).or_default().insert(order_id.clone());
         }
     }
@@ -198,11 +272,11 @@ async fn check_order_ids(
             }
         }
     }
-    for (index, ((draft, _), verdict)) in work.iter().zip(verdicts.iter_mut()).enumerate() {
+    for (index, (order, verdict)) in work.iter().zip(verdicts.iter_mut()).enumerate() {
         if twins.contains_key(&index) {
             continue;
         }
-        let invoice = &draft.invoice;
+        let invoice = &order.0.invoice;
         let (None, Some(order_id)) = (&verdict, &invoice.order_id) else { continue };
         let name = (invoice.merchant_id.clone(), invoice.test, order_id.clone());
         match owners.get(&name) {
@@ -218,8 +292,8 @@ async fn check_order_ids(
 /// Keeps the answers of what was made, and lets go of the keys of what was not.
 async fn answer(conn: &mut Conn, work: &[Work], verdicts: &[Option<Verdict>]) -> Result<(), DbError> {
     let mut answers = Vec::new();
-    for ((_, claimant), verdict) in work.iter().zip(verdicts) {
-        let Some(claimant) = claimant else { continue };
+    for (order, verdict) in work.iter().zip(verdicts) {
+        let Some(claimant) = &order.1 else { continue };
         match verdict {
             Some(Verdict::New(invoice)) => answers.push(Answer {
                 owner: claimant.owner.clone(),
@@ -227,7 +301,12 @@ async fn answer(conn: &mut Conn, work: &[Work], verdicts: &[Option<Verdict>]) ->
                 status: CREATED,
                 body: serde_json::to_vec(&InvoiceView::from(&**invoice)).unwrap_or_default(),
             }),
-            Some(Verdict::OrderIdTaken { .. } | Verdict::HoldTaken) => {
+            Some(
+                Verdict::OrderIdTaken { .. }
+                | Verdict::HoldTaken
+                | Verdict::AddressTaken
+                | Verdict::NotStarted,
+            ) => {
                 idempotency::let_go(conn, &claimant.owner, &claimant.key).await?;
             }
             Some(Verdict::Replay(_)) | None => {}

@@ -1,9 +1,10 @@
 //! The desk: where invoices are made.
 //!
-//! An invoice on a shared address needs an amount (or a memo) that no other open invoice has. The desk proposes
-//! one from memory ([`rings`]) and the database's unique key decides; a proposal that loses is made again. What is
-//! to be written by requests that arrive at about the same time goes into one transaction ([`batch`]), together
-//! with their Idempotency-Keys and answers.
+//! An invoice on a shared address needs an amount (or a memo) that nobody else is asked for ([`rings`]), one on an
+//! address of its own the next child of a key (`flow::children`); the database's unique keys decide, and what loses is
+//! made again. What is to be written by requests that arrive at about the same time goes into one transaction
+//! ([`batch`]), together with their Idempotency-Keys and answers. Its deadline counts by the chain's time
+//! (`flow::chain_clock`).
 
 mod batch;
 mod rings;
@@ -13,13 +14,15 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use batch::Claimant;
-use rings::Rings;
+use rings::{Priced, Rings};
 
+use super::children::{self, ChildError};
 use crate::{
     app::App,
     db::{
         DbError,
         addresses::{self, ReceiveAddress},
+        chain,
         idempotency::Stored,
     },
     domain::{
@@ -29,13 +32,14 @@ use crate::{
         money::Amount,
         network::Manifest,
         policy::Policy,
+        slots::Ring,
     },
     host::{CallFailed, MemoSupport},
 };
 
 /// Requests that may wait for the desk.
 const ORDERS_WAITING: usize = 4096;
-/// How often a proposal may lose to another replica before the desk gives up.
+/// How often a proposal may lose to somebody else before the desk gives up.
 const PROPOSALS_MAX: usize = 20;
 /// Characters of a memo: 32^8 are enough to be unique, few enough to be typed.
 const MEMO_LEN: usize = 8;
@@ -49,6 +53,10 @@ pub(crate) enum DeskError {
     )]
     AmountSpaceExhausted { network: String },
     #[error(
+        "{network} was not read yet, so a payment could be missed; try again when its provider answers (the operator sees it with `kassa network show {network}`)"
+    )]
+    NotStarted { network: String },
+    #[error(
         "no receive address on {network}: register one with POST /v1/receive_addresses, or a public key with PUT /v1/extended_keys"
     )]
     NoAddress { network: String },
@@ -56,10 +64,29 @@ pub(crate) enum DeskError {
     CannotMatch { by: &'static str, why: &'static str },
     #[error("order_id belongs to invoice {invoice_id}")]
     OrderIdTaken { invoice_id: String },
+    #[error(
+        "the amount is so small that a suffix which tells its payment apart would be another price; ask for more, or use matching by memo or by an address of its own"
+    )]
+    AmountTooSmall,
     #[error("the amount is too large")]
     AmountTooLarge,
+    #[error("too many children of the extended public key are in use; the search goes on")]
+    NoFreeChild,
     #[error("the chain plugin failed: {0}")]
     Plugin(#[from] CallFailed),
+}
+
+impl DeskError {
+    fn of_child(error: ChildError, network: &Manifest) -> Self {
+        match error {
+            ChildError::Db(error) => Self::Db(error),
+            ChildError::Plugin(failed) => Self::Plugin(failed),
+            ChildError::NoKey | ChildError::UsedUp | ChildError::Refused(_) => {
+                Self::NoAddress { network: network.name.clone() }
+            }
+            ChildError::AllInUse => Self::NoFreeChild,
+        }
+    }
 }
 
 /// What a merchant asks for.
@@ -70,6 +97,7 @@ pub(crate) struct Wish {
     pub(crate) network: Arc<Manifest>,
     /// Place in the network's list of assets.
     pub(crate) asset: usize,
+    pub(crate) asset_id: String,
     pub(crate) amount: Amount,
     pub(crate) currency: Option<String>,
     pub(crate) price: Option<String>,
@@ -104,11 +132,6 @@ impl Desk {
         (Self { rings: Rings::default(), orders }, Orders(waiting))
     }
 
-    /// These holds (key and ring) were let go of.
-    pub(crate) fn released(&self, released: &[(String, String)]) {
-        self.rings.released(released);
-    }
-
     /// Makes an invoice, once for each claimant.
     pub(crate) async fn make(
         &self,
@@ -117,18 +140,17 @@ impl Desk {
         claimant: Option<Claimant>,
     ) -> Result<Made, DeskError> {
         let (address, matching) = choose(app, &wish).await?;
+        let exhausted = || DeskError::AmountSpaceExhausted { network: wish.network.name.clone() };
         for _ in 0..PROPOSALS_MAX {
             let draft = self.draft(app, &wish, address.as_ref(), matching).await?;
-            let ring = draft.hold.as_ref().map(|hold| (hold.ring.clone(), draft.invoice.due));
+            let (ring, due) = (draft.ring, draft.due);
             let (answer, answered) = oneshot::channel();
-            let order = batch::Order { draft, claimant: claimant.clone(), answer };
+            let order = batch::Order { draft: draft.written, claimant: claimant.clone(), answer };
             self.orders.send(order).await.map_err(|_| DbError::Closed)?;
             let verdict = answered.await.map_err(|_| DbError::Closed)?;
-            if let (false, Some((ring, due))) =
-                (matches!(verdict, Ok(batch::Verdict::New(_) | batch::Verdict::HoldTaken)), ring)
-            {
-                // Not used after all. (A hold that another replica has stays marked.)
-                self.rings.give_back(&ring, due);
+            let used = matches!(verdict, Ok(batch::Verdict::New(_) | batch::Verdict::HoldTaken));
+            if let (false, Some(ring), Some(shared)) = (used, ring, &address) {
+                self.rings.give_back(priced(shared, &wish, ring), due).await;
             }
             match verdict? {
                 batch::Verdict::New(invoice) => return Ok(Made::New(invoice)),
@@ -136,10 +158,15 @@ impl Desk {
                 batch::Verdict::OrderIdTaken { invoice_id } => {
                     return Err(DeskError::OrderIdTaken { invoice_id });
                 }
-                batch::Verdict::HoldTaken => {}
+                batch::Verdict::NotStarted => {
+                    return Err(DeskError::NotStarted { network: wish.network.name.clone() });
+                }
+                // One amount alone, and it is taken.
+                batch::Verdict::HoldTaken if matching == Matching::Amount && ring.is_none() => break,
+                batch::Verdict::HoldTaken | batch::Verdict::AddressTaken => {}
             }
         }
-        Err(DeskError::AmountSpaceExhausted { network: wish.network.name.clone() })
+        Err(if matching == Matching::Address { DeskError::NoFreeChild } else { exhausted() })
     }
 
     async fn draft(
@@ -148,12 +175,11 @@ impl Desk {
         wish: &Wish,
         shared: Option<&ReceiveAddress>,
         matching: Matching,
-    ) -> Result<batch::Draft, DeskError> {
+    ) -> Result<Draft, DeskError> {
         let network = &wish.network;
-        let Some(asset) = network.assets.get(wish.asset) else { return Err(DeskError::AmountTooLarge) };
-        let asset_id = asset.id(&network.name);
+        let asset = network.assets.get(wish.asset).ok_or(DeskError::AmountTooLarge)?;
         let now = app.clock.now();
-        let id = id::new(id::Kind::Invoice, now);
+        let id = app.ids.next(id::Kind::Invoice, now);
         let (new_address, address_id, address) = match shared {
             Some(shared) => (None, shared.id.clone(), shared.address.clone()),
             None => {
@@ -162,33 +188,29 @@ impl Desk {
                 (Some(new), id, text)
             }
         };
-        let expires_at = now.saturating_add(wish.expires_in_s.saturating_mul(1000));
-        let held_until = expires_at.saturating_add(i64::from(wish.policy.late_window_s) * 1000);
-        let mut memo = None;
-        let (due, hold) = match matching {
-            Matching::Address => (wish.amount, None),
-            Matching::Memo => {
+        let asset_id = asset.id(&network.name);
+        let (mut memo, mut ring, mut due) = (None, None, wish.amount);
+        let key = match (matching, shared) {
+            (Matching::Address, _) => None,
+            (Matching::Memo, _) => {
                 let text: String = id.chars().rev().take(MEMO_LEN).collect();
-                let key = memo_key(&address_id, &text);
-                memo = Some(text);
-                (wish.amount, Some((key.clone(), key)))
+                Some(memo_key(&address_id, memo.insert(text)))
             }
-            Matching::Amount => {
-                let ring_key = amount_key(&address_id, &asset_id, wish.amount);
-                let due = self.rings.propose(&app.db, &ring_key, asset.ring(), wish.amount).await?;
-                let due =
-                    due.ok_or_else(|| DeskError::AmountSpaceExhausted { network: network.name.clone() })?;
-                (due, Some((amount_key(&address_id, &asset_id, due), ring_key)))
+            (Matching::Amount, shared) => {
+                if let (Some(_), Some(shared)) = (asset.unique, shared) {
+                    let of_price = asset.ring(wish.amount).ok_or(DeskError::AmountTooSmall)?;
+                    let taken = self.rings.take(app, priced(shared, wish, of_price)).await?;
+                    due = taken
+                        .ok_or_else(|| DeskError::AmountSpaceExhausted { network: network.name.clone() })?;
+                    ring = Some(of_price);
+                }
+                Some(amount_key(&address_id, &asset_id, due))
             }
         };
         let index = u32::try_from(wish.asset).map_err(|_| DeskError::AmountTooLarge)?;
         let link = app.host.payment_link(network, &address, index, due, memo.as_deref()).await?;
-        let hold = hold.map(|(key, ring)| crate::db::invoices::Hold {
-            key,
-            ring,
-            invoice_id: id.clone(),
-            held_until,
-        });
+        let moment = app.chain_clock.moment(network);
+        let expires_at = moment.at.saturating_add(wish.expires_in_s.saturating_mul(1000));
         let invoice = Invoice {
             id,
             merchant_id: wish.merchant_id.clone(),
@@ -216,22 +238,37 @@ impl Desk {
             sequence: 0,
             payment_uri: link.uri,
             policy: wish.policy,
-            head: 0,
+            sighted: 0,
             created_at: now,
             expires_at,
-            held_until,
+            held_until: expires_at.saturating_add(i64::from(wish.policy.late_window_s) * 1000),
+            pinned: moment.certain,
             expired_at: None,
             cancelled_at: None,
             paid_at: None,
         };
-        Ok(batch::Draft { invoice, hold, new_address })
+        Ok(Draft { written: batch::Draft { invoice, key, new_address }, ring, due })
     }
+}
+
+/// An invoice ready to be written, and where its amount came from.
+struct Draft {
+    written: batch::Draft,
+    ring: Option<Ring>,
+    due: Amount,
+}
+
+fn priced<'a>(shared: &'a ReceiveAddress, wish: &'a Wish, ring: Ring) -> Priced<'a> {
+    Priced { address_id: &shared.id, asset_id: &wish.asset_id, amount: wish.amount, ring }
 }
 
 /// On which address, and told apart by what.
 async fn choose(app: &App, wish: &Wish) -> Result<(Option<ReceiveAddress>, Matching), DeskError> {
     let network = &wish.network;
     let mut conn = app.db.read().await?;
+    if chain::standing(&mut conn, &network.name).await?.is_none() {
+        return Err(DeskError::NotStarted { network: network.name.clone() });
+    }
     let shared = addresses::shared_of(&mut conn, &wish.merchant_id, &network.name).await?;
     let matching = match (wish.matching, &shared) {
         (Some(matching), _) => matching,
@@ -268,37 +305,19 @@ async fn choose(app: &App, wish: &Wish) -> Result<(Option<ReceiveAddress>, Match
 
 /// The next address of the merchant's extended key. Its number is used up even when the invoice is not made.
 async fn own_address(app: &App, wish: &Wish, now: i64) -> Result<addresses::NewAddress, DeskError> {
-    let (merchant_id, network) = (wish.merchant_id.clone(), wish.network.name.clone());
-    let taken = app
-        .db
-        .write::<_, DbError, _>(move |conn| {
-            Box::pin(async move {
-                let Some(key) = addresses::extended_key_of(conn, &merchant_id, &network).await? else {
-                    return Ok(None);
-                };
-                let index = addresses::next_index(conn, &key.id).await?;
-                Ok(index.map(|index| (key.public_key, index)))
-            })
-        })
-        .await?;
-    let none = || DeskError::NoAddress { network: wish.network.name.clone() };
-    let (public_key, index) = taken.ok_or_else(none)?;
-    let child = u32::try_from(index).map_err(|_| none())?;
-    let derived = app.host.derive_address(&wish.network, &public_key, child).await?;
-    let address = derived.map_err(|error| {
-        tracing::error!(network = wish.network.name, ?error, "a stored extended key derives no address");
-        none()
-    })?;
+    let child = children::next(app, &wish.merchant_id, &wish.network)
+        .await
+        .map_err(|error| DeskError::of_child(error, &wish.network))?;
     Ok(addresses::NewAddress {
-        id: id::new(id::Kind::ReceiveAddress, now),
+        id: app.ids.next(id::Kind::ReceiveAddress, now),
         merchant_id: wish.merchant_id.clone(),
         network: wish.network.name.clone(),
-        address: address.text,
-        key: address.key,
+        address: child.text,
+        key: child.key,
         kind: addresses::Kind::Invoice,
         unique_id: None,
         meta: None,
-        derived_index: Some(index),
+        derived_index: Some(child.index),
         created_at: now,
     })
 }

@@ -1,104 +1,110 @@
-//! Which unique amounts are free, in memory. Read from the database when a ring is first used.
+//! Unique amounts that this process may ask for.
+//!
+//! The database gives them out in runs, each amount to one process only, and remembers where it was before anyone is
+//! asked for one ([`holds::reserve`]). What is kept here is merely the rest of a run; if it is forgotten, those
+//! amounts come a round later.
 
 use std::{
-    collections::{HashMap, HashSet},
-    sync::{Mutex, MutexGuard, PoisonError},
+    collections::{HashMap, VecDeque},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
 };
+
+use tokio::sync::Mutex as Turn;
 
 use crate::{
-    db::{Db, DbError, invoices},
-    domain::{money::Amount, slots::Ring},
+    app::App,
+    db::{DbError, holds},
+    domain::{matching::amount_key, money::Amount, slots::Ring},
 };
 
-/// Rings kept in memory. More prices than that at once are read again when they are next used.
+/// Prices kept in memory. More than that at once take new runs.
 const RINGS_MAX: usize = 4096;
+/// Amounts of a run at the most.
+const RUN_MAX: i64 = 64;
+/// The share of a ring that one run may be: what lies about in other processes is given out by no one.
+const RUNS_OF_RING: i64 = 128;
 
 #[derive(Default)]
 pub(super) struct Rings {
-    by_key: Mutex<HashMap<String, State>>,
+    by_price: Mutex<HashMap<String, Arc<Run>>>,
 }
 
-struct State {
-    price: Amount,
-    ring: Ring,
-    /// Places that are held, or proposed to somebody.
-    held: HashSet<u32>,
-    /// The place that was given out last.
-    last: u32,
+/// The rest of a run of a price.
+#[derive(Default)]
+struct Run {
+    left: Turn<Left>,
+    /// How many wait for an amount of it.
+    waiting: AtomicI64,
 }
 
-impl State {
-    fn propose(&mut self) -> Option<Amount> {
-        if self.held.len() >= usize::try_from(self.ring.slots()).unwrap_or(usize::MAX) {
-            return None;
-        }
-        let mut place = self.last;
-        for _ in 0..self.ring.slots() {
-            place = self.ring.next(place);
-            if !self.held.contains(&place) {
-                self.held.insert(place);
-                self.last = place;
-                return self.ring.due(self.price, place);
-            }
-        }
-        None
-    }
+#[derive(Default)]
+struct Left {
+    amounts: VecDeque<Amount>,
+    /// How many the last run was of: the next is twice as long.
+    taken: i64,
+}
 
-    fn free(&mut self, due: Amount) {
-        if let Some(place) = self.ring.place(self.price, due) {
-            self.held.remove(&place);
-        }
+/// A price on an address.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Priced<'a> {
+    pub(super) address_id: &'a str,
+    pub(super) asset_id: &'a str,
+    pub(super) amount: Amount,
+    pub(super) ring: Ring,
+}
+
+impl Priced<'_> {
+    fn key(&self) -> String {
+        amount_key(self.address_id, self.asset_id, self.amount)
     }
 }
 
 impl Rings {
-    /// A due amount that seems free; it counts as held from now on. `None`: none is.
-    pub(super) async fn propose(
-        &self,
-        db: &Db,
-        key: &str,
-        ring: Option<Ring>,
-        price: Amount,
-    ) -> Result<Option<Amount>, DbError> {
-        // Without a suffix there is one amount only; the database says whether it is free.
-        let Some(ring) = ring else { return Ok(Some(price)) };
-        if let Some(state) = self.lock().get_mut(key) {
-            return Ok(state.propose());
+    /// An amount for the price that nobody is asked for. `None`: none is free.
+    pub(super) async fn take(&self, app: &App, price: Priced<'_>) -> Result<Option<Amount>, DbError> {
+        let run = self.of(&price.key());
+        run.waiting.fetch_add(1, Ordering::Relaxed);
+        let mut left = run.left.lock().await;
+        let waiting = run.waiting.fetch_sub(1, Ordering::Relaxed);
+        if left.amounts.is_empty() {
+            let most = (i64::from(price.ring.slots()) / RUNS_OF_RING).clamp(1, RUN_MAX);
+            let wanted = (left.taken * 2).max(waiting).clamp(1, most);
+            left.amounts = reserve(app, price, wanted).await?.into();
+            left.taken = wanted;
         }
-        let held = invoices::held_in(&mut db.read().await?, key).await?;
-        let places: Vec<u32> = held.iter().filter_map(|held| ring.place(price, due_of(held)?)).collect();
-        let last = places.last().copied().unwrap_or(0);
-        let state = State { price, ring, held: places.into_iter().collect(), last };
-        let mut rings = self.lock();
-        if rings.len() >= RINGS_MAX {
-            rings.clear();
-        }
-        Ok(rings.entry(key.to_owned()).or_insert(state).propose())
+        Ok(left.amounts.pop_front())
     }
 
-    /// A proposal was not used.
-    pub(super) fn give_back(&self, key: &str, due: Amount) {
-        if let Some(state) = self.lock().get_mut(key) {
-            state.free(due);
-        }
+    /// An amount was not asked for after all.
+    pub(super) async fn give_back(&self, price: Priced<'_>, due: Amount) {
+        self.of(&price.key()).left.lock().await.amounts.push_front(due);
     }
 
-    /// These holds (key and ring) were let go of.
-    pub(super) fn released(&self, released: &[(String, String)]) {
-        let mut rings = self.lock();
-        for (key, ring) in released {
-            if let (Some(state), Some(due)) = (rings.get_mut(ring), due_of(key)) {
-                state.free(due);
-            }
+    fn of(&self, key: &str) -> Arc<Run> {
+        let mut by_price = self.by_price.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(run) = by_price.get(key) {
+            return Arc::clone(run);
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, State>> {
-        self.by_key.lock().unwrap_or_else(PoisonError::into_inner)
+        if by_price.len() >= RINGS_MAX {
+            by_price.clear();
+        }
+        Arc::clone(by_price.entry(key.to_owned()).or_default())
     }
 }
 
-/// The amount in a hold's key.
-fn due_of(key: &str) -> Option<Amount> {
-    key.rsplit_once('=')?.1.parse().ok()
+async fn reserve(app: &App, price: Priced<'_>, wanted: i64) -> Result<Vec<Amount>, DbError> {
+    let Priced { amount, ring, .. } = price;
+    let (address_id, asset_id) = (price.address_id.to_owned(), price.asset_id.to_owned());
+    let random = app.ids.random();
+    app.db
+        .write::<_, DbError, _>(move |conn| {
+            Box::pin(async move {
+                let price = holds::Price { address_id: &address_id, asset_id: &asset_id, amount, ring };
+                holds::reserve(conn, &price, wanted, random).await
+            })
+        })
+        .await
 }

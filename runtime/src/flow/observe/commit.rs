@@ -7,21 +7,23 @@ use crate::{
     db::{Conn, DbError, addresses, chain, plugin_storage, transfers},
     domain::{
         Millis,
+        id::Ids,
         network::Manifest,
         observation::{self, Known, Owner, Scan},
         transfer::{Depth, Sighting, Status, Transfer},
     },
 };
 
-/// Answers how many changes of transfers were logged.
+/// Answers where the cursor is now, and how many changes of transfers were logged.
 pub(super) async fn commit(
     conn: &mut Conn,
     network: &Manifest,
     cursor: Option<chain::Cursor>,
     found: Found,
     fence: i64,
+    ids: &Ids,
     now: Millis,
-) -> Result<usize, ObserveError> {
+) -> Result<(chain::Cursor, usize), ObserveError> {
     let Found { base, scan, writes, .. } = found;
     let name = &network.name;
     let final_before = cursor.as_ref().map_or(0, |cursor| cursor.r#final);
@@ -31,6 +33,7 @@ pub(super) async fn commit(
         (None, None) => return Err(ObserveError::Stale),
     };
     let depth = observation::depth(height, &scan, final_before);
+    let (time, final_time) = times(conn, name, cursor.as_ref(), &scan, depth).await?;
     let to = chain::Cursor {
         network: name.clone(),
         height,
@@ -38,13 +41,15 @@ pub(super) async fn commit(
         head: scan.head.height,
         safe: depth.safe,
         r#final: depth.r#final,
+        time,
+        final_time,
         frozen: None,
         moved_at: now,
     };
     // First of all: this takes the row's lock, so that the log below is numbered in order of commit.
-    if !chain::advance(conn, cursor.as_ref(), &to, fence).await? {
+    let Some(seq) = chain::advance(conn, cursor.as_ref(), &to, fence).await? else {
         return Err(ObserveError::Stale);
-    }
+    };
     let base_height = base.map_or(height - 1, |base| base.height);
     let kept: Vec<chain::Block> = scan
         .blocks
@@ -59,18 +64,53 @@ pub(super) async fn commit(
         .collect();
     chain::replace_blocks(conn, name, Some(base_height), &kept, depth.r#final).await?;
     plugin_storage::apply(conn, &writes).await?;
-    let changed = take_in(conn, network, &scan, base_height, depth, now).await?;
-    Ok(changed)
+    let place = Place { base: base_height, depth, seq };
+    let logged = take_in(conn, network, &scan, place, ids, now).await?;
+    if logged != seq {
+        chain::logged(conn, name, logged).await?;
+    }
+    Ok((to, usize::try_from(logged - seq).unwrap_or(0)))
 }
 
+/// Times of the last block read and of the final one. Neither a chain nor a reorg can turn the latter back.
+async fn times(
+    conn: &mut Conn,
+    network: &str,
+    before: Option<&chain::Cursor>,
+    scan: &Scan,
+    depth: Depth,
+) -> Result<(i64, i64), DbError> {
+    let read = |height| scan.blocks.iter().find(|block| block.height == height).map(|block| block.time);
+    let time = scan.blocks.last().map(|block| block.time).or(before.map(|cursor| cursor.time)).unwrap_or(0);
+    let final_before = before.map_or(0, |cursor| cursor.final_time);
+    let final_time = match (read(depth.r#final), before) {
+        (Some(time), _) => time,
+        // It has not moved.
+        (None, Some(cursor)) if cursor.r#final == depth.r#final => cursor.final_time,
+        (None, _) => chain::block_time(conn, network, depth.r#final).await?.unwrap_or(final_before),
+    };
+    Ok((time, final_time.max(final_before)))
+}
+
+/// Where a report is taken in.
+struct Place {
+    /// The height that it follows on.
+    base: i64,
+    /// How deep it reaches.
+    depth: Depth,
+    /// Number of the last entry of the network's log.
+    seq: i64,
+}
+
+/// Answers the number of the last entry of the network's log.
 async fn take_in(
     conn: &mut Conn,
     network: &Manifest,
     scan: &Scan,
-    base: i64,
-    depth: Depth,
+    Place { base, depth, seq }: Place,
+    ids: &Ids,
     now: Millis,
-) -> Result<usize, DbError> {
+) -> Result<i64, DbError> {
     let name = &network.name;
     let txs: BTreeSet<String> = scan.transfers.iter().map(|seen| seen.tx.clone()).collect();
     let recipients: BTreeSet<String> = scan.transfers.iter().map(|seen| seen.recipient.clone()).collect();
@@ -84,6 +124,8 @@ async fn take_in(
             .into_iter()
             .map(|(text, a)| (text, Owner { address_id: a.id, merchant_id: a.merchant_id }))
             .collect(),
+        first_seq: seq + 1,
+        ids,
         now,
     };
     let plan = observation::plan(scan, known, depth);
@@ -104,6 +146,5 @@ async fn take_in(
     transfers::finalize_to(conn, name, depth.r#final).await?;
 
     let changes: Vec<(Sighting, &Transfer)> = log.iter().map(|(kind, transfer)| (*kind, transfer)).collect();
-    transfers::log(conn, name, &changes, now).await?;
-    Ok(changes.len())
+    transfers::log(conn, name, seq, &changes, now).await
 }

@@ -17,7 +17,7 @@ use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 use self::progress::Progress;
-use super::report;
+use super::{chain_clock::ChainClock, report};
 use crate::{
     app::App,
     db::{DbError, chain, leases, plugin_storage::StorageWrites},
@@ -98,6 +98,8 @@ pub(crate) struct Watcher {
     /// How often in a row a branch below the final block was seen.
     violations: u32,
     progress: Progress,
+    /// Whether this machine's clock was seen to differ from the chain's blocks.
+    clock_differs: bool,
 }
 
 /// A report that follows on `base`, with what the call wants to store.
@@ -119,7 +121,7 @@ enum Look {
 
 impl Watcher {
     pub(crate) fn new(app: App, network: Arc<Manifest>) -> Self {
-        Self { app, network, violations: 0, progress: Progress::default() }
+        Self { app, network, violations: 0, progress: Progress::default(), clock_differs: false }
     }
 
     /// One step: claim, scan, commit.
@@ -135,6 +137,7 @@ impl Watcher {
         let found = match self.look(cursor.as_ref()).await? {
             Look::Still => {
                 self.violations = 0;
+                self.app.chain_clock.still(&name);
                 return Ok(Step::Still);
             }
             Look::Violation { upstream, height } => return self.violation(upstream, height).await,
@@ -145,11 +148,13 @@ impl Watcher {
         let blocks = found.scan.blocks.len();
         let base = found.base.as_ref().map_or(head, |base| base.height);
         let last = found.scan.blocks.last().map_or(base, |block| block.height);
-        let changed = self.commit(cursor, found, fence).await?;
+        let (cursor, changed) = self.commit(cursor, found, fence).await?;
+        self.app.chain_clock.saw(&cursor);
         if changed > 0 {
             self.app.wake.settle.notify_waiters();
         }
         self.measure(last, head, blocks, changed);
+        self.compare_clocks();
         self.progress.read(&self.network.name, last, head);
         Ok(Step::Read { blocks, more: last < head })
     }
@@ -319,21 +324,38 @@ impl Watcher {
         Ok(Step::Frozen)
     }
 
-    /// Transfers, blocks, the plugin's storage and the cursor in one transaction. Answers how many transfers
-    /// changed.
+    /// Transfers, blocks, the plugin's storage and the cursor in one transaction. Answers where the cursor is now and
+    /// how many transfers changed.
     async fn commit(
         &self,
         cursor: Option<chain::Cursor>,
         found: Found,
         fence: i64,
-    ) -> Result<usize, ObserveError> {
-        let (network, now) = (Arc::clone(&self.network), self.app.clock.now());
+    ) -> Result<(chain::Cursor, usize), ObserveError> {
+        let (network, ids, now) = (Arc::clone(&self.network), self.app.ids.clone(), self.app.clock.now());
         self.app
             .db
             .write(move |conn| {
-                Box::pin(async move { commit::commit(conn, &network, cursor, found, fence, now).await })
+                Box::pin(async move { commit::commit(conn, &network, cursor, found, fence, &ids, now).await })
             })
             .await
+    }
+
+    /// Warns when this machine's clock and the chain's blocks begin to differ.
+    fn compare_clocks(&mut self) {
+        let Some(ahead_ms) = self.app.chain_clock.ahead(&self.network) else { return };
+        let name = &self.network.name;
+        metrics::gauge!("kassa_clock_ahead_seconds", "network" => name.clone()).set(gauge(ahead_ms / 1000));
+        let differs = ChainClock::differs(ahead_ms);
+        if differs && !self.clock_differs {
+            tracing::warn!(
+                network = name,
+                ahead_s = ahead_ms / 1000,
+                "this machine's clock and the chain's blocks differ by minutes: set the clock (NTP). Deadlines go by the \
+                 chain meanwhile"
+            );
+        }
+        self.clock_differs = differs;
     }
 
     fn measure(&self, height: i64, head: i64, blocks: usize, changed: usize) {

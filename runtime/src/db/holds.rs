@@ -1,0 +1,311 @@
+//! Holds: who has an amount or a memo, since when and until when; and where the amounts of a price go on.
+//!
+//! A key has one holder now (`hold`) and any number before (`past_hold`). Both are intervals of block times, so that a
+//! payment finds whoever held its key when it was made, however late it is read.
+
+use super::{Conn, DbError, Row, args};
+use crate::domain::{
+    Millis,
+    matching::{Hold, amount_key},
+    money::Amount,
+    slots::Ring,
+};
+
+/// Where a hold ends of an invoice whose deadline does not count yet.
+pub(crate) const UNPINNED_UNTIL: Millis = Millis::MAX;
+
+/// A hold about to be taken.
+#[derive(Debug, Clone)]
+pub(crate) struct NewHold {
+    pub(crate) network: String,
+    pub(crate) hold: Hold,
+}
+
+/// Takes these holds. Answers the keys that were free; the others belong to someone.
+pub(crate) async fn take(conn: &mut Conn, mut holds: Vec<NewHold>) -> Result<Vec<String>, DbError> {
+    // One order for all that take several: no two can wait for each other.
+    holds.sort_by(|a, b| a.hold.key.cmp(&b.hold.key));
+    let rows = holds
+        .iter()
+        .map(|NewHold { network, hold }| args![&hold.key, network, &hold.invoice_id, hold.since, hold.until])
+        .collect();
+    let taken = conn
+        .insert_many_returning(
+            "INSERT INTO hold (key, network, invoice_id, since, until)",
+            rows,
+            "ON CONFLICT (key) DO NOTHING RETURNING key",
+        )
+        .await?;
+    taken.iter().map(|row| row.text("key")).collect()
+}
+
+fn hold(row: &Row) -> Result<Hold, DbError> {
+    Ok(Hold {
+        key: row.text("key")?,
+        invoice_id: row.text("invoice_id")?,
+        since: row.int("since")?,
+        until: row.int("until")?,
+    })
+}
+
+/// Who holds these keys now.
+pub(crate) async fn present(conn: &mut Conn, keys: Vec<String>) -> Result<Vec<Hold>, DbError> {
+    let items = keys.into_iter().map(Into::into).collect();
+    let sql = "SELECT key, invoice_id, since, until FROM hold WHERE key IN";
+    conn.rows_in(sql, items, "").await?.iter().map(hold).collect()
+}
+
+/// Who held these keys before.
+pub(crate) async fn past(conn: &mut Conn, keys: Vec<String>) -> Result<Vec<Hold>, DbError> {
+    let items = keys.into_iter().map(Into::into).collect();
+    let sql = "SELECT key, invoice_id, since, until FROM past_hold WHERE key IN";
+    conn.rows_in(sql, items, "").await?.iter().map(hold).collect()
+}
+
+/// Whether holds of a network end before `time` (of the final block).
+pub(crate) async fn any_ended(conn: &mut Conn, network: &str, time: Millis) -> Result<bool, DbError> {
+    let sql = "SELECT 1 AS one FROM hold WHERE network = $1 AND until < $2 LIMIT 1";
+    Ok(conn.row(sql, args![network.to_owned(), time]).await?.is_some())
+}
+
+/// Lets go of what ends before `time`, and remembers who had it. Answers how many.
+pub(crate) async fn end(conn: &mut Conn, network: &str, time: Millis, limit: i64) -> Result<usize, DbError> {
+    let rows = conn
+        .rows(
+            "DELETE FROM hold WHERE key IN (SELECT key FROM hold WHERE network = $1 AND until < $2
+                 ORDER BY until LIMIT $3 /*pg: FOR UPDATE SKIP LOCKED*/) RETURNING key, since, until, invoice_id",
+            args![network.to_owned(), time, limit],
+        )
+        .await?;
+    let ended = rows
+        .iter()
+        .map(|row| Ok(args![row.text("key")?, row.int("since")?, row.int("until")?, row.text("invoice_id")?]))
+        .collect::<Result<Vec<_>, DbError>>()?;
+    let count = ended.len();
+    conn.insert_many("INSERT INTO past_hold (key, since, until, invoice_id)", ended, "").await?;
+    Ok(count)
+}
+
+/// Sets when these keys' present holds end.
+pub(crate) async fn set_end(conn: &mut Conn, ends: Vec<(String, Millis)>) -> Result<(), DbError> {
+    let rows = ends.into_iter().map(|(key, until)| args![key, until]).collect();
+    let sql = "UPDATE hold SET until = v.column2 FROM (";
+    conn.insert_many(sql, rows, ") AS v WHERE hold.key = v.column1").await?;
+    Ok(())
+}
+
+// ------------------------------------------------------------------ rings
+
+/// Where the amounts of a price lie.
+#[derive(Debug, Clone)]
+pub(crate) struct Price<'a> {
+    pub(crate) address_id: &'a str,
+    pub(crate) asset_id: &'a str,
+    pub(crate) amount: Amount,
+    pub(crate) ring: Ring,
+}
+
+/// Amounts that one reservation looks at before it looks at all of a ring.
+const LOOKED_AT: i64 = 32;
+
+/// Takes the next amounts of a price, at most `wanted`, at least one if one is free. Nobody else is given them before
+/// all others of the ring. Empty: none is free.
+///
+/// `random` decides where a ring begins, and by how much it leaps in a new life of the database.
+pub(crate) async fn reserve(
+    conn: &mut Conn,
+    price: &Price<'_>,
+    wanted: i64,
+    random: [u32; 2],
+) -> Result<Vec<Amount>, DbError> {
+    let Price { address_id, asset_id, amount, ring } = price;
+    let name = amount_key(address_id, asset_id, amount);
+    let slots = i64::from(ring.slots());
+    let life = super::installation::life(conn).await?;
+    let begin = i64::from(random[0]) % slots;
+    // The row's lock is held until the commit: replicas reserve one after the other.
+    let sql = "INSERT INTO ring (key, next, life) VALUES ($1, $2, $3)
+               ON CONFLICT (key) DO UPDATE SET next = CASE WHEN ring.life = excluded.life THEN ring.next
+                   ELSE ring.next + $4 END, life = excluded.life RETURNING next";
+    let row = conn.row(sql, args![&name, begin, life, ring.leap(random[1])]).await?;
+    let mut next = row.map_or(Ok(0), |row| row.int("next"))?;
+    let key = |amount: Amount| amount_key(address_id, asset_id, amount);
+    let mut free = Vec::new();
+    let mut passed = 0;
+    // First the next few, which is enough unless most of the ring is held.
+    while free.is_empty() && passed < slots {
+        let counts = next..next + if passed == 0 { wanted.max(LOOKED_AT).min(slots) } else { slots };
+        let held: std::collections::HashSet<Amount> = if passed == 0 {
+            let dues: Vec<Amount> = counts.clone().filter_map(|count| ring.due(count)).collect();
+            let holds = present(conn, dues.iter().map(|due| key(*due)).collect()).await?;
+            let held: std::collections::HashSet<String> = holds.into_iter().map(|hold| hold.key).collect();
+            dues.into_iter().filter(|due| held.contains(&key(*due))).collect()
+        } else {
+            held_in(conn, price).await?.into_iter().collect()
+        };
+        for count in counts {
+            next = count + 1;
+            passed += 1;
+            let Some(due) = ring.due(count) else { continue };
+            if !held.contains(&due) {
+                free.push(due);
+                if i64::try_from(free.len()).unwrap_or(i64::MAX) >= wanted {
+                    break;
+                }
+            }
+        }
+    }
+    conn.exec("UPDATE ring SET next = $2 WHERE key = $1", args![name, next]).await?;
+    Ok(free)
+}
+
+/// The amounts of a ring that are held, whoever for.
+async fn held_in(conn: &mut Conn, price: &Price<'_>) -> Result<Vec<Amount>, DbError> {
+    let mut held = Vec::new();
+    for (least, largest) in same_length(price.ring.range()) {
+        let key = |amount: Amount| amount_key(price.address_id, price.asset_id, amount);
+        let sql = "SELECT key FROM hold WHERE key >= $1 AND key <= $2";
+        for row in conn.rows(sql, args![key(least), key(largest)]).await? {
+            held.extend(amount_of(&row.text("key")?));
+        }
+    }
+    Ok(held)
+}
+
+/// The amount in a hold's key.
+fn amount_of(key: &str) -> Option<Amount> {
+    key.rsplit_once('=')?.1.parse().ok()
+}
+
+/// A range of amounts, cut where their number of digits changes: texts with as many digits stand in the order of their
+/// numbers.
+fn same_length((least, largest): (Amount, Amount)) -> Vec<(Amount, Amount)> {
+    let mut ranges = Vec::new();
+    let mut from = least.0;
+    while from <= largest.0 {
+        let digits = from.checked_ilog10().unwrap_or(0) + 1;
+        let to = 10u128.checked_pow(digits).map_or(u128::MAX, |above| above - 1).min(largest.0);
+        ranges.push((Amount(from), Amount(to)));
+        let Some(next) = to.checked_add(1) else { break };
+        from = next;
+    }
+    ranges
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        db::{Db, installation},
+        domain::slots::Unique,
+        testing,
+    };
+
+    const SLOTS: u32 = 40;
+
+    fn price(amount: u128) -> Price<'static> {
+        let ring = Ring::new(Unique { decimals: 6, slots: SLOTS, share_bp: 100 }, 6, Amount(amount)).unwrap();
+        Price { address_id: "adr", asset_id: "net:a", amount: Amount(amount), ring }
+    }
+
+    async fn reserve_one(db: &Db, amount: u128, random: [u32; 2]) -> Option<Amount> {
+        db.write::<_, DbError, _>(move |conn| {
+            Box::pin(async move { reserve(conn, &price(amount), 1, random).await })
+        })
+        .await
+        .unwrap()
+        .first()
+        .copied()
+    }
+
+    async fn held(db: &Db, due: Amount, since: Millis, until: Millis) -> bool {
+        let hold =
+            Hold { key: amount_key("adr", "net:a", due), invoice_id: format!("inv_{since}"), since, until };
+        let new = NewHold { network: "net".to_owned(), hold };
+        let taken =
+            db.write::<_, DbError, _>(move |conn| Box::pin(async move { take(conn, vec![new]).await })).await;
+        !taken.unwrap().is_empty()
+    }
+
+    async fn ended(db: &Db, time: Millis) -> usize {
+        db.write::<_, DbError, _>(move |conn| Box::pin(async move { end(conn, "net", time, 1000).await }))
+            .await
+            .unwrap()
+    }
+
+    #[test]
+    fn ranges_are_cut_where_digits_are_added() {
+        let range = |from, to| (Amount(from), Amount(to));
+        assert_eq!(
+            same_length(range(8, 1_001)),
+            [range(8, 9), range(10, 99), range(100, 999), range(1_000, 1_001)]
+        );
+        assert_eq!(same_length(range(u128::MAX, u128::MAX)).len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_key_is_held_by_one_and_its_past_is_kept() {
+        for db in testing::databases().await {
+            let due = Amount(1_000_001);
+            assert!(held(&db, due, 10, 20).await);
+            assert!(!held(&db, due, 11, 30).await, "it is held");
+            assert_eq!(ended(&db, 20).await, 0, "the end belongs to it");
+            assert_eq!(ended(&db, 21).await, 1);
+            assert!(held(&db, due, 21, 30).await);
+            let mut conn = db.read().await.unwrap();
+            let key = amount_key("adr", "net:a", due);
+            let of = |holds: Vec<Hold>| holds.into_iter().map(|hold| hold.invoice_id).collect::<Vec<_>>();
+            assert_eq!(of(present(&mut conn, vec![key.clone()]).await.unwrap()), ["inv_21"]);
+            assert_eq!(of(past(&mut conn, vec![key]).await.unwrap()), ["inv_10"]);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_amount_comes_again_only_after_all_others() {
+        for db in testing::databases().await {
+            let mut seen = std::collections::HashSet::new();
+            for _ in 0..SLOTS {
+                // Where it begins is decided once.
+                assert!(seen.insert(reserve_one(&db, 1_000_000, [7, 3]).await.unwrap()));
+            }
+            assert!(seen.contains(&reserve_one(&db, 1_000_000, [9, 9]).await.unwrap()));
+        }
+    }
+
+    #[tokio::test]
+    async fn installations_begin_at_different_places_and_a_new_life_leaves_some_out() {
+        for db in testing::databases().await {
+            let first = reserve_one(&db, 1_000_000, [0, 0]).await.unwrap();
+            let other = reserve_one(&db, 2_000_000, [5, 0]).await.unwrap();
+            assert_ne!(first.0 - 1_000_000, other.0 - 2_000_000);
+            let ring = price(1_000_000).ring;
+            assert_eq!(first, ring.due(0).unwrap());
+            db.write::<_, DbError, _>(|conn| Box::pin(async { installation::begin_life(conn, 5).await }))
+                .await
+                .unwrap();
+            let after = reserve_one(&db, 1_000_000, [0, 0]).await.unwrap();
+            assert_eq!(after, ring.due(1 + ring.leap(0)).unwrap());
+            assert_eq!(
+                reserve_one(&db, 1_000_000, [0, 0]).await.unwrap(),
+                ring.due(2 + ring.leap(0)).unwrap()
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn none_is_refused_while_one_is_free() {
+        for db in testing::databases().await {
+            let mut all = Vec::new();
+            while let Some(due) = reserve_one(&db, 1_000_000, [0, 0]).await {
+                assert!(held(&db, due, 1, 2).await);
+                all.push(due);
+            }
+            assert_eq!(all.len(), usize::try_from(SLOTS).unwrap());
+            // The price beside it, whose ring overlaps with this one.
+            let near = reserve_one(&db, 1_000_020, [0, 0]).await.unwrap();
+            assert!(!all.contains(&near));
+            assert_eq!(ended(&db, 3).await, all.len());
+            assert!(reserve_one(&db, 1_000_000, [0, 0]).await.is_some());
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The time of a chain, as this process knows it.
+//!
+//! A deadline is a moment of the chain, since payments are dated by its blocks; but a chain tells its time only when a
+//! block arrives. From then on a clock that never jumps counts. This machine's own clock is believed where it agrees with
+//! that, and decides nothing where it does not.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use crate::{
+    clock::Clock,
+    db::chain::Cursor,
+    domain::{Millis, network::Manifest},
+};
+
+/// The machine's clock and a chain's newest block may differ by so much: blocks come in steps, and are seen late.
+const AGREES_MS: Millis = 2 * 60_000;
+/// A chain that was not heard of for so long (or for three polls, if that is longer) is not being read.
+const HEARD_MS: Millis = 2 * 60_000;
+
+/// What a new deadline counts from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Moment {
+    pub(crate) at: Millis,
+    /// Whether the chain says so. If not, it is what this machine believes.
+    pub(crate) certain: bool,
+}
+
+/// The times of all chains. One a process.
+pub(crate) struct ChainClock {
+    clock: Clock,
+    by_network: Mutex<HashMap<String, Known>>,
+}
+
+/// What was seen of a chain. Times are [`Clock::passed`], but for a block's own.
+#[derive(Debug, Clone, Default)]
+struct Known {
+    height: i64,
+    hash: String,
+    /// When it was last known to be read to its end.
+    heard: Option<Millis>,
+    /// The newest block that arrived while this process watched, and when. A block that was found there when it came
+    /// may be of any age.
+    arrived: Option<(Millis, Millis)>,
+}
+
+impl ChainClock {
+    pub(crate) fn new(clock: Clock) -> Self {
+        Self { clock, by_network: Mutex::default() }
+    }
+
+    /// The cursor as it is now: this process has moved it, or found that another one has.
+    pub(crate) fn saw(&self, cursor: &Cursor) {
+        let now = self.clock.passed();
+        let mut by_network = self.lock();
+        let known = by_network.entry(cursor.network.clone()).or_default();
+        if known.height == cursor.height && known.hash == cursor.hash {
+            return;
+        }
+        let at_end = cursor.height >= cursor.head;
+        let watched = known.heard.is_some_and(|heard| now - heard <= HEARD_MS);
+        if at_end && watched && cursor.height > known.height {
+            known.arrived = Some((cursor.time, now));
+        }
+        known.height = cursor.height;
+        known.hash.clone_from(&cursor.hash);
+        if at_end {
+            known.heard = Some(now);
+        }
+    }
+
+    /// The watcher of this process has asked, and nothing is newer.
+    pub(crate) fn still(&self, network: &str) {
+        let now = self.clock.passed();
+        if let Some(known) = self.lock().get_mut(network) {
+            known.heard = Some(now);
+        }
+    }
+
+    /// The chain's time, if the chain is being read. Too early by as much as its newest block was seen late, at most.
+    pub(crate) fn now(&self, network: &Manifest) -> Option<Millis> {
+        if network.is_simulated() {
+            // Its blocks are dated by this machine.
+            return Some(self.clock.now());
+        }
+        let passed = self.clock.passed();
+        let by_network = self.lock();
+        let known = by_network.get(&network.name)?;
+        let poll_ms = Millis::try_from(network.poll_ms).unwrap_or(Millis::MAX / 4);
+        known.heard.filter(|heard| passed - heard <= HEARD_MS.max(3 * poll_ms))?;
+        known.arrived.map(|(time, arrived)| time.saturating_add(passed - arrived))
+    }
+
+    /// By how much the machine's clock is ahead of a chain that is being read, milliseconds. Some seconds mean nothing.
+    pub(crate) fn ahead(&self, network: &Manifest) -> Option<Millis> {
+        self.now(network).map(|chain| self.clock.now().saturating_sub(chain))
+    }
+
+    /// Whether the machine's clock and the chain differ by more than blocks explain.
+    pub(crate) fn differs(ahead_ms: Millis) -> bool {
+        ahead_ms.saturating_abs() > AGREES_MS
+    }
+
+    /// What a deadline counts from that is set now.
+    pub(crate) fn moment(&self, network: &Manifest) -> Moment {
+        let machine = self.clock.now();
+        match self.now(network) {
+            None => Moment { at: machine, certain: false },
+            Some(chain) if Self::differs(machine.saturating_sub(chain)) => {
+                Moment { at: chain, certain: true }
+            }
+            // The later of the two: what was promised is not cut short.
+            Some(chain) => Moment { at: machine.max(chain), certain: true },
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Known>> {
+        self.by_network.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Millis = 1_800_000_000_000;
+    const HOUR: Millis = 3_600_000;
+
+    fn network() -> Manifest {
+        serde_json::from_value(serde_json::json!({
+            "name": "base", "title": "Base", "caip2": "eip155:8453", "plugin": "evm", "credit": 3, "poll_ms": 2000,
+            "asset": [{"symbol": "ETH", "name": "Ether", "decimals": 18}],
+        }))
+        .unwrap()
+    }
+
+    fn cursor(height: i64, head: i64, time: Millis) -> Cursor {
+        Cursor {
+            network: "base".to_owned(),
+            height,
+            hash: format!("0x{height}"),
+            head,
+            safe: None,
+            r#final: 0,
+            time,
+            final_time: 0,
+            frozen: None,
+            moved_at: NOW,
+        }
+    }
+
+    #[test]
+    fn a_chain_that_is_read_tells_its_time() {
+        let clock = Clock::standing(NOW);
+        let chains = ChainClock::new(clock.clone());
+        assert_eq!(chains.moment(&network()), Moment { at: NOW, certain: false });
+        chains.saw(&cursor(7, 7, NOW - HOUR));
+        assert_eq!(chains.now(&network()), None, "nobody knows when that block came");
+        clock.shift(2_000);
+        chains.saw(&cursor(8, 8, NOW - 2_000));
+        assert_eq!(chains.now(&network()), Some(NOW - 2_000));
+        assert_eq!(chains.moment(&network()), Moment { at: NOW + 2_000, certain: true });
+        clock.shift(60_000);
+        assert_eq!(chains.now(&network()), Some(NOW + 58_000));
+        // The machine's clock jumps; the chain does not.
+        clock.jump(-HOUR);
+        assert_eq!(chains.moment(&network()), Moment { at: NOW + 58_000, certain: true });
+        clock.jump(3 * HOUR);
+        assert_eq!(chains.moment(&network()), Moment { at: NOW + 58_000, certain: true });
+        assert!(ChainClock::differs(chains.ahead(&network()).unwrap()));
+        // Not heard of for long: nothing is certain.
+        clock.shift(HEARD_MS);
+        assert!(!chains.moment(&network()).certain);
+        chains.still("base");
+        assert!(chains.moment(&network()).certain);
+    }
+
+    #[test]
+    fn a_block_that_was_not_seen_to_arrive_tells_nothing() {
+        let clock = Clock::standing(NOW);
+        let chains = ChainClock::new(clock.clone());
+        chains.saw(&cursor(7, 7, NOW));
+        chains.saw(&cursor(7, 7, NOW));
+        chains.saw(&cursor(8, 9, NOW + 1));
+        assert_eq!(chains.now(&network()), None, "there are newer blocks");
+        // After an outage the newest block may be of any age: the chain may have stood still too.
+        clock.shift(HEARD_MS + 1);
+        chains.saw(&cursor(20, 20, NOW));
+        assert_eq!(chains.now(&network()), None);
+        chains.saw(&cursor(21, 21, NOW + 5));
+        assert_eq!(chains.now(&network()), Some(NOW + 5));
+    }
+}

@@ -1,0 +1,122 @@
+//! The next free child of a merchant's extended public key: where addresses of invoices and customers come from.
+//!
+//! A child is given to one caller only, by the key's row. Whether its address is in use (registered by hand, or derived
+//! before the key was known here) is looked up, and a stretch of those is stepped over at once.
+
+use crate::{
+    app::App,
+    db::{
+        DbError,
+        addresses::{self, ExtendedKey},
+        installation,
+    },
+    domain::network::Manifest,
+    host::{Address, CallFailed, DeriveError},
+};
+
+/// Children that one look ahead takes in.
+const LOOK_AHEAD: u32 = 100;
+/// Looks before it gives up for now. What was stepped over stays so.
+const LOOKS_MAX: usize = 20;
+/// In a new life of the database so many are left out: they may have been given out after the backup was made.
+pub(crate) const LEFT_OUT: i64 = 1_000;
+/// Children of a key have 31 bits: BIP 32.
+const CHILDREN: i64 = 1 << 31;
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ChildError {
+    #[error(transparent)]
+    Db(#[from] DbError),
+    #[error(transparent)]
+    Plugin(#[from] CallFailed),
+    #[error("there is no extended public key")]
+    NoKey,
+    #[error("the extended public key has no more children")]
+    UsedUp,
+    #[error("the extended public key derives no address")]
+    Refused(DeriveError),
+    #[error("too many children of the extended public key are in use")]
+    AllInUse,
+}
+
+/// An address that nobody has yet.
+#[derive(Debug)]
+pub(crate) struct Child {
+    pub(crate) text: String,
+    pub(crate) key: Vec<u8>,
+    pub(crate) index: i64,
+}
+
+/// Takes the next child that nobody has.
+pub(crate) async fn next(app: &App, merchant_id: &str, network: &Manifest) -> Result<Child, ChildError> {
+    for _ in 0..LOOKS_MAX {
+        let (key, index) = take(app, merchant_id, network).await?;
+        if let Some(address) = free(app, network, &key, index, 1).await?.pop() {
+            return Ok(Child { text: address.1.text, key: address.1.key, index });
+        }
+        // In use, or there is no such child: the first of the next ones that is free is the next.
+        let ahead = free(app, network, &key, index + 1, LOOK_AHEAD).await?;
+        let to = ahead.first().map_or(index + 1 + i64::from(LOOK_AHEAD), |(free, _)| *free);
+        let id = key.id;
+        app.db
+            .write::<_, DbError, _>(move |conn| {
+                Box::pin(async move { addresses::step_over(conn, &id, to).await })
+            })
+            .await?;
+    }
+    Err(ChildError::AllInUse)
+}
+
+async fn take(app: &App, merchant_id: &str, network: &Manifest) -> Result<(ExtendedKey, i64), ChildError> {
+    let (merchant_id, name) = (merchant_id.to_owned(), network.name.clone());
+    let taken = app
+        .db
+        .write::<_, DbError, _>(move |conn| {
+            Box::pin(async move {
+                let Some(key) = addresses::extended_key_of(conn, &merchant_id, &name).await? else {
+                    return Ok(None);
+                };
+                let life = installation::life(conn).await?;
+                let index = addresses::next_index(conn, &key.id, life, LEFT_OUT).await?;
+                Ok(index.map(|index| (key, index)))
+            })
+        })
+        .await?;
+    taken.ok_or(ChildError::NoKey)
+}
+
+/// The free ones of some children, from `from` on.
+async fn free(
+    app: &App,
+    network: &Manifest,
+    key: &ExtendedKey,
+    from: i64,
+    count: u32,
+) -> Result<Vec<(i64, Address)>, ChildError> {
+    if from >= CHILDREN {
+        return Err(ChildError::UsedUp);
+    }
+    let mut derived = Vec::new();
+    for index in from..(from + i64::from(count)).min(CHILDREN) {
+        let child = u32::try_from(index).map_err(|_| ChildError::UsedUp)?;
+        match app.host.derive_address(network, &key.public_key, child).await? {
+            Ok(address) => derived.push((index, address)),
+            Err(DeriveError::NoChild) => {}
+            Err(error) => {
+                tracing::error!(network = network.name, ?error, "a stored extended key derives no address");
+                return Err(ChildError::Refused(error));
+            }
+        }
+    }
+    let texts: Vec<String> = derived.iter().map(|(_, address)| address.text.clone()).collect();
+    let taken = addresses::by_address(&mut app.db.read().await?, &network.name, &texts).await?;
+    derived.retain(|(_, address)| !taken.contains_key(&address.text));
+    Ok(derived)
+}
+
+/// Where a new key begins unless its merchant says so: at a random million, so that two installations with one key
+/// give out different addresses.
+pub(crate) fn first_index([random, _]: [u32; 2]) -> i64 {
+    const BLOCK: i64 = 1_000_000;
+    i64::from(random) % (CHILDREN / BLOCK) * BLOCK
+}
