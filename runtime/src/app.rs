@@ -129,7 +129,7 @@ impl App {
             keys: Keys::default(),
             desk: Arc::new(desk),
             prices: Arc::default(),
-            leases: Arc::new(Leases::new(config.watch.lease_ms)),
+            leases: Arc::new(Leases::new(config.watch.lease_ms, clock.clone())),
             holder: ids.next(id::Kind::Request, clock.now()).into(),
             simulations: Arc::default(),
             vault: Arc::new(vault),

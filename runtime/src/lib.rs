@@ -20,6 +20,8 @@ pub(crate) mod keys;
 pub(crate) mod metrics;
 pub(crate) mod networks;
 pub(crate) mod outbound;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 #[cfg(test)]
 pub(crate) mod testing;
 pub(crate) mod upstreams;

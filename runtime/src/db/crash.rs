@@ -1,7 +1,11 @@
-//! Ends the process at a chosen commit, so that the suite can sweep a kill over every commit point.
+//! Ends the process at a chosen commit, so that every commit can be tried as the last one.
 //!
-//! Only with the feature `crash-points`; otherwise both functions are empty. `KASSA_CRASH_AT=before:7` ends it
-//! when the seventh commit is about to be made, `after:7` when it has been made and nobody was told yet.
+//! With the feature `crash-points` the process ends for real, for the suite: `KASSA_CRASH_AT=before:7` when the seventh
+//! commit is about to be made, `after:7` when it has been made and nobody was told yet. With the feature `simulation` it
+//! ends as far as anyone can tell: from then on no commit of this thread is made, until [`simulated::revive`]. Without
+//! either, both functions do nothing.
+
+use super::DbError;
 
 #[cfg(feature = "crash-points")]
 mod armed {
@@ -21,24 +25,90 @@ mod armed {
         })
     }
 
-    pub(in crate::db) fn before_commit() {
+    pub(super) fn before_commit() {
         let number = COMMITS.fetch_add(1, Ordering::SeqCst) + 1;
         if plan() == Some((true, number)) {
             std::process::abort();
         }
     }
 
-    pub(in crate::db) fn after_commit() {
+    pub(super) fn after_commit() {
         if plan() == Some((false, COMMITS.load(Ordering::SeqCst))) {
             std::process::abort();
         }
     }
 }
 
-#[cfg(feature = "crash-points")]
-pub(super) use armed::{after_commit, before_commit};
+/// A crash of one thread's simulated process.
+#[cfg(feature = "simulation")]
+pub(crate) mod simulated {
+    use std::cell::Cell;
 
-#[cfg(not(feature = "crash-points"))]
-pub(super) fn before_commit() {}
-#[cfg(not(feature = "crash-points"))]
-pub(super) fn after_commit() {}
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    enum State {
+        Well,
+        /// After so many more commits. Whether the last of them is made.
+        Doomed {
+            left: u32,
+            made: bool,
+        },
+        Dead,
+    }
+
+    thread_local! {
+        static STATE: Cell<State> = const { Cell::new(State::Well) };
+    }
+
+    /// The process ends at its `nth` commit from now, which is `made` or not.
+    pub(crate) fn doom(nth: u32, made: bool) {
+        STATE.set(State::Doomed { left: nth.max(1), made });
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn is_dead() -> bool {
+        STATE.get() == State::Dead
+    }
+
+    /// Another process begins.
+    pub(crate) fn revive() {
+        STATE.set(State::Well);
+    }
+
+    /// Whether the commit is made.
+    pub(super) fn before_commit() -> bool {
+        match STATE.get() {
+            State::Well => true,
+            State::Dead => false,
+            State::Doomed { left: 1, made } => {
+                STATE.set(State::Dead);
+                made
+            }
+            State::Doomed { left, made } => {
+                STATE.set(State::Doomed { left: left - 1, made });
+                true
+            }
+        }
+    }
+}
+
+/// An error says that the commit must not be made.
+pub(super) fn before_commit() -> Result<(), DbError> {
+    #[cfg(feature = "crash-points")]
+    armed::before_commit();
+    #[cfg(feature = "simulation")]
+    if !simulated::before_commit() {
+        return Err(DbError::Closed);
+    }
+    Ok(())
+}
+
+/// An error says that nobody may be told of the commit.
+pub(super) fn after_commit() -> Result<(), DbError> {
+    #[cfg(feature = "crash-points")]
+    armed::after_commit();
+    #[cfg(feature = "simulation")]
+    if simulated::is_dead() {
+        return Err(DbError::Closed);
+    }
+    Ok(())
+}

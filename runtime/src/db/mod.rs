@@ -17,7 +17,7 @@
 //! left half done by a dropped future.
 
 mod conn;
-mod crash;
+pub(crate) mod crash;
 mod queue;
 mod sqlite;
 mod value;
@@ -129,6 +129,21 @@ impl Db {
         Ok(Self { inner })
     }
 
+    /// Opens a SQLite file whose schema is up to date, for one thread at a time.
+    #[cfg(feature = "simulation")]
+    pub(crate) async fn open_simulated(path: &Path) -> Result<Self, DbError> {
+        Ok(Self { inner: Inner::Sqlite(sqlite::Sqlite::open_simulated(path).await?) })
+    }
+
+    /// Moves SQLite's log into the file, so that the file alone is the database.
+    #[cfg(feature = "simulation")]
+    pub(crate) async fn take_log_in(&self) -> Result<(), DbError> {
+        match &self.inner {
+            Inner::Sqlite(sqlite) => sqlite.take_log_in().await,
+            Inner::Postgres(_) => Ok(()),
+        }
+    }
+
     /// `sqlite` or `postgres`: for messages.
     #[must_use]
     pub(crate) fn kind(&self) -> &'static str {
@@ -161,9 +176,9 @@ impl Db {
                 tokio::spawn(async move {
                     let mut conn = Conn::writer_postgres(pool.begin().await.map_err(DbError::from)?);
                     let answer = work(&mut conn).await?;
-                    crash::before_commit();
+                    crash::before_commit()?;
                     conn.commit().await?;
-                    crash::after_commit();
+                    crash::after_commit()?;
                     Ok(answer)
                 })
                 .await

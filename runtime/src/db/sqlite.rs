@@ -24,6 +24,8 @@ const CHECKPOINT_EVERY: Duration = Duration::from_millis(500);
 pub(super) struct Sqlite {
     readers: SqlitePool,
     writer: mpsc::Sender<Job>,
+    #[cfg(feature = "simulation")]
+    path: std::path::PathBuf,
 }
 
 /// A write without its types: runs, and says whether to keep what it did and whom to tell.
@@ -48,7 +50,37 @@ impl Sqlite {
         let (sender, jobs) = mpsc::channel(WRITES_WAITING);
         tokio::spawn(write_loop(Conn::writer_sqlite(writer), jobs));
         tokio::spawn(checkpoint_loop(SqliteConnection::connect_with(&options).await?, sender.downgrade()));
-        Ok(Self { readers, writer: sender })
+        Ok(Self {
+            readers,
+            writer: sender,
+            #[cfg(feature = "simulation")]
+            path: path.to_owned(),
+        })
+    }
+
+    /// One reader, no checkpoints, and nothing that outlives the machine.
+    #[cfg(feature = "simulation")]
+    pub(super) async fn open_simulated(path: &Path) -> Result<Self, DbError> {
+        let options = options(path).synchronous(SqliteSynchronous::Off);
+        let writer = SqliteConnection::connect_with(&options).await?;
+        let readers =
+            SqlitePoolOptions::new().max_connections(2).connect_with(options.read_only(true)).await?;
+        let (sender, jobs) = mpsc::channel(WRITES_WAITING);
+        tokio::spawn(write_loop(Conn::writer_sqlite(writer), jobs));
+        Ok(Self {
+            readers,
+            writer: sender,
+            #[cfg(feature = "simulation")]
+            path: path.to_owned(),
+        })
+    }
+
+    #[cfg(feature = "simulation")]
+    pub(super) async fn take_log_in(&self) -> Result<(), DbError> {
+        let mut conn = SqliteConnection::connect_with(&options(&self.path)).await?;
+        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut conn).await?;
+        conn.close().await?;
+        Ok(())
     }
 
     pub(super) async fn read(&self) -> Result<Conn, DbError> {
@@ -159,9 +191,9 @@ async fn write_batch(
         }
         conn.exec("RELEASE job", Vec::new()).await?;
     }
-    crash::before_commit();
+    crash::before_commit()?;
     conn.exec("COMMIT", Vec::new()).await?;
-    crash::after_commit();
+    crash::after_commit()?;
     Ok(())
 }
 

@@ -1,8 +1,9 @@
 //! The time of a chain, as this process knows it.
 //!
 //! A deadline is a moment of the chain, since payments are dated by its blocks; but a chain tells its time only when a
-//! block arrives. From then on a clock that never jumps counts. This machine's own clock is believed where it agrees with
-//! that, and decides nothing where it does not.
+//! block arrives. From then on a clock that never jumps counts. Since a provider may lag, and this machine's clock may be
+//! wrong, a deadline counts from the later of the two: it may be further away than was promised, but never nearer. Only a
+//! machine that is a day ahead is believed by nobody.
 
 use std::{
     collections::HashMap,
@@ -17,6 +18,8 @@ use crate::{
 
 /// The machine's clock and a chain's newest block may differ by so much: blocks come in steps, and are seen late.
 const AGREES_MS: Millis = 2 * 60_000;
+/// No provider whose chain goes on lags so much: a machine that is further ahead has a wrong clock.
+const LAGS_MS: Millis = 24 * 3_600_000;
 /// A chain that was not heard of for so long (or for three polls, if that is longer) is not being read.
 const HEARD_MS: Millis = 2 * 60_000;
 
@@ -108,10 +111,8 @@ impl ChainClock {
         let machine = self.clock.now();
         match self.now(network) {
             None => Moment { at: machine, certain: false },
-            Some(chain) if Self::differs(machine.saturating_sub(chain)) => {
-                Moment { at: chain, certain: true }
-            }
-            // The later of the two: what was promised is not cut short.
+            Some(chain) if machine.saturating_sub(chain) > LAGS_MS => Moment { at: chain, certain: true },
+            // The later of the two: what was promised is not cut short, whether the clock is slow or the provider.
             Some(chain) => Moment { at: machine.max(chain), certain: true },
         }
     }
@@ -167,7 +168,9 @@ mod tests {
         // The machine's clock jumps; the chain does not.
         clock.jump(-HOUR);
         assert_eq!(chains.moment(&network()), Moment { at: NOW + 58_000, certain: true });
-        clock.jump(3 * HOUR);
+        clock.jump(24 * HOUR);
+        assert_eq!(chains.moment(&network()), Moment { at: NOW + 62_000 + 23 * HOUR, certain: true });
+        clock.jump(24 * HOUR);
         assert_eq!(chains.moment(&network()), Moment { at: NOW + 58_000, certain: true });
         assert!(ChainClock::differs(chains.ahead(&network()).unwrap()));
         // Not heard of for long: nothing is certain.

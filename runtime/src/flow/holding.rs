@@ -3,28 +3,33 @@
 use std::{
     collections::HashMap,
     sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
 };
+
+use crate::{clock::Clock, domain::Millis};
 
 /// What is held, by resource. Renewed after a third of the lease's time, so that two renewals may fail.
 pub(crate) struct Leases {
-    renew_after: Duration,
-    held: Mutex<HashMap<String, (i64, Instant)>>,
+    clock: Clock,
+    renew_after_ms: Millis,
+    /// Fence, and when it was asked for by [`Clock::passed`].
+    held: Mutex<HashMap<String, (i64, Millis)>>,
 }
 
 impl Leases {
-    pub(crate) fn new(ttl_ms: u64) -> Self {
-        Self { renew_after: Duration::from_millis(ttl_ms / 3), held: Mutex::default() }
+    pub(crate) fn new(ttl_ms: u64, clock: Clock) -> Self {
+        let renew_after_ms = Millis::try_from(ttl_ms / 3).unwrap_or(Millis::MAX);
+        Self { clock, renew_after_ms, held: Mutex::default() }
     }
 
     /// The fence, while there is no need to ask again.
     pub(crate) fn held(&self, resource: &str) -> Option<i64> {
+        let now = self.clock.passed();
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.get(resource).filter(|(_, asked)| asked.elapsed() < self.renew_after).map(|(fence, _)| *fence)
+        held.get(resource).filter(|(_, asked)| now - asked < self.renew_after_ms).map(|(fence, _)| *fence)
     }
 
-    /// What the database answered to a request made at `asked`.
-    pub(crate) fn remember(&self, resource: &str, fence: Option<i64>, asked: Instant) {
+    /// What the database answered to a request made at `asked` (by [`Clock::passed`]).
+    pub(crate) fn remember(&self, resource: &str, fence: Option<i64>, asked: Millis) {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         match fence {
             Some(fence) => held.insert(resource.to_owned(), (fence, asked)),

@@ -35,6 +35,8 @@ mod manifest;
 mod meter;
 mod outline;
 mod registry;
+#[cfg(feature = "simulation")]
+pub(crate) mod scripted;
 mod services;
 mod settings;
 mod shadow;
@@ -114,6 +116,9 @@ pub(crate) struct Host {
     caller: Caller,
     registry: Arc<Registry>,
     hooks: Arc<Hooks>,
+    /// Stands in for all chain plugins.
+    #[cfg(feature = "simulation")]
+    scripted: Option<Arc<dyn scripted::Scripted>>,
 }
 
 impl Host {
@@ -172,7 +177,13 @@ impl Host {
         let hooks =
             Hooks::new(db.clone(), clock.clone(), hooks.clone(), hooks_caller, admission, hooks_cache);
         let registry = Registry::new(db, clock, plugins.clone(), caller.clone(), cache, compiler);
-        Ok(Self { caller, registry: Arc::new(registry), hooks: Arc::new(hooks) })
+        Ok(Self {
+            caller,
+            registry: Arc::new(registry),
+            hooks: Arc::new(hooks),
+            #[cfg(feature = "simulation")]
+            scripted: None,
+        })
     }
 
     pub(crate) fn registry(&self) -> &Registry {
@@ -188,6 +199,10 @@ impl Host {
         &self,
         network: &Arc<network::Manifest>,
     ) -> Result<Arc<Description>, CallFailed> {
+        #[cfg(feature = "simulation")]
+        if self.scripted.is_some() {
+            return Ok(Arc::new(scripted::description()));
+        }
         let (loaded, subject) = self.on(network)?;
         if let Some(description) = loaded.described(network) {
             return Ok(description);
@@ -224,6 +239,10 @@ impl Host {
         extended_public_key: &str,
         index: u32,
     ) -> Result<Result<Address, DeriveError>, CallFailed> {
+        #[cfg(feature = "simulation")]
+        if self.scripted.is_some() {
+            return Ok(Ok(scripted::child(extended_public_key, index)));
+        }
         let (loaded, subject) = self.on(network)?;
         let (pre, about) = (loaded.chain()?, about(network));
         let called = self.caller.run(subject, loaded.limits.pure(), async |store: &mut CallStore| {
@@ -242,6 +261,10 @@ impl Host {
         amount: Amount,
         memo: Option<&str>,
     ) -> Result<PaymentLink, CallFailed> {
+        #[cfg(feature = "simulation")]
+        if self.scripted.is_some() {
+            return Ok(PaymentLink { uri: None, qr: recipient.to_owned() });
+        }
         let (loaded, subject) = self.on(network)?;
         let (pre, about) = (loaded.chain()?, about(network));
         let request = bindings::chain::exports::kassa::plugin::chain::PaymentRequest {
@@ -264,6 +287,10 @@ impl Host {
         cursor: Option<Position>,
         limits: ScanLimits,
     ) -> Result<Called<Result<ScanResult, ScanError>>, CallFailed> {
+        #[cfg(feature = "simulation")]
+        if let Some(scripted) = &self.scripted {
+            return Ok(scripted::called(&**scripted, cursor, limits));
+        }
         let (loaded, subject) = self.on(network)?;
         self.scan_on(&loaded, subject, network, cursor, limits).await
     }

@@ -139,10 +139,16 @@ async fn take_in(
     }
     transfers::place(conn, &confirmed).await?;
     // To be confirmed is to be included: what is deep enough when it is first seen (after a downtime most is)
-    // changes once, and settle writes it once.
-    let at_once: HashSet<&str> = confirmed.iter().map(|transfer| transfer.id.as_str()).collect();
-    log.retain(|(kind, transfer)| *kind != Sighting::Included || !at_once.contains(transfer.id.as_str()));
-    log.extend(confirmed.into_iter().map(|transfer| (Sighting::Confirmed, transfer)));
+    // changes once, and settle writes it once. It keeps its place in the log, which is in the order of the chain: of two
+    // payments for one thing the earlier comes first.
+    let mut deep: HashSet<String> = confirmed.iter().map(|transfer| transfer.id.clone()).collect();
+    for (kind, transfer) in &mut log {
+        if *kind == Sighting::Included && deep.remove(&transfer.id) {
+            *kind = Sighting::Confirmed;
+        }
+    }
+    let others = confirmed.into_iter().filter(|transfer| deep.contains(&transfer.id));
+    log.extend(others.map(|transfer| (Sighting::Confirmed, transfer)));
     transfers::finalize_to(conn, name, depth.r#final).await?;
 
     let changes: Vec<(Sighting, &Transfer)> = log.iter().map(|(kind, transfer)| (*kind, transfer)).collect();

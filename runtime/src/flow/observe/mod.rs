@@ -165,7 +165,7 @@ impl Watcher {
         }
         let (resource, holder, ttl) =
             (format!("observe/{name}"), self.app.holder.clone(), self.app.lease_ms());
-        let asked = std::time::Instant::now();
+        let asked = self.app.clock.passed();
         let fence = self
             .app
             .db

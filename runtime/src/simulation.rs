@@ -1,0 +1,459 @@
+//! Kassa under a clock, a chain and ids that a simulation hands in. Only with the feature `simulation`; tests/simulator
+//! makes the schedules and judges what comes of them.
+//!
+//! The cast: a [`Scene`] is what all simulations of a process share; a [`Store`] is one database; a [`Process`] is a
+//! replica that runs on it, one step at a time, with the real workers and the real database code; a [`Chain`] is what
+//! its provider says.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::Context as _;
+
+pub use crate::clock::Clock;
+use crate::{
+    app::App,
+    config::Config,
+    db::{
+        Db, DbError, addresses, chain, crash::simulated, holds, installation, leases, merchants,
+        networks as network_rows,
+    },
+    domain::{Millis, id, id::Ids, invoice::Matching, money::Amount, network::Manifest, policy::Policy},
+    flow::{
+        chain_clock::ChainClock,
+        desk::{self, Desk, DeskError, Made, Wish},
+        expire,
+        holding::Leases,
+        observe::{ObserveError, Step, Watcher},
+        settle,
+    },
+    host::{self, Host, ScanError, ScanLimits, ScanResult, scripted::Scripted},
+    keys::Keys,
+    networks::Networks,
+    outbound::Outbound,
+    upstreams::Upstreams,
+    vault::Vault,
+    wake::Wake,
+};
+
+/// The network of all simulations.
+pub const NETWORK: &str = "scripted";
+/// The merchants, each with one shared address.
+pub const MERCHANTS: [&str; 2] = ["mer_a", "mer_b"];
+/// So many suffixes there are of a price.
+pub const SLOTS: u32 = 400;
+
+/// A block as the provider tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Block {
+    pub height: u64,
+    pub hash: String,
+    pub parent: String,
+    pub time: i64,
+}
+
+/// A transfer in a block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transfer {
+    pub tx: String,
+    pub to: String,
+    pub amount: u128,
+    pub memo: Option<String>,
+    pub height: u64,
+}
+
+/// What a provider answers to a scan.
+#[derive(Debug, Clone)]
+pub struct Report {
+    pub blocks: Vec<Block>,
+    pub transfers: Vec<Transfer>,
+    pub head: (u64, String),
+    pub r#final: u64,
+}
+
+/// Why a provider gives nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    Away,
+    RateLimited,
+    Malformed,
+    Behind(u64),
+}
+
+/// A chain, as its provider tells it.
+pub trait Chain: Send + Sync {
+    /// What follows on the block of this height and hash; without one, the highest final block alone.
+    fn scan(&self, from: Option<(u64, &str)>, blocks: u32) -> Result<Report, Trouble>;
+}
+
+struct Telling(Arc<dyn Chain>);
+
+impl Scripted for Telling {
+    fn scan(&self, cursor: Option<host::Position>, limits: ScanLimits) -> Result<ScanResult, ScanError> {
+        let from = cursor.as_ref().map(|cursor| (cursor.height, cursor.hash.as_str()));
+        let report = self.0.scan(from, limits.blocks).map_err(|trouble| match trouble {
+            Trouble::Away => ScanError::Upstream("away".to_owned()),
+            Trouble::RateLimited => ScanError::RateLimited(1),
+            Trouble::Malformed => ScanError::Malformed("nonsense".to_owned()),
+            Trouble::Behind(head) => ScanError::Behind(head),
+        })?;
+        let block = |block: Block| host::Block {
+            height: block.height,
+            hash: block.hash,
+            parent: block.parent,
+            time_ms: block.time.unsigned_abs(),
+        };
+        let transfer = |one: Transfer| host::PluginTransfer {
+            tx: one.tx,
+            ordinal: 0,
+            asset: 0,
+            sender: None,
+            recipient: one.to,
+            amount: Some(Amount(one.amount).into()),
+            memo: one.memo.map_or(host::Memo::None, host::Memo::Text),
+            height: one.height,
+        };
+        Ok(ScanResult {
+            blocks: report.blocks.into_iter().map(block).collect(),
+            transfers: report.transfers.into_iter().map(transfer).collect(),
+            head: host::Position { height: report.head.0, hash: report.head.1 },
+            safe: None,
+            final_: report.r#final,
+        })
+    }
+}
+
+/// What all simulations of a process share: an empty database as a template, and the parts that take long to make.
+pub struct Scene {
+    template: PathBuf,
+    host: Host,
+    outbound: Outbound,
+    config: Arc<Config>,
+    vault: Arc<Vault>,
+}
+
+impl Scene {
+    /// Makes the template in this folder.
+    pub async fn new(folder: &Path) -> anyhow::Result<Self> {
+        let config = Config::load(Path::new(""), false, std::iter::empty())?;
+        let template = folder.join("template.db");
+        let db = Db::open(&template.display().to_string()).await?;
+        fill(&db).await?;
+        let (clock, outbound) = (Clock::default(), Outbound::new()?);
+        let upstreams = Upstreams::new(outbound.clone(), clock.clone());
+        let host = Host::without_plugins(db.clone(), clock, &config, &folder.join("compiled"), upstreams)?;
+        // All of it in one file, that can be copied.
+        db.close().await;
+        let log = folder.join("template.db-wal");
+        anyhow::ensure!(
+            std::fs::metadata(&log).map_or(0, |log| log.len()) == 0,
+            "the template's log was not taken in"
+        );
+        let vault = Arc::new(Vault::from_hex(&"11".repeat(32))?);
+        Ok(Self { template, host, outbound, config: Arc::new(config), vault })
+    }
+}
+
+fn manifest(confirmations: u32) -> anyhow::Result<Manifest> {
+    Ok(serde_json::from_value(serde_json::json!({
+        "name": NETWORK, "title": "Scripted", "caip2": "kassa:scripted", "plugin": "scripted", "test": true,
+        "credit": confirmations, "poll_ms": 2000,
+        "asset": [{"symbol": "USDT", "name": "Dollar", "contract": "usdt", "decimals": 6, "peg": "USD",
+                   "unique": {"decimals": 6, "slots": SLOTS}}],
+    }))?)
+}
+
+async fn fill(db: &Db) -> anyhow::Result<()> {
+    let manifest = manifest(1)?;
+    db.write::<_, anyhow::Error, _>(move |conn| {
+        Box::pin(async move {
+            network_rows::put(conn, &manifest, 1).await?;
+            for merchant_id in MERCHANTS {
+                let merchant = merchants::Merchant {
+                    id: merchant_id.to_owned(),
+                    name: merchant_id.to_owned(),
+                    policy: Policy::default(),
+                    created_at: 1,
+                    disabled_at: None,
+                };
+                merchants::insert(conn, &merchant).await?;
+                let address = address_of(merchant_id);
+                let new = addresses::NewAddress {
+                    id: format!("adr_{merchant_id}"),
+                    merchant_id: merchant_id.to_owned(),
+                    network: NETWORK.to_owned(),
+                    key: address.clone().into_bytes(),
+                    address,
+                    kind: addresses::Kind::Shared,
+                    unique_id: None,
+                    meta: None,
+                    derived_index: None,
+                    created_at: 1,
+                };
+                addresses::create(conn, new).await?;
+                let key = addresses::ExtendedKey {
+                    id: format!("xpk_{merchant_id}"),
+                    merchant_id: merchant_id.to_owned(),
+                    network: NETWORK.to_owned(),
+                    public_key: format!("xpub-{merchant_id}"),
+                    next_index: 0,
+                    created_at: 1,
+                };
+                addresses::put_extended_key(conn, &key).await?;
+            }
+            // Into the file itself.
+            Ok(())
+        })
+    })
+    .await?;
+    db.take_log_in().await?;
+    Ok(())
+}
+
+/// The shared address of a merchant.
+#[must_use]
+pub fn address_of(merchant_id: &str) -> String {
+    format!("shared-{merchant_id}")
+}
+
+/// One database, in a file of its own.
+pub struct Store {
+    path: PathBuf,
+    db: Db,
+}
+
+impl Store {
+    /// An empty one at this path.
+    pub async fn new(scene: &Scene, path: PathBuf) -> anyhow::Result<Self> {
+        std::fs::copy(&scene.template, &path)?;
+        let db = Db::open_simulated(&path).await?;
+        Ok(Self { path, db })
+    }
+
+    /// What is in it now.
+    pub async fn back_up(&self) -> anyhow::Result<Vec<u8>> {
+        self.db.take_log_in().await?;
+        std::fs::read(&self.path).context("the database's file")
+    }
+
+    /// What was in it then, as a database at this path, which nobody has open.
+    pub async fn restored(path: PathBuf, backup: &[u8]) -> anyhow::Result<Self> {
+        std::fs::write(&path, backup)?;
+        let db = Db::open_simulated(&path).await?;
+        Ok(Self { path, db })
+    }
+
+    /// Lets whoever comes next have the leases, as if they had ended.
+    pub async fn end_leases(&self) -> anyhow::Result<()> {
+        self.db.write::<_, DbError, _>(|conn| Box::pin(async { leases::end_all(conn).await })).await?;
+        Ok(())
+    }
+
+    /// The rows of a query, as texts.
+    pub async fn query(
+        &self,
+        sql: &'static str,
+        columns: &[&'static str],
+    ) -> anyhow::Result<Vec<Vec<String>>> {
+        let rows = self.db.read().await?.rows(sql, Vec::new()).await?;
+        rows.iter()
+            .map(|row| {
+                let text = |column: &&'static str| Ok(row.opt_text(column)?.unwrap_or_default());
+                columns.iter().map(text).collect::<Result<Vec<_>, DbError>>().map_err(Into::into)
+            })
+            .collect()
+    }
+}
+
+/// The process has ended at a commit. What it had in memory is gone.
+#[derive(Debug)]
+pub struct Ended;
+
+/// The next process to be made ends at its `nth` commit from now; that one is `made` or not.
+pub fn doom(nth: u32, made: bool) {
+    simulated::doom(nth, made);
+}
+
+/// Forgets a crash that was planned or has happened.
+pub fn revive() {
+    simulated::revive();
+}
+
+/// A replica.
+pub struct Process {
+    app: App,
+    network: Arc<Manifest>,
+    watcher: Watcher,
+    /// When it last said that it runs, by the machine's clock.
+    alive_at: Millis,
+}
+
+/// An invoice that was made.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    pub id: String,
+    pub merchant_id: String,
+    pub address: String,
+    pub due: u128,
+    pub memo: Option<String>,
+}
+
+/// What an invoice is told apart by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    Amount,
+    Memo,
+    Address,
+}
+
+/// Why no invoice was made.
+#[derive(Debug)]
+pub enum NotMade {
+    Ended,
+    /// The network was never read.
+    NotStarted,
+    Refused(String),
+}
+
+impl Process {
+    /// Starts on a database. `seed` decides its ids.
+    pub async fn start(
+        scene: &Scene,
+        store: &Store,
+        chain: Arc<dyn Chain>,
+        clock: Clock,
+        seed: u64,
+        confirmations: u32,
+    ) -> anyhow::Result<Self> {
+        let (db, ids, now) = (store.db.clone(), Ids::seeded(seed), clock.now());
+        db.write::<_, DbError, _>(move |conn| {
+            Box::pin(async move { installation::start(conn, now).await.map(|_| ()) })
+        })
+        .await?;
+        let (desk, orders) = Desk::new();
+        tokio::spawn(desk::run(db.clone(), orders));
+        let app = App {
+            wake: Wake::default(),
+            outbound: scene.outbound.clone(),
+            upstreams: Upstreams::new(scene.outbound.clone(), clock.clone()),
+            host: scene.host.telling(Arc::new(Telling(chain))),
+            networks: Networks::load(db.clone()).await?,
+            keys: Keys::default(),
+            desk: Arc::new(desk),
+            prices: Arc::default(),
+            leases: Arc::new(Leases::new(scene.config.watch.lease_ms, clock.clone())),
+            holder: ids.next(id::Kind::Request, now).into(),
+            simulations: Arc::default(),
+            vault: Arc::clone(&scene.vault),
+            chain_clock: Arc::new(ChainClock::new(clock.clone())),
+            config: Arc::clone(&scene.config),
+            clock,
+            ids,
+            db,
+        };
+        let network = Arc::new(manifest(confirmations)?);
+        let watcher = Watcher::new(app.clone(), Arc::clone(&network));
+        Ok(Self { app, network, watcher, alive_at: now })
+    }
+
+    /// Reads on. Answers whether there is more to read.
+    pub async fn observe(&mut self) -> Result<bool, Ended> {
+        match self.watcher.step().await {
+            Ok(Step::Read { more, .. }) => Ok(more),
+            Ok(_) => Ok(false),
+            Err(ObserveError::Db(DbError::Closed)) => Err(Ended),
+            Err(_) if simulated::is_dead() => Err(Ended),
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// Settles a batch. Answers whether there may be more.
+    pub async fn settle(&self) -> Result<bool, Ended> {
+        self.survived(settle::step(&self.app, NETWORK, true).await.map(|settled| settled > 0))
+    }
+
+    /// Lets invoices expire and holds end. Answers whether there may be more.
+    pub async fn expire(&self) -> Result<bool, Ended> {
+        self.survived(expire::step(&self.app, &self.network).await)
+    }
+
+    /// Says that it runs, if it is time.
+    pub async fn live(&mut self) -> Result<(), Ended> {
+        let now = self.app.clock.now();
+        if (now - self.alive_at).abs() < 20_000 {
+            return Ok(());
+        }
+        self.alive_at = now;
+        let alive = self.app.db.write::<_, DbError, _>(move |conn| {
+            Box::pin(async move { installation::alive(conn, now).await })
+        });
+        self.survived(alive.await.map(|()| false)).map(|_| ())
+    }
+
+    /// Makes an invoice of so many base units for a merchant.
+    pub async fn invoice(
+        &self,
+        merchant_id: &str,
+        amount: u128,
+        by: By,
+        expires_in_s: i64,
+    ) -> Result<Asked, NotMade> {
+        let asset = self.network.assets.first().map(|asset| asset.id(NETWORK)).unwrap_or_default();
+        let wish = Wish {
+            merchant_id: merchant_id.to_owned(),
+            test: true,
+            network: Arc::clone(&self.network),
+            asset: 0,
+            asset_id: asset,
+            amount: Amount(amount),
+            currency: None,
+            price: None,
+            title: "Order".to_owned(),
+            order_id: None,
+            tag: None,
+            meta: None,
+            matching: Some(match by {
+                By::Amount => Matching::Amount,
+                By::Memo => Matching::Memo,
+                By::Address => Matching::Address,
+            }),
+            policy: Policy { late_window_s: 3600, ..Policy::default() },
+            expires_in_s,
+        };
+        match self.app.desk.make(&self.app, wish, None).await {
+            _ if simulated::is_dead() => Err(NotMade::Ended),
+            Ok(Made::New(invoice)) => Ok(Asked {
+                id: invoice.id,
+                merchant_id: invoice.merchant_id,
+                address: invoice.address,
+                due: invoice.due.0,
+                memo: invoice.memo,
+            }),
+            Ok(Made::Replay(_)) => Err(NotMade::Refused("a replay without a key".to_owned())),
+            Err(DeskError::NotStarted { .. }) => Err(NotMade::NotStarted),
+            Err(error) => Err(NotMade::Refused(error.to_string())),
+        }
+    }
+
+    fn survived(&self, step: Result<bool, DbError>) -> Result<bool, Ended> {
+        match step {
+            _ if simulated::is_dead() => Err(Ended),
+            Ok(more) => Ok(more),
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// How far it has read: height and the time of the final block.
+    pub async fn read_to(&self) -> anyhow::Result<Option<(i64, Millis)>> {
+        let mut conn = self.app.db.read().await?;
+        let cursor = chain::cursor(&mut conn, NETWORK).await?;
+        Ok(cursor.map(|cursor| (cursor.height, cursor.final_time)))
+    }
+
+    /// Whether amounts or memos are held that ended before this time.
+    pub async fn holds_before(&self, time: Millis) -> anyhow::Result<bool> {
+        Ok(holds::any_ended(&mut self.app.db.read().await?, NETWORK, time).await?)
+    }
+}

@@ -1,0 +1,187 @@
+//! The chain of a simulation, and what its provider says of it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kassa::simulation::{Block, Chain, Report, Transfer, Trouble};
+
+/// A payment that somebody sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Tx {
+    pub(crate) id: String,
+    pub(crate) to: String,
+    pub(crate) amount: u128,
+    pub(crate) memo: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+struct Mined {
+    hash: String,
+    parent: String,
+    time: i64,
+    txs: Vec<Tx>,
+}
+
+/// What is so.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    blocks: Vec<Mined>,
+    /// Names blocks anew after each reorg.
+    named: u64,
+    /// So many blocks below the head are final.
+    depth: u64,
+    r#final: u64,
+    pool: Vec<Tx>,
+    /// The true time.
+    now: i64,
+}
+
+impl Ledger {
+    pub(crate) fn new(start: i64, depth: u64) -> Self {
+        let genesis = Mined { hash: "0".to_owned(), parent: String::new(), time: start, txs: Vec::new() };
+        Self { blocks: vec![genesis], named: 0, depth, r#final: 0, pool: Vec::new(), now: start }
+    }
+
+    pub(crate) fn send(&mut self, tx: Tx) {
+        self.pool.push(tx);
+    }
+
+    pub(crate) fn pass(&mut self, now: i64) {
+        self.now = now;
+    }
+
+    /// Puts what waits into a block of this time.
+    pub(crate) fn mine(&mut self, at: i64) {
+        let txs = std::mem::take(&mut self.pool);
+        self.add(at, txs);
+        let head = self.head();
+        self.r#final = self.r#final.max(head.saturating_sub(self.depth));
+    }
+
+    fn add(&mut self, at: i64, txs: Vec<Tx>) {
+        self.named += 1;
+        let (parent, before) = self.blocks.last().map(|b| (b.hash.clone(), b.time)).unwrap_or_default();
+        let hash = format!("{}-{}", self.blocks.len(), self.named);
+        self.blocks.push(Mined { hash, parent, time: at.max(before + 1), txs });
+    }
+
+    fn head(&self) -> u64 {
+        self.blocks.len() as u64 - 1
+    }
+
+    /// Replaces the last blocks, above the final one, by as many others. Their payments come in another order: a block
+    /// earlier or later, or not yet.
+    pub(crate) fn reorg(&mut self, deep: u64, mut shuffle: impl FnMut(u64) -> u64) {
+        let deep = deep.min(self.head() - self.r#final);
+        let keep = self.blocks.len() - usize::try_from(deep).unwrap_or(0);
+        let old = self.blocks.split_off(keep);
+        let times: Vec<i64> = old.iter().map(|block| block.time).collect();
+        let mut txs: Vec<Vec<Tx>> = vec![Vec::new(); old.len()];
+        for (at, block) in old.into_iter().enumerate() {
+            for tx in block.txs {
+                // One block earlier, where it was, later, or back to those who wait.
+                let to = (at as u64 + shuffle(4)).checked_sub(1).unwrap_or(0);
+                match txs.get_mut(usize::try_from(to).unwrap_or(usize::MAX)) {
+                    Some(block) => block.push(tx),
+                    None => self.pool.push(tx),
+                }
+            }
+        }
+        for (time, txs) in times.into_iter().zip(txs) {
+            self.add(time, txs);
+        }
+    }
+
+    /// All payments that are on chain, with their blocks' times.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&Tx, i64)> {
+        self.blocks.iter().flat_map(|block| block.txs.iter().map(|tx| (tx, block.time)))
+    }
+
+    pub(crate) fn waiting(&self) -> usize {
+        self.pool.len()
+    }
+}
+
+/// How a provider is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    Well,
+    Away,
+    RateLimited,
+    Malformed,
+    /// It shows no block that is younger than so many milliseconds.
+    Lags(i64),
+    /// It still shows the branch that it had when it became so.
+    Stale,
+}
+
+/// A provider of the chain.
+pub(crate) struct Provider {
+    ledger: Arc<Mutex<Ledger>>,
+    /// How it is, and the branch and the final block that it had when it became so.
+    state: Mutex<(State, Vec<Mined>, u64)>,
+}
+
+impl Provider {
+    pub(crate) fn new(ledger: Arc<Mutex<Ledger>>) -> Self {
+        Self { ledger, state: Mutex::new((State::Well, Vec::new(), 0)) }
+    }
+
+    pub(crate) fn set(&self, state: State) {
+        let ledger = lock(&self.ledger);
+        let branch = if state == State::Stale { ledger.blocks.clone() } else { Vec::new() };
+        *lock(&self.state) = (state, branch, ledger.r#final);
+    }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Chain for Provider {
+    fn scan(&self, from: Option<(u64, &str)>, limit: u32) -> Result<Report, Trouble> {
+        let (ledger, state) = (lock(&self.ledger), lock(&self.state));
+        let (blocks, head, r#final) = match state.0 {
+            State::Away => return Err(Trouble::Away),
+            State::RateLimited => return Err(Trouble::RateLimited),
+            State::Malformed => return Err(Trouble::Malformed),
+            State::Well => (&ledger.blocks, ledger.head(), ledger.r#final),
+            State::Lags(ms) => {
+                let seen = ledger.blocks.iter().filter(|block| block.time <= ledger.now - ms).count();
+                (&ledger.blocks, (seen as u64).saturating_sub(1), ledger.r#final)
+            }
+            State::Stale => (&state.1, state.1.len() as u64 - 1, state.2),
+        };
+        let at = |height: u64| usize::try_from(height).ok().and_then(|at| blocks.get(at));
+        let block = |height: u64| {
+            at(height).map(|mined| Block {
+                height,
+                hash: mined.hash.clone(),
+                parent: mined.parent.clone(),
+                time: mined.time,
+            })
+        };
+        let r#final = r#final.min(head);
+        let hash = at(head).map(|mined| mined.hash.clone()).unwrap_or_default();
+        let mut report = Report { blocks: Vec::new(), transfers: Vec::new(), head: (head, hash), r#final };
+        let Some((height, _)) = from else {
+            report.blocks.extend(block(r#final));
+            return Ok(report);
+        };
+        if height > head {
+            return Err(Trouble::Behind(head));
+        }
+        let last = head.min(height + u64::from(limit));
+        for height in height + 1..=last {
+            report.blocks.extend(block(height));
+            let txs = at(height).map(|mined| mined.txs.as_slice()).unwrap_or_default();
+            report.transfers.extend(txs.iter().map(|tx| Transfer {
+                tx: tx.id.clone(),
+                to: tx.to.clone(),
+                amount: tx.amount,
+                memo: tx.memo.clone(),
+                height,
+            }));
+        }
+        Ok(report)
+    }
+}

@@ -1,0 +1,113 @@
+//! Kassa's simulator: see README.md.
+//!
+//! A seed makes a [`schedule`]; a [`world`] carries it out on the real workers and the real database code, on a
+//! [`chain`] that does what the schedule says; a [`judge`] says what was wrong. A schedule that fails is shrunk to the
+//! operations that matter ([`shrink`]).
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod chain;
+mod judge;
+mod random;
+mod schedule;
+mod shrink;
+mod world;
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use anyhow::Context as _;
+use clap::Parser;
+use kassa::simulation::Scene;
+
+use crate::schedule::Schedule;
+
+/// Run seeded schedules of outages, restarts, reorgs and wrong clocks, and judge whose payment was whose.
+///
+/// A failure prints its seed and the least schedule that still fails; the status is 1.
+#[derive(Debug, Parser)]
+#[command(after_help = "\
+Examples:
+  simulator --schedules 2000              seeds 1 to 2000
+  simulator --first 7 --schedules 1 -v    one seed, told step by step")]
+struct Args {
+    /// How many schedules to run
+    #[arg(long, default_value_t = 1_000)]
+    schedules: u64,
+    /// The seed of the first
+    #[arg(long, default_value_t = 1)]
+    first: u64,
+    /// Run at once [default: as many as there are processors]
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Say what happens, step by step
+    #[arg(short, long)]
+    verbose: bool,
+    /// Go on after a failure, and only count
+    #[arg(long)]
+    keep_going: bool,
+}
+
+fn main() -> anyhow::Result<std::convert::Infallible> {
+    let args = Args::parse();
+    // In memory, where the machine has a file system that is.
+    let place = Some(Path::new("/dev/shm")).filter(|place| place.is_dir());
+    let folder =
+        place.map_or_else(tempfile::tempdir, tempfile::tempdir_in).context("no folder for databases")?;
+    let runtime = tokio::runtime::Runtime::new()?;
+    let scene = Arc::new(runtime.block_on(Scene::new(folder.path()))?);
+    let threads = args.threads.map_or_else(std::thread::available_parallelism, |threads| {
+        Ok(std::num::NonZeroUsize::new(threads).unwrap_or(std::num::NonZeroUsize::MIN))
+    })?;
+    let (next, done, failed) =
+        (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let started = Instant::now();
+    let workers: Vec<_> = (0..threads.get())
+        .map(|_| {
+            let (scene, next, done, failed) =
+                (Arc::clone(&scene), Arc::clone(&next), Arc::clone(&done), Arc::clone(&failed));
+            let path = folder.path().to_owned();
+            let (count, first, verbose, keep_going) =
+                (args.schedules, args.first, args.verbose, args.keep_going);
+            std::thread::spawn(move || -> anyhow::Result<()> {
+                loop {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    if at >= count || (!keep_going && failed.load(Ordering::Relaxed) > 0) {
+                        return Ok(());
+                    }
+                    let schedule = Schedule::of(first + at);
+                    let wrong = world::run(&scene, &path, &schedule, verbose)
+                        .with_context(|| format!("seed {}", first + at))?;
+                    done.fetch_add(1, Ordering::Relaxed);
+                    if let Some(wrong) = wrong {
+                        failed.fetch_add(1, Ordering::Relaxed);
+                        println!("seed {}: {wrong}", first + at);
+                        if !keep_going {
+                            let least = shrink::least(&scene, &path, &schedule, wrong.kind)?;
+                            println!("the least schedule that fails:\n{least}");
+                            world::run(&scene, &path, &least, true)?;
+                        }
+                    }
+                }
+            })
+        })
+        .collect();
+    for worker in workers {
+        worker.join().map_err(|_| anyhow::anyhow!("a simulation panicked"))??;
+    }
+    let (done, failed, elapsed) =
+        (done.load(Ordering::Relaxed), failed.load(Ordering::Relaxed), started.elapsed());
+    let each_ms = elapsed.as_millis() * threads.get() as u128 / u128::from(done.max(1));
+    println!(
+        "{done} schedules from seed {} in {} s ({each_ms} ms of a thread each): {failed} failed",
+        args.first,
+        elapsed.as_secs()
+    );
+    // What failed was said.
+    std::process::exit(i32::from(failed > 0))
+}

@@ -1,0 +1,193 @@
+//! What happens in a simulation, in order: made from a seed, and written out so that a person can follow it.
+
+use std::fmt;
+
+use kassa::simulation::By;
+
+use crate::{chain::State, random::Random};
+
+/// Something that happens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Op {
+    /// Time passes, in so many blocks.
+    Wait {
+        ms: i64,
+        blocks: u32,
+    },
+    /// A merchant asks for an amount; its invoice gets this number.
+    Invoice {
+        number: usize,
+        merchant: usize,
+        amount: u128,
+        by: By,
+        expires_in_s: i64,
+    },
+    /// The payer of an invoice pays, so many milliseconds from its deadline on (before it if negative), or now.
+    Pay {
+        number: usize,
+        how: How,
+        from_deadline: Option<i64>,
+    },
+    /// Somebody sends what nobody asked for.
+    Stray {
+        merchant: usize,
+        amount: u128,
+    },
+    Provider(State),
+    Reorg {
+        deep: u64,
+        shuffle: u64,
+    },
+    /// The process ends at its `nth` commit from now, which is made or not, and starts again.
+    Crash {
+        nth: u32,
+        made: bool,
+    },
+    Restart,
+    /// The machine's clock is set so much forward.
+    Clock {
+        ms: i64,
+    },
+    /// A second replica begins, or ends.
+    Second,
+    /// Another replica gets the leases.
+    Leases,
+    BackUp,
+    /// Everything stops, and goes on with the last backup.
+    Restore,
+}
+
+/// How a payer pays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum How {
+    Exactly,
+    /// So much less or more.
+    Off(i64),
+}
+
+/// An operation, and which workers get their turn after it: observe, settle, expire; the last bit is of the second
+/// replica.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Turn {
+    pub(crate) op: Op,
+    pub(crate) workers: u8,
+}
+
+pub(crate) const OBSERVE: u8 = 1;
+pub(crate) const SETTLE: u8 = 2;
+pub(crate) const EXPIRE: u8 = 4;
+pub(crate) const SECOND: u8 = 8;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Schedule {
+    pub(crate) seed: u64,
+    /// So many confirmations are a credit.
+    pub(crate) confirmations: u32,
+    /// So many blocks below the head are final.
+    pub(crate) depth: u64,
+    pub(crate) turns: Vec<Turn>,
+}
+
+const MINUTE: i64 = 60_000;
+const HOUR: i64 = 60 * MINUTE;
+/// Whole cents, so that no two rings of amounts overlap.
+const PRICES: [u128; 3] = [10_000_000, 10_010_000, 25_000_000];
+
+impl Schedule {
+    pub(crate) fn of(seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let depth = random.below(9);
+        let confirmations = 1 + u32::try_from(random.below(4)).unwrap_or(0);
+        // The chain is read before anyone asks for anything; that it is not yet is tried now and then.
+        let mut turns = Vec::new();
+        if !random.one_in(10) {
+            for _ in 0..3 {
+                turns.push(Turn {
+                    op: Op::Wait { ms: 12_000, blocks: 3 },
+                    workers: OBSERVE | SETTLE | EXPIRE,
+                });
+            }
+        }
+        let (mut invoices, mut backed_up) = (0_usize, false);
+        for _ in 0..random.between(8, 40) {
+            let op = op(&mut random, invoices, backed_up);
+            invoices += usize::from(matches!(op, Op::Invoice { .. }));
+            backed_up |= op == Op::BackUp;
+            // Mostly everyone gets a turn, and now and then somebody is slow.
+            let workers = if random.one_in(3) { u8::try_from(random.below(16)).unwrap_or(0) } else { 15 };
+            turns.push(Turn { op, workers });
+        }
+        Self { seed, confirmations, depth, turns }
+    }
+}
+
+fn op(random: &mut Random, invoices: usize, backed_up: bool) -> Op {
+    let merchant = usize::from(random.one_in(3));
+    match random.below(100) {
+        0..22 => Op::Invoice {
+            number: invoices,
+            merchant,
+            amount: random.of(&PRICES).copied().unwrap_or(PRICES[0]),
+            by: *random
+                .of(&[By::Amount, By::Amount, By::Amount, By::Memo, By::Address])
+                .unwrap_or(&By::Amount),
+            expires_in_s: *random.of(&[600, 600, 3600]).unwrap_or(&600),
+        },
+        22..44 if invoices > 0 => Op::Pay {
+            number: usize::try_from(random.below(invoices as u64)).unwrap_or(0),
+            how: if random.one_in(6) { How::Off(random.between(-5, 5)) } else { How::Exactly },
+            from_deadline: match random.below(4) {
+                0 => Some(random.between(-20_000, 20_000)),
+                1 => Some(random.between(0, 5 * HOUR)),
+                _ => None,
+            },
+        },
+        44..46 => Op::Stray { merchant, amount: PRICES[0] + u128::from(random.below(450)) },
+        46..64 => match random.below(8) {
+            0 => Op::Wait { ms: random.between(HOUR, 30 * HOUR), blocks: 12 },
+            1 | 2 => Op::Wait { ms: random.between(10 * MINUTE, 2 * HOUR), blocks: 8 },
+            _ => Op::Wait { ms: random.between(5_000, 3 * MINUTE), blocks: 3 },
+        },
+        64..74 => Op::Provider(match random.below(9) {
+            0..4 => State::Well,
+            4 | 5 => State::Away,
+            6 => *random.of(&[State::RateLimited, State::Malformed]).unwrap_or(&State::Away),
+            7 => State::Lags(if random.one_in(2) {
+                random.between(0, 90_000)
+            } else {
+                random.between(0, 3 * HOUR)
+            }),
+            _ => State::Stale,
+        }),
+        74..80 => Op::Reorg { deep: 1 + random.below(8), shuffle: random.next() },
+        80..85 => Op::Crash { nth: 1 + u32::try_from(random.below(6)).unwrap_or(0), made: random.one_in(2) },
+        85..89 => Op::Restart,
+        89..93 => Op::Clock {
+            ms: match random.below(6) {
+                0 => -20 * 365 * 24 * HOUR,
+                1 => 20 * 365 * 24 * HOUR,
+                2 | 3 => random.between(-3 * HOUR, 3 * HOUR),
+                _ => random.between(-MINUTE, MINUTE),
+            },
+        },
+        93..95 => Op::Second,
+        95..97 => Op::Leases,
+        97 => Op::BackUp,
+        98 if backed_up => Op::Restore,
+        _ => Op::Wait { ms: 6_000, blocks: 1 },
+    }
+}
+
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "  {} confirmations are a credit, {} blocks below the head are final",
+            self.confirmations, self.depth
+        )?;
+        for (number, turn) in self.turns.iter().enumerate() {
+            writeln!(f, "  {number:>3}  {:?}  (workers {:04b})", turn.op, turn.workers)?;
+        }
+        Ok(())
+    }
+}

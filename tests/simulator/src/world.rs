@@ -1,0 +1,383 @@
+//! Carries a schedule out: one database, one or two replicas, a chain, and time.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use kassa::simulation::{self, Asked, Clock, MERCHANTS, NotMade, Process, Scene, Store, address_of};
+
+use crate::{
+    chain::{Ledger, Provider, State, Tx, lock},
+    judge::{self, Wrong},
+    random::Random,
+    schedule::{EXPIRE, How, OBSERVE, Op, SECOND, SETTLE, Schedule, Turn},
+};
+
+/// When every simulation begins: 2027-01-15.
+const START: i64 = 1_800_000_000_000;
+const DAY_MS: i64 = 24 * 3_600_000;
+/// Steps of one worker in a turn.
+const STEPS_MAX: usize = 40;
+/// Everything stops for so long while a backup is restored.
+const RESTORING_MS: i64 = 180_000;
+
+/// An invoice that a merchant was given.
+#[derive(Debug, Clone)]
+pub(crate) struct Made {
+    pub(crate) number: usize,
+    pub(crate) asked: Asked,
+    /// When, in truth.
+    pub(crate) at: i64,
+    /// Until when its payer was told to pay, in truth.
+    pub(crate) deadline: i64,
+    /// The database does not know it any more: it went back to a backup that was made before.
+    pub(crate) lost: bool,
+}
+
+/// A payment that was sent.
+#[derive(Debug, Clone)]
+pub(crate) struct Sent {
+    pub(crate) tx: String,
+    /// The place of the invoice that it is meant for. None: nobody asked for it.
+    pub(crate) of: Option<usize>,
+    pub(crate) exact: bool,
+}
+
+/// Everything that happened.
+pub(crate) struct World<'a> {
+    scene: &'a Scene,
+    pub(crate) store: Store,
+    pub(crate) ledger: Arc<Mutex<Ledger>>,
+    schedule: &'a Schedule,
+    /// The true time.
+    now: i64,
+    replicas: [Option<Replica>; 2],
+    /// By how much each machine's clock is ahead.
+    ahead: [i64; 2],
+    pub(crate) made: Vec<Made>,
+    pub(crate) sent: Vec<Sent>,
+    /// Payments that are sent later.
+    later: Vec<(i64, Tx)>,
+    backup: Option<Backup>,
+    /// The time of the block at which reading began: nothing was promised before.
+    pub(crate) began: Option<i64>,
+    /// Of all databases so far.
+    files: Vec<String>,
+    starts: u64,
+    verbose: bool,
+}
+
+struct Replica {
+    process: Process,
+    clock: Clock,
+    provider: Arc<Provider>,
+}
+
+struct Backup {
+    bytes: Vec<u8>,
+    invoices: usize,
+    ahead: i64,
+}
+
+/// Runs a schedule. Answers what was wrong.
+pub(crate) fn run(
+    scene: &Scene,
+    folder: &Path,
+    schedule: &Schedule,
+    verbose: bool,
+) -> anyhow::Result<Option<Wrong>> {
+    // A name of its own for each run: the database of the last one may still be about to close.
+    static RUNS: AtomicU64 = AtomicU64::new(0);
+    let path = folder.join(format!("{}.db", RUNS.fetch_add(1, Ordering::Relaxed)));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (wrong, files) = runtime.block_on(async {
+        let mut world = World::begin(scene, &path, schedule, verbose).await?;
+        for turn in &schedule.turns {
+            world.take(turn).await?;
+        }
+        world.end().await?;
+        anyhow::Ok((judge::judge(&world).await?, std::mem::take(&mut world.files)))
+    })?;
+    drop(runtime);
+    for file in files {
+        for end in ["", "-wal", "-shm"] {
+            let _ = std::fs::remove_file(format!("{file}{end}"));
+        }
+    }
+    Ok(wrong)
+}
+
+impl<'a> World<'a> {
+    async fn begin(
+        scene: &'a Scene,
+        path: &Path,
+        schedule: &'a Schedule,
+        verbose: bool,
+    ) -> anyhow::Result<World<'a>> {
+        simulation::revive();
+        let ledger = Arc::new(Mutex::new(Ledger::new(START - 60_000, schedule.depth)));
+        let mut world = World {
+            scene,
+            store: Store::new(scene, path.to_owned()).await?,
+            ledger,
+            schedule,
+            now: START,
+            replicas: [None, None],
+            ahead: [0, 0],
+            made: Vec::new(),
+            sent: Vec::new(),
+            later: Vec::new(),
+            backup: None,
+            began: None,
+            files: vec![path.display().to_string()],
+            starts: 0,
+            verbose,
+        };
+        world.start(0).await?;
+        Ok(world)
+    }
+
+    /// Starts a replica, or starts it again. How its provider is stays.
+    async fn start(&mut self, at: usize) -> anyhow::Result<()> {
+        // A crash that was planned is of the process before.
+        simulation::revive();
+        let provider = match self.replicas[at].take() {
+            Some(replica) => replica.provider,
+            None => Arc::new(Provider::new(Arc::clone(&self.ledger))),
+        };
+        // Leases end by the database's own clock, which simulated time does not move: nobody is waited for.
+        self.store.end_leases().await?;
+        self.starts += 1;
+        let seed = self.schedule.seed.wrapping_mul(1_000).wrapping_add(self.starts);
+        let clock = Clock::standing(self.now + self.ahead[at]);
+        let confirmations = self.schedule.confirmations;
+        let chain = Arc::clone(&provider) as Arc<dyn simulation::Chain>;
+        let process =
+            Process::start(self.scene, &self.store, chain, clock.clone(), seed, confirmations).await?;
+        self.replicas[at] = Some(Replica { process, clock, provider });
+        Ok(())
+    }
+
+    async fn crashed(&mut self, at: usize) -> anyhow::Result<()> {
+        simulation::revive();
+        self.say(format_args!("replica {at} ended at a commit, and starts again"));
+        self.start(at).await
+    }
+
+    fn say(&self, what: std::fmt::Arguments<'_>) {
+        if self.verbose {
+            println!("  {:>9.3} s  {what}", (self.now - START) as f64 / 1000.0);
+        }
+    }
+
+    async fn take(&mut self, Turn { op, workers }: &Turn) -> anyhow::Result<()> {
+        self.say(format_args!("{op:?}"));
+        match op {
+            Op::Wait { ms, blocks } => return self.wait(*ms, *blocks, *workers).await,
+            Op::Invoice { number, merchant, amount, by, expires_in_s } => {
+                self.invoice(*number, *merchant, *amount, *by, *expires_in_s).await?;
+            }
+            Op::Pay { number, how, from_deadline } => self.pay(*number, *how, *from_deadline),
+            Op::Stray { merchant, amount } => {
+                let to = address_of(MERCHANTS[*merchant]);
+                let tx = self.tx(None, false, to, *amount, None);
+                lock(&self.ledger).send(tx);
+            }
+            // Where the machine's clock is worth nothing, a lag that nobody can see is not made up for.
+            Op::Provider(State::Lags(ms)) if self.ahead[0].abs() > DAY_MS => {
+                self.each_provider(State::Lags((*ms).min(90_000)));
+            }
+            Op::Provider(state) => self.each_provider(*state),
+            Op::Reorg { deep, shuffle } => {
+                let mut random = Random::new(*shuffle);
+                lock(&self.ledger).reorg(*deep, |below| random.below(below));
+            }
+            Op::Crash { nth, made } => simulation::doom(*nth, *made),
+            Op::Restart => self.start(0).await?,
+            Op::Clock { ms } => {
+                self.ahead[0] += ms;
+                if self.ahead[0].abs() > DAY_MS {
+                    self.each_provider(State::Well);
+                }
+                if let Some(replica) = &self.replicas[0] {
+                    replica.clock.jump(*ms);
+                }
+            }
+            Op::Second if self.replicas[1].is_some() => {
+                simulation::revive();
+                self.replicas[1] = None;
+                self.store.end_leases().await?;
+            }
+            Op::Second => self.start(1).await?,
+            Op::Leases => {
+                simulation::revive();
+                self.store.end_leases().await?;
+            }
+            Op::BackUp => {
+                let (bytes, invoices) = (self.store.back_up().await?, self.made.len());
+                self.backup = Some(Backup { bytes, invoices, ahead: self.ahead[0] });
+            }
+            Op::Restore => self.restore().await?,
+        }
+        self.work(*workers).await
+    }
+
+    fn each_provider(&self, state: State) {
+        for replica in self.replicas.iter().flatten() {
+            replica.provider.set(state);
+        }
+    }
+
+    async fn restore(&mut self) -> anyhow::Result<()> {
+        simulation::revive();
+        let Some(Backup { bytes, invoices, ahead }) = self.backup.take() else { return Ok(()) };
+        self.replicas = [None, None];
+        self.files.push(format!("{}-{}", self.files[0], self.files.len()));
+        let path = self.files.last().map(PathBuf::from).unwrap_or_default();
+        self.store = Store::restored(path, &bytes).await?;
+        for made in self.made.iter_mut().skip(invoices) {
+            made.lost = true;
+        }
+        self.pass(RESTORING_MS);
+        self.began = None;
+        self.ahead[0] = ahead;
+        self.backup = Some(Backup { bytes, invoices, ahead });
+        self.start(0).await
+    }
+
+    fn pass(&mut self, ms: i64) {
+        self.now += ms;
+        lock(&self.ledger).pass(self.now);
+        for replica in self.replicas.iter().flatten() {
+            replica.clock.shift(ms);
+        }
+    }
+
+    /// Time passes, and blocks with it. Of a long time the last two blocks come quickly, as blocks do.
+    async fn wait(&mut self, ms: i64, blocks: u32, workers: u8) -> anyhow::Result<()> {
+        let quick = if ms > 600_000 { 2 } else { 0 };
+        let slow = blocks.saturating_sub(quick).max(1);
+        let each = (ms - i64::from(quick) * 5_000) / i64::from(slow);
+        for step in 0..slow + quick {
+            self.pass(if step < slow { each } else { 5_000 });
+            self.mine();
+            self.work(workers).await?;
+        }
+        Ok(())
+    }
+
+    fn mine(&mut self) {
+        let now = self.now;
+        let mut ledger = lock(&self.ledger);
+        let due = |(at, _): &(i64, Tx)| *at <= now;
+        for (_, tx) in self.later.iter().filter(|later| due(later)) {
+            ledger.send(tx.clone());
+        }
+        self.later.retain(|later| !due(later));
+        ledger.mine(now);
+    }
+
+    fn tx(&mut self, of: Option<usize>, exact: bool, to: String, amount: u128, memo: Option<String>) -> Tx {
+        let id = format!("tx{}", self.sent.len());
+        self.sent.push(Sent { tx: id.clone(), of, exact });
+        Tx { id, to, amount, memo }
+    }
+
+    async fn invoice(
+        &mut self,
+        number: usize,
+        merchant: usize,
+        amount: u128,
+        by: simulation::By,
+        expires_in_s: i64,
+    ) -> anyhow::Result<()> {
+        // Whoever is there makes it, in turn.
+        let at = if self.replicas[1].is_some() && number % 2 == 1 { 1 } else { 0 };
+        let Some(replica) = &self.replicas[at] else { return Ok(()) };
+        match replica.process.invoice(MERCHANTS[merchant], amount, by, expires_in_s).await {
+            Ok(asked) => {
+                self.say(format_args!("  {} due {} at {}", asked.id, asked.due, asked.address));
+                let deadline = self.now + expires_in_s * 1000;
+                self.made.push(Made { number, asked, at: self.now, deadline, lost: false });
+            }
+            Err(NotMade::Ended) => self.crashed(at).await?,
+            Err(NotMade::NotStarted) => self.say(format_args!("  refused: the network was never read")),
+            Err(NotMade::Refused(why)) => anyhow::bail!("an invoice was refused: {why}"),
+        }
+        Ok(())
+    }
+
+    fn pay(&mut self, number: usize, how: How, from_deadline: Option<i64>) {
+        let Some(place) = self.made.iter().position(|made| made.number == number) else { return };
+        let Made { asked, deadline, .. } = self.made[place].clone();
+        let off = if let How::Off(off) = how { off } else { 0 };
+        let amount = asked.due.saturating_add_signed(i128::from(off));
+        let tx = self.tx(Some(place), off == 0, asked.address, amount, asked.memo);
+        match from_deadline.map(|from| deadline + from).filter(|at| *at > self.now) {
+            Some(at) => self.later.push((at, tx)),
+            None => lock(&self.ledger).send(tx),
+        }
+    }
+
+    /// Everyone whose turn it is works until there is nothing left, or for so long as a turn lasts.
+    async fn work(&mut self, workers: u8) -> anyhow::Result<()> {
+        for at in 0..self.replicas.len() {
+            if at == 1 && workers & SECOND == 0 {
+                continue;
+            }
+            if self.turn(at, workers).await.is_err() {
+                self.crashed(at).await?;
+            }
+        }
+        if self.began.is_none()
+            && let Some(replica) = self.replicas.iter().flatten().next()
+        {
+            self.began = replica.process.read_to().await?.map(|(_, final_time)| final_time);
+        }
+        Ok(())
+    }
+
+    async fn turn(&mut self, at: usize, workers: u8) -> Result<(), simulation::Ended> {
+        let Some(Replica { process, .. }) = &mut self.replicas[at] else { return Ok(()) };
+        process.live().await?;
+        for _ in 0..STEPS_MAX {
+            if workers & OBSERVE == 0 || !process.observe().await? {
+                break;
+            }
+        }
+        for _ in 0..STEPS_MAX {
+            if workers & SETTLE == 0 || !process.settle().await? {
+                break;
+            }
+        }
+        for _ in 0..STEPS_MAX {
+            if workers & EXPIRE == 0 || !process.expire().await? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Providers are well again, the chain goes on, and everything is read to the end.
+    async fn end(&mut self) -> anyhow::Result<()> {
+        simulation::revive();
+        self.say(format_args!("the end: everyone is well, and a day and a half passes"));
+        self.each_provider(State::Well);
+        for _ in 0..3 {
+            self.wait(10_000, 2, 15).await?;
+        }
+        self.wait(36 * 3_600_000, 14, 15).await?;
+        let mut rounds = 0;
+        while lock(&self.ledger).waiting() > 0 || !self.later.is_empty() || rounds < 3 {
+            rounds += 1;
+            anyhow::ensure!(rounds < 50, "payments wait for ever");
+            self.wait(3_600_000, 12, 15).await?;
+        }
+        // What is paid by now becomes final.
+        self.wait(200_000, 20, 15).await
+    }
+}
