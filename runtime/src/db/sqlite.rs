@@ -61,7 +61,8 @@ impl Sqlite {
     /// One reader, no checkpoints, and nothing that outlives the machine.
     #[cfg(feature = "simulation")]
     pub(super) async fn open_simulated(path: &Path) -> Result<Self, DbError> {
-        let options = options(path).synchronous(SqliteSynchronous::Off);
+        let options =
+            options(path).synchronous(SqliteSynchronous::Off).journal_mode(SqliteJournalMode::Memory);
         let writer = SqliteConnection::connect_with(&options).await?;
         let readers =
             SqlitePoolOptions::new().max_connections(2).connect_with(options.read_only(true)).await?;

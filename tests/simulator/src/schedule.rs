@@ -144,8 +144,8 @@ fn op(random: &mut Random, invoices: usize, backed_up: bool) -> Op {
         },
         44..46 => Op::Stray { merchant, amount: PRICES[0] + u128::from(random.below(450)) },
         46..64 => match random.below(8) {
-            0 => Op::Wait { ms: random.between(HOUR, 30 * HOUR), blocks: 12 },
-            1 | 2 => Op::Wait { ms: random.between(10 * MINUTE, 2 * HOUR), blocks: 8 },
+            0 => Op::Wait { ms: random.between(HOUR, 30 * HOUR), blocks: 5 },
+            1 | 2 => Op::Wait { ms: random.between(10 * MINUTE, 2 * HOUR), blocks: 4 },
             _ => Op::Wait { ms: random.between(5_000, 3 * MINUTE), blocks: 3 },
         },
         64..74 => Op::Provider(match random.below(9) {

@@ -367,17 +367,16 @@ impl<'a> World<'a> {
         simulation::revive();
         self.say(format_args!("the end: everyone is well, and a day and a half passes"));
         self.each_provider(State::Well);
-        for _ in 0..3 {
-            self.wait(10_000, 2, 15).await?;
-        }
-        self.wait(36 * 3_600_000, 14, 15).await?;
+        self.wait(15_000, 3, 15).await?;
+        self.wait(36 * 3_600_000, 6, 15).await?;
         let mut rounds = 0;
-        while lock(&self.ledger).waiting() > 0 || !self.later.is_empty() || rounds < 3 {
+        while lock(&self.ledger).waiting() > 0 || !self.later.is_empty() {
             rounds += 1;
             anyhow::ensure!(rounds < 50, "payments wait for ever");
-            self.wait(3_600_000, 12, 15).await?;
+            self.wait(3_600_000, 3, 15).await?;
         }
-        // What is paid by now becomes final.
-        self.wait(200_000, 20, 15).await
+        // What is paid by now becomes final, and one block more is what tells that time has passed.
+        let blocks = u32::try_from(self.schedule.depth).unwrap_or(0) + 2;
+        self.wait(i64::from(blocks) * 5_000, blocks, 15).await
     }
 }
