@@ -16,7 +16,10 @@ use zeroize::Zeroizing;
 use crate::{
     clock::Clock,
     config::Config,
-    db::{Db, DbError, api_keys, installation, leases, networks as network_rows},
+    db::{
+        Conn, Db, DbError, api_keys, deliveries, hook_runs, installation, leases, matchers,
+        networks as network_rows,
+    },
     domain::{
         Millis,
         id::{self, Ids},
@@ -258,10 +261,17 @@ impl App {
             let now = self.clock.now();
             let followed = async {
                 if look == LOOKS_PER_WORD {
-                    let alive = self.db.write::<_, DbError, _>(move |conn| {
-                        Box::pin(async move { installation::alive(conn, now).await })
+                    let asleep = self.db.write::<_, DbError, _>(move |conn| {
+                        Box::pin(async move {
+                            installation::alive(conn, now).await?;
+                            wake_sleepers(conn, now).await
+                        })
                     });
-                    alive.await?;
+                    if asleep.await? > 0 {
+                        tracing::warn!(
+                            "deliveries or runs of hooks waited for a time that a wrong clock had set"
+                        );
+                    }
                 }
                 self.networks.reload().await?;
                 self.reload_upstreams().await?;
@@ -280,6 +290,13 @@ impl App {
     }
 }
 
+/// What waits for a time that lies further ahead than any wait is due now. Answers of how many endpoints and hooks.
+async fn wake_sleepers(conn: &mut Conn, now: Millis) -> Result<usize, DbError> {
+    let deliveries = deliveries::queue::wake(conn, now).await?;
+    let runs = hook_runs::queue::wake(conn, now).await?;
+    Ok(deliveries + runs + matchers::wake(conn, now).await?)
+}
+
 /// What a start does to the database, one replica at a time: it says that somebody runs on it, and adds the networks that
 /// come with the binary and are not known yet. A test network that is its own chain is enabled; the others wait for the
 /// operator.
@@ -293,6 +310,7 @@ async fn start(db: &Db, ids: &Ids, now: Millis) -> anyhow::Result<()> {
         .write::<_, network_rows::PutError, _>(move |conn| {
             Box::pin(async move {
                 let new_life = installation::start(conn, now).await?;
+                wake_sleepers(conn, now).await?;
                 let known = network_rows::list(conn).await?;
                 let new = |manifest: &Manifest| known.iter().all(|n| n.manifest.name != manifest.name);
                 for manifest in manifests.into_iter().filter(new) {

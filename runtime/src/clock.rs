@@ -27,11 +27,22 @@ impl Default for Clock {
     fn default() -> Self {
         let source = Source {
             started: Some(Instant::now()),
-            wall_ms: AtomicI64::new(0),
+            wall_ms: AtomicI64::new(ahead_ms()),
             passed_ms: AtomicI64::new(0),
         };
         Self(Arc::new(source))
     }
+}
+
+/// By how much the suite sets the machine's clock forward.
+#[cfg(feature = "crash-points")]
+fn ahead_ms() -> Millis {
+    std::env::var("KASSA_CLOCK_AHEAD_MS").ok().and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(not(feature = "crash-points"))]
+fn ahead_ms() -> Millis {
+    0
 }
 
 impl Clock {

@@ -113,6 +113,69 @@ impl Database {
         }
     }
 
+    /// Another empty one of the same kind.
+    pub async fn another(&self) -> Self {
+        let folder = TempDir::with_prefix("kassa-case-").expect("a temp folder");
+        fs::create_dir(folder.path().join("data")).expect("the data folder");
+        let url = match self.kind {
+            Kind::Sqlite => folder.path().join("data/kassa.db").display().to_string(),
+            Kind::Postgres => {
+                let name = format!("{}_another", self.name());
+                self.administer(&format!("CREATE DATABASE {name}")).await;
+                self.url.replace(self.name(), &name)
+            }
+        };
+        Self { kind: self.kind, folder, url }
+    }
+
+    /// Keeps what is in it, for [`Database::restore`]. The server must not run.
+    pub async fn back_up(&self) {
+        match self.kind {
+            Kind::Sqlite => self.copy_files("data", "backup"),
+            Kind::Postgres => {
+                let name = self.name();
+                self.administer(&format!("CREATE DATABASE {name}_backup TEMPLATE {name}")).await;
+            }
+        }
+    }
+
+    /// Goes back to what was in it at the backup. The server must not run.
+    pub async fn restore(&self) {
+        match self.kind {
+            Kind::Sqlite => self.copy_files("backup", "data"),
+            Kind::Postgres => {
+                let name = self.name();
+                self.administer(&format!("DROP DATABASE {name} WITH (FORCE)")).await;
+                self.administer(&format!("CREATE DATABASE {name} TEMPLATE {name}_backup")).await;
+            }
+        }
+    }
+
+    fn copy_files(&self, from: &str, to: &str) {
+        let (from, to) = (self.folder.path().join(from), self.folder.path().join(to));
+        fs::create_dir_all(&to).expect("a folder");
+        for end in ["", "-wal", "-shm"] {
+            let name = format!("kassa.db{end}");
+            let _ = fs::remove_file(to.join(&name));
+            if from.join(&name).exists() {
+                fs::copy(from.join(&name), to.join(&name)).expect("a copy");
+            }
+        }
+    }
+
+    /// A database's name at its server.
+    fn name(&self) -> &str {
+        let end = self.url.rsplit('/').next().unwrap_or_default();
+        end.split('?').next().unwrap_or_default()
+    }
+
+    async fn administer(&self, sql: &str) {
+        let url = self.url.replace(self.name(), "postgres");
+        let mut connection = PgConnection::connect(&url).await.expect("the server");
+        sqlx::query(sqlx::AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.expect("done");
+        connection.close().await.expect("closed");
+    }
+
     /// The only value of a query, if it has a row.
     pub async fn value(&self, sql: &str) -> Option<String> {
         self.rows(sql).await.into_iter().next()?.into_iter().next()?

@@ -25,6 +25,7 @@ mod metrics_and_health;
 mod plugins;
 mod prices;
 mod webhooks;
+mod whose;
 
 use std::process::ExitCode;
 
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
     evm_upstreams::cases(&mut suite);
     idempotency::cases(&mut suite);
     webhooks::cases(&mut suite);
+    whose::cases(&mut suite);
     hooks::cases(&mut suite);
     matchers::cases(&mut suite);
     prices::cases(&mut suite);

@@ -3,6 +3,9 @@
 
 use super::{Conn, DbError, args};
 
+/// No lease lasts longer. One that ends later was taken when the database's clock was ahead, and is nobody's.
+const LONGEST_MS: i64 = 3_600_000;
+
 /// Takes the lease, or renews it for its holder. `None`: another holds it. The fence grows with every change of
 /// hands. Times are the database's own.
 pub(crate) async fn take(
@@ -19,9 +22,9 @@ pub(crate) async fn take(
                  fence = CASE WHEN lease.holder = excluded.holder THEN lease.fence ELSE lease.fence + 1 END,
                  holder = excluded.holder,
                  expires_at = excluded.expires_at
-             WHERE lease.holder = excluded.holder OR lease.expires_at < $4
+             WHERE lease.holder = excluded.holder OR lease.expires_at < $4 OR lease.expires_at > $5
              RETURNING fence",
-            args![resource.to_owned(), holder.to_owned(), now + ttl_ms, now],
+            args![resource.to_owned(), holder.to_owned(), now + ttl_ms, now, now + LONGEST_MS],
         )
         .await?;
     row.map(|row| row.int("fence")).transpose()

@@ -230,6 +230,50 @@ macro_rules! queue {
             Ok(())
         }
 
+        /// Makes due what was put off further than anything is ([`LONGEST_WAIT`]): a clock was ahead. Answers of how
+        /// many owners.
+        ///
+        /// [`LONGEST_WAIT`]: $crate::domain::retry::LONGEST_WAIT
+        pub(crate) async fn wake(
+            conn: &mut $crate::db::Conn,
+            now: $crate::domain::Millis,
+        ) -> Result<usize, $crate::db::DbError> {
+            let longest = now.saturating_add($crate::domain::retry::LONGEST_WAIT);
+            let asleep = conn
+                .rows(
+                    concat!("SELECT id FROM ", $owner, " WHERE due_at > $1 OR paused_until > $1 ORDER BY id"),
+                    $crate::db::args![longest],
+                )
+                .await?;
+            let ids = asleep.iter().map(|row| row.text("id")).collect::<Result<Vec<_>, _>>()?;
+            lock_owners(conn, ids.iter()).await?;
+            for id in &ids {
+                conn.exec(
+                    concat!(
+                        "UPDATE ",
+                        $queue,
+                        " SET due_at = $3 WHERE ",
+                        $owner_id,
+                        " = $1 AND due_at > $2"
+                    ),
+                    $crate::db::args![id, longest, now],
+                )
+                .await?;
+                conn.exec(
+                    concat!(
+                        "UPDATE ",
+                        $owner,
+                        " SET due_at = CASE WHEN due_at > $2 THEN $3 ELSE due_at END,
+                              paused_until = CASE WHEN paused_until > $2 THEN NULL ELSE paused_until END
+                          WHERE id = $1"
+                    ),
+                    $crate::db::args![id, longest, now],
+                )
+                .await?;
+            }
+            Ok(ids.len())
+        }
+
         /// Gives back what was claimed and not worked on (item, owner, fence): it is due at once. Stale claims
         /// are passed over.
         pub(crate) async fn release(

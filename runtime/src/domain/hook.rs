@@ -260,7 +260,7 @@ mod tests {
         assert!((300_000..=330_000).contains(&wait(Outcome::Retry, 300)));
         assert!((1_000..=1_100).contains(&wait(Outcome::Retry, 0)));
         assert!((5_000..=5_500).contains(&wait(Outcome::Failed, 300)));
-        assert!(wait(Outcome::Retry, u32::MAX) <= 24 * HOUR * 11 / 10);
+        assert!(wait(Outcome::Retry, u32::MAX) <= retry::LONGEST_WAIT);
         let after = |number| judge("run_1", number, NOW, Outcome::Retry, 1);
         assert!(matches!(after(RETRIES_AS_ASKED), Next::RetryAt(at) if at >= NOW + HOUR));
         assert!(matches!(after(RETRIES_MAX - 1), Next::RetryAt(_)));

@@ -21,6 +21,9 @@ pub const ATTEMPTS_MAX: u32 = 24;
 
 const RETRY_AFTER_MIN: Millis = SECOND;
 const RETRY_AFTER_MAX: Millis = 24 * HOUR;
+/// No wait is longer, of deliveries, runs of hooks or breakers. What is further ahead was set by a clock that was ahead,
+/// and is due now.
+pub const LONGEST_WAIT: Millis = RETRY_AFTER_MAX + RETRY_AFTER_MAX / 10;
 
 /// What is known of an attempt that has ended.
 #[derive(Debug, Clone, Copy)]
@@ -161,6 +164,7 @@ mod tests {
             let Next::RetryAt(at) = attempt(number, Outcome::Failed) else { panic!("attempt {number}") };
             let wait = *WAITS.get(number as usize - 1).unwrap_or(&LAST_WAIT);
             assert!((wait..=wait + wait / 10).contains(&(at - NOW)), "attempt {number}: {}", at - NOW);
+            assert!(at - NOW <= LONGEST_WAIT);
             total += wait;
         }
         assert_eq!(attempt(ATTEMPTS_MAX, Outcome::Failed), Next::Exhausted);

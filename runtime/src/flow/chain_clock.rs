@@ -42,6 +42,8 @@ pub(crate) struct ChainClock {
 struct Known {
     height: i64,
     hash: String,
+    /// The latest time of a block that was read: the chain's time is that at least.
+    time: Millis,
     /// When it was last known to be read to its end.
     heard: Option<Millis>,
     /// The newest block that arrived while this process watched, and when. A block that was found there when it came
@@ -68,6 +70,7 @@ impl ChainClock {
             known.arrived = Some((cursor.time, now));
         }
         known.height = cursor.height;
+        known.time = known.time.max(cursor.time);
         known.hash.clone_from(&cursor.hash);
         if at_end {
             known.heard = Some(now);
@@ -84,13 +87,13 @@ impl ChainClock {
 
     /// The chain's time, if the chain is being read. Too early by as much as its newest block was seen late, at most.
     pub(crate) fn now(&self, network: &Manifest) -> Option<Millis> {
-        if network.is_simulated() {
-            // Its blocks are dated by this machine.
-            return Some(self.clock.now());
-        }
         let passed = self.clock.passed();
         let by_network = self.lock();
         let known = by_network.get(&network.name)?;
+        if network.is_simulated() {
+            // Its blocks are dated by this machine, and never go back.
+            return Some(self.clock.now().max(known.time));
+        }
         let poll_ms = Millis::try_from(network.poll_ms).unwrap_or(Millis::MAX / 4);
         known.heard.filter(|heard| passed - heard <= HEARD_MS.max(3 * poll_ms))?;
         known.arrived.map(|(time, arrived)| time.saturating_add(passed - arrived))

@@ -55,7 +55,7 @@ pub(crate) enum PricingError {
 /// Which version with which settings said it about what; another of either is asked anew.
 type About = (String, String, String, String);
 
-/// The last answer, and until when it holds. Whoever asks while another does waits for that one's answer.
+/// The last answer, and until when it holds by [`crate::clock::Clock::passed`]. Whoever asks while another does waits for that one's answer.
 type Last = Turn<Option<(Result<Price, NoPrice>, Millis)>>;
 
 /// The prices of this process.
@@ -88,15 +88,14 @@ pub(crate) async fn price(
     let about = (callee.version_id.clone(), callee.settings.clone(), asset.to_owned(), currency.to_owned());
     let last = app.prices.of(about);
     let mut last = last.lock().await;
-    let now = app.clock.now();
     if let Some((said, until)) = &*last
-        && now < *until
+        && app.clock.passed() < *until
     {
         return Ok(said.clone()?);
     }
     let said = ask(app, &callee, asset, currency).await?;
     let kept = if said.is_ok() { KEPT_MS } else { LEFT_ALONE_MS };
-    *last = Some((said.clone(), app.clock.now() + kept));
+    *last = Some((said.clone(), app.clock.passed() + kept));
     Ok(said?)
 }
 

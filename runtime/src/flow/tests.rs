@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{
+    children,
     desk::{Made, Wish},
     expire,
     observe::{Step, Watcher},
@@ -303,5 +304,52 @@ async fn two_at_once_never_get_the_same_amount() {
             assert!(seen.insert(due.unwrap()));
         }
         assert_eq!(seen.len(), 300);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn children_that_are_in_use_are_stepped_over_at_once() {
+    for shop in shops().await {
+        let (merchant, network) = (shop.merchant.clone(), Arc::clone(&shop.network));
+        let mut used = Vec::new();
+        for index in 0..250 {
+            let child = shop.app.host.derive_address(&network, "sbxpub-used", index).await.unwrap().unwrap();
+            used.push(addresses::NewAddress {
+                id: id::new(id::Kind::ReceiveAddress, 1),
+                merchant_id: merchant.clone(),
+                network: NETWORK.to_owned(),
+                address: child.text,
+                key: child.key,
+                kind: addresses::Kind::Customer,
+                unique_id: Some(format!("c{index}")),
+                meta: None,
+                derived_index: None,
+                created_at: 1,
+            });
+        }
+        let key = addresses::ExtendedKey {
+            id: "xpk".to_owned(),
+            merchant_id: merchant.clone(),
+            network: NETWORK.to_owned(),
+            public_key: "sbxpub-used".to_owned(),
+            next_index: 0,
+            created_at: 1,
+        };
+        shop.app
+            .db
+            .write::<_, addresses::CreateError, _>(move |conn| {
+                Box::pin(async move {
+                    for address in used {
+                        addresses::create(conn, address).await?;
+                    }
+                    addresses::put_extended_key(conn, &key).await
+                })
+            })
+            .await
+            .unwrap();
+        for expected in [250, 251] {
+            let child = children::next(&shop.app, &merchant, &network).await.unwrap();
+            assert_eq!(child.index, expected);
+        }
     }
 }

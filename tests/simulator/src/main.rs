@@ -51,6 +51,9 @@ struct Args {
     /// Go on after a failure, and only count
     #[arg(long)]
     keep_going: bool,
+    /// Do not look for the least schedule that fails
+    #[arg(long)]
+    no_shrink: bool,
 }
 
 fn main() -> anyhow::Result<std::convert::Infallible> {
@@ -72,8 +75,8 @@ fn main() -> anyhow::Result<std::convert::Infallible> {
             let (scene, next, done, failed) =
                 (Arc::clone(&scene), Arc::clone(&next), Arc::clone(&done), Arc::clone(&failed));
             let path = folder.path().to_owned();
-            let (count, first, verbose, keep_going) =
-                (args.schedules, args.first, args.verbose, args.keep_going);
+            let (count, first, verbose) = (args.schedules, args.first, args.verbose);
+            let (keep_going, no_shrink) = (args.keep_going, args.no_shrink);
             std::thread::spawn(move || -> anyhow::Result<()> {
                 loop {
                     let at = next.fetch_add(1, Ordering::Relaxed);
@@ -87,7 +90,7 @@ fn main() -> anyhow::Result<std::convert::Infallible> {
                     if let Some(wrong) = wrong {
                         failed.fetch_add(1, Ordering::Relaxed);
                         println!("seed {}: {wrong}", first + at);
-                        if !keep_going {
+                        if !keep_going && !no_shrink {
                             let least = shrink::least(&scene, &path, &schedule, wrong.kind)?;
                             println!("the least schedule that fails:\n{least}");
                             world::run(&scene, &path, &least, true)?;
