@@ -61,6 +61,14 @@ impl Kassa {
         }
     }
 
+    /// Another replica on the same database (PostgreSQL only), not yet running: with a data folder of its own.
+    #[must_use]
+    pub fn replica(database: &Database, options: KassaOptions, number: usize) -> Self {
+        let folder = database.folder().join(format!("data-{number}"));
+        fs::create_dir_all(&folder).expect("a data folder");
+        Self { folder, ..Self::new(database, options) }
+    }
+
     /// Starts the process, with variables for this start alone, and does not wait.
     pub fn spawn(&mut self, once: &[(&str, &str)]) {
         assert!(self.process.is_none(), "it runs already");

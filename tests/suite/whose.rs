@@ -1,7 +1,9 @@
 //! Whose payment it is: after outages, restarts, restored backups and with wrong clocks. The simulator (tests/simulator)
 //! tries what nobody thought of; here are the cases that were met, with the server as it is.
 
-use kassa_tests::{Database, Kassa, KassaOptions, Reply, Sandbox, Shop, Suite, eventually, list, text};
+use kassa_tests::{
+    Api, Database, Kassa, KassaOptions, Kind, Reply, Sandbox, Shop, Suite, eventually, list, text,
+};
 use serde_json::{Value, json};
 
 pub(crate) fn cases(suite: &mut Suite) {
@@ -13,6 +15,7 @@ pub(crate) fn cases(suite: &mut Suite) {
     suite.both("whose::a_key_that_is_set_again_goes_on_and_fails_no_one", keys);
     suite.both("whose::what_a_wrong_clock_put_off_is_sent", asleep);
     suite.both("whose::a_wrong_clock_decides_nothing", clocks);
+    suite.on(Kind::Postgres, "whose::replicas_share_one_ring_and_start_together", replicas);
     suite.both("whose::a_small_price_has_a_small_suffix", suffixes);
 }
 
@@ -217,6 +220,44 @@ async fn clocks(database: Database) {
         let paid = sandbox.paid("5", &json!({})).await;
         assert_eq!(paid["exception"], "none", "{years} years ahead: {paid}");
     }
+}
+
+async fn replicas(database: Database) {
+    // All at once on an empty database: none of them ends for it.
+    let mut replicas: Vec<Kassa> =
+        (0..3).map(|number| Kassa::replica(&database, KassaOptions::default(), number)).collect();
+    for replica in &mut replicas {
+        replica.spawn(&[]);
+    }
+    for replica in &mut replicas {
+        replica.ready().await;
+    }
+    let urls: Vec<String> = replicas.iter().map(|replica| replica.url().to_owned()).collect();
+    let others: Vec<Kassa> = replicas.drain(1..).collect();
+    let shop = Shop::open(replicas.remove(0), database, "sandbox", "test").await;
+    let action = json!({"do": "address", "seed": "replicas"});
+    let address = text(&shop.api().post("/v1/sandbox/sandbox", &action).await.ok()["address"]);
+    shop.share_address(&address).await;
+
+    // A price with a hundred suffixes, asked for by all of them at once: each is given once, and none is refused before.
+    let order = shop.order("USDT", "0.01");
+    let mut asking = Vec::new();
+    for number in 0..100 {
+        let (api, order) = (Api::new(&urls[number % urls.len()], shop.api().key()), order.clone());
+        asking.push(tokio::spawn(async move { api.post("/v1/invoices", &order).await }));
+    }
+    let mut told = Vec::new();
+    for answer in asking {
+        told.push(asked(&answer.await.unwrap().ok()));
+    }
+    told.sort();
+    told.dedup();
+    assert_eq!(told.len(), 100);
+    for url in &urls {
+        let refused = Api::new(url, shop.api().key()).post("/v1/invoices", &order).await;
+        assert_eq!(refused.problem(503), "/problems/amount_space_exhausted");
+    }
+    drop(others);
 }
 
 async fn suffixes(database: Database) {
