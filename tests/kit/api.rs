@@ -19,6 +19,8 @@ pub struct Answer {
     pub headers: HeaderMap,
     /// The body as JSON, or as a string where it is none.
     pub body: Value,
+    /// The body as it came.
+    pub text: String,
 }
 
 impl Api {
@@ -112,8 +114,8 @@ impl Api {
         let answer = request.send().await?;
         let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
         let text = answer.text().await?;
-        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-        Ok(Answer { asked, status, headers, body })
+        let body = serde_json::from_str(&text).unwrap_or_else(|_| Value::String(text.clone()));
+        Ok(Answer { asked, status, headers, body, text })
     }
 }
 
@@ -122,6 +124,13 @@ impl Answer {
     pub fn ok(self) -> Value {
         assert!((200..300).contains(&self.status), "{}: {} {}", self.asked, self.status, self.body);
         self.body
+    }
+
+    /// The body of a success as it came.
+    pub fn text(self) -> String {
+        let text = self.text.clone();
+        self.ok();
+        text
     }
 
     /// The `type` of a problem with this status, checked for what every problem must have.

@@ -10,6 +10,7 @@
 
 mod api_bad_input;
 mod api_wire;
+mod as_sent;
 mod conformance;
 mod crash;
 mod evm_payments;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
     plugins::cases(&mut suite);
     api_bad_input::cases(&mut suite);
     api_wire::cases(&mut suite);
+    as_sent::cases(&mut suite);
     metrics_and_health::cases(&mut suite);
     suite.run()
 }

@@ -5,6 +5,7 @@ use std::{net::IpAddr, time::Duration};
 use anyhow::Context as _;
 use clap::Args;
 use reqwest::{Method, RequestBuilder, header};
+use serde::Serialize;
 use serde_json::Value;
 use url::Url;
 
@@ -130,7 +131,7 @@ impl Client {
         self.send(if body.is_null() { request } else { request.json(body) }).await
     }
 
-    pub(super) async fn put(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+    pub(super) async fn put(&self, path: &str, body: &impl Serialize) -> anyhow::Result<Value> {
         self.send(self.request(Method::PUT, path)?.json(body)).await
     }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{Conn, DbError, Row, args};
-use crate::domain::{Millis, word::words};
+use crate::domain::{Millis, verbatim::Verbatim, word::words};
 
 words! {
     /// Whose payments arrive at an address.
@@ -30,7 +30,7 @@ pub(crate) struct ReceiveAddress {
     pub(crate) kind: Kind,
     pub(crate) unique_id: Option<String>,
     /// The merchant's own JSON.
-    pub(crate) meta: Option<serde_json::Value>,
+    pub(crate) meta: Option<Verbatim>,
     pub(crate) derived_index: Option<i64>,
     /// Order of commit within the network.
     #[cfg_attr(not(test), expect(dead_code, reason = "what watchers read by; tests look at it"))]
@@ -48,7 +48,7 @@ pub(crate) struct NewAddress {
     pub(crate) key: Vec<u8>,
     pub(crate) kind: Kind,
     pub(crate) unique_id: Option<String>,
-    pub(crate) meta: Option<serde_json::Value>,
+    pub(crate) meta: Option<Verbatim>,
     pub(crate) derived_index: Option<i64>,
     pub(crate) created_at: Millis,
 }
@@ -121,7 +121,7 @@ pub(crate) async fn create(conn: &mut Conn, new: NewAddress) -> Result<ReceiveAd
                 new.key.clone(),
                 new.kind,
                 &new.unique_id,
-                new.meta.as_ref().map(ToString::to_string),
+                &new.meta,
                 new.derived_index,
                 seq,
                 new.created_at

@@ -5,7 +5,7 @@ use super::{
     hook_runs::{Used, queue::use_up},
     hooks::Owner,
 };
-use crate::domain::{Millis, hook::MatchOutcome, settlement::Share};
+use crate::domain::{Millis, hook::MatchOutcome, settlement::Share, verbatim::Verbatim};
 
 /// One question.
 #[derive(Debug, Clone)]
@@ -18,7 +18,7 @@ pub(crate) struct Match {
     /// Why: what the hook said, or what was wrong with it.
     pub(crate) note: String,
     /// What it was asked; null of all but the newest thousand.
-    pub(crate) question: serde_json::Value,
+    pub(crate) question: Verbatim,
     /// What the transfer pays by it.
     pub(crate) parts: Vec<Share>,
     pub(crate) at: Millis,
@@ -68,7 +68,7 @@ pub(crate) async fn insert(conn: &mut Conn, owner: &Owner, one: &Match) -> Resul
             &one.version_id,
             one.outcome,
             &one.note,
-            one.question.to_string(),
+            &one.question,
             serde_json::json!(one.parts).to_string(),
             one.at,
             one.used.duration_us,

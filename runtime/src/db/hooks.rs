@@ -11,6 +11,7 @@ use crate::domain::{
     Millis,
     hook::Binding,
     id::{self, Kind},
+    verbatim::Verbatim,
     word::words,
 };
 
@@ -33,8 +34,8 @@ pub(crate) struct Hook {
     /// The version that every run is played to as well.
     pub(crate) shadow_id: Option<String>,
     pub(crate) binding: Binding,
-    /// A JSON object.
-    pub(crate) settings: serde_json::Value,
+    /// A JSON object, as it came.
+    pub(crate) settings: Verbatim,
     pub(crate) state: HookState,
     /// Calls in a row that failed.
     pub(crate) failures: i64,
@@ -292,13 +293,9 @@ pub(crate) async fn set_binding(conn: &mut Conn, hook_id: &str, binding: &Bindin
     Ok(())
 }
 
-pub(crate) async fn set_settings(
-    conn: &mut Conn,
-    hook_id: &str,
-    settings: &serde_json::Value,
-) -> Result<(), DbError> {
+pub(crate) async fn set_settings(conn: &mut Conn, hook_id: &str, settings: &Verbatim) -> Result<(), DbError> {
     let sql = "UPDATE hook SET settings = $2 WHERE id = $1";
-    conn.exec(sql, args![hook_id.to_owned(), text(settings)?]).await?;
+    conn.exec(sql, args![hook_id.to_owned(), settings]).await?;
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use sqlx::{Row as _, postgres::PgRow, sqlite::SqliteRow};
 
 use super::DbError;
-use crate::domain::{event, money::Amount, word::Word};
+use crate::domain::{event, money::Amount, verbatim::Verbatim, word::Word};
 
 /// An argument of a statement. Typed even when it is null, since PostgreSQL wants to know.
 #[derive(Debug, Clone)]
@@ -99,6 +99,16 @@ impl From<Option<Vec<u8>>> for Value {
 impl From<&serde_json::Value> for Value {
     fn from(value: &serde_json::Value) -> Self {
         Self::from(value.to_string())
+    }
+}
+impl From<&Verbatim> for Value {
+    fn from(value: &Verbatim) -> Self {
+        Self::from(value.text().to_owned())
+    }
+}
+impl From<&Option<Verbatim>> for Value {
+    fn from(value: &Option<Verbatim>) -> Self {
+        Self::from(value.as_ref().map(|value| value.text().to_owned()))
     }
 }
 

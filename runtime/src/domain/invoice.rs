@@ -15,7 +15,7 @@
 //! | `cancelled`     | 0                   | 0       | the merchant cancelled it    |
 //! | `manual_review` | less than due       | any     | a transfer waits for a person |
 
-use super::{Millis, money::Amount, policy::Policy, word::words};
+use super::{Millis, money::Amount, policy::Policy, verbatim::Verbatim, word::words};
 
 words! {
     /// Where an invoice stands.
@@ -80,7 +80,7 @@ pub struct Invoice {
     pub title: String,
     pub tag: Option<String>,
     /// JSON that the merchant gets back as it was.
-    pub meta: Option<serde_json::Value>,
+    pub meta: Option<Verbatim>,
     pub network: String,
     pub asset_id: String,
     pub symbol: String,

@@ -20,6 +20,7 @@ pub mod settlement;
 pub mod signature;
 pub mod slots;
 pub mod transfer;
+pub mod verbatim;
 pub mod view;
 pub mod word;
 

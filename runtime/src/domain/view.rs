@@ -10,6 +10,7 @@ use super::{
     invoice::{Exception, Invoice, Matching, Status},
     payment::{self, Payment},
     transfer::{self, Transfer},
+    verbatim::Verbatim,
 };
 
 /// `2026-11-22T06:10:47.123Z`.
@@ -27,7 +28,7 @@ pub struct InvoiceView {
     pub title: String,
     pub tag: Option<String>,
     #[schema(value_type = Option<Object>)]
-    pub meta: Option<serde_json::Value>,
+    pub meta: Option<Verbatim>,
     /// Made with a test key, on a test network.
     pub test: bool,
     pub status: Status,

@@ -43,6 +43,7 @@ use crate::{
         id::{self, Ids},
         settlement::{Answer, Book, Share},
         transfer::{Status, Transfer},
+        verbatim::Verbatim,
     },
     host::{CallError, CallFailed, Called, QueuedWebhook, Tape, matcher, one_line},
 };
@@ -172,7 +173,7 @@ async fn ask(app: &App, claimed: &Claimed, last_try: bool) -> Result<Asking, DbE
     };
     let ready = ready(app, &callee, None).await?;
     let at = app.clock.now();
-    let Some(question) = question::about(app, claimed, &ready.settings, at).await? else {
+    let Some(question) = question::about(app, claimed, &ready.told, at).await? else {
         return Ok(Asking::Nobody);
     };
     let started = Instant::now();
@@ -258,7 +259,7 @@ async fn commit(
         version_id: callee.version_id.clone(),
         outcome: outcome(&answer),
         note: answer.as_ref().err().cloned().unwrap_or(note),
-        question: json!(question),
+        question: Verbatim::of(&question),
         parts: parts(&answer),
         at,
         used: used(&left.trace, started),

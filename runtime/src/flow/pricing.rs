@@ -111,11 +111,11 @@ async fn ask(
         why: crate::host::one_line(&why, NOTE_CHARS_MAX),
     };
     for _ in 0..STALE_TRIES {
-        let Ready { version, of, settings } = ready(app, callee, None).await?;
+        let Ready { version, of, told } = ready(app, callee, None).await?;
         let (at, started) = (app.clock.now(), Instant::now());
         let pair = rates::Pair { asset: asset.to_owned(), currency: currency.to_owned() };
         let context =
-            rates::Context { now_ms: u64::try_from(at).unwrap_or(0), settings: settings.to_string() };
+            rates::Context { now_ms: u64::try_from(at).unwrap_or(0), settings: told.text().to_owned() };
         let called = match app.host.hooks().price_of(&version, of, &pair, &context).await {
             Ok(called) => called,
             Err(CallFailed { error: CallError::Stale, .. }) => continue,

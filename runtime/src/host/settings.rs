@@ -1,5 +1,7 @@
 //! A hook's settings, checked by the JSON Schema that its manifest carries.
 
+use std::fmt::Write as _;
+
 use jsonschema::{PatternOptions, Validator};
 use serde_json::Value;
 use url::Url;
@@ -8,6 +10,7 @@ use super::{
     manifest::{HOST_OF_SETTING, Manifest},
     services::{authority, text::one_line},
 };
+use crate::domain::verbatim::Verbatim;
 
 /// What a person is shown of what is wrong.
 const SHOWN_CHARS_MAX: usize = 300;
@@ -84,6 +87,25 @@ impl Manifest {
         settings
     }
 
+    /// The settings as a hook is told them: the text as it came, and behind it what the schema says for those that are
+    /// left out.
+    #[must_use]
+    pub(crate) fn settings_told(&self, settings: Verbatim) -> Verbatim {
+        let given = settings.value();
+        let filled = self.settings_filled(given.clone());
+        let (Some(given), Some(filled)) = (given.as_object(), filled.as_object()) else { return settings };
+        let Some(inside) = settings.text().trim_end().strip_suffix('}') else { return settings };
+        let mut text = inside.to_owned();
+        let mut comma = if given.is_empty() { "" } else { "," };
+        for (name, default) in filled.iter().filter(|(name, _)| !given.contains_key(*name)) {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{comma}{}:{default}", Value::from(name.as_str()));
+            comma = ",";
+        }
+        text.push('}');
+        Verbatim::of_text(text).unwrap_or(settings)
+    }
+
     /// The hosts that a hook with these settings (filled) may send requests to, as URLs write them.
     #[must_use]
     pub(crate) fn hosts(&self, settings: &Value) -> Vec<String> {
@@ -143,6 +165,24 @@ mod tests {
         let own = serde_json::json!({"chat": "12", "api_url": "http://127.0.0.1:99/x"});
         assert_eq!(manifest.hosts(&manifest.settings_filled(own)), ["fixed.example", "127.0.0.1:99"]);
         assert_eq!(manifest.hosts(&serde_json::json!({"api_url": 7})), ["fixed.example"]);
+    }
+
+    #[test]
+    fn a_hook_is_told_its_settings_as_they_were_set() {
+        let told = |text: &str| {
+            let told = manifest().settings_told(Verbatim::of_text(text.to_owned()).unwrap());
+            assert_eq!(told.value(), manifest().settings_filled(serde_json::from_str(text).unwrap()));
+            told.text().to_owned()
+        };
+        let default = r#""api_url":"https://api.example:8443/v1""#;
+        assert_eq!(told("{}"), format!("{{{default}}}"));
+        assert_eq!(told("{ }"), format!("{{ {default}}}"));
+        assert_eq!(
+            told(r#"{"z":1.10, "a":18446744073709551616}"#),
+            format!(r#"{{"z":1.10, "a":18446744073709551616,{default}}}"#)
+        );
+        let whole = r#"{"chat": "12","api_url":"x"}"#;
+        assert_eq!(told(whole), whole);
     }
 
     #[test]

@@ -25,6 +25,7 @@ use crate::{
     domain::{
         id::{self, Kind as IdKind},
         network::Manifest,
+        verbatim::Verbatim,
     },
     flow::{
         children::{self, ChildError},
@@ -57,7 +58,7 @@ struct AddressView {
     /// Your own name for the customer.
     unique_id: Option<String>,
     #[schema(value_type = Option<Object>)]
-    meta: Option<serde_json::Value>,
+    meta: Option<Verbatim>,
     /// Which child of your extended public key it is.
     derived_index: Option<i64>,
     created_at: Time,
@@ -90,9 +91,9 @@ struct NewReceiveAddress {
     /// Your own name for a customer: the same one always gets the same address.
     #[schema(max_length = 100, example = "customer-17")]
     unique_id: Option<String>,
-    /// Given back as it is, at most 4096 bytes.
+    /// Given back as the text that it is, to the last digit and space; at most 4096 bytes.
     #[schema(value_type = Option<Object>)]
-    meta: Option<serde_json::Value>,
+    meta: Option<Verbatim>,
 }
 
 /// Get or create a receive address
@@ -111,7 +112,7 @@ async fn create(
     if let Some(unique_id) = &new.unique_id {
         check_text("unique_id", unique_id, UNIQUE_ID_CHARS_MAX)?;
     }
-    if new.meta.as_ref().is_some_and(|meta| meta.to_string().len() > META_BYTES_MAX) {
+    if new.meta.as_ref().is_some_and(|meta| meta.text().len() > META_BYTES_MAX) {
         let detail =
             format!("meta has more than {META_BYTES_MAX} bytes. Keep it with yourself, under unique_id.");
         return Err(Problem::new(Kind::FieldMalformed, detail).field("meta"));

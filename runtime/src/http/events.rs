@@ -16,7 +16,7 @@ use super::{
 use crate::{
     app::App,
     db::events,
-    domain::{event, id::Kind as IdKind},
+    domain::{event, id::Kind as IdKind, verbatim::Verbatim},
 };
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -37,7 +37,7 @@ struct EventView {
     created_at: Time,
     /// What is sent: `{"type", "timestamp", "data"}`.
     #[schema(value_type = Object)]
-    payload: serde_json::Value,
+    payload: Verbatim,
 }
 
 impl TryFrom<events::Event> for EventView {
@@ -45,7 +45,7 @@ impl TryFrom<events::Event> for EventView {
 
     fn try_from(event: events::Event) -> Result<Self, Problem> {
         Ok(Self {
-            payload: serde_json::from_str(&event.payload).map_err(Problem::internal)?,
+            payload: Verbatim::of_text(event.payload).map_err(Problem::internal)?,
             id: event.id,
             r#type: event.kind,
             invoice_id: event.invoice_id,

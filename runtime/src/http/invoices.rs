@@ -23,6 +23,7 @@ use crate::{
         invoice::{Invoice, Matching, Status},
         money::{Amount, AmountError},
         network::{Asset, Manifest},
+        verbatim::Verbatim,
         view::InvoiceView,
         word::Word as _,
     },
@@ -73,9 +74,9 @@ struct NewInvoice {
     /// For your own sorting.
     #[schema(max_length = 100)]
     tag: Option<String>,
-    /// Given back as it is, at most 4096 bytes.
+    /// Given back as the text that it is, to the last digit and space; at most 4096 bytes.
     #[schema(value_type = Option<Object>)]
-    meta: Option<serde_json::Value>,
+    meta: Option<Verbatim>,
     /// How its payment is recognised; what suits the network and your addresses if it is left out.
     matching: Option<Matching>,
     /// Seconds until the deadline, from 60 to 2592000 (30 days); 3600 if it is left out.
@@ -137,7 +138,7 @@ async fn read(app: &App, merchant: &Merchant, new: NewInvoice) -> Result<Wish, P
             check_text(field, text, NAME_CHARS_MAX)?;
         }
     }
-    if new.meta.as_ref().is_some_and(|meta| meta.to_string().len() > META_BYTES_MAX) {
+    if new.meta.as_ref().is_some_and(|meta| meta.text().len() > META_BYTES_MAX) {
         let detail =
             format!("meta has more than {META_BYTES_MAX} bytes. Keep it with yourself, under order_id.");
         return Err(Problem::new(Kind::FieldMalformed, detail).field("meta"));

@@ -6,9 +6,12 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use super::{BindArgs, Out, SecretCommand, StorageCommand, encoded, read};
-use crate::cli::{
-    print::{self, text},
-    secret,
+use crate::{
+    cli::{
+        print::{self, text},
+        secret,
+    },
+    domain::verbatim::Verbatim,
 };
 
 impl Out {
@@ -39,7 +42,7 @@ impl Out {
         } else {
             read(file)?
         };
-        let settings: Value = serde_json::from_slice(&bytes).context("the settings are no JSON")?;
+        let settings: Verbatim = serde_json::from_slice(&bytes).context("the settings are no JSON")?;
         let path = format!("/v1/hooks/{}/settings", text(&found, "id"));
         self.say(&self.client.put(&path, &settings).await?, "has these settings from its next call on");
         Ok(())

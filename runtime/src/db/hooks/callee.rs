@@ -48,7 +48,7 @@ impl VersionRow {
             version: self.version.clone(),
             sha256: self.sha256.clone(),
             manifest: self.manifest.clone(),
-            settings: hook.settings.to_string(),
+            settings: hook.settings.text().to_owned(),
         }
     }
 }

@@ -334,12 +334,17 @@ impl Book {
         let (merchant_id, sequence) = (invoice.merchant_id.clone(), invoice.sequence);
         let newest = live().max_by(|a, b| a.id.cmp(&b.id));
         let transfer = newest.and_then(|p| self.known.transfers.get(&p.transfer_id));
-        let data = serde_json::json!({
-            "invoice": InvoiceView::from(&*invoice),
-            "tx_hash": transfer.map(|t| &t.tx),
-        });
-        self.tell(&merchant_id, kind, Some(invoice_id), None, sequence, data);
+        let data =
+            InvoiceTold { invoice: InvoiceView::from(&*invoice), tx_hash: transfer.map(|t| t.tx.clone()) };
+        self.tell(&merchant_id, kind, Some(invoice_id), None, sequence, &data);
     }
+}
+
+/// What an invoice's event carries.
+#[derive(serde::Serialize)]
+struct InvoiceTold {
+    invoice: InvoiceView,
+    tx_hash: Option<String>,
 }
 
 fn late_or_not(late: bool) -> payment::Exception {

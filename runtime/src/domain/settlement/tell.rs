@@ -1,5 +1,7 @@
 //! What merchants are told of settlement.
 
+use serde::Serialize;
+
 use super::{Book, Listing};
 use crate::domain::{
     event::{self, NewEvent},
@@ -30,7 +32,7 @@ impl Book {
             None,
             Some(&payment.transfer_id),
             0,
-            data.unwrap_or_default(),
+            &data.unwrap_or_default(),
         );
     }
 
@@ -52,7 +54,7 @@ impl Book {
                 None,
                 Some(&transfer.id),
                 0,
-                data,
+                &data,
             );
         }
         if let (Reason::Late, Some(invoice_id)) = (reason, invoice_id) {
@@ -67,7 +69,6 @@ impl Book {
         Some(Names { address: &destination.address, symbol: &asset.symbol, decimals: asset.decimals })
     }
 
-    #[expect(clippy::needless_pass_by_value, reason = "the callers make it for this")]
     pub(super) fn tell(
         &mut self,
         merchant_id: &str,
@@ -75,14 +76,14 @@ impl Book {
         invoice_id: Option<&str>,
         transfer_id: Option<&str>,
         sequence: i64,
-        data: serde_json::Value,
+        data: &impl Serialize,
     ) {
         let kind = event::Type::from(kind);
         self.events.push(NewEvent {
             id: self.ids.next(id::Kind::Event, self.now),
             merchant_id: merchant_id.to_owned(),
             test: self.known.test,
-            payload: event::payload(&kind, self.now, &data),
+            payload: event::payload(&kind, self.now, data),
             kind,
             invoice_id: invoice_id.map(str::to_owned),
             transfer_id: transfer_id.map(str::to_owned),

@@ -33,6 +33,7 @@ use crate::{
         network::Manifest,
         policy::Policy,
         slots::Ring,
+        verbatim::Verbatim,
     },
     host::{CallFailed, MemoSupport},
 };
@@ -104,7 +105,7 @@ pub(crate) struct Wish {
     pub(crate) title: String,
     pub(crate) order_id: Option<String>,
     pub(crate) tag: Option<String>,
-    pub(crate) meta: Option<serde_json::Value>,
+    pub(crate) meta: Option<Verbatim>,
     /// None: what suits the network and the merchant's addresses.
     pub(crate) matching: Option<Matching>,
     pub(crate) policy: Policy,

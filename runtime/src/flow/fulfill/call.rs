@@ -23,6 +23,7 @@ use crate::{
         hook::{self, Outcome},
         id,
         retry::Next,
+        verbatim::Verbatim,
     },
     flow::{hook_work::Ran, replay},
     host::{
@@ -129,8 +130,8 @@ impl From<DbError> for Failed {
 pub(in crate::flow) struct Ready {
     pub(in crate::flow) version: HookVersion,
     pub(in crate::flow) of: OfMerchant,
-    /// With what the manifest fills in.
-    pub(in crate::flow) settings: Value,
+    /// Its settings, with what the manifest fills in.
+    pub(in crate::flow) told: Verbatim,
 }
 
 /// Reads what a call needs; `run_id` is what its requests carry.
@@ -142,8 +143,9 @@ pub(in crate::flow) async fn ready(
     let unreadable =
         |column| move |error: serde_json::Error| DbError::Unreadable { column, why: error.to_string() };
     let manifest: Manifest = serde_json::from_str(&callee.manifest).map_err(unreadable("manifest"))?;
-    let settings: Value = serde_json::from_str(&callee.settings).map_err(unreadable("settings"))?;
-    let settings = manifest.settings_filled(settings);
+    let settings = Verbatim::of_text(callee.settings.clone()).map_err(unreadable("settings"))?;
+    let told = manifest.settings_told(settings);
+    let settings = told.value();
     let of = OfMerchant {
         hook_id: callee.hook_id.clone(),
         merchant_id: callee.merchant_id.clone(),
@@ -159,7 +161,7 @@ pub(in crate::flow) async fn ready(
         sha256: callee.sha256.clone(),
         manifest: Arc::new(manifest),
     };
-    Ok(Ready { version, of, settings })
+    Ok(Ready { version, of, told })
 }
 
 /// Calls the version that was claimed, as of this time.
@@ -169,7 +171,7 @@ pub(in crate::flow) async fn call(
     at: Millis,
     tape: Tape,
 ) -> Result<Called<fulfiller::Outcome>, Failed> {
-    let Ready { version, of, settings } = ready(app, &claimed.callee, Some(claimed.run_id.clone())).await?;
+    let Ready { version, of, told } = ready(app, &claimed.callee, Some(claimed.run_id.clone())).await?;
     let event = fulfiller::Event {
         id: claimed.event_id.clone(),
         kind: claimed.event_kind.clone(),
@@ -179,7 +181,7 @@ pub(in crate::flow) async fn call(
         run: claimed.run_id.clone(),
         attempt: u32::try_from(claimed.attempts + 1).unwrap_or(u32::MAX),
         now_ms: u64::try_from(at).unwrap_or(0),
-        settings: settings.to_string(),
+        settings: told.text().to_owned(),
     };
     app.host.hooks().fulfill(&version, of, &event, &context, tape).await.map_err(Failed::Call)
 }

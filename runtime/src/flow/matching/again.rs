@@ -62,10 +62,10 @@ impl Rematched {
 pub(crate) async fn again(app: &App, callee: &Callee, then: Match) -> Result<Rematched, DbError> {
     let unreadable =
         |column| move |error: serde_json::Error| DbError::Unreadable { column, why: error.to_string() };
-    let question: Question = serde_json::from_value(then.question).map_err(unreadable("question"))?;
+    let question: Question = serde_json::from_str(then.question.text()).map_err(unreadable("question"))?;
     let recording: Recording = serde_json::from_str(&then.tape).map_err(unreadable("tape"))?;
     let ready = ready(app, callee, None).await?;
-    let question = question.with_settings(ready.settings.clone());
+    let question = question.with_settings(ready.told.clone());
     let started = Instant::now();
     let put = put(app, ready, &question, Tape::play(recording.clone())).await;
     let (answer, note, left) = put.unwrap_or_else(failed);

@@ -1,7 +1,6 @@
 //! The question to a matcher: which invoices it is offered, and whether what it says is an answer.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::{
     app::App,
@@ -13,6 +12,7 @@ use crate::{
         money::Amount,
         settlement::{Answer, Share},
         transfer::Status,
+        verbatim::Verbatim,
     },
     host::{Memo, PluginTransfer, matcher},
 };
@@ -40,7 +40,8 @@ pub(super) struct Question {
     memo_problem: Option<String>,
     height: u64,
     at: Millis,
-    settings: Value,
+    /// As the hook was told.
+    settings: Verbatim,
     /// The oldest first.
     offers: Vec<Offer>,
 }
@@ -76,7 +77,7 @@ impl From<Invoice> for Offer {
 pub(super) async fn about(
     app: &App,
     claimed: &Claimed,
-    settings: &Value,
+    settings: &Verbatim,
     at: Millis,
 ) -> Result<Option<Question>, DbError> {
     let mut conn = app.db.read().await?;
@@ -132,7 +133,7 @@ fn choose(near: Vec<Invoice>, amount: Amount) -> Vec<Invoice> {
 
 impl Question {
     /// The same question to a version with other settings.
-    pub(super) fn with_settings(self, settings: Value) -> Self {
+    pub(super) fn with_settings(self, settings: Verbatim) -> Self {
         Self { settings, ..self }
     }
 
@@ -176,7 +177,7 @@ impl Question {
             asset: self.asset.clone(),
             decimals: self.decimals,
             now_ms: u64::try_from(self.at).unwrap_or(0),
-            settings: self.settings.to_string(),
+            settings: self.settings.text().to_owned(),
         }
     }
 
@@ -229,7 +230,7 @@ mod tests {
             memo_problem: None,
             height: 1,
             at: 0,
-            settings: Value::Null,
+            settings: Verbatim::of(&()),
             offers: (0..offers).map(offer).collect(),
         }
     }

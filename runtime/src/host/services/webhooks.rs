@@ -11,6 +11,7 @@ use crate::{
     domain::{
         event::Type,
         id::{self, Kind},
+        verbatim::Verbatim,
     },
     host::{
         bindings::services::kassa::plugin::webhooks::{self, WebhooksError},
@@ -28,8 +29,8 @@ pub(crate) struct QueuedWebhook {
     /// None: all endpoints that listen to it.
     pub(crate) endpoint_id: Option<String>,
     pub(crate) kind: Type,
-    /// An object.
-    pub(crate) data: serde_json::Value,
+    /// An object, as the hook wrote it.
+    pub(crate) data: Verbatim,
 }
 
 pub(in crate::host) struct Webhooks {
@@ -44,7 +45,7 @@ impl Webhooks {
 }
 
 /// The event's type and data, if they are usable.
-fn read(event: &str, data: &str) -> Result<(Type, serde_json::Value), WebhooksError> {
+fn read(event: &str, data: &str) -> Result<(Type, Verbatim), WebhooksError> {
     let malformed = |why: String| WebhooksError::Malformed(why);
     let kind: Type = event.parse().map_err(malformed)?;
     if !event.starts_with("hook.") {
@@ -54,7 +55,7 @@ fn read(event: &str, data: &str) -> Result<(Type, serde_json::Value), WebhooksEr
         return Err(malformed(format!("data: more than {DATA_BYTES_MAX} bytes")));
     }
     // PostgreSQL's text holds no NUL.
-    let value = serde_json::from_str(data).ok().filter(serde_json::Value::is_object);
+    let value = serde_json::from_str(data).ok().filter(|value: &Verbatim| value.value().is_object());
     match value {
         Some(value) if !data.contains("\\u0000") => Ok((kind, value)),
         _ => Err(malformed("data: a JSON object without NULs".to_owned())),
@@ -121,7 +122,8 @@ mod tests {
 
     #[test]
     fn what_is_queued_is_an_object_under_a_type_of_hooks() {
-        assert!(read("hook.license.issued", r#"{"key":"A-1"}"#).is_ok());
+        let (_, data) = read("hook.license.issued", r#" {"z":1.10, "key":18446744073709551616} "#).unwrap();
+        assert_eq!(data.text(), r#"{"z":1.10, "key":18446744073709551616}"#);
         for (event, data) in [
             ("invoice.paid", "{}"),
             ("hook.", "{}"),

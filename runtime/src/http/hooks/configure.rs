@@ -15,6 +15,7 @@ use crate::{
     domain::{
         hook::Binding,
         id::{self, Kind as IdKind},
+        verbatim::Verbatim,
     },
     host::is_secret_name,
     http::{
@@ -76,11 +77,12 @@ async fn set(
     merchant: Merchant,
     State(app): State<App>,
     id: PathParam,
-    body: Json<serde_json::Value>,
+    body: Json<Verbatim>,
 ) -> Result<Reply, Problem> {
     let (id, settings) = (hook_id(id)?, body.value);
     let refuse = |why: String| Problem::new(Kind::SettingsRefused, why);
-    if !settings.is_object() || settings.to_string().len() > SETTINGS_BYTES_MAX {
+    let values = settings.value();
+    if !values.is_object() || settings.text().len() > SETTINGS_BYTES_MAX {
         return Err(refuse(format!("A JSON object of at most {SETTINGS_BYTES_MAX} bytes is needed.")));
     }
     idempotent(&app, merchant.owner(), body.once, move |conn| {
@@ -94,7 +96,7 @@ async fn set(
             };
             if let Some(version) = version {
                 let manifest = manifest_of(&version)?;
-                let problem = manifest.settings_problem(&manifest.settings_filled(settings.clone()));
+                let problem = manifest.settings_problem(&manifest.settings_filled(values));
                 if let Some(problem) = problem {
                     return Err(refuse(format!("{problem} (version {}).", version.version)));
                 }

@@ -9,7 +9,7 @@ use super::{found, hook_id, runs::UsedView};
 use crate::{
     app::App,
     db::hook_matches::{self, Match},
-    domain::{hook::MatchOutcome, id::Kind as IdKind},
+    domain::{hook::MatchOutcome, id::Kind as IdKind, verbatim::Verbatim},
     http::{
         auth::Merchant,
         input::{PathParam, Query},
@@ -42,7 +42,7 @@ struct MatchView {
     /// What it was asked: the transfer and the `offers`, as they were then. Amounts are in base units. Null of all but
     /// the hook's newest thousand.
     #[schema(value_type = Option<Object>)]
-    question: serde_json::Value,
+    question: Verbatim,
     #[serde(flatten)]
     used: UsedView,
     /// What it wrote into its log: objects of `level` and `text`.

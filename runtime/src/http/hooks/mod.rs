@@ -31,7 +31,7 @@ use crate::{
         Conn, hook_runs,
         hooks::{self, Hook, HookState, Owner, StoreError, VersionRow},
     },
-    domain::{hook::Binding, id::Kind as IdKind},
+    domain::{hook::Binding, id::Kind as IdKind, verbatim::Verbatim},
     host::{Manifest, scope_of_hook},
 };
 
@@ -63,7 +63,7 @@ struct HookView {
     binding: Binding,
     /// As they were set; what is left out is as the manifest says.
     #[schema(value_type = Object)]
-    settings: serde_json::Value,
+    settings: Verbatim,
     /// Calls in a row that failed.
     failures: i64,
     /// After many of them its runs wait until then; none is dropped.

@@ -16,6 +16,7 @@ use crate::{
     domain::{
         hook::{Outcome, RunState},
         id::Kind as IdKind,
+        verbatim::Verbatim,
     },
     http::{
         auth::Merchant,
@@ -146,7 +147,7 @@ struct RunDetails {
     run: RunView,
     /// The event's payload, as the hook was given it.
     #[schema(value_type = Object)]
-    input: serde_json::Value,
+    input: Verbatim,
     /// The last 50, the oldest first.
     calls: Vec<CallView>,
 }
@@ -188,7 +189,7 @@ async fn details(conn: &mut Conn, owner: &Owner, id: &str) -> Result<RunDetails,
     let calls = hook_runs::attempts(conn, &run.id, CALLS_MAX).await?;
     Ok(RunDetails {
         run: run.into(),
-        input: serde_json::from_str(&payload).map_err(Problem::internal)?,
+        input: Verbatim::of_text(payload).map_err(Problem::internal)?,
         calls: calls.into_iter().map(Into::into).collect(),
     })
 }

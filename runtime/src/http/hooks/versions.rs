@@ -341,7 +341,7 @@ pub(super) async fn version_of(
 /// Makes a version the one in use, if it has all that it cannot work without.
 async fn make_active(conn: &mut Conn, hook: &Hook, version: &VersionRow, now: Millis) -> Result<(), Problem> {
     let manifest = manifest_of(version)?;
-    if let Some(problem) = manifest.settings_problem(&manifest.settings_filled(hook.settings.clone())) {
+    if let Some(problem) = manifest.settings_problem(&manifest.settings_filled(hook.settings.value())) {
         return Err(Problem::new(
             Kind::HookNotReady,
             format!("{problem}. Set them first: PUT /v1/hooks/{}/settings.", hook.id),
