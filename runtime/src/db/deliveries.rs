@@ -3,6 +3,7 @@
 //! Here is what a merchant sees of them and may do with them; a function finds nothing of another merchant or
 //! mode. What workers do is in [`queue`] and [`report`].
 
+pub(crate) mod leaving;
 pub(crate) mod queue;
 pub(crate) mod report;
 
@@ -38,6 +39,8 @@ pub(crate) struct Delivery {
     /// While pending: when the next attempt is due. While one is under way: when it is taken for lost.
     pub(crate) due_at: Option<Millis>,
     pub(crate) done_at: Option<Millis>,
+    /// Why it was given up, if not for its attempts.
+    pub(crate) why: Option<String>,
 }
 
 /// One POST.
@@ -66,7 +69,7 @@ pub(crate) enum Of {
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT d.id, d.event_id, e.kind, d.endpoint_id, d.state, d.attempts, d.created_at, q.due_at, d.done_at
+            "SELECT d.id, d.event_id, e.kind, d.endpoint_id, d.state, d.attempts, d.created_at, q.due_at, d.done_at, d.why
              FROM delivery d
              JOIN event e ON e.id = d.event_id
              LEFT JOIN delivery_queue q ON q.delivery_id = d.id
@@ -87,6 +90,7 @@ fn read(row: &Row) -> Result<Delivery, DbError> {
         created_at: row.int("created_at")?,
         due_at: row.opt_int("due_at")?,
         done_at: row.opt_int("done_at")?,
+        why: row.opt_text("why")?,
     })
 }
 
@@ -192,6 +196,8 @@ pub(crate) enum Resend {
     Queued,
     /// It is still pending: it is sent anyway.
     Pending,
+    /// Its endpoint was deleted.
+    NoEndpoint,
     NotFound,
 }
 
@@ -203,13 +209,17 @@ pub(crate) async fn resend(
     id: &str,
     now: Millis,
 ) -> Result<Resend, DbError> {
-    let sql = "SELECT id, endpoint_id, attempts, state FROM delivery
-               WHERE merchant_id = $1 AND test = $2 AND id = $3 /*pg: FOR UPDATE*/";
+    let sql = "SELECT d.id, d.endpoint_id, d.attempts, d.state, n.deleted_at
+               FROM delivery d JOIN endpoint n ON n.id = d.endpoint_id
+               WHERE d.merchant_id = $1 AND d.test = $2 AND d.id = $3 /*pg: FOR UPDATE OF d*/";
     let Some(row) = conn.row(sql, args![merchant_id.to_owned(), test, id.to_owned()]).await? else {
         return Ok(Resend::NotFound);
     };
     if row.parsed::<DeliveryState>("state")? == DeliveryState::Pending {
         return Ok(Resend::Pending);
+    }
+    if row.opt_int("deleted_at")?.is_some() {
+        return Ok(Resend::NoEndpoint);
     }
     requeue(conn, &[row], now).await?;
     Ok(Resend::Queued)
@@ -266,7 +276,7 @@ async fn requeue(conn: &mut Conn, deliveries: &[Row], now: Millis) -> Result<(),
         ids.push((&id).into());
         entries.push(Entry { item: id, owner: endpoint_id, attempts_before: row.int("attempts")? });
     }
-    let sql = "UPDATE delivery SET state = 'pending', done_at = NULL WHERE id IN";
+    let sql = "UPDATE delivery SET state = 'pending', done_at = NULL, why = NULL WHERE id IN";
     conn.exec_in(sql, ids, "").await?;
     queue::push(conn, entries, now).await
 }

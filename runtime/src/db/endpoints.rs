@@ -78,15 +78,13 @@ fn read(row: &Row) -> Result<Endpoint, DbError> {
 
 /// Whether it was made: not when the merchant has [`PER_MERCHANT_MAX`] active ones already.
 pub(crate) async fn insert(conn: &mut Conn, endpoint: NewEndpoint) -> Result<bool, DbError> {
-    let events = endpoint
-        .events
-        .map(|kinds| serde_json::Value::from_iter(kinds.iter().map(|kind| kind.as_str())).to_string());
+    let events = endpoint.events.map(|kinds| json(&kinds));
     let made = conn
         .exec(
             "INSERT INTO endpoint (id, merchant_id, test, url, events, secret, state, failures, created_at)
              SELECT $1, $2, $3, $4, $5, $6, 'active', 0, $7
              WHERE (SELECT COUNT(*) FROM endpoint WHERE merchant_id = $2 AND test = $3 AND state = 'active') < $8
-               AND (SELECT COUNT(*) FROM endpoint WHERE merchant_id = $2 AND test = $3) < $9",
+               AND (SELECT COUNT(*) FROM endpoint WHERE merchant_id = $2 AND test = $3 AND deleted_at IS NULL) < $9",
             args![
                 endpoint.id,
                 endpoint.merchant_id,
@@ -103,13 +101,18 @@ pub(crate) async fn insert(conn: &mut Conn, endpoint: NewEndpoint) -> Result<boo
     Ok(made == 1)
 }
 
+/// Kinds of events as they are kept.
+fn json(kinds: &[event::Type]) -> String {
+    serde_json::Value::from_iter(kinds.iter().map(|kind| kind.as_str())).to_string()
+}
+
 pub(crate) async fn get(
     conn: &mut Conn,
     merchant_id: &str,
     test: bool,
     id: &str,
 ) -> Result<Option<Endpoint>, DbError> {
-    let sql = select!("WHERE merchant_id = $1 AND test = $2 AND id = $3");
+    let sql = select!("WHERE merchant_id = $1 AND test = $2 AND id = $3 AND deleted_at IS NULL");
     conn.row(sql, args![merchant_id.to_owned(), test, id.to_owned()]).await?.as_ref().map(read).transpose()
 }
 
@@ -121,7 +124,9 @@ pub(crate) async fn list(
     before: String,
     rows: i64,
 ) -> Result<Vec<Endpoint>, DbError> {
-    let sql = select!("WHERE merchant_id = $1 AND test = $2 AND id < $3 ORDER BY id DESC LIMIT $4");
+    let sql = select!(
+        "WHERE merchant_id = $1 AND test = $2 AND id < $3 AND deleted_at IS NULL ORDER BY id DESC LIMIT $4"
+    );
     conn.rows(sql, args![merchant_id.to_owned(), test, before, rows]).await?.iter().map(read).collect()
 }
 
@@ -134,7 +139,7 @@ pub(crate) async fn disable(
     why: String,
 ) -> Result<bool, DbError> {
     let sql = "UPDATE endpoint SET state = 'disabled', disabled_why = $4
-               WHERE merchant_id = $1 AND test = $2 AND id = $3";
+               WHERE merchant_id = $1 AND test = $2 AND id = $3 AND deleted_at IS NULL";
     let changed = conn.exec(sql, args![merchant_id.to_owned(), test, id.to_owned(), why]).await?;
     Ok(changed == 1)
 }
@@ -148,9 +153,54 @@ pub(crate) async fn enable(
     id: &str,
 ) -> Result<bool, DbError> {
     let sql = "UPDATE endpoint SET state = 'active', disabled_why = NULL, failures = 0, paused_until = NULL
-               WHERE merchant_id = $1 AND test = $2 AND id = $3 AND (state = 'active' OR (SELECT COUNT(*)
-                 FROM endpoint WHERE merchant_id = $1 AND test = $2 AND state = 'active') < $4)";
+               WHERE merchant_id = $1 AND test = $2 AND id = $3 AND deleted_at IS NULL
+                 AND (state = 'active' OR (SELECT COUNT(*)
+                   FROM endpoint WHERE merchant_id = $1 AND test = $2 AND state = 'active') < $4)";
     Ok(conn.exec(sql, args![merchant_id.to_owned(), test, id.to_owned(), PER_MERCHANT_MAX]).await? == 1)
+}
+
+/// What is to be different about an endpoint. None: it stays.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Change {
+    pub(crate) url: Option<String>,
+    /// Inside: the kinds of events that it gets; none: all.
+    pub(crate) events: Option<Option<Vec<event::Type>>>,
+}
+
+/// Changes where and what it is told, for all that is not being sent yet. What is known of the receiver at another URL
+/// does not count against this one. Whether there is such an endpoint.
+pub(crate) async fn change(
+    conn: &mut Conn,
+    merchant_id: &str,
+    test: bool,
+    id: &str,
+    change: Change,
+) -> Result<bool, DbError> {
+    let sql =
+        "UPDATE endpoint SET url = COALESCE($4, url), events = CASE WHEN $5 = 1 THEN $6 ELSE events END,
+                 failures = CASE WHEN $4 <> url THEN 0 ELSE failures END,
+                 paused_until = CASE WHEN $4 <> url THEN NULL ELSE paused_until END
+               WHERE merchant_id = $1 AND test = $2 AND id = $3 AND deleted_at IS NULL";
+    let events = change.events.as_ref().and_then(Option::as_ref).map(|kinds| json(kinds));
+    let set_events = change.events.is_some();
+    let args = args![merchant_id.to_owned(), test, id.to_owned(), change.url, set_events, events];
+    Ok(conn.exec(sql, args).await? == 1)
+}
+
+/// Deletes it: it is listed no more, and nothing new is queued for it. What waits is for
+/// [`super::deliveries::leaving`] to give up. Whether there was such an endpoint.
+pub(crate) async fn delete(
+    conn: &mut Conn,
+    merchant_id: &str,
+    test: bool,
+    id: &str,
+    now: Millis,
+) -> Result<bool, DbError> {
+    // The secrets have no use any more.
+    let sql =
+        "UPDATE endpoint SET deleted_at = $4, state = 'disabled', disabled_why = 'deleted', old_secret = NULL
+               WHERE merchant_id = $1 AND test = $2 AND id = $3 AND deleted_at IS NULL";
+    Ok(conn.exec(sql, args![merchant_id.to_owned(), test, id.to_owned(), now]).await? == 1)
 }
 
 /// Gives it another secret (sealed for its id). The one before signs too for 24 hours; one still before that
@@ -164,7 +214,7 @@ pub(crate) async fn rotate(
     now: Millis,
 ) -> Result<bool, DbError> {
     let sql = "UPDATE endpoint SET old_secret = secret, old_until = $5, secret = $4
-               WHERE merchant_id = $1 AND test = $2 AND id = $3";
+               WHERE merchant_id = $1 AND test = $2 AND id = $3 AND deleted_at IS NULL";
     let args = args![merchant_id.to_owned(), test, id.to_owned(), secret, now + OLD_SECRET_MS];
     Ok(conn.exec(sql, args).await? == 1)
 }

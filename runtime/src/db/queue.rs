@@ -181,6 +181,14 @@ macro_rules! queue {
                 ),
             )
             .await?;
+            settle_due(conn, looked_at).await
+        }
+
+        /// Tells owners, which are locked, when their next one is due.
+        pub(super) async fn settle_due(
+            conn: &mut $crate::db::Conn,
+            owners: Vec<$crate::db::Value>,
+        ) -> Result<(), $crate::db::DbError> {
             conn.exec_in(
                 concat!(
                     "UPDATE ",
@@ -193,7 +201,7 @@ macro_rules! queue {
                     $owner,
                     ".id) WHERE id IN"
                 ),
-                looked_at,
+                owners,
                 "",
             )
             .await?;

@@ -25,6 +25,7 @@ use crate::{
     db::{
         Db, DbError,
         deliveries::{
+            leaving,
             queue::{self, Claims},
             report::{self, Ended, Finished},
         },
@@ -43,6 +44,10 @@ const AFTER_ERROR: Duration = Duration::from_secs(1);
 const LEASE_MARGIN_MS: Millis = 20_000;
 /// An attempt begins only while this much of the lease is left behind its timeout, to report it in.
 const REPORT_MS: Millis = 5_000;
+/// Deliveries to deleted endpoints that are given up in one transaction.
+const GIVEN_UP_MAX: i64 = 500;
+/// Such transactions before it is somebody else's turn.
+const GIVE_UPS_MAX: usize = 20;
 /// Reports of one transaction.
 const REPORTS_MAX: usize = 256;
 /// What is under way when the process is told to stop may end within this time.
@@ -66,7 +71,10 @@ pub(crate) async fn run(app: App, stop: CancellationToken) {
                 }
             }
             () = app.wake.deliver.notified() => look = true,
-            _ = poll.tick() => look = true,
+            _ = poll.tick() => {
+                look = true;
+                worker.start_leaving();
+            }
         }
     }
     if tokio::time::timeout(GRACE, worker.wind_up()).await.is_err() {
@@ -84,6 +92,7 @@ pub(crate) struct Worker {
     reports: Vec<Ended>,
     claiming: bool,
     reporting: bool,
+    leaving: bool,
     work: JoinSet<Done>,
 }
 
@@ -104,6 +113,8 @@ enum Done {
         finished: Result<Finished, DbError>,
     },
     Released(Result<(), DbError>),
+    /// Looked for what waits for deleted endpoints.
+    Left(Result<(), DbError>),
 }
 
 impl Worker {
@@ -126,6 +137,7 @@ impl Worker {
             reports: Vec::new(),
             claiming: false,
             reporting: false,
+            leaving: false,
             work: JoinSet::new(),
         }
     }
@@ -224,6 +236,16 @@ impl Worker {
         });
     }
 
+    /// Gives up what waits for endpoints that were deleted.
+    fn start_leaving(&mut self) {
+        if self.leaving {
+            return;
+        }
+        self.leaving = true;
+        let (db, now) = (self.db.clone(), self.now());
+        self.work.spawn(async move { Done::Left(give_up(&db, now).await) });
+    }
+
     /// Takes in what has ended. Whether it is worth looking into the queue.
     fn done(&mut self, done: Result<Done, tokio::task::JoinError>) -> bool {
         match done {
@@ -251,6 +273,13 @@ impl Worker {
                 false
             }
             Ok(Done::Released(Ok(()))) => false,
+            Ok(Done::Left(left)) => {
+                self.leaving = false;
+                if let Err(error) = left {
+                    tracing::warn!(%error, "what waits for deleted endpoints was not given up; it tries again");
+                }
+                false
+            }
             Ok(Done::Broken(endpoint_id)) => {
                 tracing::error!(endpoint = %endpoint_id, "an attempt to deliver panicked");
                 self.lanes.dropped(&endpoint_id);
@@ -258,7 +287,7 @@ impl Worker {
             }
             Err(error) => {
                 tracing::error!(%error, "a database task of deliver broke");
-                (self.claiming, self.reporting) = (false, false);
+                (self.claiming, self.reporting, self.leaving) = (false, false, false);
                 true
             }
         }
@@ -323,6 +352,7 @@ impl Worker {
     pub(crate) async fn step(&mut self) -> usize {
         let mut attempts = 0;
         let mut look = true;
+        self.start_leaving();
         loop {
             self.start(&mut look);
             let Some(done) = self.work.join_next().await else { return attempts };
@@ -330,6 +360,18 @@ impl Worker {
             look |= self.done(done);
         }
     }
+}
+
+async fn give_up(db: &Db, now: Millis) -> Result<(), DbError> {
+    for _ in 0..GIVE_UPS_MAX {
+        // Looking costs a read; only work costs a write.
+        let Some(endpoint_id) = leaving::any(&mut db.read().await?, now).await? else { break };
+        db.write::<_, DbError, _>(move |conn| {
+            Box::pin(async move { leaving::give_up(conn, &endpoint_id, GIVEN_UP_MAX, now).await })
+        })
+        .await?;
+    }
+    Ok(())
 }
 
 fn count(ended: &Ended) {

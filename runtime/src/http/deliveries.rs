@@ -46,6 +46,8 @@ struct DeliveryView {
     created_at: Time,
     /// When it was delivered or given up.
     done_at: Option<Time>,
+    /// Why it was given up, if not for its attempts.
+    why: Option<String>,
 }
 
 impl From<Delivery> for DeliveryView {
@@ -60,6 +62,7 @@ impl From<Delivery> for DeliveryView {
             next_attempt_at: delivery.due_at.map(Time),
             created_at: Time(delivery.created_at),
             done_at: delivery.done_at.map(Time),
+            why: delivery.why,
         }
     }
 }
@@ -180,6 +183,10 @@ async fn resend(
                 Resend::Queued => Reply::ok(&view_of(conn, &merchant, &id).await?),
                 Resend::Pending => {
                     Err(Problem::new(Kind::DeliveryPending, "It is sent by itself when it is due."))
+                }
+                Resend::NoEndpoint => {
+                    let detail = "Make a new endpoint, and read the event itself: GET /v1/events/{id}.";
+                    Err(Problem::new(Kind::EndpointDeleted, detail))
                 }
                 Resend::NotFound => Err(Problem::not_found("delivery")),
             }

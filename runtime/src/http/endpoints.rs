@@ -1,5 +1,7 @@
 //! Endpoints: the URLs that a merchant is told at.
 
+mod change;
+
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -41,6 +43,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(enable))
         .routes(routes!(test))
         .routes(routes!(resend))
+        .merge(change::routes())
 }
 
 /// A URL that events are sent to.
@@ -111,6 +114,20 @@ fn missing() -> Problem {
     Problem::not_found("endpoint")
 }
 
+fn check_url(app: &App, url: &str) -> Result<(), Problem> {
+    let reach = if app.config.webhooks.allow_private { Reach::Any } else { Reach::Public };
+    parse_url(url, reach).map_err(|error| Problem::new(Kind::UrlRefused, sentence(&error)).field("url"))?;
+    Ok(())
+}
+
+fn check_events(events: Option<&[event::Type]>) -> Result<(), Problem> {
+    if events.is_some_and(<[_]>::is_empty) {
+        let detail = "events: name at least one type, or leave it out to get all.";
+        return Err(Problem::new(Kind::FieldMalformed, detail).field("events"));
+    }
+    Ok(())
+}
+
 /// A new secret as its row keeps it, and as it is shown.
 fn new_secret(app: &App, endpoint_id: &str) -> Result<(Vec<u8>, String), Problem> {
     let text = Secret::generate().map_err(Problem::internal)?.to_text();
@@ -129,13 +146,8 @@ async fn create(
     body: Json<NewEndpointBody>,
 ) -> Result<Reply, Problem> {
     let Json { value: new, once } = body;
-    let reach = if app.config.webhooks.allow_private { Reach::Any } else { Reach::Public };
-    parse_url(&new.url, reach)
-        .map_err(|error| Problem::new(Kind::UrlRefused, sentence(&error)).field("url"))?;
-    if new.events.as_ref().is_some_and(Vec::is_empty) {
-        let detail = "events: name at least one type, or leave it out to get all.";
-        return Err(Problem::new(Kind::FieldMalformed, detail).field("events"));
-    }
+    check_url(&app, &new.url)?;
+    check_events(new.events.as_deref())?;
     let created_at = app.clock.now();
     let id = id::new(IdKind::Endpoint, created_at);
     let (secret, shown) = new_secret(&app, &id)?;

@@ -111,6 +111,7 @@ problems! {
     // ---- webhooks
     UrlRefused = 422 "url_refused" "That URL cannot be used",
     EndpointDisabled = 409 "endpoint_disabled" "The endpoint is disabled",
+    EndpointDeleted = 409 "endpoint_deleted" "The endpoint was deleted",
     EndpointLimit = 409 "endpoint_limit" "There are too many endpoints",
     DeliveryPending = 409 "delivery_pending" "The delivery is still under way",
 

@@ -2,6 +2,7 @@
 
 mod faults;
 mod fixture;
+mod leaving;
 mod replicas;
 
 use axum::{http::StatusCode, response::IntoResponse as _};

@@ -293,6 +293,55 @@ async fn endpoints_and_their_secrets() {
 }
 
 #[tokio::test]
+async fn endpoints_are_changed_and_deleted() {
+    for api in Api::all().await {
+        let key = test_key(&api).await;
+        let change = async |path: &str, body: Value| api.call(&key, Method::PATCH, path, body).await;
+        let made = api.post(&key, "/v1/endpoints", json!({"url": "https://kassa.invalid/"})).await.ok();
+        let path = format!("/v1/endpoints/{}", made["id"].as_str().unwrap());
+        for (body, slug) in [
+            (json!({"url": "http://example.com/"}), "url_refused"),
+            (json!({"url": "https://127.0.0.1/", "events": null}), "url_refused"),
+            (json!({"events": []}), "field_malformed"),
+            (json!({"events": ["invoice.nope"]}), "field_malformed"),
+            (json!({"events": "invoice.paid"}), "field_malformed"),
+            (json!({"state": "deleted"}), "field_malformed"),
+            (json!({"secret": "x"}), "field_unknown"),
+        ] {
+            assert_eq!(change(&path, body.clone()).await.problem(), slug, "{body}");
+        }
+        assert_eq!(api.get(&key, &path).await.ok()["url"], "https://kassa.invalid/");
+        let both = json!({"url": "https://other.invalid/x", "events": ["invoice.paid"], "state": "disabled"});
+        let changed = change(&path, both).await.ok();
+        let shown = |one: &Value| (one["url"].clone(), one["events"].clone(), one["state"].clone());
+        let expected = (json!("https://other.invalid/x"), json!(["invoice.paid"]), json!("disabled"));
+        assert_eq!((shown(&changed), shown(&api.get(&key, &path).await.ok())), (expected.clone(), expected));
+        let changed = change(&path, json!({"state": "active"})).await.ok();
+        assert_eq!((&changed["events"], &changed["state"]), (&json!(["invoice.paid"]), &json!("active")));
+        assert_eq!(change(&path, json!({"events": null})).await.ok()["events"], json!(null));
+
+        let tried = api.post(&key, &format!("{path}/test"), json!({})).await.ok();
+        assert_eq!(api.call(&key, Method::DELETE, &path, json!({})).await.ok()["id"], made["id"]);
+        let delivery = format!("/v1/deliveries/{}", tried["delivery_id"].as_str().unwrap());
+        let given_up = api.get(&key, &delivery).await.ok();
+        assert_eq!(given_up["state"], "exhausted");
+        assert_eq!(given_up["why"], "the endpoint was deleted");
+        assert_eq!(
+            api.post(&key, &format!("{delivery}/resend"), json!({})).await.problem(),
+            "endpoint_deleted"
+        );
+        for call in ["", "/rotate_secret", "/disable", "/enable", "/test"] {
+            let method = if call.is_empty() { Method::GET } else { Method::POST };
+            let answer = api.call(&key, method, &format!("{path}{call}"), json!({})).await;
+            assert_eq!(answer.problem(), "not_found", "{call}");
+        }
+        assert_eq!(change(&path, json!({"state": "active"})).await.problem(), "not_found");
+        assert_eq!(api.call(&key, Method::DELETE, &path, json!({})).await.problem(), "not_found");
+        assert_eq!(api.get(&key, "/v1/endpoints").await.ok()["data"], json!([]));
+    }
+}
+
+#[tokio::test]
 async fn status_for_machines() {
     for mut api in Api::all().await {
         assert_eq!(api.send(request(Method::GET, "/health", "")).await.ok()["status"], "ok");

@@ -1,0 +1,170 @@
+//! Endpoints that are deleted: what waits is given up, what is being sent ends.
+
+use std::sync::Arc;
+
+use axum::{http::StatusCode, response::IntoResponse as _};
+use tokio::sync::Notify;
+
+use super::fixture::{Desk, Receiver, each_database, ok};
+use crate::{
+    db::{
+        DbError,
+        deliveries::{DeliveryState, Of, Resend, leaving, queue},
+        endpoints::{self, Change},
+    },
+    domain::event::Kind,
+};
+
+const WHY: &str = "the endpoint was deleted";
+
+/// Deletes an endpoint as the API does, but gives up only so many deliveries at once.
+async fn delete(desk: &Desk, endpoint_id: &str, rows: i64) {
+    let (id, now) = (endpoint_id.to_owned(), desk.clock.now());
+    let deleted = desk.db.write::<_, DbError, _>(move |conn| {
+        Box::pin(async move {
+            let deleted = endpoints::delete(conn, "mer_a", false, &id, now).await?;
+            leaving::give_up(conn, &id, rows, now).await?;
+            Ok(deleted)
+        })
+    });
+    assert!(deleted.await.unwrap());
+}
+
+/// How often each state and reason stands among the deliveries of the merchant.
+async fn states(desk: &Desk) -> Vec<(DeliveryState, Option<String>)> {
+    let deliveries = desk.deliveries("mer_a", Of::All).await;
+    deliveries.into_iter().map(|delivery| (delivery.state, delivery.why)).collect()
+}
+
+async fn queued(desk: &Desk) -> i64 {
+    let mut conn = desk.db.read().await.unwrap();
+    let row = conn.row("SELECT COUNT(*) AS n FROM delivery_queue", vec![]).await.unwrap().unwrap();
+    row.int("n").unwrap()
+}
+
+#[tokio::test]
+async fn what_waits_is_given_up_whenever_it_is_due() {
+    each_database(async |desk| {
+        let receiver = Receiver::start(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response()).await;
+        let endpoint = desk.endpoint("mer_a", &receiver.url).await;
+        let other = desk.endpoint("mer_b", &receiver.url).await;
+        desk.events("mer_a", 12).await;
+        desk.event("mer_b", "{}").await;
+        desk.deliver().await;
+        let sent = receiver.requests().len();
+        delete(&desk, &endpoint.id, 5).await;
+        let given_up =
+            states(&desk).await.iter().filter(|(state, _)| *state == DeliveryState::Exhausted).count();
+        assert_eq!(given_up, 5);
+        desk.worker().step().await;
+        assert_eq!(states(&desk).await, vec![(DeliveryState::Exhausted, Some(WHY.to_owned())); 12]);
+        assert_eq!(queued(&desk).await, 1, "the neighbour's stays");
+        // It hears nothing more, and no event is queued for it.
+        desk.event("mer_a", "{}").await;
+        desk.clock.shift(24 * 3600 * 1000);
+        desk.deliver().await;
+        assert_eq!(receiver.requests().len(), sent + 1);
+        assert_eq!(desk.deliveries("mer_a", Of::All).await.len(), 12);
+        let one = desk.deliveries("mer_a", Of::Endpoint(endpoint.id.clone())).await.remove(0);
+        assert_eq!(desk.resend("mer_a", &one.id).await, Resend::NoEndpoint);
+        desk.find("mer_b", &other.id).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_being_sent_ends_as_it_ends() {
+    each_database(async |desk| {
+        let (come, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (at, on) = (come.clone(), go.clone());
+        let receiver = Receiver::start_async(move |number| {
+            let (at, on) = (at.clone(), on.clone());
+            async move {
+                at.notify_one();
+                on.notified().await;
+                if number == 0 { ok("") } else { StatusCode::BAD_GATEWAY.into_response() }
+            }
+        })
+        .await;
+        for taken in [true, false] {
+            let endpoint = desk.endpoint("mer_a", &receiver.url).await;
+            let event = desk.event("mer_a", "{}").await;
+            desk.dispatch().await;
+            let mut worker = desk.worker();
+            let sending = tokio::spawn(async move { worker.step().await });
+            come.notified().await;
+            delete(&desk, &endpoint.id, 100).await;
+            assert_eq!(desk.delivery("mer_a", &event).await.state, DeliveryState::Pending);
+            go.notify_one();
+            sending.await.unwrap();
+            // One that failed would be tried again: that is given up.
+            desk.clock.shift(60_000);
+            desk.worker().step().await;
+            let delivery = desk.delivery("mer_a", &event).await;
+            let why = (!taken).then(|| WHY.to_owned());
+            let state = if taken { DeliveryState::Delivered } else { DeliveryState::Exhausted };
+            assert_eq!((delivery.state, delivery.why, delivery.attempts), (state, why, 1));
+            assert_eq!(queued(&desk).await, 0);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_dead_worker_had_claimed_is_given_up_when_its_lease_ends() {
+    each_database(async |desk| {
+        let endpoint = desk.endpoint("mer_a", "http://127.0.0.1:9/").await;
+        let event = desk.event("mer_a", "{}").await;
+        desk.dispatch().await;
+        let now = desk.clock.now();
+        let claimed = desk.db.write::<_, DbError, _>(move |conn| {
+            Box::pin(async move { queue::claim(conn, now, now + 30_000, 10, |_, _| 10).await })
+        });
+        assert_eq!(claimed.await.unwrap().claims.len(), 1);
+        delete(&desk, &endpoint.id, 100).await;
+        desk.worker().step().await;
+        assert_eq!(desk.delivery("mer_a", &event).await.state, DeliveryState::Pending);
+        desk.clock.shift(30_001);
+        desk.worker().step().await;
+        assert_eq!(desk.delivery("mer_a", &event).await.why.as_deref(), Some(WHY));
+        assert_eq!(queued(&desk).await, 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_waits_goes_to_the_new_url_and_another_choice_counts_from_now_on() {
+    each_database(async |desk| {
+        let old = Receiver::start(|_| StatusCode::BAD_GATEWAY.into_response()).await;
+        let new = Receiver::start(|_| ok("")).await;
+        let endpoint = desk.endpoint("mer_a", &old.url).await;
+        for _ in 0..6 {
+            desk.event("mer_a", "{}").await;
+            desk.deliver().await;
+        }
+        assert!(desk.find("mer_a", &endpoint.id).await.paused_until.is_some());
+        let change = |change: Change| {
+            let id = endpoint.id.clone();
+            desk.db.write::<_, DbError, _>(move |conn| {
+                Box::pin(async move { endpoints::change(conn, "mer_a", false, &id, change).await })
+            })
+        };
+        let kinds = Some(vec![Kind::InvoiceExpired.into()]);
+        assert!(change(Change { url: None, events: Some(kinds) }).await.unwrap());
+        let seen = desk.find("mer_a", &endpoint.id).await;
+        assert_eq!(seen.events, Some(vec!["invoice.expired".to_owned()]));
+        assert!(seen.paused_until.is_some(), "the receiver is the same");
+        assert!(change(Change { url: Some(new.url.clone()), events: None }).await.unwrap());
+        let seen = desk.find("mer_a", &endpoint.id).await;
+        assert_eq!((seen.failures, seen.paused_until), (0, None));
+        assert_eq!(seen.events, Some(vec!["invoice.expired".to_owned()]));
+        desk.event("mer_a", "{}").await;
+        desk.clock.shift(3600 * 1000);
+        let before = old.requests().len();
+        while desk.deliver().await > 0 {}
+        assert_eq!((old.requests().len(), new.ids().len()), (before, 6), "the last is of another type");
+        assert!(change(Change { url: None, events: Some(None) }).await.unwrap());
+        assert_eq!(desk.find("mer_a", &endpoint.id).await.events, None);
+    })
+    .await;
+}
