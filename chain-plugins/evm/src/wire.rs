@@ -132,6 +132,10 @@ impl LogJson<'_> {
         let from = hex::word_key(&bytes(from, "log topic")?);
         let to = hex::word_key(&bytes(to, "log topic")?);
         let (Some(from), Some(to)) = (from, to) else { return Ok(None) };
+        if from == to {
+            // Nothing arrives where it came from.
+            return Ok(None);
+        }
         let amount = hex::word_amount(&bytes(self.data, "log data")?);
         Ok(Some(Move { asset, from, to, amount }))
     }

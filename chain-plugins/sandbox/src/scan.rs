@@ -118,6 +118,10 @@ fn listed<'a>(
 ) -> impl Iterator<Item = (&'a Tx, u32, u32, &'a Move)> + 'a {
     txs.iter().filter(|tx| !tx.failed).flat_map(move |tx| {
         (0u32..).zip(&tx.moves).filter_map(move |(ordinal, movement)| {
+            if movement.from == movement.to {
+                // Nothing arrives where it came from.
+                return None;
+            }
             let asset = network.assets.iter().position(|asset| asset.contract == movement.asset)?;
             Some((tx, ordinal, u32::try_from(asset).ok()?, movement))
         })

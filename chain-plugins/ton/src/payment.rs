@@ -42,6 +42,10 @@ pub(crate) fn transfer<H: Host>(
     if destination != Some(*account) {
         return Err(Fault::malformed("a transaction with a message to another account"));
     }
+    if source == *account {
+        // Nothing arrives where it came from: an account's message to itself moves its own coins.
+        return Ok(None);
+    }
     let is_bounced = message.bounced.ok_or_else(|| Fault::malformed("bounced is null"))?;
     if is_bounced {
         return Ok(None);

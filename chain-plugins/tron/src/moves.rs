@@ -123,7 +123,7 @@ impl Move<'_> {
     /// Whether it happened, and with which memo; `None` for one of a failed transaction. Asked only of what
     /// goes to a watched address: a proof costs more than a look.
     pub(crate) fn confirm(&self) -> Result<Option<Vec<u8>>, ScanError> {
-        let has_succeeded = self.tx.has_succeeded();
+        let has_succeeded = self.tx.has_succeeded()?;
         // The chain itself rejects a block in which the two differ.
         if let Some(info) = self.info
             && info.has_succeeded()? != has_succeeded
@@ -168,7 +168,8 @@ fn token_move(assets: &Assets, log: &LogJson<'_>) -> Result<Option<TokenMove>, S
     let from = word_key(&hash(from, "a log's topic")?);
     let to = word_key(&hash(to, "a log's topic")?);
     let amount = word_amount(&hash(log.data, "a log's data")?);
-    Ok(from.zip(to).map(|(from, to)| (asset, from, to, amount)))
+    // Nothing arrives where it came from.
+    Ok(from.zip(to).filter(|(from, to)| from != to).map(|(from, to)| (asset, from, to, amount)))
 }
 
 /// A 32-byte word as an amount; `None` where it is over 128 bits.

@@ -234,11 +234,10 @@ impl<'a> TxJson<'a> {
         if !is_transfer && value.amount == 0 {
             return Ok(None);
         }
-        Ok(Some(Payment {
-            from: value.owner_address.and_then(from_hex).ok_or_else(unreadable)?,
-            to: value.to_address.and_then(from_hex).ok_or_else(unreadable)?,
-            amount: value.amount,
-        }))
+        let from = value.owner_address.and_then(from_hex).ok_or_else(unreadable)?;
+        let to = value.to_address.and_then(from_hex).ok_or_else(unreadable)?;
+        // Nothing arrives where it came from.
+        Ok((from != to).then_some(Payment { from, to, amount: value.amount }))
     }
 
     pub(crate) fn content(&self) -> Result<Content, ScanError> {
@@ -247,9 +246,13 @@ impl<'a> TxJson<'a> {
         Ok(Content { payment: self.payment()?, memo })
     }
 
-    /// What the block itself says of the transaction's end; a failed one is in the block too.
-    pub(crate) fn has_succeeded(&self) -> bool {
-        matches!(self.ret.as_slice(), [ret] if ret.contract_ret == Some("SUCCESS"))
+    /// What the block itself says of the transaction's end; a failed one is in the block too. Every transaction in a
+    /// block says it: one that does not was cut off, and nobody knows whether it paid.
+    pub(crate) fn has_succeeded(&self) -> Result<bool, ScanError> {
+        match self.ret.as_slice() {
+            [RetJson { contract_ret: Some(end) }] => Ok(*end == "SUCCESS"),
+            _ => Err(malformed("a transaction does not say how it ended")),
+        }
     }
 }
 
@@ -258,7 +261,10 @@ impl InfoJson<'_> {
     /// code returned, which for some tokens is zero when they succeed.
     pub(crate) fn has_succeeded(&self) -> Result<bool, ScanError> {
         match self.result {
-            None => Ok(self.receipt.as_ref().is_some_and(|receipt| receipt.result == Some("SUCCESS"))),
+            None => match self.receipt.as_ref().and_then(|receipt| receipt.result) {
+                Some(end) => Ok(end == "SUCCESS"),
+                None => Err(malformed("a transaction info does not say how it ended")),
+            },
             Some("FAILED") => Ok(false),
             Some(_) => Err(malformed("a transaction info's result")),
         }

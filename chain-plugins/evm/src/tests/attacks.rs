@@ -54,6 +54,27 @@ fn fee_on_transfer_counts_what_the_log_says() {
 }
 
 #[test]
+fn a_failed_transaction_that_keeps_its_logs_pays_nothing_and_stops_nobody() {
+    let failed = Tx { ok: false, ..call(vec![moved(USDC, SHOP, 5)]) };
+    let mut node = Node::new(vec![vec![failed, call(vec![moved(USDC, SHOP, 7)])]]);
+    node.keeps_logs = true;
+    assert_eq!(brief(&node.scan().unwrap()), [(1, 1, 1, Some(7))]);
+}
+
+#[test]
+fn nothing_arrives_where_it_came_from() {
+    let own = Log { topics: vec![TRANSFER.into(), topic(SHOP), topic(SHOP)], ..moved(USDC, SHOP, 5) };
+    let node =
+        Node::new(vec![vec![call(vec![own.clone()]), call(vec![own, moved(USDC, SHOP, 7)]), pay(SHOP, 3)]]);
+    let node = node.twisted(|method, _, answer| {
+        if method == "eth_getBlockByNumber" && answer["result"]["transactions"][2].is_object() {
+            answer["result"]["transactions"][2]["from"] = answer["result"]["transactions"][2]["to"].clone();
+        }
+    });
+    assert_eq!(brief(&node.scan().unwrap()), [(1, 2, 1, Some(7))]);
+}
+
+#[test]
 fn a_reverted_transaction_pays_nothing() {
     let reverted = Tx { ok: false, ..pay(SHOP, 5) };
     let node = Node::new(vec![vec![reverted, Tx { ok: false, ..call(vec![moved(USDC, SHOP, 5)]) }]]);

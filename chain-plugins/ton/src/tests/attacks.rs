@@ -53,6 +53,13 @@ fn what_was_sent_back_was_not_paid() {
 }
 
 #[test]
+fn a_message_to_oneself_pays_nothing() {
+    let mut own = paid(SHOP, 5, &comment("order 1"));
+    own["in_msg"]["source"] = own["in_msg"]["destination"].clone();
+    assert_eq!(reported(own), []);
+}
+
+#[test]
 fn messages_that_are_no_payments() {
     for op in [EXCESSES, TRANSFER_NOTIFICATION, BOUNCED] {
         assert_eq!(reported(paid(SHOP, 50_000_000, &operation(op))), []);

@@ -2,6 +2,7 @@
 
 use super::node::*;
 use crate::moves::{INTERNAL, TRANSFER};
+use kassa_sdk::chain::ScanError;
 use serde_json::json;
 
 #[test]
@@ -46,6 +47,44 @@ fn a_failed_transaction_is_in_the_block_and_pays_nothing() {
         failed(Tx { to: SHOP, amount: 5, internal, ..call(vec![moved(USDT, SHOP, 5)]) }),
     ]]);
     assert!(node.scan().unwrap().transfers.is_empty());
+}
+
+#[test]
+fn a_transaction_that_does_not_say_how_it_ended_is_not_passed_over() {
+    for ret in
+        [json!(null), json!([]), json!([{}]), json!([{"contractRet": "SUCCESS"}, {"contractRet": "SUCCESS"}])]
+    {
+        let node = Node::new(vec![vec![pay(SHOP, 5)]]);
+        let node = node.twisted(move |path, _, answer| {
+            if let Some(tx) = answer.pointer_mut("/transactions/0").filter(|_| !path.contains("info")) {
+                if ret.is_null() {
+                    tx.as_object_mut().unwrap().remove("ret");
+                } else {
+                    tx["ret"] = ret.clone();
+                }
+            }
+        });
+        assert!(matches!(node.scan(), Err(ScanError::Malformed(_))), "{:?}", node.scan());
+    }
+}
+
+#[test]
+fn code_that_does_not_say_how_it_ended_is_not_passed_over() {
+    let node = Node::new(vec![vec![call(vec![moved(USDT, SHOP, 5)])]]);
+    let node = node.twisted(|_, _, answer| {
+        for info in answer.as_array_mut().into_iter().flatten() {
+            info["receipt"].as_object_mut().unwrap().remove("result");
+        }
+    });
+    assert!(matches!(node.scan(), Err(ScanError::Malformed(_))), "{:?}", node.scan());
+}
+
+#[test]
+fn nothing_arrives_where_it_came_from() {
+    let mut own = moved(USDT, SHOP, 5);
+    own["topics"][1] = own["topics"][2].clone();
+    let node = Node::new(vec![vec![call(vec![own, moved(USDT, SHOP, 7)])]]);
+    assert_eq!(brief(&node.scan().unwrap()), [(1, 2, 1, Some(7))]);
 }
 
 #[test]
