@@ -17,7 +17,7 @@ use crate::{
     app::App,
     config::Config,
     db::{
-        Db, DbError, addresses, chain, crash::simulated, holds, installation, leases, merchants,
+        Db, DbError, addresses, chain, crash::simulated, installation, leases, merchants,
         networks as network_rows,
     },
     domain::{Millis, id, id::Ids, invoice::Matching, money::Amount, network::Manifest, policy::Policy},
@@ -370,12 +370,12 @@ impl Process {
 
     /// Settles a batch. Answers whether there may be more.
     pub async fn settle(&self) -> Result<bool, Ended> {
-        self.survived(settle::step(&self.app, NETWORK, true).await.map(|settled| settled > 0))
+        Self::survived(settle::step(&self.app, NETWORK, true).await).map(|settled| settled > 0)
     }
 
     /// Lets invoices expire and holds end. Answers whether there may be more.
     pub async fn expire(&self) -> Result<bool, Ended> {
-        self.survived(expire::step(&self.app, &self.network).await)
+        Self::survived(expire::step(&self.app, &self.network).await)
     }
 
     /// Says that it runs, if it is time.
@@ -388,7 +388,7 @@ impl Process {
         let alive = self.app.db.write::<_, DbError, _>(move |conn| {
             Box::pin(async move { installation::alive(conn, now).await })
         });
-        self.survived(alive.await.map(|()| false)).map(|_| ())
+        Self::survived(alive.await)
     }
 
     /// Makes an invoice of so many base units for a merchant.
@@ -436,12 +436,9 @@ impl Process {
         }
     }
 
-    fn survived(&self, step: Result<bool, DbError>) -> Result<bool, Ended> {
-        match step {
-            _ if simulated::is_dead() => Err(Ended),
-            Ok(more) => Ok(more),
-            Err(_) => Ok(false),
-        }
+    /// A step that failed has done nothing: the next one does it.
+    fn survived<T: Default>(step: Result<T, DbError>) -> Result<T, Ended> {
+        if simulated::is_dead() { Err(Ended) } else { Ok(step.unwrap_or_default()) }
     }
 
     /// How far it has read: height and the time of the final block.
@@ -449,10 +446,5 @@ impl Process {
         let mut conn = self.app.db.read().await?;
         let cursor = chain::cursor(&mut conn, NETWORK).await?;
         Ok(cursor.map(|cursor| (cursor.height, cursor.final_time)))
-    }
-
-    /// Whether amounts or memos are held that ended before this time.
-    pub async fn holds_before(&self, time: Millis) -> anyhow::Result<bool> {
-        Ok(holds::any_ended(&mut self.app.db.read().await?, NETWORK, time).await?)
     }
 }

@@ -142,7 +142,7 @@ async fn tolerance(database: Database) {
 
     // In the middle of two: a person has to look.
     let mut c = sandbox.invoice("50", &shop).await;
-    while (units(&b) + units(&c)) % 2 != 0 {
+    while !(units(&b) + units(&c)).is_multiple_of(2) {
         // The middle has to be a whole unit; suffixes begin anywhere.
         sandbox.shop.api().post(&format!("/v1/invoices/{}/cancel", text(&c["id"])), &json!({})).await.ok();
         c = sandbox.invoice("50", &shop).await;

@@ -28,9 +28,9 @@ pub(crate) async fn start(conn: &mut Conn, now: Millis) -> Result<bool, DbError>
         None => false,
     };
     if silent {
-        begin_life(conn, now).await?
+        begin_life(conn, now).await?;
     } else {
-        alive(conn, now).await?
+        alive(conn, now).await?;
     }
     Ok(silent)
 }

@@ -79,7 +79,7 @@ impl Ledger {
         for (at, block) in old.into_iter().enumerate() {
             for tx in block.txs {
                 // One block earlier, where it was, later, or back to those who wait.
-                let to = (at as u64 + shuffle(4)).checked_sub(1).unwrap_or(0);
+                let to = (at as u64 + shuffle(4)).saturating_sub(1);
                 match txs.get_mut(usize::try_from(to).unwrap_or(usize::MAX)) {
                     Some(block) => block.push(tx),
                     None => self.pool.push(tx),

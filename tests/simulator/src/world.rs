@@ -170,7 +170,8 @@ impl<'a> World<'a> {
 
     fn say(&self, what: std::fmt::Arguments<'_>) {
         if self.verbose {
-            println!("  {:>9.3} s  {what}", (self.now - START) as f64 / 1000.0);
+            let ms = self.now - START;
+            println!("  {:>9}.{:03} s  {what}", ms / 1000, ms % 1000);
         }
     }
 
