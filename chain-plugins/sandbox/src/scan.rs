@@ -111,17 +111,15 @@ fn watched<H: Host>(host: &H, network: &Network, segments: &[Segment]) -> Result
     Ok(places.into_iter().filter_map(place).map(|recipient| (*recipient).to_owned()).collect())
 }
 
-/// Movements of listed assets in transactions that did something, each with its ordinal and asset.
+/// Movements of listed assets in transactions that did something, each with its ordinal and asset. What an account
+/// sends to itself was there before.
 fn listed<'a>(
     network: &'a Network,
     txs: &'a [Tx],
 ) -> impl Iterator<Item = (&'a Tx, u32, u32, &'a Move)> + 'a {
     txs.iter().filter(|tx| !tx.failed).flat_map(move |tx| {
-        (0u32..).zip(&tx.moves).filter_map(move |(ordinal, movement)| {
-            if movement.from == movement.to {
-                // Nothing arrives where it came from.
-                return None;
-            }
+        let moves = (0u32..).zip(&tx.moves).filter(|(_, movement)| movement.from != movement.to);
+        moves.filter_map(move |(ordinal, movement)| {
             let asset = network.assets.iter().position(|asset| asset.contract == movement.asset)?;
             Some((tx, ordinal, u32::try_from(asset).ok()?, movement))
         })

@@ -159,6 +159,18 @@ fn transfers_are_seen_once_with_all_they_say() {
 }
 
 #[test]
+fn what_an_account_sends_to_itself_brings_nothing_in() {
+    let host = memory();
+    act(&host, json!({"do": "transfer", "from": shop(), "to": shop(), "amount": "5"}));
+    let list = json!([{"from": shop(), "to": shop(), "amount": "0"}, {"to": shop(), "amount": "7"}]);
+    act(&host, json!({"do": "transfers", "list": list}));
+    let found = read(&host).transfers;
+    let found: Vec<_> =
+        found.iter().map(|found| (found.height, found.ordinal, found.amount.map(u128::from))).collect();
+    assert_eq!(found, [(2, 1, Some(7))]);
+}
+
+#[test]
 fn several_movements_and_waiting_transactions() {
     let host = memory();
     let list = json!([{"to": shop(), "amount": "5"}, {"to": shop(), "amount": "5"}]);

@@ -26,6 +26,9 @@
 //! forge): what comes with those is left of fees. A call with any other operation that brings coins is
 //! reported with an unreadable memo, for a person.
 //!
+//! **From itself**: what an account sends to itself, coins or jettons, is not reported. It was there before, so
+//! nothing arrived, and no invoice may be paid by it.
+//!
 //! **Jettons**: an `internal_transfer` to the owner's wallet of the listed master that the wallet's code took
 //! without failing. The code has checked that it came from a wallet of the same master; forged ones fail.
 //! Amount, sender and comment are read from the message's own cells. Neither notifications nor the index's
@@ -50,8 +53,8 @@
 //!
 //! Believed is even then
 //!
-//! * what the index calls no payment: it can keep one back, by calling it bounced or aborted. Whatever it does
-//!   not list at all breaks a link;
+//! * what the index calls no payment: it can keep one back, by calling it bounced, aborted or the account's own.
+//!   Whatever it does not list at all breaks a link;
 //! * that the hash is that of a transaction on chain, and in which block it is. The links tie it to the
 //!   account's last transaction, which is the index's word: who makes up both APIs could make up an account's
 //!   past, and would have to keep to it from then on;

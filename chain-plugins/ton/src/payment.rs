@@ -36,14 +36,20 @@ pub(crate) fn transfer<H: Host>(
             Ok(None)
         };
     };
-    let Some(source) = &message.source else { return Ok(None) };
+    let Some(source) = &message.source else {
+        // From outside of the chain, where nothing can be sent from.
+        let brings_coins = message.value.is_some_and(|value| value.0 > 0);
+        let told = || Fault::malformed("a message that brings coins from nobody");
+        return if brings_coins { Err(told()) } else { Ok(None) };
+    };
     let source = source.account("source")?;
     let destination = message.destination.as_ref().map(|text| text.account("destination")).transpose()?;
     if destination != Some(*account) {
         return Err(Fault::malformed("a transaction with a message to another account"));
     }
+    // What an account sends to itself was there before. A jetton wallet does so when its owner pays itself; the
+    // owner that a body names proves nothing, since whoever mints can write any.
     if source == *account {
-        // Nothing arrives where it came from: an account's message to itself moves its own coins.
         return Ok(None);
     }
     let is_bounced = message.bounced.ok_or_else(|| Fault::malformed("bounced is null"))?;
@@ -81,7 +87,7 @@ pub(crate) fn transfer<H: Host>(
 /// that does not exist yet cannot run, and is paid all the same. What matters is whether it was sent back.
 fn native(tx: &TxJson<'_>, message: &MessageJson<'_>) -> Result<Option<(u128, Memo)>, Fault> {
     let value = message.value.ok_or_else(|| Fault::malformed("value is null"))?.0;
-    if is_sent_back(tx) {
+    if is_sent_back(tx, message)? {
         return Ok(None);
     }
     let memo = match with_body(message, |slice| Some(Body::read(slice)))? {
@@ -98,8 +104,19 @@ fn native(tx: &TxJson<'_>, message: &MessageJson<'_>) -> Result<Option<(u128, Me
     Ok(Some((value, memo)))
 }
 
-fn is_sent_back(tx: &TxJson<'_>) -> bool {
-    tx.description.is_sent_back() || tx.out_msgs.iter().flatten().any(|message| message.bounced == Some(true))
+/// Whether the coins went back. The code of the account has to have succeeded where the message would go back
+/// otherwise and nothing is said of that: the chain always says it.
+fn is_sent_back(tx: &TxJson<'_>, message: &MessageJson<'_>) -> Result<bool, Fault> {
+    let description = &tx.description;
+    let is_returned = tx.out_msgs.iter().flatten().any(|message| message.bounced == Some(true));
+    if description.is_sent_back() || is_returned {
+        return Ok(true);
+    }
+    let may_bounce = message.bounce.ok_or_else(|| Fault::malformed("bounce is null"))?;
+    if may_bounce && description.bounce.is_none() && !has_computed(description)? {
+        return Err(Fault::malformed("a payment that failed, and not a word of whether it was sent back"));
+    }
+    Ok(false)
 }
 
 /// What a jetton wallet was credited with: the wallet's own code has checked that the message is from
@@ -124,12 +141,15 @@ fn jetton(tx: &TxJson<'_>, message: &MessageJson<'_>) -> Result<Option<Read<Inte
 
 fn has_succeeded(description: &DescriptionJson<'_>) -> Result<bool, Fault> {
     let aborted = description.aborted.ok_or_else(|| Fault::malformed("aborted is missing"))?;
+    Ok(has_computed(description)? && !aborted)
+}
+
+/// Whether the code ran and did not fail; what it wanted done may have failed after that.
+fn has_computed(description: &DescriptionJson<'_>) -> Result<bool, Fault> {
     let compute = description.compute_ph.as_ref();
     let success =
         compute.and_then(|compute| compute.success.or((compute.skipped == Some(true)).then_some(false)));
-    let success =
-        success.ok_or_else(|| Fault::malformed("the compute phase does not say whether it succeeded"))?;
-    Ok(success && !aborted)
+    success.ok_or_else(|| Fault::malformed("the compute phase does not say whether it succeeded"))
 }
 
 /// Reads the message's body, which has to be the one that the index names by its hash.
@@ -143,9 +163,9 @@ fn with_body<T>(
     };
     let bytes = base64::decode(&body.0).ok_or_else(|| Fault::malformed("a body is not base64"))?;
     let boc = Boc::parse(&bytes).map_err(|error| Fault::malformed(format!("a body's cells: {}", error.0)))?;
-    if let (Some(told), Some(hash)) = (&content.hash, boc.hash())
-        && told.hash("a body's hash")? != hash
-    {
+    let told = content.hash.as_ref().ok_or_else(|| Fault::malformed("a body without its hash"))?;
+    let told = told.hash("a body's hash")?;
+    if boc.hash().is_some_and(|hash| hash != told) {
         return Err(Fault::malformed("a body that is not the one of its hash"));
     }
     let value = Slice::root(&boc).and_then(read);

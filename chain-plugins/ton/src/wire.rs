@@ -183,6 +183,7 @@ pub(crate) struct DescriptionJson<'a> {
     pub(crate) kind: Text<'a>,
     pub(crate) aborted: Option<bool>,
     pub(crate) compute_ph: Option<ComputeJson>,
+    /// Absent where there was nothing to send back, or no wish to.
     #[serde(borrow)]
     pub(crate) bounce: Option<BounceJson<'a>>,
 }
@@ -215,6 +216,9 @@ pub(crate) struct MessageJson<'a> {
     pub(crate) destination: Option<Text<'a>>,
     #[serde(deserialize_with = "present")]
     pub(crate) value: Option<Number>,
+    /// Whether it goes back if the account's code fails.
+    #[serde(deserialize_with = "present")]
+    pub(crate) bounce: Option<bool>,
     #[serde(deserialize_with = "present")]
     pub(crate) bounced: Option<bool>,
     #[serde(borrow, deserialize_with = "present")]
@@ -231,6 +235,8 @@ pub(crate) struct ContentJson<'a> {
 
 #[derive(Deserialize)]
 pub(crate) struct OutMessageJson {
+    /// Null for messages to outside of the chain.
+    #[serde(deserialize_with = "present")]
     pub(crate) bounced: Option<bool>,
 }
 

@@ -18,6 +18,8 @@
 //! before a node of one's own, since java-tron serves the two on two ports. The node must not be a lite
 //! one, which closes the queries for blocks.
 //!
+//! What an account sends to itself, coin or tokens, is not reported: it was there before, so nothing arrived.
+//!
 //! # What cannot be seen
 //!
 //! **Internal transactions** are kept by java-tron only with `vm.saveInternalTx`, which TronGrid has and a
@@ -29,11 +31,12 @@
 //!
 //! Proven, for each transfer that is reported: the SHA-256 of the transaction's `raw_data_hex` is its id,
 //! and payer, recipient and amount of the coin that it carries and the memo are read from it as well and
-//! compared with the JSON. (A node that leaves `raw_data_hex` out, which java-tron does not, is believed.)
+//! compared with the JSON.
 //!
 //! Checked: blocks name each other as parents, carry their number in their id and come with their
 //! transactions; the infos are of the very transactions of the block, all of them, and agree with it on
-//! which failed.
+//! which failed. Of a transaction that pays a watched address, a block that does not say how it ended is no
+//! answer.
 //!
 //! Believed: that the block is the chain's and lists all its transactions, and what the infos say of logs
 //! and internal transactions. Against a node that lies in these, only a second one helps.

@@ -84,7 +84,8 @@ impl<'a> Block<'a> {
         Ok(())
     }
 
-    /// Everything that the block may have moved, in the order of the ordinals in each transaction.
+    /// Everything that the block may have moved to somebody else, in the order of the ordinals in each
+    /// transaction.
     pub(crate) fn moves<'b>(&'b self, assets: &Assets, moves: &mut Vec<Move<'b>>) -> Result<(), ScanError> {
         let infos = self.infos.iter().map(Some).chain(iter::repeat(None));
         for (tx, info) in self.txs.iter().zip(infos) {
@@ -99,7 +100,8 @@ impl<'a> Block<'a> {
                 to,
                 amount,
             };
-            if let (Some(native), Some(paid)) = (assets.native, tx.payment()?) {
+            let paid = tx.payment()?.filter(|paid| paid.from != paid.to);
+            if let (Some(native), Some(paid)) = (assets.native, paid) {
                 moves.push(found(0, native, paid.from, paid.to, Some(paid.amount.into())));
             }
             let Some(info) = info else { continue };
@@ -132,9 +134,8 @@ impl Move<'_> {
         }
         let id = hash(self.tx.id, "txID")?;
         let content = self.tx.content()?;
-        if let Some(raw) = self.tx.raw_data_hex
-            && proof::content(raw, &id)? != content
-        {
+        let signed = self.tx.raw_data_hex.ok_or_else(|| malformed("a transaction without raw_data_hex"))?;
+        if proof::content(signed, &id)? != content {
             return Err(malformed("a transaction's JSON is not what was signed"));
         }
         Ok(has_succeeded.then_some(content.memo))
@@ -155,7 +156,7 @@ type TokenMove = (u32, Key, Key, Option<u128>);
 
 /// What a `Transfer` of a listed token says: three topics and one word of data. With a fourth topic it is the
 /// event of a collection, which has the same signature. A token is its contract: the same event of any other
-/// one is somebody's imitation.
+/// one is somebody's imitation. What an account sends to itself was there before.
 fn token_move(assets: &Assets, log: &LogJson<'_>) -> Result<Option<TokenMove>, ScanError> {
     let [signature, from, to] = log.topics.as_slice() else { return Ok(None) };
     if !signature.eq_ignore_ascii_case(TRANSFER) {
@@ -164,12 +165,16 @@ fn token_move(assets: &Assets, log: &LogJson<'_>) -> Result<Option<TokenMove>, S
     let mut contract: Key = [0; 20];
     hex::decode_to_slice(log.address, &mut contract).map_err(|_| malformed("a log's address"))?;
     let asset = assets.tokens.iter().find(|(token, _)| *token == contract).map(|(_, asset)| *asset);
-    let Some(asset) = asset.filter(|_| log.data.len() == 64) else { return Ok(None) };
+    let Some(asset) = asset else { return Ok(None) };
+    let data = log.data.ok_or_else(|| malformed("a listed token's transfer without its amount"))?;
+    if data.len() != 64 {
+        return Ok(None);
+    }
     let from = word_key(&hash(from, "a log's topic")?);
     let to = word_key(&hash(to, "a log's topic")?);
-    let amount = word_amount(&hash(log.data, "a log's data")?);
-    // Nothing arrives where it came from.
-    Ok(from.zip(to).filter(|(from, to)| from != to).map(|(from, to)| (asset, from, to, amount)))
+    let amount = word_amount(&hash(data, "a log's data")?);
+    let others = from.zip(to).filter(|(from, to)| from != to);
+    Ok(others.map(|(from, to)| (asset, from, to, amount)))
 }
 
 /// A 32-byte word as an amount; `None` where it is over 128 bits.
@@ -187,16 +192,20 @@ fn word_key(word: &[u8; 32]) -> Option<Key> {
 /// The native coin that code moved, if it did.
 fn internal_move(internal: &InternalJson<'_>) -> Result<Option<(Key, Key, u64)>, ScanError> {
     let unreadable = || malformed("an internal transaction");
+    if internal.rejected {
+        return Ok(None);
+    }
     // One value is the native coin's, even if it is zero; those of TRC-10 tokens follow it.
-    let mut native = internal.values.iter().filter(|value| value.token_id.is_none_or(str::is_empty));
-    let amount = native.next().map_or(0, |value| value.call_value);
+    let values = internal.values.as_ref().ok_or_else(unreadable)?;
+    let mut native = values.iter().filter(|value| value.token_id.is_none_or(str::is_empty));
+    let amount = native.next().ok_or_else(unreadable)?.call_value;
     if native.next().is_some() {
         return Err(unreadable());
     }
-    if internal.rejected || amount == 0 {
+    if amount == 0 {
         return Ok(None);
     }
-    let note = hex::decode(internal.note.unwrap_or_default()).map_err(|_| unreadable())?;
+    let note = internal.note.and_then(|note| hex::decode(note).ok()).ok_or_else(unreadable)?;
     if !PAYING_NOTES.contains(&note.as_slice()) {
         return Ok(None);
     }

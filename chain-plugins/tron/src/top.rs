@@ -114,7 +114,8 @@ mod tests {
 
     fn top(json: &str) -> Result<(u64, bool), ScanError> {
         let id = format!("{:016x}{}", 7, "ab".repeat(24));
-        let header = format!(r#"{{"raw_data":{{"number":7,"parentHash":"{}"}}}}"#, "cd".repeat(32));
+        let header =
+            format!(r#"{{"raw_data":{{"number":7,"timestamp":1,"parentHash":"{}"}}}}"#, "cd".repeat(32));
         let json = json.replace("ID", &format!(r#""blockID":"{id}""#));
         let json = json.replace("HEADER", &format!(r#""block_header":{header}"#));
         Top::read(json.as_bytes(), "a block").map(|top| (top.header.height, top.has_transactions))

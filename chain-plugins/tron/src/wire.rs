@@ -1,8 +1,10 @@
 //! The shapes of the node's answers, with the fields that matter and no others.
 //!
 //! Text is borrowed from the answer: hexadecimal digits and the names of constants are never escaped. Fields
-//! with their default value are left out by the node (the number of block 0, the amount 0). Fields that are
-//! read have one type: anything else is `malformed`.
+//! with their default value are left out by the node (the number of block 0, the amount 0, no logs). Where the
+//! default is nothing that a node has to say (how a transaction ended, when a block was made), a field that is
+//! absent is `malformed`, and not a failure or a beginning of time. Fields that are read have one type: anything
+//! else is `malformed` too.
 
 use crate::address::{Key, from_hex};
 use kassa_sdk::chain::ScanError;
@@ -45,6 +47,7 @@ struct RawHeaderJson<'a> {
 pub(crate) struct TxJson<'a> {
     #[serde(rename = "txID")]
     pub(crate) id: &'a str,
+    /// How it ended, in one element. Every node says so since there are contracts.
     #[serde(borrow, default)]
     ret: Vec<RetJson<'a>>,
     #[serde(borrow)]
@@ -120,8 +123,8 @@ pub(crate) struct LogJson<'a> {
     pub(crate) address: &'a str,
     #[serde(borrow, default)]
     pub(crate) topics: Vec<&'a str>,
-    #[serde(borrow, default)]
-    pub(crate) data: &'a str,
+    #[serde(borrow)]
+    pub(crate) data: Option<&'a str>,
 }
 
 #[derive(Deserialize)]
@@ -129,8 +132,8 @@ pub(crate) struct InternalJson<'a> {
     pub(crate) caller_address: Option<&'a str>,
     #[serde(rename = "transferTo_address")]
     pub(crate) to_address: Option<&'a str>,
-    #[serde(rename = "callValueInfo", borrow, default)]
-    pub(crate) values: Vec<CallValueJson<'a>>,
+    #[serde(rename = "callValueInfo", borrow)]
+    pub(crate) values: Option<Vec<CallValueJson<'a>>>,
     /// What it is, as hexadecimal digits of a word.
     #[serde(borrow)]
     pub(crate) note: Option<&'a str>,
@@ -149,11 +152,11 @@ pub(crate) struct CallValueJson<'a> {
 }
 
 impl BlockJson<'_> {
-    /// Whether the transactions are there. The root over none is zero: a gateway that cuts them off must not
-    /// pass for a block without payments.
+    /// Whether the transactions are there. The root over none is zero, and is said: a gateway that cuts them off
+    /// must not pass for a block without payments.
     pub(crate) fn is_whole(&self) -> bool {
-        let root = self.block_header.raw_data.tx_trie_root.unwrap_or_default();
-        !self.transactions.is_empty() || root.bytes().all(|digit| digit == b'0')
+        let is_zero = |root: &str| !root.is_empty() && root.bytes().all(|digit| digit == b'0');
+        !self.transactions.is_empty() || self.block_header.raw_data.tx_trie_root.is_some_and(is_zero)
     }
 }
 
@@ -177,6 +180,10 @@ impl Header {
         // The first eight bytes of a block's id are its number.
         if !hash.starts_with(&header.number.to_be_bytes()) {
             return Err(malformed(format!("the blockID is not one of block {}", header.number)));
+        }
+        // Whose invoice a payment is hangs on it; the first block alone has none.
+        if header.timestamp == 0 && header.number > 0 {
+            return Err(malformed(format!("block {} has no time", header.number)));
         }
         Ok(Self {
             height: header.number,
@@ -234,10 +241,11 @@ impl<'a> TxJson<'a> {
         if !is_transfer && value.amount == 0 {
             return Ok(None);
         }
-        let from = value.owner_address.and_then(from_hex).ok_or_else(unreadable)?;
-        let to = value.to_address.and_then(from_hex).ok_or_else(unreadable)?;
-        // Nothing arrives where it came from.
-        Ok((from != to).then_some(Payment { from, to, amount: value.amount }))
+        Ok(Some(Payment {
+            from: value.owner_address.and_then(from_hex).ok_or_else(unreadable)?,
+            to: value.to_address.and_then(from_hex).ok_or_else(unreadable)?,
+            amount: value.amount,
+        }))
     }
 
     pub(crate) fn content(&self) -> Result<Content, ScanError> {
@@ -246,12 +254,15 @@ impl<'a> TxJson<'a> {
         Ok(Content { payment: self.payment()?, memo })
     }
 
-    /// What the block itself says of the transaction's end; a failed one is in the block too. Every transaction in a
-    /// block says it: one that does not was cut off, and nobody knows whether it paid.
+    /// What the block itself says of the transaction's end; a failed one is in the block too. One that does not
+    /// say is neither.
     pub(crate) fn has_succeeded(&self) -> Result<bool, ScanError> {
-        match self.ret.as_slice() {
-            [RetJson { contract_ret: Some(end) }] => Ok(*end == "SUCCESS"),
-            _ => Err(malformed("a transaction does not say how it ended")),
+        let [ret] = self.ret.as_slice() else {
+            return Err(malformed(format!("a transaction with {} ends", self.ret.len())));
+        };
+        match ret.contract_ret {
+            None | Some("" | "DEFAULT") => Err(malformed("a transaction that does not say how it ended")),
+            Some(end) => Ok(end == "SUCCESS"),
         }
     }
 }
@@ -260,13 +271,11 @@ impl InfoJson<'_> {
     /// What the info says of the end of a transaction that ran code. Never `contractResult`: that is what the
     /// code returned, which for some tokens is zero when they succeed.
     pub(crate) fn has_succeeded(&self) -> Result<bool, ScanError> {
-        match self.result {
-            None => match self.receipt.as_ref().and_then(|receipt| receipt.result) {
-                Some(end) => Ok(end == "SUCCESS"),
-                None => Err(malformed("a transaction info does not say how it ended")),
-            },
-            Some("FAILED") => Ok(false),
-            Some(_) => Err(malformed("a transaction info's result")),
+        match (self.result, self.receipt.as_ref().and_then(|receipt| receipt.result)) {
+            (None, Some(end)) => Ok(end == "SUCCESS"),
+            (Some("FAILED"), _) => Ok(false),
+            (None, None) => Err(malformed("a transaction info that does not say how its code ended")),
+            (Some(_), _) => Err(malformed("a transaction info's result")),
         }
     }
 }

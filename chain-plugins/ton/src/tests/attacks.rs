@@ -53,13 +53,6 @@ fn what_was_sent_back_was_not_paid() {
 }
 
 #[test]
-fn a_message_to_oneself_pays_nothing() {
-    let mut own = paid(SHOP, 5, &comment("order 1"));
-    own["in_msg"]["source"] = own["in_msg"]["destination"].clone();
-    assert_eq!(reported(own), []);
-}
-
-#[test]
 fn messages_that_are_no_payments() {
     for op in [EXCESSES, TRANSFER_NOTIFICATION, BOUNCED] {
         assert_eq!(reported(paid(SHOP, 50_000_000, &operation(op))), []);
@@ -160,10 +153,65 @@ fn a_credit_whose_body_cannot_be_read_is_listed() {
     let mut exotic = Cell::default().uint(2, 8).bytes(&[5; 32]);
     exotic.is_exotic = true;
     assert!(matches!(reported(paid(SHOP, 5, &exotic)).as_slice(), [(Some(5), Memo::Unreadable(_))]));
-    assert_eq!(
-        reported(with(paid(SHOP, 5, &comment("x")), "/in_msg/message_content/hash", Value::Null)).len(),
-        1
-    );
+}
+
+#[test]
+fn what_an_account_sends_to_itself_brings_nothing_in() {
+    let mut index = Index::new(5_003);
+    index.add(5_001, message(SHOP, SHOP, 1_000_000_000, &comment("order 1")));
+    index.add(5_001, message(SHOP, SHOP, 0, &Cell::default()));
+    let own = wallet(&USDT, &SHOP);
+    let to_itself = internal_transfer(17_000_000, Some(&SHOP), &comment("order 2"), true);
+    index.add(5_002, message(own, own, 30_000_000, &to_itself));
+    // Minted: the master may name whom it likes as the owner that it comes from, and the jettons are new.
+    let minted = internal_transfer(5_000_000, Some(&SHOP), &comment("order 3"), true);
+    index.add(5_003, message(own, USDT, 30_000_000, &minted));
+    assert_eq!(brief(&index.scan().unwrap()), [(5_003, 1, Some(5_000_000), "order 3")]);
+}
+
+/// What is absent or null, and would make a payment of what is none, or pass one over, is no answer.
+#[test]
+fn what_decides_about_money_has_to_be_said() {
+    let mut failed = paid(SHOP, 5, &comment("x"));
+    failed["in_msg"]["bounce"] = json!(true);
+    failed["description"]["aborted"] = json!(true);
+    failed["description"]["compute_ph"] = json!({"skipped": false, "success": false, "exit_code": 7});
+    let mut unrun = failed.clone();
+    unrun["description"]["compute_ph"] = json!({"skipped": true, "reason": "no_state"});
+    let mut unsaid = failed.clone();
+    unsaid["description"]["compute_ph"] = json!({"skipped": false});
+    let without_phases = with(failed.clone(), "/description", json!({"type": "ord", "aborted": false}));
+    let whole = || paid(SHOP, 5, &comment("x"));
+    let cases = [
+        ("a bounce", failed.clone()),
+        ("a bounce", unrun),
+        ("whether the code failed", unsaid),
+        ("any phase", without_phases),
+        ("whether it may bounce", with(whole(), "/in_msg/bounce", Value::Null)),
+        ("whether it bounced", with(whole(), "/in_msg/bounced", Value::Null)),
+        ("the value", with(whole(), "/in_msg/value", Value::Null)),
+        ("who sent it", with(whole(), "/in_msg/source", Value::Null)),
+        ("the message", with(whole(), "/in_msg", Value::Null)),
+        ("the body's hash", with(whole(), "/in_msg/message_content/hash", Value::Null)),
+        ("whether a message out is one that bounced", with(whole(), "/out_msgs", json!([{"value": "4"}]))),
+    ];
+    for (missing, json) in cases {
+        let mut index = Index::new(5_001);
+        index.add(5_001, json);
+        let answer = index.scan();
+        assert!(matches!(answer, Err(kassa_sdk::chain::ScanError::Malformed(_))), "{missing}: {answer:?}");
+    }
+    // Said, or of no weight.
+    failed["description"]["bounce"] = json!({"type": "nofunds"});
+    assert_eq!(reported(failed.clone()).len(), 1);
+    failed["description"]["bounce"] = json!({"type": "ok"});
+    assert_eq!(reported(failed), []);
+    // The code succeeded and what it wanted done did not: that sends nothing back.
+    let mut undone = with(whole(), "/in_msg/bounce", json!(true));
+    undone["description"]["aborted"] = json!(true);
+    assert_eq!(reported(undone).len(), 1);
+    let outside = with(whole(), "/out_msgs", json!([{"bounced": null, "value": null}]));
+    assert_eq!(reported(outside).len(), 1);
 }
 
 #[test]

@@ -107,7 +107,15 @@ fn every_single_lie_is_caught_and_named() {
         (native, vec![("/prev_trans_lt", json!("7"))], "prev_trans_lt"),
         (native, vec![("/prev_trans_hash", json!(hash))], "prev_trans_hash"),
         (native, vec![("/in_msg/message_content", content("order-9"))], "body"),
-        (back, vec![("/description/bounce", Value::Null), ("/out_msgs", json!([]))], "bounce"),
+        (
+            back,
+            vec![
+                ("/description/bounce", Value::Null),
+                ("/out_msgs", json!([])),
+                ("/in_msg/bounce", json!(false)),
+            ],
+            "bounce",
+        ),
         (
             "bounced",
             vec![("/in_msg/bounced", json!(false)), ("/in_msg/message_content", content("x"))],

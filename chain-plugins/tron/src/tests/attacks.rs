@@ -2,7 +2,6 @@
 
 use super::node::*;
 use crate::moves::{INTERNAL, TRANSFER};
-use kassa_sdk::chain::ScanError;
 use serde_json::json;
 
 #[test]
@@ -47,44 +46,6 @@ fn a_failed_transaction_is_in_the_block_and_pays_nothing() {
         failed(Tx { to: SHOP, amount: 5, internal, ..call(vec![moved(USDT, SHOP, 5)]) }),
     ]]);
     assert!(node.scan().unwrap().transfers.is_empty());
-}
-
-#[test]
-fn a_transaction_that_does_not_say_how_it_ended_is_not_passed_over() {
-    for ret in
-        [json!(null), json!([]), json!([{}]), json!([{"contractRet": "SUCCESS"}, {"contractRet": "SUCCESS"}])]
-    {
-        let node = Node::new(vec![vec![pay(SHOP, 5)]]);
-        let node = node.twisted(move |path, _, answer| {
-            if let Some(tx) = answer.pointer_mut("/transactions/0").filter(|_| !path.contains("info")) {
-                if ret.is_null() {
-                    tx.as_object_mut().unwrap().remove("ret");
-                } else {
-                    tx["ret"] = ret.clone();
-                }
-            }
-        });
-        assert!(matches!(node.scan(), Err(ScanError::Malformed(_))), "{:?}", node.scan());
-    }
-}
-
-#[test]
-fn code_that_does_not_say_how_it_ended_is_not_passed_over() {
-    let node = Node::new(vec![vec![call(vec![moved(USDT, SHOP, 5)])]]);
-    let node = node.twisted(|_, _, answer| {
-        for info in answer.as_array_mut().into_iter().flatten() {
-            info["receipt"].as_object_mut().unwrap().remove("result");
-        }
-    });
-    assert!(matches!(node.scan(), Err(ScanError::Malformed(_))), "{:?}", node.scan());
-}
-
-#[test]
-fn nothing_arrives_where_it_came_from() {
-    let mut own = moved(USDT, SHOP, 5);
-    own["topics"][1] = own["topics"][2].clone();
-    let node = Node::new(vec![vec![call(vec![own, moved(USDT, SHOP, 7)])]]);
-    assert_eq!(brief(&node.scan().unwrap()), [(1, 2, 1, Some(7))]);
 }
 
 #[test]
@@ -171,4 +132,31 @@ fn a_transaction_that_is_included_again_keeps_its_ordinals() {
         result.transfers.iter().rev().take(2).map(|transfer| transfer.ordinal).collect::<Vec<_>>()
     };
     assert_eq!(ordinals(&here), ordinals(&there));
+}
+
+#[test]
+fn what_an_account_sends_to_itself_brings_nothing_in() {
+    let from_itself = |mut log: serde_json::Value| {
+        log["topics"][1] = log["topics"][2].clone();
+        log
+    };
+    let node = Node::new(vec![vec![
+        call(vec![
+            from_itself(moved(USDT, SHOP, 5)),
+            from_itself(moved(USDT, SHOP, 0)),
+            moved(USDT, SHOP, 7),
+        ]),
+        // A watched contract that is called by its own owner's address; TRON refuses such a transfer of coin.
+        Tx { to: SHOP, amount: 5, ..call(vec![]) },
+        pay(SHOP, 5),
+    ]])
+    .twisted(|_, _, answer| {
+        for tx in answer.get_mut("transactions").and_then(|txs| txs.as_array_mut()).into_iter().flatten() {
+            let value = &mut tx["raw_data"]["contract"][0]["parameter"]["value"];
+            if value["call_value"] == 5 || value["amount"] == 5 {
+                value["owner_address"] = json!(raw(SHOP));
+            }
+        }
+    });
+    assert_eq!(brief(&node.scan().unwrap()), [(1, 3, 1, Some(7))]);
 }

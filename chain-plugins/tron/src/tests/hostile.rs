@@ -213,6 +213,75 @@ fn a_block_and_its_infos_that_disagree() {
     }
 }
 
+/// What is absent or empty, and would pass a payment over or make one, is no answer.
+#[test]
+fn what_decides_about_money_has_to_be_said() {
+    const BLOCK: &str = "/wallet/getblockbynum";
+    const INFOS: &str = "/wallet/gettransactioninfobyblocknum";
+    let said = |ret: Value| (BLOCK, "/transactions/0/ret", Some(ret));
+    for (path, field, value) in [
+        (BLOCK, "/transactions/0/ret", None),
+        said(json!([])),
+        said(json!([{}])),
+        said(json!([{"fee": 7}])),
+        said(json!([{"contractRet": ""}])),
+        said(json!([{"contractRet": "DEFAULT"}])),
+        said(json!([{"contractRet": "SUCCESS"}, {"contractRet": "SUCCESS"}])),
+        (BLOCK, "/transactions/0/raw_data_hex", None),
+        (BLOCK, "/transactions/0/raw_data/contract", None),
+        (BLOCK, "/block_header/raw_data/timestamp", None),
+        (BLOCK, "/block_header/raw_data/timestamp", Some(json!(0))),
+        (BLOCK, "/block_header/raw_data/number", None),
+        (BLOCK, "/transactions/1/ret", None),
+        (INFOS, "/1/receipt", None),
+        (INFOS, "/1/receipt/result", None),
+        (INFOS, "/1/log/0/data", None),
+        (INFOS, "/1/internal_transactions/0/callValueInfo", None),
+        (INFOS, "/1/internal_transactions/0/callValueInfo", Some(json!([]))),
+        (INFOS, "/1/internal_transactions/0/note", None),
+        (INFOS, "/1/internal_transactions/0/caller_address", None),
+        (INFOS, "/1/internal_transactions/0/transferTo_address", None),
+    ] {
+        let internal = vec![sent("call", SHOP, &json!([{"callValue": 30}]))];
+        let txs = vec![pay(SHOP, 5), Tx { internal, ..call(vec![moved(USDT, SHOP, 7)]) }];
+        // The block is not the head, which comes as a whole by another question.
+        let honest = Node::new(vec![txs, vec![]]);
+        assert_eq!(honest.scan().unwrap().transfers.len(), 3);
+        let with = value.clone();
+        let node = honest.twisted(move |asked, question, answer| {
+            if asked == path && question["num"] == 1 {
+                replace(answer, field, &with);
+            }
+        });
+        assert!(matches!(node.scan(), Err(ScanError::Malformed(_))), "{path}{field} = {value:?}");
+    }
+}
+
+/// A gateway that cuts the transactions off, and the root over them as well.
+#[test]
+fn a_block_without_its_transactions() {
+    for root in [None, Some(json!(""))] {
+        let node = Node::new(vec![vec![pay(SHOP, 5)], vec![]]).twisted(move |_, question, answer| {
+            if question["num"] == 1 {
+                replace(answer, "/transactions", &None);
+                replace(answer, "/block_header/raw_data/txTrieRoot", &root);
+            }
+        });
+        assert!(matches!(node.scan(), Err(ScanError::Malformed(_))));
+    }
+}
+
+/// Of transactions that pay nobody here, a word too few is nobody's loss.
+#[test]
+fn a_strangers_transaction_stops_nothing() {
+    let node = Node::new(vec![vec![pay(OTHER, 5), pay(SHOP, 7)], vec![]]).twisted(|_, _, answer| {
+        if let Some(Value::Array(txs)) = answer.get_mut("transactions") {
+            replace(&mut txs[0], "/ret", &None);
+        }
+    });
+    assert_eq!(brief(&node.scan().unwrap()), [(1, 0, 0, Some(7))]);
+}
+
 #[test]
 fn the_same_transaction_twice() {
     let node = Node::new(vec![vec![pay(SHOP, 5)]]).twisted(|_, _, answer| {
