@@ -9,6 +9,11 @@ const AHEAD_MAX: Millis = 60_000;
 /// More digits behind the point say nothing more.
 const SCALE_MAX: u8 = 18;
 
+/// Within [`STEADY_MS`] a price changes by less than this factor. What is further off is a mistake in a unit, not a market.
+const STEADY_FACTOR: u128 = 5;
+/// So long a price is what the next one is compared with.
+pub const STEADY_MS: Millis = 60 * 60_000;
+
 /// One whole unit of the asset costs `mantissa / 10^scale` of the currency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Price {
@@ -29,6 +34,11 @@ pub enum PriceError {
     Old,
     #[error("its price is from the future")]
     Ahead,
+    #[error(
+        "its price is over {STEADY_FACTOR} times off the last one; if it is right, it is taken {} minutes after that",
+        STEADY_MS / 60_000
+    )]
+    Jumped,
     #[error("the amount is larger than this system can count")]
     TooLarge,
 }
@@ -42,6 +52,15 @@ impl Price {
             Self { at, .. } if *at > now + AHEAD_MAX => Err(PriceError::Ahead),
             Self { .. } => Ok(()),
         }
+    }
+
+    /// Refuses a price that is too far off one that was good a short while ago.
+    pub fn follows(&self, last: &Self) -> Result<(), PriceError> {
+        // Both as multiples of the same unit; a mantissa of 64 bits times 10^18 fits.
+        let shown = |price: &Self, by: u8| u128::from(price.mantissa) * 10u128.pow(by.min(SCALE_MAX).into());
+        let (now, before) = (shown(self, last.scale), shown(last, self.scale));
+        let within = |one: u128, other: u128| one / STEADY_FACTOR <= other;
+        if within(now, before) && within(before, now) { Ok(()) } else { Err(PriceError::Jumped) }
     }
 
     /// The amount that `cost` (in units of `10^-cost_scale` of the currency) is worth, rounded up to `places` of
@@ -87,6 +106,18 @@ mod tests {
         // Finer costs than places.
         assert_eq!(price(1, 0).amount(15, 1, 0, 0), Ok(Amount(2)));
         assert_eq!(price(1, 18).amount(u128::MAX, 0, 18, 18), Err(PriceError::TooLarge));
+    }
+
+    #[test]
+    fn a_price_that_jumps_is_a_mistake() {
+        let last = price(391_250, 2);
+        for good in [price(391_250, 2), price(3_912, 0), price(1_000, 0), price(19_000, 0)] {
+            assert_eq!(good.follows(&last), Ok(()), "{good:?}");
+        }
+        for off in [price(391_250, 5), price(391_250_000, 2), price(600, 0), price(20_000, 0), price(1, 18)] {
+            assert_eq!(off.follows(&last), Err(PriceError::Jumped), "{off:?}");
+        }
+        assert_eq!(price(u64::MAX, 18).follows(&price(u64::MAX, 18)), Ok(()));
     }
 
     #[test]

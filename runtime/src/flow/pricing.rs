@@ -21,7 +21,7 @@ use crate::{
     },
     domain::{
         Millis,
-        price::{Price, PriceError},
+        price::{self, Price, PriceError},
     },
     host::{CallError, CallFailed, rates},
 };
@@ -55,8 +55,17 @@ pub(crate) enum PricingError {
 /// Which version with which settings said it about what; another of either is asked anew.
 type About = (String, String, String, String);
 
-/// The last answer, and until when it holds by [`crate::clock::Clock::passed`]. Whoever asks while another does waits for that one's answer.
-type Last = Turn<Option<(Result<Price, NoPrice>, Millis)>>;
+/// What a source said last. Times are [`crate::clock::Clock::passed`]. Whoever asks while another does waits for that
+/// one's answer.
+type Last = Turn<Said>;
+
+#[derive(Default)]
+struct Said {
+    /// The last answer, and until when it holds.
+    last: Option<(Result<Price, NoPrice>, Millis)>,
+    /// The last price that was good, and when.
+    good: Option<(Price, Millis)>,
+}
 
 /// The prices of this process.
 #[derive(Default)]
@@ -88,14 +97,26 @@ pub(crate) async fn price(
     let about = (callee.version_id.clone(), callee.settings.clone(), asset.to_owned(), currency.to_owned());
     let last = app.prices.of(about);
     let mut last = last.lock().await;
-    if let Some((said, until)) = &*last
+    if let Some((said, until)) = &last.last
         && app.clock.passed() < *until
     {
         return Ok(said.clone()?);
     }
-    let said = ask(app, &callee, asset, currency).await?;
+    let mut said = ask(app, &callee, asset, currency).await?;
+    let now = app.clock.passed();
+    let before = last.good.filter(|(_, at)| now - at < price::STEADY_MS);
+    if let (Ok(price), Some((before, _))) = (&said, before)
+        && let Err(jumped) = price.follows(&before)
+    {
+        let (hook, why) = (callee.hook_name.clone(), jumped.to_string());
+        tracing::warn!(hook, asset, currency, "{why}");
+        said = Err(NoPrice::Failed { hook, why });
+    }
+    if let Ok(price) = said {
+        last.good = Some((price, now));
+    }
     let kept = if said.is_ok() { KEPT_MS } else { LEFT_ALONE_MS };
-    *last = Some((said.clone(), app.clock.passed() + kept));
+    last.last = Some((said.clone(), now + kept));
     Ok(said?)
 }
 
