@@ -5,6 +5,8 @@
 //! replica that runs on it, one step at a time, with the real workers and the real database code; a [`Chain`] is what
 //! its provider says.
 
+mod process;
+
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -12,30 +14,16 @@ use std::{
 
 use anyhow::Context as _;
 
+pub use self::process::{Asked, By, Ended, NotMade, Process, doom, revive};
 pub use crate::clock::Clock;
 use crate::{
-    app::App,
     config::Config,
-    db::{
-        Db, DbError, addresses, chain, crash::simulated, installation, leases, merchants,
-        networks as network_rows,
-    },
-    domain::{Millis, id, id::Ids, invoice::Matching, money::Amount, network::Manifest, policy::Policy},
-    flow::{
-        chain_clock::ChainClock,
-        desk::{self, Desk, DeskError, Made, Wish},
-        expire,
-        holding::Leases,
-        observe::{ObserveError, Step, Watcher},
-        settle,
-    },
+    db::{Db, DbError, addresses, leases, merchants, networks as network_rows},
+    domain::{money::Amount, network::Manifest, policy::Policy},
     host::{self, Host, ScanError, ScanLimits, ScanResult, scripted::Scripted},
-    keys::Keys,
-    networks::Networks,
     outbound::Outbound,
     upstreams::Upstreams,
     vault::Vault,
-    wake::Wake,
 };
 
 /// The network of all simulations.
@@ -263,188 +251,5 @@ impl Store {
                 columns.iter().map(text).collect::<Result<Vec<_>, DbError>>().map_err(Into::into)
             })
             .collect()
-    }
-}
-
-/// The process has ended at a commit. What it had in memory is gone.
-#[derive(Debug)]
-pub struct Ended;
-
-/// The next process to be made ends at its `nth` commit from now; that one is `made` or not.
-pub fn doom(nth: u32, made: bool) {
-    simulated::doom(nth, made);
-}
-
-/// Forgets a crash that was planned or has happened.
-pub fn revive() {
-    simulated::revive();
-}
-
-/// A replica.
-pub struct Process {
-    app: App,
-    network: Arc<Manifest>,
-    watcher: Watcher,
-    /// When it last said that it runs, by the machine's clock.
-    alive_at: Millis,
-}
-
-/// An invoice that was made.
-#[derive(Debug, Clone)]
-pub struct Asked {
-    pub id: String,
-    pub merchant_id: String,
-    pub address: String,
-    pub due: u128,
-    pub memo: Option<String>,
-}
-
-/// What an invoice is told apart by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum By {
-    Amount,
-    Memo,
-    Address,
-}
-
-/// Why no invoice was made.
-#[derive(Debug)]
-pub enum NotMade {
-    Ended,
-    /// The network was never read.
-    NotStarted,
-    Refused(String),
-}
-
-impl Process {
-    /// Starts on a database. `seed` decides its ids.
-    pub async fn start(
-        scene: &Scene,
-        store: &Store,
-        chain: Arc<dyn Chain>,
-        clock: Clock,
-        seed: u64,
-        confirmations: u32,
-    ) -> anyhow::Result<Self> {
-        let (db, ids, now) = (store.db.clone(), Ids::seeded(seed), clock.now());
-        db.write::<_, DbError, _>(move |conn| {
-            Box::pin(async move { installation::start(conn, now).await.map(|_| ()) })
-        })
-        .await?;
-        let (desk, orders) = Desk::new();
-        tokio::spawn(desk::run(db.clone(), orders));
-        let app = App {
-            wake: Wake::default(),
-            outbound: scene.outbound.clone(),
-            upstreams: Upstreams::new(scene.outbound.clone(), clock.clone()),
-            host: scene.host.telling(Arc::new(Telling(chain))),
-            networks: Networks::load(db.clone()).await?,
-            keys: Keys::default(),
-            desk: Arc::new(desk),
-            prices: Arc::default(),
-            leases: Arc::new(Leases::new(scene.config.watch.lease_ms, clock.clone())),
-            holder: ids.next(id::Kind::Request, now).into(),
-            simulations: Arc::default(),
-            vault: Arc::clone(&scene.vault),
-            chain_clock: Arc::new(ChainClock::new(clock.clone())),
-            config: Arc::clone(&scene.config),
-            clock,
-            ids,
-            db,
-        };
-        let network = Arc::new(manifest(confirmations)?);
-        let watcher = Watcher::new(app.clone(), Arc::clone(&network));
-        Ok(Self { app, network, watcher, alive_at: now })
-    }
-
-    /// Reads on. Answers whether there is more to read.
-    pub async fn observe(&mut self) -> Result<bool, Ended> {
-        match self.watcher.step().await {
-            Ok(Step::Read { more, .. }) => Ok(more),
-            Ok(_) => Ok(false),
-            Err(ObserveError::Db(DbError::Closed)) => Err(Ended),
-            Err(_) if simulated::is_dead() => Err(Ended),
-            Err(_) => Ok(false),
-        }
-    }
-
-    /// Settles a batch. Answers whether there may be more.
-    pub async fn settle(&self) -> Result<bool, Ended> {
-        Self::survived(settle::step(&self.app, NETWORK, true).await).map(|settled| settled > 0)
-    }
-
-    /// Lets invoices expire and holds end. Answers whether there may be more.
-    pub async fn expire(&self) -> Result<bool, Ended> {
-        Self::survived(expire::step(&self.app, &self.network).await)
-    }
-
-    /// Says that it runs, if it is time.
-    pub async fn live(&mut self) -> Result<(), Ended> {
-        let now = self.app.clock.now();
-        if (now - self.alive_at).abs() < 20_000 {
-            return Ok(());
-        }
-        self.alive_at = now;
-        let alive = self.app.db.write::<_, DbError, _>(move |conn| {
-            Box::pin(async move { installation::alive(conn, now).await })
-        });
-        Self::survived(alive.await)
-    }
-
-    /// Makes an invoice of so many base units for a merchant.
-    pub async fn invoice(
-        &self,
-        merchant_id: &str,
-        amount: u128,
-        by: By,
-        expires_in_s: i64,
-    ) -> Result<Asked, NotMade> {
-        let asset = self.network.assets.first().map(|asset| asset.id(NETWORK)).unwrap_or_default();
-        let wish = Wish {
-            merchant_id: merchant_id.to_owned(),
-            test: true,
-            network: Arc::clone(&self.network),
-            asset: 0,
-            asset_id: asset,
-            amount: Amount(amount),
-            currency: None,
-            price: None,
-            title: "Order".to_owned(),
-            order_id: None,
-            tag: None,
-            meta: None,
-            matching: Some(match by {
-                By::Amount => Matching::Amount,
-                By::Memo => Matching::Memo,
-                By::Address => Matching::Address,
-            }),
-            policy: Policy { late_window_s: 3600, ..Policy::default() },
-            expires_in_s,
-        };
-        match self.app.desk.make(&self.app, wish, None).await {
-            _ if simulated::is_dead() => Err(NotMade::Ended),
-            Ok(Made::New(invoice)) => Ok(Asked {
-                id: invoice.id,
-                merchant_id: invoice.merchant_id,
-                address: invoice.address,
-                due: invoice.due.0,
-                memo: invoice.memo,
-            }),
-            Ok(Made::Replay(_)) => Err(NotMade::Refused("a replay without a key".to_owned())),
-            Err(DeskError::NotStarted { .. }) => Err(NotMade::NotStarted),
-            Err(error) => Err(NotMade::Refused(error.to_string())),
-        }
-    }
-
-    /// A step that failed has done nothing: the next one does it.
-    fn survived<T: Default>(step: Result<T, DbError>) -> Result<T, Ended> {
-        if simulated::is_dead() { Err(Ended) } else { Ok(step.unwrap_or_default()) }
-    }
-
-    /// How far it has read: height and the time of the final block.
-    pub async fn read_to(&self) -> anyhow::Result<Option<(i64, Millis)>> {
-        let mut conn = self.app.db.read().await?;
-        let cursor = chain::cursor(&mut conn, NETWORK).await?;
-        Ok(cursor.map(|cursor| (cursor.height, cursor.final_time)))
     }
 }

@@ -1,18 +1,30 @@
-//! Answers without logs are doubted where the block itself says otherwise.
+//! Answers that take money away are doubted where another answer says otherwise.
+//!
+//! # No logs
 //!
 //! Behind a provider's address stand many nodes, and one that lacks a block answers `[]` to a range that
 //! includes it, not an error. Nothing in the answer shows it, and a cursor that went past would have lost the
 //! payments. The block's bloom filter shows it: where it may hold a listed token's `Transfer` but none came,
 //! the logs are asked for again by block hash, which a node without the block must refuse; and where they
 //! still are none, the block's receipts decide, if the node offers them.
+//!
+//! # A failed transaction with logs
+//!
+//! On nearly all chains a transaction that failed has left no logs: a receipt that says both is a contradiction,
+//! and one wrong word would hide a payment. But there are chains where it has some (on Tempo the fee is paid in a
+//! token, and is paid all the same), so that it can be true. The block's receipts, another question to the
+//! node, have to say the same. Then its logs are no payments, and the scan goes on: anyone can make such a
+//! transaction, and none of them may stop a network.
 
 use crate::bloom::Bits;
 use crate::fault::Fault;
+use crate::hex::Hash;
 use crate::host::Host;
 use crate::logs::{self, Found};
-use crate::rpc::{self, Call};
+use crate::rpc::{self, Call, Replies};
 use crate::scan::Scan;
 use crate::wire::{Header, LogJson, ReceiptJson, TRANSFER, bytes};
+use std::collections::HashMap;
 
 pub(crate) fn settle<H: Host>(
     scan: &Scan<'_, H>,
@@ -53,30 +65,80 @@ fn by_receipts<H: Host>(
     found: &mut Found,
     batch: &mut usize,
 ) -> Result<(), Fault> {
-    let call = |header: &&Header| Call {
-        method: "eth_getBlockReceipts",
-        params: format!(r#""0x{:x}""#, header.height),
-    };
-    let calls: Vec<Call> = headers.iter().map(call).collect();
-    let replies = rpc::send(scan.host, &calls, batch)?;
+    let replies = ask_receipts(scan, headers, batch)?;
     for (place, header) in headers.iter().enumerate() {
-        let json = match replies.get(place) {
-            Ok(json) => json,
-            Err(error) if error.is_missing() => return Err(Fault::lags("receipts of a block are missing")),
-            // Not offered here: the answer by block hash stands.
-            Err(_) => continue,
-        };
-        let receipts = rpc::parse::<Option<Vec<ReceiptJson<'_>>>>(json, "eth_getBlockReceipts")?
-            .ok_or_else(|| Fault::lags("receipts of a block are missing"))?;
-        if receipts.len() != header.tx_count {
-            return Err(Fault::lags("a block has more or fewer receipts than transactions"));
-        }
+        // Not offered here: the answer by block hash stands.
+        let Some(receipts) = receipts(&replies, place, header)? else { continue };
         for receipt in &receipts {
-            if bytes::<32>(receipt.block_hash, "receipt's block")? != header.hash {
-                return Err(Fault::lags("receipts of another block"));
-            }
             found.add(&scan.tokens, &receipt.logs, &(header.height..=header.height))?;
         }
     }
     Ok(())
+}
+
+/// Whether the receipts of their blocks say as well that these transactions failed.
+pub(crate) fn failures<H: Host>(
+    scan: &Scan<'_, H>,
+    failed: &[(&Header, Hash)],
+    batch: &mut usize,
+) -> Result<(), Fault> {
+    let mut headers: Vec<&Header> = failed.iter().map(|(header, _)| *header).collect();
+    headers.dedup_by_key(|header| header.height);
+    let replies = ask_receipts(scan, &headers, batch)?;
+    for (place, header) in headers.iter().enumerate() {
+        let receipts = receipts(&replies, place, header)?.ok_or_else(|| {
+            Fault::upstream(
+                "a failed transaction has logs, and without eth_getBlockReceipts it is not believed",
+            )
+        })?;
+        let mut ends = HashMap::new();
+        for receipt in &receipts {
+            let tx = bytes::<32>(receipt.transaction_hash, "receipt's transaction")?;
+            ends.insert(tx, receipt.has_succeeded()?);
+        }
+        let mut of_block = failed.iter().filter(|(of, _)| of.height == header.height);
+        if of_block.any(|(_, tx)| ends.get(tx) != Some(&false)) {
+            return Err(Fault::lags(
+                "a receipt contradicts the logs, and the block's receipts contradict it",
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn ask_receipts<H: Host>(
+    scan: &Scan<'_, H>,
+    headers: &[&Header],
+    batch: &mut usize,
+) -> Result<Replies, Fault> {
+    let call = |header: &&Header| Call {
+        method: "eth_getBlockReceipts",
+        params: format!(r#""0x{:x}""#, header.height),
+    };
+    rpc::send(scan.host, &headers.iter().map(call).collect::<Vec<_>>(), batch)
+}
+
+/// The receipts of a block, all of them; `None` where the node does not offer them.
+fn receipts<'a>(
+    replies: &'a Replies,
+    place: usize,
+    header: &Header,
+) -> Result<Option<Vec<ReceiptJson<'a>>>, Fault> {
+    let missing = || Fault::lags("receipts of a block are missing");
+    let json = match replies.get(place) {
+        Ok(json) => json,
+        Err(error) if error.is_missing() => return Err(missing()),
+        Err(_) => return Ok(None),
+    };
+    let receipts = rpc::parse::<Option<Vec<ReceiptJson<'_>>>>(json, "eth_getBlockReceipts")?;
+    let receipts = receipts.ok_or_else(missing)?;
+    if receipts.len() != header.tx_count {
+        return Err(Fault::lags("a block has more or fewer receipts than transactions"));
+    }
+    for receipt in &receipts {
+        if bytes::<32>(receipt.block_hash, "receipt's block")? != header.hash {
+            return Err(Fault::lags("receipts of another block"));
+        }
+    }
+    Ok(Some(receipts))
 }

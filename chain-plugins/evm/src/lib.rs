@@ -6,6 +6,9 @@
 //! listed, by the transactions of full blocks. Every transfer that is reported was confirmed by the receipt
 //! of its transaction, in the block that was read. All of it is JSON-RPC over HTTP, in batches.
 //!
+//! Not reported is what an account sends to itself, coin or tokens: it was there before, so nothing arrived. The
+//! logs of a failed transaction, which some chains have, are no payments either.
+//!
 //! # What cannot be seen
 //!
 //! **Internal transfers of the native coin**: a contract that forwards the coin (some wallets of the

@@ -115,26 +115,31 @@ fn read_block<H: Host>(
 
 /// A transaction that moves the native coin, or that carries nothing at all: a call of a contract without
 /// value is no payment, but a plain zero-value transfer gets its outcome from the host.
+///
+/// What an account sends to itself was there before, and is no payment; but it may be a deposit from another
+/// layer, and then what that brought was not.
 fn payment(tx: &TxJson<'_>, height: u64) -> Result<Option<Payment>, Fault> {
-    let Some(to) = tx.to else { return Ok(None) };
-    let amount = tx.value.and_then(hex::big_quantity);
-    let amount = amount.ok_or_else(|| Fault::malformed("transaction's value is not a quantity"))?;
+    let to = match tx.to {
+        Some(Some(to)) => to,
+        None if tx.has_recipient() && tx.amount()? != Some(0) => {
+            return Err(Fault::malformed("a transaction with a value and without a recipient"));
+        }
+        _ => return Ok(None),
+    };
+    let mut amount = tx.amount()?;
     if amount == Some(0) && tx.input != Some("0x") {
         return Ok(None);
     }
     let from = bytes(tx.from.unwrap_or_default(), "transaction's from")?;
     let to = bytes(to, "transaction's to")?;
     if from == to {
-        // Nothing arrives where it came from.
-        return Ok(None);
+        amount = tx.minted()?;
+        if amount == Some(0) {
+            return Ok(None);
+        }
     }
-    Ok(Some(Payment {
-        height,
-        tx: bytes(tx.hash.unwrap_or_default(), "transaction hash")?,
-        from,
-        to,
-        amount,
-    }))
+    let tx = bytes(tx.hash.unwrap_or_default(), "transaction hash")?;
+    Ok(Some(Payment { height, tx, from, to, amount }))
 }
 
 fn drop_unwatched<H: Host>(
@@ -210,7 +215,7 @@ fn confirm<H: Host>(
     };
     let calls: Vec<Call> = candidates.keys().map(receipt).collect();
     let replies = rpc::send(scan.host, &calls, &mut learned.batch)?;
-    let mut transfers = Vec::new();
+    let (mut transfers, mut failed) = (Vec::new(), Vec::new());
     for (place, ((height, tx), candidate)) in candidates.iter().enumerate() {
         let receipt = replies
             .parse::<Option<ReceiptJson<'_>>>(place, "receipt")?
@@ -219,16 +224,20 @@ fn confirm<H: Host>(
             return Err(Fault::malformed("the receipt of another transaction"));
         }
         let block = bytes::<32>(receipt.block_hash, "receipt's block")?;
-        if kept.get(height).is_none_or(|header| header.hash != block) {
-            return Err(Fault::lags("a receipt names another block"));
-        }
+        let header = kept.get(height).filter(|header| header.hash == block);
+        let header = header.ok_or_else(|| Fault::lags("a receipt names another block"))?;
         transfers.extend(confirmed(scan, &receipt, candidate, *height, tx)?);
+        if !candidate.moves.is_empty() && !receipt.has_succeeded()? {
+            failed.push((*header, *tx));
+        }
     }
+    doubt::failures(scan, &failed, &mut learned.batch)?;
     Ok(transfers)
 }
 
 /// The transfers of one transaction. Ordinals: the payment itself is 0, a log is 1 and its place among all
-/// logs of the transaction, which is the same in whatever block the transaction ends up.
+/// logs of the transaction, which is the same in whatever block the transaction ends up. A failed transaction has
+/// none, even on a chain where it leaves logs behind; but its logs have to be those that were found.
 fn confirmed<H: Host>(
     scan: &Scan<'_, H>,
     receipt: &ReceiptJson<'_>,
@@ -236,11 +245,7 @@ fn confirmed<H: Host>(
     height: u64,
     tx: &Hash,
 ) -> Result<Vec<Transfer>, Fault> {
-    let has_succeeded = match crate::wire::number(receipt.status, "receipt's status")? {
-        0 => false,
-        1 => true,
-        _ => return Err(Fault::malformed("the receipt's status is neither 0 nor 1")),
-    };
+    let has_succeeded = receipt.has_succeeded()?;
     let transfer = |ordinal: u32, asset: u32, from: &Key, to: &Key, amount: Option<u128>| Transfer {
         tx: hex::text(tx),
         ordinal,
@@ -270,6 +275,5 @@ fn confirmed<H: Host>(
     if moves != candidate.moves {
         return Err(Fault::lags("a receipt contradicts the logs"));
     }
-    // There are chains whose failed transactions keep their logs. What they say did not happen.
     Ok(if has_succeeded { transfers } else { Vec::new() })
 }

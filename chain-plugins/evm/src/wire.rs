@@ -6,8 +6,8 @@
 use crate::bloom::Bloom;
 use crate::fault::Fault;
 use crate::hex::{self, Hash, Key};
-use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 
 /// A block with transactions as `T`: [`IgnoredAny`] counts them, [`TxJson`] reads them.
 #[derive(Deserialize)]
@@ -27,16 +27,51 @@ pub(crate) type HeaderJson<'a> = BlockJson<'a, IgnoredAny>;
 /// What is needed of a transaction is known once its recipient is: so everything is optional here.
 #[derive(Deserialize)]
 pub(crate) struct TxJson<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Option<&'a str>,
     #[serde(borrow)]
     pub(crate) hash: Option<&'a str>,
     #[serde(borrow)]
     pub(crate) from: Option<&'a str>,
-    #[serde(borrow)]
-    pub(crate) to: Option<&'a str>,
+    /// Null where a contract is made; kinds that came later may have no such field at all.
+    #[serde(borrow, default, deserialize_with = "present")]
+    pub(crate) to: Option<Option<&'a str>>,
     #[serde(borrow)]
     pub(crate) value: Option<&'a str>,
     #[serde(borrow)]
     pub(crate) input: Option<&'a str>,
+    /// What a deposit from another layer brings to its sender.
+    #[serde(borrow)]
+    mint: Option<&'a str>,
+}
+
+/// The kind of transaction that the OP Stack makes of a deposit.
+const DEPOSIT: &str = "0x7e";
+
+impl TxJson<'_> {
+    /// Whether it is of one of the kinds that have a recipient, if only null, and a value.
+    pub(crate) fn has_recipient(&self) -> bool {
+        self.kind.is_none_or(|kind| ["0x0", "0x1", "0x2", "0x3", "0x4", DEPOSIT].contains(&kind))
+    }
+
+    /// The value; the inner option is none where it is over 128 bits.
+    pub(crate) fn amount(&self) -> Result<Option<u128>, Fault> {
+        let amount = self.value.and_then(hex::big_quantity);
+        amount.ok_or_else(|| Fault::malformed("transaction's value is not a quantity"))
+    }
+
+    /// What came into being for the sender before anything was sent.
+    pub(crate) fn minted(&self) -> Result<Option<u128>, Fault> {
+        match self.mint.filter(|_| self.kind == Some(DEPOSIT)) {
+            None => Ok(Some(0)),
+            Some(mint) => hex::big_quantity(mint).ok_or_else(|| Fault::malformed("mint is not a quantity")),
+        }
+    }
+}
+
+/// A field that is there, even if it is null.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<&'de str>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }
 
 #[derive(Deserialize)]
@@ -61,6 +96,16 @@ pub(crate) struct ReceiptJson<'a> {
     pub(crate) status: &'a str,
     #[serde(borrow)]
     pub(crate) logs: Vec<LogJson<'a>>,
+}
+
+impl ReceiptJson<'_> {
+    pub(crate) fn has_succeeded(&self) -> Result<bool, Fault> {
+        match number(self.status, "receipt's status")? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(Fault::malformed("the receipt's status is neither 0 nor 1")),
+        }
+    }
 }
 
 /// What a scan keeps of a block.
@@ -123,7 +168,8 @@ impl Tokens {
 
 impl LogJson<'_> {
     /// What a `Transfer` of the asset says: three topics and one word of data. With a fourth topic it is the
-    /// event of an ERC-721 collection, which has the same signature.
+    /// event of an ERC-721 collection, which has the same signature. What an account sends to itself was there
+    /// before.
     pub(crate) fn movement(&self, asset: u32) -> Result<Option<Move>, Fault> {
         let [_, from, to] = self.topics.as_slice() else { return Ok(None) };
         if self.data.len() != 66 {
@@ -131,11 +177,7 @@ impl LogJson<'_> {
         }
         let from = hex::word_key(&bytes(from, "log topic")?);
         let to = hex::word_key(&bytes(to, "log topic")?);
-        let (Some(from), Some(to)) = (from, to) else { return Ok(None) };
-        if from == to {
-            // Nothing arrives where it came from.
-            return Ok(None);
-        }
+        let Some((from, to)) = from.zip(to).filter(|(from, to)| from != to) else { return Ok(None) };
         let amount = hex::word_amount(&bytes(self.data, "log data")?);
         Ok(Some(Move { asset, from, to, amount }))
     }

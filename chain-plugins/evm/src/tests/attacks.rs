@@ -2,6 +2,7 @@
 
 use super::node::*;
 use crate::wire::TRANSFER;
+use kassa_sdk::chain::ScanError;
 
 #[test]
 fn three_equal_transfers_in_one_transaction() {
@@ -54,31 +55,77 @@ fn fee_on_transfer_counts_what_the_log_says() {
 }
 
 #[test]
-fn a_failed_transaction_that_keeps_its_logs_pays_nothing_and_stops_nobody() {
-    let failed = Tx { ok: false, ..call(vec![moved(USDC, SHOP, 5)]) };
-    let mut node = Node::new(vec![vec![failed, call(vec![moved(USDC, SHOP, 7)])]]);
-    node.keeps_logs = true;
-    assert_eq!(brief(&node.scan().unwrap()), [(1, 1, 1, Some(7))]);
-}
-
-#[test]
-fn nothing_arrives_where_it_came_from() {
-    let own = Log { topics: vec![TRANSFER.into(), topic(SHOP), topic(SHOP)], ..moved(USDC, SHOP, 5) };
-    let node =
-        Node::new(vec![vec![call(vec![own.clone()]), call(vec![own, moved(USDC, SHOP, 7)]), pay(SHOP, 3)]]);
-    let node = node.twisted(|method, _, answer| {
-        if method == "eth_getBlockByNumber" && answer["result"]["transactions"][2].is_object() {
-            answer["result"]["transactions"][2]["from"] = answer["result"]["transactions"][2]["to"].clone();
-        }
-    });
-    assert_eq!(brief(&node.scan().unwrap()), [(1, 2, 1, Some(7))]);
-}
-
-#[test]
 fn a_reverted_transaction_pays_nothing() {
     let reverted = Tx { ok: false, ..pay(SHOP, 5) };
     let node = Node::new(vec![vec![reverted, Tx { ok: false, ..call(vec![moved(USDC, SHOP, 5)]) }]]);
     assert!(node.scan().unwrap().transfers.is_empty());
+}
+
+/// As on Tempo, where the fee is a token's transfer and is paid even so.
+#[test]
+fn the_logs_of_a_failed_transaction_are_no_payments_and_stop_nothing() {
+    let chain = || {
+        let failed = Tx { ok: false, ..call(vec![moved(USDC, SHOP, 5), moved(FAKE, SHOP, 5)]) };
+        let both = vec![failed.clone(), call(vec![moved(USDC, SHOP, 7)]), failed.clone()];
+        Node { failed_logs: true, ..Node::new(vec![both, vec![failed], vec![pay(SHOP, 9)]]) }
+    };
+    let node = chain();
+    assert_eq!(brief(&node.scan().unwrap()), [(1, 1, 1, Some(7)), (3, 0, 0, Some(9))]);
+    assert_eq!(node.count("eth_getBlockReceipts"), 2);
+    // One question alone is not believed: neither when the other contradicts it, nor without another.
+    for field in ["status", "transactionHash", "blockHash"] {
+        let node = chain().twisted(move |method, params, answer| {
+            if method == "eth_getBlockReceipts" && params[0] == "0x2" {
+                let other = serde_json::json!(crate::hex::text(&[7; 32]));
+                answer["result"][0][field] = if field == "status" { "0x1".into() } else { other };
+            }
+        });
+        assert!(matches!(node.scan(), Err(ScanError::Upstream(_))), "{field}");
+    }
+    let node = chain().twisted(|method, _, answer| {
+        if method == "eth_getBlockReceipts" {
+            let error = serde_json::json!({"code": -32601, "message": "no such method"});
+            *answer = serde_json::json!({"id": answer["id"], "error": error});
+        }
+    });
+    assert!(matches!(node.scan(), Err(ScanError::Upstream(why)) if why.contains("eth_getBlockReceipts")));
+}
+
+#[test]
+fn what_an_account_sends_to_itself_brings_nothing_in() {
+    let from_itself = |amount| {
+        let mut log = moved(USDC, SHOP, amount);
+        log.topics[1] = topic(SHOP);
+        log
+    };
+    let block = vec![
+        call(vec![from_itself(5), from_itself(0), moved(USDC, SHOP, 7)]),
+        pay(SHOP, 5),
+        pay(SHOP, 0),
+        pay(SHOP, 9),
+    ];
+    let chain = |mint: Option<&'static str>| {
+        Node::new(vec![block.clone()]).twisted(move |method, params, answer| {
+            if method == "eth_getBlockByNumber" && params[0] == "0x1" {
+                for place in [1, 2] {
+                    let tx = &mut answer["result"]["transactions"][place];
+                    tx["from"] = tx["to"].clone();
+                    tx["mint"] = serde_json::json!(mint);
+                }
+            }
+        })
+    };
+    let sorted = |node: Node| {
+        let mut all = brief(&node.scan().unwrap());
+        all.sort_unstable();
+        all
+    };
+    assert_eq!(sorted(chain(None)), [(1, 0, 0, Some(9)), (1, 3, 1, Some(7))]);
+    assert_eq!(sorted(chain(Some("0x0"))), [(1, 0, 0, Some(9)), (1, 3, 1, Some(7))]);
+    // From another layer to the same address on this one: that was not there before.
+    let bridged = [(1, 0, 0, Some(4)), (1, 0, 0, Some(4)), (1, 0, 0, Some(9)), (1, 3, 1, Some(7))];
+    assert_eq!(sorted(chain(Some("0x4"))), bridged);
+    assert!(matches!(chain(Some("4")).scan(), Err(ScanError::Malformed(_))));
 }
 
 #[test]

@@ -128,6 +128,27 @@ fn transactions_of_unknown_kinds() {
     }
 }
 
+/// A recipient that is left out is no contract that is made; kinds that came later may have none.
+#[test]
+fn a_recipient_that_is_left_out() {
+    let scan = |kind: Option<Value>, to: Option<Value>, value: &'static str| {
+        let node = node().twisted(move |method, params, answer| {
+            if method == "eth_getBlockByNumber" && params[1] == true {
+                replace(answer, "/result/transactions/0/type", &kind);
+                replace(answer, "/result/transactions/0/to", &to);
+                replace(answer, "/result/transactions/0/value", &Some(json!(value)));
+            }
+        });
+        node.scan().map(|result| result.transfers.len())
+    };
+    for kind in [None, Some(json!(null)), Some(json!("0x0")), Some(json!("0x2")), Some(json!("0x7e"))] {
+        assert!(matches!(scan(kind.clone(), None, "0x5"), Err(ScanError::Malformed(_))), "{kind:?}");
+        assert_eq!(scan(kind.clone(), None, "0x0"), Ok(2), "{kind:?}");
+        assert_eq!(scan(kind, Some(json!(null)), "0x5"), Ok(2));
+    }
+    assert_eq!(scan(Some(json!("0x76")), None, "0x5"), Ok(2));
+}
+
 #[test]
 fn whole_answers() {
     let deep = format!("[{}", "[".repeat(100_000));

@@ -62,8 +62,8 @@ pub(super) struct Node {
     pub(super) blocks: Vec<Vec<Tx>>,
     pub(super) branch: u8,
     pub(super) native: bool,
-    /// Whether failed transactions keep their logs, as on some chains.
-    pub(super) keeps_logs: bool,
+    /// Failed transactions leave their logs behind.
+    pub(super) failed_logs: bool,
     pub(super) settings: String,
     pub(super) range_max: Option<(u64, i64, &'static str)>,
     pub(super) batch_max: Option<(usize, Value)>,
@@ -84,7 +84,7 @@ impl Node {
             blocks: all,
             branch: 0,
             native: true,
-            keeps_logs: false,
+            failed_logs: false,
             settings: "{}".into(),
             range_max: None,
             batch_max: None,
@@ -145,7 +145,7 @@ impl Node {
     fn block_logs(&self, height: u64) -> Vec<Value> {
         let mut logs = Vec::new();
         for (index, tx) in self.txs(height).iter().enumerate() {
-            for log in tx.logs.iter().filter(|_| tx.ok || self.keeps_logs) {
+            for log in tx.logs.iter().filter(|_| tx.ok || self.failed_logs) {
                 logs.push(json!({
                     "address": hex::text(&log.contract), "topics": log.topics, "data": log.data,
                     "blockHash": hex::text(&self.hash(height)), "blockNumber": format!("0x{height:x}"),
@@ -160,7 +160,8 @@ impl Node {
 
     fn block(&self, height: u64, full: bool) -> Value {
         let mut bloom = Bloom::new([0; 256]);
-        for log in self.txs(height).iter().filter(|tx| tx.ok || self.keeps_logs).flat_map(|tx| &tx.logs) {
+        let with_logs = self.txs(height).iter().filter(|tx| tx.ok || self.failed_logs);
+        for log in with_logs.flat_map(|tx| &tx.logs) {
             bloom.set(&Bits::of(&log.contract));
             for topic in &log.topics {
                 bloom.set(&Bits::of(&hex::bytes::<32>(topic).unwrap()));

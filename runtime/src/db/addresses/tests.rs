@@ -1,0 +1,127 @@
+//! Whose an address is, and which child a key derives next.
+
+use super::*;
+use crate::{
+    db::{Db, merchants, networks},
+    domain::{id, policy::Policy},
+    testing,
+};
+
+async fn prepare(db: &Db) {
+    db.write::<_, DbError, _>(|conn| {
+        Box::pin(async move {
+            for id in ["mer_a", "mer_b"] {
+                let merchant = merchants::Merchant {
+                    id: id.to_owned(),
+                    name: id.to_owned(),
+                    policy: Policy::default(),
+                    created_at: 1,
+                    disabled_at: None,
+                };
+                merchants::insert(conn, &merchant).await?;
+            }
+            let manifest = serde_json::from_value(serde_json::json!({
+                "name": "base", "title": "Base", "caip2": "eip155:8453", "plugin": "evm", "credit": 3,
+                "poll_ms": 2000, "asset": [{"symbol": "ETH", "name": "Ether", "decimals": 18}],
+            }))
+            .unwrap();
+            networks::put(conn, &manifest, 1).await.unwrap();
+            Ok(())
+        })
+    })
+    .await
+    .unwrap();
+}
+
+fn new(merchant: &str, address: &str, kind: Kind, unique_id: Option<&str>) -> NewAddress {
+    NewAddress {
+        id: id::new(id::Kind::ReceiveAddress, 1),
+        merchant_id: merchant.to_owned(),
+        network: "base".to_owned(),
+        address: address.to_owned(),
+        key: address.as_bytes().to_vec(),
+        kind,
+        unique_id: unique_id.map(str::to_owned),
+        meta: None,
+        derived_index: None,
+        created_at: 1,
+    }
+}
+
+async fn make(db: &Db, new: NewAddress) -> Result<ReceiveAddress, CreateError> {
+    db.write(move |conn| Box::pin(create(conn, new))).await
+}
+
+#[tokio::test]
+async fn an_address_belongs_to_one_merchant_and_seq_counts_up() {
+    for db in testing::databases().await {
+        prepare(&db).await;
+        let first = make(&db, new("mer_a", "0x1", Kind::Shared, None)).await.unwrap();
+        for taken in [
+            new("mer_b", "0x1", Kind::Shared, None),
+            new("mer_a", "0x2", Kind::Shared, None),
+            new("mer_a", "0x1", Kind::Customer, Some("u")),
+        ] {
+            assert!(matches!(make(&db, taken).await, Err(CreateError::Taken)));
+        }
+        let second = make(&db, new("mer_a", "0x2", Kind::Customer, Some("u"))).await.unwrap();
+        assert!(second.seq > first.seq);
+        assert!(matches!(
+            make(&db, new("mer_a", "0x3", Kind::Customer, Some("u"))).await,
+            Err(CreateError::Taken)
+        ));
+        let mut conn = db.read().await.unwrap();
+        let texts = ["0x1".to_owned(), "0x9".to_owned()];
+        let found = by_address(&mut conn, "base", &texts).await.unwrap();
+        assert_eq!(found.keys().collect::<Vec<_>>(), ["0x1"]);
+        assert_eq!(shared_of(&mut conn, "mer_a", "base").await.unwrap().unwrap().id, first.id);
+        assert_eq!(by_unique_id(&mut conn, "mer_a", "base", "u").await.unwrap().unwrap().id, second.id);
+        assert_eq!(list(&mut conn, "mer_a", false, "b".into(), 9).await.unwrap().len(), 2);
+        assert_eq!(list(&mut conn, "mer_a", true, "b".into(), 9).await.unwrap().len(), 0);
+    }
+}
+
+#[tokio::test]
+async fn no_two_get_the_same_child() {
+    for db in testing::databases().await {
+        prepare(&db).await;
+        let key = |merchant: &str, public: &str| ExtendedKey {
+            id: id::new(id::Kind::ExtendedKey, 1),
+            merchant_id: merchant.to_owned(),
+            network: "base".to_owned(),
+            public_key: public.to_owned(),
+            next_index: 0,
+            created_at: 1,
+        };
+        let put = async |key: ExtendedKey| {
+            db.write(move |conn| Box::pin(async move { put_extended_key(conn, &key).await })).await
+        };
+        let made = put(key("mer_a", "xpub1")).await.unwrap();
+        assert!(matches!(put(key("mer_b", "xpub1")).await, Err(CreateError::Taken)));
+        for expected in 0..3 {
+            let id = made.id.clone();
+            let taken = db
+                .write::<_, DbError, _>(move |conn| {
+                    Box::pin(async move { next_index(conn, &id, 0, 1_000).await })
+                })
+                .await
+                .unwrap();
+            assert_eq!(taken, Some(expected));
+        }
+        assert_eq!(put(key("mer_a", "xpub1")).await.unwrap().next_index, 3);
+        assert_eq!(put(key("mer_a", "xpub2")).await.unwrap().next_index, 0);
+        // It is remembered where the first one was, and whose it is.
+        assert!(matches!(put(key("mer_b", "xpub1")).await, Err(CreateError::Taken)));
+        assert_eq!(put(key("mer_a", "xpub1")).await.unwrap().next_index, 3);
+        let id = made.id.clone();
+        let taken = db.write::<_, DbError, _>(move |conn| {
+            Box::pin(async move {
+                step_over(conn, &id, 10).await?;
+                step_over(conn, &id, 5).await?;
+                let first = next_index(conn, &id, 1, 1_000).await?;
+                Ok((first, next_index(conn, &id, 1, 1_000).await?))
+            })
+        });
+        assert_eq!(taken.await.unwrap(), (Some(1_010), Some(1_011)));
+    }
+}
