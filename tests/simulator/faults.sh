@@ -4,14 +4,15 @@
 #
 #   tests/simulator/faults.sh [NAME…]       all of them, or these; SCHEDULES says how many are tried (default 3000)
 #
-# Fails if one is not found. Takes about a minute for each: it is no part of tests/run.
+# Fails if one is not found. Takes about a minute for each after a first build of everything, in a target folder of its
+# own (cargo would take what is built of the copy for its own): it is no part of tests/run.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
 git ls-files -z | xargs -0 cp --parents --target-directory "$copy"
-target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
+target=$(realpath -m "${CARGO_TARGET_DIR:-target}/faults")
 cd "$copy"
 git init --quiet . && git add --all && git -c user.name=x -c user.email=x@localhost commit --quiet --message copy
 

@@ -11,6 +11,8 @@ pub(crate) struct Tx {
     pub(crate) to: String,
     pub(crate) amount: u128,
     pub(crate) memo: Option<String>,
+    /// When it was sent: no block that is older holds it.
+    pub(crate) sent_at: i64,
 }
 
 #[derive(Debug, Clone)]
@@ -79,7 +81,9 @@ impl Ledger {
         for (at, block) in old.into_iter().enumerate() {
             for tx in block.txs {
                 // One block earlier, where it was, later, or back to those who wait.
-                let to = (at as u64 + shuffle(4)).saturating_sub(1);
+                let earliest =
+                    times.iter().position(|time| *time >= tx.sent_at).unwrap_or(times.len()) as u64;
+                let to = (at as u64 + shuffle(4)).saturating_sub(1).max(earliest);
                 match txs.get_mut(usize::try_from(to).unwrap_or(usize::MAX)) {
                     Some(block) => block.push(tx),
                     None => self.pool.push(tx),

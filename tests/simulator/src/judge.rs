@@ -88,9 +88,10 @@ pub(crate) async fn judge(world: &World<'_>) -> anyhow::Result<Option<Wrong>> {
         let Some(made) = of.filter(|made| sent.exact && !made.lost && time <= made.deadline) else {
             continue;
         };
-        // Of several payments one has to; which of them came first can be another after a reorg.
+        // Of several payments for one invoice any may: which of them came first, and which of them in time, can be
+        // another after a reorg.
         let place = sent.of.unwrap_or_default();
-        let does = pays == Some(&made.asked.id) || covered_before(world, made, &outcomes);
+        let does = is_paid(&made.asked.id, &outcomes);
         let what = || {
             let (made_at, deadline) = (made.at, made.deadline);
             format!(
@@ -122,13 +123,10 @@ fn wrong(kind: &'static str, what: String) -> Option<Wrong> {
     Some(Wrong { kind, what })
 }
 
-/// Whether a stray amount or an inexact payment happens to have paid the invoice first.
-fn covered_before(world: &World<'_>, made: &Made, outcomes: &BTreeMap<String, Outcome>) -> bool {
-    outcomes.iter().any(|(tx, outcome)| {
-        let meant = world.sent.iter().find(|sent| sent.tx == *tx);
-        meant.is_some_and(|sent| !sent.exact || sent.of.is_none())
-            && outcome.payments.iter().any(|(invoice_id, ..)| *invoice_id == made.asked.id)
-    })
+/// Whether a payment of this invoice is credited.
+fn is_paid(invoice_id: &str, outcomes: &BTreeMap<String, Outcome>) -> bool {
+    let pays = |(id, status, _): &(String, String, String)| id == invoice_id && status == "credited";
+    outcomes.values().any(|outcome| outcome.payments.iter().any(pays))
 }
 
 /// A transfer on chain is credited once, or listed with a reason.

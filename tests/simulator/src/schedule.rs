@@ -101,12 +101,8 @@ impl Schedule {
         // The chain is read before anyone asks for anything; that it is not yet is tried now and then.
         let mut turns = Vec::new();
         if !random.one_in(10) {
-            for _ in 0..3 {
-                turns.push(Turn {
-                    op: Op::Wait { ms: 12_000, blocks: 3 },
-                    workers: OBSERVE | SETTLE | EXPIRE,
-                });
-            }
+            let op = Op::Wait { ms: 20_000, blocks: 4 };
+            turns.push(Turn { op, workers: OBSERVE | SETTLE | EXPIRE });
         }
         let (mut invoices, mut backed_up) = (0_usize, false);
         for _ in 0..random.between(8, 40) {

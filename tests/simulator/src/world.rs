@@ -282,10 +282,11 @@ impl<'a> World<'a> {
         ledger.mine(now);
     }
 
+    /// A payment that is sent now.
     fn tx(&mut self, of: Option<usize>, exact: bool, to: String, amount: u128, memo: Option<String>) -> Tx {
         let id = format!("tx{}", self.sent.len());
         self.sent.push(Sent { tx: id.clone(), of, exact });
-        Tx { id, to, amount, memo }
+        Tx { id, to, amount, memo, sent_at: self.now }
     }
 
     async fn invoice(
@@ -319,7 +320,7 @@ impl<'a> World<'a> {
         let amount = asked.due.saturating_add_signed(i128::from(off));
         let tx = self.tx(Some(place), off == 0, asked.address, amount, asked.memo);
         match from_deadline.map(|from| deadline + from).filter(|at| *at > self.now) {
-            Some(at) => self.later.push((at, tx)),
+            Some(at) => self.later.push((at, Tx { sent_at: at, ..tx })),
             None => lock(&self.ledger).send(tx),
         }
     }
