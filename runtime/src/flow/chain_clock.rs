@@ -46,8 +46,8 @@ struct Known {
     time: Millis,
     /// When it was last known to be read to its end.
     heard: Option<Millis>,
-    /// The newest block that arrived while this process watched, and when. A block that was found there when it came
-    /// may be of any age.
+    /// A block that arrived while this process watched, and when: the one that was seen soonest. A block that was found
+    /// there when it came may be of any age.
     arrived: Option<(Millis, Millis)>,
 }
 
@@ -66,7 +66,9 @@ impl ChainClock {
         }
         let at_end = cursor.height >= cursor.head;
         let watched = known.heard.is_some_and(|heard| now - heard <= HEARD_MS);
-        if at_end && watched && cursor.height > known.height {
+        // No block is from the future: of all that arrived, the one that makes it latest is the nearest to the truth.
+        let later = |(time, arrived): (Millis, Millis)| cursor.time - now > time - arrived;
+        if at_end && watched && cursor.height > known.height && known.arrived.is_none_or(later) {
             known.arrived = Some((cursor.time, now));
         }
         known.height = cursor.height;
@@ -197,5 +199,10 @@ mod tests {
         assert_eq!(chains.now(&network()), None);
         chains.saw(&cursor(21, 21, NOW + 5));
         assert_eq!(chains.now(&network()), Some(NOW + 5));
+        // A provider that stood still, and goes on where it was: what was known is nearer to the truth.
+        clock.shift(HOUR);
+        chains.still("base");
+        chains.saw(&cursor(22, 22, NOW + 10));
+        assert_eq!(chains.now(&network()), Some(NOW + 5 + HOUR));
     }
 }
