@@ -54,7 +54,8 @@ pub(crate) mod watch;
 use std::{future::Future, path::Path, pin::Pin, time::Duration};
 
 use sqlx::{
-    migrate::Migrator,
+    AssertSqlSafe, SqlSafeStr as _,
+    migrate::{Migration, Migrator},
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
@@ -111,6 +112,16 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The one history that both databases take.
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
+/// The migrations with the parts that begin like this, which are for one database only; their checksums are those of
+/// the files.
+fn migrations(begins: &'static str) -> Migrator {
+    let ours = |migration: &Migration| {
+        let sql = AssertSqlSafe(conn::only_for(begins, migration.sql.as_str()));
+        Migration { sql: sql.into_sql_str(), ..migration.clone() }
+    };
+    Migrator::with_migrations(MIGRATIONS.iter().map(ours).collect())
+}
+
 impl Db {
     /// Opens `postgres://…`, or else the SQLite file at this path, and brings the schema up to date.
     pub(crate) async fn open(url: &str) -> Result<Self, DbError> {
@@ -121,7 +132,7 @@ impl Db {
                 .acquire_timeout(ACQUIRE_TIMEOUT)
                 .connect_with(options)
                 .await?;
-            MIGRATIONS.run(&pool).await?;
+            migrations("/*pg:").run(&pool).await?;
             Inner::Postgres(pool)
         } else {
             Inner::Sqlite(sqlite::Sqlite::open(Path::new(url)).await?)

@@ -4,13 +4,12 @@ use std::{path::Path, time::Duration};
 
 use futures_util::FutureExt as _;
 use sqlx::{
-    AssertSqlSafe, Connection as _, SqlSafeStr as _, SqliteConnection, SqlitePool,
-    migrate::{Migration, Migrator},
+    Connection as _, SqliteConnection, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Conn, DbError, MIGRATIONS, Work, conn::only_for, crash};
+use super::{Conn, DbError, Work, crash};
 
 /// Writes that may share one commit. More would make the first of them wait longer than the disk does.
 const WRITES_PER_COMMIT: usize = 256;
@@ -18,6 +17,8 @@ const WRITES_PER_COMMIT: usize = 256;
 const WRITES_WAITING: usize = 4096;
 /// The first version without the WAL-reset corruption (sqlite.org/changes.html).
 const OLDEST: (u32, u32, u32) = (3, 51, 3);
+/// What begins a part of a migration that is for SQLite only.
+const FOR_SQLITE: &str = "/*sqlite:";
 const CHECKPOINT_EVERY: Duration = Duration::from_millis(500);
 
 #[derive(Clone)]
@@ -41,7 +42,7 @@ impl Sqlite {
         let options = options(path);
         let mut writer = SqliteConnection::connect_with(&options).await?;
         check_version(&mut writer).await?;
-        migrations().run(&mut writer).await?;
+        crate::db::migrations(FOR_SQLITE).run(&mut writer).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(8)
             .acquire_timeout(super::ACQUIRE_TIMEOUT)
@@ -139,15 +140,6 @@ pub(super) fn options(path: &Path) -> SqliteConnectOptions {
         .pragma("journal_size_limit", "67108864")
 }
 
-/// The migrations with what is for SQLite only; their checksums are those of the files.
-fn migrations() -> Migrator {
-    let ours = |migration: &Migration| {
-        let sql = AssertSqlSafe(only_for("/*sqlite:", migration.sql.as_str()));
-        Migration { sql: sql.into_sql_str(), ..migration.clone() }
-    };
-    Migrator::with_migrations(MIGRATIONS.iter().map(ours).collect())
-}
-
 async fn check_version(conn: &mut SqliteConnection) -> Result<(), DbError> {
     let version: String = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(conn).await?;
     let mut numbers = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
@@ -233,8 +225,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("kassa.db");
         let mut older = SqliteConnection::connect_with(&options(&path)).await.unwrap();
-        let before = migrations().iter().filter(|one| one.version < 3).cloned().collect();
-        Migrator::with_migrations(before).run(&mut older).await.unwrap();
+        let before =
+            crate::db::migrations(FOR_SQLITE).iter().filter(|one| one.version < 3).cloned().collect();
+        sqlx::migrate::Migrator::with_migrations(before).run(&mut older).await.unwrap();
         sqlx::raw_sql(OLDER).execute(&mut older).await.unwrap();
         older.close().await.unwrap();
 
