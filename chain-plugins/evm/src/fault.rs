@@ -62,6 +62,23 @@ impl RpcError {
         self.code == -39001 || self.says(&WORDS)
     }
 
+    /// The node has the block, but no longer what there was before it, without which it cannot run it again.
+    pub(crate) fn is_forgotten(&self) -> bool {
+        const WORDS: [&str; 5] = [
+            "historical state",
+            "missing trie node",
+            "state not available",
+            "state is not available",
+            "pruned",
+        ];
+        self.says(&WORDS)
+    }
+
+    /// What a call is about is not there: a block or a transaction, or the call itself.
+    pub(crate) fn is_not_found(&self) -> bool {
+        self.is_missing() || self.says(&["not found"])
+    }
+
     /// The node does not know the word `safe` or `finalized`, or has no such block yet.
     pub(crate) fn is_unknown_tag(&self) -> bool {
         const WORDS: [&str; 6] = ["not found", "unknown", "invalid", "tag", "parse", "hex string"];
@@ -80,6 +97,20 @@ mod tests {
 
     fn error(code: i64, message: &str) -> RpcError {
         RpcError { code, message: message.into() }
+    }
+
+    #[test]
+    fn what_is_not_there_is_told_from_what_is_forgotten() {
+        for message in ["block 0x12 not found", "transaction not found", "unknown block", "header not found"]
+        {
+            let error = error(-32000, message);
+            assert!(error.is_not_found() && !error.is_forgotten() && !error.is_unsupported(), "{message}");
+        }
+        for message in
+            ["required historical state unavailable (reexec=128)", "missing trie node 0x12 (path )"]
+        {
+            assert!(error(-32000, message).is_forgotten(), "{message}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::fault::Fault;
 use kassa_sdk::upstream::Answer;
-use kassa_sdk::{http, storage, watch};
+use kassa_sdk::{clock, http, log, storage, watch};
 
 /// The upstream, the watched addresses and a place for what was learned.
 pub(crate) trait Host {
@@ -13,6 +13,10 @@ pub(crate) trait Host {
     fn load(&self, key: &str) -> Option<Vec<u8>>;
     /// Keeps what was learned; to lose it costs some calls, so a refusal is no fault.
     fn keep(&self, key: &str, value: &[u8]);
+    /// The host's time in milliseconds, for how long something takes: it says nothing about the chain.
+    fn now_ms(&self) -> u64;
+    /// A line in the host's log, for the operator.
+    fn warn(&self, line: &str);
 }
 
 /// The host itself.
@@ -38,6 +42,14 @@ impl Host for Real {
     fn keep(&self, key: &str, value: &[u8]) {
         // Refused: the next scan learns the same again.
         let _ = storage::set(key, value);
+    }
+
+    fn now_ms(&self) -> u64 {
+        clock::now_ms()
+    }
+
+    fn warn(&self, line: &str) {
+        log::write(log::Level::Warn, line);
     }
 }
 

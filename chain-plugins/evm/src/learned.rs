@@ -22,6 +22,8 @@ pub(crate) struct Learned {
     /// Calls in one batch.
     pub(crate) batch: usize,
     good_scans: u32,
+    /// The chain's time, in seconds, when the first block was met that cannot be traced; 0 while there is none.
+    pub(crate) waits_since_s: u32,
 }
 
 impl Learned {
@@ -31,6 +33,7 @@ impl Learned {
             blocks: settings.max_blocks,
             batch: settings.max_batch,
             good_scans: 0,
+            waits_since_s: 0,
         }
     }
 
@@ -46,6 +49,8 @@ impl Learned {
                 blocks: u64::from(blocks).clamp(1, most.blocks),
                 batch: usize::try_from(batch).ok()?.clamp(1, most.batch),
                 good_scans,
+                // An earlier version did not keep it.
+                waits_since_s: next().unwrap_or(0),
             })
         };
         // Unreadable is as good as absent: nothing was learned.
@@ -69,7 +74,7 @@ impl Learned {
                 self.batch = self.batch.saturating_mul(2).min(most.batch);
             }
         }
-        let Self { log_range, blocks, batch, good_scans } = self;
-        host.keep(KEY, format!("{log_range} {blocks} {batch} {good_scans}").as_bytes());
+        let Self { log_range, blocks, batch, good_scans, waits_since_s } = self;
+        host.keep(KEY, format!("{log_range} {blocks} {batch} {good_scans} {waits_since_s}").as_bytes());
     }
 }

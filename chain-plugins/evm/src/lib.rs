@@ -48,6 +48,7 @@ mod settings;
 mod step;
 #[cfg(any(test, fuzzing))]
 mod tests;
+mod traces;
 mod wire;
 
 #[cfg(fuzzing)]

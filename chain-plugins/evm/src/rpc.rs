@@ -97,7 +97,20 @@ pub(crate) fn send<H: Host>(host: &H, calls: &[Call], batch: &mut usize) -> Resu
     Ok(replies)
 }
 
-fn split(range: Range<usize>, size: usize) -> impl Iterator<Item = Range<usize>> {
+/// Sends the calls in one request, beside another one that is small: the host shares what is left of the bytes
+/// among requests that go out together, so that this answer is half of them at the most. The inner error refuses
+/// the request as a whole.
+pub(crate) fn send_beside<H: Host>(host: &H, calls: &[Call]) -> Result<Result<Replies, RpcError>, Fault> {
+    let range = 0..calls.len();
+    let mut replies = Replies { bodies: Vec::new(), parts: vec![None; calls.len()] };
+    let small = [Call { method: "eth_chainId", params: String::new() }];
+    let mut answers = host.post_all(vec![body(calls, &range), body(&small, &(0..1))]).into_iter();
+    let answer = answers.next().unwrap_or_else(|| Err(Fault::upstream("no answer")))?;
+    Ok(read(answer, &range, &mut replies)?.map(|()| replies))
+}
+
+/// A range in pieces of at most `size`.
+pub(crate) fn split(range: Range<usize>, size: usize) -> impl DoubleEndedIterator<Item = Range<usize>> {
     let (size, end) = (size.max(1), range.end);
     range.step_by(size).map(move |start| start..end.min(start.saturating_add(size)))
 }

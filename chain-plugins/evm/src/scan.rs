@@ -9,7 +9,7 @@ use crate::hex::{self, Key};
 use crate::host::Host;
 use crate::learned::Learned;
 use crate::rpc::{self, Call, Replies};
-use crate::settings::Settings;
+use crate::settings::{Dialect, Settings};
 use crate::step::{self, Step};
 use crate::wire::{Header, HeaderJson, Tokens, number};
 use kassa_sdk::chain::{Block, ScanError, ScanLimits, ScanResult};
@@ -22,6 +22,9 @@ pub(crate) struct Scan<'a, H> {
     pub(crate) tokens: Tokens,
     /// Place of the native coin in the list of assets, if it is listed.
     pub(crate) native: Option<u32>,
+    pub(crate) traces: Option<Dialect>,
+    /// The head's time, in seconds.
+    pub(crate) head_s: u32,
 }
 
 struct Heads {
@@ -40,11 +43,12 @@ pub(crate) fn scan<H: Host>(
 ) -> Result<ScanResult, ScanError> {
     let (tokens, native) = listed(network).map_err(ScanError::Settings)?;
     let settings = Settings::parse(&network.settings, native.is_some()).map_err(ScanError::Settings)?;
-    let scan = Scan { host, tokens, native };
+    let mut scan = Scan { host, tokens, native, traces: settings.traces, head_s: 0 };
     let before = Learned::load(host, &settings);
     let mut learned = before;
     let heads = scan.heads(network, &settings, &mut learned).map_err(Fault::into_scan_error)?;
     let head = &heads.latest;
+    scan.head_s = u32::try_from(head.time_ms / 1_000).unwrap_or(u32::MAX);
     let mut result = ScanResult {
         blocks: Vec::new(),
         transfers: Vec::new(),
@@ -66,7 +70,18 @@ pub(crate) fn scan<H: Host>(
     if head.height < cursor.height {
         return Err(ScanError::Behind(head.height));
     }
-    scan.read_on(cursor.height, limits, &mut learned, &mut result).map_err(Fault::into_scan_error)?;
+    match scan.read_on(cursor.height, limits, &mut learned, &mut result) {
+        Ok(()) if result.blocks.last().is_some_and(|last| last.height == head.height) => {
+            learned.waits_since_s = 0;
+        }
+        Ok(()) => {}
+        // A scan that fails keeps nothing, and since when it fails is to be known: so the first one is a scan
+        // that read nothing.
+        Err(fault) if learned.waits_since_s != before.waits_since_s => {
+            host.warn(&format!("{:?}; it is waited for", fault.into_scan_error()));
+        }
+        Err(fault) => return Err(fault.into_scan_error()),
+    }
     agrees(&result)?;
     if !result.blocks.is_empty() || learned != before {
         learned.keep(host, &settings, &before);

@@ -9,6 +9,26 @@ struct Raw {
     max_blocks_per_call: Option<u64>,
     max_log_range: Option<u64>,
     max_batch: Option<usize>,
+    #[serde(default)]
+    traces: Traces,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Traces {
+    #[default]
+    None,
+    Debug,
+    Parity,
+}
+
+/// How the provider tells what code did in a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// `debug_traceBlockByHash` with `callTracer`: Geth's.
+    Debug,
+    /// `trace_block`: Parity's.
+    Parity,
 }
 
 /// Checked settings of one network.
@@ -22,6 +42,8 @@ pub(crate) struct Settings {
     pub(crate) max_log_range: u64,
     /// Calls in one JSON-RPC batch.
     pub(crate) max_batch: usize,
+    /// None: it is not asked, and native coin out of contracts is not seen.
+    pub(crate) traces: Option<Dialect>,
 }
 
 /// A full block of a busy chain is half a megabyte, a header with its list of hashes some ten kilobytes;
@@ -41,6 +63,13 @@ impl Settings {
             max_blocks,
             max_log_range: raw.max_log_range.unwrap_or(max_blocks).min(max_blocks),
             max_batch: raw.max_batch.unwrap_or(100),
+            // Without the native coin there is nothing in them.
+            traces: match raw.traces {
+                _ if !full_blocks => None,
+                Traces::None => None,
+                Traces::Debug => Some(Dialect::Debug),
+                Traces::Parity => Some(Dialect::Parity),
+            },
         };
         if !(1..=1_000).contains(&settings.max_blocks) {
             return Err("max_blocks_per_call: 1 to 1000".into());

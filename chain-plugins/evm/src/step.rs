@@ -2,8 +2,9 @@
 //!
 //! 1. Blocks and logs of the range, in one batch.
 //! 2. Logs that look too few are asked for again by block hash, and then by receipts ([`crate::doubt`]).
-//! 3. The host says which recipients are watched; everything else is dropped.
-//! 4. Receipts of the transactions that are left: they confirm the logs, tell whether a native payment
+//! 3. Where the provider traces, what code moved of the native coin ([`crate::traces`]).
+//! 4. The host says which recipients are watched; everything else is dropped.
+//! 5. Receipts of the transactions that are left: they confirm the logs, tell whether a native payment
 //!    succeeded, and give each log's place within its transaction.
 
 use crate::address::show;
@@ -15,6 +16,7 @@ use crate::learned::Learned;
 use crate::logs::{self, Log};
 use crate::rpc::{self, Call, Replies};
 use crate::scan::Scan;
+use crate::traces::{self, Internal};
 use crate::wire::{BlockJson, Header, HeaderJson, Move, ReceiptJson, TxJson, bytes};
 use kassa_sdk::types::{Memo, Transfer};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -25,7 +27,7 @@ const KEYS_MAX: usize = 10_000;
 pub(crate) struct Step {
     pub(crate) headers: Vec<Header>,
     pub(crate) transfers: Vec<Transfer>,
-    /// The limit of transfers ended the step early.
+    /// The limit of transfers, or traces that could not be had, ended the step early.
     pub(crate) is_cut: bool,
 }
 
@@ -43,6 +45,27 @@ struct Payment {
 struct Candidate {
     payment: Option<Payment>,
     moves: Vec<Move>,
+    internals: Vec<Internal>,
+}
+
+/// What a step found in its blocks.
+#[derive(Default)]
+struct Seen {
+    payments: Vec<Payment>,
+    logs: Vec<Log>,
+    internals: Vec<Internal>,
+    /// The transactions of each block, where they are traced.
+    txs: Vec<Vec<Hash>>,
+}
+
+impl Seen {
+    /// Whom something went to, and at which heights; each part in its own order.
+    fn recipients(&self) -> impl Iterator<Item = (u64, Key)> + '_ {
+        let payments = self.payments.iter().map(|payment| (payment.height, payment.to));
+        let logs = self.logs.iter().map(|log| (log.height, log.movement.to));
+        let internals = self.internals.iter().map(|internal| (internal.height, internal.inner.to));
+        payments.chain(logs).chain(internals)
+    }
 }
 
 /// Reads blocks `from..=to`. `room` transfers still fit; at least one block is read unless `may_be_empty`.
@@ -62,9 +85,9 @@ pub(crate) fn read<H: Host>(
         calls.extend(ranges.iter().map(|range| logs::call(&scan.tokens, range)));
     }
     let replies = rpc::send(scan.host, &calls, &mut learned.batch)?;
-    let (mut headers, mut payments) = (Vec::new(), Vec::new());
+    let (mut headers, mut seen) = (Vec::new(), Seen::default());
     for (place, height) in (from..=to).enumerate() {
-        read_block(scan, &replies, place, height, &mut headers, &mut payments)?;
+        read_block(scan, &replies, place, height, &mut headers, &mut seen)?;
     }
     let mut found = logs::Found::default();
     if !scan.tokens.0.is_empty() {
@@ -73,10 +96,13 @@ pub(crate) fn read<H: Host>(
     }
     logs::check(&headers, &mut found)?;
     drop(replies);
-    drop_unwatched(scan, &mut payments, &mut found.logs)?;
-    let is_cut = cut(&mut headers, &payments, &found.logs, room, may_be_empty);
-    let transfers = confirm(scan, &headers, payments, found.logs, learned)?;
-    Ok(Step { headers, transfers, is_cut })
+    seen.logs = found.logs;
+    let count = headers.len();
+    seen.internals = traces::read(scan, &mut headers, &seen.txs, may_be_empty, learned)?;
+    drop_unwatched(scan, &mut seen)?;
+    cut(&mut headers, &seen, room, may_be_empty);
+    let transfers = confirm(scan, &headers, seen, learned)?;
+    Ok(Step { is_cut: headers.len() < count, headers, transfers })
 }
 
 fn block_call(height: u64, full: bool) -> Call {
@@ -89,14 +115,18 @@ fn read_block<H: Host>(
     place: usize,
     height: u64,
     headers: &mut Vec<Header>,
-    payments: &mut Vec<Payment>,
+    seen: &mut Seen,
 ) -> Result<(), Fault> {
     let what = format!("block {height}");
     let missing = || Fault::lags(format!("{what} is missing"));
     let header = if scan.native.is_some() {
         let block = replies.parse::<Option<BlockJson<'_, TxJson<'_>>>>(place, &what)?.ok_or_else(missing)?;
         for tx in &block.transactions {
-            payments.extend(payment(tx, height)?);
+            seen.payments.extend(payment(tx, height)?);
+        }
+        if scan.traces.is_some() {
+            let hash = |tx: &TxJson<'_>| bytes(tx.hash.unwrap_or_default(), "transaction hash");
+            seen.txs.push(block.transactions.iter().map(hash).collect::<Result<_, _>>()?);
         }
         Header::of(&block)?
     } else {
@@ -142,35 +172,25 @@ fn payment(tx: &TxJson<'_>, height: u64) -> Result<Option<Payment>, Fault> {
     Ok(Some(Payment { height, tx, from, to, amount }))
 }
 
-fn drop_unwatched<H: Host>(
-    scan: &Scan<'_, H>,
-    payments: &mut Vec<Payment>,
-    logs: &mut Vec<Log>,
-) -> Result<(), Fault> {
-    let keys: Vec<Key> =
-        payments.iter().map(|payment| payment.to).chain(logs.iter().map(|log| log.movement.to)).collect();
+fn drop_unwatched<H: Host>(scan: &Scan<'_, H>, seen: &mut Seen) -> Result<(), Fault> {
+    let keys: Vec<Key> = seen.recipients().map(|(_, key)| key).collect();
     let mut watched = HashSet::new();
     for keys in keys.chunks(KEYS_MAX) {
         let places = scan.host.watched(keys.as_flattened())?;
         let place = |place: u32| usize::try_from(place).ok().and_then(|place| keys.get(place));
         watched.extend(places.into_iter().filter_map(place).copied());
     }
-    payments.retain(|payment| watched.contains(&payment.to));
-    logs.retain(|log| watched.contains(&log.movement.to));
+    seen.payments.retain(|payment| watched.contains(&payment.to));
+    seen.logs.retain(|log| watched.contains(&log.movement.to));
+    seen.internals.retain(|internal| watched.contains(&internal.inner.to));
     Ok(())
 }
 
 /// Cuts the step after the last block whose transfers still fit. Whether all of them will be confirmed is
 /// not known yet; that they may be is reason enough to leave the rest to the next scan.
-fn cut(
-    headers: &mut Vec<Header>,
-    payments: &[Payment],
-    logs: &[Log],
-    room: usize,
-    may_be_empty: bool,
-) -> bool {
+fn cut(headers: &mut Vec<Header>, seen: &Seen, room: usize, may_be_empty: bool) {
     let mut counts: HashMap<u64, usize> = HashMap::new();
-    for height in payments.iter().map(|payment| payment.height).chain(logs.iter().map(|log| log.height)) {
+    for (height, _) in seen.recipients() {
         let count = counts.entry(height).or_default();
         *count = count.saturating_add(1);
     }
@@ -182,29 +202,29 @@ fn cut(
             total <= room
         })
         .count();
-    let kept = if may_be_empty { fitting } else { fitting.max(1) };
-    let is_cut = kept < headers.len();
-    headers.truncate(kept);
-    is_cut
+    headers.truncate(if may_be_empty { fitting } else { fitting.max(1) });
 }
 
 /// The transfers of the blocks that are left, each confirmed by the receipt of its transaction.
 fn confirm<H: Host>(
     scan: &Scan<'_, H>,
     headers: &[Header],
-    payments: Vec<Payment>,
-    logs: Vec<Log>,
+    seen: Seen,
     learned: &mut Learned,
 ) -> Result<Vec<Transfer>, Fault> {
     let kept: HashMap<u64, &Header> = headers.iter().map(|header| (header.height, header)).collect();
     // By height first: the order in which the host reads them.
     let mut candidates: BTreeMap<(u64, Hash), Candidate> = BTreeMap::new();
+    let Seen { payments, logs, internals, .. } = seen;
     for payment in payments.into_iter().filter(|payment| kept.contains_key(&payment.height)) {
         let candidate = candidates.entry((payment.height, payment.tx)).or_default();
         candidate.payment = Some(payment);
     }
     for log in logs.into_iter().filter(|log| kept.contains_key(&log.height)) {
         candidates.entry((log.height, log.tx)).or_default().moves.push(log.movement);
+    }
+    for internal in internals.into_iter().filter(|internal| kept.contains_key(&internal.height)) {
+        candidates.entry((internal.height, internal.tx)).or_default().internals.push(internal);
     }
     if candidates.is_empty() {
         return Ok(Vec::new());
@@ -236,7 +256,8 @@ fn confirm<H: Host>(
 }
 
 /// The transfers of one transaction. Ordinals: the payment itself is 0, a log is 1 and its place among all
-/// logs of the transaction, which is the same in whatever block the transaction ends up. A failed transaction has
+/// logs of the transaction, an internal transfer is [`traces::INTERNAL`] and its place among all of them; each is
+/// the same in whatever block the transaction ends up, and whether or not the others are read. A failed transaction has
 /// none, even on a chain where it leaves logs behind; but its logs have to be those that were found.
 fn confirmed<H: Host>(
     scan: &Scan<'_, H>,
@@ -259,6 +280,14 @@ fn confirmed<H: Host>(
     let mut transfers = Vec::new();
     if let (Some(payment), Some(native), true) = (&candidate.payment, scan.native, has_succeeded) {
         transfers.push(transfer(0, native, &payment.from, &payment.to, payment.amount));
+    }
+    if let (Some(native), false) = (scan.native, candidate.internals.is_empty()) {
+        if !has_succeeded {
+            return Err(Fault::lags("a receipt contradicts the traces"));
+        }
+        transfers.extend(candidate.internals.iter().map(|Internal { ordinal, inner, .. }| {
+            transfer(*ordinal, native, &inner.from, &inner.to, Some(inner.amount))
+        }));
     }
     if candidate.moves.is_empty() {
         return Ok(transfers);

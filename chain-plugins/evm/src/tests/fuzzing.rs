@@ -1,5 +1,6 @@
 //! What tests/fuzz drives; not in the product.
 
+use super::code::{Code, code};
 use super::node::{FAKE, Log, Node, OTHER, PAYER, SHOP, Tx, USDC, USDT, call, moved, pay, topic};
 use crate::address;
 use crate::fault::Fault;
@@ -24,8 +25,11 @@ impl Script {
         let blocks = 3 + pick(8);
         let mut node = Node::new((0..blocks).map(|_| (0..pick(4)).map(|_| tx(pick)).collect()).collect());
         node.native = pick(3) != 2;
-        node.settings = match pick(6) {
+        node.settings = match pick(9) {
             0 | 1 => "{}".into(),
+            5 => r#"{"traces":"debug"}"#.into(),
+            6 => r#"{"traces":"parity","max_blocks_per_call":3}"#.into(),
+            7 => r#"{"traces":"debug","max_batch":2}"#.into(),
             2 => r#"{"finality_depth":2,"max_blocks_per_call":2}"#.into(),
             3 => r#"{"max_batch":2,"max_log_range":3}"#.into(),
             4 => r#"{"max_blocks_per_call":1000,"max_batch":1000,"max_log_range":1000}"#.into(),
@@ -98,7 +102,17 @@ fn tx(pick: &mut Pick<'_>) -> Tx {
         5 => tx.value = "0x7".into(),
         _ => {}
     }
+    tx.inside = (0..pick(3)).map(|_| inside(pick, 3)).collect();
     tx
+}
+
+fn inside(pick: &mut Pick<'_>, depth: u8) -> Code {
+    let kinds = ["CALL", "CREATE", "SELFDESTRUCT", "DELEGATECALL", "STATICCALL"];
+    let kind = kinds[pick(5) as usize];
+    let (from, to) = ([OTHER, USDC][pick(2) as usize], [SHOP, OTHER, PAYER][pick(3) as usize]);
+    let wei = [1_000_000, 0, 1, u128::MAX][pick(4) as usize];
+    let calls = (0..if depth == 0 { 0 } else { pick(3) }).map(|_| inside(pick, depth - 1)).collect();
+    Code { has_failed: pick(6) == 5, ..code(kind, from, to, wei, calls) }
 }
 
 fn log(pick: &mut Pick<'_>) -> Log {
@@ -140,5 +154,13 @@ impl Host for Tampered<'_, '_> {
 
     fn keep(&self, key: &str, value: &[u8]) {
         self.0.keep(key, value);
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.0.now_ms()
+    }
+
+    fn warn(&self, line: &str) {
+        self.0.warn(line);
     }
 }

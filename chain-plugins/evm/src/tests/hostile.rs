@@ -36,7 +36,7 @@ fn hostile() -> Vec<Option<Value>> {
     values
 }
 
-fn replace(value: &mut Value, path: &str, with: &Option<Value>) {
+pub(super) fn replace(value: &mut Value, path: &str, with: &Option<Value>) {
     let (parent, field) = path.rsplit_once('/').unwrap();
     let parent = value.pointer_mut(parent).unwrap_or_else(|| panic!("no {path}"));
     match (with, parent) {

@@ -2,6 +2,8 @@
 
 #[cfg(test)]
 mod attacks;
+#[cfg_attr(fuzzing, allow(dead_code))]
+mod code;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 #[cfg(test)]
@@ -13,4 +15,8 @@ mod node;
 #[cfg(test)]
 mod reading;
 #[cfg(test)]
+mod traces;
+#[cfg(test)]
 mod vectors;
+#[cfg(test)]
+mod weight;

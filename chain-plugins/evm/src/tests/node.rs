@@ -1,5 +1,6 @@
 //! A node that answers JSON-RPC from a chain that a test writes, and misbehaves on demand.
 
+use super::code::{Code, Traced};
 use crate::address::keccak;
 use crate::bloom::{Bits, Bloom};
 use crate::fault::Fault;
@@ -34,6 +35,8 @@ pub(super) struct Tx {
     pub(super) input: &'static str,
     pub(super) ok: bool,
     pub(super) logs: Vec<Log>,
+    /// What its code called.
+    pub(super) inside: Vec<Code>,
 }
 
 pub(super) fn topic(key: Key) -> String {
@@ -48,11 +51,11 @@ pub(super) fn moved(contract: Key, to: Key, amount: u128) -> Log {
 }
 
 pub(super) fn call(logs: Vec<Log>) -> Tx {
-    Tx { to: Some(USDC), value: "0x0".into(), input: "0xa9059cbb", ok: true, logs }
+    Tx { to: Some(USDC), value: "0x0".into(), input: "0xa9059cbb", ok: true, logs, inside: vec![] }
 }
 
 pub(super) fn pay(to: Key, wei: u128) -> Tx {
-    Tx { to: Some(to), value: format!("0x{wei:x}"), input: "0x", ok: true, logs: vec![] }
+    Tx { to: Some(to), value: format!("0x{wei:x}"), input: "0x", ok: true, logs: vec![], inside: vec![] }
 }
 
 /// What a test does with an answer before it goes out.
@@ -64,6 +67,8 @@ pub(super) struct Node {
     pub(super) native: bool,
     /// Failed transactions leave their logs behind.
     pub(super) failed_logs: bool,
+    /// Seconds between two blocks.
+    pub(super) spacing: u64,
     pub(super) settings: String,
     pub(super) range_max: Option<(u64, i64, &'static str)>,
     pub(super) batch_max: Option<(usize, Value)>,
@@ -73,6 +78,10 @@ pub(super) struct Node {
     pub(super) http_calls: Cell<usize>,
     pub(super) methods: RefCell<HashMap<String, usize>>,
     pub(super) stored: RefCell<HashMap<String, Vec<u8>>>,
+    pub(super) now_ms: Cell<u64>,
+    /// How time runs on.
+    pub(super) ms_a_look: Cell<u64>,
+    pub(super) warnings: RefCell<Vec<String>>,
 }
 
 impl Node {
@@ -85,6 +94,7 @@ impl Node {
             branch: 0,
             native: true,
             failed_logs: false,
+            spacing: 2,
             settings: "{}".into(),
             range_max: None,
             batch_max: None,
@@ -94,6 +104,9 @@ impl Node {
             http_calls: Cell::new(0),
             methods: RefCell::default(),
             stored: RefCell::default(),
+            now_ms: Cell::new(0),
+            ms_a_look: Cell::new(100),
+            warnings: RefCell::default(),
         }
     }
 
@@ -180,7 +193,7 @@ impl Node {
         let parent = height.checked_sub(1).map_or([0; 32], |below| self.hash(below));
         json!({
             "number": format!("0x{height:x}"), "hash": hex::text(&self.hash(height)),
-            "parentHash": hex::text(&parent), "timestamp": format!("0x{:x}", 1_700_000_000 + height * 2),
+            "parentHash": hex::text(&parent), "timestamp": format!("0x{:x}", 1_700_000_000 + height * self.spacing),
             "logsBloom": bloom.text(), "transactions": txs.collect::<Vec<_>>(), "withdrawals": [],
         })
     }
@@ -245,6 +258,41 @@ impl Node {
                 let height = height(&params[0]);
                 Ok((0..self.txs(height).len()).map(|index| self.receipt(height, index)).collect())
             }
+            _ => self.trace(method, params),
+        }
+    }
+
+    fn trace(&self, method: &str, params: &Value) -> Result<Value, Value> {
+        let found = |hash: Hash| params[0] == json!(hex::text(&hash));
+        let traced = |height: u64, index: usize| Traced {
+            block: self.hash(height),
+            height,
+            hash: Self::tx_hash(height, index),
+            index,
+            tx: &self.txs(height)[index],
+        };
+        let all = |height: u64| (0..self.txs(height).len()).map(move |index| traced(height, index));
+        let mut txs = (0..=self.head()).flat_map(|height| all(height).collect::<Vec<_>>());
+        let missing = || json!({"code": -32000, "message": "block not found"});
+        match method {
+            "debug_traceBlockByHash" => {
+                let height =
+                    (0..=self.head()).find(|height| found(self.hash(*height))).ok_or_else(missing)?;
+                assert_eq!(params[1], json!({"tracer": "callTracer"}));
+                Ok(all(height)
+                    .map(|tx| json!({"txHash": hex::text(&tx.hash), "result": tx.frame()}))
+                    .collect())
+            }
+            "debug_traceTransaction" => {
+                assert_eq!(params[1], json!({"tracer": "callTracer"}));
+                Ok(txs.find(|tx| found(tx.hash)).ok_or_else(missing)?.frame())
+            }
+            "trace_block" => {
+                let height = hex::quantity(params[0].as_str().unwrap()).unwrap();
+                let reward = Traced::reward(self.hash(height), height);
+                Ok(all(height).flat_map(|tx| tx.list()).chain([reward]).collect())
+            }
+            "trace_transaction" => Ok(txs.find(|tx| found(tx.hash)).ok_or_else(missing)?.list().into()),
             _ => Err(json!({"code": -32601, "message": "method not found"})),
         }
     }
@@ -265,6 +313,8 @@ impl Node {
 
 impl Host for Node {
     fn post_all(&self, bodies: Vec<String>) -> Vec<Result<Answer, Fault>> {
+        // As the host shares it among requests that go out together.
+        let share = self.budget.get() / bodies.len().clamp(1, 8);
         let post = |body: String| {
             self.http_calls.set(self.http_calls.get() + 1);
             if let Some((status, retry_after, body)) = &*self.raw.borrow() {
@@ -281,7 +331,7 @@ impl Host for Node {
                 single => self.answer(single),
             };
             let body = answer.to_string().into_bytes();
-            if body.len() > self.budget.get() {
+            if body.len() > share {
                 return Err(Fault::Budget("the answer is larger than what is left".into()));
             }
             Ok(Answer { status: 200, retry_after_ms: retry_after_ms(None), body })
@@ -301,6 +351,14 @@ impl Host for Node {
 
     fn keep(&self, key: &str, value: &[u8]) {
         self.stored.borrow_mut().insert(key.into(), value.into());
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.now_ms.replace(self.now_ms.get() + self.ms_a_look.get())
+    }
+
+    fn warn(&self, line: &str) {
+        self.warnings.borrow_mut().push(line.into());
     }
 }
 
