@@ -16,6 +16,11 @@
 //! recipient. Only tracing shows them, which public providers do not offer. Such payments are found by
 //! comparing balances, by a person. Tokens are not affected: their transfers are logs, whoever causes them.
 //!
+//! # Finding a transaction
+//!
+//! Its receipt says in which block it is. A node that keeps receipts of the newest blocks alone (geth does, of about
+//! a year) says of older ones that there are none.
+//!
 //! # Settings
 //!
 //! All are optional.
@@ -37,6 +42,7 @@ mod address;
 mod bloom;
 mod doubt;
 mod fault;
+mod find;
 mod hex;
 mod host;
 mod learned;
@@ -58,10 +64,12 @@ use kassa_sdk::chain::{
     Address, AddressError, Chain, DeriveError, Description, Link, MemoSupport, PaymentRequest, ScanError,
     ScanLimits, ScanResult,
 };
+use kassa_sdk::finder::{FindError, Finder, Place};
 use kassa_sdk::types::{Network, Position};
 
 kassa_sdk::manifest!("plugin.toml");
 kassa_sdk::export_chain!(Evm);
+kassa_sdk::export_finder!(Evm);
 
 struct Evm;
 
@@ -89,5 +97,11 @@ impl Chain for Evm {
 
     fn scan(network: Network, cursor: Option<Position>, limits: ScanLimits) -> Result<ScanResult, ScanError> {
         scan::scan(&host::Real, &network, cursor.as_ref(), limits)
+    }
+}
+
+impl Finder for Evm {
+    fn find(network: Network, tx: String) -> Result<Vec<Place>, FindError> {
+        find::find(&host::Real, &network, &tx)
     }
 }

@@ -13,6 +13,7 @@
 
 pub mod actions;
 pub mod address;
+mod find;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod host;
@@ -26,12 +27,14 @@ use kassa_sdk::chain::{
     Address, AddressError, Chain, DeriveError, Description, Link, MemoSupport, PaymentRequest, ScanError,
     ScanLimits, ScanResult,
 };
+use kassa_sdk::finder::{FindError, Finder, Place};
 use kassa_sdk::simulator::{SimulateError, Simulator};
 use kassa_sdk::types::{Network, Position};
 use serde::Deserialize;
 
 kassa_sdk::manifest!("plugin.toml");
 kassa_sdk::export_chain!(Sandbox);
+kassa_sdk::export_finder!(Sandbox);
 kassa_sdk::export_simulator!(Sandbox);
 
 struct Sandbox;
@@ -84,6 +87,12 @@ impl Chain for Sandbox {
     fn scan(network: Network, cursor: Option<Position>, limits: ScanLimits) -> Result<ScanResult, ScanError> {
         let settings = Settings::of(&network).map_err(ScanError::Settings)?;
         scan::scan(&host::Real, &network, settings.finality_depth, cursor.as_ref(), limits)
+    }
+}
+
+impl Finder for Sandbox {
+    fn find(_network: Network, tx: String) -> Result<Vec<Place>, FindError> {
+        find::find(&host::Real, &tx)
     }
 }
 

@@ -45,7 +45,7 @@ pub(crate) fn scan<H: Host>(
     Ok(result)
 }
 
-fn failure(outage: Outage, left_ms: u64, cursor: Option<&Position>) -> ScanError {
+pub(crate) fn failure(outage: Outage, left_ms: u64, cursor: Option<&Position>) -> ScanError {
     match (outage, cursor) {
         (Outage::RateLimited, _) => ScanError::RateLimited(u32::try_from(left_ms).unwrap_or(u32::MAX)),
         (Outage::Malformed, _) => {

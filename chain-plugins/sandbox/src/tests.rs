@@ -2,8 +2,9 @@
 
 use crate::address::{account_of, decode, derive, encode, encode_wrongly, normalize};
 use crate::host::Host;
-use crate::{actions, link, scan};
+use crate::{actions, find, link, scan};
 use kassa_sdk::chain::{AddressError, DeriveError, PaymentRequest, ScanError, ScanLimits, ScanResult};
+use kassa_sdk::finder::{FindError, Place};
 use kassa_sdk::simulator::SimulateError;
 use kassa_sdk::types::{Asset, Memo, Network, Position};
 use serde_json::{Value, json};
@@ -321,4 +322,38 @@ fn links() {
     assert_eq!(link.qr, format!("sbx:{}?amount=1000&asset=usdt&memo=A%201%26b", shop()));
     assert_eq!(link.uri, Some(link.qr));
     assert_eq!(link::payment_link(&network(), &request(7)).uri, None);
+}
+
+#[test]
+fn a_transaction_is_found_in_its_block_and_nowhere_else() {
+    let host = memory();
+    let pay = |mine: u64, fail: bool| {
+        let action = json!({"do": "transfer", "to": shop(), "amount": "1", "mine": mine, "fail": fail});
+        act(&host, action)["tx"].as_str().unwrap().to_owned()
+    };
+    let found = |tx: &str| find::find(&host, tx);
+    let at = |height, tx: &str| Ok(vec![Place { height, tx: tx.to_owned() }]);
+    let (first, failed) = (pay(900, false), pay(3, true));
+    assert_eq!(found(&first), at(1, &first));
+    assert_eq!(found(&format!(" 0X{} ", failed.to_uppercase())), at(901, &failed));
+    // A reorg puts it elsewhere; one that waits is nowhere.
+    act(&host, json!({"do": "retract", "tx": failed, "again": true}));
+    assert_eq!(found(&failed), at(904, &failed));
+    let waits = pay(0, false);
+    assert_eq!(found(&waits), Ok(vec![]));
+    act(&host, json!({"do": "retract", "tx": waits}));
+    assert_eq!(found(&waits), Ok(vec![]));
+    for wrong in ["", "0x", "hello", &shop(), &first[1..], &format!("{first}0"), "\u{e9}"] {
+        assert!(matches!(found(wrong), Err(FindError::NotAnId(_))), "{wrong}");
+    }
+    act(&host, json!({"do": "outage", "ms": 5_000, "kind": "rate-limited"}));
+    assert_eq!(found(&first), Err(FindError::RateLimited(5_000)));
+    act(&host, json!({"do": "outage", "ms": 0}));
+    // Whoever looks for something old is told how far it was looked for.
+    for blocks in [1_000, 1_000, 1_000, 999] {
+        act(&host, json!({"do": "mine", "blocks": blocks}));
+    }
+    assert_eq!(found(&failed), at(904, &failed));
+    assert!(matches!(found(&first), Err(FindError::Upstream(_))));
+    assert!(matches!(found(&"ab".repeat(32)), Err(FindError::Upstream(_))));
 }

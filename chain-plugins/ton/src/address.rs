@@ -113,7 +113,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     nibbles.map(|nibble| DIGITS.get(usize::from(nibble)).map_or('0', |digit| char::from(*digit))).collect()
 }
 
-fn unhex(digits: &str) -> Option<Hash> {
+pub(crate) fn unhex(digits: &str) -> Option<Hash> {
     if digits.len() != 64 {
         return None;
     }

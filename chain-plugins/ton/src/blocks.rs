@@ -5,7 +5,7 @@
 
 use crate::address::{Hash, hex};
 use crate::api;
-use crate::host::Host;
+use crate::host::{Answer, Host};
 use crate::scan::Scan;
 use crate::store::At;
 use crate::wire::{BlockJson, BlocksJson, MasterchainJson};
@@ -118,8 +118,12 @@ fn missing<H: Host>(scan: &Scan<'_, H>, cursor: u64) -> Fault {
 }
 
 fn head<H: Host>(scan: &Scan<'_, H>) -> Result<Block, Fault> {
-    let answer = api::get(scan, "/masterchainInfo".into())?;
-    let info = api::parse::<MasterchainJson<'_>>(&answer, "masterchainInfo")?;
+    head_of(scan, &api::get(scan, "/masterchainInfo".into())?)
+}
+
+/// What `/masterchainInfo` answers.
+pub(crate) fn head_of<H: Host>(scan: &Scan<'_, H>, answer: &Answer) -> Result<Block, Fault> {
+    let info = api::parse::<MasterchainJson<'_>>(answer, "masterchainInfo")?;
     block(scan, &info.last)
 }
 

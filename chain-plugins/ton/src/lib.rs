@@ -76,6 +76,11 @@
 //! served by one address with comments: each watched address costs a hundredth of a request in every scan
 //! that sees a new block.
 //!
+//! # Finding a transaction
+//!
+//! By its hash, by that of any other transaction of the same trace (the payer's, whose wallet sent it), or by that of
+//! the message which began it (`/traces`, an API v3 of 2024 or later).
+//!
 //! # Settings
 //!
 //! All are optional.
@@ -104,6 +109,7 @@ mod blocks;
 mod boc;
 mod body;
 mod claim;
+mod find;
 mod hashes;
 mod history;
 mod host;
@@ -126,10 +132,12 @@ use kassa_sdk::chain::{
     Address, AddressError, Chain, DeriveError, Description, Link, MemoSupport, PaymentRequest, ScanError,
     ScanLimits, ScanResult,
 };
+use kassa_sdk::finder::{FindError, Finder, Place};
 use kassa_sdk::types::{Network, Position};
 
 kassa_sdk::manifest!("plugin.toml");
 kassa_sdk::export_chain!(Ton);
+kassa_sdk::export_finder!(Ton);
 
 struct Ton;
 
@@ -159,5 +167,11 @@ impl Chain for Ton {
 
     fn scan(network: Network, cursor: Option<Position>, limits: ScanLimits) -> Result<ScanResult, ScanError> {
         scan::scan(&host::Real, &network, cursor.as_ref(), limits)
+    }
+}
+
+impl Finder for Ton {
+    fn find(network: Network, tx: String) -> Result<Vec<Place>, FindError> {
+        find::find(&host::Real, &network, &tx)
     }
 }

@@ -49,7 +49,7 @@ pub(crate) fn scan<H: Host>(
 }
 
 impl<'a, H: Host> Scan<'a, H> {
-    fn new(host: &'a H, network: &Network) -> Result<Self, String> {
+    pub(crate) fn new(host: &'a H, network: &Network) -> Result<Self, String> {
         let settings = Settings::parse(&network.settings)?;
         let global_id = network.chain_id.parse().map_err(|_| "the chain's id is not a number".to_owned())?;
         let is_testnet = is_testnet(network);

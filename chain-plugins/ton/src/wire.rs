@@ -11,6 +11,7 @@ use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// Text, borrowed unless it has escapes.
@@ -168,12 +169,55 @@ pub(crate) struct TxJson<'a> {
 impl TxJson<'_> {
     /// The masterchain block that made it final, if it is final.
     pub(crate) fn height(&self) -> Result<Option<u64>, Fault> {
-        // A word in the answers, a number in the API's description.
-        let is_final = self.finality.is_none_or(|finality| matches!(finality.get(), r#""finalized""# | "2"));
-        if !is_final || self.emulated == Some(true) {
-            return Ok(None);
-        }
-        self.mc_block_seqno.map(|seqno| seqno.u64("mc_block_seqno")).transpose()
+        final_at(self.mc_block_seqno, self.finality, self.emulated)
+    }
+}
+
+fn final_at(
+    seqno: Option<Number>,
+    finality: Option<&RawValue>,
+    emulated: Option<bool>,
+) -> Result<Option<u64>, Fault> {
+    // A word in the answers, a number in the API's description.
+    let is_final = finality.is_none_or(|finality| matches!(finality.get(), r#""finalized""# | "2"));
+    if !is_final || emulated == Some(true) {
+        return Ok(None);
+    }
+    seqno.map(|seqno| seqno.u64("mc_block_seqno")).transpose()
+}
+
+/// `GET /traces`.
+#[derive(Deserialize)]
+pub(crate) struct TracesJson<'a> {
+    #[serde(borrow, deserialize_with = "present")]
+    pub(crate) traces: Option<Vec<TraceJson<'a>>>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct TraceJson<'a> {
+    /// By their hashes.
+    #[serde(borrow)]
+    pub(crate) transactions: BTreeMap<Cow<'a, str>, PlacedJson<'a>>,
+}
+
+/// A transaction, as far as it says where it is.
+#[derive(Deserialize)]
+pub(crate) struct PlacedJson<'a> {
+    #[serde(borrow)]
+    pub(crate) hash: Text<'a>,
+    pub(crate) lt: Number,
+    /// Null until the masterchain has it.
+    #[serde(deserialize_with = "present")]
+    mc_block_seqno: Option<Number>,
+    #[serde(borrow)]
+    finality: Option<&'a RawValue>,
+    emulated: Option<bool>,
+}
+
+impl PlacedJson<'_> {
+    /// The masterchain block that made it final, if it is final.
+    pub(crate) fn height(&self) -> Result<Option<u64>, Fault> {
+        final_at(self.mc_block_seqno, self.finality, self.emulated)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The node's HTTP interface: which questions there are, and what is an answer to them.
 
 use crate::host::{Call, Host};
+use crate::wire::Hash;
 use kassa_sdk::chain::ScanError;
 use kassa_sdk::upstream::{Answer, failed, lags, malformed, retry_after_ms};
 use serde::Deserialize;
@@ -23,6 +24,11 @@ pub(crate) fn block(height: u64) -> Call {
 /// What the transactions of a block did.
 pub(crate) fn infos(height: u64) -> Call {
     Call { path: "/wallet/gettransactioninfobyblocknum", body: format!(r#"{{"num":{height}}}"#) }
+}
+
+/// What one transaction did, and in which block.
+pub(crate) fn info(id: &Hash) -> Call {
+    Call { path: "/wallet/gettransactioninfobyid", body: format!(r#"{{"value":"{}"}}"#, hex::encode(id)) }
 }
 
 /// Asks everything at once; the JSON bodies come in the same order.
@@ -79,11 +85,12 @@ fn accept(answer: Answer) -> Result<Vec<u8>, ScanError> {
 }
 
 /// An empty object is how a node says that it does not have what was asked for.
+pub(crate) fn is_missing(body: &[u8]) -> bool {
+    body.iter().filter(|byte| !byte.is_ascii_whitespace()).take(3).eq(b"{}")
+}
+
 pub(crate) fn check_present(body: &[u8], what: &str) -> Result<(), ScanError> {
-    if body.iter().filter(|byte| !byte.is_ascii_whitespace()).take(3).eq(b"{}") {
-        return Err(lags(format!("{what} is missing")));
-    }
-    Ok(())
+    if is_missing(body) { Err(lags(format!("{what} is missing"))) } else { Ok(()) }
 }
 
 /// JSON as `T`.

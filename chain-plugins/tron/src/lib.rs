@@ -62,6 +62,7 @@
 
 mod address;
 mod api;
+mod find;
 mod host;
 mod memo;
 mod moves;
@@ -81,10 +82,12 @@ use kassa_sdk::chain::{
     Address, AddressError, Chain, DeriveError, Description, Link, MemoSupport, PaymentRequest, ScanError,
     ScanLimits, ScanResult,
 };
+use kassa_sdk::finder::{FindError, Finder, Place};
 use kassa_sdk::types::{Network, Position};
 
 kassa_sdk::manifest!("plugin.toml");
 kassa_sdk::export_chain!(Tron);
+kassa_sdk::export_finder!(Tron);
 
 struct Tron;
 
@@ -112,5 +115,11 @@ impl Chain for Tron {
 
     fn scan(network: Network, cursor: Option<Position>, limits: ScanLimits) -> Result<ScanResult, ScanError> {
         scan::scan(&host::Real, &network, cursor.as_ref(), limits)
+    }
+}
+
+impl Finder for Tron {
+    fn find(network: Network, tx: String) -> Result<Vec<Place>, FindError> {
+        find::find(&host::Real, &network, &tx)
     }
 }

@@ -75,15 +75,7 @@ pub(crate) fn scan<H: Host>(
 impl<H: Host> Scan<'_, H> {
     fn check_chain(&self) -> Result<(), ScanError> {
         let [body] = api::ask_each(self.host, &[api::block(0)])?;
-        let genesis = Top::read(&body, "the genesis block")?.header;
-        if genesis.height != 0 {
-            return Err(malformed(format!("asked for block 0, got block {}", genesis.height)));
-        }
-        let id = genesis.hash.last_chunk().copied().map(u32::from_be_bytes);
-        match id {
-            Some(id) if id == self.chain_id => Ok(()),
-            id => Err(ScanError::WrongNetwork(format!("0x{:08x}", id.unwrap_or_default()))),
-        }
+        check_genesis(&body, self.chain_id)
     }
 
     fn read_on(
@@ -125,6 +117,19 @@ impl<H: Host> Scan<'_, H> {
     }
 }
 
+/// Whether block 0 is the one that this chain begins with.
+pub(crate) fn check_genesis(body: &[u8], chain_id: u32) -> Result<(), ScanError> {
+    let genesis = Top::read(body, "the genesis block")?.header;
+    if genesis.height != 0 {
+        return Err(malformed(format!("asked for block 0, got block {}", genesis.height)));
+    }
+    let id = genesis.hash.last_chunk().copied().map(u32::from_be_bytes);
+    match id {
+        Some(id) if id == chain_id => Ok(()),
+        id => Err(ScanError::WrongNetwork(format!("0x{:08x}", id.unwrap_or_default()))),
+    }
+}
+
 fn listed(network: &Network) -> Result<Assets, ScanError> {
     let mut assets = Assets { tokens: Vec::new(), native: None };
     for (place, asset) in (0u32..).zip(&network.assets) {
@@ -140,7 +145,7 @@ fn listed(network: &Network) -> Result<Assets, ScanError> {
 }
 
 /// `0x2b6653dc`, the form that TRON's CAIP-2 ids have, or the same number in decimal digits.
-fn chain_id(network: &Network) -> Result<u32, ScanError> {
+pub(crate) fn chain_id(network: &Network) -> Result<u32, ScanError> {
     let text = network.chain_id.as_str();
     let id = match text.strip_prefix("0x") {
         Some(digits) => u32::from_str_radix(digits, 16),

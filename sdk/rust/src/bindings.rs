@@ -54,6 +54,21 @@ pub mod chain {
     });
 }
 
+/// The role `finder`.
+pub mod finder {
+    wit_bindgen::generate!({
+        path: "../../wit",
+        inline: "package kassa:sdk; world finder-role { export kassa:plugin/finder@0.1.0; }",
+        world: "kassa:sdk/finder-role",
+        with: { "kassa:plugin/types@0.1.0": crate::bindings::services::kassa::plugin::types },
+        additional_derives: [PartialEq],
+        generate_unused_types: true,
+        pub_export_macro: true,
+        export_macro_name: "export_finder_role",
+        default_bindings_module: "::kassa_sdk::bindings::finder",
+    });
+}
+
 /// The role `simulator`.
 pub mod simulator {
     wit_bindgen::generate!({

@@ -36,6 +36,19 @@ macro_rules! export_chain {
     };
 }
 
+/// Exports a type that implements [`Finder`](crate::finder::Finder) as the role `finder`.
+#[macro_export]
+macro_rules! export_finder {
+    ($type:ident) => {
+        #[cfg(target_family = "wasm")]
+        #[allow(unsafe_code)]
+        const _: () = {
+    $crate::bindings::finder::export_finder_role!($type with_types_in $crate::bindings::finder);
+        };
+        const _: fn() = $crate::finder::implements::<$type>;
+    };
+}
+
 /// Exports a type that implements [`Simulator`](crate::simulator::Simulator) as the role `simulator`.
 #[macro_export]
 macro_rules! export_simulator {

@@ -53,6 +53,15 @@ pub mod chain {
     pub fn implements<T: Chain>() {}
 }
 
+/// Role `finder`: implement [`Finder`](finder::Finder), then call [`export_finder!`].
+pub mod finder {
+    pub use crate::bindings::finder::exports::kassa::plugin::finder::Guest as Finder;
+    pub use crate::bindings::finder::exports::kassa::plugin::finder::*;
+
+    #[doc(hidden)]
+    pub fn implements<T: Finder>() {}
+}
+
 /// Role `simulator`: implement [`Simulator`](simulator::Simulator), then call [`export_simulator!`].
 pub mod simulator {
     pub use crate::bindings::simulator::exports::kassa::plugin::simulator::Guest as Simulator;

@@ -1,6 +1,7 @@
 //! For chain plugins: answers of an upstream, and the faults that all of them have.
 
 use crate::chain::{Block, ScanError, ScanResult};
+use crate::finder::FindError;
 use crate::http::{HttpError, Response};
 use std::collections::HashSet;
 
@@ -79,6 +80,26 @@ impl Fault {
             Self::Scan(error) => error,
             Self::Budget(why) => failed(format!("budget: {why}")),
         }
+    }
+}
+
+/// What kept a scan from its answer keeps a search from it as well.
+impl From<ScanError> for FindError {
+    fn from(error: ScanError) -> Self {
+        match error {
+            ScanError::Upstream(why) => Self::Upstream(why),
+            ScanError::RateLimited(ms) => Self::RateLimited(ms),
+            ScanError::Malformed(why) => Self::Malformed(why),
+            ScanError::WrongNetwork(id) => Self::WrongNetwork(id),
+            ScanError::Behind(head) => Self::Upstream(format!("its head {head} is behind")),
+            ScanError::Settings(why) => Self::Settings(why),
+        }
+    }
+}
+
+impl From<Fault> for FindError {
+    fn from(fault: Fault) -> Self {
+        fault.into_scan_error().into()
     }
 }
 

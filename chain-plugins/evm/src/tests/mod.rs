@@ -4,6 +4,8 @@
 mod attacks;
 #[cfg_attr(fuzzing, allow(dead_code))]
 mod code;
+#[cfg(test)]
+mod finding;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 #[cfg(test)]

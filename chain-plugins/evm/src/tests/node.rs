@@ -204,6 +204,7 @@ impl Node {
             self.block_logs(height).into_iter().filter(|log| log["transactionHash"] == hash).collect();
         json!({
             "transactionHash": hash, "blockHash": hex::text(&self.hash(height)), "logs": logs,
+            "blockNumber": format!("0x{height:x}"),
             "status": if self.txs(height)[index].ok { "0x1" } else { "0x0" }, "type": "0x2",
         })
     }
@@ -218,6 +219,7 @@ impl Node {
         };
         match method {
             "eth_chainId" => Ok(json!("0x2105")),
+            "eth_blockNumber" => Ok(json!(format!("0x{head:x}"))),
             "eth_getBlockByNumber" => {
                 let height = height(&params[0]);
                 Ok(if height > head { Value::Null } else { self.block(height, params[1] == true) })

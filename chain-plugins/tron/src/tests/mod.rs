@@ -2,6 +2,8 @@
 
 #[cfg(test)]
 mod attacks;
+#[cfg(test)]
+mod finding;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 #[cfg(test)]

@@ -261,6 +261,14 @@ impl Node {
         info
     }
 
+    fn info_of(&self, id: &Value) -> Value {
+        let places = self.blocks.iter().enumerate().flat_map(|(height, txs)| {
+            txs.iter().enumerate().map(move |(index, tx)| (tx, height as u64, index))
+        });
+        let found = places.into_iter().find(|(_, height, index)| *id == self.tx_id(*height, *index));
+        found.map_or(json!({}), |(tx, height, index)| self.info(tx, height, index))
+    }
+
     fn answer(&self, call: &Call) -> Value {
         let question: Value = serde_json::from_str(&call.body).unwrap();
         let height = question["num"].as_u64().unwrap_or(0);
@@ -268,6 +276,7 @@ impl Node {
             "/wallet/getnowblock" => self.block(self.head()),
             "/walletsolidity/getnowblock" => self.block(self.head().saturating_sub(self.solid_below)),
             "/wallet/getblockbynum" => self.block(height),
+            "/wallet/gettransactioninfobyid" => self.info_of(&question["value"]),
             "/wallet/gettransactioninfobyblocknum" => match self.txs(height) {
                 Some(txs) => txs.iter().enumerate().map(|(index, tx)| self.info(tx, height, index)).collect(),
                 None => json!([]),

@@ -100,6 +100,20 @@ export async function checkTon(ton, assets) {
     assert.equal((await control("balance", { of: "shop" })).balance, "1000000000");
     assert.equal(paid.in_msg.hash, told[0].out_msgs[0].hash);
     assert.equal(told[0].in_msg.source, null);
+    // By either transaction and by either message it is the same trace.
+    const hex = (hash) => Buffer.from(hash, "base64").toString("hex");
+    for (const [by, hash] of [
+      ["tx_hash", told[0].hash],
+      ["tx_hash", paid.hash],
+      ["msg_hash", told[0].in_msg.hash],
+      ["msg_hash", paid.in_msg.hash],
+    ]) {
+      const { traces } = await api(`/traces?${by}=${hex(hash)}&include_actions=false&limit=1`);
+      assert.equal(traces.length, 1);
+      assert.deepEqual(traces[0].transactions_order, [told[0].hash, paid.hash]);
+      assert.deepEqual(traces[0].transactions[paid.hash], paid);
+    }
+    assert.deepEqual((await api(`/traces?tx_hash=${"ab".repeat(32)}`)).traces, []);
   });
 
   await check(

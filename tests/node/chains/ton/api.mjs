@@ -150,6 +150,35 @@ export function api(chain, lag) {
     };
   }
 
+  /** What one message from outside set off, by any of its transactions or messages. */
+  function traces(query) {
+    const [ids, txs, messages] = ["trace_id", "tx_hash", "msg_hash"].map((name) => hashes(query, name));
+    const named = ({ told }) =>
+      (ids.length === 0 || ids.includes(told.trace_id)) &&
+      (txs.length === 0 || txs.includes(told.hash)) &&
+      (messages.length === 0 ||
+        [told.in_msg, ...told.out_msgs].some((one) => one && messages.includes(one.hash)));
+    const rows = visible();
+    const found = [...new Set(rows.filter(named).map(({ told }) => told.trace_id))].map((id) => {
+      const own = rows.filter(({ told }) => told.trace_id === id);
+      const seqnos = own.map(({ block: { seqno } }) => seqno);
+      return {
+        trace_id: id,
+        external_hash: own[0].told.in_msg?.hash ?? null,
+        mc_seqno_start: String(Math.min(...seqnos)),
+        mc_seqno_end: String(Math.max(...seqnos)),
+        start_lt: own[0].told.lt,
+        start_utime: own[0].told.now,
+        end_lt: own.at(-1).told.lt,
+        end_utime: own.at(-1).told.now,
+        is_incomplete: false,
+        transactions_order: own.map(({ told }) => told.hash),
+        transactions: Object.fromEntries(own.map((one) => [one.told.hash, placed(one)])),
+      };
+    });
+    return { traces: page(query, found, (one) => BigInt(one.start_lt)), address_book: {}, metadata: {} };
+  }
+
   function byMasterchainBlock(query) {
     const seqno = whole(query, "seqno");
     if (seqno === undefined) throw new ApiError(422, "seqno is required");
@@ -326,6 +355,7 @@ export function api(chain, lag) {
     "/masterchainInfo": () => ({ last: block(chain.indexed(lag()), -1), first: block(chain.blocks[0], -1) }),
     "/blocks": blocks,
     "/transactions": transactions,
+    "/traces": traces,
     "/transactionsByMasterchainBlock": byMasterchainBlock,
     "/accountStates": accountStates,
     "/jetton/wallets": jettonWallets,
