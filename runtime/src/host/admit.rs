@@ -258,6 +258,7 @@ impl Admission {
             version: manifest.version.to_string(),
             version_id: String::new(),
             behalf: Behalf::Network("admission".to_owned()),
+            passed_over: Vec::new(),
         });
         let limits = match &self.rules {
             Rules::Chains(config) => {

@@ -57,6 +57,18 @@ pub(crate) mod chain {
     });
 }
 
+/// The role `finder`.
+pub(crate) mod finder {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        inline: "package kassa:host; world finder-role { export kassa:plugin/finder@0.1.0; }",
+        world: "kassa:host/finder-role",
+        with: { "kassa:plugin/types@0.1.0": crate::host::bindings::services::kassa::plugin::types },
+        exports: { default: async },
+        additional_derives: [PartialEq, Clone],
+    });
+}
+
 /// The role `simulator`.
 pub(crate) mod simulator {
     wasmtime::component::bindgen!({

@@ -327,5 +327,6 @@ fn subject(version: &HookVersion, of: OfMerchant) -> Arc<Subject> {
         version: version.version.clone(),
         version_id: version.version_id.clone(),
         behalf: Behalf::Merchant(of),
+        passed_over: Vec::new(),
     })
 }

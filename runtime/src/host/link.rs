@@ -11,6 +11,7 @@ use wasmtime::{
 use super::{
     bindings::{
         chain::ChainRolePre,
+        finder::{FinderRole, FinderRolePre},
         fulfiller::{FulfillerRole, FulfillerRolePre},
         matcher::{MatcherRole, MatcherRolePre},
         rates::{RatesRole, RatesRolePre},
@@ -29,6 +30,7 @@ const SEED: &str = "wasi:random/insecure-seed@";
 pub(super) struct Linked {
     pub(super) instance: InstancePre<CallState>,
     pub(super) chain: Option<ChainRolePre<CallState>>,
+    pub(super) finder: Option<FinderRolePre<CallState>>,
     pub(super) simulator: Option<SimulatorRolePre<CallState>>,
     pub(super) matcher: Option<MatcherRolePre<CallState>>,
     pub(super) fulfiller: Option<FulfillerRolePre<CallState>>,
@@ -51,6 +53,7 @@ impl Linked {
         let has = |role| roles.contains(&role).then(|| instance.clone());
         Ok(Self {
             chain: has(Role::Chain).map(ChainRolePre::new).transpose()?,
+            finder: has(Role::Finder).map(FinderRolePre::new).transpose()?,
             simulator: has(Role::Simulator).map(SimulatorRolePre::new).transpose()?,
             matcher: has(Role::Matcher).map(MatcherRolePre::new).transpose()?,
             fulfiller: has(Role::Fulfiller).map(FulfillerRolePre::new).transpose()?,
@@ -66,6 +69,9 @@ impl Linked {
         store: &mut Store<CallState>,
         instance: &Instance,
     ) -> wasmtime::Result<()> {
+        if self.finder.is_some() {
+            FinderRole::new(&mut *store, instance)?;
+        }
         if self.simulator.is_some() {
             SimulatorRole::new(&mut *store, instance)?;
         }

@@ -10,6 +10,7 @@ use wasmtime::component::Component;
 use super::{
     bindings::{
         chain::{ChainRolePre, exports::kassa::plugin::chain::Description},
+        finder::FinderRolePre,
         simulator::SimulatorRolePre,
     },
     call::{CallError, CallState},
@@ -75,6 +76,10 @@ impl Loaded {
         self.linked.chain.as_ref().ok_or_else(|| self.no_role(Role::Chain))
     }
 
+    pub(super) fn finder(&self) -> Result<&FinderRolePre<CallState>, CallError> {
+        self.linked.finder.as_ref().ok_or_else(|| self.no_role(Role::Finder))
+    }
+
     pub(super) fn simulator(&self) -> Result<&SimulatorRolePre<CallState>, CallError> {
         self.linked.simulator.as_ref().ok_or_else(|| self.no_role(Role::Simulator))
     }
@@ -89,6 +94,7 @@ impl Loaded {
             version: self.version.clone(),
             version_id: self.version_id.clone(),
             behalf: Behalf::Network(network.to_owned()),
+            passed_over: Vec::new(),
         }
     }
 }

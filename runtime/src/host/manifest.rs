@@ -99,6 +99,7 @@ pub(crate) struct Asked {
 #[schema(as = PluginRole)]
 pub(crate) enum Role {
     Chain,
+    Finder,
     Simulator,
     Matcher,
     Fulfiller,
@@ -110,6 +111,7 @@ impl Role {
     pub(super) fn of_export(name: &str) -> Option<Self> {
         match name {
             "kassa:plugin/chain@0.1.0" => Some(Self::Chain),
+            "kassa:plugin/finder@0.1.0" => Some(Self::Finder),
             "kassa:plugin/simulator@0.1.0" => Some(Self::Simulator),
             "kassa:plugin/matcher@0.1.0" => Some(Self::Matcher),
             "kassa:plugin/fulfiller@0.1.0" => Some(Self::Fulfiller),
@@ -122,6 +124,7 @@ impl Role {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Chain => "chain",
+            Self::Finder => "finder",
             Self::Simulator => "simulator",
             Self::Matcher => "matcher",
             Self::Fulfiller => "fulfiller",

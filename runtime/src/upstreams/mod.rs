@@ -89,6 +89,8 @@ pub(crate) enum Verdict {
     },
     /// It answered, and knows less than is known already.
     Behind,
+    /// It could not answer a question of somebody who looks back. That says nothing about how well it reads on.
+    Unanswered(String),
 }
 
 /// No upstream can be asked now.
@@ -195,16 +197,18 @@ impl Upstreams {
     }
 
     /// The upstream to ask: of those that are ready, or due for a probe, a fresh one before one that is behind,
-    /// then the one of the lowest priority number, then a ready one before a due one.
+    /// then the one of the lowest priority number, then a ready one before a due one. Those whose ids are in
+    /// `passed_over` are not asked.
     ///
     /// # Errors
     /// When all rest; it says until when.
-    pub(crate) fn pick(&self, network: &str) -> Result<Arc<Upstream>, NoUpstream> {
+    pub(crate) fn pick(&self, network: &str, passed_over: &[String]) -> Result<Arc<Upstream>, NoUpstream> {
         let now = self.clock.now();
         let upstreams = self.of(network);
         let mut next_at: Option<Millis> = None;
         let best = upstreams
             .iter()
+            .filter(|upstream| !passed_over.contains(&upstream.id))
             .filter_map(|upstream| match lock(&upstream.record.health).standing(now) {
                 Standing::Ready { behind } => Some((behind, upstream.priority, false, upstream)),
                 Standing::Due { behind } => Some((behind, upstream.priority, true, upstream)),

@@ -24,7 +24,7 @@ fn bad() -> Verdict {
 }
 
 fn picked(upstreams: &Upstreams) -> String {
-    upstreams.pick("base").unwrap().id.clone()
+    upstreams.pick("base", &[]).unwrap().id.clone()
 }
 
 #[test]
@@ -47,12 +47,26 @@ fn the_lowest_priority_number_that_is_ready_is_picked_and_comes_back() {
 }
 
 #[test]
+fn who_was_asked_in_vain_is_passed_over_by_that_one_alone() {
+    let (upstreams, _) = upstreams(&[("a", 1), ("b", 2)]);
+    let beside = |ids: &[&str]| {
+        let ids: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
+        upstreams.pick("base", &ids).map(|upstream| upstream.id.clone())
+    };
+    upstreams.report("base", "a", Verdict::Unanswered("no such block".to_owned()));
+    assert_eq!(picked(&upstreams), "a");
+    assert_eq!(beside(&["a"]).unwrap(), "b");
+    assert_eq!(beside(&["b", "gone"]).unwrap(), "a");
+    assert_eq!(beside(&["a", "b"]).unwrap_err().retry_ms, None);
+}
+
+#[test]
 fn when_all_rest_it_says_until_when() {
     let (upstreams, clock) = upstreams(&[("a", 1), ("b", 2)]);
-    assert_eq!(upstreams.pick("other").unwrap_err().retry_ms, None);
+    assert_eq!(upstreams.pick("other", &[]).unwrap_err().retry_ms, None);
     upstreams.report("base", "a", Verdict::WrongNetwork);
     upstreams.report("base", "b", Verdict::RateLimited { ms: 5000 });
-    let retry_ms = upstreams.pick("base").unwrap_err().retry_ms.unwrap();
+    let retry_ms = upstreams.pick("base", &[]).unwrap_err().retry_ms.unwrap();
     assert!((4000..=5000).contains(&retry_ms), "{retry_ms}");
     clock.shift(5001);
     assert_eq!(picked(&upstreams), "b");
@@ -111,7 +125,7 @@ fn nothing_secret_is_shown() {
     let mut spec = spec("a", "https://rpc.example:8443/v2/KEY?k=KEY", 1);
     spec.headers = vec![("x-api-key".to_owned(), Zeroizing::new("KEY".to_owned()))];
     upstreams.set("base", vec![spec]);
-    let upstream = upstreams.pick("base").unwrap();
+    let upstream = upstreams.pick("base", &[]).unwrap();
     let shown = format!("{upstream:?} {:?} {:?}", upstream.headers, upstreams.status("base"));
     assert!(!shown.contains("KEY"), "{shown}");
     assert!(shown.contains("https://rpc.example:8443"), "{shown}");
@@ -156,14 +170,14 @@ async fn a_request_carries_the_operators_headers_and_the_answer_comes_back() {
     let mut spec = spec("a", &url, 1);
     spec.headers = vec![("x-api-key".to_owned(), Zeroizing::new("ours".to_owned()))];
     upstreams.set("base", vec![spec]);
-    let response = upstreams.pick("base").unwrap().send(request("/x?y=1")).await.unwrap();
+    let response = upstreams.pick("base", &[]).unwrap().send(request("/x?y=1")).await.unwrap();
     assert_eq!(response.status, 418);
     assert!(response.headers.contains(&("x-out".to_owned(), "1".to_owned())));
     assert_eq!(response.body.as_ref(), br#"POST /v2/KEY/x?y=1 "ours" "a/b""#);
     assert_eq!(upstreams.status("base")[0].requests, 1);
     assert_eq!(upstreams.status("base")[0].errors, 1);
     let refused = UpstreamRequest { headers: vec![("host".to_owned(), "evil".to_owned())], ..request("") };
-    let error = upstreams.pick("base").unwrap().send(refused).await.unwrap_err();
+    let error = upstreams.pick("base", &[]).unwrap().send(refused).await.unwrap_err();
     assert!(matches!(error, UpstreamError::Malformed(_)));
 }
 
@@ -173,7 +187,7 @@ async fn too_many_requests_hold_the_budget() {
         serve(|_| async { (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "30")]).into_response() }).await;
     let (upstreams, clock) = upstreams(&[]);
     upstreams.set("base", vec![spec("a", &url, 1)]);
-    let upstream = upstreams.pick("base").unwrap();
+    let upstream = upstreams.pick("base", &[]).unwrap();
     assert_eq!(
         upstream.send(request("")).await.unwrap_err(),
         UpstreamError::RateLimited { retry_ms: 30_000 }
@@ -193,7 +207,7 @@ async fn a_large_answer_is_refused() {
     let url = serve(|_| async { "x".repeat(1001).into_response() }).await;
     let (upstreams, _) = upstreams(&[]);
     upstreams.set("base", vec![spec("a", &url, 1)]);
-    let error = upstreams.pick("base").unwrap().send(request("")).await.unwrap_err();
+    let error = upstreams.pick("base", &[]).unwrap().send(request("")).await.unwrap_err();
     assert_eq!(error, UpstreamError::TooLarge);
     assert!(!upstreams.status("base")[0].last_error.as_ref().unwrap().contains("KEY"));
 }

@@ -137,9 +137,9 @@ impl Http {
             .checked_sub(1)
             .ok_or_else(|| HttpError::Budget("requests of this call".to_owned()))?;
         if self.chosen.is_none() && matches!(prepared, Prepared::ToUpstream(_)) {
-            let picked =
-                self.shared.upstreams.pick(self.subject.network()).map_err(|_| HttpError::NoUpstream)?;
-            self.chosen = Some(picked);
+            let (network, passed_over) = (self.subject.network(), &self.subject.passed_over);
+            let picked = self.shared.upstreams.pick(network, passed_over);
+            self.chosen = Some(picked.map_err(|_| HttpError::NoUpstream)?);
         }
         Ok(prepared)
     }

@@ -48,6 +48,8 @@ pub(crate) struct Subject {
     pub(crate) version: String,
     pub(crate) version_id: String,
     pub(crate) behalf: Behalf,
+    /// Upstreams of the network that this call does not ask, though they are well: they could not answer it before.
+    pub(crate) passed_over: Vec<String>,
 }
 
 /// On whose behalf a component is called.
@@ -151,5 +153,6 @@ fn subject_for_test(network: &str) -> Subject {
         version: "0.1.0".to_owned(),
         version_id: String::new(),
         behalf: Behalf::Network(network.to_owned()),
+        passed_over: Vec::new(),
     }
 }

@@ -15,6 +15,8 @@ pub(super) struct Guest {
     start: &'static str,
     normalize: &'static str,
     scan: &'static str,
+    /// The body of the finder, if it is one.
+    find: Option<&'static str>,
     simulator: bool,
 }
 
@@ -42,6 +44,7 @@ impl Guest {
             start: "",
             normalize: ZEROS,
             scan: ZEROS,
+            find: None,
             simulator: false,
         }
     }
@@ -74,12 +77,25 @@ impl Guest {
         self.manifest(&MANIFEST.replace("\"test\"", &format!("{name:?}")).replace("0.1.0", version))
     }
 
+    /// The same manifest as another version.
+    pub(super) fn named_also(self, version: &str) -> Self {
+        let manifests = self.manifests.iter().map(|text| text.replace("0.1.0", version)).collect();
+        Self { manifests, ..self }
+    }
+
     pub(super) fn manifest(self, manifest: &str) -> Self {
         Self { manifests: vec![manifest.to_owned()], ..self }
     }
 
     pub(super) fn manifests(self, manifests: &[&str]) -> Self {
         Self { manifests: manifests.iter().map(|text| (*text).to_owned()).collect(), ..self }
+    }
+
+    /// A guest that also says where transactions are, by this body; or nowhere.
+    pub(super) fn finding(self, find: Option<&'static str>) -> Self {
+        let manifest = MANIFEST.replace("[\"chain\"]", "[\"chain\", \"finder\"]");
+        let world = "kassa:plugin/finding-chain-plugin@0.1.0";
+        Self { world, find: Some(find.unwrap_or(ZEROS)), ..self }.manifest(&manifest)
     }
 
     pub(super) fn simulating(self) -> Self {
@@ -105,6 +121,13 @@ impl Guest {
         } else {
             ""
         };
+        let finder = self.find.map(|find| {
+            format!(
+                "(func (export \"kassa:plugin/finder@0.1.0#find\")
+                    (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32) {find})"
+            )
+        });
+        let finder = finder.unwrap_or_default();
         let text = format!(
             r#"(module
                 {imports}
@@ -129,6 +152,7 @@ impl Guest {
                 (func $scan (export "kassa:plugin/chain@0.1.0#scan")
                     (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i64 i32 i32 i32 i32) (result i32)
                     {scan})
+                {finder}
                 {simulator}
                 {manifests})"#
         );

@@ -169,3 +169,20 @@ async fn compiled_code_of_hooks_that_are_gone_is_deleted() {
     assert_eq!(hooks.sweep().await.unwrap(), 0);
     assert!(admit().await.code.is_some());
 }
+
+#[tokio::test]
+async fn a_plugin_need_not_find_transactions() {
+    let bench = Bench::new().await;
+    let find = async || bench.host.find(&network("test"), "0xabc", &[]).await;
+    bench.load(&Guest::new()).await;
+    assert!(matches!(find().await.unwrap_err().error, CallError::NoRole { role: "finder", .. }));
+    bench.load(&Guest::new().finding(None).named_also("2.0.0")).await;
+    assert_eq!(find().await.unwrap().value, Ok(vec![]));
+    // One that breaks ends its call, as in any role.
+    bench.load(&Guest::new().finding(Some("unreachable")).named_also("3.0.0")).await;
+    assert!(matches!(find().await.unwrap_err().error, CallError::Trap { .. }));
+    bench
+        .load(&Guest::new().finding(Some("(loop $again (br $again)) i32.const 1024")).named_also("4.0.0"))
+        .await;
+    assert!(matches!(find().await.unwrap_err().error, CallError::CpuBudget));
+}
