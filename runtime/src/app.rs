@@ -28,6 +28,7 @@ use crate::{
     flow::{
         chain_clock::ChainClock,
         desk::{self, Desk},
+        find::Finds,
         holding::Leases,
         observe::Watcher,
         pricing::Prices,
@@ -76,6 +77,7 @@ pub struct App {
     pub(crate) desk: Arc<Desk>,
     pub(crate) prices: Arc<Prices>,
     pub(crate) leases: Arc<Leases>,
+    pub(crate) finds: Finds,
     /// This process, among the replicas that hold leases.
     pub(crate) holder: Arc<str>,
     /// One action at a time on the sandbox networks.
@@ -132,6 +134,7 @@ impl App {
             keys: Keys::default(),
             desk: Arc::new(desk),
             prices: Arc::default(),
+            finds: Finds::default(),
             leases: Arc::new(Leases::new(config.watch.lease_ms, clock.clone())),
             holder: ids.next(id::Kind::Request, clock.now()).into(),
             simulations: Arc::default(),

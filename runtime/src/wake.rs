@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 /// One bell a kind of worker. Cheap to clone.
 ///
-/// `observe` and `settle` run once a network, so theirs are rung with `notify_waiters`, and they begin to listen
+/// `observe`, `settle` and `rescan` run once a network, so theirs are rung with `notify_waiters`, and they begin to listen
 /// before they look. `dispatch`, `deliver`, `fulfill` and `matching` run once, so theirs are rung with `notify_one`, which waits for the
 /// one who is not listening yet.
 #[derive(Clone, Default)]
@@ -19,4 +19,5 @@ pub(crate) struct Wake {
     pub(crate) deliver: Arc<Notify>,
     pub(crate) fulfill: Arc<Notify>,
     pub(crate) matching: Arc<Notify>,
+    pub(crate) rescan: Arc<Notify>,
 }

@@ -1,6 +1,6 @@
 //! The cursor of each network, and the blocks above its final one.
 
-use super::{Conn, DbError, args};
+use super::{Conn, DbError, Row, args};
 use crate::domain::Millis;
 
 /// How far a network was read.
@@ -35,21 +35,29 @@ pub(crate) struct Block {
 
 pub(crate) async fn cursor(conn: &mut Conn, network: &str) -> Result<Option<Cursor>, DbError> {
     let row = conn.row("SELECT * FROM cursor WHERE network = $1", args![network.to_owned()]).await?;
-    row.map(|row| {
-        Ok(Cursor {
-            network: row.text("network")?,
-            height: row.int("height")?,
-            hash: row.text("hash")?,
-            head: row.int("head")?,
-            safe: row.opt_int("safe")?,
-            r#final: row.int("final")?,
-            time: row.int("time")?,
-            final_time: row.int("final_time")?,
-            frozen: row.opt_text("frozen")?,
-            moved_at: row.int("moved_at")?,
-        })
+    row.as_ref().map(read).transpose()
+}
+
+/// The cursor, which nobody moves until the transaction ends, and the number of the last entry of the network's log.
+pub(crate) async fn lock(conn: &mut Conn, network: &str) -> Result<Option<(Cursor, i64)>, DbError> {
+    let sql = "SELECT * FROM cursor WHERE network = $1 /*pg: FOR NO KEY UPDATE*/";
+    let row = conn.row(sql, args![network.to_owned()]).await?;
+    row.map(|row| Ok((read(&row)?, row.int("seq")?))).transpose()
+}
+
+fn read(row: &Row) -> Result<Cursor, DbError> {
+    Ok(Cursor {
+        network: row.text("network")?,
+        height: row.int("height")?,
+        hash: row.text("hash")?,
+        head: row.int("head")?,
+        safe: row.opt_int("safe")?,
+        r#final: row.int("final")?,
+        time: row.int("time")?,
+        final_time: row.int("final_time")?,
+        frozen: row.opt_text("frozen")?,
+        moved_at: row.int("moved_at")?,
     })
-    .transpose()
 }
 
 /// Moves the cursor from where the caller read it, or makes the first one, and locks it. Answers the number of the

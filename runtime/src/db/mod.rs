@@ -47,6 +47,7 @@ pub(crate) mod offers;
 pub(crate) mod payments;
 pub(crate) mod plugin_storage;
 pub(crate) mod plugins;
+pub(crate) mod rescans;
 pub(crate) mod transfers;
 pub(crate) mod version;
 pub(crate) mod watch;

@@ -320,6 +320,24 @@ pub(crate) async fn get(
     Ok(with_payments(conn, row.as_slice()).await?.pop())
 }
 
+/// The merchant's transfers of these transactions of a network, in the order of the chain.
+pub(crate) async fn of_merchant(
+    conn: &mut Conn,
+    merchant_id: &str,
+    network: &str,
+    txs: &[String],
+) -> Result<Vec<Listed>, DbError> {
+    let rows = conn
+        .rows_in_with(
+            listed!("WHERE t.merchant_id = $1 AND t.network = $2 AND t.tx IN"),
+            args![merchant_id.to_owned(), network.to_owned()],
+            txs.iter().map(Into::into).collect(),
+            "ORDER BY t.height, t.tx, t.ordinal",
+        )
+        .await?;
+    with_payments(conn, &rows).await
+}
+
 /// The receive addresses with these ids, as settlement asks for them.
 pub(crate) async fn destinations(
     conn: &mut Conn,

@@ -31,6 +31,7 @@ pub enum Kind {
     PluginVersion,
     ReceiveAddress,
     Request,
+    Rescan,
     Transfer,
     Upstream,
 }
@@ -57,6 +58,7 @@ impl Kind {
             Self::PluginVersion => "plv_",
             Self::ReceiveAddress => "adr_",
             Self::Request => "req_",
+            Self::Rescan => "rsc_",
             Self::Transfer => "trf_",
             Self::Upstream => "ups_",
         }

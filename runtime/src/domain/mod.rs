@@ -15,6 +15,7 @@ pub mod observation;
 pub mod payment;
 pub mod policy;
 pub mod price;
+pub mod rescan;
 pub mod retry;
 pub mod settlement;
 pub mod signature;

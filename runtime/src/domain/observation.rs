@@ -221,11 +221,7 @@ pub fn plan(scan: &Scan, mut known: Known<'_>, depth: Depth) -> Plan {
 fn again(mut transfer: Transfer, block: &Block, base: i64, credited_to: i64, plan: &mut Plan) {
     let same_place = transfer.block_hash == block.hash && transfer.height == block.height;
     if transfer.status == Status::Retracted {
-        put(&mut transfer, block);
-        transfer.epoch += 1;
-        transfer.status = Status::Included;
-        plan.log.push((Sighting::Included, transfer.clone()));
-        plan.place.push(transfer);
+        include_again(transfer, block, plan);
     } else if !same_place && transfer.height > base {
         let was = transfer.clone();
         put(&mut transfer, block);
@@ -240,13 +236,22 @@ fn again(mut transfer: Transfer, block: &Block, base: i64, credited_to: i64, pla
     // Otherwise it is the same report once more, or a transaction that lies below the base: it stands.
 }
 
+/// One that was taken back is on chain again: another epoch begins.
+pub(super) fn include_again(mut transfer: Transfer, block: &Block, plan: &mut Plan) {
+    put(&mut transfer, block);
+    transfer.epoch += 1;
+    transfer.status = Status::Included;
+    plan.log.push((Sighting::Included, transfer.clone()));
+    plan.place.push(transfer);
+}
+
 fn put(transfer: &mut Transfer, block: &Block) {
     transfer.height = block.height;
     transfer.block_hash.clone_from(&block.hash);
     transfer.block_time = block.time;
 }
 
-fn new_transfer(seen: &Seen, owner: &Owner, block: &Block, known: &Known<'_>) -> Transfer {
+pub(super) fn new_transfer(seen: &Seen, owner: &Owner, block: &Block, known: &Known<'_>) -> Transfer {
     let (network, now) = (known.network, known.now);
     Transfer {
         id: known.ids.next(id::Kind::Transfer, now),

@@ -1,11 +1,13 @@
 //! The workers. Each does the same three steps: claim, decide (a pure function of facts and time), commit.
 
+pub(crate) mod again;
 pub(crate) mod chain_clock;
 pub(crate) mod children;
 pub(crate) mod deliver;
 pub(crate) mod desk;
 pub(crate) mod dispatch;
 pub(crate) mod expire;
+pub(crate) mod find;
 pub(crate) mod fulfill;
 pub(crate) mod holding;
 mod hook_work;
@@ -14,6 +16,7 @@ pub(crate) mod observe;
 pub(crate) mod pricing;
 pub(crate) mod replay;
 pub(crate) mod report;
+pub(crate) mod rescan;
 pub(crate) mod resolve;
 pub(crate) mod settle;
 pub(crate) mod supervise;

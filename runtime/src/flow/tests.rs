@@ -1,5 +1,7 @@
 //! The whole way on a simulated chain, step by step, without workers: observe, settle, expire.
 
+mod rescan;
+
 use std::sync::Arc;
 
 use serde_json::{Value, json};

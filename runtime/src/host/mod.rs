@@ -19,6 +19,7 @@
 //! answer, that nothing was done, and that the call may be made again.
 
 mod admit;
+mod aside;
 pub(crate) mod bench;
 mod bindings;
 mod cache;
@@ -308,37 +309,6 @@ impl Host {
         self.scan_on(&shadow.loaded, subject, network, Some(cursor), limits).await
     }
 
-    /// The same by somebody who looks back, beside the one whose cursor it is. Nothing that the plugin would keep may be
-    /// committed. `passed_over`: upstreams that are not asked.
-    pub(crate) async fn scan_aside(
-        &self,
-        network: &network::Manifest,
-        cursor: Position,
-        limits: ScanLimits,
-        passed_over: &[String],
-    ) -> Result<Called<Result<ScanResult, ScanError>>, CallFailed> {
-        let (loaded, subject) = self.aside(network, passed_over)?;
-        self.scan_on(&loaded, subject, network, Some(cursor), limits).await
-    }
-
-    /// In which blocks a transaction is, and what it set off. Optional: [`CallError::NoRole`] where the plugin cannot
-    /// say. Nothing that it would keep may be committed.
-    pub(crate) async fn find(
-        &self,
-        network: &network::Manifest,
-        tx: &str,
-        passed_over: &[String],
-    ) -> Result<Called<Result<Vec<Place>, FindError>>, CallFailed> {
-        let (loaded, subject) = self.aside(network, passed_over)?;
-        let (pre, about) = (loaded.finder()?, about(network));
-        self.caller
-            .run(subject, loaded.limits.clone(), async |store: &mut CallStore| {
-                let plugin = pre.instantiate_async(&mut *store).await?;
-                plugin.kassa_plugin_finder().call_find(store, &about, tx).await
-            })
-            .await
-    }
-
     async fn scan_on(
         &self,
         loaded: &Loaded,
@@ -377,16 +347,6 @@ impl Host {
         let loaded = self.registry.active(&network.plugin)?;
         let subject = Arc::new(loaded.subject(&network.name));
         Ok((loaded, subject))
-    }
-
-    fn aside(
-        &self,
-        network: &network::Manifest,
-        passed_over: &[String],
-    ) -> Result<(Arc<Loaded>, Arc<Subject>), CallError> {
-        let loaded = self.registry.active(&network.plugin)?;
-        let subject = Subject { passed_over: passed_over.to_vec(), ..loaded.subject(&network.name) };
-        Ok((loaded, Arc::new(subject)))
     }
 }
 

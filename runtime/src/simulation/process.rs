@@ -98,6 +98,7 @@ impl Process {
             keys: Keys::default(),
             desk: Arc::new(desk),
             prices: Arc::default(),
+            finds: Default::default(),
             leases: Arc::new(Leases::new(scene.config.watch.lease_ms, clock.clone())),
             holder: ids.next(id::Kind::Request, now).into(),
             simulations: Arc::default(),

@@ -7,7 +7,7 @@
 //! | rate limited | rests as long as it said |
 //! | wrong network | rests for 10 min; its head is forgotten |
 //! | behind | passed over for 30 s while another is fresher |
-//! | unanswered | none: it was asked about the past |
+//! | past | none, but that a probe is given back |
 //!
 //! When a rest is over the upstream is *due*: one caller may probe it, the others do not see it until the
 //! verdict on that probe is there (or the probe is given up).
@@ -88,7 +88,8 @@ impl Health {
                 self.rest = None;
                 self.behind_until = now + BEHIND_MS;
             }
-            Verdict::Unanswered(why) => self.last_error = Some((why, now)),
+            Verdict::Past(Ok(())) => {}
+            Verdict::Past(Err(why)) => self.last_error = Some((why, now)),
             Verdict::Bad(why) => {
                 let ms = (REST_MS << self.failures.min(20)).min(REST_MS_MAX);
                 self.failures = self.failures.saturating_add(1);
@@ -170,7 +171,7 @@ mod tests {
 
     #[test]
     fn what_it_does_not_know_of_the_past_is_not_held_against_it() {
-        let unanswered = || Verdict::Unanswered("no such block".to_owned());
+        let unanswered = || Verdict::Past(Err("no such block".to_owned()));
         let mut health = Health::default();
         health.record(Verdict::Good { head: 5 }, 5, NOW);
         (0..100).for_each(|_| health.record(unanswered(), 5, NOW));
@@ -182,6 +183,9 @@ mod tests {
         health.record(unanswered(), 5, NOW + 1000);
         assert_eq!(health.standing(NOW + 1000), Standing::Due { behind: false });
         assert_eq!(health.last_error, Some(("no such block".to_owned(), NOW + 1000)));
+        health.begin_probe(NOW + 1000);
+        health.record(Verdict::Past(Ok(())), 5, NOW + 1000);
+        assert_eq!(health.standing(NOW + 1000), Standing::Due { behind: false });
     }
 
     #[test]

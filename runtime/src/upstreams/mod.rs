@@ -89,8 +89,8 @@ pub(crate) enum Verdict {
     },
     /// It answered, and knows less than is known already.
     Behind,
-    /// It could not answer a question of somebody who looks back. That says nothing about how well it reads on.
-    Unanswered(String),
+    /// It was asked about the past, and could answer or could not. That says nothing about how well it reads on.
+    Past(Result<(), String>),
 }
 
 /// No upstream can be asked now.

@@ -1,6 +1,7 @@
 //! Tests of what several modules of the domain do together.
 
 mod observation;
+mod rescan;
 mod settlement;
 
 use super::{

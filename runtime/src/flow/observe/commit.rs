@@ -9,7 +9,7 @@ use crate::{
         Millis,
         id::Ids,
         network::Manifest,
-        observation::{self, Known, Owner, Scan},
+        observation::{self, Known, Owner, Plan, Scan},
         transfer::{Depth, Sighting, Status, Transfer},
     },
 };
@@ -111,14 +111,29 @@ async fn take_in(
     ids: &Ids,
     now: Millis,
 ) -> Result<i64, DbError> {
+    let known = Known { base, ..known(conn, network, scan, seq, ids, now).await? };
+    let above = transfers::above(conn, &network.name, base).await?;
+    let plan = observation::plan(scan, Known { above, ..known }, depth);
+    put(conn, network, plan, depth, seq, now).await
+}
+
+/// What is known of a report's transactions and recipients.
+pub(in crate::flow) async fn known<'a>(
+    conn: &mut Conn,
+    network: &'a Manifest,
+    scan: &Scan,
+    seq: i64,
+    ids: &'a Ids,
+    now: Millis,
+) -> Result<Known<'a>, DbError> {
     let name = &network.name;
     let txs: BTreeSet<String> = scan.transfers.iter().map(|seen| seen.tx.clone()).collect();
     let recipients: BTreeSet<String> = scan.transfers.iter().map(|seen| seen.recipient.clone()).collect();
     let owners = addresses::by_address(conn, name, &recipients.into_iter().collect::<Vec<_>>()).await?;
-    let known = Known {
+    Ok(Known {
         network,
-        base,
-        above: transfers::above(conn, name, base).await?,
+        base: 0,
+        above: Vec::new(),
         same_tx: transfers::of_transactions(conn, name, &txs.into_iter().collect::<Vec<_>>()).await?,
         owners: owners
             .into_iter()
@@ -127,8 +142,20 @@ async fn take_in(
         first_seq: seq + 1,
         ids,
         now,
-    };
-    let plan = observation::plan(scan, known, depth);
+    })
+}
+
+/// Writes a plan, and what is deep enough by now. The caller holds the cursor's row. Answers the number of the last entry
+/// of the network's log.
+pub(in crate::flow) async fn put(
+    conn: &mut Conn,
+    network: &Manifest,
+    plan: Plan,
+    depth: Depth,
+    seq: i64,
+    now: Millis,
+) -> Result<i64, DbError> {
+    let name = &network.name;
     transfers::insert(conn, &plan.insert).await?;
     transfers::place(conn, &plan.place).await?;
     let mut log: Vec<(Sighting, Transfer)> = plan.log;

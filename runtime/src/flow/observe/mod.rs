@@ -9,7 +9,7 @@
 //! The decisions are in `domain::observation`, which is pure.
 
 mod beside;
-mod commit;
+pub(in crate::flow) mod commit;
 mod progress;
 
 use std::{sync::Arc, time::Duration};

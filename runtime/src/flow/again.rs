@@ -1,0 +1,237 @@
+//! Reading again: blocks that the watcher has read, by the ordinary scan, beside it.
+//!
+//! For a range that the operator names ([`super::rescan`]) and for a single transaction ([`super::find`]). What is found
+//! goes the way of everything: into `transfer` and its log, under the lock of the cursor's row, so that settle reads the
+//! log in the order of its numbers. The cursor, the kept blocks and the plugin's storage stay the watcher's: what the
+//! plugin wants to store is dropped. What is decided is in `domain::rescan`, which is pure.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{observe::commit, report};
+use crate::{
+    app::App,
+    db::{
+        Conn, DbError, chain,
+        rescans::{self, Progress, Rescan},
+    },
+    domain::{
+        Millis,
+        id::Ids,
+        network::Manifest,
+        observation::{self, Course, Position, Scan},
+        rescan::{self, Ground},
+        transfer::Depth,
+    },
+    host::{CallError, CallFailed, Called, ScanError, ScanLimits},
+    upstreams::Verdict,
+};
+
+/// How long to wait for what passes by itself.
+const MOMENT_MS: u64 = 200;
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AgainError {
+    #[error(transparent)]
+    Db(#[from] DbError),
+    /// It has to wait; nothing is wrong.
+    #[error("{why}")]
+    Wait { why: String, ms: u64 },
+    /// There is no answer, or none that can be believed. Another upstream may have one.
+    #[error("{why}")]
+    Unanswered { why: String, upstream: Option<String> },
+    /// The network was never read.
+    #[error("the network was not read yet")]
+    NotStarted,
+    #[error("the network is frozen")]
+    Frozen,
+    /// The rescan was cancelled, or another replica has moved it. Everything was undone.
+    #[error("it was moved meanwhile")]
+    Stale,
+}
+
+/// Blocks as they are told now.
+pub(crate) struct Told {
+    pub(crate) scan: Scan,
+    upstream: Option<String>,
+}
+
+impl Told {
+    /// The last of its blocks.
+    pub(crate) fn last(&self) -> Position {
+        let last = self.scan.blocks.last();
+        last.map_or(Position { height: 0, hash: String::new() }, |block| Position {
+            height: block.height,
+            hash: block.hash.clone(),
+        })
+    }
+}
+
+/// What was taken in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Taken {
+    /// Transfers that nobody knew.
+    pub(crate) found: i64,
+    /// Number of the last entry of the network's log.
+    pub(crate) seq: i64,
+}
+
+/// Asks for the blocks after `from`, up to `to` at the most; at least one comes. Upstreams in `passed_over` are not asked.
+pub(crate) async fn read(
+    app: &App,
+    network: &Manifest,
+    from: &Position,
+    to: i64,
+    passed_over: &[String],
+) -> Result<Told, AgainError> {
+    let watch = &app.config.watch;
+    let blocks = u32::try_from(to - from.height).unwrap_or(u32::MAX).clamp(1, watch.blocks_per_scan.max(1));
+    let limits = ScanLimits { blocks, transfers: watch.transfers_per_scan };
+    let called = app.host.scan_aside(network, report::position(from), limits, passed_over).await;
+    let Called { value, upstream, .. } = called.map_err(|failed| call_failed(app, network, failed))?;
+    let result = value.map_err(|error| scan_failed(app, network, upstream.clone(), error))?;
+    let told = report::checked(result, Some(from), network, limits).and_then(|scan| follows(scan, from, to));
+    match told {
+        Ok(scan) => {
+            if let Some(id) = &upstream {
+                let head = u64::try_from(scan.head.height).unwrap_or(0);
+                app.upstreams.report(&network.name, id, Verdict::Good { head });
+            }
+            Ok(Told { scan, upstream })
+        }
+        Err(why) => Err(unanswered(app, network, upstream, why)),
+    }
+}
+
+/// The report without what goes beyond `to`, if it has any blocks that follow on the position.
+fn follows(mut scan: Scan, from: &Position, to: i64) -> Result<Scan, String> {
+    let next = from.height + 1;
+    match observation::course(&scan, from) {
+        Course::Forward => {}
+        Course::Behind => return Err(format!("its head {} is below block {next}", scan.head.height)),
+        Course::Still => return Err(format!("it gives no block {next}")),
+        Course::Reorg => {
+            return Err(format!("block {next} does not follow on the one before it, as that was read here"));
+        }
+    }
+    scan.blocks.retain(|block| block.height <= to);
+    scan.transfers.retain(|seen| seen.height <= to);
+    Ok(scan)
+}
+
+/// Takes blocks in, with the progress of the rescan that they are read for. What does not fit to what the watcher has read
+/// is not taken.
+pub(crate) async fn take_in(
+    app: &App,
+    network: &Arc<Manifest>,
+    told: Told,
+    moves: Option<Rescan>,
+) -> Result<Taken, AgainError> {
+    let (inside, ids, now) = (Arc::clone(network), app.ids.clone(), app.clock.now());
+    let Told { scan, upstream } = told;
+    let blocks = u64::try_from(scan.blocks.len()).unwrap_or(0);
+    let taken = app
+        .db
+        .write::<_, AgainError, _>(move |conn| {
+            Box::pin(async move { commit(conn, &inside, &scan, moves, &ids, now).await })
+        })
+        .await;
+    match taken {
+        Err(AgainError::Unanswered { why, .. }) => Err(unanswered(app, network, upstream, why)),
+        Err(error) => Err(error),
+        Ok(taken) => {
+            metrics::counter!("kassa_blocks_read_again_total", "network" => network.name.clone())
+                .increment(blocks);
+            if taken.found > 0 {
+                app.wake.settle.notify_waiters();
+            }
+            Ok(taken)
+        }
+    }
+}
+
+async fn commit(
+    conn: &mut Conn,
+    network: &Manifest,
+    scan: &Scan,
+    moves: Option<Rescan>,
+    ids: &Ids,
+    now: Millis,
+) -> Result<Taken, AgainError> {
+    // First of all: this takes the row's lock, so that the log is numbered in order of commit.
+    let (cursor, seq) = chain::lock(conn, &network.name).await?.ok_or(AgainError::NotStarted)?;
+    if cursor.frozen.is_some() {
+        return Err(AgainError::Frozen);
+    }
+    let kept = chain::blocks_from(conn, &network.name, cursor.r#final).await?;
+    let kept: BTreeMap<i64, String> = kept.into_iter().map(|block| (block.height, block.hash)).collect();
+    let ground = Ground { height: cursor.height, r#final: cursor.r#final, kept };
+    rescan::check(scan, &ground).map_err(|why| AgainError::Unanswered { why, upstream: None })?;
+    let plan = rescan::plan(scan, commit::known(conn, network, scan, seq, ids, now).await?);
+    let found = i64::try_from(plan.insert.len()).unwrap_or(i64::MAX);
+    let depth = Depth { height: cursor.height, safe: cursor.safe, r#final: cursor.r#final };
+    let logged = commit::put(conn, network, plan, depth, seq, now).await?;
+    if logged != seq {
+        chain::logged(conn, &network.name, logged).await?;
+    }
+    if let (Some(rescan), Some(last)) = (moves, scan.blocks.last()) {
+        let to = Progress { next: last.height + 1, parent: last.hash.clone(), found };
+        if !rescans::advance(conn, &rescan, &to, now).await? {
+            return Err(AgainError::Stale);
+        }
+    }
+    Ok(Taken { found, seq: logged })
+}
+
+pub(super) fn call_failed(app: &App, network: &Manifest, failed: CallFailed) -> AgainError {
+    let why = failed.error.to_string();
+    match failed.error {
+        // The watcher's own call has stored something meanwhile, or all places are taken.
+        CallError::Stale | CallError::Busy => AgainError::Wait { why, ms: MOMENT_MS },
+        _ => unanswered(app, network, failed.upstream, format!("the plugin failed: {why}")),
+    }
+}
+
+pub(super) fn scan_failed(
+    app: &App,
+    network: &Manifest,
+    upstream: Option<String>,
+    error: ScanError,
+) -> AgainError {
+    let tell = |verdict| {
+        if let Some(id) = &upstream {
+            app.upstreams.report(&network.name, id, verdict);
+        }
+    };
+    match error {
+        ScanError::RateLimited(ms) => {
+            tell(Verdict::RateLimited { ms });
+            AgainError::Wait { why: format!("it wants to be left alone for {ms} ms"), ms: u64::from(ms) }
+        }
+        ScanError::WrongNetwork(id) => {
+            tell(Verdict::WrongNetwork);
+            AgainError::Unanswered {
+                why: format!("it serves chain {id}, not {}", network.chain_id()),
+                upstream,
+            }
+        }
+        ScanError::Behind(head) => {
+            tell(Verdict::Behind);
+            AgainError::Unanswered { why: format!("its head {head} is behind what was read"), upstream }
+        }
+        ScanError::Settings(why) => {
+            AgainError::Unanswered { why: format!("settings of the network: {why}"), upstream }
+        }
+        ScanError::Malformed(why) => {
+            unanswered(app, network, upstream, format!("contradictory answer: {why}"))
+        }
+        ScanError::Upstream(why) => unanswered(app, network, upstream, why),
+    }
+}
+
+/// That a provider cannot answer about the past is not held against it by those who read on.
+fn unanswered(app: &App, network: &Manifest, upstream: Option<String>, why: String) -> AgainError {
+    if let Some(id) = &upstream {
+        app.upstreams.report(&network.name, id, Verdict::Past(Err(why.clone())));
+    }
+    AgainError::Unanswered { why, upstream }
+}

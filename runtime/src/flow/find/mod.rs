@@ -1,0 +1,264 @@
+//! Find: one transaction that somebody hands in. The plugin says which block holds it, that block is read again beside the
+//! watcher, and what it moved goes the way of everything.
+//!
+//! It costs requests to the network's providers, which all merchants share: so each merchant has a few finds, an answer is
+//! good for some seconds whoever asks, and only so many run at once ([`limits`]).
+
+mod limits;
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    again::{self, AgainError},
+    settle,
+};
+use crate::{
+    app::App,
+    db::{chain, payments},
+    domain::{network::Manifest, observation::Position},
+    host::{CallError, Called, FindError, Place, ScanError},
+    upstreams::Verdict,
+};
+
+pub(crate) use limits::Finds;
+
+/// A find takes no longer.
+const TIME_MAX: Duration = Duration::from_secs(20);
+/// Places of a transaction that are looked at.
+const PLACES_MAX: usize = 64;
+/// Places that are so near to each other are read in one go.
+const GAP_MAX: i64 = 16;
+/// Stretches of blocks that are read for one transaction, and blocks of each.
+const STRETCHES_MAX: usize = 4;
+const BLOCKS_MAX: i64 = 64;
+/// How often it is tried again, by another provider if there is one.
+const TRIES: usize = 3;
+const TRY_AFTER_MAX: Duration = Duration::from_secs(1);
+/// How long it is waited for settle to see what was found.
+const SETTLE_LOOKS: u32 = 20;
+const SETTLE_LOOK: Duration = Duration::from_millis(100);
+/// No chain's transaction id is longer.
+const TX_LEN_MAX: usize = 256;
+
+/// What is known of a transaction, whoever asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Whereabouts {
+    /// In no block that a provider knows of.
+    Nowhere,
+    /// In a block that was not read yet.
+    Unread { height: i64 },
+    /// Its block was read, and so were those of what it set off.
+    Read {
+        height: i64,
+        /// It and what it set off, by the ids that transfers have.
+        txs: Vec<String>,
+        /// The lowest block that holds something of it and was not read yet.
+        unread: Option<i64>,
+    },
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FindFailed {
+    #[error("{0}")]
+    NotAnId(String),
+    /// The network's plugin does not say where transactions are.
+    #[error("the plugin finds no transactions")]
+    Unsupported,
+    /// The merchant has looked for too many.
+    #[error("another one in {retry_s} s")]
+    Limited { retry_s: u64 },
+    /// Too many look for transactions at this moment.
+    #[error("too many are under way")]
+    Busy,
+    #[error(transparent)]
+    Again(#[from] AgainError),
+}
+
+/// Where a transaction is, after its block was read again if it may be.
+pub(crate) async fn find(
+    app: &App,
+    network: &Arc<Manifest>,
+    merchant_id: &str,
+    tx: &str,
+) -> Result<Whereabouts, FindFailed> {
+    let tx = tx.trim();
+    let now = app.clock.passed();
+    if let Some(known) = app.finds.known(&network.name, tx, now) {
+        return Ok(known);
+    }
+    let _place = app.finds.begin(merchant_id, now)?;
+    let found = match tokio::time::timeout(TIME_MAX, patiently(app, network, tx)).await {
+        Ok(found) => found?,
+        Err(_) => {
+            let why = "the network's providers are slow".to_owned();
+            return Err(AgainError::Wait { why, ms: 5_000 }.into());
+        }
+    };
+    app.finds.learn(&network.name, tx, found.clone(), app.clock.passed());
+    Ok(found)
+}
+
+/// Tries again where something passes by itself, or another provider may know more.
+async fn patiently(app: &App, network: &Arc<Manifest>, tx: &str) -> Result<Whereabouts, FindFailed> {
+    let mut passed_over = Vec::new();
+    for left in (0..TRIES).rev() {
+        match look(app, network, tx, &passed_over).await {
+            Err(FindFailed::Again(AgainError::Wait { ms, .. }))
+                if left > 0 && Duration::from_millis(ms) <= TRY_AFTER_MAX =>
+            {
+                tokio::time::sleep(Duration::from_millis(ms)).await;
+            }
+            Err(FindFailed::Again(AgainError::Unanswered { upstream: Some(id), .. }))
+                if left > 0 && passed_over.len() + 1 < app.upstreams.status(&network.name).len() =>
+            {
+                passed_over.push(id);
+            }
+            other => return other,
+        }
+    }
+    Err(FindFailed::Busy)
+}
+
+async fn look(
+    app: &App,
+    network: &Arc<Manifest>,
+    tx: &str,
+    passed_over: &[String],
+) -> Result<Whereabouts, FindFailed> {
+    let places = ask(app, network, tx, passed_over).await?;
+    let Some((first, _)) = places.first() else { return Ok(Whereabouts::Nowhere) };
+    let first = *first;
+    let mut conn = app.db.read().await.map_err(AgainError::Db)?;
+    let cursor = chain::cursor(&mut conn, &network.name).await.map_err(AgainError::Db)?;
+    drop(conn);
+    let cursor = cursor.ok_or(AgainError::NotStarted)?;
+    if first > cursor.height {
+        return Ok(Whereabouts::Unread { height: first });
+    }
+    let heights = places.iter().map(|(height, _)| *height);
+    let unread = heights.clone().filter(|height| *height > cursor.height).min();
+    let mut seq = None;
+    for (low, high) in stretches(heights.filter(|height| *height <= cursor.height).collect()) {
+        seq = Some(read(app, network, low, high, passed_over).await?);
+    }
+    if let Some(seq) = seq {
+        settled(app, network, seq).await?;
+    }
+    let txs = places.into_iter().map(|(_, tx)| tx).collect();
+    Ok(Whereabouts::Read { height: first, txs, unread })
+}
+
+/// Asks the plugin for the places of a transaction, the one that was asked for first.
+async fn ask(
+    app: &App,
+    network: &Manifest,
+    tx: &str,
+    passed_over: &[String],
+) -> Result<Vec<(i64, String)>, FindFailed> {
+    let Called { value, upstream, .. } = match app.host.find(network, tx, passed_over).await {
+        Ok(called) => called,
+        Err(failed) if matches!(failed.error, CallError::NoRole { .. }) => {
+            return Err(FindFailed::Unsupported);
+        }
+        Err(failed) => return Err(again::call_failed(app, network, failed).into()),
+    };
+    let error = match value {
+        Ok(places) => match places.into_iter().take(PLACES_MAX).map(place).collect() {
+            Ok(places) => {
+                if let Some(id) = upstream {
+                    app.upstreams.report(&network.name, &id, Verdict::Past(Ok(())));
+                }
+                return Ok(places);
+            }
+            Err(why) => ScanError::Malformed(why),
+        },
+        Err(FindError::NotAnId(why)) => return Err(FindFailed::NotAnId(why)),
+        Err(FindError::Upstream(why)) => ScanError::Upstream(why),
+        Err(FindError::RateLimited(ms)) => ScanError::RateLimited(ms),
+        Err(FindError::Malformed(why)) => ScanError::Malformed(why),
+        Err(FindError::WrongNetwork(id)) => ScanError::WrongNetwork(id),
+        Err(FindError::Settings(why)) => ScanError::Settings(why),
+    };
+    Err(again::scan_failed(app, network, upstream, error).into())
+}
+
+/// Numbers and names that fit.
+fn place(place: Place) -> Result<(i64, String), String> {
+    let height =
+        i64::try_from(place.height).map_err(|_| format!("height {} is beyond any chain", place.height))?;
+    if !(1..=TX_LEN_MAX).contains(&place.tx.len()) || place.tx.contains(char::is_control) {
+        return Err("a transaction has an unusable name".to_owned());
+    }
+    Ok((height, place.tx))
+}
+
+/// Heights as stretches to be read in one go each.
+fn stretches(mut heights: Vec<i64>) -> Vec<(i64, i64)> {
+    heights.retain(|height| *height > 0);
+    heights.sort_unstable();
+    let mut stretches: Vec<(i64, i64)> = Vec::new();
+    for height in heights {
+        match stretches.last_mut() {
+            Some((low, high)) if height - *high <= GAP_MAX && height - *low < BLOCKS_MAX => *high = height,
+            _ => stretches.push((height, height)),
+        }
+    }
+    stretches.truncate(STRETCHES_MAX);
+    stretches
+}
+
+/// Reads blocks again. Answers the number of the last entry of the network's log.
+async fn read(
+    app: &App,
+    network: &Arc<Manifest>,
+    low: i64,
+    high: i64,
+    passed_over: &[String],
+) -> Result<i64, AgainError> {
+    let mut from = Position { height: low - 1, hash: String::new() };
+    loop {
+        let told = again::read(app, network, &from, high, passed_over).await?;
+        from = told.last();
+        let taken = again::take_in(app, network, told, None).await?;
+        if from.height >= high {
+            return Ok(taken.seq);
+        }
+    }
+}
+
+/// Sees to it that the log is settled up to this number, so that the answer tells what was paid; waits a little where
+/// another replica does that.
+async fn settled(app: &App, network: &Manifest, seq: i64) -> Result<(), AgainError> {
+    for _ in 0..SETTLE_LOOKS {
+        if payments::peek(&mut app.db.read().await?, &network.name).await? >= seq {
+            return Ok(());
+        }
+        if settle::step(app, &network.name, network.test).await? == 0 {
+            tokio::time::sleep(SETTLE_LOOK).await;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn near_places_are_read_in_one_go() {
+        assert_eq!(stretches(vec![7]), [(7, 7)]);
+        assert_eq!(stretches(vec![9, 7, 7, 25, 42, 0]), [(7, 25), (42, 42)]);
+        let far = (0..100).map(|place| 100 + place * 1_000).collect();
+        assert_eq!(stretches(far), [(100, 100), (1_100, 1_100), (2_100, 2_100), (3_100, 3_100)]);
+        let long: Vec<i64> = (1..=200).collect();
+        assert!(stretches(long).iter().all(|(low, high)| high - low < BLOCKS_MAX));
+    }
+
+    #[test]
+    fn places_that_do_not_fit_are_a_contradiction() {
+        let named = |tx: &str, height| place(Place { height, tx: tx.to_owned() });
+        assert_eq!(named("0xab", 7), Ok((7, "0xab".to_owned())));
+        assert!(named("0xab", u64::MAX).is_err());
+        assert!(named("", 7).is_err() && named("a\nb", 7).is_err() && named(&"a".repeat(257), 7).is_err());
+    }
+}

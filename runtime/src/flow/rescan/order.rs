@@ -1,0 +1,116 @@
+//! What an operator may ask to be read again.
+
+use crate::{
+    db::{
+        Conn, DbError, chain, networks,
+        rescans::{self, Rescan},
+    },
+    domain::{
+        Millis,
+        rescan::{BLOCKS_MAX, State, too_many},
+    },
+};
+
+/// Where to begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Start {
+    Height(i64),
+    /// The first block that is not older.
+    Time(Millis),
+}
+
+/// Which blocks to read again.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Order {
+    pub(crate) start: Start,
+    /// None: all that were read.
+    pub(crate) to: Option<i64>,
+}
+
+/// Why nothing is read again.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refused {
+    #[error(transparent)]
+    Db(#[from] DbError),
+    #[error("there is no such network")]
+    NoNetwork,
+    #[error("the network is disabled")]
+    Disabled,
+    #[error("the network was not read yet")]
+    NotStarted,
+    #[error("the network is frozen: {0}")]
+    Frozen(String),
+    /// What is wrong with which field.
+    #[error("{why}")]
+    Range { field: &'static str, why: String },
+    #[error("{} is running", .0.id)]
+    Running(Box<Rescan>),
+}
+
+/// Takes the order, if it can be done.
+pub(crate) async fn place(
+    conn: &mut Conn,
+    network: &str,
+    order: Order,
+    id: String,
+    now: Millis,
+) -> Result<Rescan, Refused> {
+    let known = networks::get(conn, network).await?.ok_or(Refused::NoNetwork)?;
+    if !known.enabled {
+        return Err(Refused::Disabled);
+    }
+    let cursor = chain::cursor(conn, network).await?.ok_or(Refused::NotStarted)?;
+    if let Some(why) = cursor.frozen {
+        return Err(Refused::Frozen(why));
+    }
+    let to = order.to.unwrap_or(cursor.height);
+    let refused = |field, why| Err(Refused::Range { field, why });
+    let unread = |height: i64| match height > cursor.head {
+        true => format!("block {height} is above the chain's head, which is {}", cursor.head),
+        false => format!(
+            "block {height} was not read yet: the network is at {}, and goes on by itself",
+            cursor.height
+        ),
+    };
+    if to > cursor.height {
+        return refused("to", unread(to));
+    }
+    let (from, since) = match order.start {
+        Start::Height(from) => (Some(from), None),
+        Start::Time(since) => (None, Some(since)),
+    };
+    match (from, since) {
+        (Some(from), _) if from < 1 => {
+            return refused("from", "the first block that can be read again is 1".to_owned());
+        }
+        (Some(from), _) if from > cursor.height => return refused("from", unread(from)),
+        (Some(from), _) if from > to => return refused("to", format!("it is below `from`, {from}")),
+        (Some(from), _) if to - from >= BLOCKS_MAX => return refused("from", too_many(to - from + 1)),
+        (None, Some(since)) if since > cursor.time => {
+            return refused("since", "no block of that time was read yet".to_owned());
+        }
+        _ => {}
+    }
+    let rescan = Rescan {
+        id,
+        network: network.to_owned(),
+        since,
+        from,
+        to,
+        next: from,
+        parent: String::new(),
+        state: State::Running,
+        found: 0,
+        error: None,
+        created_at: now,
+        done_at: None,
+    };
+    if rescans::insert(conn, &rescan).await? {
+        return Ok(rescan);
+    }
+    match rescans::running(conn, network).await? {
+        Some(running) => Err(Refused::Running(Box::new(running))),
+        // It has ended this very moment.
+        None => Err(DbError::Stale("the rescans of the network").into()),
+    }
+}
