@@ -20,10 +20,12 @@ mod network;
 mod plugin;
 mod print;
 mod progress;
+mod rescan;
 mod scratch;
 mod secret;
 mod serve;
 mod stop;
+mod transfer;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -92,6 +94,8 @@ enum Command {
     Network(network::NetworkArgs),
     /// The merchants that this server takes payments for
     Merchant(merchant::MerchantArgs),
+    /// What moved on chain towards a merchant's addresses
+    Transfer(transfer::TransferArgs),
     /// API keys of merchants, and of the operator
     Key(key::KeyArgs),
     /// Measure this machine, Kassa on it, and how far apart the two are
@@ -135,6 +139,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Hook(args) => hook::run(&global, args).await,
             Command::Network(args) => network::run(&global, args).await,
             Command::Merchant(args) => merchant::run(&global, args).await,
+            Command::Transfer(args) => transfer::run(&global, args).await,
             Command::Key(args) => key::run(&global, args).await,
             Command::Bench(args) => bench::run(&global, args).await,
             Command::CompileComponent(_) => Ok(()),

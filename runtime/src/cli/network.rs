@@ -13,7 +13,7 @@ use super::{
     Global,
     client::{Client, ServerArgs},
     print::{self, some, text},
-    progress, secret,
+    progress, rescan, secret,
 };
 use crate::domain::network::Manifest;
 
@@ -27,6 +27,7 @@ Examples:
   kassa network upstream add base https://rpc.example --header 'Authorization: @env:RPC_TOKEN'
   kassa network enable base
   kassa network show base
+  kassa network rescan base --from 41000000     reads blocks again
   kassa network add polygon.toml                any other EVM network is one more file
 
 An upstream is an RPC provider. Several of one network share the work; one that fails is left out until it is well.";
@@ -71,6 +72,18 @@ enum Command {
         /// You have read why, and have looked at the chain
         #[arg(long)]
         yes: bool,
+    },
+    /// Read blocks again, beside the watcher: for addresses that were registered too late
+    Rescan(rescan::RescanArgs),
+    /// List the rescans of a network, and how far the one is that runs
+    Rescans {
+        /// Like base
+        name: String,
+    },
+    /// End a rescan before its time; what it found stays
+    CancelRescan {
+        /// rsc_…
+        id: String,
     },
     /// RPC providers of a network
     Upstream {
@@ -132,6 +145,9 @@ pub(super) async fn run(global: &Global, args: NetworkArgs) -> anyhow::Result<()
         Command::Enable { name } => out.switch(&name, "enable").await,
         Command::Disable { name } => out.switch(&name, "disable").await,
         Command::Unfreeze { name, yes } => out.unfreeze(&name, yes).await,
+        Command::Rescan(args) => rescan::start(&client, out.json, args).await,
+        Command::Rescans { name } => rescan::list(&client, out.json, &name).await,
+        Command::CancelRescan { id } => rescan::cancel(&client, out.json, &id).await,
         Command::Upstream { command } => match command {
             UpstreamCommand::Add(new) => out.add_upstream(new).await,
             UpstreamCommand::List { network } => out.upstreams(&network).await,

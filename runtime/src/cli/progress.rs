@@ -24,6 +24,32 @@ fn shown(bar: ProgressBar, template: &str) -> ProgressBar {
     bar
 }
 
+/// Blocks that are read, once it is known how many there are.
+pub(super) struct Blocks(ProgressBar);
+
+impl Blocks {
+    pub(super) fn new() -> Self {
+        Self(shown(ProgressBar::new_spinner(), WAITING))
+    }
+
+    pub(super) fn show(&self, read: Option<u64>, blocks: Option<u64>, what: &str) {
+        if let Some(blocks) = blocks.filter(|blocks| self.0.length() != Some(*blocks)) {
+            self.0.set_length(blocks);
+            if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {bar:30} {pos}/{len} {eta}") {
+                self.0.set_style(style);
+            }
+        }
+        self.0.set_position(read.unwrap_or(0));
+        self.0.set_message(what.to_owned());
+    }
+}
+
+impl Drop for Blocks {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
 /// A component that is sent: a bar while it is on its way, then a word that it is being compiled.
 pub(super) struct Upload(ProgressBar);
 

@@ -32,12 +32,14 @@ mod api_keys;
 mod deliveries;
 mod endpoints;
 mod events;
+mod find;
 mod hooks;
 mod invoices;
 mod merchants;
 mod networks;
 mod payments;
 mod plugins;
+mod rescans;
 mod sandbox;
 mod status;
 mod transfers;
@@ -92,6 +94,7 @@ fn guarded() -> OpenApiRouter<App> {
         .merge(api_keys::routes())
         .merge(networks::routes())
         .merge(upstreams::routes())
+        .merge(rescans::routes())
         .merge(plugins::routes())
         .merge(endpoints::routes())
         .merge(events::routes())
@@ -101,6 +104,7 @@ fn guarded() -> OpenApiRouter<App> {
         .merge(invoices::routes())
         .merge(payments::routes())
         .merge(transfers::routes())
+        .merge(find::routes())
         .merge(sandbox::routes())
 }
 

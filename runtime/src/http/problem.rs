@@ -86,6 +86,10 @@ problems! {
     CurrencyUnsupported = 422 "currency_unsupported" "The asset has no price in that currency",
     NetworkUnknown = 422 "network_unknown" "There is no such network for this key",
     NetworkNotStarted = 503 "network_not_started" "The network was not read yet",
+    NetworkDisabled = 409 "network_disabled" "The network is disabled",
+    ProviderFailed = 503 "provider_failed" "No provider of the network has given an answer",
+    RescanRefused = 422 "rescan_refused" "These blocks cannot be read again",
+    RescanRunning = 409 "rescan_running" "The network is being read again already",
     NetworkFrozen = 503 "network_frozen" "The network is frozen until the operator decides",
     NetworkModeMismatch = 422 "network_mode_mismatch" "A test key uses test networks, a live key live ones",
     AssetUnknown = 422 "asset_unknown" "The network has no such asset",
@@ -107,6 +111,10 @@ problems! {
     TransferRetracted = 409 "transfer_retracted" "The transfer is no longer on chain",
     AssignmentRefused = 422 "assignment_refused" "The transfer cannot pay that invoice",
     SimulationRefused = 422 "simulation_refused" "The simulated chain refused this",
+
+    TransactionMalformed = 422 "transaction_malformed" "That is no transaction of this network",
+    FindUnsupported = 422 "find_unsupported" "Transactions of this network cannot be looked for",
+    FindsLimited = 429 "finds_limited" "Too many transactions were looked for",
 
     // ---- webhooks
     UrlRefused = 422 "url_refused" "That URL cannot be used",

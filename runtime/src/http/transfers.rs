@@ -43,7 +43,7 @@ struct PaidView {
 
 /// A transfer, and what it pays or why it pays nothing.
 #[derive(Debug, Serialize, ToSchema)]
-struct SettledTransfer {
+pub(super) struct SettledTransfer {
     #[serde(flatten)]
     transfer: TransferView,
     /// What it pays: mostly one payment, several if a hook divided it.

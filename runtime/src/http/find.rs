@@ -1,0 +1,196 @@
+//! Find: "I have paid, here is the hash".
+
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    auth::Merchant,
+    idempotent::{Reply, remembered},
+    input::check_text,
+    invoices::network,
+    json::Json,
+    problem::{Kind, Problem, sentence},
+    transfers::SettledTransfer,
+};
+use crate::{
+    app::App,
+    db::{chain, transfers},
+    flow::{
+        again::AgainError,
+        find::{FindFailed, Whereabouts, find},
+    },
+};
+
+/// No chain's id is longer.
+const TX_CHARS_MAX: usize = 128;
+/// When to ask again for what is in no block yet.
+const ASK_AGAIN_S: u64 = 30;
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::default().routes(routes!(find_transfers))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct WantedTransaction {
+    #[schema(example = "base")]
+    network: String,
+    /// The transaction's id (its hash), as a wallet or an explorer shows it. On TON that of any transaction or message
+    /// of the payment.
+    #[schema(max_length = 128)]
+    tx: String,
+}
+
+/// What was found of a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum FindStatus {
+    /// No block holds it: it waits to be included, was never sent, or belongs to another network.
+    NotFound,
+    /// It is in a block that is still to be read.
+    NotReadYet,
+    /// It is in a block, and moved nothing of a listed asset to an address of yours.
+    NothingForYou,
+    /// It moved what is listed in `transfers`.
+    Found,
+}
+
+/// Where a transaction is, and what it moved to your addresses.
+#[derive(Debug, Serialize, ToSchema)]
+struct FoundTransaction {
+    status: FindStatus,
+    /// The same in plain words.
+    detail: String,
+    /// The block that holds it.
+    height: Option<i64>,
+    /// When it makes sense to ask again, seconds.
+    ask_again_s: Option<u64>,
+    transfers: Vec<SettledTransfer>,
+}
+
+impl FoundTransaction {
+    fn new(status: FindStatus, height: Option<i64>, detail: String) -> Self {
+        Self { status, detail, height, ask_again_s: None, transfers: Vec::new() }
+    }
+
+    fn again_in(self, seconds: u64) -> Self {
+        Self { ask_again_s: Some(seconds), ..self }
+    }
+}
+
+/// Find a transaction
+///
+/// For a payer who says "I have paid, here is the hash". The block that holds it is read again, and what it moved to your
+/// addresses is taken in as if it had just been seen: also what went to an address before that was registered. Nothing is
+/// credited twice.
+#[utoipa::path(post, path = "/v1/transfers/find", tag = "transfers",
+    request_body = WantedTransaction, responses((status = 200, body = FoundTransaction)))]
+async fn find_transfers(
+    merchant: Merchant,
+    State(app): State<App>,
+    body: Json<WantedTransaction>,
+) -> Result<Reply, Problem> {
+    let Json { value: WantedTransaction { network: name, tx }, once } = body;
+    check_text("tx", &tx, TX_CHARS_MAX)?;
+    let network = network(&app, &merchant, &name).map_err(|problem| problem.field("network"))?;
+    let work = async {
+        let found = find(&app, &network, &merchant.id, &tx).await?;
+        let poll_s = network.poll_ms.div_ceil(1000).max(1);
+        Reply::ok(&view(&app, &merchant, &network.name, poll_s, found).await?)
+    };
+    Box::pin(remembered(&app, merchant.owner(), once, work)).await
+}
+
+async fn view(
+    app: &App,
+    merchant: &Merchant,
+    network: &str,
+    poll_s: u64,
+    found: Whereabouts,
+) -> Result<FoundTransaction, Problem> {
+    let mut conn = app.db.read().await?;
+    let (height, txs, unread) = match found {
+        Whereabouts::Nowhere => {
+            let detail = format!(
+                "No block of {network} holds this transaction. It may still wait to be included: ask again in a minute. \
+                 Otherwise it was never sent, or belongs to another network: have the payer look it up in an explorer."
+            );
+            return Ok(FoundTransaction::new(FindStatus::NotFound, None, detail).again_in(ASK_AGAIN_S));
+        }
+        Whereabouts::Unread { height } => (height, Vec::new(), Some(height)),
+        Whereabouts::Read { height, txs, unread } => (height, txs, unread),
+    };
+    let rows = transfers::of_merchant(&mut conn, &merchant.id, network, &txs).await?;
+    if !rows.is_empty() {
+        let detail = format!("It is in block {height}; what it moved to your addresses is listed.");
+        let transfers = rows.into_iter().map(Into::into).collect();
+        return Ok(FoundTransaction {
+            transfers,
+            ..FoundTransaction::new(FindStatus::Found, Some(height), detail)
+        });
+    }
+    if let Some(unread) = unread {
+        let read_to = chain::cursor(&mut conn, network).await?.map_or(0, |cursor| cursor.height);
+        let detail = format!(
+            "It is in block {unread}, and {network} was read up to block {read_to}. Its turn comes by itself, {}.",
+            if unread - read_to <= 10 { "within moments" } else { "as soon as the network has caught up" }
+        );
+        let view = FoundTransaction::new(FindStatus::NotReadYet, Some(unread), detail);
+        return Ok(view.again_in(if unread - read_to <= 10 { poll_s } else { ASK_AGAIN_S }));
+    }
+    let detail = format!(
+        "It is in block {height}, and moved nothing of a listed asset to an address of yours. It may have failed, or gone to \
+         another address, in another asset, or for another shop."
+    );
+    Ok(FoundTransaction::new(FindStatus::NothingForYou, Some(height), detail))
+}
+
+impl From<FindFailed> for Problem {
+    fn from(failed: FindFailed) -> Self {
+        match failed {
+            FindFailed::NotAnId(why) => Self::new(Kind::TransactionMalformed, sentence(&why)).field("tx"),
+            FindFailed::Unsupported => {
+                let detail = "Wait for the network to be read, or ask the operator to read its blocks again.";
+                Self::new(Kind::FindUnsupported, detail).field("network")
+            }
+            FindFailed::Limited { retry_s } => {
+                let detail = "Each search asks the network's provider. Ask for one transaction at a time.";
+                Self::new(Kind::FindsLimited, detail).retry_after(retry_s)
+            }
+            FindFailed::Busy => {
+                Self::new(Kind::Busy, "Many look for transactions just now. Ask again in a moment.")
+                    .retry_after(2)
+            }
+            FindFailed::Again(error) => error.into(),
+        }
+    }
+}
+
+impl From<AgainError> for Problem {
+    fn from(error: AgainError) -> Self {
+        let detail = "What it knows of a transaction is not to be had at the moment. Ask again later.";
+        match error {
+            AgainError::Db(error) => error.into(),
+            AgainError::NotStarted => {
+                let detail =
+                    "Nothing of the network was read yet, so nothing can be looked for. Ask again later.";
+                Self::new(Kind::NetworkNotStarted, detail).field("network").retry_after(10)
+            }
+            AgainError::Frozen => {
+                let detail = "The network stands still until its operator decides. Ask again later.";
+                Self::new(Kind::NetworkFrozen, detail).field("network").retry_after(60)
+            }
+            AgainError::Wait { why, ms } => {
+                tracing::warn!(why, "a search for a transaction has to wait");
+                Self::new(Kind::ProviderFailed, detail).retry_after(ms.div_ceil(1000).clamp(1, 60))
+            }
+            AgainError::Unanswered { why, .. } => {
+                tracing::warn!(why, "a search for a transaction was not answered");
+                Self::new(Kind::ProviderFailed, detail).retry_after(10)
+            }
+            AgainError::Stale => Self::internal(error),
+        }
+    }
+}
