@@ -1,5 +1,4 @@
 //! An index that answers from a chain that a test writes, and misbehaves on demand.
-//!
 //! Block 5,000 is the cursor. Logical time runs on by a million a block.
 
 use super::cells::{Cell, comment, internal_transfer};

@@ -352,8 +352,13 @@ async fn one_transaction_is_found_read_and_credited_once() {
         assert_eq!(shop.find(&tx).await.unwrap(), read);
         shop.go_on().await;
         assert_eq!(shop.marks().await, marks);
-        let rows =
-            transfers::of_merchant(&mut shop.conn().await, &shop.merchant, NETWORK, &[tx.clone()]).await;
+        let rows = transfers::of_merchant(
+            &mut shop.conn().await,
+            &shop.merchant,
+            NETWORK,
+            std::slice::from_ref(&tx),
+        )
+        .await;
         assert_eq!(rows.unwrap().len(), 1);
         let rows = transfers::of_merchant(&mut shop.conn().await, "mer_other", NETWORK, &[tx]).await;
         assert!(rows.unwrap().is_empty());
