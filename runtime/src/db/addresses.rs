@@ -36,6 +36,8 @@ pub(crate) struct ReceiveAddress {
     #[cfg_attr(not(test), expect(dead_code, reason = "what watchers read by; tests look at it"))]
     pub(crate) seq: i64,
     pub(crate) created_at: Millis,
+    /// Since when it is no longer given out.
+    pub(crate) retired_at: Option<Millis>,
 }
 
 /// An address about to be watched; the fields are those of [`ReceiveAddress`].
@@ -87,13 +89,14 @@ fn read(row: &Row) -> Result<ReceiveAddress, DbError> {
         derived_index: row.opt_int("derived_index")?,
         seq: row.int("seq")?,
         created_at: row.int("created_at")?,
+        retired_at: row.opt_int("retired_at")?,
     })
 }
 
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT id, merchant_id, network, address, key, kind, unique_id, meta, derived_index, seq, created_at ",
+            "SELECT id, merchant_id, network, address, key, kind, unique_id, meta, derived_index, seq, created_at, retired_at ",
             "FROM receive_address ",
             $rest
         )
@@ -155,6 +158,7 @@ pub(crate) async fn create(conn: &mut Conn, new: NewAddress) -> Result<ReceiveAd
         derived_index,
         seq,
         created_at,
+        retired_at: None,
     })
 }
 
@@ -188,26 +192,34 @@ pub(crate) async fn list(
     conn.rows(sql, args![merchant_id.to_owned(), test, before, rows]).await?.iter().map(read).collect()
 }
 
-/// The merchant's shared address on a network.
+/// The merchant's shared address on a network, as it is given out.
 pub(crate) async fn shared_of(
     conn: &mut Conn,
     merchant_id: &str,
     network: &str,
 ) -> Result<Option<ReceiveAddress>, DbError> {
-    let sql = select!("WHERE merchant_id = $1 AND network = $2 AND kind = 'shared'");
+    let sql = select!("WHERE merchant_id = $1 AND network = $2 AND kind = 'shared' AND retired_at IS NULL");
     conn.row(sql, args![merchant_id.to_owned(), network.to_owned()]).await?.as_ref().map(read).transpose()
 }
 
-/// The address of one of a merchant's customers.
+/// The address of one of a merchant's customers, as it is given out.
 pub(crate) async fn by_unique_id(
     conn: &mut Conn,
     merchant_id: &str,
     network: &str,
     unique_id: &str,
 ) -> Result<Option<ReceiveAddress>, DbError> {
-    let sql = select!("WHERE merchant_id = $1 AND network = $2 AND unique_id = $3");
+    let sql = select!("WHERE merchant_id = $1 AND network = $2 AND unique_id = $3 AND retired_at IS NULL");
     let args = args![merchant_id.to_owned(), network.to_owned(), unique_id.to_owned()];
     conn.row(sql, args).await?.as_ref().map(read).transpose()
+}
+
+/// Stops giving an address out, or (`None`) gives it out again. `false`: it stands so already. Fails
+/// ([`DbError::is_taken`]) if another has its place by now.
+pub(crate) async fn set_retired(conn: &mut Conn, id: &str, at: Option<Millis>) -> Result<bool, DbError> {
+    let sql =
+        "UPDATE receive_address SET retired_at = $2 WHERE id = $1 AND (retired_at IS NULL) <> ($2 IS NULL)";
+    Ok(conn.exec(sql, args![id.to_owned(), at]).await? == 1)
 }
 
 /// Those of these addresses (in normal form) that are watched, by their text.

@@ -38,6 +38,8 @@ pub(crate) struct Delivery {
     pub(crate) created_at: Millis,
     /// While pending: when the next attempt is due. While one is under way: when it is taken for lost.
     pub(crate) due_at: Option<Millis>,
+    /// It waits until an earlier event of the same invoice is delivered or given up.
+    pub(crate) waits: bool,
     pub(crate) done_at: Option<Millis>,
     /// Why it was given up, if not for its attempts.
     pub(crate) why: Option<String>,
@@ -69,7 +71,9 @@ pub(crate) enum Of {
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT d.id, d.event_id, e.kind, d.endpoint_id, d.state, d.attempts, d.created_at, q.due_at, d.done_at, d.why
+            "SELECT d.id, d.event_id, e.kind, d.endpoint_id, d.state, d.attempts, d.created_at,
+                 CASE WHEN q.waits = 0 THEN q.due_at END AS due_at, d.done_at, d.why,
+                 COALESCE(q.waits, 0) AS waits
              FROM delivery d
              JOIN event e ON e.id = d.event_id
              LEFT JOIN delivery_queue q ON q.delivery_id = d.id
@@ -89,6 +93,7 @@ fn read(row: &Row) -> Result<Delivery, DbError> {
         attempts: row.int("attempts")?,
         created_at: row.int("created_at")?,
         due_at: row.opt_int("due_at")?,
+        waits: row.bool("waits")?,
         done_at: row.opt_int("done_at")?,
         why: row.opt_text("why")?,
     })
@@ -181,10 +186,10 @@ pub(crate) async fn send_to(
         endpoint_id,
         merchant_id: event.merchant_id.clone(),
         test: event.test,
+        place: None,
     };
-    events::insert(conn, vec![event]).await?;
     // Fanned out here, to this one, and so not by dispatch.
-    events::dispatched(conn, vec![owed.event_id.clone()]).await?;
+    events::insert_told(conn, vec![event]).await?;
     let delivery_id = owed.delivery_id.clone();
     queue::insert(conn, vec![owed], now).await?;
     Ok(delivery_id)
@@ -209,8 +214,9 @@ pub(crate) async fn resend(
     id: &str,
     now: Millis,
 ) -> Result<Resend, DbError> {
-    let sql = "SELECT d.id, d.endpoint_id, d.attempts, d.state, n.deleted_at
-               FROM delivery d JOIN endpoint n ON n.id = d.endpoint_id
+    let sql = "SELECT d.id, d.endpoint_id, d.attempts, d.state, n.deleted_at, e.invoice_id, e.transfer_id, e.sequence,
+                   e.created_at AS event_at
+               FROM delivery d JOIN endpoint n ON n.id = d.endpoint_id JOIN event e ON e.id = d.event_id
                WHERE d.merchant_id = $1 AND d.test = $2 AND d.id = $3 /*pg: FOR UPDATE OF d*/";
     let Some(row) = conn.row(sql, args![merchant_id.to_owned(), test, id.to_owned()]).await? else {
         return Ok(Resend::NotFound);
@@ -248,11 +254,14 @@ pub(crate) async fn resend_range(
     rows: i64,
     now: Millis,
 ) -> Result<Vec<String>, DbError> {
-    let sql = "SELECT id, endpoint_id, attempts FROM delivery
-               WHERE merchant_id = $1 AND test = $2 AND endpoint_id = $3 AND created_at >= $4 AND created_at < $5
-                 AND (created_at, id) > (COALESCE((SELECT b.created_at FROM delivery b WHERE b.id = $6), -1), $6)
-                 AND (state = 'exhausted' OR ($7 = 1 AND state = 'delivered'))
-               ORDER BY created_at, id LIMIT $8 /*pg: FOR UPDATE*/";
+    let sql = "SELECT d.id, d.endpoint_id, d.attempts, e.invoice_id, e.transfer_id, e.sequence, e.created_at AS event_at
+               FROM delivery d JOIN event e ON e.id = d.event_id
+               WHERE d.merchant_id = $1 AND d.test = $2 AND d.endpoint_id = $3
+                 AND d.created_at >= $4 AND d.created_at < $5
+                 AND (d.created_at, d.id) >
+                     (COALESCE((SELECT b.created_at FROM delivery b WHERE b.id = $6), -1), $6)
+                 AND (d.state = 'exhausted' OR ($7 = 1 AND d.state = 'delivered'))
+               ORDER BY d.created_at, d.id LIMIT $8 /*pg: FOR UPDATE OF d*/";
     let args = args![
         merchant_id.to_owned(),
         test,
@@ -274,7 +283,7 @@ async fn requeue(conn: &mut Conn, deliveries: &[Row], now: Millis) -> Result<(),
     for row in deliveries {
         let (id, endpoint_id) = (row.text("id")?, row.text("endpoint_id")?);
         ids.push((&id).into());
-        entries.push(Entry { item: id, owner: endpoint_id, attempts_before: row.int("attempts")? });
+        entries.push(Entry::new(id, endpoint_id, events::place(row)?.as_ref()).again(row.int("attempts")?));
     }
     let sql = "UPDATE delivery SET state = 'pending', done_at = NULL, why = NULL WHERE id IN";
     conn.exec_in(sql, ids, "").await?;

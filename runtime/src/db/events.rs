@@ -1,16 +1,24 @@
 //! Events, and the queue of those that dispatch has not fanned out yet.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
-use super::{Conn, DbError, Row, Value, args};
+use super::{Conn, DbError, Row, Value, args, queue::Place};
 use crate::domain::{
     Millis,
     event::{NewEvent, Type},
 };
 
-/// Commits events with their cause, and queues them for dispatch.
+/// Commits events with their cause, and queues them for dispatch. Of those of one invoice the caller holds the invoice,
+/// so that they are queued in the order of their sequence.
 pub(crate) async fn insert(conn: &mut Conn, events: Vec<NewEvent>) -> Result<(), DbError> {
     let queue = events.iter().map(|event| args![&event.id]).collect();
+    insert_told(conn, events).await?;
+    conn.insert_many("INSERT INTO dispatch_queue (event_id)", queue, "").await?;
+    Ok(())
+}
+
+/// Commits events that are not for dispatch.
+pub(super) async fn insert_told(conn: &mut Conn, events: Vec<NewEvent>) -> Result<(), DbError> {
     let rows = events
         .into_iter()
         .map(|event| {
@@ -33,7 +41,6 @@ pub(crate) async fn insert(conn: &mut Conn, events: Vec<NewEvent>) -> Result<(),
         "",
     )
     .await?;
-    conn.insert_many("INSERT INTO dispatch_queue (event_id)", queue, "").await?;
     Ok(())
 }
 
@@ -104,29 +111,89 @@ pub(crate) async fn list(
 /// An event that is not fanned out yet.
 #[derive(Debug, Clone)]
 pub(crate) struct Undispatched {
+    /// Its number in the queue.
+    pub(crate) n: i64,
     pub(crate) id: String,
     pub(crate) merchant_id: String,
     pub(crate) test: bool,
     pub(crate) kind: Type,
+    pub(crate) place: Option<Place>,
 }
 
-/// The oldest ones, locked; replicas get different ones.
+/// In which line an event stands, and where: that of its invoice by its sequence, or that of its transfer by its time.
+pub(super) fn place(row: &Row) -> Result<Option<Place>, DbError> {
+    let sequence = row.int("sequence")?;
+    if let Some(of) = row.opt_text("invoice_id")?.filter(|_| sequence > 0) {
+        return Ok(Some(Place { of, place: sequence }));
+    }
+    let place = row.int("event_at")?;
+    Ok(row.opt_text("transfer_id")?.map(|of| Place { of, place }))
+}
+
+fn undispatched_row(row: &Row) -> Result<Undispatched, DbError> {
+    Ok(Undispatched {
+        n: row.int("n")?,
+        id: row.text("id")?,
+        merchant_id: row.text("merchant_id")?,
+        test: row.bool("test")?,
+        kind: row.parsed("kind")?,
+        place: place(row)?,
+    })
+}
+
+macro_rules! undispatched {
+    ($rest:literal) => {
+        concat!(
+            "SELECT q.n, e.id, e.merchant_id, e.test, e.kind, e.invoice_id, e.transfer_id, e.sequence,
+                 e.created_at AS event_at
+             FROM dispatch_queue q JOIN event e ON e.id = q.event_id ",
+            $rest
+        )
+    };
+}
+
+/// The oldest ones, locked; replicas get different ones. What another replica has an earlier one of the same line of is
+/// left where it is, so that those of a line are fanned out in their order.
 pub(crate) async fn undispatched(conn: &mut Conn, rows: i64) -> Result<Vec<Undispatched>, DbError> {
-    let sql = "SELECT e.id, e.merchant_id, e.test, e.kind
-               FROM dispatch_queue q JOIN event e ON e.id = q.event_id
-               ORDER BY q.event_id LIMIT $1 /*pg: FOR UPDATE OF q SKIP LOCKED*/";
-    conn.rows(sql, args![rows])
-        .await?
-        .iter()
-        .map(|row| {
-            Ok(Undispatched {
-                id: row.text("id")?,
-                merchant_id: row.text("merchant_id")?,
-                test: row.bool("test")?,
-                kind: row.parsed("kind")?,
-            })
-        })
-        .collect()
+    let (mut after, mut ours) = (i64::MIN, BTreeSet::new());
+    loop {
+        let sql = undispatched!("WHERE q.n > $1 ORDER BY q.n LIMIT $2 /*pg: FOR UPDATE OF q SKIP LOCKED*/");
+        let found = conn.rows(sql, args![after, rows]).await?;
+        let mut found = found.iter().map(undispatched_row).collect::<Result<Vec<_>, _>>()?;
+        let Some(last) = found.last().map(|event| event.n) else { return Ok(found) };
+        after = last;
+        ours.extend(found.iter().map(|event| event.n));
+        let others = elsewhere(conn, last, &ours).await?;
+        found.retain(|event| {
+            let earlier = event.place.as_ref().and_then(|place| others.get(&place.of));
+            earlier.is_none_or(|earlier| *earlier > event.n)
+        });
+        if !found.is_empty() {
+            return Ok(found);
+        }
+    }
+}
+
+/// Of the queue up to `last`, what is not ours: by line the number of its first event.
+async fn elsewhere(
+    conn: &mut Conn,
+    last: i64,
+    ours: &BTreeSet<i64>,
+) -> Result<HashMap<String, i64>, DbError> {
+    let sql = "SELECT COUNT(*) AS n FROM dispatch_queue WHERE n <= $1";
+    let count = conn.row(sql, args![last]).await?.map_or(Ok(0), |row| row.int("n"))?;
+    let mut others = HashMap::new();
+    if usize::try_from(count).is_ok_and(|count| count == ours.len()) {
+        return Ok(others);
+    }
+    // Each other replica has a batch at most.
+    for row in conn.rows(undispatched!("WHERE q.n < $1 ORDER BY q.n"), args![last]).await? {
+        let event = undispatched_row(&row)?;
+        if let (false, Some(place)) = (ours.contains(&event.n), event.place) {
+            others.entry(place.of).or_insert(event.n);
+        }
+    }
+    Ok(others)
 }
 
 /// The JSON that these events carry, by their ids.
@@ -136,8 +203,8 @@ pub(crate) async fn payloads(conn: &mut Conn, ids: Vec<Value>) -> Result<HashMap
 }
 
 /// Takes them off the queue.
-pub(crate) async fn dispatched(conn: &mut Conn, ids: Vec<String>) -> Result<(), DbError> {
-    let ids = ids.into_iter().map(Into::into).collect();
-    conn.exec_in("DELETE FROM dispatch_queue WHERE event_id IN", ids, "").await?;
+pub(crate) async fn dispatched(conn: &mut Conn, events: &[Undispatched]) -> Result<(), DbError> {
+    let numbers = events.iter().map(|event| event.n.into()).collect();
+    conn.exec_in("DELETE FROM dispatch_queue WHERE n IN", numbers, "").await?;
     Ok(())
 }

@@ -86,6 +86,17 @@ pub(crate) async fn end(conn: &mut Conn, network: &str, time: Millis, limit: i64
     Ok(count)
 }
 
+/// Lets the hold of an invoice end no sooner than `until`. `false`: it holds the key no more.
+pub(crate) async fn prolong(
+    conn: &mut Conn,
+    key: String,
+    invoice_id: &str,
+    until: Millis,
+) -> Result<bool, DbError> {
+    let sql = "UPDATE hold SET until = CASE WHEN until < $3 THEN $3 ELSE until END WHERE key = $1 AND invoice_id = $2";
+    Ok(conn.exec(sql, args![key, invoice_id.to_owned(), until]).await? == 1)
+}
+
 /// Sets when these keys' present holds end.
 pub(crate) async fn set_end(conn: &mut Conn, ends: Vec<(String, Millis)>) -> Result<(), DbError> {
     let rows = ends.into_iter().map(|(key, until)| args![key, until]).collect();
@@ -170,6 +181,42 @@ async fn held_in(conn: &mut Conn, price: &Price<'_>) -> Result<Vec<Amount>, DbEr
         }
     }
     Ok(held)
+}
+
+/// The holds of the amounts nearest to this one, from its half to its double: at most `each` below it and as many above.
+pub(crate) async fn nearest(
+    conn: &mut Conn,
+    address_id: &str,
+    asset_id: &str,
+    amount: Amount,
+    each: i64,
+) -> Result<Vec<Hold>, DbError> {
+    let key = |amount: Amount| amount_key(address_id, asset_id, amount);
+    let below = (Amount(amount.0 / 2), Amount(amount.0.saturating_sub(1)));
+    let above = (Amount(amount.0.saturating_add(1)), Amount(amount.0.saturating_mul(2)));
+    let mut ranges: Vec<_> = same_length(below).into_iter().rev().map(|range| (range, true)).collect();
+    ranges.extend(same_length(above).into_iter().map(|range| (range, false)));
+    let (mut found, mut lower, mut higher) = (Vec::new(), 0, 0);
+    for ((least, largest), is_below) in ranges {
+        let (sql, had) = if is_below {
+            let sql = "SELECT key, invoice_id, since, until FROM hold WHERE key >= $1 AND key <= $2
+                       ORDER BY key DESC LIMIT $3";
+            (sql, &mut lower)
+        } else {
+            let sql = "SELECT key, invoice_id, since, until FROM hold WHERE key >= $1 AND key <= $2
+                       ORDER BY key LIMIT $3";
+            (sql, &mut higher)
+        };
+        if *had >= each {
+            continue;
+        }
+        let rows = conn.rows(sql, args![key(least), key(largest), each - *had]).await?;
+        *had += i64::try_from(rows.len()).unwrap_or(each);
+        for row in &rows {
+            found.push(hold(row)?);
+        }
+    }
+    Ok(found)
 }
 
 /// The amount in a hold's key.
@@ -257,6 +304,24 @@ mod tests {
             let of = |holds: Vec<Hold>| holds.into_iter().map(|hold| hold.invoice_id).collect::<Vec<_>>();
             assert_eq!(of(present(&mut conn, vec![key.clone()]).await.unwrap()), ["inv_21"]);
             assert_eq!(of(past(&mut conn, vec![key]).await.unwrap()), ["inv_10"]);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_nearest_are_found_across_a_digit() {
+        for db in testing::databases().await {
+            for due in [9_000, 9_990, 9_999, 10_000, 10_001, 10_050, 19_000, 25_000, 4_000] {
+                assert!(held(&db, Amount(due), i64::try_from(due).unwrap(), 99_999).await);
+            }
+            let mut conn = db.read().await.unwrap();
+            let mut near = async |amount| {
+                let found = nearest(&mut conn, "adr", "net:a", Amount(amount), 2).await.unwrap();
+                found.iter().filter_map(|hold| amount_of(&hold.key)).map(|due| due.0).collect::<Vec<_>>()
+            };
+            assert_eq!(near(10_000).await, [9_999, 9_990, 10_001, 10_050]);
+            assert_eq!(near(9_500).await, [9_000, 9_990, 9_999]);
+            assert_eq!(near(1).await, Vec::<u128>::new());
+            assert_eq!(near(u128::MAX).await, Vec::<u128>::new());
         }
     }
 

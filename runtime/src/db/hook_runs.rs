@@ -7,6 +7,7 @@ pub(crate) mod queue;
 
 use super::{
     Conn, DbError, Row, args,
+    events::place,
     hooks::Owner,
     queue::{Entry, FENCES_PER_ATTEMPT},
 };
@@ -64,14 +65,16 @@ pub(crate) struct Run {
     pub(crate) created_at: Millis,
     /// While pending: when the next call is due. While one is under way: when it is taken for lost.
     pub(crate) due_at: Option<Millis>,
+    /// It waits until the run for an earlier event of the same invoice has ended.
+    pub(crate) waits: bool,
     pub(crate) done_at: Option<Millis>,
 }
 
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT r.id, r.hook_id, h.name, r.event_id, e.kind, r.state, r.attempts, r.note, r.created_at, q.due_at,
-                 r.done_at
+            "SELECT r.id, r.hook_id, h.name, r.event_id, e.kind, r.state, r.attempts, r.note, r.created_at,
+                 CASE WHEN q.waits = 0 THEN q.due_at END AS due_at, COALESCE(q.waits, 0) AS waits, r.done_at
              FROM hook_run r
              JOIN hook h ON h.id = r.hook_id
              JOIN event e ON e.id = r.event_id
@@ -94,6 +97,7 @@ fn read(row: &Row) -> Result<Run, DbError> {
         note: row.opt_text("note")?,
         created_at: row.int("created_at")?,
         due_at: row.opt_int("due_at")?,
+        waits: row.bool("waits")?,
         done_at: row.opt_int("done_at")?,
     })
 }
@@ -178,7 +182,7 @@ pub(crate) async fn hurry(
     let hurried = conn
         .exec(
             "UPDATE hook_run_queue SET due_at = $3
-             WHERE hook_id = $1 AND ($2 IS NULL OR run_id = $2) AND due_at > $3
+             WHERE hook_id = $1 AND ($2 IS NULL OR run_id = $2) AND due_at > $3 AND waits = 0
                AND fence - attempts_before * $4 = (SELECT r.attempts FROM hook_run r WHERE r.id = run_id) - attempts_before",
             args![hook_id.to_owned(), run_id.map(str::to_owned), now, FENCES_PER_ATTEMPT],
         )
@@ -199,8 +203,10 @@ pub(crate) async fn run_again(conn: &mut Conn, run: &Run, now: Millis) -> Result
                WHERE id = $1 AND state <> 'pending' RETURNING attempts";
     let Some(row) = conn.row(sql, args![&run.id]).await? else { return Ok(false) };
     let attempts_before = row.int("attempts")?;
-    push(conn, vec![Entry { item: run.id.clone(), owner: run.hook_id.clone(), attempts_before }], now)
-        .await?;
+    let sql = "SELECT invoice_id, transfer_id, sequence, created_at AS event_at FROM event WHERE id = $1";
+    let place = conn.row(sql, args![&run.event_id]).await?.as_ref().map(place).transpose()?.flatten();
+    let entry = Entry::new(run.id.clone(), run.hook_id.clone(), place.as_ref()).again(attempts_before);
+    push(conn, vec![entry], now).await?;
     Ok(true)
 }
 

@@ -3,7 +3,7 @@
 use super::{Conn, DbError, Row, args, holds, transfers::decimals};
 use crate::domain::{
     Millis,
-    invoice::{Invoice, Matching},
+    invoice::{Invoice, Matching, Status},
     matching::{amount_key, memo_key},
 };
 
@@ -42,6 +42,7 @@ pub(super) fn invoice(row: &Row) -> Result<Invoice, DbError> {
         exception: row.parsed("exception")?,
         pending: row.amount("pending")?,
         credited: row.amount("credited")?,
+        marked: row.amount("marked")?,
         sequence: row.int("sequence")?,
         payment_uri: row.opt_text("payment_uri")?,
         policy: row.json("policy")?,
@@ -68,7 +69,7 @@ pub(crate) async fn get(
     row.as_ref().map(invoice).transpose()
 }
 
-/// The merchant's invoice with this number of the merchant's own.
+/// Those of the merchant's invoices with these numbers of the merchant's own that are open or paid.
 pub(crate) async fn by_order_ids(
     conn: &mut Conn,
     merchant_id: &str,
@@ -76,9 +77,19 @@ pub(crate) async fn by_order_ids(
     order_ids: Vec<String>,
 ) -> Result<Vec<Invoice>, DbError> {
     let items = order_ids.into_iter().map(Into::into).collect();
-    let head = select!("WHERE i.merchant_id = $1 AND i.test = $2 AND i.order_id IN");
+    let head = select!(
+        "WHERE i.merchant_id = $1 AND i.test = $2 AND i.status NOT IN ('expired', 'cancelled') AND i.order_id IN"
+    );
     let rows = conn.rows_in_with(head, args![merchant_id.to_owned(), test], items, "").await?;
     rows.iter().map(invoice).collect()
+}
+
+/// Which invoices to list.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Filter {
+    pub(crate) status: Option<Status>,
+    /// All that were made for this order.
+    pub(crate) order_id: Option<String>,
 }
 
 /// The merchant's invoices, newest first, before the one with the id `before`.
@@ -86,28 +97,38 @@ pub(crate) async fn list(
     conn: &mut Conn,
     merchant_id: &str,
     test: bool,
-    status: Option<&str>,
+    filter: Filter,
     before: Option<&str>,
     limit: i64,
 ) -> Result<Vec<Invoice>, DbError> {
     let before = before.unwrap_or(super::AFTER_ALL_IDS).to_owned();
     let mut args = args![merchant_id.to_owned(), test, before, limit];
-    let rows = match status {
-        None => {
-            let sql =
-                select!("WHERE i.merchant_id = $1 AND i.test = $2 AND i.id < $3 ORDER BY i.id DESC LIMIT $4");
-            conn.rows(sql, args).await?
+    let sql = match (filter.status, filter.order_id) {
+        (None, None) => {
+            select!("WHERE i.merchant_id = $1 AND i.test = $2 AND i.id < $3 ORDER BY i.id DESC LIMIT $4")
         }
-        Some(status) => {
-            args.push(status.to_owned().into());
-            let sql = select!(
+        (Some(status), None) => {
+            args.push(status.into());
+            select!(
                 "WHERE i.merchant_id = $1 AND i.test = $2 AND i.id < $3 AND i.status = $5
                  ORDER BY i.id DESC LIMIT $4"
-            );
-            conn.rows(sql, args).await?
+            )
+        }
+        (status, Some(order_id)) => {
+            args.extend(args![status.map(|status| status.as_str().to_owned()), order_id]);
+            select!(
+                "WHERE i.merchant_id = $1 AND i.test = $2 AND i.id < $3 AND ($5 IS NULL OR i.status = $5)
+                   AND i.order_id = $6 ORDER BY i.id DESC LIMIT $4"
+            )
         }
     };
-    rows.iter().map(invoice).collect()
+    conn.rows(sql, args).await?.iter().map(invoice).collect()
+}
+
+/// These invoices, as they stand.
+pub(crate) async fn by_ids(conn: &mut Conn, ids: Vec<String>) -> Result<Vec<Invoice>, DbError> {
+    let items = ids.into_iter().map(Into::into).collect();
+    conn.rows_in(select!("WHERE i.id IN"), items, "").await?.iter().map(invoice).collect()
 }
 
 /// These invoices, locked until the transaction ends: whoever changes what they were paid goes one at a time.
@@ -183,7 +204,8 @@ pub(crate) async fn insert(conn: &mut Conn, invoices: &[Invoice]) -> Result<(), 
     Ok(())
 }
 
-/// Writes what changes in an invoice's life. Nothing else of it ever changes.
+/// Writes what changes in an invoice's life. Nothing else of it changes, but for what a person puts right. One that
+/// expired or was cancelled makes way for another of its order.
 pub(crate) async fn update(conn: &mut Conn, invoices: &[Invoice]) -> Result<(), DbError> {
     let rows = invoices
         .iter()
@@ -209,6 +231,29 @@ pub(crate) async fn update(conn: &mut Conn, invoices: &[Invoice]) -> Result<(), 
         ") AS v WHERE invoice.id = v.column1",
     )
     .await?;
+    let over = |i: &&Invoice| i.order_id.is_some() && matches!(i.status, Status::Expired | Status::Cancelled);
+    let over = invoices.iter().filter(over).map(|i| (&i.id).into()).collect();
+    conn.exec_in("UPDATE invoice SET order_turn = id WHERE id IN", over, "").await?;
+    Ok(())
+}
+
+/// Writes what a person marked as paid of an invoice, in all.
+pub(crate) async fn set_marked(conn: &mut Conn, invoice: &Invoice) -> Result<(), DbError> {
+    let sql = "UPDATE invoice SET marked = $2 WHERE id = $1";
+    conn.exec(sql, args![&invoice.id, invoice.marked]).await?;
+    Ok(())
+}
+
+/// Writes an invoice's deadline and until when it is told apart.
+pub(crate) async fn set_deadline(conn: &mut Conn, invoice: &Invoice) -> Result<(), DbError> {
+    let sql = "UPDATE invoice SET expires_at = $2, held_until = $3 WHERE id = $1";
+    conn.exec(sql, args![&invoice.id, invoice.expires_at, invoice.held_until]).await?;
+    Ok(())
+}
+
+/// Gives an invoice its order back that had made way. Fails ([`DbError::is_taken`]) if another has it.
+pub(crate) async fn take_order(conn: &mut Conn, id: &str) -> Result<(), DbError> {
+    conn.exec("UPDATE invoice SET order_turn = '' WHERE id = $1", args![id.to_owned()]).await?;
     Ok(())
 }
 

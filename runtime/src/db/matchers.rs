@@ -62,7 +62,7 @@ pub(crate) async fn wait(conn: &mut Conn, waiting: Vec<Waiting>, now: Millis) ->
     if waiting.is_empty() {
         return Ok(());
     }
-    let entry = |one: Waiting| Entry { item: one.transfer_id, owner: one.matcher_id, attempts_before: 0 };
+    let entry = |one: Waiting| Entry::new(one.transfer_id, one.matcher_id, None);
     push(conn, waiting.into_iter().map(entry).collect(), now).await
 }
 
@@ -120,7 +120,7 @@ async fn due_of(conn: &mut Conn, hook_id: String, now: Millis, take: usize) -> R
                JOIN matcher m ON m.id = q.matcher_id
                JOIN hook h ON h.id = q.matcher_id
                LEFT JOIN hook_version v ON v.id = h.active_id
-               WHERE q.matcher_id = $1 AND q.due_at <= $2
+               WHERE q.matcher_id = $1 AND q.waits = 0 AND q.due_at <= $2
                ORDER BY q.due_at, q.transfer_id LIMIT $3 /*pg: FOR UPDATE OF q SKIP LOCKED*/";
     let take = i64::try_from(take).unwrap_or(i64::MAX);
     conn.rows(sql, args![hook_id, now, take]).await?.iter().map(|row| claimed(row, now)).collect()

@@ -26,6 +26,7 @@ pub(crate) mod addresses;
 pub(crate) mod api_keys;
 pub(crate) mod bench;
 pub(crate) mod chain;
+pub(crate) mod corrections;
 pub(crate) mod deliveries;
 pub(crate) mod endpoints;
 pub(crate) mod events;
@@ -121,6 +122,14 @@ fn migrations(begins: &'static str) -> Migrator {
         Migration { sql: sql.into_sql_str(), ..migration.clone() }
     };
     Migrator::with_migrations(MIGRATIONS.iter().map(ours).collect())
+}
+
+impl DbError {
+    /// Whether somebody else has what was to be unique: another replica was faster.
+    #[must_use]
+    pub(crate) fn is_taken(&self) -> bool {
+        matches!(self, Self::Sqlx(sqlx::Error::Database(error)) if error.is_unique_violation())
+    }
 }
 
 impl Db {

@@ -180,12 +180,14 @@ pub(crate) async fn list_unmatched(
     unmatched: &[Listing],
     now: Millis,
 ) -> Result<(), DbError> {
-    let rows = unmatched
-        .iter()
-        .map(|u| args![&u.transfer_id, &u.merchant_id, u.reason, &u.invoice_id, "open", now])
-        .collect();
+    let row = |u: &Listing| {
+        let near = (!u.near.is_empty()).then(|| serde_json::to_string(&u.near)).transpose();
+        let near = near.map_err(|error| DbError::Unusable(error.to_string()))?;
+        Ok(args![&u.transfer_id, &u.merchant_id, u.reason, &u.invoice_id, near, "open", now])
+    };
+    let rows = unmatched.iter().map(row).collect::<Result<_, DbError>>()?;
     conn.insert_many(
-        "INSERT INTO unmatched (transfer_id, merchant_id, reason, invoice_id, state, created_at)",
+        "INSERT INTO unmatched (transfer_id, merchant_id, reason, invoice_id, near, state, created_at)",
         rows,
         "ON CONFLICT (transfer_id) DO NOTHING",
     )
@@ -234,6 +236,22 @@ pub(crate) async fn resolve(
         )
         .await?;
     Ok(changed == 1)
+}
+
+/// Opens one again that a person had closed like this. `false`: it is not closed like this.
+///
+/// A matcher is not asked a second time: what waited for one is what no invoice waits for.
+pub(crate) async fn relist(
+    conn: &mut Conn,
+    transfer_id: &str,
+    closed: &'static str,
+) -> Result<bool, DbError> {
+    let sql = "UPDATE unmatched SET state = 'open', resolved_at = NULL,
+                   reason = CASE WHEN reason = 'matching' AND NOT EXISTS (
+                       SELECT 1 FROM match_queue q WHERE q.transfer_id = unmatched.transfer_id)
+                     THEN 'no_match' ELSE reason END
+               WHERE transfer_id = $1 AND state = $2";
+    Ok(conn.exec(sql, args![transfer_id.to_owned(), closed]).await? == 1)
 }
 
 /// The number of the last change that was settled, without locking it.

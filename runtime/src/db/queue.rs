@@ -6,10 +6,16 @@
 //! something due earlier says so to the owner in the same transaction (`due_by`), and whoever sets `due_at` has
 //! locked the owner in a statement before, so that the one sees what the other did.
 //!
+//! Items of one line go one after the other ([`lines`]).
+//!
 //! A claim lasts for a lease; a worker that dies loses nothing, since the lease ends. One that comes back after
 //! that is told apart by the fence and changes nothing.
 
+pub(crate) mod lines;
+
 use std::collections::HashMap;
+
+pub(crate) use lines::Place;
 
 use super::{Conn, DbError};
 use crate::domain::{Millis, retry::Breaker};
@@ -22,6 +28,22 @@ pub(super) struct Entry {
     pub(super) item: String,
     pub(super) owner: String,
     pub(super) attempts_before: i64,
+    /// None: it waits for nobody.
+    pub(super) line: Option<i64>,
+    pub(super) place: i64,
+}
+
+impl Entry {
+    /// The first round of an item.
+    pub(super) fn new(item: String, owner: String, place: Option<&Place>) -> Self {
+        let line = place.map(|place| lines::line(&owner, &place.of));
+        Self { item, owner, attempts_before: 0, line, place: place.map_or(0, |place| place.place) }
+    }
+
+    /// Another round, after so many attempts.
+    pub(super) fn again(self, attempts_before: i64) -> Self {
+        Self { attempts_before, ..self }
+    }
 }
 
 /// Locks those of these owners that no other transaction has locked; `select` reads their ids and ends in `IN`.
@@ -58,18 +80,43 @@ pub(super) fn judge(breakers: &mut HashMap<String, Breaker>, well: bool, now: Mi
 /// The statements of a queue, as functions of the module that names its tables.
 macro_rules! queue {
     (owner $owner:literal, queue $queue:literal, owner_id $owner_id:literal, item_id $item_id:literal) => {
-        /// Puts items into the queue, due now.
+        /// Puts items into the queue, due now but for those that wait in their line.
         pub(super) async fn push(
             conn: &mut $crate::db::Conn,
             entries: Vec<$crate::db::queue::Entry>,
             now: $crate::domain::Millis,
         ) -> Result<(), $crate::db::DbError> {
-            let due = entries.iter().map(|entry| (entry.owner.clone(), now)).collect();
+            let lines: std::collections::BTreeSet<i64> =
+                entries.iter().filter_map(|entry| entry.line).collect();
+            let queued = conn
+                .rows_in(
+                    concat!("SELECT line, place FROM ", $queue, " WHERE line IN"),
+                    lines.into_iter().map(Into::into).collect(),
+                    concat!("/*pg: ORDER BY line, place, ", $item_id, " FOR UPDATE*/"),
+                )
+                .await?;
+            let queued: Vec<(i64, i64)> = queued
+                .iter()
+                .map(|row| Ok((row.int("line")?, row.int("place")?)))
+                .collect::<Result<_, $crate::db::DbError>>()?;
+            let waits = $crate::db::queue::lines::waiting(&entries, &queued);
+            let due = entries.iter().zip(&waits).filter(|(_, waits)| !**waits);
+            let due = due.map(|(entry, _)| (entry.owner.clone(), now)).collect();
             let rows = entries
                 .into_iter()
-                .map(|entry| {
+                .zip(waits)
+                .map(|(entry, waits)| {
                     let fence = entry.attempts_before.saturating_mul($crate::db::queue::FENCES_PER_ATTEMPT);
-                    $crate::db::args![entry.item, entry.owner, now, fence, entry.attempts_before]
+                    $crate::db::args![
+                        entry.item,
+                        entry.owner,
+                        now,
+                        fence,
+                        entry.attempts_before,
+                        entry.line,
+                        entry.place,
+                        waits
+                    ]
                 })
                 .collect();
             conn.insert_many(
@@ -80,7 +127,7 @@ macro_rules! queue {
                     $item_id,
                     ", ",
                     $owner_id,
-                    ", due_at, fence, attempts_before)"
+                    ", due_at, fence, attempts_before, line, place, waits)"
                 ),
                 rows,
                 "",
@@ -199,7 +246,7 @@ macro_rules! queue {
                     $owner_id,
                     " = ",
                     $owner,
-                    ".id) WHERE id IN"
+                    ".id AND q.waits = 0) WHERE id IN"
                 ),
                 owners,
                 "",
@@ -218,7 +265,7 @@ macro_rules! queue {
                 .rows_in(
                     concat!("SELECT ", $item_id, " AS item, fence FROM ", $queue, " WHERE ", $item_id, " IN"),
                     ids.into_iter().map(Into::into).collect(),
-                    concat!("ORDER BY ", $item_id, " /*pg: FOR UPDATE*/"),
+                    concat!("/*pg: ORDER BY line, place, ", $item_id, " FOR UPDATE*/"),
                 )
                 .await?;
             rows.iter().map(|row| Ok((row.text("item")?, row.int("fence")?))).collect()

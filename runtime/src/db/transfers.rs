@@ -1,9 +1,10 @@
 //! Transfers, and the log of their changes that settle reads.
 
-use super::{Conn, DbError, Row, args};
+use super::{Conn, DbError, Row, Value, args, corrections};
 use crate::domain::{
     Millis,
     money::Amount,
+    near::NearMiss,
     settlement::{AssetNames, Destination},
     transfer::{Sighting, Transfer},
 };
@@ -232,12 +233,16 @@ pub(crate) struct Listed {
     pub(crate) invoice_id: Option<String>,
     pub(crate) reason: Option<String>,
     pub(crate) state: Option<String>,
+    /// Open invoices that it could be meant for.
+    pub(crate) near: Vec<NearMiss>,
+    /// What was decided about it by hand, the oldest first.
+    pub(crate) corrections: Vec<corrections::Listed>,
 }
 
 macro_rules! listed {
     ($where:literal) => {
         concat!(
-            "SELECT t.*, r.address, a.symbol, a.decimals, u.reason, u.state, u.invoice_id
+            "SELECT t.*, r.address, a.symbol, a.decimals, u.reason, u.state, u.invoice_id, u.near
              FROM transfer t
              JOIN network n ON n.name = t.network
              JOIN receive_address r ON r.id = t.address_id
@@ -258,7 +263,23 @@ fn listed(row: &Row) -> Result<Listed, DbError> {
         invoice_id: row.opt_text("invoice_id")?,
         reason: row.opt_text("reason")?,
         state: row.opt_text("state")?,
+        near: row.opt_json("near")?.unwrap_or_default(),
+        corrections: Vec::new(),
     })
+}
+
+/// The invoices that this sender has paid to this address for last, at most `limit` payments back.
+pub(crate) async fn paid_by(
+    conn: &mut Conn,
+    sender: &str,
+    address_id: &str,
+    limit: i64,
+) -> Result<Vec<String>, DbError> {
+    let sql = "SELECT p.invoice_id FROM transfer t JOIN payment p ON p.transfer_id = t.id
+               WHERE t.sender = $1 AND t.address_id = $2 AND p.invoice_id IS NOT NULL
+                 AND p.status IN ('pending', 'credited') ORDER BY t.id DESC LIMIT $3";
+    let rows = conn.rows(sql, args![sender.to_owned(), address_id.to_owned(), limit]).await?;
+    rows.iter().map(|row| row.text("invoice_id")).collect()
 }
 
 /// An asset's decimals; the schema keeps them in 0 to 30.
@@ -294,8 +315,14 @@ pub(crate) async fn list(
 
 async fn with_payments(conn: &mut Conn, rows: &[Row]) -> Result<Vec<Listed>, DbError> {
     let mut all: Vec<Listed> = rows.iter().map(listed).collect::<Result<_, _>>()?;
-    let ids = all.iter().map(|one| (&one.transfer.id).into()).collect();
-    let sql = "SELECT id, transfer_id, invoice_id, amount FROM payment WHERE transfer_id IN";
+    let ids: Vec<Value> = all.iter().map(|one| (&one.transfer.id).into()).collect();
+    for decided in corrections::of_transfers(conn, ids.clone()).await? {
+        let of = |one: &&mut Listed| decided.correction.transfer_id.as_ref() == Some(&one.transfer.id);
+        let Some(one) = all.iter_mut().find(of) else { continue };
+        one.corrections.push(decided);
+    }
+    let sql = "SELECT id, transfer_id, invoice_id, amount FROM payment
+               WHERE status <> 'unassigned' AND transfer_id IN";
     for row in conn.rows_in(sql, ids, "ORDER BY transfer_id, part").await? {
         let transfer_id = row.text("transfer_id")?;
         let Some(one) = all.iter_mut().find(|one| one.transfer.id == transfer_id) else { continue };

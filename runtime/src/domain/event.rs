@@ -18,8 +18,12 @@ words! {
         InvoiceCancelled = "invoice.cancelled",
         /// A transfer that may be meant for it waits for a person.
         InvoiceManualReview = "invoice.manual_review",
-        /// What had been seen or credited is no longer on chain.
+        /// What had been seen or credited is no longer on chain, or a person took it back.
         InvoiceReverted = "invoice.reverted",
+        /// A person gave it another deadline.
+        InvoiceExtended = "invoice.extended",
+        /// It had expired or was cancelled, and can be paid again.
+        InvoiceReopened = "invoice.reopened",
         /// A transfer to a customer's address was credited.
         DepositCredited = "deposit.credited",
         DepositReverted = "deposit.reverted",
@@ -45,9 +49,9 @@ const OF_HOOKS_LEN_MAX: usize = 64;
 /// The type of an event: one of Kassa's own, or one that a hook made up (`hook.license.issued`).
 ///
 /// Kassa's own: `invoice.detected`, `invoice.paid`, `invoice.underpaid`, `invoice.overpaid`, `invoice.expired`,
-/// `invoice.cancelled`, `invoice.manual_review`, `invoice.reverted`, `deposit.credited`, `deposit.reverted`,
-/// `transfer.unmatched`, `endpoint.test`, `hook_run.rejected`, `hook_run.exhausted`, `hook_run.failing`,
-/// `hook_match.failed`.
+/// `invoice.cancelled`, `invoice.manual_review`, `invoice.reverted`, `invoice.extended`, `invoice.reopened`,
+/// `deposit.credited`, `deposit.reverted`, `transfer.unmatched`, `endpoint.test`, `hook_run.rejected`,
+/// `hook_run.exhausted`, `hook_run.failing`, `hook_match.failed`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(try_from = "String")]
 #[schema(as = EventType, value_type = String, example = "invoice.paid")]

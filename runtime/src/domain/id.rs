@@ -15,6 +15,7 @@ const BODY_LEN: usize = 26;
 pub enum Kind {
     ApiKey,
     Attempt,
+    Correction,
     Delivery,
     Endpoint,
     Event,
@@ -42,6 +43,7 @@ impl Kind {
         match self {
             Self::ApiKey => "key_",
             Self::Attempt => "att_",
+            Self::Correction => "cor_",
             Self::Delivery => "dlv_",
             Self::Endpoint => "ep_",
             Self::Event => "evt_",

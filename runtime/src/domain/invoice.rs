@@ -42,7 +42,7 @@ words! {
         Partial = "partial",
         Over = "over",
         Late = "late",
-        /// A person assigned a payment.
+        /// A person assigned a payment, or marked it as paid.
         Manual = "manual",
         /// A credited payment was reorged out.
         Reorged = "reorged",
@@ -75,7 +75,7 @@ pub struct Invoice {
     pub id: String,
     pub merchant_id: String,
     pub test: bool,
-    /// The merchant's own number for it, unique within merchant and mode.
+    /// The merchant's own number for it, unique within merchant and mode among what is open or paid.
     pub order_id: Option<String>,
     pub title: String,
     pub tag: Option<String>,
@@ -100,6 +100,8 @@ pub struct Invoice {
     pub exception: Exception,
     pub pending: Amount,
     pub credited: Amount,
+    /// What a person marked as paid; a part of what is credited.
+    pub marked: Amount,
     pub sequence: i64,
     pub payment_uri: Option<String>,
     pub policy: Policy,
@@ -123,7 +125,7 @@ pub struct Invoice {
 #[derive(Debug, Clone, Copy)]
 pub struct Facts {
     pub due: Amount,
-    /// The sum of its credited payments.
+    /// The sum of its credited payments, and what a person marked as paid.
     pub credited: Amount,
     /// The sum of its payments that are not credited yet.
     pub pending: Amount,
@@ -134,17 +136,25 @@ pub struct Facts {
     pub in_review: bool,
     /// One of its payments came after the deadline.
     pub late: bool,
-    /// One of its payments was assigned by a person.
+    /// One of its payments was assigned by a person, or marked as paid.
     pub manual: bool,
     /// A credit was reversed and has not come back.
     pub reorged: bool,
 }
 
+impl Invoice {
+    /// How much may be missing for it to count as paid, in base units.
+    #[must_use]
+    pub fn tolerated(&self) -> Amount {
+        self.policy.tolerated(self.due)
+    }
+}
+
 /// What the facts make of an invoice.
 #[must_use]
 pub fn derive(facts: &Facts, policy: &Policy) -> (Status, Exception) {
-    let paid_from = facts.due.0 - share(facts.due, policy.under_tolerance_bp);
-    let paid_to = facts.due.0.saturating_add(share(facts.due, policy.over_tolerance_bp));
+    let paid_from = facts.due.0 - policy.tolerated(facts.due).0;
+    let paid_to = facts.due.0.saturating_add(facts.due.share(policy.over_tolerance_bp).0);
     let credited = facts.credited.0;
     let status = if credited > paid_to {
         Status::Overpaid
@@ -172,12 +182,6 @@ pub fn derive(facts: &Facts, policy: &Policy) -> (Status, Exception) {
         _ => Exception::None,
     };
     (status, exception)
-}
-
-/// Basis points of an amount, rounded down, without overflow.
-fn share(amount: Amount, bp: u16) -> u128 {
-    let bp = u128::from(bp);
-    amount.0 / 10_000 * bp + amount.0 % 10_000 * bp / 10_000
 }
 
 #[cfg(test)]

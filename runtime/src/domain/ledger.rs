@@ -13,6 +13,8 @@ pub enum Account {
     Invoice(String),
     /// What a customer paid to an address of their own (its id).
     Customer(String),
+    /// What a merchant (its id) says was paid in a way that is not seen here.
+    Manual(String),
 }
 
 impl fmt::Display for Account {
@@ -21,6 +23,7 @@ impl fmt::Display for Account {
             Self::Chain(id) => write!(f, "chain:{id}"),
             Self::Invoice(id) => write!(f, "invoice:{id}"),
             Self::Customer(id) => write!(f, "customer:{id}"),
+            Self::Manual(id) => write!(f, "manual:{id}"),
         }
     }
 }
@@ -29,7 +32,7 @@ impl fmt::Display for Account {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JournalKind {
     Credit,
-    /// Takes back the credit of the same transfer and epoch: the block that held it is no longer there.
+    /// Takes back a credit: the block that held it is no longer there, or a person says so.
     Reversal,
 }
 
@@ -63,12 +66,12 @@ impl Entry {
     }
 }
 
-/// The entries of a journal: what came from the chain stands against what it paid.
+/// The entries of a journal: where something came from stands against what it paid.
 #[must_use]
-pub fn entries(kind: JournalKind, address_id: &str, payee: Account, amount: Amount) -> [Entry; 2] {
+pub fn entries(kind: JournalKind, from: Account, payee: Account, amount: Amount) -> [Entry; 2] {
     let reversed = kind == JournalKind::Reversal;
     [
-        Entry { account: Account::Chain(address_id.to_owned()), negative: reversed, amount },
+        Entry { account: from, negative: reversed, amount },
         Entry { account: payee, negative: !reversed, amount },
     ]
 }
@@ -80,15 +83,21 @@ mod tests {
     #[test]
     fn a_journal_balances_and_a_reversal_undoes_it() {
         let sum = |kind| -> i128 {
-            entries(kind, "adr_1", Account::Invoice("inv_1".into()), Amount(7))
+            entries(kind, Account::Chain("adr_1".into()), Account::Invoice("inv_1".into()), Amount(7))
                 .iter()
                 .map(|entry| entry.signed().parse::<i128>().unwrap())
                 .sum()
         };
         assert_eq!(sum(JournalKind::Credit), 0);
         assert_eq!(sum(JournalKind::Reversal), 0);
-        let [credit, _] = entries(JournalKind::Credit, "a", Account::Invoice("i".into()), Amount(7));
-        let [reversal, _] = entries(JournalKind::Reversal, "a", Account::Invoice("i".into()), Amount(7));
+        let [credit, _] =
+            entries(JournalKind::Credit, Account::Chain("a".into()), Account::Invoice("i".into()), Amount(7));
+        let [reversal, _] = entries(
+            JournalKind::Reversal,
+            Account::Manual("m".into()),
+            Account::Invoice("i".into()),
+            Amount(7),
+        );
         assert_eq!((credit.signed().as_str(), reversal.signed().as_str()), ("7", "-7"));
     }
 }

@@ -62,6 +62,16 @@ pub fn memo_key(address_id: &str, memo: &str) -> String {
     format!("{address_id}/memo={}", memo.trim())
 }
 
+/// The key that an invoice's payment is told apart by; none if it has an address of its own.
+#[must_use]
+pub fn hold_key(invoice: &Invoice) -> Option<String> {
+    match (invoice.matching, &invoice.memo) {
+        (Matching::Address, _) | (Matching::Memo, None) => None,
+        (Matching::Memo, Some(memo)) => Some(memo_key(&invoice.address_id, memo)),
+        (Matching::Amount, _) => Some(amount_key(&invoice.address_id, &invoice.asset_id, invoice.due)),
+    }
+}
+
 /// Who holds a key, since when and until when, by the time of blocks. Both ends belong to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hold {

@@ -3,6 +3,7 @@
 //! Pure: no I/O, no async; time is an argument, milliseconds since 1970. Everything here can be tested by
 //! calling it.
 
+pub mod correction;
 pub mod event;
 pub mod hook;
 pub mod id;
@@ -10,6 +11,7 @@ pub mod invoice;
 pub mod ledger;
 pub mod matching;
 pub mod money;
+pub mod near;
 pub mod network;
 pub mod observation;
 pub mod payment;

@@ -24,6 +24,13 @@ pub enum AmountError {
 const DIGITS_MAX: usize = 39;
 
 impl Amount {
+    /// So many basis points of it, rounded down.
+    #[must_use]
+    pub fn share(self, bp: u16) -> Self {
+        let bp = u128::from(bp);
+        Self((self.0 / 10_000).saturating_mul(bp).saturating_add(self.0 % 10_000 * bp / 10_000))
+    }
+
     pub const ZERO: Self = Self(0);
 
     /// Reads a decimal number of whole units, as `12.5` of an asset with 6 decimals is 12,500,000.

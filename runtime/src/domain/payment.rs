@@ -11,6 +11,8 @@ words! {
         Credited = "credited",
         /// Reorged out; it comes back when the transfer does.
         Retracted = "retracted",
+        /// A person had assigned it, and took that back.
+        Unassigned = "unassigned",
     }
 }
 
@@ -23,6 +25,20 @@ words! {
         Late = "late",
         /// A person assigned it.
         Manual = "manual",
+    }
+}
+
+impl Status {
+    /// Whether it takes something of its transfer, now or when that comes back.
+    #[must_use]
+    pub fn takes(self) -> bool {
+        self != Self::Unassigned
+    }
+
+    /// Whether it counts for what it pays.
+    #[must_use]
+    pub fn counts(self) -> bool {
+        matches!(self, Self::Pending | Self::Credited)
     }
 }
 

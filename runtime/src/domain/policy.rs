@@ -3,12 +3,16 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::{money::Amount, network::Asset};
+
 /// Kept with each invoice as it was when the invoice was made: a later change does not reach back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Policy {
     /// How much may be missing, in parts per 10,000 of what is due, for an invoice to count as paid all the
-    /// same. Exchanges take their fee from the typed amount.
+    /// same. Exchanges take their fee from the typed amount. Where payments are told apart by their amount, what is
+    /// missing has to leave the digits of the suffix, as a fee of whole cents does; an invoice that is too small for
+    /// that is refused.
     #[schema(maximum = 5000, example = 0)]
     pub under_tolerance_bp: u16,
     /// How much may come on top before the invoice counts as overpaid.
@@ -41,6 +45,20 @@ impl Default for Policy {
 }
 
 impl Policy {
+    /// How much may be missing of what is due, in base units.
+    #[must_use]
+    pub fn tolerated(&self, due: Amount) -> Amount {
+        due.share(self.under_tolerance_bp)
+    }
+
+    /// Whether the tolerance can do anything where a payment is told apart by its amount: what is missing has to leave
+    /// the suffix's digits.
+    #[must_use]
+    pub fn works_by_amount(&self, price: Amount, asset: &Asset) -> bool {
+        let step = asset.unique.and_then(|unique| unique.step(asset.decimals));
+        self.under_tolerance_bp == 0 || step.is_some_and(|step| self.tolerated(price).0 >= step)
+    }
+
     /// Says what is out of range, if anything.
     pub fn check(&self) -> Result<(), &'static str> {
         if self.under_tolerance_bp > 5000 {

@@ -25,6 +25,17 @@ const RETRY_AFTER_MAX: Millis = 24 * HOUR;
 /// and is due now.
 pub const LONGEST_WAIT: Millis = RETRY_AFTER_MAX + RETRY_AFTER_MAX / 10;
 
+/// After so many failures, which is a quarter of an hour, what is tried again holds nobody up any more: a handler that
+/// cannot take one event of an invoice shall not keep all others away from it for days.
+const OVERTAKEN_AFTER: u32 = 5;
+
+/// Whether what comes later of the same invoice goes although this one, of which that many attempts have failed, is still
+/// to be tried again.
+#[must_use]
+pub fn lets_others_pass(failed: u32) -> bool {
+    failed >= OVERTAKEN_AFTER
+}
+
 /// What is known of an attempt that has ended.
 #[derive(Debug, Clone, Copy)]
 pub struct AttemptFacts<'a> {

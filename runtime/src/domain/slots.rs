@@ -36,6 +36,14 @@ impl Unique {
         let usable = self.slots > 0 && (1..=10_000).contains(&self.share_bp);
         10u128.checked_pow(u32::from(below)).filter(|_| usable)
     }
+
+    /// The power of ten, in base units, above all suffixes: amounts that differ by a multiple of it end in the same
+    /// digits. An exchange's fee is such a multiple, or it changes them.
+    #[must_use]
+    pub fn step(self, asset_decimals: u8) -> Option<u128> {
+        let digits = self.slots.checked_ilog10()? + 1;
+        self.unit(asset_decimals)?.checked_mul(10u128.checked_pow(digits)?)
+    }
 }
 
 /// The amounts of a price, in the order in which they are given out.
@@ -52,8 +60,7 @@ impl Ring {
     #[must_use]
     pub fn new(unique: Unique, asset_decimals: u8, price: Amount) -> Option<Self> {
         let unit = unique.unit(asset_decimals)?;
-        let share = u128::from(unique.share_bp);
-        let most = price.0 / 10_000 * share + price.0 % 10_000 * share / 10_000;
+        let most = price.share(unique.share_bp).0;
         let slots = u32::try_from(most / unit).unwrap_or(u32::MAX).min(unique.slots);
         if slots == 0 {
             return None;
@@ -114,6 +121,14 @@ mod tests {
         assert!(Ring::new(unique(6, 9), 2, Amount(1_000_000)).is_none());
         assert!(Ring::new(unique(6, 0), 6, Amount(1_000_000)).is_none());
         assert!(Ring::new(Unique { share_bp: 0, ..unique(6, 9) }, 6, Amount(1_000_000)).is_none());
+    }
+
+    #[test]
+    fn a_step_leaves_every_suffix_as_it_is() {
+        assert_eq!(unique(6, 9_999).step(6), Some(10_000));
+        assert_eq!(unique(6, 10_000).step(6), Some(100_000));
+        assert_eq!(unique(4, 9).step(6), Some(1_000));
+        assert_eq!(unique(6, 0).step(6), None);
     }
 
     #[test]

@@ -34,7 +34,9 @@ pub struct InvoiceView {
     pub status: Status,
     /// What was not as asked for.
     pub exception: Exception,
-    /// Grows with every event of this invoice.
+    /// Grows with every event of this invoice. Webhooks of an invoice come to an endpoint in this order; only one that the
+    /// endpoint has refused for a quarter of an hour is overtaken. So whoever keeps the largest that was seen, and passes
+    /// over what is not larger, is never set back.
     pub sequence: i64,
     #[schema(example = "base")]
     pub payable_network: String,
@@ -56,6 +58,8 @@ pub struct InvoiceView {
     /// Credited.
     pub credited_amount: String,
     pub credited_amount_units: String,
+    /// Of what is credited, what a person marked as paid.
+    pub marked_amount: String,
     /// The price, if it was asked in this currency.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub base_amount_usd: Option<String>,
@@ -105,6 +109,7 @@ impl From<&Invoice> for InvoiceView {
             pending_amount: i.pending.to_decimal(i.decimals),
             credited_amount: i.credited.to_decimal(i.decimals),
             credited_amount_units: i.credited.to_string(),
+            marked_amount: i.marked.to_decimal(i.decimals),
             base_amount_usd: i.price.clone(),
             destination_address: i.address.clone(),
             payment_comment: i.memo.clone(),

@@ -325,7 +325,7 @@ impl Worker {
                 let dues: Vec<Due> = finished.paused.iter().flat_map(|id| self.lanes.withdraw(id)).collect();
                 self.start_release(&dues);
                 let failed = reports.iter().filter(|report| !report.delivered());
-                failed.fold(false, |hungry, report| self.lanes.written(&report.endpoint_id) | hungry)
+                failed.fold(finished.advanced, |look, report| self.lanes.written(&report.endpoint_id) | look)
             }
             Err(_) => {
                 self.reports.extend_from_slice(reports);

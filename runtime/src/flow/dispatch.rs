@@ -2,7 +2,7 @@
 //! for each hook that is bound to it.
 //!
 //! Claim, fan out and unqueue are one transaction: what dies half way never happened. Replicas take different
-//! events (`SKIP LOCKED`).
+//! events (`SKIP LOCKED`), those of one invoice in their order.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -80,9 +80,8 @@ pub(crate) async fn step(db: &Db, clock: &Clock) -> Result<usize, DbError> {
                 });
                 let runs = runs.into_iter().map(|(owed, _)| owed).collect();
                 run_queue::insert(conn, runs, now).await?;
-                let count = events.len();
-                events::dispatched(conn, events.into_iter().map(|event| event.id).collect()).await?;
-                Ok(count)
+                events::dispatched(conn, &events).await?;
+                Ok(events.len())
             })
         })
         .await?;
@@ -110,6 +109,7 @@ fn fan_out(events: &[Undispatched], subscribers: &[Subscriber], now: Millis) -> 
                     endpoint_id: subscriber.id.clone(),
                     merchant_id: event.merchant_id.clone(),
                     test: event.test,
+                    place: event.place.clone(),
                 });
             }
         }
@@ -134,6 +134,7 @@ fn bind<'h>(events: &[Undispatched], bound: &'h [Bound], now: Millis) -> Vec<(ru
                     hook_id: hook.id.clone(),
                     merchant_id: event.merchant_id.clone(),
                     test: event.test,
+                    place: event.place.clone(),
                 };
                 runs.push((owed, *hook));
             }
@@ -155,10 +156,12 @@ mod tests {
             events: events.map(|kinds| kinds.iter().map(|kind| (*kind).to_owned()).collect()),
         };
         let event = |merchant: &str, test, kind: &str| Undispatched {
+            n: 1,
             id: "evt_1".to_owned(),
             merchant_id: merchant.to_owned(),
             test,
             kind: kind.parse().unwrap(),
+            place: None,
         };
         let subscribers = [
             subscriber("all", "a", false, None),

@@ -1,14 +1,27 @@
-//! What a person decides: cancel an invoice, assign a listed transfer to one, or set it aside.
+//! What a person decides: cancel an invoice, assign a listed transfer to one, or set it aside; and what was decided
+//! wrong, put right ([`undo`]), marked as paid ([`mark`]), given more time ([`deadline`]) or asked for on another address
+//! ([`address`]). Each decision about money is kept, with whose it was and why.
+
+mod address;
+mod deadline;
+mod mark;
+mod undo;
+
+pub(crate) use address::{retire, unretire};
+pub(crate) use deadline::{Deadline, extend, reopen};
+pub(crate) use mark::{Marking, mark_paid, unmark};
+pub(crate) use undo::{unassign, undismiss};
 
 use super::settle;
 use crate::{
-    db::{Conn, DbError, invoices, payments, transfers},
+    db::{Conn, DbError, corrections, invoices, payments, transfers},
     domain::{
         Millis,
-        id::Ids,
+        correction::{Correction, Kind},
+        id::{self, Ids},
         invoice::Invoice,
         payment,
-        settlement::{Book, Known},
+        settlement::{Book, Known, Written},
         transfer,
     },
 };
@@ -32,13 +45,90 @@ pub(crate) enum ResolveError {
     OtherAsset,
     #[error("the invoice is {0}: there is nothing to cancel")]
     NotOpenInvoice(&'static str),
+    #[error("only what a person assigned can be taken back, and this transfer was not assigned by one")]
+    NotAssigned,
+    #[error("the transfer was not dismissed")]
+    NotDismissed,
+    #[error("the invoice is {0} already: there is nothing to mark")]
+    PaidAlready(&'static str),
+    #[error("the invoice was marked as paid already ({correction_id}); take that back first, with `unmark`")]
+    MarkedAlready { correction_id: String },
+    #[error("a payment is on its way and covers it; wait for it, or say the amount that is to be marked")]
+    OnItsWay,
+    #[error(
+        "the transaction was seen here: it is transfer {transfer_id}; assign it, so that it is not counted twice"
+    )]
+    TxSeen { transfer_id: String },
+    #[error("the invoice cannot count so much more")]
+    TooMuch,
+    #[error("the invoice is not marked as paid")]
+    NotMarked,
+    #[error("the invoice is {0}: only one that is open and not cancelled can be extended; see `reopen`")]
+    NotExtendable(&'static str),
+    #[error("the invoice is {0}: only one that expired or was cancelled, and is not paid, can be reopened")]
+    NotReopenable(&'static str),
+    #[error("the new deadline is not after the present one")]
+    NotLater,
+    #[error(
+        "its amount or memo is no longer held for it and may be another's by now: make a new invoice instead"
+    )]
+    HeldNoMore,
+    #[error("order_id belongs to invoice {invoice_id} by now, which is open or paid")]
+    OrderTaken { invoice_id: String },
+    #[error("somebody else asked for the same order at this moment; try again")]
+    OrderRace,
+    #[error("no such receive address")]
+    NoAddress,
+    #[error("the address is one invoice's own: it is given to nobody else, so there is nothing to retire")]
+    OfAnInvoice,
+    #[error("the address is {0} already")]
+    StandsSo(&'static str),
+    #[error("another address has its place by now: retire that one first")]
+    PlaceTaken,
 }
 
-/// Whose it is.
+/// Who decides: a merchant, with one of its keys.
 #[derive(Debug, Clone)]
 pub(crate) struct Scope {
     pub(crate) merchant_id: String,
     pub(crate) test: bool,
+    pub(crate) key_id: String,
+}
+
+impl Scope {
+    /// A correction of theirs, about nothing yet.
+    fn did(&self, kind: Kind, why: Option<String>, now: Millis) -> Correction {
+        Correction {
+            id: id::new(id::Kind::Correction, now),
+            merchant_id: self.merchant_id.clone(),
+            test: self.test,
+            kind,
+            transfer_id: None,
+            payment_id: None,
+            invoice_id: None,
+            address_id: None,
+            of_id: None,
+            amount: None,
+            why,
+            evidence: None,
+            was: None,
+            key_id: self.key_id.clone(),
+            at: now,
+        }
+    }
+}
+
+/// Writes what a book came to, and the correction that it follows from.
+async fn write(
+    conn: &mut Conn,
+    written: Written,
+    correction: Correction,
+    now: Millis,
+) -> Result<(), ResolveError> {
+    // The correction first: a journal may name it.
+    corrections::insert(conn, correction).await?;
+    settle::write(conn, written, &Ids::of_process(), now).await?;
+    Ok(())
 }
 
 /// Cancels an invoice that nothing has been paid to yet. Its amount stays held: what is on its way is listed
@@ -49,15 +139,15 @@ pub(crate) async fn cancel(
     id: &str,
     now: Millis,
 ) -> Result<Invoice, ResolveError> {
-    let mut known = locked(conn, scope, id).await?;
+    let known = locked(conn, scope, id).await?;
     let invoice = known.invoices.get(id).ok_or(ResolveError::NoInvoice)?;
-    if invoice.cancelled_at.is_some() {
+    let pending = known.payments.values().any(|p| p.status == payment::Status::Pending);
+    if invoice.cancelled_at.is_some() && !pending {
         return Ok(invoice.clone());
     }
-    if !invoice.status.is_open() || !invoice.credited.is_zero() {
+    if pending || !invoice.status.is_open() || !invoice.credited.is_zero() {
         return Err(ResolveError::NotOpenInvoice(invoice.status.as_str()));
     }
-    known.test = scope.test;
     let mut book = Book::open(known, &Ids::of_process(), now);
     book.cancel(id);
     let invoice = book.invoice(id).cloned().ok_or(ResolveError::NoInvoice)?;
@@ -71,9 +161,13 @@ pub(crate) async fn assign(
     scope: &Scope,
     transfer_id: &str,
     invoice_id: &str,
+    why: Option<String>,
     now: Millis,
 ) -> Result<Invoice, ResolveError> {
-    let listed = open_listing(conn, scope, transfer_id).await?;
+    let listed = listing(conn, scope, transfer_id).await?;
+    if listed.state.as_deref() != Some("open") {
+        return Err(ResolveError::NotOpen);
+    }
     // From here on it stands as it is: a reorg that takes it away is settled after this.
     let transfer = transfers::lock(conn, transfer_id).await?.ok_or(ResolveError::NoTransfer)?;
     let also = [invoice_id.to_owned()];
@@ -101,12 +195,16 @@ pub(crate) async fn assign(
     if amount.and_then(|amount| counted?.checked_add(amount)).is_none() {
         return Err(ResolveError::Uncountable);
     }
-    book.assign(transfer_id, invoice_id, confirmed);
+    let mut correction = scope.did(Kind::Assign, why, now);
+    correction.transfer_id = Some(transfer_id.to_owned());
+    correction.invoice_id = Some(invoice_id.to_owned());
+    book.corrected_by(&correction);
+    correction.payment_id = book.assign(transfer_id, invoice_id, confirmed);
     if let Some(other) = reviewed {
         book.reviewed(&other);
     }
     let invoice = book.invoice(invoice_id).cloned().ok_or(ResolveError::NoInvoice)?;
-    settle::write(conn, book.close(), &Ids::of_process(), now).await?;
+    write(conn, book.close(), correction, now).await?;
     Ok(invoice)
 }
 
@@ -115,45 +213,43 @@ pub(crate) async fn dismiss(
     conn: &mut Conn,
     scope: &Scope,
     transfer_id: &str,
+    why: Option<String>,
     now: Millis,
 ) -> Result<(), ResolveError> {
-    let listed = open_listing(conn, scope, transfer_id).await?;
-    if !payments::resolve(conn, transfer_id, "dismissed", now).await? {
+    let listed = listing(conn, scope, transfer_id).await?;
+    if listed.state.as_deref() != Some("open")
+        || !payments::resolve(conn, transfer_id, "dismissed", now).await?
+    {
         return Err(ResolveError::NotOpen);
     }
+    let mut known = Known { test: scope.test, ..Known::default() };
+    settle::add_invoices(conn, &mut known, listed.invoice_id.as_slice()).await?;
+    let mut correction = scope.did(Kind::Dismiss, why, now);
+    correction.transfer_id = Some(transfer_id.to_owned());
+    let mut book = Book::open(known, &Ids::of_process(), now);
+    book.corrected_by(&correction);
     if let Some(invoice_id) = listed.invoice_id {
-        let mut known = Known { test: scope.test, ..Known::default() };
-        settle::add_invoices(conn, &mut known, std::slice::from_ref(&invoice_id)).await?;
-        let mut book = Book::open(known, &Ids::of_process(), now);
         book.reviewed(&invoice_id);
-        settle::write(conn, book.close(), &Ids::of_process(), now).await?;
     }
-    Ok(())
+    write(conn, book.close(), correction, now).await
 }
 
-async fn open_listing(
+/// A transfer of theirs, with what became of it.
+async fn listing(
     conn: &mut Conn,
     scope: &Scope,
     transfer_id: &str,
 ) -> Result<transfers::Listed, ResolveError> {
-    let listed = transfers::get(conn, &scope.merchant_id, scope.test, transfer_id)
-        .await?
-        .ok_or(ResolveError::NoTransfer)?;
-    if listed.state.as_deref() != Some("open") {
-        return Err(ResolveError::NotOpen);
-    }
-    Ok(listed)
+    let found = transfers::get(conn, &scope.merchant_id, scope.test, transfer_id).await?;
+    found.ok_or(ResolveError::NoTransfer)
 }
 
+/// An invoice of theirs with its payments, locked.
 async fn locked(conn: &mut Conn, scope: &Scope, id: &str) -> Result<Known, ResolveError> {
     // First by whose it is: an id of another merchant is as good as none.
     invoices::get(conn, &scope.merchant_id, scope.test, id).await?.ok_or(ResolveError::NoInvoice)?;
-    let mut known = Known::default();
+    let mut known = Known { test: scope.test, ..Known::default() };
     settle::add_invoices(conn, &mut known, &[id.to_owned()]).await?;
-    let pending = known.payments.values().any(|p| p.status == payment::Status::Pending);
-    if pending && let Some(invoice) = known.invoices.get(id) {
-        return Err(ResolveError::NotOpenInvoice(invoice.status.as_str()));
-    }
     Ok(known)
 }
 

@@ -7,6 +7,8 @@
 //! lease merely keeps them from doing the same work twice. What the chain's time decides follows when everything is
 //! settled ([`super::expire`]).
 
+mod near;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -218,7 +220,7 @@ async fn name_invoices(
             known.former.insert(transfer.id.clone(), invoice_id.to_owned());
         }
     }
-    Ok(())
+    near::look(conn, known, found).await
 }
 
 /// What a transfer may be told apart by, the surest first.
@@ -241,7 +243,7 @@ pub(crate) async fn write(conn: &mut Conn, written: Written, ids: &Ids, now: Mil
         .map(|entry| ledger::NewJournal {
             id: ids.next(id::Kind::Journal, now),
             kind: entry.kind,
-            payment: entry.payment,
+            of: entry.of,
         })
         .collect();
     ledger::write(conn, &journals, now).await?;

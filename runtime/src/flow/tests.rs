@@ -38,6 +38,11 @@ struct Shop {
 }
 
 impl Shop {
+    /// Its owner, with a key.
+    fn scope(&self) -> Scope {
+        Scope { merchant_id: self.merchant.clone(), test: true, key_id: "key_1".to_owned() }
+    }
+
     async fn open(app: TestApp) -> Self {
         let network = app.networks.get(NETWORK).unwrap();
         let now = app.clock.now();
@@ -242,12 +247,14 @@ async fn what_matches_nothing_is_listed_and_can_be_assigned() {
         assert_eq!(reasons, ["no_match", "zero_value"]);
         let transfer =
             listed.iter().find(|l| l.reason.as_deref() == Some("no_match")).unwrap().transfer.id.clone();
-        let (scope, now) = (Scope { merchant_id: shop.merchant.clone(), test: true }, shop.app.clock.now());
+        let (scope, now) = (shop.scope(), shop.app.clock.now());
         let (id, of) = (invoice.id.clone(), transfer.clone());
         let assigned = shop
             .app
             .db
-            .write(move |conn| Box::pin(async move { resolve::assign(conn, &scope, &of, &id, now).await }))
+            .write(move |conn| {
+                Box::pin(async move { resolve::assign(conn, &scope, &of, &id, None, now).await })
+            })
             .await
             .unwrap();
         assert_eq!((assigned.status, assigned.exception), (Status::Underpaid, Exception::Manual));

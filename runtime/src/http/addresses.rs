@@ -1,5 +1,7 @@
 //! Receive addresses: where payers pay. Kassa watches them; it can spend from none.
 
+mod retire;
+
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -43,6 +45,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(create, list))
         .routes(routes!(get))
         .routes(routes!(put_key, list_keys))
+        .merge(retire::routes())
 }
 
 /// An address that is watched for payments.
@@ -62,6 +65,8 @@ struct AddressView {
     /// Which child of your extended public key it is.
     derived_index: Option<i64>,
     created_at: Time,
+    /// Since when it is no longer given out. It stays watched, and what was asked for on it stays.
+    retired_at: Option<Time>,
 }
 
 impl From<ReceiveAddress> for AddressView {
@@ -75,6 +80,7 @@ impl From<ReceiveAddress> for AddressView {
             meta: row.meta,
             derived_index: row.derived_index,
             created_at: Time(row.created_at),
+            retired_at: row.retired_at.map(Time),
         }
     }
 }
@@ -162,8 +168,8 @@ async fn get_or_create(conn: &mut Conn, new: NewAddress) -> Result<Reply, Proble
         Err(CreateError::Taken) => match same_purpose(conn, &new).await? {
             Some(row) => there(row, &new),
             None => {
-                let detail =
-                    "It is watched already, for another purpose or for another merchant. Use a fresh one.";
+                let detail = "It is watched already: for another purpose, for another merchant, or as one that you \
+                              retired (`unretire` gives that out again). Use a fresh one.";
                 Err(Problem::new(Kind::AddressTaken, detail).field("address"))
             }
         },
@@ -183,7 +189,10 @@ fn there(row: ReceiveAddress, new: &NewAddress) -> Result<Reply, Problem> {
         return Reply::ok(&AddressView::from(row));
     }
     let what = if new.unique_id.is_some() { "This unique_id has" } else { "You have" };
-    let detail = format!("{what} another address on {} already.", row.network);
+    let detail = format!(
+        "{what} another address on {} already: retire it first, if this one shall replace it.",
+        row.network
+    );
     Err(Problem::new(Kind::AddressTaken, detail).field("address").with("id", row.id))
 }
 

@@ -43,6 +43,8 @@ struct DeliveryView {
     attempts: i64,
     /// When the next attempt is due.
     next_attempt_at: Option<Time>,
+    /// While pending: an earlier event of the same invoice goes first.
+    waits_for_earlier: bool,
     created_at: Time,
     /// When it was delivered or given up.
     done_at: Option<Time>,
@@ -60,6 +62,7 @@ impl From<Delivery> for DeliveryView {
             state: delivery.state,
             attempts: delivery.attempts,
             next_attempt_at: delivery.due_at.map(Time),
+            waits_for_earlier: delivery.waits,
             created_at: Time(delivery.created_at),
             done_at: delivery.done_at.map(Time),
             why: delivery.why,

@@ -32,7 +32,7 @@ struct EventView {
     r#type: event::Type,
     invoice_id: Option<String>,
     transfer_id: Option<String>,
-    /// Counts the events of an invoice, from 1; 0 without an invoice.
+    /// Counts the events of an invoice, from 1; 0 without an invoice. They are delivered in this order.
     sequence: i64,
     created_at: Time,
     /// What is sent: `{"type", "timestamp", "data"}`.

@@ -1,5 +1,7 @@
 //! Invoices: what a merchant asks to be paid.
 
+mod corrections;
+
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -9,6 +11,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     auth::Merchant,
+    corrections::scope,
     idempotent::{Once, Reply, idempotent},
     input::{PathParam, Query, check_text},
     json::{Answer, Decimal, Json, NoBody},
@@ -17,7 +20,10 @@ use super::{
 };
 use crate::{
     app::App,
-    db::{idempotency, invoices},
+    db::{
+        idempotency,
+        invoices::{self, Filter},
+    },
     domain::{
         id::Kind as IdKind,
         invoice::{Invoice, Matching, Status},
@@ -25,12 +31,11 @@ use crate::{
         network::{Asset, Manifest},
         verbatim::Verbatim,
         view::InvoiceView,
-        word::Word as _,
     },
     flow::{
         desk::{Claimant, DeskError, Made, Wish},
         pricing::{self, NoPrice, PricingError},
-        resolve::{self, ResolveError, Scope},
+        resolve,
     },
 };
 
@@ -48,7 +53,11 @@ const USD_DECIMALS: u8 = 6;
 const PLACES: u8 = 8;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::default().routes(routes!(create, list)).routes(routes!(get)).routes(routes!(cancel))
+    OpenApiRouter::default()
+        .routes(routes!(create, list))
+        .routes(routes!(get))
+        .routes(routes!(cancel))
+        .merge(corrections::routes())
 }
 
 /// What is to be paid. Give either `amount` or `base_amount_usd`.
@@ -68,7 +77,7 @@ struct NewInvoice {
     amount: Option<Decimal>,
     /// In dollars; for assets that are pegged to the dollar, and those that a hook of yours knows the price of.
     base_amount_usd: Option<Decimal>,
-    /// Your own number for it. A second invoice with the same one is refused.
+    /// Your own number for it. A second invoice with the same one is refused while the first is open or paid.
     #[schema(max_length = 100)]
     order_id: Option<String>,
     /// For your own sorting.
@@ -290,6 +299,8 @@ struct InvoiceParams {
     cursor: Option<String>,
     /// Only those that stand so.
     status: Option<Status>,
+    /// Only those of this order of yours.
+    order_id: Option<String>,
 }
 
 /// List invoices
@@ -301,10 +312,10 @@ async fn list(
     Query(params): Query<InvoiceParams>,
 ) -> Result<Answer<Listed<InvoiceView>>, Problem> {
     let page = Page::new(params.limit, params.cursor.as_deref(), IdKind::Invoice)?;
-    let status = params.status.map(|status| status.word());
+    let filter = Filter { status: params.status, order_id: params.order_id };
     let mut conn = app.db.read().await?;
     let rows =
-        invoices::list(&mut conn, &merchant.id, merchant.test, status, Some(&page.before), page.rows).await?;
+        invoices::list(&mut conn, &merchant.id, merchant.test, filter, Some(&page.before), page.rows).await?;
     let now = app.clock.now();
     Ok(Answer(page.cut(rows, |row| &row.id, |row| InvoiceView::at(&row, now))))
 }
@@ -334,10 +345,6 @@ async fn cancel(
     reply
 }
 
-pub(super) fn scope(merchant: &Merchant) -> Scope {
-    Scope { merchant_id: merchant.id.clone(), test: merchant.test }
-}
-
 impl From<DeskError> for Problem {
     fn from(error: DeskError) -> Self {
         let text = sentence(&error);
@@ -358,21 +365,6 @@ impl From<DeskError> for Problem {
             }
             DeskError::AmountTooSmall => Self::new(Kind::AmountTooSmall, text).field("amount"),
             DeskError::AmountTooLarge => Self::new(Kind::AmountTooLarge, text).field("amount"),
-        }
-    }
-}
-
-impl From<ResolveError> for Problem {
-    fn from(error: ResolveError) -> Self {
-        let text = sentence(&error);
-        match error {
-            ResolveError::Db(error) => error.into(),
-            ResolveError::NoInvoice => Self::not_found("invoice"),
-            ResolveError::NoTransfer => Self::not_found("transfer"),
-            ResolveError::NotOpen => Self::new(Kind::TransferResolved, text),
-            ResolveError::Retracted => Self::new(Kind::TransferRetracted, text),
-            ResolveError::Uncountable | ResolveError::OtherAsset => Self::new(Kind::AssignmentRefused, text),
-            ResolveError::NotOpenInvoice(_) => Self::new(Kind::InvoiceClosed, text),
         }
     }
 }

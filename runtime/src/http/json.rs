@@ -46,28 +46,33 @@ impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
     }
 }
 
-/// The body of a POST that says everything by its address: empty, or an empty object.
-pub(crate) struct NoBody {
+/// A JSON body that may be left out.
+pub(crate) struct MaybeJson<T> {
+    pub(crate) value: T,
     pub(crate) once: Once,
 }
 
-impl FromRequest<App> for NoBody {
+impl<T: DeserializeOwned + Default> FromRequest<App> for MaybeJson<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
         let bytes = read(body, app.config.http.body_bytes_max).await?;
+        let mut value = T::default();
         if !bytes.is_empty() {
             check_type(&parts.headers)?;
-            let _: Nothing = parse(&bytes)?;
+            value = parse(&bytes)?;
         }
-        Ok(Self { once: Once::new(&parts, &bytes)? })
+        Ok(Self { value, once: Once::new(&parts, &bytes)? })
     }
 }
 
-#[derive(Deserialize)]
+/// The body of a POST that says everything by its address: empty, or an empty object.
+pub(crate) type NoBody = MaybeJson<Nothing>;
+
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Nothing {}
+pub(crate) struct Nothing {}
 
 /// An answer in JSON, with status 200. What a POST answers is a [`super::idempotent::Reply`].
 pub(crate) struct Answer<T>(pub(crate) T);

@@ -29,6 +29,7 @@ pub(crate) mod time;
 
 mod addresses;
 mod api_keys;
+mod corrections;
 mod deliveries;
 mod endpoints;
 mod events;
@@ -105,6 +106,7 @@ fn guarded() -> OpenApiRouter<App> {
         .merge(payments::routes())
         .merge(transfers::routes())
         .merge(find::routes())
+        .merge(corrections::routes())
         .merge(sandbox::routes())
 }
 

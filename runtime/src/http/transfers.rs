@@ -7,10 +7,10 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     auth::Merchant,
+    corrections::{CorrectionView, Reason, check_why, scope},
     idempotent::{Reply, idempotent},
     input::{PathParam, Query},
-    invoices::scope,
-    json::{Answer, Json, NoBody},
+    json::{Answer, Json, MaybeJson},
     page::{Listed, Page},
     problem::Problem,
 };
@@ -19,6 +19,7 @@ use crate::{
     db::transfers::{self, Filter},
     domain::{
         id::Kind as IdKind,
+        near::NearMiss,
         view::{InvoiceView, Names, TransferView},
     },
     flow::resolve,
@@ -30,6 +31,8 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(get))
         .routes(routes!(assign))
         .routes(routes!(dismiss))
+        .routes(routes!(unassign))
+        .routes(routes!(undismiss))
 }
 
 /// A payment of a transfer.
@@ -54,6 +57,10 @@ pub(super) struct SettledTransfer {
     reason: Option<String>,
     /// Of one that has a reason: `open`, `assigned` or `dismissed`.
     state: Option<String>,
+    /// Open invoices that it could be meant for, as they stood when it was listed: at most five, the likeliest first.
+    near_misses: Vec<NearMiss>,
+    /// What was decided about it by hand, the oldest first.
+    corrections: Vec<CorrectionView>,
 }
 
 impl From<transfers::Listed> for SettledTransfer {
@@ -70,6 +77,8 @@ impl From<transfers::Listed> for SettledTransfer {
             invoice_id: row.invoice_id,
             reason: row.reason,
             state: row.state,
+            near_misses: row.near,
+            corrections: row.corrections.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -127,11 +136,15 @@ async fn get(
 #[serde(deny_unknown_fields)]
 struct Assignment {
     invoice_id: String,
+    /// Kept with it, for those who wonder later.
+    #[schema(max_length = 500)]
+    why: Option<String>,
 }
 
 /// Assign a transfer to an invoice
 ///
-/// For one that pays nothing by itself. It then pays the invoice, whose exception becomes `manual`.
+/// For one that pays nothing by itself. It then pays the invoice, whose exception becomes `manual`. It can be taken back
+/// (`unassign`).
 #[utoipa::path(post, path = "/v1/transfers/{id}/assign", tag = "transfers",
     params(("id" = String, Path)), request_body = Assignment, responses((status = 200, body = InvoiceView)))]
 async fn assign(
@@ -141,14 +154,15 @@ async fn assign(
     body: Json<Assignment>,
 ) -> Result<Reply, Problem> {
     let id = id.id(IdKind::Transfer, "transfer")?;
-    let invoice_id = body.value.invoice_id;
+    let Json { value: Assignment { invoice_id, why }, once } = body;
+    check_why(why.as_deref())?;
     if !IdKind::Invoice.accepts(&invoice_id) {
         return Err(Problem::not_found("invoice"));
     }
     let (scope, now) = (scope(&merchant), app.clock.now());
-    let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
+    let reply = idempotent(&app, merchant.owner(), once, move |conn| {
         Box::pin(async move {
-            let invoice = resolve::assign(conn, &scope, &id, &invoice_id, now).await?;
+            let invoice = resolve::assign(conn, &scope, &id, &invoice_id, why, now).await?;
             Reply::ok(&InvoiceView::from(&invoice))
         })
     })
@@ -159,20 +173,72 @@ async fn assign(
 
 /// Set a transfer aside
 ///
-/// For one that pays nothing by itself and shall pay nothing. It leaves the list of unmatched transfers.
-#[utoipa::path(post, path = "/v1/transfers/{id}/dismiss", tag = "transfers",
-    params(("id" = String, Path)), responses((status = 200, body = SettledTransfer)))]
+/// For one that pays nothing by itself and shall pay nothing. It leaves the list of unmatched transfers. It can be taken
+/// back (`undismiss`).
+#[utoipa::path(post, path = "/v1/transfers/{id}/dismiss", tag = "transfers", params(("id" = String, Path)),
+    request_body = Reason, responses((status = 200, body = SettledTransfer)))]
 async fn dismiss(
     merchant: Merchant,
     State(app): State<App>,
     id: PathParam,
-    body: NoBody,
+    body: MaybeJson<Reason>,
+) -> Result<Reply, Problem> {
+    decide(merchant, app, id, body, Decision::Dismiss).await
+}
+
+/// Take an assignment back
+///
+/// For a transfer that was assigned by hand: what was credited is reversed, the invoice is what it is without it, and the
+/// transfer is listed as unmatched again. Whoever was told that the invoice is paid is told `invoice.reverted`.
+#[utoipa::path(post, path = "/v1/transfers/{id}/unassign", tag = "corrections", params(("id" = String, Path)),
+    request_body = Reason, responses((status = 200, body = SettledTransfer)))]
+async fn unassign(
+    merchant: Merchant,
+    State(app): State<App>,
+    id: PathParam,
+    body: MaybeJson<Reason>,
+) -> Result<Reply, Problem> {
+    decide(merchant, app, id, body, Decision::Unassign).await
+}
+
+/// Take back that a transfer was set aside
+///
+/// It is listed as unmatched again.
+#[utoipa::path(post, path = "/v1/transfers/{id}/undismiss", tag = "corrections", params(("id" = String, Path)),
+    request_body = Reason, responses((status = 200, body = SettledTransfer)))]
+async fn undismiss(
+    merchant: Merchant,
+    State(app): State<App>,
+    id: PathParam,
+    body: MaybeJson<Reason>,
+) -> Result<Reply, Problem> {
+    decide(merchant, app, id, body, Decision::Undismiss).await
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Decision {
+    Dismiss,
+    Undismiss,
+    Unassign,
+}
+
+async fn decide(
+    merchant: Merchant,
+    app: App,
+    id: PathParam,
+    body: MaybeJson<Reason>,
+    decision: Decision,
 ) -> Result<Reply, Problem> {
     let id = id.id(IdKind::Transfer, "transfer")?;
+    let why = body.value.checked()?;
     let (scope, now) = (scope(&merchant), app.clock.now());
     let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
         Box::pin(async move {
-            resolve::dismiss(conn, &scope, &id, now).await?;
+            match decision {
+                Decision::Dismiss => resolve::dismiss(conn, &scope, &id, why, now).await?,
+                Decision::Undismiss => resolve::undismiss(conn, &scope, &id, why, now).await?,
+                Decision::Unassign => resolve::unassign(conn, &scope, &id, why, now).await?,
+            }
             let row = transfers::get(conn, &scope.merchant_id, scope.test, &id).await?;
             Reply::ok(&SettledTransfer::from(row.ok_or_else(|| Problem::not_found("transfer"))?))
         })

@@ -162,9 +162,10 @@ impl<'b> Town<'b> {
                 merchant_id: merchant_id.clone(),
                 test: false,
                 kind: event::Kind::InvoicePaid.into(),
-                invoice_id: None,
+                // Of an invoice each, as most events are.
+                invoice_id: Some(id::new(id::Kind::Invoice, now)),
                 transfer_id: None,
-                sequence: 0,
+                sequence: 1,
                 payload: body(),
                 created_at: now,
             })

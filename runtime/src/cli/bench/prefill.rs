@@ -168,6 +168,7 @@ impl Filled {
             exception: Exception::None,
             pending: Amount::ZERO,
             credited: Amount::ZERO,
+            marked: Amount::ZERO,
             sequence: 0,
             payment_uri: Some(format!(
                 "ethereum:{contract}@8453/transfer?address={}&uint256={due}",

@@ -24,7 +24,7 @@ use crate::{
         invoice::Status,
         ledger::JournalKind,
         payment::{self, Payment},
-        settlement::{JournalEntry, Written},
+        settlement::{JournalEntry, JournalOf, Written},
         transfer::{Sighting, Transfer},
     },
     flow::settle,
@@ -151,7 +151,8 @@ async fn rows(app: &App, filled: &Filled, numbers: Range<u64>) -> anyhow::Result
             };
             written.events.push(event(event::Kind::InvoiceDetected.into(), 1));
             written.events.push(event(event::Kind::InvoicePaid.into(), 2));
-            written.journals.push(JournalEntry { kind: JournalKind::Credit, payment: payment.clone() });
+            let of = JournalOf::Payment(payment.clone());
+            written.journals.push(JournalEntry { kind: JournalKind::Credit, of });
             written.payments.push(payment);
             (invoice.status, invoice.sequence) = (Status::Paid, 2);
             (invoice.credited, invoice.paid_at) = (invoice.due, Some(now));

@@ -3,12 +3,13 @@
 use crate::{
     db::{
         Conn, DbError, args,
-        queue::{Entry, queue},
+        queue::{Entry, Place, lines::lines, queue},
     },
     domain::Millis,
 };
 
 queue!(owner "endpoint", queue "delivery_queue", owner_id "endpoint_id", item_id "delivery_id");
+lines!(queue "delivery_queue", owner_id "endpoint_id", item_id "delivery_id");
 
 /// Endpoints that are looked at in one statement.
 const PAGE: i64 = 64;
@@ -21,17 +22,15 @@ pub(crate) struct Owed {
     pub(crate) endpoint_id: String,
     pub(crate) merchant_id: String,
     pub(crate) test: bool,
+    /// In the line of the events that it is one of.
+    pub(crate) place: Option<Place>,
 }
 
 /// Makes deliveries and queues them, due now.
 pub(crate) async fn insert(conn: &mut Conn, owed: Vec<Owed>, now: Millis) -> Result<(), DbError> {
     let entries = owed
         .iter()
-        .map(|owed| Entry {
-            item: owed.delivery_id.clone(),
-            owner: owed.endpoint_id.clone(),
-            attempts_before: 0,
-        })
+        .map(|owed| Entry::new(owed.delivery_id.clone(), owed.endpoint_id.clone(), owed.place.as_ref()))
         .collect();
     let rows = owed
         .into_iter()
@@ -167,7 +166,7 @@ async fn due_of(
                FROM delivery_queue q
                JOIN delivery d ON d.id = q.delivery_id
                JOIN event e ON e.id = d.event_id
-               WHERE q.endpoint_id = $1 AND q.due_at <= $2
+               WHERE q.endpoint_id = $1 AND q.waits = 0 AND q.due_at <= $2
                ORDER BY q.due_at, q.delivery_id LIMIT $3 /*pg: FOR UPDATE OF q SKIP LOCKED*/";
     let take = i64::try_from(take).unwrap_or(i64::MAX);
     let rows = conn.rows(sql, args![endpoint_id.to_owned(), now, take]).await?;

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::queue::{due_by, fences, lock_owners, reschedule, set_breakers};
+use super::queue::{advance, due_by, fences, lock_owners, remove, reschedule, set_breakers, step_aside};
 use crate::{
     db::{Conn, DbError, args},
     domain::{
         Millis,
-        retry::{Breaker, Next},
+        retry::{self, Breaker, Next},
     },
 };
 
@@ -19,6 +19,8 @@ pub(crate) struct Ended {
     pub(crate) fence: i64,
     /// Over all rounds, from 1.
     pub(crate) number: i64,
+    /// Of this round, from 1.
+    pub(crate) in_round: u32,
     pub(crate) at: Millis,
     pub(crate) duration_ms: i64,
     pub(crate) status: Option<u16>,
@@ -40,6 +42,8 @@ pub(crate) struct Finished {
     pub(crate) paused: Vec<String>,
     /// Attempts whose claim was no longer theirs: nothing of them was written.
     pub(crate) stale: usize,
+    /// Deliveries that had waited for these are due now.
+    pub(crate) advanced: bool,
 }
 
 /// Writes down how attempts ended: the log, the state, the queue, the breaker of the endpoint.
@@ -65,15 +69,19 @@ pub(crate) async fn finish(conn: &mut Conn, ended: &[Ended], now: Millis) -> Res
     )
     .await?;
     let done = live.iter().filter(|one| !matches!(one.next, Next::RetryAt(_)));
-    let done = done.map(|one| (&one.delivery_id).into()).collect();
-    conn.exec_in("DELETE FROM delivery_queue WHERE delivery_id IN", done, "").await?;
+    let mut lines = remove(conn, done.map(|one| (&one.delivery_id).into()).collect()).await?;
     let retries = live.iter().filter_map(|one| match one.next {
         Next::RetryAt(at) => Some(args![&one.delivery_id, at]),
         _ => None,
     });
     reschedule(conn, retries.collect()).await?;
+    let passed =
+        |one: &&&Ended| matches!(one.next, Next::RetryAt(_)) && retry::lets_others_pass(one.in_round);
+    let passed = live.iter().filter(passed).map(|one| (&one.delivery_id).into()).collect();
+    lines.extend(step_aside(conn, passed).await?);
+    let advanced = advance(conn, lines, now).await?;
     let paused = tell_endpoints(conn, &live, now).await?;
-    Ok(Finished { paused, stale: ended.len() - live.len() })
+    Ok(Finished { paused, stale: ended.len() - live.len(), advanced })
 }
 
 async fn log(conn: &mut Conn, ended: &[&Ended]) -> Result<(), DbError> {

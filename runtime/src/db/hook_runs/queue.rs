@@ -5,16 +5,17 @@ use crate::{
     db::{
         Conn, DbError, Value, args,
         hooks::Callee,
-        queue::{Entry, judge, lock_free, queue},
+        queue::{Entry, Place, judge, lines::lines, lock_free, queue},
     },
     domain::{
         Millis,
         hook::{Outcome, RunState},
-        retry::Next,
+        retry::{self, Next},
     },
 };
 
 queue!(owner "hook", queue "hook_run_queue", owner_id "hook_id", item_id "run_id");
+lines!(queue "hook_run_queue", owner_id "hook_id", item_id "run_id");
 
 /// Hooks with something due that one look takes in.
 const DUE_HOOKS_MAX: i64 = 1_000;
@@ -27,13 +28,15 @@ pub(crate) struct Owed {
     pub(crate) hook_id: String,
     pub(crate) merchant_id: String,
     pub(crate) test: bool,
+    /// In the line of the events that it is one of.
+    pub(crate) place: Option<Place>,
 }
 
 /// Makes runs and queues them, due now.
 pub(crate) async fn insert(conn: &mut Conn, owed: Vec<Owed>, now: Millis) -> Result<(), DbError> {
     let entries = owed
         .iter()
-        .map(|owed| Entry { item: owed.run_id.clone(), owner: owed.hook_id.clone(), attempts_before: 0 })
+        .map(|owed| Entry::new(owed.run_id.clone(), owed.hook_id.clone(), owed.place.as_ref()))
         .collect();
     let rows = owed
         .into_iter()
@@ -124,7 +127,7 @@ async fn due_of(conn: &mut Conn, hook_id: String, now: Millis, take: usize) -> R
                JOIN event e ON e.id = r.event_id
                JOIN hook h ON h.id = q.hook_id
                JOIN hook_version v ON v.id = h.active_id
-               WHERE q.hook_id = $1 AND q.due_at <= $2
+               WHERE q.hook_id = $1 AND q.waits = 0 AND q.due_at <= $2
                ORDER BY q.due_at, q.run_id LIMIT $3 /*pg: FOR UPDATE OF q SKIP LOCKED*/";
     let take = i64::try_from(take).unwrap_or(i64::MAX);
     conn.rows(sql, args![hook_id, now, take])
@@ -153,6 +156,8 @@ pub(crate) struct Ended {
     pub(crate) hook_id: String,
     pub(crate) fence: i64,
     pub(crate) attempt: Attempt,
+    /// Of this round, from 1.
+    pub(crate) in_round: u32,
     pub(crate) next: Next,
 }
 
@@ -196,10 +201,15 @@ pub(crate) async fn finish(conn: &mut Conn, ended: &Ended, now: Millis) -> Resul
     match ended.next {
         Next::RetryAt(at) => {
             reschedule(conn, vec![args![&ended.run_id, at]]).await?;
+            if retry::lets_others_pass(ended.in_round) {
+                let lines = step_aside(conn, args![&ended.run_id]).await?;
+                advance(conn, lines, now).await?;
+            }
             due_by(conn, [(ended.hook_id.clone(), at)].into()).await?;
         }
         _ => {
-            conn.exec("DELETE FROM hook_run_queue WHERE run_id = $1", args![&ended.run_id]).await?;
+            let lines = remove(conn, args![&ended.run_id]).await?;
+            advance(conn, lines, now).await?;
         }
     }
     use_up(conn, &ended.hook_id, attempt.at, failed, attempt.used).await?;

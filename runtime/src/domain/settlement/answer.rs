@@ -105,6 +105,7 @@ impl Book {
             merchant_id: transfer.merchant_id.clone(),
             reason: Reason::Matching,
             invoice_id: None,
+            near: Vec::new(),
         });
         self.waiting.push(Waiting { transfer_id: transfer.id.clone(), matcher_id });
     }

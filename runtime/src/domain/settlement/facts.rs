@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::{
+    correction::Mark,
     event::NewEvent,
     hook::Binding,
     invoice::Invoice,
     ledger::JournalKind,
     matching::Reason,
+    near::NearMiss,
     payment::{PartOf, Payment},
     transfer::Transfer,
 };
@@ -36,7 +38,7 @@ pub struct Matcher {
 }
 
 /// What is known before the changes.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Known {
     /// By id.
     pub transfers: BTreeMap<String, Transfer>,
@@ -56,6 +58,8 @@ pub struct Known {
     pub named: BTreeMap<String, Vec<String>>,
     /// By the transfer's id: the invoice that had its memo or amount last, when nobody has it any more.
     pub former: BTreeMap<String, String>,
+    /// By the transfer's id: open invoices that it could be meant for.
+    pub near: BTreeMap<String, Vec<NearMiss>>,
     /// Those that are asked; none while an answer is taken in.
     pub matchers: Vec<Matcher>,
     /// Test mode of the network.
@@ -69,6 +73,7 @@ pub struct Listing {
     pub merchant_id: String,
     pub reason: Reason,
     pub invoice_id: Option<String>,
+    pub near: Vec<NearMiss>,
 }
 
 /// A transfer about which a matcher is to be asked.
@@ -82,7 +87,14 @@ pub struct Waiting {
 #[derive(Debug, Clone)]
 pub struct JournalEntry {
     pub kind: JournalKind,
-    pub payment: Payment,
+    pub of: JournalOf,
+}
+
+/// What a journal is of.
+#[derive(Debug, Clone)]
+pub enum JournalOf {
+    Payment(Payment),
+    Mark(Mark),
 }
 
 /// What is to be written.

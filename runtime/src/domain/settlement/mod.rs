@@ -5,16 +5,20 @@
 //! time changes nothing.
 
 mod answer;
+mod correct;
 mod facts;
 mod tell;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use answer::{Answer, Share};
-pub use facts::{AssetNames, Destination, JournalEntry, Known, Listing, Matcher, Waiting, Written};
+pub use facts::{
+    AssetNames, Destination, JournalEntry, JournalOf, Known, Listing, Matcher, Waiting, Written,
+};
 
 use super::{
     Millis,
+    correction::Told,
     event::{self, NewEvent},
     id::{self, Ids},
     invoice::{self, Facts, Invoice},
@@ -39,6 +43,8 @@ pub struct Book {
     listings: Vec<Listing>,
     waiting: Vec<Waiting>,
     events: Vec<NewEvent>,
+    /// What a person did that all this follows from.
+    correction: Option<Told>,
 }
 
 impl Book {
@@ -61,6 +67,7 @@ impl Book {
             listings: Vec::new(),
             waiting: Vec::new(),
             events: Vec::new(),
+            correction: None,
         }
     }
 
@@ -77,14 +84,17 @@ impl Book {
     }
 
     /// A person says that what is left of this transfer pays this invoice. `confirmed`: it is deep enough already.
-    pub fn assign(&mut self, transfer_id: &str, invoice_id: &str, confirmed: bool) {
-        let Some(transfer) = self.known.transfers.get(transfer_id).cloned() else { return };
-        let Some(amount) = self.unpaid(transfer_id) else { return };
+    /// Answers the payment's id.
+    pub fn assign(&mut self, transfer_id: &str, invoice_id: &str, confirmed: bool) -> Option<String> {
+        let transfer = self.known.transfers.get(transfer_id).cloned()?;
+        let amount = self.unpaid(transfer_id)?;
         self.known.in_review.remove(invoice_id);
         self.pay(&transfer, amount, Some(invoice_id.to_owned()), payment::Exception::Manual);
         if confirmed {
             self.confirmed(transfer_id, transfer.epoch);
         }
+        let part = self.parts(transfer_id).pop()?;
+        Some(self.known.payments.get(&part)?.id.clone())
     }
 
     /// The chain was read past this invoice's deadline.
@@ -228,7 +238,8 @@ impl Book {
             payment.credited_at = Some(now);
             let payment = payment.clone();
             self.touched_payments.insert(part);
-            self.journals.push(JournalEntry { kind: JournalKind::Credit, payment: payment.clone() });
+            let of = JournalOf::Payment(payment.clone());
+            self.journals.push(JournalEntry { kind: JournalKind::Credit, of });
             self.tell_of(&payment, event::Kind::DepositCredited);
         }
     }
@@ -236,7 +247,7 @@ impl Book {
     fn retracted(&mut self, transfer_id: &str, epoch: i64) {
         for part in self.parts(transfer_id) {
             let Some(payment) = self.known.payments.get_mut(&part) else { continue };
-            if payment.epoch != epoch || payment.status == payment::Status::Retracted {
+            if payment.epoch != epoch || !payment.status.counts() {
                 continue;
             }
             let was_credited = payment.status == payment::Status::Credited;
@@ -244,7 +255,8 @@ impl Book {
             let payment = payment.clone();
             self.touched_payments.insert(part);
             if was_credited {
-                self.journals.push(JournalEntry { kind: JournalKind::Reversal, payment: payment.clone() });
+                let of = JournalOf::Payment(payment.clone());
+                self.journals.push(JournalEntry { kind: JournalKind::Reversal, of });
                 self.tell_of(&payment, event::Kind::DepositReverted);
             } else if let Some(invoice_id) = &payment.invoice_id {
                 self.rederive(invoice_id);
@@ -272,6 +284,7 @@ impl Book {
             .parts(transfer_id)
             .iter()
             .filter_map(|part| self.known.payments.get(part))
+            .filter(|p| p.status.takes())
             .map(|p| p.amount.0)
             .sum();
         amount.0.checked_sub(paid).map(Amount)
@@ -279,6 +292,11 @@ impl Book {
 
     /// Brings an invoice to what its facts say, and tells of it if that is something new.
     fn rederive(&mut self, invoice_id: &str) {
+        self.bring(invoice_id, None);
+    }
+
+    /// As [`Book::rederive`]; as what it is told of in any case, if that is said.
+    fn bring(&mut self, invoice_id: &str, told_as: Option<event::Kind>) {
         let in_review = self.known.in_review.contains(invoice_id);
         let Some(invoice) = self.known.invoices.get_mut(invoice_id) else { return };
         let own = self.by_invoice.get(invoice_id);
@@ -291,16 +309,17 @@ impl Book {
                     .fold(0, |sum: u128, p| sum.saturating_add(p.amount.0)),
             )
         };
-        let live = || payments().filter(|p| p.status != payment::Status::Retracted);
+        let live = || payments().filter(|p| p.status.counts());
+        let credited = Amount(sum(payment::Status::Credited).0.saturating_add(invoice.marked.0));
         let facts = Facts {
             due: invoice.due,
-            credited: sum(payment::Status::Credited),
+            credited,
             pending: sum(payment::Status::Pending),
             expired: invoice.expired_at.is_some(),
             cancelled: invoice.cancelled_at.is_some(),
             in_review,
             late: live().any(|p| p.exception == payment::Exception::Late),
-            manual: live().any(|p| p.exception == payment::Exception::Manual),
+            manual: !invoice.marked.is_zero() || live().any(|p| p.exception == payment::Exception::Manual),
             reorged: payments().any(|p| p.status == payment::Status::Retracted && p.credited_at.is_some()),
         };
         let (status, exception) = invoice::derive(&facts, &invoice.policy);
@@ -316,10 +335,10 @@ impl Book {
             invoice.paid_at = None;
         }
         self.touched_invoices.insert(invoice_id.to_owned());
-        if before == (status, facts.credited) {
+        if told_as.is_none() && before == (status, facts.credited) {
             return;
         }
-        let kind = match status {
+        let kind = told_as.unwrap_or(match status {
             _ if facts.credited < before.1 => event::Kind::InvoiceReverted,
             invoice::Status::New => event::Kind::InvoiceReverted,
             invoice::Status::Detected => event::Kind::InvoiceDetected,
@@ -329,13 +348,16 @@ impl Book {
             invoice::Status::Expired => event::Kind::InvoiceExpired,
             invoice::Status::ManualReview => event::Kind::InvoiceManualReview,
             invoice::Status::Cancelled => event::Kind::InvoiceCancelled,
-        };
+        });
         invoice.sequence += 1;
         let (merchant_id, sequence) = (invoice.merchant_id.clone(), invoice.sequence);
         let newest = live().max_by(|a, b| a.id.cmp(&b.id));
         let transfer = newest.and_then(|p| self.known.transfers.get(&p.transfer_id));
-        let data =
-            InvoiceTold { invoice: InvoiceView::from(&*invoice), tx_hash: transfer.map(|t| t.tx.clone()) };
+        let data = InvoiceTold {
+            invoice: InvoiceView::from(&*invoice),
+            tx_hash: transfer.map(|t| t.tx.clone()),
+            correction: self.correction.clone(),
+        };
         self.tell(&merchant_id, kind, Some(invoice_id), None, sequence, &data);
     }
 }
@@ -345,6 +367,9 @@ impl Book {
 struct InvoiceTold {
     invoice: InvoiceView,
     tx_hash: Option<String>,
+    /// What a person did that caused it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    correction: Option<Told>,
 }
 
 fn late_or_not(late: bool) -> payment::Exception {

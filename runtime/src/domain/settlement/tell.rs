@@ -43,24 +43,29 @@ impl Book {
             merchant_id: transfer.merchant_id.clone(),
             reason,
             invoice_id: invoice_id.clone(),
+            near: self.known.near.get(&transfer.id).cloned().unwrap_or_default(),
         });
-        // Anyone can cause transfers of nothing; telling of each would be a way to flood a merchant.
-        if reason != Reason::ZeroValue {
-            let view = self.names(transfer).map(|names| TransferView::new(transfer, names));
-            let data = serde_json::json!({ "transfer": view, "reason": reason, "invoice_id": invoice_id });
-            self.tell(
-                &transfer.merchant_id,
-                event::Kind::TransferUnmatched,
-                None,
-                Some(&transfer.id),
-                0,
-                &data,
-            );
-        }
+        self.tell_listed(transfer, reason, invoice_id.as_deref());
         if let (Reason::Late, Some(invoice_id)) = (reason, invoice_id) {
             self.known.in_review.insert(invoice_id.clone());
             self.rederive(&invoice_id);
         }
+    }
+
+    pub(super) fn tell_listed(&mut self, transfer: &Transfer, reason: Reason, invoice_id: Option<&str>) {
+        // Anyone can cause transfers of nothing; telling of each would be a way to flood a merchant.
+        if reason == Reason::ZeroValue {
+            return;
+        }
+        let view = self.names(transfer).map(|names| TransferView::new(transfer, names));
+        let mut data = serde_json::json!({ "transfer": view, "reason": reason, "invoice_id": invoice_id });
+        if let Some(near) = self.known.near.get(&transfer.id) {
+            data["near_misses"] = serde_json::json!(near);
+        }
+        if let Some(correction) = &self.correction {
+            data["correction"] = serde_json::json!(correction);
+        }
+        self.tell(&transfer.merchant_id, event::Kind::TransferUnmatched, None, Some(&transfer.id), 0, &data);
     }
 
     fn names(&self, transfer: &Transfer) -> Option<Names<'_>> {

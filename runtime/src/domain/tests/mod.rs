@@ -68,6 +68,7 @@ fn invoice(id: &str, due: u128) -> Invoice {
         exception: Exception::None,
         pending: Amount::ZERO,
         credited: Amount::ZERO,
+        marked: Amount::ZERO,
         sequence: 0,
         payment_uri: None,
         policy: Policy::default(),

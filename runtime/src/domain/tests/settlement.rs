@@ -14,7 +14,7 @@ use crate::domain::{
     matching::Reason,
     money::Amount,
     payment,
-    settlement::{Answer, AssetNames, Book, Destination, Known, Matcher, Share, Written},
+    settlement::{Answer, AssetNames, Book, Destination, JournalOf, Known, Matcher, Share, Written},
     transfer::Sighting,
 };
 
@@ -69,7 +69,7 @@ impl World {
         }
         self.waiting.extend(written.waiting.into_iter().map(|one| one.transfer_id));
         for entry in written.journals {
-            let p = entry.payment;
+            let JournalOf::Payment(p) = entry.of else { panic!("a mark") };
             self.journals.push((entry.kind, p.transfer_id, p.epoch, p.amount.0));
         }
         self.events.extend(
@@ -85,19 +85,7 @@ impl World {
 impl Known {
     /// A copy for a book, and the original back to the world.
     fn clone_facts(self, back: &mut Self) -> Self {
-        let copy = Self {
-            transfers: self.transfers.clone(),
-            destinations: self.destinations.clone(),
-            assets: self.assets.clone(),
-            invoices: self.invoices.clone(),
-            payments: self.payments.clone(),
-            listed: self.listed.clone(),
-            in_review: self.in_review.clone(),
-            named: self.named.clone(),
-            former: self.former.clone(),
-            matchers: self.matchers.clone(),
-            test: self.test,
-        };
+        let copy = self.clone();
         *back = self;
         copy
     }

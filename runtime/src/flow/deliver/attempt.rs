@@ -103,6 +103,7 @@ impl Sender {
             endpoint_id: due.target.endpoint_id.to_string(),
             fence: claimed.fence,
             number: claimed.attempts + 1,
+            in_round: facts.number,
             at,
             duration_ms: i64::from(duration_ms),
             status,

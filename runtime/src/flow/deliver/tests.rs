@@ -3,6 +3,7 @@
 mod faults;
 mod fixture;
 mod leaving;
+mod order;
 mod replicas;
 
 use axum::{http::StatusCode, response::IntoResponse as _};

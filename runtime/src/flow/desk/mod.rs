@@ -198,6 +198,11 @@ impl Desk {
                 Some(memo_key(&address_id, memo.insert(text)))
             }
             (Matching::Amount, shared) => {
+                if shared.is_some() && !wish.policy.works_by_amount(wish.amount, asset) {
+                    let why = "under_tolerance_bp of so small an amount leaves no room for a fee that keeps the \
+                               suffix's digits; ask for more, use memo or address, or set it to 0";
+                    return Err(DeskError::CannotMatch { by: "amount", why });
+                }
                 if let (Some(_), Some(shared)) = (asset.unique, shared) {
                     let of_price = asset.ring(wish.amount).ok_or(DeskError::AmountTooSmall)?;
                     let taken = self.rings.take(app, priced(shared, wish, of_price)).await?;
@@ -236,6 +241,7 @@ impl Desk {
             exception: Exception::None,
             pending: Amount::ZERO,
             credited: Amount::ZERO,
+            marked: Amount::ZERO,
             sequence: 0,
             payment_uri: link.uri,
             policy: wish.policy,

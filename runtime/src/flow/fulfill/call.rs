@@ -81,6 +81,7 @@ pub(super) async fn run_once(app: &App, claimed: Claimed) -> Ran {
             hook_id: claimed.callee.hook_id.clone(),
             fence: claimed.fence,
             attempt: attempt(&claimed, &left, at, started),
+            in_round: number,
             next,
         };
         metrics::counter!("kassa_hook_calls_total", "outcome" => left.outcome.as_str()).increment(1);

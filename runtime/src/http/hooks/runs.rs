@@ -59,6 +59,8 @@ struct RunView {
     note: Option<String>,
     /// While pending: when the next call is due.
     due_at: Option<Time>,
+    /// While pending: it is made after the run for an earlier event of the same invoice.
+    waits_for_earlier: bool,
     created_at: Time,
     done_at: Option<Time>,
 }
@@ -75,6 +77,7 @@ impl From<Run> for RunView {
             attempts: run.attempts,
             note: run.note,
             due_at: run.due_at.map(Time),
+            waits_for_earlier: run.waits,
             created_at: Time(run.created_at),
             done_at: run.done_at.map(Time),
         }

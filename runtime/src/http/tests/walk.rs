@@ -164,6 +164,10 @@ async fn nothing_of_another_merchant_or_mode_is_found() {
                     json!({"invoice_id": belongings["invoices"]})
                 } else if path.starts_with("/v1/endpoints/") && path.ends_with("/resend") {
                     json!({"from": "2026-01-01T00:00:00Z", "to": "2099-01-01T00:00:00Z"})
+                } else if path.ends_with("/mark_paid") {
+                    json!({"why": "cash", "evidence": {"text": "a receipt"}})
+                } else if path.ends_with("/extend") {
+                    json!({"expires_in_s": 7200})
                 } else if path.ends_with("/activate") || path.ends_with("/replay") {
                     json!({"version_id": "hkv_01ARZ3NDEKTSV4RRFFQ69G5FAV"})
                 } else if route.method == Method::PUT && path.contains("/secrets/") {

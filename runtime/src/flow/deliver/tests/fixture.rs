@@ -209,6 +209,20 @@ impl Desk {
         }
     }
 
+    /// Commits the events of an invoice of `mer_a` with these numbers. Their payload says which they are.
+    pub(super) async fn invoice(
+        &self,
+        invoice_id: &str,
+        numbers: std::ops::RangeInclusive<i64>,
+    ) -> Vec<String> {
+        let event = |sequence| NewEvent {
+            invoice_id: Some(invoice_id.to_owned()),
+            sequence,
+            ..self.new_event("mer_a", &format!("{invoice_id}/{sequence}"))
+        };
+        self.insert(numbers.map(event).collect()).await
+    }
+
     async fn insert(&self, events: Vec<NewEvent>) -> Vec<String> {
         let ids = events.iter().map(|event| event.id.clone()).collect();
         self.db.write::<_, DbError, _>(move |conn| Box::pin(events::insert(conn, events))).await.unwrap();

@@ -1,0 +1,138 @@
+//! What persons decided or put right: only ever added to.
+
+use super::{Conn, DbError, Row, Value, args, transfers::decimals};
+use crate::domain::correction::{Correction, Mark};
+
+/// Adds one.
+pub(crate) async fn insert(conn: &mut Conn, correction: Correction) -> Result<(), DbError> {
+    let evidence = correction.evidence.as_ref().map(serde_json::to_string).transpose();
+    let evidence = evidence.map_err(|error| DbError::Unusable(error.to_string()))?;
+    conn.exec(
+        "INSERT INTO correction (id, merchant_id, test, kind, transfer_id, payment_id, invoice_id, address_id, of_id,
+             amount, why, evidence, was, key_id, at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+        args![
+            correction.id,
+            correction.merchant_id,
+            correction.test,
+            correction.kind,
+            correction.transfer_id,
+            correction.payment_id,
+            correction.invoice_id,
+            correction.address_id,
+            correction.of_id,
+            correction.amount,
+            correction.why,
+            evidence,
+            &correction.was,
+            correction.key_id,
+            correction.at
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// The mark of an invoice that nobody has taken back. The caller holds the invoice.
+pub(crate) async fn live_mark(conn: &mut Conn, invoice_id: &str) -> Result<Option<Mark>, DbError> {
+    let sql = "SELECT c.id, c.merchant_id, c.amount, i.asset_id FROM correction c JOIN invoice i ON i.id = c.invoice_id
+               WHERE c.invoice_id = $1 AND c.kind = 'mark_paid'
+                 AND NOT EXISTS (SELECT 1 FROM correction u WHERE u.of_id = c.id)";
+    let row = conn.row(sql, args![invoice_id.to_owned()]).await?;
+    row.map(|row| {
+        Ok(Mark {
+            correction_id: row.text("id")?,
+            merchant_id: row.text("merchant_id")?,
+            invoice_id: invoice_id.to_owned(),
+            asset_id: row.text("asset_id")?,
+            amount: row.amount("amount")?,
+        })
+    })
+    .transpose()
+}
+
+/// A correction, and how fine the asset is that its amount is in.
+#[derive(Debug, Clone)]
+pub(crate) struct Listed {
+    pub(crate) correction: Correction,
+    pub(crate) decimals: u8,
+}
+
+/// Which to list.
+#[derive(Debug, Clone)]
+pub(crate) enum Of {
+    All,
+    Invoice(String),
+    Transfer(String),
+}
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT c.*, COALESCE(a.decimals, 0) AS decimals FROM correction c
+             LEFT JOIN invoice i ON i.id = c.invoice_id LEFT JOIN asset a ON a.id = i.asset_id ",
+            $rest
+        )
+    };
+}
+
+fn listed(row: &Row) -> Result<Listed, DbError> {
+    Ok(Listed {
+        correction: Correction {
+            id: row.text("id")?,
+            merchant_id: row.text("merchant_id")?,
+            test: row.bool("test")?,
+            kind: row.parsed("kind")?,
+            transfer_id: row.opt_text("transfer_id")?,
+            payment_id: row.opt_text("payment_id")?,
+            invoice_id: row.opt_text("invoice_id")?,
+            address_id: row.opt_text("address_id")?,
+            of_id: row.opt_text("of_id")?,
+            amount: row.opt_amount("amount")?,
+            why: row.opt_text("why")?,
+            evidence: row.opt_json("evidence")?,
+            was: row.opt_json("was")?,
+            key_id: row.text("key_id")?,
+            at: row.int("at")?,
+        },
+        decimals: decimals(row)?,
+    })
+}
+
+/// The merchant's, newest first, before the one with the id `before`.
+pub(crate) async fn list(
+    conn: &mut Conn,
+    merchant_id: &str,
+    test: bool,
+    of: Of,
+    before: String,
+    rows: i64,
+) -> Result<Vec<Listed>, DbError> {
+    let mut args = args![merchant_id.to_owned(), test, before, rows];
+    let sql = match of {
+        Of::All => {
+            select!("WHERE c.merchant_id = $1 AND c.test = $2 AND c.id < $3 ORDER BY c.id DESC LIMIT $4")
+        }
+        Of::Invoice(id) => {
+            args.push(id.into());
+            select!(
+                "WHERE c.merchant_id = $1 AND c.test = $2 AND c.id < $3 AND c.invoice_id = $5
+                 ORDER BY c.id DESC LIMIT $4"
+            )
+        }
+        Of::Transfer(id) => {
+            args.push(id.into());
+            select!(
+                "WHERE c.merchant_id = $1 AND c.test = $2 AND c.id < $3 AND c.transfer_id = $5
+                 ORDER BY c.id DESC LIMIT $4"
+            )
+        }
+    };
+    conn.rows(sql, args).await?.iter().map(listed).collect()
+}
+
+/// What was decided about these transfers, the oldest first.
+pub(crate) async fn of_transfers(conn: &mut Conn, ids: Vec<Value>) -> Result<Vec<Listed>, DbError> {
+    let rows = conn.rows_in(select!("WHERE c.transfer_id IN"), ids, "ORDER BY c.id").await?;
+    rows.iter().map(listed).collect()
+}

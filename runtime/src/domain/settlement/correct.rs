@@ -1,0 +1,96 @@
+//! What a person puts right. Each ends in the same additions as what the chain causes: payments, journals, invoices
+//! that are derived anew, events.
+
+use super::{Book, JournalEntry, JournalOf};
+use crate::domain::{
+    Millis,
+    correction::{Correction, Mark},
+    event,
+    ledger::JournalKind,
+    matching::Reason,
+    payment::{self, Payment},
+};
+
+impl Book {
+    /// Lets what follows tell of this correction.
+    pub fn corrected_by(&mut self, correction: &Correction) {
+        self.correction = Some(correction.into());
+    }
+
+    /// Takes back what a person assigned of this transfer. Answers the payment, if there is one.
+    pub fn unassign(&mut self, transfer_id: &str) -> Option<Payment> {
+        let manual = |part: &payment::PartOf| {
+            self.known.payments.get(part).is_some_and(|payment| {
+                payment.exception == payment::Exception::Manual
+                    && payment.status != payment::Status::Unassigned
+            })
+        };
+        let part = self.parts(transfer_id).into_iter().find(manual)?;
+        let payment = self.known.payments.get_mut(&part)?;
+        let was_credited = payment.status == payment::Status::Credited;
+        payment.status = payment::Status::Unassigned;
+        let payment = payment.clone();
+        self.touched_payments.insert(part);
+        if was_credited {
+            let of = JournalOf::Payment(payment.clone());
+            self.journals.push(JournalEntry { kind: JournalKind::Reversal, of });
+        }
+        if let Some(invoice_id) = &payment.invoice_id {
+            self.rederive(invoice_id);
+        }
+        Some(payment)
+    }
+
+    /// A transfer is on the list again, for this reason. An invoice that it may be meant for waits for it.
+    pub fn listed_again(&mut self, transfer_id: &str, reason: Reason, invoice_id: Option<&str>) {
+        if let Some(transfer) = self.known.transfers.get(transfer_id).cloned() {
+            self.tell_listed(&transfer, reason, invoice_id);
+        }
+        if let Some(invoice_id) = invoice_id.filter(|_| reason == Reason::Late) {
+            self.known.in_review.insert(invoice_id.to_owned());
+            self.rederive(invoice_id);
+        }
+    }
+
+    /// A person says that so much was paid in a way that is not seen here.
+    pub fn mark(&mut self, mark: Mark) {
+        let Some(invoice) = self.known.invoices.get_mut(&mark.invoice_id) else { return };
+        // `fits` was asked before.
+        invoice.marked.0 = invoice.marked.0.saturating_add(mark.amount.0);
+        let invoice_id = mark.invoice_id.clone();
+        self.journals.push(JournalEntry { kind: JournalKind::Credit, of: JournalOf::Mark(mark) });
+        self.rederive(&invoice_id);
+    }
+
+    /// It was not.
+    pub fn unmark(&mut self, mark: Mark) {
+        let Some(invoice) = self.known.invoices.get_mut(&mark.invoice_id) else { return };
+        invoice.marked.0 = invoice.marked.0.saturating_sub(mark.amount.0);
+        let invoice_id = mark.invoice_id.clone();
+        self.journals.push(JournalEntry { kind: JournalKind::Reversal, of: JournalOf::Mark(mark) });
+        self.rederive(&invoice_id);
+    }
+
+    /// An invoice gets another deadline.
+    pub fn extend(&mut self, invoice_id: &str, expires_at: Millis, held_until: Millis) {
+        self.set_deadline(invoice_id, expires_at, held_until);
+        self.bring(invoice_id, Some(event::Kind::InvoiceExtended));
+    }
+
+    /// An invoice that had expired or was cancelled can be paid again.
+    pub fn reopen(&mut self, invoice_id: &str, expires_at: Millis, held_until: Millis) {
+        self.set_deadline(invoice_id, expires_at, held_until);
+        if let Some(invoice) = self.known.invoices.get_mut(invoice_id) {
+            invoice.cancelled_at = None;
+        }
+        self.bring(invoice_id, Some(event::Kind::InvoiceReopened));
+    }
+
+    fn set_deadline(&mut self, invoice_id: &str, expires_at: Millis, held_until: Millis) {
+        if let Some(invoice) = self.known.invoices.get_mut(invoice_id) {
+            invoice.expires_at = expires_at;
+            invoice.held_until = held_until;
+            invoice.expired_at = None;
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Addresses that are no longer given out, and given out again.
+
+use axum::extract::State;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::AddressView;
+use crate::{
+    app::App,
+    domain::id::Kind as IdKind,
+    flow::resolve,
+    http::{
+        auth::Merchant,
+        corrections::{Reason, scope},
+        idempotent::{Reply, idempotent},
+        input::PathParam,
+        json::MaybeJson,
+        problem::Problem,
+    },
+};
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::default().routes(routes!(retire)).routes(routes!(unretire))
+}
+
+/// Retire a receive address
+///
+/// For one with a mistake in it, or one that shall be replaced. A shared address, or a customer's, is no longer given out;
+/// make another in its place. It stays watched, and invoices that were made on it keep it.
+#[utoipa::path(post, path = "/v1/receive_addresses/{id}/retire", tag = "receive addresses", params(("id" = String, Path)),
+    request_body = Reason, responses((status = 200, body = AddressView)))]
+async fn retire(
+    merchant: Merchant,
+    State(app): State<App>,
+    id: PathParam,
+    body: MaybeJson<Reason>,
+) -> Result<Reply, Problem> {
+    change(merchant, app, id, body, true).await
+}
+
+/// Give a retired address out again
+///
+/// While no other one has its place.
+#[utoipa::path(post, path = "/v1/receive_addresses/{id}/unretire", tag = "receive addresses",
+    params(("id" = String, Path)), request_body = Reason, responses((status = 200, body = AddressView)))]
+async fn unretire(
+    merchant: Merchant,
+    State(app): State<App>,
+    id: PathParam,
+    body: MaybeJson<Reason>,
+) -> Result<Reply, Problem> {
+    change(merchant, app, id, body, false).await
+}
+
+async fn change(
+    merchant: Merchant,
+    app: App,
+    id: PathParam,
+    body: MaybeJson<Reason>,
+    retired: bool,
+) -> Result<Reply, Problem> {
+    let id = id.id(IdKind::ReceiveAddress, "receive address")?;
+    let why = body.value.checked()?;
+    let (scope, now) = (scope(&merchant), app.clock.now());
+    idempotent(&app, merchant.owner(), body.once, move |conn| {
+        Box::pin(async move {
+            let row = if retired {
+                resolve::retire(conn, &scope, &id, why, now).await?
+            } else {
+                resolve::unretire(conn, &scope, &id, why, now).await?
+            };
+            Reply::ok(&AddressView::from(row))
+        })
+    })
+    .await
+}
