@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::{Api, Database, Kassa, Receiver, Webhook, eventually, invariants, list, now_ms, text, verify};
+use crate::{
+    Answer, Api, Database, Kassa, Receiver, Webhook, eventually, invariants, list, now_ms, text, verify,
+};
 
 /// A merchant with a key.
 #[derive(Debug, Clone)]
@@ -112,6 +114,38 @@ impl Shop {
     /// All transfers to the merchant's addresses.
     pub async fn transfers(&self) -> Vec<Value> {
         list(&self.api().get("/v1/transfers").await.ok())
+    }
+
+    /// Asks for blocks to be read again.
+    pub async fn rescan(&self, order: &Value) -> Answer {
+        let path = format!("/v1/operator/networks/{}/rescans", self.network);
+        self.kassa.operator().post(&path, order).await
+    }
+
+    /// Reads blocks again; answers the rescan when it has ended.
+    pub async fn rescanned(&self, order: &Value) -> Value {
+        let made = self.rescan(order).await.ok();
+        let path = format!("/v1/operator/networks/{}/rescans", self.network);
+        eventually("the end of a rescan", || async {
+            let all = list(&self.kassa.operator().get(&path).await.ok());
+            let one = all.into_iter().find(|one| one["id"] == made["id"]).ok_or("not listed")?;
+            if one["state"] == "running" { Err(one.to_string()) } else { Ok(one) }
+        })
+        .await
+    }
+
+    /// Looks for a transaction.
+    pub async fn find(&self, tx: &str) -> Answer {
+        self.api().post("/v1/transfers/find", &json!({"network": self.network, "tx": tx})).await
+    }
+
+    /// All that the merchant is told of what came: transfers, payments and events.
+    pub async fn books(&self) -> Vec<Vec<Value>> {
+        let mut books = Vec::new();
+        for path in ["/v1/transfers", "/v1/payments", "/v1/events"] {
+            books.push(list(&self.api().get(&format!("{path}?limit=100")).await.ok()));
+        }
+        books
     }
 
     /// Waits until a network has a cursor, which a new one takes at the head.

@@ -118,12 +118,27 @@ impl Chain {
         }
     }
 
-    /// This payment, included and failed. Answers how many ways to fail there were; some coins have none.
-    pub(super) async fn failure(&self, api: &Api, pay: Pay<'_>) -> u64 {
+    /// This payment, included and failed: the transactions, one for each way to fail; some coins have none.
+    pub(super) async fn failure(&self, api: &Api, pay: Pay<'_>) -> Vec<String> {
         match self {
-            Self::Facade(facade) => counted(&facade.control("failure", pay.json(1, 1)).await),
+            Self::Facade(facade) => {
+                let told = facade.control("failure", pay.json(1, 1)).await;
+                told["txs"].as_array().unwrap_or_else(|| panic!("no txs: {told}")).iter().map(text).collect()
+            }
+            Self::Sandbox { .. } => vec![self.transfers(api, pay, true).await],
+        }
+    }
+
+    /// What the owner of the address sends to it. Answers how many there were; some chains take no such thing.
+    pub(super) async fn to_itself(&self, api: &Api, pay: Pay<'_>) -> u64 {
+        match self {
+            Self::Facade(facade) => counted(&facade.control("to_itself", pay.json(1, 1)).await),
             Self::Sandbox { .. } => {
-                self.transfers(api, pay, true).await;
+                let Pay { to, asset, units, memo, .. } = pay;
+                let action = json!({
+                    "do": "transfer", "from": to, "to": to, "asset": asset, "amount": units.to_string(), "memo": memo,
+                });
+                self.simulate(api, &action).await;
                 1
             }
         }

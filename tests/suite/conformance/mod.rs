@@ -7,15 +7,16 @@
 //! - [`chain`]: the local chain below. `tests/node/chains/<folder>.mjs` speaks the chain's own API to the plugin and
 //!   the same control calls for all chains to the suite; the sandbox is a chain inside of its plugin and is told
 //!   through Kassa's API;
-//! - the cases: [`payments`], [`reorgs`], [`upstreams`], [`malformed`].
+//! - the cases: [`payments`], [`reorgs`], [`upstreams`], [`again`], [`malformed`].
 //!
 //! The other manifests of a folder are other networks of the same chain: each is paid on in all its assets.
 //!
-//! What only one chain has is beside them: [`ton_proofs`].
+//! What only some chains have is beside them: [`ton_proofs`].
 //!
 //! A folder without a local chain fails, so that none is passed over. Upstreams are a matter of chains that have
 //! some: the sandbox has none, and its outages stand for them.
 
+mod again;
 mod chain;
 mod malformed;
 mod payments;
@@ -36,6 +37,10 @@ const SANDBOX: &str = "sandbox";
 pub(crate) fn cases(suite: &mut Suite) {
     suite.once("conformance::every_plugin_is_found", || async { every_plugin_is_found() });
     ton_proofs::cases(suite);
+    suite.both(
+        "conformance::ton::again_every_transaction_of_a_payment_finds_it",
+        again::every_transaction_of_a_payment_finds_it,
+    );
     for folder in folders() {
         // For the life of the process: cases are closures without an end.
         let folder: &'static str = folder.leak();
@@ -53,10 +58,13 @@ pub(crate) fn cases(suite: &mut Suite) {
         case!(payments::what_only_looks_like_a_payment_is_none);
         case!(payments::nothing_is_listed_and_pays_nothing);
         case!(payments::what_failed_pays_nothing);
+        case!(payments::what_goes_to_itself_pays_nothing);
         case!(payments::what_is_matched_must_be_safe);
         case!(payments::an_invoices_own_address_pays);
         case!(payments::a_hundred_customers_are_watched);
         case!(reorgs::what_was_taken_back_is_taken_back_once);
+        case!(again::what_is_read_again_is_credited_once);
+        case!(again::a_hash_finds_what_was_paid);
         case!(upstreams::downtime_is_caught_up);
         case!(upstreams::faults_cost_time_alone);
         for manifest in stage::manifests(folder).into_iter().skip(1) {
@@ -66,6 +74,10 @@ pub(crate) fn cases(suite: &mut Suite) {
             });
         }
         if folder != SANDBOX {
+            let name = format!("conformance::{folder}::again_a_first_read_comes_before_the_first_invoice");
+            suite.both(&name, move |database| async move {
+                again::a_first_read_comes_before_the_first_invoice(database, folder).await;
+            });
             case!(upstreams::a_stale_backend_loses_nothing);
             case!(upstreams::torn_and_doubled_pages_lose_nothing);
             case!(upstreams::limits_are_kept_to);

@@ -130,7 +130,7 @@ pub(super) async fn what_failed_pays_nothing(stage: Stage) {
     let mut invoices = Vec::new();
     for asset in [stage.token(), stage.coin()] {
         let invoice = stage.invoice(&asset.symbol, PRICE).await;
-        failures += stage.chain.failure(&stage.api(), stage.payment(&invoice, &asset, 1)).await;
+        failures += stage.chain.failure(&stage.api(), stage.payment(&invoice, &asset, 1)).await.len();
         invoices.push(invoice);
     }
     assert!(failures > 0);
@@ -146,6 +146,26 @@ pub(super) async fn what_failed_pays_nothing(stage: Stage) {
     }
     stage.settled().await;
     assert_eq!(stage.transfers().await.len(), 2, "what failed is not even listed");
+}
+
+/// What was there before has not come: also where the owner of a customer's address moves what is on it.
+pub(super) async fn what_goes_to_itself_pays_nothing(stage: Stage) {
+    let address = &stage.addresses[1];
+    stage.customer("customer-17", address).await;
+    let assets = [stage.token(), stage.coin()];
+    let mut moved = 0;
+    for asset in &assets {
+        let units = 3 * 10_u128.pow(u32::try_from(asset.decimals).expect("few"));
+        let pay = Pay { to: address, asset: asset.contract.as_deref(), units, memo: None, times: 1 };
+        stage.chain.pay(&stage.api(), pay).await;
+        let own = Pay { units: units / 2, ..pay };
+        moved += stage.chain.to_itself(&stage.api(), own).await;
+    }
+    assert!(moved > 0);
+    stage.bury().await;
+    stage.receiver.wait_for("deposit.credited", 2).await;
+    stage.settled().await;
+    assert_eq!(stage.transfers().await.len(), 2, "what its owner moved is not even listed");
 }
 
 /// What the API lets be matched in some way is paid in that way; what it cannot tell apart it refuses.

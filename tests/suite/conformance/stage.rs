@@ -46,30 +46,45 @@ impl Stage {
 
     /// With the upstream at a path of the local chain.
     pub(super) async fn at(database: Database, folder: &str, manifest: Value, path: &str) -> Self {
+        let stage = Self::unwatched(database, folder, manifest).await;
+        if stage.proxy.is_some() {
+            stage.watch(path).await;
+        }
+        stage.watching(&stage.network).await;
+        stage.share_address(&stage.addresses[0]).await;
+        stage.caught_up().await;
+        stage
+    }
+
+    /// A chain that nobody watches yet, but for the sandbox.
+    pub(super) async fn unwatched(database: Database, folder: &str, manifest: Value) -> Self {
         let name = text(&manifest["name"]);
         let kassa = Kassa::start(&database, KassaOptions::default()).await;
-        let mode = if manifest["test"] == true { "test" } else { "live" };
-        let shop = Shop::open(kassa, database, &name, mode).await;
-        let assets = manifest["asset"].as_array().expect("assets");
+        let shop = Shop::open(kassa, database, &name, mode(&manifest)).await;
         let (chain, proxy, addresses) = if folder == SANDBOX {
             shop.put_network(&manifest).await;
-            let chain = Chain::Sandbox { network: name.clone() };
+            let chain = Chain::Sandbox { network: name };
             let addresses = chain.addresses(&shop.api(), 4).await;
             (chain, None, addresses)
         } else {
             let facade = Facade::start(folder, &text(&manifest["caip2"])).await;
-            let addresses = prepare(&facade, assets).await;
-            // A chain is there before anybody watches it.
+            let addresses = prepare(&facade, manifest["asset"].as_array().expect("assets")).await;
             let proxy = Proxy::start(facade.url()).await;
-            shop.put_network(&manifest).await;
-            shop.add_upstream(&name, &format!("{}{path}", proxy.url())).await;
             (Chain::Facade(facade), Some(proxy), addresses)
         };
-        shop.watching(&name).await;
-        let stage = Self { shop, chain, proxy, manifest, addresses };
-        stage.share_address(&stage.addresses[0]).await;
-        stage.caught_up().await;
-        stage
+        Self { shop, chain, proxy, manifest, addresses }
+    }
+
+    /// Lets the server watch the chain by what is at a path of it.
+    pub(super) async fn watch(&self, path: &str) {
+        self.put_network(&self.manifest).await;
+        self.add_upstream(&self.network, &format!("{}{path}", self.proxy().url())).await;
+    }
+
+    /// The API of another merchant.
+    pub(super) async fn neighbour(&self) -> Api {
+        let other = self.new_merchant("neighbour", mode(&self.manifest)).await;
+        self.api().with_key(&other.key)
     }
 
     pub(super) fn proxy(&self) -> &Proxy {
@@ -158,6 +173,10 @@ impl Stage {
     pub(super) fn api(&self) -> Api {
         self.shop.api()
     }
+}
+
+fn mode(manifest: &Value) -> &'static str {
+    if manifest["test"] == true { "test" } else { "live" }
 }
 
 /// A listed asset.

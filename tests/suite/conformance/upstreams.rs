@@ -11,7 +11,7 @@ use super::{
 };
 
 /// A rest after a fault may be followed by another one.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(super) async fn downtime_is_caught_up(mut stage: Stage) {
     let mut invoices = Vec::new();

@@ -23,15 +23,17 @@ const TRANSFER_FROM = "transferFrom(address,address,uint256)";
  * transaction into the pool and answer its id; `from` is a name, addresses are the EVM's;
  * `succeeded(tx)`: whether a mined one did; `state()`;
  * `memos`: whether payers can attach one;
- * `sendsZero`: whether a transfer of nothing of the native coin is valid;
+ * `sendsZero`, `sendsToItself`: whether a transfer of nothing of the native coin is valid, and one to the sender;
  * `again(transaction)`: sends what a fork took back once more;
- * `impostors(payment)`, `failures(payment)`: more of these that only this chain has; they answer how many.
+ * `impostors(payment)`: more of these that only this chain has; it answers how many. `failures(payment)`: the same of
+ * failed payments; it answers their ids.
  */
 export function common({ node, way }) {
   /** The listed tokens, by their EVM address in lower case. */
   const tokens = new Set();
   let helpers;
-  let receivers = 0;
+  /** The name of each receiver, by its EVM address in lower case. */
+  const owners = new Map();
 
   const key = (asset) => way.evm(asset).toLowerCase();
 
@@ -80,17 +82,22 @@ export function common({ node, way }) {
 
   /** So many fresh receive addresses. */
   function addresses({ count }) {
-    const made = Array.from({ length: count }, () => way.receiver(`receiver ${++receivers}`));
+    const made = Array.from({ length: count }, () => {
+      const name = `receiver ${owners.size + 1}`;
+      const address = way.receiver(name);
+      owners.set(key(address), name);
+      return address;
+    });
     return { addresses: made.map(way.shown) };
   }
 
   /** Puts a real payment into the pool. */
-  function payment({ to, asset = null, units, memo, times = 1 }) {
+  function payment({ to, asset = null, units, memo, times = 1, by_code = false }) {
     const from = "payer";
     const { sender } = helpers;
     const value = BigInt(units);
     if (asset === null) {
-      if (times === 1) return way.send({ from, to: way.evm(to), units: value, memo });
+      if (times === 1 && !by_code) return way.send({ from, to: way.evm(to), units: value, memo });
       const signature = "several(address,uint256)";
       const values = [way.evm(to), times];
       return way.call({ from, contract: sender, signature, values, value: value * BigInt(times), memo, times });
@@ -161,7 +168,28 @@ export function common({ node, way }) {
     const more = await way.failures(request);
     await node.mine();
     if (await way.succeeded(tx)) throw new Error(`${tx} did not fail`);
-    return { count: 1 + more };
+    return { txs: [tx, ...more] };
+  }
+
+  /** What the owner of an address sends to that very address. */
+  async function toItself({ to, asset = null, units, memo }) {
+    if (asset === null && !way.sendsToItself) return { count: 0 };
+    const from = owners.get(key(to));
+    if (from === undefined) throw new BadRequest(`${to} is nobody's`);
+    const value = BigInt(units);
+    const tx =
+      asset === null
+        ? await way.send({ from, to: way.evm(to), units: value, memo })
+        : await way.call({
+            from,
+            contract: listed(asset),
+            signature: TRANSFER,
+            values: [way.evm(to), value],
+            memo,
+          });
+    await node.mine();
+    if (!(await way.succeeded(tx))) throw new BadRequest(`${tx} failed`);
+    return { count: 1 };
   }
 
   /** What needs tokens and helpers. */
@@ -182,6 +210,7 @@ export function common({ node, way }) {
     impostors: prepared(impostors),
     nothing: prepared(nothing),
     failure: prepared(failure),
+    to_itself: prepared(toItself),
     reorg: async (request) => {
       const ancestor = await node.reorg(request, way.again);
       return { ancestor, ...(await way.state()) };

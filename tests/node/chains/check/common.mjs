@@ -92,11 +92,21 @@ export async function checkCommon(name, chain, assets, client, { reorgs }) {
     for (const to of [addresses[1], addresses[2]]) {
       for (const asset of both) {
         const before = await straight.received(to, asset);
-        const { count } = await control("failure", { to, asset, units: "100000000", memo: MEMO });
-        assert.ok(count >= 1);
+        const { txs } = await control("failure", { to, asset, units: "100000000", memo: MEMO });
+        const { head } = await control("state");
+        assert.ok(txs.length >= 1);
+        for (const tx of txs) assert.equal(await straight.where(tx), head);
         assert.equal(await straight.received(to, asset), before);
       }
     }
+  });
+
+  await is("the owner of an address sends to it", async () => {
+    const to = addresses[1];
+    await control("pay", { to, asset: token, units: next() });
+    const { head } = await control("state");
+    assert.equal((await control("to_itself", { to, asset: token, units: "1000", memo: MEMO })).count, 1);
+    assert.equal((await control("state")).head, head + 1);
   });
 
   await is("who is behind knows nothing of what is above, while others do", async () => {

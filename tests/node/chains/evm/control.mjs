@@ -66,8 +66,9 @@ export function controls(node, chainId, lagging) {
     state,
     memos: false,
     sendsZero: true,
+    sendsToItself: true,
     impostors: () => 0,
-    failures: () => 0,
+    failures: () => [],
   };
 
   return {

@@ -11,6 +11,9 @@ import { tellState, tellTransaction } from "./shapes.mjs";
 const SHARD_SEQNO_AHEAD = 5_000_000;
 /** The first masterchain block here: a real chain's index seldom begins with block 1. */
 export const FIRST_SEQNO = 1_000_000;
+/** Blocks that are there from the start, as any chain has a past, and how far they are apart. */
+const PAST_BLOCKS = 2_000;
+const PAST_SECONDS = 1;
 /** How many of the last blocks can be taken back. */
 const SNAPSHOTS_MAX = 64;
 
@@ -32,7 +35,8 @@ export class Chain {
     const chain = new Chain();
     chain.globalId = globalId;
     chain.sandbox = await Blockchain.create();
-    chain.mine(2);
+    chain.#clock = -PAST_BLOCKS * PAST_SECONDS;
+    chain.mine(PAST_BLOCKS, PAST_SECONDS);
     return chain;
   }
 

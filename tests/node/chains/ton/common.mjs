@@ -121,21 +121,31 @@ export function common({ chain, calls, has, nameOf, plantJetton }) {
 
   async function failure({ to, asset = null, units, memo }) {
     const body = { ...commentOf(memo), mine: 0 };
-    let count = 1;
+    const sent = [];
     if (asset !== null) {
       const transfer = { jetton: listed(asset), to, units, ...body };
       // One who has none of it: the message to their wallet comes back. One who pays too little for the way.
-      await calls.send_jetton({ from: "stranger", ...transfer });
-      await calls.send_jetton({ from: "payer", value: SHORT_NANO, ...transfer });
-      count = 2;
+      sent.push(await calls.send_jetton({ from: "stranger", ...transfer }));
+      sent.push(await calls.send_jetton({ from: "payer", value: SHORT_NANO, ...transfer }));
     } else if (await isActive(to)) {
       // More than the sender has: the message is left out.
-      await calls.send({ from: "stranger", to, value: String(BigInt(FUNDS_NANO) + BigInt(units)), ...body });
+      const value = String(BigInt(FUNDS_NANO) + BigInt(units));
+      sent.push(await calls.send({ from: "stranger", to, value, ...body }));
     } else {
-      await calls.send({ from: "payer", to, value: units, bounce: true, ...body });
+      sent.push(await calls.send({ from: "payer", to, value: units, bounce: true, ...body }));
     }
     chain.mine(1);
-    return { count };
+    return { txs: sent.map(({ transactions }) => hexOf(transactions[0].hash)) };
+  }
+
+  /** What the owner of an address sends to that very address. */
+  async function toItself({ to, asset = null, units, memo }) {
+    const from = nameOf(to);
+    if (!from || !(await isActive(to))) throw new BadRequest(`${to} is of no wallet that can send`);
+    const body = commentOf(memo);
+    if (asset === null) await calls.send({ from, to, value: units, ...body });
+    else await calls.send_jetton({ from, jetton: listed(asset), to, units, ...body });
+    return { count: 1 };
   }
 
   /** What needs wallets and jettons. */
@@ -151,6 +161,7 @@ export function common({ chain, calls, has, nameOf, plantJetton }) {
     impostors: prepared(impostors),
     nothing: prepared(nothing),
     failure: prepared(failure),
+    to_itself: prepared(toItself),
     describe: () => ({ reorgs: false, memos: true, exact_coins: false }),
   };
 }

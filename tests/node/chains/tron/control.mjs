@@ -155,18 +155,19 @@ export function controls({ node, chain, url }) {
     },
     succeeded: async (tx) => (await where(tx)).contract_ret === "SUCCESS",
     state,
-    // java-tron refuses it before it is sent.
     memos: true,
+    // java-tron refuses both before they are sent.
     sendsZero: false,
+    sendsToItself: false,
     // A coin of TRC-10, which has no contract.
     impostors: async ({ to, units, memo }) => {
       await sendAsset({ from: "stranger", to, amount: units, memo });
       return 1;
     },
     failures: async ({ to, asset = null, units, memo }) => {
-      if (asset === null) return 0;
-      await sendToken({ from: "payer", token: asset, to, units, memo, fee_limit: FEE_SHORT_SUN });
-      return 1;
+      if (asset === null) return [];
+      const body = { from: "payer", token: asset, to, units, memo, fee_limit: FEE_SHORT_SUN };
+      return [(await sendToken(body)).tx];
     },
   };
 
