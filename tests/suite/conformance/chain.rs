@@ -95,6 +95,13 @@ impl Chain {
         }
     }
 
+    /// A payment of the native coin that a contract makes, where the chain has such contracts.
+    pub(super) async fn pay_by_code(&self, pay: Pay<'_>) -> String {
+        let mut request = pay.json(1, 1);
+        request["by_code"] = json!(true);
+        text(&self.facade().control("pay", request).await["tx"])
+    }
+
     /// All that only looks like this payment. Answers how many there were.
     pub(super) async fn impostors(&self, api: &Api, pay: Pay<'_>) -> u64 {
         match self {

@@ -11,13 +11,14 @@
 //!
 //! The other manifests of a folder are other networks of the same chain: each is paid on in all its assets.
 //!
-//! What only some chains have is beside them: [`ton_proofs`].
+//! What only some chains have is beside them: [`ton_proofs`], [`inside`].
 //!
 //! A folder without a local chain fails, so that none is passed over. Upstreams are a matter of chains that have
 //! some: the sandbox has none, and its outages stand for them.
 
 mod again;
 mod chain;
+mod inside;
 mod malformed;
 mod payments;
 mod reorgs;
@@ -37,6 +38,7 @@ const SANDBOX: &str = "sandbox";
 pub(crate) fn cases(suite: &mut Suite) {
     suite.once("conformance::every_plugin_is_found", || async { every_plugin_is_found() });
     ton_proofs::cases(suite);
+    inside::cases(suite);
     suite.both(
         "conformance::ton::again_every_transaction_of_a_payment_finds_it",
         again::every_transaction_of_a_payment_finds_it,
