@@ -11,7 +11,7 @@
 //!
 //! The other manifests of a folder are other networks of the same chain: each is paid on in all its assets.
 //!
-//! What only some chains have is beside them: [`ton_proofs`], [`inside`].
+//! What only some chains have is beside them: [`ton_proofs`], [`tron_ends`], [`inside`].
 //!
 //! A folder without a local chain fails, so that none is passed over. Upstreams are a matter of chains that have
 //! some: the sandbox has none, and its outages stand for them.
@@ -24,6 +24,7 @@ mod payments;
 mod reorgs;
 mod stage;
 mod ton_proofs;
+mod tron_ends;
 mod upstreams;
 
 use std::{fs, path::PathBuf};
@@ -38,6 +39,7 @@ const SANDBOX: &str = "sandbox";
 pub(crate) fn cases(suite: &mut Suite) {
     suite.once("conformance::every_plugin_is_found", || async { every_plugin_is_found() });
     ton_proofs::cases(suite);
+    tron_ends::cases(suite);
     inside::cases(suite);
     suite.both(
         "conformance::ton::again_every_transaction_of_a_payment_finds_it",

@@ -93,7 +93,7 @@ async fn through(stage: &Stage, what: &str, number: i32) {
 }
 
 /// Waits for a payment that comes through this.
-async fn paid(stage: &Stage, invoice: &Value, what: &str) {
+pub(super) async fn paid(stage: &Stage, invoice: &Value, what: &str) {
     within(PATIENCE, &format!("a payment through {what}"), || async {
         let seen = stage.get_invoice(invoice).await;
         if seen["status"] == "paid" { Ok(()) } else { Err(seen.to_string()) }
