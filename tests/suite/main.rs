@@ -27,6 +27,7 @@ mod metrics_and_health;
 mod order;
 mod plugins;
 mod prices;
+mod rescan;
 mod webhooks;
 mod whose;
 
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
     webhooks::cases(&mut suite);
     whose::cases(&mut suite);
     order::cases(&mut suite);
+    rescan::cases(&mut suite);
     hooks::cases(&mut suite);
     matchers::cases(&mut suite);
     prices::cases(&mut suite);

@@ -4,6 +4,7 @@ use kassa_tests::{Answer, Api, Database, Fault, Rule, eventually, text, within};
 use serde_json::{Value, json};
 
 use super::{
+    chain::Pay,
     stage::{Stage, manifests},
     upstreams::PATIENCE,
 };
@@ -132,6 +133,46 @@ pub(super) async fn a_hash_finds_what_was_paid(stage: Stage) {
     strangers(&stage, &stage.neighbour().await, &paid[0].1).await;
     stage.settled().await;
     assert_eq!(stage.books().await, before);
+}
+
+/// A payment before the network was read at all is where nobody looks, until somebody asks; then a person decides.
+pub(super) async fn what_came_before_the_first_read_is_found(database: Database, folder: &str) {
+    let stage = Stage::unwatched(database, folder, manifests(folder).remove(0)).await;
+    let (head, _) = stage.chain.head(&stage.api()).await;
+    let mut sent = Vec::new();
+    for asset in [stage.token(), stage.coin()] {
+        let units = 6 * 10_u128.pow(u32::try_from(asset.decimals).expect("few"));
+        let to = &stage.addresses[0];
+        let pay = Pay { to, asset: asset.contract.as_deref(), units, memo: None, times: 1 };
+        sent.push((asset.symbol, stage.chain.pay(&stage.api(), pay).await));
+    }
+    stage.bury().await;
+    stage.watch("").await;
+    stage.watching(&stage.network).await;
+    stage.share_address(&stage.addresses[0]).await;
+    stage.settled().await;
+    assert_eq!(stage.transfers().await, Vec::<Value>::new());
+
+    // One by its hash, the other one by its block.
+    let found = stage.find(&sent[0].1).await.ok();
+    assert_eq!(
+        (&found["status"], &found["transfers"][0]["status"]),
+        (&json!("found"), &json!("final")),
+        "{found}"
+    );
+    let done = stage.rescanned(&json!({"from": head + 1})).await;
+    assert_eq!((&done["state"], &done["found"]), (&json!("done"), &json!(1)), "{done}");
+    stage.settled().await;
+    let unmatched = stage.unmatched().await;
+    assert_eq!(unmatched.len(), 2, "{unmatched:?}");
+    for (symbol, tx) in &sent {
+        let invoice = stage.invoice(symbol, "5").await;
+        let transfer = unmatched.iter().find(|one| one["tx_hash"] == *tx).expect("it is listed");
+        let path = format!("/v1/transfers/{}/assign", text(&transfer["id"]));
+        stage.api().post(&path, &json!({"invoice_id": invoice["id"]})).await.ok();
+        stage.until(&invoice, "overpaid").await;
+    }
+    stage.settled().await;
 }
 
 /// Another merchant learns nothing of a payment, and may ask often but not without end.
