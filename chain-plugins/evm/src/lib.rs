@@ -13,8 +13,9 @@
 //!
 //! **Internal transfers of the native coin**: a contract that forwards the coin (some wallets of the
 //! smart-account kind, some exchanges, most splitters) leaves neither a log nor a transaction to the
-//! recipient. Only tracing shows them, which public providers do not offer. Such payments are found by
-//! comparing balances, by a person. Tokens are not affected: their transfers are logs, whoever causes them.
+//! recipient. Only tracing shows them, which public providers do not offer: with a provider that does, the setting
+//! `traces` reads them. Without it such payments are found by comparing balances, by a person. Tokens are not
+//! affected: their transfers are logs, whoever causes them.
 //!
 //! # Finding a transaction
 //!
@@ -31,6 +32,7 @@
 //! | `max_blocks_per_call` | 8; 25 if the native coin is not listed | blocks that one step reads; each HTTP answer has to fit into the host's limit |
 //! | `max_log_range` | `max_blocks_per_call` | blocks that one `eth_getLogs` covers; smaller caps are also learned from the provider's errors |
 //! | `max_batch` | 100 | calls in one JSON-RPC batch; smaller caps are learned too |
+//! | `traces` | `none` | `debug` or `parity`: native coin that contracts send is read from `debug_traceBlockByHash` (Geth's) or `trace_block` (Parity's) |
 //!
 //! # Addresses
 //!
