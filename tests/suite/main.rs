@@ -24,6 +24,7 @@ mod kit;
 mod layers;
 mod matchers;
 mod metrics_and_health;
+mod near;
 mod order;
 mod plugins;
 mod prices;
@@ -58,5 +59,6 @@ fn main() -> ExitCode {
     api_wire::cases(&mut suite);
     as_sent::cases(&mut suite);
     metrics_and_health::cases(&mut suite);
+    near::cases(&mut suite);
     suite.run()
 }

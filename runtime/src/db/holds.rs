@@ -200,17 +200,20 @@ pub(crate) async fn nearest(
     for ((least, largest), is_below) in ranges {
         let (sql, had) = if is_below {
             let sql = "SELECT key, invoice_id, since, until FROM hold WHERE key >= $1 AND key <= $2
-                       ORDER BY key DESC LIMIT $3";
+                         AND LENGTH(key) = $3 ORDER BY key DESC LIMIT $4";
             (sql, &mut lower)
         } else {
             let sql = "SELECT key, invoice_id, since, until FROM hold WHERE key >= $1 AND key <= $2
-                       ORDER BY key LIMIT $3";
+                         AND LENGTH(key) = $3 ORDER BY key LIMIT $4";
             (sql, &mut higher)
         };
         if *had >= each {
             continue;
         }
-        let rows = conn.rows(sql, args![key(least), key(largest), each - *had]).await?;
+        // Amounts with another number of digits stand among them.
+        let (least, largest) = (key(least), key(largest));
+        let length = i64::try_from(largest.chars().count()).unwrap_or(i64::MAX);
+        let rows = conn.rows(sql, args![least, largest, length, each - *had]).await?;
         *had += i64::try_from(rows.len()).unwrap_or(each);
         for row in &rows {
             found.push(hold(row)?);
