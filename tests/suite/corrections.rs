@@ -11,6 +11,7 @@ pub(crate) fn cases(suite: &mut Suite) {
     suite.both("corrections::an_order_is_asked_for_again_after_it_expired", orders);
     suite.both("corrections::a_shared_address_is_replaced", addresses);
     suite.both("corrections::bad_input_changes_nothing", bad_input);
+    suite.both("corrections::more_than_can_be_counted_is_not_marked", too_much);
 }
 
 /// Does this to an invoice, a transfer or an address.
@@ -105,7 +106,7 @@ async fn undone(database: Database) {
         ]
     );
     assert_eq!(told(&sandbox, right).await.last(), Some(&said("invoice.underpaid", "assign")));
-    // And back again, over a kill: what was taken back stays so.
+    // And back again: each is kept.
     on_transfer(&sandbox, &transfer, "unassign", json!({})).await.ok();
     let filter = format!("transfer_id={}", text(&transfer["id"]));
     assert_eq!(
@@ -364,5 +365,25 @@ async fn bad_input(database: Database) {
         (&json!("new"), &json!(0), &invoice["expires_at"])
     );
     assert!(kinds(&sandbox, "").await.is_empty());
+    sandbox.shop.delivered().await;
+}
+
+async fn too_much(database: Database) {
+    let sandbox = Sandbox::start(database).await;
+    let invoice = sandbox.invoice("5", &json!({})).await;
+    sandbox.send(1_000_000).await;
+    let transfer = unmatched(&sandbox).await;
+    on_transfer(&sandbox, &transfer, "assign", json!({"invoice_id": invoice["id"]})).await.ok();
+    // The largest amount that there is can be written, and with what was credited no longer be counted.
+    let mut most = cash();
+    most["amount"] = json!((u128::MAX / 1_000_000).to_string());
+    let refused = on_invoice(&sandbox, &invoice, "mark_paid", most.clone()).await;
+    assert_eq!(refused.body["field"], "amount");
+    assert_eq!(refused.problem(400), "/problems/amount_too_large");
+    most["amount"] = json!(format!("{}0", u128::MAX));
+    let refused = on_invoice(&sandbox, &invoice, "mark_paid", most).await;
+    assert_eq!(refused.problem(400), "/problems/amount_too_large");
+    assert_eq!(sandbox.shop.get_invoice(&invoice).await["credited_amount_units"], "1000000");
+    assert_eq!(kinds(&sandbox, "").await, ["assign"]);
     sandbox.shop.delivered().await;
 }

@@ -7,7 +7,7 @@ mod deadline;
 mod mark;
 mod undo;
 
-pub(crate) use address::{retire, unretire};
+pub(crate) use address::give_out;
 pub(crate) use deadline::{Deadline, extend, reopen};
 pub(crate) use mark::{Marking, mark_paid, unmark};
 pub(crate) use undo::{unassign, undismiss};

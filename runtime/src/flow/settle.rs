@@ -155,6 +155,8 @@ pub(crate) async fn gather(
     known.listed = payments::listed_of(conn, &transfer_ids).await?.into_iter().collect();
     let own = payments::of_transfers(conn, &transfer_ids).await?;
     name_invoices(conn, &mut known, &found, &address_ids).await?;
+    let paying: BTreeSet<&String> = own.iter().map(|payment| &payment.transfer_id).collect();
+    near::look(conn, &mut known, found.iter().filter(|t| !paying.contains(&t.id))).await?;
 
     let mut invoice_ids: BTreeSet<String> = own.iter().filter_map(|p| p.invoice_id.clone()).collect();
     invoice_ids.extend(known.named.values().flatten().cloned());
@@ -220,7 +222,7 @@ async fn name_invoices(
             known.former.insert(transfer.id.clone(), invoice_id.to_owned());
         }
     }
-    near::look(conn, known, found).await
+    Ok(())
 }
 
 /// What a transfer may be told apart by, the surest first.

@@ -55,7 +55,7 @@ impl Book {
     /// A person says that so much was paid in a way that is not seen here.
     pub fn mark(&mut self, mark: Mark) {
         let Some(invoice) = self.known.invoices.get_mut(&mark.invoice_id) else { return };
-        // `fits` was asked before.
+        // Whether it can be counted was asked before.
         invoice.marked.0 = invoice.marked.0.saturating_add(mark.amount.0);
         let invoice_id = mark.invoice_id.clone();
         self.journals.push(JournalEntry { kind: JournalKind::Credit, of: JournalOf::Mark(mark) });

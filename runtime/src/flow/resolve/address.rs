@@ -11,33 +11,12 @@ use crate::{
     domain::{Millis, correction},
 };
 
-/// Stops giving out a shared address or a customer's, so that another can have its place.
-pub(crate) async fn retire(
+/// Stops giving out a shared address or a customer's, so that another can have its place; or gives it out again.
+pub(crate) async fn give_out(
     conn: &mut Conn,
     scope: &Scope,
     id: &str,
-    why: Option<String>,
-    now: Millis,
-) -> Result<ReceiveAddress, ResolveError> {
-    change(conn, scope, id, correction::Kind::Retire, why, now).await
-}
-
-/// Gives it out again.
-pub(crate) async fn unretire(
-    conn: &mut Conn,
-    scope: &Scope,
-    id: &str,
-    why: Option<String>,
-    now: Millis,
-) -> Result<ReceiveAddress, ResolveError> {
-    change(conn, scope, id, correction::Kind::Unretire, why, now).await
-}
-
-async fn change(
-    conn: &mut Conn,
-    scope: &Scope,
-    id: &str,
-    kind: correction::Kind,
+    given_out: bool,
     why: Option<String>,
     now: Millis,
 ) -> Result<ReceiveAddress, ResolveError> {
@@ -46,12 +25,17 @@ async fn change(
     if address.kind == Kind::Invoice {
         return Err(ResolveError::OfAnInvoice);
     }
-    let retired_at = (kind == correction::Kind::Retire).then_some(now);
+    let (kind, word) = if given_out {
+        (correction::Kind::Unretire, "given out")
+    } else {
+        (correction::Kind::Retire, "retired")
+    };
+    let retired_at = (!given_out).then_some(now);
     let changed = addresses::set_retired(conn, id, retired_at)
         .await
         .map_err(|error| if error.is_taken() { ResolveError::PlaceTaken } else { error.into() })?;
     if !changed {
-        return Err(ResolveError::StandsSo(if retired_at.is_some() { "retired" } else { "given out" }));
+        return Err(ResolveError::StandsSo(word));
     }
     let mut correction = scope.did(kind, why, now);
     correction.address_id = Some(id.to_owned());

@@ -8,7 +8,7 @@ use crate::{
         correction::{Correction, Kind},
         id::Ids,
         matching::Reason,
-        settlement::Book,
+        settlement::{Book, Written},
         transfer::Transfer,
     },
     flow::settle,
@@ -60,7 +60,7 @@ struct Again {
 }
 
 impl Again {
-    fn close(mut self, transfer_id: &str) -> crate::domain::settlement::Written {
+    fn close(mut self, transfer_id: &str) -> Written {
         if let Some(reason) = self.reason {
             self.book.listed_again(transfer_id, reason, self.meant.as_deref());
         }

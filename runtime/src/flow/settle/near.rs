@@ -31,9 +31,12 @@ const NAMED_MAX: usize = 5;
 const LOOKED_INTO: usize = 50;
 
 /// Looks into those of these transfers that nothing is known of.
-pub(super) async fn look(conn: &mut Conn, known: &mut Known, found: &[Transfer]) -> Result<(), DbError> {
+pub(super) async fn look(
+    conn: &mut Conn,
+    known: &mut Known,
+    found: impl Iterator<Item = &Transfer>,
+) -> Result<(), DbError> {
     let unknown: Vec<(&Transfer, Amount)> = found
-        .iter()
         .filter(|t| !known.named.contains_key(&t.id) && !known.former.contains_key(&t.id))
         .filter(|t| known.destinations.get(&t.address_id).is_some_and(|to| !to.customer))
         .filter_map(|t| Some((t, t.amount.filter(|amount| !amount.is_zero())?)))
@@ -43,12 +46,12 @@ pub(super) async fn look(conn: &mut Conn, known: &mut Known, found: &[Transfer])
     let steps = steps(conn, &first.network).await?;
     for (transfer, amount) in unknown {
         let step = steps.get(&transfer.asset_id).copied().flatten();
-        let mut near = short(conn, transfer, amount, step).await?;
+        let near = short(conn, transfer, amount, step).await?;
         if let [only] = near.as_slice() {
             known.named.insert(transfer.id.clone(), vec![only.id.clone()]);
             continue;
         }
-        let mut misses: Vec<NearMiss> = near.drain(..).map(|i| NearMiss::new(&i, Likeness::Fee)).collect();
+        let mut misses: Vec<NearMiss> = near.iter().map(|i| NearMiss::new(i, Likeness::Fee)).collect();
         for (because, ids) in like(conn, transfer, amount).await? {
             let others = invoices::by_ids(conn, ids).await?;
             let open = others.iter().filter(|i| is_open(i) && i.merchant_id == transfer.merchant_id);

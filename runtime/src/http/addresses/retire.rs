@@ -34,7 +34,7 @@ async fn retire(
     id: PathParam,
     body: MaybeJson<Reason>,
 ) -> Result<Reply, Problem> {
-    change(merchant, app, id, body, true).await
+    change(merchant, app, id, body, false).await
 }
 
 /// Give a retired address out again
@@ -48,7 +48,7 @@ async fn unretire(
     id: PathParam,
     body: MaybeJson<Reason>,
 ) -> Result<Reply, Problem> {
-    change(merchant, app, id, body, false).await
+    change(merchant, app, id, body, true).await
 }
 
 async fn change(
@@ -56,18 +56,14 @@ async fn change(
     app: App,
     id: PathParam,
     body: MaybeJson<Reason>,
-    retired: bool,
+    given_out: bool,
 ) -> Result<Reply, Problem> {
     let id = id.id(IdKind::ReceiveAddress, "receive address")?;
     let why = body.value.checked()?;
     let (scope, now) = (scope(&merchant), app.clock.now());
     idempotent(&app, merchant.owner(), body.once, move |conn| {
         Box::pin(async move {
-            let row = if retired {
-                resolve::retire(conn, &scope, &id, why, now).await?
-            } else {
-                resolve::unretire(conn, &scope, &id, why, now).await?
-            };
+            let row = resolve::give_out(conn, &scope, &id, given_out, why, now).await?;
             Reply::ok(&AddressView::from(row))
         })
     })
