@@ -1,7 +1,12 @@
 //! Payments, the transfers that pay nothing, and settle's own cursor.
 
 use super::{Conn, DbError, Row, args, transfers::decimals};
-use crate::domain::{Millis, matching::Reason, payment::Payment, settlement::Listing};
+use crate::domain::{
+    Millis,
+    matching::Reason,
+    payment::Payment,
+    settlement::{self, Listing},
+};
 
 fn payment(row: &Row) -> Result<Payment, DbError> {
     Ok(Payment {
@@ -195,11 +200,36 @@ pub(crate) async fn list_unmatched(
     Ok(())
 }
 
-/// Which of these transfers are listed as unmatched.
-pub(crate) async fn listed_of(conn: &mut Conn, transfer_ids: &[String]) -> Result<Vec<String>, DbError> {
+/// Those of these transfers that are listed as unmatched.
+pub(crate) async fn listed_of(
+    conn: &mut Conn,
+    transfer_ids: &[String],
+) -> Result<Vec<(String, settlement::Listed)>, DbError> {
     let items = transfer_ids.iter().map(Into::into).collect();
-    let rows = conn.rows_in("SELECT transfer_id FROM unmatched WHERE transfer_id IN", items, "").await?;
-    rows.iter().map(|row| row.text("transfer_id")).collect()
+    let sql = "SELECT transfer_id, state, reason, invoice_id FROM unmatched WHERE transfer_id IN";
+    let rows = conn.rows_in(sql, items, "").await?;
+    let listed = |row: &Row| {
+        let is = match row.text("state")?.as_str() {
+            "open" => settlement::Listed::Open {
+                reason: row.parsed("reason")?,
+                invoice_id: row.opt_text("invoice_id")?,
+            },
+            _ => settlement::Listed::Closed,
+        };
+        Ok((row.text("transfer_id")?, is))
+    };
+    rows.iter().map(listed).collect()
+}
+
+/// Takes open ones off the list. Fails if a person has decided about one meanwhile.
+pub(crate) async fn unlist(conn: &mut Conn, transfer_ids: &[String]) -> Result<(), DbError> {
+    for id in transfer_ids {
+        let sql = "DELETE FROM unmatched WHERE transfer_id = $1 AND state = 'open'";
+        if conn.exec(sql, args![id]).await? == 0 {
+            return Err(DbError::Unusable(format!("{id} was decided about by somebody else meanwhile")));
+        }
+    }
+    Ok(())
 }
 
 /// Of these invoices, those that a listed transfer may be meant for.

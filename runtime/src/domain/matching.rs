@@ -155,6 +155,14 @@ impl<'a> From<&'a Invoice> for Candidate<'a> {
     }
 }
 
+impl Candidate<'_> {
+    /// Whether a block of this time is past the deadline.
+    #[must_use]
+    pub fn is_missed_by(&self, block_time: Millis) -> bool {
+        self.deadline.is_some_and(|deadline| block_time > deadline)
+    }
+}
+
 /// What becomes of a transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
@@ -198,7 +206,7 @@ pub fn decide(transfer: &Transfer<'_>, candidate: Option<&Candidate<'_>>) -> Dec
         // address a second equal payment may be somebody's mistake: a person decides.
         return list(Reason::AlreadyPaid, true);
     }
-    let late = candidate.deadline.is_some_and(|deadline| transfer.block_time > deadline);
+    let late = candidate.is_missed_by(transfer.block_time);
     if late && candidate.policy.late == Late::Review {
         return list(Reason::Late, true);
     }

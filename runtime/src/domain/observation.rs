@@ -230,6 +230,13 @@ fn again(mut transfer: Transfer, block: &Block, base: i64, credited_to: i64, pla
             transfer.epoch += 1;
             transfer.status = Status::Included;
             plan.log.push((Sighting::Included, transfer.clone()));
+        } else if was.block_time != block.time {
+            // Whom it names and whether it is late may be another matter now.
+            let sighting = match transfer.status {
+                Status::Included | Status::Retracted => Sighting::Included,
+                Status::Confirmed | Status::Final => Sighting::Confirmed,
+            };
+            plan.log.push((sighting, transfer.clone()));
         }
         plan.place.push(transfer);
     }

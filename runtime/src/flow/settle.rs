@@ -250,6 +250,7 @@ pub(crate) async fn write(conn: &mut Conn, written: Written, ids: &Ids, now: Mil
         .collect();
     ledger::write(conn, &journals, now).await?;
     invoices::update(conn, &written.invoices).await?;
+    payments::unlist(conn, &written.unlisted).await?;
     payments::list_unmatched(conn, &written.listings, now).await?;
     matchers::wait(conn, written.waiting, now).await?;
     events::insert(conn, written.events).await

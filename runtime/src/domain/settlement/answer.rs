@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Book, Listing, Matcher, Waiting, fits, late_or_not};
+use super::{Book, Listed, Listing, Matcher, Waiting, fits, late_or_not};
 use crate::domain::{
     matching::{self, Candidate, Decision, Reason},
     money::Amount,
@@ -99,7 +99,8 @@ impl Book {
 
     /// Lists it until the matcher has answered. Nobody is told: that comes with the answer.
     pub(super) fn wait(&mut self, transfer: &Transfer, matcher_id: String) {
-        self.known.listed.insert(transfer.id.clone());
+        let listed = Listed::Open { reason: Reason::Matching, invoice_id: None };
+        self.known.listed.insert(transfer.id.clone(), listed);
         self.listings.push(Listing {
             transfer_id: transfer.id.clone(),
             merchant_id: transfer.merchant_id.clone(),

@@ -50,8 +50,8 @@ pub struct Known {
     pub invoices: BTreeMap<String, Invoice>,
     /// Every payment of those transfers and of those invoices.
     pub payments: BTreeMap<PartOf, Payment>,
-    /// Transfers that are listed as unmatched already.
-    pub listed: BTreeSet<String>,
+    /// By the transfer's id: those that are listed as unmatched already.
+    pub listed: BTreeMap<String, Listed>,
     /// Invoices that a listed late transfer may be meant for.
     pub in_review: BTreeSet<String>,
     /// By the transfer's id: the invoice that its address, memo or amount names. Two make it ambiguous.
@@ -64,6 +64,15 @@ pub struct Known {
     pub matchers: Vec<Matcher>,
     /// Test mode of the network.
     pub test: bool,
+}
+
+/// How a transfer stands on the list of those that pay nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Listed {
+    /// It waits for a person.
+    Open { reason: Reason, invoice_id: Option<String> },
+    /// A person has decided.
+    Closed,
 }
 
 /// A transfer that is to be listed.
@@ -103,6 +112,8 @@ pub struct Written {
     pub payments: Vec<Payment>,
     pub journals: Vec<JournalEntry>,
     pub invoices: Vec<Invoice>,
+    /// Transfers that are taken off the list, before anything is put on it.
+    pub unlisted: Vec<String>,
     pub listings: Vec<Listing>,
     pub waiting: Vec<Waiting>,
     pub events: Vec<NewEvent>,

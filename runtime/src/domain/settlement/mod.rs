@@ -6,6 +6,7 @@
 
 mod answer;
 mod correct;
+mod decide;
 mod facts;
 mod tell;
 
@@ -13,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use answer::{Answer, Share};
 pub use facts::{
-    AssetNames, Destination, JournalEntry, JournalOf, Known, Listing, Matcher, Waiting, Written,
+    AssetNames, Destination, JournalEntry, JournalOf, Known, Listed, Listing, Matcher, Waiting, Written,
 };
 
 use super::{
@@ -23,7 +24,6 @@ use super::{
     id::{self, Ids},
     invoice::{self, Facts, Invoice},
     ledger::JournalKind,
-    matching::{self, Candidate, Decision, Reason},
     money::Amount,
     payment::{self, PartOf, Payment},
     transfer::{Sighting, Transfer},
@@ -40,6 +40,8 @@ pub struct Book {
     touched_payments: BTreeSet<PartOf>,
     touched_invoices: BTreeSet<String>,
     journals: Vec<JournalEntry>,
+    /// Transfers that were listed and no longer are.
+    unlisted: Vec<String>,
     listings: Vec<Listing>,
     waiting: Vec<Waiting>,
     events: Vec<NewEvent>,
@@ -64,6 +66,7 @@ impl Book {
             touched_payments: BTreeSet::new(),
             touched_invoices: BTreeSet::new(),
             journals: Vec::new(),
+            unlisted: Vec::new(),
             listings: Vec::new(),
             waiting: Vec::new(),
             events: Vec::new(),
@@ -129,8 +132,8 @@ impl Book {
     pub fn close(mut self) -> Written {
         let payments = self.touched_payments.iter().filter_map(|id| self.known.payments.remove(id)).collect();
         let invoices = self.touched_invoices.iter().filter_map(|id| self.known.invoices.remove(id)).collect();
-        let Self { journals, listings, waiting, events, .. } = self;
-        Written { payments, journals, invoices, listings, waiting, events }
+        let Self { journals, unlisted, listings, waiting, events, .. } = self;
+        Written { payments, journals, invoices, unlisted, listings, waiting, events }
     }
 
     fn included(&mut self, transfer_id: &str, epoch: i64) {
@@ -147,52 +150,13 @@ impl Book {
                 }
             }
         }
-        if !parts.is_empty() || self.known.listed.contains(transfer_id) {
-            return;
-        }
-        if let Some(transfer) = self.known.transfers.get(transfer_id).cloned() {
-            self.decide(&Transfer { epoch, ..transfer });
-        }
-    }
-
-    /// What the merchant's policy makes of a transfer, or who is asked about it.
-    fn decide(&mut self, transfer: &Transfer) {
-        let seen = matching::Transfer::from(transfer);
-        let named = self.known.named.get(&transfer.id).cloned().unwrap_or_default();
-        let customer = self.known.destinations.get(&transfer.address_id).is_some_and(|d| d.customer);
-        let amount = match (matching::unusable(&seen), transfer.amount) {
-            (Some(reason), _) => return self.list(transfer, reason, None),
-            (None, None) => return self.list(transfer, Reason::AmountUnsupported, None),
-            (None, Some(amount)) => amount,
-        };
-        let invoice = named.first().and_then(|id| self.known.invoices.get(id));
-        if invoice.is_none() && customer {
-            return self.pay(transfer, amount, None, payment::Exception::None);
-        }
-        let matcher = self.matcher(transfer);
-        if let Some(matcher) = matcher.filter(|matcher| matcher.binding.match_first) {
-            return self.wait(transfer, matcher.id.clone());
-        }
-        let fits = invoice.is_none_or(|invoice| fits(invoice, amount));
-        let invoice_id = invoice.map(|invoice| invoice.id.clone());
-        let decision = if named.len() > 1 {
-            Decision::List { reason: Reason::Ambiguous, of_candidate: false }
-        } else {
-            matching::decide(&seen, invoice.map(Candidate::from).as_ref())
-        };
-        match (decision, matcher) {
-            (Decision::Pay { .. }, _) if !fits => self.list(transfer, Reason::AmountUnsupported, invoice_id),
-            (Decision::Pay { late }, _) => self.pay(transfer, amount, invoice_id, late_or_not(late)),
-            (Decision::List { .. }, Some(matcher)) => self.wait(transfer, matcher.id.clone()),
-            (Decision::List { reason: Reason::NoMatch, .. }, None)
-                if self.known.former.contains_key(&transfer.id) =>
-            {
-                let former = self.known.former.get(&transfer.id).cloned();
-                self.list(transfer, Reason::TooLate, former);
-            }
-            (Decision::List { reason, of_candidate }, None) => {
-                self.list(transfer, reason, invoice_id.filter(|_| of_candidate));
-            }
+        let Some(transfer) = self.known.transfers.get(transfer_id).cloned() else { return };
+        let transfer = Transfer { epoch, ..transfer };
+        match self.known.listed.get(transfer_id).cloned() {
+            None if parts.is_empty() => self.decide(&transfer),
+            None => self.time_again(&transfer, &parts),
+            Some(listed) if parts.is_empty() => self.decide_again(&transfer, listed),
+            Some(_) => {}
         }
     }
 

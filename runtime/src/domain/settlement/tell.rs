@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Book, Listing};
+use super::{Book, Listed, Listing};
 use crate::domain::{
     event::{self, NewEvent},
     id,
@@ -37,7 +37,8 @@ impl Book {
     }
 
     pub(super) fn list(&mut self, transfer: &Transfer, reason: Reason, invoice_id: Option<String>) {
-        self.known.listed.insert(transfer.id.clone());
+        let listed = Listed::Open { reason, invoice_id: invoice_id.clone() };
+        self.known.listed.insert(transfer.id.clone(), listed);
         self.listings.push(Listing {
             transfer_id: transfer.id.clone(),
             merchant_id: transfer.merchant_id.clone(),

@@ -101,9 +101,23 @@ fn what_is_in_an_unchanged_block_stands() {
 fn a_credited_transfer_that_is_deep_enough_on_the_new_branch_stands() {
     let new = scan(101, 105, "b", vec![seen("a", 103)]);
     let plan = taken(&new, 100, vec![at("a", 102, "", Status::Confirmed)], 3);
-    assert!(plan.log.is_empty());
+    assert!(plan.log.iter().all(|(kind, _)| *kind != Sighting::Retracted));
     assert_eq!((plan.place[0].height, plan.place[0].block_hash.as_str()), (103, "103b"));
     assert_eq!((plan.place[0].status, plan.place[0].epoch), (Status::Confirmed, 1));
+}
+
+#[test]
+fn settle_hears_of_another_time_in_the_same_epoch() {
+    let new = scan(101, 105, "b", vec![seen("a", 103)]);
+    let time = new.blocks.iter().find(|block| block.height == 103).unwrap().time;
+    for (status, sighting) in
+        [(Status::Included, Sighting::Included), (Status::Confirmed, Sighting::Confirmed)]
+    {
+        let other_time = Transfer { block_time: time + 1, ..at("a", 102, "", status) };
+        assert_eq!(log(&taken(&new, 100, vec![other_time], 3)), [(sighting, "a", 1)]);
+        let same_time = Transfer { block_time: time, ..at("a", 102, "", status) };
+        assert!(taken(&new, 100, vec![same_time], 3).log.is_empty());
+    }
 }
 
 #[test]
