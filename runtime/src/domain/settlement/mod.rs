@@ -22,7 +22,7 @@ use super::{
     matching::{self, Candidate, Decision, Reason},
     money::Amount,
     payment::{self, PartOf, Payment},
-    transfer::{Sighting, Transfer},
+    transfer::{self, Sighting, Transfer},
     view::InvoiceView,
 };
 
@@ -155,6 +155,11 @@ impl Book {
             (None, None) => return self.list(transfer, Reason::AmountUnsupported, None),
             (None, Some(amount)) => amount,
         };
+        if transfer.kind == transfer::Kind::Rise {
+            // Never matched: what it was may yet be seen itself.
+            let only = named.first().filter(|_| named.len() == 1).cloned();
+            return self.list(transfer, Reason::UnexplainedRise, only);
+        }
         let invoice = named.first().and_then(|id| self.known.invoices.get(id));
         if invoice.is_none() && customer {
             return self.pay(transfer, amount, None, payment::Exception::None);
@@ -334,8 +339,10 @@ impl Book {
         let (merchant_id, sequence) = (invoice.merchant_id.clone(), invoice.sequence);
         let newest = live().max_by(|a, b| a.id.cmp(&b.id));
         let transfer = newest.and_then(|p| self.known.transfers.get(&p.transfer_id));
-        let data =
-            InvoiceTold { invoice: InvoiceView::from(&*invoice), tx_hash: transfer.map(|t| t.tx.clone()) };
+        let data = InvoiceTold {
+            invoice: InvoiceView::from(&*invoice),
+            tx_hash: transfer.and_then(|t| t.tx_hash()).map(str::to_owned),
+        };
         self.tell(&merchant_id, kind, Some(invoice_id), None, sequence, &data);
     }
 }
