@@ -25,6 +25,7 @@ mod matchers;
 mod metrics_and_health;
 mod plugins;
 mod prices;
+mod rises;
 mod webhooks;
 mod whose;
 
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
     evm_payments::cases(&mut suite);
     evm_reorgs::cases(&mut suite);
     evm_upstreams::cases(&mut suite);
+    rises::cases(&mut suite);
     idempotency::cases(&mut suite);
     webhooks::cases(&mut suite);
     whose::cases(&mut suite);
