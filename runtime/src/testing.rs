@@ -83,3 +83,12 @@ pub(crate) async fn app_on(db: TestDb) -> TestApp {
     app.begin_simulated().await;
     TestApp { app, _db: db }
 }
+
+#[cfg(feature = "simulation")]
+impl TestApp {
+    /// The same with this chain in place of all plugins.
+    pub(crate) fn telling(mut self, chain: std::sync::Arc<dyn crate::host::scripted::Scripted>) -> Self {
+        self.app.host = self.app.host.telling(chain);
+        self
+    }
+}

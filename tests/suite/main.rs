@@ -29,6 +29,7 @@ mod order;
 mod plugins;
 mod prices;
 mod rescan;
+mod rises;
 mod webhooks;
 mod whose;
 
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
     evm_payments::cases(&mut suite);
     evm_reorgs::cases(&mut suite);
     evm_upstreams::cases(&mut suite);
+    rises::cases(&mut suite);
     idempotency::cases(&mut suite);
     webhooks::cases(&mut suite);
     whose::cases(&mut suite);

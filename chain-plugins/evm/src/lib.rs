@@ -13,9 +13,11 @@
 //!
 //! **Internal transfers of the native coin**: a contract that forwards the coin (some wallets of the
 //! smart-account kind, some exchanges, most splitters) leaves neither a log nor a transaction to the
-//! recipient. Only tracing shows them, which public providers do not offer: with a provider that does, the setting
-//! `traces` reads them. Without it such payments are found by comparing balances, by a person. Tokens are not
-//! affected: their transfers are logs, whoever causes them.
+//! recipient. Only tracing shows them, which public providers do not offer. Where `traces` is `none` the host
+//! compares the balances of addresses that payments are waited for on, at final blocks (`eth_getBalance`), and
+//! lists what no transaction explains for a person. For that a provider has to keep the state of the final
+//! block; those that prune do for 128 blocks or more, which some networks' final block is not within. Tokens
+//! are not affected: their transfers are logs, whoever causes them.
 //!
 //! # Finding a transaction
 //!
@@ -41,6 +43,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod address;
+mod balances;
 mod bloom;
 mod doubt;
 mod fault;
@@ -62,16 +65,18 @@ mod wire;
 #[cfg(fuzzing)]
 pub use tests::fuzzing;
 
+use kassa_sdk::balances::{BalanceError, Balances, Point};
 use kassa_sdk::chain::{
     Address, AddressError, Chain, DeriveError, Description, Link, MemoSupport, PaymentRequest, ScanError,
     ScanLimits, ScanResult,
 };
 use kassa_sdk::finder::{FindError, Finder, Place};
-use kassa_sdk::types::{Network, Position};
+use kassa_sdk::types::{Amount, Network, Position};
 
 kassa_sdk::manifest!("plugin.toml");
 kassa_sdk::export_chain!(Evm);
 kassa_sdk::export_finder!(Evm);
+kassa_sdk::export_balances!(Evm);
 
 struct Evm;
 
@@ -105,5 +110,15 @@ impl Chain for Evm {
 impl Finder for Evm {
     fn find(network: Network, tx: String) -> Result<Vec<Place>, FindError> {
         find::find(&host::Real, &network, &tx)
+    }
+}
+
+impl Balances for Evm {
+    fn needed(network: Network) -> bool {
+        balances::needed(&network)
+    }
+
+    fn read(network: Network, points: Vec<Point>) -> Result<Vec<Amount>, BalanceError> {
+        balances::read(&host::Real, &network, &points)
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! It has blocks, a native coin, tokens, memos, failed transactions, reorganizations, finality and outages,
 //! so that everything the host does with a chain can be met without one. The host moves it by `simulate`
-//! (see [`actions`]) and reads it by `scan` like any other chain.
+//! (see [`actions`]) and reads it by `scan` like any other chain. Nothing arrives on it unseen, so it has no role
+//! `balances`.
 //!
 //! Settings: `finality_depth` (12): so many blocks below the head are final. The chain calls a block safe at
 //! half of that depth.

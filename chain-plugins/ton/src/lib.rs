@@ -24,7 +24,8 @@
 //! matter: a wallet that does not exist yet cannot run its code and is paid all the same. Not payments are
 //! bounced messages, excesses (`0xd53276db`) and transfer notifications (`0x7362d09c`, which anyone can
 //! forge): what comes with those is left of fees. A call with any other operation that brings coins is
-//! reported with an unreadable memo, for a person.
+//! reported with an unreadable memo, for a person. A contract pays by messages as everybody does: nothing arrives
+//! unseen, so there is no role `balances`.
 //!
 //! **From itself**: what an account sends to itself, coins or jettons, is not reported. It was there before, so
 //! nothing arrived, and no invoice may be paid by it.

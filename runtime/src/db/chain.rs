@@ -126,14 +126,30 @@ pub(crate) async fn logged(conn: &mut Conn, network: &str, seq: i64) -> Result<(
 pub(crate) struct Standing {
     /// Number of the last entry of its log.
     pub(crate) seq: i64,
+    pub(crate) r#final: i64,
     pub(crate) final_time: Millis,
 }
 
 /// None: the network was never read, so that nothing on it can be promised.
 pub(crate) async fn standing(conn: &mut Conn, network: &str) -> Result<Option<Standing>, DbError> {
-    let sql = "SELECT seq, final_time FROM cursor WHERE network = $1";
+    let sql = "SELECT seq, final, final_time FROM cursor WHERE network = $1";
     let row = conn.row(sql, args![network.to_owned()]).await?;
-    row.map(|row| Ok(Standing { seq: row.int("seq")?, final_time: row.int("final_time")? })).transpose()
+    row.map(|row| {
+        let (seq, r#final, final_time) = (row.int("seq")?, row.int("final")?, row.int("final_time")?);
+        Ok(Standing { seq, r#final, final_time })
+    })
+    .transpose()
+}
+
+/// Hash and time of a kept block.
+pub(crate) async fn kept(
+    conn: &mut Conn,
+    network: &str,
+    height: i64,
+) -> Result<Option<(String, Millis)>, DbError> {
+    let sql = "SELECT hash, time FROM block WHERE network = $1 AND height = $2";
+    let row = conn.row(sql, args![network.to_owned(), height]).await?;
+    row.map(|row| Ok((row.text("hash")?, row.int("time")?))).transpose()
 }
 
 /// Time of a kept block.
@@ -168,6 +184,8 @@ pub(crate) async fn unfreeze(conn: &mut Conn, network: &str) -> Result<bool, DbE
         )
         .await?;
     if changed == 1 {
+        // What addresses held is to be asked of the new branch.
+        conn.exec("UPDATE balance SET amount = NULL WHERE network = $1", args![network.to_owned()]).await?;
         conn.exec("DELETE FROM block WHERE network = $1", args![network.to_owned()]).await?;
     }
     Ok(changed == 1)

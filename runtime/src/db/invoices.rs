@@ -1,6 +1,6 @@
 //! Invoices.
 
-use super::{Conn, DbError, Row, args, holds, transfers::decimals};
+use super::{Conn, DbError, Row, args, balances, holds, transfers::decimals};
 use crate::domain::{
     Millis,
     invoice::{Invoice, Matching, Status},
@@ -301,7 +301,9 @@ pub(crate) async fn pin(conn: &mut Conn, network: &str, time: Millis, limit: i64
         )
         .await?;
     let mut ends = Vec::with_capacity(rows.len());
+    let mut compared = Vec::with_capacity(rows.len());
     for row in &rows {
+        compared.push((row.text("address_id")?, row.int("held_until")?));
         let (address_id, memo) = (row.text("address_id")?, row.opt_text("memo")?);
         let key = match (row.parsed("matching")?, memo) {
             (Matching::Address, _) | (Matching::Memo, None) => continue,
@@ -311,5 +313,6 @@ pub(crate) async fn pin(conn: &mut Conn, network: &str, time: Millis, limit: i64
         ends.push((key, row.int("held_until")?));
     }
     holds::set_end(conn, ends).await?;
+    balances::extend(conn, compared).await?;
     Ok(rows.len())
 }

@@ -24,6 +24,7 @@ mod value;
 
 pub(crate) mod addresses;
 pub(crate) mod api_keys;
+pub(crate) mod balances;
 pub(crate) mod bench;
 pub(crate) mod chain;
 pub(crate) mod corrections;

@@ -105,7 +105,8 @@ pub(crate) async fn put(conn: &mut Conn, payments: &[Payment]) -> Result<(), DbE
 pub(crate) struct Listed {
     pub(crate) payment: Payment,
     pub(crate) network: String,
-    pub(crate) tx: String,
+    /// None: its transfer is a rise.
+    pub(crate) tx: Option<String>,
     pub(crate) height: i64,
     pub(crate) symbol: String,
     pub(crate) decimals: u8,
@@ -115,7 +116,7 @@ pub(crate) struct Listed {
 macro_rules! listed {
     ($where:literal) => {
         concat!(
-            "SELECT p.*, t.network, t.tx, t.height, a.symbol, a.decimals, r.address FROM payment p
+            "SELECT p.*, t.network, CASE t.kind WHEN 'seen' THEN t.tx END AS tx, t.height, a.symbol, a.decimals, r.address FROM payment p
              JOIN transfer t ON t.id = p.transfer_id
              JOIN network n ON n.name = t.network
              JOIN asset a ON a.id = p.asset_id
@@ -129,7 +130,7 @@ fn listed(row: &Row) -> Result<Listed, DbError> {
     Ok(Listed {
         payment: payment(row)?,
         network: row.text("network")?,
-        tx: row.text("tx")?,
+        tx: row.opt_text("tx")?,
         height: row.int("height")?,
         symbol: row.text("symbol")?,
         decimals: decimals(row)?,

@@ -13,6 +13,7 @@ fn transfer(row: &Row) -> Result<Transfer, DbError> {
     Ok(Transfer {
         id: row.text("id")?,
         network: row.text("network")?,
+        kind: row.parsed("kind")?,
         tx: row.text("tx")?,
         ordinal: row.int("ordinal")?,
         asset_id: row.text("asset_id")?,
@@ -74,6 +75,7 @@ pub(crate) async fn insert(conn: &mut Conn, transfers: &[Transfer]) -> Result<()
             args![
                 &t.id,
                 &t.network,
+                t.kind,
                 &t.tx,
                 t.ordinal,
                 &t.asset_id,
@@ -94,8 +96,8 @@ pub(crate) async fn insert(conn: &mut Conn, transfers: &[Transfer]) -> Result<()
         })
         .collect();
     conn.insert_many(
-        "INSERT INTO transfer (id, network, tx, ordinal, asset_id, address_id, merchant_id, sender, amount, memo,
-             memo_problem, height, block_hash, block_time, status, epoch, seen_at, seq)",
+        "INSERT INTO transfer (id, network, kind, tx, ordinal, asset_id, address_id, merchant_id, sender, amount,
+             memo, memo_problem, height, block_hash, block_time, status, epoch, seen_at, seq)",
         rows,
         "",
     )

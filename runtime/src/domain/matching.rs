@@ -40,6 +40,8 @@ words! {
         AlreadyPaid = "already_paid",
         /// Several invoices of this address are open.
         Ambiguous = "ambiguous",
+        /// A balance rose by it, and no transaction that was seen explains that: a contract sent it, mostly.
+        UnexplainedRise = "unexplained_rise",
         /// A hook of the merchant's is being asked; it will not be long.
         Matching = "matching",
         /// A hook said that a person has to look.

@@ -10,7 +10,7 @@ use super::{
     id::{self, Ids},
     money::Amount,
     network::Manifest,
-    transfer::{Depth, Moved, Sighting, Status, Transfer, moved},
+    transfer::{Depth, Kind, Moved, Sighting, Status, Transfer, moved},
 };
 
 /// A point of the chain. An empty hash stands for a height whose block is not known: where the operator let a
@@ -263,6 +263,7 @@ pub(super) fn new_transfer(seen: &Seen, owner: &Owner, block: &Block, known: &Kn
     Transfer {
         id: known.ids.next(id::Kind::Transfer, now),
         network: network.name.clone(),
+        kind: Kind::Seen,
         tx: seen.tx.clone(),
         ordinal: seen.ordinal,
         asset_id: network.assets.get(seen.asset).map(|asset| asset.id(&network.name)).unwrap_or_default(),

@@ -23,6 +23,17 @@ words! {
 }
 
 words! {
+    /// How it became known.
+    #[schema(as = TransferKind)]
+    Kind {
+        /// A transaction moved it.
+        Seen = "seen",
+        /// A balance rose by it, and no transaction that was seen explains that.
+        Rise = "rise",
+    }
+}
+
+words! {
     /// A change of a transfer that settle has to know of.
     Sighting {
         Included = "included",
@@ -36,6 +47,8 @@ words! {
 pub struct Transfer {
     pub id: String,
     pub network: String,
+    pub kind: Kind,
+    /// The transaction. A rise has a name of its own here, which is no hash.
     pub tx: String,
     /// Which movement of the transaction.
     pub ordinal: i64,
@@ -57,6 +70,14 @@ pub struct Transfer {
     pub seen_at: Millis,
     /// Place in the network's log at which it was first seen.
     pub seq: i64,
+}
+
+impl Transfer {
+    /// The transaction's hash, if it is known to be one.
+    #[must_use]
+    pub fn tx_hash(&self) -> Option<&str> {
+        (self.kind == Kind::Seen).then_some(&self.tx)
+    }
 }
 
 /// Where the chain stands after a scan.

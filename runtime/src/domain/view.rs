@@ -133,11 +133,16 @@ pub struct Names<'a> {
 }
 
 /// A movement on chain towards one of the merchant's addresses.
+///
+/// A `rise` is what an address holds more at the end of a block than the transfers that were seen explain: native coin
+/// that a contract sent. Its `height` is that of the block at which it was noticed.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct TransferView {
     pub id: String,
     pub network: String,
-    pub tx_hash: String,
+    pub kind: transfer::Kind,
+    /// None: of a `rise` no transaction is known.
+    pub tx_hash: Option<String>,
     /// Which movement of the transaction.
     pub ordinal: i64,
     pub asset: String,
@@ -162,7 +167,8 @@ impl TransferView {
         Self {
             id: t.id.clone(),
             network: t.network.clone(),
-            tx_hash: t.tx.clone(),
+            kind: t.kind,
+            tx_hash: t.tx_hash().map(str::to_owned),
             ordinal: t.ordinal,
             asset: names.symbol.to_owned(),
             asset_id: t.asset_id.clone(),

@@ -5,7 +5,12 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use crate::{clock::Clock, domain::Millis};
+use crate::{
+    app::App,
+    clock::Clock,
+    db::{DbError, leases},
+    domain::Millis,
+};
 
 /// What is held, by resource. Renewed after a third of the lease's time, so that two renewals may fail.
 pub(crate) struct Leases {
@@ -36,4 +41,21 @@ impl Leases {
             None => held.remove(resource),
         };
     }
+}
+
+/// Whether this process may work on what only one at a time should; asks the database if it has to.
+pub(crate) async fn claim(app: &App, resource: &str) -> Result<bool, DbError> {
+    if app.leases.held(resource).is_some() {
+        return Ok(true);
+    }
+    let (holder, ttl) = (app.holder.clone(), app.lease_ms());
+    let (asked, taking) = (app.clock.passed(), resource.to_owned());
+    let fence = app
+        .db
+        .write::<_, DbError, _>(move |conn| {
+            Box::pin(async move { leases::take(conn, &taking, &holder, ttl).await })
+        })
+        .await?;
+    app.leases.remember(resource, fence, asked);
+    Ok(fence.is_some())
 }

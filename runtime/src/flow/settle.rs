@@ -20,14 +20,14 @@ use tokio_util::sync::CancellationToken;
 use super::expire;
 use crate::{
     app::App,
-    db::{Conn, DbError, events, holds, invoices, leases, ledger, matchers, payments, transfers},
+    db::{Conn, DbError, balances, events, holds, invoices, leases, ledger, matchers, payments, transfers},
     domain::{
         Millis,
         id::{self, Ids},
         matching::{Hold, Named, amount_key, memo_key, named},
         network::Manifest,
         settlement::{Book, Known, Written},
-        transfer::Transfer,
+        transfer::{Kind, Transfer},
     },
 };
 
@@ -220,6 +220,9 @@ async fn name_invoices(
             known.named.insert(transfer.id.clone(), vec![invoice_id.to_owned()]);
         } else if let Some(invoice_id) = former {
             known.former.insert(transfer.id.clone(), invoice_id.to_owned());
+        } else if transfer.kind == Kind::Rise {
+            let only = balances::only_open(conn, &transfer.address_id, &transfer.asset_id).await?;
+            known.named.extend(only.map(|invoice_id| (transfer.id.clone(), vec![invoice_id])));
         }
     }
     Ok(())

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{deliver, dispatch, fulfill, matching, observe, rescan, settle};
+use super::{balances, deliver, dispatch, fulfill, matching, observe, rescan, settle};
 use crate::{app::App, domain::network::Manifest};
 
 /// A broken worker waits so long before it starts again.
@@ -77,6 +77,10 @@ fn watch(app: &App, network: &Arc<Manifest>, stop: &CancellationToken, tasks: &m
     keep(tasks, "rescan", &stop, {
         let (app, network, stop) = (app.clone(), Arc::clone(network), stop.clone());
         move || rescan::run(app.clone(), Arc::clone(&network), stop.clone())
+    });
+    keep(tasks, "balances", &stop, {
+        let (app, network, stop) = (app.clone(), Arc::clone(network), stop.clone());
+        move || balances::run(app.clone(), Arc::clone(&network), stop.clone())
     });
     Running { network: Arc::clone(network), stop }
 }

@@ -1,5 +1,7 @@
 //! The whole way on a simulated chain, step by step, without workers: observe, settle, expire.
 
+#[cfg(feature = "simulation")]
+mod balances;
 mod rescan;
 
 use std::sync::Arc;
@@ -82,10 +84,10 @@ impl Shop {
         shop
     }
 
-    async fn invoice(&self, amount: &str) -> Invoice {
-        let asset = self.network.assets.iter().position(|asset| asset.symbol == TOKEN).unwrap();
+    fn wish(&self, symbol: &str, amount: &str) -> Wish {
+        let asset = self.network.assets.iter().position(|asset| asset.symbol == symbol).unwrap();
         let decimals = self.network.assets[asset].decimals;
-        let wish = Wish {
+        Wish {
             merchant_id: self.merchant.clone(),
             test: true,
             network: Arc::clone(&self.network),
@@ -101,8 +103,11 @@ impl Shop {
             matching: None,
             policy: Policy::default(),
             expires_in_s: 600,
-        };
-        match self.app.desk.make(&self.app, wish, None).await.unwrap() {
+        }
+    }
+
+    async fn invoice(&self, amount: &str) -> Invoice {
+        match self.app.desk.make(&self.app, self.wish(TOKEN, amount), None).await.unwrap() {
             Made::New(invoice) => *invoice,
             Made::Replay(_) => panic!("no key was given"),
         }

@@ -46,7 +46,7 @@ impl Host {
             .await
     }
 
-    fn aside(
+    pub(super) fn aside(
         &self,
         network: &network::Manifest,
         passed_over: &[String],

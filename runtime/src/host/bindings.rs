@@ -69,6 +69,18 @@ pub(crate) mod finder {
     });
 }
 
+/// The role `balances`.
+pub(crate) mod balances {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        inline: "package kassa:host; world balances-role { export kassa:plugin/balances@0.1.0; }",
+        world: "kassa:host/balances-role",
+        with: { "kassa:plugin/types@0.1.0": crate::host::bindings::services::kassa::plugin::types },
+        exports: { default: async },
+        additional_derives: [PartialEq, Clone],
+    });
+}
+
 /// The role `simulator`.
 pub(crate) mod simulator {
     wasmtime::component::bindgen!({

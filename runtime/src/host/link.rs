@@ -10,6 +10,7 @@ use wasmtime::{
 
 use super::{
     bindings::{
+        balances::{BalancesRole, BalancesRolePre},
         chain::ChainRolePre,
         finder::{FinderRole, FinderRolePre},
         fulfiller::{FulfillerRole, FulfillerRolePre},
@@ -31,6 +32,7 @@ pub(super) struct Linked {
     pub(super) instance: InstancePre<CallState>,
     pub(super) chain: Option<ChainRolePre<CallState>>,
     pub(super) finder: Option<FinderRolePre<CallState>>,
+    pub(super) balances: Option<BalancesRolePre<CallState>>,
     pub(super) simulator: Option<SimulatorRolePre<CallState>>,
     pub(super) matcher: Option<MatcherRolePre<CallState>>,
     pub(super) fulfiller: Option<FulfillerRolePre<CallState>>,
@@ -54,6 +56,7 @@ impl Linked {
         Ok(Self {
             chain: has(Role::Chain).map(ChainRolePre::new).transpose()?,
             finder: has(Role::Finder).map(FinderRolePre::new).transpose()?,
+            balances: has(Role::Balances).map(BalancesRolePre::new).transpose()?,
             simulator: has(Role::Simulator).map(SimulatorRolePre::new).transpose()?,
             matcher: has(Role::Matcher).map(MatcherRolePre::new).transpose()?,
             fulfiller: has(Role::Fulfiller).map(FulfillerRolePre::new).transpose()?,
@@ -71,6 +74,9 @@ impl Linked {
     ) -> wasmtime::Result<()> {
         if self.finder.is_some() {
             FinderRole::new(&mut *store, instance)?;
+        }
+        if self.balances.is_some() {
+            BalancesRole::new(&mut *store, instance)?;
         }
         if self.simulator.is_some() {
             SimulatorRole::new(&mut *store, instance)?;

@@ -9,6 +9,7 @@ use wasmtime::component::Component;
 
 use super::{
     bindings::{
+        balances::BalancesRolePre,
         chain::{ChainRolePre, exports::kassa::plugin::chain::Description},
         finder::FinderRolePre,
         simulator::SimulatorRolePre,
@@ -31,13 +32,33 @@ pub(crate) struct Loaded {
     pub(super) limits: Limits,
     linked: Linked,
     /// What it says of each network, by name. An answer holds for the very manifest that was asked about.
-    described: Mutex<HashMap<String, Described>>,
+    pub(super) described: Told<Arc<Description>>,
+    /// Whether it wants balances compared, likewise.
+    pub(super) compared: Told<bool>,
     pub(super) sha256: String,
     pub(super) component: Component,
 }
 
 /// What was said, and of which manifest.
-type Described = (Arc<network::Manifest>, Arc<Description>);
+pub(super) struct Told<T>(Mutex<HashMap<String, (Arc<network::Manifest>, T)>>);
+
+impl<T: Clone> Told<T> {
+    fn new() -> Self {
+        Self(Mutex::default())
+    }
+
+    /// What was said of the network before.
+    pub(super) fn of(&self, network: &Arc<network::Manifest>) -> Option<T> {
+        let told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (of, what) = told.get(&network.name)?;
+        Arc::ptr_eq(of, network).then(|| what.clone())
+    }
+
+    pub(super) fn remember(&self, network: &Arc<network::Manifest>, what: T) {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        told.insert(network.name.clone(), (network.clone(), what));
+    }
+}
 
 impl Loaded {
     pub(super) fn new(
@@ -54,22 +75,11 @@ impl Loaded {
             generation,
             limits,
             linked,
-            described: Mutex::default(),
+            described: Told::new(),
+            compared: Told::new(),
             sha256: row.sha256.clone(),
             component,
         }
-    }
-
-    /// What this version has said of the network before.
-    pub(super) fn described(&self, network: &Arc<network::Manifest>) -> Option<Arc<Description>> {
-        let described = self.described.lock().unwrap_or_else(PoisonError::into_inner);
-        let (of, description) = described.get(&network.name)?;
-        Arc::ptr_eq(of, network).then(|| description.clone())
-    }
-
-    pub(super) fn remember(&self, network: &Arc<network::Manifest>, description: &Arc<Description>) {
-        let mut described = self.described.lock().unwrap_or_else(PoisonError::into_inner);
-        described.insert(network.name.clone(), (network.clone(), description.clone()));
     }
 
     pub(super) fn chain(&self) -> Result<&ChainRolePre<CallState>, CallError> {
@@ -78,6 +88,10 @@ impl Loaded {
 
     pub(super) fn finder(&self) -> Result<&FinderRolePre<CallState>, CallError> {
         self.linked.finder.as_ref().ok_or_else(|| self.no_role(Role::Finder))
+    }
+
+    pub(super) fn balances(&self) -> Result<&BalancesRolePre<CallState>, CallError> {
+        self.linked.balances.as_ref().ok_or_else(|| self.no_role(Role::Balances))
     }
 
     pub(super) fn simulator(&self) -> Result<&SimulatorRolePre<CallState>, CallError> {

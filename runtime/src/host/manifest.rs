@@ -100,6 +100,7 @@ pub(crate) struct Asked {
 pub(crate) enum Role {
     Chain,
     Finder,
+    Balances,
     Simulator,
     Matcher,
     Fulfiller,
@@ -112,6 +113,7 @@ impl Role {
         match name {
             "kassa:plugin/chain@0.1.0" => Some(Self::Chain),
             "kassa:plugin/finder@0.1.0" => Some(Self::Finder),
+            "kassa:plugin/balances@0.1.0" => Some(Self::Balances),
             "kassa:plugin/simulator@0.1.0" => Some(Self::Simulator),
             "kassa:plugin/matcher@0.1.0" => Some(Self::Matcher),
             "kassa:plugin/fulfiller@0.1.0" => Some(Self::Fulfiller),
@@ -125,6 +127,7 @@ impl Role {
         match self {
             Self::Chain => "chain",
             Self::Finder => "finder",
+            Self::Balances => "balances",
             Self::Simulator => "simulator",
             Self::Matcher => "matcher",
             Self::Fulfiller => "fulfiller",

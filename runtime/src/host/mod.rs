@@ -20,6 +20,7 @@
 
 mod admit;
 mod aside;
+mod balances;
 pub(crate) mod bench;
 mod bindings;
 mod cache;
@@ -70,6 +71,7 @@ pub(crate) use bindings::fulfiller::exports::kassa::plugin::fulfiller;
 pub(crate) use bindings::matcher::exports::kassa::plugin::matcher;
 pub(crate) use bindings::rates::exports::kassa::plugin::rates;
 pub(crate) use bindings::{
+    balances::exports::kassa::plugin::balances::{BalanceError, Point},
     chain::exports::kassa::plugin::chain::{
         Address, AddressError, Block, DeriveError, Description, Link as PaymentLink, MemoSupport, ScanError,
         ScanLimits, ScanResult,
@@ -206,7 +208,7 @@ impl Host {
             return Ok(Arc::new(scripted::description()));
         }
         let (loaded, subject) = self.on(network)?;
-        if let Some(description) = loaded.described(network) {
+        if let Some(description) = loaded.described.of(network) {
             return Ok(description);
         }
         let (pre, about) = (loaded.chain()?, about(network));
@@ -215,7 +217,7 @@ impl Host {
             plugin.kassa_plugin_chain().call_describe(store, &about).await
         });
         let description = Arc::new(called.await?.value);
-        loaded.remember(network, &description);
+        loaded.described.remember(network, description.clone());
         Ok(description)
     }
 

@@ -3,8 +3,8 @@
 use std::{path::Path, sync::Arc};
 
 use super::{
-    Address, Called, Description, Host, HostError, MemoSupport, Position, ScanError, ScanLimits, ScanResult,
-    Trace,
+    Address, BalanceError, Called, Description, Host, HostError, MemoSupport, Point, Position, ScanError,
+    ScanLimits, ScanResult, Trace,
 };
 use crate::{
     clock::Clock,
@@ -13,12 +13,23 @@ use crate::{
         Db,
         plugin_storage::{Revision, StorageWrites},
     },
+    domain::money::Amount,
     upstreams::Upstreams,
 };
 
 /// What answers in place of a chain plugin.
 pub(crate) trait Scripted: Send + Sync {
     fn scan(&self, cursor: Option<Position>, limits: ScanLimits) -> Result<ScanResult, ScanError>;
+
+    /// Whether it does not see all that arrives.
+    fn compares(&self) -> bool {
+        false
+    }
+
+    /// What was held at these points.
+    fn balances(&self, _points: &[Point]) -> Result<Vec<Amount>, BalanceError> {
+        Err(BalanceError::Upstream("it was not told".to_owned()))
+    }
 }
 
 impl Host {
@@ -59,8 +70,12 @@ pub(super) fn called(
     cursor: Option<Position>,
     limits: ScanLimits,
 ) -> Called<Result<ScanResult, ScanError>> {
+    told(chain.scan(cursor, limits))
+}
+
+pub(super) fn told<T>(value: T) -> Called<T> {
     Called {
-        value: chain.scan(cursor, limits),
+        value,
         writes: StorageWrites {
             scope: "scripted".to_owned(),
             base: Revision::default(),

@@ -64,10 +64,17 @@ struct OfferedAsset {
     decimals: u8,
     /// The currency that it is worth one to one.
     peg: Option<String>,
+    /// What payers should be told beside the amount and the address.
+    payer_note: Option<&'static str>,
 }
 
-impl From<&Manifest> for OfferedNetwork {
-    fn from(manifest: &Manifest) -> Self {
+/// Of native coin where nobody tells what contracts send.
+const FROM_A_WALLET: &str = "Pay from an ordinary wallet. What a contract sends (a smart wallet, a Safe, some exchanges) \
+    is noticed late, and credited by hand.";
+
+impl OfferedNetwork {
+    /// `compared`: native coin may arrive that is not seen.
+    fn new(manifest: &Manifest, compared: bool) -> Self {
         let assets = manifest.assets.iter().map(|asset| OfferedAsset {
             id: asset.id(&manifest.name),
             symbol: asset.symbol.clone(),
@@ -75,6 +82,7 @@ impl From<&Manifest> for OfferedNetwork {
             contract: asset.contract.clone(),
             decimals: asset.decimals,
             peg: asset.peg.clone(),
+            payer_note: (compared && asset.contract.is_none()).then_some(FROM_A_WALLET),
         });
         Self {
             name: manifest.name.clone(),
@@ -93,9 +101,13 @@ impl From<&Manifest> for OfferedNetwork {
 /// Those that this key can be paid on: test networks for a test key, the others for a live key.
 #[utoipa::path(get, path = "/v1/networks", tag = "networks", responses((status = 200, body = Listed<OfferedNetwork>)))]
 async fn offered(merchant: Merchant, State(app): State<App>) -> Answer<Listed<OfferedNetwork>> {
-    let all = app.networks.all();
-    let offered = all.iter().filter(|network| network.test == merchant.test);
-    Answer(Listed::all(offered.map(|network| OfferedNetwork::from(&**network)).collect()))
+    let mut offered = Vec::new();
+    for network in app.networks.all().into_iter().filter(|network| network.test == merchant.test) {
+        // A plugin that breaks is seen where its chain is read.
+        let compared = app.host.compares(&network).await.unwrap_or(false);
+        offered.push(OfferedNetwork::new(&network, compared));
+    }
+    Answer(Listed::all(offered))
 }
 
 /// A network, as its operator sees it.

@@ -31,7 +31,8 @@ struct PlacedPayment {
     #[serde(flatten)]
     payment: PaymentView,
     network: String,
-    tx_hash: String,
+    /// None: it is of a `rise`.
+    tx_hash: Option<String>,
     height: i64,
 }
 

@@ -69,6 +69,21 @@ pub mod finder {
     });
 }
 
+/// The role `balances`.
+pub mod balances {
+    wit_bindgen::generate!({
+        path: "../../wit",
+        inline: "package kassa:sdk; world balances-role { export kassa:plugin/balances@0.1.0; }",
+        world: "kassa:sdk/balances-role",
+        with: { "kassa:plugin/types@0.1.0": crate::bindings::services::kassa::plugin::types },
+        additional_derives: [PartialEq],
+        generate_unused_types: true,
+        pub_export_macro: true,
+        export_macro_name: "export_balances_role",
+        default_bindings_module: "::kassa_sdk::bindings::balances",
+    });
+}
+
 /// The role `simulator`.
 pub mod simulator {
     wit_bindgen::generate!({

@@ -49,6 +49,19 @@ macro_rules! export_finder {
     };
 }
 
+/// Exports a type that implements [`Balances`](crate::balances::Balances) as the role `balances`.
+#[macro_export]
+macro_rules! export_balances {
+    ($type:ident) => {
+        #[cfg(target_family = "wasm")]
+        #[allow(unsafe_code)]
+        const _: () = {
+    $crate::bindings::balances::export_balances_role!($type with_types_in $crate::bindings::balances);
+        };
+        const _: fn() = $crate::balances::implements::<$type>;
+    };
+}
+
 /// Exports a type that implements [`Simulator`](crate::simulator::Simulator) as the role `simulator`.
 #[macro_export]
 macro_rules! export_simulator {

@@ -62,6 +62,15 @@ pub mod finder {
     pub fn implements<T: Finder>() {}
 }
 
+/// Role `balances`: implement [`Balances`](balances::Balances), then call [`export_balances!`].
+pub mod balances {
+    pub use crate::bindings::balances::exports::kassa::plugin::balances::Guest as Balances;
+    pub use crate::bindings::balances::exports::kassa::plugin::balances::*;
+
+    #[doc(hidden)]
+    pub fn implements<T: Balances>() {}
+}
+
 /// Role `simulator`: implement [`Simulator`](simulator::Simulator), then call [`export_simulator!`].
 pub mod simulator {
     pub use crate::bindings::simulator::exports::kassa::plugin::simulator::Guest as Simulator;

@@ -1,5 +1,6 @@
 //! For chain plugins: answers of an upstream, and the faults that all of them have.
 
+use crate::balances::BalanceError;
 use crate::chain::{Block, ScanError, ScanResult};
 use crate::finder::FindError;
 use crate::http::{HttpError, Response};
@@ -98,6 +99,26 @@ impl From<ScanError> for FindError {
 }
 
 impl From<Fault> for FindError {
+    fn from(fault: Fault) -> Self {
+        fault.into_scan_error().into()
+    }
+}
+
+/// And what kept it keeps balances from being read.
+impl From<ScanError> for BalanceError {
+    fn from(error: ScanError) -> Self {
+        match error {
+            ScanError::Upstream(why) => Self::Upstream(why),
+            ScanError::RateLimited(ms) => Self::RateLimited(ms),
+            ScanError::Malformed(why) => Self::Malformed(why),
+            ScanError::WrongNetwork(id) => Self::WrongNetwork(id),
+            ScanError::Behind(head) => Self::Upstream(format!("its head {head} is behind")),
+            ScanError::Settings(why) => Self::Settings(why),
+        }
+    }
+}
+
+impl From<Fault> for BalanceError {
     fn from(fault: Fault) -> Self {
         fault.into_scan_error().into()
     }

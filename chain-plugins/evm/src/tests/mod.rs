@@ -2,6 +2,8 @@
 
 #[cfg(test)]
 mod attacks;
+#[cfg(test)]
+mod balances;
 #[cfg_attr(fuzzing, allow(dead_code))]
 mod code;
 #[cfg(test)]

@@ -256,6 +256,16 @@ impl Node {
                 }
                 Ok(Value::Null)
             }
+            "eth_getBalance" => {
+                let (of, to) = (&params[0], height(&params[1]));
+                if to > head {
+                    return Err(json!({"code": -32000, "message": "header not found"}));
+                }
+                let txs = (0..=to).flat_map(|height| self.txs(height)).filter(|tx| tx.ok);
+                let paid = txs.filter(|tx| tx.to.is_some_and(|to| *of == json!(hex::text(&to))));
+                let held = paid.map(|tx| hex::big_quantity(&tx.value).unwrap().unwrap()).sum::<u128>();
+                Ok(json!(format!("0x{held:x}")))
+            }
             "eth_getBlockReceipts" => {
                 let height = height(&params[0]);
                 Ok((0..self.txs(height).len()).map(|index| self.receipt(height, index)).collect())

@@ -193,6 +193,7 @@ impl Filled {
         let transfer = Transfer {
             id: format!("trf_{nth:026}"),
             network: invoice.network.clone(),
+            kind: transfer::Kind::Seen,
             // Hashes come in no order.
             tx: format!("0x{:016x}{nth:048x}", nth.wrapping_mul(0x9E37_79B9_7F4A_7C15)),
             ordinal: 0,

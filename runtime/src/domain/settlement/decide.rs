@@ -9,7 +9,7 @@ use crate::domain::{
     matching::{self, Candidate, Decision, Reason},
     money::Amount,
     payment::{Exception, PartOf},
-    transfer::Transfer,
+    transfer::{self, Transfer},
 };
 
 /// What is to become of a transfer.
@@ -88,6 +88,11 @@ impl Book {
             (None, Some(amount)) => amount,
         };
         let named = self.known.named.get(&transfer.id).map_or(&[][..], Vec::as_slice);
+        if transfer.kind == transfer::Kind::Rise {
+            // Never matched: what it was may yet be seen itself.
+            let only = named.first().filter(|_| named.len() == 1).cloned();
+            return Outcome::List(Reason::UnexplainedRise, only);
+        }
         let customer = self.known.destinations.get(&transfer.address_id).is_some_and(|d| d.customer);
         let invoice = named.first().and_then(|id| self.known.invoices.get(id));
         let matcher = self.matcher(transfer);

@@ -319,7 +319,7 @@ impl Book {
         let transfer = newest.and_then(|p| self.known.transfers.get(&p.transfer_id));
         let data = InvoiceTold {
             invoice: InvoiceView::from(&*invoice),
-            tx_hash: transfer.map(|t| t.tx.clone()),
+            tx_hash: transfer.and_then(|t| t.tx_hash()).map(str::to_owned),
             correction: self.correction.clone(),
         };
         self.tell(&merchant_id, kind, Some(invoice_id), None, sequence, &data);

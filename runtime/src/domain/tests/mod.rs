@@ -24,6 +24,7 @@ fn transfer(id: &str, amount: u128) -> Transfer {
     Transfer {
         id: id.to_owned(),
         network: "net".to_owned(),
+        kind: crate::domain::transfer::Kind::Seen,
         tx: format!("tx-{id}"),
         ordinal: 1,
         asset_id: "net:0xc".to_owned(),

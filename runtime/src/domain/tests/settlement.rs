@@ -18,7 +18,7 @@ use crate::domain::{
     settlement::{
         Answer, AssetNames, Book, Destination, JournalOf, Known, Listed, Listing, Matcher, Share, Written,
     },
-    transfer::Sighting,
+    transfer::{self, Sighting},
 };
 
 /// What a database would hold between batches.
@@ -223,6 +223,27 @@ fn an_assigned_transfer_pays_by_hand() {
     // Its log entry, read once more, changes nothing.
     world.batch(&[(Confirmed, 0, 1)]);
     assert_eq!(world.journals.len(), 1);
+}
+
+#[test]
+fn a_rise_is_never_matched_whoever_it_is_for() {
+    let rise = |world: &mut World| {
+        let rise = world.known.transfers.get_mut("0").unwrap();
+        rise.kind = transfer::Kind::Rise;
+        world.batch(&[(Confirmed, 0, 1)]);
+        assert_eq!(world.reasons.get("0"), Some(&Reason::UnexplainedRise));
+        assert!(world.journals.is_empty() && world.waiting.is_empty());
+        assert_eq!(world.status(), InvoiceStatus::New);
+        assert_eq!(world.events, [(Kind::TransferUnmatched, 0)]);
+    };
+    for matching in [Matching::Amount, Matching::Address] {
+        rise(&mut World::new(matching, 100, &[100]));
+    }
+    rise(&mut asking(true));
+    let mut deposit = World::new(Matching::Amount, 100, &[100]);
+    deposit.known.named.clear();
+    deposit.known.destinations.get_mut("adr").unwrap().customer = true;
+    rise(&mut deposit);
 }
 
 /// A world where a hook is asked about what the built-in matching cannot tell.

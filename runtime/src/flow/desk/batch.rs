@@ -12,6 +12,7 @@ use crate::{
     db::{
         Conn, Db, DbError,
         addresses::{self, NewAddress},
+        balances::{self, Begin},
         chain::{self, Standing},
         holds::{self, NewHold},
         idempotency::{self, Answer, Claim, Claimed, Stored},
@@ -22,6 +23,7 @@ use crate::{
 
 /// Orders that share a commit.
 pub(super) const ORDERS_PER_COMMIT: usize = 200;
+const HOUR_MS: Millis = 3_600_000;
 /// What an invoice's maker is answered.
 const CREATED: i64 = 201;
 
@@ -40,6 +42,8 @@ pub(super) struct Draft {
     /// The key that its payment is told apart by, on a shared address.
     pub(super) key: Option<String>,
     pub(super) new_address: Option<NewAddress>,
+    /// Whether what the address holds is compared.
+    pub(super) compared: bool,
 }
 
 pub(super) struct Order {
@@ -110,15 +114,26 @@ async fn commit(conn: &mut Conn, work: &[Work]) -> Result<Vec<Verdict>, DbError>
     check_order_ids(conn, work, &twins, &mut verdicts).await?;
     make_addresses(conn, work, &twins, &mut verdicts).await?;
     take_holds(conn, work, &twins, &standings, &mut verdicts).await?;
-    let mut made = Vec::new();
+    let (mut made, mut begin) = (Vec::new(), Vec::new());
     for index in open(work, &twins, &verdicts) {
-        let Some(invoice) = work.get(index).map(|order| &order.0.invoice) else { continue };
-        let sighted = standings.get(&invoice.network).map_or(0, |standing| standing.seq);
+        let Some(Draft { invoice, compared, .. }) = work.get(index).map(|order| &order.0) else { continue };
+        let Some(standing) = standings.get(&invoice.network) else { continue };
+        let sighted = standing.seq;
+        if *compared {
+            begin.push(Begin {
+                address_id: invoice.address_id.clone(),
+                network: invoice.network.clone(),
+                height: standing.r#final,
+                // Whole hours, so that one invoice after the other does not write it anew.
+                until: (invoice.held_until / HOUR_MS).saturating_add(1).saturating_mul(HOUR_MS),
+            });
+        }
         let invoice = Invoice { sighted, ..invoice.clone() };
         verdicts[index] = Some(Verdict::New(Box::new(invoice.clone())));
         made.push(invoice);
     }
     invoices::insert(conn, &made).await?;
+    balances::begin(conn, begin).await?;
     answer(conn, work, &verdicts).await?;
     // A twin has the answer of the request that came with the same key a moment before.
     for (index, of) in twins {

@@ -215,6 +215,7 @@ impl Desk {
         };
         let index = u32::try_from(wish.asset).map_err(|_| DeskError::AmountTooLarge)?;
         let link = app.host.payment_link(network, &address, index, due, memo.as_deref()).await?;
+        let compared = asset.contract.is_none() && app.host.compares(network).await?;
         let moment = app.chain_clock.moment(network);
         let expires_at = moment.at.saturating_add(wish.expires_in_s.saturating_mul(1000));
         let invoice = Invoice {
@@ -254,7 +255,7 @@ impl Desk {
             cancelled_at: None,
             paid_at: None,
         };
-        Ok(Draft { written: batch::Draft { invoice, key, new_address }, ring, due })
+        Ok(Draft { written: batch::Draft { invoice, key, new_address, compared }, ring, due })
     }
 }
 

@@ -17,11 +17,14 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-use super::again::{self, AgainError};
+use super::{
+    again::{self, AgainError},
+    holding,
+};
 use crate::{
     app::App,
     db::{
-        DbError, chain, leases,
+        DbError, chain,
         rescans::{self, Rescan},
     },
     domain::{
@@ -125,7 +128,7 @@ impl Worker {
         };
         let cursor = chain::cursor(&mut conn, &self.network.name).await?;
         drop(conn);
-        if !self.claim().await? {
+        if !holding::claim(&self.app, &format!("rescan/{}", self.network.name)).await? {
             return Ok(Step::NotOurs);
         }
         let Some(cursor) = cursor else { return Ok(Step::Waits(POLL)) };
@@ -148,24 +151,6 @@ impl Worker {
         };
         self.current = Some(current);
         Ok(step)
-    }
-
-    async fn claim(&self) -> Result<bool, DbError> {
-        let resource = format!("rescan/{}", self.network.name);
-        if self.app.leases.held(&resource).is_some() {
-            return Ok(true);
-        }
-        let (holder, ttl) = (self.app.holder.clone(), self.app.lease_ms());
-        let (asked, taking) = (self.app.clock.passed(), resource.clone());
-        let fence = self
-            .app
-            .db
-            .write::<_, DbError, _>(move |conn| {
-                Box::pin(async move { leases::take(conn, &taking, &holder, ttl).await })
-            })
-            .await?;
-        self.app.leases.remember(&resource, fence, asked);
-        Ok(fence.is_some())
     }
 
     /// Some more blocks of the range.

@@ -191,8 +191,9 @@ async fn manifests() {
     assert_eq!(slug(with("[\"chain\"]", "[\"chain\", \"simulator\"]")).await, "roles-differ");
     assert_eq!(slug(Guest::new().simulating().component()).await, "roles-differ");
     assert_eq!(slug(with("[\"chain\"]", "[\"chain\", \"finder\"]")).await, "roles-differ");
-    let unnamed = Guest::new().finding(None).manifest(guest::MANIFEST);
-    assert_eq!(slug(unnamed.component()).await, "roles-differ");
+    for guest in [Guest::new().finding(None), Guest::new().comparing("unreachable", true)] {
+        assert_eq!(slug(guest.manifest(guest::MANIFEST).component()).await, "roles-differ");
+    }
     assert_eq!(slug(with("storage_kib = 4", "hosts = [\"example.com\"]")).await, "not-grantable");
     assert_eq!(slug(Guest::new().manifests(&[]).component()).await, "bad-manifest");
     assert_eq!(slug(Guest::new().manifests(&[guest::MANIFEST; 2]).component()).await, "bad-manifest");

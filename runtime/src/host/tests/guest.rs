@@ -17,6 +17,8 @@ pub(super) struct Guest {
     scan: &'static str,
     /// The body of the finder, if it is one.
     find: Option<&'static str>,
+    /// The body that reads balances, if it does; its answer, whether that is needed.
+    balances: Option<(&'static str, bool)>,
     simulator: bool,
 }
 
@@ -45,6 +47,7 @@ impl Guest {
             normalize: ZEROS,
             scan: ZEROS,
             find: None,
+            balances: None,
             simulator: false,
         }
     }
@@ -98,6 +101,13 @@ impl Guest {
         Self { world, find: Some(find.unwrap_or(ZEROS)), ..self }.manifest(&manifest)
     }
 
+    /// A guest that finds nothing and reads balances by this body, if it says that they are needed.
+    pub(super) fn comparing(self, read: &'static str, needed: bool) -> Self {
+        let manifest = MANIFEST.replace("[\"chain\"]", "[\"chain\", \"finder\", \"balances\"]");
+        let world = "kassa:plugin/comparing-chain-plugin@0.1.0";
+        Self { world, balances: Some((read, needed)), ..self.finding(None) }.manifest(&manifest)
+    }
+
     pub(super) fn simulating(self) -> Self {
         Self { world: "kassa:plugin/sandbox-plugin@0.1.0", simulator: true, ..self }
     }
@@ -128,6 +138,16 @@ impl Guest {
             )
         });
         let finder = finder.unwrap_or_default();
+        let balances = self.balances.map(|(read, needed)| {
+            format!(
+                "(func (export \"kassa:plugin/balances@0.1.0#needed\")
+                    (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32) i32.const {})
+                (func (export \"kassa:plugin/balances@0.1.0#read\")
+                    (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32) {read})",
+                u8::from(needed)
+            )
+        });
+        let balances = balances.unwrap_or_default();
         let text = format!(
             r#"(module
                 {imports}
@@ -153,6 +173,7 @@ impl Guest {
                     (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i64 i32 i32 i32 i32) (result i32)
                     {scan})
                 {finder}
+                {balances}
                 {simulator}
                 {manifests})"#
         );

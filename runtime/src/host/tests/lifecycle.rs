@@ -3,6 +3,7 @@
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use super::*;
+use crate::host::Point;
 
 /// A guest whose description says which one it is: `memo` is its number.
 fn numbered(number: u8, version: &str) -> Guest {
@@ -185,4 +186,24 @@ async fn a_plugin_need_not_find_transactions() {
         .load(&Guest::new().finding(Some("(loop $again (br $again)) i32.const 1024")).named_also("4.0.0"))
         .await;
     assert!(matches!(find().await.unwrap_err().error, CallError::CpuBudget));
+}
+
+#[tokio::test]
+async fn a_plugin_need_not_read_balances() {
+    let bench = Bench::new().await;
+    let (plain, changed) = (network("test"), network("test"));
+    let points = [Point { address: "0xabc".to_owned(), height: 7 }];
+    let read = async || bench.host.balances(&plain, &points, &[]).await;
+    bench.load(&Guest::new()).await;
+    assert!(!bench.host.compares(&plain).await.unwrap());
+    assert!(matches!(read().await.unwrap_err().error, CallError::NoRole { role: "balances", .. }));
+    let nothing = "i32.const 1024";
+    bench.load(&Guest::new().comparing(nothing, true).named_also("2.0.0")).await;
+    assert!(bench.host.compares(&plain).await.unwrap() && bench.host.compares(&changed).await.unwrap());
+    // Too few answers are for the caller to see.
+    assert_eq!(read().await.unwrap().value, Ok(vec![]));
+    // Another version says something else.
+    bench.load(&Guest::new().comparing("unreachable", false).named_also("3.0.0")).await;
+    assert!(!bench.host.compares(&plain).await.unwrap());
+    assert!(matches!(read().await.unwrap_err().error, CallError::Trap { .. }));
 }

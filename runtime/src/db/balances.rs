@@ -1,0 +1,171 @@
+//! Balances of addresses on which native coin is waited for.
+
+use super::{Conn, DbError, Row, args};
+use crate::domain::{
+    Millis,
+    balance::{Arrived, Watched},
+    money::Amount,
+};
+
+/// An address on which native coin is waited for from now on.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Begin {
+    pub(crate) address_id: String,
+    pub(crate) network: String,
+    /// The network's final block: nothing that is waited for is in it.
+    pub(crate) height: i64,
+    pub(crate) until: Millis,
+}
+
+/// Begins to compare, or goes on for longer.
+pub(crate) async fn begin(conn: &mut Conn, mut new: Vec<Begin>) -> Result<(), DbError> {
+    // One order for all that write several, and each once.
+    new.sort();
+    let mut rows: Vec<Begin> = Vec::with_capacity(new.len());
+    for one in new {
+        match rows.last_mut().filter(|last| last.address_id == one.address_id) {
+            Some(last) => last.until = last.until.max(one.until),
+            None => rows.push(one),
+        }
+    }
+    let rows = rows.into_iter().map(|b| args![b.address_id, b.network, b.height, b.until]).collect();
+    // The row is locked even if it stays as it is: whoever would end it meanwhile sees that it is wanted.
+    conn.insert_many(
+        "INSERT INTO balance (address_id, network, height, until)",
+        rows,
+        "ON CONFLICT (address_id) DO UPDATE SET until = excluded.until WHERE balance.until < excluded.until",
+    )
+    .await?;
+    Ok(())
+}
+
+/// Goes on for longer where it is compared at all.
+pub(crate) async fn extend(conn: &mut Conn, ends: Vec<(String, Millis)>) -> Result<(), DbError> {
+    let rows = ends.into_iter().map(|(address_id, until)| args![address_id, until]).collect();
+    let sql = "UPDATE balance SET until = v.column2 FROM (";
+    let tail = ") AS v WHERE balance.address_id = v.column1 AND balance.until < v.column2";
+    conn.insert_many(sql, rows, tail).await?;
+    Ok(())
+}
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT b.address_id, r.address, r.merchant_id, r.kind, b.height, b.amount, b.until FROM balance b
+             JOIN receive_address r ON r.id = b.address_id ",
+            $rest
+        )
+    };
+}
+
+fn watched(row: &Row) -> Result<Watched, DbError> {
+    Ok(Watched {
+        address_id: row.text("address_id")?,
+        address: row.text("address")?,
+        merchant_id: row.text("merchant_id")?,
+        own: row.text("kind")? == "invoice",
+        height: row.int("height")?,
+        amount: row.opt_amount("amount")?,
+        until: row.int("until")?,
+    })
+}
+
+/// Addresses to be looked at, when the network is final up to `to`; whoever waits longest first.
+pub(crate) async fn due(
+    conn: &mut Conn,
+    network: &str,
+    to: i64,
+    limit: i64,
+) -> Result<Vec<Watched>, DbError> {
+    let sql = select!(
+        "WHERE b.network = $1 AND b.height <= $2 AND (b.height < $2 OR b.amount IS NULL)
+         ORDER BY b.height, b.address_id LIMIT $3"
+    );
+    conn.rows(sql, args![network.to_owned(), to, limit]).await?.iter().map(watched).collect()
+}
+
+/// Those of these addresses that are still compared.
+pub(crate) async fn of(conn: &mut Conn, address_ids: &[String]) -> Result<Vec<Watched>, DbError> {
+    let items = address_ids.iter().map(Into::into).collect();
+    conn.rows_in(select!("WHERE b.address_id IN"), items, "").await?.iter().map(watched).collect()
+}
+
+/// Transfers of an asset to these addresses that were seen in the blocks above `from`, up to `to`.
+pub(crate) async fn arrived(
+    conn: &mut Conn,
+    network: &str,
+    asset_id: &str,
+    (from, to): (i64, i64),
+    address_ids: &[String],
+) -> Result<Vec<Arrived>, DbError> {
+    let rows = conn
+        .rows_in_with(
+            "SELECT address_id, height, amount FROM transfer WHERE network = $1 AND height > $2 AND height <= $3
+                 AND asset_id = $4 AND kind = 'seen' AND status <> 'retracted' AND address_id IN",
+            args![network.to_owned(), from, to, asset_id.to_owned()],
+            address_ids.iter().map(Into::into).collect(),
+            "",
+        )
+        .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Arrived {
+                address_id: row.text("address_id")?,
+                height: row.int("height")?,
+                amount: row.opt_amount("amount")?,
+            })
+        })
+        .collect()
+}
+
+/// Keeps what these addresses held at the end of a block. The caller has locked the cursor.
+pub(crate) async fn keep(conn: &mut Conn, height: i64, held: Vec<(String, Amount)>) -> Result<(), DbError> {
+    let rows = held.into_iter().map(|(address_id, amount)| args![address_id, height, amount]).collect();
+    let sql = "UPDATE balance SET height = v.column2, amount = v.column3 FROM (";
+    conn.insert_many(sql, rows, ") AS v WHERE balance.address_id = v.column1").await?;
+    Ok(())
+}
+
+/// Ends the comparison, unless it is to go on for longer meanwhile.
+pub(crate) async fn end(conn: &mut Conn, ended: &[Watched]) -> Result<(), DbError> {
+    for one in ended {
+        let sql = "DELETE FROM balance WHERE address_id = $1 AND until = $2";
+        conn.exec(sql, args![&one.address_id, one.until]).await?;
+    }
+    Ok(())
+}
+
+/// Looks at `to` for the first time, where nobody could look at `from`.
+pub(crate) async fn begin_later(conn: &mut Conn, network: &str, from: i64, to: i64) -> Result<u64, DbError> {
+    let sql = "UPDATE balance SET height = $3 WHERE network = $1 AND height = $2 AND amount IS NULL";
+    conn.exec(sql, args![network.to_owned(), from, to]).await
+}
+
+/// Of addresses that are each one invoice's own, those whose invoice is paid.
+pub(crate) async fn paid(conn: &mut Conn, address_ids: Vec<String>) -> Result<Vec<String>, DbError> {
+    let items = address_ids.into_iter().map(Into::into).collect();
+    let sql = "SELECT address_id FROM invoice WHERE matching = 'address' AND status IN ('paid', 'overpaid')
+               AND address_id IN";
+    conn.rows_in(sql, items, "").await?.iter().map(|row| row.text("address_id")).collect()
+}
+
+/// The open invoice in this asset of an address that several may use, if it is the only one.
+pub(crate) async fn only_open(
+    conn: &mut Conn,
+    address_id: &str,
+    asset_id: &str,
+) -> Result<Option<String>, DbError> {
+    // All keys of the address: they begin with its id and a stroke, whose next character is 0.
+    let rows = conn
+        .rows(
+            "SELECT DISTINCT i.id FROM hold h JOIN invoice i ON i.id = h.invoice_id
+             WHERE h.key > $1 AND h.key < $2 AND i.asset_id = $3
+                 AND i.status IN ('new', 'detected', 'underpaid', 'manual_review') LIMIT 2",
+            args![format!("{address_id}/"), format!("{address_id}0"), asset_id.to_owned()],
+        )
+        .await?;
+    match rows.as_slice() {
+        [only] => only.text("id").map(Some),
+        _ => Ok(None),
+    }
+}

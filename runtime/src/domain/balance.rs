@@ -1,0 +1,108 @@
+//! Balances: what an address holds more than the transfers that were seen explain. Pure.
+
+use super::{Millis, money::Amount};
+
+/// An address whose balance is compared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watched {
+    pub address_id: String,
+    pub address: String,
+    pub merchant_id: String,
+    /// Whether it is one invoice's own.
+    pub own: bool,
+    /// The block at which it was looked at last, or is to be looked at first.
+    pub height: i64,
+    /// What it held then. None: nobody has looked yet.
+    pub amount: Option<Amount>,
+    /// Payments are waited for until the chain's time is past this.
+    pub until: Millis,
+}
+
+/// A transfer that was seen, as far as balances are concerned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arrived {
+    pub address_id: String,
+    pub height: i64,
+    /// None: more than 128 bits.
+    pub amount: Option<Amount>,
+}
+
+/// By how much an address holds more at block `to` than at block `watched.height`, where it held `base`, than what arrived
+/// in between explains. What was spent meanwhile hides as much: there may be less, never more.
+#[must_use]
+pub fn unexplained(
+    watched: &Watched,
+    base: Amount,
+    to: i64,
+    held: Amount,
+    arrived: &[Arrived],
+) -> Option<Amount> {
+    let between = |one: &&Arrived| {
+        one.address_id == watched.address_id && watched.height < one.height && one.height <= to
+    };
+    let explained = arrived
+        .iter()
+        .filter(between)
+        .fold(base.0, |sum, one| sum.saturating_add(one.amount.map_or(u128::MAX, |amount| amount.0)));
+    held.0.checked_sub(explained).filter(|rise| *rise > 0).map(Amount)
+}
+
+/// What a rise is called where a transaction has its hash. No chain's hash looks so.
+#[must_use]
+pub fn rise_name(address: &str, height: i64) -> String {
+    format!("rise:{address}:{height}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn watched() -> Watched {
+        Watched {
+            address_id: "adr".to_owned(),
+            address: "0xa".to_owned(),
+            merchant_id: "mer".to_owned(),
+            own: false,
+            height: 10,
+            amount: Some(Amount(100)),
+            until: 0,
+        }
+    }
+
+    fn arrived(address_id: &str, height: i64, amount: u128) -> Arrived {
+        Arrived { address_id: address_id.to_owned(), height, amount: Some(Amount(amount)) }
+    }
+
+    fn rise(held: u128, arrived: &[Arrived]) -> Option<u128> {
+        unexplained(&watched(), Amount(100), 20, Amount(held), arrived).map(|amount| amount.0)
+    }
+
+    #[test]
+    fn what_was_seen_explains_what_is_there() {
+        assert_eq!(rise(100, &[]), None);
+        assert_eq!(rise(107, &[]), Some(7));
+        assert_eq!(rise(107, &[arrived("adr", 11, 3), arrived("adr", 20, 4)]), None);
+        assert_eq!(rise(109, &[arrived("adr", 11, 3), arrived("adr", 20, 4)]), Some(2));
+        // Before, afterwards, elsewhere.
+        assert_eq!(
+            rise(107, &[arrived("adr", 10, 3), arrived("adr", 21, 3), arrived("adr2", 15, 3)]),
+            Some(7)
+        );
+        // Something was spent.
+        assert_eq!(rise(99, &[]), None);
+        assert_eq!(rise(105, &[arrived("adr", 15, 50)]), None);
+        let uncountable = Arrived { amount: None, ..arrived("adr", 15, 0) };
+        assert_eq!(rise(u128::MAX, &[uncountable]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn never_more_than_what_nobody_saw(seen in 0..u128::MAX / 4, unseen in 0..u128::MAX / 4, spent in 0..u128::MAX / 4) {
+            let came = 100 + seen + unseen;
+            let found = rise(came - spent.min(came), &[arrived("adr", 12, seen)]).unwrap_or(0);
+            prop_assert!(found <= unseen);
+            prop_assert!(spent > 0 || found == unseen);
+        }
+    }
+}
