@@ -18,7 +18,10 @@ pub use self::process::{Asked, By, Ended, NotMade, Process, doom, revive};
 pub use crate::clock::Clock;
 use crate::{
     config::Config,
-    db::{Db, DbError, addresses, leases, merchants, networks as network_rows},
+    db::{
+        Db, DbError, addresses, leases, merchants, networks as network_rows,
+        simulated::{self, InMemory},
+    },
     domain::{money::Amount, network::Manifest, policy::Policy},
     host::{self, Host, ScanError, ScanLimits, ScanResult, scripted::Scripted},
     outbound::Outbound,
@@ -126,19 +129,13 @@ impl Scene {
     /// Makes the template in this folder.
     pub async fn new(folder: &Path) -> anyhow::Result<Self> {
         let config = Config::load(Path::new(""), false, std::iter::empty())?;
-        let template = folder.join("template.db");
-        let db = Db::open(&template.display().to_string()).await?;
+        let (first, template) = (folder.join("first.db"), folder.join("template.db"));
+        let db = Db::open(&first.display().to_string()).await?;
         fill(&db).await?;
+        simulated::copy_file(&first, &template).await?;
         let (clock, outbound) = (Clock::default(), Outbound::new()?);
         let upstreams = Upstreams::new(outbound.clone(), clock.clone());
-        let host = Host::without_plugins(db.clone(), clock, &config, &folder.join("compiled"), upstreams)?;
-        // All of it in one file, that can be copied.
-        db.close().await;
-        let log = folder.join("template.db-wal");
-        anyhow::ensure!(
-            std::fs::metadata(&log).map_or(0, |log| log.len()) == 0,
-            "the template's log was not taken in"
-        );
+        let host = Host::without_plugins(db, clock, &config, &folder.join("compiled"), upstreams)?;
         let vault = Arc::new(Vault::from_hex(&"11".repeat(32))?);
         Ok(Self { template, host, outbound, config: Arc::new(config), vault })
     }
@@ -191,13 +188,10 @@ async fn fill(db: &Db) -> anyhow::Result<()> {
                 };
                 addresses::put_extended_key(conn, &key).await?;
             }
-            // Into the file itself.
             Ok(())
         })
     })
-    .await?;
-    db.take_log_in().await?;
-    Ok(())
+    .await
 }
 
 /// The shared address of a merchant.
@@ -206,35 +200,35 @@ pub fn address_of(merchant_id: &str) -> String {
     format!("shared-{merchant_id}")
 }
 
-/// One database, in a file of its own.
+/// One database, in memory, for one simulation after the other.
 pub struct Store {
-    path: PathBuf,
-    db: Db,
+    memory: InMemory,
 }
 
 impl Store {
-    /// An empty one at this path.
-    pub async fn new(scene: &Scene, path: PathBuf) -> anyhow::Result<Self> {
-        std::fs::copy(&scene.template, &path)?;
-        let db = Db::open_simulated(&path).await?;
-        Ok(Self { path, db })
+    /// An empty one.
+    pub async fn new(scene: &Scene) -> anyhow::Result<Self> {
+        Ok(Self { memory: InMemory::like(&scene.template).await? })
     }
 
-    /// What is in it now.
-    pub async fn back_up(&self) -> anyhow::Result<Vec<u8>> {
-        std::fs::read(&self.path).context("the database's file")
+    /// Lets it be as it was at the beginning.
+    pub async fn begin_anew(&mut self) -> anyhow::Result<()> {
+        self.memory.begin_anew().await.context("the template")
     }
 
-    /// What was in it then, as a database at this path, which nobody has open.
-    pub async fn restored(path: PathBuf, backup: &[u8]) -> anyhow::Result<Self> {
-        std::fs::write(&path, backup)?;
-        let db = Db::open_simulated(&path).await?;
-        Ok(Self { path, db })
+    /// Writes what is in it now to this file.
+    pub async fn back_up(&mut self, file: &Path) -> anyhow::Result<()> {
+        self.memory.save(file).await.context("a backup")
+    }
+
+    /// Lets it be as it was then.
+    pub async fn restore(&mut self, file: &Path) -> anyhow::Result<()> {
+        self.memory.load(file).await.context("a restored backup")
     }
 
     /// Lets whoever comes next have the leases, as if they had ended.
     pub async fn end_leases(&self) -> anyhow::Result<()> {
-        self.db.write::<_, DbError, _>(|conn| Box::pin(async { leases::end_all(conn).await })).await?;
+        self.memory.db.write::<_, DbError, _>(|conn| Box::pin(async { leases::end_all(conn).await })).await?;
         Ok(())
     }
 
@@ -244,7 +238,7 @@ impl Store {
         sql: &'static str,
         columns: &[&'static str],
     ) -> anyhow::Result<Vec<Vec<String>>> {
-        let rows = self.db.read().await?.rows(sql, Vec::new()).await?;
+        let rows = self.memory.db.read().await?.rows(sql, Vec::new()).await?;
         rows.iter()
             .map(|row| {
                 let text = |column: &&'static str| Ok(row.opt_text(column)?.unwrap_or_default());

@@ -3,8 +3,8 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     process::ExitCode,
-    sync::{Arc, PoisonError, RwLock},
-    time::Duration,
+    sync::{Arc, Mutex, PoisonError, RwLock},
+    time::{Duration, Instant},
 };
 
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -16,6 +16,8 @@ use crate::database::{Database, Kind, Postgres};
 const CASE_MAX: Duration = Duration::from_secs(600);
 /// A case mostly waits for its node; each runs a server, a node and a database of its own.
 const CASES_PER_CORE: usize = 3;
+/// Cases whose times are told at the end.
+const SLOWEST_SAID: usize = 60;
 
 /// All cases. `cargo test -p kassa-tests -- evm_reorgs` runs those whose name contains the word, `_sqlite`
 /// and `_postgres` select the database.
@@ -25,6 +27,8 @@ pub struct Suite {
     postgres: Arc<Postgres>,
     /// Held by every case that runs; by one that runs alone, against all others.
     running: Arc<RwLock<()>>,
+    /// How long each case took.
+    took: Arc<Mutex<Vec<(Duration, String)>>>,
 }
 
 impl Suite {
@@ -40,6 +44,7 @@ impl Suite {
             runtime: Arc::new(runtime),
             postgres: Arc::default(),
             running: Arc::default(),
+            took: Arc::default(),
         }
     }
 
@@ -95,11 +100,15 @@ impl Suite {
         Fut: Future<Output = ()>,
     {
         let (runtime, running) = (self.runtime.clone(), self.running.clone());
+        let (took, called) = (Arc::clone(&self.took), name.to_owned());
         self.trials.push(Trial::test(name, move || {
             let _alone = alone.then(|| running.write().unwrap_or_else(PoisonError::into_inner));
             let _beside = (!alone).then(|| running.read().unwrap_or_else(PoisonError::into_inner));
+            let began = Instant::now();
             let run = || runtime.block_on(async { tokio::time::timeout(CASE_MAX, case()).await });
-            match catch_unwind(AssertUnwindSafe(run)) {
+            let ended = catch_unwind(AssertUnwindSafe(run));
+            took.lock().unwrap_or_else(PoisonError::into_inner).push((began.elapsed(), called));
+            match ended {
                 Ok(Ok(())) => Ok(()),
                 Ok(Err(_)) => Err(Failed::from(format!("did not end within {CASE_MAX:?}"))),
                 Err(panic) => Err(Failed::from(words_of(panic.as_ref()))),
@@ -122,6 +131,14 @@ impl Suite {
         }
         let conclusion = libtest_mimic::run(&arguments, self.trials);
         self.postgres.stop();
+        let mut took = std::mem::take(&mut *self.took.lock().unwrap_or_else(PoisonError::into_inner));
+        if took.len() > SLOWEST_SAID {
+            took.sort_unstable_by(|a, b| b.cmp(a));
+            println!("the slowest:");
+            for (time, name) in took.iter().take(SLOWEST_SAID) {
+                println!("  {:>5.1} s  {name}", time.as_secs_f64());
+            }
+        }
         conclusion.exit_code()
     }
 }

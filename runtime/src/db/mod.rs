@@ -22,6 +22,9 @@ mod queue;
 mod sqlite;
 mod value;
 
+#[cfg(feature = "simulation")]
+pub(crate) use sqlite::simulated;
+
 pub(crate) mod addresses;
 pub(crate) mod api_keys;
 pub(crate) mod balances;
@@ -149,21 +152,6 @@ impl Db {
             Inner::Sqlite(sqlite::Sqlite::open(Path::new(url)).await?)
         };
         Ok(Self { inner })
-    }
-
-    /// Opens a SQLite file whose schema is up to date, for one thread at a time.
-    #[cfg(feature = "simulation")]
-    pub(crate) async fn open_simulated(path: &Path) -> Result<Self, DbError> {
-        Ok(Self { inner: Inner::Sqlite(sqlite::Sqlite::open_simulated(path).await?) })
-    }
-
-    /// Moves SQLite's log into the file, so that the file alone is the database.
-    #[cfg(feature = "simulation")]
-    pub(crate) async fn take_log_in(&self) -> Result<(), DbError> {
-        match &self.inner {
-            Inner::Sqlite(sqlite) => sqlite.take_log_in().await,
-            Inner::Postgres(_) => Ok(()),
-        }
     }
 
     /// `sqlite` or `postgres`: for messages.

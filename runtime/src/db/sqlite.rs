@@ -11,6 +11,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{Conn, DbError, Work, crash};
 
+#[cfg(feature = "simulation")]
+pub(crate) mod simulated;
+
 /// Writes that may share one commit. More would make the first of them wait longer than the disk does.
 const WRITES_PER_COMMIT: usize = 256;
 /// Writes that may wait. Beyond it callers wait for a place, which slows them to what the disk takes.
@@ -25,8 +28,6 @@ const CHECKPOINT_EVERY: Duration = Duration::from_millis(500);
 pub(super) struct Sqlite {
     readers: SqlitePool,
     writer: mpsc::Sender<Job>,
-    #[cfg(feature = "simulation")]
-    path: std::path::PathBuf,
 }
 
 /// A write without its types: runs, and says whether to keep what it did and whom to tell.
@@ -46,43 +47,14 @@ impl Sqlite {
         let readers = SqlitePoolOptions::new()
             .max_connections(8)
             .acquire_timeout(super::ACQUIRE_TIMEOUT)
+            // A file does not go away as a server does.
+            .test_before_acquire(false)
             .connect_with(options.clone().read_only(true))
             .await?;
         let (sender, jobs) = mpsc::channel(WRITES_WAITING);
         tokio::spawn(write_loop(Conn::writer_sqlite(writer), jobs));
         tokio::spawn(checkpoint_loop(SqliteConnection::connect_with(&options).await?, sender.downgrade()));
-        Ok(Self {
-            readers,
-            writer: sender,
-            #[cfg(feature = "simulation")]
-            path: path.to_owned(),
-        })
-    }
-
-    /// One reader, no checkpoints, and nothing that outlives the machine.
-    #[cfg(feature = "simulation")]
-    pub(super) async fn open_simulated(path: &Path) -> Result<Self, DbError> {
-        let options =
-            options(path).synchronous(SqliteSynchronous::Off).journal_mode(SqliteJournalMode::Memory);
-        let writer = SqliteConnection::connect_with(&options).await?;
-        let readers =
-            SqlitePoolOptions::new().max_connections(2).connect_with(options.read_only(true)).await?;
-        let (sender, jobs) = mpsc::channel(WRITES_WAITING);
-        tokio::spawn(write_loop(Conn::writer_sqlite(writer), jobs));
-        Ok(Self {
-            readers,
-            writer: sender,
-            #[cfg(feature = "simulation")]
-            path: path.to_owned(),
-        })
-    }
-
-    #[cfg(feature = "simulation")]
-    pub(super) async fn take_log_in(&self) -> Result<(), DbError> {
-        let mut conn = SqliteConnection::connect_with(&options(&self.path)).await?;
-        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut conn).await?;
-        conn.close().await?;
-        Ok(())
+        Ok(Self { readers, writer: sender })
     }
 
     pub(super) async fn read(&self) -> Result<Conn, DbError> {
@@ -171,11 +143,22 @@ type Tell = Box<dyn FnOnce(Result<(), DbError>) + Send>;
 
 async fn write_batch(
     conn: &mut Conn,
-    batch: impl Iterator<Item = Job>,
+    batch: impl ExactSizeIterator<Item = Job>,
     told: &mut Vec<Tell>,
 ) -> Result<(), DbError> {
     conn.exec("BEGIN IMMEDIATE", Vec::new()).await?;
+    // Mostly there is one alone, which needs no place to go back to.
+    let alone = batch.len() == 1;
     for job in batch {
+        if alone {
+            let Done { keep, tell } = job(conn).await;
+            told.push(tell);
+            if keep {
+                break;
+            }
+            conn.exec("ROLLBACK", Vec::new()).await?;
+            return Ok(());
+        }
         conn.exec("SAVEPOINT job", Vec::new()).await?;
         let Done { keep, tell } = job(conn).await;
         told.push(tell);

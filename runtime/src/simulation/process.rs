@@ -82,7 +82,7 @@ impl Process {
         seed: u64,
         confirmations: u32,
     ) -> anyhow::Result<Self> {
-        let (db, ids, now) = (store.db.clone(), Ids::seeded(seed), clock.now());
+        let (db, ids, now) = (store.memory.db.clone(), Ids::seeded(seed), clock.now());
         db.write::<_, DbError, _>(move |conn| {
             Box::pin(async move { installation::start(conn, now).await.map(|_| ()) })
         })

@@ -25,7 +25,7 @@ use anyhow::Context as _;
 use clap::Parser;
 use kassa::simulation::Scene;
 
-use crate::schedule::Schedule;
+use crate::{schedule::Schedule, world::Stage};
 
 /// Run seeded schedules of outages, restarts, reorgs and wrong clocks, and judge whose payment was whose.
 ///
@@ -56,6 +56,25 @@ struct Args {
     no_shrink: bool,
 }
 
+/// Keeps a thread, and those that it starts, on one processor: it and its database take turns, and a wake-up across
+/// processors takes longer than most of what they do.
+#[cfg(target_os = "linux")]
+fn stay_on(thread: usize) {
+    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+    let Ok(allowed) = sched_getaffinity(None) else { return };
+    let allowed: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)).collect();
+    if let Some(cpu) = allowed.get(thread % allowed.len().max(1)) {
+        let mut one = CpuSet::new();
+        one.set(*cpu);
+        // Where that is not allowed it is slower.
+        let _ = sched_setaffinity(None, &one);
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn stay_on(_: usize) {}
+
 fn main() -> anyhow::Result<std::convert::Infallible> {
     let args = Args::parse();
     // In memory, where the machine has a file system that is.
@@ -71,29 +90,31 @@ fn main() -> anyhow::Result<std::convert::Infallible> {
         (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let started = Instant::now();
     let workers: Vec<_> = (0..threads.get())
-        .map(|_| {
+        .map(|thread| {
             let (scene, next, done, failed) =
                 (Arc::clone(&scene), Arc::clone(&next), Arc::clone(&done), Arc::clone(&failed));
             let path = folder.path().to_owned();
             let (count, first, verbose) = (args.schedules, args.first, args.verbose);
             let (keep_going, no_shrink) = (args.keep_going, args.no_shrink);
             std::thread::spawn(move || -> anyhow::Result<()> {
+                stay_on(thread);
+                let mut stage = Stage::new(scene, path)?;
                 loop {
                     let at = next.fetch_add(1, Ordering::Relaxed);
                     if at >= count || (!keep_going && failed.load(Ordering::Relaxed) > 0) {
                         return Ok(());
                     }
                     let schedule = Schedule::of(first + at);
-                    let wrong = world::run(&scene, &path, &schedule, verbose)
-                        .with_context(|| format!("seed {}", first + at))?;
+                    let wrong =
+                        stage.run(&schedule, verbose).with_context(|| format!("seed {}", first + at))?;
                     done.fetch_add(1, Ordering::Relaxed);
                     if let Some(wrong) = wrong {
                         failed.fetch_add(1, Ordering::Relaxed);
                         println!("seed {}: {wrong}", first + at);
                         if !keep_going && !no_shrink {
-                            let least = shrink::least(&scene, &path, &schedule, wrong.kind)?;
+                            let least = shrink::least(&mut stage, &schedule, wrong.kind)?;
                             println!("the least schedule that fails:\n{least}");
-                            world::run(&scene, &path, &least, true)?;
+                            stage.run(&least, true)?;
                         }
                     }
                 }

@@ -1,16 +1,12 @@
 //! Makes a failing schedule smaller: leaves out what does not matter to the failure.
 
-use std::path::Path;
-
-use kassa::simulation::Scene;
-
-use crate::{schedule::Schedule, world};
+use crate::{schedule::Schedule, world::Stage};
 
 /// Runs that shrinking may take.
 const RUNS_MAX: usize = 400;
 
 /// The least schedule found that fails in the same way.
-pub(crate) fn least(scene: &Scene, path: &Path, schedule: &Schedule, kind: &str) -> anyhow::Result<Schedule> {
+pub(crate) fn least(stage: &mut Stage, schedule: &Schedule, kind: &str) -> anyhow::Result<Schedule> {
     let mut least = schedule.clone();
     let mut runs = 0;
     let mut chunk = least.turns.len().div_ceil(2);
@@ -21,7 +17,7 @@ pub(crate) fn least(scene: &Scene, path: &Path, schedule: &Schedule, kind: &str)
             let mut tried = least.clone();
             tried.turns.drain(from..(from + chunk).min(least.turns.len()));
             runs += 1;
-            if world::run(scene, path, &tried, false)?.is_some_and(|wrong| wrong.kind == kind) {
+            if stage.run(&tried, false)?.is_some_and(|wrong| wrong.kind == kind) {
                 least = tried;
                 smaller = true;
             } else {

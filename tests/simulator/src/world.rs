@@ -2,13 +2,12 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex},
 };
 
 use kassa::simulation::{self, Asked, Clock, MERCHANTS, NotMade, Process, Scene, Store, address_of};
+
+use tokio::runtime::Runtime;
 
 use crate::{
     chain::{Ledger, Provider, State, Tx, lock},
@@ -50,7 +49,8 @@ pub(crate) struct Sent {
 /// Everything that happened.
 pub(crate) struct World<'a> {
     scene: &'a Scene,
-    pub(crate) store: Store,
+    pub(crate) store: &'a mut Store,
+    folder: &'a Path,
     pub(crate) ledger: Arc<Mutex<Ledger>>,
     schedule: &'a Schedule,
     /// The true time.
@@ -65,8 +65,6 @@ pub(crate) struct World<'a> {
     backup: Option<Backup>,
     /// The time of the block at which reading began: nothing was promised before.
     pub(crate) began: Option<i64>,
-    /// Of all databases so far.
-    files: Vec<String>,
     starts: u64,
     verbose: bool,
 }
@@ -78,51 +76,55 @@ struct Replica {
 }
 
 struct Backup {
-    bytes: Vec<u8>,
+    file: tempfile::TempPath,
     invoices: usize,
     ahead: i64,
 }
 
-/// Runs a schedule. Answers what was wrong.
-pub(crate) fn run(
-    scene: &Scene,
-    folder: &Path,
-    schedule: &Schedule,
-    verbose: bool,
-) -> anyhow::Result<Option<Wrong>> {
-    // A name of its own for each run: the database of the last one may still be about to close.
-    static RUNS: AtomicU64 = AtomicU64::new(0);
-    let path = folder.join(format!("{}.db", RUNS.fetch_add(1, Ordering::Relaxed)));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (wrong, files) = runtime.block_on(async {
-        let mut world = World::begin(scene, &path, schedule, verbose).await?;
-        for turn in &schedule.turns {
-            world.take(turn).await?;
-        }
-        world.end().await?;
-        anyhow::Ok((judge::judge(&world).await?, std::mem::take(&mut world.files)))
-    })?;
-    drop(runtime);
-    for file in files {
-        for end in ["", "-wal", "-shm"] {
-            let _ = std::fs::remove_file(format!("{file}{end}"));
-        }
+/// What one thread runs one schedule after the other on.
+pub(crate) struct Stage {
+    scene: Arc<Scene>,
+    folder: PathBuf,
+    runtime: Runtime,
+    store: Store,
+}
+
+impl Stage {
+    pub(crate) fn new(scene: Arc<Scene>, folder: PathBuf) -> anyhow::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let store = runtime.block_on(Store::new(&scene))?;
+        Ok(Self { scene, folder, runtime, store })
     }
-    Ok(wrong)
+
+    /// Runs a schedule. Answers what was wrong.
+    pub(crate) fn run(&mut self, schedule: &Schedule, verbose: bool) -> anyhow::Result<Option<Wrong>> {
+        let Self { scene, folder, runtime, store } = self;
+        runtime.block_on(async {
+            let mut world = World::begin(scene, store, folder, schedule, verbose).await?;
+            for turn in &schedule.turns {
+                world.take(turn).await?;
+            }
+            world.end().await?;
+            judge::judge(&world).await
+        })
+    }
 }
 
 impl<'a> World<'a> {
     async fn begin(
         scene: &'a Scene,
-        path: &Path,
+        store: &'a mut Store,
+        folder: &'a Path,
         schedule: &'a Schedule,
         verbose: bool,
     ) -> anyhow::Result<World<'a>> {
         simulation::revive();
         let ledger = Arc::new(Mutex::new(Ledger::new(START - 60_000, schedule.depth)));
+        store.begin_anew().await?;
         let mut world = World {
             scene,
-            store: Store::new(scene, path.to_owned()).await?,
+            store,
+            folder,
             ledger,
             schedule,
             now: START,
@@ -133,7 +135,6 @@ impl<'a> World<'a> {
             later: Vec::new(),
             backup: None,
             began: None,
-            files: vec![path.display().to_string()],
             starts: 0,
             verbose,
         };
@@ -157,7 +158,7 @@ impl<'a> World<'a> {
         let confirmations = self.schedule.confirmations;
         let chain = Arc::clone(&provider) as Arc<dyn simulation::Chain>;
         let process =
-            Process::start(self.scene, &self.store, chain, clock.clone(), seed, confirmations).await?;
+            Process::start(self.scene, self.store, chain, clock.clone(), seed, confirmations).await?;
         self.replicas[at] = Some(Replica { process, clock, provider });
         Ok(())
     }
@@ -218,8 +219,9 @@ impl<'a> World<'a> {
                 self.store.end_leases().await?;
             }
             Op::BackUp => {
-                let (bytes, invoices) = (self.store.back_up().await?, self.made.len());
-                self.backup = Some(Backup { bytes, invoices, ahead: self.ahead[0] });
+                let file = tempfile::NamedTempFile::new_in(self.folder)?.into_temp_path();
+                self.store.back_up(&file).await?;
+                self.backup = Some(Backup { file, invoices: self.made.len(), ahead: self.ahead[0] });
             }
             Op::Restore => self.restore().await?,
         }
@@ -234,18 +236,16 @@ impl<'a> World<'a> {
 
     async fn restore(&mut self) -> anyhow::Result<()> {
         simulation::revive();
-        let Some(Backup { bytes, invoices, ahead }) = self.backup.take() else { return Ok(()) };
+        let Some(Backup { file, invoices, ahead }) = &self.backup else { return Ok(()) };
+        let (invoices, ahead) = (*invoices, *ahead);
         self.replicas = [None, None];
-        self.files.push(format!("{}-{}", self.files[0], self.files.len()));
-        let path = self.files.last().map(PathBuf::from).unwrap_or_default();
-        self.store = Store::restored(path, &bytes).await?;
+        self.store.restore(file).await?;
         for made in self.made.iter_mut().skip(invoices) {
             made.lost = true;
         }
         self.pass(RESTORING_MS);
         self.began = None;
         self.ahead[0] = ahead;
-        self.backup = Some(Backup { bytes, invoices, ahead });
         self.start(0).await
     }
 
