@@ -17,7 +17,7 @@ const CASE_MAX: Duration = Duration::from_secs(600);
 /// A case mostly waits for its node; each runs a server, a node and a database of its own.
 const CASES_PER_CORE: usize = 3;
 /// Cases whose times are told at the end.
-const SLOWEST_SAID: usize = 60;
+const SLOWEST_SAID: usize = 15;
 
 /// All cases. `cargo test -p kassa-tests -- evm_reorgs` runs those whose name contains the word, `_sqlite`
 /// and `_postgres` select the database.

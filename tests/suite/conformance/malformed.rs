@@ -17,9 +17,9 @@ use tempfile::TempDir;
 use super::chain::{Chain, Pay, prepare};
 
 /// Steps of one run of the command.
-const STEPS: u32 = 1000;
+const STEPS: u32 = 200;
 /// Runs after which the sweep does not end.
-const RUNS_MAX: u32 = 12;
+const RUNS_MAX: u32 = 60;
 /// So many answers of other kinds in a row, and the kind that is changed is taken not to come any more.
 const MISSES_MAX: u32 = 30;
 /// Stands where the nonsense is to be put.

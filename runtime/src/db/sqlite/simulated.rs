@@ -77,14 +77,19 @@ pub(crate) async fn copy_file(from: &Path, to: &Path) -> Result<(), DbError> {
 }
 
 async fn copy(conn: &mut SqliteConnection, to: &Path) -> Result<(), DbError> {
-    sqlx::query("VACUUM INTO $1").bind(to.display().to_string()).execute(conn).await?;
+    sqlx::query("VACUUM INTO $1").bind(uri(to, "rwc")).execute(conn).await?;
     Ok(())
 }
 
 async fn attach(conn: &mut SqliteConnection, name: &str, file: &Path) -> Result<(), DbError> {
     let sql = format!("ATTACH $1 AS {name}");
-    sqlx::query(AssertSqlSafe(sql)).bind(file.display().to_string()).execute(conn).await?;
+    sqlx::query(AssertSqlSafe(sql)).bind(uri(file, "ro")).execute(conn).await?;
     Ok(())
+}
+
+/// Names a file on the disk: by its path alone it would be opened as the connection's own database is, in memory.
+fn uri(file: &Path, mode: &str) -> String {
+    format!("file:{}?mode={mode}&cache=private", file.display())
 }
 
 /// What empties these tables and fills them from an attached database.
