@@ -80,13 +80,7 @@ impl Api {
         body: Option<Vec<u8>>,
     ) -> Answer {
         let asked = format!("{method} {path}");
-        let mut answer = self.try_send(method.clone(), path, headers, body.clone()).await;
-        // A server that refused a large body unread closes the connection, and the next request may be on it already.
-        // What changes nothing is asked again, as every client does.
-        if method == Method::GET && answer.as_ref().is_err_and(reqwest::Error::is_request) {
-            answer = self.try_send(method, path, headers, body).await;
-        }
-        answer.unwrap_or_else(|why| panic!("{asked}: {why:?}"))
+        self.try_send(method, path, headers, body).await.unwrap_or_else(|why| panic!("{asked}: {why:?}"))
     }
 
     /// As [`Api::send`], where the server may die meanwhile.

@@ -223,6 +223,11 @@ async fn refused(database: Database) {
     assert!(typed.problem(415).ends_with("/content_type_unsupported"));
     let merchants = upload(&world.api(), good).await;
     assert!(merchants.problem(403).ends_with("/operator_only"));
+    // What was not read ends the connection, and the answer says so; what was read does not.
+    let closes = |answer: &Answer| answer.headers.get("connection").is_some_and(|value| value == "close");
+    assert!([&huge, &typed, &merchants].into_iter().all(closes), "{huge:?} {typed:?} {merchants:?}");
+    assert!(!closes(&upload(&operator, vec![0; 100_000]).await));
+    assert!(!closes(&operator.post_raw("/v1/operator/plugins", vec![0; 100]).await));
     assert_eq!(operator.get("/v1/operator/plugins").await.ok(), before);
     let versions = list(&operator.get("/v1/operator/plugins/evm").await.ok());
     assert_eq!(versions.len(), 1, "{versions:?}");

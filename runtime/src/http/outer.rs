@@ -1,17 +1,24 @@
-//! What surrounds every request: its id, its time limit, the log line, what happens when a handler panics.
+//! What surrounds every request: its id, its time limit, the log line, what happens when a handler panics, or when it
+//! does not read what came.
 
 use std::{
     panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::Poll,
     time::{Duration, Instant},
 };
 
 use axum::{
+    body::{Body, HttpBody as _},
     extract::{MatchedPath, Request, State},
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
-use futures_util::FutureExt as _;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use futures_util::{FutureExt as _, StreamExt as _, stream};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
 use tracing::Instrument as _;
 
 use super::{
@@ -26,6 +33,8 @@ use crate::{
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_LEN_MAX: usize = 64;
+/// What the connection takes in of a body that nobody reads.
+const UNREAD_BYTES_MAX: u64 = 8 << 10;
 
 /// The outermost layer.
 pub(super) async fn surround(State(app): State<App>, request: Request, next: Next) -> Response {
@@ -43,9 +52,15 @@ pub(super) async fn surround(State(app): State<App>, request: Request, next: Nex
     } else {
         Duration::from_secs(app.config.http.timeout_s)
     };
+    let plain = request.version() <= Version::HTTP_11;
+    let (request, unread) = watched(request);
     let mut response = answer(request, next, timeout).instrument(span).await;
 
     let headers = response.headers_mut();
+    if plain && unread.is_some_and(|unread| unread.load(Ordering::Relaxed)) {
+        // The connection ends with this answer: the client is told, so that it sends nothing more on it.
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     if let Ok(value) = HeaderValue::from_str(&request_id) {
         headers.insert(REQUEST_ID, value);
     }
@@ -73,6 +88,20 @@ async fn answer(request: Request, next: Next, timeout: Duration) -> Response {
         .retry_after(1)
         .into_response(),
     }
+}
+
+/// A request, and whether its body was not read to the end yet. None: it is so short that it does not matter.
+fn watched(request: Request) -> (Request, Option<Arc<AtomicBool>>) {
+    if request.body().size_hint().upper().is_some_and(|most| most <= UNREAD_BYTES_MAX) {
+        return (request, None);
+    }
+    let unread = Arc::new(AtomicBool::new(true));
+    let watching = Arc::clone(&unread);
+    let end = stream::poll_fn(move |_| {
+        watching.store(false, Ordering::Relaxed);
+        Poll::Ready(None)
+    });
+    (request.map(|body| Body::from_stream(body.into_data_stream().chain(end))), Some(unread))
 }
 
 /// The caller's own id for the request, if it is one that can stand in a log.

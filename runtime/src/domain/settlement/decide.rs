@@ -25,6 +25,11 @@ enum Outcome {
     Ask(String),
 }
 
+/// Whether another block's time may lead to another decision.
+fn follows_from_time(reason: Reason) -> bool {
+    matches!(reason, Reason::TooLate | Reason::Late | Reason::NoMatch)
+}
+
 impl Book {
     /// What the policy makes of a transfer, or who is asked about it.
     pub(super) fn decide(&mut self, transfer: &Transfer) {
@@ -35,13 +40,17 @@ impl Book {
     /// Decides again about a listed transfer that may have another block's time now.
     pub(super) fn decide_again(&mut self, transfer: &Transfer, listed: Listed) {
         let Listed::Open { reason, invoice_id } = listed else { return };
-        if !matches!(reason, Reason::TooLate | Reason::Late | Reason::NoMatch) {
+        if !follows_from_time(reason) {
             return;
         }
-        let before = Outcome::List(reason, invoice_id.clone());
         let outcome = self.outcome(transfer);
-        // A matcher that had nothing to say about it is not asked a second time.
-        if outcome == before || matches!(outcome, Outcome::Ask(_)) {
+        let is_new = match &outcome {
+            Outcome::Pay { .. } => true,
+            Outcome::List(now, of) => follows_from_time(*now) && (*now, of) != (reason, &invoice_id),
+            // A matcher that had nothing to say about it is not asked a second time.
+            Outcome::Ask(_) => false,
+        };
+        if !is_new {
             return;
         }
         self.known.listed.remove(&transfer.id);

@@ -51,6 +51,17 @@ fn another_blocks_time_is_another_decision() {
 }
 
 #[test]
+fn an_invoice_that_was_made_later_is_no_news_of_a_listed_transfer() {
+    let mut world = World::new(Matching::Amount, 5, &[5]);
+    let named = std::mem::take(&mut world.known.named);
+    world.batch(&[(Included, 0, 1)]);
+    world.known.named = named;
+    world.known.invoices.get_mut("inv").unwrap().sighted = 101;
+    world.batch(&[(Confirmed, 0, 1)]);
+    assert_eq!((world.reasons["0"], world.events.len()), (Reason::NoMatch, 1));
+}
+
+#[test]
 fn what_a_person_decided_a_reorg_leaves_alone() {
     let mut world = World::new(Matching::Amount, 5, &[5]);
     world.known.listed.insert("0".to_owned(), Listed::Closed);
