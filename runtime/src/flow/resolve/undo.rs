@@ -8,8 +8,7 @@ use crate::{
         correction::{Correction, Kind},
         id::Ids,
         matching::Reason,
-        settlement::{Book, Written},
-        transfer::Transfer,
+        settlement::Book,
     },
     flow::settle,
 };
@@ -22,17 +21,12 @@ pub(crate) async fn unassign(
     why: Option<String>,
     now: Millis,
 ) -> Result<(), ResolveError> {
-    listing(conn, scope, transfer_id).await?;
-    // From here on it stands as it is, as for an assignment.
-    let transfer = transfers::lock(conn, transfer_id).await?.ok_or(ResolveError::NoTransfer)?;
-    let mut correction = scope.did(Kind::Unassign, why, now);
-    let mut book = again(conn, scope, transfer, "assigned", &mut correction, now)
-        .await?
-        .ok_or(ResolveError::NotAssigned)?;
-    let payment = book.book.unassign(transfer_id).ok_or(ResolveError::NotAssigned)?;
-    correction.payment_id = Some(payment.id);
-    correction.invoice_id = payment.invoice_id;
-    write(conn, book.close(transfer_id), correction, now).await
+    let again = Again::listed(conn, scope, transfer_id, "assigned", scope.did(Kind::Unassign, why, now), now);
+    let mut again = again.await?.ok_or(ResolveError::NotAssigned)?;
+    let payment = again.book.unassign(transfer_id).ok_or(ResolveError::NotAssigned)?;
+    again.correction.payment_id = Some(payment.id);
+    again.correction.invoice_id = payment.invoice_id;
+    again.write(conn, transfer_id, now).await
 }
 
 /// A transfer that was set aside waits for a decision again.
@@ -43,51 +37,53 @@ pub(crate) async fn undismiss(
     why: Option<String>,
     now: Millis,
 ) -> Result<(), ResolveError> {
-    listing(conn, scope, transfer_id).await?;
-    let transfer = transfers::lock(conn, transfer_id).await?.ok_or(ResolveError::NoTransfer)?;
-    let mut correction = scope.did(Kind::Undismiss, why, now);
-    let book = again(conn, scope, transfer, "dismissed", &mut correction, now).await?;
-    let book = book.ok_or(ResolveError::NotDismissed)?;
-    write(conn, book.close(transfer_id), correction, now).await
+    let again =
+        Again::listed(conn, scope, transfer_id, "dismissed", scope.did(Kind::Undismiss, why, now), now);
+    again.await?.ok_or(ResolveError::NotDismissed)?.write(conn, transfer_id, now).await
 }
 
-/// A book about a transfer that is listed again.
+/// A book about a transfer that is listed again, and by whom.
 struct Again {
     book: Book,
+    correction: Correction,
     reason: Option<Reason>,
     /// The invoice that it may be meant for.
     meant: Option<String>,
 }
 
 impl Again {
-    fn close(mut self, transfer_id: &str) -> Written {
+    /// Lists a transfer again that was closed like this. None: it was not.
+    async fn listed(
+        conn: &mut Conn,
+        scope: &Scope,
+        transfer_id: &str,
+        closed: &'static str,
+        mut correction: Correction,
+        now: Millis,
+    ) -> Result<Option<Self>, ResolveError> {
+        listing(conn, scope, transfer_id).await?;
+        // From here on it stands as it is, as for an assignment.
+        let transfer = transfers::lock(conn, transfer_id).await?.ok_or(ResolveError::NoTransfer)?;
+        if !payments::relist(conn, transfer_id, closed).await? {
+            return Ok(None);
+        }
+        // Its reason may be another now.
+        let listed = listing(conn, scope, transfer_id).await?;
+        correction.transfer_id = Some(transfer_id.to_owned());
+        let network = transfer.network.clone();
+        let also = listed.invoice_id.as_slice();
+        let mut known = settle::gather(conn, &network, vec![transfer], also).await?;
+        known.test = scope.test;
+        let mut book = Book::open(known, &Ids::of_process(), now);
+        book.corrected_by(&correction);
+        let reason = listed.reason.and_then(|reason| reason.parse().ok());
+        Ok(Some(Self { book, correction, reason, meant: listed.invoice_id }))
+    }
+
+    async fn write(mut self, conn: &mut Conn, transfer_id: &str, now: Millis) -> Result<(), ResolveError> {
         if let Some(reason) = self.reason {
             self.book.listed_again(transfer_id, reason, self.meant.as_deref());
         }
-        self.book.close()
+        write(conn, self.book.close(), self.correction, now).await
     }
-}
-
-/// Lists a transfer again that was closed like this. None: it was not.
-async fn again(
-    conn: &mut Conn,
-    scope: &Scope,
-    transfer: Transfer,
-    closed: &'static str,
-    correction: &mut Correction,
-    now: Millis,
-) -> Result<Option<Again>, ResolveError> {
-    if !payments::relist(conn, &transfer.id, closed).await? {
-        return Ok(None);
-    }
-    let listed = listing(conn, scope, &transfer.id).await?;
-    correction.transfer_id = Some(transfer.id.clone());
-    let network = transfer.network.clone();
-    let also = listed.invoice_id.as_slice();
-    let mut known = settle::gather(conn, &network, vec![transfer], also).await?;
-    known.test = scope.test;
-    let mut book = Book::open(known, &Ids::of_process(), now);
-    book.corrected_by(correction);
-    let reason = listed.reason.and_then(|reason| reason.parse().ok());
-    Ok(Some(Again { book, reason, meant: listed.invoice_id }))
 }
