@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::Context as _;
 
-pub use self::process::{Asked, By, Ended, NotMade, Process, doom, revive};
+pub use self::process::{Again, Asked, By, Ended, NotMade, Process, doom, revive};
 pub use crate::clock::Clock;
 use crate::{
     config::Config,
@@ -23,7 +23,7 @@ use crate::{
         simulated::{self, InMemory},
     },
     domain::{money::Amount, network::Manifest, policy::Policy},
-    host::{self, Host, ScanError, ScanLimits, ScanResult, scripted::Scripted},
+    host::{self, BalanceError, Host, Point, ScanError, ScanLimits, ScanResult, scripted::Scripted},
     outbound::Outbound,
     upstreams::Upstreams,
     vault::Vault,
@@ -45,11 +45,20 @@ pub struct Block {
     pub time: i64,
 }
 
+/// What is paid in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asset {
+    Dollar,
+    /// The chain's own coin, which contracts send in no transfer that can be seen.
+    Coin,
+}
+
 /// A transfer in a block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transfer {
     pub tx: String,
     pub to: String,
+    pub asset: Asset,
     pub amount: u128,
     pub memo: Option<String>,
     pub height: u64,
@@ -77,6 +86,9 @@ pub enum Trouble {
 pub trait Chain: Send + Sync {
     /// What follows on the block of this height and hash; without one, the highest final block alone.
     fn scan(&self, from: Option<(u64, &str)>, blocks: u32) -> Result<Report, Trouble>;
+
+    /// How much coin an address holds at the end of the block of this height.
+    fn held(&self, address: &str, height: u64) -> Result<u128, Trouble>;
 }
 
 struct Telling(Arc<dyn Chain>);
@@ -99,7 +111,7 @@ impl Scripted for Telling {
         let transfer = |one: Transfer| host::PluginTransfer {
             tx: one.tx,
             ordinal: 0,
-            asset: 0,
+            asset: one.asset as u32,
             sender: None,
             recipient: one.to,
             amount: Some(Amount(one.amount).into()),
@@ -112,6 +124,20 @@ impl Scripted for Telling {
             head: host::Position { height: report.head.0, hash: report.head.1 },
             safe: None,
             final_: report.r#final,
+        })
+    }
+
+    fn compares(&self) -> bool {
+        true
+    }
+
+    fn balances(&self, points: &[Point]) -> Result<Vec<Amount>, BalanceError> {
+        let held = |point: &Point| self.0.held(&point.address, point.height).map(Amount);
+        points.iter().map(held).collect::<Result<_, _>>().map_err(|trouble| match trouble {
+            Trouble::Away => BalanceError::Upstream("away".to_owned()),
+            Trouble::RateLimited => BalanceError::RateLimited(1),
+            Trouble::Malformed => BalanceError::Malformed("nonsense".to_owned()),
+            Trouble::Behind(head) => BalanceError::Upstream(format!("its head is {head}")),
         })
     }
 }
@@ -146,7 +172,8 @@ fn manifest(confirmations: u32) -> anyhow::Result<Manifest> {
         "name": NETWORK, "title": "Scripted", "caip2": "kassa:scripted", "plugin": "scripted", "test": true,
         "credit": confirmations, "poll_ms": 2000,
         "asset": [{"symbol": "USDT", "name": "Dollar", "contract": "usdt", "decimals": 6, "peg": "USD",
-                   "unique": {"decimals": 6, "slots": SLOTS}}],
+                   "unique": {"decimals": 6, "slots": SLOTS}},
+                  {"symbol": "COIN", "name": "Coin", "decimals": 6, "unique": {"decimals": 6, "slots": SLOTS}}],
     }))?)
 }
 

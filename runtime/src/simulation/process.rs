@@ -2,18 +2,23 @@
 
 use std::sync::Arc;
 
-use super::{Chain, NETWORK, Scene, Store, Telling, manifest};
+use super::{Asset, Chain, NETWORK, Scene, Store, Telling, manifest};
 use crate::{
     app::App,
     clock::Clock,
     db::{DbError, chain, crash::simulated, installation},
     domain::{Millis, id, id::Ids, invoice::Matching, money::Amount, network::Manifest, policy::Policy},
     flow::{
+        balances,
         chain_clock::ChainClock,
         desk::{self, Desk, DeskError, Made, Wish},
         expire,
         holding::Leases,
         observe::{ObserveError, Step, Watcher},
+        rescan::{
+            self,
+            order::{self, Order, Start},
+        },
         settle,
     },
     keys::Keys,
@@ -41,6 +46,8 @@ pub struct Process {
     app: App,
     network: Arc<Manifest>,
     watcher: Watcher,
+    rescanner: rescan::Worker,
+    comparer: balances::Worker,
     /// When it last said that it runs, by the machine's clock.
     alive_at: Millis,
 }
@@ -53,6 +60,13 @@ pub struct Asked {
     pub address: String,
     pub due: u128,
     pub memo: Option<String>,
+}
+
+/// Where reading again begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Again {
+    Height(i64),
+    Time(Millis),
 }
 
 /// What an invoice is told apart by.
@@ -111,7 +125,9 @@ impl Process {
         };
         let network = Arc::new(manifest(confirmations)?);
         let watcher = Watcher::new(app.clone(), Arc::clone(&network));
-        Ok(Self { app, network, watcher, alive_at: now })
+        let rescanner = rescan::Worker::new(app.clone(), Arc::clone(&network));
+        let comparer = balances::Worker::new(app.clone(), Arc::clone(&network));
+        Ok(Self { app, network, watcher, rescanner, comparer, alive_at: now })
     }
 
     /// Reads on. Answers whether there is more to read.
@@ -135,6 +151,36 @@ impl Process {
         Self::survived(expire::step(&self.app, &self.network).await)
     }
 
+    /// Asks for the blocks from this height on, or from this time on, to be read again. That may be refused.
+    pub async fn order_rescan(&self, from: Again) -> Result<(), Ended> {
+        let start = match from {
+            Again::Height(height) => Start::Height(height),
+            Again::Time(time) => Start::Time(time),
+        };
+        let now = self.app.clock.now();
+        let id = self.app.ids.next(id::Kind::Rescan, now);
+        let ordered = self.app.db.write::<_, order::Refused, _>(move |conn| {
+            Box::pin(async move {
+                order::place(conn, NETWORK, Order { start, to: None }, id, now).await.map(|_| ())
+            })
+        });
+        match ordered.await {
+            _ if simulated::is_dead() => Err(Ended),
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads again what was asked for. Answers whether there is more.
+    pub async fn rescan(&mut self) -> Result<bool, Ended> {
+        Self::survived(self.rescanner.step().await.map(|step| step == rescan::Step::Moved))
+    }
+
+    /// Compares balances. Answers whether there are more to compare.
+    pub async fn compare(&mut self) -> Result<bool, Ended> {
+        let looked = self.comparer.step().await;
+        Self::survived(looked.map(|step| matches!(step, balances::Step::Looked { more: true, .. })))
+    }
+
     /// Says that it runs, if it is time.
     pub async fn live(&mut self) -> Result<(), Ended> {
         let now = self.app.clock.now();
@@ -152,17 +198,19 @@ impl Process {
     pub async fn invoice(
         &self,
         merchant_id: &str,
+        asset: Asset,
         amount: u128,
         by: By,
         expires_in_s: i64,
     ) -> Result<Asked, NotMade> {
-        let asset = self.network.assets.first().map(|asset| asset.id(NETWORK)).unwrap_or_default();
+        let asset = asset as usize;
+        let asset_id = self.network.assets.get(asset).map(|asset| asset.id(NETWORK)).unwrap_or_default();
         let wish = Wish {
             merchant_id: merchant_id.to_owned(),
             test: true,
             network: Arc::clone(&self.network),
-            asset: 0,
-            asset_id: asset,
+            asset,
+            asset_id,
             amount: Amount(amount),
             currency: None,
             price: None,

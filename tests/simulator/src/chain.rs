@@ -2,13 +2,16 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kassa::simulation::{Block, Chain, Report, Transfer, Trouble};
+use kassa::simulation::{Asset, Block, Chain, Report, Transfer, Trouble};
 
 /// A payment that somebody sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Tx {
     pub(crate) id: String,
     pub(crate) to: String,
+    pub(crate) asset: Asset,
+    /// A contract sends it: no transfer shows it.
+    pub(crate) unseen: bool,
     pub(crate) amount: u128,
     pub(crate) memo: Option<String>,
     /// When it was sent: no block that is older holds it.
@@ -121,19 +124,43 @@ pub(crate) enum State {
 /// A provider of the chain.
 pub(crate) struct Provider {
     ledger: Arc<Mutex<Ledger>>,
-    /// How it is, and the branch and the final block that it had when it became so.
-    state: Mutex<(State, Vec<Mined>, u64)>,
+    condition: Mutex<Condition>,
+}
+
+/// How a provider is, and the branch and the final block that it had when it became so.
+struct Condition {
+    state: State,
+    branch: Vec<Mined>,
+    r#final: u64,
+}
+
+impl Condition {
+    /// The blocks that it shows, with its head and its final block.
+    fn shows<'a>(&'a self, ledger: &'a Ledger) -> Result<(&'a [Mined], u64, u64), Trouble> {
+        match self.state {
+            State::Away => Err(Trouble::Away),
+            State::RateLimited => Err(Trouble::RateLimited),
+            State::Malformed => Err(Trouble::Malformed),
+            State::Well => Ok((&ledger.blocks, ledger.head(), ledger.r#final)),
+            State::Lags(ms) => {
+                let seen = ledger.blocks.iter().filter(|block| block.time <= ledger.now - ms).count();
+                Ok((&ledger.blocks, (seen as u64).saturating_sub(1), ledger.r#final))
+            }
+            State::Stale => Ok((&self.branch, self.branch.len() as u64 - 1, self.r#final)),
+        }
+    }
 }
 
 impl Provider {
     pub(crate) fn new(ledger: Arc<Mutex<Ledger>>) -> Self {
-        Self { ledger, state: Mutex::new((State::Well, Vec::new(), 0)) }
+        let condition = Condition { state: State::Well, branch: Vec::new(), r#final: 0 };
+        Self { ledger, condition: Mutex::new(condition) }
     }
 
     pub(crate) fn set(&self, state: State) {
         let ledger = lock(&self.ledger);
         let branch = if state == State::Stale { ledger.blocks.clone() } else { Vec::new() };
-        *lock(&self.state) = (state, branch, ledger.r#final);
+        *lock(&self.condition) = Condition { state, branch, r#final: ledger.r#final };
     }
 }
 
@@ -143,18 +170,8 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Chain for Provider {
     fn scan(&self, from: Option<(u64, &str)>, limit: u32) -> Result<Report, Trouble> {
-        let (ledger, state) = (lock(&self.ledger), lock(&self.state));
-        let (blocks, head, r#final) = match state.0 {
-            State::Away => return Err(Trouble::Away),
-            State::RateLimited => return Err(Trouble::RateLimited),
-            State::Malformed => return Err(Trouble::Malformed),
-            State::Well => (&ledger.blocks, ledger.head(), ledger.r#final),
-            State::Lags(ms) => {
-                let seen = ledger.blocks.iter().filter(|block| block.time <= ledger.now - ms).count();
-                (&ledger.blocks, (seen as u64).saturating_sub(1), ledger.r#final)
-            }
-            State::Stale => (&state.1, state.1.len() as u64 - 1, state.2),
-        };
+        let (ledger, condition) = (lock(&self.ledger), lock(&self.condition));
+        let (blocks, head, r#final) = condition.shows(&ledger)?;
         let at = |height: u64| usize::try_from(height).ok().and_then(|at| blocks.get(at));
         let block = |height: u64| {
             at(height).map(|mined| Block {
@@ -178,14 +195,24 @@ impl Chain for Provider {
         for height in height + 1..=last {
             report.blocks.extend(block(height));
             let txs = at(height).map(|mined| mined.txs.as_slice()).unwrap_or_default();
-            report.transfers.extend(txs.iter().map(|tx| Transfer {
+            report.transfers.extend(txs.iter().filter(|tx| !tx.unseen).map(|tx| Transfer {
                 tx: tx.id.clone(),
                 to: tx.to.clone(),
+                asset: tx.asset,
                 amount: tx.amount,
                 memo: tx.memo.clone(),
                 height,
             }));
         }
         Ok(report)
+    }
+    fn held(&self, address: &str, height: u64) -> Result<u128, Trouble> {
+        let (ledger, condition) = (lock(&self.ledger), lock(&self.condition));
+        let (blocks, head, _) = condition.shows(&ledger)?;
+        if height > head {
+            return Err(Trouble::Behind(head));
+        }
+        let txs = blocks.iter().take(usize::try_from(height + 1).unwrap_or(0)).flat_map(|block| &block.txs);
+        Ok(txs.filter(|tx| tx.asset == Asset::Coin && tx.to == address).map(|tx| tx.amount).sum())
     }
 }

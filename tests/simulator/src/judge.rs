@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    chain::lock,
+    chain::{Ledger, lock},
     world::{Made, World},
 };
 
@@ -44,6 +44,11 @@ struct Outcome {
 pub(crate) async fn judge(world: &World<'_>) -> anyhow::Result<Option<Wrong>> {
     let outcomes = outcomes(world).await?;
     let told = told(world).await?;
+    let risen = risen(world).await?;
+    let reading = world.store.query("SELECT id FROM rescan WHERE state = 'running'", &["id"]).await?;
+    if !reading.is_empty() {
+        return Ok(wrong("a rescan never ends", format!("{reading:?}")));
+    }
     let unbalanced = world
         .store
         .query(
@@ -64,7 +69,7 @@ pub(crate) async fn judge(world: &World<'_>) -> anyhow::Result<Option<Wrong>> {
     // By the invoice's place: what was sent in time, if none of it pays.
     let mut paid: HashMap<usize, Option<String>> = HashMap::new();
     let ledger = lock(&world.ledger);
-    for (tx, time) in ledger.all() {
+    for (tx, time) in ledger.all().filter(|(tx, _)| !tx.unseen) {
         let Some(sent) = world.sent.iter().find(|sent| sent.tx == tx.id) else { continue };
         let Some(outcome) = outcomes.get(&tx.id) else {
             if addresses.contains(&tx.to) && world.began.is_some_and(|began| time > began) {
@@ -119,6 +124,9 @@ pub(crate) async fn judge(world: &World<'_>) -> anyhow::Result<Option<Wrong>> {
     if let Some(unpaid) = paid.into_values().flatten().next() {
         return Ok(wrong("a payment made in time does not pay its invoice", unpaid));
     }
+    if let Some(wrong) = rises(world, &ledger, &outcomes, &risen) {
+        return Ok(Some(wrong));
+    }
     Ok(reorged_away(&outcomes, &ledger.all().map(|(tx, _)| tx.id.clone()).collect::<Vec<_>>()))
 }
 
@@ -145,6 +153,42 @@ fn one_outcome(tx: &str, outcome: &Outcome) -> Option<Wrong> {
     let paid = credited == 1 && outcome.credits == 1 && outcome.listed.is_none();
     let listed = outcome.payments.is_empty() && outcome.credits == 0 && outcome.listed.is_some();
     if paid || listed { None } else { wrong("a transfer has not one outcome", says) }
+}
+
+/// What contracts sent, as nobody saw it, is listed as rises: all that was waited for, and never more than there is.
+fn rises(
+    world: &World<'_>,
+    ledger: &Ledger,
+    outcomes: &BTreeMap<String, Outcome>,
+    risen: &[(String, String, u128)],
+) -> Option<Wrong> {
+    // By address: listed, sent, and waited for.
+    let mut sums: BTreeMap<&str, (u128, u128, u128)> = BTreeMap::new();
+    for (name, address, amount) in risen {
+        let outcome = outcomes.get(name);
+        if !outcome.is_some_and(|outcome| outcome.payments.is_empty() && outcome.listed.is_some()) {
+            return wrong("a rise is not listed, or pays", format!("{name}: {outcome:?}"));
+        }
+        sums.entry(address).or_default().0 += amount;
+    }
+    for (tx, time) in ledger.all().filter(|(tx, _)| tx.unseen) {
+        let sum = sums.entry(&tx.to).or_default();
+        sum.1 += tx.amount;
+        let of = world.sent.iter().find(|sent| sent.tx == tx.id).and_then(|sent| sent.of);
+        let Some(made) = of.and_then(|place| world.made.get(place)) else { continue };
+        // Nobody looks any more at an address of an invoice's own, once it is paid.
+        if !made.lost && time <= made.deadline && !is_paid(&made.asked.id, outcomes) {
+            sum.2 += tx.amount;
+        }
+    }
+    sums.into_iter().find_map(|(address, (listed, sent, waited_for))| {
+        let what = || format!("{address}: listed {listed}, sent {sent}, waited for {waited_for}");
+        match () {
+            () if listed > sent => wrong("a rise is listed that is none", what()),
+            () if listed < waited_for => wrong("what a contract sent is not noticed", what()),
+            () => None,
+        }
+    })
 }
 
 /// What is not on chain any more is not credited.
@@ -188,6 +232,19 @@ async fn outcomes(world: &World<'_>) -> anyhow::Result<BTreeMap<String, Outcome>
         }
     }
     Ok(outcomes)
+}
+
+/// Name, address and amount of each rise.
+async fn risen(world: &World<'_>) -> anyhow::Result<Vec<(String, String, u128)>> {
+    let sql = "SELECT t.tx, a.address, t.amount FROM transfer t
+               JOIN receive_address a ON a.id = t.address_id WHERE t.kind = 'rise'";
+    let rows = world.store.query(sql, &["tx", "address", "amount"]).await?;
+    rows.into_iter()
+        .map(|row| {
+            let [tx, address, amount, _] = four(row);
+            Ok((tx, address, amount.parse()?))
+        })
+        .collect()
 }
 
 /// What each invoice's merchant was told, in order.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use kassa::simulation::By;
+use kassa::simulation::{Asset, By};
 
 use crate::{chain::State, random::Random};
 
@@ -18,6 +18,7 @@ pub(crate) enum Op {
     Invoice {
         number: usize,
         merchant: usize,
+        asset: Asset,
         amount: u128,
         by: By,
         expires_in_s: i64,
@@ -31,6 +32,7 @@ pub(crate) enum Op {
     /// Somebody sends what nobody asked for.
     Stray {
         merchant: usize,
+        asset: Asset,
         amount: u128,
     },
     Provider(State),
@@ -52,6 +54,11 @@ pub(crate) enum Op {
     Second,
     /// Another replica gets the leases.
     Leases,
+    /// The operator has the last blocks read again, so many, or those of so many milliseconds.
+    Rescan {
+        blocks: i64,
+        ms: Option<i64>,
+    },
     BackUp,
     /// Everything stops, and goes on with the last backup.
     Restore,
@@ -63,10 +70,11 @@ pub(crate) enum How {
     Exactly,
     /// So much less or more.
     Off(i64),
+    /// Out of a contract, if it is coin: no transfer shows it.
+    Unseen,
 }
 
-/// An operation, and which workers get their turn after it: observe, settle, expire; the last bit is of the second
-/// replica.
+/// An operation, and which workers get their turn after it. [`SECOND`] is the second replica.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Turn {
     pub(crate) op: Op,
@@ -77,6 +85,9 @@ pub(crate) const OBSERVE: u8 = 1;
 pub(crate) const SETTLE: u8 = 2;
 pub(crate) const EXPIRE: u8 = 4;
 pub(crate) const SECOND: u8 = 8;
+/// Rescan and balances.
+pub(crate) const BESIDE: u8 = 16;
+pub(crate) const ALL: u8 = 31;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Schedule {
@@ -102,7 +113,7 @@ impl Schedule {
         let mut turns = Vec::new();
         if !random.one_in(10) {
             let op = Op::Wait { ms: 20_000, blocks: 4 };
-            turns.push(Turn { op, workers: OBSERVE | SETTLE | EXPIRE });
+            turns.push(Turn { op, workers: ALL });
         }
         let (mut invoices, mut backed_up) = (0_usize, false);
         for _ in 0..random.between(8, 40) {
@@ -110,7 +121,7 @@ impl Schedule {
             invoices += usize::from(matches!(op, Op::Invoice { .. }));
             backed_up |= op == Op::BackUp;
             // Mostly everyone gets a turn, and now and then somebody is slow.
-            let workers = if random.one_in(3) { u8::try_from(random.below(16)).unwrap_or(0) } else { 15 };
+            let workers = if random.one_in(3) { u8::try_from(random.below(32)).unwrap_or(0) } else { ALL };
             turns.push(Turn { op, workers });
         }
         Self { seed, confirmations, depth, turns }
@@ -119,10 +130,12 @@ impl Schedule {
 
 fn op(random: &mut Random, invoices: usize, backed_up: bool) -> Op {
     let merchant = usize::from(random.one_in(3));
+    let asset = if random.one_in(5) { Asset::Coin } else { Asset::Dollar };
     match random.below(100) {
         0..22 => Op::Invoice {
             number: invoices,
             merchant,
+            asset,
             amount: random.of(&PRICES).copied().unwrap_or(PRICES[0]),
             by: *random
                 .of(&[By::Amount, By::Amount, By::Amount, By::Memo, By::Address])
@@ -131,14 +144,18 @@ fn op(random: &mut Random, invoices: usize, backed_up: bool) -> Op {
         },
         22..44 if invoices > 0 => Op::Pay {
             number: usize::try_from(random.below(invoices as u64)).unwrap_or(0),
-            how: if random.one_in(6) { How::Off(random.between(-5, 5)) } else { How::Exactly },
+            how: match random.below(6) {
+                0 => How::Off(random.between(-5, 5)),
+                1 | 2 => How::Unseen,
+                _ => How::Exactly,
+            },
             from_deadline: match random.below(4) {
                 0 => Some(random.between(-20_000, 20_000)),
                 1 => Some(random.between(0, 5 * HOUR)),
                 _ => None,
             },
         },
-        44..46 => Op::Stray { merchant, amount: PRICES[0] + u128::from(random.below(450)) },
+        44..46 => Op::Stray { merchant, asset, amount: PRICES[0] + u128::from(random.below(450)) },
         46..64 => match random.below(8) {
             0 => Op::Wait { ms: random.between(HOUR, 30 * HOUR), blocks: 5 },
             1 | 2 => Op::Wait { ms: random.between(10 * MINUTE, 2 * HOUR), blocks: 4 },
@@ -157,8 +174,12 @@ fn op(random: &mut Random, invoices: usize, backed_up: bool) -> Op {
         }),
         74..80 => Op::Reorg { deep: 1 + random.below(8), shuffle: random.next() },
         80..85 => Op::Crash { nth: 1 + u32::try_from(random.below(6)).unwrap_or(0), made: random.one_in(2) },
-        85..89 => Op::Restart,
-        89..93 => Op::Clock {
+        85..88 => Op::Restart,
+        88..90 => Op::Rescan {
+            blocks: random.between(0, 30),
+            ms: random.one_in(3).then(|| random.between(0, 3 * HOUR)),
+        },
+        90..93 => Op::Clock {
             ms: match random.below(6) {
                 0 => -20 * 365 * 24 * HOUR,
                 1 => 20 * 365 * 24 * HOUR,
@@ -182,7 +203,7 @@ impl fmt::Display for Schedule {
             self.confirmations, self.depth
         )?;
         for (number, turn) in self.turns.iter().enumerate() {
-            writeln!(f, "  {number:>3}  {:?}  (workers {:04b})", turn.op, turn.workers)?;
+            writeln!(f, "  {number:>3}  {:?}  (workers {:05b})", turn.op, turn.workers)?;
         }
         Ok(())
     }

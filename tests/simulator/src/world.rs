@@ -5,7 +5,9 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use kassa::simulation::{self, Asked, Clock, MERCHANTS, NotMade, Process, Scene, Store, address_of};
+use kassa::simulation::{
+    self, Again, Asked, Asset, Clock, MERCHANTS, NotMade, Process, Scene, Store, address_of,
+};
 
 use tokio::runtime::Runtime;
 
@@ -13,7 +15,7 @@ use crate::{
     chain::{Ledger, Provider, State, Tx, lock},
     judge::{self, Wrong},
     random::Random,
-    schedule::{EXPIRE, How, OBSERVE, Op, SECOND, SETTLE, Schedule, Turn},
+    schedule::{ALL, BESIDE, EXPIRE, How, OBSERVE, Op, SECOND, SETTLE, Schedule, Turn},
 };
 
 /// When every simulation begins: 2027-01-15.
@@ -28,6 +30,7 @@ const RESTORING_MS: i64 = 180_000;
 #[derive(Debug, Clone)]
 pub(crate) struct Made {
     pub(crate) number: usize,
+    pub(crate) asset: Asset,
     pub(crate) asked: Asked,
     /// When, in truth.
     pub(crate) at: i64,
@@ -63,6 +66,8 @@ pub(crate) struct World<'a> {
     /// Payments that are sent later.
     later: Vec<(i64, Tx)>,
     backup: Option<Backup>,
+    /// Whether any blocks are to be read again, or any balances compared.
+    beside: bool,
     /// The time of the block at which reading began: nothing was promised before.
     pub(crate) began: Option<i64>,
     starts: u64,
@@ -134,6 +139,7 @@ impl<'a> World<'a> {
             sent: Vec::new(),
             later: Vec::new(),
             backup: None,
+            beside: false,
             began: None,
             starts: 0,
             verbose,
@@ -180,13 +186,12 @@ impl<'a> World<'a> {
         self.say(format_args!("{op:?}"));
         match op {
             Op::Wait { ms, blocks } => return self.wait(*ms, *blocks, *workers).await,
-            Op::Invoice { number, merchant, amount, by, expires_in_s } => {
-                self.invoice(*number, *merchant, *amount, *by, *expires_in_s).await?;
-            }
+            Op::Invoice { .. } => self.invoice(op).await?,
             Op::Pay { number, how, from_deadline } => self.pay(*number, *how, *from_deadline),
-            Op::Stray { merchant, amount } => {
-                let to = address_of(MERCHANTS[*merchant]);
-                let tx = self.tx(None, false, to, *amount, None);
+            Op::Stray { merchant, asset, amount } => {
+                let (id, to) = (self.note(None, false), address_of(MERCHANTS[*merchant]));
+                let (asset, amount, sent_at) = (*asset, *amount, self.now);
+                let tx = Tx { id, to, asset, unseen: false, amount, memo: None, sent_at };
                 lock(&self.ledger).send(tx);
             }
             // Where the machine's clock is worth nothing, a lag that nobody can see is not made up for. (It lags by blocks
@@ -218,6 +223,7 @@ impl<'a> World<'a> {
                 simulation::revive();
                 self.store.end_leases().await?;
             }
+            Op::Rescan { blocks, ms } => self.rescan(*blocks, *ms).await?,
             Op::BackUp => {
                 let file = tempfile::NamedTempFile::new_in(self.folder)?.into_temp_path();
                 self.store.back_up(&file).await?;
@@ -281,29 +287,24 @@ impl<'a> World<'a> {
         ledger.mine(now);
     }
 
-    /// A payment that is sent now.
-    fn tx(&mut self, of: Option<usize>, exact: bool, to: String, amount: u128, memo: Option<String>) -> Tx {
+    /// Names a payment that is to be sent.
+    fn note(&mut self, of: Option<usize>, exact: bool) -> String {
         let id = format!("tx{}", self.sent.len());
         self.sent.push(Sent { tx: id.clone(), of, exact });
-        Tx { id, to, amount, memo, sent_at: self.now }
+        id
     }
 
-    async fn invoice(
-        &mut self,
-        number: usize,
-        merchant: usize,
-        amount: u128,
-        by: simulation::By,
-        expires_in_s: i64,
-    ) -> anyhow::Result<()> {
+    async fn invoice(&mut self, op: &Op) -> anyhow::Result<()> {
+        let &Op::Invoice { number, merchant, asset, amount, by, expires_in_s } = op else { return Ok(()) };
         // Whoever is there makes it, in turn.
         let at = if self.replicas[1].is_some() && number % 2 == 1 { 1 } else { 0 };
         let Some(replica) = &self.replicas[at] else { return Ok(()) };
-        match replica.process.invoice(MERCHANTS[merchant], amount, by, expires_in_s).await {
+        match replica.process.invoice(MERCHANTS[merchant], asset, amount, by, expires_in_s).await {
             Ok(asked) => {
                 self.say(format_args!("  {} due {} at {}", asked.id, asked.due, asked.address));
                 let deadline = self.now + expires_in_s * 1000;
-                self.made.push(Made { number, asked, at: self.now, deadline, lost: false });
+                self.beside |= asset == Asset::Coin;
+                self.made.push(Made { number, asset, asked, at: self.now, deadline, lost: false });
             }
             Err(NotMade::Ended) => self.crashed(at).await?,
             Err(NotMade::NotStarted) => self.say(format_args!("  refused: the network was never read")),
@@ -314,14 +315,32 @@ impl<'a> World<'a> {
 
     fn pay(&mut self, number: usize, how: How, from_deadline: Option<i64>) {
         let Some(place) = self.made.iter().position(|made| made.number == number) else { return };
-        let Made { asked, deadline, .. } = self.made[place].clone();
+        let Made { asset, asked, deadline, .. } = self.made[place].clone();
         let off = if let How::Off(off) = how { off } else { 0 };
         let amount = asked.due.saturating_add_signed(i128::from(off));
-        let tx = self.tx(Some(place), off == 0, asked.address, amount, asked.memo);
-        match from_deadline.map(|from| deadline + from).filter(|at| *at > self.now) {
-            Some(at) => self.later.push((at, Tx { sent_at: at, ..tx })),
+        let unseen = how == How::Unseen && asset == Asset::Coin;
+        let id = self.note(Some(place), off == 0);
+        let at = from_deadline.map(|from| deadline + from).filter(|at| *at > self.now);
+        let sent_at = at.unwrap_or(self.now);
+        let tx = Tx { id, to: asked.address, asset, unseen, amount, memo: asked.memo, sent_at };
+        match at {
+            Some(at) => self.later.push((at, tx)),
             None => lock(&self.ledger).send(tx),
         }
+    }
+
+    async fn rescan(&mut self, blocks: i64, ms: Option<i64>) -> anyhow::Result<()> {
+        let Some(replica) = &self.replicas[0] else { return Ok(()) };
+        let Some((height, _)) = replica.process.read_to().await? else { return Ok(()) };
+        let from = match ms {
+            Some(ms) => Again::Time(self.now - ms),
+            None => Again::Height((height - blocks).max(1)),
+        };
+        self.beside = true;
+        if replica.process.order_rescan(from).await.is_err() {
+            self.crashed(0).await?;
+        }
+        Ok(())
     }
 
     /// Everyone whose turn it is works until there is nothing left, or for so long as a turn lasts.
@@ -351,6 +370,11 @@ impl<'a> World<'a> {
             }
         }
         for _ in 0..STEPS_MAX {
+            if workers & BESIDE == 0 || !self.beside || !(process.rescan().await? | process.compare().await?) {
+                break;
+            }
+        }
+        for _ in 0..STEPS_MAX {
             if workers & SETTLE == 0 || !process.settle().await? {
                 break;
             }
@@ -368,16 +392,16 @@ impl<'a> World<'a> {
         simulation::revive();
         self.say(format_args!("the end: everyone is well, and a day and a half passes"));
         self.each_provider(State::Well);
-        self.wait(15_000, 3, 15).await?;
-        self.wait(36 * 3_600_000, 6, 15).await?;
+        self.wait(15_000, 3, ALL).await?;
+        self.wait(36 * 3_600_000, 6, ALL).await?;
         let mut rounds = 0;
         while lock(&self.ledger).waiting() > 0 || !self.later.is_empty() {
             rounds += 1;
             anyhow::ensure!(rounds < 50, "payments wait for ever");
-            self.wait(3_600_000, 3, 15).await?;
+            self.wait(3_600_000, 3, ALL).await?;
         }
         // What is paid by now becomes final, and one block more is what tells that time has passed.
         let blocks = u32::try_from(self.schedule.depth).unwrap_or(0) + 2;
-        self.wait(i64::from(blocks) * 5_000, blocks, 15).await
+        self.wait(i64::from(blocks) * 5_000, blocks, ALL).await
     }
 }
