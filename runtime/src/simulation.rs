@@ -33,6 +33,8 @@ use crate::{
 pub const NETWORK: &str = "scripted";
 /// The merchants, each with one shared address.
 pub const MERCHANTS: [&str; 2] = ["mer_a", "mer_b"];
+/// A third of it is how long a process believes in a lease without asking.
+const LEASE_MS: u64 = 600_000;
 /// So many suffixes there are of a price.
 pub const SLOTS: u32 = 400;
 
@@ -154,7 +156,9 @@ pub struct Scene {
 impl Scene {
     /// Makes the template in this folder.
     pub async fn new(folder: &Path) -> anyhow::Result<Self> {
-        let config = Config::load(Path::new(""), false, std::iter::empty())?;
+        let mut config = Config::load(Path::new(""), false, std::iter::empty())?;
+        // Whoever has lost a lease believes in it for longer, and half of all writes were renewals.
+        config.watch.lease_ms = LEASE_MS;
         let (first, template) = (folder.join("first.db"), folder.join("template.db"));
         let db = Db::open(&first.display().to_string()).await?;
         fill(&db).await?;

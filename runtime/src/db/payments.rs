@@ -290,3 +290,10 @@ pub(crate) async fn peek(conn: &mut Conn, network: &str) -> Result<i64, DbError>
     let row = conn.row("SELECT seq FROM settle_cursor WHERE network = $1", args![network.to_owned()]).await?;
     row.map_or(Ok(0), |row| row.int("seq"))
 }
+
+/// Whether settle has not come to the end of the network's log.
+pub(crate) async fn any_unsettled(conn: &mut Conn, network: &str) -> Result<bool, DbError> {
+    let sql = "SELECT 1 AS one FROM sighting WHERE network = $1
+                   AND seq > COALESCE((SELECT seq FROM settle_cursor WHERE network = $1), 0) LIMIT 1";
+    Ok(conn.row(sql, args![network.to_owned()]).await?.is_some())
+}

@@ -5,7 +5,7 @@
 use super::settle;
 use crate::{
     app::App,
-    db::{DbError, chain, holds, invoices, payments, plugin_storage, transfers},
+    db::{DbError, chain, holds, invoices, payments, plugin_storage},
     domain::{
         Millis,
         network::Manifest,
@@ -87,8 +87,7 @@ async fn look(app: &App, network: &Manifest) -> Result<Due, DbError> {
     // First how far the chain was read, then whether all of that is settled.
     let Some(cursor) = chain::cursor(&mut conn, name).await? else { return Ok(Due::default()) };
     app.chain_clock.saw(&cursor);
-    let settled_to = payments::peek(&mut conn, name).await?;
-    if !transfers::changes_after(&mut conn, name, settled_to, 1).await?.is_empty() {
+    if payments::any_unsettled(&mut conn, name).await? {
         return Ok(Due::default());
     }
     let time = cursor.final_time;

@@ -72,8 +72,7 @@ async fn work(app: &App, network: &Manifest, given_at: &mut Option<i64>) -> Resu
 pub(crate) async fn step(app: &App, network: &str, test: bool) -> Result<usize, DbError> {
     // Looking costs a read; only work costs a write.
     let mut conn = app.db.read().await?;
-    let seq = payments::peek(&mut conn, network).await?;
-    if transfers::changes_after(&mut conn, network, seq, 1).await?.is_empty() {
+    if !payments::any_unsettled(&mut conn, network).await? {
         return Ok(0);
     }
     drop(conn);

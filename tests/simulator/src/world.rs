@@ -370,7 +370,8 @@ impl<'a> World<'a> {
             }
         }
         for _ in 0..STEPS_MAX {
-            if workers & BESIDE == 0 || !self.beside || !(process.rescan().await? | process.compare().await?) {
+            if workers & BESIDE == 0 || !self.beside || !(process.rescan().await? | process.compare().await?)
+            {
                 break;
             }
         }
