@@ -18,8 +18,10 @@ use crate::{
 const LOOK_AHEAD: u32 = 100;
 /// Looks before it gives up for now. What was stepped over stays so.
 const LOOKS_MAX: usize = 20;
-/// In a new life of the database so many are left out: they may have been given out after the backup was made.
-pub(crate) const LEFT_OUT: i64 = 1_000;
+/// In a new life of the database so many are left out at least: they may have been given out after the backup was made.
+const LEFT_OUT: i64 = 1_000;
+/// And at the most so many times that.
+const LEFT_OUT_TIMES: u32 = 500;
 /// Children of a key have 31 bits: BIP 32.
 const CHILDREN: i64 = 1 << 31;
 
@@ -69,6 +71,7 @@ pub(crate) async fn next(app: &App, merchant_id: &str, network: &Manifest) -> Re
 
 async fn take(app: &App, merchant_id: &str, network: &Manifest) -> Result<(ExtendedKey, i64), ChildError> {
     let (merchant_id, name) = (merchant_id.to_owned(), network.name.clone());
+    let left_out = left_out(app.ids.random());
     let taken = app
         .db
         .write::<_, DbError, _>(move |conn| {
@@ -77,7 +80,7 @@ async fn take(app: &App, merchant_id: &str, network: &Manifest) -> Result<(Exten
                     return Ok(None);
                 };
                 let life = installation::life(conn).await?;
-                let index = addresses::next_index(conn, &key.id, life, LEFT_OUT).await?;
+                let index = addresses::next_index(conn, &key.id, life, left_out).await?;
                 Ok(index.map(|index| (key, index)))
             })
         })
@@ -114,9 +117,32 @@ async fn free(
     Ok(derived)
 }
 
+/// How many a new life leaves out: at random, so that of two that began with the same backup the second does not give
+/// out what the first did.
+fn left_out([random, _]: [u32; 2]) -> i64 {
+    LEFT_OUT * (1 + i64::from(random % LEFT_OUT_TIMES))
+}
+
 /// Where a new key begins unless its merchant says so: at a random million, so that two installations with one key
-/// give out different addresses.
+/// give out different addresses. In the lower half, so that there is room for thousands of lives.
 pub(crate) fn first_index([random, _]: [u32; 2]) -> i64 {
     const BLOCK: i64 = 1_000_000;
-    i64::from(random) % (CHILDREN / BLOCK) * BLOCK
+    i64::from(random) % (CHILDREN / 2 / BLOCK) * BLOCK
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_has_room_for_thousands_of_lives() {
+        for random in [0, 1, 499, 500, 1_072, 1_073, u32::MAX] {
+            let left_out = left_out([random, 0]);
+            assert!((1_000..=500_000).contains(&left_out), "{left_out}");
+            let first = first_index([random, 0]);
+            assert!(first + 2_000 * 500_000 < CHILDREN, "{first}");
+        }
+        assert_ne!(left_out([0, 0]), left_out([1, 0]));
+        assert_ne!(first_index([0, 0]), first_index([1, 0]));
+    }
 }

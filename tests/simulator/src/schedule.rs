@@ -188,9 +188,9 @@ fn op(random: &mut Random, invoices: usize, backed_up: bool) -> Op {
             },
         },
         93..95 => Op::Second,
-        95..97 => Op::Leases,
-        97 => Op::BackUp,
-        98 if backed_up => Op::Restore,
+        95..96 => Op::Leases,
+        96..98 => Op::BackUp,
+        98.. if backed_up => Op::Restore,
         _ => Op::Wait { ms: 6_000, blocks: 1 },
     }
 }

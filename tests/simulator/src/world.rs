@@ -6,7 +6,7 @@ use std::{
 };
 
 use kassa::simulation::{
-    self, Again, Asked, Asset, Clock, MERCHANTS, NotMade, Process, Scene, Store, address_of,
+    self, Again, Asked, Asset, By, Clock, MERCHANTS, NotMade, Process, Scene, Store, address_of,
 };
 
 use tokio::runtime::Runtime;
@@ -31,11 +31,14 @@ const RESTORING_MS: i64 = 180_000;
 pub(crate) struct Made {
     pub(crate) number: usize,
     pub(crate) asset: Asset,
+    pub(crate) by: By,
     pub(crate) asked: Asked,
     /// When, in truth.
     pub(crate) at: i64,
     /// Until when its payer was told to pay, in truth.
     pub(crate) deadline: i64,
+    /// How often a backup had been restored before.
+    pub(crate) restored: u32,
     /// The database does not know it any more: it went back to a backup that was made before.
     pub(crate) lost: bool,
 }
@@ -66,6 +69,7 @@ pub(crate) struct World<'a> {
     /// Payments that are sent later.
     later: Vec<(i64, Tx)>,
     backup: Option<Backup>,
+    restored: u32,
     /// Whether any blocks are to be read again, or any balances compared.
     beside: bool,
     /// The time of the block at which reading began: nothing was promised before.
@@ -139,6 +143,7 @@ impl<'a> World<'a> {
             sent: Vec::new(),
             later: Vec::new(),
             backup: None,
+            restored: 0,
             beside: false,
             began: None,
             starts: 0,
@@ -246,6 +251,7 @@ impl<'a> World<'a> {
         let (invoices, ahead) = (*invoices, *ahead);
         self.replicas = [None, None];
         self.store.restore(file).await?;
+        self.restored += 1;
         for made in self.made.iter_mut().skip(invoices) {
             made.lost = true;
         }
@@ -304,7 +310,8 @@ impl<'a> World<'a> {
                 self.say(format_args!("  {} due {} at {}", asked.id, asked.due, asked.address));
                 let deadline = self.now + expires_in_s * 1000;
                 self.beside |= asset == Asset::Coin;
-                self.made.push(Made { number, asset, asked, at: self.now, deadline, lost: false });
+                let (at, restored) = (self.now, self.restored);
+                self.made.push(Made { number, asset, by, asked, at, deadline, restored, lost: false });
             }
             Err(NotMade::Ended) => self.crashed(at).await?,
             Err(NotMade::NotStarted) => self.say(format_args!("  refused: the network was never read")),
