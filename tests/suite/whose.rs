@@ -1,6 +1,8 @@
 //! Whose payment it is: after outages, restarts, restored backups and with wrong clocks. The simulator (tests/simulator)
 //! tries what nobody thought of; here are the cases that were met, with the server as it is.
 
+use std::time::Duration;
+
 use kassa_tests::{
     Api, Database, Kassa, KassaOptions, Kind, Reply, Sandbox, Shop, Suite, eventually, list, text,
 };
@@ -20,6 +22,8 @@ pub(crate) fn cases(suite: &mut Suite) {
 }
 
 const HOUR_MS: i64 = 3_600_000;
+/// Longer than a worker rests.
+const HOLDS_END: Duration = Duration::from_secs(2);
 
 /// Starts the server again with its clock so many hours ahead.
 async fn restart_at(kassa: &mut Kassa, hours: i64) {
@@ -85,6 +89,25 @@ async fn rings(database: Database) {
         for _ in 0..2 {
             let told = asked(&sandbox.invoice("5", &json!({})).await);
             assert!(!seen.contains(&told), "{told:?} comes again: {seen:?}");
+            seen.push(told);
+        }
+    }
+
+    // Nor when nobody holds them any more, however often it starts. The late payer of one would pay another's.
+    for days in 1..=3 {
+        restart_at(&mut sandbox.shop.kassa, days * 10 * 24).await;
+        let shop = &sandbox.shop;
+        eventually("all of them expired", || async {
+            let all = list(&shop.api().get("/v1/invoices?limit=100").await.ok());
+            let open = all.iter().filter(|invoice| invoice["status"] != "expired").count();
+            if open == 0 { Ok(()) } else { Err(format!("{open} are open")) }
+        })
+        .await;
+        // Holds end with the next look; no answer tells of it.
+        tokio::time::sleep(HOLDS_END).await;
+        for _ in 0..2 {
+            let told = asked(&sandbox.invoice("5", &json!({})).await);
+            assert!(!seen.contains(&told), "{told:?} comes again after {days}0 days: {seen:?}");
             seen.push(told);
         }
     }
