@@ -27,6 +27,9 @@ use kassa::simulation::Scene;
 
 use crate::{schedule::Schedule, world::Stage};
 
+/// How many schedules go by from one word about them to the next.
+const TOLD_EACH: u64 = 5_000;
+
 /// Run seeded schedules of outages, restarts, reorgs and wrong clocks, and judge whose payment was whose.
 ///
 /// A failure prints its seed and the least schedule that still fails; the status is 1.
@@ -107,7 +110,11 @@ fn main() -> anyhow::Result<std::convert::Infallible> {
                     let schedule = Schedule::of(first + at);
                     let wrong =
                         stage.run(&schedule, verbose).with_context(|| format!("seed {}", first + at))?;
-                    done.fetch_add(1, Ordering::Relaxed);
+                    let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+                    if done % TOLD_EACH == 0 {
+                        let (failed, s) = (failed.load(Ordering::Relaxed), started.elapsed().as_secs());
+                        eprintln!("{done} of {count} in {s} s: {failed} failed");
+                    }
                     if let Some(wrong) = wrong {
                         failed.fetch_add(1, Ordering::Relaxed);
                         println!("seed {}: {wrong}", first + at);
