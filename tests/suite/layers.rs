@@ -55,6 +55,7 @@ pub(crate) fn cases(suite: &mut Suite) {
     suite.once("layers::sql_stands_in_db_alone", || async { sql() });
     suite.once("layers::files_fit_on_a_few_pages", || async { lengths() });
     suite.once("layers::the_reader_of_sources_reads_them", || async { reader() });
+    suite.once("layers::the_simulators_faults_can_be_put_back", || async { faults() });
 }
 
 fn repository() -> PathBuf {
@@ -224,4 +225,32 @@ fn reader() {
     assert!(!names_crate("use crate::http::Problem;", "http"));
     assert!(!names_crate("use crate::{a, http::Problem};", "http"));
     assert!(!names_crate("use kassa_sqlx::X;", "sqlx"));
+}
+
+/// The patches of faults.sh change what stands in the sources: nobody runs them with every commit.
+fn faults() {
+    let folder = repository().join("tests/simulator/faults");
+    let mut hunks = 0;
+    for entry in fs::read_dir(&folder).unwrap() {
+        let patch = entry.unwrap().path();
+        let text = fs::read_to_string(&patch).unwrap();
+        for file in text.split("\n--- a/").skip(1) {
+            let (name, rest) = file.split_once('\n').unwrap();
+            let source = fs::read_to_string(repository().join(name)).unwrap();
+            for hunk in rest.split("\n@@ ").skip(1) {
+                let lines = hunk.lines().skip(1).take_while(|line| !line.starts_with("diff "));
+                let old: Vec<&str> = lines
+                    .filter_map(|line| match line.split_at_checked(1) {
+                        Some((" " | "-", line)) => Some(line),
+                        // An empty line without its blank.
+                        None => Some(""),
+                        Some(_) => None,
+                    })
+                    .collect();
+                assert!(source.contains(&old.join("\n")), "{} does not apply to {name}", patch.display());
+                hunks += 1;
+            }
+        }
+    }
+    assert!(hunks >= 18, "{hunks} hunks");
 }

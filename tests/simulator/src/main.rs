@@ -10,6 +10,7 @@ mod judge;
 mod random;
 mod schedule;
 mod shrink;
+mod stage;
 mod world;
 
 use std::{
@@ -25,7 +26,7 @@ use anyhow::Context as _;
 use clap::Parser;
 use kassa::simulation::Scene;
 
-use crate::{schedule::Schedule, world::Stage};
+use crate::{schedule::Schedule, stage::Stage};
 
 /// How many schedules go by from one word about them to the next.
 const TOLD_EACH: u64 = 5_000;

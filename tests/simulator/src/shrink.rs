@@ -1,6 +1,6 @@
 //! Makes a failing schedule smaller: leaves out what does not matter to the failure.
 
-use crate::{schedule::Schedule, world::Stage};
+use crate::{schedule::Schedule, stage::Stage};
 
 /// Runs that shrinking may take.
 const RUNS_MAX: usize = 400;

@@ -1,7 +1,7 @@
 //! Carries a schedule out: one database, one or two replicas, a chain, and time.
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, Mutex},
 };
 
@@ -9,11 +9,8 @@ use kassa::simulation::{
     self, Again, Asked, Asset, By, Clock, MERCHANTS, NotMade, Process, Scene, Store, address_of,
 };
 
-use tokio::runtime::Runtime;
-
 use crate::{
     chain::{Ledger, Provider, State, Tx, lock},
-    judge::{self, Wrong},
     random::Random,
     schedule::{ALL, BESIDE, EXPIRE, How, OBSERVE, Op, SECOND, SETTLE, Schedule, Turn},
 };
@@ -90,37 +87,8 @@ struct Backup {
     ahead: i64,
 }
 
-/// What one thread runs one schedule after the other on.
-pub(crate) struct Stage {
-    scene: Arc<Scene>,
-    folder: PathBuf,
-    runtime: Runtime,
-    store: Store,
-}
-
-impl Stage {
-    pub(crate) fn new(scene: Arc<Scene>, folder: PathBuf) -> anyhow::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let store = runtime.block_on(Store::new(&scene))?;
-        Ok(Self { scene, folder, runtime, store })
-    }
-
-    /// Runs a schedule. Answers what was wrong.
-    pub(crate) fn run(&mut self, schedule: &Schedule, verbose: bool) -> anyhow::Result<Option<Wrong>> {
-        let Self { scene, folder, runtime, store } = self;
-        runtime.block_on(async {
-            let mut world = World::begin(scene, store, folder, schedule, verbose).await?;
-            for turn in &schedule.turns {
-                world.take(turn).await?;
-            }
-            world.end().await?;
-            judge::judge(&world).await
-        })
-    }
-}
-
 impl<'a> World<'a> {
-    async fn begin(
+    pub(crate) async fn begin(
         scene: &'a Scene,
         store: &'a mut Store,
         folder: &'a Path,
@@ -187,7 +155,7 @@ impl<'a> World<'a> {
         }
     }
 
-    async fn take(&mut self, Turn { op, workers }: &Turn) -> anyhow::Result<()> {
+    pub(crate) async fn take(&mut self, Turn { op, workers }: &Turn) -> anyhow::Result<()> {
         self.say(format_args!("{op:?}"));
         match op {
             Op::Wait { ms, blocks } => return self.wait(*ms, *blocks, *workers).await,
@@ -396,7 +364,7 @@ impl<'a> World<'a> {
     }
 
     /// Providers are well again, the chain goes on, and everything is read to the end.
-    async fn end(&mut self) -> anyhow::Result<()> {
+    pub(crate) async fn end(&mut self) -> anyhow::Result<()> {
         simulation::revive();
         self.say(format_args!("the end: everyone is well, and a day and a half passes"));
         self.each_provider(State::Well);
