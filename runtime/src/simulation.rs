@@ -157,7 +157,7 @@ impl Scene {
     /// Makes the template in this folder.
     pub async fn new(folder: &Path) -> anyhow::Result<Self> {
         let mut config = Config::load(Path::new(""), false, std::iter::empty())?;
-        // Whoever has lost a lease believes in it for longer, and half of all writes were renewals.
+        // Whoever has lost a lease believes in it for longer, and four of ten writes were renewals.
         config.watch.lease_ms = LEASE_MS;
         let (first, template) = (folder.join("first.db"), folder.join("template.db"));
         let db = Db::open(&first.display().to_string()).await?;
