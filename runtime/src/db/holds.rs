@@ -122,23 +122,25 @@ const LOOKED_AT: i64 = 32;
 /// Takes the next amounts of a price, at most `wanted`, at least one if one is free. Nobody else is given them before
 /// all others of the ring. Empty: none is free.
 ///
-/// `random` decides where a ring begins, and by how much it leaps in a new life of the database.
+/// `random` decides by how much a ring leaps in a new life of the database, also one that this life is the first to see:
+/// one before may have used it.
 pub(crate) async fn reserve(
     conn: &mut Conn,
     price: &Price<'_>,
     wanted: i64,
-    random: [u32; 2],
+    random: u32,
 ) -> Result<Vec<Amount>, DbError> {
     let Price { address_id, asset_id, amount, ring } = price;
     let name = amount_key(address_id, asset_id, amount);
     let slots = i64::from(ring.slots());
     let life = super::installation::life(conn).await?;
-    let begin = i64::from(random[0]) % slots;
+    let leap = ring.leap(random);
+    let begin = ring.begin(&name) + if life > 0 { leap } else { 0 };
     // The row's lock is held until the commit: replicas reserve one after the other.
     let sql = "INSERT INTO ring (key, next, life) VALUES ($1, $2, $3)
                ON CONFLICT (key) DO UPDATE SET next = CASE WHEN ring.life = excluded.life THEN ring.next
                    ELSE ring.next + $4 END, life = excluded.life RETURNING next";
-    let row = conn.row(sql, args![&name, begin, life, ring.leap(random[1])]).await?;
+    let row = conn.row(sql, args![&name, begin, life, leap]).await?;
     let mut next = row.map_or(Ok(0), |row| row.int("next"))?;
     let key = |amount: Amount| amount_key(address_id, asset_id, amount);
     let mut free = Vec::new();
@@ -258,7 +260,7 @@ mod tests {
         Price { address_id: "adr", asset_id: "net:a", amount: Amount(amount), ring }
     }
 
-    async fn reserve_one(db: &Db, amount: u128, random: [u32; 2]) -> Option<Amount> {
+    async fn reserve_one(db: &Db, amount: u128, random: u32) -> Option<Amount> {
         db.write::<_, DbError, _>(move |conn| {
             Box::pin(async move { reserve(conn, &price(amount), 1, random).await })
         })
@@ -334,29 +336,30 @@ mod tests {
             let mut seen = std::collections::HashSet::new();
             for _ in 0..SLOTS {
                 // Where it begins is decided once.
-                assert!(seen.insert(reserve_one(&db, 1_000_000, [7, 3]).await.unwrap()));
+                assert!(seen.insert(reserve_one(&db, 1_000_000, 3).await.unwrap()));
             }
-            assert!(seen.contains(&reserve_one(&db, 1_000_000, [9, 9]).await.unwrap()));
+            assert!(seen.contains(&reserve_one(&db, 1_000_000, 9).await.unwrap()));
         }
     }
 
     #[tokio::test]
-    async fn installations_begin_at_different_places_and_a_new_life_leaves_some_out() {
+    async fn rings_begin_at_different_places_and_a_new_life_leaves_some_out() {
         for db in testing::databases().await {
-            let first = reserve_one(&db, 1_000_000, [0, 0]).await.unwrap();
-            let other = reserve_one(&db, 2_000_000, [5, 0]).await.unwrap();
-            assert_ne!(first.0 - 1_000_000, other.0 - 2_000_000);
-            let ring = price(1_000_000).ring;
-            assert_eq!(first, ring.due(0).unwrap());
+            let (one, other) = (price(1_000_000), price(2_000_000));
+            let begin = |price: &Price<'_>| {
+                price.ring.begin(&amount_key(price.address_id, price.asset_id, price.amount))
+            };
+            assert_ne!(begin(&one) % i64::from(SLOTS), begin(&other) % i64::from(SLOTS));
+            let begun = begin(&one);
+            assert_eq!(reserve_one(&db, 1_000_000, 3).await, one.ring.due(begun));
             db.write::<_, DbError, _>(|conn| Box::pin(async { installation::begin_life(conn, 5).await }))
                 .await
                 .unwrap();
-            let after = reserve_one(&db, 1_000_000, [0, 0]).await.unwrap();
-            assert_eq!(after, ring.due(1 + ring.leap(0)).unwrap());
-            assert_eq!(
-                reserve_one(&db, 1_000_000, [0, 0]).await.unwrap(),
-                ring.due(2 + ring.leap(0)).unwrap()
-            );
+            let leap = one.ring.leap(3);
+            assert_eq!(reserve_one(&db, 1_000_000, 3).await, one.ring.due(begun + 1 + leap));
+            assert_eq!(reserve_one(&db, 1_000_000, 3).await, one.ring.due(begun + 2 + leap));
+            // A life before may have used the other too, and then it began where it always does.
+            assert_eq!(reserve_one(&db, 2_000_000, 3).await, other.ring.due(begin(&other) + leap));
         }
     }
 
@@ -364,16 +367,16 @@ mod tests {
     async fn none_is_refused_while_one_is_free() {
         for db in testing::databases().await {
             let mut all = Vec::new();
-            while let Some(due) = reserve_one(&db, 1_000_000, [0, 0]).await {
+            while let Some(due) = reserve_one(&db, 1_000_000, 0).await {
                 assert!(held(&db, due, 1, 2).await);
                 all.push(due);
             }
             assert_eq!(all.len(), usize::try_from(SLOTS).unwrap());
             // The price beside it, whose ring overlaps with this one.
-            let near = reserve_one(&db, 1_000_020, [0, 0]).await.unwrap();
+            let near = reserve_one(&db, 1_000_020, 0).await.unwrap();
             assert!(!all.contains(&near));
             assert_eq!(ended(&db, 3).await, all.len());
-            assert!(reserve_one(&db, 1_000_000, [0, 0]).await.is_some());
+            assert!(reserve_one(&db, 1_000_000, 0).await.is_some());
         }
     }
 }

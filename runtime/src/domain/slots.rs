@@ -3,9 +3,11 @@
 //! A *ring* is one price on one address: the amounts `price + slot × unit` for the slots 1 to `slots`. Slots are given
 //! out by a count that only goes up and is kept in the database: the count's place is found by stepping through the
 //! ring with a stride that visits every slot before it repeats one. So the amount that was asked for longest ago comes
-//! first, neighbours in time are not neighbours in amount, and a count that begins at random cannot be guessed.
+//! first, neighbours in time are not neighbours in amount, and a count that begins where a random id says cannot be guessed.
 //!
 //! The database's unique key is the judge; what is here only proposes.
+
+use sha2::{Digest as _, Sha256};
 
 use super::money::Amount;
 
@@ -92,6 +94,14 @@ impl Ring {
     pub fn range(self) -> (Amount, Amount) {
         let last = self.unit.saturating_mul(u128::from(self.slots));
         (Amount(self.price.0.saturating_add(self.unit)), Amount(self.price.0.saturating_add(last)))
+    }
+
+    /// Where the count of a ring of this name begins, on every life of a database alike: a life that has forgotten the ring
+    /// leaps over it as over one that it knows. The name holds a random id, so that installations begin apart.
+    #[must_use]
+    pub fn begin(self, name: &str) -> i64 {
+        let [a, b, c, d, ..] = <[u8; 32]>::from(Sha256::digest(name));
+        i64::from(u32::from_be_bytes([a, b, c, d]) % self.slots.max(1))
     }
 
     /// By how much a count is advanced where what it says may be older than what payers were told: past an eighth of

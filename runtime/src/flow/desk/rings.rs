@@ -98,7 +98,7 @@ impl Rings {
 async fn reserve(app: &App, price: Priced<'_>, wanted: i64) -> Result<Vec<Amount>, DbError> {
     let Priced { amount, ring, .. } = price;
     let (address_id, asset_id) = (price.address_id.to_owned(), price.asset_id.to_owned());
-    let random = app.ids.random();
+    let [random, _] = app.ids.random();
     app.db
         .write::<_, DbError, _>(move |conn| {
             Box::pin(async move {
