@@ -3,7 +3,8 @@
 //! A *ring* is one price on one address: the amounts `price + slot × unit` for the slots 1 to `slots`. Slots are given
 //! out by a count that only goes up and is kept in the database: the count's place is found by stepping through the
 //! ring with a stride that visits every slot before it repeats one. So the amount that was asked for longest ago comes
-//! first, neighbours in time are not neighbours in amount, and a count that begins where a random id says cannot be guessed.
+//! first, neighbours in time are not neighbours in amount, and a count that begins where a random id says cannot be
+//! guessed.
 //!
 //! The database's unique key is the judge; what is here only proposes.
 
