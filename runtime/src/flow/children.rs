@@ -3,14 +3,19 @@
 //! A child is given to one caller only, by the key's row. Whether its address is in use (registered by hand, or derived
 //! before the key was known here) is looked up, and a stretch of those is stepped over at once.
 
+use sha2::{Digest, Sha256};
+
 use crate::{
     app::App,
     db::{
         DbError,
-        addresses::{self, ExtendedKey},
+        addresses::{self, CreateError, ExtendedKey},
         installation,
     },
-    domain::network::Manifest,
+    domain::{
+        id::{self, Kind},
+        network::Manifest,
+    },
     host::{Address, CallFailed, DeriveError},
 };
 
@@ -47,6 +52,38 @@ pub(crate) struct Child {
     pub(crate) text: String,
     pub(crate) key: Vec<u8>,
     pub(crate) index: i64,
+}
+
+/// Sets the key that a merchant's addresses on a network are derived from. One that was set before goes on where it
+/// was; a new one begins at the `first` that its merchant names, or at a block of its own.
+pub(crate) async fn set_key(
+    app: &App,
+    merchant_id: String,
+    network: &Manifest,
+    public_key: String,
+    first: Option<u32>,
+) -> Result<ExtendedKey, CreateError> {
+    let created_at = app.clock.now();
+    let mut key = ExtendedKey {
+        id: id::new(Kind::ExtendedKey, created_at),
+        next_index: first.map_or_else(|| first_index(&merchant_id, &network.name, &public_key), i64::from),
+        merchant_id,
+        network: network.name.clone(),
+        public_key,
+        created_at,
+    };
+    let left_out = left_out(app.ids.random());
+    app.db
+        .write(move |conn| {
+            Box::pin(async move {
+                // A backup may have forgotten that it was set, and what was given out of it.
+                if first.is_none() && installation::life(conn).await? > 0 {
+                    key.next_index += left_out;
+                }
+                addresses::put_extended_key(conn, &key).await
+            })
+        })
+        .await
 }
 
 /// Takes the next child that nobody has.
@@ -123,11 +160,13 @@ fn left_out([random, _]: [u32; 2]) -> i64 {
     LEFT_OUT * (1 + i64::from(random % LEFT_OUT_TIMES))
 }
 
-/// Where a new key begins unless its merchant says so: at a random million, so that two installations with one key
-/// give out different addresses. In the lower half, so that there is room for thousands of lives.
-pub(crate) fn first_index([random, _]: [u32; 2]) -> i64 {
+/// Where a new key begins unless its merchant says so: at a million that hangs on the merchant's random id, so that two
+/// installations with one key give out different addresses, and one that has forgotten the key knows where it began. In
+/// the lower half, so that there is room for thousands of lives.
+fn first_index(merchant_id: &str, network: &str, public_key: &str) -> i64 {
     const BLOCK: i64 = 1_000_000;
-    i64::from(random) % (CHILDREN / 2 / BLOCK) * BLOCK
+    let [a, b, c, d, ..] = <[u8; 32]>::from(Sha256::digest(format!("{merchant_id} {network} {public_key}")));
+    i64::from(u32::from_be_bytes([a, b, c, d])) % (CHILDREN / 2 / BLOCK) * BLOCK
 }
 
 #[cfg(test)]
@@ -139,10 +178,11 @@ mod tests {
         for random in [0, 1, 499, 500, 1_072, 1_073, u32::MAX] {
             let left_out = left_out([random, 0]);
             assert!((1_000..=500_000).contains(&left_out), "{left_out}");
-            let first = first_index([random, 0]);
+            let first = first_index("mer_1", "base", &random.to_string());
             assert!(first + 2_000 * 500_000 < CHILDREN, "{first}");
         }
         assert_ne!(left_out([0, 0]), left_out([1, 0]));
-        assert_ne!(first_index([0, 0]), first_index([1, 0]));
+        assert_ne!(first_index("mer_1", "base", "xpub"), first_index("mer_2", "base", "xpub"));
+        assert_eq!(first_index("mer_1", "base", "xpub"), first_index("mer_1", "base", "xpub"));
     }
 }

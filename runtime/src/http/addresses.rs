@@ -123,6 +123,12 @@ async fn create(
             format!("meta has more than {META_BYTES_MAX} bytes. Keep it with yourself, under unique_id.");
         return Err(Problem::new(Kind::FieldMalformed, detail).field("meta"));
     }
+    // A customer's address is a promise that what arrives is seen.
+    if new.unique_id.is_some() && chain::standing(&mut app.db.read().await?, &manifest.name).await?.is_none()
+    {
+        let error = DeskError::NotStarted { network: manifest.name.clone() };
+        return Err(Problem::from(error).field("network"));
+    }
     let (wanted, derived_index) = match (&new.address, &new.unique_id) {
         (Some(text), _) => (normalized(&app, &manifest, text).await?, None),
         (None, Some(unique_id)) => {
@@ -219,11 +225,6 @@ async fn derived(
     merchant: &Merchant,
     network: &Manifest,
 ) -> Result<(Address, Option<i64>), Problem> {
-    // A customer's address is a promise that what arrives is seen.
-    if chain::standing(&mut app.db.read().await?, &network.name).await?.is_none() {
-        let error = DeskError::NotStarted { network: network.name.clone() };
-        return Err(Problem::from(error).field("network"));
-    }
     let child = children::next(app, &merchant.id, network).await.map_err(|error| match error {
         ChildError::Db(error) => error.into(),
         ChildError::Plugin(failed) => failed.into(),
@@ -313,9 +314,10 @@ struct NewExtendedKey {
     /// An extended *public* key (`xpub…`). Never send a private one: whoever holds it can spend.
     #[schema(max_length = 200)]
     public_key: String,
-    /// Child that its first address is derived from, if the key is new here. A random million if it is left out, so
-    /// that another installation with the same key does not give out the same addresses. If your wallet looks for
-    /// addresses from 0 on, say 0, and use the key for this installation only.
+    /// Child that its first address is derived from, if the key is new here. A million of its own if it is left out,
+    /// so that another installation with the same key does not give out the same addresses. If your wallet looks for
+    /// addresses from 0 on, say 0, and use the key for this installation only. It is obeyed: if a restored backup has
+    /// forgotten the key, name one past what was given out, or leave it out.
     #[schema(minimum = 0, maximum = 2_147_483_647, example = 0)]
     first_index: Option<u32>,
 }
@@ -339,30 +341,14 @@ async fn put_key(
     check_text("public_key", &public_key, ADDRESS_CHARS_MAX)?;
     // Its first child shows whether it is one.
     app.host.derive_address(&manifest, &public_key, 0).await?.map_err(derive_problem)?;
-    let created_at = app.clock.now();
-    let key = ExtendedKey {
-        id: id::new(IdKind::ExtendedKey, created_at),
-        merchant_id: merchant.id,
-        network: manifest.name.clone(),
-        public_key,
-        next_index: first_index.map_or_else(|| children::first_index(app.ids.random()), i64::from),
-        created_at,
-    };
-    let kept = app
-        .db
-        .write::<_, Problem, _>(move |conn| {
-            Box::pin(async move {
-                addresses::put_extended_key(conn, &key).await.map_err(|error| match error {
-                    CreateError::Db(error) => error.into(),
-                    CreateError::Taken => {
-                        let detail = "Another merchant uses this key. Two could not be told apart.";
-                        Problem::new(Kind::AddressTaken, detail).field("public_key")
-                    }
-                })
-            })
-        })
-        .await?;
-    Ok(Answer(kept.into()))
+    match children::set_key(&app, merchant.id, &manifest, public_key, first_index).await {
+        Ok(key) => Ok(Answer(key.into())),
+        Err(CreateError::Db(error)) => Err(error.into()),
+        Err(CreateError::Taken) => {
+            let detail = "Another merchant uses this key. Two could not be told apart.";
+            Err(Problem::new(Kind::AddressTaken, detail).field("public_key"))
+        }
+    }
 }
 
 /// List extended public keys
