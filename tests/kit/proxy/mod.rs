@@ -8,7 +8,7 @@ mod fault;
 mod replies;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -53,6 +53,8 @@ struct State {
     rules: Vec<Rule>,
     counts: Counts,
     headers: Vec<(String, String)>,
+    /// What the node answered to what, while its chain stands still.
+    remembered: Option<HashMap<String, (u16, Bytes)>>,
 }
 
 struct Shared {
@@ -96,6 +98,11 @@ impl Proxy {
     /// From now on everything passes.
     pub fn clear(&self) {
         self.shared.state.lock().unwrap().rules.clear();
+    }
+
+    /// The chain stands still from now on: the node is asked for each thing once.
+    pub fn remember(&self) {
+        self.shared.state.lock().unwrap().remembered = Some(HashMap::new());
     }
 
     /// What passed since the start or the last [`Proxy::reset_counts`].
@@ -188,6 +195,10 @@ impl Shared {
     /// Sends the request on as it came, to the node or to its backend that is behind.
     async fn relay(&self, request: &Request<Bytes>, stale: bool) -> (u16, Vec<u8>) {
         let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+        let asked = format!("{} {path} {}", request.method(), String::from_utf8_lossy(request.body()));
+        if let Some((status, body)) = self.remembered(&asked) {
+            return (status, body.to_vec());
+        }
         let url = format!("{}{}{path}", self.node, if stale { "/lagging" } else { "" });
         let mut relayed = self.client.request(request.method().clone(), url).body(request.body().clone());
         if let Some(kind) = request.headers().get("content-type") {
@@ -196,7 +207,9 @@ impl Shared {
         match relayed.send().await {
             Ok(answer) => {
                 let status = answer.status().as_u16();
-                (status, answer.bytes().await.map(|body| body.to_vec()).unwrap_or_default())
+                let body = answer.bytes().await.unwrap_or_default();
+                self.keep(asked, status, &body);
+                (status, body.to_vec())
             }
             Err(why) => (502, why.to_string().into_bytes()),
         }
@@ -261,12 +274,32 @@ impl Shared {
     }
 
     async fn forward(&self, call: &Value) -> Value {
+        let asked = format!("{} {}", method(call), call["params"]);
+        if let Some((_, body)) = self.remembered(&asked) {
+            let mut answer: Value = serde_json::from_slice(&body).expect("the node answered JSON");
+            answer["id"] = call["id"].clone();
+            return answer;
+        }
         let answer = self.client.post(&self.node).json(call).send().await;
         match answer {
-            Ok(answer) => answer.json().await.expect("the node answers JSON"),
+            Ok(answer) => {
+                let body = answer.bytes().await.expect("the node's answer");
+                self.keep(asked, 200, &body);
+                serde_json::from_slice(&body).expect("the node answers JSON")
+            }
             Err(why) => {
                 json!({"jsonrpc": "2.0", "id": call["id"], "error": {"code": -32000, "message": why.to_string()}})
             }
+        }
+    }
+
+    fn remembered(&self, asked: &str) -> Option<(u16, Bytes)> {
+        self.state.lock().unwrap().remembered.as_ref()?.get(asked).cloned()
+    }
+
+    fn keep(&self, asked: String, status: u16, body: &Bytes) {
+        if let Some(remembered) = &mut self.state.lock().unwrap().remembered {
+            remembered.insert(asked, (status, body.clone()));
         }
     }
 

@@ -52,6 +52,7 @@ pub(super) async fn at_every_field(
     chain.mine(&nobody, 1).await;
 
     let proxy = Proxy::start(chain.facade().url()).await;
+    proxy.remember();
     let file = scratch.path().join("network.toml");
     fs::write(&file, toml::to_string(&manifest).expect("TOML")).expect("a manifest");
     let from = format!("{head}:{hash}");
