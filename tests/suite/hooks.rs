@@ -7,6 +7,8 @@ use kassa_tests::{
 };
 use serde_json::json;
 
+use crate::corrections;
+
 pub(crate) fn cases(suite: &mut Suite) {
     suite.both("hooks::license_keys_sell_one_key_for_each_paid_invoice_rust", |database| {
         license_keys(database, Source::Rust("license-keys"))
@@ -28,6 +30,7 @@ pub(crate) fn cases(suite: &mut Suite) {
     });
     suite.both("hooks::game_credits_are_signed_and_given_once", game_credits);
     suite.both("hooks::email_goes_to_the_payer", email);
+    suite.both("hooks::a_payment_is_taken_back_after_a_hook_has_used_it", taken_back);
     suite.both("hooks::a_defect_is_seen_by_replay_and_one_in_use_is_rolled_back", defects);
     suite.both("hooks::a_run_under_way_at_a_kill_is_made_again_under_its_id", killed);
 }
@@ -185,6 +188,47 @@ async fn email(database: Database) {
     hooks.wait_for(&hook, "done", 2).await;
     assert_eq!(hooks.runs(&hook).await.len(), 2);
     assert_eq!(mail.got()[1].json()["to"], json!(["yes@kassa.example"]));
+}
+
+async fn taken_back(database: Database) {
+    let sandbox = Sandbox::start(database).await;
+    let hooks = sandbox.hooks();
+    let (hook, _) = hooks.upload(Source::JavaScript("license-keys"), true).await;
+    let events = json!(["invoice.paid", "invoice.overpaid", "invoice.reverted"]);
+    hooks.put(&hook, "binding", &json!({"events": events})).await;
+    for number in 1..=3 {
+        hooks.put(&hook, &format!("storage/key%2F{number}"), &json!({"text": format!("KEY-{number}")})).await;
+    }
+    let (wrong, right) = (sandbox.invoice("5", &json!({})).await, sandbox.invoice("5", &json!({})).await);
+    sandbox.send(6_000_000).await;
+    let transfer = corrections::unmatched(&sandbox).await;
+    let act = async |action: &str, body| {
+        let path = format!("/v1/transfers/{}/{action}", text(&transfer["id"]));
+        sandbox.shop.api().post(&path, &body).await.ok()
+    };
+
+    // It was used when it is taken back: the hook hears of that, and what it gave is not given again.
+    act("assign", json!({"invoice_id": wrong["id"]})).await;
+    hooks.wait_for(&hook, "done", 1).await;
+    act("unassign", json!({"why": "not theirs"})).await;
+    let heard = hooks.wait_for(&hook, "done", 2).await.remove(0);
+    let heard = hooks.run(&heard["id"]).await;
+    assert_eq!(heard["input"]["type"], "invoice.reverted", "{heard}");
+    assert_eq!(sandbox.shop.get_invoice(&wrong).await["status"], "new");
+    act("assign", json!({"invoice_id": right["id"]})).await;
+    hooks.wait_for(&hook, "done", 3).await;
+    // Back and forth, and both have what was sold to them.
+    act("unassign", json!({})).await;
+    act("assign", json!({"invoice_id": wrong["id"]})).await;
+    hooks.wait_for(&hook, "done", 5).await;
+    sandbox.shop.delivered().await;
+    let issued = sandbox.shop.receiver.got_kind("hook.license.issued");
+    assert_eq!(issued.len(), 2, "one key for each invoice");
+    let sold: BTreeSet<_> =
+        issued.iter().map(|webhook| text(&webhook.json()["data"]["invoice_id"])).collect();
+    assert_eq!(sold, BTreeSet::from([text(&wrong["id"]), text(&right["id"])]));
+    let now = [sandbox.shop.get_invoice(&wrong).await, sandbox.shop.get_invoice(&right).await];
+    assert_eq!((&now[0]["status"], &now[1]["status"]), (&json!("overpaid"), &json!("new")), "{now:?}");
 }
 
 async fn defects(database: Database) {
