@@ -1,7 +1,8 @@
 //! Upstreams that lag, lie, refuse and fall silent: no transfer is lost, none is counted twice.
 
 use kassa_tests::{
-    Database, Fault, NETWORK, Provider, Proxy, Rule, Suite, World, WorldOptions, eventually, list, text,
+    Change, Database, Fault, NETWORK, Provider, Proxy, Rule, Suite, World, WorldOptions, eventually, list,
+    text,
 };
 use serde_json::{Value, json};
 
@@ -12,6 +13,7 @@ pub(crate) fn cases(suite: &mut Suite) {
     suite.both("evm_upstreams::a_lagging_second_upstream_retracts_nothing", lagging_second);
     suite.both("evm_upstreams::a_dead_upstream_is_left_for_the_next", failover);
     suite.both("evm_upstreams::another_chain_behind_the_url_is_refused", another_chain);
+    suite.both("evm_upstreams::logs_of_a_failed_transaction_pay_nothing_and_stop_nobody", failed_with_logs);
     suite.both("evm_upstreams::500_blocks_of_downtime_are_caught_up", downtime);
     suite.both("evm_upstreams::secret_headers_go_out_and_are_shown_nowhere", secret_headers);
 }
@@ -181,6 +183,51 @@ async fn lagging_second(database: Database) {
     }
     world.settled().await;
     no_retraction(&world).await;
+}
+
+async fn failed_with_logs(database: Database) {
+    let world = World::start(database).await;
+    let failed = async |only: &'static str| {
+        let (invoice, other) = (world.invoice("USDT", "5").await, world.invoice("USDT", "6").await);
+        let tx = world.pay(&invoice).await;
+        world.pay(&other).await;
+        world.proxy.clear();
+        world.proxy.add(Rule::new(Fault::Changed(Change::new(move |asked, mut answer| {
+            (asked.starts_with(only) && fail(&mut answer, &tx)).then(|| answer.to_string().into_bytes())
+        }))));
+        world.anvil.mine(3).await;
+        (invoice, other)
+    };
+    // A chain whose failed transactions carry logs: the receipt says so, and so do those of the block.
+    let (invoice, other) = failed("").await;
+    world.until(&other, "paid").await;
+    world.caught_up().await;
+    assert_eq!(world.get_invoice(&invoice).await["sequence"], invoice["sequence"]);
+    assert_eq!(world.transfers().await.len(), 1, "what failed is not even listed");
+    // A receipt that the block's receipts contradict is an upstream's lie: it is waited for.
+    let (invoice, other) = failed("eth_getTransactionReceipt").await;
+    spoiled(&world.proxy, world.proxy.counts().spoiled + 2).await;
+    for waits in [&invoice, &other] {
+        assert_eq!(world.get_invoice(waits).await["sequence"], waits["sequence"]);
+    }
+    world.proxy.clear();
+    for paid in [&invoice, &other] {
+        world.until(paid, "paid").await;
+    }
+    world.settled().await;
+    no_retraction(&world).await;
+}
+
+/// Says that a transaction has failed; whether it was spoken of.
+fn fail(answer: &mut Value, tx: &str) -> bool {
+    match answer {
+        Value::Array(list) => list.iter_mut().fold(false, |any, inner| fail(inner, tx) | any),
+        Value::Object(fields) if fields.contains_key("status") => {
+            fields["transactionHash"] == tx && fields.insert("status".to_owned(), json!("0x0")).is_some()
+        }
+        Value::Object(fields) => fields.values_mut().fold(false, |any, inner| fail(inner, tx) | any),
+        _ => false,
+    }
 }
 
 async fn failover(database: Database) {

@@ -1,12 +1,13 @@
 //! What machines ask: health, readiness, figures, the document of the API.
 
-use kassa_tests::{Api, Database, Fault, NETWORK, Rule, Suite, World, eventually, text};
+use kassa_tests::{Api, Database, Fault, Kassa, NETWORK, Rule, Suite, World, eventually, text};
 use serde_json::Value;
 
 pub(crate) fn cases(suite: &mut Suite) {
     suite.both("metrics_and_health::a_running_server_says_how_it_is", figures);
     suite.both("metrics_and_health::the_document_covers_every_route_that_is_guarded", document);
     suite.both("metrics_and_health::a_stop_is_in_good_order", stop);
+    suite.once("metrics_and_health::a_bench_credits_what_it_says", bench);
 }
 
 /// The value of a series, summed over its labels.
@@ -96,4 +97,17 @@ async fn stop(database: Database) {
     world.kassa.ready().await;
     world.until(&invoice, "paid").await;
     world.settled().await;
+}
+
+/// A bench that breaks off measures nothing: it checks what it has written, whatever the figures.
+async fn bench() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = tokio::process::Command::from(Kassa::command("bench"));
+    command.args(["settle", "--seconds", "1", "--open", "2000", "--json", "--dir"]).arg(folder.path());
+    let output = command.kill_on_drop(true).output().await.expect("kassa bench");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    let figures = said.lines().map(|line| serde_json::from_str::<Value>(line).expect("a line of JSON"));
+    let credited: Vec<Value> = figures.filter(|figure| figure["metric"] == "credited").collect();
+    assert!(credited.len() == 1 && credited[0]["ratio"].as_f64() > Some(0.0), "{said}");
 }

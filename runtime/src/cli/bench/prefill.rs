@@ -13,6 +13,7 @@ use crate::{
     app::App,
     db::{
         DbError, bench,
+        chain::{self, Cursor},
         holds::{self, NewHold},
         invoices,
     },
@@ -76,6 +77,7 @@ pub(super) async fn filled(bench: &mut Bench) -> anyhow::Result<Filled> {
         asset: Arc::new(asset),
         shops: Arc::new(shops),
     };
+    filled.read(&app).await?;
     filled.fill(&app).await?;
     app.db.close().await;
     bench.filled = Some(filled.clone());
@@ -83,6 +85,28 @@ pub(super) async fn filled(bench: &mut Bench) -> anyhow::Result<Filled> {
 }
 
 impl Filled {
+    /// The network as it is once it was read: past all payments.
+    async fn read(&self, app: &App) -> anyhow::Result<()> {
+        let height = height(self.open)?;
+        let cursor = Cursor {
+            network: self.network.name.clone(),
+            height,
+            hash: format!("0x{height:064x}"),
+            head: height,
+            safe: Some(height),
+            r#final: height,
+            time: self.made_at + 2_000,
+            final_time: self.made_at + 2_000,
+            frozen: None,
+            moved_at: self.made_at,
+        };
+        let advanced = app.db.write::<_, DbError, _>(|conn| {
+            Box::pin(async move { chain::advance(conn, None, &cursor, 0).await })
+        });
+        advanced.await?.context("the network was read before")?;
+        Ok(())
+    }
+
     async fn fill(&self, app: &App) -> anyhow::Result<()> {
         let bar = Busy::counted("opening invoices", self.open);
         let mut writes: JoinSet<Result<u64, DbError>> = JoinSet::new();
@@ -189,7 +213,7 @@ impl Filled {
     /// The `nth` payer's transfer, and the invoice that it pays exactly. Payers come in no order of the invoices.
     pub(super) fn payment(&self, nth: u64) -> Option<(Transfer, Invoice)> {
         let invoice = self.invoice(nth.checked_mul(STRIDE)? % self.open)?;
-        let height = 100 + i64::try_from(nth / 200).ok()?;
+        let height = height(nth).ok()?;
         let transfer = Transfer {
             id: format!("trf_{nth:026}"),
             network: invoice.network.clone(),
@@ -214,4 +238,9 @@ impl Filled {
         };
         Some((transfer, invoice))
     }
+}
+
+/// The block of the `nth` payment: 200 to each.
+fn height(nth: u64) -> anyhow::Result<i64> {
+    Ok(100 + i64::try_from(nth / 200)?)
 }
