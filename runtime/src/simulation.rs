@@ -9,6 +9,7 @@ mod process;
 
 use std::{
     path::{Path, PathBuf},
+    pin::Pin,
     sync::Arc,
 };
 
@@ -89,6 +90,9 @@ pub trait Chain: Send + Sync {
     /// What follows on the block of this height and hash; without one, the highest final block alone.
     fn scan(&self, from: Option<(u64, &str)>, blocks: u32) -> Result<Report, Trouble>;
 
+    /// The way of an answer to a scan, which may be long.
+    fn on_its_way(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+
     /// How much coin an address holds at the end of the block of this height.
     fn held(&self, address: &str, height: u64) -> Result<u128, Trouble>;
 }
@@ -127,6 +131,10 @@ impl Scripted for Telling {
             safe: None,
             final_: report.r#final,
         })
+    }
+
+    fn on_its_way(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        self.0.on_its_way()
     }
 
     fn compares(&self) -> bool {

@@ -23,7 +23,7 @@ impl Host {
     ) -> Result<Called<Result<ScanResult, ScanError>>, CallFailed> {
         #[cfg(feature = "simulation")]
         if let Some(scripted) = &self.scripted {
-            return Ok(super::scripted::called(&**scripted, Some(cursor), limits));
+            return Ok(super::scripted::called(&**scripted, Some(cursor), limits).await);
         }
         let (loaded, subject) = self.aside(network, passed_over)?;
         self.scan_on(&loaded, subject, network, Some(cursor), limits).await

@@ -293,7 +293,7 @@ impl Host {
     ) -> Result<Called<Result<ScanResult, ScanError>>, CallFailed> {
         #[cfg(feature = "simulation")]
         if let Some(scripted) = &self.scripted {
-            return Ok(scripted::called(&**scripted, cursor, limits));
+            return Ok(scripted::called(&**scripted, cursor, limits).await);
         }
         let (loaded, subject) = self.on(network)?;
         self.scan_on(&loaded, subject, network, cursor, limits).await

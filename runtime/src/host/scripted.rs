@@ -1,6 +1,6 @@
 //! A chain that a simulation tells, in place of all chain plugins.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, pin::Pin, sync::Arc};
 
 use super::{
     Address, BalanceError, Called, Description, Host, HostError, MemoSupport, Point, Position, ScanError,
@@ -20,6 +20,11 @@ use crate::{
 /// What answers in place of a chain plugin.
 pub(crate) trait Scripted: Send + Sync {
     fn scan(&self, cursor: Option<Position>, limits: ScanLimits) -> Result<ScanResult, ScanError>;
+
+    /// The way of an answer to a scan.
+    fn on_its_way(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(std::future::ready(()))
+    }
 
     /// Whether it does not see all that arrives.
     fn compares(&self) -> bool {
@@ -65,12 +70,14 @@ pub(super) fn child(extended_public_key: &str, index: u32) -> Address {
     Address { key: text.as_bytes().to_vec(), text }
 }
 
-pub(super) fn called(
+pub(super) async fn called(
     chain: &dyn Scripted,
     cursor: Option<Position>,
     limits: ScanLimits,
 ) -> Called<Result<ScanResult, ScanError>> {
-    told(chain.scan(cursor, limits))
+    let scan = chain.scan(cursor, limits);
+    chain.on_its_way().await;
+    told(scan)
 }
 
 pub(super) fn told<T>(value: T) -> Called<T> {

@@ -1,8 +1,12 @@
 //! The chain of a simulation, and what its provider says of it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use kassa::simulation::{Asset, Block, Chain, Report, Transfer, Trouble};
+use tokio::sync::oneshot;
 
 /// A payment that somebody sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +20,8 @@ pub(crate) struct Tx {
     pub(crate) memo: Option<String>,
     /// When it was sent: no block that is older holds it.
     pub(crate) sent_at: i64,
+    /// So many blocks pass it over.
+    pub(crate) passed_over: u32,
 }
 
 #[derive(Debug, Clone)]
@@ -56,7 +62,12 @@ impl Ledger {
 
     /// Puts what waits into a block of this time.
     pub(crate) fn mine(&mut self, at: i64) {
-        let txs = std::mem::take(&mut self.pool);
+        let (txs, mut pool): (Vec<Tx>, _) =
+            std::mem::take(&mut self.pool).into_iter().partition(|tx| tx.passed_over == 0);
+        for tx in &mut pool {
+            tx.passed_over -= 1;
+        }
+        self.pool = pool;
         self.add(at, txs);
         let head = self.head();
         self.r#final = self.r#final.max(head.saturating_sub(self.depth));
@@ -125,6 +136,13 @@ pub(crate) enum State {
 pub(crate) struct Provider {
     ledger: Arc<Mutex<Ledger>>,
     condition: Mutex<Condition>,
+    slow: Mutex<Option<Slow>>,
+}
+
+/// An answer that is long on its way: it says that it is, and waits until it may arrive.
+struct Slow {
+    left: oneshot::Sender<()>,
+    arrives: oneshot::Receiver<()>,
 }
 
 /// How a provider is, and the branch and the final block that it had when it became so.
@@ -154,7 +172,14 @@ impl Condition {
 impl Provider {
     pub(crate) fn new(ledger: Arc<Mutex<Ledger>>) -> Self {
         let condition = Condition { state: State::Well, branch: Vec::new(), r#final: 0 };
-        Self { ledger, condition: Mutex::new(condition) }
+        Self { ledger, condition: Mutex::new(condition), slow: Mutex::default() }
+    }
+
+    /// Its next answer to a scan is long on its way. What comes back tells that it has left, and lets it arrive.
+    pub(crate) fn slow_down(&self) -> (oneshot::Receiver<()>, oneshot::Sender<()>) {
+        let ((left, has_left), (arrive, arrives)) = (oneshot::channel(), oneshot::channel());
+        *lock(&self.slow) = Some(Slow { left, arrives });
+        (has_left, arrive)
     }
 
     pub(crate) fn set(&self, state: State) {
@@ -206,6 +231,18 @@ impl Chain for Provider {
         }
         Ok(report)
     }
+
+    fn on_its_way(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async {
+            let slow = lock(&self.slow).take();
+            if let Some(Slow { left, arrives }) = slow {
+                let _ = left.send(());
+                // Or it is not waited for any more.
+                let _ = arrives.await;
+            }
+        })
+    }
+
     fn held(&self, address: &str, height: u64) -> Result<u128, Trouble> {
         let (ledger, condition) = (lock(&self.ledger), lock(&self.condition));
         let (blocks, head, _) = condition.shows(&ledger)?;

@@ -28,6 +28,8 @@ pub(crate) enum Op {
         number: usize,
         how: How,
         from_deadline: Option<i64>,
+        /// So many blocks pass it over.
+        passed_over: u32,
     },
     /// Somebody sends what nobody asked for.
     Stray {
@@ -54,6 +56,12 @@ pub(crate) enum Op {
     Second,
     /// Another replica gets the leases.
     Leases,
+    /// An answer to the first replica is long on its way. Meanwhile a block is mined, so many are replaced, and the
+    /// second replica gets the leases and works.
+    Overlap {
+        deep: u64,
+        shuffle: u64,
+    },
     /// The operator has the last blocks read again, so many, or those of so many milliseconds.
     Rescan {
         blocks: i64,
@@ -121,7 +129,11 @@ impl Schedule {
             invoices += usize::from(matches!(op, Op::Invoice { .. }));
             backed_up |= op == Op::BackUp;
             // Mostly everyone gets a turn, and now and then somebody is slow.
-            let workers = if random.one_in(3) { u8::try_from(random.below(32)).unwrap_or(0) } else { ALL };
+            let workers = match random.below(6) {
+                0 => u8::try_from(random.below(32)).unwrap_or(0),
+                1 => ALL & !(1 << random.below(5)),
+                _ => ALL,
+            };
             turns.push(Turn { op, workers });
         }
         Self { seed, confirmations, depth, turns }
@@ -149,11 +161,13 @@ fn op(random: &mut Random, invoices: usize, backed_up: bool) -> Op {
                 1 | 2 => How::Unseen,
                 _ => How::Exactly,
             },
-            from_deadline: match random.below(4) {
+            from_deadline: match random.below(6) {
                 0 => Some(random.between(-20_000, 20_000)),
                 1 => Some(random.between(0, 5 * HOUR)),
+                2 => Some(random.between(-9 * MINUTE, -3 * MINUTE)),
                 _ => None,
             },
+            passed_over: if random.one_in(4) { 1 + u32::try_from(random.below(2)).unwrap_or(0) } else { 0 },
         },
         44..46 => Op::Stray { merchant, asset, amount: PRICES[0] + u128::from(random.below(450)) },
         46..64 => match random.below(8) {
@@ -173,8 +187,9 @@ fn op(random: &mut Random, invoices: usize, backed_up: bool) -> Op {
             _ => State::Stale,
         }),
         74..80 => Op::Reorg { deep: 1 + random.below(8), shuffle: random.next() },
-        80..85 => Op::Crash { nth: 1 + u32::try_from(random.below(6)).unwrap_or(0), made: random.one_in(2) },
-        85..88 => Op::Restart,
+        80..84 => Op::Crash { nth: 1 + u32::try_from(random.below(6)).unwrap_or(0), made: random.one_in(2) },
+        84..87 => Op::Restart,
+        87 => Op::Overlap { deep: random.below(8), shuffle: random.next() },
         88..90 => Op::Rescan {
             blocks: random.between(0, 30),
             ms: random.one_in(3).then(|| random.between(0, 3 * HOUR)),

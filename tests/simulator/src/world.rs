@@ -160,11 +160,13 @@ impl<'a> World<'a> {
         match op {
             Op::Wait { ms, blocks } => return self.wait(*ms, *blocks, *workers).await,
             Op::Invoice { .. } => self.invoice(op).await?,
-            Op::Pay { number, how, from_deadline } => self.pay(*number, *how, *from_deadline),
+            &Op::Pay { number, how, from_deadline, passed_over } => {
+                self.pay(number, how, from_deadline, passed_over);
+            }
             Op::Stray { merchant, asset, amount } => {
                 let (id, to) = (self.note(None, false), address_of(MERCHANTS[*merchant]));
                 let (asset, amount, sent_at) = (*asset, *amount, self.now);
-                let tx = Tx { id, to, asset, unseen: false, amount, memo: None, sent_at };
+                let tx = Tx { id, to, asset, unseen: false, amount, memo: None, sent_at, passed_over: 0 };
                 lock(&self.ledger).send(tx);
             }
             // Where the machine's clock is worth nothing, a lag that nobody can see is not made up for. (It lags by blocks
@@ -196,6 +198,7 @@ impl<'a> World<'a> {
                 simulation::revive();
                 self.store.end_leases().await?;
             }
+            Op::Overlap { deep, shuffle } => self.overlap(*deep, *shuffle).await?,
             Op::Rescan { blocks, ms } => self.rescan(*blocks, *ms).await?,
             Op::BackUp => {
                 let file = tempfile::NamedTempFile::new_in(self.folder)?.into_temp_path();
@@ -205,6 +208,38 @@ impl<'a> World<'a> {
             Op::Restore => self.restore().await?,
         }
         self.work(*workers).await
+    }
+
+    /// What the first replica is answered arrives when the second has done the same work.
+    async fn overlap(&mut self, deep: u64, shuffle: u64) -> anyhow::Result<()> {
+        simulation::revive();
+        if self.replicas[1].is_none() {
+            self.start(1).await?;
+        }
+        let Some(mut first) = self.replicas[0].take() else { return Ok(()) };
+        let (has_left, arrive) = first.provider.slow_down();
+        {
+            let mut step = std::pin::pin!(first.process.observe());
+            let asked = tokio::select! {
+                biased;
+                _ = &mut step => false,
+                _ = has_left => true,
+            };
+            if asked {
+                self.mine();
+                let mut random = Random::new(shuffle);
+                lock(&self.ledger).reorg(deep, |below| random.below(below));
+                self.store.end_leases().await?;
+                if self.turn(1, ALL).await.is_err() {
+                    self.crashed(1).await?;
+                }
+                let _ = arrive.send(());
+                // No crash is planned.
+                let _ = step.await;
+            }
+        }
+        self.replicas[0] = Some(first);
+        Ok(())
     }
 
     fn each_provider(&self, state: State) {
@@ -288,7 +323,7 @@ impl<'a> World<'a> {
         Ok(())
     }
 
-    fn pay(&mut self, number: usize, how: How, from_deadline: Option<i64>) {
+    fn pay(&mut self, number: usize, how: How, from_deadline: Option<i64>, passed_over: u32) {
         let Some(place) = self.made.iter().position(|made| made.number == number) else { return };
         let Made { asset, asked, deadline, .. } = self.made[place].clone();
         let off = if let How::Off(off) = how { off } else { 0 };
@@ -297,7 +332,7 @@ impl<'a> World<'a> {
         let id = self.note(Some(place), off == 0);
         let at = from_deadline.map(|from| deadline + from).filter(|at| *at > self.now);
         let sent_at = at.unwrap_or(self.now);
-        let tx = Tx { id, to: asked.address, asset, unseen, amount, memo: asked.memo, sent_at };
+        let tx = Tx { id, to: asked.address, asset, unseen, amount, memo: asked.memo, sent_at, passed_over };
         match at {
             Some(at) => self.later.push((at, tx)),
             None => lock(&self.ledger).send(tx),
