@@ -1,5 +1,7 @@
 //! Carries a schedule out: one database, one or two replicas, a chain, and time.
 
+mod turns;
+
 use std::{
     path::Path,
     sync::{Arc, Mutex},
@@ -12,14 +14,12 @@ use kassa::simulation::{
 use crate::{
     chain::{Ledger, Provider, State, Tx, lock},
     random::Random,
-    schedule::{ALL, BESIDE, EXPIRE, How, OBSERVE, Op, SECOND, SETTLE, Schedule, Turn},
+    schedule::{ALL, How, Op, Schedule, Turn},
 };
 
 /// When every simulation begins: 2027-01-15.
 const START: i64 = 1_800_000_000_000;
 const DAY_MS: i64 = 24 * 3_600_000;
-/// Steps of one worker in a turn.
-const STEPS_MAX: usize = 40;
 /// Everything stops for so long while a backup is restored.
 const RESTORING_MS: i64 = 180_000;
 
@@ -210,38 +210,6 @@ impl<'a> World<'a> {
         self.work(*workers).await
     }
 
-    /// What the first replica is answered arrives when the second has done the same work.
-    async fn overlap(&mut self, deep: u64, shuffle: u64) -> anyhow::Result<()> {
-        simulation::revive();
-        if self.replicas[1].is_none() {
-            self.start(1).await?;
-        }
-        let Some(mut first) = self.replicas[0].take() else { return Ok(()) };
-        let (has_left, arrive) = first.provider.slow_down();
-        {
-            let mut step = std::pin::pin!(first.process.observe());
-            let asked = tokio::select! {
-                biased;
-                _ = &mut step => false,
-                _ = has_left => true,
-            };
-            if asked {
-                self.mine();
-                let mut random = Random::new(shuffle);
-                lock(&self.ledger).reorg(deep, |below| random.below(below));
-                self.store.end_leases().await?;
-                if self.turn(1, ALL).await.is_err() {
-                    self.crashed(1).await?;
-                }
-                let _ = arrive.send(());
-                // No crash is planned.
-                let _ = step.await;
-            }
-        }
-        self.replicas[0] = Some(first);
-        Ok(())
-    }
-
     fn each_provider(&self, state: State) {
         for replica in self.replicas.iter().flatten() {
             replica.provider.set(state);
@@ -349,51 +317,6 @@ impl<'a> World<'a> {
         self.beside = true;
         if replica.process.order_rescan(from).await.is_err() {
             self.crashed(0).await?;
-        }
-        Ok(())
-    }
-
-    /// Everyone whose turn it is works until there is nothing left, or for so long as a turn lasts.
-    async fn work(&mut self, workers: u8) -> anyhow::Result<()> {
-        for at in 0..self.replicas.len() {
-            if at == 1 && workers & SECOND == 0 {
-                continue;
-            }
-            if self.turn(at, workers).await.is_err() {
-                self.crashed(at).await?;
-            }
-        }
-        if self.began.is_none()
-            && let Some(replica) = self.replicas.iter().flatten().next()
-        {
-            self.began = replica.process.read_to().await?.map(|(_, final_time)| final_time);
-        }
-        Ok(())
-    }
-
-    async fn turn(&mut self, at: usize, workers: u8) -> Result<(), simulation::Ended> {
-        let Some(Replica { process, .. }) = &mut self.replicas[at] else { return Ok(()) };
-        process.live().await?;
-        for _ in 0..STEPS_MAX {
-            if workers & OBSERVE == 0 || !process.observe().await? {
-                break;
-            }
-        }
-        for _ in 0..STEPS_MAX {
-            if workers & BESIDE == 0 || !self.beside || !(process.rescan().await? | process.compare().await?)
-            {
-                break;
-            }
-        }
-        for _ in 0..STEPS_MAX {
-            if workers & SETTLE == 0 || !process.settle().await? {
-                break;
-            }
-        }
-        for _ in 0..STEPS_MAX {
-            if workers & EXPIRE == 0 || !process.expire().await? {
-                break;
-            }
         }
         Ok(())
     }
