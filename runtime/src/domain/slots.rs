@@ -101,8 +101,7 @@ impl Ring {
     /// leaps over it as over one that it knows. The name holds a random id, so that installations begin apart.
     #[must_use]
     pub fn begin(self, name: &str) -> i64 {
-        let [a, b, c, d, ..] = <[u8; 32]>::from(Sha256::digest(name));
-        i64::from(u32::from_be_bytes([a, b, c, d]) % self.slots.max(1))
+        i64::from(drawn_from(name) % self.slots.max(1))
     }
 
     /// By how much a count is advanced where what it says may be older than what payers were told: past an eighth of
@@ -112,6 +111,14 @@ impl Ring {
         let eighth = self.slots.div_ceil(8);
         i64::from(eighth) + i64::from(random % (3 * eighth).max(1))
     }
+}
+
+/// A number that a name decides: the same on every life of a database, and no one's guess where the name holds a
+/// random id.
+#[must_use]
+pub fn drawn_from(name: &str) -> u32 {
+    let [a, b, c, d, ..] = <[u8; 32]>::from(Sha256::digest(name));
+    u32::from_be_bytes([a, b, c, d])
 }
 
 fn gcd(a: u32, b: u32) -> u32 {

@@ -3,8 +3,6 @@
 //! A child is given to one caller only, by the key's row. Whether its address is in use (registered by hand, or derived
 //! before the key was known here) is looked up, and a stretch of those is stepped over at once.
 
-use sha2::{Digest, Sha256};
-
 use crate::{
     app::App,
     db::{
@@ -15,6 +13,7 @@ use crate::{
     domain::{
         id::{self, Kind},
         network::Manifest,
+        slots,
     },
     host::{Address, CallFailed, DeriveError},
 };
@@ -165,8 +164,8 @@ fn left_out([random, _]: [u32; 2]) -> i64 {
 /// the lower half, so that there is room for thousands of lives.
 fn first_index(merchant_id: &str, network: &str, public_key: &str) -> i64 {
     const BLOCK: i64 = 1_000_000;
-    let [a, b, c, d, ..] = <[u8; 32]>::from(Sha256::digest(format!("{merchant_id} {network} {public_key}")));
-    i64::from(u32::from_be_bytes([a, b, c, d])) % (CHILDREN / 2 / BLOCK) * BLOCK
+    let drawn = slots::drawn_from(&format!("{merchant_id} {network} {public_key}"));
+    i64::from(drawn) % (CHILDREN / 2 / BLOCK) * BLOCK
 }
 
 #[cfg(test)]

@@ -123,24 +123,21 @@ async fn create(
             format!("meta has more than {META_BYTES_MAX} bytes. Keep it with yourself, under unique_id.");
         return Err(Problem::new(Kind::FieldMalformed, detail).field("meta"));
     }
-    // A customer's address is a promise that what arrives is seen.
-    if new.unique_id.is_some() && chain::standing(&mut app.db.read().await?, &manifest.name).await?.is_none()
-    {
-        let error = DeskError::NotStarted { network: manifest.name.clone() };
-        return Err(Problem::from(error).field("network"));
-    }
-    let (wanted, derived_index) = match (&new.address, &new.unique_id) {
-        (Some(text), _) => (normalized(&app, &manifest, text).await?, None),
-        (None, Some(unique_id)) => {
-            let mut conn = app.db.read().await?;
-            let there = addresses::by_unique_id(&mut conn, &merchant.id, &manifest.name, unique_id).await?;
-            drop(conn);
-            match there {
-                // Whatever it was made from: it stays this customer's.
-                Some(row) => (Address { text: row.address, key: row.key }, row.derived_index),
-                None => derived(&app, &merchant, &manifest).await?,
-            }
+    let mut there = None;
+    if let Some(unique_id) = &new.unique_id {
+        let mut conn = app.db.read().await?;
+        there = addresses::by_unique_id(&mut conn, &merchant.id, &manifest.name, unique_id).await?;
+        // A customer's address is a promise that what arrives is seen.
+        if there.is_none() && chain::standing(&mut conn, &manifest.name).await?.is_none() {
+            let error = DeskError::NotStarted { network: manifest.name.clone() };
+            return Err(Problem::from(error).field("network"));
         }
+    }
+    let (wanted, derived_index) = match (&new.address, there) {
+        (Some(text), _) => (normalized(&app, &manifest, text).await?, None),
+        // Whatever it was made from: it stays this customer's.
+        (None, Some(row)) => (Address { text: row.address, key: row.key }, row.derived_index),
+        (None, None) if new.unique_id.is_some() => derived(&app, &merchant, &manifest).await?,
         (None, None) => {
             let detail = "Give `address` for a shared address, or `unique_id` for a customer's.";
             return Err(Problem::new(Kind::FieldMissing, detail).field("address"));

@@ -195,11 +195,11 @@ impl Shared {
     /// Sends the request on as it came, to the node or to its backend that is behind.
     async fn relay(&self, request: &Request<Bytes>, stale: bool) -> (u16, Vec<u8>) {
         let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-        let asked = format!("{} {path} {}", request.method(), String::from_utf8_lossy(request.body()));
+        let url = format!("{}{}{path}", self.node, if stale { "/lagging" } else { "" });
+        let asked = format!("{} {url} {}", request.method(), String::from_utf8_lossy(request.body()));
         if let Some((status, body)) = self.remembered(&asked) {
             return (status, body.to_vec());
         }
-        let url = format!("{}{}{path}", self.node, if stale { "/lagging" } else { "" });
         let mut relayed = self.client.request(request.method().clone(), url).body(request.body().clone());
         if let Some(kind) = request.headers().get("content-type") {
             relayed = relayed.header("content-type", kind);
