@@ -83,6 +83,8 @@ pub enum NotMade {
     Ended,
     /// The network was never read.
     NotStarted,
+    /// All amounts of the price are held.
+    Exhausted,
     Refused(String),
 }
 
@@ -237,6 +239,7 @@ impl Process {
             }),
             Ok(Made::Replay(_)) => Err(NotMade::Refused("a replay without a key".to_owned())),
             Err(DeskError::NotStarted { .. }) => Err(NotMade::NotStarted),
+            Err(DeskError::AmountSpaceExhausted { .. }) => Err(NotMade::Exhausted),
             Err(error) => Err(NotMade::Refused(error.to_string())),
         }
     }

@@ -1,4 +1,6 @@
-//! What must be true of every simulation, whatever happened in it.
+//! What must be true of every simulation, whatever happened in it. The rules are here; [`facts`] reads the database.
+
+mod facts;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -7,8 +9,10 @@ use std::{
 
 use kassa::simulation::By;
 
+use self::facts::{Outcome, outcomes, risen, told};
 use crate::{
     chain::{Ledger, lock},
+    schedule::{Op, TINY_PRICE},
     world::{Made, World},
 };
 
@@ -31,19 +35,11 @@ impl fmt::Display for Wrong {
     }
 }
 
-/// What Kassa made of a transfer.
-#[derive(Debug, Default)]
-struct Outcome {
-    id: String,
-    status: String,
-    /// Invoice (empty for none), status and exception of each payment.
-    payments: Vec<(String, String, String)>,
-    listed: Option<String>,
-    credits: i64,
-}
-
 /// The first rule that is broken.
 pub(crate) async fn judge(world: &World<'_>) -> anyhow::Result<Option<Wrong>> {
+    if world.wrong.is_some() {
+        return Ok(world.wrong.clone());
+    }
     let outcomes = outcomes(world).await?;
     let told = told(world).await?;
     let risen = risen(world).await?;
@@ -61,6 +57,19 @@ pub(crate) async fn judge(world: &World<'_>) -> anyhow::Result<Option<Wrong>> {
     if !unbalanced.is_empty() {
         return Ok(wrong("a journal does not balance", format!("{unbalanced:?}")));
     }
+    // Where no branch was ever left, a payment stays where it was, and nothing is taken back.
+    let calm = !world
+        .schedule
+        .turns
+        .iter()
+        .any(|turn| matches!(turn.op, Op::Reorg { .. } | Op::Overlap { deep: 1.., .. }));
+    if calm {
+        for wrong in [outside_its_hold(world).await?, taken_back(world).await?] {
+            if wrong.is_some() {
+                return Ok(wrong);
+            }
+        }
+    }
     let addresses: Vec<String> = world
         .store
         .query("SELECT address FROM receive_address", &["address"])
@@ -70,6 +79,8 @@ pub(crate) async fn judge(world: &World<'_>) -> anyhow::Result<Option<Wrong>> {
         .collect();
     // By the invoice's place: what was sent in time, if none of it pays.
     let mut paid: HashMap<usize, Option<String>> = HashMap::new();
+    // Which invoice had been paid already by the time of a block.
+    let mut already: HashMap<usize, i64> = HashMap::new();
     let ledger = lock(&world.ledger);
     for (tx, time) in ledger.all().filter(|(tx, _)| !tx.unseen) {
         let Some(sent) = world.sent.iter().find(|sent| sent.tx == tx.id) else { continue };
@@ -87,11 +98,18 @@ pub(crate) async fn judge(world: &World<'_>) -> anyhow::Result<Option<Wrong>> {
         if let (Some(made), Some(pays)) = (of, pays)
             && pays != made.asked.id
             && sent.exact
-            && !may_meet(made, world.made.iter().find(|other| other.asked.id == pays))
-            && time <= made.deadline + LATE_MS - UNSURE_MS
+            && !may_meet(made, world.made.iter().find(|other| other.asked.id == pays), time)
         {
             let what = format!("{} was sent for {} and pays {pays}", tx.id, made.asked.id);
             return Ok(wrong("a payment was given to a stranger", what));
+        }
+        if let Some(place) = sent.of.filter(|_| calm && sent.exact) {
+            if outcome.listed.as_deref() == Some("already_paid") {
+                already.entry(place).or_insert(time);
+            } else if already.get(&place).is_some_and(|before| *before < time) && pays.is_some() {
+                let what = format!("{} of block time {time}: {outcome:?}", tx.id);
+                return Ok(wrong("a later payment pays, and an earlier one was too much", what));
+            }
         }
         let Some(made) = of.filter(|made| sent.exact && !made.lost && time <= made.deadline) else {
             continue;
@@ -137,12 +155,43 @@ fn wrong(kind: &'static str, what: String) -> Option<Wrong> {
     Some(Wrong { kind, what })
 }
 
-/// Lives that began with the same backup draw their amounts at random, knowing nothing of each other.
-fn may_meet(forgotten: &Made, other: Option<&Made>) -> bool {
-    let by_amount = |made: &Made| made.by == By::Amount && made.restored > 0;
-    other.is_some_and(|other| {
-        forgotten.lost && by_amount(forgotten) && by_amount(other) && forgotten.restored != other.restored
-    })
+/// Whether the amount that the payer of an invoice sends in a block of this time may be another's. Not while it is held,
+/// unless the database has forgotten that it is; and not before all other amounts of the ring were asked for.
+fn may_meet(made: &Made, other: Option<&Made>, time: i64) -> bool {
+    let Some(other) = other.filter(|other| made.by == By::Amount && other.by == By::Amount) else {
+        return false;
+    };
+    let is_held = time <= made.deadline + LATE_MS - UNSURE_MS;
+    if made.price == TINY_PRICE {
+        return made.lost || !is_held;
+    }
+    // Lives that began with the same backup draw their amounts at random, knowing nothing of each other.
+    let drawn = made.restored > 0 && other.restored > 0 && made.restored != other.restored;
+    // A new life leaves out up to a half of a ring.
+    (made.lost && drawn) || (!is_held && other.life - made.life > 1)
+}
+
+/// Payments that were credited though their invoice did not hold the amount or the memo at the time of their block.
+async fn outside_its_hold(world: &World<'_>) -> anyhow::Result<Option<Wrong>> {
+    let sql = "SELECT t.tx, p.invoice_id FROM payment p JOIN transfer t ON t.id = p.transfer_id
+               JOIN invoice i ON i.id = p.invoice_id
+               WHERE p.status = 'credited' AND i.matching <> 'address' AND NOT EXISTS (
+                   SELECT 1 FROM (SELECT invoice_id, since, until FROM hold
+                                  UNION ALL SELECT invoice_id, since, until FROM past_hold) h
+                   WHERE h.invoice_id = i.id AND t.block_time BETWEEN h.since AND h.until)";
+    let paid = world.store.query(sql, &["tx", "invoice_id"]).await?;
+    Ok(paid.first().and_then(|row| wrong("an invoice is paid outside its hold", format!("{row:?}"))))
+}
+
+/// What was told or credited, and taken back or done again.
+async fn taken_back(world: &World<'_>) -> anyhow::Result<Option<Wrong>> {
+    let sql = "SELECT kind, invoice_id, transfer_id FROM event
+               WHERE kind IN ('invoice.paid', 'invoice.expired', 'invoice.reverted', 'transfer.unmatched')
+               GROUP BY kind, CASE WHEN kind = 'transfer.unmatched' THEN transfer_id ELSE invoice_id END
+               HAVING COUNT(*) > 1 OR kind = 'invoice.reverted'
+               UNION ALL SELECT kind, '', transfer_id FROM journal WHERE kind = 'reversal'";
+    let told = world.store.query(sql, &["kind", "invoice_id", "transfer_id"]).await?;
+    Ok(told.first().and_then(|row| wrong("something is taken back, or told twice", format!("{row:?}"))))
 }
 
 /// Whether a payment of this invoice is credited.
@@ -208,68 +257,4 @@ fn reorged_away(outcomes: &BTreeMap<String, Outcome>, on_chain: &[String]) -> Op
         .iter()
         .find(|(tx, outcome)| !on_chain.contains(tx) && outcome.credits != 0)
         .and_then(|(tx, outcome)| wrong("what is not on chain is credited", format!("{tx}: {outcome:?}")))
-}
-
-async fn outcomes(world: &World<'_>) -> anyhow::Result<BTreeMap<String, Outcome>> {
-    let mut outcomes: BTreeMap<String, Outcome> = BTreeMap::new();
-    let rows = world
-        .store
-        .query(
-            "SELECT t.id, t.tx, t.status, u.reason FROM transfer t LEFT JOIN unmatched u ON u.transfer_id = t.id",
-            &["id", "tx", "status", "reason"],
-        )
-        .await?;
-    for row in rows {
-        let [id, tx, status, reason] = four(row);
-        let listed = (!reason.is_empty()).then_some(reason);
-        outcomes.insert(tx, Outcome { id, status, listed, ..Outcome::default() });
-    }
-    let rows = world
-        .store
-        .query(
-            "SELECT t.tx, p.invoice_id, p.status, p.exception FROM payment p JOIN transfer t ON t.id = p.transfer_id",
-            &["tx", "invoice_id", "status", "exception"],
-        )
-        .await?;
-    for row in rows {
-        let [tx, invoice_id, status, exception] = four(row);
-        outcomes.entry(tx).or_default().payments.push((invoice_id, status, exception));
-    }
-    let rows = world.store.query("SELECT transfer_id, kind FROM journal", &["transfer_id", "kind"]).await?;
-    for row in rows {
-        let [transfer_id, kind, ..] = four(row);
-        if let Some(outcome) = outcomes.values_mut().find(|outcome| outcome.id == transfer_id) {
-            outcome.credits += if kind == "credit" { 1 } else { -1 };
-        }
-    }
-    Ok(outcomes)
-}
-
-/// Name, address and amount of each rise.
-async fn risen(world: &World<'_>) -> anyhow::Result<Vec<(String, String, u128)>> {
-    let sql = "SELECT t.tx, a.address, t.amount FROM transfer t
-               JOIN receive_address a ON a.id = t.address_id WHERE t.kind = 'rise'";
-    let rows = world.store.query(sql, &["tx", "address", "amount"]).await?;
-    rows.into_iter()
-        .map(|row| {
-            let [tx, address, amount, _] = four(row);
-            Ok((tx, address, amount.parse()?))
-        })
-        .collect()
-}
-
-/// What each invoice's merchant was told, in order.
-async fn told(world: &World<'_>) -> anyhow::Result<HashMap<String, Vec<String>>> {
-    let sql = "SELECT invoice_id, kind FROM event WHERE invoice_id IS NOT NULL ORDER BY sequence";
-    let mut told: HashMap<String, Vec<String>> = HashMap::new();
-    for row in world.store.query(sql, &["invoice_id", "kind"]).await? {
-        let [invoice_id, kind, ..] = four(row);
-        told.entry(invoice_id).or_default().push(kind);
-    }
-    Ok(told)
-}
-
-fn four(row: Vec<String>) -> [String; 4] {
-    let mut row = row.into_iter();
-    std::array::from_fn(|_| row.next().unwrap_or_default())
 }

@@ -111,6 +111,8 @@ const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
 /// Whole cents, so that no two rings of amounts overlap.
 const PRICES: [u128; 3] = [10_000_000, 10_010_000, 25_000_000];
+/// So small that only two suffixes are a decent share of it: its amounts come again as soon as they may.
+pub(crate) const TINY_PRICE: u128 = 200;
 
 impl Schedule {
     pub(crate) fn of(seed: u64) -> Self {
@@ -123,9 +125,10 @@ impl Schedule {
             let op = Op::Wait { ms: 20_000, blocks: 4 };
             turns.push(Turn { op, workers: ALL });
         }
+        let prices: &[u128] = if random.one_in(4) { &[TINY_PRICE] } else { &PRICES };
         let (mut invoices, mut backed_up) = (0_usize, false);
         for _ in 0..random.between(8, 40) {
-            let op = op(&mut random, invoices, backed_up);
+            let op = op(&mut random, prices, invoices, backed_up);
             invoices += usize::from(matches!(op, Op::Invoice { .. }));
             backed_up |= op == Op::BackUp;
             // Mostly everyone gets a turn, and now and then somebody is slow.
@@ -140,7 +143,7 @@ impl Schedule {
     }
 }
 
-fn op(random: &mut Random, invoices: usize, backed_up: bool) -> Op {
+fn op(random: &mut Random, prices: &[u128], invoices: usize, backed_up: bool) -> Op {
     let merchant = usize::from(random.one_in(3));
     let asset = if random.one_in(5) { Asset::Coin } else { Asset::Dollar };
     match random.below(100) {
@@ -148,7 +151,7 @@ fn op(random: &mut Random, invoices: usize, backed_up: bool) -> Op {
             number: invoices,
             merchant,
             asset,
-            amount: random.of(&PRICES).copied().unwrap_or(PRICES[0]),
+            amount: random.of(prices).copied().unwrap_or(TINY_PRICE),
             by: *random
                 .of(&[By::Amount, By::Amount, By::Amount, By::Memo, By::Address])
                 .unwrap_or(&By::Amount),
@@ -169,13 +172,17 @@ fn op(random: &mut Random, invoices: usize, backed_up: bool) -> Op {
             },
             passed_over: if random.one_in(4) { 1 + u32::try_from(random.below(2)).unwrap_or(0) } else { 0 },
         },
-        44..46 => Op::Stray { merchant, asset, amount: PRICES[0] + u128::from(random.below(450)) },
-        46..64 => match random.below(8) {
+        44..46 => {
+            let price = random.of(prices).copied().unwrap_or(TINY_PRICE);
+            let suffixes = if price == TINY_PRICE { 4 } else { 450 };
+            Op::Stray { merchant, asset, amount: price + u128::from(random.below(suffixes)) }
+        }
+        46..62 => match random.below(8) {
             0 => Op::Wait { ms: random.between(HOUR, 30 * HOUR), blocks: 5 },
             1 | 2 => Op::Wait { ms: random.between(10 * MINUTE, 2 * HOUR), blocks: 4 },
             _ => Op::Wait { ms: random.between(5_000, 3 * MINUTE), blocks: 3 },
         },
-        64..74 => Op::Provider(match random.below(9) {
+        62..72 => Op::Provider(match random.below(9) {
             0..4 => State::Well,
             4 | 5 => State::Away,
             6 => *random.of(&[State::RateLimited, State::Malformed]).unwrap_or(&State::Away),
@@ -186,11 +193,11 @@ fn op(random: &mut Random, invoices: usize, backed_up: bool) -> Op {
             }),
             _ => State::Stale,
         }),
-        74..80 => Op::Reorg { deep: 1 + random.below(8), shuffle: random.next() },
-        80..84 => Op::Crash { nth: 1 + u32::try_from(random.below(6)).unwrap_or(0), made: random.one_in(2) },
-        84..87 => Op::Restart,
-        87 => Op::Overlap { deep: random.below(8), shuffle: random.next() },
-        88..90 => Op::Rescan {
+        72..77 => Op::Reorg { deep: 1 + random.below(8), shuffle: random.next() },
+        77..81 => Op::Crash { nth: 1 + u32::try_from(random.below(6)).unwrap_or(0), made: random.one_in(2) },
+        81..84 => Op::Restart,
+        84..86 => Op::Overlap { deep: random.below(8), shuffle: random.next() },
+        86..90 => Op::Rescan {
             blocks: random.between(0, 30),
             ms: random.one_in(3).then(|| random.between(0, 3 * HOUR)),
         },

@@ -8,13 +8,14 @@ use std::{
 };
 
 use kassa::simulation::{
-    self, Again, Asked, Asset, By, Clock, MERCHANTS, NotMade, Process, Scene, Store, address_of,
+    self, Again, Asked, Asset, By, Clock, MERCHANTS, NETWORK, NotMade, Process, Scene, Store, address_of,
 };
 
 use crate::{
     chain::{Ledger, Provider, State, Tx, lock},
+    judge::Wrong,
     random::Random,
-    schedule::{ALL, How, Op, Schedule, Turn},
+    schedule::{ALL, How, Op, Schedule, TINY_PRICE, Turn},
 };
 
 /// When every simulation begins: 2027-01-15.
@@ -29,6 +30,8 @@ pub(crate) struct Made {
     pub(crate) number: usize,
     pub(crate) asset: Asset,
     pub(crate) by: By,
+    /// Without its suffix.
+    pub(crate) price: u128,
     pub(crate) asked: Asked,
     /// When, in truth.
     pub(crate) at: i64,
@@ -36,6 +39,8 @@ pub(crate) struct Made {
     pub(crate) deadline: i64,
     /// How often a backup had been restored before.
     pub(crate) restored: u32,
+    /// The life of the database in which it was made.
+    pub(crate) life: i64,
     /// The database does not know it any more: it went back to a backup that was made before.
     pub(crate) lost: bool,
 }
@@ -55,7 +60,7 @@ pub(crate) struct World<'a> {
     pub(crate) store: &'a mut Store,
     folder: &'a Path,
     pub(crate) ledger: Arc<Mutex<Ledger>>,
-    schedule: &'a Schedule,
+    pub(crate) schedule: &'a Schedule,
     /// The true time.
     now: i64,
     replicas: [Option<Replica>; 2],
@@ -72,6 +77,9 @@ pub(crate) struct World<'a> {
     /// The time of the block at which reading began: nothing was promised before.
     pub(crate) began: Option<i64>,
     starts: u64,
+    life: i64,
+    /// The first rule that was broken on the way.
+    pub(crate) wrong: Option<Wrong>,
     verbose: bool,
 }
 
@@ -115,6 +123,8 @@ impl<'a> World<'a> {
             beside: false,
             began: None,
             starts: 0,
+            life: 0,
+            wrong: None,
             verbose,
         };
         world.start(0).await?;
@@ -139,7 +149,13 @@ impl<'a> World<'a> {
         let process =
             Process::start(self.scene, self.store, chain, clock.clone(), seed, confirmations).await?;
         self.replicas[at] = Some(Replica { process, clock, provider });
+        let life = self.store.query("SELECT CAST(life AS TEXT) AS life FROM installation", &["life"]).await?;
+        self.life = life.concat().concat().parse()?;
         Ok(())
+    }
+
+    fn goes_wrong(&mut self, kind: &'static str, what: String) {
+        self.wrong.get_or_insert(Wrong { kind, what });
     }
 
     async fn crashed(&mut self, at: usize) -> anyhow::Result<()> {
@@ -281,12 +297,35 @@ impl<'a> World<'a> {
                 self.say(format_args!("  {} due {} at {}", asked.id, asked.due, asked.address));
                 let deadline = self.now + expires_in_s * 1000;
                 self.beside |= asset == Asset::Coin;
-                let (at, restored) = (self.now, self.restored);
-                self.made.push(Made { number, asset, by, asked, at, deadline, restored, lost: false });
+                self.made.push(Made {
+                    number,
+                    asset,
+                    by,
+                    price: amount,
+                    asked,
+                    at: self.now,
+                    deadline,
+                    restored: self.restored,
+                    life: self.life,
+                    lost: false,
+                });
             }
             Err(NotMade::Ended) => self.crashed(at).await?,
             Err(NotMade::NotStarted) => self.say(format_args!("  refused: the network was never read")),
-            Err(NotMade::Refused(why)) => anyhow::bail!("an invoice was refused: {why}"),
+            Err(NotMade::Exhausted) if amount == TINY_PRICE => {
+                self.say(format_args!("  refused: all amounts are held"));
+                let coin = if asset == Asset::Coin { "native" } else { "usdt" };
+                let ring = format!("adr_{}/{NETWORK}:{coin}={}", MERCHANTS[merchant], TINY_PRICE / 10);
+                let held = self.store.query("SELECT key FROM hold", &["key"]).await?.concat();
+                let of_ring = held.iter().filter(|key| key.starts_with(&ring)).count();
+                if of_ring != 2 {
+                    self.goes_wrong("an invoice is refused, and an amount is free", format!("{held:?}"));
+                }
+            }
+            Err(NotMade::Exhausted) => {
+                self.goes_wrong("an invoice is refused", "no amount is free".to_owned())
+            }
+            Err(NotMade::Refused(why)) => self.goes_wrong("an invoice is refused", why),
         }
         Ok(())
     }

@@ -8,8 +8,8 @@
 //! A rise is never matched: the transfers that it is made of may yet be seen themselves. What was spent between two looks
 //! hides as much. Before one is listed another provider is asked, if there is one, and the lower answer is believed.
 //!
-//! Trouble is waited out. Where the network is read on all the same, it is the first look that comes too late for what
-//! providers keep; it is then made at the present final block, with a warning.
+//! Trouble is waited out. Only where providers know the present final block and not the one of a first look, that comes
+//! too late for what they keep; it is then made at the present one, with a warning.
 
 mod listing;
 
@@ -47,10 +47,12 @@ const REST_MAX: Duration = Duration::from_secs(10);
 /// After a failure it waits this long, doubling up to the second.
 const PAUSE_MIN: Duration = Duration::from_millis(500);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
-/// Failures in a row after which a first look is made later, while the network is read on; for each upstream, if it has
-/// many.
+/// Failures in a row after which a first look is made later, where all upstreams know the present; for each upstream, if
+/// it has many.
 const FAILURES_MAX: u32 = 6;
 const FAILURES_PER_UPSTREAM: u32 = 2;
+/// And where an upstream is away, which may keep more than the others: about an hour.
+const FAILURES_AWAY_MAX: u32 = 120;
 
 /// What a step came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,21 +125,21 @@ impl Worker {
         };
         let mut all = balances::due(&mut conn, &self.network.name, to, ADDRESSES_PER_STEP).await?;
         drop(conn);
-        let Some(lowest) = all.first().map(|one| one.height) else { return Ok(Step::Idle) };
+        let Some(first) = all.first().cloned() else { return Ok(Step::Idle) };
         let more = i64::try_from(all.len()).unwrap_or(0) >= ADDRESSES_PER_STEP;
         if !holding::claim(&self.app, &format!("balances/{}", self.network.name)).await? {
             return Ok(Step::NotOurs);
         }
         if self.failures > 0 {
             // Only those that may be the reason.
-            all.retain(|one| one.height == lowest);
+            all.retain(|one| one.height == first.height);
         }
         match self.look(all, At { height: to, hash, time }).await {
             Ok(rises) => {
                 (self.failures, self.failed_at) = (0, None);
                 Ok(Step::Looked { rises, more })
             }
-            Err(error) => self.trouble(&cursor, lowest, error).await,
+            Err(error) => self.trouble(&cursor, &first, error).await,
         }
     }
 
@@ -239,11 +241,29 @@ impl Worker {
         Err(again::scan_failed(&self.app, &self.network, upstream, error))
     }
 
+    /// How many upstreams know what an address holds at the end of a block.
+    async fn knowing(&self, address: &str, height: i64) -> Result<usize, DbError> {
+        let (mut knowing, mut asked) = (0, Vec::new());
+        for _ in 0..self.upstreams() {
+            match self.ask(&[(address.to_owned(), height)], &asked).await {
+                Ok((_, upstream)) => {
+                    knowing += 1;
+                    asked.extend(upstream);
+                }
+                Err(AgainError::Unanswered { upstream: Some(id), .. }) => asked.push(id),
+                Err(AgainError::Db(error)) => return Err(error),
+                // None is left to ask.
+                Err(_) => break,
+            }
+        }
+        Ok(knowing)
+    }
+
     /// What becomes of a look that came to nothing.
     async fn trouble(
         &mut self,
         cursor: &chain::Cursor,
-        lowest: i64,
+        first: &Watched,
         error: AgainError,
     ) -> Result<Step, DbError> {
         let why = error.to_string();
@@ -266,10 +286,15 @@ impl Worker {
         let network = &self.network.name;
         tracing::warn!(network, failures = self.failures, why, "balances cannot be compared; it waits");
         metrics::counter!("kassa_balance_failures_total", "network" => network.clone()).increment(1);
+        let (lowest, to) = (first.height, cursor.r#final);
         let per_upstream =
             u32::try_from(self.upstreams()).unwrap_or(u32::MAX).saturating_mul(FAILURES_PER_UPSTREAM);
-        if read_on && lowest < cursor.r#final && self.failures >= FAILURES_MAX.max(per_upstream) {
-            let (name, to) = (network.clone(), cursor.r#final);
+        if read_on && lowest < to && self.failures >= FAILURES_MAX.max(per_upstream) {
+            let knowing = self.knowing(&first.address, to).await?;
+            if knowing == 0 || (knowing < self.upstreams() && self.failures < FAILURES_AWAY_MAX) {
+                return Ok(self.pause());
+            }
+            let name = network.clone();
             let moved = self.app.db.write::<_, DbError, _>(move |conn| {
                 Box::pin(async move { balances::begin_later(conn, &name, lowest, to).await })
             });
@@ -286,7 +311,11 @@ impl Worker {
                 (self.failures, self.failed_at) = (0, None);
             }
         }
-        Ok(Step::Waits((PAUSE_MIN * 2_u32.saturating_pow(self.failures.min(16))).min(PAUSE_MAX)))
+        Ok(self.pause())
+    }
+
+    fn pause(&self) -> Step {
+        Step::Waits((PAUSE_MIN * 2_u32.saturating_pow(self.failures.min(16))).min(PAUSE_MAX))
     }
 
     fn rest(&self) -> Duration {

@@ -74,6 +74,7 @@ impl World<'_> {
                 _ = has_left => true,
             };
             if asked {
+                let before = self.cursor().await?;
                 self.mine();
                 let mut random = Random::new(shuffle);
                 lock(&self.ledger).reorg(deep, |below| random.below(below));
@@ -81,12 +82,22 @@ impl World<'_> {
                 if self.turn(1, ALL).await.is_err() {
                     self.crashed(1).await?;
                 }
+                let meanwhile = self.cursor().await?;
                 let _ = arrive.send(());
                 // No crash is planned.
                 let _ = step.await;
+                let after = self.cursor().await?;
+                if meanwhile != before && after != meanwhile {
+                    let what = format!("from {meanwhile:?} to {after:?}");
+                    self.goes_wrong("an answer that came too late moves the cursor", what);
+                }
             }
         }
         self.replicas[0] = Some(first);
         Ok(())
+    }
+
+    async fn cursor(&self) -> anyhow::Result<Vec<Vec<String>>> {
+        self.store.query("SELECT hash, CAST(final AS TEXT) AS final FROM cursor", &["hash", "final"]).await
     }
 }

@@ -176,10 +176,15 @@ async fn a_first_look_that_comes_too_late_is_made_later() {
         for _ in 0..5 {
             assert!(matches!(dark.worker.step().await.unwrap(), Compared::Waits(_)));
         }
-        // While nothing is read it may be the provider.
+        // While nothing is read it may be the provider; and while it does not know the present either.
         assert!(matches!(dark.worker.step().await.unwrap(), Compared::Waits(_)));
-        assert_eq!(dark.compared().await, [(98, None)]);
         dark.mine(1).await;
+        dark.chain.now().trouble = Some(BalanceError::Upstream("away".to_owned()));
+        for _ in 0..10 {
+            assert!(matches!(dark.worker.step().await.unwrap(), Compared::Waits(_)));
+        }
+        assert_eq!(dark.compared().await, [(98, None)]);
+        dark.chain.now().trouble = None;
         assert!(matches!(dark.worker.step().await.unwrap(), Compared::Waits(_)));
         assert_eq!(dark.compared().await, [(599, None)]);
         let to = invoice.address.clone();
