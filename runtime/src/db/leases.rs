@@ -30,6 +30,13 @@ pub(crate) async fn take(
     row.map(|row| row.int("fence")).transpose()
 }
 
+/// Gives a lease back, if this holder has it.
+pub(crate) async fn release(conn: &mut Conn, resource: &str, holder: &str) -> Result<(), DbError> {
+    let sql = "UPDATE lease SET expires_at = 0 WHERE resource = $1 AND holder = $2";
+    conn.exec(sql, args![resource.to_owned(), holder.to_owned()]).await?;
+    Ok(())
+}
+
 /// Gives the leases of this holder back, so that the next does not have to wait for their end.
 pub(crate) async fn release_all(conn: &mut Conn, holder: &str) -> Result<(), DbError> {
     conn.exec("UPDATE lease SET expires_at = 0 WHERE holder = $1", args![holder.to_owned()]).await?;

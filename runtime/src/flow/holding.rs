@@ -43,10 +43,10 @@ impl Leases {
     }
 }
 
-/// Whether this process may work on what only one at a time should; asks the database if it has to.
-pub(crate) async fn claim(app: &App, resource: &str) -> Result<bool, DbError> {
-    if app.leases.held(resource).is_some() {
-        return Ok(true);
+/// The fence of what only one process at a time should work on; asks the database if it has to. `None`: another one does.
+pub(crate) async fn claim(app: &App, resource: &str) -> Result<Option<i64>, DbError> {
+    if let Some(fence) = app.leases.held(resource) {
+        return Ok(Some(fence));
     }
     let (holder, ttl) = (app.holder.clone(), app.lease_ms());
     let (asked, taking) = (app.clock.passed(), resource.to_owned());
@@ -57,5 +57,19 @@ pub(crate) async fn claim(app: &App, resource: &str) -> Result<bool, DbError> {
         })
         .await?;
     app.leases.remember(resource, fence, asked);
-    Ok(fence.is_some())
+    Ok(fence)
+}
+
+/// After so many failures in a row a lease is let go of, and after as many again.
+const FAILURES_TO_LET_GO: u32 = 4;
+
+/// Lets another replica try after this many failures in a row: what is down may be no provider, but this one's way there.
+/// Nobody else need be there; then this process claims it again.
+pub(crate) async fn failed(app: &App, resource: &str, failures: u32) -> Result<(), DbError> {
+    if !failures.is_multiple_of(FAILURES_TO_LET_GO) {
+        return Ok(());
+    }
+    app.leases.remember(resource, None, 0);
+    let (resource, holder) = (resource.to_owned(), app.holder.clone());
+    app.db.write(move |conn| Box::pin(async move { leases::release(conn, &resource, &holder).await })).await
 }

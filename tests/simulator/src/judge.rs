@@ -106,7 +106,9 @@ pub(crate) async fn judge(world: &World<'_>) -> anyhow::Result<Option<Wrong>> {
         if let Some(place) = sent.of.filter(|_| calm && sent.exact) {
             if outcome.listed.as_deref() == Some("already_paid") {
                 already.entry(place).or_insert(time);
-            } else if already.get(&place).is_some_and(|before| *before < time) && pays.is_some() {
+            } else if already.get(&place).is_some_and(|before| *before < time)
+                && of.is_some_and(|made| pays == Some(made.asked.id.as_str()))
+            {
                 let what = format!("{} of block time {time}: {outcome:?}", tx.id);
                 return Ok(wrong("a later payment pays, and an earlier one was too much", what));
             }
@@ -189,7 +191,8 @@ async fn taken_back(world: &World<'_>) -> anyhow::Result<Option<Wrong>> {
                WHERE kind IN ('invoice.paid', 'invoice.expired', 'invoice.reverted', 'transfer.unmatched')
                GROUP BY kind, CASE WHEN kind = 'transfer.unmatched' THEN transfer_id ELSE invoice_id END
                HAVING COUNT(*) > 1 OR kind = 'invoice.reverted'
-               UNION ALL SELECT kind, '', transfer_id FROM journal WHERE kind = 'reversal'";
+               UNION ALL SELECT kind, '', transfer_id FROM journal WHERE kind = 'reversal'
+               UNION ALL SELECT 'seen twice', '', id FROM transfer WHERE epoch > 1";
     let told = world.store.query(sql, &["kind", "invoice_id", "transfer_id"]).await?;
     Ok(told.first().and_then(|row| wrong("something is taken back, or told twice", format!("{row:?}"))))
 }

@@ -127,7 +127,7 @@ impl Worker {
         drop(conn);
         let Some(first) = all.first().cloned() else { return Ok(Step::Idle) };
         let more = i64::try_from(all.len()).unwrap_or(0) >= ADDRESSES_PER_STEP;
-        if !holding::claim(&self.app, &format!("balances/{}", self.network.name)).await? {
+        if holding::claim(&self.app, &self.resource()).await?.is_none() {
             return Ok(Step::NotOurs);
         }
         if self.failures > 0 {
@@ -282,6 +282,7 @@ impl Worker {
             self.passed_over.clear();
         }
         self.failures += 1;
+        holding::failed(&self.app, &self.resource(), self.failures).await?;
         let read_on = *self.failed_at.get_or_insert(cursor.moved_at) != cursor.moved_at;
         let network = &self.network.name;
         tracing::warn!(network, failures = self.failures, why, "balances cannot be compared; it waits");
@@ -312,6 +313,10 @@ impl Worker {
             }
         }
         Ok(self.pause())
+    }
+
+    fn resource(&self) -> String {
+        format!("balances/{}", self.network.name)
     }
 
     fn pause(&self) -> Step {

@@ -17,10 +17,10 @@ use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 use self::progress::Progress;
-use super::{chain_clock::ChainClock, report};
+use super::{chain_clock::ChainClock, holding, report};
 use crate::{
     app::App,
-    db::{DbError, chain, leases, plugin_storage::StorageWrites},
+    db::{DbError, chain, plugin_storage::StorageWrites},
     domain::{
         network::Manifest,
         observation::{self, Course, Position, Scan},
@@ -97,6 +97,8 @@ pub(crate) struct Watcher {
     pub(crate) network: Arc<Manifest>,
     /// How often in a row a branch below the final block was seen.
     violations: u32,
+    /// Scans in a row that gave nothing.
+    failures: u32,
     progress: Progress,
     /// Whether this machine's clock was seen to differ from the chain's blocks.
     clock_differs: bool,
@@ -121,13 +123,27 @@ enum Look {
 
 impl Watcher {
     pub(crate) fn new(app: App, network: Arc<Manifest>) -> Self {
-        Self { app, network, violations: 0, progress: Progress::default(), clock_differs: false }
+        Self { app, network, violations: 0, failures: 0, progress: Progress::default(), clock_differs: false }
     }
 
     /// One step: claim, scan, commit.
     pub(crate) async fn step(&mut self) -> Result<Step, ObserveError> {
+        let resource = format!("observe/{}", self.network.name);
+        let Some(fence) = holding::claim(&self.app, &resource).await? else { return Ok(Step::NotOurs) };
+        let step = self.read_on(fence).await;
+        match &step {
+            Ok(_) => self.failures = 0,
+            Err(ObserveError::Db(_) | ObserveError::Stale) => {}
+            Err(ObserveError::Plugin(_) | ObserveError::Upstream(_)) => {
+                self.failures = self.failures.wrapping_add(1);
+                holding::failed(&self.app, &resource, self.failures).await?;
+            }
+        }
+        step
+    }
+
+    async fn read_on(&mut self, fence: i64) -> Result<Step, ObserveError> {
         let name = self.network.name.clone();
-        let Some(fence) = self.claim(&name).await? else { return Ok(Step::NotOurs) };
         let mut conn = self.app.db.read().await?;
         let cursor = chain::cursor(&mut conn, &name).await?;
         drop(conn);
@@ -157,24 +173,6 @@ impl Watcher {
         self.compare_clocks();
         self.progress.read(&self.network.name, last, head);
         Ok(Step::Read { blocks, more: last < head })
-    }
-
-    async fn claim(&self, name: &str) -> Result<Option<i64>, DbError> {
-        if let Some(fence) = self.app.leases.held(name) {
-            return Ok(Some(fence));
-        }
-        let (resource, holder, ttl) =
-            (format!("observe/{name}"), self.app.holder.clone(), self.app.lease_ms());
-        let asked = self.app.clock.passed();
-        let fence = self
-            .app
-            .db
-            .write::<_, DbError, _>(move |conn| {
-                Box::pin(async move { leases::take(conn, &resource, &holder, ttl).await })
-            })
-            .await?;
-        self.app.leases.remember(name, fence, asked);
-        Ok(fence)
     }
 
     /// Asks the plugin what follows on the cursor, and goes back where a reorg took the cursor's block away.

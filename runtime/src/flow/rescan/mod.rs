@@ -128,7 +128,7 @@ impl Worker {
         };
         let cursor = chain::cursor(&mut conn, &self.network.name).await?;
         drop(conn);
-        if !holding::claim(&self.app, &format!("rescan/{}", self.network.name)).await? {
+        if holding::claim(&self.app, &self.resource()).await?.is_none() {
             return Ok(Step::NotOurs);
         }
         let Some(cursor) = cursor else { return Ok(Step::Waits(POLL)) };
@@ -258,8 +258,14 @@ impl Worker {
             );
             return self.give_up(rescan, why).await;
         }
+        let failures = current.failures;
+        holding::failed(&self.app, &self.resource(), failures).await?;
         self.held_up(rescan, why).await?;
-        Ok(Step::Waits((PAUSE_MIN * 2_u32.saturating_pow(current.failures.min(16) - 1)).min(PAUSE_MAX)))
+        Ok(Step::Waits((PAUSE_MIN * 2_u32.saturating_pow(failures.min(16) - 1)).min(PAUSE_MAX)))
+    }
+
+    fn resource(&self) -> String {
+        format!("rescan/{}", self.network.name)
     }
 
     fn upstreams(&self) -> usize {

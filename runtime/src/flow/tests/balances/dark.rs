@@ -4,9 +4,13 @@ use std::sync::{Mutex, MutexGuard};
 
 use super::super::*;
 use crate::{
+    app::App,
     db::{Conn, DbError},
     domain::invoice::Matching,
-    flow::balances::{Step as Compared, Worker},
+    flow::{
+        balances::{Step as Compared, Worker},
+        holding::Leases,
+    },
     host::{
         BalanceError, Block, Memo, PluginTransfer, Point, Position, ScanError, ScanLimits, ScanResult,
         scripted::Scripted,
@@ -135,6 +139,17 @@ impl Dark {
         let shop = Shop::open(app).await;
         let worker = Worker::new((*shop.app).clone(), Arc::clone(&shop.network));
         Self { shop, chain, worker }
+    }
+
+    /// Another replica, and what its provider says.
+    pub(super) fn replica(&self) -> (App, Arc<Chain>) {
+        let chain = Arc::new(Chain::default());
+        chain.now().began = self.chain.now().began;
+        let mut app = (*self.shop.app).clone();
+        app.host = app.host.telling(chain.clone());
+        app.holder = "another".into();
+        app.leases = Arc::new(Leases::new(60_000, app.clock.clone()));
+        (app, chain)
     }
 
     pub(super) async fn invoice(&self, amount: &str, matching: Option<Matching>) -> Invoice {

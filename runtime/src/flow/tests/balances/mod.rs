@@ -136,6 +136,37 @@ async fn two_that_look_at_once_list_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_cannot_reach_a_provider_lets_another_replica_try() {
+    for mut dark in darks().await {
+        let invoice = dark.invoice("5", None).await;
+        let (other, chain) = dark.replica();
+        let mut watcher = Watcher::new(other.clone(), Arc::clone(&dark.shop.network));
+        let mut worker = Worker::new(other, Arc::clone(&dark.shop.network));
+        assert_eq!(dark.compare().await, 0);
+        let to = invoice.address.clone();
+        dark.next(|now, at| now.hidden.push((at, to.clone(), 3))).await;
+        dark.mine(DEPTH).await;
+        chain.now().hidden.push((101 + DEPTH, to, 3));
+        chain.now().head = 110;
+
+        dark.chain.now().trouble = Some(BalanceError::Upstream("away".to_owned()));
+        for _ in 0..4 {
+            assert_eq!(worker.step().await.unwrap(), Compared::NotOurs);
+            assert!(matches!(dark.worker.step().await.unwrap(), Compared::Waits(_)));
+        }
+        assert_eq!(worker.step().await.unwrap(), Compared::Looked { rises: 1, more: false });
+
+        dark.chain.now().head = 0;
+        for _ in 0..4 {
+            assert_eq!(watcher.step().await.unwrap(), Step::NotOurs);
+            assert!(dark.shop.watcher.step().await.is_err());
+        }
+        assert!(matches!(watcher.step().await.unwrap(), Step::Read { .. }));
+        assert_eq!(dark.shop.watcher.step().await.unwrap(), Step::NotOurs);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whatever_a_provider_does_costs_time_alone() {
     for mut dark in darks().await {
         let invoice = dark.invoice("5", None).await;
