@@ -160,13 +160,15 @@ fn wrong(kind: &'static str, what: String) -> Option<Wrong> {
 /// Whether the amount that the payer of an invoice sends in a block of this time may be another's. Not while it is held,
 /// unless the database has forgotten that it is; and not before all other amounts of the ring were asked for.
 fn may_meet(made: &Made, other: Option<&Made>, time: i64) -> bool {
-    let Some(other) = other.filter(|other| made.by == By::Amount && other.by == By::Amount) else {
+    if made.by != By::Amount {
         return false;
-    };
+    }
     let is_held = time <= made.deadline + LATE_MS - UNSURE_MS;
     if made.price == TINY_PRICE {
+        // The other may be one whose merchant was never answered: the process ended with its commit.
         return made.lost || !is_held;
     }
+    let Some(other) = other.filter(|other| other.by == By::Amount) else { return false };
     // Lives that began with the same backup draw their amounts at random, knowing nothing of each other.
     let drawn = made.restored > 0 && other.restored > 0 && made.restored != other.restored;
     // A new life leaves out up to a half of a ring.
