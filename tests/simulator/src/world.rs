@@ -323,7 +323,7 @@ impl<'a> World<'a> {
                 }
             }
             Err(NotMade::Exhausted) => {
-                self.goes_wrong("an invoice is refused", "no amount is free".to_owned())
+                self.goes_wrong("an invoice is refused", "no amount is free".to_owned());
             }
             Err(NotMade::Refused(why)) => self.goes_wrong("an invoice is refused", why),
         }
