@@ -8,8 +8,9 @@ use wit_parser::Resolve;
 
 use crate::tests_folder;
 
-/// The section of a component that is a module of its own, and that of what it says of itself.
+/// The sections of a component that are a module or a component of its own, and that of what it says of itself.
 const MODULE_SECTION: u8 = 1;
+const COMPONENT_SECTION: u8 = 4;
 const CUSTOM_SECTION: u8 = 0;
 
 /// What modules are given that bring nothing of the kind themselves. An instance lives for one call, so nothing is
@@ -88,10 +89,17 @@ fn componentize(module: &str, mut resolve: Resolve, world: &str) -> Vec<u8> {
     encoded.unwrap_or_else(|why| panic!("{why:?}"))
 }
 
-/// A quiet hook that has this module in it too. Nothing uses it; what checks and compiles has to look at it.
+/// A quiet hook that has this module or component in it too. Nothing uses it; what checks and compiles has to look at it.
 #[must_use]
-pub fn carrying(name: &str, module: &str) -> Vec<u8> {
-    with_section(&quiet(name), MODULE_SECTION, &assembled(module))
+pub fn carrying(name: &str, text: &str) -> Vec<u8> {
+    let is_module = text.starts_with("(module");
+    with_section(&quiet(name), if is_module { MODULE_SECTION } else { COMPONENT_SECTION }, &assembled(text))
+}
+
+/// A hook that is this inside of a module, as the files of tests/hostile are.
+#[must_use]
+pub fn doing(name: &str, text: &str) -> Vec<u8> {
+    fulfiller(name, text, "")
 }
 
 /// The same component, but for a section that only makes it another one.

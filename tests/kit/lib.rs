@@ -43,7 +43,7 @@ pub use contracts::{Contract, contract, word};
 pub use database::{Database, Kind, Rows};
 pub use facade::Facade;
 pub use hooks::{Hooks, Source, component, patched};
-pub use hostile::{asking, assembled, carrying, hostile, numbered, quiet, stale, straight};
+pub use hostile::{asking, assembled, carrying, doing, hostile, numbered, quiet, stale, straight};
 pub use kassa::{Kassa, KassaOptions};
 pub use proxy::{Change, Fault, Provider, Proxy, Rule};
 pub use receiver::{Receiver, Reply, Webhook, verify};

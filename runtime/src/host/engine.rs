@@ -14,6 +14,7 @@ use std::{
 
 use wasmtime::{
     Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
+    WasmFeatures,
 };
 
 use super::HostError;
@@ -52,6 +53,22 @@ const STACK_KEEP_RESIDENT: usize = 16 << 10;
 const MEMORY_BYTES_MAX: usize = 4 << 30;
 /// Places in the pool beside those of the calls that are let in: admission tries a new version out.
 const SPARE_CALLS: u32 = 8;
+
+/// What of WebAssembly guests may use: what the compilers of C, Rust, JavaScript and Python put out. Everything else is
+/// attack surface, whatever a new version of wasmtime has on by default: subtypes, memories of 64 bits, relaxed SIMD and
+/// others had an advisory each.
+const FEATURES: WasmFeatures = WasmFeatures::COMPONENT_MODEL
+    .union(WasmFeatures::MUTABLE_GLOBAL)
+    .union(WasmFeatures::SATURATING_FLOAT_TO_INT)
+    .union(WasmFeatures::SIGN_EXTENSION)
+    .union(WasmFeatures::MULTI_VALUE)
+    .union(WasmFeatures::BULK_MEMORY)
+    .union(WasmFeatures::BULK_MEMORY_OPT)
+    .union(WasmFeatures::REFERENCE_TYPES)
+    .union(WasmFeatures::CALL_INDIRECT_OVERLONG)
+    .union(WasmFeatures::FLOATS)
+    .union(WasmFeatures::SIMD)
+    .union(WasmFeatures::EXTENDED_CONST);
 
 /// Whose components an engine runs. Two engines: neither can take the other's places, and only hooks pay for
 /// counting their instructions.
@@ -129,17 +146,11 @@ fn common(guests: Guests) -> Config {
         .async_stack_size(CALL_STACK_BYTES)
         // Stacks are reused by guests of different owners.
         .async_stack_zeroing(true)
-        // What no guest toolchain needs is attack surface: each of these had an advisory of its own.
-        .wasm_memory64(false)
+        .wasm_features(WasmFeatures::all(), false)
+        .wasm_features(FEATURES, true)
         // JavaScript's toolchain composes components; what passes between two of them is wasmtime's own code,
         // which works on the memories of both.
-        .wasm_multi_memory(guests == Guests::Hooks)
-        .wasm_relaxed_simd(false)
-        .wasm_custom_page_sizes(false)
-        .wasm_wide_arithmetic(false)
-        .wasm_stack_switching(false)
-        .wasm_component_model_map(false);
-    // Threads, GC and exceptions are not even compiled into this build of wasmtime.
+        .wasm_multi_memory(guests == Guests::Hooks);
     config
 }
 
