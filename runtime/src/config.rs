@@ -38,6 +38,8 @@ pub struct Http {
     pub body_bytes_max: usize,
     pub timeout_s: u64,
     pub rate_per_10s: u32,
+    pub connections_per_address: usize,
+    pub proxies: Vec<std::net::IpAddr>,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -32,7 +32,9 @@ async fn figures(database: Database) {
     world.anvil.mine(3).await;
     world.until(&invoice, "paid").await;
     world.settled().await;
-    let metrics = text(&anyone.get("/metrics").await.ok());
+    assert_eq!(anyone.get("/metrics").await.problem(401), "/problems/key_missing");
+    let operator = world.kassa.operator();
+    let metrics = text(&operator.get("/metrics").await.ok());
     let label = format!("network=\"{NETWORK}\"");
     for name in ["kassa_blocks_read_total", "kassa_cursor_height", "kassa_upstream_requests_total"] {
         assert!(figure(&metrics, name, &label) > 0.0, "{name} in\n{metrics}");
@@ -45,7 +47,7 @@ async fn figures(database: Database) {
     world.proxy.add(Rule::new(Fault::HangUp));
     let before = figure(&metrics, "kassa_scan_failures_total", &label);
     eventually("failures that are counted", || async {
-        let now = figure(&text(&anyone.get("/metrics").await.ok()), "kassa_scan_failures_total", &label);
+        let now = figure(&text(&operator.get("/metrics").await.ok()), "kassa_scan_failures_total", &label);
         if now > before { Ok(()) } else { Err(format!("{now}")) }
     })
     .await;

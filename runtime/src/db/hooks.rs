@@ -141,7 +141,7 @@ pub(crate) async fn get(conn: &mut Conn, owner: &Owner, id: &str) -> Result<Opti
     conn.row(select!("AND id = $3"), args).await?.as_ref().map(read).transpose()
 }
 
-async fn by_name(conn: &mut Conn, owner: &Owner, name: &str) -> Result<Option<Hook>, DbError> {
+pub(crate) async fn by_name(conn: &mut Conn, owner: &Owner, name: &str) -> Result<Option<Hook>, DbError> {
     let args = args![&owner.merchant_id, owner.test, name.to_owned()];
     conn.row(select!("AND name = $3"), args).await?.as_ref().map(read).transpose()
 }

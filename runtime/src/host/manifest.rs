@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::services::text::one_line;
-use crate::domain::event;
+use crate::domain::{event, nesting, objects::Objects};
 
 const SECTION_BYTES_MAX: usize = 16 << 10;
 const DESCRIPTION_CHARS_MAX: usize = 500;
@@ -201,7 +201,12 @@ impl Manifest {
             return Err(format!("it has more than {SECTION_BYTES_MAX} bytes"));
         }
         let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
-        let manifest: Self = toml::from_str(text).map_err(|error| one_line(error.message(), 300))?;
+        if nesting::of_toml(text) > nesting::DEPTH_MAX {
+            return Err(format!("it is nested too deep; at most {} levels are read", nesting::DEPTH_MAX));
+        }
+        let manifest =
+            toml::de::Deserializer::parse(text).and_then(|reader| Self::deserialize(Objects(reader)));
+        let manifest = manifest.map_err(|error| one_line(error.message(), 300))?;
         manifest.check()?;
         Ok(manifest)
     }

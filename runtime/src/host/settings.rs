@@ -20,8 +20,17 @@ const REFUSED_KEYWORDS: [&str; 5] =
 /// Of one compiled pattern, and of what it keeps while it matches. A manifest has room for some hundred.
 const PATTERN_BYTES_MAX: usize = 128 << 10;
 
+/// The most that a schema may have to look at: as many values as it has, times as many as the settings have. An honest
+/// one has some hundred, for some ten.
+const STEPS_MAX: usize = 1_000_000;
+/// Up to here it is said what does not fit.
+const STEPS_TO_SAY_WHY: usize = 50_000;
+
 /// A schema that can be used.
-pub(crate) struct Schema(Validator);
+pub(crate) struct Schema {
+    validator: Validator,
+    values: usize,
+}
 
 impl Schema {
     /// Compiles a schema, or says what is wrong with it. A schema is written by strangers: its patterns match in
@@ -35,16 +44,37 @@ impl Schema {
         jsonschema::options()
             .with_pattern_options(patterns)
             .build(schema)
-            .map(Self)
+            .map(|validator| Self { validator, values: values(schema) })
             .map_err(|error| one_line(&error.to_string(), SHOWN_CHARS_MAX))
     }
 
     /// What is wrong with these settings, if anything is.
     pub(crate) fn problem(&self, settings: &Value) -> Option<String> {
-        let error = self.0.iter_errors(settings).next()?;
+        let steps = self.values.saturating_mul(values(settings));
+        if steps > STEPS_MAX {
+            return Some("settings: they have too many values for so long a schema".to_owned());
+        }
+        if self.validator.is_valid(settings) {
+            return None;
+        }
+        // Why not, is said with all that each of its alternatives finds wrong.
+        if steps > STEPS_TO_SAY_WHY {
+            return Some("settings: they do not fit the schema".to_owned());
+        }
+        let error = self.validator.iter_errors(settings).next()?;
         let at = error.instance_path().to_string();
         let place = if at.is_empty() { "settings".to_owned() } else { format!("settings{at}") };
         Some(one_line(&format!("{place}: {error}"), SHOWN_CHARS_MAX))
+    }
+}
+
+/// How many values a value has in it, with itself. A long text counts by its length, since patterns read all of it.
+fn values(value: &Value) -> usize {
+    match value {
+        Value::Object(fields) => 1 + fields.values().map(values).sum::<usize>(),
+        Value::Array(items) => 1 + items.iter().map(values).sum::<usize>(),
+        Value::String(text) => 1 + text.len() / 64,
+        _ => 1,
     }
 }
 
@@ -219,5 +249,32 @@ mod tests {
             assert!(Schema::new(&odd).is_err());
         }
         assert!(Schema::new(&serde_json::json!({"pattern": r"^\p{L}+@[a-z0-9.]{1,200}$"})).is_ok());
+    }
+
+    #[test]
+    fn work_is_bounded_by_the_schema_times_the_settings() {
+        let text = |at: usize| serde_json::json!({"type": "string", "minLength": at});
+        let any = Value::Array((0..1_500).map(text).collect());
+        for (schema, settings) in [
+            (serde_json::json!({"anyOf": any}), serde_json::json!({"a": vec![0; 4_000]})),
+            (
+                serde_json::json!({"properties": {"a": {"items": {"oneOf": any}}}}),
+                serde_json::json!({"a": vec![0; 4_000]}),
+            ),
+            (
+                serde_json::json!({"patternProperties": {"a": {"not": {"anyOf": any}}}}),
+                serde_json::json!({"a": "x".repeat(500_000)}),
+            ),
+        ] {
+            let problem = Schema::new(&schema).unwrap().problem(&settings).unwrap();
+            assert!(problem.contains("too many values"), "{problem}");
+        }
+        let schema = Schema::new(&serde_json::json!({"items": {"anyOf": any}})).unwrap();
+        assert_eq!(
+            schema.problem(&serde_json::json!(vec![0; 100])).unwrap(),
+            "settings: they do not fit the schema"
+        );
+        assert!(schema.problem(&serde_json::json!([0])).unwrap().contains("settings/0"));
+        assert_eq!(schema.problem(&serde_json::json!(["a", "b"])), None);
     }
 }

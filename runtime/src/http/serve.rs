@@ -1,6 +1,13 @@
 //! Connections: how many, how slow they may be, how they end.
 
-use std::{io, pin::pin, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    io,
+    net::{IpAddr, Ipv6Addr},
+    pin::pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use hyper::server::conn::http1;
 use hyper_util::{
@@ -11,10 +18,11 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
 };
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::idempotent;
-use crate::app::App;
+use crate::{app::App, config};
 
 /// Connections at once; more wait in the system's queue. Half of the usual limit of 8192 open files, so that
 /// deliveries and the database keep theirs.
@@ -23,12 +31,15 @@ const CONNECTIONS_MAX: usize = 4096;
 const HEADERS_TIMEOUT: Duration = Duration::from_secs(30);
 /// Line and headers of one request.
 const HEADERS_BYTES_MAX: usize = 64 * 1024;
+/// Whoever reads nothing of an answer for so long is not waited for: what is written for it lies in memory.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// What is under way when a stop comes may take so long.
 const STOP_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Serves until `stop`, then ends what is under way.
 pub(crate) async fn serve(app: App, listener: TcpListener, stop: CancellationToken) {
     let router = super::router(app.clone());
+    let addresses = Addresses::new(&app.config.http);
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let open = TaskTracker::new();
     open.spawn(idempotent::sweep(app, stop.clone()));
@@ -37,14 +48,18 @@ pub(crate) async fn serve(app: App, listener: TcpListener, stop: CancellationTok
             () = stop.cancelled() => break,
             place = places.clone().acquire_owned() => place,
         };
-        let stream = tokio::select! {
+        let (stream, from) = tokio::select! {
             () = stop.cancelled() => break,
             accepted = accept(&listener) => accepted,
+        };
+        let Some(turn) = addresses.enter(from) else {
+            metrics::counter!("kassa_connections_refused_total").increment(1);
+            continue;
         };
         let (router, stop) = (router.clone(), stop.clone());
         open.spawn(async move {
             connection(router, stream, stop).await;
-            drop(place);
+            drop((turn, place));
         });
     }
     drop(listener);
@@ -54,10 +69,10 @@ pub(crate) async fn serve(app: App, listener: TcpListener, stop: CancellationTok
     }
 }
 
-async fn accept(listener: &TcpListener) -> TcpStream {
+async fn accept(listener: &TcpListener) -> (TcpStream, IpAddr) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return stream,
+            Ok((stream, from)) => return (stream, from.ip().to_canonical()),
             // The other side was faster to leave.
             Err(error)
                 if matches!(
@@ -75,9 +90,11 @@ async fn accept(listener: &TcpListener) -> TcpStream {
 async fn connection(router: axum::Router, stream: TcpStream, stop: CancellationToken) {
     // Answers are small and whole: waiting to fill a packet only delays them.
     let _ = stream.set_nodelay(true);
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(WRITE_TIMEOUT));
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEADERS_TIMEOUT).max_buf_size(HEADERS_BYTES_MAX);
-    let served = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let served = builder.serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(router));
     let mut served = pin!(served);
     let ended = tokio::select! {
         ended = served.as_mut() => ended,
@@ -88,5 +105,88 @@ async fn connection(router: axum::Router, stream: TcpStream, stop: CancellationT
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "connection ended");
+    }
+}
+
+/// How many connections each address has. Behind a proxy there is one address for all, so proxies are not counted.
+#[derive(Clone)]
+struct Addresses {
+    most: usize,
+    proxies: Arc<[IpAddr]>,
+    open: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+/// The right of an address to one connection, until it is over.
+struct Turn {
+    of: IpAddr,
+    addresses: Addresses,
+}
+
+impl Addresses {
+    fn new(config: &config::Http) -> Self {
+        let proxies = config.proxies.iter().map(IpAddr::to_canonical).collect();
+        Self { most: config.connections_per_address, proxies, open: Arc::default() }
+    }
+
+    /// None: this address has as many as one may have.
+    fn enter(&self, from: IpAddr) -> Option<Option<Turn>> {
+        if self.proxies.contains(&from) {
+            return Some(None);
+        }
+        let of = subscriber(from);
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = open.entry(of).or_default();
+        if *count >= self.most {
+            return None;
+        }
+        *count += 1;
+        Some(Some(Turn { of, addresses: self.clone() }))
+    }
+}
+
+/// Whoever has one address of IPv6 has a network of 64 bits of them.
+fn subscriber(from: IpAddr) -> IpAddr {
+    match from {
+        IpAddr::V4(_) => from,
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut open = self.addresses.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = open.get_mut(&self.of) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.of);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_so_many_connections_and_a_proxy_any() {
+        let addresses =
+            Addresses { most: 2, proxies: vec![[127, 0, 0, 1].into()].into(), open: Arc::default() };
+        let of = |text: &str| addresses.enter(text.parse().unwrap());
+        let (first, second) = (of("192.0.2.1"), of("192.0.2.1"));
+        assert!(first.is_some() && second.is_some());
+        assert!(of("192.0.2.1").is_none());
+        assert!(of("192.0.2.2").is_some());
+        drop(first);
+        let third = of("192.0.2.1");
+        assert!(third.is_some() && of("192.0.2.1").is_none());
+        let many: Vec<_> = (0..9).map(|_| of("127.0.0.1")).collect();
+        assert!(many.iter().all(Option::is_some));
+        // Of one network of IPv6.
+        let (one, other) = (of("2001:db8:0:1::1"), of("2001:db8:0:1:ffff::9"));
+        assert!(one.is_some() && other.is_some() && of("2001:db8:0:1::2").is_none());
+        assert!(of("2001:db8:0:2::1").is_some());
+        drop((second, third, one, other));
+        assert!(addresses.open.lock().unwrap().is_empty());
     }
 }

@@ -1,7 +1,9 @@
 //! Merchants that mean harm: every component of tests/hostile, on a real server beside a merchant that only sells.
 //! Each case says which limit stopped it, and after how long.
 
+mod connections;
 mod neighbour;
+mod proposals;
 mod runs;
 mod services;
 mod uploads;
@@ -17,7 +19,9 @@ pub(crate) fn cases(suite: &mut Suite) {
     runs::cases(suite);
     services::cases(suite);
     uploads::cases(suite);
+    connections::cases(suite);
     neighbour::cases(suite);
+    proposals::cases(suite);
 }
 
 /// A server with two merchants: the sandbox's own sells license keys, the other one attacks.

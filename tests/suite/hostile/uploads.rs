@@ -18,7 +18,7 @@ type Make = fn() -> Vec<u8>;
 /// A component, and the slug and the words that it is refused with.
 type Refused = (&'static str, Make, &'static str, &'static str);
 
-const REFUSED: [Refused; 16] = [
+const REFUSED: [Refused; 21] = [
     ("start-loop", || hostile("start-loop"), "first-call-failed", "processor time"),
     ("panic-start", || hostile("panic-start"), "first-call-failed", "unreachable"),
     ("declared-memory", || hostile("declared-memory"), "does-not-compile", "memory"),
@@ -37,6 +37,11 @@ const REFUSED: [Refused; 16] = [
     // Each loop in another: what the compiler knows of each it asks of all around it.
     ("loops-100000", || carrying("bomb", &loops(100_000)), "does-not-compile", "memory or time"),
     ("schema", || asking("schema", &doubling_schema(40)), "bad-manifest", "$ref"),
+    ("nested-dots-and-tables", || asking("deep", &nested_tables(78, 26)), "bad-manifest", "too deep"),
+    ("nested-tables", || asking("deep", &nested_tables(40, 1)), "bad-manifest", "too deep"),
+    ("nested-dots", || asking("deep", &nested_tables(1, 200)), "bad-manifest", "too deep"),
+    ("nested-lists", || asking("deep", &nested_lists(5_000)), "bad-manifest", "too deep"),
+    ("nested-headers", || asking("deep", &nested_headers(3_000)), "bad-manifest", "too deep"),
 ];
 
 /// What is large, and honest as far as anyone can tell.
@@ -98,6 +103,20 @@ fn nested_instances() -> String {
     text
 }
 
+/// Settings of tables in tables, each under a key of so many parts.
+fn nested_tables(tables: usize, parts: usize) -> String {
+    let key = vec!["a"; parts].join(".");
+    format!("[settings]\n{}a=1{}\n", format!("{key}={{").repeat(tables), "}".repeat(tables))
+}
+
+fn nested_lists(depth: usize) -> String {
+    format!("[settings]\nenum = {}{}\n", "[".repeat(depth), "]".repeat(depth))
+}
+
+fn nested_headers(parts: usize) -> String {
+    format!("[settings.{}]\ntype = \"object\"\n", vec!["a"; parts].join("."))
+}
+
 /// A schema of settings in which each line stands for twice the next one.
 fn doubling_schema(lines: usize) -> String {
     let mut text = "[settings]\n\"$ref\" = \"#/$defs/a0\"\n".to_owned();
@@ -132,8 +151,33 @@ pub(super) fn cases(suite: &mut Suite) {
             stage.is_well().await;
         });
     }
+    suite.both("hostile::costly_settings_are_refused", costly_settings);
     suite.on(Kind::Sqlite, "hostile::upload_cut_off_in_the_middle", cut_off);
     suite.on(Kind::Sqlite, "hostile::10000_uploads_are_refused_cheaply", flood);
+}
+
+/// A schema of fifteen hundred alternatives, for settings of eight thousand numbers: each would be held against each.
+async fn costly_settings(database: Database) {
+    let stage = Stage::start(database).await;
+    let schema = format!("[settings]\nanyOf = [{}]\n", vec!["{enum=[]}"; 1_500].join(","));
+    let hooks = stage.evil_hooks();
+    // As long as it has no settings nothing fits.
+    let refused = hooks.try_upload(&asking("costly", &schema), true).await;
+    assert_eq!(refused.problem(422), "/problems/hook_not_ready", "{refused:?}");
+    let made = hooks.try_upload(&asking("costly", &schema), false).await.ok();
+    let path = format!("/v1/hooks/{}/settings", kassa_tests::text(&made["hook"]["id"]));
+    let began = Instant::now();
+    let settings = json!({"a": vec![0; 8_000]});
+    let attacks = (0..8).map(|_| async { stage.evil().put(&path, &settings).await });
+    let (refused, _) = tokio::join!(futures_util::future::join_all(attacks), async {
+        stage.sandbox.invoice("5", &json!({})).await
+    });
+    for answer in refused {
+        assert_eq!(answer.problem(422), "/problems/settings_refused", "{answer:?}");
+        assert!(answer.body["detail"].to_string().contains("too many values"), "{answer:?}");
+    }
+    said("costly-settings", "refused (settings_refused)", began.elapsed());
+    stage.is_well().await;
 }
 
 /// The connection ends when half of the component was sent.

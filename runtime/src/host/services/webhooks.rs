@@ -11,6 +11,7 @@ use crate::{
     domain::{
         event::Type,
         id::{self, Kind},
+        nesting,
         verbatim::Verbatim,
     },
     host::{
@@ -53,6 +54,12 @@ fn read(event: &str, data: &str) -> Result<(Type, Verbatim), WebhooksError> {
     }
     if data.len() > DATA_BYTES_MAX {
         return Err(malformed(format!("data: more than {DATA_BYTES_MAX} bytes")));
+    }
+    if nesting::of_json(data) > nesting::DEPTH_MAX {
+        return Err(malformed(format!(
+            "data: more than {} levels of arrays and objects",
+            nesting::DEPTH_MAX
+        )));
     }
     // PostgreSQL's text holds no NUL.
     let value = serde_json::from_str(data).ok().filter(|value: &Verbatim| value.value().is_object());

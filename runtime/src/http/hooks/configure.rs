@@ -5,12 +5,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{HookView, found, hook_id, manifest_of, view};
+use super::{HookView, fit::Fit, found, hook_id, view};
 use crate::{
     app::App,
     db::{
+        Conn, DbError,
         hook_secrets::{self, SecretRow},
-        hooks,
+        hooks::{self, Hook, VersionRow},
     },
     domain::{
         hook::Binding,
@@ -81,25 +82,24 @@ async fn set(
 ) -> Result<Reply, Problem> {
     let (id, settings) = (hook_id(id)?, body.value);
     let refuse = |why: String| Problem::new(Kind::SettingsRefused, why);
-    let values = settings.value();
-    if !values.is_object() || settings.text().len() > SETTINGS_BYTES_MAX {
+    if !settings.value().is_object() || settings.text().len() > SETTINGS_BYTES_MAX {
         return Err(refuse(format!("A JSON object of at most {SETTINGS_BYTES_MAX} bytes is needed.")));
     }
+    let mut conn = app.db.read().await?;
+    let version = match hooks::get(&mut conn, &merchant.of_hooks(), &id).await? {
+        Some(hook) => fitted(&mut conn, &hook).await?,
+        None => None,
+    };
+    drop(conn);
+    let fit = Fit::of_version(version, &settings).await?;
     idempotent(&app, merchant.owner(), body.once, move |conn| {
         Box::pin(async move {
             let owner = merchant.of_hooks();
             let hook = found(conn, &owner, &id).await?;
-            // Before its first activation those of the newest version count.
-            let version = match &hook.active_id {
-                Some(active) => hooks::version_by_id(conn, active).await?,
-                None => hooks::versions(conn, &id).await?.into_iter().next(),
-            };
-            if let Some(version) = version {
-                let manifest = manifest_of(&version)?;
-                let problem = manifest.settings_problem(&manifest.settings_filled(values));
-                if let Some(problem) = problem {
-                    return Err(refuse(format!("{problem} (version {}).", version.version)));
-                }
+            if let Some(version) = fitted(conn, &hook).await?
+                && let Some(problem) = Fit::problem(fit.as_ref(), &version, &settings)?
+            {
+                return Err(refuse(format!("{problem} (version {}).", version.version)));
             }
             hooks::set_settings(conn, &id, &settings).await?;
             let hook = found(conn, &owner, &id).await?;
@@ -107,6 +107,14 @@ async fn set(
         })
     })
     .await
+}
+
+/// The version that a hook's settings have to fit: before the first activation it is the newest.
+async fn fitted(conn: &mut Conn, hook: &Hook) -> Result<Option<VersionRow>, DbError> {
+    match &hook.active_id {
+        Some(active) => hooks::version_by_id(conn, active).await,
+        None => Ok(hooks::versions(conn, &hook.id).await?.into_iter().next()),
+    }
 }
 
 /// A secret by name. Its value is never shown.

@@ -5,6 +5,7 @@
 //! harm: the same component again is the version that it already is.
 
 mod configure;
+mod fit;
 mod matches;
 mod replay;
 mod runs;

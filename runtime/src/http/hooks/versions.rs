@@ -8,17 +8,18 @@ use std::{
 use axum::extract::{Request, State};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{HookVersionView, HookView, found, hook_id, manifest_of, view};
+use super::{HookVersionView, HookView, fit::Fit, found, hook_id, manifest_of, view};
 use crate::{
     app::App,
     db::{
         Conn, hook_runs, hook_secrets,
         hooks::{self, Hook, Limits, NewVersion, Owner, Roles, VersionRow},
     },
-    domain::{Millis, hook::Binding, id::Kind as IdKind},
+    domain::{Millis, hook::Binding, id::Kind as IdKind, verbatim::Verbatim},
     host::{Manifest, Role, SizeClass},
     http::{
         auth::Merchant,
@@ -148,11 +149,18 @@ async fn upload(
             let config = &app.config.hooks;
             let limits = Limits { hooks: config.per_merchant, versions: config.versions_max };
             let (of, now, size) = (merchant.of_hooks(), app.clock.now(), admitted.class);
+            let fit = if params.activate {
+                let hook = hooks::by_name(&mut app.db.read().await?, &of, &new.name).await?;
+                let settings = hook.map_or_else(|| Verbatim::of(&json!({})), |hook| hook.settings);
+                Fit::of(&new.sha256, admitted.manifest, &settings).await?
+            } else {
+                None
+            };
             let stored = app.db.write::<_, Problem, _>(move |conn| {
                 Box::pin(async move {
                     let (mut hook, version) = hooks::insert(conn, &of, new, limits, now).await?;
                     if params.activate && hook.active_id.as_ref() != Some(&version.id) {
-                        make_active(conn, &hook, &version, now).await?;
+                        make_active(conn, &hook, &version, fit.as_ref(), now).await?;
                         hook = found(conn, &of, &hook.id).await?;
                     }
                     let version = HookVersionView::new(version, hook.active_id.as_deref())?;
@@ -232,12 +240,13 @@ async fn activate(
 ) -> Result<Reply, Problem> {
     let (id, now) = (hook_id(id)?, app.clock.now());
     let version_id = body.value.version_id;
+    let fit = Fit::of_hook(&app, &merchant.of_hooks(), &id, Some(&version_id)).await?;
     let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
         Box::pin(async move {
             let owner = merchant.of_hooks();
             let hook = found(conn, &owner, &id).await?;
             let version = version_of(conn, &hook, &version_id).await?;
-            make_active(conn, &hook, &version, now).await?;
+            make_active(conn, &hook, &version, fit.as_ref(), now).await?;
             active_view(conn, &owner, &id).await
         })
     })
@@ -266,6 +275,7 @@ async fn roll_back(
 ) -> Result<Reply, Problem> {
     let (id, now) = (hook_id(id)?, app.clock.now());
     let from = body.value.from;
+    let fit = Fit::of_hook(&app, &merchant.of_hooks(), &id, None).await?;
     let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
         Box::pin(async move {
             let owner = merchant.of_hooks();
@@ -278,7 +288,7 @@ async fn roll_back(
             let before = before.ok_or_else(|| {
                 Problem::new(Kind::Conflict, "The hook had no other version before this one.")
             })?;
-            make_active(conn, &hook, &before, now).await?;
+            make_active(conn, &hook, &before, fit.as_ref(), now).await?;
             active_view(conn, &owner, &id).await
         })
     })
@@ -339,9 +349,15 @@ pub(super) async fn version_of(
 }
 
 /// Makes a version the one in use, if it has all that it cannot work without.
-async fn make_active(conn: &mut Conn, hook: &Hook, version: &VersionRow, now: Millis) -> Result<(), Problem> {
+async fn make_active(
+    conn: &mut Conn,
+    hook: &Hook,
+    version: &VersionRow,
+    fit: Option<&Fit>,
+    now: Millis,
+) -> Result<(), Problem> {
     let manifest = manifest_of(version)?;
-    if let Some(problem) = manifest.settings_problem(&manifest.settings_filled(hook.settings.value())) {
+    if let Some(problem) = Fit::problem(fit, version, &hook.settings)? {
         return Err(Problem::new(
             Kind::HookNotReady,
             format!("{problem}. Set them first: PUT /v1/hooks/{}/settings.", hook.id),

@@ -343,7 +343,7 @@ async fn endpoints_are_changed_and_deleted() {
 
 #[tokio::test]
 async fn status_for_machines() {
-    for mut api in Api::all().await {
+    for api in Api::all().await {
         assert_eq!(api.send(request(Method::GET, "/health", "")).await.ok()["status"], "ok");
         let ready = api.send(request(Method::GET, "/ready", "")).await.ok();
         assert_eq!(
@@ -351,14 +351,6 @@ async fn status_for_machines() {
             (Some("ready"), Some(api.app.db.kind()))
         );
 
-        // On a loopback address the figures are open, but not to what a proxy lets through.
-        api.send(request(Method::GET, "/metrics", "")).await.ok();
-        let proxied = with(request(Method::GET, "/metrics", ""), "x-forwarded-for", "203.0.113.9");
-        assert_eq!(api.send(proxied).await.problem(), "key_missing");
-        let mut config = (*api.app.app.config).clone();
-        config.listen = "0.0.0.0:7070".parse().unwrap();
-        api.app.app.config = config.into();
-        api.router = crate::http::router(api.app.app.clone());
         assert_eq!(api.send(request(Method::GET, "/metrics", "")).await.problem(), "key_missing");
         let (_, merchant) = api.merchant_with_key("Shop").await;
         assert_eq!(api.get(&merchant, "/metrics").await.problem(), "operator_only");

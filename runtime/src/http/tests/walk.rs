@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 use super::kit::{Api, request, with};
 use crate::{flow::supervise, host::tests::hook_guest::HookGuest, http::document};
 
-/// Routes without a key. `/metrics` is open on a loopback address only; see `status`.
-const PUBLIC: [&str; 3] = ["GET /health", "GET /metrics", "GET /ready"];
+/// Routes without a key.
+const PUBLIC: [&str; 2] = ["GET /health", "GET /ready"];
 
 struct Route {
     method: Method,
@@ -20,6 +20,10 @@ struct Route {
 impl Route {
     fn name(&self) -> String {
         format!("{} {}", self.method, self.path)
+    }
+
+    fn is_operators(&self) -> bool {
+        self.path.starts_with("/v1/operator/") || self.path == "/metrics"
     }
 }
 
@@ -80,7 +84,7 @@ async fn every_route_wants_a_key_of_its_side() {
     let api = Api::new().await;
     let (_, merchant) = api.merchant_with_key("Shop").await;
     for route in routes().iter().filter(|route| !PUBLIC.contains(&route.name().as_str())) {
-        let (key, expected) = if route.path.starts_with("/v1/operator/") {
+        let (key, expected) = if route.is_operators() {
             (&merchant, "operator_only")
         } else {
             (&api.operator, "merchant_only")
@@ -88,6 +92,35 @@ async fn every_route_wants_a_key_of_its_side() {
         let request = with(request(route.method.clone(), &with_some_id(&route.path), "{}"), "x-api-key", key);
         assert_eq!(api.send(request).await.problem(), expected, "{}", route.name());
     }
+}
+
+#[tokio::test]
+async fn no_route_takes_a_list_for_an_object() {
+    let api = Api::new().await;
+    let (_, merchant) = api.merchant_with_key("Shop").await;
+    let mut of_another_kind = BTreeMap::new();
+    for route in routes().iter().filter(|route| route.method != Method::GET) {
+        let key = if route.is_operators() { &api.operator } else { &merchant };
+        for body in ["[]", "[null]", r#"["a",[1,2,"review",3],true,{},[],null,1,"b"]"#] {
+            let request =
+                with(request(route.method.clone(), &with_some_id(&route.path), body), "x-api-key", key);
+            let answer = api.send(request).await;
+            if answer.problem() != "field_malformed" {
+                of_another_kind.insert(route.name(), answer.problem().to_owned());
+            }
+        }
+    }
+    // What reads no body, or another one, or any JSON.
+    let expected = [
+        ("DELETE /v1/operator/rescans/{id}", "not_found"),
+        ("DELETE /v1/operator/upstreams/{id}", "not_found"),
+        ("POST /v1/hooks", "content_type_unsupported"),
+        ("POST /v1/hooks/validate", "content_type_unsupported"),
+        ("POST /v1/operator/plugins", "content_type_unsupported"),
+        ("PUT /v1/hooks/{id}/settings", "settings_refused"),
+    ];
+    let expected = expected.map(|(route, problem)| (route.to_owned(), problem.to_owned()));
+    assert_eq!(of_another_kind, BTreeMap::from(expected));
 }
 
 /// One thing of each kind that belongs to a merchant in test mode: path parameter's kind to its id.

@@ -1,0 +1,78 @@
+//! Whether a hook's settings fit the schema of a version. Both are a stranger's, so the answer is found before the
+//! transaction that hangs on it begins, on a thread that may take its time.
+
+use super::manifest_of;
+use crate::{
+    app::App,
+    db::hooks::{self, Owner, VersionRow},
+    domain::verbatim::Verbatim,
+    host::Manifest,
+    http::problem::{Kind, Problem},
+};
+
+/// What was looked at, and what is wrong with it.
+pub(super) struct Fit {
+    sha256: String,
+    settings: String,
+    problem: Option<String>,
+}
+
+impl Fit {
+    /// Looks whether these settings fit the manifest of the component with this SHA-256.
+    pub(super) async fn of(
+        sha256: &str,
+        manifest: Manifest,
+        settings: &Verbatim,
+    ) -> Result<Option<Self>, Problem> {
+        let values = settings.value();
+        let look = move || manifest.settings_problem(&manifest.settings_filled(values));
+        Ok(Some(Self {
+            sha256: sha256.to_owned(),
+            settings: settings.text().to_owned(),
+            problem: tokio::task::spawn_blocking(look).await.map_err(Problem::internal)?,
+        }))
+    }
+
+    /// The same for a version that is stored. None if there is none.
+    pub(super) async fn of_version(
+        version: Option<VersionRow>,
+        settings: &Verbatim,
+    ) -> Result<Option<Self>, Problem> {
+        match version {
+            Some(version) => Self::of(&version.sha256, manifest_of(&version)?, settings).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Looks whether a hook's settings fit this version of it; without one, that before the one in use. None if there
+    /// is none.
+    pub(super) async fn of_hook(
+        app: &App,
+        owner: &Owner,
+        hook_id: &str,
+        version_id: Option<&str>,
+    ) -> Result<Option<Self>, Problem> {
+        let mut conn = app.db.read().await?;
+        let Some(hook) = hooks::get(&mut conn, owner, hook_id).await? else { return Ok(None) };
+        let version = match version_id {
+            Some(id) => hooks::version_by_id(&mut conn, id).await?,
+            None => hooks::before_active(&mut conn, hook_id).await?,
+        };
+        drop(conn);
+        Self::of_version(version.filter(|version| version.hook_id == hook.id), &hook.settings).await
+    }
+
+    /// What is wrong, if it was this version and these settings that were looked at.
+    pub(super) fn problem<'f>(
+        fit: Option<&'f Self>,
+        version: &VersionRow,
+        settings: &Verbatim,
+    ) -> Result<Option<&'f str>, Problem> {
+        let same = |fit: &&Self| fit.sha256 == version.sha256 && fit.settings == settings.text();
+        let changed = || {
+            let detail = "The hook was changed meanwhile; look at it, then send this again.";
+            Problem::new(Kind::Conflict, detail)
+        };
+        Ok(fit.filter(same).ok_or_else(changed)?.problem.as_deref())
+    }
+}
