@@ -37,7 +37,7 @@ use crate::{
     host::Host,
     http,
     keys::{self, Keys},
-    metrics,
+    master_key, metrics,
     networks::{self, Networks},
     outbound::Outbound,
     upstreams::{UpstreamSpec, Upstreams},
@@ -88,11 +88,8 @@ impl App {
     /// Opens everything. Workers do not run yet.
     pub async fn open(options: Options) -> anyhow::Result<Self> {
         let Options { data_dir, config } = options;
-        let vault = match std::env::var("KASSA_MASTER_KEY") {
-            Ok(text) => Vault::from_hex(&text).context("KASSA_MASTER_KEY")?,
-            Err(_) => Vault::open_or_create(&data_dir.join("master.key"))?,
-        };
         let db = Db::open(&config.database_url(&data_dir)).await.context("cannot open the database")?;
+        let vault = master_key::open(&db, &data_dir).await?;
         if db.kind() == "sqlite" {
             // No replica works on a file: whoever holds a lease there was killed, and is not waited for.
             db.write::<_, DbError, _>(|conn| Box::pin(async { leases::end_all(conn).await })).await?;
@@ -109,6 +106,7 @@ impl App {
         data_dir: &Path,
     ) -> anyhow::Result<Self> {
         let (clock, ids) = (Clock::default(), Ids::of_process());
+        master_key::check(&db, &vault, clock.now()).await?;
         let outbound = Outbound::new().context("cannot make an HTTP client")?;
         let upstreams = Upstreams::new(outbound.clone(), clock.clone());
         let host = Host::start(

@@ -17,6 +17,7 @@ pub(crate) mod flow;
 pub(crate) mod host;
 pub(crate) mod http;
 pub(crate) mod keys;
+pub(crate) mod master_key;
 pub(crate) mod metrics;
 pub(crate) mod networks;
 pub(crate) mod outbound;

@@ -225,7 +225,7 @@ async fn fill(db: &Db) -> anyhow::Result<()> {
                     next_index: 0,
                     created_at: 1,
                 };
-                addresses::put_extended_key(conn, &key).await?;
+                addresses::put_extended_key(conn, &key, &key.public_key).await?;
             }
             Ok(())
         })

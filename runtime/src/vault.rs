@@ -46,24 +46,34 @@ impl Vault {
         Ok(Self::new(master))
     }
 
-    /// From the file, which is made (readable by its owner only) when it is not there.
-    pub fn open_or_create(file: &Path) -> Result<Self, VaultError> {
+    /// From the file. `None`: it is not there.
+    pub fn open_file(file: &Path) -> Result<Option<Self>, VaultError> {
         match fs::read_to_string(file) {
-            Ok(text) => Self::from_hex(&text),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let mut bytes = Zeroizing::new([0; KEY_LEN]);
-                getrandom::fill(bytes.as_mut()).map_err(|_| VaultError::NoRandom)?;
-                write_private(file, &hex::encode(bytes.as_slice()))?;
-                Ok(Self::new(bytes))
-            }
+            Ok(text) => Self::from_hex(&text).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// A new one, in a new file that only its owner can read.
+    pub fn create(file: &Path) -> Result<Self, VaultError> {
+        let mut bytes = Zeroizing::new([0; KEY_LEN]);
+        getrandom::fill(bytes.as_mut()).map_err(|_| VaultError::NoRandom)?;
+        write_private(file, &hex::encode(bytes.as_slice()))?;
+        Ok(Self::new(bytes))
     }
 
     fn new(master: Zeroizing<[u8; KEY_LEN]>) -> Self {
         let seal = derive(&master, "seal");
         let pepper = derive(&master, "api key");
         Self { master, seal, pepper }
+    }
+
+    /// Names the master key, and tells nothing of it.
+    #[must_use]
+    pub fn id(&self) -> String {
+        let [a, b, c, d, e, f, ..] = *derive(&self.master, "name");
+        hex::encode([a, b, c, d, e, f])
     }
 
     /// A key for one purpose, the same at every start.

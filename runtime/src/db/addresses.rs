@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Conn, DbError, Row, args};
+use super::{Conn, DbError, Row, args, merchants};
 use crate::domain::{Millis, verbatim::Verbatim, word::words};
 
 words! {
@@ -250,24 +250,43 @@ fn read_extended(row: &Row) -> Result<ExtendedKey, DbError> {
 }
 
 /// Sets the key that a merchant's addresses on a network are derived from. One that was set before goes on where it
-/// was.
-pub(crate) async fn put_extended_key(conn: &mut Conn, key: &ExtendedKey) -> Result<ExtendedKey, CreateError> {
-    if let Some(old) = extended_key_of(conn, &key.merchant_id, &key.network).await? {
-        if old.public_key == key.public_key {
-            return Ok(old);
-        }
-        let sql = "UPDATE extended_key SET replaced_at = $2 WHERE id = $1";
-        conn.exec(sql, args![old.id, key.created_at]).await?;
+/// was. A key is what it derives, however it is written: `first_address` is the first of all.
+pub(crate) async fn put_extended_key(
+    conn: &mut Conn,
+    key: &ExtendedKey,
+    first_address: &str,
+) -> Result<ExtendedKey, CreateError> {
+    merchants::alone(conn, &key.merchant_id).await?;
+    let sql = "SELECT id, merchant_id, network, public_key, next_index, created_at FROM extended_key
+               WHERE network = $1 AND first_address = $2";
+    let known = conn.row(sql, args![&key.network, first_address.to_owned()]).await?;
+    let known = known.as_ref().map(read_extended).transpose()?;
+    if known.as_ref().is_some_and(|known| known.merchant_id != key.merchant_id) {
+        return Err(CreateError::Taken);
     }
-    let sql = "INSERT INTO extended_key (id, merchant_id, network, public_key, next_index, life, created_at)
-               VALUES ($1, $2, $3, $4, $5, (SELECT COALESCE(MAX(life), 0) FROM installation), $6)
-               ON CONFLICT (network, public_key) DO UPDATE SET replaced_at = NULL
-                   WHERE extended_key.merchant_id = excluded.merchant_id
-               RETURNING id, merchant_id, network, public_key, next_index, created_at";
-    let args =
-        args![&key.id, &key.merchant_id, &key.network, &key.public_key, key.next_index, key.created_at];
-    let row = conn.row(sql, args).await?.ok_or(CreateError::Taken)?;
-    Ok(read_extended(&row)?)
+    let id = known.as_ref().map_or(&key.id, |known| &known.id);
+    let sql = "UPDATE extended_key SET replaced_at = $4
+               WHERE merchant_id = $1 AND network = $2 AND replaced_at IS NULL AND id <> $3";
+    conn.exec(sql, args![&key.merchant_id, &key.network, id, key.created_at]).await?;
+    if let Some(known) = known {
+        conn.exec("UPDATE extended_key SET replaced_at = NULL WHERE id = $1", args![&known.id]).await?;
+        return Ok(known);
+    }
+    // Another merchant may be setting it at this moment.
+    let sql = "INSERT INTO extended_key (id, merchant_id, network, public_key, first_address, next_index, life, created_at)
+               VALUES ($1, $2, $3, $4, $5, $6, (SELECT COALESCE(MAX(life), 0) FROM installation), $7)
+               ON CONFLICT DO NOTHING RETURNING id";
+    let args = args![
+        &key.id,
+        &key.merchant_id,
+        &key.network,
+        &key.public_key,
+        first_address.to_owned(),
+        key.next_index,
+        key.created_at
+    ];
+    conn.row(sql, args).await?.ok_or(CreateError::Taken)?;
+    Ok(key.clone())
 }
 
 pub(crate) async fn extended_key_of(

@@ -2,7 +2,7 @@
 //!
 //! What a merchant asks for names the merchant and the mode: a function here finds nothing of another's.
 
-use super::{Conn, DbError, Row, args};
+use super::{Conn, DbError, Row, args, merchants};
 use crate::domain::{Millis, event, word::words};
 
 /// Active endpoints that a merchant may have in each mode: so many deliveries does one event become.
@@ -78,6 +78,7 @@ fn read(row: &Row) -> Result<Endpoint, DbError> {
 
 /// Whether it was made: not when the merchant has [`PER_MERCHANT_MAX`] active ones already.
 pub(crate) async fn insert(conn: &mut Conn, endpoint: NewEndpoint) -> Result<bool, DbError> {
+    merchants::alone(conn, &endpoint.merchant_id).await?;
     let events = endpoint.events.map(|kinds| json(&kinds));
     let made = conn
         .exec(
@@ -152,6 +153,7 @@ pub(crate) async fn enable(
     test: bool,
     id: &str,
 ) -> Result<bool, DbError> {
+    merchants::alone(conn, merchant_id).await?;
     let sql = "UPDATE endpoint SET state = 'active', disabled_why = NULL, failures = 0, paused_until = NULL
                WHERE merchant_id = $1 AND test = $2 AND id = $3 AND deleted_at IS NULL
                  AND (state = 'active' OR (SELECT COUNT(*)

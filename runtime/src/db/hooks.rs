@@ -6,7 +6,7 @@ mod callee;
 
 pub(crate) use callee::Callee;
 
-use super::{Conn, DbError, Row, args};
+use super::{Conn, DbError, Row, args, merchants};
 use crate::domain::{
     Millis,
     hook::Binding,
@@ -161,8 +161,7 @@ pub(crate) async fn insert(
     limits: Limits,
     now: Millis,
 ) -> Result<(Hook, VersionRow), StoreError> {
-    // Two uploads of one merchant count each other.
-    conn.exec("UPDATE merchant SET name = name WHERE id = $1", args![&owner.merchant_id]).await?;
+    merchants::alone(conn, &owner.merchant_id).await?;
     let hook = match by_name(conn, owner, &new.name).await? {
         Some(hook) => hook,
         None => {

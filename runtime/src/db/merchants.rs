@@ -29,6 +29,14 @@ fn policy_text(policy: &Policy) -> Result<String, DbError> {
         .map_err(|error| DbError::Unreadable { column: "policy", why: error.to_string() })
 }
 
+/// Keeps others who count what a merchant has waiting, until the transaction ends: what is counted behind it is still so
+/// when something is added.
+pub(crate) async fn alone(conn: &mut Conn, merchant_id: &str) -> Result<(), DbError> {
+    let sql = "SELECT id FROM merchant WHERE id = $1 /*pg: FOR NO KEY UPDATE*/";
+    conn.row(sql, args![merchant_id.to_owned()]).await?;
+    Ok(())
+}
+
 pub(crate) async fn insert(conn: &mut Conn, merchant: &Merchant) -> Result<(), DbError> {
     conn.exec(
         "INSERT INTO merchant (id, name, policy, created_at, disabled_at) VALUES ($1, $2, $3, $4, $5)",

@@ -45,6 +45,7 @@ pub(crate) mod installation;
 pub(crate) mod invoices;
 pub(crate) mod leases;
 pub(crate) mod ledger;
+pub(crate) mod master_keys;
 pub(crate) mod matchers;
 pub(crate) mod merchants;
 pub(crate) mod networks;

@@ -54,18 +54,19 @@ pub(crate) struct Child {
 }
 
 /// Sets the key that a merchant's addresses on a network are derived from. One that was set before goes on where it
-/// was; a new one begins at the `first` that its merchant names, or at a block of its own.
+/// was, however it is written: it is what it derives first. A new one begins at the `first` that its merchant names, or at a block of its own.
 pub(crate) async fn set_key(
     app: &App,
     merchant_id: String,
     network: &Manifest,
     public_key: String,
+    first_address: String,
     first: Option<u32>,
 ) -> Result<ExtendedKey, CreateError> {
     let created_at = app.clock.now();
     let mut key = ExtendedKey {
         id: id::new(Kind::ExtendedKey, created_at),
-        next_index: first.map_or_else(|| first_index(&merchant_id, &network.name, &public_key), i64::from),
+        next_index: first.map_or_else(|| first_index(&merchant_id, &network.name, &first_address), i64::from),
         merchant_id,
         network: network.name.clone(),
         public_key,
@@ -79,7 +80,7 @@ pub(crate) async fn set_key(
                 if first.is_none() && installation::life(conn).await? > 0 {
                     key.next_index += left_out;
                 }
-                addresses::put_extended_key(conn, &key).await
+                addresses::put_extended_key(conn, &key, &first_address).await
             })
         })
         .await

@@ -356,7 +356,7 @@ async fn children_that_are_in_use_are_stepped_over_at_once() {
                     for address in used {
                         addresses::create(conn, address).await?;
                     }
-                    addresses::put_extended_key(conn, &key).await
+                    addresses::put_extended_key(conn, &key, "first").await
                 })
             })
             .await

@@ -337,8 +337,8 @@ async fn put_key(
     let manifest = network(&app, &merchant, &name).map_err(|problem| problem.field("network"))?;
     check_text("public_key", &public_key, ADDRESS_CHARS_MAX)?;
     // Its first child shows whether it is one.
-    app.host.derive_address(&manifest, &public_key, 0).await?.map_err(derive_problem)?;
-    match children::set_key(&app, merchant.id, &manifest, public_key, first_index).await {
+    let first = app.host.derive_address(&manifest, &public_key, 0).await?.map_err(derive_problem)?;
+    match children::set_key(&app, merchant.id, &manifest, public_key, first.text, first_index).await {
         Ok(key) => Ok(Answer(key.into())),
         Err(CreateError::Db(error)) => Err(error.into()),
         Err(CreateError::Taken) => {

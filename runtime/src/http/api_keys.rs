@@ -18,7 +18,7 @@ use crate::{
     app::App,
     db::{
         api_keys::{self, Mode},
-        merchants,
+        installation, merchants,
     },
     domain::id::Kind as IdKind,
     keys::{self, NewKey},
@@ -165,6 +165,8 @@ async fn revoke(_: Operator, State(app): State<App>, id: PathParam, body: NoBody
     let now = app.clock.now();
     let reply = idempotent(&app, Operator::OWNER.to_owned(), body.once, move |conn| {
         Box::pin(async move {
+            // Two that revoke each other: the second sees that it is the last.
+            installation::alone(conn).await?;
             api_keys::revoke(conn, &id, now).await?;
             let key = api_keys::get(conn, &id).await?.ok_or_else(|| Problem::not_found("API key"))?;
             if key.mode == Mode::Operator && api_keys::operators_left(conn, now).await? == 0 {

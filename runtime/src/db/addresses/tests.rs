@@ -94,7 +94,13 @@ async fn no_two_get_the_same_child() {
             created_at: 1,
         };
         let put = async |key: ExtendedKey| {
-            db.write(move |conn| Box::pin(async move { put_extended_key(conn, &key).await })).await
+            db.write(move |conn| {
+                Box::pin(async move {
+                    let first = format!("first of {}", key.public_key.trim());
+                    put_extended_key(conn, &key, &first).await
+                })
+            })
+            .await
         };
         let made = put(key("mer_a", "xpub1")).await.unwrap();
         assert!(matches!(put(key("mer_b", "xpub1")).await, Err(CreateError::Taken)));
@@ -110,6 +116,10 @@ async fn no_two_get_the_same_child() {
         }
         assert_eq!(put(key("mer_a", "xpub1")).await.unwrap().next_index, 3);
         assert_eq!(put(key("mer_a", "xpub2")).await.unwrap().next_index, 0);
+        // However it is written.
+        assert_eq!(put(key("mer_a", " xpub1")).await.unwrap().next_index, 3);
+        assert!(matches!(put(key("mer_b", "xpub1 ")).await, Err(CreateError::Taken)));
+        assert_eq!(put(key("mer_a", "xpub2 ")).await.unwrap().public_key, "xpub2");
         // It is remembered where the first one was, and whose it is.
         assert!(matches!(put(key("mer_b", "xpub1")).await, Err(CreateError::Taken)));
         assert_eq!(put(key("mer_a", "xpub1")).await.unwrap().next_index, 3);

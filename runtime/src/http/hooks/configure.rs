@@ -12,6 +12,7 @@ use crate::{
         Conn, DbError,
         hook_secrets::{self, SecretRow},
         hooks::{self, Hook, VersionRow},
+        merchants,
     },
     domain::{
         hook::Binding,
@@ -183,6 +184,7 @@ async fn set_secret(
     let row = SecretRow { id: row_id, name, value: sealed, created_at: now };
     idempotent(&app, merchant.owner(), body.once, move |conn| {
         Box::pin(async move {
+            merchants::alone(conn, &merchant.id).await?;
             let hook = found(conn, &merchant.of_hooks(), &id).await?;
             let known = hook_secrets::list(conn, &hook.id).await?;
             if known.len() >= SECRETS_MAX && known.iter().all(|secret| secret.name != row.name) {

@@ -238,7 +238,7 @@ async fn nothing_is_compared_that_nobody_waits_for() {
             created_at: 1,
         };
         let put = dark.shop.app.db.write::<_, addresses::CreateError, _>(move |conn| {
-            Box::pin(async move { addresses::put_extended_key(conn, &key).await })
+            Box::pin(async move { addresses::put_extended_key(conn, &key, "first").await })
         });
         put.await.unwrap();
         let own = dark.invoice("5", Some(Matching::Address)).await;
