@@ -1,9 +1,9 @@
 //! Ends the process at a chosen commit, so that every commit can be tried as the last one.
 //!
 //! With the feature `crash-points` the process ends for real, for the suite: `KASSA_CRASH_AT=before:7` when the seventh
-//! commit is about to be made, `after:7` when it has been made and nobody was told yet. With the feature `simulation` it
-//! ends as far as anyone can tell: from then on no commit of this thread is made, until [`simulated::revive`]. Without
-//! either, both functions do nothing.
+//! commit is about to be made, `after:7` when it has been made and nobody was told yet; `KASSA_CRASH_IN_HOOK=name` in each
+//! call of a hook of that name. With the feature `simulation` it ends as far as anyone can tell: from then on no commit of
+//! this thread is made, until [`simulated::revive`]. Without either, nothing here does anything.
 
 use super::DbError;
 
@@ -89,6 +89,15 @@ pub(crate) mod simulated {
             }
         }
     }
+}
+
+/// A hook of this name is called.
+pub(crate) fn in_hook(name: &str) {
+    #[cfg(feature = "crash-points")]
+    if std::env::var("KASSA_CRASH_IN_HOOK").is_ok_and(|poison| poison == name) {
+        std::process::abort();
+    }
+    let _ = name;
 }
 
 /// An error says that the commit must not be made.

@@ -86,6 +86,8 @@ pub(crate) struct Claimed {
     pub(crate) merchant_id: String,
     pub(crate) test: bool,
     pub(crate) fence: i64,
+    /// Claims before this one, in a row, of which nothing was heard.
+    pub(crate) unheard: i64,
     /// None: the hook cannot be asked any more.
     pub(crate) callee: Option<Callee>,
     /// The version that the question is put to as well.
@@ -114,7 +116,7 @@ pub(crate) async fn claim(
 }
 
 async fn due_of(conn: &mut Conn, hook_id: String, now: Millis, take: usize) -> Result<Vec<Claimed>, DbError> {
-    let sql = "SELECT q.transfer_id, q.matcher_id AS hook_id, q.fence, h.name, h.merchant_id, h.test, h.settings, h.binding,
+    let sql = "SELECT q.transfer_id, q.matcher_id AS hook_id, q.fence, q.claims, h.name, h.merchant_id, h.test, h.settings, h.binding,
                    h.shadow_id, h.state, h.matches, m.paused_until, v.id AS version_id, v.version, v.sha256, v.manifest
                FROM match_queue q
                JOIN matcher m ON m.id = q.matcher_id
@@ -139,6 +141,7 @@ fn claimed(row: &Row, now: Millis) -> Result<Claimed, DbError> {
         merchant_id: row.text("merchant_id")?,
         test: row.bool("test")?,
         fence: row.int("fence")? + 1,
+        unheard: row.int("claims")?,
         callee,
         shadow_id: row.opt_text("shadow_id")?,
         binding: row.json("binding")?,

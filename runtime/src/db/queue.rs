@@ -9,7 +9,8 @@
 //! Items of one line go one after the other ([`lines`]).
 //!
 //! A claim lasts for a lease; a worker that dies loses nothing, since the lease ends. One that comes back after
-//! that is told apart by the fence and changes nothing.
+//! that is told apart by the fence and changes nothing. Claims of which nothing is heard are counted: what a worker died
+//! over again and again may be why.
 
 pub(crate) mod lines;
 
@@ -222,7 +223,7 @@ macro_rules! queue {
                 concat!(
                     ") UPDATE ",
                     $queue,
-                    " SET due_at = v.due_at, fence = v.fence FROM v WHERE ",
+                    " SET due_at = v.due_at, fence = v.fence, claims = claims + 1 FROM v WHERE ",
                     $item_id,
                     " = v.id"
                 ),
@@ -271,7 +272,7 @@ macro_rules! queue {
             rows.iter().map(|row| Ok((row.text("item")?, row.int("fence")?))).collect()
         }
 
-        /// Sets when items are due; each row is an id and a time.
+        /// Sets when items are due, whose claims were heard of; each row is an id and a time.
         pub(super) async fn reschedule(
             conn: &mut $crate::db::Conn,
             rows: Vec<Vec<$crate::db::Value>>,
@@ -279,7 +280,13 @@ macro_rules! queue {
             conn.insert_many(
                 "WITH v (id, due_at) AS (",
                 rows,
-                concat!(") UPDATE ", $queue, " SET due_at = v.due_at FROM v WHERE ", $item_id, " = v.id"),
+                concat!(
+                    ") UPDATE ",
+                    $queue,
+                    " SET due_at = v.due_at, claims = 0 FROM v WHERE ",
+                    $item_id,
+                    " = v.id"
+                ),
             )
             .await?;
             Ok(())

@@ -58,6 +58,10 @@ impl hook_work::Queue for Runs {
         (&claimed.callee.hook_id, &claimed.callee.merchant_id)
     }
 
+    fn unheard(claimed: &Claimed) -> i64 {
+        claimed.unheard
+    }
+
     async fn make(app: App, claimed: Claimed) -> Ran {
         call::run_once(&app, claimed).await
     }

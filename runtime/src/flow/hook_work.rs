@@ -3,6 +3,10 @@
 //! Places are given out fairly: to the merchant with the fewest calls under way first, and to no merchant and no
 //! hook more than its share. So ten thousand waiting calls of one merchant cost another a place that becomes free a
 //! little later, not the wait for all of them.
+//!
+//! A call of which nothing was heard may have ended the process, and so may any that was made beside it. So after
+//! [`UNHEARD_TO_BE_ALONE`] claims it is made while no other is; and if nothing is heard of that either, it is set aside
+//! and its hook disabled.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -12,7 +16,10 @@ use std::{
 };
 
 use futures_util::FutureExt as _;
-use tokio::{sync::Notify, task::JoinSet};
+use tokio::{
+    sync::{Notify, RwLock},
+    task::JoinSet,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -26,6 +33,13 @@ use crate::{
 const POLL: Duration = Duration::from_millis(250);
 /// What is under way when the process is told to stop may end within this time.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// Claims of a call of which nothing was heard, and then it is made alone.
+const UNHEARD_TO_BE_ALONE: i64 = 2;
+/// And then it is made no more.
+pub(super) const UNHEARD_MAX: i64 = 3;
+/// Held by each call that is under way; by one that has to be alone, against all others.
+static UNDER_WAY: RwLock<()> = RwLock::const_new(());
 
 /// How a call went, as far as the next ones are concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +72,9 @@ pub(super) trait Queue: 'static {
 
     /// The hook's id and the merchant's.
     fn owner(claimed: &Self::Claimed) -> (&str, &str);
+
+    /// How often it was claimed before, in a row, and nothing was heard of it.
+    fn unheard(claimed: &Self::Claimed) -> i64;
 
     /// Makes a call and writes down what came of it.
     fn make(app: App, claimed: Self::Claimed) -> impl Future<Output = Ran> + Send;
@@ -113,7 +130,18 @@ async fn claim<Q: Queue>(app: &App, places: &Places) -> Result<Vec<Q::Claimed>, 
 
 fn start<Q: Queue>(work: &mut JoinSet<(String, Ran)>, app: &App, claimed: Q::Claimed) {
     let (app, hook_id) = (app.clone(), Q::owner(&claimed).0.to_owned());
+    let alone = Q::unheard(&claimed) >= UNHEARD_TO_BE_ALONE;
     work.spawn(async move {
+        let _turn = if alone {
+            tracing::warn!(
+                queue = Q::NAME,
+                hook = hook_id,
+                "nothing was heard of a call, again; it is made while no other is"
+            );
+            (None, Some(UNDER_WAY.write().await))
+        } else {
+            (Some(UNDER_WAY.read().await), None)
+        };
         let ran = AssertUnwindSafe(Q::make(app, claimed)).catch_unwind().await;
         (hook_id, ran.unwrap_or(Ran::Broken))
     });
@@ -226,6 +254,18 @@ impl Places {
             Ran::Broken => {}
         }
     }
+}
+
+/// Says that a hook's call is made no more.
+pub(super) fn set_aside(queue: &'static str, hook_id: &str, item: &str) {
+    metrics::counter!("kassa_set_aside_total", "queue" => queue).increment(1);
+    tracing::error!(
+        queue,
+        hook = hook_id,
+        item,
+        "a call ended the process {UNHEARD_MAX} times, the last time while no other was made: it is set aside, and its hook \
+         is disabled. Look at the component before it is enabled again"
+    );
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use super::{
         LEASE_MARGIN_MS,
         call::{NOTE_CHARS_MAX, Ready, STALE_TRIES, event_of_hook, ready, send, used},
     },
-    hook_work::{self, Ran},
+    hook_work::{self, Ran, UNHEARD_MAX},
     settle,
 };
 use crate::{
@@ -31,7 +31,7 @@ use crate::{
     db::{
         Conn, DbError, events, hook_matches,
         hook_runs::queue::DueHook,
-        hooks::{Callee, Owner},
+        hooks::{self, Callee, HookState, Owner},
         matchers::{self, Claimed},
         payments, plugin_storage,
         plugin_storage::StorageWrites,
@@ -48,8 +48,8 @@ use crate::{
     host::{CallError, CallFailed, Called, QueuedWebhook, Tape, matcher, one_line},
 };
 
-/// A question over which workers die, or for which there is never a place, is not put for ever.
-const CLAIMS_MAX: i64 = 3;
+/// A question for which there is never a place is not put for ever.
+const CLAIMS_MAX: i64 = 5;
 
 /// Runs until told to stop.
 pub(crate) async fn run(app: App, stop: CancellationToken) {
@@ -77,6 +77,10 @@ impl hook_work::Queue for Matches {
 
     fn owner(claimed: &Claimed) -> (&str, &str) {
         (&claimed.hook_id, &claimed.merchant_id)
+    }
+
+    fn unheard(claimed: &Claimed) -> i64 {
+        claimed.unheard
     }
 
     async fn make(app: App, claimed: Claimed) -> Ran {
@@ -168,7 +172,8 @@ async fn release(app: &App, claimed: &Claimed) {
 
 /// Asks the matcher. [`DbError::Stale`]: its storage has changed under it, and it has not been tried often enough.
 async fn ask(app: &App, claimed: &Claimed, last_try: bool) -> Result<Asking, DbError> {
-    let Some(callee) = claimed.callee.clone().filter(|_| claimed.fence <= CLAIMS_MAX) else {
+    let may_be_asked = claimed.fence <= CLAIMS_MAX && claimed.unheard < UNHEARD_MAX;
+    let Some(callee) = claimed.callee.clone().filter(|_| may_be_asked) else {
         return Ok(Asking::Nobody);
     };
     let ready = ready(app, &callee, None).await?;
@@ -245,6 +250,10 @@ async fn commit(
         return Ok(None);
     }
     let Some(asked) = asked else {
+        if claimed.unheard >= UNHEARD_MAX {
+            hook_work::set_aside("matching", &claimed.hook_id, &claimed.transfer_id);
+            hooks::set_state(conn, &claimed.hook_id, HookState::Disabled).await?;
+        }
         return settled(conn, &transfer, &Answer::Pass, claimed, now).await.map(|_| None);
     };
     let Asked { callee, question, answer, note, at, started, left } = asked;

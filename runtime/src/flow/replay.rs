@@ -218,6 +218,7 @@ async fn play(
         fence: 0,
         attempts: then.as_ref().map_or(0, |(_, attempt)| attempt.number - 1),
         attempts_before: 0,
+        unheard: 0,
     };
     let started = Instant::now();
     let left = match call(app, &claimed, at, Tape::play(recording.clone())).await {

@@ -35,7 +35,7 @@ use super::{
 use crate::{
     clock::Clock,
     config,
-    db::{Db, DbError, plugins as rows},
+    db::{Db, DbError, crash, plugins as rows},
     domain::Millis,
 };
 
@@ -143,6 +143,7 @@ impl Hooks {
         tape: Tape,
     ) -> Result<Called<fulfiller::Outcome>, CallFailed> {
         let (loaded, _place) = self.called(version).await?;
+        crash::in_hook(&version.name);
         let pre = loaded.linked.fulfiller.as_ref().ok_or_else(|| no_role(version, Role::Fulfiller))?;
         self.caller
             .run_taped(
@@ -167,6 +168,7 @@ impl Hooks {
         tape: Tape,
     ) -> Result<Called<matcher::Decision>, CallFailed> {
         let (loaded, _place) = self.called(version).await?;
+        crash::in_hook(&version.name);
         let pre = loaded.linked.matcher.as_ref().ok_or_else(|| no_role(version, Role::Matcher))?;
         let limits = self.limits(&loaded, version).matcher();
         self.caller

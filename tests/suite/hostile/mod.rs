@@ -3,6 +3,7 @@
 
 mod connections;
 mod neighbour;
+mod poison;
 mod proposals;
 mod runs;
 mod services;
@@ -21,6 +22,7 @@ pub(crate) fn cases(suite: &mut Suite) {
     uploads::cases(suite);
     connections::cases(suite);
     neighbour::cases(suite);
+    poison::cases(suite);
     proposals::cases(suite);
 }
 

@@ -96,6 +96,8 @@ pub(crate) struct Claimed {
     pub(crate) attempts: i64,
     /// Of those, before this round.
     pub(crate) attempts_before: i64,
+    /// Claims before this one, in a row, of which nothing was heard.
+    pub(crate) unheard: i64,
 }
 
 /// Claims runs until `lease_until`, of each of these hooks so many as `take` says. A hook that another
@@ -121,7 +123,7 @@ pub(crate) async fn claim(
 async fn due_of(conn: &mut Conn, hook_id: String, now: Millis, take: usize) -> Result<Vec<Claimed>, DbError> {
     let sql =
         "SELECT q.run_id, q.hook_id, h.name, r.merchant_id, r.test, v.id AS version_id, h.shadow_id, v.sha256, v.version,
-                 v.manifest, h.settings, r.event_id, e.kind, e.payload, q.fence, r.attempts, q.attempts_before
+                 v.manifest, h.settings, r.event_id, e.kind, e.payload, q.fence, q.claims, r.attempts, q.attempts_before
                FROM hook_run_queue q
                JOIN hook_run r ON r.id = q.run_id
                JOIN event e ON e.id = r.event_id
@@ -144,6 +146,7 @@ async fn due_of(conn: &mut Conn, hook_id: String, now: Millis, take: usize) -> R
                 fence: row.int("fence")? + 1,
                 attempts: row.int("attempts")?,
                 attempts_before: row.int("attempts_before")?,
+                unheard: row.int("claims")?,
             })
         })
         .collect()

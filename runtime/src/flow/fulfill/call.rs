@@ -13,7 +13,7 @@ use crate::{
             queue::{self, Claimed, Ended, Finish},
         },
         hook_secrets,
-        hooks::Callee,
+        hooks::{self, Callee, HookState},
         plugin_storage,
         plugin_storage::StorageWrites,
     },
@@ -25,7 +25,10 @@ use crate::{
         retry::Next,
         verbatim::Verbatim,
     },
-    flow::{hook_work::Ran, replay},
+    flow::{
+        hook_work::{self, Ran, UNHEARD_MAX},
+        replay,
+    },
     host::{
         CallError, CallFailed, Called, HookVersion, Manifest, OfMerchant, Purpose, QueuedWebhook, Secret,
         SecretPurpose, Tape, Trace, fulfiller, one_line, resolve_host,
@@ -46,6 +49,8 @@ pub(in crate::flow) struct Left {
     writes: Option<StorageWrites>,
     webhooks: Vec<QueuedWebhook>,
     pub(in crate::flow) trace: Trace,
+    /// It is made no more, and its hook is disabled.
+    set_aside: bool,
 }
 
 /// Makes the call and commits what came of it.
@@ -54,8 +59,13 @@ pub(super) async fn run_once(app: &App, claimed: Claimed) -> Ran {
     let mut ran = Ran::Well;
     for tried in 1..=STALE_TRIES {
         let (at, started) = (app.clock.now(), Instant::now());
-        let left = match call(app, &claimed, at, Tape::record()).await {
-            Ok(called) => answered(called),
+        let called = match () {
+            () if claimed.unheard >= UNHEARD_MAX => Ok(None),
+            () => call(app, &claimed, at, Tape::record()).await.map(Some),
+        };
+        let left = match called {
+            Ok(Some(called)) => answered(called),
+            Ok(None) => ended_the_process(),
             Err(Failed::Call(CallFailed { error: CallError::Stale, .. })) if tried < STALE_TRIES => {
                 ran = Ran::InTheWay;
                 continue;
@@ -75,7 +85,10 @@ pub(super) async fn run_once(app: &App, claimed: Claimed) -> Ran {
         let ended_at = app.clock.now();
         let round = claimed.attempts - claimed.attempts_before + 1;
         let number = u32::try_from(round).unwrap_or(u32::MAX);
-        let next = hook::judge(&claimed.run_id, number, ended_at, left.outcome, left.asked_s);
+        let next = match left.set_aside {
+            true => Next::Exhausted,
+            false => hook::judge(&claimed.run_id, number, ended_at, left.outcome, left.asked_s),
+        };
         let ended = Ended {
             run_id: claimed.run_id.clone(),
             hook_id: claimed.callee.hook_id.clone(),
@@ -228,6 +241,22 @@ pub(in crate::flow) fn answered(called: Called<fulfiller::Outcome>) -> Left {
         writes: Some(called.writes),
         webhooks: called.webhooks,
         trace: called.trace,
+        set_aside: false,
+    }
+}
+
+/// What becomes of a run that is made no more.
+fn ended_the_process() -> Left {
+    Left {
+        outcome: Outcome::Failed,
+        note: format!(
+            "not made again: the server ended {UNHEARD_MAX} times while it ran; the hook is disabled, and the operator was told"
+        ),
+        asked_s: 0,
+        writes: None,
+        webhooks: Vec::new(),
+        trace: Trace::default(),
+        set_aside: true,
     }
 }
 
@@ -239,6 +268,7 @@ pub(in crate::flow) fn broke(failed: CallFailed) -> Left {
         writes: None,
         webhooks: Vec::new(),
         trace: *failed.trace,
+        set_aside: false,
     }
 }
 
@@ -277,6 +307,10 @@ async fn commit(app: &App, claimed: Arc<Claimed>, ended: Ended, left: Left) -> R
                 let Finish::Written { paused } = queue::finish(conn, &ended, now).await? else {
                     return Ok(());
                 };
+                if left.set_aside {
+                    hook_work::set_aside("hook runs", &ended.hook_id, &ended.run_id);
+                    hooks::set_state(conn, &ended.hook_id, HookState::Disabled).await?;
+                }
                 if let Some(writes) = &left.writes {
                     plugin_storage::apply(conn, writes).await?;
                 }
