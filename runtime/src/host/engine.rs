@@ -68,7 +68,9 @@ const FEATURES: WasmFeatures = WasmFeatures::COMPONENT_MODEL
     .union(WasmFeatures::CALL_INDIRECT_OVERLONG)
     .union(WasmFeatures::FLOATS)
     .union(WasmFeatures::SIMD)
-    .union(WasmFeatures::EXTENDED_CONST);
+    .union(WasmFeatures::EXTENDED_CONST)
+    // SpiderMonkey, in components of JavaScript.
+    .union(WasmFeatures::TAIL_CALL);
 
 /// Whose components an engine runs. Two engines: neither can take the other's places, and only hooks pay for
 /// counting their instructions.
