@@ -57,6 +57,9 @@ pub(crate) async fn judge(world: &World<'_>) -> anyhow::Result<Option<Wrong>> {
     if !unbalanced.is_empty() {
         return Ok(wrong("a journal does not balance", format!("{unbalanced:?}")));
     }
+    if let Some(wrong) = seen_before(world).await? {
+        return Ok(Some(wrong));
+    }
     // Where no branch was ever left, a payment stays where it was, and nothing is taken back.
     let calm = !world
         .schedule
@@ -173,6 +176,16 @@ fn may_meet(made: &Made, other: Option<&Made>, time: i64) -> bool {
     let drawn = made.restored > 0 && other.restored > 0 && made.restored != other.restored;
     // A new life leaves out up to a half of a ring.
     (made.lost && drawn) || (!is_held && other.life - made.life > 1)
+}
+
+/// Payments that were seen before their invoice was made: whatever block they are in since then, they are not for it.
+async fn seen_before(world: &World<'_>) -> anyhow::Result<Option<Wrong>> {
+    let sql = "SELECT t.tx, p.invoice_id FROM payment p JOIN transfer t ON t.id = p.transfer_id
+               JOIN invoice i ON i.id = p.invoice_id WHERE p.status = 'credited' AND t.seq <= i.sighted";
+    let paid = world.store.query(sql, &["tx", "invoice_id"]).await?;
+    Ok(paid
+        .first()
+        .and_then(|row| wrong("what was seen before an invoice was made pays it", format!("{row:?}"))))
 }
 
 /// Payments that were credited though their invoice did not hold the amount or the memo at the time of their block.
