@@ -114,8 +114,9 @@ pub(crate) async fn create(conn: &mut Conn, new: NewAddress) -> Result<ReceiveAd
     let made = conn
         .exec(
             "INSERT INTO receive_address
-               (id, merchant_id, network, address, key, kind, unique_id, meta, derived_index, seq, created_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING",
+               (id, merchant_id, network, address, key, kind, unique_id, meta, derived_index, seq, created_at, test)
+             SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, n.test FROM network n WHERE n.name = $3
+             ON CONFLICT DO NOTHING",
             args![
                 &new.id,
                 &new.merchant_id,
@@ -186,8 +187,8 @@ pub(crate) async fn list(
     rows: i64,
 ) -> Result<Vec<ReceiveAddress>, DbError> {
     let sql = select!(
-        "WHERE merchant_id = $1 AND kind <> 'invoice' AND id < $3
-         AND network IN (SELECT name FROM network WHERE test = $2) ORDER BY id DESC LIMIT $4"
+        "WHERE merchant_id = $1 AND test = $2 AND kind <> 'invoice' AND id /*pg: COLLATE \"C\"*/ < $3
+         ORDER BY id /*pg: COLLATE \"C\"*/ DESC LIMIT $4"
     );
     conn.rows(sql, args![merchant_id.to_owned(), test, before, rows]).await?.iter().map(read).collect()
 }

@@ -106,7 +106,8 @@ pub(crate) async fn list(
         Some(merchant) => {
             conn.rows(
                 "SELECT id, merchant_id, mode, name, prefix, created_at, expires_at, revoked_at FROM api_key
-                 WHERE merchant_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3",
+                 WHERE merchant_id = $1 AND id /*pg: COLLATE \"C\"*/ < $2
+                 ORDER BY id /*pg: COLLATE \"C\"*/ DESC LIMIT $3",
                 args![merchant, before, rows],
             )
             .await?
@@ -114,7 +115,8 @@ pub(crate) async fn list(
         None => {
             conn.rows(
                 "SELECT id, merchant_id, mode, name, prefix, created_at, expires_at, revoked_at FROM api_key
-                 WHERE merchant_id IS NULL AND id < $1 ORDER BY id DESC LIMIT $2",
+                 WHERE merchant_id IS NULL AND id /*pg: COLLATE \"C\"*/ < $1
+                 ORDER BY id /*pg: COLLATE \"C\"*/ DESC LIMIT $2",
                 args![before, rows],
             )
             .await?

@@ -1,5 +1,8 @@
 //! A connection, and the few verbs that all SQL here is written in.
 
+#[cfg(test)]
+pub(crate) mod cost;
+
 use std::{borrow::Cow, fmt::Write as _};
 
 use sqlx::{
@@ -7,7 +10,7 @@ use sqlx::{
     pool::PoolConnection,
 };
 
-use super::{DbError, Row, Value};
+use super::{DbError, Row, Value, sqlite::Reader};
 
 /// Rows of one `INSERT … VALUES`: enough to pay for the statement, few enough to keep its text in the cache.
 const ROWS_PER_INSERT: usize = 50;
@@ -20,7 +23,7 @@ pub(crate) struct Conn {
 }
 
 enum Inner {
-    SqliteReader(PoolConnection<Sqlite>),
+    SqliteReader(Box<Reader>),
     SqliteWriter(Box<SqliteConnection>),
     PostgresReader(PoolConnection<Postgres>),
     PostgresWriter(Transaction<'static, Postgres>),
@@ -46,11 +49,18 @@ impl DbError {
             _ => false,
         }
     }
+
+    /// Whether a statement was broken off because it took too long: SQLITE_INTERRUPT, PostgreSQL's query_canceled.
+    #[must_use]
+    pub(crate) fn is_too_long(&self) -> bool {
+        matches!(self, Self::Sqlx(sqlx::Error::Database(error))
+            if error.code().is_some_and(|code| matches!(code.as_ref(), "9" | "57014")))
+    }
 }
 
 impl Conn {
-    pub(super) fn reader_sqlite(conn: PoolConnection<Sqlite>) -> Self {
-        Self { inner: Inner::SqliteReader(conn) }
+    pub(super) fn reader_sqlite(reader: Reader) -> Self {
+        Self { inner: Inner::SqliteReader(Box::new(reader)) }
     }
 
     pub(super) fn writer_sqlite(conn: SqliteConnection) -> Self {
@@ -72,12 +82,19 @@ impl Conn {
         Ok(())
     }
 
-    fn handle(&mut self) -> Handle<'_> {
-        match &mut self.inner {
-            Inner::SqliteReader(conn) => Handle::Sqlite(conn),
+    /// What runs one statement; [`Conn::done`] is said when it has ended.
+    fn handle(&mut self) -> Result<Handle<'_>, DbError> {
+        Ok(match &mut self.inner {
+            Inner::SqliteReader(reader) => Handle::Sqlite(reader.begin().ok_or(DbError::Closed)?),
             Inner::SqliteWriter(conn) => Handle::Sqlite(conn),
             Inner::PostgresReader(conn) => Handle::Postgres(conn),
             Inner::PostgresWriter(conn) => Handle::Postgres(conn),
+        })
+    }
+
+    fn done(&mut self) {
+        if let Inner::SqliteReader(reader) = &mut self.inner {
+            reader.done();
         }
     }
 
@@ -87,10 +104,16 @@ impl Conn {
     }
 
     async fn exec_text(&mut self, sql: Cow<'static, str>, args: Vec<Value>) -> Result<u64, DbError> {
-        Ok(match self.handle() {
-            Handle::Sqlite(conn) => conn.execute(sqlite_query(sql, args)).await?.rows_affected(),
-            Handle::Postgres(conn) => conn.execute(postgres_query(&sql, args)).await?.rows_affected(),
-        })
+        let changed = match self.handle()? {
+            Handle::Sqlite(conn) => {
+                conn.execute(sqlite_query(sql, args)).await.map(|done| done.rows_affected())
+            }
+            Handle::Postgres(conn) => {
+                conn.execute(postgres_query(&sql, args)).await.map(|done| done.rows_affected())
+            }
+        };
+        self.done();
+        Ok(changed?)
     }
 
     pub(crate) async fn rows(&mut self, sql: &'static str, args: Vec<Value>) -> Result<Vec<Row>, DbError> {
@@ -98,26 +121,37 @@ impl Conn {
     }
 
     async fn rows_text(&mut self, sql: Cow<'static, str>, args: Vec<Value>) -> Result<Vec<Row>, DbError> {
-        Ok(match self.handle() {
-            Handle::Sqlite(conn) => {
-                conn.fetch_all(sqlite_query(sql, args)).await?.into_iter().map(Row::Sqlite).collect()
-            }
-            Handle::Postgres(conn) => {
-                conn.fetch_all(postgres_query(&sql, args)).await?.into_iter().map(Row::Postgres).collect()
-            }
-        })
+        #[cfg(test)]
+        cost::asked(sql.clone(), &args);
+        let rows = match self.handle()? {
+            Handle::Sqlite(conn) => conn
+                .fetch_all(sqlite_query(sql, args))
+                .await
+                .map(|rows| rows.into_iter().map(Row::Sqlite).collect()),
+            Handle::Postgres(conn) => conn
+                .fetch_all(postgres_query(&sql, args))
+                .await
+                .map(|rows| rows.into_iter().map(Row::Postgres).collect()),
+        };
+        self.done();
+        Ok(rows?)
     }
 
     /// The first row, if there is one.
     pub(crate) async fn row(&mut self, sql: &'static str, args: Vec<Value>) -> Result<Option<Row>, DbError> {
-        Ok(match self.handle() {
-            Handle::Sqlite(conn) => {
-                conn.fetch_optional(sqlite_query(Cow::Borrowed(sql), args)).await?.map(Row::Sqlite)
-            }
+        #[cfg(test)]
+        cost::asked(Cow::Borrowed(sql), &args);
+        let row = match self.handle()? {
+            Handle::Sqlite(conn) => conn
+                .fetch_optional(sqlite_query(Cow::Borrowed(sql), args))
+                .await
+                .map(|row| row.map(Row::Sqlite)),
             Handle::Postgres(conn) => {
-                conn.fetch_optional(postgres_query(sql, args)).await?.map(Row::Postgres)
+                conn.fetch_optional(postgres_query(sql, args)).await.map(|row| row.map(Row::Postgres))
             }
-        })
+        };
+        self.done();
+        Ok(row?)
     }
 
     /// `head VALUES (…), (…) tail` for any number of rows, in as few statements as fit.
@@ -190,9 +224,11 @@ impl Conn {
     /// The database's own time, milliseconds since 1970: what leases are measured by, since the clocks of
     /// replicas differ.
     pub(crate) async fn now(&mut self) -> Result<i64, DbError> {
-        let sql = match self.handle() {
-            Handle::Sqlite(_) => "SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER) AS now",
-            Handle::Postgres(_) => {
+        let sql = match &self.inner {
+            Inner::SqliteReader(_) | Inner::SqliteWriter(_) => {
+                "SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER) AS now"
+            }
+            Inner::PostgresReader(_) | Inner::PostgresWriter(_) => {
                 "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT) AS now"
             }
         };

@@ -111,20 +111,23 @@ pub(crate) async fn list(
     let mut args = args![merchant_id.to_owned(), test, before, rows];
     let sql = match of {
         Of::All => {
-            select!("WHERE c.merchant_id = $1 AND c.test = $2 AND c.id < $3 ORDER BY c.id DESC LIMIT $4")
+            select!(
+                "WHERE c.merchant_id = $1 AND c.test = $2 AND c.id /*pg: COLLATE \"C\"*/ < $3
+                 ORDER BY c.id /*pg: COLLATE \"C\"*/ DESC LIMIT $4"
+            )
         }
         Of::Invoice(id) => {
             args.push(id.into());
             select!(
-                "WHERE c.merchant_id = $1 AND c.test = $2 AND c.id < $3 AND c.invoice_id = $5
-                 ORDER BY c.id DESC LIMIT $4"
+                "WHERE c.merchant_id = $1 AND c.test = $2 AND c.id /*pg: COLLATE \"C\"*/ < $3 AND c.invoice_id = $5
+                 ORDER BY c.id /*pg: COLLATE \"C\"*/ DESC LIMIT $4"
             )
         }
         Of::Transfer(id) => {
             args.push(id.into());
             select!(
-                "WHERE c.merchant_id = $1 AND c.test = $2 AND c.id < $3 AND c.transfer_id = $5
-                 ORDER BY c.id DESC LIMIT $4"
+                "WHERE c.merchant_id = $1 AND c.test = $2 AND c.id /*pg: COLLATE \"C\"*/ < $3 AND c.transfer_id = $5
+                 ORDER BY c.id /*pg: COLLATE \"C\"*/ DESC LIMIT $4"
             )
         }
     };

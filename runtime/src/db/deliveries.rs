@@ -7,7 +7,7 @@ pub(crate) mod leaving;
 pub(crate) mod queue;
 pub(crate) mod report;
 
-use super::{Conn, DbError, Row, Value, args, events, queue::Entry};
+use super::{Conn, DbError, Row, Value, args, events, newest::newest_of_each, queue::Entry};
 use crate::domain::{
     Millis,
     event::{self, NewEvent},
@@ -68,8 +68,10 @@ pub(crate) enum Of {
     Event(String),
 }
 
+// Where something is looked for by another index than the merchant's, the merchant is compared as an expression: without
+// figures about its tables SQLite takes whichever index it likes.
 macro_rules! select {
-    ($rest:literal) => {
+    ($($rest:expr),+) => {
         concat!(
             "SELECT d.id, d.event_id, e.kind, d.endpoint_id, d.state, d.attempts, d.created_at,
                  CASE WHEN q.waits = 0 THEN q.due_at END AS due_at, d.done_at, d.why,
@@ -77,8 +79,8 @@ macro_rules! select {
              FROM delivery d
              JOIN event e ON e.id = d.event_id
              LEFT JOIN delivery_queue q ON q.delivery_id = d.id
-             WHERE d.merchant_id = $1 AND d.test = $2 ",
-            $rest
+             ",
+            $($rest),+
         )
     };
 }
@@ -105,7 +107,7 @@ pub(crate) async fn get(
     test: bool,
     id: &str,
 ) -> Result<Option<Delivery>, DbError> {
-    let sql = select!("AND d.id = $3");
+    let sql = select!("WHERE d.merchant_id = $1 AND d.test = $2 AND d.id = $3");
     conn.row(sql, args![merchant_id.to_owned(), test, id.to_owned()]).await?.as_ref().map(read).transpose()
 }
 
@@ -119,26 +121,55 @@ pub(crate) async fn list(
     before: String,
     rows: i64,
 ) -> Result<Vec<Delivery>, DbError> {
-    let state = state.map(|state| state.word().to_owned());
-    let mut args = args![merchant_id.to_owned(), test, before, state, rows];
-    let sql = match of {
-        Of::All => {
-            select!("AND d.id < $3 AND ($4 IS NULL OR d.state = $4) ORDER BY d.id DESC LIMIT $5")
-        }
-        Of::Endpoint(id) => {
-            args.push(id.into());
+    let mut args = args![merchant_id.to_owned(), test, before, rows];
+    let sql = match (of, state) {
+        (Of::All, None) => select!(
+            "WHERE d.merchant_id || '' = $1 AND d.test + 0 = $2 AND d.id IN ",
+            newest_of_each!(
+                "SELECT id FROM delivery WHERE merchant_id = $1 AND test = $2 AND state = ",
+                "AND id /*pg: COLLATE \"C\"*/ < $3 ORDER BY id /*pg: COLLATE \"C\"*/ DESC LIMIT $4",
+                ["pending", "delivered", "exhausted"]
+            ),
+            " ORDER BY d.id DESC LIMIT $4"
+        ),
+        (Of::All, Some(state)) => {
+            args.push(state.into());
             select!(
-                "AND d.endpoint_id = $6 AND ($4 IS NULL OR d.state = $4)
-                 AND (d.created_at, d.id) <
-                     (COALESCE((SELECT b.created_at FROM delivery b WHERE b.id = $3), 9223372036854775807), $3)
-                 ORDER BY d.created_at DESC, d.id DESC LIMIT $5"
+                "WHERE d.merchant_id = $1 AND d.test = $2 AND d.state = $5 AND d.id /*pg: COLLATE \"C\"*/ < $3
+                 ORDER BY d.id /*pg: COLLATE \"C\"*/ DESC LIMIT $4"
             )
         }
-        Of::Event(id) => {
+        (Of::Endpoint(id), None) => {
             args.push(id.into());
             select!(
-                "AND d.event_id = $6 AND d.id < $3 AND ($4 IS NULL OR d.state = $4)
-                 ORDER BY d.id DESC LIMIT $5"
+                "WHERE d.merchant_id || '' = $1 AND d.test + 0 = $2 AND d.id IN ",
+                newest_of_each!(
+                    "SELECT id FROM delivery WHERE endpoint_id = $5 AND state = ",
+                    "AND (created_at, id /*pg: COLLATE \"C\"*/) <
+                         (COALESCE((SELECT b.created_at FROM delivery b WHERE b.id = $3), 9223372036854775807), $3)
+                     ORDER BY created_at DESC, id /*pg: COLLATE \"C\"*/ DESC LIMIT $4",
+                    ["pending", "delivered", "exhausted"]
+                ),
+                " ORDER BY d.created_at DESC, d.id DESC LIMIT $4"
+            )
+        }
+        (Of::Endpoint(id), Some(state)) => {
+            args.extend(args![id, state]);
+            select!(
+                "WHERE d.merchant_id || '' = $1 AND d.test + 0 = $2 AND d.id IN (
+                   SELECT id FROM delivery WHERE endpoint_id = $5 AND state = $6 AND (created_at, id /*pg: COLLATE \"C\"*/) <
+                       (COALESCE((SELECT b.created_at FROM delivery b WHERE b.id = $3), 9223372036854775807), $3)
+                   ORDER BY created_at DESC, id /*pg: COLLATE \"C\"*/ DESC LIMIT $4)
+                 ORDER BY d.created_at DESC, d.id DESC"
+            )
+        }
+        // It has few, one for each endpoint.
+        (Of::Event(id), state) => {
+            args.extend(args![id, state.map(|state| state.word().to_owned())]);
+            select!(
+                "WHERE d.merchant_id || '' = $1 AND d.test + 0 = $2 AND d.event_id = $5 AND d.id < $3
+                   AND ($6 IS NULL OR d.state = $6)
+                 ORDER BY d.id DESC LIMIT $4"
             )
         }
     };
@@ -254,14 +285,19 @@ pub(crate) async fn resend_range(
     rows: i64,
     now: Millis,
 ) -> Result<Vec<String>, DbError> {
-    let sql = "SELECT d.id, d.endpoint_id, d.attempts, e.invoice_id, e.transfer_id, e.sequence, e.created_at AS event_at
+    let sql = concat!(
+        "SELECT d.id, d.endpoint_id, d.attempts, e.invoice_id, e.transfer_id, e.sequence, e.created_at AS event_at
                FROM delivery d JOIN event e ON e.id = d.event_id
-               WHERE d.merchant_id = $1 AND d.test = $2 AND d.endpoint_id = $3
-                 AND d.created_at >= $4 AND d.created_at < $5
-                 AND (d.created_at, d.id) >
-                     (COALESCE((SELECT b.created_at FROM delivery b WHERE b.id = $6), -1), $6)
-                 AND (d.state = 'exhausted' OR ($7 = 1 AND d.state = 'delivered'))
-               ORDER BY d.created_at, d.id LIMIT $8 /*pg: FOR UPDATE OF d*/";
+               WHERE d.merchant_id || '' = $1 AND d.test + 0 = $2 AND d.id IN ",
+        newest_of_each!(
+            "SELECT id FROM delivery WHERE endpoint_id = $3 AND created_at >= $4 AND created_at < $5 AND state = ",
+            "AND ($7 = 1 OR state = 'exhausted') AND (created_at, id) >
+                 (COALESCE((SELECT b.created_at FROM delivery b WHERE b.id = $6), -1), $6)
+             ORDER BY created_at, id LIMIT $8",
+            ["exhausted", "delivered"]
+        ),
+        " ORDER BY d.created_at, d.id LIMIT $8 /*pg: FOR UPDATE OF d*/"
+    );
     let args = args![
         merchant_id.to_owned(),
         test,

@@ -126,7 +126,8 @@ pub(crate) async fn list(
     rows: i64,
 ) -> Result<Vec<Endpoint>, DbError> {
     let sql = select!(
-        "WHERE merchant_id = $1 AND test = $2 AND id < $3 AND deleted_at IS NULL ORDER BY id DESC LIMIT $4"
+        "WHERE merchant_id = $1 AND test = $2 AND id /*pg: COLLATE \"C\"*/ < $3 AND deleted_at IS NULL
+         ORDER BY id /*pg: COLLATE \"C\"*/ DESC LIMIT $4"
     );
     conn.rows(sql, args![merchant_id.to_owned(), test, before, rows]).await?.iter().map(read).collect()
 }

@@ -97,11 +97,15 @@ pub(crate) async fn list(
 ) -> Result<Vec<Event>, DbError> {
     let mut args = args![merchant_id.to_owned(), test, before, rows];
     let sql = match invoice_id {
-        None => select!("WHERE merchant_id = $1 AND test = $2 AND id < $3 ORDER BY id DESC LIMIT $4"),
+        None => select!(
+            "WHERE merchant_id = $1 AND test = $2 AND id /*pg: COLLATE \"C\"*/ < $3
+             ORDER BY id /*pg: COLLATE \"C\"*/ DESC LIMIT $4"
+        ),
         Some(invoice_id) => {
             args.push(invoice_id.into());
             select!(
-                "WHERE merchant_id = $1 AND test = $2 AND id < $3 AND invoice_id = $5 ORDER BY id DESC LIMIT $4"
+                "WHERE merchant_id = $1 AND test = $2 AND id /*pg: COLLATE \"C\"*/ < $3 AND invoice_id = $5
+                 ORDER BY id /*pg: COLLATE \"C\"*/ DESC LIMIT $4"
             )
         }
     };

@@ -84,7 +84,7 @@ pub(crate) async fn insert(conn: &mut Conn, owner: &Owner, one: &Match) -> Resul
     // A question with a hundred offers is long: of older ones only the answer is kept.
     conn.exec(
         "UPDATE hook_match SET question = 'null', tape = 'null' WHERE id = (
-             SELECT id FROM hook_match WHERE hook_id = $1 ORDER BY id DESC LIMIT 1 OFFSET 1000)",
+             SELECT id FROM hook_match WHERE hook_id = $1 ORDER BY id /*pg: COLLATE \"C\"*/ DESC LIMIT 1 OFFSET 1000)",
         args![&one.hook_id],
     )
     .await?;
@@ -99,8 +99,8 @@ pub(crate) async fn list(
     before: String,
     rows: i64,
 ) -> Result<Vec<Match>, DbError> {
-    let sql = "SELECT * FROM hook_match WHERE merchant_id = $1 AND test = $2 AND hook_id = $3 AND id < $4
-               ORDER BY id DESC LIMIT $5";
+    let sql = "SELECT * FROM hook_match WHERE merchant_id = $1 AND test = $2 AND hook_id = $3 AND id /*pg: COLLATE \"C\"*/ < $4
+               ORDER BY id /*pg: COLLATE \"C\"*/ DESC LIMIT $5";
     let args = args![&owner.merchant_id, owner.test, hook_id.to_owned(), before, rows];
     conn.rows(sql, args).await?.iter().map(read).collect()
 }

@@ -9,6 +9,7 @@ use super::{
     Conn, DbError, Row, args,
     events::place,
     hooks::Owner,
+    newest::newest_of_each,
     queue::{Entry, FENCES_PER_ATTEMPT},
 };
 use crate::domain::{
@@ -70,8 +71,10 @@ pub(crate) struct Run {
     pub(crate) done_at: Option<Millis>,
 }
 
+// Where something is looked for by another index than the merchant's, the merchant is compared as an expression: without
+// figures about its tables SQLite takes whichever index it likes.
 macro_rules! select {
-    ($rest:literal) => {
+    ($($rest:expr),+) => {
         concat!(
             "SELECT r.id, r.hook_id, h.name, r.event_id, e.kind, r.state, r.attempts, r.note, r.created_at,
                  CASE WHEN q.waits = 0 THEN q.due_at END AS due_at, COALESCE(q.waits, 0) AS waits, r.done_at
@@ -79,8 +82,8 @@ macro_rules! select {
              JOIN hook h ON h.id = r.hook_id
              JOIN event e ON e.id = r.event_id
              LEFT JOIN hook_run_queue q ON q.run_id = r.id
-             WHERE r.merchant_id = $1 AND r.test = $2 ",
-            $rest
+             ",
+            $($rest),+
         )
     };
 }
@@ -104,7 +107,11 @@ fn read(row: &Row) -> Result<Run, DbError> {
 
 pub(crate) async fn get(conn: &mut Conn, owner: &Owner, id: &str) -> Result<Option<Run>, DbError> {
     let args = args![&owner.merchant_id, owner.test, id.to_owned()];
-    conn.row(select!("AND r.id = $3"), args).await?.as_ref().map(read).transpose()
+    conn.row(select!("WHERE r.merchant_id = $1 AND r.test = $2 AND r.id = $3"), args)
+        .await?
+        .as_ref()
+        .map(read)
+        .transpose()
 }
 
 /// The newest first, from below the id `before`; of one hook, or of all.
@@ -116,14 +123,43 @@ pub(crate) async fn list(
     before: String,
     rows: i64,
 ) -> Result<Vec<Run>, DbError> {
-    let state = state.map(|state| state.as_str().to_owned());
-    let mut args = args![&owner.merchant_id, owner.test, before, state, rows];
-    let sql = match hook_id {
-        None => select!("AND r.id < $3 AND ($4 IS NULL OR r.state = $4) ORDER BY r.id DESC LIMIT $5"),
-        Some(id) => {
+    let mut args = args![&owner.merchant_id, owner.test, before, rows];
+    let sql = match (hook_id, state) {
+        (None, None) => select!(
+            "WHERE r.merchant_id || '' = $1 AND r.test + 0 = $2 AND r.id IN ",
+            newest_of_each!(
+                "SELECT id FROM hook_run WHERE merchant_id = $1 AND test = $2 AND state = ",
+                "AND id /*pg: COLLATE \"C\"*/ < $3 ORDER BY id /*pg: COLLATE \"C\"*/ DESC LIMIT $4",
+                ["pending", "done", "rejected", "exhausted"]
+            ),
+            " ORDER BY r.id DESC LIMIT $4"
+        ),
+        (None, Some(state)) => {
+            args.push(state.into());
+            select!(
+                "WHERE r.merchant_id = $1 AND r.test = $2 AND r.state = $5 AND r.id /*pg: COLLATE \"C\"*/ < $3
+                 ORDER BY r.id /*pg: COLLATE \"C\"*/ DESC LIMIT $4"
+            )
+        }
+        (Some(id), None) => {
             args.push(id.into());
             select!(
-                "AND r.id < $3 AND ($4 IS NULL OR r.state = $4) AND r.hook_id = $6 ORDER BY r.id DESC LIMIT $5"
+                "WHERE r.merchant_id || '' = $1 AND r.test + 0 = $2 AND r.id IN ",
+                newest_of_each!(
+                    "SELECT id FROM hook_run WHERE hook_id = $5 AND state = ",
+                    "AND id /*pg: COLLATE \"C\"*/ < $3 ORDER BY id /*pg: COLLATE \"C\"*/ DESC LIMIT $4",
+                    ["pending", "done", "rejected", "exhausted"]
+                ),
+                " ORDER BY r.id DESC LIMIT $4"
+            )
+        }
+        (Some(id), Some(state)) => {
+            args.extend(args![id, state]);
+            select!(
+                "WHERE r.merchant_id || '' = $1 AND r.test + 0 = $2 AND r.id IN (
+                   SELECT id FROM hook_run WHERE hook_id = $5 AND state = $6 AND id /*pg: COLLATE \"C\"*/ < $3
+                   ORDER BY id /*pg: COLLATE \"C\"*/ DESC LIMIT $4)
+                 ORDER BY r.id DESC"
             )
         }
     };
@@ -163,9 +199,16 @@ pub(crate) async fn last_calls(
     hook_id: &str,
     limit: i64,
 ) -> Result<Vec<(String, String, Attempt)>, DbError> {
-    let sql = "SELECT a.*, r.event_id FROM hook_run r
-               JOIN hook_attempt a ON a.run_id = r.id AND a.number = r.attempts
-               WHERE r.hook_id = $1 ORDER BY r.id DESC LIMIT $2";
+    let sql = concat!(
+        "SELECT a.*, r.event_id FROM hook_run r JOIN hook_attempt a ON a.run_id = r.id AND a.number = r.attempts
+         WHERE r.id IN ",
+        newest_of_each!(
+            "SELECT id FROM hook_run WHERE hook_id = $1 AND state = ",
+            "ORDER BY id /*pg: COLLATE \"C\"*/ DESC LIMIT $2",
+            ["pending", "done", "rejected", "exhausted"]
+        ),
+        " ORDER BY r.id DESC LIMIT $2"
+    );
     let rows = conn.rows(sql, args![hook_id.to_owned(), limit]).await?;
     rows.iter().map(|row| Ok((row.text("run_id")?, row.text("event_id")?, attempt(row)?))).collect()
 }

@@ -1,6 +1,6 @@
 //! Invoices.
 
-use super::{Conn, DbError, Row, args, balances, holds, transfers::decimals};
+use super::{Conn, DbError, Row, args, balances, holds, newest::newest_of_each, transfers::decimals};
 use crate::domain::{
     Millis,
     invoice::{Invoice, Matching, Status},
@@ -8,11 +8,11 @@ use crate::domain::{
 };
 
 macro_rules! select {
-    ($rest:literal) => {
+    ($($rest:expr),+) => {
         concat!(
             "SELECT i.*, a.symbol, a.decimals, r.address FROM invoice i
              JOIN asset a ON a.id = i.asset_id JOIN receive_address r ON r.id = i.address_id ",
-            $rest
+            $($rest),+
         )
     };
 }
@@ -85,11 +85,12 @@ pub(crate) async fn by_order_ids(
 }
 
 /// Which invoices to list.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Filter {
-    pub(crate) status: Option<Status>,
+#[derive(Debug, Clone)]
+pub(crate) enum Of {
+    All,
+    Status(Status),
     /// All that were made for this order.
-    pub(crate) order_id: Option<String>,
+    Order(String),
 }
 
 /// The merchant's invoices, newest first, before the one with the id `before`.
@@ -97,28 +98,39 @@ pub(crate) async fn list(
     conn: &mut Conn,
     merchant_id: &str,
     test: bool,
-    filter: Filter,
-    before: Option<&str>,
+    of: Of,
+    before: String,
     limit: i64,
 ) -> Result<Vec<Invoice>, DbError> {
-    let before = before.unwrap_or(super::AFTER_ALL_IDS).to_owned();
     let mut args = args![merchant_id.to_owned(), test, before, limit];
-    let sql = match (filter.status, filter.order_id) {
-        (None, None) => {
-            select!("WHERE i.merchant_id = $1 AND i.test = $2 AND i.id < $3 ORDER BY i.id DESC LIMIT $4")
-        }
-        (Some(status), None) => {
+    let sql = match of {
+        Of::All => select!(
+            "JOIN ",
+            newest_of_each!(
+                "SELECT id FROM invoice WHERE merchant_id = $1 AND test = $2 AND status = ",
+                "AND id /*pg: COLLATE \"C\"*/ < $3 ORDER BY id /*pg: COLLATE \"C\"*/ DESC LIMIT $4",
+                ["new", "detected", "underpaid", "paid", "overpaid", "expired", "manual_review", "cancelled"]
+            ),
+            " AS newest ON newest.id = i.id ORDER BY i.id DESC LIMIT $4"
+        ),
+        Of::Status(status) => {
             args.push(status.into());
             select!(
-                "WHERE i.merchant_id = $1 AND i.test = $2 AND i.id < $3 AND i.status = $5
-                 ORDER BY i.id DESC LIMIT $4"
+                "WHERE i.merchant_id = $1 AND i.test = $2 AND i.id /*pg: COLLATE \"C\"*/ < $3 AND i.status = $5
+                 ORDER BY i.id /*pg: COLLATE \"C\"*/ DESC LIMIT $4"
             )
         }
-        (status, Some(order_id)) => {
-            args.extend(args![status.map(|status| status.as_str().to_owned()), order_id]);
+        Of::Order(order_id) => {
+            args.push(order_id.into());
+            // One of an order has its turn; the turn of each other one is its id.
             select!(
-                "WHERE i.merchant_id = $1 AND i.test = $2 AND i.id < $3 AND ($5 IS NULL OR i.status = $5)
-                   AND i.order_id = $6 ORDER BY i.id DESC LIMIT $4"
+                "WHERE i.id IN (
+                   SELECT id FROM invoice WHERE merchant_id = $1 AND test = $2 AND order_id = $5 AND order_turn = ''
+                       AND id < $3
+                   UNION ALL
+                   SELECT id FROM (SELECT id FROM invoice WHERE merchant_id = $1 AND test = $2 AND order_id = $5
+                       AND order_turn > '' AND order_turn < $3 ORDER BY order_turn DESC LIMIT $4) AS former)
+                 ORDER BY i.id DESC LIMIT $4"
             )
         }
     };

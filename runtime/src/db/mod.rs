@@ -2,7 +2,9 @@
 //!
 //! The cast:
 //! - [`Db`] is the database of this process. It hands out two things only:
-//! - [`Db::read`], a connection for queries that need no transaction, and
+//! - [`Db::read`], a connection for queries that need no transaction (the workers have connections of their own, and
+//!   so have requests, whose statements are broken off after [`REQUEST_READ_TIME`]: nobody who asks holds up what
+//!   moves money), and
 //! - [`Db::write`], a transaction. On SQLite there is one writer, and writes that wait at the same time share
 //!   one `COMMIT` (group commit): each runs in a savepoint of its own, so that one that fails takes nothing
 //!   of the others with it, and each is answered only after the commit. On PostgreSQL each write is a
@@ -16,8 +18,9 @@
 //! A write runs to its end even when the one who asked for it has gone (a client that hung up): it is never
 //! left half done by a dropped future.
 
-mod conn;
+pub(crate) mod conn;
 pub(crate) mod crash;
+mod newest;
 mod queue;
 mod sqlite;
 mod value;
@@ -61,7 +64,7 @@ pub(crate) mod watch;
 use std::{future::Future, path::Path, pin::Pin, time::Duration};
 
 use sqlx::{
-    AssertSqlSafe, SqlSafeStr as _,
+    AssertSqlSafe, Executor as _, SqlSafeStr as _,
     migrate::{Migration, Migrator},
     postgres::{PgConnectOptions, PgPoolOptions},
 };
@@ -102,19 +105,42 @@ pub(crate) enum DbError {
 #[derive(Clone)]
 pub(crate) struct Db {
     inner: Inner,
+    lane: Lane,
+}
+
+/// Whose connections are read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lane {
+    Workers,
+    Requests,
 }
 
 #[derive(Clone)]
 enum Inner {
     Sqlite(sqlite::Sqlite),
-    Postgres(sqlx::PgPool),
+    Postgres(Pools),
+}
+
+#[derive(Clone)]
+struct Pools {
+    /// For all writes, and the workers' reads.
+    work: sqlx::PgPool,
+    for_requests: sqlx::PgPool,
 }
 
 /// Sorts behind every id, in whatever collation: where a page begins that lists the newest first.
 pub(crate) const AFTER_ALL_IDS: &str = "zzzz";
 
+/// Requests that read at once.
+pub(crate) const REQUEST_READS_MAX: usize = 8;
+/// A statement of a request is broken off after this: a page of any list takes a hundredth of it.
+const REQUEST_READ_TIME: Duration = Duration::from_secs(2);
+
 /// How long a caller waits for a connection before it is told that the database is busy.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The same limit, kept by PostgreSQL.
+const REQUEST_SETTINGS: &str = "SET statement_timeout = '2s'";
 
 /// The one history that both databases take.
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
@@ -142,17 +168,28 @@ impl Db {
     pub(crate) async fn open(url: &str) -> Result<Self, DbError> {
         let inner = if url.starts_with("postgres://") || url.starts_with("postgresql://") {
             let options: PgConnectOptions = url.parse()?;
-            let pool = PgPoolOptions::new()
+            let work = PgPoolOptions::new()
                 .max_connections(16)
                 .acquire_timeout(ACQUIRE_TIMEOUT)
-                .connect_with(options)
+                .connect_with(options.clone())
                 .await?;
-            migrations("/*pg:").run(&pool).await?;
-            Inner::Postgres(pool)
+            migrations("/*pg:").run(&work).await?;
+            let for_requests = PgPoolOptions::new()
+                .max_connections(u32::try_from(REQUEST_READS_MAX).unwrap_or(1))
+                .acquire_timeout(ACQUIRE_TIMEOUT)
+                .after_connect(|conn, _| Box::pin(async { conn.execute(REQUEST_SETTINGS).await.map(|_| ()) }))
+                .connect_lazy_with(options);
+            Inner::Postgres(Pools { work, for_requests })
         } else {
             Inner::Sqlite(sqlite::Sqlite::open(Path::new(url)).await?)
         };
-        Ok(Self { inner })
+        Ok(Self { inner, lane: Lane::Workers })
+    }
+
+    /// The same database, read from with the connections of requests.
+    #[must_use]
+    pub(crate) fn for_requests(&self) -> Self {
+        Self { lane: Lane::Requests, ..self.clone() }
     }
 
     /// `sqlite` or `postgres`: for messages.
@@ -167,8 +204,11 @@ impl Db {
     /// A connection for reading. It sees what was committed when each query starts.
     pub(crate) async fn read(&self) -> Result<Conn, DbError> {
         Ok(match &self.inner {
-            Inner::Sqlite(sqlite) => sqlite.read().await?,
-            Inner::Postgres(pool) => Conn::reader_postgres(pool.acquire().await?),
+            Inner::Sqlite(sqlite) => sqlite.read(self.lane).await?,
+            Inner::Postgres(pools) => Conn::reader_postgres(match self.lane {
+                Lane::Workers => pools.work.acquire().await?,
+                Lane::Requests => pools.for_requests.acquire().await?,
+            }),
         })
     }
 
@@ -181,8 +221,8 @@ impl Db {
     {
         match &self.inner {
             Inner::Sqlite(sqlite) => sqlite.write(work).await,
-            Inner::Postgres(pool) => {
-                let pool = pool.clone();
+            Inner::Postgres(pools) => {
+                let pool = pools.work.clone();
                 // A task of its own: a caller that goes away does not stop it half way.
                 tokio::spawn(async move {
                     let mut conn = Conn::writer_postgres(pool.begin().await.map_err(DbError::from)?);
@@ -202,7 +242,13 @@ impl Db {
     pub(crate) async fn close(&self) {
         match &self.inner {
             Inner::Sqlite(sqlite) => sqlite.close().await,
-            Inner::Postgres(pool) => pool.close().await,
+            Inner::Postgres(pools) => {
+                pools.for_requests.close().await;
+                pools.work.close().await;
+            }
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,15 +5,15 @@
 //! many digits those near in amount are near in order. Invoices that wait for a memo are found among the merchant's
 //! newest, one with an address of its own by that address. Each look is bounded, whatever a merchant has open.
 
-use super::{Conn, DbError, args, invoices::invoice};
+use super::{Conn, DbError, args, invoices::invoice, newest::newest_of_each};
 use crate::domain::{invoice::Invoice, matching::amount_key, money::Amount, transfer::Transfer};
 
 /// Invoices (of `from`, as `i`) that are open.
 macro_rules! open {
-    ($from:literal) => {
+    ($($from:expr),+) => {
         concat!(
             "SELECT i.*, a.symbol, a.decimals, r.address FROM ",
-            $from,
+            $($from,)+
             " JOIN asset a ON a.id = i.asset_id JOIN receive_address r ON r.id = i.address_id
              WHERE i.expired_at IS NULL AND i.cancelled_at IS NULL
                AND i.status IN ('new', 'detected', 'underpaid', 'manual_review')"
@@ -45,8 +45,14 @@ pub(crate) async fn near(
         };
         rows.extend(conn.rows(sql, args![key(&from), key(&to)]).await?);
     }
-    let newest =
-        open!("(SELECT * FROM invoice WHERE merchant_id = $1 AND test = $2 ORDER BY id DESC LIMIT 500) AS i");
+    let newest = open!(
+        newest_of_each!(
+            "SELECT id FROM invoice WHERE merchant_id = $1 AND test = $2 AND status = ",
+            "ORDER BY id /*pg: COLLATE \"C\"*/ DESC LIMIT 500",
+            ["new", "detected", "underpaid", "manual_review"]
+        ),
+        " AS newest JOIN invoice i ON i.id = newest.id"
+    );
     rows.extend(conn.rows(newest, args![&transfer.merchant_id, test]).await?);
     let own = open!("(SELECT * FROM invoice WHERE matching = 'address' AND address_id = $1) AS i");
     rows.extend(conn.rows(own, args![&transfer.address_id]).await?);

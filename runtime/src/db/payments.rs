@@ -91,9 +91,11 @@ pub(crate) async fn put(conn: &mut Conn, payments: &[Payment]) -> Result<(), DbE
         .collect();
     conn.insert_many(
         "INSERT INTO payment (id, transfer_id, part, merchant_id, invoice_id, address_id, asset_id, amount, status,
-             exception, epoch, created_at, credited_at)",
+             exception, epoch, created_at, credited_at, test)
+         SELECT v.*, t.test FROM (",
         rows,
-        "ON CONFLICT (transfer_id, part) DO UPDATE SET status = excluded.status, epoch = excluded.epoch,
+        ") AS v JOIN transfer t ON t.id = v.column2 WHERE 1 = 1
+         ON CONFLICT (transfer_id, part) DO UPDATE SET status = excluded.status, epoch = excluded.epoch,
              credited_at = excluded.credited_at",
     )
     .await?;
@@ -118,7 +120,6 @@ macro_rules! listed {
         concat!(
             "SELECT p.*, t.network, CASE t.kind WHEN 'seen' THEN t.tx END AS tx, t.height, a.symbol, a.decimals, r.address FROM payment p
              JOIN transfer t ON t.id = p.transfer_id
-             JOIN network n ON n.name = t.network
              JOIN asset a ON a.id = p.asset_id
              JOIN receive_address r ON r.id = p.address_id ",
             $where
@@ -151,15 +152,17 @@ pub(crate) async fn list(
     let mut args = args![merchant_id.to_owned(), test, before, limit];
     let rows = match invoice_id {
         None => {
-            let sql =
-                listed!("WHERE p.merchant_id = $1 AND n.test = $2 AND p.id < $3 ORDER BY p.id DESC LIMIT $4");
+            let sql = listed!(
+                "WHERE p.merchant_id = $1 AND p.test = $2 AND p.id /*pg: COLLATE \"C\"*/ < $3
+                 ORDER BY p.id /*pg: COLLATE \"C\"*/ DESC LIMIT $4"
+            );
             conn.rows(sql, args).await?
         }
         Some(invoice_id) => {
             args.push(invoice_id.to_owned().into());
             let sql = listed!(
-                "WHERE p.merchant_id = $1 AND n.test = $2 AND p.id < $3 AND p.invoice_id = $5
-                 ORDER BY p.id DESC LIMIT $4"
+                "WHERE p.merchant_id = $1 AND p.test = $2 AND p.id /*pg: COLLATE \"C\"*/ < $3 AND p.invoice_id = $5
+                 ORDER BY p.id /*pg: COLLATE \"C\"*/ DESC LIMIT $4"
             );
             conn.rows(sql, args).await?
         }
@@ -173,7 +176,7 @@ pub(crate) async fn get(
     test: bool,
     id: &str,
 ) -> Result<Option<Listed>, DbError> {
-    let sql = listed!("WHERE p.merchant_id = $1 AND n.test = $2 AND p.id = $3");
+    let sql = listed!("WHERE p.merchant_id = $1 AND p.test = $2 AND p.id = $3");
     let row = conn.row(sql, args![merchant_id.to_owned(), test, id.to_owned()]).await?;
     row.as_ref().map(listed).transpose()
 }
@@ -193,9 +196,11 @@ pub(crate) async fn list_unmatched(
     };
     let rows = unmatched.iter().map(row).collect::<Result<_, DbError>>()?;
     conn.insert_many(
-        "INSERT INTO unmatched (transfer_id, merchant_id, reason, invoice_id, near, state, created_at)",
+        "INSERT INTO unmatched (transfer_id, merchant_id, reason, invoice_id, near, state, created_at, test)
+         SELECT v.*, t.test FROM (",
         rows,
-        "ON CONFLICT (transfer_id) DO NOTHING",
+        ") AS v JOIN transfer t ON t.id = v.column1 WHERE 1 = 1
+         ON CONFLICT (transfer_id) DO NOTHING",
     )
     .await?;
     Ok(())

@@ -1,21 +1,27 @@
 //! SQLite: one writer with group commit, readers beside it, checkpoints off the commit path.
 
+mod readers;
+
 use std::{path::Path, time::Duration};
 
 use futures_util::FutureExt as _;
 use sqlx::{
-    Connection as _, SqliteConnection, SqlitePool,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+    Connection as _, SqliteConnection,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Conn, DbError, Work, crash};
+use super::{Conn, DbError, Lane, REQUEST_READ_TIME, REQUEST_READS_MAX, Work, crash};
+pub(super) use readers::Reader;
+use readers::Readers;
 
 #[cfg(feature = "simulation")]
 pub(crate) mod simulated;
 
 /// Writes that may share one commit. More would make the first of them wait longer than the disk does.
 const WRITES_PER_COMMIT: usize = 256;
+/// Workers that read at once.
+const WORKER_READS_MAX: usize = 8;
 /// Writes that may wait. Beyond it callers wait for a place, which slows them to what the disk takes.
 const WRITES_WAITING: usize = 4096;
 /// The first version without the WAL-reset corruption (sqlite.org/changes.html).
@@ -26,7 +32,10 @@ const CHECKPOINT_EVERY: Duration = Duration::from_millis(500);
 
 #[derive(Clone)]
 pub(super) struct Sqlite {
-    readers: SqlitePool,
+    /// Of the workers.
+    readers: Readers,
+    /// Of requests.
+    for_requests: Readers,
     writer: mpsc::Sender<Job>,
 }
 
@@ -44,21 +53,22 @@ impl Sqlite {
         let mut writer = SqliteConnection::connect_with(&options).await?;
         check_version(&mut writer).await?;
         crate::db::migrations(FOR_SQLITE).run(&mut writer).await?;
-        let readers = SqlitePoolOptions::new()
-            .max_connections(8)
-            .acquire_timeout(super::ACQUIRE_TIMEOUT)
-            // A file does not go away as a server does.
-            .test_before_acquire(false)
-            .connect_with(options.clone().read_only(true))
-            .await?;
+        // Each has a cache of its own; what they share is the system's.
+        let reading = options.clone().read_only(true).pragma("cache_size", "-16384");
+        let for_requests = Readers::new(reading.clone(), REQUEST_READS_MAX, Some(REQUEST_READ_TIME));
+        let readers = Readers::new(reading, WORKER_READS_MAX, None);
         let (sender, jobs) = mpsc::channel(WRITES_WAITING);
         tokio::spawn(write_loop(Conn::writer_sqlite(writer), jobs));
         tokio::spawn(checkpoint_loop(SqliteConnection::connect_with(&options).await?, sender.downgrade()));
-        Ok(Self { readers, writer: sender })
+        Ok(Self { readers, for_requests, writer: sender })
     }
 
-    pub(super) async fn read(&self) -> Result<Conn, DbError> {
-        Ok(Conn::reader_sqlite(self.readers.acquire().await?))
+    pub(super) async fn read(&self, lane: Lane) -> Result<Conn, DbError> {
+        let readers = match lane {
+            Lane::Workers => &self.readers,
+            Lane::Requests => &self.for_requests,
+        };
+        Ok(Conn::reader_sqlite(readers.take().await?))
     }
 
     pub(super) async fn write<T, E, F>(&self, work: F) -> Result<T, E>
@@ -94,6 +104,7 @@ impl Sqlite {
         // An empty write behind all others: when it is answered, they are committed.
         let _ = self.write::<(), DbError, _>(|_| Box::pin(async { Ok(()) })).await;
         self.readers.close().await;
+        self.for_requests.close().await;
     }
 }
 
@@ -215,7 +226,7 @@ mod tests {
         older.close().await.unwrap();
 
         let sqlite = Sqlite::open(&path).await.unwrap();
-        let mut conn = sqlite.read().await.unwrap();
+        let mut conn = sqlite.read(Lane::Workers).await.unwrap();
         let sql = "SELECT p.part, p.amount, p.credited_at, j.part AS of_journal, e.account, e.amount AS entry
                    FROM payment p
                    JOIN journal j ON j.transfer_id = p.transfer_id

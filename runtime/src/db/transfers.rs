@@ -97,9 +97,10 @@ pub(crate) async fn insert(conn: &mut Conn, transfers: &[Transfer]) -> Result<()
         .collect();
     conn.insert_many(
         "INSERT INTO transfer (id, network, kind, tx, ordinal, asset_id, address_id, merchant_id, sender, amount,
-             memo, memo_problem, height, block_hash, block_time, status, epoch, seen_at, seq)",
+             memo, memo_problem, height, block_hash, block_time, status, epoch, seen_at, seq, test)
+         SELECT v.*, n.test FROM (",
         rows,
-        "",
+        ") AS v JOIN network n ON n.name = v.column2",
     )
     .await?;
     Ok(())
@@ -246,7 +247,6 @@ macro_rules! listed {
         concat!(
             "SELECT t.*, r.address, a.symbol, a.decimals, u.reason, u.state, u.invoice_id, u.near
              FROM transfer t
-             JOIN network n ON n.name = t.network
              JOIN receive_address r ON r.id = t.address_id
              JOIN asset a ON a.id = t.asset_id
              LEFT JOIN unmatched u ON u.transfer_id = t.id ",
@@ -303,13 +303,15 @@ pub(crate) async fn list(
     let args = args![merchant_id.to_owned(), test, before, limit];
     let rows = if filter.unmatched {
         let sql = listed!(
-            "WHERE u.merchant_id = $1 AND n.test = $2 AND u.state = 'open' AND u.transfer_id < $3
-             ORDER BY u.transfer_id DESC LIMIT $4"
+            "WHERE u.merchant_id = $1 AND u.test = $2 AND u.state = 'open' AND u.transfer_id /*pg: COLLATE \"C\"*/ < $3
+             ORDER BY u.transfer_id /*pg: COLLATE \"C\"*/ DESC LIMIT $4"
         );
         conn.rows(sql, args).await?
     } else {
-        let sql =
-            listed!("WHERE t.merchant_id = $1 AND n.test = $2 AND t.id < $3 ORDER BY t.id DESC LIMIT $4");
+        let sql = listed!(
+            "WHERE t.merchant_id = $1 AND t.test = $2 AND t.id /*pg: COLLATE \"C\"*/ < $3
+             ORDER BY t.id /*pg: COLLATE \"C\"*/ DESC LIMIT $4"
+        );
         conn.rows(sql, args).await?
     };
     with_payments(conn, &rows).await
@@ -344,7 +346,7 @@ pub(crate) async fn get(
     test: bool,
     id: &str,
 ) -> Result<Option<Listed>, DbError> {
-    let sql = listed!("WHERE t.merchant_id = $1 AND n.test = $2 AND t.id = $3");
+    let sql = listed!("WHERE t.merchant_id = $1 AND t.test = $2 AND t.id = $3");
     let row = conn.row(sql, args![merchant_id.to_owned(), test, id.to_owned()]).await?;
     Ok(with_payments(conn, row.as_slice()).await?.pop())
 }

@@ -19,10 +19,17 @@ use super::{
 };
 use crate::{
     app::App,
-    db::api_keys::{Mode, Presented},
+    db::{
+        REQUEST_READS_MAX,
+        api_keys::{Mode, Presented},
+    },
     domain::policy::Policy,
     keys,
+    shares::Shares,
 };
+
+/// Of the requests that read at once, so many are of one merchant.
+const READERS_SHARE: usize = 2;
 
 pub(crate) const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
@@ -59,6 +66,16 @@ enum Caller {
     Merchant(Merchant),
 }
 
+impl Caller {
+    /// Whose share of something it takes.
+    fn name(&self) -> &str {
+        match self {
+            Self::Operator(_) => Operator::OWNER,
+            Self::Merchant(merchant) => &merchant.id,
+        }
+    }
+}
+
 /// The id of the key that a request was made with, for the access log.
 #[derive(Debug, Clone)]
 pub(super) struct KeyId(pub(super) String);
@@ -66,8 +83,16 @@ pub(super) struct KeyId(pub(super) String);
 /// What [`identify`] works with.
 #[derive(Clone)]
 pub(super) struct Gate {
-    pub(super) app: App,
-    pub(super) rates: Arc<Rates>,
+    app: App,
+    rates: Arc<Rates>,
+    /// Of those who read.
+    readers: Arc<Shares>,
+}
+
+impl Gate {
+    pub(super) fn new(app: App) -> Self {
+        Self { app, rates: Arc::default(), readers: Arc::new(Shares::new(REQUEST_READS_MAX, READERS_SHARE)) }
+    }
 }
 
 /// Lets through who shows a good key, no more often than allowed.
@@ -84,6 +109,9 @@ pub(super) async fn identify(State(gate): State<Gate>, mut request: Request, nex
     } else {
         match caller(&presented) {
             Ok(caller) => {
+                // A request that changes something reads little; one that reads may read much.
+                let reads = request.method().is_safe();
+                let _place = if reads { gate.readers.enter(caller.name()).await } else { None };
                 request.extensions_mut().insert(caller);
                 next.run(request).await
             }

@@ -22,7 +22,7 @@ use crate::{
     app::App,
     db::{
         idempotency,
-        invoices::{self, Filter},
+        invoices::{self, Of},
     },
     domain::{
         id::Kind as IdKind,
@@ -299,7 +299,7 @@ struct InvoiceParams {
     cursor: Option<String>,
     /// Only those that stand so.
     status: Option<Status>,
-    /// Only those of this order of yours.
+    /// Only those of this order of yours; not together with `status`.
     order_id: Option<String>,
 }
 
@@ -312,10 +312,19 @@ async fn list(
     Query(params): Query<InvoiceParams>,
 ) -> Result<Answer<Listed<InvoiceView>>, Problem> {
     let page = Page::new(params.limit, params.cursor.as_deref(), IdKind::Invoice)?;
-    let filter = Filter { status: params.status, order_id: params.order_id };
+    let of = match (params.status, params.order_id) {
+        (None, None) => Of::All,
+        (Some(status), None) => Of::Status(status),
+        (None, Some(order_id)) => Of::Order(order_id),
+        (Some(_), Some(_)) => {
+            let detail =
+                "Give either status or order_id: an order has few invoices, and each says how it stands.";
+            return Err(Problem::new(Kind::QueryMalformed, detail).field("status"));
+        }
+    };
     let mut conn = app.db.read().await?;
-    let rows =
-        invoices::list(&mut conn, &merchant.id, merchant.test, filter, Some(&page.before), page.rows).await?;
+    let before = page.before.clone();
+    let rows = invoices::list(&mut conn, &merchant.id, merchant.test, of, before, page.rows).await?;
     let now = app.clock.now();
     Ok(Answer(page.cut(rows, |row| &row.id, |row| InvoiceView::at(&row, now))))
 }

@@ -47,8 +47,6 @@ mod transfers;
 mod upload;
 mod upstreams;
 
-use std::sync::Arc;
-
 use axum::{Router, middleware};
 use http::Method;
 use utoipa_axum::router::OpenApiRouter;
@@ -60,6 +58,7 @@ pub(crate) use serve::serve;
 
 /// Everything that is served.
 pub(crate) fn router(app: App) -> Router {
+    let app = App { db: app.db.for_requests(), ..app };
     let (router, document) = routes(Some(&app)).split_for_parts();
     router
         .merge(openapi::pages(&openapi::finish(document)))
@@ -80,7 +79,7 @@ fn routes(app: Option<&App>) -> OpenApiRouter<App> {
     let guarded = guarded();
     let guarded = match app {
         Some(app) => {
-            let gate = auth::Gate { app: app.clone(), rates: Arc::default() };
+            let gate = auth::Gate::new(app.clone());
             guarded.layer(middleware::from_fn_with_state(gate, auth::identify))
         }
         None => guarded,

@@ -148,6 +148,7 @@ problems! {
 
     // ---- us
     Busy = 503 "busy" "Too much is under way",
+    ReadTooLong = 503 "read_too_long" "Looking that up took too long",
     NotReady = 503 "not_ready" "Kassa is not ready",
     Internal = 500 "internal" "Something broke on our side",
 }
@@ -263,6 +264,13 @@ impl std::error::Error for Problem {}
 
 impl From<DbError> for Problem {
     fn from(error: DbError) -> Self {
+        if error.is_too_long() {
+            tracing::warn!(%error, "a request's statement was broken off");
+            return Self::new(
+                Kind::ReadTooLong,
+                "Ask for less at once: a smaller limit, another filter, one thing by its id.",
+            );
+        }
         if error.is_passing() {
             tracing::warn!(%error, "database busy");
             let detail = "Repeat the request after a moment, with the same Idempotency-Key.";

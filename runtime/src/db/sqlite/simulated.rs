@@ -3,14 +3,11 @@
 
 use std::{fmt::Write as _, path::Path, str::FromStr as _};
 
-use sqlx::{
-    AssertSqlSafe, Connection as _, Executor as _, SqliteConnection,
-    sqlite::{SqliteConnectOptions, SqlitePoolOptions},
-};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::sync::mpsc;
 
-use super::{Conn, Sqlite, WRITES_WAITING, write_loop};
-use crate::db::{Db, DbError, Inner};
+use super::{Conn, Readers, Sqlite, WRITES_WAITING, write_loop};
+use crate::db::{Db, DbError, Inner, Lane};
 
 /// The database, and what fills and empties it.
 pub(crate) struct InMemory {
@@ -40,11 +37,11 @@ impl InMemory {
             }
         }
         let writer = SqliteConnection::connect_with(&options.clone().foreign_keys(true)).await?;
-        let readers = SqlitePoolOptions::new().max_connections(2).test_before_acquire(false);
-        let readers = readers.connect_with(options).await?;
+        let readers = Readers::new(options, 2, None);
         let (sender, jobs) = mpsc::channel(WRITES_WAITING);
         tokio::spawn(write_loop(Conn::writer_sqlite(writer), jobs));
-        let db = Db { inner: Inner::Sqlite(Sqlite { readers, writer: sender }) };
+        let inner = Inner::Sqlite(Sqlite { for_requests: readers.clone(), readers, writer: sender });
+        let db = Db { inner, lane: Lane::Workers };
         let begin_anew = filled_from("template", &tables);
         Ok(Self { db, conn, tables, begin_anew })
     }

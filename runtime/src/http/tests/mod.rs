@@ -6,6 +6,7 @@ mod hooks;
 mod idempotency;
 mod keys;
 mod kit;
+mod lists;
 mod rescans;
 mod resources;
 mod socket;

@@ -1,0 +1,14 @@
+//! The newest rows over all words of a column, by an index in which that column comes before the id.
+
+/// A subselect of ids: the newest of each word, put together. The first text ends in front of the word, the second
+/// begins behind it and ends in `ORDER BY … LIMIT …`.
+macro_rules! newest_of_each {
+    ($before:literal, $after:literal, [$first:literal $(, $word:literal)*]) => {
+        concat!(
+            "(SELECT id FROM (", $before, "'", $first, "' ", $after, ") AS one",
+            $(" UNION ALL SELECT id FROM (", $before, "'", $word, "' ", $after, ") AS one",)*
+            ")"
+        )
+    };
+}
+pub(super) use newest_of_each;

@@ -1,0 +1,156 @@
+//! Connections of SQLite that are read from.
+//!
+//! A statement is broken off when it takes too long, and when nobody waits for it any more: SQLite would go on
+//! otherwise, however long it takes, with a connection that others wait for. It asks after every so many of its own
+//! steps whether it should.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
+use tokio::{
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
+
+use crate::db::{ACQUIRE_TIMEOUT, DbError};
+
+/// Steps of SQLite's virtual machine between two looks at the clock: some ten microseconds.
+const STEPS_PER_LOOK: i32 = 1000;
+const NEVER: u64 = u64::MAX;
+
+/// Some connections, opened when they are needed.
+#[derive(Clone)]
+pub(super) struct Readers {
+    options: Arc<SqliteConnectOptions>,
+    places: Arc<Semaphore>,
+    idle: Arc<Mutex<Vec<Connected>>>,
+    /// How long whoever takes one may keep it; none: as long as it takes.
+    longest: Option<Duration>,
+}
+
+struct Connected {
+    conn: SqliteConnection,
+    until: Arc<Until>,
+}
+
+/// When a connection's statements are broken off, in milliseconds since `began`.
+struct Until {
+    began: Instant,
+    ms: AtomicU64,
+}
+
+impl Until {
+    fn set(&self, from_now: Option<Duration>) {
+        let ms = from_now.map_or(NEVER, |longest| self.passed().saturating_add(millis(longest)));
+        self.ms.store(ms, Ordering::Relaxed);
+    }
+
+    fn is_over(&self) -> bool {
+        let ms = self.ms.load(Ordering::Relaxed);
+        ms != NEVER && self.passed() >= ms
+    }
+
+    fn passed(&self) -> u64 {
+        millis(self.began.elapsed())
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(NEVER - 1)
+}
+
+/// A connection that is lent. It goes back when this is dropped.
+pub(in crate::db) struct Reader {
+    connected: Option<Connected>,
+    /// A statement has begun and was not heard of again.
+    at_work: bool,
+    idle: Arc<Mutex<Vec<Connected>>>,
+    place: Option<OwnedSemaphorePermit>,
+}
+
+impl Readers {
+    pub(super) fn new(options: SqliteConnectOptions, count: usize, longest: Option<Duration>) -> Self {
+        Self {
+            options: Arc::new(options),
+            places: Arc::new(Semaphore::new(count)),
+            idle: Arc::default(),
+            longest,
+        }
+    }
+
+    /// Waits for a connection that is free.
+    pub(super) async fn take(&self) -> Result<Reader, DbError> {
+        let place = match tokio::time::timeout(ACQUIRE_TIMEOUT, self.places.clone().acquire_owned()).await {
+            Ok(Ok(place)) => place,
+            Ok(Err(_)) => return Err(DbError::Closed),
+            Err(_) => return Err(sqlx::Error::PoolTimedOut.into()),
+        };
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let connected = match idle {
+            Some(connected) => connected,
+            None => self.connect().await?,
+        };
+        connected.until.set(self.longest);
+        Ok(Reader { connected: Some(connected), at_work: false, idle: self.idle.clone(), place: Some(place) })
+    }
+
+    async fn connect(&self) -> Result<Connected, DbError> {
+        let mut conn = SqliteConnection::connect_with(&self.options).await?;
+        let until = Arc::new(Until { began: Instant::now(), ms: AtomicU64::new(NEVER) });
+        let asked = until.clone();
+        conn.lock_handle().await?.set_progress_handler(STEPS_PER_LOOK, move || !asked.is_over());
+        Ok(Connected { conn, until })
+    }
+
+    /// Lets nobody read any more, and closes what is not lent.
+    pub(super) async fn close(&self) {
+        self.places.close();
+        let idle = std::mem::take(&mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner));
+        for connected in idle {
+            // What cannot be closed is gone with the process.
+            let _ = connected.conn.close().await;
+        }
+    }
+}
+
+impl Reader {
+    /// The connection, for one statement; [`Reader::done`] is said when it has ended.
+    pub(in crate::db) fn begin(&mut self) -> Option<&mut SqliteConnection> {
+        self.at_work = true;
+        self.connected.as_mut().map(|connected| &mut connected.conn)
+    }
+
+    pub(in crate::db) fn done(&mut self) {
+        self.at_work = false;
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let Some(connected) = self.connected.take() else { return };
+        let give_back = |idle: &Mutex<Vec<Connected>>, connected| {
+            idle.lock().unwrap_or_else(PoisonError::into_inner).push(connected);
+        };
+        if !self.at_work {
+            return give_back(&self.idle, connected);
+        }
+        connected.until.set(Some(Duration::ZERO));
+        let (Ok(runtime), idle, place) = (Handle::try_current(), self.idle.clone(), self.place.take()) else {
+            return;
+        };
+        runtime.spawn(async move {
+            let mut connected = connected;
+            // Answered when the statement has ended.
+            if connected.conn.ping().await.is_ok() {
+                give_back(&idle, connected);
+            }
+            drop(place);
+        });
+    }
+}

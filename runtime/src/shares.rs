@@ -1,0 +1,92 @@
+//! Places of which nobody has more than a share.
+//!
+//! Whoever wants one waits for its own share first and only then for a place. So however much one asks for at once, no
+//! more than its share of it waits in front of others.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Owners that are remembered before those that have nothing under way are forgotten.
+const OWNERS_MAX: usize = 1000;
+
+/// So many places, each owner's share of them, and who has how many.
+pub(crate) struct Shares {
+    places: Arc<Semaphore>,
+    share: usize,
+    owners: Mutex<HashMap<String, Weak<Semaphore>>>,
+}
+
+/// A place that is taken until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    _place: OwnedSemaphorePermit,
+    _of_share: OwnedSemaphorePermit,
+}
+
+impl Shares {
+    pub(crate) fn new(places: usize, share: usize) -> Self {
+        Self { places: Arc::new(Semaphore::new(places)), share, owners: Mutex::default() }
+    }
+
+    /// Waits for a place. `None`: there are none any more, the process is going down.
+    pub(crate) async fn enter(&self, owner: &str) -> Option<Place> {
+        let of_share = self.of(owner).acquire_owned().await.ok()?;
+        let place = self.places.clone().acquire_owned().await.ok()?;
+        Some(Place { _place: place, _of_share: of_share })
+    }
+
+    fn of(&self, owner: &str) -> Arc<Semaphore> {
+        let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(share) = owners.get(owner).and_then(Weak::upgrade) {
+            return share;
+        }
+        if owners.len() >= OWNERS_MAX {
+            owners.retain(|_, share| share.strong_count() > 0);
+        }
+        let share = Arc::new(Semaphore::new(self.share));
+        owners.insert(owner.to_owned(), Arc::downgrade(&share));
+        share
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::{FutureExt as _, future::join_all};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn one_who_wants_everything_leaves_places_to_others() {
+        let shares = Shares::new(4, 3);
+        let held = join_all((0..3).map(|_| shares.enter("a"))).await;
+        let mut more: Vec<_> = (0..100).map(|_| Box::pin(shares.enter("a"))).collect();
+        for wish in &mut more {
+            assert!(wish.now_or_never().is_none(), "its share is used up");
+        }
+        // Those hundred wait for the share, and not in front of another.
+        let other = shares.enter("b").now_or_never();
+        assert!(other.is_some());
+        let mut third = Box::pin(shares.enter("c"));
+        assert!((&mut third).now_or_never().is_none(), "all places are taken");
+        drop(other);
+        assert!((&mut third).now_or_never().is_some());
+        drop((held, more));
+        assert!(shares.enter("a").now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn who_has_nothing_under_way_is_forgotten() {
+        let shares = Shares::new(4, 1);
+        for owner in 0..OWNERS_MAX {
+            shares.enter(&owner.to_string()).await;
+        }
+        let kept = shares.enter("kept").await;
+        assert_eq!(shares.owners.lock().unwrap().len(), 1);
+        assert!(shares.enter("kept").now_or_never().is_none());
+        drop(kept);
+    }
+}
