@@ -32,6 +32,7 @@ use crate::{
         holding::Leases,
         observe::Watcher,
         pricing::Prices,
+        simulations::Simulations,
         supervise,
     },
     host::Host,
@@ -80,8 +81,7 @@ pub struct App {
     pub(crate) finds: Finds,
     /// This process, among the replicas that hold leases.
     pub(crate) holder: Arc<str>,
-    /// One action at a time on the sandbox networks.
-    pub(crate) simulations: Arc<tokio::sync::Mutex<()>>,
+    pub(crate) simulations: Arc<Simulations>,
 }
 
 impl App {

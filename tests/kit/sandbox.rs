@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{Database, Hooks, Kassa, KassaOptions, Shop, text};
+use crate::{Answer, Api, Database, Hooks, Kassa, KassaOptions, Shop, text};
 
 const NETWORK: &str = "sandbox";
 
@@ -34,9 +34,14 @@ impl Sandbox {
         Hooks(self.shop.api())
     }
 
-    /// An action on the chain.
+    /// An action on the whole chain, as only an operator's key may do it.
     pub async fn simulate(&self, action: &Value) -> Value {
-        self.shop.api().post(&format!("/v1/sandbox/{NETWORK}"), action).await.ok()
+        self.act(&self.shop.kassa.operator(), action).await.ok()
+    }
+
+    /// An action of whoever has this key.
+    pub async fn act(&self, api: &Api, action: &Value) -> Answer {
+        api.post(&format!("/v1/sandbox/{NETWORK}"), action).await
     }
 
     pub async fn address(&self, seed: &str) -> String {

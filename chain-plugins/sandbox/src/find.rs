@@ -16,11 +16,8 @@ pub(crate) fn find<H: Host>(host: &H, tx: &str) -> Result<Vec<Place>, FindError>
         return Err(FindError::NotAnId(shape.into()));
     };
     let ledger = Ledger::open(host).map_err(FindError::Upstream)?;
-    if let Some((until, outage)) = ledger.head.outage {
-        let left = until.saturating_sub(host.now_ms());
-        if left > 0 {
-            return Err(failure(outage, left, None).into());
-        }
+    if let Some((left, outage)) = ledger.outage() {
+        return Err(failure(outage, left, None).into());
     }
     let mut high = ledger.head.height;
     for _ in 0..WINDOWS_MAX {

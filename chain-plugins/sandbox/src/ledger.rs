@@ -4,12 +4,16 @@
 //! |---|---|
 //! | `head` | [`Head`]: all that an idle scan reads |
 //! | `b/<last height, 16 hex digits>` | [`Segment`]: blocks that were mined at once; only the first has transactions |
-//! | `pool` | transactions that wait for the next block |
+//! | `pool` | transactions of nobody's that wait for the next block of nobody's |
+//! | `pool/<merchant>` | the same of a merchant: no other's block takes them along |
 //!
 //! A segment has the key of its *last* block, so the one that holds a height is the first key at or after
 //! it, and mining a thousand blocks is one write. Hashes are not stored: a block's hash follows from its
 //! height and its *era*. A reorganization begins a new era at some height, which renames every block from
 //! there on.
+//!
+//! What a merchant can put into a block is bounded by [`SHARE_BYTES`], so that all blocks that are kept fit into the
+//! storage that the plugin asks for, however hard one tries: 4,012 of twice that are 48 of 64 MiB.
 
 use crate::address::{hash16, hex};
 use crate::host::Host;
@@ -20,9 +24,16 @@ use serde::{Deserialize, Serialize};
 pub(crate) const GENESIS_MS: u64 = 1_767_225_600_000;
 
 /// So many blocks below the final one are kept, for hosts that were away for a while.
-const KEPT_BLOCKS: u64 = 10_000;
+const KEPT_BLOCKS: u64 = 4_000;
 /// Old segments that one action removes at the most, so that no action pays for all.
 const PRUNED_PER_ACTION: u32 = 8;
+/// Bytes of one transaction of a merchant's as it is stored, and of all that wait for one's next block.
+pub(crate) const SHARE_BYTES: usize = 6 * 1024;
+/// Outages that one call ends at the most; the rest is the next one's.
+const ENDED_PER_CALL: usize = 8;
+/// The longest outage, milliseconds: of the whole chain, and of one merchant.
+pub(crate) const OUTAGE_MS_MAX: u64 = 24 * 3_600_000;
+pub(crate) const OWN_OUTAGE_MS_MAX: u64 = 600_000;
 
 const HEAD: &str = "head";
 const POOL: &str = "pool";
@@ -41,7 +52,19 @@ pub(crate) struct Head {
     /// The number of the next era.
     next_era: u64,
     /// Scans fail until this time, in this way.
-    pub(crate) outage: Option<(u64, Outage)>,
+    outage: Option<(u64, Outage)>,
+    /// Merchants who have an outage.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) held: Vec<Held>,
+}
+
+/// A merchant's own outage: what they do meanwhile reaches the chain when it is over.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Held {
+    pub(crate) by: String,
+    pub(crate) until_ms: u64,
+    /// Blocks that they mined meanwhile: all that waits is in the first.
+    pub(crate) blocks: u64,
 }
 
 /// How scans fail during an outage.
@@ -68,6 +91,9 @@ pub(crate) struct Segment {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Tx {
     pub(crate) id: String,
+    /// The merchant who made it; none: nobody's, which only the operator can take back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) by: Option<String>,
     /// It is in a block but did nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) failed: bool,
@@ -99,9 +125,15 @@ impl<'a, H: Host> Ledger<'a, H> {
     pub(crate) fn open(host: &'a H) -> Result<Self, String> {
         let head = match host.get(HEAD)? {
             Some(bytes) => decode(&bytes)?,
-            None => {
-                Head { height: 0, time_ms: GENESIS_MS, txs: 0, eras: vec![(0, 0)], next_era: 1, outage: None }
-            }
+            None => Head {
+                height: 0,
+                time_ms: GENESIS_MS,
+                txs: 0,
+                eras: vec![(0, 0)],
+                next_era: 1,
+                outage: None,
+                held: Vec::new(),
+            },
         };
         Ok(Self { host, head })
     }
@@ -127,11 +159,49 @@ impl<'a, H: Host> Ledger<'a, H> {
         Ok(self.block(height, segment.time_ms))
     }
 
-    /// Adds `count` blocks. What waits in the pool and then `txs` go into the first of them.
-    pub(crate) fn mine(&mut self, txs: Vec<Tx>, count: u64, final_height: u64) -> Result<(), String> {
-        let mut all = self.pool()?;
+    /// How scans fail at present, and for how many milliseconds yet.
+    pub(crate) fn outage(&self) -> Option<(u64, Outage)> {
+        let (until, outage) = self.head.outage?;
+        left(until, self.host.now_ms(), OUTAGE_MS_MAX).map(|left| (left, outage))
+    }
+
+    /// Lets scans fail for so many milliseconds; answers until when.
+    pub(crate) fn set_outage(&mut self, ms: u64, outage: Outage) -> u64 {
+        let until = self.host.now_ms().saturating_add(ms);
+        self.head.outage = (ms > 0).then_some((until, outage));
+        until
+    }
+
+    /// Ends the outages of merchants that are over: what they did meanwhile reaches the chain.
+    pub(crate) fn end_outages(&mut self, depth: u64) -> Result<(), String> {
+        let now = self.host.now_ms();
+        let is_over = |held: &mut Held| left(held.until_ms, now, OWN_OUTAGE_MS_MAX).is_none();
+        let over: Vec<Held> = self.head.held.extract_if(.., is_over).take(ENDED_PER_CALL).collect();
+        for held in &over {
+            if held.blocks > 0 {
+                self.mine(Some(&held.by), Vec::new(), held.blocks, depth)?;
+            }
+        }
+        if over.is_empty() { Ok(()) } else { self.save() }
+    }
+
+    /// The highest block that stays as it is.
+    pub(crate) fn final_height(&self, depth: u64) -> u64 {
+        self.head.height.saturating_sub(depth)
+    }
+
+    /// Adds `count` blocks. What waits in the pool of `by` and then `txs` go into the first of them.
+    pub(crate) fn mine(
+        &mut self,
+        by: Option<&str>,
+        txs: Vec<Tx>,
+        count: u64,
+        depth: u64,
+    ) -> Result<(), String> {
+        let final_height = self.final_height(depth);
+        let mut all = self.pool(by)?;
         if !all.is_empty() {
-            self.host.delete(POOL)?;
+            self.host.delete(&pool_key(by))?;
         }
         all.extend(txs);
         let time_ms = self.host.now_ms().max(self.head.time_ms);
@@ -149,12 +219,15 @@ impl<'a, H: Host> Ledger<'a, H> {
         self.head.next_era = self.head.next_era.saturating_add(1);
     }
 
-    pub(crate) fn pool(&self) -> Result<Vec<Tx>, String> {
-        self.host.get(POOL)?.map_or_else(|| Ok(Vec::new()), |bytes| decode(&bytes))
+    pub(crate) fn pool(&self, by: Option<&str>) -> Result<Vec<Tx>, String> {
+        self.host.get(&pool_key(by))?.map_or_else(|| Ok(Vec::new()), |bytes| decode(&bytes))
     }
 
-    pub(crate) fn set_pool(&self, txs: &[Tx]) -> Result<(), String> {
-        self.host.set(POOL, &encode(&txs)?)
+    pub(crate) fn set_pool(&self, by: Option<&str>, txs: &[Tx]) -> Result<(), String> {
+        if txs.is_empty() {
+            return self.host.delete(&pool_key(by));
+        }
+        self.host.set(&pool_key(by), &encode(&txs)?)
     }
 
     /// The segments that hold blocks above `height`, ascending.
@@ -188,6 +261,21 @@ impl<'a, H: Host> Ledger<'a, H> {
         self.head.eras.drain(..below.saturating_sub(1));
         Ok(())
     }
+}
+
+fn pool_key(by: Option<&str>) -> String {
+    by.map_or_else(|| POOL.to_owned(), |by| format!("{POOL}/{by}"))
+}
+
+/// Milliseconds that are left until then. What is further ahead than anything may be was set by a clock that was ahead,
+/// and is over.
+fn left(until_ms: u64, now_ms: u64, longest_ms: u64) -> Option<u64> {
+    until_ms.checked_sub(now_ms).filter(|left| (1..=longest_ms).contains(left))
+}
+
+/// Bytes of transactions as they are stored.
+pub(crate) fn size(txs: &[Tx]) -> Result<usize, String> {
+    encode(&txs).map(|bytes| bytes.len())
 }
 
 fn segment_key(to: u64) -> String {

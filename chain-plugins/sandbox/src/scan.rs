@@ -16,20 +16,18 @@ pub(crate) fn scan<H: Host>(
     cursor: Option<&Position>,
     limits: ScanLimits,
 ) -> Result<ScanResult, ScanError> {
-    let ledger = Ledger::open(host).map_err(ScanError::Upstream)?;
-    let head = &ledger.head;
-    if let Some((until, outage)) = head.outage {
-        let left = until.saturating_sub(host.now_ms());
-        if left > 0 {
-            return Err(failure(outage, left, cursor));
-        }
+    let mut ledger = Ledger::open(host).map_err(ScanError::Upstream)?;
+    if let Some((left, outage)) = ledger.outage() {
+        return Err(failure(outage, left, cursor));
     }
+    ledger.end_outages(finality_depth).map_err(ScanError::Upstream)?;
+    let head = &ledger.head;
     let mut result = ScanResult {
         blocks: Vec::new(),
         transfers: Vec::new(),
         head: Position { height: head.height, hash: ledger.hash(head.height) },
         safe: Some(head.height.saturating_sub(finality_depth / 2)),
-        final_: head.height.saturating_sub(finality_depth),
+        final_: ledger.final_height(finality_depth),
     };
     let Some(cursor) = cursor else {
         // A new network starts where no reorg can take the ground away.

@@ -1,5 +1,7 @@
 //! The sandbox over storage in memory.
 
+mod own;
+
 use crate::address::{account_of, decode, derive, encode, encode_wrongly, normalize};
 use crate::host::Host;
 use crate::{actions, find, link, scan};
@@ -301,6 +303,14 @@ fn actions_that_are_refused() {
         json!({"do": "transfer", "to": shop(), "amount": "5", "aset": "usdt"}),
         json!({"do": "transfer", "to": "sbx1", "amount": "5"}),
         json!({"do": "transfer", "to": shop(), "amount": "5", "memo": "m".repeat(2_000)}),
+        json!({"do": "transfer", "to": shop(), "amount": "5", "asset": "a".repeat(129)}),
+        json!({"do": "transfer", "to": shop(), "amount": "5".repeat(81)}),
+        json!({"do": "transfer", "to": shop(), "amount": "5", "by": 7}),
+        json!({"do": "transfers", "list": vec![json!({"to": shop(), "amount": "5"}); 1_001]}),
+        json!({"do": "address", "seed": "s".repeat(257)}),
+        json!({"do": "outage", "ms": 24 * 3_600_000 + 1}),
+        json!({"do": "outage", "ms": u64::MAX}),
+        json!({"do": "outage", "ms": -1}),
         json!({"do": "transfers", "list": []}),
         json!({"do": "outage", "ms": 5, "kind": "earthquake"}),
     ] {

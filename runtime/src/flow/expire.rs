@@ -70,7 +70,7 @@ pub(crate) async fn let_time_pass(
     *given_at = read_to;
     let depth = network.settings.get("finality_depth").and_then(serde_json::Value::as_u64).unwrap_or(12);
     let action = serde_json::json!({ "do": "mine", "blocks": depth + 1 }).to_string();
-    let turn = app.simulations.lock().await;
+    let turn = app.simulations.turn().await;
     let Ok(called) = app.host.simulate(network, &action).await else { return Ok(()) };
     app.db
         .write::<_, DbError, _>(move |conn| {

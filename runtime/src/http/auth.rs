@@ -60,8 +60,9 @@ impl Merchant {
     }
 }
 
+/// Either of them.
 #[derive(Debug, Clone)]
-enum Caller {
+pub(crate) enum Caller {
     Operator(Operator),
     Merchant(Merchant),
 }
@@ -192,6 +193,14 @@ fn caller_of(parts: &Parts) -> Result<&Caller, Problem> {
         .extensions
         .get()
         .ok_or_else(|| Problem::internal("a route that asks who is calling stands outside the gate"))
+}
+
+impl FromRequestParts<App> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Problem> {
+        caller_of(parts).cloned()
+    }
 }
 
 impl FromRequestParts<App> for Operator {

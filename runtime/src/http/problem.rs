@@ -119,6 +119,7 @@ problems! {
     HeldNoMore = 409 "held_no_more" "What tells the invoice's payment apart is held no more",
     AssignmentRefused = 422 "assignment_refused" "The transfer cannot pay that invoice",
     SimulationRefused = 422 "simulation_refused" "The simulated chain refused this",
+    SimulationsLimited = 429 "simulations_limited" "Too much was done to the simulated chain",
 
     TransactionMalformed = 422 "transaction_malformed" "That is no transaction of this network",
     FindUnsupported = 422 "find_unsupported" "Transactions of this network cannot be looked for",

@@ -1,17 +1,31 @@
-//! The sandbox: a test key makes transfers happen on a network that is its own chain.
+//! The sandbox: a key makes transfers happen on a network that is its own chain.
+//!
+//! All merchants share the chain, as they would share a testnet. What one does is marked as this merchant's (`by`), and
+//! the plugin lets it reach only what is; whom it pays is checked here, where addresses have owners.
 
 use axum::extract::State;
+use serde_json::Value;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    auth::Merchant,
-    idempotent::{Reply, idempotent},
+    auth::{Caller, Operator},
+    idempotent::{Once, Reply, idempotent},
     input::PathParam,
-    invoices::network,
+    invoices,
     json::Json,
     problem::{Kind, Problem},
 };
-use crate::{app::App, db::plugin_storage, host::SimulateError};
+use crate::{
+    app::App,
+    db::{Conn, addresses, plugin_storage},
+    domain::network::Manifest,
+    host::{Called, SimulateError},
+};
+
+/// Another replica may act on the same chain between reading and writing: so often it is tried.
+const TRIES: u32 = 5;
+/// Whose an action is; nobody says so but the server.
+const BY: &str = "by";
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::default().routes(routes!(simulate))
@@ -19,45 +33,106 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 
 /// Make something happen on a sandbox network
 ///
-/// Only with a test key. The action is an object with a field `do`: `{"do":"transfer","to":"sbx1…","asset":"usdt",
+/// With a test key. The action is an object with a field `do`: `{"do":"transfer","to":"sbx1…","asset":"usdt",
 /// "amount":"1000000"}` (base units; `asset` is left out for the native coin), `{"do":"mine","blocks":3}`,
-/// `{"do":"retract","tx":"…"}`, `{"do":"outage","ms":2000}`. The sandbox chain is shared by all test keys of this
-/// installation, as a testnet is.
+/// `{"do":"retract","tx":"…"}`, `{"do":"outage","ms":2000}`. The chain and its blocks are shared by all test keys of this
+/// installation, as a testnet's are. What a merchant does reaches only the merchant's own: a transfer pays none of
+/// another's addresses, `retract` takes back the merchant's own transactions, and during an outage (at most ten minutes)
+/// the merchant's own transfers and blocks wait until it is over. A merchant has 600 actions in store and gets back 20 a
+/// second. An operator's key acts on the whole chain: it takes back whatever is not final, and its outage (at most a day)
+/// makes the provider fail for everybody.
 #[utoipa::path(post, path = "/v1/sandbox/{network}", tag = "sandbox",
     params(("network" = String, Path)), request_body = Object, responses((status = 200, body = Object)))]
 async fn simulate(
-    merchant: Merchant,
+    caller: Caller,
     State(app): State<App>,
     name: PathParam,
-    body: Json<serde_json::Map<String, serde_json::Value>>,
+    body: Json<serde_json::Map<String, Value>>,
 ) -> Result<Reply, Problem> {
-    let network = network(&app, &merchant, &name.name("network")?)?;
+    let name = name.name("network")?;
+    let (network, owner, merchant_id) = match &caller {
+        Caller::Merchant(merchant) => {
+            (invoices::network(&app, merchant, &name)?, merchant.owner(), Some(merchant.id.clone()))
+        }
+        Caller::Operator(_) => {
+            let network = app.networks.get(&name).ok_or_else(super::networks::missing)?;
+            (network, Operator::OWNER.to_owned(), None)
+        }
+    };
     if !network.test {
         return Err(Problem::new(Kind::SimulationRefused, "Only a test network can be made to do things."));
     }
-    let action = serde_json::Value::Object(body.value).to_string();
-    // Its chain lives in the plugin's storage: one action at a time, each on what the one before left.
-    let turn = app.simulations.lock().await;
-    let called = app.host.simulate(&network, &action).await?;
-    let answer = called.value.map_err(refused)?;
-    let writes = called.writes;
-    let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
-        Box::pin(async move {
-            plugin_storage::apply(conn, &writes).await?;
-            let answer: serde_json::Value = serde_json::from_str(&answer).map_err(Problem::internal)?;
-            Reply::ok(&answer)
-        })
-    })
-    .await;
+    let Json { value: mut action, once } = body;
+    if action.contains_key(BY) {
+        let detail = "by: whose an action is follows from the key. Leave it out.";
+        return Err(Problem::new(Kind::FieldUnknown, detail).field(BY));
+    }
+    action.extend(merchant_id.clone().map(|id| (BY.to_owned(), Value::String(id))));
+    let action = Value::Object(action).to_string();
+    let turn = match &merchant_id {
+        None => app.simulations.turn().await,
+        Some(id) => app.simulations.turn_of(id, app.clock.passed()).await.map_err(|limited| {
+            let detail = "Do less at a time: 600 actions are in store, and 20 come back each second.";
+            Problem::new(Kind::SimulationsLimited, detail).retry_after(limited.retry_s)
+        })?,
+    };
+    let mut reply = act(&app, &network, &action, (&owner, &once), merchant_id.as_deref()).await;
+    for _ in 1..TRIES {
+        if !matches!(&reply, Err(problem) if problem.kind == Kind::Busy) {
+            break;
+        }
+        reply = act(&app, &network, &action, (&owner, &once), merchant_id.as_deref()).await;
+    }
     drop(turn);
     app.wake.observe.notify_waiters();
     reply
 }
 
+async fn act(
+    app: &App,
+    network: &Manifest,
+    action: &str,
+    (owner, once): (&str, &Once),
+    merchant_id: Option<&str>,
+) -> Result<Reply, Problem> {
+    let Called { value, writes, .. } = app.host.simulate(network, action).await?;
+    let answer: Value = serde_json::from_str(&value.map_err(refused)?).map_err(Problem::internal)?;
+    let (name, of) = (network.name.clone(), merchant_id.map(str::to_owned));
+    idempotent(app, owner.to_owned(), once.clone(), move |conn| {
+        Box::pin(async move {
+            check_payees(conn, &name, of.as_deref(), &answer).await?;
+            plugin_storage::apply(conn, &writes).await?;
+            Reply::ok(&answer)
+        })
+    })
+    .await
+}
+
+/// Refuses what pays another merchant. The plugin's answer names whom an action pays.
+async fn check_payees(
+    conn: &mut Conn,
+    network: &str,
+    merchant_id: Option<&str>,
+    answer: &Value,
+) -> Result<(), Problem> {
+    let (Some(merchant_id), Some(to)) = (merchant_id, answer.get("to").and_then(Value::as_array)) else {
+        return Ok(());
+    };
+    let to: Vec<String> = to.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+    let known = addresses::by_address(conn, network, &to).await?;
+    if known.values().any(|address| address.merchant_id != merchant_id) {
+        let detail = "to: it is a receive address of another merchant's. Pay one of your own.";
+        return Err(Problem::new(Kind::SimulationRefused, detail).field("to"));
+    }
+    Ok(())
+}
+
 fn refused(error: SimulateError) -> Problem {
     let detail = match error {
-        SimulateError::Malformed(why) => format!("This is no action: {why:.300}."),
-        SimulateError::NotFound(what) => format!("There is no {what:.300}."),
+        SimulateError::Malformed(why) => format!("This cannot be done: {why:.300}."),
+        SimulateError::NotFound(what) => {
+            format!("There is no transaction {what:.100} of yours that can be taken back.")
+        }
         SimulateError::TooDeep(why) => format!("That is final already: {why:.300}."),
         SimulateError::Storage(why) => return Problem::internal(why),
     };

@@ -191,7 +191,7 @@ impl Chain {
         text(&self.simulate(api, &json!({"do": "transfers", "list": list, "fail": fail})).await["tx"])
     }
 
-    /// An action of the sandbox, by a test key.
+    /// An action of the sandbox, by a test key or an operator's.
     pub(super) async fn simulate(&self, api: &Api, action: &Value) -> Value {
         match self {
             Self::Sandbox { network } => api.post(&format!("/v1/sandbox/{network}"), action).await.ok(),

@@ -54,7 +54,7 @@ pub(super) async fn faults_cost_time_alone(stage: Stage) {
     if stage.manifest["plugin"] == SANDBOX {
         for kind in ["upstream", "rate-limited", "malformed", "behind"] {
             let outage = json!({"do": "outage", "ms": 600, "kind": kind});
-            stage.chain.simulate(&stage.api(), &outage).await;
+            stage.chain.simulate(&stage.kassa.operator(), &outage).await;
             through(&stage, &format!("an outage, {kind}"), number).await;
             number += 1;
         }

@@ -6,6 +6,7 @@ mod neighbour;
 mod poison;
 mod proposals;
 mod runs;
+mod sandbox;
 mod services;
 mod uploads;
 
@@ -18,6 +19,7 @@ use serde_json::{Value, json};
 
 pub(crate) fn cases(suite: &mut Suite) {
     runs::cases(suite);
+    sandbox::cases(suite);
     services::cases(suite);
     uploads::cases(suite);
     connections::cases(suite);

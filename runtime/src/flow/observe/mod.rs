@@ -144,6 +144,9 @@ impl Watcher {
 
     async fn read_on(&mut self, fence: i64) -> Result<Step, ObserveError> {
         let name = self.network.name.clone();
+        // A chain that lies in its plugin's storage does not change while it is read.
+        let simulations = Arc::clone(&self.app.simulations);
+        let _turn = if self.network.is_simulated() { Some(simulations.turn().await) } else { None };
         let mut conn = self.app.db.read().await?;
         let cursor = chain::cursor(&mut conn, &name).await?;
         drop(conn);

@@ -54,6 +54,11 @@ impl Running {
         self.api.post(key, "/v1/sandbox/sandbox", action).await.ok()
     }
 
+    /// The provider fails, as an operator has it.
+    async fn outage(&self, action: Value) -> Value {
+        self.sandbox(&self.api.operator, action).await
+    }
+
     /// Mines, and waits until that is read.
     async fn mine(&self, key: &str, blocks: u32) -> i64 {
         let height =
@@ -181,7 +186,7 @@ async fn what_cannot_be_read_again() {
         );
     }
     // One at a time, and it says which. An outage keeps the first from ending.
-    running.sandbox(&key, json!({"do": "outage", "ms": 60_000})).await;
+    running.outage(json!({"do": "outage", "ms": 60_000})).await;
     let first = running.start(json!({"from": 1})).await.ok();
     let answer = running.start(json!({"from": 2})).await;
     assert_eq!((answer.problem(), &answer.body["rescan_id"]), ("rescan_running", &first["id"]));
@@ -247,11 +252,11 @@ async fn what_cannot_be_found() {
 
     // A provider that is away, and one that wants to be left alone.
     for kind in ["upstream", "rate-limited", "malformed"] {
-        running.sandbox(&key, json!({"do": "outage", "ms": 60_000, "kind": kind})).await;
+        running.outage(json!({"do": "outage", "ms": 60_000, "kind": kind})).await;
         let answer = running.find(&key, &"cd".repeat(32)).await;
         assert_eq!(answer.problem(), "provider_failed", "{kind}");
         assert!(answer.header("retry-after").parse::<u32>().unwrap() >= 1);
-        running.sandbox(&key, json!({"do": "outage", "ms": 0})).await;
+        running.outage(json!({"do": "outage", "ms": 0})).await;
     }
     running.end().await;
 }
