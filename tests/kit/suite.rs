@@ -131,6 +131,13 @@ impl Suite {
         }
         let conclusion = libtest_mimic::run(&arguments, self.trials);
         self.postgres.stop();
+        if let Some(word) = &arguments.filter
+            && !arguments.list
+            && conclusion.num_passed + conclusion.num_failed == 0
+        {
+            println!("FAILED: no case is called like {word}");
+            return ExitCode::FAILURE;
+        }
         let mut took = std::mem::take(&mut *self.took.lock().unwrap_or_else(PoisonError::into_inner));
         if took.len() > SLOWEST_SAID {
             took.sort_unstable_by(|a, b| b.cmp(a));

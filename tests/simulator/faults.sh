@@ -11,6 +11,8 @@ cd "$(dirname "$0")/../.."
 
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
 git ls-files -z | xargs -0 cp --parents --target-directory "$copy"
 target=$(realpath -m "${CARGO_TARGET_DIR:-target}/faults")
 cd "$copy"
@@ -29,8 +31,11 @@ for fault in "${@:-}"; do
         if said=$("$target/debug/simulator" --schedules "${SCHEDULES:-3000}" --no-shrink 2>&1); then
             printf '%-42s NOT FOUND in %s schedules\n' "$name" "${SCHEDULES:-3000}"
             missed=1
+        elif found=$(grep -m1 -o '^seed [0-9]*: [^:]*' <<< "$said"); then
+            printf '%-42s %s\n' "$name" "$found"
         else
-            printf '%-42s %s\n' "$name" "$(grep -m1 -o '^seed [0-9]*: [^:]*' <<< "$said")"
+            printf '%-42s the simulator broke off: %s\n' "$name" "$said"
+            missed=1
         fi
     done
 done

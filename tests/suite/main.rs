@@ -32,6 +32,7 @@ mod plugins;
 mod prices;
 mod rescan;
 mod rises;
+mod scripts;
 mod webhooks;
 mod whose;
 
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
     evm_reorgs::cases(&mut suite);
     evm_upstreams::cases(&mut suite);
     rises::cases(&mut suite);
+    scripts::cases(&mut suite);
     idempotency::cases(&mut suite);
     identity::cases(&mut suite);
     limits::cases(&mut suite);
