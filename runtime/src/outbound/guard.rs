@@ -19,7 +19,7 @@ use std::{
 use ipnet::{Ipv4Net, Ipv6Net};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::sync::Semaphore;
-use url::{Host, Url};
+use url::{Host, Position, Url};
 
 use super::OutboundError;
 
@@ -101,6 +101,25 @@ pub(crate) fn parse_url(text: &str, reach: Reach) -> Result<Url, OutboundError> 
     let url = Url::parse(text).map_err(|error| malformed(&format!("not a URL: {error}")))?;
     check(&url, reach)?;
     Ok(url)
+}
+
+/// Whether a request for `url` asks for what `text` says, from which it was parsed: what cannot stand in a request may
+/// have been percent-encoded, nothing else. The parser takes `\` for `/`, goes up where a segment is `..`, and fills in
+/// slashes before the host.
+pub(crate) fn is_as_written(text: &str, url: &Url) -> bool {
+    let Some((_, rest)) = text.split_once("://") else { return false };
+    let (authority, path) = rest.split_at(rest.find(['/', '?', '\\']).unwrap_or(rest.len()));
+    if authority.is_empty() || authority.contains('@') {
+        return false;
+    }
+    let mut sent = url[Position::BeforePath..Position::AfterQuery].bytes();
+    // An empty path is asked for as `/`.
+    let root = (!path.starts_with('/')).then_some(b'/');
+    root.into_iter().chain(path.bytes()).all(|byte| match sent.next() {
+        Some(same) if same == byte => true,
+        Some(b'%') => format!("{byte:02X}").bytes().all(|digit| sent.next() == Some(digit)),
+        _ => false,
+    }) && sent.next().is_none()
 }
 
 /// What can be known of a URL before its name is resolved.

@@ -14,7 +14,7 @@ use reqwest::Client;
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
-pub(crate) use guard::{Lookup, Reach, parse_url};
+pub(crate) use guard::{Lookup, Reach, is_as_written, parse_url};
 
 /// A connection is made within this time or not at all; the deadline may be shorter.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -200,7 +200,7 @@ fn join(base: &Url, path: &str) -> Result<Url, UpstreamError> {
     let mut url = base.clone();
     if !path.is_empty() {
         let below = base.path().trim_end_matches('/');
-        url.set_path(&format!("{below}/{}", path.trim_start_matches('/')));
+        url.set_path(&format!("{below}/{}", path.strip_prefix('/').unwrap_or(path)));
         if !url.path().starts_with(&format!("{below}/")) {
             return refused("it leads out of the upstream's own path");
         }
@@ -260,7 +260,8 @@ mod tests {
             ("https://rpc.example/v2/KEY/", "x/y?a=1", "https://rpc.example/v2/KEY/x/y?a=1"),
             ("https://rpc.example/?key=K", "/x?a=1", "https://rpc.example/x?key=K&a=1"),
             ("https://rpc.example/?key=K", "?a=1", "https://rpc.example/?key=K&a=1"),
-            ("https://rpc.example/v2", "//evil.example/x", "https://rpc.example/v2/evil.example/x"),
+            ("https://rpc.example/v2", "//evil.example/x", "https://rpc.example/v2//evil.example/x"),
+            ("https://rpc.example", "//evil.example/x", "https://rpc.example//evil.example/x"),
             ("https://rpc.example/v2", "@evil.example", "https://rpc.example/v2/@evil.example"),
             (
                 "https://rpc.example/v2",

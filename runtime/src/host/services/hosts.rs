@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     host::bindings::services::kassa::plugin::http::{Header, HeaderValue, HttpError, Response},
-    outbound::{Outbound, OutboundError, Over, Reach, Request, parse_url},
+    outbound::{Outbound, OutboundError, Over, Reach, Request, is_as_written, parse_url},
 };
 
 /// What a hook may send in one request.
@@ -80,7 +80,7 @@ impl Hosts {
 
     /// The URL with its secrets, if its host is granted.
     fn url(&self, of: &OfMerchant, text: &str) -> Result<Url, HttpError> {
-        // Braces are no part of a host's name, so this finds the host that the whole URL has.
+        // Braces are no part of a host's name, so this finds the host that the whole URL has. Nothing is sent to it.
         let bare = parse_url(&text.replace(['{', '}'], "_"), self.reach).map_err(refusal)?;
         let host = authority(&bare);
         if !of.hosts.contains(&host) {
@@ -88,9 +88,6 @@ impl Hosts {
                 "the host {} is not granted; the manifest asks for hosts under [grants]",
                 one_line(&host, 100)
             )));
-        }
-        if !text.contains(OPEN) {
-            return Ok(bare);
         }
         let mut filled = String::with_capacity(text.len());
         let mut rest = text;
@@ -109,6 +106,10 @@ impl Hosts {
             return Err(HttpError::Denied(
                 "a secret stands in the path or the query, nowhere else".to_owned(),
             ));
+        }
+        if !is_as_written(&filled, &url) {
+            let why = "the URL would be sent as another one: no '\\', no segments '.' and '..', '//' before the host";
+            return Err(HttpError::Malformed(why.to_owned()));
         }
         Ok(url)
     }
@@ -256,6 +257,101 @@ mod tests {
             "https://api.example/{secret:token",
         ] {
             assert!(prepare(url, Vec::new()).is_err(), "{url}");
+        }
+    }
+
+    /// What a receiver reads of a request to this path, from its first byte to the end of its headers.
+    async fn received(path: &str, headers: Vec<Header>) -> Result<String, HttpError> {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = listener.local_addr().unwrap().to_string();
+        let hosts = Hosts { outbound: Outbound::isolated().unwrap(), reach: Reach::Any };
+        let of = OfMerchant { hosts: vec![host.clone()], ..of() };
+        let request =
+            hosts.prepare(&of, Method::GET, &format!("http://{host}{path}"), headers, Vec::new())?;
+        let request = Request { deadline: Duration::from_secs(20), body_bytes_max: 100, ..request };
+        let answer = tokio::spawn(async move { hosts.send(request).await });
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut read = Vec::new();
+        while !read.ends_with(b"\r\n\r\n") {
+            read.push(stream.read_u8().await.unwrap());
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        answer.await.unwrap().unwrap();
+        Ok(String::from_utf8(read).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_url_arrives_as_it_was_written() {
+        for (asked, target) in [
+            ("", "/"),
+            ("/", "/"),
+            ("?a=1", "/?a=1"),
+            ("//a//b/", "//a//b/"),
+            ("/a|b^c~d!$&'()*+,;=:@", "/a|b^c~d!$&'()*+,;=:@"),
+            ("/%zz%2f%2F%7b%", "/%zz%2f%2F%7b%"),
+            ("/a..b/...", "/a..b/..."),
+            ("/?", "/?"),
+            ("/?a=..&b=/../&c=\\&d={x}|^`", "/?a=..&b=/../&c=\\&d={x}|^`"),
+            // What cannot stand in a request is percent-encoded, as by any client.
+            ("/{id}/{a", "/%7Bid%7D/%7Ba"),
+            ("/\u{e9}?q=\u{e9}'\"<>", "/%C3%A9?q=%C3%A9%27%22%3C%3E"),
+            ("/`\"<>", "/%60%22%3C%3E"),
+        ] {
+            let read = received(asked, Vec::new()).await.unwrap();
+            assert_eq!(read.lines().next().unwrap(), format!("GET {target} HTTP/1.1"), "{asked}");
+        }
+        for refused in [
+            "/a\\b",
+            "\\a",
+            "/../a",
+            "/a/../b",
+            "/a/./b",
+            "/a/..",
+            "/%2e%2E/a",
+            "/a/.%2e",
+            "/a#b",
+            "/a#",
+            "/a b",
+            "/a\tb",
+            "/a\r\nhost: b",
+            "/{secret:token",
+            "/{secret:no}",
+            "/a\u{a0}b",
+        ] {
+            assert!(received(refused, Vec::new()).await.is_err(), "{refused}");
+        }
+        for url in [
+            "https:api.example/",
+            "https:/api.example/",
+            "https:///api.example/",
+            "https:\\\\api.example/",
+            "https://@api.example/",
+            "https://:@api.example/",
+            "https://a@api.example/",
+            "https://a:b@api.example/",
+            "https://\\api.example/",
+            "https://api.example\\@evil.example/",
+        ] {
+            assert!(prepare(url, Vec::new()).is_err(), "{url}");
+        }
+        // The host is the same one, however it is written.
+        for url in ["https://API.example/", "HTTPS://api.example:443/", "https://%61pi.example/"] {
+            assert_eq!(prepare(url, Vec::new()).unwrap().url.as_str(), "https://api.example/");
+        }
+    }
+
+    #[tokio::test]
+    async fn headers_arrive_as_they_were_written() {
+        let text = |text: &str| HeaderValue::Text(text.to_owned());
+        let value = "a \t\"{}|^`\\~,;=\u{e9}";
+        let read = received("/", header("X-Odd", text(value))).await.unwrap();
+        assert!(read.contains(&format!("\r\nx-odd: {value}\r\n")), "{read}");
+        for (name, value) in
+            [("x", "a\nb"), ("x", "a\0"), ("x", "\u{7f}"), ("é", "a"), ("x:", "a"), ("", "a"), ("host", "a")]
+        {
+            let refused = prepare("https://api.example/", header(name, text(value)));
+            assert!(matches!(refused, Err(HttpError::Malformed(_))), "{name} {value}");
         }
     }
 
