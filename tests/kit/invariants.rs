@@ -65,6 +65,25 @@ const RULES: &[(&str, &str)] = &[
            AND p.status = 'credited'",
     ),
     (
+        "an invoice waits for a person as long as one of its late transfers does",
+        "SELECT i.id, i.status, u.transfer_id FROM unmatched u
+         JOIN transfer t ON t.id = u.transfer_id
+         JOIN settle_cursor s ON s.network = t.network
+         JOIN invoice i ON i.id = u.invoice_id
+         WHERE u.state = 'open' AND u.reason = 'late' AND t.status <> 'retracted'
+           AND s.seq >= (SELECT MAX(g.seq) FROM sighting g WHERE g.transfer_id = t.id)
+           AND i.status NOT IN ('manual_review', 'paid', 'overpaid')",
+    ),
+    (
+        "an invoice waits for nobody when none of its late transfers does",
+        "SELECT i.id FROM invoice i WHERE i.status = 'manual_review' AND NOT EXISTS (
+           SELECT 1 FROM unmatched u JOIN transfer t ON t.id = u.transfer_id
+           JOIN settle_cursor s ON s.network = t.network
+           WHERE u.invoice_id = i.id AND u.state = 'open' AND u.reason = 'late'
+             AND (t.status <> 'retracted'
+                  OR s.seq < (SELECT MAX(g.seq) FROM sighting g WHERE g.transfer_id = t.id)))",
+    ),
+    (
         "what is credited is not also listed as open",
         "SELECT p.id FROM payment p JOIN unmatched u ON u.transfer_id = p.transfer_id
          WHERE p.status = 'credited' AND u.state = 'open' AND u.reason <> 'rest'",

@@ -238,18 +238,21 @@ pub(crate) async fn unlist(conn: &mut Conn, transfer_ids: &[String]) -> Result<(
     Ok(())
 }
 
-/// Of these invoices, those that a listed transfer may be meant for.
-pub(crate) async fn in_review(conn: &mut Conn, invoice_ids: &[String]) -> Result<Vec<String>, DbError> {
+/// Of these invoices, each with each late transfer that may be meant for it and waits for a person.
+pub(crate) async fn in_review(
+    conn: &mut Conn,
+    invoice_ids: &[String],
+) -> Result<Vec<(String, String)>, DbError> {
     let items = invoice_ids.iter().map(Into::into).collect();
     let rows = conn
         .rows_in(
-            "SELECT DISTINCT u.invoice_id FROM unmatched u JOIN transfer t ON t.id = u.transfer_id
+            "SELECT u.invoice_id, u.transfer_id FROM unmatched u JOIN transfer t ON t.id = u.transfer_id
              WHERE u.state = 'open' AND t.status <> 'retracted' AND u.reason = 'late' AND u.invoice_id IN",
             items,
             "",
         )
         .await?;
-    rows.iter().map(|row| row.text("invoice_id")).collect()
+    rows.iter().map(|row| Ok((row.text("invoice_id")?, row.text("transfer_id")?))).collect()
 }
 
 /// Takes one off the list that waits for a matcher. `false`: a person has decided about it.

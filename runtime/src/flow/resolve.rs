@@ -201,7 +201,7 @@ pub(crate) async fn assign(
     book.corrected_by(&correction);
     correction.payment_id = book.assign(transfer_id, invoice_id, confirmed);
     if let Some(other) = reviewed {
-        book.reviewed(&other);
+        book.reviewed(transfer_id, &other);
     }
     let invoice = book.invoice(invoice_id).cloned().ok_or(ResolveError::NoInvoice)?;
     write(conn, book.close(), correction, now).await?;
@@ -229,7 +229,7 @@ pub(crate) async fn dismiss(
     let mut book = Book::open(known, &Ids::of_process(), now);
     book.corrected_by(&correction);
     if let Some(invoice_id) = listed.invoice_id {
-        book.reviewed(&invoice_id);
+        book.reviewed(transfer_id, &invoice_id);
     }
     write(conn, book.close(), correction, now).await
 }

@@ -26,7 +26,7 @@ use crate::{
         id::{self, Ids},
         matching::{Hold, Named, amount_key, memo_key, named},
         network::Manifest,
-        settlement::{Book, Known, Written},
+        settlement::{Book, Known, Listed, Written},
         transfer::{Kind, Transfer},
     },
 };
@@ -159,6 +159,7 @@ pub(crate) async fn gather(
 
     let mut invoice_ids: BTreeSet<String> = own.iter().filter_map(|p| p.invoice_id.clone()).collect();
     invoice_ids.extend(known.named.values().flatten().cloned());
+    invoice_ids.extend(known.listed.values().filter_map(Listed::late_for).map(str::to_owned));
     invoice_ids.extend(also.iter().cloned());
     known.transfers = found.into_iter().map(|t| (t.id.clone(), t)).collect();
     known.payments = own.into_iter().map(|p| (p.part_of(), p)).collect();
@@ -171,7 +172,9 @@ pub(crate) async fn add_invoices(conn: &mut Conn, known: &mut Known, ids: &[Stri
     known.invoices.extend(invoices::lock(conn, ids).await?.into_iter().map(|i| (i.id.clone(), i)));
     let payments = payments::of_invoices(conn, ids).await?;
     known.payments.extend(payments.into_iter().map(|p| (p.part_of(), p)));
-    known.in_review.extend(payments::in_review(conn, ids).await?);
+    for (invoice_id, transfer_id) in payments::in_review(conn, ids).await? {
+        known.in_review.entry(invoice_id).or_default().insert(transfer_id);
+    }
     Ok(())
 }
 

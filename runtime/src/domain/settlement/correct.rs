@@ -43,12 +43,10 @@ impl Book {
 
     /// A transfer is on the list again, for this reason. An invoice that it may be meant for waits for it.
     pub fn listed_again(&mut self, transfer_id: &str, reason: Reason, invoice_id: Option<&str>) {
-        if let Some(transfer) = self.known.transfers.get(transfer_id).cloned() {
-            self.tell_listed(&transfer, reason, invoice_id);
-        }
+        let Some(transfer) = self.known.transfers.get(transfer_id).cloned() else { return };
+        self.tell_listed(&transfer, reason, invoice_id);
         if let Some(invoice_id) = invoice_id.filter(|_| reason == Reason::Late) {
-            self.known.in_review.insert(invoice_id.to_owned());
-            self.rederive(invoice_id);
+            self.waits(&transfer, invoice_id);
         }
     }
 

@@ -51,12 +51,12 @@ impl Book {
             Outcome::Ask(_) => false,
         };
         if !is_new {
-            return;
+            return self.review_moved(&transfer.id);
         }
         self.known.listed.remove(&transfer.id);
         self.unlisted.push(transfer.id.clone());
         if let (Reason::Late, Some(invoice_id)) = (reason, invoice_id) {
-            self.reviewed(&invoice_id);
+            self.reviewed(&transfer.id, &invoice_id);
         }
         self.take(transfer, outcome);
     }

@@ -52,8 +52,8 @@ pub struct Known {
     pub payments: BTreeMap<PartOf, Payment>,
     /// By the transfer's id: those that are listed as unmatched already.
     pub listed: BTreeMap<String, Listed>,
-    /// Invoices that a listed late transfer may be meant for.
-    pub in_review: BTreeSet<String>,
+    /// By the invoice's id: the late transfers that may be meant for it, are on chain and wait for a person.
+    pub in_review: BTreeMap<String, BTreeSet<String>>,
     /// By the transfer's id: the invoice that its address, memo or amount names. Two make it ambiguous.
     pub named: BTreeMap<String, Vec<String>>,
     /// By the transfer's id: the invoice that had its memo or amount last, when nobody has it any more.
@@ -73,6 +73,17 @@ pub enum Listed {
     Open { reason: Reason, invoice_id: Option<String> },
     /// A person has decided.
     Closed,
+}
+
+impl Listed {
+    /// The invoice that waits for a person to look at it.
+    #[must_use]
+    pub fn late_for(&self) -> Option<&str> {
+        match self {
+            Self::Open { reason: Reason::Late, invoice_id } => invoice_id.as_deref(),
+            _ => None,
+        }
+    }
 }
 
 /// A transfer that is to be listed.

@@ -91,7 +91,7 @@ impl Book {
     pub fn assign(&mut self, transfer_id: &str, invoice_id: &str, confirmed: bool) -> Option<String> {
         let transfer = self.known.transfers.get(transfer_id).cloned()?;
         let amount = self.unpaid(transfer_id)?;
-        self.known.in_review.remove(invoice_id);
+        self.no_longer_waits(transfer_id, invoice_id);
         self.pay(&transfer, amount, Some(invoice_id.to_owned()), payment::Exception::Manual);
         if confirmed {
             self.confirmed(transfer_id, transfer.epoch);
@@ -116,10 +116,25 @@ impl Book {
         }
     }
 
-    /// A listed transfer that this invoice waited for is dealt with.
-    pub fn reviewed(&mut self, invoice_id: &str) {
-        self.known.in_review.remove(invoice_id);
+    /// A listed transfer that this invoice may have waited for is dealt with.
+    pub fn reviewed(&mut self, transfer_id: &str, invoice_id: &str) {
+        self.no_longer_waits(transfer_id, invoice_id);
         self.rederive(invoice_id);
+    }
+
+    /// The invoice waits for all others that it waited for.
+    fn no_longer_waits(&mut self, transfer_id: &str, invoice_id: &str) {
+        if let Some(waited_for) = self.known.in_review.get_mut(invoice_id) {
+            waited_for.remove(transfer_id);
+        }
+    }
+
+    /// A transfer came or went that an invoice may wait for.
+    fn review_moved(&mut self, transfer_id: &str) {
+        let listed = self.known.listed.get(transfer_id);
+        if let Some(invoice_id) = listed.and_then(Listed::late_for).map(str::to_owned) {
+            self.rederive(&invoice_id);
+        }
     }
 
     /// An invoice as the changes so far made it.
@@ -209,6 +224,7 @@ impl Book {
     }
 
     fn retracted(&mut self, transfer_id: &str, epoch: i64) {
+        self.review_moved(transfer_id);
         for part in self.parts(transfer_id) {
             let Some(payment) = self.known.payments.get_mut(&part) else { continue };
             if payment.epoch != epoch || !payment.status.counts() {
@@ -261,7 +277,7 @@ impl Book {
 
     /// As [`Book::rederive`]; as what it is told of in any case, if that is said.
     fn bring(&mut self, invoice_id: &str, told_as: Option<event::Kind>) {
-        let in_review = self.known.in_review.contains(invoice_id);
+        let in_review = self.known.in_review.get(invoice_id).is_some_and(|waits| !waits.is_empty());
         let Some(invoice) = self.known.invoices.get_mut(invoice_id) else { return };
         let own = self.by_invoice.get(invoice_id);
         let payments = || own.into_iter().flatten().filter_map(|part| self.known.payments.get(part));

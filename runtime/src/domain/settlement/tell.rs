@@ -8,7 +8,7 @@ use crate::domain::{
     id,
     matching::Reason,
     payment::Payment,
-    transfer::Transfer,
+    transfer::{self, Transfer},
     view::{Names, PaymentView, TransferView},
 };
 
@@ -48,9 +48,17 @@ impl Book {
         });
         self.tell_listed(transfer, reason, invoice_id.as_deref());
         if let (Reason::Late, Some(invoice_id)) = (reason, invoice_id) {
-            self.known.in_review.insert(invoice_id.clone());
-            self.rederive(&invoice_id);
+            self.waits(transfer, &invoice_id);
         }
+    }
+
+    /// An invoice waits for a person to look at this transfer, as long as that is on chain.
+    pub(super) fn waits(&mut self, transfer: &Transfer, invoice_id: &str) {
+        if transfer.status != transfer::Status::Retracted {
+            let waited_for = self.known.in_review.entry(invoice_id.to_owned()).or_default();
+            waited_for.insert(transfer.id.clone());
+        }
+        self.rederive(invoice_id);
     }
 
     pub(super) fn tell_listed(&mut self, transfer: &Transfer, reason: Reason, invoice_id: Option<&str>) {

@@ -1,6 +1,7 @@
 //! Settlement under any order of changes.
 
 mod moved;
+mod review;
 
 use std::collections::BTreeMap;
 
@@ -52,12 +53,25 @@ impl World {
 
     /// One batch; the facts are gathered anew for each, as from a database.
     fn batch(&mut self, changes: &[(Sighting, usize, i64)]) {
+        self.look_for_reviews();
         let mut book =
             Book::open(std::mem::take(&mut self.known).clone_facts(&mut self.known), &Ids::seeded(1), 7);
         for (kind, index, epoch) in changes {
             book.apply(*kind, &index.to_string(), *epoch);
         }
         self.keep(book.close());
+    }
+
+    /// What the database says of late transfers that wait.
+    fn look_for_reviews(&mut self) {
+        self.known.in_review.clear();
+        for (transfer_id, listed) in &self.known.listed {
+            let on_chain = self.known.transfers[transfer_id].status != transfer::Status::Retracted;
+            if let Some(invoice_id) = listed.late_for().filter(|_| on_chain) {
+                let waited_for = self.known.in_review.entry(invoice_id.to_owned()).or_default();
+                waited_for.insert(transfer_id.clone());
+            }
+        }
     }
 
     fn keep(&mut self, written: Written) {
