@@ -29,6 +29,7 @@ use crate::{
         chain_clock::ChainClock,
         desk::{self, Desk},
         find::Finds,
+        health::Health,
         holding::Leases,
         observe::Watcher,
         pricing::Prices,
@@ -79,6 +80,7 @@ pub struct App {
     pub(crate) prices: Arc<Prices>,
     pub(crate) leases: Arc<Leases>,
     pub(crate) finds: Finds,
+    pub(crate) health: Arc<Health>,
     /// This process, among the replicas that hold leases.
     pub(crate) holder: Arc<str>,
     pub(crate) simulations: Arc<Simulations>,
@@ -133,6 +135,7 @@ impl App {
             desk: Arc::new(desk),
             prices: Arc::default(),
             finds: Finds::default(),
+            health: Arc::new(Health::new(clock.clone(), config.watch.stalled_ms)),
             leases: Arc::new(Leases::new(config.watch.lease_ms, clock.clone())),
             holder: ids.next(id::Kind::Request, clock.now()).into(),
             simulations: Arc::default(),
@@ -279,7 +282,9 @@ impl App {
                 self.host.registry().refresh().await?;
                 anyhow::Ok(())
             };
-            if let Err(error) = followed.await {
+            if let Err(error) = followed.await
+                && error.downcast_ref::<DbError>().is_none_or(|error| error.trouble().is_none())
+            {
                 tracing::warn!(%error, "changes were not followed; what is known stays");
             }
         }

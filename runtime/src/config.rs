@@ -88,6 +88,7 @@ pub struct Watch {
     pub blocks_per_scan: u32,
     pub transfers_per_scan: u32,
     pub lease_ms: u64,
+    pub stalled_ms: u64,
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -20,6 +20,7 @@
 
 mod anvil;
 mod api;
+mod barrier;
 mod contracts;
 mod database;
 mod facade;
@@ -39,6 +40,7 @@ mod world;
 
 pub use anvil::{Anvil, AnvilOptions, Receipt};
 pub use api::{Answer, Api};
+pub use barrier::Barrier;
 pub use contracts::{Contract, contract, word};
 pub use database::{Database, Kind, Rows};
 pub use facade::Facade;

@@ -17,6 +17,7 @@ mod crash;
 mod evm_payments;
 mod evm_reorgs;
 mod evm_upstreams;
+mod health;
 mod hooks;
 mod hostile;
 mod idempotency;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
     evm_payments::cases(&mut suite);
     evm_reorgs::cases(&mut suite);
     evm_upstreams::cases(&mut suite);
+    health::cases(&mut suite);
     rises::cases(&mut suite);
     scripts::cases(&mut suite);
     idempotency::cases(&mut suite);

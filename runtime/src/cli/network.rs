@@ -210,7 +210,8 @@ impl Out<'_> {
             ("state", Some(state(network))),
             ("head", some(read, "head")),
             ("final", some(read, "final")),
-            ("last moved", some(read, "moved_at")),
+            ("last block read", some(read, "moved_at")),
+            ("last heard of", some(network, "heard_at")),
             ("frozen", some(read, "frozen")),
         ]);
         let assets = manifest["asset"].as_array().map_or(&[][..], Vec::as_slice);
@@ -351,10 +352,13 @@ fn state(network: &Value) -> String {
         "off".to_owned()
     } else if some(read, "frozen").is_some() {
         format!("FROZEN at block {height}")
+    } else if let Some(since) = some(network, "stalled_since") {
+        let read = if read.is_null() { "nothing".to_owned() } else { format!("to block {height}") };
+        format!("STALLED since {since}: no provider gives a good answer; read {read}")
     } else if read.is_null() {
         "nothing read yet".to_owned()
     } else if lag == "0" {
-        format!("read to block {height}, the head")
+        format!("read to block {height}, the head since {}", text(read, "moved_at"))
     } else {
         format!("read to block {height}, {lag} behind")
     }

@@ -40,7 +40,7 @@ impl DbError {
     #[must_use]
     pub(crate) fn is_passing(&self) -> bool {
         match self {
-            Self::Closed | Self::Unusable(_) | Self::Stale(_) => true,
+            Self::Closed | Self::Unusable(_) | Self::Stale(_) | Self::CannotWrite(_) => true,
             Self::Sqlx(sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_)) => true,
             // SQLITE_BUSY, and PostgreSQL's serialization failure, deadlock, shutdown and "too many clients".
             Self::Sqlx(sqlx::Error::Database(error)) => error.code().is_some_and(|code| {

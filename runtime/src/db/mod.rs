@@ -23,6 +23,7 @@ pub(crate) mod crash;
 mod newest;
 mod queue;
 mod sqlite;
+mod trouble;
 mod value;
 
 #[cfg(feature = "simulation")]
@@ -56,6 +57,7 @@ pub(crate) mod offers;
 pub(crate) mod payments;
 pub(crate) mod plugin_storage;
 pub(crate) mod plugins;
+pub(crate) mod readings;
 pub(crate) mod rescans;
 pub(crate) mod transfers;
 pub(crate) mod version;
@@ -70,6 +72,7 @@ use sqlx::{
 };
 
 pub(crate) use conn::Conn;
+pub(crate) use trouble::{Trouble, Writes};
 pub(crate) use value::{Row, Value, args};
 
 /// A future that borrows the connection it works on.
@@ -88,6 +91,9 @@ pub(crate) enum DbError {
     /// The writer has stopped; the process is going down.
     #[error("the database is closed")]
     Closed,
+    /// Nobody could write at this moment; a person has to look.
+    #[error("the database takes no writes: {0}")]
+    CannotWrite(Trouble),
     /// The work itself broke (a defect); its changes were undone.
     #[error("a database task panicked; its changes were undone")]
     Panicked,
@@ -106,6 +112,7 @@ pub(crate) enum DbError {
 pub(crate) struct Db {
     inner: Inner,
     lane: Lane,
+    writes: Writes,
 }
 
 /// Whose connections are read from.
@@ -166,6 +173,7 @@ impl DbError {
 impl Db {
     /// Opens `postgres://…`, or else the SQLite file at this path, and brings the schema up to date.
     pub(crate) async fn open(url: &str) -> Result<Self, DbError> {
+        let writes = Writes::default();
         let inner = if url.starts_with("postgres://") || url.starts_with("postgresql://") {
             let options: PgConnectOptions = url.parse()?;
             let work = PgPoolOptions::new()
@@ -181,9 +189,9 @@ impl Db {
                 .connect_lazy_with(options);
             Inner::Postgres(Pools { work, for_requests })
         } else {
-            Inner::Sqlite(sqlite::Sqlite::open(Path::new(url)).await?)
+            Inner::Sqlite(sqlite::Sqlite::open(Path::new(url), writes.clone()).await?)
         };
-        Ok(Self { inner, lane: Lane::Workers })
+        Ok(Self { inner, lane: Lane::Workers, writes })
     }
 
     /// The same database, read from with the connections of requests.
@@ -201,14 +209,26 @@ impl Db {
         }
     }
 
+    /// What the last writes of this process came to.
+    #[must_use]
+    pub(crate) fn writes(&self) -> &Writes {
+        &self.writes
+    }
+
     /// A connection for reading. It sees what was committed when each query starts.
     pub(crate) async fn read(&self) -> Result<Conn, DbError> {
         Ok(match &self.inner {
             Inner::Sqlite(sqlite) => sqlite.read(self.lane).await?,
-            Inner::Postgres(pools) => Conn::reader_postgres(match self.lane {
-                Lane::Workers => pools.work.acquire().await?,
-                Lane::Requests => pools.for_requests.acquire().await?,
-            }),
+            Inner::Postgres(pools) => {
+                let pool = match self.lane {
+                    Lane::Workers => &pools.work,
+                    Lane::Requests => &pools.for_requests,
+                };
+                let conn =
+                    pool.acquire().await.map_err(|error| self.writes.explain(error, ACQUIRE_TIMEOUT))?;
+                self.writes.reached();
+                Conn::reader_postgres(conn)
+            }
         })
     }
 
@@ -222,13 +242,20 @@ impl Db {
         match &self.inner {
             Inner::Sqlite(sqlite) => sqlite.write(work).await,
             Inner::Postgres(pools) => {
-                let pool = pools.work.clone();
+                let (pool, writes) = (pools.work.clone(), self.writes.clone());
                 // A task of its own: a caller that goes away does not stop it half way.
                 tokio::spawn(async move {
-                    let mut conn = Conn::writer_postgres(pool.begin().await.map_err(DbError::from)?);
+                    let failed = |error: DbError| {
+                        writes.failed(&error);
+                        error
+                    };
+                    let begun = pool.begin().await.map_err(|error| writes.explain(error, ACQUIRE_TIMEOUT));
+                    let mut conn = Conn::writer_postgres(begun.map_err(failed)?);
+                    writes.reached();
                     let answer = work(&mut conn).await?;
                     crash::before_commit()?;
-                    conn.commit().await?;
+                    conn.commit().await.map_err(failed)?;
+                    writes.committed();
                     crash::after_commit()?;
                     Ok(answer)
                 })

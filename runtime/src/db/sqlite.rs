@@ -11,7 +11,7 @@ use sqlx::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Conn, DbError, Lane, REQUEST_READ_TIME, REQUEST_READS_MAX, Work, crash};
+use super::{Conn, DbError, Lane, REQUEST_READ_TIME, REQUEST_READS_MAX, Work, Writes, crash};
 pub(super) use readers::Reader;
 use readers::Readers;
 
@@ -37,6 +37,7 @@ pub(super) struct Sqlite {
     /// Of requests.
     for_requests: Readers,
     writer: mpsc::Sender<Job>,
+    writes: Writes,
 }
 
 /// A write without its types: runs, and says whether to keep what it did and whom to tell.
@@ -48,7 +49,7 @@ struct Done {
 }
 
 impl Sqlite {
-    pub(super) async fn open(path: &Path) -> Result<Self, DbError> {
+    pub(super) async fn open(path: &Path, writes: Writes) -> Result<Self, DbError> {
         let options = options(path);
         let mut writer = SqliteConnection::connect_with(&options).await?;
         check_version(&mut writer).await?;
@@ -58,9 +59,9 @@ impl Sqlite {
         let for_requests = Readers::new(reading.clone(), REQUEST_READS_MAX, Some(REQUEST_READ_TIME));
         let readers = Readers::new(reading, WORKER_READS_MAX, None);
         let (sender, jobs) = mpsc::channel(WRITES_WAITING);
-        tokio::spawn(write_loop(Conn::writer_sqlite(writer), jobs));
+        tokio::spawn(write_loop(Conn::writer_sqlite(writer), jobs, writes.clone()));
         tokio::spawn(checkpoint_loop(SqliteConnection::connect_with(&options).await?, sender.downgrade()));
-        Ok(Self { readers, for_requests, writer: sender })
+        Ok(Self { readers, for_requests, writer: sender, writes })
     }
 
     pub(super) async fn read(&self, lane: Lane) -> Result<Conn, DbError> {
@@ -97,7 +98,9 @@ impl Sqlite {
             })
         });
         self.writer.send(job).await.map_err(|_| DbError::Closed)?;
-        answered.await.unwrap_or_else(|_| Err(DbError::Closed.into()))
+        // Without an answer it was not begun: nobody could write, or the writer has ended.
+        let in_the_way = || self.writes.trouble().map_or(DbError::Closed, DbError::CannotWrite);
+        answered.await.unwrap_or_else(|_| Err(in_the_way().into()))
     }
 
     pub(super) async fn close(&self) {
@@ -134,18 +137,29 @@ async fn check_version(conn: &mut SqliteConnection) -> Result<(), DbError> {
 }
 
 /// The one writer. Whatever waits when a commit has ended goes into the next one.
-async fn write_loop(mut conn: Conn, mut jobs: mpsc::Receiver<Job>) {
+async fn write_loop(mut conn: Conn, mut jobs: mpsc::Receiver<Job>, writes: Writes) {
     let mut batch = Vec::with_capacity(WRITES_PER_COMMIT);
     while jobs.recv_many(&mut batch, WRITES_PER_COMMIT).await > 0 {
         let mut told = Vec::with_capacity(batch.len());
-        let committed = write_batch(&mut conn, batch.drain(..), &mut told).await;
-        if committed.is_err() {
-            // Without an open transaction this fails, which is as good.
-            let _ = conn.exec("ROLLBACK", Vec::new()).await;
+        // What is not begun is told of by being dropped, and so not before it is known why.
+        let mut left = batch.drain(..);
+        let committed = write_batch(&mut conn, &mut left, &mut told).await;
+        match &committed {
+            Ok(()) => writes.committed(),
+            Err(error) => {
+                writes.failed(error);
+                // Without an open transaction this fails, which is as good.
+                let _ = conn.exec("ROLLBACK", Vec::new()).await;
+            }
         }
-        let failure = committed.err().map(|error| error.to_string());
+        drop(left);
+        let failure = committed.err().map(|error| (error.trouble(), error.to_string()));
         for tell in told {
-            tell(failure.as_ref().map_or(Ok(()), |why| Err(DbError::Unusable(why.clone()))));
+            tell(match &failure {
+                None => Ok(()),
+                Some((Some(trouble), _)) => Err(DbError::CannotWrite(*trouble)),
+                Some((None, why)) => Err(DbError::Unusable(why.clone())),
+            });
         }
     }
 }
@@ -154,7 +168,7 @@ type Tell = Box<dyn FnOnce(Result<(), DbError>) + Send>;
 
 async fn write_batch(
     conn: &mut Conn,
-    batch: impl ExactSizeIterator<Item = Job>,
+    batch: &mut impl ExactSizeIterator<Item = Job>,
     told: &mut Vec<Tell>,
 ) -> Result<(), DbError> {
     conn.exec("BEGIN IMMEDIATE", Vec::new()).await?;
@@ -186,11 +200,14 @@ async fn write_batch(
 
 /// Moves the log into the database file beside the commits, never inside one.
 async fn checkpoint_loop(mut conn: SqliteConnection, writer: mpsc::WeakSender<Job>) {
+    let mut failing = false;
     while writer.upgrade().is_some() {
         tokio::time::sleep(CHECKPOINT_EVERY).await;
-        if let Err(error) = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&mut conn).await {
+        let done = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&mut conn).await;
+        if let (Err(error), false) = (&done, failing) {
             tracing::warn!(%error, "checkpoint failed; the log grows until one succeeds");
         }
+        failing = done.is_err();
     }
 }
 
@@ -225,7 +242,7 @@ mod tests {
         sqlx::raw_sql(OLDER).execute(&mut older).await.unwrap();
         older.close().await.unwrap();
 
-        let sqlite = Sqlite::open(&path).await.unwrap();
+        let sqlite = Sqlite::open(&path, Writes::default()).await.unwrap();
         let mut conn = sqlite.read(Lane::Workers).await.unwrap();
         let sql = "SELECT p.part, p.amount, p.credited_at, j.part AS of_journal, e.account, e.amount AS entry
                    FROM payment p

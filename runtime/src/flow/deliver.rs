@@ -209,7 +209,9 @@ impl Worker {
             let finished =
                 db.write(move |conn| Box::pin(async move { report::finish(conn, &batch, now).await })).await;
             if let Err(error) = &finished {
-                tracing::error!(%error, "attempts could not be written down; it tries again");
+                if error.trouble().is_none() {
+                    tracing::error!(%error, "attempts could not be written down; it tries again");
+                }
                 tokio::time::sleep(AFTER_ERROR).await;
             }
             Done::Reported { reports, finished }
@@ -259,6 +261,7 @@ impl Worker {
                 self.claiming = false;
                 match claims {
                     Ok(claims) => self.claimed(claims, &allowance, lease_until),
+                    Err(error) if error.trouble().is_some() => {}
                     Err(error) => tracing::error!(%error, "deliveries could not be claimed; it tries again"),
                 }
                 false
@@ -275,7 +278,9 @@ impl Worker {
             Ok(Done::Released(Ok(()))) => false,
             Ok(Done::Left(left)) => {
                 self.leaving = false;
-                if let Err(error) = left {
+                if let Err(error) = left
+                    && error.trouble().is_none()
+                {
                     tracing::warn!(%error, "what waits for deleted endpoints was not given up; it tries again");
                 }
                 false

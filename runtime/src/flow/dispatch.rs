@@ -42,7 +42,9 @@ pub(crate) async fn run(app: App, stop: CancellationToken) {
                 continue;
             }
             Err(error) => {
-                tracing::error!(%error, "dispatch failed; it tries again");
+                if error.trouble().is_none() {
+                    tracing::error!(%error, "dispatch failed; it tries again");
+                }
                 AFTER_ERROR
             }
         };

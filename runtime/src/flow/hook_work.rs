@@ -96,6 +96,7 @@ pub(super) async fn run<Q: Queue>(app: &App, stop: &CancellationToken) {
                         start::<Q>(&mut work, app, one);
                     }
                 }
+                Err(error) if error.trouble().is_some() => {}
                 Err(error) => {
                     tracing::error!(queue = Q::NAME, %error, "nothing could be claimed; it tries again");
                 }

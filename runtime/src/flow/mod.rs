@@ -10,6 +10,7 @@ pub(crate) mod dispatch;
 pub(crate) mod expire;
 pub(crate) mod find;
 pub(crate) mod fulfill;
+pub(crate) mod health;
 pub(crate) mod holding;
 mod hook_work;
 pub(crate) mod matching;

@@ -44,7 +44,9 @@ pub(crate) async fn run(app: App, network: Arc<Manifest>, stop: CancellationToke
         let busy = match work(&app, &network, &mut given_at).await {
             Ok(busy) => busy,
             Err(error) => {
-                tracing::error!(network = network.name, %error, "settle failed; it tries again");
+                if error.trouble().is_none() {
+                    tracing::error!(network = network.name, %error, "settle failed; it tries again");
+                }
                 false
             }
         };

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{balances, deliver, dispatch, fulfill, matching, observe, rescan, settle};
+use super::{balances, deliver, dispatch, fulfill, health, matching, observe, rescan, settle};
 use crate::{app::App, domain::network::Manifest};
 
 /// A broken worker waits so long before it starts again.
@@ -32,6 +32,10 @@ pub(crate) async fn run(app: App, stop: CancellationToken) {
     keep(&mut tasks, "fulfill", &stop, {
         let (app, stop) = (app.clone(), stop.clone());
         move || fulfill::run(app.clone(), stop.clone())
+    });
+    keep(&mut tasks, "health", &stop, {
+        let (app, stop) = (app.clone(), stop.clone());
+        move || health::run(app.clone(), stop.clone())
     });
     keep(&mut tasks, "matching", &stop, {
         let (app, stop) = (app.clone(), stop.clone());

@@ -117,6 +117,11 @@ struct NetworkView {
     /// Whether it is read, and offered to merchants.
     enabled: bool,
     created_at: Time,
+    /// When a provider has last given a good answer, also one without news. None: none has, or it is not asked.
+    heard_at: Option<Time>,
+    /// Since when no provider gives a good answer, if that is too long: what is paid meanwhile is seen late, and `state` is
+    /// of then. A provider that answers, but shows no newer block, is no reason; see `state.moved_at`.
+    stalled_since: Option<Time>,
     /// None: nothing was read yet.
     state: Option<NetworkState>,
 }
@@ -153,19 +158,30 @@ impl From<Cursor> for NetworkState {
     }
 }
 
-async fn view(conn: &mut Conn, network: networks::Network) -> Result<NetworkView, DbError> {
+/// When a network was heard last, and since when it stalls.
+pub(super) fn heard(app: &App, network: &Manifest) -> (Option<Time>, Option<Time>) {
+    let Some(age) = app.health.age(network) else { return (None, None) };
+    let at = Time(app.clock.now().saturating_sub(age.ms));
+    (age.ever.then_some(at), age.stalled.then_some(at))
+}
+
+async fn view(app: &App, conn: &mut Conn, network: networks::Network) -> Result<NetworkView, DbError> {
     let cursor = chain::cursor(conn, &network.manifest.name).await?;
+    let (heard_at, stalled_since) =
+        if network.enabled { heard(app, &network.manifest) } else { (None, None) };
     Ok(NetworkView {
         manifest: network.manifest,
         enabled: network.enabled,
         created_at: Time(network.created_at),
+        heard_at,
+        stalled_since,
         state: cursor.map(Into::into),
     })
 }
 
-async fn view_of(conn: &mut Conn, name: &str) -> Result<NetworkView, Problem> {
+async fn view_of(app: &App, conn: &mut Conn, name: &str) -> Result<NetworkView, Problem> {
     let network = networks::get(conn, name).await?.ok_or_else(missing)?;
-    Ok(view(conn, network).await?)
+    Ok(view(app, conn, network).await?)
 }
 
 pub(super) fn missing() -> Problem {
@@ -179,7 +195,7 @@ async fn list(_: Operator, State(app): State<App>) -> Result<Answer<Listed<Netwo
     let mut conn = app.db.read().await?;
     let mut views = Vec::new();
     for network in networks::list(&mut conn).await? {
-        views.push(view(&mut conn, network).await?);
+        views.push(view(&app, &mut conn, network).await?);
     }
     Ok(Answer(Listed::all(views)))
 }
@@ -189,7 +205,7 @@ async fn list(_: Operator, State(app): State<App>) -> Result<Answer<Listed<Netwo
     params(("name" = String, Path)), responses((status = 200, body = NetworkView)))]
 async fn get(_: Operator, State(app): State<App>, name: PathParam) -> Result<Answer<NetworkView>, Problem> {
     let name = name.name("network")?;
-    Ok(Answer(view_of(&mut app.db.read().await?, &name).await?))
+    Ok(Answer(view_of(&app, &mut app.db.read().await?, &name).await?))
 }
 
 /// Create or change a network
@@ -214,7 +230,7 @@ async fn put(
     for upstream in &manifest.upstreams {
         super::upstreams::check(&upstream.url, &Default::default())?;
     }
-    let now = app.clock.now();
+    let (now, inside) = (app.clock.now(), app.clone());
     let view = app
         .db
         .write::<_, Problem, _>(move |conn| {
@@ -233,7 +249,7 @@ async fn put(
                         networks::insert_upstream(conn, row).await?;
                     }
                 }
-                view_of(conn, &manifest.name).await
+                view_of(&inside, conn, &manifest.name).await
             })
         })
         .await?;
@@ -285,13 +301,13 @@ async fn disable(
 }
 
 async fn set_enabled(app: &App, name: PathParam, body: NoBody, enabled: bool) -> Result<Reply, Problem> {
-    let name = name.name("network")?;
+    let (name, inside) = (name.name("network")?, app.clone());
     let reply = idempotent(app, Operator::OWNER.to_owned(), body.once, move |conn| {
         Box::pin(async move {
             if !networks::set_enabled(conn, &name, enabled).await? {
                 return Err(missing());
             }
-            Reply::ok(&view_of(conn, &name).await?)
+            Reply::ok(&view_of(&inside, conn, &name).await?)
         })
     })
     .await;
@@ -320,9 +336,10 @@ async fn unfreeze(
 ) -> Result<Reply, Problem> {
     let name = name.name("network")?;
     let Json { value: Unfreeze { frozen }, once } = body;
+    let inside = app.clone();
     let reply = idempotent(&app, Operator::OWNER.to_owned(), once, move |conn| {
         Box::pin(async move {
-            let state = view_of(conn, &name).await?.state;
+            let state = view_of(&inside, conn, &name).await?.state;
             match state.and_then(|state| state.frozen) {
                 None => return Err(Problem::new(Kind::Conflict, "The network is not frozen.")),
                 Some(why) if why != frozen => {
@@ -332,7 +349,7 @@ async fn unfreeze(
                 Some(_) => {}
             }
             chain::unfreeze(conn, &name).await?;
-            Reply::ok(&view_of(conn, &name).await?)
+            Reply::ok(&view_of(&inside, conn, &name).await?)
         })
     })
     .await;

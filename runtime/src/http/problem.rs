@@ -150,6 +150,7 @@ problems! {
     // ---- us
     Busy = 503 "busy" "Too much is under way",
     ReadTooLong = 503 "read_too_long" "Looking that up took too long",
+    CannotWrite = 503 "cannot_write" "The database takes no writes",
     NotReady = 503 "not_ready" "Kassa is not ready",
     Internal = 500 "internal" "Something broke on our side",
 }
@@ -271,6 +272,15 @@ impl From<DbError> for Problem {
                 Kind::ReadTooLong,
                 "Ask for less at once: a smaller limit, another filter, one thing by its id.",
             );
+        }
+        if let Some(trouble) = error.trouble() {
+            // It is said once, by `flow::health`.
+            tracing::debug!(%error, "database in trouble");
+            let detail = format!(
+                "The server cannot use its database: {trouble}. Its operator has to look at it. Repeat the request when \
+                 /ready answers 200, with the same Idempotency-Key."
+            );
+            return Self::new(Kind::CannotWrite, detail).retry_after(10);
         }
         if error.is_passing() {
             tracing::warn!(%error, "database busy");

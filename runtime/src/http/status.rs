@@ -1,7 +1,7 @@
 //! Whether Kassa is well, for machines that watch it.
 
 use axum::{
-    extract::State,
+    extract::{RawQuery, State},
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, HeaderValue, header};
@@ -12,11 +12,13 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     auth,
     json::Answer,
+    networks::heard,
     problem::{Kind, Problem},
+    time::Time,
 };
 use crate::{
     app::App,
-    db::{api_keys::Mode, networks},
+    db::{DbError, api_keys::Mode, chain, networks},
 };
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -47,19 +49,95 @@ struct Ready {
     database: &'static str,
     /// Enabled networks.
     networks: usize,
+    /// With `?verbose`: how long ago something was written last, milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    written_ms_ago: Option<u64>,
+    /// With `?verbose`: how each enabled network is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reading: Option<Vec<Reading>>,
+}
+
+/// Whether a network is read.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = NetworkReading)]
+struct Reading {
+    network: String,
+    /// When a provider has last given a good answer.
+    heard_at: Option<Time>,
+    /// Since when none does, if that is too long.
+    stalled_since: Option<Time>,
+    /// When the last block was read.
+    moved_at: Option<Time>,
+    /// Blocks that are still to be read, when it was heard last.
+    lag: Option<i64>,
+    frozen: bool,
 }
 
 /// Can it serve?
 ///
-/// 503 while the database does not answer. Send no requests until it is 200.
-#[utoipa::path(get, path = "/ready", tag = "status", security(()), responses((status = 200, body = Ready)))]
-async fn ready(State(app): State<App>) -> Result<Answer<Ready>, Problem> {
-    let asked = async { networks::list(&mut app.db.read().await?).await };
-    asked.await.map_err(|error| {
-        tracing::error!(%error, "not ready");
-        Problem::new(Kind::NotReady, "The database does not answer.").retry_after(1)
+/// 503 while the database does not answer or takes no writes; it says why. Send no requests until it is 200. A network
+/// that is not read is no reason. `?verbose` tells how each network is, to an operator's key.
+#[utoipa::path(get, path = "/ready", tag = "status", security((), ("bearer" = []), ("api_key" = [])),
+    params(("verbose" = Option<bool>, Query)), responses((status = 200, body = Ready)))]
+async fn ready(
+    State(app): State<App>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Answer<Ready>, Problem> {
+    let not_ready = |why: String| Problem::new(Kind::NotReady, why).retry_after(1);
+    let verbose = query.is_some_and(|query| query == "verbose" || query == "verbose=true");
+    let asked = async {
+        let conn = &mut app.db.read().await?;
+        networks::list(conn).await.map(drop)
+    };
+    asked.await.map_err(|error: DbError| {
+        tracing::debug!(%error, "not ready");
+        not_ready("The database does not answer.".to_owned())
     })?;
-    Ok(Answer(Ready { status: "ready", database: app.db.kind(), networks: app.networks.all().len() }))
+    let writes = app.db.writes();
+    if let Some(trouble) = writes.trouble() {
+        let for_s = writes.age().as_secs();
+        return Err(not_ready(format!("The database has taken no writes for {for_s} s: {trouble}.")));
+    }
+    let mut ready = Ready {
+        status: "ready",
+        database: app.db.kind(),
+        networks: app.networks.all().len(),
+        written_ms_ago: None,
+        reading: None,
+    };
+    if verbose {
+        for_operators(&app, &headers).await?;
+        ready.written_ms_ago = u64::try_from(writes.age().as_millis()).ok();
+        ready.reading = Some(reading(&app).await?);
+    }
+    Ok(Answer(ready))
+}
+
+async fn reading(app: &App) -> Result<Vec<Reading>, Problem> {
+    let mut conn = app.db.read().await?;
+    let mut all = Vec::new();
+    for network in app.networks.all() {
+        let cursor = chain::cursor(&mut conn, &network.name).await?;
+        let (heard_at, stalled_since) = heard(app, &network);
+        all.push(Reading {
+            network: network.name.clone(),
+            heard_at,
+            stalled_since,
+            moved_at: cursor.as_ref().map(|cursor| Time(cursor.moved_at)),
+            lag: cursor.as_ref().map(|cursor| cursor.head.saturating_sub(cursor.height).max(0)),
+            frozen: cursor.is_some_and(|cursor| cursor.frozen.is_some()),
+        });
+    }
+    Ok(all)
+}
+
+async fn for_operators(app: &App, headers: &HeaderMap) -> Result<(), Problem> {
+    let presented = auth::authenticate(app, headers).await?;
+    if presented.key.mode != Mode::Operator {
+        return Err(Problem::new(Kind::OperatorOnly, "This key belongs to a merchant."));
+    }
+    Ok(())
 }
 
 /// Figures for Prometheus
@@ -68,10 +146,7 @@ async fn ready(State(app): State<App>) -> Result<Answer<Ready>, Problem> {
 #[utoipa::path(get, path = "/metrics", tag = "status", security(("bearer" = []), ("api_key" = [])),
     responses((status = 200, body = String, content_type = "text/plain")))]
 async fn metrics(State(app): State<App>, headers: HeaderMap) -> Result<Response, Problem> {
-    let presented = auth::authenticate(&app, &headers).await?;
-    if presented.key.mode != Mode::Operator {
-        return Err(Problem::new(Kind::OperatorOnly, "This key belongs to a merchant."));
-    }
+    for_operators(&app, &headers).await?;
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     Ok(([(header::CONTENT_TYPE, kind)], crate::metrics::render()).into_response())
 }

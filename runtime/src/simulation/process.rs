@@ -13,6 +13,7 @@ use crate::{
         chain_clock::ChainClock,
         desk::{self, Desk, DeskError, Made, Wish},
         expire,
+        health::Health,
         holding::Leases,
         observe::{ObserveError, Step, Watcher},
         rescan::{
@@ -118,6 +119,7 @@ impl Process {
             leases: Arc::new(Leases::new(scene.config.watch.lease_ms, clock.clone())),
             holder: ids.next(id::Kind::Request, now).into(),
             simulations: Arc::default(),
+            health: Arc::new(Health::new(clock.clone(), scene.config.watch.stalled_ms)),
             vault: Arc::clone(&scene.vault),
             chain_clock: Arc::new(ChainClock::new(clock.clone())),
             config: Arc::clone(&scene.config),

@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _, SqliteConnection, sqli
 use tokio::sync::mpsc;
 
 use super::{Conn, Readers, Sqlite, WRITES_WAITING, write_loop};
-use crate::db::{Db, DbError, Inner, Lane};
+use crate::db::{Db, DbError, Inner, Lane, Writes};
 
 /// The database, and what fills and empties it.
 pub(crate) struct InMemory {
@@ -39,9 +39,11 @@ impl InMemory {
         let writer = SqliteConnection::connect_with(&options.clone().foreign_keys(true)).await?;
         let readers = Readers::new(options, 2, None);
         let (sender, jobs) = mpsc::channel(WRITES_WAITING);
-        tokio::spawn(write_loop(Conn::writer_sqlite(writer), jobs));
-        let inner = Inner::Sqlite(Sqlite { for_requests: readers.clone(), readers, writer: sender });
-        let db = Db { inner, lane: Lane::Workers };
+        let writes = Writes::default();
+        tokio::spawn(write_loop(Conn::writer_sqlite(writer), jobs, writes.clone()));
+        let sqlite =
+            Sqlite { for_requests: readers.clone(), readers, writer: sender, writes: writes.clone() };
+        let db = Db { inner: Inner::Sqlite(sqlite), lane: Lane::Workers, writes };
         let begin_anew = filled_from("template", &tables);
         Ok(Self { db, conn, tables, begin_anew })
     }

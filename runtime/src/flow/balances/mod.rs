@@ -78,7 +78,9 @@ pub(crate) async fn run(app: App, network: Arc<Manifest>, stop: CancellationToke
             Ok(Step::Idle | Step::NotOurs | Step::Looked { .. }) => worker.rest(),
             Ok(Step::Waits(wait)) => wait,
             Err(error) => {
-                tracing::error!(network = worker.network.name, %error, "balances cannot be compared; tried again");
+                if error.trouble().is_none() {
+                    tracing::error!(network = worker.network.name, %error, "balances cannot be compared; tried again");
+                }
                 worker.rest()
             }
         };

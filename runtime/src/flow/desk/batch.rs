@@ -87,10 +87,14 @@ pub(super) async fn write(db: &Db, orders: Vec<Order>) {
                     let _ = answer.send(Ok(verdict));
                 }
             }
-            Err(error) if work.len() == 1 || matches!(error, DbError::Closed) => {
-                let why = error.to_string();
+            // Where nobody can write, halves cannot either.
+            Err(error)
+                if work.len() == 1 || matches!(error, DbError::Closed) || error.trouble().is_some() =>
+            {
+                let (trouble, why) = (error.trouble(), error.to_string());
                 for answer in answers {
-                    let _ = answer.send(Err(DbError::Unusable(why.clone()).into()));
+                    let unusable = || DbError::Unusable(why.clone());
+                    let _ = answer.send(Err(trouble.map_or_else(unusable, DbError::CannotWrite).into()));
                 }
             }
             Err(error) => {

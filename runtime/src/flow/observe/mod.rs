@@ -73,16 +73,22 @@ pub(crate) async fn run(app: App, network: Arc<Manifest>, stop: CancellationToke
             Ok(Step::Read { more: true, .. }) => Duration::ZERO,
             Ok(_) => Duration::from_millis(watcher.network.poll_ms),
             Err(error) => {
-                tracing::warn!(network = watcher.network.name, %error, "scan gave nothing; the cursor stays");
+                // `flow::health` says it when it lasts.
+                tracing::debug!(network = watcher.network.name, %error, "scan gave nothing; the cursor stays");
+                watcher.app.health.failed(&watcher.network.name, &error.to_string());
                 metrics::counter!("kassa_scan_failures_total", "network" => watcher.network.name.clone())
                     .increment(1);
+                let wait = pause;
                 pause = (pause * 2).min(PAUSE_MAX);
-                pause / 2
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = bell => {}
+                    () = tokio::time::sleep(wait) => {}
+                }
+                continue;
             }
         };
-        if wait <= Duration::from_millis(watcher.network.poll_ms) {
-            pause = PAUSE_MIN;
-        }
+        pause = PAUSE_MIN;
         tokio::select! {
             () = stop.cancelled() => return,
             () = bell => {}
@@ -266,6 +272,7 @@ impl Watcher {
                 // At once, since an upstream on probation is lent once a verdict, and a step may scan again.
                 let head = u64::try_from(scan.head.height).unwrap_or(0);
                 self.report(upstream.clone(), Verdict::Good { head });
+                self.app.health.heard(&self.network.name);
                 Ok((scan, (writes, upstream)))
             }
             Err(why) => Err(self.bad(upstream, Verdict::Bad(why.clone()), &why)),

@@ -75,7 +75,9 @@ pub(crate) async fn run(app: App, network: Arc<Manifest>, stop: CancellationToke
             Ok(Step::Moved | Step::Ended(_)) => worker.rest(began.elapsed()),
             Ok(Step::Waits(wait)) => wait,
             Err(error) => {
-                tracing::error!(network = worker.network.name, %error, "a rescan cannot go on; it tries again");
+                if error.trouble().is_none() {
+                    tracing::error!(network = worker.network.name, %error, "a rescan cannot go on; it tries again");
+                }
                 POLL
             }
         };

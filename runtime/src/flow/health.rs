@@ -1,0 +1,359 @@
+//! Health: since when a network is read, and the database written, or not.
+//!
+//! Each watcher says when a provider has answered well, and this worker writes that down now and then, so that replicas
+//! know it of networks that others read. How long ago that was is measured here, by a clock that does not jump, from the
+//! moment at which what is written down was seen to change: neither a machine's clock nor the difference of two of them
+//! decides. A state is said once when it changes, however often something fails meanwhile.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    app::App,
+    clock::Clock,
+    db::{DbError, Trouble, installation, readings},
+    domain::{Millis, network::Manifest},
+};
+
+/// How often it is looked.
+const LOOK: Duration = Duration::from_secs(2);
+/// What was heard is written down so often; it also shows whether the database takes writes.
+const WRITE_EVERY_MS: Millis = 5_000;
+/// What is kept of an error.
+const WHY_CHARS_MAX: usize = 200;
+
+/// What is known of each network that is read. One a process.
+pub(crate) struct Health {
+    clock: Clock,
+    stalled_ms: Millis,
+    by_network: Mutex<BTreeMap<String, Heard>>,
+}
+
+/// Times are [`Clock::passed`].
+#[derive(Debug, Clone, Default)]
+struct Heard {
+    /// The last sign of a good answer, or when this process began to look.
+    at: Millis,
+    /// Whether there ever was one.
+    ever: bool,
+    /// What was last found written down.
+    written: Option<Millis>,
+    /// Whether a watcher of this process has heard something that is not written down.
+    news: bool,
+    /// Why the last scan here gave nothing.
+    why: Option<String>,
+    /// Whether it was said that it stalls.
+    told: bool,
+}
+
+/// How long ago a provider of a network has answered well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Age {
+    pub(crate) ms: Millis,
+    /// Whether one has ever answered. If not, the age is that of the first look.
+    pub(crate) ever: bool,
+    /// Whether that is too long.
+    pub(crate) stalled: bool,
+}
+
+impl Health {
+    pub(crate) fn new(clock: Clock, stalled_ms: u64) -> Self {
+        let stalled_ms = Millis::try_from(stalled_ms).unwrap_or(Millis::MAX);
+        Self { clock, stalled_ms, by_network: Mutex::default() }
+    }
+
+    /// A provider has answered the watcher of this process well, with a head.
+    pub(crate) fn heard(&self, network: &str) {
+        let now = self.clock.passed();
+        let mut by_network = self.lock();
+        let heard = by_network.entry(network.to_owned()).or_default();
+        *heard = Heard { at: now, ever: true, news: true, why: None, ..heard.clone() };
+    }
+
+    /// A scan of this process gave nothing.
+    pub(crate) fn failed(&self, network: &str, why: &str) {
+        if let Some(heard) = self.lock().get_mut(network) {
+            heard.why = Some(crate::host::one_line(why, WHY_CHARS_MAX));
+        }
+    }
+
+    /// None: nobody here has looked yet.
+    pub(crate) fn age(&self, network: &Manifest) -> Option<Age> {
+        let heard = self.lock().get(&network.name).cloned()?;
+        let ms = self.clock.passed() - heard.at;
+        let poll_ms = Millis::try_from(network.poll_ms).unwrap_or(Millis::MAX / 4);
+        Some(Age { ms, ever: heard.ever, stalled: ms > self.stalled_ms.max(poll_ms.saturating_mul(3)) })
+    }
+
+    /// Takes over what is written down; `now` is the database's time. Networks that are not read are forgotten.
+    fn found(&self, written: &BTreeMap<String, Millis>, enabled: &[&str], now: Millis) {
+        let passed = self.clock.passed();
+        let mut by_network = self.lock();
+        let is_first = by_network.values().all(|heard| heard.written.is_none());
+        by_network.retain(|name, _| enabled.contains(&name.as_str()));
+        for name in enabled {
+            let found = written.get(*name).copied();
+            match by_network.get_mut(*name) {
+                Some(heard) if heard.written != found => {
+                    // Another replica has heard it since the last look.
+                    *heard = Heard { at: passed, ever: true, written: found, ..heard.clone() };
+                }
+                Some(_) => {}
+                None => {
+                    // Only a process that has just begun has to believe a clock.
+                    let before = if is_first { found.map_or(0, |at| (now - at).max(0)) } else { 0 };
+                    let heard = Heard {
+                        at: passed - before,
+                        ever: found.is_some(),
+                        written: found,
+                        ..Heard::default()
+                    };
+                    by_network.insert((*name).to_owned(), heard);
+                }
+            }
+        }
+    }
+
+    /// The networks that were heard since this was asked last.
+    fn news(&self) -> Vec<String> {
+        let mut by_network = self.lock();
+        let news =
+            by_network.iter_mut().filter_map(|(name, heard)| std::mem::take(&mut heard.news).then_some(name));
+        news.cloned().collect()
+    }
+
+    /// What was heard here of these is written down with this time.
+    fn wrote(&self, networks: &[String], at: Millis) {
+        let mut by_network = self.lock();
+        for name in networks {
+            if let Some(heard) = by_network.get_mut(name) {
+                heard.written = Some(at);
+            }
+        }
+    }
+
+    /// Whether it stalls, and why if that is known, when that is to be said.
+    fn to_tell(&self, network: &Manifest) -> Option<(Age, Option<String>)> {
+        let age = self.age(network)?;
+        let mut by_network = self.lock();
+        let heard = by_network.get_mut(&network.name)?;
+        if heard.told == age.stalled {
+            return None;
+        }
+        heard.told = age.stalled;
+        Some((age, heard.why.clone()))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Heard>> {
+        self.by_network.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Looks until told to stop.
+pub(crate) async fn run(app: App, stop: CancellationToken) {
+    let (mut told, mut wrote) = (None, None);
+    loop {
+        let now = app.clock.passed();
+        let is_due = wrote.is_none_or(|wrote| now - wrote >= WRITE_EVERY_MS);
+        if is_due {
+            wrote = Some(now);
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = once(&app, is_due) => {}
+        }
+        tell_of_writes(&app, &mut told);
+        if told.is_none() {
+            tell_of_networks(&app);
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(LOOK) => {}
+        }
+    }
+}
+
+/// One after the other: what is found after a write was written by another replica.
+async fn once(app: &App, write: bool) {
+    if write && let Err(error) = write_down(app).await {
+        tracing::debug!(%error, "nothing could be written down");
+    }
+    if let Err(error) = look(app).await {
+        tracing::debug!(%error, "what is written down of the networks cannot be read");
+    }
+}
+
+/// Writes down what was heard here. Where there is nothing and nobody else writes: that somebody is there.
+async fn write_down(app: &App) -> Result<(), DbError> {
+    let (news, now) = (app.health.news(), app.clock.now());
+    if news.is_empty() && app.db.writes().age() < LOOK {
+        return Ok(());
+    }
+    let writing = news.clone();
+    let written = app.db.write::<_, DbError, _>(move |conn| {
+        Box::pin(async move {
+            if writing.is_empty() {
+                installation::alive(conn, now).await?;
+            }
+            readings::heard(conn, &writing).await
+        })
+    });
+    app.health.wrote(&news, written.await?);
+    Ok(())
+}
+
+async fn look(app: &App) -> Result<(), DbError> {
+    let mut conn = app.db.read().await?;
+    let (written, now) = (readings::all(&mut conn).await?, conn.now().await?);
+    let networks = app.networks.all();
+    let enabled: Vec<&str> = networks.iter().map(|network| network.name.as_str()).collect();
+    app.health.found(&written, &enabled, now);
+    Ok(())
+}
+
+fn tell_of_networks(app: &App) {
+    for network in app.networks.all() {
+        let name = &network.name;
+        if let Some(age) = app.health.age(&network) {
+            metrics::gauge!("kassa_network_heard_age_seconds", "network" => name.clone())
+                .set(seconds(age.ms));
+            let stalled = if age.stalled { 1.0 } else { 0.0 };
+            metrics::gauge!("kassa_network_stalled", "network" => name.clone()).set(stalled);
+        }
+        match app.health.to_tell(&network) {
+            Some((age, why)) if age.stalled => {
+                let why = why.unwrap_or_else(|| "nobody has said why".to_owned());
+                tracing::error!(
+                    network = name,
+                    for_s = age.ms / 1000,
+                    why,
+                    "STALLED: no provider gives a good answer; see `kassa network upstream list {name}`"
+                );
+            }
+            Some(_) => tracing::info!(network = name, "moves again: a provider gives good answers"),
+            None => {}
+        }
+    }
+}
+
+fn tell_of_writes(app: &App, told: &mut Option<Trouble>) {
+    let (age, trouble) = (app.db.writes().age(), app.db.writes().trouble());
+    metrics::gauge!("kassa_database_written_age_seconds").set(age.as_secs_f64());
+    metrics::gauge!("kassa_database_writable").set(if trouble.is_none() { 1.0 } else { 0.0 });
+    if *told == trouble {
+        return;
+    }
+    match trouble {
+        Some(trouble) => {
+            tracing::error!(
+                for_s = age.as_secs(),
+                "CANNOT WRITE: the database takes no writes: {trouble}; nothing is read or promised until it does"
+            );
+        }
+        None => tracing::info!("the database takes writes again"),
+    }
+    *told = trouble;
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a gauge is for looking at")]
+fn seconds(ms: Millis) -> f64 {
+    ms as f64 / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Millis = 1_800_000_000_000;
+    const STALLED: u64 = 60_000;
+
+    fn network(name: &str) -> Manifest {
+        serde_json::from_value(serde_json::json!({
+            "name": name, "title": "Base", "caip2": "eip155:8453", "plugin": "evm", "credit": 3, "poll_ms": 2000,
+            "asset": [{"symbol": "ETH", "name": "Ether", "decimals": 18}],
+        }))
+        .unwrap()
+    }
+
+    fn written(at: Millis) -> BTreeMap<String, Millis> {
+        [("base".to_owned(), at)].into()
+    }
+
+    fn age(health: &Health) -> (Millis, bool) {
+        let age = health.age(&network("base")).unwrap();
+        (age.ms, age.stalled)
+    }
+
+    #[test]
+    fn silence_is_told_once_and_so_is_its_end() {
+        let clock = Clock::standing(NOW);
+        let health = Health::new(clock.clone(), STALLED);
+        health.found(&BTreeMap::new(), &["base"], NOW);
+        assert_eq!(health.age(&network("base")), Some(Age { ms: 0, ever: false, stalled: false }));
+        health.heard("base");
+        clock.shift(60_000);
+        assert_eq!(health.to_tell(&network("base")), None);
+        clock.shift(1);
+        health.failed("base", "no upstream");
+        let (stalled, why) = health.to_tell(&network("base")).unwrap();
+        assert_eq!((stalled.ms, stalled.stalled, why.as_deref()), (60_001, true, Some("no upstream")));
+        clock.shift(60_000);
+        assert_eq!(health.to_tell(&network("base")), None);
+        health.heard("base");
+        assert!(!health.to_tell(&network("base")).unwrap().0.stalled);
+        assert_eq!(health.to_tell(&network("base")), None);
+        // A slow network is asked seldom.
+        let slow = Manifest { poll_ms: 60_000, ..network("base") };
+        clock.shift(180_000);
+        assert!(!health.age(&slow).unwrap().stalled && age(&health).1);
+    }
+
+    #[test]
+    fn what_another_replica_hears_counts_and_no_clock_does() {
+        let clock = Clock::standing(NOW);
+        let health = Health::new(clock.clone(), STALLED);
+        // At its start a process knows only what is written down.
+        health.found(&written(NOW - 90_000), &["base"], NOW);
+        assert_eq!(age(&health), (90_000, true));
+        health.found(&written(NOW - 90_000), &["base"], NOW + 5_000);
+        clock.shift(1_000);
+        // The other's clock may be anywhere: that it moves is all that counts.
+        health.found(&written(NOW - 7_200_000), &["base"], NOW);
+        assert_eq!(age(&health), (0, false));
+        clock.jump(3_600_000);
+        health.found(&written(NOW - 7_200_000), &["base"], NOW + 3_600_000);
+        assert_eq!(age(&health), (0, false));
+        clock.jump(-7_200_000);
+        clock.shift(61_000);
+        health.found(&written(NOW - 7_200_000), &["base"], NOW - 3_600_000);
+        assert_eq!(age(&health), (61_000, true));
+        // A clock that was ahead at the start.
+        let health = Health::new(clock, STALLED);
+        health.found(&written(NOW + 1_000_000_000), &["base"], NOW);
+        assert_eq!(age(&health), (0, false));
+    }
+
+    #[test]
+    fn what_one_hears_itself_is_not_made_younger_by_writing_it_down() {
+        let clock = Clock::standing(NOW);
+        let health = Health::new(clock.clone(), STALLED);
+        health.found(&written(NOW), &["base"], NOW);
+        health.heard("base");
+        assert_eq!(health.news(), ["base"]);
+        assert!(health.news().is_empty());
+        clock.shift(3_000);
+        health.wrote(&["base".to_owned()], NOW + 3_000);
+        health.found(&written(NOW + 3_000), &["base"], NOW + 5_000);
+        assert_eq!(age(&health), (3_000, false));
+        // Disabled, and enabled again: it begins anew.
+        health.found(&written(NOW + 3_000), &[], NOW);
+        assert_eq!(health.age(&network("base")), None);
+        health.found(&written(NOW - 90_000), &["base", "other"], NOW);
+        assert_eq!(health.age(&network("other")), Some(Age { ms: 0, ever: false, stalled: false }));
+    }
+}
