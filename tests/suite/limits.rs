@@ -51,7 +51,7 @@ async fn secrets(database: Database) {
     let hook = text(&sandbox.hooks().try_upload(&quiet("many-secrets"), false).await.ok()["hook"]["id"]);
     let set = join_all((0..AT_ONCE).map(|number| {
         let (api, path) = (sandbox.shop.api(), format!("/v1/hooks/{hook}/secrets/s{number}"));
-        async move { api.put(&path, &json!({"value": "x"})).await }
+        async move { api.put(&path, &json!({"value": "x", "use": "sign"})).await }
     }))
     .await;
     assert_eq!(done(&set), 32);

@@ -1,21 +1,35 @@
 //! What merchants keep secret, even from their own hooks.
 
 use super::{Conn, DbError, args};
-use crate::domain::Millis;
+use crate::domain::{Millis, hook::Purpose};
 
 /// A secret as it is stored.
 #[derive(Debug, Clone)]
 pub(crate) struct SecretRow {
     pub(crate) id: String,
     pub(crate) name: String,
-    /// Sealed for this id.
+    pub(crate) purpose: Purpose,
+    /// Sealed for what [`SecretRow::sealed_for`] says.
     pub(crate) value: Vec<u8>,
     pub(crate) created_at: Millis,
 }
 
+impl SecretRow {
+    /// What its value is bound to: it opens as nothing else, and for no other purpose.
+    pub(crate) fn sealed_for(&self) -> String {
+        sealed_for(&self.id, &self.purpose)
+    }
+}
+
+/// What the value of a secret with this id and purpose is sealed for.
+pub(crate) fn sealed_for(id: &str, purpose: &Purpose) -> String {
+    format!("{id} {purpose}")
+}
+
 /// All of a hook, by name.
 pub(crate) async fn list(conn: &mut Conn, hook_id: &str) -> Result<Vec<SecretRow>, DbError> {
-    let sql = "SELECT id, name, value, created_at FROM hook_secret WHERE hook_id = $1 ORDER BY name";
+    let sql = "SELECT id, name, purpose, value, created_at FROM hook_secret WHERE hook_id = $1
+               ORDER BY name, purpose";
     conn.rows(sql, args![hook_id.to_owned()])
         .await?
         .iter()
@@ -23,6 +37,7 @@ pub(crate) async fn list(conn: &mut Conn, hook_id: &str) -> Result<Vec<SecretRow
             Ok(SecretRow {
                 id: row.text("id")?,
                 name: row.text("name")?,
+                purpose: row.parsed("purpose")?,
                 value: row.blob("value")?,
                 created_at: row.int("created_at")?,
             })
@@ -30,19 +45,21 @@ pub(crate) async fn list(conn: &mut Conn, hook_id: &str) -> Result<Vec<SecretRow
         .collect()
 }
 
-/// Sets a secret, in place of the one of this name.
+/// Sets a secret, in place of the one of this name and purpose.
 pub(crate) async fn set(conn: &mut Conn, hook_id: &str, secret: SecretRow) -> Result<(), DbError> {
-    delete(conn, hook_id, &secret.name).await?;
+    let purpose = secret.purpose.to_string();
+    let sql = "DELETE FROM hook_secret WHERE hook_id = $1 AND name = $2 AND purpose = $3";
+    conn.exec(sql, args![hook_id.to_owned(), &secret.name, &purpose]).await?;
     conn.exec(
-        "INSERT INTO hook_secret (id, hook_id, name, value, created_at) VALUES ($1, $2, $3, $4, $5)",
-        args![secret.id, hook_id.to_owned(), secret.name, secret.value, secret.created_at],
+        "INSERT INTO hook_secret (id, hook_id, name, purpose, value, created_at) VALUES ($1, $2, $3, $4, $5, $6)",
+        args![secret.id, hook_id.to_owned(), secret.name, purpose, secret.value, secret.created_at],
     )
     .await?;
     Ok(())
 }
 
-/// Whether there was one.
+/// Deletes what is set under a name, whatever it is for. Whether there was anything.
 pub(crate) async fn delete(conn: &mut Conn, hook_id: &str, name: &str) -> Result<bool, DbError> {
     let sql = "DELETE FROM hook_secret WHERE hook_id = $1 AND name = $2";
-    Ok(conn.exec(sql, args![hook_id.to_owned(), name.to_owned()]).await? == 1)
+    Ok(conn.exec(sql, args![hook_id.to_owned(), name.to_owned()]).await? > 0)
 }

@@ -11,6 +11,41 @@ use super::{
     word::words,
 };
 
+/// What a secret of a hook is for, and is used for alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Purpose {
+    /// It is sent to this host (with its port, if that is not the usual one).
+    Host(String),
+    /// It keys HMACs, and is sent nowhere.
+    Sign,
+}
+
+impl Purpose {
+    const OF_HOST: &str = "host:";
+    const SIGN: &str = "sign";
+}
+
+impl std::fmt::Display for Purpose {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Host(host) => write!(f, "{}{host}", Self::OF_HOST),
+            Self::Sign => f.write_str(Self::SIGN),
+        }
+    }
+}
+
+impl std::str::FromStr for Purpose {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.strip_prefix(Self::OF_HOST) {
+            Some(host) => Ok(Self::Host(host.to_owned())),
+            None if text == Self::SIGN => Ok(Self::Sign),
+            None => Err("no purpose of a secret".to_owned()),
+        }
+    }
+}
+
 /// What a binding may name of each kind.
 const NAMES_MAX: usize = 50;
 const NAME_LEN_MAX: usize = 100;

@@ -23,7 +23,7 @@ use super::{
     link::Linked,
     manifest::{HOST_OF_SETTING, Manifest, Role},
     outline::{Fault, MANIFEST_SECTION, Outline},
-    services::{Behalf, Subject, text::one_line},
+    services::{Behalf, Subject, is_allowed, text::one_line},
     size::SizeClass,
 };
 use crate::config;
@@ -175,10 +175,7 @@ impl Rules {
         if let Some(asked) = asked.filter(|asked| *asked > memory_mib) {
             return refuse(format!("memory_mib {asked}; a {} component has {memory_mib}", class.as_str()));
         }
-        let allowed = |host: &String| {
-            config.hosts.iter().any(|allowed| allowed == "*" || allowed == host)
-                || host.starts_with(HOST_OF_SETTING)
-        };
+        let allowed = |host: &String| is_allowed(&config.hosts, host) || host.starts_with(HOST_OF_SETTING);
         if let Some(host) = manifest.grants.hosts.iter().find(|host| !allowed(host)) {
             return refuse(format!(
                 "the host {}; the operator allows {} (hooks.hosts)",

@@ -86,12 +86,11 @@ pub(crate) use compiler::child as compile_child;
 pub(crate) use embedded::NETWORK_MANIFESTS;
 pub(crate) use engine::Guests;
 pub(crate) use hooks::{HookVersion, Hooks};
-pub(crate) use manifest::{Grants, Manifest, Role, SecretPurpose, is_secret_name};
+pub(crate) use manifest::{Grants, Manifest, Role, is_secret_name};
 pub(crate) use registry::{Registry, RegistryError};
 pub(crate) use services::text::one_line;
-pub(crate) use services::{OfMerchant, Purpose, QueuedWebhook, Secret, scope_of_hook};
+pub(crate) use services::{OfMerchant, QueuedWebhook, Secret, is_allowed, scope_of_hook};
 pub(crate) use services::{Recording, Tape, differences};
-pub(crate) use settings::resolve as resolve_host;
 pub(crate) use shadow::{Beside, Difference, Shadow, Tally};
 pub(crate) use size::SizeClass;
 pub(crate) use version::PluginVersion;
@@ -163,6 +162,7 @@ impl Host {
             hosts: Hosts {
                 outbound: Outbound::isolated().map_err(|error| HostError::Outbound(error.to_string()))?,
                 reach: if config.hooks.allow_private { Reach::Any } else { Reach::Public },
+                allowed: config.hooks.hosts.clone(),
             },
         });
         let compiler = Compiler::new();

@@ -7,10 +7,10 @@ use serde_json::Value;
 use url::Url;
 
 use super::{
-    manifest::{HOST_OF_SETTING, Manifest},
+    manifest::{HOST_OF_SETTING, Manifest, SecretPurpose},
     services::{authority, text::one_line},
 };
-use crate::domain::verbatim::Verbatim;
+use crate::domain::{hook::Purpose, verbatim::Verbatim};
 
 /// What a person is shown of what is wrong.
 const SHOWN_CHARS_MAX: usize = 300;
@@ -141,10 +141,22 @@ impl Manifest {
     pub(crate) fn hosts(&self, settings: &Value) -> Vec<String> {
         self.grants.hosts.iter().filter_map(|host| resolve(host, settings)).collect()
     }
+
+    /// What a hook with these settings (filled) wants this secret for. None: it wants no such secret, or the setting that
+    /// names the host names none.
+    #[must_use]
+    pub(crate) fn purpose_of(&self, secret: &str, settings: &Value) -> Option<Purpose> {
+        let asked = self.secrets.get(secret)?;
+        match (&asked.host, asked.purpose) {
+            (_, Some(SecretPurpose::Sign)) => Some(Purpose::Sign),
+            (Some(host), None) => resolve(host, settings).map(Purpose::Host),
+            (None, None) => None,
+        }
+    }
 }
 
 /// The host itself, or that of the URL in the setting that it names.
-pub(crate) fn resolve(host: &str, settings: &Value) -> Option<String> {
+fn resolve(host: &str, settings: &Value) -> Option<String> {
     let Some(setting) = host.strip_prefix(HOST_OF_SETTING) else { return Some(host.to_owned()) };
     let url: Url = settings.get(setting)?.as_str()?.parse().ok()?;
     Some(authority(&url))

@@ -57,10 +57,10 @@ impl Out {
                     return Ok(());
                 }
                 let rows = secrets["data"].as_array().into_iter().flatten();
-                let rows: Vec<_> = rows.map(|one| vec![text(one, "name"), text(one, "set_at")]).collect();
-                print::table(&["NAME", "SET"], &rows);
+                let row = |one: &Value| vec![text(one, "name"), purpose(one), text(one, "set_at")];
+                print::table(&["NAME", "WHAT FOR", "SET"], &rows.map(row).collect::<Vec<_>>());
             }
-            SecretCommand::Set { hook, name, value } => {
+            SecretCommand::Set { hook, name, value, host, sign } => {
                 let value = match value {
                     Some(value) => secret::read(&value)?,
                     None => {
@@ -70,8 +70,15 @@ impl Out {
                     }
                 };
                 let path = format!("{}/secrets/{name}", self.path(&hook).await?);
-                let set = self.client.put(&path, &json!({ "value": value })).await?;
-                self.told(&set, &format!("{hook} has its secret {name}"));
+                let mut body = json!({ "value": value });
+                if let Some(host) = host {
+                    body["host"] = host.into();
+                }
+                if sign {
+                    body["use"] = "sign".into();
+                }
+                let set = self.client.put(&path, &body).await?;
+                self.told(&set, &format!("{hook} has its secret {name}, {}", purpose(&set)));
             }
             SecretCommand::Delete { hook, name } => {
                 let path = format!("{}/secrets/{name}", self.path(&hook).await?);
@@ -121,4 +128,9 @@ impl Out {
         }
         Ok(())
     }
+}
+
+/// What a secret is for, in words.
+fn purpose(secret: &Value) -> String {
+    secret["host"].as_str().map_or_else(|| "to sign with".to_owned(), |host| format!("for {host}"))
 }

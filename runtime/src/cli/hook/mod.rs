@@ -204,6 +204,12 @@ enum SecretCommand {
         /// Its value; @env:NAME and @file:PATH say where to read it, and without one it is read from stdin
         #[arg(hide_default_value = true)]
         value: Option<String>,
+        /// The one host that it is sent to [default: what the version in use says]
+        #[arg(long, conflicts_with = "sign")]
+        host: Option<String>,
+        /// It is for signing, and is sent nowhere
+        #[arg(long)]
+        sign: bool,
     },
     /// Delete a secret
     Delete {

@@ -30,8 +30,8 @@ use crate::{
         replay,
     },
     host::{
-        CallError, CallFailed, Called, HookVersion, Manifest, OfMerchant, Purpose, QueuedWebhook, Secret,
-        SecretPurpose, Tape, Trace, fulfiller, one_line, resolve_host,
+        CallError, CallFailed, Called, HookVersion, Manifest, OfMerchant, QueuedWebhook, Secret, Tape, Trace,
+        fulfiller, one_line,
     },
 };
 
@@ -200,8 +200,8 @@ pub(in crate::flow) async fn call(
     app.host.hooks().fulfill(&version, of, &event, &context, tape).await.map_err(Failed::Call)
 }
 
-/// The hook's secrets, opened, each with what it is for. One that does not open is left out: the hook hears that
-/// there is none.
+/// The hook's secrets, opened, that were set for what this version wants them for. One that does not open is left out:
+/// the hook hears that there is none.
 async fn secrets(
     app: &App,
     hook_id: &str,
@@ -213,16 +213,12 @@ async fn secrets(
         return Ok(secrets);
     }
     for row in hook_secrets::list(&mut app.db.read().await?, hook_id).await? {
-        let Some(asked) = manifest.secrets.get(&row.name) else { continue };
-        let purpose = match (&asked.host, asked.purpose) {
-            (_, Some(SecretPurpose::Sign)) => Some(Purpose::Sign),
-            (Some(host), None) => resolve_host(host, settings).map(Purpose::Host),
-            (None, None) => None,
-        };
-        let opened = app.vault.open(&row.id, &row.value).ok();
-        let text = opened.as_ref().and_then(|opened| std::str::from_utf8(opened).ok());
-        if let (Some(purpose), Some(text)) = (purpose, text) {
-            secrets.insert(row.name, Secret::new(text, purpose));
+        if manifest.purpose_of(&row.name, settings).as_ref() != Some(&row.purpose) {
+            continue;
+        }
+        let opened = app.vault.open(&row.sealed_for(), &row.value).ok();
+        if let Some(text) = opened.as_ref().and_then(|opened| std::str::from_utf8(opened).ok()) {
+            secrets.insert(row.name, Secret::new(text, row.purpose));
         }
     }
     Ok(secrets)

@@ -1,20 +1,24 @@
 //! A hook's requests to the hosts that it is granted.
 //!
 //! A host is granted by its name as the URL writes it; where the name leads is checked again when it is resolved
-//! (`outbound::guard`), so no grant reaches a private address. A secret goes to the one host that it is bound to,
+//! (`outbound::guard`), so no grant reaches a private address. What the operator allows is asked at every request, since a
+//! setting may name a host long after the upload. A secret goes to the one host that it is bound to,
 //! over a connection that is secured, and the hook never holds it.
+
+use std::collections::HashMap;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue as Value, Method};
+use sha2::{Digest as _, Sha256};
 use url::Url;
 
 use super::{
     OfMerchant,
     http::{check_header, count_headers},
-    secrets::Purpose,
     text::one_line,
 };
 use crate::{
+    domain::hook::Purpose,
     host::bindings::services::kassa::plugin::http::{Header, HeaderValue, HttpError, Response},
     outbound::{Outbound, OutboundError, Over, Reach, Request, is_as_written, parse_url},
 };
@@ -30,6 +34,38 @@ pub(crate) struct Hosts {
     /// It keeps no connection, so that none is lent from one hook to another.
     pub(crate) outbound: Outbound,
     pub(crate) reach: Reach,
+    /// What the operator allows (`hooks.hosts`).
+    pub(crate) allowed: Vec<String>,
+}
+
+/// The requests of a call, by what they are: how many were the same.
+#[derive(Default)]
+pub(super) struct Repeats(HashMap<[u8; 32], u32>);
+
+impl Repeats {
+    /// The key of a request of this run: the same whenever the run makes the same request again, and another one for each
+    /// other request. What is sent twice in one call is meant twice.
+    fn key(&mut self, run_id: &str, method: &Method, url: &str, headers: &[Header], body: &[u8]) -> String {
+        let mut hash = Sha256::new();
+        let mut add = |part: &[u8]| {
+            hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+            hash.update(part);
+        };
+        add(method.as_str().as_bytes());
+        add(url.as_bytes());
+        for header in headers {
+            add(header.name.as_bytes());
+            match &header.value {
+                HeaderValue::Text(text) => add(text.as_bytes()),
+                HeaderValue::Secret(name) => add(name.as_bytes()),
+            }
+        }
+        add(body);
+        let hash: [u8; 32] = hash.finalize().into();
+        let seen = self.0.entry(hash).or_default();
+        *seen += 1;
+        format!("{run_id}-{}-{seen}", hex::encode(&hash[..8]))
+    }
 }
 
 impl Hosts {
@@ -41,13 +77,15 @@ impl Hosts {
         url: &str,
         headers: Vec<Header>,
         body: Vec<u8>,
+        repeats: &mut Repeats,
     ) -> Result<Request, HttpError> {
         if body.len() > BODY_BYTES_MAX {
             return Err(HttpError::Malformed(format!("the body has more than {BODY_BYTES_MAX} bytes")));
         }
+        count_headers(&headers)?;
+        let key = of.run_id.as_ref().map(|run_id| repeats.key(run_id, &method, url, &headers, &body));
         let url = self.url(of, url)?;
         let host = authority(&url);
-        count_headers(&headers)?;
         let mut map = HeaderMap::with_capacity(headers.len() + 1);
         for header in headers {
             let (text, is_secret) = match header.value {
@@ -60,9 +98,9 @@ impl Hosts {
             value.set_sensitive(is_secret);
             map.append(HeaderName::from_bytes(name.as_bytes()).map_err(|_| malformed())?, value);
         }
-        if let Some(run_id) = &of.run_id
+        if let Some(key) = key
             && !map.contains_key(IDEMPOTENCY_KEY)
-            && let Ok(value) = Value::from_str(run_id)
+            && let Ok(value) = Value::from_str(&key)
         {
             map.insert(IDEMPOTENCY_KEY, value);
         }
@@ -86,6 +124,12 @@ impl Hosts {
         if !of.hosts.contains(&host) {
             return Err(HttpError::Denied(format!(
                 "the host {} is not granted; the manifest asks for hosts under [grants]",
+                one_line(&host, 100)
+            )));
+        }
+        if !is_allowed(&self.allowed, &host) {
+            return Err(HttpError::Denied(format!(
+                "the operator does not allow the host {} (hooks.hosts)",
                 one_line(&host, 100)
             )));
         }
@@ -123,6 +167,11 @@ impl Hosts {
             .collect();
         Ok(Response { status: answer.status, headers, body: answer.body.into() })
     }
+}
+
+/// Whether these, which may be `*` for all, have a host.
+pub(crate) fn is_allowed(allowed: &[String], host: &str) -> bool {
+    allowed.iter().any(|one| one == "*" || one == host)
 }
 
 /// A URL's host as grants write it: with its port, if that is not the usual one.
@@ -191,8 +240,12 @@ mod tests {
     }
 
     fn prepare(url: &str, headers: Vec<Header>) -> Result<Request, HttpError> {
-        let hosts = Hosts { outbound: Outbound::isolated().unwrap(), reach: Reach::Public };
-        hosts.prepare(&of(), Method::POST, url, headers, Vec::new())
+        hosts(&["*"]).prepare(&of(), Method::POST, url, headers, Vec::new(), &mut Repeats::default())
+    }
+
+    fn hosts(allowed: &[&str]) -> Hosts {
+        let allowed = allowed.iter().map(|host| (*host).to_owned()).collect();
+        Hosts { outbound: Outbound::isolated().unwrap(), reach: Reach::Public, allowed }
     }
 
     fn header(name: &str, value: HeaderValue) -> Vec<Header> {
@@ -265,10 +318,10 @@ mod tests {
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let host = listener.local_addr().unwrap().to_string();
-        let hosts = Hosts { outbound: Outbound::isolated().unwrap(), reach: Reach::Any };
+        let hosts = Hosts { reach: Reach::Any, ..hosts(&["*"]) };
         let of = OfMerchant { hosts: vec![host.clone()], ..of() };
-        let request =
-            hosts.prepare(&of, Method::GET, &format!("http://{host}{path}"), headers, Vec::new())?;
+        let url = format!("http://{host}{path}");
+        let request = hosts.prepare(&of, Method::GET, &url, headers, Vec::new(), &mut Repeats::default())?;
         let request = Request { deadline: Duration::from_secs(20), body_bytes_max: 100, ..request };
         let answer = tokio::spawn(async move { hosts.send(request).await });
         let (mut stream, _) = listener.accept().await.unwrap();
@@ -356,9 +409,50 @@ mod tests {
     }
 
     #[test]
-    fn requests_carry_the_run() {
-        let request = prepare("https://api.example/", Vec::new()).unwrap();
-        assert_eq!(request.headers[IDEMPOTENCY_KEY], "run_1");
+    fn what_the_operator_does_not_allow_is_not_asked() {
+        let get = |hosts: Hosts, url: &str| {
+            hosts.prepare(&of(), Method::GET, url, Vec::new(), Vec::new(), &mut Repeats::default())
+        };
+        assert!(get(hosts(&["api.example"]), "https://api.example/").is_ok());
+        for allowed in [&[][..], &["example"], &["api.example:8443"], &["*.example"], &["API.example"]] {
+            let why = denied(get(hosts(allowed), "https://api.example/"));
+            assert!(why.contains("hooks.hosts"), "{allowed:?}: {why}");
+        }
+    }
+
+    #[test]
+    fn each_request_of_a_run_has_a_key_and_the_same_one_when_it_is_made_again() {
+        let all = |requests: &[(&str, &str, &str)]| {
+            let mut repeats = Repeats::default();
+            let key = |(url, name, body): &(&str, &str, &str)| {
+                let url = format!("https://api.example/{url}");
+                let headers = vec![Header { name: "x-to".into(), value: HeaderValue::Text((*name).into()) }];
+                let body = body.as_bytes().to_vec();
+                let request =
+                    hosts(&["*"]).prepare(&of(), Method::POST, &url, headers, body, &mut repeats).unwrap();
+                request.headers[IDEMPOTENCY_KEY].to_str().unwrap().to_owned()
+            };
+            requests.iter().map(key).collect::<Vec<_>>()
+        };
+        let six = [
+            ("a", "", "1"),
+            ("a", "", "2"),
+            ("b", "", "1"),
+            ("a", "x", "1"),
+            ("ax", "", "1"),
+            ("a", "", "1"),
+        ];
+        let keys = all(&six);
+        assert!(keys.iter().all(|key| key.starts_with("run_1-") && key.len() <= 64), "{keys:?}");
+        assert_eq!(keys.iter().collect::<std::collections::BTreeSet<_>>().len(), 6);
+        assert_eq!(all(&six), keys);
+        // Another try, which leaves out what has been done.
+        assert_eq!(all(&six[2..5]), keys[2..5]);
+        assert_eq!(all(&six[5..]), keys[..1]);
+    }
+
+    #[test]
+    fn a_key_of_the_hooks_own_is_left() {
         let own = header("Idempotency-Key", HeaderValue::Text("mine".to_owned()));
         let request = prepare("https://api.example/", own).unwrap();
         assert_eq!(request.headers.get_all(IDEMPOTENCY_KEY).iter().collect::<Vec<_>>(), ["mine"]);
@@ -376,11 +470,13 @@ mod tests {
             Box::pin(async move { Ok(vec![answer.into()]) })
         });
         lookup("rebind.example".to_owned()).await.unwrap();
-        let hosts = Hosts { outbound: Outbound::with_lookup(&lookup).unwrap(), reach: Reach::Public };
+        let outbound = Outbound::with_lookup(&lookup).unwrap();
+        let hosts = Hosts { outbound, ..hosts(&["*"]) };
         let of = OfMerchant { hosts: vec![host.clone()], ..of() };
         for _ in 0..2 {
+            let url = format!("https://{host}/");
             let request =
-                hosts.prepare(&of, Method::GET, &format!("https://{host}/"), Vec::new(), Vec::new());
+                hosts.prepare(&of, Method::GET, &url, Vec::new(), Vec::new(), &mut Repeats::default());
             let request = Request { deadline: Duration::from_secs(20), ..request.unwrap() };
             let refused = hosts.send(request).await;
             assert!(matches!(refused, Err(HttpError::Denied(_))), "{refused:?}");

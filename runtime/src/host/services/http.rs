@@ -30,6 +30,7 @@ use crate::{
 
 use super::{
     Behalf, Shared, Subject,
+    hosts::Repeats,
     tape::{Answered, Asked, taped},
 };
 
@@ -62,6 +63,7 @@ pub(in crate::host) struct Http {
     requests_left: u32,
     bytes_left: AtomicUsize,
     deadline: Instant,
+    repeats: Repeats,
 }
 
 /// A request that may be sent.
@@ -85,6 +87,7 @@ impl Http {
             requests_left: limits.http_requests,
             bytes_left: AtomicUsize::new(limits.http_bytes),
             deadline,
+            repeats: Repeats::default(),
         }
     }
 
@@ -124,6 +127,7 @@ impl Http {
                 &url,
                 request.headers,
                 request.body,
+                &mut self.repeats,
             )?),
             (Target::Upstream(_), _) => {
                 return Err(HttpError::Denied("hooks have no upstreams; name a URL".to_owned()));

@@ -24,9 +24,9 @@ use super::{
 };
 use crate::{clock::Clock, db::Db, upstreams::Upstreams};
 
-pub(crate) use hosts::{Hosts, authority};
+pub(crate) use hosts::{Hosts, authority, is_allowed};
 pub(crate) use log::LogLine;
-pub(crate) use secrets::{Purpose, Secret};
+pub(crate) use secrets::Secret;
 pub(crate) use storage::StaleRead;
 pub(crate) use tape::{Recording, Tape, differences};
 pub(crate) use watch::WatchSets;
@@ -66,7 +66,7 @@ pub(crate) struct OfMerchant {
     pub(crate) hook_id: String,
     pub(crate) merchant_id: String,
     pub(crate) test: bool,
-    /// The run's id, which requests carry; none if nothing is sent.
+    /// The run's id, which is in the keys that requests carry; none if nothing is sent.
     pub(crate) run_id: Option<String>,
     /// Hosts that it may send requests to.
     pub(crate) hosts: Vec<String>,
@@ -142,7 +142,7 @@ fn shared_for_test(db: Db) -> Shared {
     let outbound = Outbound::isolated().unwrap();
     let upstreams = Upstreams::new(outbound.clone(), Clock::default());
     let (clock, watch) = (Clock::default(), WatchSets::default());
-    let hosts = Hosts { outbound, reach: Reach::Any };
+    let hosts = Hosts { outbound, reach: Reach::Any, allowed: vec!["*".to_owned()] };
     Shared { db, clock, upstreams, watch, hosts }
 }
 

@@ -10,22 +10,16 @@ use super::{
     tape::{Answered, Asked, taped},
     text::one_line,
 };
-use crate::host::{
-    bindings::services::kassa::plugin::secrets::{self, SecretError},
-    call::CallState,
+use crate::{
+    domain::hook::Purpose,
+    host::{
+        bindings::services::kassa::plugin::secrets::{self, SecretError},
+        call::CallState,
+    },
 };
 
 /// What standardwebhooks.com writes before a secret's base64.
 const WEBHOOK_SECRET: &str = "whsec_";
-
-/// What a secret is for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Purpose {
-    /// It is sent to this host, and to no other.
-    Host(String),
-    /// It keys HMACs.
-    Sign,
-}
 
 /// A secret of a merchant. Neither its `Debug` nor a guest ever shows it.
 #[derive(Clone)]

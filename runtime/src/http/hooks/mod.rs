@@ -9,6 +9,7 @@ mod fit;
 mod matches;
 mod replay;
 mod runs;
+mod secrets;
 mod storage;
 mod versions;
 
@@ -44,6 +45,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(disable))
         .merge(versions::routes())
         .merge(configure::routes())
+        .merge(secrets::routes())
         .merge(storage::routes())
         .merge(replay::routes())
         .merge(runs::routes())

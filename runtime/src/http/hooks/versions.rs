@@ -12,11 +12,13 @@ use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{HookVersionView, HookView, fit::Fit, found, hook_id, manifest_of, view};
+use super::{
+    HookVersionView, HookView, configure::hosts_allowed, fit::Fit, found, hook_id, manifest_of, secrets, view,
+};
 use crate::{
     app::App,
     db::{
-        Conn, hook_runs, hook_secrets,
+        Conn, hook_runs,
         hooks::{self, Hook, Limits, NewVersion, Owner, Roles, VersionRow},
     },
     domain::{Millis, hook::Binding, id::Kind as IdKind, verbatim::Verbatim},
@@ -149,6 +151,7 @@ async fn upload(
             let config = &app.config.hooks;
             let limits = Limits { hooks: config.per_merchant, versions: config.versions_max };
             let (of, now, size) = (merchant.of_hooks(), app.clock.now(), admitted.class);
+            let config = app.config.clone();
             let fit = if params.activate {
                 let hook = hooks::by_name(&mut app.db.read().await?, &of, &new.name).await?;
                 let settings = hook.map_or_else(|| Verbatim::of(&json!({})), |hook| hook.settings);
@@ -160,7 +163,7 @@ async fn upload(
                 Box::pin(async move {
                     let (mut hook, version) = hooks::insert(conn, &of, new, limits, now).await?;
                     if params.activate && hook.active_id.as_ref() != Some(&version.id) {
-                        make_active(conn, &hook, &version, fit.as_ref(), now).await?;
+                        make_active(conn, &hook, &version, fit.as_ref(), &config.hooks.hosts, now).await?;
                         hook = found(conn, &of, &hook.id).await?;
                     }
                     let version = HookVersionView::new(version, hook.active_id.as_deref())?;
@@ -241,12 +244,13 @@ async fn activate(
     let (id, now) = (hook_id(id)?, app.clock.now());
     let version_id = body.value.version_id;
     let fit = Fit::of_hook(&app, &merchant.of_hooks(), &id, Some(&version_id)).await?;
+    let config = app.config.clone();
     let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
         Box::pin(async move {
             let owner = merchant.of_hooks();
             let hook = found(conn, &owner, &id).await?;
             let version = version_of(conn, &hook, &version_id).await?;
-            make_active(conn, &hook, &version, fit.as_ref(), now).await?;
+            make_active(conn, &hook, &version, fit.as_ref(), &config.hooks.hosts, now).await?;
             active_view(conn, &owner, &id).await
         })
     })
@@ -276,6 +280,7 @@ async fn roll_back(
     let (id, now) = (hook_id(id)?, app.clock.now());
     let from = body.value.from;
     let fit = Fit::of_hook(&app, &merchant.of_hooks(), &id, None).await?;
+    let config = app.config.clone();
     let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
         Box::pin(async move {
             let owner = merchant.of_hooks();
@@ -288,7 +293,7 @@ async fn roll_back(
             let before = before.ok_or_else(|| {
                 Problem::new(Kind::Conflict, "The hook had no other version before this one.")
             })?;
-            make_active(conn, &hook, &before, fit.as_ref(), now).await?;
+            make_active(conn, &hook, &before, fit.as_ref(), &config.hooks.hosts, now).await?;
             active_view(conn, &owner, &id).await
         })
     })
@@ -354,6 +359,7 @@ async fn make_active(
     hook: &Hook,
     version: &VersionRow,
     fit: Option<&Fit>,
+    allowed: &[String],
     now: Millis,
 ) -> Result<(), Problem> {
     let manifest = manifest_of(version)?;
@@ -363,23 +369,8 @@ async fn make_active(
             format!("{problem}. Set them first: PUT /v1/hooks/{}/settings.", hook.id),
         ));
     }
-    let set = hook_secrets::list(conn, &hook.id).await?;
-    let missing: Vec<&str> = manifest
-        .secrets
-        .keys()
-        .filter(|name| set.iter().all(|secret| &secret.name != *name))
-        .map(String::as_str)
-        .collect();
-    if !missing.is_empty() {
-        return Err(Problem::new(
-            Kind::HookNotReady,
-            format!(
-                "Secrets are missing: {}. Set them first: PUT /v1/hooks/{}/secrets/<name>.",
-                missing.join(", "),
-                hook.id
-            ),
-        ));
-    }
+    secrets::are_set(conn, hook, &manifest).await?;
+    hosts_allowed(allowed, &manifest, &hook.settings.value())?;
     let has = |role| manifest.roles.contains(&role);
     let roles =
         Roles { fulfills: has(Role::Fulfiller), matches: has(Role::Matcher), prices: has(Role::Rates) };

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::kit::Api;
 use crate::{db::plugins, host::tests::hook_guest::HookGuest};
 
-const WITH_SETTINGS: &str = r#"
+pub(super) const WITH_SETTINGS: &str = r#"
 hosts = ["settings:api_url"]
 [settings]
 type = "object"

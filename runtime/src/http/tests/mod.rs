@@ -9,5 +9,6 @@ mod kit;
 mod lists;
 mod rescans;
 mod resources;
+mod secrets;
 mod socket;
 mod walk;
