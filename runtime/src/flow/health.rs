@@ -221,7 +221,7 @@ fn tell_of_networks(app: &App) {
         let name = &network.name;
         if let Some(age) = app.health.age(&network) {
             metrics::gauge!("kassa_network_heard_age_seconds", "network" => name.clone())
-                .set(seconds(age.ms));
+                .set(Duration::from_millis(age.ms.unsigned_abs()).as_secs_f64());
             let stalled = if age.stalled { 1.0 } else { 0.0 };
             metrics::gauge!("kassa_network_stalled", "network" => name.clone()).set(stalled);
         }
@@ -258,11 +258,6 @@ fn tell_of_writes(app: &App, told: &mut Option<Trouble>) {
         None => tracing::info!("the database takes writes again"),
     }
     *told = trouble;
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a gauge is for looking at")]
-fn seconds(ms: Millis) -> f64 {
-    ms as f64 / 1000.0
 }
 
 #[cfg(test)]

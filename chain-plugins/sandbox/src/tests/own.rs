@@ -131,7 +131,7 @@ fn what_a_merchant_asks_for_is_bounded() {
         act(&host, waits.clone());
     }
     assert!(malformed(&host, &waits).contains("mine one"));
-    act(&host, by("b", waits.clone()));
+    act(&host, by("b", waits));
     act(&host, by("c", json!({"do": "outage", "ms": 5_000})));
     for _ in 0..10 {
         act(&host, by("c", json!({"do": "mine", "blocks": 100})));
