@@ -186,8 +186,10 @@ async fn flood(database: Database) {
         began.elapsed()
     };
     let (answers, took) = tokio::join!(flooding, served);
-    let refused: Vec<&Answer> = answers.iter().filter(|answer| answer.status != 200).collect();
-    assert!(refused.len() >= 100, "{} of 900 were refused", refused.len());
+    // On a busy machine the attacker's own queue may be longer than a request waits.
+    let late = answers.iter().filter(|answer| answer.status == 503).count();
+    let refused: Vec<&Answer> = answers.iter().filter(|answer| answer.status == 429).collect();
+    assert!(refused.len() >= 100, "{} of 900 were refused, {late} were late", refused.len());
     for answer in &refused {
         assert_eq!(answer.problem(429), "/problems/simulations_limited");
         assert!(answer.header("retry-after").is_some());
