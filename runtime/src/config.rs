@@ -61,6 +61,7 @@ pub struct Plugins {
     pub http_requests_max: u32,
     pub http_bytes_max: usize,
     pub calls_max: u32,
+    pub cached_mib: u64,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -79,6 +80,7 @@ pub struct Hooks {
     pub concurrency_per_merchant: usize,
     pub concurrency_per_hook: usize,
     pub loaded_mib: usize,
+    pub cached_mib: u64,
     pub uploads_per_hour: u32,
 }
 

@@ -314,8 +314,9 @@ impl Hooks {
     /// Keeps compiled code, so that it is not compiled again.
     pub(crate) async fn keep(&self, sha256: &str, code: Vec<u8>) {
         let (cache, sha256) = (self.cache.clone(), sha256.to_owned());
+        let in_use = self.places().keys().cloned().collect();
         // It says itself what goes wrong.
-        let _ = tokio::task::spawn_blocking(move || cache.store(&sha256, &code)).await;
+        let _ = tokio::task::spawn_blocking(move || cache.store(&sha256, &code, &in_use)).await;
     }
 }
 

@@ -166,17 +166,21 @@ impl Host {
             },
         });
         let compiler = Compiler::new();
-        let start = |guests, calls_max, memory_bytes| {
+        let mut engines = Vec::new();
+        let mut start = |guests, calls_max, memory_bytes, cached_mib| {
             let runtime = Runtime::new(guests, calls_max, memory_bytes)?;
-            let cache =
-                Cache::open(cache_dir, cache_key, runtime.compatibility()).map_err(HostError::Cache)?;
+            engines.push(runtime.compatibility());
+            let cache = Cache::open(cache_dir, cache_key, runtime.compatibility(), cached_mib)
+                .map_err(HostError::Cache)?;
             Ok::<_, HostError>((Caller::new(runtime, calls_max, shared.clone()), cache))
         };
         let Config { plugins, hooks, .. } = config;
-        let (caller, cache) =
-            start(Guests::Chains, plugins.calls_max, plugins.memory_mib.saturating_mul(1 << 20))?;
+        let memory_bytes = plugins.memory_mib.saturating_mul(1 << 20);
+        let (caller, cache) = start(Guests::Chains, plugins.calls_max, memory_bytes, plugins.cached_mib)?;
+        let memory_bytes = SizeClass::Large.memory_bytes();
         let (hooks_caller, hooks_cache) =
-            start(Guests::Hooks, hooks.calls_max, SizeClass::Large.memory_bytes())?;
+            start(Guests::Hooks, hooks.calls_max, memory_bytes, hooks.cached_mib)?;
+        cache::sweep(cache_dir, &engines);
         let admission = Admission::new(hooks_caller.clone(), Rules::Hooks(hooks.clone()), compiler.clone());
         let hooks =
             Hooks::new(db.clone(), clock.clone(), hooks.clone(), hooks_caller, admission, hooks_cache);
