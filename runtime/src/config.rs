@@ -82,6 +82,7 @@ pub struct Hooks {
     pub loaded_mib: usize,
     pub cached_mib: u64,
     pub uploads_per_hour: u32,
+    pub disk_mib_per_merchant: u32,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -74,7 +74,15 @@ impl Deref for TestApp {
 }
 
 pub(crate) async fn app_on(db: TestDb) -> TestApp {
-    let config = Config::load(std::path::Path::new("/nonexistent"), false, std::iter::empty()).unwrap();
+    app_with(db, config()).await
+}
+
+/// As the default file says.
+pub(crate) fn config() -> Config {
+    Config::load(std::path::Path::new("/nonexistent"), false, std::iter::empty()).unwrap()
+}
+
+pub(crate) async fn app_with(db: TestDb, config: Config) -> TestApp {
     let vault = Vault::from_hex(&"11".repeat(32)).unwrap();
     // Compiled plugins are the same for all tests: one folder for them.
     let data_dir = std::env::temp_dir().join("kassa-unit-tests");

@@ -161,6 +161,20 @@ const RULES: &[(&str, &str)] = &[
            SELECT 1 FROM hook_run_queue p WHERE p.line = q.line AND p.run_id <> q.run_id AND p.place <= q.place)",
     ),
     (
+        "what a merchant's hooks take is what was counted",
+        "SELECT d.merchant_id FROM hook_disk d WHERE d.components <> COALESCE((SELECT SUM(v.bytes)
+             FROM hook_version v JOIN hook h ON h.id = v.hook_id WHERE h.merchant_id = d.merchant_id), 0)
+           OR d.compiled <> COALESCE((SELECT SUM(v.compiled_bytes)
+             FROM hook_version v JOIN hook h ON h.id = v.hook_id WHERE h.merchant_id = d.merchant_id), 0)
+           OR d.storage <> COALESCE((SELECT SUM(OCTET_LENGTH(s.key) + OCTET_LENGTH(s.value)) FROM plugin_storage s
+             JOIN hook h ON s.scope = 'hook:' || h.id WHERE h.merchant_id = d.merchant_id AND s.key <> ''), 0)
+           OR d.runs <> COALESCE((SELECT SUM(a.bytes) FROM hook_attempt a JOIN hook_run r ON r.id = a.run_id
+             WHERE r.merchant_id = d.merchant_id), 0)
+             + COALESCE((SELECT SUM(m.bytes) FROM hook_match m WHERE m.merchant_id = d.merchant_id), 0)
+             + COALESCE((SELECT SUM(s.bytes) FROM hook_shadow s JOIN hook h ON h.id = s.hook_id
+               WHERE h.merchant_id = d.merchant_id), 0)",
+    ),
+    (
         "each attempt is counted, and what is delivered was taken",
         "SELECT d.id, d.state, CAST(d.attempts AS TEXT) FROM delivery d
          WHERE d.attempts <> (SELECT COUNT(*) FROM attempt a WHERE a.delivery_id = d.id)

@@ -7,6 +7,7 @@ pub(crate) mod queue;
 
 use super::{
     Conn, DbError, Row, args,
+    disk::sum,
     events::place,
     hooks::Owner,
     newest::newest_of_each,
@@ -211,6 +212,32 @@ pub(crate) async fn last_calls(
     );
     let rows = conn.rows(sql, args![hook_id.to_owned(), limit]).await?;
     rows.iter().map(|row| Ok((row.text("run_id")?, row.text("event_id")?, attempt(row)?))).collect()
+}
+
+/// What a call has instead of a recording that is not kept.
+pub(super) const NO_TAPE: &str = r#"{"steps":[],"cut":true}"#;
+
+/// Deletes the recordings of a version's calls, the oldest first and `rows` at most; `before`: only those of runs below this
+/// id. Answers how many calls and how many bytes that was.
+pub(crate) async fn forget_tapes(
+    conn: &mut Conn,
+    version_id: &str,
+    before: Option<String>,
+    rows: i64,
+) -> Result<(i64, i64), DbError> {
+    let sql = "SELECT run_id, number, tape_bytes FROM hook_attempt
+               WHERE version_id = $1 AND tape_bytes > 0 AND ($2 IS NULL OR run_id < $2)
+               ORDER BY run_id, number LIMIT $3 /*pg: FOR UPDATE*/";
+    let found = conn.rows(sql, args![version_id.to_owned(), before, rows]).await?;
+    let calls = found.iter().map(|row| Ok(args![row.text("run_id")?, row.int("number")?]));
+    conn.insert_many(
+        "WITH v (run_id, number) AS (",
+        calls.collect::<Result<_, DbError>>()?,
+        r#") UPDATE hook_attempt SET tape = '{"steps":[],"cut":true}', bytes = bytes - tape_bytes, tape_bytes = 0 FROM v
+             WHERE hook_attempt.run_id = v.run_id AND hook_attempt.number = v.number"#,
+    )
+    .await?;
+    Ok((i64::try_from(found.len()).unwrap_or(i64::MAX), sum(&found, "tape_bytes")?))
 }
 
 /// Makes the runs of a hook due now that wait for another try, or only one of them. Those under way stay as they

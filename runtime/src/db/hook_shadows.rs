@@ -1,6 +1,9 @@
 //! What a version in the shadow would have done, beside what was really done.
 
-use super::{Conn, DbError, args};
+use super::{
+    Conn, DbError, args,
+    disk::{self, DiskLimit},
+};
 use crate::domain::Millis;
 
 /// Differences that are shown.
@@ -26,17 +29,35 @@ pub(crate) struct Tally {
     pub(crate) newest: Vec<Shadowed>,
 }
 
-/// Writes down one. Of what was the same it keeps no more than that.
+/// Writes down one. Of what was the same it keeps no more than that, and so where the merchant's hooks have reached their
+/// `limit`.
 pub(crate) async fn insert(
     conn: &mut Conn,
+    merchant_id: &str,
     hook_id: &str,
     version_id: &str,
     shadowed: Shadowed,
+    limit: DiskLimit,
 ) -> Result<(), DbError> {
-    let difference = if shadowed.same { "null".to_owned() } else { shadowed.difference.to_string() };
+    // Deleted meanwhile: then nobody asks how it did.
+    super::hooks::lock(conn, hook_id).await?;
+    let sql = "SELECT 1 AS one FROM hook_version WHERE id = $1
+                 AND NOT EXISTS (SELECT 1 FROM hook_shadow s WHERE s.hook_id = $2 AND s.version_id = $1
+                     AND s.run_id = $3 AND s.number = $4)";
+    let about = args![version_id.to_owned(), hook_id.to_owned(), &shadowed.run_id, shadowed.number];
+    if conn.row(sql, about).await?.is_none() {
+        return Ok(());
+    }
+    let none = "null";
+    let mut difference = if shadowed.same { none.to_owned() } else { shadowed.difference.to_string() };
+    let without = disk::row_bytes(&[none]);
+    let mut bytes = disk::row_bytes(&[&difference]);
+    if !disk::count_call(conn, merchant_id, (bytes, without), limit).await? {
+        (difference, bytes) = (none.to_owned(), without);
+    }
     conn.exec(
-        "INSERT INTO hook_shadow (hook_id, version_id, run_id, number, same, difference, at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (hook_id, version_id, run_id, number) DO NOTHING",
+        "INSERT INTO hook_shadow (hook_id, version_id, run_id, number, same, difference, at, bytes)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         args![
             hook_id.to_owned(),
             version_id.to_owned(),
@@ -45,6 +66,7 @@ pub(crate) async fn insert(
             shadowed.same,
             difference,
             shadowed.at,
+            bytes,
         ],
     )
     .await?;

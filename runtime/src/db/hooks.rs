@@ -3,10 +3,16 @@
 //! What a merchant asks for names the merchant and the mode: a function here finds nothing of another's.
 
 mod callee;
+mod deletion;
 
 pub(crate) use callee::Callee;
+pub(crate) use deletion::{delete, delete_version};
 
-use super::{Conn, DbError, Row, args, merchants};
+use super::{
+    Conn, DbError, Row, args,
+    disk::{self, DiskLimit, Full, Taken},
+    merchants,
+};
 use crate::domain::{
     Millis,
     hook::Binding,
@@ -68,6 +74,7 @@ pub(crate) struct Owner {
 pub(crate) struct Limits {
     pub(crate) hooks: u32,
     pub(crate) versions: u32,
+    pub(crate) disk: DiskLimit,
 }
 
 /// What a new version consists of.
@@ -77,6 +84,8 @@ pub(crate) struct NewVersion {
     pub(crate) version: String,
     pub(crate) sha256: String,
     pub(crate) wasm: Vec<u8>,
+    /// Bytes that the compiler made of it.
+    pub(crate) compiled: usize,
     pub(crate) manifest: String,
     /// For a hook that is new.
     pub(crate) binding: Binding,
@@ -91,6 +100,8 @@ pub(crate) enum StoreError {
     TooManyHooks(u32),
     #[error("the hook has {0} versions already; delete one that is not needed")]
     TooManyVersions(u32),
+    #[error(transparent)]
+    Full(#[from] Full),
     #[error(transparent)]
     Db(#[from] DbError),
 }
@@ -186,6 +197,11 @@ pub(crate) async fn insert(
     if known.len() >= usize::try_from(limits.versions).unwrap_or(usize::MAX) {
         return Err(StoreError::TooManyVersions(limits.versions));
     }
+    lock(conn, &hook.id).await?;
+    let bytes = |bytes: usize| i64::try_from(bytes).unwrap_or(i64::MAX);
+    let (components, compiled_code) = (bytes(new.wasm.len() + new.manifest.len()), bytes(new.compiled));
+    let more = Taken { components, compiled_code, ..Taken::default() };
+    limits.disk.check(disk::count(conn, &owner.merchant_id, more).await?)?;
     super::plugins::keep_artefact(conn, &new.sha256, new.wasm, now).await?;
     let row = VersionRow {
         id: id::new(Kind::HookVersion, now),
@@ -196,12 +212,28 @@ pub(crate) async fn insert(
         created_at: now,
     };
     conn.exec(
-        "INSERT INTO hook_version (id, hook_id, version, sha256, manifest, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6)",
-        args![&row.id, &row.hook_id, &row.version, &row.sha256, &row.manifest, now],
+        "INSERT INTO hook_version (id, hook_id, version, sha256, manifest, created_at, bytes, compiled_bytes)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        args![
+            &row.id,
+            &row.hook_id,
+            &row.version,
+            &row.sha256,
+            &row.manifest,
+            now,
+            components,
+            compiled_code
+        ],
     )
     .await?;
     Ok((hook, row))
+}
+
+/// Keeps a hook as it is until the transaction ends.
+pub(crate) async fn lock(conn: &mut Conn, hook_id: &str) -> Result<(), DbError> {
+    let sql = "SELECT id FROM hook WHERE id = $1 /*pg: FOR NO KEY UPDATE*/";
+    conn.row(sql, args![hook_id.to_owned()]).await?;
+    Ok(())
 }
 
 /// All versions of a hook, the newest first.
@@ -224,15 +256,6 @@ pub(crate) async fn set_shadow(
     let sql = "UPDATE hook SET shadow_id = $2 WHERE id = $1";
     conn.exec(sql, args![hook_id.to_owned(), version_id]).await?;
     Ok(())
-}
-
-/// Forgets a version that is not in use and never was, or whose activations nobody needs any more.
-pub(crate) async fn delete_version(conn: &mut Conn, version: &VersionRow) -> Result<(), DbError> {
-    conn.exec("DELETE FROM hook_activation WHERE version_id = $1", args![&version.id]).await?;
-    conn.exec("DELETE FROM hook_shadow WHERE version_id = $1", args![&version.id]).await?;
-    conn.exec("UPDATE hook SET shadow_id = NULL WHERE shadow_id = $1", args![&version.id]).await?;
-    conn.exec("DELETE FROM hook_version WHERE id = $1", args![&version.id]).await?;
-    super::plugins::drop_artefact(conn, &version.sha256).await
 }
 
 /// What a version can be asked for.
@@ -303,34 +326,6 @@ pub(crate) async fn set_state(conn: &mut Conn, hook_id: &str, state: HookState) 
     let sql = "UPDATE hook SET state = $2, failures = 0, paused_until = NULL WHERE id = $1";
     conn.exec(sql, args![hook_id.to_owned(), state]).await?;
     super::matchers::forgive(conn, hook_id).await
-}
-
-/// Deletes a hook: its secrets, its storage (`scope`) and its waiting runs with it. What it did stays listed.
-pub(crate) async fn delete(
-    conn: &mut Conn,
-    hook_id: &str,
-    scope: String,
-    now: Millis,
-) -> Result<(), DbError> {
-    let hook = || hook_id.to_owned();
-    conn.exec(
-        "UPDATE hook SET deleted_at = $2, active_id = NULL, due_at = NULL WHERE id = $1",
-        args![hook(), now],
-    )
-    .await?;
-    conn.exec(
-        "UPDATE hook_run SET state = 'exhausted', done_at = $2, note = 'the hook was deleted'
-         WHERE state = 'pending' AND hook_id = $1",
-        args![hook(), now],
-    )
-    .await?;
-    conn.exec("DELETE FROM hook_run_queue WHERE hook_id = $1", args![hook()]).await?;
-    conn.exec("DELETE FROM hook_secret WHERE hook_id = $1", args![hook()]).await?;
-    conn.exec("DELETE FROM plugin_storage WHERE scope = $1", args![scope]).await?;
-    for version in versions(conn, hook_id).await? {
-        delete_version(conn, &version).await?;
-    }
-    Ok(())
 }
 
 /// The merchant's hooks that say what assets cost, the oldest first.

@@ -36,6 +36,7 @@ pub(crate) mod bench;
 pub(crate) mod chain;
 pub(crate) mod corrections;
 pub(crate) mod deliveries;
+pub(crate) mod disk;
 pub(crate) mod endpoints;
 pub(crate) mod events;
 pub(crate) mod holds;

@@ -63,6 +63,16 @@ pub(crate) async fn get(
     Ok(found)
 }
 
+/// Deletes all that a scope holds. Answers how many bytes that was.
+pub(crate) async fn delete(conn: &mut Conn, scope: &str) -> Result<i64, DbError> {
+    // Its own row first, which every write moves on: what it says is then what is there.
+    let sql = "DELETE FROM plugin_storage WHERE scope = $1 AND key = '' RETURNING value";
+    let Some(row) = conn.row(sql, args![scope.to_owned()]).await? else { return Ok(0) };
+    let bytes = Revision::decode(&row.blob("value")?)?.bytes;
+    conn.exec("DELETE FROM plugin_storage WHERE scope = $1", args![scope.to_owned()]).await?;
+    Ok(i64::try_from(bytes).unwrap_or(i64::MAX))
+}
+
 /// Keys with a prefix, after `after`, ascending by their bytes, and the scope's revision at the same moment.
 pub(crate) async fn keys(
     conn: &mut Conn,

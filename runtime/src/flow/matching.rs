@@ -29,11 +29,13 @@ use super::{
 use crate::{
     app::App,
     db::{
-        Conn, DbError, events, hook_matches,
+        Conn, DbError,
+        disk::{self, DiskLimit},
+        events, hook_matches,
         hook_runs::queue::DueHook,
         hooks::{self, Callee, HookState, Owner},
         matchers::{self, Claimed},
-        payments, plugin_storage,
+        payments,
         plugin_storage::StorageWrites,
         transfers,
     },
@@ -138,8 +140,11 @@ async fn match_one(app: &App, claimed: Claimed) -> Ran {
             }
         };
         let (now, one) = (app.clock.now(), claimed.clone());
-        let committed =
-            app.db.write(move |conn| Box::pin(async move { commit(conn, &one, asked, now).await })).await;
+        let limit = DiskLimit::of_mib(app.config.hooks.disk_mib_per_merchant);
+        let committed = app
+            .db
+            .write(move |conn| Box::pin(async move { commit(conn, &one, asked, limit, now).await }))
+            .await;
         match committed {
             Ok(record) => {
                 app.wake.dispatch.notify_one();
@@ -236,6 +241,7 @@ async fn commit(
     conn: &mut Conn,
     claimed: &Claimed,
     asked: Option<Asked>,
+    limit: DiskLimit,
     now: Millis,
 ) -> Result<Option<hook_matches::Match>, DbError> {
     // First the transfer, as a person's decision locks it too: then neither waits for what the other has.
@@ -261,6 +267,9 @@ async fn commit(
         Ok(answer) => settled(conn, &transfer, &answer, claimed, now).await?.map(|()| answer),
         Err(why) => Err(why),
     };
+    if answer.is_err() {
+        settled(conn, &transfer, &Answer::Pass, claimed, now).await?.map_err(DbError::Unusable)?;
+    }
     let record = hook_matches::Match {
         id: id::new(id::Kind::HookMatch, now),
         hook_id: callee.hook_id.clone(),
@@ -276,11 +285,10 @@ async fn commit(
         tape: json!(left.trace.tape).to_string(),
     };
     let owner = Owner { merchant_id: callee.merchant_id.clone(), test: callee.test };
-    hook_matches::insert(conn, &owner, &record).await?;
+    hook_matches::insert(conn, &owner, &record, limit).await?;
     metrics::counter!("kassa_hook_matches_total", "outcome" => record.outcome.as_str()).increment(1);
     let paused = matchers::judged(conn, &callee.hook_id, answer.is_ok(), now).await?;
     if answer.is_err() {
-        settled(conn, &transfer, &Answer::Pass, claimed, now).await?.map_err(DbError::Unusable)?;
         let data = json!({
             "hook": { "id": callee.hook_id, "name": callee.hook_name, "version": callee.version },
             "match": { "id": record.id, "note": record.note, "paused": paused },
@@ -291,7 +299,7 @@ async fn commit(
         return Ok(Some(record));
     }
     if let Some(writes) = &left.writes {
-        plugin_storage::apply(conn, writes).await?;
+        disk::store(conn, &callee.merchant_id, writes, limit).await?;
     }
     for webhook in left.webhooks {
         send(conn, &callee, webhook, now).await?;

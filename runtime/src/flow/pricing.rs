@@ -15,9 +15,10 @@ use super::fulfill::call::{NOTE_CHARS_MAX, Ready, STALE_TRIES, ready, send, used
 use crate::{
     app::App,
     db::{
-        DbError, hook_runs,
+        DbError,
+        disk::{self, DiskLimit},
+        hook_runs,
         hooks::{self, Callee, Owner},
-        plugin_storage,
     },
     domain::{
         Millis,
@@ -162,13 +163,15 @@ async fn ask(
             Err(rates::RatesError::Source(why)) => Err(failed(why)),
         };
         let (callee, used, well) = (callee.clone(), used(&called.trace, started), said.is_ok());
+        let limit = DiskLimit::of_mib(app.config.hooks.disk_mib_per_merchant);
         let written = app.db.write::<_, DbError, _>(move |conn| {
             Box::pin(async move {
-                plugin_storage::apply(conn, &called.writes).await?;
+                hook_runs::queue::use_up(conn, &callee.hook_id, at, !well, used).await?;
+                disk::store(conn, &callee.merchant_id, &called.writes, limit).await?;
                 for webhook in called.webhooks {
                     send(conn, &callee, webhook, at).await?;
                 }
-                hook_runs::queue::use_up(conn, &callee.hook_id, at, !well, used).await
+                Ok(())
             })
         });
         match written.await {

@@ -21,6 +21,7 @@ use crate::{
     app::App,
     db::{
         DbError,
+        disk::DiskLimit,
         events::{self, Event},
         hook_matches,
         hook_runs::{self, Attempt, Used, queue::Claimed},
@@ -114,7 +115,7 @@ pub(crate) async fn replay(
     if manifest.roles.contains(&Role::Matcher) {
         let all = crate::db::AFTER_ALL_IDS.to_owned();
         let asked = hook_matches::list(&mut app.db.read().await?, owner, &hook.id, all, limit).await?;
-        for then in asked {
+        for then in asked.into_iter().filter(|then| then.question.text() != "null") {
             if started.elapsed() > TIME_MAX {
                 return Ok(Replay { stopped_early: true, ..replay });
             }
@@ -182,9 +183,13 @@ pub(super) async fn shadow(app: &App, claimed: &Claimed, version_id: &str, attem
             difference: played.difference(),
             at: app.clock.now(),
         };
+        let limit = DiskLimit::of_mib(app.config.hooks.disk_mib_per_merchant);
         app.db
             .write(move |conn| {
-                Box::pin(async move { hook_shadows::insert(conn, &hook.id, &version.id, shadowed).await })
+                Box::pin(async move {
+                    let (merchant_id, hook_id) = (&owner.merchant_id, &hook.id);
+                    hook_shadows::insert(conn, merchant_id, hook_id, &version.id, shadowed, limit).await
+                })
             })
             .await
     };

@@ -118,6 +118,8 @@ pub(super) struct Admitted {
     pub(super) manifest: Manifest,
     /// What the compiler made of it just now; none if its code was known.
     pub(super) code: Option<Vec<u8>>,
+    /// Bytes of its code.
+    pub(super) compiled: usize,
 }
 
 /// Who brings components, and what they may be.
@@ -229,7 +231,7 @@ impl Admission {
         };
         let linked = link(&component, &manifest)?;
         self.first_call(&manifest, &linked, class).await?;
-        Ok(Admitted { sha256, manifest, code })
+        Ok(Admitted { sha256, manifest, code, compiled: code_bytes(&component) })
     }
 
     /// Compiles what was admitted before, by this or an older version of Kassa. Answers its code too.
@@ -290,6 +292,12 @@ impl Admission {
             Err(failed) => Err(AdmitError::FirstCall(failed.error)),
         }
     }
+}
+
+/// What compiled code takes, in memory and on disk.
+pub(super) fn code_bytes(component: &Component) -> usize {
+    let code = component.image_range();
+    (code.end as usize).saturating_sub(code.start as usize)
 }
 
 async fn blocking<T: Send + 'static>(

@@ -60,6 +60,8 @@ pub(crate) struct AdmittedHook {
     pub(crate) class: SizeClass,
     /// What the compiler made of it, for [`Hooks::keep`]; none if it is kept already.
     pub(crate) code: Option<Vec<u8>>,
+    /// Bytes of its code.
+    pub(crate) compiled: usize,
 }
 
 /// Why a hook could not be made ready.
@@ -126,10 +128,10 @@ impl Hooks {
         let cache = self.cache.clone();
         let known = move |engine: &Engine, sha256: &str| cache.load(engine, sha256);
         let bytes = wasm.len();
-        let Admitted { sha256, manifest, code } = self.admission.admit(wasm, known).await?;
+        let Admitted { sha256, manifest, code, compiled } = self.admission.admit(wasm, known).await?;
         // Admission has refused what is larger than any class.
         let class = SizeClass::of(bytes).unwrap_or(SizeClass::Large);
-        Ok(AdmittedHook { sha256, manifest, class, code })
+        Ok(AdmittedHook { sha256, manifest, class, code, compiled })
     }
 
     /// Runs a fulfiller for one event. [`Called::writes`] and [`Called::webhooks`] belong into the transaction
@@ -266,10 +268,8 @@ impl Hooks {
         };
         let bytes = rows::artefact_bytes(&mut conn, &version.sha256).await?;
         let linked = admit::link(&component, &version.manifest)?;
-        let code = component.image_range();
-        let bytes_in_memory = (code.end as usize).saturating_sub(code.start as usize);
         let class = SizeClass::of(bytes).unwrap_or(SizeClass::Large);
-        Ok(Arc::new(Loaded { linked, class, bytes: bytes_in_memory }))
+        Ok(Arc::new(Loaded { linked, class, bytes: admit::code_bytes(&component) }))
     }
 
     /// Lets go what was used longest ago, until the rest fits.

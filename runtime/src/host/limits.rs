@@ -12,7 +12,7 @@ use super::{
     engine::{CORE_INSTANCES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX},
     size::SizeClass,
 };
-use crate::config;
+use crate::{config, db::disk::DiskLimit};
 
 /// Calls of host functions. The dearest scan known (200 blocks of the sandbox chain) makes about 500.
 const HOST_CALLS_MAX: u32 = 10_000;
@@ -58,6 +58,8 @@ pub(crate) struct Limits {
     pub(crate) storage_write_bytes: u64,
     /// What the scope may hold in all.
     pub(crate) storage_bytes: u64,
+    /// What all hooks of the merchant may take.
+    pub(crate) disk: DiskLimit,
     pub(crate) log_lines: u32,
     pub(crate) log_bytes: usize,
     pub(crate) webhooks: u32,
@@ -78,6 +80,7 @@ impl Limits {
             storage_ops: STORAGE_OPS_MAX,
             storage_write_bytes: STORAGE_WRITE_BYTES_MAX,
             storage_bytes: u64::from(storage_kib) * 1024,
+            disk: DiskLimit::of_mib(0),
             log_lines: LOG_LINES_MAX,
             log_bytes: LOG_BYTES_MAX,
             webhooks: 0,
@@ -98,6 +101,7 @@ impl Limits {
             storage_ops: HOOK_STORAGE_OPS_MAX,
             storage_write_bytes: HOOK_STORAGE_WRITE_BYTES_MAX,
             storage_bytes: u64::from(storage_kib) * 1024,
+            disk: DiskLimit::of_mib(config.disk_mib_per_merchant),
             log_lines: HOOK_LOG_LINES_MAX,
             log_bytes: HOOK_LOG_BYTES_MAX,
             webhooks: WEBHOOKS_MAX,

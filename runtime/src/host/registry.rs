@@ -112,7 +112,7 @@ impl Registry {
         // Compiled before by this installation: for another database, or before the version was removed.
         let cache = self.cache.clone();
         let known = move |engine: &Engine, sha256: &str| cache.load(engine, sha256);
-        let Admitted { sha256, manifest, code } = self.admission.admit(wasm.clone(), known).await?;
+        let Admitted { sha256, manifest, code, .. } = self.admission.admit(wasm.clone(), known).await?;
         if let Some(code) = code {
             self.keep(&sha256, code).await;
         }

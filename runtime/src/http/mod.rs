@@ -46,6 +46,7 @@ mod status;
 mod transfers;
 mod upload;
 mod upstreams;
+mod usage;
 
 use axum::{Router, middleware};
 use http::Method;
@@ -106,6 +107,7 @@ fn guarded() -> OpenApiRouter<App> {
         .merge(transfers::routes())
         .merge(find::routes())
         .merge(corrections::routes())
+        .merge(usage::routes())
         .merge(sandbox::routes())
 }
 

@@ -146,6 +146,7 @@ problems! {
     UploadsLimited = 429 "uploads_limited" "Too many components were uploaded",
     RunPending = 409 "run_pending" "The run is still under way",
     StorageFull = 409 "storage_full" "The hook's storage is full",
+    DiskLimit = 409 "disk_limit" "Your hooks take as much space as they may",
 
     // ---- us
     Busy = 503 "busy" "Too much is under way",

@@ -2,6 +2,7 @@
 //! Each case says which limit stopped it, and after how long.
 
 mod connections;
+mod disk;
 mod neighbour;
 mod poison;
 mod proposals;
@@ -23,6 +24,7 @@ pub(crate) fn cases(suite: &mut Suite) {
     services::cases(suite);
     uploads::cases(suite);
     connections::cases(suite);
+    disk::cases(suite);
     neighbour::cases(suite);
     poison::cases(suite);
     proposals::cases(suite);

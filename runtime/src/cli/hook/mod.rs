@@ -120,10 +120,13 @@ enum Command {
         /// Like license-keys
         hook: String,
     },
-    /// Delete a hook with its versions, secrets and storage
+    /// Delete a hook with its versions, secrets and storage, or only one version of it
     Delete {
         /// Like license-keys
         hook: String,
+        /// hkv_…, one that is not in use
+        #[arg(long, value_name = "VERSION")]
+        only: Option<String>,
     },
     /// Say what a hook is run for; what is left out does not matter
     Bind(BindArgs),
@@ -160,10 +163,10 @@ enum Command {
         /// run_…
         id: String,
     },
-    /// Show what a hook used, day by day
+    /// Show what all hooks take on disk, or what one of them used, day by day
     Usage {
         /// Like license-keys
-        hook: String,
+        hook: Option<String>,
     },
 }
 
@@ -291,7 +294,7 @@ pub(super) async fn run(global: &Global, args: HookArgs) -> anyhow::Result<()> {
         Command::Rollback { hook } => out.roll_back(&hook).await,
         Command::Enable { hook } => out.act(&hook, "enable", "runs").await,
         Command::Disable { hook } => out.act(&hook, "disable", "is disabled; its runs wait").await,
-        Command::Delete { hook } => out.delete(&hook).await,
+        Command::Delete { hook, only } => out.delete(&hook, only).await,
         Command::Bind(bind) => out.bind(bind).await,
         Command::Settings { hook, file } => out.settings(&hook, file.as_deref()).await,
         Command::Secret(command) => out.secret(command).await,
@@ -300,7 +303,8 @@ pub(super) async fn run(global: &Global, args: HookArgs) -> anyhow::Result<()> {
         Command::Matches { hook, limit } => out.matches(&hook, limit).await,
         Command::Run { id } => out.run(&id).await,
         Command::Again { id } => out.again(&id).await,
-        Command::Usage { hook } => out.usage(&hook).await,
+        Command::Usage { hook: Some(hook) } => out.usage(&hook).await,
+        Command::Usage { hook: None } => out.disk().await,
     }
 }
 

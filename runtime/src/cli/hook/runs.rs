@@ -125,6 +125,28 @@ impl Out {
         print::line(format!("\n{:#}", run["input"]));
     }
 
+    /// What the merchant's hooks take, and may.
+    pub(super) async fn disk(&self) -> anyhow::Result<()> {
+        let usage = self.client.get("/v1/usage").await?;
+        if self.json {
+            print::json(&usage);
+            return Ok(());
+        }
+        let mib = |field: &str| {
+            let bytes = usage["hooks"][field].as_u64()?;
+            Some(format!("{}.{} MiB", bytes >> 20, ((bytes & 0xF_FFFF) * 10) >> 20))
+        };
+        print::fields(&[
+            ("components", mib("components")),
+            ("compiled code", mib("compiled_code")),
+            ("storage", mib("storage")),
+            ("runs", mib("runs")),
+            ("in all", mib("total")),
+            ("allowed", mib("limit")),
+        ]);
+        Ok(())
+    }
+
     pub(super) async fn usage(&self, hook: &str) -> anyhow::Result<()> {
         let days = self.client.get(&format!("{}/usage", self.path(hook).await?)).await?;
         if self.json {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use super::{Out, read};
+use super::{Out, encoded, read};
 use crate::cli::{
     print::{self, some, text},
     progress::spinner,
@@ -214,8 +214,14 @@ impl Out {
         Ok(())
     }
 
-    pub(super) async fn delete(&self, hook: &str) -> anyhow::Result<()> {
-        let deleted = self.client.delete(&self.path(hook).await?).await?;
+    pub(super) async fn delete(&self, hook: &str, only: Option<String>) -> anyhow::Result<()> {
+        let path = self.path(hook).await?;
+        if let Some(version) = only {
+            let left = self.client.delete(&format!("{path}/versions/{}", encoded(&version))).await?;
+            self.told(&left, &format!("{version} is deleted"));
+            return Ok(());
+        }
+        let deleted = self.client.delete(&path).await?;
         self.say(&deleted, "is deleted");
         Ok(())
     }

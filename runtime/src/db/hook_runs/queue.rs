@@ -1,9 +1,10 @@
 //! The queue of hook runs: what dispatch puts in and fulfill works off. How it is kept, [`crate::db::queue`] says.
 
-use super::{Attempt, MS_PER_DAY, Used};
+use super::{Attempt, MS_PER_DAY, NO_TAPE, Used};
 use crate::{
     db::{
         Conn, DbError, Value, args,
+        disk::{self, DiskLimit},
         hooks::Callee,
         queue::{Entry, Place, judge, lines::lines, lock_free, queue},
     },
@@ -157,6 +158,7 @@ async fn due_of(conn: &mut Conn, hook_id: String, now: Millis, take: usize) -> R
 pub(crate) struct Ended {
     pub(crate) run_id: String,
     pub(crate) hook_id: String,
+    pub(crate) merchant_id: String,
     pub(crate) fence: i64,
     pub(crate) attempt: Attempt,
     /// Of this round, from 1.
@@ -175,14 +177,19 @@ pub(crate) enum Finish {
     },
 }
 
-/// Writes down how a call ended: the attempt, the run, the queue, the breaker, the usage.
-pub(crate) async fn finish(conn: &mut Conn, ended: &Ended, now: Millis) -> Result<Finish, DbError> {
+/// Writes down how a call ended: the attempt, the run, the queue, the breaker, the usage. Where the merchant's hooks have
+/// reached their `limit` the attempt goes without its log and its recording.
+pub(crate) async fn finish(
+    conn: &mut Conn,
+    ended: &Ended,
+    limit: DiskLimit,
+    now: Millis,
+) -> Result<Finish, DbError> {
     let held = fences(conn, std::iter::once(&ended.run_id)).await?;
     if held.get(&ended.run_id) != Some(&ended.fence) {
         return Ok(Finish::Stale);
     }
     let attempt = &ended.attempt;
-    log(conn, &ended.run_id, attempt).await?;
     let state = match (ended.next, attempt.outcome) {
         (Next::RetryAt(_), _) => RunState::Pending,
         (Next::Delivered, _) => RunState::Done,
@@ -216,23 +223,44 @@ pub(crate) async fn finish(conn: &mut Conn, ended: &Ended, now: Millis) -> Resul
         }
     }
     use_up(conn, &ended.hook_id, attempt.at, failed, attempt.used).await?;
+    log(conn, ended, limit).await?;
     Ok(Finish::Written { paused: judged.paused })
 }
 
-async fn log(conn: &mut Conn, run_id: &str, attempt: &Attempt) -> Result<(), DbError> {
+async fn log(conn: &mut Conn, ended: &Ended, limit: DiskLimit) -> Result<(), DbError> {
+    let (run_id, attempt) = (&ended.run_id, &ended.attempt);
     let used = attempt.used;
     // A replay begins with the last call; the recordings of those before it would only take space.
-    conn.exec(
-        "UPDATE hook_attempt SET tape = '{\"steps\":[],\"cut\":true}' WHERE run_id = $1 AND number = $2",
-        args![run_id.to_owned(), attempt.number - 1],
-    )
-    .await?;
+    let before = conn
+        .row(
+            "SELECT tape_bytes FROM hook_attempt WHERE run_id = $1 AND number = $2 AND tape_bytes > 0 /*pg: FOR UPDATE*/",
+            args![run_id, attempt.number - 1],
+        )
+        .await?;
+    let freed = before.map_or(Ok(0), |row| row.int("tape_bytes"))?;
+    if freed > 0 {
+        conn.exec(
+            r#"UPDATE hook_attempt SET tape = '{"steps":[],"cut":true}', bytes = bytes - tape_bytes, tape_bytes = 0
+               WHERE run_id = $1 AND number = $2"#,
+            args![run_id, attempt.number - 1],
+        )
+        .await?;
+    }
+    let (mut lines, mut tape) =
+        (serde_json::Value::from(attempt.log.clone()).to_string(), attempt.tape.as_str());
+    let (note, none) = (attempt.note.as_str(), "[]");
+    let mut tape_bytes = if tape == NO_TAPE { 0 } else { disk::bytes(tape) };
+    let mut bytes = disk::row_bytes(&[note, &lines]) + tape_bytes;
+    let without = disk::row_bytes(&[note, none]);
+    if !disk::count_call(conn, &ended.merchant_id, (bytes - freed, without - freed), limit).await? {
+        (lines, tape, tape_bytes, bytes) = (none.to_owned(), NO_TAPE, 0, without);
+    }
     conn.exec(
         "INSERT INTO hook_attempt (run_id, number, at, version_id, outcome, note, duration_us, cpu_us, fuel,
-             memory_bytes, host_calls, http_requests, log, tape)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+             memory_bytes, host_calls, http_requests, log, tape, bytes, tape_bytes)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
         args![
-            run_id.to_owned(),
+            run_id,
             attempt.number,
             attempt.at,
             &attempt.version_id,
@@ -244,8 +272,10 @@ async fn log(conn: &mut Conn, run_id: &str, attempt: &Attempt) -> Result<(), DbE
             used.memory_bytes,
             used.host_calls,
             used.http_requests,
-            serde_json::Value::from(attempt.log.clone()).to_string(),
-            &attempt.tape,
+            lines,
+            tape.to_owned(),
+            bytes,
+            tape_bytes,
         ],
     )
     .await?;

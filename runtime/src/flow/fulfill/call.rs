@@ -7,14 +7,15 @@ use serde_json::{Value, json};
 use crate::{
     app::App,
     db::{
-        Conn, DbError, deliveries, events,
+        Conn, DbError, deliveries,
+        disk::{self, DiskLimit},
+        events,
         hook_runs::{
             Attempt, Used,
             queue::{self, Claimed, Ended, Finish},
         },
         hook_secrets,
         hooks::{self, Callee, HookState},
-        plugin_storage,
         plugin_storage::StorageWrites,
     },
     domain::{
@@ -92,6 +93,7 @@ pub(super) async fn run_once(app: &App, claimed: Claimed) -> Ran {
         let ended = Ended {
             run_id: claimed.run_id.clone(),
             hook_id: claimed.callee.hook_id.clone(),
+            merchant_id: claimed.callee.merchant_id.clone(),
             fence: claimed.fence,
             attempt: attempt(&claimed, &left, at, started),
             in_round: number,
@@ -296,11 +298,11 @@ pub(in crate::flow) fn used(trace: &Trace, started: Instant) -> Used {
 
 /// All that the call came to, or nothing of it.
 async fn commit(app: &App, claimed: Arc<Claimed>, ended: Ended, left: Left) -> Result<(), DbError> {
-    let now = app.clock.now();
+    let (now, limit) = (app.clock.now(), DiskLimit::of_mib(app.config.hooks.disk_mib_per_merchant));
     app.db
         .write(move |conn| {
             Box::pin(async move {
-                let Finish::Written { paused } = queue::finish(conn, &ended, now).await? else {
+                let Finish::Written { paused } = queue::finish(conn, &ended, limit, now).await? else {
                     return Ok(());
                 };
                 if left.set_aside {
@@ -308,7 +310,7 @@ async fn commit(app: &App, claimed: Arc<Claimed>, ended: Ended, left: Left) -> R
                     hooks::set_state(conn, &ended.hook_id, HookState::Disabled).await?;
                 }
                 if let Some(writes) = &left.writes {
-                    plugin_storage::apply(conn, writes).await?;
+                    disk::store(conn, &ended.merchant_id, writes, limit).await?;
                 }
                 for webhook in left.webhooks {
                     send(conn, &claimed.callee, webhook, now).await?;

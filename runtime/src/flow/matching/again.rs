@@ -9,6 +9,7 @@ use crate::{
     app::App,
     db::{
         DbError,
+        disk::DiskLimit,
         hook_matches::Match,
         hook_runs::Used,
         hook_shadows::{self, Shadowed},
@@ -105,9 +106,13 @@ pub(super) async fn shadow(app: &App, claimed: &Claimed, version_id: &str, then:
             difference: rematched.difference(),
             at: app.clock.now(),
         };
+        let limit = DiskLimit::of_mib(app.config.hooks.disk_mib_per_merchant);
         app.db
             .write(move |conn| {
-                Box::pin(async move { hook_shadows::insert(conn, &hook.id, &version.id, shadowed).await })
+                Box::pin(async move {
+                    let (merchant_id, hook_id) = (&owner.merchant_id, &hook.id);
+                    hook_shadows::insert(conn, merchant_id, hook_id, &version.id, shadowed, limit).await
+                })
             })
             .await
     };

@@ -118,7 +118,7 @@ impl Services {
         tape: Tape,
     ) -> Self {
         Self {
-            storage: storage::Storage::new(shared.db.clone(), subject.scope(), limits),
+            storage: storage::Storage::new(shared.db.clone(), &subject, limits),
             http: http::Http::new(shared.clone(), subject.clone(), limits, deadline),
             log: log::Log::new(limits),
             webhooks: webhooks::Webhooks::new(limits),

@@ -11,12 +11,14 @@ use super::tape::{Answered, Asked, taped};
 use crate::{
     db::{
         Db, DbError,
+        disk::{self, DiskLimit},
         plugin_storage::{self, Revision, StorageWrites},
     },
     host::{
         bindings::services::kassa::plugin::storage::{self, StorageError},
         call::CallState,
         limits::Limits,
+        services::{Behalf, Subject},
     },
 };
 
@@ -32,6 +34,10 @@ pub(crate) struct StaleRead;
 pub(in crate::host) struct Storage {
     db: Db,
     scope: String,
+    /// Whose hook it is, and what all of them may take.
+    merchant: Option<(String, DiskLimit)>,
+    /// What they still may, as it was at the first write of this call that takes more.
+    room: Option<i64>,
     /// As it was at the first read.
     base: Option<Revision>,
     /// What the scope would hold after this call's writes.
@@ -56,10 +62,15 @@ macro_rules! known {
 }
 
 impl Storage {
-    pub(super) fn new(db: Db, scope: String, limits: &Limits) -> Self {
+    pub(super) fn new(db: Db, subject: &Subject, limits: &Limits) -> Self {
         Self {
             db,
-            scope,
+            scope: subject.scope(),
+            merchant: match &subject.behalf {
+                Behalf::Merchant(of) => Some((of.merchant_id.clone(), limits.disk)),
+                Behalf::Network(_) => None,
+            },
+            room: None,
             base: None,
             bytes: 0,
             bytes_max: limits.storage_bytes,
@@ -134,10 +145,29 @@ impl Storage {
         if bytes > self.bytes_max && after > before {
             return Ok(Err(StorageError::Quota(format!("{} bytes for this plugin here", self.bytes_max))));
         }
+        if after > before && !known!(self.has_room(bytes).await) {
+            let full = "all hooks of this merchant together take what they may (hooks.disk_mib_per_merchant)";
+            return Ok(Err(StorageError::Quota(full.to_owned())));
+        }
         self.write_bytes_left = write_bytes_left;
         self.bytes = bytes;
         self.written.insert(key, value);
         Ok(Ok(()))
+    }
+
+    /// Whether the merchant's hooks may take so much more that the scope holds `bytes`.
+    async fn has_room(&mut self, bytes: u64) -> Result<bool, StorageError> {
+        let Some((merchant_id, limit)) = &self.merchant else { return Ok(true) };
+        let room = match self.room {
+            Some(room) => room,
+            None => {
+                let read = async { disk::taken(&mut self.db.read().await?, merchant_id).await };
+                limit.0 - limit.counted(read.await.map_err(|error| unavailable(&error))?)
+            }
+        };
+        self.room = Some(room);
+        let base = self.base.unwrap_or_default().bytes;
+        Ok(i64::try_from(bytes.saturating_sub(base)).is_ok_and(|more| more <= room))
     }
 
     async fn keys(&mut self, prefix: &str, after: Option<&str>, limit: u32) -> Answer<Vec<String>> {
@@ -234,7 +264,13 @@ mod tests {
     }
 
     fn storage(db: &Db) -> Storage {
-        Storage::new(db.clone(), "p/n".to_owned(), &limits())
+        on(db, "n")
+    }
+
+    fn on(db: &Db, network: &str) -> Storage {
+        let (plugin, behalf) = ("p".to_owned(), Behalf::Network(network.to_owned()));
+        let (version, version_id, passed_over) = (String::new(), String::new(), Vec::new());
+        Storage::new(db.clone(), &Subject { plugin, version, version_id, behalf, passed_over }, &limits())
     }
 
     async fn commit(db: &Db, storage: Storage) -> Result<(), DbError> {
@@ -262,7 +298,7 @@ mod tests {
             assert_eq!(storage(&db).get("a").await.unwrap(), Ok(None));
             commit(&db, first).await.unwrap();
             assert_eq!(storage(&db).get("a").await.unwrap(), Ok(value("1")));
-            let mut elsewhere = Storage::new((*db).clone(), "p/m".to_owned(), &limits());
+            let mut elsewhere = on(&db, "m");
             assert_eq!(elsewhere.get("a").await.unwrap(), Ok(None));
         }
     }
@@ -339,5 +375,20 @@ mod tests {
             assert!(matches!(commit(&db, one).await, Err(DbError::Stale(_))));
             assert_eq!(storage(&db).get("a").await.unwrap(), Ok(value("1")));
         }
+    }
+
+    #[tokio::test]
+    async fn a_hook_hears_when_its_merchant_has_no_room() {
+        let db = testing::sqlite().await;
+        let mut full = on(&db, "n");
+        full.merchant = Some(("mer_1".to_owned(), DiskLimit(50)));
+        put(&mut full, "a", &"x".repeat(49)).await;
+        let refused = full.put("b".to_owned(), value("")).await.unwrap();
+        assert!(
+            matches!(&refused, Err(StorageError::Quota(what)) if what.contains("disk_mib")),
+            "{refused:?}"
+        );
+        put(&mut full, "a", "").await;
+        put(&mut full, "b", "").await;
     }
 }

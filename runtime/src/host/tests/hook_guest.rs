@@ -29,6 +29,12 @@ impl HookGuest {
         Self { manifest: manifest.replace("0.1.0", version), ..self }
     }
 
+    /// What it may store.
+    pub(crate) fn grants(self, storage_kib: u32) -> Self {
+        let granted = format!("storage_kib = {storage_kib}");
+        Self { manifest: self.manifest.replace("storage_kib = 4", &granted), ..self }
+    }
+
     /// More lines of the manifest, behind the others.
     pub(crate) fn asking(self, lines: &str) -> Self {
         Self { manifest: format!("{}\n{lines}", self.manifest), ..self }

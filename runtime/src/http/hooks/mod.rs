@@ -11,6 +11,7 @@ mod replay;
 mod runs;
 mod secrets;
 mod storage;
+mod turns;
 mod versions;
 
 use axum::extract::State;
@@ -32,6 +33,7 @@ use crate::{
     db::{
         Conn, hook_runs,
         hooks::{self, Hook, HookState, Owner, StoreError, VersionRow},
+        plugins,
     },
     domain::{hook::Binding, id::Kind as IdKind, verbatim::Verbatim},
     host::{Manifest, scope_of_hook},
@@ -131,6 +133,7 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Db(error) => error.into(),
+            StoreError::Full(full) => full.into(),
             limit => Self::new(Kind::HookLimit, sentence(&limit)),
         }
     }
@@ -183,15 +186,36 @@ async fn delete(
     body: NoBody,
 ) -> Result<Reply, Problem> {
     let (id, now) = (hook_id(id)?, app.clock.now());
-    idempotent(&app, merchant.owner(), body.once, move |conn| {
+    let codes = codes_of(&app, &id).await?;
+    let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
         Box::pin(async move {
             let hook = found(conn, &merchant.of_hooks(), &id).await?;
             let view = view(conn, hook).await?;
-            hooks::delete(conn, &id, scope_of_hook(&id), now).await?;
+            hooks::delete(conn, &merchant.id, &id, scope_of_hook(&id), now).await?;
             Reply::ok(&view)
         })
     })
-    .await
+    .await;
+    forget_code(&app, codes).await?;
+    reply
+}
+
+/// The artefacts of a hook, by sha256.
+async fn codes_of(app: &App, hook_id: &str) -> Result<Vec<String>, Problem> {
+    let versions = hooks::versions(&mut app.db.read().await?, hook_id).await?;
+    Ok(versions.into_iter().map(|version| version.sha256).collect())
+}
+
+/// Deletes the compiled code of those artefacts that are no longer there. What other
+/// replicas keep of them, their sweep finds.
+async fn forget_code(app: &App, artefacts: Vec<String>) -> Result<(), Problem> {
+    let mut conn = app.db.read().await?;
+    for sha256 in artefacts {
+        if plugins::artefact_bytes(&mut conn, &sha256).await? == 0 {
+            app.host.hooks().forget(&sha256);
+        }
+    }
+    Ok(())
 }
 
 /// Enable a hook

@@ -30,8 +30,10 @@ use crate::{
 };
 
 const USAGE_DAYS: i64 = 31;
-/// Calls that a run is shown with. Each may have some kilobytes of log, and running it again has no limit.
+/// Calls that a run is shown with. Each may have some kilobytes of log.
 const CALLS_MAX: i64 = 50;
+/// Each call is kept. A run that was made so often is not made again by hand.
+const CALLS_OF_RUN_MAX: i64 = 1_000;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::default()
@@ -234,6 +236,10 @@ async fn run_again(
             let owner = merchant.of_hooks();
             let run = hook_runs::get(conn, &owner, &id).await?.ok_or_else(missing)?;
             found(conn, &owner, &run.hook_id).await?;
+            if run.attempts >= CALLS_OF_RUN_MAX {
+                let detail = format!("It was made {} times, and is made no more.", run.attempts);
+                return Err(Problem::new(Kind::Conflict, detail));
+            }
             if !hook_runs::run_again(conn, &run, now).await? {
                 let detail = "It is being made; wait for its end.";
                 return Err(Problem::new(Kind::RunPending, detail));

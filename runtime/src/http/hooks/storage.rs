@@ -10,7 +10,9 @@ use super::{found, hook_id, manifest_of};
 use crate::{
     app::App,
     db::{
-        Conn, hooks,
+        Conn,
+        disk::{self, DiskLimit},
+        hooks,
         plugin_storage::{self, StorageWrites},
     },
     domain::id::Kind as IdKind,
@@ -148,11 +150,13 @@ async fn put(
     let (id, key) = path.id(IdKind::Hook, "hook")?;
     let (key, value) = (checked(key)?, body.value.bytes()?);
     let bytes_max = u64::from(app.config.hooks.storage_kib) * 1024;
+    let limit = DiskLimit::of_mib(app.config.hooks.disk_mib_per_merchant);
     idempotent(&app, merchant.owner(), body.once, move |conn| {
         Box::pin(async move {
+            hooks::lock(conn, &id).await?;
             let hook = found(conn, &merchant.of_hooks(), &id).await?;
             let shown = StoredValue::from(value.clone());
-            change(conn, &hook, key, Some(value), bytes_max).await?;
+            change(conn, &merchant.id, &hook, (key, Some(value)), bytes_max, limit).await?;
             Reply::ok(&shown)
         })
     })
@@ -172,8 +176,9 @@ async fn delete(
     let key = checked(key)?;
     idempotent(&app, merchant.owner(), body.once, move |conn| {
         Box::pin(async move {
+            hooks::lock(conn, &id).await?;
             let hook = found(conn, &merchant.of_hooks(), &id).await?;
-            let old = change(conn, &hook, key, None, 0).await?;
+            let old = change(conn, &merchant.id, &hook, (key, None), 0, DiskLimit::of_mib(0)).await?;
             Reply::ok(&StoredValue::from(old.ok_or_else(|| Problem::not_found("value under this key"))?))
         })
     })
@@ -183,10 +188,11 @@ async fn delete(
 /// Changes one value as the hook itself would. Answers the one before.
 async fn change(
     conn: &mut Conn,
+    merchant_id: &str,
     hook: &hooks::Hook,
-    key: String,
-    value: Option<Vec<u8>>,
+    (key, value): (String, Option<Vec<u8>>),
     bytes_max: u64,
+    limit: DiskLimit,
 ) -> Result<Option<Vec<u8>>, Problem> {
     let granted = match &hook.active_id {
         Some(id) => hooks::version_by_id(conn, id).await?,
@@ -205,6 +211,6 @@ async fn change(
         return Err(Problem::new(Kind::StorageFull, detail));
     }
     let writes = StorageWrites { scope, base, bytes, entries: [(key, value)].into() };
-    plugin_storage::apply(conn, &writes).await?;
+    disk::try_store(conn, merchant_id, &writes, limit).await??;
     Ok(old)
 }

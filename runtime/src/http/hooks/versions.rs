@@ -1,9 +1,6 @@
 //! Versions of hooks: upload, activate, go back.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use http::StatusCode;
@@ -13,12 +10,15 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    HookVersionView, HookView, configure::hosts_allowed, fit::Fit, found, hook_id, manifest_of, secrets, view,
+    HookVersionView, HookView, codes_of, configure::hosts_allowed, fit::Fit, forget_code, found, hook_id, manifest_of,
+    secrets, turns::Turn, view,
 };
 use crate::{
     app::App,
     db::{
-        Conn, hook_runs,
+        Conn,
+        disk::{self, DiskLimit},
+        hook_runs,
         hooks::{self, Hook, Limits, NewVersion, Owner, Roles, VersionRow},
     },
     domain::{Millis, hook::Binding, id::Kind as IdKind, verbatim::Verbatim},
@@ -34,8 +34,6 @@ use crate::{
     },
 };
 
-const HOUR_MS: Millis = 3_600_000;
-
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::default()
         .routes(routes!(upload))
@@ -44,53 +42,6 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(activate))
         .routes(routes!(roll_back))
         .routes(routes!(delete))
-}
-
-/// Who uploads what at present, and how much of late. Compiling is dear: one component of a merchant at a time,
-/// and so many in an hour. Counted by each process for itself.
-static UPLOADS: Mutex<Option<Uploads>> = Mutex::new(None);
-
-#[derive(Default)]
-struct Uploads {
-    under_way: HashSet<String>,
-    /// When the merchant's hour began, and its uploads since then.
-    of_late: HashMap<String, (Millis, u32)>,
-}
-
-/// The right to one upload, until it is over.
-struct Turn(String);
-
-impl Turn {
-    fn take(app: &App, merchant: &Merchant) -> Result<Self, Problem> {
-        let (now, max) = (app.clock.now(), app.config.hooks.uploads_per_hour);
-        if app.config.hooks.per_merchant == 0 {
-            let detail = "The operator has not opened hooks to merchants (hooks.per_merchant).";
-            return Err(Problem::new(Kind::HookLimit, detail));
-        }
-        let mut uploads = UPLOADS.lock().unwrap_or_else(PoisonError::into_inner);
-        let Uploads { under_way, of_late } = uploads.get_or_insert_default();
-        if under_way.contains(&merchant.id) {
-            let detail = "Another upload of yours is under way; wait for its end.";
-            return Err(Problem::new(Kind::UploadsLimited, detail).retry_after(5));
-        }
-        of_late.retain(|_, (began, _)| now - *began < HOUR_MS);
-        let (began, count) = of_late.entry(merchant.id.clone()).or_insert((now, 0));
-        if *count >= max {
-            let left_s = u64::try_from((*began + HOUR_MS - now) / 1000 + 1).unwrap_or(3600);
-            let detail = format!("{max} in an hour are allowed (hooks.uploads_per_hour).");
-            return Err(Problem::new(Kind::UploadsLimited, detail).retry_after(left_s));
-        }
-        *count += 1;
-        under_way.insert(merchant.id.clone());
-        Ok(Self(merchant.id.clone()))
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        let mut uploads = UPLOADS.lock().unwrap_or_else(PoisonError::into_inner);
-        uploads.get_or_insert_default().under_way.remove(&self.0);
-    }
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -127,6 +78,8 @@ async fn upload(
 ) -> Result<Reply, Problem> {
     // Before the body is read: a component takes megabytes.
     let turn = Turn::take(&app, &merchant)?;
+    let limit = DiskLimit::of_mib(app.config.hooks.disk_mib_per_merchant);
+    limit.check(disk::taken(&mut app.db.read().await?, &merchant.id).await?)?;
     let wasm = Wasm::read(request, app.config.hooks.largest.artefact_bytes_max()).await?;
     // In a task of its own: compiling goes on though the client has hung up, and is there when it asks again.
     let task = tokio::spawn(async move {
@@ -145,11 +98,13 @@ async fn upload(
                 version: admitted.manifest.version.to_string(),
                 sha256: admitted.sha256,
                 wasm: bytes.to_vec(),
+                compiled: admitted.compiled,
                 manifest: serde_json::to_string(&admitted.manifest).map_err(Problem::internal)?,
                 binding: Binding { events: admitted.manifest.events.clone(), ..Binding::default() },
             };
             let config = &app.config.hooks;
-            let limits = Limits { hooks: config.per_merchant, versions: config.versions_max };
+            let (hooks, versions) = (config.per_merchant, config.versions_max);
+            let limits = Limits { hooks, versions, disk: limit };
             let (of, now, size) = (merchant.of_hooks(), app.clock.now(), admitted.class);
             let config = app.config.clone();
             let fit = if params.activate {
@@ -304,7 +259,7 @@ async fn roll_back(
 
 /// Delete a version
 ///
-/// One that is not in use.
+/// One that is not in use. The recordings of its calls and its compiled code go with it.
 #[utoipa::path(delete, path = "/v1/hooks/{id}/versions/{version_id}", tag = "hooks",
     params(("id" = String, Path), ("version_id" = String, Path)),
     responses((status = 200, body = Listed<HookVersionView>)))]
@@ -315,8 +270,11 @@ async fn delete(
     body: NoBody,
 ) -> Result<Reply, Problem> {
     let (id, version_id) = path.id(IdKind::Hook, "hook")?;
-    idempotent(&app, merchant.owner(), body.once, move |conn| {
+    let codes = codes_of(&app, &id).await?;
+    let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
         Box::pin(async move {
+            // As it is: nobody activates the version meanwhile.
+            hooks::lock(conn, &id).await?;
             let hook = found(conn, &merchant.of_hooks(), &id).await?;
             let version = version_of(conn, &hook, &version_id).await?;
             if hook.active_id.as_ref() == Some(&version.id) {
@@ -325,14 +283,16 @@ async fn delete(
                     "The version is in use; activate another one first.",
                 ));
             }
-            hooks::delete_version(conn, &version).await?;
+            hooks::delete_version(conn, &merchant.id, &version).await?;
             let versions = hooks::versions(conn, &hook.id).await?;
             let views =
                 versions.into_iter().map(|version| HookVersionView::new(version, hook.active_id.as_deref()));
             Reply::ok(&Listed::all(views.collect::<Result<_, _>>()?))
         })
     })
-    .await
+    .await;
+    forget_code(&app, codes).await?;
+    reply
 }
 
 async fn active_view(conn: &mut Conn, owner: &Owner, id: &str) -> Result<Reply, Problem> {

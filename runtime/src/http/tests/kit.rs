@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use crate::{
+    config::Config,
     db::api_keys::Mode,
     host::tests::hook_guest::HookGuest,
     http::router,
@@ -71,7 +72,11 @@ impl Api {
     }
 
     pub(super) async fn on(db: TestDb) -> Self {
-        let app = testing::app_on(db).await;
+        Self::with(db, testing::config()).await
+    }
+
+    pub(super) async fn with(db: TestDb, config: Config) -> Self {
+        let app = testing::app_with(db, config).await;
         let new = NewKey { merchant_id: None, mode: Mode::Operator, name: "test".into(), expires_at: None };
         let (vault, now) = (app.vault.clone(), app.clock.now());
         let (_, operator) = app

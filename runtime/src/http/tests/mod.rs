@@ -11,4 +11,5 @@ mod rescans;
 mod resources;
 mod secrets;
 mod socket;
+mod usage;
 mod walk;

@@ -20,6 +20,7 @@ use super::{Bench, Busy, world};
 use crate::{
     app::App,
     db::{
+        disk::DiskLimit,
         hooks::{self, Limits, NewVersion, Owner},
         merchants::{self, Merchant},
     },
@@ -80,10 +81,11 @@ pub(super) async fn install(app: &App, wasm: Vec<u8>) -> anyhow::Result<Installe
         version: admitted.manifest.version.to_string(),
         sha256: admitted.sha256,
         wasm,
+        compiled: admitted.compiled,
         manifest: serde_json::to_string(&admitted.manifest)?,
         binding: Binding::default(),
     };
-    let limits = Limits { hooks: 1, versions: 1 };
+    let limits = Limits { hooks: 1, versions: 1, disk: DiskLimit::of_mib(0) };
     let (hook, version) = app
         .db
         .write::<_, hooks::StoreError, _>(move |conn| {

@@ -1,0 +1,299 @@
+//! What merchants' hooks take on disk, and how much they may.
+//!
+//! One row of each merchant says it, and is changed in the transaction that stores or deletes: by a delta that is
+//! committed with what it is of. A limit is looked at in the row as it is then, which is locked until the transaction
+//! ends. So it holds however many transactions add something at the same time.
+//!
+//! Whoever locks this row locks rows of hooks and of their queues before it, and rows of storage and of endpoints after
+//! it.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{Conn, DbError, Row, args, plugin_storage, plugin_storage::StorageWrites};
+
+/// What a row takes besides its texts, about.
+const ROW_BYTES: i64 = 256;
+
+/// Bytes, by what takes them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct Taken {
+    /// The versions of all hooks, with their manifests.
+    pub(crate) components: i64,
+    /// What the compiler made of them.
+    pub(crate) compiled_code: i64,
+    /// What hooks have stored.
+    pub(crate) storage: i64,
+    /// Calls, questions to matchers and differences of shadows, with their logs and recordings.
+    pub(crate) runs: i64,
+}
+
+impl Taken {
+    pub(crate) fn total(&self) -> i64 {
+        self.components + self.compiled_code + self.storage + self.runs
+    }
+
+    pub(crate) fn of_runs(bytes: i64) -> Self {
+        Self { runs: bytes, ..Self::default() }
+    }
+
+    /// As much less.
+    pub(crate) fn freed(self) -> Self {
+        Self {
+            components: -self.components,
+            compiled_code: -self.compiled_code,
+            storage: -self.storage,
+            runs: -self.runs,
+        }
+    }
+
+    fn read(row: &Row) -> Result<Self, DbError> {
+        Ok(Self {
+            components: row.int("components")?,
+            compiled_code: row.int("compiled")?,
+            storage: row.int("storage")?,
+            runs: row.int("runs")?,
+        })
+    }
+}
+
+/// All that a merchant's hooks may take, bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct DiskLimit(pub(crate) i64);
+
+/// They would take more than they may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the hooks take {} bytes, {} are allowed", limit.counted(*taken), limit.0)]
+pub(crate) struct Full {
+    pub(crate) taken: Taken,
+    pub(crate) limit: DiskLimit,
+}
+
+impl DiskLimit {
+    /// As the operator writes it; 0: as much as there is.
+    pub(crate) fn of_mib(mib: u32) -> Self {
+        Self(if mib == 0 { i64::MAX } else { i64::from(mib) << 20 })
+    }
+
+    /// What runs may take of it. A shop with many orders has many runs, and they keep nobody from uploading and storing.
+    fn of_runs(self) -> i64 {
+        self.0 / 2
+    }
+
+    /// What counts of that.
+    pub(crate) fn counted(self, taken: Taken) -> i64 {
+        taken.components + taken.compiled_code + taken.storage + taken.runs.min(self.of_runs())
+    }
+
+    /// Whether that is allowed.
+    pub(crate) fn check(self, taken: Taken) -> Result<(), Full> {
+        if self.counted(taken) > self.0 { Err(Full { taken, limit: self }) } else { Ok(()) }
+    }
+}
+
+/// What a text counts for.
+pub(super) fn bytes(text: &str) -> i64 {
+    i64::try_from(text.len()).unwrap_or(i64::MAX)
+}
+
+/// What texts and their row count for.
+pub(super) fn row_bytes(texts: &[&str]) -> i64 {
+    texts.iter().map(|text| bytes(text)).sum::<i64>() + ROW_BYTES
+}
+
+/// What a column of bytes comes to.
+pub(super) fn sum(rows: &[Row], column: &'static str) -> Result<i64, DbError> {
+    rows.iter().map(|row| row.int(column)).sum()
+}
+
+pub(crate) async fn taken(conn: &mut Conn, merchant_id: &str) -> Result<Taken, DbError> {
+    let sql = "SELECT components, compiled, storage, runs FROM hook_disk WHERE merchant_id = $1";
+    let row = conn.row(sql, args![merchant_id.to_owned()]).await?;
+    row.as_ref().map_or(Ok(Taken::default()), Taken::read)
+}
+
+/// Adds to what is taken, or frees some of it. Answers what is taken then; it stays so until the transaction ends.
+pub(crate) async fn count(conn: &mut Conn, merchant_id: &str, more: Taken) -> Result<Taken, DbError> {
+    let row = conn
+        .row(
+            "INSERT INTO hook_disk (merchant_id, components, compiled, storage, runs) VALUES ($1, $2, $3, $4, $5)
+             ON CONFLICT (merchant_id) DO UPDATE SET components = hook_disk.components + excluded.components,
+                 compiled = hook_disk.compiled + excluded.compiled, storage = hook_disk.storage + excluded.storage,
+                 runs = hook_disk.runs + excluded.runs
+             RETURNING components, compiled, storage, runs",
+            args![merchant_id.to_owned(), more.components, more.compiled_code, more.storage, more.runs],
+        )
+        .await?;
+    row.as_ref().map_or(Ok(Taken::default()), Taken::read)
+}
+
+/// Counts what is about to be written down about a call. `false`: there is no room for its recording and its log; then only
+/// the rest is counted.
+pub(super) async fn count_call(
+    conn: &mut Conn,
+    merchant_id: &str,
+    (whole, without): (i64, i64),
+    limit: DiskLimit,
+) -> Result<bool, DbError> {
+    let taken = count(conn, merchant_id, Taken::of_runs(whole)).await?;
+    if taken.runs <= limit.of_runs() && limit.check(taken).is_ok() {
+        return Ok(true);
+    }
+    count(conn, merchant_id, Taken::of_runs(without - whole)).await?;
+    Ok(false)
+}
+
+/// Writes what a hook's call has stored. [`DbError::Stale`]: its storage has changed since the call read it, or there is
+/// no room any more. Undo all and make the call again; it is then told that there is none.
+pub(crate) async fn store(
+    conn: &mut Conn,
+    merchant_id: &str,
+    writes: &StorageWrites,
+    limit: DiskLimit,
+) -> Result<(), DbError> {
+    match try_store(conn, merchant_id, writes, limit).await? {
+        Ok(()) => Ok(()),
+        Err(Full { .. }) => Err(DbError::Stale("the room for a merchant's hooks")),
+    }
+}
+
+/// As [`store`], with the limit as an answer of its own.
+pub(crate) async fn try_store(
+    conn: &mut Conn,
+    merchant_id: &str,
+    writes: &StorageWrites,
+    limit: DiskLimit,
+) -> Result<Result<(), Full>, DbError> {
+    if writes.entries.is_empty() {
+        return Ok(Ok(()));
+    }
+    let held = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+    let more = held(writes.bytes) - held(writes.base.bytes);
+    let taken = count(conn, merchant_id, Taken { storage: more, ..Taken::default() }).await?;
+    if let (true, Err(full)) = (more > 0, limit.check(taken)) {
+        return Ok(Err(full));
+    }
+    plugin_storage::apply(conn, writes).await?;
+    Ok(Ok(()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::{
+        db::{
+            Db,
+            hooks::{self, Limits, NewVersion, Owner, StoreError},
+            merchants::{self, Merchant},
+            plugin_storage::Revision,
+        },
+        domain::{hook::Binding, policy::Policy},
+        testing,
+    };
+
+    const SIZE: usize = 100;
+    const AT_ONCE: usize = 8;
+
+    async fn merchant(db: &Db) {
+        let (id, name) = ("mer_1".to_owned(), "Shop".to_owned());
+        let merchant = Merchant { id, name, policy: Policy::default(), created_at: 1, disabled_at: None };
+        db.write::<_, DbError, _>(move |conn| {
+            Box::pin(async move { merchants::insert(conn, &merchant).await })
+        })
+        .await
+        .unwrap();
+    }
+
+    fn version(number: usize) -> NewVersion {
+        NewVersion {
+            name: format!("hook-{}", number % 2),
+            version: "0.1.0".to_owned(),
+            sha256: format!("{number}"),
+            wasm: vec![0; SIZE - 2],
+            compiled: SIZE,
+            manifest: "{}".to_owned(),
+            binding: Binding::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn the_limit_holds_when_all_ask_at_once() {
+        for db in testing::databases().await {
+            merchant(&db).await;
+            // Room for three versions and a half.
+            let limits = Limits { hooks: 99, versions: 99, disk: DiskLimit(700) };
+            let uploads = (0..AT_ONCE).map(|number| {
+                let (db, new) = ((*db).clone(), version(number));
+                let owner = Owner { merchant_id: "mer_1".to_owned(), test: number % 3 == 0 };
+                tokio::spawn(async move {
+                    db.write(move |conn| {
+                        Box::pin(async move { hooks::insert(conn, &owner, new, limits, 5).await })
+                    })
+                    .await
+                })
+            });
+            let mut refused = 0;
+            for upload in uploads.collect::<Vec<_>>() {
+                match upload.await.unwrap() {
+                    Ok(_) => {}
+                    Err(StoreError::Full(_)) => refused += 1,
+                    Err(other) => panic!("{other}"),
+                }
+            }
+            assert_eq!(refused, AT_ONCE - 3);
+            let mut conn = db.read().await.unwrap();
+            let all = taken(&mut conn, "mer_1").await.unwrap();
+            assert_eq!((all.components, all.compiled_code), (300, 300));
+            let stored = conn.rows("SELECT id FROM hook_version", Vec::new()).await.unwrap();
+            assert_eq!(stored.len(), 3);
+        }
+    }
+
+    #[tokio::test]
+    async fn runs_take_half_and_then_go_without_recordings() {
+        for db in testing::databases().await {
+            merchant(&db).await;
+            let limit = DiskLimit(1000);
+            let call = || {
+                db.write::<_, DbError, _>(move |conn| {
+                    Box::pin(async move { count_call(conn, "mer_1", (200, 50), limit).await })
+                })
+            };
+            let mut whole = Vec::new();
+            for _ in 0..30 {
+                whole.push(call().await.unwrap());
+            }
+            assert!(whole[..2].iter().all(|whole| *whole) && whole[2..].iter().all(|whole| !whole));
+            let all = taken(&mut db.read().await.unwrap(), "mer_1").await.unwrap();
+            assert_eq!((all.runs, limit.counted(all)), (2 * 200 + 28 * 50, 500));
+            // There is room for what is uploaded and stored all the same.
+            assert!(limit.check(Taken { storage: 500, ..all }).is_ok());
+            assert!(limit.check(Taken { storage: 501, ..all }).is_err());
+        }
+    }
+
+    #[tokio::test]
+    async fn storage_that_finds_no_room_is_stale_and_less_always_fits() {
+        for db in testing::databases().await {
+            merchant(&db).await;
+            let write = async |base: (u64, u64), bytes: u64| {
+                let base = Revision { number: base.0, bytes: base.1 };
+                let entries = BTreeMap::from([("k".to_owned(), Some(vec![7]))]);
+                let writes = StorageWrites { scope: "hook:1".to_owned(), base, bytes, entries };
+                db.write(move |conn| {
+                    Box::pin(async move { store(conn, "mer_1", &writes, DiskLimit(500)).await })
+                })
+                .await
+            };
+            write((0, 0), 500).await.unwrap();
+            assert!(matches!(write((1, 500), 501).await, Err(DbError::Stale(_))));
+            // What was read before another wrote counts for nothing.
+            assert!(matches!(write((0, 0), 100).await, Err(DbError::Stale(_))));
+            assert_eq!(taken(&mut db.read().await.unwrap(), "mer_1").await.unwrap().storage, 500);
+            write((1, 500), 499).await.unwrap();
+            assert_eq!(taken(&mut db.read().await.unwrap(), "mer_1").await.unwrap().storage, 499);
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Whose turn it is to upload: a merchant's own, one at a time, and so many in an hour.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Mutex, PoisonError},
+};
+
+use crate::{
+    app::App,
+    domain::Millis,
+    http::{
+        auth::Merchant,
+        problem::{Kind, Problem},
+    },
+};
+
+const HOUR_MS: Millis = 3_600_000;
+
+/// Who uploads what at present, and how much of late. Compiling is dear: one component of a merchant at a time,
+/// and so many in an hour. Counted by each process for itself.
+static UPLOADS: Mutex<Option<Uploads>> = Mutex::new(None);
+
+#[derive(Default)]
+struct Uploads {
+    under_way: HashSet<String>,
+    /// When the merchant's hour began, and its uploads since then.
+    of_late: HashMap<String, (Millis, u32)>,
+}
+
+/// The right to one upload, until it is over.
+pub(super) struct Turn(String);
+
+impl Turn {
+    pub(super) fn take(app: &App, merchant: &Merchant) -> Result<Self, Problem> {
+        let (now, max) = (app.clock.now(), app.config.hooks.uploads_per_hour);
+        if app.config.hooks.per_merchant == 0 {
+            let detail = "The operator has not opened hooks to merchants (hooks.per_merchant).";
+            return Err(Problem::new(Kind::HookLimit, detail));
+        }
+        let mut uploads = UPLOADS.lock().unwrap_or_else(PoisonError::into_inner);
+        let Uploads { under_way, of_late } = uploads.get_or_insert_default();
+        if under_way.contains(&merchant.id) {
+            let detail = "Another upload of yours is under way; wait for its end.";
+            return Err(Problem::new(Kind::UploadsLimited, detail).retry_after(5));
+        }
+        of_late.retain(|_, (began, _)| now - *began < HOUR_MS);
+        let (began, count) = of_late.entry(merchant.id.clone()).or_insert((now, 0));
+        if *count >= max {
+            let left_s = u64::try_from((*began + HOUR_MS - now) / 1000 + 1).unwrap_or(3600);
+            let detail = format!("{max} in an hour are allowed (hooks.uploads_per_hour).");
+            return Err(Problem::new(Kind::UploadsLimited, detail).retry_after(left_s));
+        }
+        *count += 1;
+        under_way.insert(merchant.id.clone());
+        Ok(Self(merchant.id.clone()))
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut uploads = UPLOADS.lock().unwrap_or_else(PoisonError::into_inner);
+        uploads.get_or_insert_default().under_way.remove(&self.0);
+    }
+}

@@ -1,0 +1,72 @@
+//! What a merchant takes of this server's disk.
+
+use axum::extract::State;
+use serde::Serialize;
+use serde_json::json;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    auth::Merchant,
+    json::Answer,
+    problem::{Kind, Problem},
+};
+use crate::{
+    app::App,
+    db::disk::{self, DiskLimit, Full, Taken},
+};
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::default().routes(routes!(get))
+}
+
+/// What a merchant takes.
+#[derive(Debug, Serialize, ToSchema)]
+struct Usage {
+    /// By the hooks of both modes together.
+    hooks: HooksUsage,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct HooksUsage {
+    /// Bytes, by what takes them.
+    #[serde(flatten)]
+    taken: Taken,
+    /// Bytes in all.
+    total: i64,
+    /// Bytes that they may take, of which runs count for half at the most; none: as many as there are.
+    limit: Option<i64>,
+}
+
+/// Get what you take
+///
+/// Bytes on disk, by what takes them, and how many the operator allows (`hooks.disk_mib_per_merchant`). To make room
+/// delete versions that are not in use, stored values, or hooks. Runs take half of it at the most: beyond that calls are
+/// kept without logs and recordings, and all of them go when they are old.
+#[utoipa::path(get, path = "/v1/usage", tag = "hooks", responses((status = 200, body = Usage)))]
+async fn get(merchant: Merchant, State(app): State<App>) -> Result<Answer<Usage>, Problem> {
+    let taken = disk::taken(&mut app.db.read().await?, &merchant.id).await?;
+    let mib = app.config.hooks.disk_mib_per_merchant;
+    let limit = (mib > 0).then(|| DiskLimit::of_mib(mib).0);
+    Ok(Answer(Usage { hooks: HooksUsage { total: taken.total(), taken, limit } }))
+}
+
+impl From<Full> for Problem {
+    fn from(full: Full) -> Self {
+        let Full { taken, limit } = full;
+        let (counted, DiskLimit(limit)) = (limit.counted(taken), limit);
+        let mib = |bytes: i64| format!("{}.{}", bytes >> 20, ((bytes & 0xF_FFFF) * 10) >> 20);
+        let detail = format!(
+            "It would be {} MiB of {}: components {}, compiled code {}, storage {}, runs {}. Delete versions that are \
+             not in use (DELETE /v1/hooks/{{id}}/versions/{{version_id}}), stored values, or hooks; GET /v1/usage shows \
+             what is left.",
+            mib(counted),
+            limit >> 20,
+            mib(taken.components),
+            mib(taken.compiled_code),
+            mib(taken.storage),
+            mib(taken.runs),
+        );
+        Self::new(Kind::DiskLimit, detail).with("would_take", json!(taken)).with("limit", limit)
+    }
+}
