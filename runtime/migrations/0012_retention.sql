@@ -49,3 +49,14 @@ INSERT INTO hook_disk (merchant_id, components, compiled, storage, runs)
         + COALESCE((SELECT SUM(s.bytes) FROM hook_shadow s JOIN hook h ON h.id = s.hook_id
                     WHERE h.merchant_id = m.id), 0)
     FROM merchant m;
+
+-- ---------------------------------------------------------------- what is deleted when it is old
+
+-- Up to when what is old was deleted, by kind: of what is older some may be gone.
+CREATE TABLE retention (
+    kind          TEXT PRIMARY KEY,
+    before        BIGINT NOT NULL,
+    at            BIGINT NOT NULL         -- when it was last looked for
+)/*sqlite: WITHOUT ROWID*/;
+
+CREATE INDEX hook_shadow_at ON hook_shadow (at);

@@ -23,6 +23,7 @@ pub struct Config {
     pub plugins: Plugins,
     pub hooks: Hooks,
     pub watch: Watch,
+    pub retention: Retention,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -92,6 +93,42 @@ pub struct Watch {
     pub transfers_per_scan: u32,
     pub lease_ms: u64,
     pub stalled_ms: u64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retention {
+    pub deliveries_days: Days,
+    pub hook_runs_days: Days,
+    pub tapes_days: Days,
+    pub events_days: Days,
+    pub hook_matches_days: Days,
+    pub sightings_days: Days,
+    pub idempotency_keys_days: Days,
+}
+
+/// How long something is kept; none: for ever. Written as a number, where 0 is for ever, or as "never".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Said")]
+pub struct Days(pub Option<u32>);
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Said {
+    Number(u32),
+    Word(String),
+}
+
+impl TryFrom<Said> for Days {
+    type Error = String;
+
+    fn try_from(said: Said) -> Result<Self, String> {
+        match said {
+            Said::Number(days) => Ok(Self(Some(days).filter(|days| *days > 0))),
+            Said::Word(word) if word == "never" => Ok(Self(None)),
+            Said::Word(word) => Err(format!("{word:?} is no number of days; \"never\" and 0 keep for ever")),
+        }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -182,6 +219,20 @@ mod tests {
         let config = Config::load(Path::new("/nonexistent"), false, env).unwrap();
         assert_eq!(config.listen.port(), 1);
         assert_eq!(config.http.timeout_s, 7);
+    }
+
+    #[test]
+    fn days_are_a_number_or_never() {
+        let load = |text: &str| {
+            let env = std::iter::once(("KASSA_RETENTION__EVENTS_DAYS".to_owned(), text.to_owned()));
+            Config::load(Path::new("/nonexistent"), false, env).map(|config| config.retention.events_days.0)
+        };
+        assert_eq!(load("30").unwrap(), Some(30));
+        assert_eq!(load("0").unwrap(), None);
+        assert_eq!(load("never").unwrap(), None);
+        for odd in ["-1", "1.5", "soon", ""] {
+            assert!(load(odd).is_err(), "{odd}");
+        }
     }
 
     #[test]

@@ -9,8 +9,8 @@ use tokio::sync::Notify;
 /// One bell a kind of worker. Cheap to clone.
 ///
 /// `observe`, `settle` and `rescan` run once a network, so theirs are rung with `notify_waiters`, and they begin to listen
-/// before they look. `dispatch`, `deliver`, `fulfill` and `matching` run once, so theirs are rung with `notify_one`, which waits for the
-/// one who is not listening yet.
+/// before they look. `dispatch`, `deliver`, `fulfill`, `matching` and `retention` run once, so theirs are rung with
+/// `notify_one`, which waits for the one who is not listening yet.
 #[derive(Clone, Default)]
 pub(crate) struct Wake {
     pub(crate) observe: Arc<Notify>,
@@ -20,4 +20,5 @@ pub(crate) struct Wake {
     pub(crate) fulfill: Arc<Notify>,
     pub(crate) matching: Arc<Notify>,
     pub(crate) rescan: Arc<Notify>,
+    pub(crate) retention: Arc<Notify>,
 }

@@ -1,7 +1,7 @@
 //! What must hold in the database at every moment, whatever was killed: design invariants 1 to 4 as queries.
 //!
 //! All queries see one moment. What workers have not got to yet (sightings above settle's cursor, events that
-//! wait for dispatch) is not judged.
+//! wait for dispatch) is not judged, nor is what is so old that some of it may have been deleted.
 
 use std::collections::BTreeMap;
 
@@ -42,7 +42,7 @@ const RULES: &[(&str, &str)] = &[
         "SELECT t.id, t.status FROM transfer t
          JOIN settle_cursor s ON s.network = t.network
          WHERE t.status <> 'retracted'
-           AND s.seq >= (SELECT MAX(g.seq) FROM sighting g WHERE g.transfer_id = t.id)
+           AND s.seq >= COALESCE((SELECT MAX(g.seq) FROM sighting g WHERE g.transfer_id = t.id), 0)
            AND NOT EXISTS (SELECT 1 FROM payment p WHERE p.transfer_id = t.id AND p.status NOT IN ('retracted', 'unassigned'))
            AND NOT EXISTS (SELECT 1 FROM unmatched u WHERE u.transfer_id = t.id)",
     ),
@@ -52,7 +52,7 @@ const RULES: &[(&str, &str)] = &[
          JOIN transfer t ON t.id = p.transfer_id
          JOIN settle_cursor s ON s.network = t.network
          WHERE t.status IN ('confirmed', 'final')
-           AND s.seq >= (SELECT MAX(g.seq) FROM sighting g WHERE g.transfer_id = t.id)
+           AND s.seq >= COALESCE((SELECT MAX(g.seq) FROM sighting g WHERE g.transfer_id = t.id), 0)
            AND p.status NOT IN ('credited', 'unassigned')",
     ),
     (
@@ -61,7 +61,7 @@ const RULES: &[(&str, &str)] = &[
          JOIN transfer t ON t.id = p.transfer_id
          JOIN settle_cursor s ON s.network = t.network
          WHERE t.status = 'retracted'
-           AND s.seq >= (SELECT MAX(g.seq) FROM sighting g WHERE g.transfer_id = t.id)
+           AND s.seq >= COALESCE((SELECT MAX(g.seq) FROM sighting g WHERE g.transfer_id = t.id), 0)
            AND p.status = 'credited'",
     ),
     (
@@ -134,14 +134,16 @@ const RULES: &[(&str, &str)] = &[
     (
         "an invoice's events are numbered without a gap",
         "SELECT i.id, CAST(i.sequence AS TEXT) FROM invoice i
-         WHERE i.sequence <> (SELECT COUNT(*) FROM event e WHERE e.invoice_id = i.id)
-            OR i.sequence <> COALESCE((SELECT MAX(e.sequence) FROM event e WHERE e.invoice_id = i.id), 0)",
+         WHERE i.created_at >= COALESCE((SELECT before FROM retention WHERE kind = 'events'), 0)
+           AND (i.sequence <> (SELECT COUNT(*) FROM event e WHERE e.invoice_id = i.id)
+             OR i.sequence <> COALESCE((SELECT MAX(e.sequence) FROM event e WHERE e.invoice_id = i.id), 0))",
     ),
     (
         "an event waits for dispatch or is owed to each endpoint that listens to it",
         "SELECT e.id, e.kind, n.id FROM event e
          JOIN endpoint n ON n.merchant_id = e.merchant_id AND n.test = e.test
-         WHERE n.state = 'active' AND n.created_at < e.created_at AND e.kind <> 'endpoint.test'
+         WHERE e.created_at >= COALESCE((SELECT before FROM retention WHERE kind = 'deliveries'), 0)
+           AND n.state = 'active' AND n.created_at < e.created_at AND e.kind <> 'endpoint.test'
            AND (n.events IS NULL OR n.events LIKE '%\"' || e.kind || '\"%')
            AND NOT EXISTS (SELECT 1 FROM dispatch_queue q WHERE q.event_id = e.id)
            AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.event_id = e.id AND d.endpoint_id = n.id)",

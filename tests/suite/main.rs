@@ -32,6 +32,7 @@ mod order;
 mod plugins;
 mod prices;
 mod rescan;
+mod retention;
 mod rises;
 mod scripts;
 mod webhooks;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
     whose::cases(&mut suite);
     order::cases(&mut suite);
     rescan::cases(&mut suite);
+    retention::cases(&mut suite);
     hooks::cases(&mut suite);
     matchers::cases(&mut suite);
     prices::cases(&mut suite);

@@ -21,6 +21,7 @@ mod plugin;
 mod print;
 mod progress;
 mod rescan;
+mod retention;
 mod scratch;
 mod secret;
 mod serve;
@@ -96,6 +97,8 @@ enum Command {
     Merchant(merchant::MerchantArgs),
     /// What moved on chain towards a merchant's addresses
     Transfer(transfer::TransferArgs),
+    /// What is old, and would be deleted: how long each kind is kept
+    Retention(retention::RetentionArgs),
     /// API keys of merchants, and of the operator
     Key(key::KeyArgs),
     /// Measure this machine, Kassa on it, and how far apart the two are
@@ -140,6 +143,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Network(args) => network::run(&global, args).await,
             Command::Merchant(args) => merchant::run(&global, args).await,
             Command::Transfer(args) => transfer::run(&global, args).await,
+            Command::Retention(args) => retention::run(&global, args).await,
             Command::Key(args) => key::run(&global, args).await,
             Command::Bench(args) => bench::run(&global, args).await,
             Command::CompileComponent(_) => Ok(()),

@@ -121,6 +121,8 @@ pub(crate) async fn list(
     before: String,
     rows: i64,
 ) -> Result<Vec<Delivery>, DbError> {
+    // Of one that has gone meanwhile, its id says when it was made.
+    let made_at = id::made_at(&before);
     let mut args = args![merchant_id.to_owned(), test, before, rows];
     let sql = match (of, state) {
         (Of::All, None) => select!(
@@ -140,13 +142,13 @@ pub(crate) async fn list(
             )
         }
         (Of::Endpoint(id), None) => {
-            args.push(id.into());
+            args.extend(args![id, made_at]);
             select!(
                 "WHERE d.merchant_id || '' = $1 AND d.test + 0 = $2 AND d.id IN ",
                 newest_of_each!(
                     "SELECT id FROM delivery WHERE endpoint_id = $5 AND state = ",
                     "AND (created_at, id /*pg: COLLATE \"C\"*/) <
-                         (COALESCE((SELECT b.created_at FROM delivery b WHERE b.id = $3), 9223372036854775807), $3)
+                         (COALESCE((SELECT b.created_at FROM delivery b WHERE b.id = $3), $6), $3)
                      ORDER BY created_at DESC, id /*pg: COLLATE \"C\"*/ DESC LIMIT $4",
                     ["pending", "delivered", "exhausted"]
                 ),
@@ -154,11 +156,11 @@ pub(crate) async fn list(
             )
         }
         (Of::Endpoint(id), Some(state)) => {
-            args.extend(args![id, state]);
+            args.extend(args![id, state, made_at]);
             select!(
                 "WHERE d.merchant_id || '' = $1 AND d.test + 0 = $2 AND d.id IN (
                    SELECT id FROM delivery WHERE endpoint_id = $5 AND state = $6 AND (created_at, id /*pg: COLLATE \"C\"*/) <
-                       (COALESCE((SELECT b.created_at FROM delivery b WHERE b.id = $3), 9223372036854775807), $3)
+                       (COALESCE((SELECT b.created_at FROM delivery b WHERE b.id = $3), $7), $3)
                    ORDER BY created_at DESC, id /*pg: COLLATE \"C\"*/ DESC LIMIT $4)
                  ORDER BY d.created_at DESC, d.id DESC"
             )
@@ -292,12 +294,14 @@ pub(crate) async fn resend_range(
         newest_of_each!(
             "SELECT id FROM delivery WHERE endpoint_id = $3 AND created_at >= $4 AND created_at < $5 AND state = ",
             "AND ($7 = 1 OR state = 'exhausted') AND (created_at, id) >
-                 (COALESCE((SELECT b.created_at FROM delivery b WHERE b.id = $6), -1), $6)
+                 (COALESCE((SELECT b.created_at FROM delivery b WHERE b.id = $6), $9), $6)
              ORDER BY created_at, id LIMIT $8",
             ["exhausted", "delivered"]
         ),
         " ORDER BY d.created_at, d.id LIMIT $8 /*pg: FOR UPDATE OF d*/"
     );
+    // Of one that has gone meanwhile, its id says when it was made.
+    let after_at = range.after.as_ref().map_or(-1, |after| id::made_at(after));
     let args = args![
         merchant_id.to_owned(),
         test,
@@ -306,7 +310,8 @@ pub(crate) async fn resend_range(
         range.to,
         range.after.unwrap_or_default(),
         range.delivered_too,
-        rows
+        rows,
+        after_at
     ];
     let rows = conn.rows(sql, args).await?;
     requeue(conn, &rows, now).await?;

@@ -96,7 +96,7 @@ pub(crate) async fn claim_many(conn: &mut Conn, claims: Vec<Claim>) -> Result<Ve
 }
 
 async fn stored(conn: &mut Conn, (owner, key): (String, String)) -> Result<Stored, DbError> {
-    // Swept between the claim and this query, at the age of three days: the next try claims it anew.
+    // Swept between the claim and this query, since it was old: the next try claims it anew.
     let swept = || DbError::Unusable("an idempotency key was swept while it was asked for".to_owned());
     find(conn, &owner, &key).await?.ok_or_else(swept)
 }
@@ -138,12 +138,12 @@ pub(crate) async fn store_many(conn: &mut Conn, answers: Vec<Answer>) -> Result<
     Ok(())
 }
 
-/// Forgets at most a thousand keys that are older than `before`; answers how many.
-pub(crate) async fn sweep(conn: &mut Conn, before: Millis) -> Result<u64, DbError> {
+/// Forgets keys that are older than `before`, so many rows at the most; answers how many.
+pub(super) async fn sweep(conn: &mut Conn, before: Millis, rows: i64) -> Result<u64, DbError> {
     conn.exec(
         "DELETE FROM idempotency WHERE (owner, key) IN
-           (SELECT owner, key FROM idempotency WHERE created_at < $1 ORDER BY created_at LIMIT 1000)",
-        args![before],
+           (SELECT owner, key FROM idempotency WHERE created_at < $1 ORDER BY created_at LIMIT $2)",
+        args![before, rows],
     )
     .await
 }
@@ -198,7 +198,7 @@ mod tests {
             assert!(failed.is_err());
             let claimed = db.write::<_, DbError, _>(|conn| Box::pin(claim(conn, a("k", 1)))).await.unwrap();
             assert_eq!(claimed, Claimed::New);
-            let swept = db.write::<_, DbError, _>(|conn| Box::pin(sweep(conn, 6))).await.unwrap();
+            let swept = db.write::<_, DbError, _>(|conn| Box::pin(sweep(conn, 6, 9))).await.unwrap();
             assert_eq!(swept, 1);
         }
     }

@@ -60,6 +60,7 @@ pub(crate) mod plugin_storage;
 pub(crate) mod plugins;
 pub(crate) mod readings;
 pub(crate) mod rescans;
+pub(crate) mod retention;
 pub(crate) mod transfers;
 pub(crate) mod version;
 pub(crate) mod watch;

@@ -159,6 +159,17 @@ pub fn first_at(kind: Kind, at: Millis) -> String {
     render(kind, u128::from(at.clamp(0, 0xFFFF_FFFF_FFFF).unsigned_abs()) << 80)
 }
 
+/// When something with this id was made, by the id. Of what is no id, the end of all times.
+#[must_use]
+pub fn made_at(id: &str) -> Millis {
+    let body = id.rsplit('_').next().unwrap_or_default();
+    let digit = |byte: u8| ALPHABET.iter().position(|digit| *digit == byte);
+    let digits: Option<Vec<usize>> = body.bytes().map(digit).collect();
+    let Some(digits) = digits.filter(|digits| digits.len() == BODY_LEN) else { return Millis::MAX };
+    let bits = digits.into_iter().fold(0_u128, |bits, digit| bits << 5 | u128::try_from(digit).unwrap_or(0));
+    Millis::try_from(bits >> 80).unwrap_or(Millis::MAX)
+}
+
 fn render(kind: Kind, bits: u128) -> String {
     let mut text = String::with_capacity(kind.prefix().len() + BODY_LEN);
     text.push_str(kind.prefix());
@@ -196,6 +207,8 @@ mod tests {
         let at = 1_900_000_000_000;
         let id = new(Kind::Delivery, at);
         assert!(first_at(Kind::Delivery, at) <= id && id < first_at(Kind::Delivery, at + 1));
+        assert_eq!((made_at(&id), made_at(&first_at(Kind::Event, 7))), (at, 7));
+        assert_eq!((made_at("dlv_x"), made_at("")), (Millis::MAX, Millis::MAX));
         assert_eq!(first_at(Kind::Delivery, -1), first_at(Kind::Delivery, 0));
         assert!(Kind::Delivery.accepts(&first_at(Kind::Delivery, i64::MAX)));
     }

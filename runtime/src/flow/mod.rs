@@ -20,6 +20,7 @@ pub(crate) mod replay;
 pub(crate) mod report;
 pub(crate) mod rescan;
 pub(crate) mod resolve;
+pub(crate) mod retention;
 pub(crate) mod settle;
 pub(crate) mod simulations;
 pub(crate) mod supervise;

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{balances, deliver, dispatch, fulfill, health, matching, observe, rescan, settle};
+use super::{balances, deliver, dispatch, fulfill, health, matching, observe, rescan, retention, settle};
 use crate::{app::App, domain::network::Manifest};
 
 /// A broken worker waits so long before it starts again.
@@ -40,6 +40,10 @@ pub(crate) async fn run(app: App, stop: CancellationToken) {
     keep(&mut tasks, "matching", &stop, {
         let (app, stop) = (app.clone(), stop.clone());
         move || matching::run(app.clone(), stop.clone())
+    });
+    keep(&mut tasks, "retention", &stop, {
+        let (app, stop) = (app.clone(), stop.clone());
+        move || retention::run(app.clone(), stop.clone())
     });
     let mut running: BTreeMap<String, Running> = BTreeMap::new();
     loop {

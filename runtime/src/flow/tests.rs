@@ -3,6 +3,7 @@
 #[cfg(feature = "simulation")]
 mod balances;
 mod rescan;
+mod retention;
 mod review;
 
 use std::sync::Arc;

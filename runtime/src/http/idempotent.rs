@@ -1,8 +1,8 @@
 //! Doing a POST once: `Idempotency-Key`.
 //!
 //! A key belongs to a merchant and mode (or to the operator). The first request with it has the effect, and its
-//! answer is kept for three days; whoever repeats it gets that answer, marked `Idempotent-Replayed: true`. The
-//! same key with another method, path or body is refused. A refusal that would come again (4xx) is kept too; 429
+//! answer is kept for three days (`retention.idempotency_keys_days`); whoever repeats it gets that answer, marked
+//! `Idempotent-Replayed: true`. The same key with another method, path or body is refused. A refusal that would come again (4xx) is kept too; 429
 //! and 5xx never are, so that a repetition can succeed.
 //!
 //! An answer that shows a secret once (a new API key) is kept sealed.
@@ -23,8 +23,6 @@ use crate::{
 const HEADER: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 const KEY_LEN_MAX: usize = 255;
-/// Longer than any sensible client retries.
-pub(crate) const KEPT_MS: i64 = 72 * 3600 * 1000;
 /// First byte of a sealed body (see the vault). JSON never begins with it.
 const SEALED: u8 = 1;
 
@@ -219,26 +217,6 @@ where
             })
         })
         .await
-}
-
-/// Forgets what is older than three days, now and then, until `stop`.
-pub(crate) async fn sweep(app: App, stop: tokio_util::sync::CancellationToken) {
-    let hour = std::time::Duration::from_secs(3600);
-    loop {
-        let before = app.clock.now() - KEPT_MS;
-        match app.db.write(move |conn| Box::pin(idempotency::sweep(conn, before))).await {
-            // A thousand at a time, so that no request waits for long behind it.
-            Ok(1000..) => continue,
-            Ok(_) => {}
-            Err(error) => {
-                tracing::warn!(%error, "old idempotency keys were not swept; the next hour tries again");
-            }
-        }
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(hour) => {}
-        }
-    }
 }
 
 #[cfg(test)]

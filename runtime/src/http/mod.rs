@@ -41,6 +41,7 @@ mod networks;
 mod payments;
 mod plugins;
 mod rescans;
+mod retention;
 mod sandbox;
 mod status;
 mod transfers;
@@ -96,6 +97,7 @@ fn guarded() -> OpenApiRouter<App> {
         .merge(networks::routes())
         .merge(upstreams::routes())
         .merge(rescans::routes())
+        .merge(retention::routes())
         .merge(plugins::routes())
         .merge(endpoints::routes())
         .merge(events::routes())

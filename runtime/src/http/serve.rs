@@ -21,7 +21,6 @@ use tokio::{
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::idempotent;
 use crate::{app::App, config};
 
 /// Connections at once; more wait in the system's queue. Half of the usual limit of 8192 open files, so that
@@ -38,11 +37,10 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Serves until `stop`, then ends what is under way.
 pub(crate) async fn serve(app: App, listener: TcpListener, stop: CancellationToken) {
-    let router = super::router(app.clone());
     let addresses = Addresses::new(&app.config.http);
+    let router = super::router(app);
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let open = TaskTracker::new();
-    open.spawn(idempotent::sweep(app, stop.clone()));
     loop {
         let place = tokio::select! {
             () = stop.cancelled() => break,

@@ -206,9 +206,10 @@ async fn codes_of(app: &App, hook_id: &str) -> Result<Vec<String>, Problem> {
     Ok(versions.into_iter().map(|version| version.sha256).collect())
 }
 
-/// Deletes the compiled code of those artefacts that are no longer there. What other
-/// replicas keep of them, their sweep finds.
+/// Deletes the compiled code of those artefacts that are no longer there, and has recordings of their calls deleted. What
+/// other replicas keep of them, their sweep finds.
 async fn forget_code(app: &App, artefacts: Vec<String>) -> Result<(), Problem> {
+    app.wake.retention.notify_one();
     let mut conn = app.db.read().await?;
     for sha256 in artefacts {
         if plugins::artefact_bytes(&mut conn, &sha256).await? == 0 {

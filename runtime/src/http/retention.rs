@@ -1,0 +1,46 @@
+//! What is kept for a while, and what of it is old.
+
+use axum::extract::State;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{auth::Operator, json::Answer, page::Listed, problem::Problem, time::Time};
+use crate::{
+    app::App,
+    db::retention::{COUNTED, Kind, Old},
+    flow::retention::{kept_days, old},
+};
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::default().routes(routes!(list))
+}
+
+/// A kind of rows that is deleted when it is old.
+#[derive(Debug, Serialize, ToSchema)]
+struct RetentionView {
+    kind: Kind,
+    /// None: for ever.
+    kept_days: Option<u32>,
+    /// What would go now, counted up to 100000.
+    rows: i64,
+    /// There are more than that.
+    more: bool,
+    /// When the oldest of them was made.
+    oldest_at: Option<Time>,
+}
+
+/// List what is old
+///
+/// How long each kind is kept (`[retention]` in the configuration), and what the next pass would delete. A pass begins a
+/// minute after a start, and then every hour.
+#[utoipa::path(get, path = "/v1/operator/retention", tag = "operator", responses((status = 200, body = Listed<RetentionView>)))]
+async fn list(_: Operator, State(app): State<App>) -> Result<Answer<Listed<RetentionView>>, Problem> {
+    let mut kinds = Vec::new();
+    for kind in Kind::ALL {
+        let Old { rows, oldest } = old(&app, kind).await?;
+        let (kept_days, more) = (kept_days(&app.config.retention, kind), rows >= COUNTED);
+        kinds.push(RetentionView { kind, kept_days, rows, more, oldest_at: oldest.map(Time) });
+    }
+    Ok(Answer(Listed::all(kinds)))
+}
