@@ -60,3 +60,19 @@ CREATE TABLE retention (
 )/*sqlite: WITHOUT ROWID*/;
 
 CREATE INDEX hook_shadow_at ON hook_shadow (at);
+
+-- ---------------------------------------------------------------- personal data
+
+-- The run of a hook, or the question to a matcher, in which a hook had an event sent; none: it is not a hook's.
+ALTER TABLE event ADD COLUMN cause TEXT;
+CREATE INDEX event_cause ON event (cause) WHERE cause IS NOT NULL;
+CREATE INDEX hook_shadow_run ON hook_shadow (run_id);
+
+-- Invoices whose personal data was erased: who did it, and when. Only ever added to.
+CREATE TABLE erasure (
+    invoice_id    TEXT PRIMARY KEY REFERENCES invoice (id),
+    merchant_id   TEXT NOT NULL REFERENCES merchant (id),
+    test          BIGINT NOT NULL CHECK (test IN (0, 1)),
+    key_id        TEXT NOT NULL,          -- the API key that it was done with
+    at            BIGINT NOT NULL
+)/*sqlite: WITHOUT ROWID*/;

@@ -44,6 +44,13 @@ pub(super) async fn insert_told(conn: &mut Conn, events: Vec<NewEvent>) -> Resul
     Ok(())
 }
 
+/// Writes down in which run or match a hook had an event sent, or of which one it tells.
+pub(crate) async fn caused_by(conn: &mut Conn, event_id: &str, cause: &str) -> Result<(), DbError> {
+    let sql = "UPDATE event SET cause = $2 WHERE id = $1";
+    conn.exec(sql, args![event_id.to_owned(), cause.to_owned()]).await?;
+    Ok(())
+}
+
 /// An event as its merchant sees it.
 #[derive(Debug, Clone)]
 pub(crate) struct Event {

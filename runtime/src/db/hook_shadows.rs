@@ -43,7 +43,10 @@ pub(crate) async fn insert(
     super::hooks::lock(conn, hook_id).await?;
     let sql = "SELECT 1 AS one FROM hook_version WHERE id = $1
                  AND NOT EXISTS (SELECT 1 FROM hook_shadow s WHERE s.hook_id = $2 AND s.version_id = $1
-                     AND s.run_id = $3 AND s.number = $4)";
+                     AND s.run_id = $3 AND s.number = $4)
+                 -- It was played what was erased meanwhile.
+                 AND NOT EXISTS (SELECT 1 FROM hook_run r JOIN event e ON e.id = r.event_id
+                     JOIN erasure x ON x.invoice_id = e.invoice_id WHERE r.id = $3)";
     let about = args![version_id.to_owned(), hook_id.to_owned(), &shadowed.run_id, shadowed.number];
     if conn.row(sql, about).await?.is_none() {
         return Ok(());

@@ -38,6 +38,7 @@ pub(crate) mod corrections;
 pub(crate) mod deliveries;
 pub(crate) mod disk;
 pub(crate) mod endpoints;
+pub(crate) mod erasures;
 pub(crate) mod events;
 pub(crate) mod holds;
 pub(crate) mod hook_matches;

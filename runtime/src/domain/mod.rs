@@ -5,6 +5,7 @@
 
 pub mod balance;
 pub mod correction;
+pub mod erasure;
 pub mod event;
 pub mod hook;
 pub mod id;

@@ -295,14 +295,17 @@ async fn commit(
             "transfer_id": transfer.id,
         });
         let told = event_of_hook(&callee, event::Kind::HookMatchFailed, &data, now);
+        let event_id = told.id.clone();
         events::insert(conn, vec![told]).await?;
+        events::caused_by(conn, &event_id, &record.id).await?;
         return Ok(Some(record));
     }
     if let Some(writes) = &left.writes {
         disk::store(conn, &callee.merchant_id, writes, limit).await?;
     }
     for webhook in left.webhooks {
-        send(conn, &callee, webhook, now).await?;
+        let event_id = send(conn, &callee, webhook, now).await?;
+        events::caused_by(conn, &event_id, &record.id).await?;
     }
     Ok(Some(record))
 }

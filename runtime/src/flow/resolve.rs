@@ -4,11 +4,13 @@
 
 mod address;
 mod deadline;
+mod erase;
 mod mark;
 mod undo;
 
 pub(crate) use address::give_out;
 pub(crate) use deadline::{Deadline, extend, reopen};
+pub(crate) use erase::erase;
 pub(crate) use mark::{Marking, mark_paid, unmark};
 pub(crate) use undo::{unassign, undismiss};
 
@@ -77,6 +79,8 @@ pub(crate) enum ResolveError {
     OrderTaken { invoice_id: String },
     #[error("somebody else asked for the same order at this moment; try again")]
     OrderRace,
+    #[error("the invoice is {0}: personal data is erased once it is paid, expired or cancelled")]
+    StillOpen(&'static str),
     #[error("no such receive address")]
     NoAddress,
     #[error("the address is one invoice's own: it is given to nobody else, so there is nothing to retire")]

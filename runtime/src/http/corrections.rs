@@ -150,6 +150,7 @@ impl From<ResolveError> for Problem {
             ResolveError::Db(error) => error.into(),
             ResolveError::NoInvoice => Self::not_found("invoice"),
             ResolveError::NoTransfer => Self::not_found("transfer"),
+            ResolveError::StillOpen(_) => Self::new(Kind::InvoiceOpen, text),
             ResolveError::NotOpen => Self::new(Kind::TransferResolved, text),
             ResolveError::Retracted => Self::new(Kind::TransferRetracted, text),
             ResolveError::Uncountable | ResolveError::OtherAsset => Self::new(Kind::AssignmentRefused, text),

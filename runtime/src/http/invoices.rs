@@ -1,6 +1,7 @@
 //! Invoices: what a merchant asks to be paid.
 
 mod corrections;
+mod personal_data;
 
 use std::sync::Arc;
 
@@ -58,6 +59,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(get))
         .routes(routes!(cancel))
         .merge(corrections::routes())
+        .merge(personal_data::routes())
 }
 
 /// What is to be paid. Give either `amount` or `base_amount_usd`.

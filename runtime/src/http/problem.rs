@@ -106,6 +106,7 @@ problems! {
     OrderIdTaken = 409 "order_id_taken" "Another invoice has this order_id",
     DeadlineRefused = 400 "deadline_refused" "The deadline is out of range",
     InvoiceClosed = 409 "invoice_closed" "The invoice is no longer open",
+    InvoiceOpen = 409 "invoice_open" "The invoice is still open",
     InvoiceHasPayments = 409 "invoice_has_payments" "The invoice has payments",
     TransferResolved = 409 "transfer_resolved" "The transfer has been dealt with already",
     TransferRetracted = 409 "transfer_retracted" "The transfer is no longer on chain",

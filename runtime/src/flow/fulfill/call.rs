@@ -313,7 +313,8 @@ async fn commit(app: &App, claimed: Arc<Claimed>, ended: Ended, left: Left) -> R
                     disk::store(conn, &ended.merchant_id, writes, limit).await?;
                 }
                 for webhook in left.webhooks {
-                    send(conn, &claimed.callee, webhook, now).await?;
+                    let event_id = send(conn, &claimed.callee, webhook, now).await?;
+                    events::caused_by(conn, &event_id, &ended.run_id).await?;
                 }
                 let tell = match (ended.next, left.outcome) {
                     (Next::RetryAt(_) | Next::Delivered, _) => None,
@@ -322,7 +323,10 @@ async fn commit(app: &App, claimed: Arc<Claimed>, ended: Ended, left: Left) -> R
                 };
                 let failing = paused.then_some(event::Kind::HookRunFailing);
                 for kind in tell.into_iter().chain(failing) {
-                    events::insert(conn, vec![told(&claimed, kind, &ended, now)]).await?;
+                    let told = told(&claimed, kind, &ended, now);
+                    let event_id = told.id.clone();
+                    events::insert(conn, vec![told]).await?;
+                    events::caused_by(conn, &event_id, &ended.run_id).await?;
                 }
                 Ok(())
             })
@@ -330,13 +334,14 @@ async fn commit(app: &App, claimed: Arc<Claimed>, ended: Ended, left: Left) -> R
         .await
 }
 
-/// Commits a webhook that a hook queued.
+/// Commits a webhook that a hook queued. Answers the event's id.
 pub(in crate::flow) async fn send(
     conn: &mut Conn,
     callee: &Callee,
     webhook: QueuedWebhook,
     now: Millis,
-) -> Result<(), DbError> {
+) -> Result<String, DbError> {
+    let event_id = webhook.event_id.clone();
     let event = NewEvent {
         id: webhook.event_id,
         merchant_id: callee.merchant_id.clone(),
@@ -349,9 +354,10 @@ pub(in crate::flow) async fn send(
         created_at: now,
     };
     match webhook.endpoint_id {
-        None => events::insert(conn, vec![event]).await,
-        Some(endpoint_id) => deliveries::send_to(conn, event, endpoint_id, now).await.map(|_| ()),
+        None => events::insert(conn, vec![event]).await?,
+        Some(endpoint_id) => drop(deliveries::send_to(conn, event, endpoint_id, now).await?),
     }
+    Ok(event_id)
 }
 
 /// What the merchant is told about a run that needs somebody.
