@@ -32,21 +32,33 @@ const DAY_MS: Millis = 86_400_000;
 pub(crate) async fn run(app: App, stop: CancellationToken) {
     let mut wait = first_after();
     loop {
-        let deleted = tokio::select! {
+        let passed = tokio::select! {
             () = stop.cancelled() => return,
             // A version of a hook was deleted.
             () = app.wake.retention.notified() => pass(&app, &[Kind::Tapes], &stop).await,
             () = tokio::time::sleep(wait) => {
-                wait = EVERY;
-                pass(&app, &Kind::ALL, &stop).await
+                let passed = pass(&app, &Kind::ALL, &stop).await;
+                // Whoever holds the lease may have died, and what failed may work by then.
+                let is_over = passed.as_ref().is_ok_and(|passed| passed.is_over);
+                wait = if is_over { EVERY } else { first_after() };
+                passed
             }
         };
-        match deleted {
-            Ok(0) => {}
-            Ok(rows) => tracing::info!(rows, "old rows were deleted"),
+        match passed {
+            Ok(Passed { deleted: 0, .. }) => {}
+            Ok(Passed { deleted, .. }) => tracing::info!(rows = deleted, "old rows were deleted"),
             Err(error) => tracing::warn!(%error, "old rows were not deleted; it is tried again"),
         }
     }
+}
+
+/// What a pass came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Passed {
+    /// Rows.
+    pub(crate) deleted: u64,
+    /// It went through all; otherwise another replica is at it, or this one is told to stop.
+    pub(crate) is_over: bool,
 }
 
 /// How long after a start the first pass begins; the suite does not wait for it.
@@ -61,8 +73,8 @@ fn first_after() -> Duration {
     FIRST_AFTER
 }
 
-/// Deletes what is old of these kinds. Answers how many rows.
-pub(crate) async fn pass(app: &App, kinds: &[Kind], stop: &CancellationToken) -> Result<u64, DbError> {
+/// Deletes what is old of these kinds.
+pub(crate) async fn pass(app: &App, kinds: &[Kind], stop: &CancellationToken) -> Result<Passed, DbError> {
     let mut deleted = 0;
     for &kind in kinds {
         // Of versions that were deleted recordings go however long they are kept.
@@ -75,7 +87,7 @@ pub(crate) async fn pass(app: &App, kinds: &[Kind], stop: &CancellationToken) ->
         let mut is_first = true;
         while let Some(at) = place {
             if stop.is_cancelled() || holding::claim(app, LEASE).await?.is_none() {
-                return Ok(deleted);
+                return Ok(Passed { deleted, is_over: false });
             }
             let (began, now, begins) = (Instant::now(), app.clock.now(), std::mem::take(&mut is_first));
             let step = app.db.write::<_, DbError, _>(move |conn| {
@@ -93,7 +105,7 @@ pub(crate) async fn pass(app: &App, kinds: &[Kind], stop: &CancellationToken) ->
             tokio::time::sleep(began.elapsed().clamp(REST_MIN, REST_MAX)).await;
         }
     }
-    Ok(deleted)
+    Ok(Passed { deleted, is_over: true })
 }
 
 /// For how long this is kept.

@@ -13,7 +13,7 @@ use crate::{
         retention::Kind,
     },
     domain::{Millis, hook::Binding},
-    flow::retention,
+    flow::retention::{self, Passed},
 };
 
 const DAY_MS: Millis = 86_400_000;
@@ -32,7 +32,9 @@ impl Shop {
     }
 
     async fn pass(&self) -> u64 {
-        retention::pass(&self.app, &Kind::ALL, &CancellationToken::new()).await.unwrap()
+        let passed = retention::pass(&self.app, &Kind::ALL, &CancellationToken::new()).await.unwrap();
+        assert!(passed.is_over);
+        passed.deleted
     }
 
     async fn count(&self, sql: &'static str) -> i64 {
@@ -323,5 +325,11 @@ async fn what_is_kept_for_ever_stays_and_recordings_of_deleted_versions_go_at_on
         .await;
         assert_eq!((shop.old(Kind::Tapes).await, shop.pass().await), (1, 1));
         assert_eq!(shop.runs_bytes().await, 210);
+        // While another replica is at it, this one is not, and looks again soon.
+        let sql = "UPDATE lease SET holder = 'another' WHERE resource = 'retention'";
+        shop.write(move |conn| Box::pin(async move { conn.exec(sql, args![]).await.map(|_| ()) })).await;
+        shop.app.leases.remember("retention", None, 0);
+        let passed = retention::pass(&shop.app, &Kind::ALL, &CancellationToken::new()).await.unwrap();
+        assert_eq!(passed, Passed { deleted: 0, is_over: false });
     }
 }

@@ -10,8 +10,8 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    HookVersionView, HookView, codes_of, configure::hosts_allowed, fit::Fit, forget_code, found, hook_id, manifest_of,
-    secrets, turns::Turn, view,
+    HookVersionView, HookView, codes_of, configure::hosts_allowed, fit::Fit, forget_code, found, hook_id,
+    manifest_of, secrets, turns::Turn, view,
 };
 use crate::{
     app::App,
