@@ -33,6 +33,7 @@ use crate::{
         holding::Leases,
         observe::Watcher,
         pricing::Prices,
+        replay,
         simulations::Simulations,
         supervise,
     },
@@ -42,6 +43,7 @@ use crate::{
     master_key, metrics,
     networks::{self, Networks},
     outbound::Outbound,
+    shares::Shares,
     upstreams::{UpstreamSpec, Upstreams},
     vault::Vault,
     wake::Wake,
@@ -80,6 +82,8 @@ pub struct App {
     pub(crate) prices: Arc<Prices>,
     pub(crate) leases: Arc<Leases>,
     pub(crate) finds: Finds,
+    /// Replays of hooks, of which each merchant has one under way at the most.
+    pub(crate) replays: Arc<Shares>,
     pub(crate) health: Arc<Health>,
     /// This process, among the replicas that hold leases.
     pub(crate) holder: Arc<str>,
@@ -135,6 +139,7 @@ impl App {
             desk: Arc::new(desk),
             prices: Arc::default(),
             finds: Finds::default(),
+            replays: Arc::new(replay::places()),
             health: Arc::new(Health::new(clock.clone(), config.watch.stalled_ms)),
             leases: Arc::new(Leases::new(config.watch.lease_ms, clock.clone())),
             holder: ids.next(id::Kind::Request, clock.now()).into(),

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     attempt::{Due, Sender, Target},
-    lanes::{Allowance, Lanes, Limits},
+    lanes::{Allowance, Lanes, Limits, Went},
 };
 use crate::{
     app::App,
@@ -253,7 +253,8 @@ impl Worker {
         match done {
             Ok(Done::Sent(endpoint_id, ended)) => {
                 count(&ended);
-                let hungry = self.lanes.ended(&endpoint_id, ended.delivered());
+                let went = Went::of(ended.delivered(), ended.duration_ms);
+                let hungry = self.lanes.ended(&endpoint_id, went);
                 self.reports.push(ended);
                 hungry
             }
@@ -306,7 +307,7 @@ impl Worker {
             let endpoint_id = target.endpoint_id.clone();
             let due = |claimed| Due { target: target.clone(), claimed, lease_until };
             let dues = claim.deliveries.into_iter().map(due).collect();
-            self.lanes.add(&endpoint_id, claim.failures, claim.more, dues);
+            self.lanes.add(&target, claim.failures, claim.more, dues);
             brought.insert(endpoint_id);
         }
         if claims.complete {

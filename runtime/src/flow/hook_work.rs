@@ -4,12 +4,15 @@
 //! hook more than its share. So ten thousand waiting calls of one merchant cost another a place that becomes free a
 //! little later, not the wait for all of them.
 //!
+//! Hooks whose last call waited long for somebody outside have half of all places together, so that a service that many
+//! of them ask and that does not answer leaves the other half to the rest.
+//!
 //! A call of which nothing was heard may have ended the process, and so may any that was made beside it. So after
 //! [`UNHEARD_TO_BE_ALONE`] claims it is made while no other is; and if nothing is heard of that either, it is set aside
 //! and its hook disabled.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     future::Future,
     panic::AssertUnwindSafe,
     time::Duration,
@@ -34,6 +37,11 @@ const POLL: Duration = Duration::from_millis(250);
 /// What is under way when the process is told to stop may end within this time.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// A call that takes longer waits for somebody.
+pub(super) const SLOW: Duration = Duration::from_secs(1);
+/// Slow hooks that are remembered, and then all are forgotten.
+const SLOW_KEPT_MAX: usize = 10_000;
+
 /// Claims of a call of which nothing was heard, and then it is made alone.
 const UNHEARD_TO_BE_ALONE: i64 = 2;
 /// And then it is made no more.
@@ -45,6 +53,8 @@ static UNDER_WAY: RwLock<()> = RwLock::const_new(());
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ran {
     Well,
+    /// Well, after it had waited for somebody outside for longer than [`SLOW`].
+    Slowly,
     /// Calls of the same hook changed its storage under each other.
     InTheWay,
     /// Nothing is known of it; when its lease ends it is made again.
@@ -175,16 +185,20 @@ struct Places {
     hooks: HashMap<String, (String, usize)>,
     /// Hooks whose runs were in each other's way: so many at once, growing with each that goes well.
     windows: HashMap<String, usize>,
+    /// Hooks whose last call went slowly.
+    slow: HashSet<String>,
 }
 
 impl Places {
     fn new(config: &config::Hooks) -> Self {
         Self {
-            all: usize::try_from(config.calls_max).unwrap_or(1).max(1),
+            // Half of them may be waiting: see `host::seat`.
+            all: usize::try_from(config.calls_max).unwrap_or(1).max(1).saturating_mul(2),
             per_merchant: config.concurrency_per_merchant.max(1),
             per_hook: config.concurrency_per_hook.max(1),
             hooks: HashMap::new(),
             windows: HashMap::new(),
+            slow: HashSet::new(),
         }
     }
 
@@ -207,6 +221,8 @@ impl Places {
         for (merchant_id, under_way) in self.hooks.values() {
             *of_merchant.entry(merchant_id).or_default() += under_way;
         }
+        let is_slow = |id: &str| self.slow.contains(id);
+        let mut slow: usize = self.hooks.iter().filter(|(id, _)| is_slow(id)).map(|(_, (_, n))| n).sum();
         let mut of_hook: Vec<usize> = due.iter().map(|hook| self.of_hook(&hook.id)).collect();
         let mut chosen: BTreeMap<usize, usize> = BTreeMap::new();
         for _ in 0..self.free() {
@@ -214,6 +230,7 @@ impl Places {
                 let merchant = of_merchant.get(hook.merchant_id.as_str()).copied().unwrap_or(0);
                 of_hook.get(*place).is_some_and(|under_way| *under_way < self.window(&hook.id))
                     && merchant < self.per_merchant
+                    && (slow < self.all.div_ceil(2) || !is_slow(&hook.id))
             };
             let rank = |(place, hook): &(usize, &DueHook)| {
                 let merchant = of_merchant.get(hook.merchant_id.as_str()).copied().unwrap_or(0);
@@ -221,6 +238,7 @@ impl Places {
             };
             let Some((place, hook)) = due.iter().enumerate().filter(open).min_by_key(rank) else { break };
             *of_merchant.entry(&hook.merchant_id).or_default() += 1;
+            slow += usize::from(is_slow(&hook.id));
             if let Some(under_way) = of_hook.get_mut(place) {
                 *under_way += 1;
             }
@@ -240,11 +258,19 @@ impl Places {
                 self.hooks.remove(hook_id);
             }
         }
+        if ran == Ran::Slowly {
+            if self.slow.len() >= SLOW_KEPT_MAX {
+                self.slow.clear();
+            }
+            self.slow.insert(hook_id.to_owned());
+        } else if ran == Ran::Well {
+            self.slow.remove(hook_id);
+        }
         match ran {
             Ran::InTheWay => {
                 self.windows.insert(hook_id.to_owned(), 1);
             }
-            Ran::Well => {
+            Ran::Well | Ran::Slowly => {
                 if let Some(window) = self.windows.get_mut(hook_id) {
                     *window += 1;
                     if *window >= self.per_hook {
@@ -274,7 +300,8 @@ mod tests {
     use super::*;
 
     fn places(all: usize, per_merchant: usize, per_hook: usize) -> Places {
-        Places { all, per_merchant, per_hook, hooks: HashMap::new(), windows: HashMap::new() }
+        let (hooks, windows, slow) = (HashMap::new(), HashMap::new(), HashSet::new());
+        Places { all, per_merchant, per_hook, hooks, windows, slow }
     }
 
     fn due(hooks: &[(&str, &str)]) -> Vec<DueHook> {
@@ -312,6 +339,28 @@ mod tests {
         assert_eq!(chosen(&places, &[("a1", "a"), ("b1", "b")]), [("b1".into(), 1)]);
         places.taken("b1", "b");
         assert_eq!(chosen(&places, &[("a1", "a"), ("b1", "b"), ("c1", "c")]), []);
+    }
+
+    #[test]
+    fn hooks_that_wait_long_have_half_of_the_places() {
+        let mut places = places(8, 4, 4);
+        let slow = [("a1", "a"), ("b1", "b"), ("c1", "c")];
+        for (hook, merchant) in slow {
+            places.taken(hook, merchant);
+            places.given_back(hook, Ran::Slowly);
+        }
+        let taken = |chosen: &[(String, usize)]| chosen.iter().map(|(_, take)| take).sum::<usize>();
+        let chosen = chosen(&places, &slow);
+        assert_eq!(taken(&chosen), 4, "{chosen:?}");
+        let with_another: Vec<_> = slow.into_iter().chain([("d1", "d")]).collect();
+        let chosen = places.choose(&due(&with_another));
+        assert_eq!(taken(&chosen), 8, "{chosen:?}");
+        assert!(chosen.contains(&("d1".into(), 4)));
+        // One that is quick again is as any.
+        places.taken("a1", "a");
+        places.given_back("a1", Ran::Well);
+        assert_eq!(places.choose(&due(&slow[..1])), [("a1".into(), 4)]);
+        assert_eq!(taken(&places.choose(&due(&slow))), 8);
     }
 
     #[test]

@@ -34,12 +34,20 @@ use crate::{
         id,
     },
     host::{Manifest, Recording, Role, Tape, differences},
+    shares::Shares,
 };
 
+/// Replays of all merchants under way at once.
+const AT_ONCE_MAX: usize = 4;
 /// A replay ends here, with what it has seen so far.
 const TIME_MAX: Duration = Duration::from_secs(20);
 /// So many of the newest events are looked through for those that the hook was not run for.
 const EVENTS_LOOKED_AT: i64 = 500;
+
+/// Places for replays: so many at once, one of a merchant.
+pub(crate) fn places() -> Shares {
+    Shares::new(AT_ONCE_MAX, 1)
+}
 
 /// How a version did, or would have done.
 #[derive(Debug)]

@@ -13,22 +13,18 @@
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::Instant,
-};
+use tokio::{sync::Semaphore, time::Instant};
 use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 
 use super::{
     engine::Runtime,
     limits::{Exceeded, Limits, MemoryLimiter},
     meter::Meter,
+    seat::Seat,
     services::{LogLine, QueuedWebhook, Recording, Services, Shared, Subject, Tape, text},
 };
 use crate::db::plugin_storage::StorageWrites;
 
-/// How long a call waits for a place before it is told that there is none.
-const PLACE_WAIT: Duration = Duration::from_secs(5);
 /// A hook's call that has used more of a processor goes on in the slow lane: thrice what Python takes to start.
 const QUICK_NS: u64 = 3_000_000;
 /// What is kept of a guest's own words about its end.
@@ -116,6 +112,7 @@ pub(crate) struct CallState {
     meter: Arc<Meter>,
     host_calls_max: u32,
     host_calls_left: u32,
+    seat: Seat,
     pub(super) services: Services,
 }
 
@@ -128,6 +125,11 @@ impl CallState {
         self.host_calls_left = self.host_calls_left.checked_sub(1).ok_or(Exceeded::HostCalls)?;
         Ok(self.meter.asked()?)
     }
+
+    /// What a host function waits with that waits for somebody outside.
+    pub(super) fn outside(&mut self) -> (&mut Seat, &mut Services) {
+        (&mut self.seat, &mut self.services)
+    }
 }
 
 /// What runs calls. Cheap to clone.
@@ -135,6 +137,8 @@ impl CallState {
 pub(crate) struct Caller {
     runtime: Runtime,
     places: Arc<Semaphore>,
+    /// Of hooks: for those that wait for the network.
+    waiting: Option<Arc<Semaphore>>,
     /// Of hooks: where those calls go on that have used more than [`QUICK`]. There they share this many
     /// threads, a tick each in turn, so that the other threads are free for the quick ones.
     slow_lane: Option<Arc<Semaphore>>,
@@ -143,10 +147,17 @@ pub(crate) struct Caller {
 
 impl Caller {
     pub(crate) fn new(runtime: Runtime, calls_max: u32, shared: Arc<Shared>) -> Self {
-        let places = Arc::new(Semaphore::new(usize::try_from(calls_max).unwrap_or(usize::MAX)));
+        let calls_max = usize::try_from(calls_max).unwrap_or(Semaphore::MAX_PERMITS);
+        let places = Arc::new(Semaphore::new(calls_max));
+        let waiting = runtime.counts_fuel().then(|| Arc::new(Semaphore::new(calls_max)));
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let slow_lane = runtime.counts_fuel().then(|| Arc::new(Semaphore::new((threads / 2).max(1))));
-        Self { runtime, places, slow_lane, shared }
+        Self { runtime, places, waiting, slow_lane, shared }
+    }
+
+    /// A seat of a call that has no place yet.
+    pub(super) fn seat(&self) -> Seat {
+        Seat::new(self.waiting.clone())
     }
 
     pub(super) fn engine(&self) -> &Engine {
@@ -167,12 +178,14 @@ impl Caller {
     where
         F: AsyncFnOnce(&mut CallStore) -> wasmtime::Result<T>,
     {
-        self.run_taped(subject, limits, Tape::Off, work).await
+        self.run_taped(self.seat(), subject, limits, Tape::Off, work).await
     }
 
-    /// As [`Caller::run`], with what the call asks recorded, or answered from a recording.
+    /// As [`Caller::run`], with what the call asks recorded, or answered from a recording; `seat` has the places that the
+    /// call needs besides one among all.
     pub(crate) async fn run_taped<T, F>(
         &self,
+        mut seat: Seat,
         subject: Arc<Subject>,
         limits: Limits,
         tape: Tape,
@@ -181,11 +194,11 @@ impl Caller {
     where
         F: AsyncFnOnce(&mut CallStore) -> wasmtime::Result<T>,
     {
-        let _place = place(&self.places).await?;
+        seat.take(&self.places).await?;
         let _ticking = self.runtime.ticking();
 
         let meter = Meter::start(limits.cpu);
-        let mut store = self.store(subject.clone(), &limits, meter.clone(), tape);
+        let mut store = self.store(seat, subject.clone(), &limits, meter.clone(), tape);
         let guarded = AssertUnwindSafe(meter.clone().drive(work(&mut store))).catch_unwind();
         let ended = tokio::time::timeout(limits.wall, guarded).await;
         let fuel =
@@ -218,12 +231,20 @@ impl Caller {
         Err(CallFailed { error, upstream, trace: Box::new(trace) })
     }
 
-    fn store(&self, subject: Arc<Subject>, limits: &Limits, meter: Arc<Meter>, tape: Tape) -> CallStore {
+    fn store(
+        &self,
+        seat: Seat,
+        subject: Arc<Subject>,
+        limits: &Limits,
+        meter: Arc<Meter>,
+        tape: Tape,
+    ) -> CallStore {
         let state = CallState {
             memory: MemoryLimiter::new(limits.memory_bytes),
             meter: meter.clone(),
             host_calls_max: limits.host_calls,
             host_calls_left: limits.host_calls,
+            seat,
             services: Services::new(self.shared.clone(), subject, limits, Instant::now() + limits.wall, tape),
         };
         let mut store = Store::new(self.runtime.engine(), state);
@@ -246,18 +267,6 @@ impl Caller {
             })
         });
         store
-    }
-}
-
-/// A place for a call. It has no timer where one is free.
-pub(super) async fn place(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, CallError> {
-    if let Ok(place) = places.clone().try_acquire_owned() {
-        return Ok(place);
-    }
-    match tokio::time::timeout(PLACE_WAIT, places.clone().acquire_owned()).await {
-        Ok(Ok(place)) => Ok(place),
-        // The semaphore is never closed.
-        _ => Err(CallError::Busy),
     }
 }
 

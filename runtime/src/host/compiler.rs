@@ -5,12 +5,16 @@
 //! (`kassa compile-component`), which limits its own memory and processor time, works at a lower priority, is the
 //! first to go when the system has no memory left, and is killed when it takes too long. What it must not do is end
 //! the server.
+//!
+//! One is at work for each of three queues, so that nobody waits long for what is made to take long: the operator's chain
+//! plugins have one of their own, and merchants' components of a size that is compiled in a second are tried with little
+//! time first. What needs more than that waits with the large ones.
 
 use std::{
     io::{Read as _, Write as _},
     os::unix::process::ExitStatusExt as _,
-    path::PathBuf,
-    process::Stdio,
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
     sync::Arc,
     time::Duration,
 };
@@ -54,6 +58,9 @@ pub(crate) enum Refused {
     Invalid(String),
     #[error("{0}")]
     Failed(String),
+    /// By its own limits, by the system's, or by its own hand when it got no memory: then its words are of no use.
+    #[error("the compiler was stopped ({0}): it takes too much memory or time")]
+    Stopped(ExitStatus),
 }
 
 impl Refused {
@@ -61,7 +68,7 @@ impl Refused {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Invalid(_) => INVALID,
-            Self::Failed(_) => 1,
+            Self::Failed(_) | Self::Stopped(_) => 1,
         }
     }
 }
@@ -77,6 +84,7 @@ impl From<Refused> for AdmitError {
         let line = |why: String| one_line(&why, WORDS_CHARS_MAX);
         match refused {
             Refused::Invalid(why) => Self::Invalid(line(why)),
+            stopped @ Refused::Stopped(_) => Self::Compile(stopped.to_string()),
             Refused::Failed(why) => Self::Compile(line(why)),
         }
     }
@@ -91,18 +99,31 @@ fn cpu_max_s(bytes: usize) -> u64 {
     }
 }
 
-/// Compiles, one component at a time: the compiler takes all cores by itself.
+/// The same for a first try: four times what they take. None: it is large.
+fn cpu_first_s(bytes: usize) -> Option<u64> {
+    match SizeClass::of(bytes) {
+        Some(SizeClass::Small) => Some(3),
+        Some(SizeClass::Medium) => Some(8),
+        _ => None,
+    }
+}
+
+/// Compiles, one component of a queue at a time: the compiler takes all cores by itself.
 #[derive(Clone)]
 pub(super) struct Compiler {
     /// This binary; none: in this process, for unit tests, whose binary has no command line.
     program: Option<PathBuf>,
-    turn: Arc<Semaphore>,
+    /// Whose turn it is among chain plugins, among hooks that are tried with little time, and among the others.
+    chains: Arc<Semaphore>,
+    quick: Arc<Semaphore>,
+    slow: Arc<Semaphore>,
 }
 
 impl Compiler {
     pub(super) fn new() -> Self {
         let program = if cfg!(test) { None } else { std::env::current_exe().ok() };
-        Self { program, turn: Arc::new(Semaphore::new(1)) }
+        let turn = || Arc::new(Semaphore::new(1));
+        Self { program, chains: turn(), quick: turn(), slow: turn() }
     }
 
     /// Machine code for engines of these guests.
@@ -112,8 +133,8 @@ impl Compiler {
         guests: Guests,
         wasm: Arc<[u8]>,
     ) -> Result<Vec<u8>, AdmitError> {
-        let turn = self.turn.clone().acquire_owned().await;
         let Some(program) = &self.program else {
+            let turn = self.slow.clone().acquire_owned().await;
             let engine = engine.clone();
             let work = tokio::task::spawn_blocking(move || {
                 let _turn = turn;
@@ -122,15 +143,35 @@ impl Compiler {
             let broke_off = |_| Err(Refused::Failed("the compiler broke off".to_owned()));
             return Ok(work.await.unwrap_or_else(broke_off)?);
         };
-        let mut child = Command::new(program);
-        child.arg("compile-component").arg(match guests {
-            Guests::Chains => "chains",
-            Guests::Hooks => "hooks",
-        });
-        let worked = tokio::time::timeout(TIME_MAX, work(child, &wasm)).await;
-        let too_long = |_| Err(format!("it takes longer than {} s", TIME_MAX.as_secs()).into());
-        Ok(worked.unwrap_or_else(too_long)?)
+        let (name, turn) = match guests {
+            Guests::Chains => ("chains", &self.chains),
+            Guests::Hooks => ("hooks", &self.slow),
+        };
+        if let (Guests::Hooks, Some(cpu_s)) = (guests, cpu_first_s(wasm.len())) {
+            let tried = in_turn(&self.quick, program, name, cpu_s, &wasm).await;
+            if !matches!(tried, Err(Refused::Stopped(_))) {
+                return Ok(tried?);
+            }
+        }
+        Ok(in_turn(turn, program, name, cpu_max_s(wasm.len()), &wasm).await?)
     }
+}
+
+/// Compiles in a child, which has so many seconds of a processor, when it is its turn.
+async fn in_turn(
+    turn: &Semaphore,
+    program: &Path,
+    guests: &str,
+    cpu_s: u64,
+    wasm: &[u8],
+) -> Result<Vec<u8>, Refused> {
+    // The semaphore is never closed.
+    let _turn = turn.acquire().await;
+    let mut child = Command::new(program);
+    child.arg("compile-component").arg(guests).arg(cpu_s.to_string());
+    let worked = tokio::time::timeout(TIME_MAX, work(child, wasm)).await;
+    let too_long = |_| Err(format!("it takes longer than {} s", TIME_MAX.as_secs()).into());
+    worked.unwrap_or_else(too_long)
 }
 
 /// Feeds the child and takes what it says. It is killed if this is given up.
@@ -158,9 +199,8 @@ async fn work(mut command: Command, wasm: &[u8]) -> Result<Vec<u8>, Refused> {
     if let (true, Ok(code)) = (status.success(), code) {
         return Ok(code);
     }
-    // By its own limits, by the system's, or by its own hand when it got no memory: then its words are of no use.
     if status.signal().is_some() {
-        return Err(format!("the compiler was stopped ({status}): it takes too much memory or time").into());
+        return Err(Refused::Stopped(status));
     }
     let words = String::from_utf8_lossy(&words.unwrap_or_default()).trim().to_owned();
     Err(if status.code() == Some(INVALID.into()) { Refused::Invalid(words) } else { Refused::Failed(words) })
@@ -173,21 +213,21 @@ async fn drain(pipe: impl AsyncRead + Unpin, bytes_max: u64) -> std::io::Result<
     Ok(bytes)
 }
 
-/// What the child does: reads a component, writes machine code.
-pub(crate) fn child(guests: Guests) -> Result<(), Refused> {
+/// What the child does: reads a component, writes machine code, with so many seconds of a processor.
+pub(crate) fn child(guests: Guests, cpu_s: u64) -> Result<(), Refused> {
     let limit = |resource, max| {
         setrlimit(resource, Rlimit { current: Some(max), maximum: Some(max) })
             .map_err(|error| format!("cannot limit the compiler: {error}"))
     };
     limit(Resource::As, MEMORY_BYTES_MAX)?;
     limit(Resource::Core, 0)?;
+    limit(Resource::Cpu, cpu_s)?;
     // Where these are not allowed it is no loss.
     let _ = nice(PRIORITY);
     let _ = std::fs::write(OOM_SCORE.0, OOM_SCORE.1);
     let mut wasm = Vec::new();
     let broke = |error: std::io::Error| format!("a pipe broke: {error}");
     std::io::stdin().take(WASM_BYTES_MAX).read_to_end(&mut wasm).map_err(broke)?;
-    limit(Resource::Cpu, cpu_max_s(wasm.len()))?;
     let engine = engine::compiling(guests).map_err(|error| format!("{error:#}"))?;
     let code = translate(&engine, &wasm)?;
     let mut output = std::io::stdout().lock();

@@ -163,7 +163,9 @@ pub(super) fn compiling(guests: Guests) -> wasmtime::Result<Engine> {
 }
 
 fn pooled(guests: Guests, calls_max: u32, memory_bytes_max: usize) -> Config {
-    let calls = calls_max.saturating_add(SPARE_CALLS);
+    // As many hooks again may wait for the network.
+    let waiting = if guests == Guests::Hooks { calls_max } else { 0 };
+    let calls = calls_max.saturating_add(waiting).saturating_add(SPARE_CALLS);
     let scan = PoolingAllocationConfig::is_pagemap_scan_available();
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(calls)

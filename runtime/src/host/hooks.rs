@@ -15,7 +15,7 @@ use std::{
     },
 };
 
-use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OnceCell, Semaphore};
 use wasmtime::Engine;
 
 use super::{
@@ -25,10 +25,11 @@ use super::{
         rates::exports::kassa::plugin::rates, services::kassa::plugin::types,
     },
     cache::Cache,
-    call::{self, CallError, CallFailed, CallStore, Called, Caller},
+    call::{CallError, CallFailed, CallStore, Called, Caller},
     limits::Limits,
     link::Linked,
     manifest::{Manifest, Role},
+    seat::Seat,
     services::{Behalf, OfMerchant, Subject, Tape},
     size::SizeClass,
 };
@@ -144,11 +145,12 @@ impl Hooks {
         context: &fulfiller::Context,
         tape: Tape,
     ) -> Result<Called<fulfiller::Outcome>, CallFailed> {
-        let (loaded, _place) = self.called(version).await?;
+        let (loaded, seat) = self.called(version).await?;
         crash::in_hook(&version.name);
         let pre = loaded.linked.fulfiller.as_ref().ok_or_else(|| no_role(version, Role::Fulfiller))?;
         self.caller
             .run_taped(
+                seat,
                 subject(version, of),
                 self.limits(&loaded, version),
                 tape,
@@ -169,12 +171,12 @@ impl Hooks {
         (transfer, candidates, context): (&types::Transfer, &[matcher::Candidate], &matcher::Context),
         tape: Tape,
     ) -> Result<Called<matcher::Decision>, CallFailed> {
-        let (loaded, _place) = self.called(version).await?;
+        let (loaded, seat) = self.called(version).await?;
         crash::in_hook(&version.name);
         let pre = loaded.linked.matcher.as_ref().ok_or_else(|| no_role(version, Role::Matcher))?;
         let limits = self.limits(&loaded, version).matcher();
         self.caller
-            .run_taped(subject(version, of), limits, tape, async |store: &mut CallStore| {
+            .run_taped(seat, subject(version, of), limits, tape, async |store: &mut CallStore| {
                 let hook = pre.instantiate_async(&mut *store).await?;
                 let hook = hook.kassa_plugin_matcher();
                 hook.call_match_transfer(store, transfer, candidates, context).await
@@ -190,22 +192,28 @@ impl Hooks {
         pair: &rates::Pair,
         context: &rates::Context,
     ) -> Result<Called<Result<rates::Price, rates::RatesError>>, CallFailed> {
-        let (loaded, _place) = self.called(version).await?;
+        let (loaded, seat) = self.called(version).await?;
         let pre = loaded.linked.rates.as_ref().ok_or_else(|| no_role(version, Role::Rates))?;
         self.caller
-            .run(subject(version, of), self.limits(&loaded, version), async |store: &mut CallStore| {
-                let hook = pre.instantiate_async(&mut *store).await?;
-                hook.kassa_plugin_rates().call_price_of(store, pair, context).await
-            })
+            .run_taped(
+                seat,
+                subject(version, of),
+                self.limits(&loaded, version),
+                Tape::Off,
+                async |store: &mut CallStore| {
+                    let hook = pre.instantiate_async(&mut *store).await?;
+                    hook.kassa_plugin_rates().call_price_of(store, pair, context).await
+                },
+            )
             .await
     }
 
     /// The component in memory, and a place among the calls of its class.
-    async fn called(&self, version: &HookVersion) -> Result<(Arc<Loaded>, OwnedSemaphorePermit), CallError> {
+    async fn called(&self, version: &HookVersion) -> Result<(Arc<Loaded>, Seat), CallError> {
         let loaded = self.ready(version).await?;
-        let places = self.calls.get(&loaded.class).ok_or(CallError::Busy)?;
-        let place = call::place(places).await?;
-        Ok((loaded, place))
+        let mut seat = self.caller.seat();
+        seat.take(self.calls.get(&loaded.class).ok_or(CallError::Busy)?).await?;
+        Ok((loaded, seat))
     }
 
     fn limits(&self, loaded: &Loaded, version: &HookVersion) -> Limits {

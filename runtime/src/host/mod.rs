@@ -39,6 +39,7 @@ mod outline;
 mod registry;
 #[cfg(feature = "simulation")]
 pub(crate) mod scripted;
+mod seat;
 mod services;
 mod settings;
 mod shadow;

@@ -51,7 +51,7 @@ impl SizeClass {
         })
     }
 
-    /// Calls of this class at once, of `calls_max` in all: so the memory of all calls stays below 1.5 GiB.
+    /// Calls of this class at work at once, of `calls_max` in all: so the memory of all that are at work stays below 1.5 GiB.
     pub(crate) fn calls(self, calls_max: u32) -> u32 {
         match self {
             Self::Small => calls_max,

@@ -16,6 +16,7 @@ use crate::{
         health::Health,
         holding::Leases,
         observe::{ObserveError, Step, Watcher},
+        replay,
         rescan::{
             self,
             order::{self, Order, Start},
@@ -116,6 +117,7 @@ impl Process {
             desk: Arc::new(desk),
             prices: Arc::default(),
             finds: Default::default(),
+            replays: Arc::new(replay::places()),
             leases: Arc::new(Leases::new(scene.config.watch.lease_ms, clock.clone())),
             holder: ids.next(id::Kind::Request, now).into(),
             simulations: Arc::default(),

@@ -9,6 +9,7 @@ mod proposals;
 mod runs;
 mod sandbox;
 mod services;
+mod shares;
 mod uploads;
 
 use std::time::{Duration, Instant};
@@ -21,6 +22,7 @@ use serde_json::{Value, json};
 pub(crate) fn cases(suite: &mut Suite) {
     runs::cases(suite);
     sandbox::cases(suite);
+    shares::cases(suite);
     services::cases(suite);
     uploads::cases(suite);
     connections::cases(suite);

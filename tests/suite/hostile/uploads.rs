@@ -85,7 +85,7 @@ pub(super) fn wide_calls(count: usize) -> String {
     )
 }
 
-fn loops(depth: usize) -> String {
+pub(super) fn loops(depth: usize) -> String {
     format!("(module (func {} {}))", "loop ".repeat(depth), "end ".repeat(depth))
 }
 

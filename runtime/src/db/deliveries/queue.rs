@@ -68,6 +68,7 @@ pub(crate) struct Claims {
 #[derive(Debug)]
 pub(crate) struct Claim {
     pub(crate) endpoint_id: String,
+    pub(crate) merchant_id: String,
     pub(crate) url: String,
     /// Sealed.
     pub(crate) secret: Vec<u8>,
@@ -108,7 +109,7 @@ pub(crate) async fn claim(
     while room > 0 {
         let rows = conn
             .rows(
-                "SELECT id, url, secret, old_secret, old_until, failures, due_at FROM endpoint
+                "SELECT id, merchant_id, url, secret, old_secret, old_until, failures, due_at FROM endpoint
                  WHERE due_at <= $1 AND state = 'active' AND (paused_until IS NULL OR paused_until <= $1)
                    AND (due_at, id) > ($2, $3)
                  ORDER BY due_at, id LIMIT $4 /*pg: FOR NO KEY UPDATE SKIP LOCKED*/",
@@ -132,6 +133,7 @@ pub(crate) async fn claim(
             }
             room -= deliveries.len();
             claims.push(Claim {
+                merchant_id: row.text("merchant_id")?,
                 url: row.text("url")?,
                 secret: row.blob("secret")?,
                 old_secret: row.opt_blob("old_secret")?.zip(row.opt_int("old_until")?),

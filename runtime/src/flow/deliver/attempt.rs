@@ -34,6 +34,7 @@ const WEBHOOK_DELIVERY: &str = "webhook-delivery";
 /// Where to send and how to sign. The secrets live as long as what was claimed with them.
 pub(super) struct Target {
     pub(super) endpoint_id: Arc<str>,
+    pub(super) merchant_id: Arc<str>,
     /// Or why nothing can be sent.
     ready: Result<Ready, String>,
 }
@@ -59,7 +60,11 @@ impl Target {
             let url = parse_url(&claim.url, reach).map_err(|error| error.to_string())?;
             Ok(Ready { url, secrets })
         });
-        Self { endpoint_id: claim.endpoint_id.as_str().into(), ready }
+        Self {
+            endpoint_id: claim.endpoint_id.as_str().into(),
+            merchant_id: claim.merchant_id.as_str().into(),
+            ready,
+        }
     }
 }
 
@@ -167,8 +172,9 @@ fn kept(body: &Bytes) -> Option<String> {
 }
 
 #[cfg(test)]
-pub(super) fn due_for_test(endpoint_id: &str) -> Due {
-    let target = Target { endpoint_id: endpoint_id.into(), ready: Err("a test".to_owned()) };
+pub(super) fn due_for_test(endpoint_id: &str, merchant_id: &str) -> Due {
+    let (endpoint_id, merchant_id) = (endpoint_id.into(), merchant_id.into());
+    let target = Target { endpoint_id, merchant_id, ready: Err("a test".to_owned()) };
     let claimed = Claimed {
         delivery_id: "dlv_1".to_owned(),
         event_id: "evt_1".to_owned(),

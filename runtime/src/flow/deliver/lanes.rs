@@ -4,7 +4,8 @@
 //! under way: it begins small, grows by one with each success up to the configured figure, and falls back to one
 //! with a failure. So endpoints that hang hold few places before anything is known of them, and one place each
 //! once they have failed; and all that failed last (the *suspects*) share half of the places at most. The other
-//! half belongs to those that answer. After a failure a lane rests until it is written down, so that the breaker
+//! half belongs to those that answer quickly: one that takes its time is a suspect too, with as large a window as any.
+//! No merchant has more than a quarter of the places once half of all are taken. After a failure a lane rests until it is written down, so that the breaker
 //! (`domain::retry`) decides whether there is a next one.
 //!
 //! A lane whose window is full-grown may claim ahead, so that fast endpoints do not wait for the database.
@@ -14,10 +15,12 @@ use std::{
     sync::Arc,
 };
 
-use super::attempt::Due;
+use super::attempt::{Due, Target};
 
 /// The window of an endpoint of which nothing is known.
 const FIRST_WINDOW: usize = 2;
+/// Whoever takes longer to take a delivery is slow.
+const SLOW_MS: i64 = 1_000;
 /// How many windows a full-grown lane may have claimed.
 const AHEAD: usize = 8;
 
@@ -29,9 +32,30 @@ pub(super) struct Limits {
     pub(super) per_endpoint: usize,
 }
 
+/// How an attempt went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Went {
+    Well,
+    /// It was taken, after more than [`SLOW_MS`].
+    Slowly,
+    Badly,
+}
+
+impl Went {
+    pub(super) fn of(delivered: bool, duration_ms: i64) -> Self {
+        match delivered {
+            false => Self::Badly,
+            true if duration_ms > SLOW_MS => Self::Slowly,
+            true => Self::Well,
+        }
+    }
+}
+
 pub(super) struct Lanes {
     limits: Limits,
     lanes: HashMap<Arc<str>, Lane>,
+    /// Deliveries under way of each merchant that has any.
+    of_merchants: HashMap<Arc<str>, usize>,
     /// Lanes with something waiting and room in their window, each once, in turn.
     turn: VecDeque<Arc<str>>,
     sending: usize,
@@ -40,6 +64,7 @@ pub(super) struct Lanes {
 }
 
 struct Lane {
+    merchant_id: Arc<str>,
     window: usize,
     suspect: bool,
     /// Of those under way, how many count as a suspect's.
@@ -67,8 +92,9 @@ impl Allowance {
 }
 
 impl Lane {
-    fn new(window: usize, suspect: bool) -> Self {
+    fn new(merchant_id: Arc<str>, window: usize, suspect: bool) -> Self {
         Self {
+            merchant_id,
             window,
             suspect,
             sending_as_suspect: 0,
@@ -89,15 +115,6 @@ impl Lane {
         let held = self.sending + self.waiting.len();
         if held * 2 > hold { 0 } else { hold - held }
     }
-
-    fn give_place_back(&mut self, sending: &mut usize, suspects_sending: &mut usize) {
-        self.sending = self.sending.saturating_sub(1);
-        *sending = sending.saturating_sub(1);
-        if self.sending_as_suspect > 0 {
-            self.sending_as_suspect -= 1;
-            *suspects_sending = suspects_sending.saturating_sub(1);
-        }
-    }
 }
 
 impl Lanes {
@@ -107,10 +124,35 @@ impl Lanes {
         Self {
             limits,
             lanes: HashMap::new(),
+            of_merchants: HashMap::new(),
             turn: VecDeque::new(),
             sending: 0,
             suspects_sending: 0,
             waiting: 0,
+        }
+    }
+
+    /// Whether a merchant has all that it may have at present.
+    fn has_its_share(&self, merchant_id: &str) -> bool {
+        let (half, quarter) = (self.limits.concurrency.div_ceil(2), self.limits.concurrency.div_ceil(4));
+        let of_merchant = self.of_merchants.get(merchant_id).copied().unwrap_or(0);
+        self.sending >= half && of_merchant >= quarter
+    }
+
+    /// An attempt for an endpoint is no longer under way.
+    fn give_place_back(&mut self, endpoint_id: &str) {
+        let Some(lane) = self.lanes.get_mut(endpoint_id) else { return };
+        lane.sending = lane.sending.saturating_sub(1);
+        self.sending = self.sending.saturating_sub(1);
+        if lane.sending_as_suspect > 0 {
+            lane.sending_as_suspect -= 1;
+            self.suspects_sending = self.suspects_sending.saturating_sub(1);
+        }
+        if let Some(of_merchant) = self.of_merchants.get_mut(&lane.merchant_id) {
+            *of_merchant -= 1;
+            if *of_merchant == 0 {
+                self.of_merchants.remove(&lane.merchant_id);
+            }
         }
     }
 
@@ -126,10 +168,12 @@ impl Lanes {
     }
 
     /// Takes in what was claimed from an endpoint.
-    pub(super) fn add(&mut self, endpoint_id: &Arc<str>, failures: u32, more: bool, dues: Vec<Due>) {
+    pub(super) fn add(&mut self, target: &Target, failures: u32, more: bool, dues: Vec<Due>) {
+        let endpoint_id = &target.endpoint_id;
         let suspect = failures > 0;
         let window = if suspect { 1 } else { FIRST_WINDOW.min(self.limits.per_endpoint) };
-        let lane = self.lanes.entry(endpoint_id.clone()).or_insert_with(|| Lane::new(window, suspect));
+        let new = || Lane::new(target.merchant_id.clone(), window, suspect);
+        let lane = self.lanes.entry(endpoint_id.clone()).or_insert_with(new);
         lane.more = more;
         self.waiting += dues.len();
         lane.waiting.extend(dues);
@@ -156,17 +200,19 @@ impl Lanes {
         let suspects_full = self.suspects_sending >= (self.limits.concurrency / 2).max(1);
         for _ in 0..self.turn.len() {
             let endpoint_id = self.turn.pop_front()?;
-            let Some(lane) = self.lanes.get_mut(&endpoint_id) else { continue };
-            if lane.suspect && suspects_full {
+            let Some(lane) = self.lanes.get(&endpoint_id) else { continue };
+            if lane.suspect && suspects_full || self.has_its_share(&lane.merchant_id) {
                 self.turn.push_back(endpoint_id);
                 continue;
             }
+            let Some(lane) = self.lanes.get_mut(&endpoint_id) else { continue };
             lane.in_turn = false;
             if lane.unwritten > 0 || lane.sending >= lane.window {
                 continue;
             }
             let Some(due) = lane.waiting.pop_front() else { continue };
             lane.sending += 1;
+            *self.of_merchants.entry(lane.merchant_id.clone()).or_default() += 1;
             self.sending += 1;
             self.waiting -= 1;
             if lane.suspect {
@@ -180,10 +226,11 @@ impl Lanes {
     }
 
     /// An attempt has ended. Whether its lane would take more, and the database may have it.
-    pub(super) fn ended(&mut self, endpoint_id: &Arc<str>, delivered: bool) -> bool {
+    pub(super) fn ended(&mut self, endpoint_id: &Arc<str>, went: Went) -> bool {
+        self.give_place_back(endpoint_id);
         let Some(lane) = self.lanes.get_mut(endpoint_id) else { return false };
-        lane.give_place_back(&mut self.sending, &mut self.suspects_sending);
-        lane.suspect = !delivered;
+        let delivered = went != Went::Badly;
+        lane.suspect = went != Went::Well;
         lane.window = if delivered { (lane.window + 1).min(self.limits.per_endpoint) } else { 1 };
         lane.unwritten += usize::from(!delivered);
         let hungry = lane.more && lane.room(self.limits.per_endpoint) > 0;
@@ -204,9 +251,7 @@ impl Lanes {
 
     /// What [`Lanes::next`] gave was not sent after all.
     pub(super) fn dropped(&mut self, endpoint_id: &Arc<str>) {
-        if let Some(lane) = self.lanes.get_mut(endpoint_id) {
-            lane.give_place_back(&mut self.sending, &mut self.suspects_sending);
-        }
+        self.give_place_back(endpoint_id);
         self.take_turn(endpoint_id);
     }
 

@@ -27,7 +27,7 @@ use crate::{
         verbatim::Verbatim,
     },
     flow::{
-        hook_work::{self, Ran, UNHEARD_MAX},
+        hook_work::{self, Ran, SLOW, UNHEARD_MAX},
         replay,
     },
     host::{
@@ -101,6 +101,9 @@ pub(super) async fn run_once(app: &App, claimed: Claimed) -> Ran {
         };
         metrics::counter!("kassa_hook_calls_total", "outcome" => left.outcome.as_str()).increment(1);
         let attempt = ended.attempt.clone();
+        if ran == Ran::Well && started.elapsed().saturating_sub(left.trace.cpu) > SLOW {
+            ran = Ran::Slowly;
+        }
         match commit(app, claimed.clone(), ended, left).await {
             Ok(()) => {
                 app.wake.dispatch.notify_one();

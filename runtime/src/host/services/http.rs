@@ -262,7 +262,9 @@ impl http::Host for CallState {
         if self.services.tape.is_playing() {
             return Ok(taped!(self, Send(requests.clone()), not_sent(requests.len())));
         }
-        Ok(taped!(self, Send(requests.clone()), self.services.http.send_all(requests).await))
+        let (seat, services) = self.outside();
+        let answers = seat.wait_for(services.http.send_all(requests.clone())).await;
+        Ok(taped!(self, Send(requests), answers))
     }
 }
 

@@ -195,6 +195,8 @@ async fn replay(
         return Err(Problem::new(Kind::FieldMalformed, detail).field("limit"));
     }
     let work = async {
+        // One of a merchant at a time: it makes up to a hundred calls, one after the other, outside of every queue.
+        let _place = app.replays.enter(&merchant.id).await;
         let owner = merchant.of_hooks();
         let mut conn = app.db.read().await?;
         let hook = found(&mut conn, &owner, &id).await?;

@@ -5,9 +5,15 @@ fn lanes(concurrency: usize, per_endpoint: usize) -> Lanes {
     Lanes::new(Limits { concurrency, per_endpoint })
 }
 
+/// Each endpoint is of a merchant of its own.
 fn add(lanes: &mut Lanes, endpoint: &str, failures: u32, count: usize) {
-    let dues = (0..count).map(|_| due_for_test(endpoint)).collect();
-    lanes.add(&endpoint.into(), failures, true, dues);
+    add_of(lanes, &format!("owner of {endpoint}"), endpoint, failures, count);
+}
+
+fn add_of(lanes: &mut Lanes, merchant: &str, endpoint: &str, failures: u32, count: usize) {
+    let dues: Vec<_> = (0..count).map(|_| due_for_test(endpoint, merchant)).collect();
+    let target = dues[0].target.clone();
+    lanes.add(&target, failures, true, dues);
 }
 
 fn next(lanes: &mut Lanes) -> Option<String> {
@@ -15,7 +21,12 @@ fn next(lanes: &mut Lanes) -> Option<String> {
 }
 
 fn ended(lanes: &mut Lanes, endpoint: &str, delivered: bool) -> bool {
-    lanes.ended(&endpoint.into(), delivered)
+    lanes.ended(&endpoint.into(), Went::of(delivered, 0))
+}
+
+/// Lets one who takes his time take a delivery.
+fn ended_slowly(lanes: &mut Lanes, endpoint: &str) {
+    lanes.ended(&endpoint.into(), Went::of(true, SLOW_MS + 1));
 }
 
 #[test]
@@ -73,6 +84,54 @@ fn those_that_failed_hold_half_of_the_places_at_most() {
     ended(&mut lanes, "dead0", false);
     lanes.written("dead0");
     assert!(next(&mut lanes).unwrap().starts_with("dead"));
+}
+
+#[test]
+fn those_that_take_their_time_hold_half_of_the_places_at_most() {
+    let mut lanes = lanes(16, 4);
+    for i in 0..20 {
+        add(&mut lanes, &format!("slow{i}"), 0, 100);
+    }
+    // Of nobody is anything known yet.
+    let first: Vec<_> = std::iter::from_fn(|| next(&mut lanes)).collect();
+    assert_eq!(first.len(), 16);
+    for endpoint in &first {
+        ended_slowly(&mut lanes, endpoint);
+    }
+    let second: Vec<_> = std::iter::from_fn(|| next(&mut lanes)).collect();
+    for endpoint in &second {
+        ended_slowly(&mut lanes, endpoint);
+    }
+    // Their windows grow as those of any, but all together they have half of the places.
+    assert_eq!(std::iter::from_fn(|| next(&mut lanes)).count(), 8);
+    add(&mut lanes, "quick", 0, 100);
+    assert_eq!(next(&mut lanes).as_deref(), Some("quick"));
+    assert_eq!(next(&mut lanes).as_deref(), Some("quick"));
+    assert_eq!(next(&mut lanes), None, "its window is as of any");
+}
+
+#[test]
+fn a_merchant_has_a_quarter_of_the_places_once_half_of_all_are_taken() {
+    let mut lanes = lanes(16, 4);
+    for i in 0..20 {
+        add_of(&mut lanes, "many", &format!("m{i}"), 0, 10);
+    }
+    // Alone it has half of them.
+    assert_eq!(std::iter::from_fn(|| next(&mut lanes)).count(), 8);
+    for i in 0..4 {
+        add_of(&mut lanes, "more", &format!("n{i}"), 0, 10);
+    }
+    assert_eq!(std::iter::from_fn(|| next(&mut lanes)).count(), 4);
+    add_of(&mut lanes, "one", "o", 0, 1);
+    assert_eq!(next(&mut lanes).as_deref(), Some("o"));
+    assert_eq!(next(&mut lanes), None);
+    // What ends of the one with more than its share is somebody else's.
+    for i in 0..4 {
+        lanes.dropped(&format!("m{i}").as_str().into());
+    }
+    assert_eq!(next(&mut lanes), None);
+    lanes.dropped(&"m4".into());
+    assert!(next(&mut lanes).unwrap().starts_with('m'));
 }
 
 #[test]

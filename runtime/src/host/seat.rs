@@ -1,0 +1,119 @@
+//! A call's place among those that are at work. A call that waits for somebody outside leaves its place to others after a
+//! moment, and takes one again when it goes on: what waits for the network does not hold what computing needs. So many may
+//! wait like that as the pool has room for.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::call::CallError;
+
+/// How long a call waits for a place before it is told that there is none.
+const PLACE_WAIT: Duration = Duration::from_secs(5);
+/// Whoever is answered within this time keeps its place.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// Places of which a call has one each while it is at work.
+pub(super) struct Seat {
+    places: Vec<Arc<Semaphore>>,
+    held: Vec<OwnedSemaphorePermit>,
+    /// For those that wait; none: a place is kept while waiting.
+    waiting: Option<Arc<Semaphore>>,
+}
+
+impl Seat {
+    /// Nothing is taken yet.
+    pub(super) fn new(waiting: Option<Arc<Semaphore>>) -> Self {
+        Self { places: Vec::new(), held: Vec::new(), waiting }
+    }
+
+    /// Takes one of these places too. It has no timer where one is free.
+    pub(super) async fn take(&mut self, places: &Arc<Semaphore>) -> Result<(), CallError> {
+        let place = match places.clone().try_acquire_owned() {
+            Ok(place) => place,
+            Err(_) => match tokio::time::timeout(PLACE_WAIT, places.clone().acquire_owned()).await {
+                Ok(Ok(place)) => place,
+                // The semaphore is never closed.
+                _ => return Err(CallError::Busy),
+            },
+        };
+        self.places.push(places.clone());
+        self.held.push(place);
+        Ok(())
+    }
+
+    /// Waits for something outside, after a moment without a place.
+    pub(super) async fn wait_for<T>(&mut self, outside: impl Future<Output = T>) -> T {
+        let Some(waiting) = &self.waiting else { return outside.await };
+        let mut outside = std::pin::pin!(outside);
+        if let Ok(answer) = tokio::time::timeout(PATIENCE, &mut outside).await {
+            return answer;
+        }
+        let Ok(waits) = waiting.clone().try_acquire_owned() else { return outside.await };
+        self.held.clear();
+        let answer = outside.await;
+        // In the order in which they were taken, so that no two wait for each other.
+        for places in &self.places {
+            if let Ok(place) = places.clone().acquire_owned().await {
+                self.held.push(place);
+            }
+        }
+        drop(waits);
+        answer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    async fn seat(places: &Arc<Semaphore>, waiting: &Arc<Semaphore>) -> Seat {
+        let mut seat = Seat::new(Some(waiting.clone()));
+        seat.take(places).await.unwrap();
+        seat
+    }
+
+    #[tokio::test]
+    async fn who_waits_leaves_the_place_and_takes_one_again() {
+        let (places, waiting) = (Arc::new(Semaphore::new(1)), Arc::new(Semaphore::new(1)));
+        let mut slow = seat(&places, &waiting).await;
+        let (answer, answered) = oneshot::channel::<u32>();
+        let going_on = tokio::spawn(async move {
+            let answer = slow.wait_for(answered).await;
+            (answer, slow)
+        });
+        // The next one comes while it waits; it did not come before.
+        assert!(places.clone().try_acquire_owned().is_err());
+        let other = seat(&places, &waiting).await;
+        answer.send(7).unwrap();
+        tokio::time::sleep(PATIENCE).await;
+        assert!(!going_on.is_finished(), "there is one place, and another has it");
+        drop(other);
+        let (answer, slow) = going_on.await.unwrap();
+        assert_eq!(answer, Ok(7));
+        assert_eq!((places.available_permits(), waiting.available_permits()), (0, 1));
+        drop(slow);
+        assert_eq!(places.available_permits(), 1);
+    }
+
+    #[tokio::test]
+    async fn more_than_may_wait_keep_their_places() {
+        let (places, waiting) = (Arc::new(Semaphore::new(2)), Arc::new(Semaphore::new(1)));
+        for _ in 0..2 {
+            let mut slow = seat(&places, &waiting).await;
+            tokio::spawn(async move { slow.wait_for(std::future::pending::<()>()).await });
+        }
+        // One leaves its place, and no other does.
+        let quick = seat(&places, &waiting).await;
+        tokio::time::sleep(2 * PATIENCE).await;
+        assert_eq!((places.available_permits(), waiting.available_permits()), (0, 0));
+        drop(quick);
+        // Who is answered at once needs neither.
+        let mut quick = seat(&places, &waiting).await;
+        assert!(quick.wait_for(async {}).now_or_never().is_some());
+        assert_eq!(places.available_permits(), 0);
+    }
+}
