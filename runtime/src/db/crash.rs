@@ -25,15 +25,16 @@ mod armed {
         })
     }
 
-    pub(super) fn before_commit() {
+    pub(super) fn before_commit() -> u64 {
         let number = COMMITS.fetch_add(1, Ordering::SeqCst) + 1;
         if plan() == Some((true, number)) {
             std::process::abort();
         }
+        number
     }
 
-    pub(super) fn after_commit() {
-        if plan() == Some((false, COMMITS.load(Ordering::SeqCst))) {
+    pub(super) fn after_commit(number: u64) {
+        if plan() == Some((false, number)) {
             std::process::abort();
         }
     }
@@ -100,21 +101,32 @@ pub(crate) fn in_hook(name: &str) {
     let _ = name;
 }
 
-/// An error says that the commit must not be made.
-pub(super) fn before_commit() -> Result<(), DbError> {
+/// A commit of this process, by its number: there may be several at the same moment.
+#[must_use]
+pub(super) struct Commit {
     #[cfg(feature = "crash-points")]
-    armed::before_commit();
+    number: u64,
+}
+
+/// An error says that the commit must not be made.
+pub(super) fn before_commit() -> Result<Commit, DbError> {
+    let commit = Commit {
+        #[cfg(feature = "crash-points")]
+        number: armed::before_commit(),
+    };
     #[cfg(feature = "simulation")]
     if !simulated::before_commit() {
         return Err(DbError::Closed);
     }
-    Ok(())
+    Ok(commit)
 }
 
 /// An error says that nobody may be told of the commit.
-pub(super) fn after_commit() -> Result<(), DbError> {
+pub(super) fn after_commit(commit: Commit) -> Result<(), DbError> {
     #[cfg(feature = "crash-points")]
-    armed::after_commit();
+    armed::after_commit(commit.number);
+    #[cfg(not(feature = "crash-points"))]
+    let Commit {} = commit;
     #[cfg(feature = "simulation")]
     if simulated::is_dead() {
         return Err(DbError::Closed);

@@ -256,10 +256,10 @@ impl Db {
                     let mut conn = Conn::writer_postgres(begun.map_err(failed)?);
                     writes.reached();
                     let answer = work(&mut conn).await?;
-                    crash::before_commit()?;
+                    let commit = crash::before_commit()?;
                     conn.commit().await.map_err(failed)?;
                     writes.committed();
-                    crash::after_commit()?;
+                    crash::after_commit(commit)?;
                     Ok(answer)
                 })
                 .await

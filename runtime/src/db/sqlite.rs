@@ -192,9 +192,9 @@ async fn write_batch(
         }
         conn.exec("RELEASE job", Vec::new()).await?;
     }
-    crash::before_commit()?;
+    let commit = crash::before_commit()?;
     conn.exec("COMMIT", Vec::new()).await?;
-    crash::after_commit()?;
+    crash::after_commit(commit)?;
     Ok(())
 }
 

@@ -49,6 +49,8 @@ enum Attack {
     Answered(String, Value),
     /// Lets this component be checked and compiled over and over, by so many requests at once.
     Uploads(Vec<u8>, usize),
+    /// Asks at this address over and over (a POST, if it has a body), by so many requests at once.
+    Asks(String, Option<Value>, usize),
 }
 
 pub(super) fn cases(suite: &mut Suite) {
@@ -122,6 +124,10 @@ impl Stage {
         for hook in [&log, &services] {
             self.evil_hooks().wait_for(hook, "done", last.len()).await;
         }
+        let used = self.evil().get(&format!("/v1/hooks/{log}")).await.ok();
+        let replays =
+            (format!("/v1/hooks/{log}/replay"), json!({"version_id": used["active"]["id"], "limit": 100}));
+        let reads = "/v1/hook_runs?state=rejected&limit=100".to_owned();
         let functions = carrying("bomb", &uploads::functions(5_000));
         let checks = carrying("bomb", &uploads::wide_calls(500_000));
         attacks.extend([
@@ -132,6 +138,8 @@ impl Stage {
             ("uploads", Attack::Uploads(quiet("flood"), 1), "taken"),
             ("uploads-at-once", Attack::Uploads(functions, UPLOADS_AT_ONCE), "uploads_limited"),
             ("wide-calls", Attack::Uploads(checks, 1), "does-not-compile"),
+            ("replays", Attack::Asks(replays.0, Some(replays.1), 64), "one of a merchant at a time"),
+            ("reads", Attack::Asks(reads, None, 16), "two of a merchant at a time"),
         ]);
         attacks
     }
@@ -202,7 +210,7 @@ impl Stage {
             let (piled, hook) = match attack {
                 Attack::Failing(hook) => (Some(hook.as_str()), hook.as_str()),
                 Attack::Answered(hook, _) => (None, hook.as_str()),
-                Attack::Uploads(..) => (None, ""),
+                Attack::Uploads(..) | Attack::Asks(..) => (None, ""),
             };
             let times = self.sample(runs, ATTACKED, piled).await;
             (times, self.calls(hook).await - before)
@@ -240,6 +248,9 @@ impl Stage {
             Attack::Uploads(..) => {
                 return (times, format!("{} of {} uploads ended", ended.into_inner(), begun.into_inner()));
             }
+            Attack::Asks(..) => {
+                return (times, format!("{} of {} requests ended", ended.into_inner(), begun.into_inner()));
+            }
         }
         (times, format!("{calls} calls"))
     }
@@ -247,7 +258,7 @@ impl Stage {
     /// Waits until the attack has begun; answers how many calls its hook has made.
     async fn under_way(&self, attack: &Attack, begun: &AtomicUsize) -> i64 {
         let (Attack::Failing(hook) | Attack::Answered(hook, _)) = attack else {
-            eventually("an upload to be under way", || async {
+            eventually("a request to be under way", || async {
                 if begun.load(Ordering::Relaxed) > 0 { Ok(()) } else { Err("none".to_owned()) }
             })
             .await;
@@ -296,6 +307,22 @@ impl Stage {
                         if how == "uploads_limited" {
                             tokio::time::sleep(PRESS_EVERY).await;
                         }
+                    }
+                };
+                join_all((0..*at_once).map(|_| attacker())).await;
+                unreachable!("no attacker ends")
+            }
+            Attack::Asks(path, body, at_once) => {
+                let attacker = || async {
+                    loop {
+                        begun.fetch_add(1, Ordering::Relaxed);
+                        let answer = match body {
+                            Some(body) => api.post(path, body).await,
+                            None => api.get(path).await,
+                        };
+                        ended.fetch_add(1, Ordering::Relaxed);
+                        // Whoever waits too long is told so.
+                        assert!([200, 503].contains(&answer.status), "{answer:?}");
                     }
                 };
                 join_all((0..*at_once).map(|_| attacker())).await;

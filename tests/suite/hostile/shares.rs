@@ -66,7 +66,9 @@ async fn waiting_hooks(database: Database) {
 }
 
 async fn waiting_receivers(database: Database) {
-    let options = KassaOptions::default().with("KASSA_WEBHOOKS__CONCURRENCY", "8");
+    let options = KassaOptions::default()
+        .with("KASSA_WEBHOOKS__CONCURRENCY", "8")
+        .with("KASSA_WEBHOOKS__TIMEOUT_S", "60");
     let stage = Stage::with(database, options).await;
     let keepers = join_all((0..8).map(|_| keeper())).await;
     for keeper in &keepers {

@@ -191,10 +191,12 @@ async fn wanted_purpose(conn: &mut Conn, hook: &Hook, name: &str) -> Result<Purp
     Err(refuse(detail, "host"))
 }
 
-/// Refuses a version that wants secrets which are not set for what it wants them for.
+/// Refuses a version that wants secrets which are not set for what it wants them for. One whose host a setting names that
+/// is not set is not wanted.
 pub(super) async fn are_set(conn: &mut Conn, hook: &Hook, manifest: &Manifest) -> Result<(), Problem> {
     let filled = manifest.settings_filled(hook.settings.value());
-    let wanted = manifest.secrets.keys().map(|name| (name.as_str(), manifest.purpose_of(name, &filled)));
+    let wanted =
+        manifest.secrets.keys().filter_map(|name| Some((name.as_str(), manifest.purpose_of(name, &filled)?)));
     missing(conn, hook, wanted.collect()).await
 }
 
@@ -207,24 +209,24 @@ pub(super) async fn still_set(
     after: &Value,
 ) -> Result<(), Problem> {
     let (before, after) = (manifest.settings_filled(before.clone()), manifest.settings_filled(after.clone()));
-    let wanted = manifest.secrets.keys().map(|name| (name.as_str(), manifest.purpose_of(name, &after)));
-    let changed = wanted.filter(|(name, wanted)| *wanted != manifest.purpose_of(name, &before));
+    let wanted =
+        manifest.secrets.keys().filter_map(|name| Some((name.as_str(), manifest.purpose_of(name, &after)?)));
+    let changed = wanted.filter(|(name, wanted)| Some(wanted) != manifest.purpose_of(name, &before).as_ref());
     missing(conn, hook, changed.collect()).await
 }
 
-async fn missing(conn: &mut Conn, hook: &Hook, wanted: Vec<(&str, Option<Purpose>)>) -> Result<(), Problem> {
+async fn missing(conn: &mut Conn, hook: &Hook, wanted: Vec<(&str, Purpose)>) -> Result<(), Problem> {
     let set = hook_secrets::list(conn, &hook.id).await?;
-    let is_set = |(name, wanted): &(&str, Option<Purpose>)| {
-        set.iter().any(|secret| secret.name == *name && Some(&secret.purpose) == wanted.as_ref())
+    let is_set = |(name, wanted): &(&str, Purpose)| {
+        set.iter().any(|secret| secret.name == *name && secret.purpose == *wanted)
     };
     let missing: Vec<String> = wanted
         .iter()
         .filter(|one| !is_set(one))
         .map(|(name, wanted)| {
             let wanted = match wanted {
-                Some(Purpose::Host(host)) => format!("for the host {host}"),
-                Some(Purpose::Sign) => "to sign with".to_owned(),
-                None => "for a host that a setting has to name first".to_owned(),
+                Purpose::Host(host) => format!("for the host {host}"),
+                Purpose::Sign => "to sign with".to_owned(),
             };
             let other =
                 if set.iter().any(|secret| secret.name == *name) { ", set for something else" } else { "" };
