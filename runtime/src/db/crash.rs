@@ -103,6 +103,7 @@ pub(crate) fn in_hook(name: &str) {
 
 /// A commit of this process, by its number: there may be several at the same moment.
 #[must_use]
+#[derive(Clone, Copy)]
 pub(super) struct Commit {
     #[cfg(feature = "crash-points")]
     number: u64,

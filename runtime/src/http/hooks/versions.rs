@@ -134,7 +134,7 @@ async fn upload(
             }
             stored
         };
-        remembered(&app, owner, wasm.once, work).await
+        Box::pin(remembered(&app, owner, wasm.once, work)).await
     });
     task.await.unwrap_or_else(|error| Err(Problem::internal(error)))
 }
