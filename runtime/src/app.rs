@@ -11,7 +11,6 @@ use std::{
 use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use zeroize::Zeroizing;
 
 use crate::{
     clock::Clock,
@@ -40,11 +39,12 @@ use crate::{
     host::Host,
     http,
     keys::{self, Keys},
-    master_key, metrics,
+    master_key::{Given, MasterKeys, RotationError},
+    metrics,
     networks::{self, Networks},
     outbound::Outbound,
     shares::Shares,
-    upstreams::{UpstreamSpec, Upstreams},
+    upstreams::{Access, UpstreamSpec, Upstreams, access},
     vault::Vault,
     wake::Wake,
 };
@@ -71,6 +71,8 @@ pub struct App {
     pub(crate) chain_clock: Arc<ChainClock>,
     pub(crate) ids: Ids,
     pub(crate) config: Arc<Config>,
+    pub(crate) master_keys: Arc<MasterKeys>,
+    /// With the master keys.
     pub(crate) vault: Arc<Vault>,
     pub(crate) wake: Wake,
     pub(crate) outbound: Outbound,
@@ -95,24 +97,25 @@ impl App {
     pub async fn open(options: Options) -> anyhow::Result<Self> {
         let Options { data_dir, config } = options;
         let db = Db::open(&config.database_url(&data_dir)).await.context("cannot open the database")?;
-        let vault = master_key::open(&db, &data_dir).await?;
+        let given = Given::read(&db, &data_dir).await?;
         if db.kind() == "sqlite" {
             // No replica works on a file: whoever holds a lease there was killed, and is not waited for.
             db.write::<_, DbError, _>(|conn| Box::pin(async { leases::end_all(conn).await })).await?;
         }
         metrics::install();
-        Self::assemble(db, vault, config, &data_dir).await
+        Self::assemble(db, given, config, &data_dir).await
     }
 
     /// Puts the parts together over a database that is open.
     pub(crate) async fn assemble(
         db: Db,
-        vault: Vault,
+        given: Given,
         config: Config,
         data_dir: &Path,
     ) -> anyhow::Result<Self> {
         let (clock, ids) = (Clock::default(), Ids::of_process());
-        master_key::check(&db, &vault, clock.now()).await?;
+        let master_keys = MasterKeys::open(&db, given, clock.now()).await?;
+        let vault = Arc::clone(master_keys.vault());
         let outbound = Outbound::new().context("cannot make an HTTP client")?;
         let upstreams = Upstreams::new(outbound.clone(), clock.clone());
         let host = Host::start(
@@ -124,7 +127,7 @@ impl App {
             upstreams.clone(),
         )
         .await?;
-        start(&db, &ids, clock.now()).await?;
+        start(&db, &ids, &vault, clock.now()).await?;
         let networks = Networks::load(db.clone()).await?;
         let (desk, orders) = Desk::new();
         tokio::spawn(desk::run(db.clone(), orders));
@@ -144,7 +147,8 @@ impl App {
             leases: Arc::new(Leases::new(config.watch.lease_ms, clock.clone())),
             holder: ids.next(id::Kind::Request, clock.now()).into(),
             simulations: Arc::default(),
-            vault: Arc::new(vault),
+            master_keys: Arc::new(master_keys),
+            vault,
             chain_clock: Arc::new(ChainClock::new(clock.clone())),
             clock,
             ids,
@@ -231,16 +235,10 @@ impl App {
             self.networks.all().iter().map(|network| (network.name.clone(), Vec::new())).collect();
         for row in network_rows::upstreams(&mut self.db.read().await?).await? {
             let Some(specs) = by_network.get_mut(&row.network) else { continue };
-            match self.secret_headers(&row) {
-                Ok(headers) => specs.push(UpstreamSpec {
-                    id: row.id,
-                    url: row.url,
-                    headers,
-                    rate_per_s: row.rate_per_s,
-                    priority: row.priority,
-                }),
+            match Access::open(&self.vault, &row) {
+                Ok(access) => specs.push(UpstreamSpec::new(row.id, &access, row.rate_per_s, row.priority)),
                 Err(error) => {
-                    tracing::error!(upstream = row.id, %error, "its secret headers do not open; it is left out");
+                    tracing::error!(upstream = row.id, %error, "its URL does not open; it is left out");
                 }
             }
         }
@@ -250,17 +248,7 @@ impl App {
         Ok(())
     }
 
-    fn secret_headers(
-        &self,
-        row: &network_rows::Upstream,
-    ) -> anyhow::Result<Vec<(String, Zeroizing<String>)>> {
-        let Some(sealed) = &row.headers else { return Ok(Vec::new()) };
-        let opened = self.vault.open(&row.id, sealed)?;
-        let headers: BTreeMap<String, String> = serde_json::from_slice(&opened)?;
-        Ok(headers.into_iter().map(|(name, value)| (name, Zeroizing::new(value))).collect())
-    }
-
-    /// Follows what other replicas change: networks, upstreams, plugins. Tells the database that somebody runs on it.
+    /// Follows what other replicas change: master keys, networks, upstreams, plugins. Tells the database that somebody runs on it.
     async fn follow(self, stop: CancellationToken) {
         for look in (1..=LOOKS_PER_WORD).cycle() {
             tokio::select! {
@@ -281,6 +269,10 @@ impl App {
                             "deliveries or runs of hooks waited for a time that a wrong clock had set"
                         );
                     }
+                }
+                match self.master_keys.follow(&self.db).await {
+                    Err(RotationError::Db(error)) => return Err(error.into()),
+                    followed => followed?,
                 }
                 self.networks.reload().await?;
                 self.reload_upstreams().await?;
@@ -308,35 +300,34 @@ async fn wake_sleepers(conn: &mut Conn, now: Millis) -> Result<usize, DbError> {
     Ok(deliveries + runs + matchers::wake(conn, now).await?)
 }
 
-/// What a start does to the database, one replica at a time: it says that somebody runs on it, and adds the networks that
-/// come with the binary and are not known yet. A test network that is its own chain is enabled; the others wait for the
+/// What a start does to the database, one replica at a time: it says that somebody runs on it, seals the URLs of providers
+/// that an earlier Kassa has not sealed, and adds the networks that come with the binary and are not known yet. A test network that is its own chain is enabled; the others wait for the
 /// operator.
-async fn start(db: &Db, ids: &Ids, now: Millis) -> anyhow::Result<()> {
+async fn start(db: &Db, ids: &Ids, vault: &Arc<Vault>, now: Millis) -> anyhow::Result<()> {
     let manifests = networks::shipped()?;
     for manifest in &manifests {
         manifest.check().map_err(|why| anyhow::anyhow!("built-in network {}: {why}", manifest.name))?;
     }
-    let ids = ids.clone();
+    let (ids, vault) = (ids.clone(), Arc::clone(vault));
     let new_life = db
-        .write::<_, network_rows::PutError, _>(move |conn| {
+        .write::<_, anyhow::Error, _>(move |conn| {
             Box::pin(async move {
                 let new_life = installation::start(conn, now).await?;
                 wake_sleepers(conn, now).await?;
+                access::seal_all(conn, &vault).await?;
                 let known = network_rows::list(conn).await?;
                 let new = |manifest: &Manifest| known.iter().all(|n| n.manifest.name != manifest.name);
                 for manifest in manifests.into_iter().filter(new) {
                     network_rows::put(conn, &manifest, now).await?;
                     network_rows::set_enabled(conn, &manifest.name, manifest.is_simulated()).await?;
                     for (priority, upstream) in (PRIORITY_OF_PUBLIC..).zip(manifest.upstreams) {
-                        let row = network_rows::Upstream {
-                            id: ids.next(id::Kind::Upstream, now),
-                            network: manifest.name.clone(),
-                            url: upstream.url,
-                            headers: None,
-                            rate_per_s: upstream.rate_per_s,
-                            priority,
-                            created_at: now,
-                        };
+                        let row = Access::of_url(&upstream.url).into_row(
+                            &vault,
+                            ids.next(id::Kind::Upstream, now),
+                            &manifest.name,
+                            (upstream.rate_per_s, priority),
+                            now,
+                        )?;
                         network_rows::insert_upstream(conn, row).await?;
                     }
                 }

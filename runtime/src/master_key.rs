@@ -1,72 +1,393 @@
-//! The master key of this installation, and whether it is the one that its database was sealed with.
+//! The master keys of this installation: whether they are those that its database was sealed with, and how a new one
+//! takes the place of an old one while everything runs.
 //!
-//! With another one nothing opens: no key of the API is known, no webhook can be signed, and what is sealed meanwhile is
-//! lost when the right one comes back. So a start looks at a canary first, and makes a new key for a new database alone.
+//! With a key that is not the database's nothing opens: no key of the API is known, no webhook can be signed, and what is
+//! sealed meanwhile is lost when the right one comes back. So a start looks at a canary first, and makes a new key for a
+//! new database alone.
+//!
+//! A *rotation* goes like this:
+//! 1. The new key is given: by [`MasterKeys::rotate`] into the file, or by the operator, who puts it before the old one in
+//!    `KASSA_MASTER_KEY` and starts again. The database keeps each key sealed under the other ([`Copy`]): whoever has one
+//!    of them opens what either has sealed.
+//! 2. Each replica learns of the new key when it looks next ([`MasterKeys::follow`]), and seals with it from the look after
+//!    that: by then all know it. Replicas whose key is in a file write the new one there.
+//! 3. What the old key has sealed is opened and sealed anew, row by row ([`sealed`]).
+//! 4. [`MasterKeys::finish`] deletes the new key as the old one opens it. From now on the old one opens nothing but backups
+//!    of before; it stays, sealed under the new one, since hashes of API keys are made with the first key there was.
 
-use std::path::Path;
+use std::{
+    fs,
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use anyhow::Context as _;
 
 use crate::{
     db::{
-        Db, DbError, installation,
-        master_keys::{self, MasterKey},
+        Conn, Db, DbError, installation,
+        master_keys::{self, Copy, KnownKey},
+        sealed,
     },
     domain::Millis,
-    vault::{Vault, VaultError},
+    vault::{MasterKey, MasterKeyId, Vault, VaultError},
 };
 
 /// The file in the data folder.
 const FILE: &str = "master.key";
+const VARIABLE: &str = "KASSA_MASTER_KEY";
 /// What the canary is sealed for, and says.
 const CANARY: (&str, &[u8]) = ("canary", b"kassa");
 
-/// Opens the master key: that of the variable `KASSA_MASTER_KEY`, or of the file in the data folder, which is made if
-/// nothing in the database was sealed yet.
-pub(crate) async fn open(db: &Db, data_dir: &Path) -> anyhow::Result<Vault> {
-    if let Ok(text) = std::env::var("KASSA_MASTER_KEY") {
-        return Vault::from_hex(&text).context("KASSA_MASTER_KEY");
+/// Where the keys of this process come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Source {
+    Variable,
+    File(PathBuf),
+}
+
+/// The keys that a start was given: the newest first, one at least.
+pub(crate) struct Given {
+    source: Source,
+    keys: Vec<Arc<MasterKey>>,
+}
+
+impl Given {
+    /// From `KASSA_MASTER_KEY`, or from the file in the data folder, which is made if nothing in the database was sealed
+    /// yet.
+    pub(crate) async fn read(db: &Db, data_dir: &Path) -> anyhow::Result<Self> {
+        if let Ok(text) = std::env::var(VARIABLE) {
+            return Self::parse(Source::Variable, &text).context(VARIABLE);
+        }
+        let file = data_dir.join(FILE);
+        match fs::read_to_string(&file) {
+            Ok(text) => {
+                return Self::parse(Source::File(file.clone()), &text).context(file.display().to_string());
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error).context(file.display().to_string()),
+        }
+        if let Some(key) = master_keys::all(&mut db.read().await?).await?.last() {
+            anyhow::bail!(
+                "{} is not there, and what this database keeps is sealed with the master key {}. Put it back from its own \
+                 backup, or set {VARIABLE}; without it no API key and no webhook secret can be used again",
+                file.display(),
+                key.id,
+            );
+        }
+        let key = Arc::new(MasterKey::generate()?);
+        write(&file, std::slice::from_ref(&key)).with_context(|| file.display().to_string())?;
+        Ok(Self { source: Source::File(file), keys: vec![key] })
     }
-    let file = data_dir.join(FILE);
-    if let Some(vault) = Vault::open_file(&file)? {
-        return Ok(vault);
-    }
-    match master_keys::present(&mut db.read().await?).await? {
-        None => Ok(Vault::create(&file)?),
-        Some(key) => anyhow::bail!(
-            "{} is not there, and what this database keeps is sealed with the master key {}. Put it back from its own backup, \
-             or set KASSA_MASTER_KEY; without it no API key and no webhook secret can be used again",
-            file.display(),
-            key.id,
-        ),
+
+    /// Keys of 64 hex digits each, with blanks or lines between them.
+    pub(crate) fn parse(source: Source, text: &str) -> Result<Self, VaultError> {
+        let keys: Vec<_> = text
+            .split_whitespace()
+            .map(|key| MasterKey::from_hex(key).map(Arc::new))
+            .collect::<Result<_, _>>()?;
+        if keys.is_empty() { Err(VaultError::Malformed) } else { Ok(Self { source, keys }) }
     }
 }
 
-/// Refuses a key that this database was not sealed with. A new database is sealed with it from now on.
-pub(crate) async fn check(db: &Db, vault: &Vault, now: Millis) -> anyhow::Result<()> {
-    let (row, says) = CANARY;
-    let ours = MasterKey { id: vault.id(), canary: vault.seal(row, says)? };
-    let theirs = db
-        .write::<_, DbError, _>(move |conn| {
+/// What the database knows of master keys: which there were, and which opens which.
+struct Known {
+    /// The newest last.
+    keys: Vec<KnownKey>,
+    copies: Vec<Copy>,
+}
+
+impl Known {
+    async fn read(conn: &mut Conn) -> Result<Self, DbError> {
+        Ok(Self { keys: master_keys::all(conn).await?, copies: master_keys::copies(conn).await? })
+    }
+
+    fn newest(&self) -> Option<MasterKeyId> {
+        self.keys.last().map(|key| key.id)
+    }
+
+    /// All keys of the database that these open, the first there was before all others.
+    fn opened_by(&self, given: &[Arc<MasterKey>]) -> Vec<Arc<MasterKey>> {
+        let mut opened: Vec<Arc<MasterKey>> = Vec::new();
+        for key in given {
+            let row = self.keys.iter().find(|row| row.id == key.id());
+            let fits =
+                row.is_some_and(|row| key.open(CANARY.0, &row.canary).is_ok_and(|says| *says == CANARY.1));
+            if fits && opened.iter().all(|other| other.id() != key.id()) {
+                opened.push(Arc::clone(key));
+            }
+        }
+        let mut looked_at = 0;
+        while let Some(by) = opened.get(looked_at).cloned() {
+            looked_at += 1;
+            for copy in self.copies.iter().filter(|copy| copy.under == by.id()) {
+                let is_new = opened.iter().all(|key| key.id() != copy.id);
+                if let Some(key) = unseal(copy, &by).filter(|_| is_new) {
+                    opened.push(Arc::new(key));
+                }
+            }
+        }
+        opened.sort_by_key(|key| self.keys.iter().position(|row| row.id == key.id()));
+        opened
+    }
+
+    /// Whether an older key still opens the newest one.
+    fn is_under_way(&self) -> bool {
+        self.copies.iter().any(|copy| Some(copy.id) == self.newest())
+    }
+}
+
+fn unseal(copy: &Copy, by: &MasterKey) -> Option<MasterKey> {
+    let text = by.open(&copy.sealed_for(), &copy.sealed).ok()?;
+    let key = MasterKey::from_hex(std::str::from_utf8(&text).ok()?).ok()?;
+    (key.id() == copy.id).then_some(key)
+}
+
+fn copy(key: &MasterKey, under: &MasterKey) -> Result<Copy, VaultError> {
+    let mut copy = Copy { id: key.id(), under: under.id(), sealed: Vec::new() };
+    copy.sealed = under.seal(&copy.sealed_for(), key.to_hex().as_bytes())?;
+    Ok(copy)
+}
+
+fn known_as(key: &MasterKey, now: Millis) -> Result<KnownKey, VaultError> {
+    Ok(KnownKey { id: key.id(), canary: key.seal(CANARY.0, CANARY.1)?, created_at: now })
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RotationError {
+    #[error(transparent)]
+    Db(#[from] DbError),
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    #[error("{FILE} could not be written: {0}")]
+    File(#[from] io::Error),
+    #[error(
+        "the master key of this server comes from {VARIABLE}. Put a new one (openssl rand -hex 32) before it, with a blank \
+         between them, and start again, one replica after the other: what the old one has sealed is then sealed anew"
+    )]
+    Variable,
+    #[error("a rotation is under way already: end it with `kassa key rotate-master --finish`")]
+    UnderWay,
+    #[error("no rotation is under way")]
+    NotUnderWay,
+    #[error(
+        "{0} values are sealed with an older master key yet; they are sealed anew within half a minute: try again then"
+    )]
+    Left(i64),
+    /// Another replica was faster, or no copy of the newest key is there any more that this process could open.
+    #[error(
+        "the database has a newer master key than this server: try again in ten seconds, or start it with that one"
+    )]
+    Behind,
+}
+
+/// The master keys of this process, and where they come from.
+pub(crate) struct MasterKeys {
+    source: Source,
+    vault: Arc<Vault>,
+    /// What the file holds, if the keys come from one.
+    in_file: Mutex<Vec<MasterKeyId>>,
+}
+
+/// How things stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// The newest last.
+    pub(crate) keys: Vec<KnownKey>,
+    /// Whether an older key opens the newest.
+    pub(crate) under_way: bool,
+    /// Values that older keys have sealed.
+    pub(crate) left: i64,
+}
+
+impl MasterKeys {
+    /// Opens the keys of the database with the given ones, and refuses those that it was not sealed with. A new database is
+    /// sealed with them from now on; a new key before an old one begins a rotation.
+    pub(crate) async fn open(db: &Db, given: Given, now: Millis) -> anyhow::Result<Self> {
+        let Given { source, keys } = given;
+        let ids: Vec<_> = keys.iter().map(|key| key.id()).collect();
+        let opened = db
+            .write::<_, RotationError, _>(move |conn| Box::pin(async move { opened(conn, &keys, now).await }))
+            .await?;
+        match opened {
+            Ok((known, seals)) => {
+                Ok(Self { source, vault: Arc::new(Vault::new(known, seals)), in_file: Mutex::new(ids) })
+            }
+            Err(theirs) => anyhow::bail!(
+                "what this database keeps is sealed with the master key {theirs}, and this one is {}. Start with the right \
+                 one: its file is {FILE} in the data folder, or the variable {VARIABLE}; replicas share it",
+                ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and "),
+            ),
+        }
+    }
+
+    /// Of a vault alone, whose keys do not change.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn fixed(vault: Arc<Vault>) -> Self {
+        Self { source: Source::Variable, vault, in_file: Mutex::default() }
+    }
+
+    pub(crate) fn vault(&self) -> &Arc<Vault> {
+        &self.vault
+    }
+
+    pub(crate) fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// Makes a new key and begins a rotation to it. Answers its id.
+    pub(crate) async fn rotate(&self, db: &Db, now: Millis) -> Result<MasterKeyId, RotationError> {
+        let Source::File(file) = &self.source else { return Err(RotationError::Variable) };
+        let (new, newest) = (Arc::new(MasterKey::generate()?), self.vault.newest());
+        if Known::read(&mut db.read().await?).await?.is_under_way() {
+            return Err(RotationError::UnderWay);
+        }
+        // Before the database has it: a start with both goes on with either.
+        self.write_file(file, &[Arc::clone(&new), Arc::clone(&newest)])?;
+        let (id, older) = (new.id(), self.vault.known());
+        db.write::<_, RotationError, _>(move |conn| {
             Box::pin(async move {
                 installation::alone(conn).await?;
-                let present = master_keys::present(conn).await?;
-                if present.is_none() {
-                    master_keys::keep(conn, ours, now).await?;
+                let there = Known::read(conn).await?;
+                if there.is_under_way() {
+                    return Err(RotationError::UnderWay);
                 }
-                Ok(present)
+                if there.newest() != Some(newest.id()) {
+                    return Err(RotationError::Behind);
+                }
+                begin(conn, &new, &newest, &older, now).await
             })
         })
         .await?;
-    let Some(theirs) = theirs else { return Ok(()) };
-    match vault.open(row, &theirs.canary) {
-        Ok(said) if said.as_slice() == says => Ok(()),
-        Ok(_) | Err(VaultError::Sealed) => anyhow::bail!(
-            "what this database keeps is sealed with the master key {}, and this one is {}. Start with the right one: its \
-             file is {FILE} in the data folder, or the variable KASSA_MASTER_KEY; replicas share it",
-            theirs.id,
-            vault.id(),
-        ),
-        Err(error) => Err(error.into()),
+        tracing::info!(key = %id, "a new master key: what is sealed is sealed anew with it");
+        Ok(id)
     }
+
+    /// Learns what other replicas have done, and brings the file to it. While a rotation is under way, what older keys have
+    /// sealed is sealed anew, once all replicas know the new one.
+    pub(crate) async fn follow(&self, db: &Db) -> Result<(), RotationError> {
+        let there = Known::read(&mut db.read().await?).await?;
+        let before = self.vault.known();
+        let known = there.opened_by(&before);
+        let Some(newest) = known.last().filter(|key| Some(key.id()) == there.newest()).cloned() else {
+            return Err(RotationError::Behind);
+        };
+        let is_news = before.iter().all(|key| key.id() != newest.id());
+        // What is news here is news elsewhere: it seals from the next look on.
+        let seals = if is_news { self.vault.seals() } else { Arc::clone(&newest) };
+        let all_know = seals.id() == newest.id();
+        let previous = known.iter().rev().nth(1).filter(|_| there.is_under_way()).cloned();
+        self.vault.set(known, seals);
+        if let Source::File(file) = &self.source {
+            self.write_file(file, &[Some(newest), previous].into_iter().flatten().collect::<Vec<_>>())?;
+        }
+        if there.is_under_way() && all_know {
+            sealed::renew(db, &self.vault).await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn standing(&self, db: &Db) -> Result<Standing, RotationError> {
+        let mut conn = db.read().await?;
+        let there = Known::read(&mut conn).await?;
+        let newest = there.newest().ok_or(RotationError::Behind)?;
+        let left = sealed::left(&mut conn, newest).await?;
+        Ok(Standing { under_way: there.is_under_way(), keys: there.keys, left })
+    }
+
+    /// Ends a rotation: no older key opens anything from now on.
+    pub(crate) async fn finish(&self, db: &Db) -> Result<(), RotationError> {
+        let standing = self.standing(db).await?;
+        if !standing.under_way {
+            return Err(RotationError::NotUnderWay);
+        }
+        if standing.left > 0 {
+            return Err(RotationError::Left(standing.left));
+        }
+        let newest = self.vault.seals().id();
+        db.write::<_, RotationError, _>(move |conn| {
+            Box::pin(async move {
+                installation::alone(conn).await?;
+                if Known::read(conn).await?.newest() != Some(newest) {
+                    return Err(RotationError::Behind);
+                }
+                Ok(master_keys::forget_copies_of(conn, newest).await?)
+            })
+        })
+        .await?;
+        tracing::info!(key = %newest, "older master keys open nothing any more");
+        self.follow(db).await
+    }
+
+    /// Writes the file anew unless it holds these already, whole or not at all, for its owner alone.
+    fn write_file(&self, file: &Path, keys: &[Arc<MasterKey>]) -> io::Result<()> {
+        let ids: Vec<_> = keys.iter().map(|key| key.id()).collect();
+        let mut in_file = self.in_file.lock().unwrap_or_else(PoisonError::into_inner);
+        if *in_file != ids {
+            write(file, keys)?;
+            *in_file = ids;
+        }
+        Ok(())
+    }
+}
+
+type Opened = (Vec<Arc<MasterKey>>, Arc<MasterKey>);
+
+/// The keys of the database that these open, and the one that seals; or the id of the newest, which they do not open.
+async fn opened(
+    conn: &mut Conn,
+    given: &[Arc<MasterKey>],
+    now: Millis,
+) -> Result<Result<Opened, MasterKeyId>, RotationError> {
+    installation::alone(conn).await?;
+    let there = Known::read(conn).await?;
+    let first = given.first().ok_or(VaultError::Malformed)?;
+    let Some(newest) = there.newest() else {
+        master_keys::keep(conn, known_as(first, now)?).await?;
+        return Ok(Ok((vec![Arc::clone(first)], Arc::clone(first))));
+    };
+    let opened = there.opened_by(given);
+    let Some(seals) = opened.iter().find(|key| key.id() == newest).cloned() else { return Ok(Err(newest)) };
+    let is_new = there.keys.iter().all(|row| row.id != first.id());
+    if is_new {
+        begin(conn, first, &seals, &opened, now).await?;
+    }
+    Ok(Ok((opened, seals)))
+}
+
+/// Adds a key to those of the database: it opens all older ones, and the present one opens it.
+async fn begin(
+    conn: &mut Conn,
+    new: &MasterKey,
+    newest: &MasterKey,
+    older: &[Arc<MasterKey>],
+    now: Millis,
+) -> Result<(), RotationError> {
+    master_keys::keep(conn, known_as(new, now)?).await?;
+    for key in older {
+        master_keys::keep_copy(conn, copy(key, new)?).await?;
+    }
+    master_keys::keep_copy(conn, copy(new, newest)?).await?;
+    Ok(())
+}
+
+fn write(file: &Path, keys: &[Arc<MasterKey>]) -> io::Result<()> {
+    let next = file.with_extension("key.new");
+    match fs::remove_file(&next) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut written = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&next)?;
+    for key in keys {
+        written.write_all(key.to_hex().as_bytes())?;
+        written.write_all(b"\n")?;
+    }
+    written.sync_all()?;
+    fs::rename(&next, file)?;
+    if let Some(folder) = file.parent() {
+        fs::File::open(folder)?.sync_all()?;
+    }
+    Ok(())
 }

@@ -9,7 +9,12 @@ use std::{
 
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
-use crate::{app::App, config::Config, db::Db, vault::Vault};
+use crate::{
+    app::App,
+    config::Config,
+    db::Db,
+    master_key::{Given, Source},
+};
 
 /// A database of one test; the SQLite file goes with it.
 pub(crate) struct TestDb {
@@ -83,11 +88,11 @@ pub(crate) fn config() -> Config {
 }
 
 pub(crate) async fn app_with(db: TestDb, config: Config) -> TestApp {
-    let vault = Vault::from_hex(&"11".repeat(32)).unwrap();
+    let given = Given::parse(Source::Variable, &"11".repeat(32)).unwrap();
     // Compiled plugins are the same for all tests: one folder for them.
     let data_dir = std::env::temp_dir().join("kassa-unit-tests");
     std::fs::create_dir_all(&data_dir).unwrap();
-    let app = App::assemble((*db).clone(), vault, config, &data_dir).await.unwrap();
+    let app = App::assemble((*db).clone(), given, config, &data_dir).await.unwrap();
     app.begin_simulated().await;
     TestApp { app, _db: db }
 }

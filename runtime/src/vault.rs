@@ -1,9 +1,14 @@
-//! Secrets at rest: API keys as keyed hashes, webhook secrets and upstream headers sealed.
+//! Secrets at rest: API keys as keyed hashes, and sealed values: webhook and hook secrets, where RPC providers are.
 //!
-//! One master key (32 bytes, from `master.key` in the data folder or `KASSA_MASTER_KEY`) gives every other key,
-//! each for one purpose. A sealed value is bound to the id of its row: moved to another row, it does not open.
+//! One master key (32 bytes, [`crate::master_key`]) gives every other key, each for one purpose. A sealed value is bound to
+//! the id of its row (moved to another row, it does not open) and names the key that it was sealed with, so that there
+//! may be several: the newest seals, all open. API keys are hashed under the first there was, for the text that was
+//! hashed is not kept.
 
-use std::{fs, io, path::Path};
+use std::{
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use chacha20poly1305::{
     KeyInit as _, XChaCha20Poly1305, XNonce,
@@ -14,15 +19,16 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 const KEY_LEN: usize = 32;
+const ID_LEN: usize = 6;
 const NONCE_LEN: usize = 24;
-/// First byte of a sealed value: how it is sealed, so that another way can come later.
-const XCHACHA: u8 = 1;
+/// First byte of a sealed value: how it is sealed, so that another way can come later. The key's id follows.
+const XCHACHA: u8 = 2;
+/// As it was before keys had ids: sealed with the first there was.
+const XCHACHA_FIRST: u8 = 1;
 
 #[derive(Debug, thiserror::Error)]
 pub enum VaultError {
-    #[error("master key: {0}")]
-    Io(#[from] io::Error),
-    #[error("the master key must be 64 hex digits (32 bytes)")]
+    #[error("a master key must be 64 hex digits (32 bytes)")]
     Malformed,
     #[error("the system gave no random bytes")]
     NoRandom,
@@ -31,61 +37,64 @@ pub enum VaultError {
     Sealed,
 }
 
-/// The keys of this installation.
-pub struct Vault {
-    master: Zeroizing<[u8; KEY_LEN]>,
-    seal: Zeroizing<[u8; KEY_LEN]>,
-    pepper: Zeroizing<[u8; KEY_LEN]>,
+/// Names a master key, and tells nothing of it: 12 hex digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct MasterKeyId([u8; ID_LEN]);
+
+impl MasterKeyId {
+    /// None: it is no id.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let mut id = [0; ID_LEN];
+        hex::decode_to_slice(text, &mut id).is_ok().then_some(Self(id))
+    }
+
+    /// What every value begins with that is sealed with it.
+    pub(crate) fn prefix(self) -> Vec<u8> {
+        [&[XCHACHA], self.0.as_slice()].concat()
+    }
 }
 
-impl Vault {
+impl fmt::Display for MasterKeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+/// A master key.
+pub(crate) struct MasterKey {
+    master: Zeroizing<[u8; KEY_LEN]>,
+    seal: Zeroizing<[u8; KEY_LEN]>,
+    id: MasterKeyId,
+}
+
+impl MasterKey {
     /// From 64 hex digits.
-    pub fn from_hex(text: &str) -> Result<Self, VaultError> {
+    pub(crate) fn from_hex(text: &str) -> Result<Self, VaultError> {
         let mut master = Zeroizing::new([0; KEY_LEN]);
         hex::decode_to_slice(text.trim(), master.as_mut()).map_err(|_| VaultError::Malformed)?;
         Ok(Self::new(master))
     }
 
-    /// From the file. `None`: it is not there.
-    pub fn open_file(file: &Path) -> Result<Option<Self>, VaultError> {
-        match fs::read_to_string(file) {
-            Ok(text) => Self::from_hex(&text).map(Some),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// A new one, in a new file that only its owner can read.
-    pub fn create(file: &Path) -> Result<Self, VaultError> {
-        let mut bytes = Zeroizing::new([0; KEY_LEN]);
-        getrandom::fill(bytes.as_mut()).map_err(|_| VaultError::NoRandom)?;
-        write_private(file, &hex::encode(bytes.as_slice()))?;
-        Ok(Self::new(bytes))
+    /// A new one.
+    pub(crate) fn generate() -> Result<Self, VaultError> {
+        let mut master = Zeroizing::new([0; KEY_LEN]);
+        getrandom::fill(master.as_mut()).map_err(|_| VaultError::NoRandom)?;
+        Ok(Self::new(master))
     }
 
     fn new(master: Zeroizing<[u8; KEY_LEN]>) -> Self {
         let seal = derive(&master, "seal");
-        let pepper = derive(&master, "api key");
-        Self { master, seal, pepper }
+        let [a, b, c, d, e, f, ..] = *derive(&master, "name");
+        Self { master, seal, id: MasterKeyId([a, b, c, d, e, f]) }
     }
 
-    /// Names the master key, and tells nothing of it.
-    #[must_use]
-    pub fn id(&self) -> String {
-        let [a, b, c, d, e, f, ..] = *derive(&self.master, "name");
-        hex::encode([a, b, c, d, e, f])
+    pub(crate) fn id(&self) -> MasterKeyId {
+        self.id
     }
 
-    /// A key for one purpose, the same at every start.
-    #[must_use]
-    pub fn key_for(&self, purpose: &str) -> [u8; KEY_LEN] {
-        *derive(&self.master, purpose)
-    }
-
-    /// What is stored of an API key. 128 random bits need no slow hash; the pepper keeps a stolen table useless.
-    #[must_use]
-    pub fn hash_api_key(&self, key: &str) -> Vec<u8> {
-        mac(&self.pepper, key.as_bytes()).to_vec()
+    /// 64 hex digits.
+    pub(crate) fn to_hex(&self) -> Zeroizing<String> {
+        Zeroizing::new(hex::encode(self.master.as_slice()))
     }
 
     fn cipher(&self) -> XChaCha20Poly1305 {
@@ -94,33 +103,117 @@ impl Vault {
     }
 
     /// Seals `secret` for the row `row_id`.
-    pub fn seal(&self, row_id: &str, secret: &[u8]) -> Result<Vec<u8>, VaultError> {
+    pub(crate) fn seal(&self, row_id: &str, secret: &[u8]) -> Result<Vec<u8>, VaultError> {
         let mut nonce = [0; NONCE_LEN];
         getrandom::fill(&mut nonce).map_err(|_| VaultError::NoRandom)?;
         let body = self
             .cipher()
             .encrypt(&XNonce::from(nonce), Payload { msg: secret, aad: row_id.as_bytes() })
             .map_err(|_| VaultError::Sealed)?;
-        let mut sealed = Vec::with_capacity(1 + NONCE_LEN + body.len());
-        sealed.push(XCHACHA);
-        sealed.extend(nonce);
-        sealed.extend(body);
-        Ok(sealed)
+        Ok([&[XCHACHA], self.id.0.as_slice(), &nonce, &body].concat())
+    }
+
+    /// Opens what this key has sealed for the row `row_id`, whatever key the value names.
+    pub(crate) fn open(&self, row_id: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+        let begins = match sealed.first() {
+            Some(&XCHACHA) => 1 + ID_LEN,
+            Some(&XCHACHA_FIRST) => 1,
+            _ => return Err(VaultError::Sealed),
+        };
+        let rest = sealed.get(begins..).ok_or(VaultError::Sealed)?;
+        let (nonce, body) = rest.split_first_chunk::<NONCE_LEN>().ok_or(VaultError::Sealed)?;
+        self.cipher()
+            .decrypt(&XNonce::from(*nonce), Payload { msg: body, aad: row_id.as_bytes() })
+            .map(Zeroizing::new)
+            .map_err(|_| VaultError::Sealed)
+    }
+}
+
+/// The master keys of this installation, while it runs.
+pub struct Vault {
+    ring: RwLock<Arc<Ring>>,
+}
+
+struct Ring {
+    /// What is known, the first there was before all others.
+    known: Vec<Arc<MasterKey>>,
+    /// The one that seals: the newest, once all replicas know it.
+    seals: Arc<MasterKey>,
+}
+
+impl Vault {
+    /// With one key alone, given as 64 hex digits.
+    pub fn from_hex(text: &str) -> Result<Self, VaultError> {
+        let key = Arc::new(MasterKey::from_hex(text)?);
+        Ok(Self::new(vec![Arc::clone(&key)], key))
+    }
+
+    /// With these keys, the first there was before all others; `seals` is one of them.
+    pub(crate) fn new(known: Vec<Arc<MasterKey>>, seals: Arc<MasterKey>) -> Self {
+        Self { ring: RwLock::new(Arc::new(Ring { known, seals })) }
+    }
+
+    /// Goes on with these keys.
+    pub(crate) fn set(&self, known: Vec<Arc<MasterKey>>, seals: Arc<MasterKey>) {
+        *self.ring.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Ring { known, seals });
+    }
+
+    fn ring(&self) -> Arc<Ring> {
+        Arc::clone(&self.ring.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// All that are known, the first there was before all others.
+    pub(crate) fn known(&self) -> Vec<Arc<MasterKey>> {
+        self.ring().known.clone()
+    }
+
+    /// The last there was.
+    pub(crate) fn newest(&self) -> Arc<MasterKey> {
+        let ring = self.ring();
+        Arc::clone(ring.known.last().unwrap_or(&ring.seals))
+    }
+
+    /// The key that seals: the newest, once all replicas know it.
+    pub(crate) fn seals(&self) -> Arc<MasterKey> {
+        Arc::clone(&self.ring().seals)
+    }
+
+    /// A key for one purpose, the same for as long as the master key is.
+    #[must_use]
+    pub fn key_for(&self, purpose: &str) -> [u8; KEY_LEN] {
+        *derive(&self.ring().seals.master, purpose)
+    }
+
+    /// What is stored of an API key. 128 random bits need no slow hash; the pepper keeps a stolen table useless.
+    #[must_use]
+    pub fn hash_api_key(&self, key: &str) -> Vec<u8> {
+        let ring = self.ring();
+        let first = ring.known.first().unwrap_or(&ring.seals);
+        mac(&derive(&first.master, "api key"), key.as_bytes()).to_vec()
+    }
+
+    /// Seals `secret` for the row `row_id`.
+    pub fn seal(&self, row_id: &str, secret: &[u8]) -> Result<Vec<u8>, VaultError> {
+        self.ring().seals.seal(row_id, secret)
     }
 
     /// Opens what was sealed for the row `row_id`.
     pub fn open(&self, row_id: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, VaultError> {
-        let (&way, rest) = sealed.split_first().ok_or(VaultError::Sealed)?;
-        let (nonce, body) = rest.split_at_checked(NONCE_LEN).ok_or(VaultError::Sealed)?;
-        let nonce: [u8; NONCE_LEN] = nonce.try_into().map_err(|_| VaultError::Sealed)?;
-        if way != XCHACHA {
-            return Err(VaultError::Sealed);
-        }
-        self.cipher()
-            .decrypt(&XNonce::from(nonce), Payload { msg: body, aad: row_id.as_bytes() })
-            .map(Zeroizing::new)
-            .map_err(|_| VaultError::Sealed)
+        let ring = self.ring();
+        let key = match sealed.first() {
+            Some(&XCHACHA) => {
+                let id = sealed.get(1..=ID_LEN).ok_or(VaultError::Sealed)?;
+                ring.known.iter().find(|key| key.id.0 == id)
+            }
+            _ => ring.known.first(),
+        };
+        key.ok_or(VaultError::Sealed)?.open(row_id, sealed)
     }
+}
+
+/// Whether this begins as what a vault has sealed does, and as no JSON does.
+pub(crate) fn is_sealed(bytes: &[u8]) -> bool {
+    matches!(bytes.first(), Some(&(XCHACHA | XCHACHA_FIRST)))
 }
 
 fn derive(master: &[u8; KEY_LEN], purpose: &str) -> Zeroizing<[u8; KEY_LEN]> {
@@ -135,20 +228,16 @@ fn mac(key: &[u8; KEY_LEN], message: &[u8]) -> [u8; KEY_LEN] {
     })
 }
 
-fn write_private(file: &Path, text: &str) -> io::Result<()> {
-    use io::Write as _;
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn key(byte: &str) -> Arc<MasterKey> {
+        Arc::new(MasterKey::from_hex(&byte.repeat(32)).unwrap())
+    }
+
     fn vault() -> Vault {
-        Vault::from_hex(&"11".repeat(32)).unwrap()
+        Vault::new(vec![key("11")], key("11"))
     }
 
     #[test]
@@ -165,5 +254,29 @@ mod tests {
     #[test]
     fn the_same_secret_never_looks_the_same() {
         assert_ne!(vault().seal("ep_1", b"x").unwrap(), vault().seal("ep_1", b"x").unwrap());
+    }
+
+    #[test]
+    fn the_newest_key_seals_and_all_open() {
+        let before = vault();
+        let (sealed, hash) = (before.seal("ep_1", b"whsec").unwrap(), before.hash_api_key("op_1"));
+        let after = Vault::new(vec![key("11"), key("12")], key("12"));
+        assert_eq!(after.open("ep_1", &sealed).unwrap().as_slice(), b"whsec");
+        assert_eq!(after.hash_api_key("op_1"), hash);
+        let sealed = after.seal("ep_1", b"whsec").unwrap();
+        assert!(before.open("ep_1", &sealed).is_err());
+        assert!(sealed.starts_with(&key("12").id().prefix()));
+        assert_eq!(
+            Vault::from_hex(&"12".repeat(32)).unwrap().open("ep_1", &sealed).unwrap().as_slice(),
+            b"whsec"
+        );
+    }
+
+    #[test]
+    fn a_value_of_before_keys_had_ids_opens_with_the_first() {
+        let sealed = vault().seal("ep_1", b"whsec").unwrap();
+        let old = [&[XCHACHA_FIRST], &sealed[1 + ID_LEN..]].concat();
+        let after = Vault::new(vec![key("11"), key("12")], key("12"));
+        assert_eq!(after.open("ep_1", &old).unwrap().as_slice(), b"whsec");
     }
 }

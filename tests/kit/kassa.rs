@@ -13,12 +13,14 @@ use crate::{Api, Database, eventually, process::Process};
 const OPERATOR_KEY: &str = "op_suitesuitesuitesuitesuitesuite23";
 /// One for all servers of the suite, so that one of them compiles the plugins and the others find the code: it is
 /// authenticated with this key.
-const MASTER_KEY: &str = "5a17e5a17e5a17e5a17e5a17e5a17e5a17e5a17e5a17e5a17e5a17e5a17e5a17";
+pub const MASTER_KEY: &str = "5a17e5a17e5a17e5a17e5a17e5a17e5a17e5a17e5a17e5a17e5a17e5a17e5a17";
 /// How the server is started.
 #[derive(Debug, Clone, Default)]
 pub struct KassaOptions {
     /// Further `KASSA_…` variables.
     pub env: Vec<(&'static str, String)>,
+    /// It finds [`MASTER_KEY`] in its folder, and not in a variable.
+    pub key_in_file: bool,
 }
 
 impl KassaOptions {
@@ -91,6 +93,13 @@ impl Kassa {
             .env("KASSA_WEBHOOKS__TIMEOUT_S", "3")
             .envs(self.options.env.iter().map(|(name, value)| (*name, value.as_str())))
             .envs(once.iter().copied());
+        if self.options.key_in_file {
+            command.env_remove("KASSA_MASTER_KEY");
+            let file = self.folder.join("master.key");
+            if !file.exists() {
+                fs::write(file, MASTER_KEY).expect("a master key");
+            }
+        }
         self.process = Some(Process::start("kassa", &mut command, &self.folder.join("kassa.log")));
     }
 

@@ -46,7 +46,7 @@ pub use database::{Database, Kind, Rows};
 pub use facade::Facade;
 pub use hooks::{Hooks, Source, component, patched};
 pub use hostile::{asking, assembled, carrying, doing, hostile, numbered, quiet, stale, straight};
-pub use kassa::{Kassa, KassaOptions};
+pub use kassa::{Kassa, KassaOptions, MASTER_KEY};
 pub use proxy::{Change, Fault, Provider, Proxy, Rule};
 pub use receiver::{Receiver, Reply, Webhook, verify};
 pub use sandbox::Sandbox;

@@ -18,7 +18,8 @@ impl Sandbox {
 
     pub async fn with(database: Database, options: KassaOptions) -> Self {
         // The receivers of hooks are on this machine. What a case says goes before it.
-        let mut own = KassaOptions::default().with("KASSA_HOOKS__ALLOW_PRIVATE", "true");
+        let mut own = KassaOptions { key_in_file: options.key_in_file, ..KassaOptions::default() }
+            .with("KASSA_HOOKS__ALLOW_PRIVATE", "true");
         own.env.extend(options.env);
         let kassa = Kassa::start(&database, own).await;
         let shop = Shop::open(kassa, database, NETWORK, "test").await;

@@ -34,6 +34,7 @@ mod prices;
 mod rescan;
 mod retention;
 mod rises;
+mod rotation;
 mod scripts;
 mod webhooks;
 mod whose;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
     evm_upstreams::cases(&mut suite);
     health::cases(&mut suite);
     rises::cases(&mut suite);
+    rotation::cases(&mut suite);
     scripts::cases(&mut suite);
     idempotency::cases(&mut suite);
     identity::cases(&mut suite);

@@ -1,4 +1,4 @@
-//! `kassa key`: API keys. A key's text is shown once, when it is made; what is kept is a keyed hash.
+//! `kassa key`: API keys, and the master key. An API key's text is shown once, when it is made; what is kept is a keyed hash.
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use super::{
     client::{Client, ServerArgs},
     folder::Folder,
     print::{self, some, text},
-    serve,
+    rotation, serve,
 };
 use crate::{
     app::App,
@@ -22,6 +22,8 @@ Examples:
   kassa key create mer_01KAN2Q5T4W2J6G0Z8Y3V7X9BC --live --name 'shop backend'
   kassa key list mer_01KAN2Q5T4W2J6G0Z8Y3V7X9BC
   kassa key revoke key_01KAN2Q5T4W2J6G0Z8Y3V7X9BC
+  kassa key rotate-master                       a new master key, while the server runs
+  kassa key rotate-master --finish              the old one opens nothing any more
   kassa key operator --data /var/lib/kassa      the operator's key was lost";
 
 #[derive(Debug, Args)]
@@ -47,6 +49,8 @@ enum Command {
         /// key_…
         id: String,
     },
+    /// Seal everything with a new master key, while the server runs
+    RotateMaster(rotation::RotationArgs),
     /// Make an operator's key without having one, straight in the database; the server must not be running
     Operator {
         /// What it is for: shown in lists
@@ -81,6 +85,7 @@ pub(super) async fn run(global: &Global, args: KeyArgs) -> anyhow::Result<()> {
     let client = Client::new(global, &args.server)?;
     match args.command {
         Command::Operator { .. } => {}
+        Command::RotateMaster(args) => rotation::run(&client, args, json).await?,
         Command::Create(new) => {
             let mut body = json!({
                 "merchant_id": new.merchant,

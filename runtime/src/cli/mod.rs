@@ -22,6 +22,7 @@ mod print;
 mod progress;
 mod rescan;
 mod retention;
+mod rotation;
 mod scratch;
 mod secret;
 mod serve;

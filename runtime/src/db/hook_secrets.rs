@@ -23,6 +23,11 @@ impl SecretRow {
 
 /// What the value of a secret with this id and purpose is sealed for.
 pub(crate) fn sealed_for(id: &str, purpose: &Purpose) -> String {
+    sealed_for_text(id, &purpose.to_string())
+}
+
+/// As [`sealed_for`], by the text of the purpose.
+pub(super) fn sealed_for_text(id: &str, purpose: &str) -> String {
     format!("{id} {purpose}")
 }
 

@@ -101,6 +101,11 @@ async fn stored(conn: &mut Conn, (owner, key): (String, String)) -> Result<Store
     find(conn, &owner, &key).await?.ok_or_else(swept)
 }
 
+/// What an answer that shows a secret is sealed for.
+pub(crate) fn sealed_for(owner: &str, key: &str) -> String {
+    format!("idempotency:{owner}:{key}")
+}
+
 /// The answer that was kept for a key, if there is one.
 pub(crate) async fn find(conn: &mut Conn, owner: &str, key: &str) -> Result<Option<Stored>, DbError> {
     let sql = "SELECT fingerprint, status, body FROM idempotency WHERE owner = $1 AND key = $2";

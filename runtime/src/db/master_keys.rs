@@ -1,24 +1,69 @@
-//! Which master key the secrets of a database are sealed with.
+//! Which master keys the secrets of a database were and are sealed with.
 
-use super::{Conn, DbError, args};
-use crate::domain::Millis;
+use super::{Conn, DbError, Row, args};
+use crate::{domain::Millis, vault::MasterKeyId};
 
-/// A key that was in use, by name, and something that it sealed.
+/// A key by name, and something that it sealed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct MasterKey {
-    pub(crate) id: String,
+pub(crate) struct KnownKey {
+    pub(crate) id: MasterKeyId,
     pub(crate) canary: Vec<u8>,
+    pub(crate) created_at: Millis,
 }
 
-/// The one of this database. None: nothing was ever sealed in it.
-pub(crate) async fn present(conn: &mut Conn) -> Result<Option<MasterKey>, DbError> {
-    let row = conn.row("SELECT id, canary FROM master_key ORDER BY created_at DESC LIMIT 1", args![]).await?;
-    row.map(|row| Ok(MasterKey { id: row.text("id")?, canary: row.blob("canary")? })).transpose()
+/// A key as another one has sealed it: whoever has `under` has `id` too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Copy {
+    pub(crate) id: MasterKeyId,
+    pub(crate) under: MasterKeyId,
+    pub(crate) sealed: Vec<u8>,
 }
 
-/// From now on this one is.
-pub(crate) async fn keep(conn: &mut Conn, key: MasterKey, now: Millis) -> Result<(), DbError> {
-    let sql = "INSERT INTO master_key (id, canary, created_at) VALUES ($1, $2, $3)";
-    conn.exec(sql, args![key.id, key.canary, now]).await?;
+impl Copy {
+    /// What it is bound to.
+    pub(crate) fn sealed_for(&self) -> String {
+        format!("master key {}", self.id)
+    }
+}
+
+fn id(row: &Row, column: &'static str) -> Result<MasterKeyId, DbError> {
+    let text = row.text(column)?;
+    MasterKeyId::parse(&text)
+        .ok_or_else(|| DbError::Unreadable { column, why: "it is no id of a key".to_owned() })
+}
+
+/// All that there were, the newest last. None: nothing was ever sealed in it.
+pub(crate) async fn all(conn: &mut Conn) -> Result<Vec<KnownKey>, DbError> {
+    let rows = conn.rows("SELECT id, canary, created_at FROM master_key ORDER BY place", args![]).await?;
+    let read = |row: &Row| {
+        Ok(KnownKey { id: id(row, "id")?, canary: row.blob("canary")?, created_at: row.int("created_at")? })
+    };
+    rows.iter().map(read).collect()
+}
+
+/// Adds the newest one.
+pub(crate) async fn keep(conn: &mut Conn, key: KnownKey) -> Result<(), DbError> {
+    let sql = "INSERT INTO master_key (id, canary, created_at, place)
+               SELECT $1, $2, $3, COALESCE(MAX(place), 0) + 1 FROM master_key";
+    conn.exec(sql, args![key.id.to_string(), key.canary, key.created_at]).await?;
+    Ok(())
+}
+
+pub(crate) async fn copies(conn: &mut Conn) -> Result<Vec<Copy>, DbError> {
+    let rows = conn.rows("SELECT id, under, sealed FROM master_key_copy", args![]).await?;
+    let read =
+        |row: &Row| Ok(Copy { id: id(row, "id")?, under: id(row, "under")?, sealed: row.blob("sealed")? });
+    rows.iter().map(read).collect()
+}
+
+pub(crate) async fn keep_copy(conn: &mut Conn, copy: Copy) -> Result<(), DbError> {
+    let sql = "INSERT INTO master_key_copy (id, under, sealed) VALUES ($1, $2, $3)";
+    conn.exec(sql, args![copy.id.to_string(), copy.under.to_string(), copy.sealed]).await?;
+    Ok(())
+}
+
+/// Deletes this key as others have sealed it.
+pub(crate) async fn forget_copies_of(conn: &mut Conn, id: MasterKeyId) -> Result<(), DbError> {
+    conn.exec("DELETE FROM master_key_copy WHERE id = $1", args![id.to_string()]).await?;
     Ok(())
 }

@@ -62,6 +62,7 @@ pub(crate) mod plugins;
 pub(crate) mod readings;
 pub(crate) mod rescans;
 pub(crate) mod retention;
+pub(crate) mod sealed;
 pub(crate) mod transfers;
 pub(crate) mod version;
 pub(crate) mod watch;

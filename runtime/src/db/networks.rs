@@ -21,9 +21,11 @@ pub(crate) struct Network {
 pub(crate) struct Upstream {
     pub(crate) id: String,
     pub(crate) network: String,
-    pub(crate) url: String,
-    /// A JSON object of secret headers, sealed for the row's id.
-    pub(crate) headers: Option<Vec<u8>>,
+    /// As people may see it.
+    pub(crate) shown: String,
+    /// Where it is and with which headers it is asked, sealed for the row's id.
+    pub(crate) sealed: Vec<u8>,
+    pub(crate) has_headers: bool,
     pub(crate) rate_per_s: u32,
     /// Lower is asked first.
     pub(crate) priority: i64,
@@ -158,8 +160,9 @@ fn read_upstream(row: &Row) -> Result<Upstream, DbError> {
     Ok(Upstream {
         id: row.text("id")?,
         network: row.text("network")?,
-        url: row.text("url")?,
-        headers: row.opt_blob("headers")?,
+        shown: row.text("url")?,
+        sealed: row.blob("sealed")?,
+        has_headers: row.bool("has_headers")?,
         rate_per_s: u32::try_from(rate)
             .map_err(|error| DbError::Unreadable { column: "rate_per_s", why: error.to_string() })?,
         priority: row.int("priority")?,
@@ -169,33 +172,65 @@ fn read_upstream(row: &Row) -> Result<Upstream, DbError> {
 
 /// The upstreams of all networks, in the order in which they are asked.
 pub(crate) async fn upstreams(conn: &mut Conn) -> Result<Vec<Upstream>, DbError> {
-    let sql = "SELECT id, network, url, headers, rate_per_s, priority, created_at FROM upstream
-               ORDER BY network, priority, id";
+    let sql = "SELECT id, network, url, sealed, has_headers, rate_per_s, priority, created_at FROM upstream
+               WHERE sealed IS NOT NULL ORDER BY network, priority, id";
     conn.rows(sql, args![]).await?.iter().map(read_upstream).collect()
 }
 
 /// As [`upstreams`], of one network.
 pub(crate) async fn upstreams_of(conn: &mut Conn, network: &str) -> Result<Vec<Upstream>, DbError> {
-    let sql = "SELECT id, network, url, headers, rate_per_s, priority, created_at FROM upstream
-               WHERE network = $1 ORDER BY priority, id";
+    let sql = "SELECT id, network, url, sealed, has_headers, rate_per_s, priority, created_at FROM upstream
+               WHERE network = $1 AND sealed IS NOT NULL ORDER BY priority, id";
     conn.rows(sql, args![network.to_owned()]).await?.iter().map(read_upstream).collect()
 }
 
 pub(crate) async fn insert_upstream(conn: &mut Conn, upstream: Upstream) -> Result<(), DbError> {
     conn.exec(
-        "INSERT INTO upstream (id, network, url, headers, rate_per_s, priority, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        "INSERT INTO upstream (id, network, url, sealed, has_headers, rate_per_s, priority, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         args![
             upstream.id,
             upstream.network,
-            upstream.url,
-            upstream.headers,
+            upstream.shown,
+            upstream.sealed,
+            upstream.has_headers,
             upstream.rate_per_s,
             upstream.priority,
             upstream.created_at
         ],
     )
     .await?;
+    Ok(())
+}
+
+/// An upstream of before its URL was sealed.
+#[derive(Debug, Clone)]
+pub(crate) struct Unsealed {
+    pub(crate) id: String,
+    pub(crate) url: String,
+    /// A JSON object of secret headers, sealed for the row's id.
+    pub(crate) headers: Option<Vec<u8>>,
+}
+
+/// All whose URLs are not sealed yet.
+pub(crate) async fn unsealed(conn: &mut Conn) -> Result<Vec<Unsealed>, DbError> {
+    let rows = conn.rows("SELECT id, url, headers FROM upstream WHERE sealed IS NULL", args![]).await?;
+    let read = |row: &Row| {
+        Ok(Unsealed { id: row.text("id")?, url: row.text("url")?, headers: row.opt_blob("headers")? })
+    };
+    rows.iter().map(read).collect()
+}
+
+/// Keeps an upstream's URL and headers sealed from now on.
+pub(crate) async fn seal_upstream(
+    conn: &mut Conn,
+    id: &str,
+    shown: String,
+    sealed: Vec<u8>,
+    has_headers: bool,
+) -> Result<(), DbError> {
+    let sql = "UPDATE upstream SET url = $2, sealed = $3, has_headers = $4, headers = NULL WHERE id = $1";
+    conn.exec(sql, args![id.to_owned(), shown, sealed, has_headers]).await?;
     Ok(())
 }
 

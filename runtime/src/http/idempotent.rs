@@ -18,13 +18,12 @@ use crate::{
         Conn, Work,
         idempotency::{self, Answer, Claim, Claimed, Stored},
     },
+    vault,
 };
 
 const HEADER: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 const KEY_LEN_MAX: usize = 255;
-/// First byte of a sealed body (see the vault). JSON never begins with it.
-const SEALED: u8 = 1;
 
 /// What a request said about happening once.
 #[derive(Debug, Clone)]
@@ -106,7 +105,7 @@ impl Reply {
     /// This answer, to be kept under a key.
     pub(crate) fn keep(&self, app: &App, owner: &str, key: &str) -> Result<Answer, Problem> {
         let body = if self.secret {
-            app.vault.seal(&row_name(owner, key), &self.body).map_err(Problem::internal)?
+            app.vault.seal(&idempotency::sealed_for(owner, key), &self.body).map_err(Problem::internal)?
         } else {
             self.body.clone()
         };
@@ -119,11 +118,13 @@ impl Reply {
         if stored.fingerprint != key.fingerprint {
             return Err(reused());
         }
-        let body = match stored.body.first() {
-            Some(&SEALED) => {
-                app.vault.open(&row_name(owner, &key.text), &stored.body).map_err(Problem::internal)?.to_vec()
-            }
-            _ => stored.body,
+        let body = if vault::is_sealed(&stored.body) {
+            app.vault
+                .open(&idempotency::sealed_for(owner, &key.text), &stored.body)
+                .map_err(Problem::internal)?
+                .to_vec()
+        } else {
+            stored.body
         };
         let status = u16::try_from(stored.status).ok().and_then(|status| StatusCode::from_u16(status).ok());
         let status = status.ok_or_else(|| Problem::internal("a kept answer has no status"))?;
@@ -149,10 +150,6 @@ pub(crate) fn reused() -> Problem {
         Kind::IdempotencyKeyReused,
         "This key was used for a request with another address or body. Take a new key for a new request.",
     )
-}
-
-fn row_name(owner: &str, key: &str) -> String {
-    format!("idempotency:{owner}:{key}")
 }
 
 /// Runs `work` in a transaction, once for each key of `owner`.

@@ -36,6 +36,7 @@ mod events;
 mod find;
 mod hooks;
 mod invoices;
+mod master_keys;
 mod merchants;
 mod networks;
 mod payments;
@@ -98,6 +99,7 @@ fn guarded() -> OpenApiRouter<App> {
         .merge(upstreams::routes())
         .merge(rescans::routes())
         .merge(retention::routes())
+        .merge(master_keys::routes())
         .merge(plugins::routes())
         .merge(endpoints::routes())
         .merge(events::routes())

@@ -19,12 +19,13 @@ use crate::{
     db::{
         Conn, DbError,
         chain::{self, Cursor},
-        networks::{self, PutError, Upstream},
+        networks::{self, PutError},
     },
     domain::{
         id::{self, Kind as IdKind},
         network::{Credit, Explorer, Manifest},
     },
+    upstreams::Access,
 };
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -228,7 +229,7 @@ async fn put(
     }
     manifest.check().map_err(|why| Problem::new(Kind::ManifestRefused, format!("{why}.")))?;
     for upstream in &manifest.upstreams {
-        super::upstreams::check(&upstream.url, &Default::default())?;
+        super::upstreams::check(&Access::of_url(&upstream.url))?;
     }
     let (now, inside) = (app.clock.now(), app.clone());
     let view = app
@@ -237,16 +238,11 @@ async fn put(
             Box::pin(async move {
                 if networks::put(conn, &manifest, now).await? {
                     for (place, upstream) in (0_i64..).zip(&manifest.upstreams) {
-                        let row = Upstream {
-                            id: id::new(IdKind::Upstream, now),
-                            network: manifest.name.clone(),
-                            url: upstream.url.clone(),
-                            headers: None,
-                            rate_per_s: upstream.rate_per_s,
-                            priority: place,
-                            created_at: now,
-                        };
-                        networks::insert_upstream(conn, row).await?;
+                        let id = id::new(IdKind::Upstream, now);
+                        let limits = (upstream.rate_per_s, place);
+                        let access = Access::of_url(&upstream.url);
+                        let row = access.into_row(&inside.vault, id, &manifest.name, limits, now);
+                        networks::insert_upstream(conn, row.map_err(Problem::internal)?).await?;
                     }
                 }
                 view_of(&inside, conn, &manifest.name).await

@@ -126,6 +126,10 @@ problems! {
     FindUnsupported = 422 "find_unsupported" "Transactions of this network cannot be looked for",
     FindsLimited = 429 "finds_limited" "Too many transactions were looked for",
 
+    // ---- master keys
+    RotationRefused = 409 "rotation_refused" "The master key cannot be rotated so",
+    RotationUnderWay = 409 "rotation_under_way" "The rotation of the master key is under way yet",
+
     // ---- webhooks
     UrlRefused = 422 "url_refused" "That URL cannot be used",
     EndpointDisabled = 409 "endpoint_disabled" "The endpoint is disabled",

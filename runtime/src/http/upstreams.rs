@@ -6,7 +6,6 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
-use zeroize::Zeroizing;
 
 use super::{
     auth::Operator,
@@ -22,7 +21,7 @@ use crate::{
     app::App,
     db::networks::{self, Upstream},
     domain::id::{self, Kind as IdKind},
-    upstreams::{UpstreamSpec, UpstreamState, UpstreamStatus},
+    upstreams::{Access, UpstreamSpec, UpstreamState, UpstreamStatus},
 };
 
 const RATE_PER_S: u32 = 10;
@@ -81,22 +80,15 @@ impl From<UpstreamStatus> for UpstreamHealth {
 
 fn view(row: Upstream, health: Option<UpstreamStatus>) -> UpstreamView {
     UpstreamView {
-        url: shown(&row.url),
         id: row.id,
+        url: row.shown,
         network: row.network,
-        has_headers: row.headers.is_some(),
+        has_headers: row.has_headers,
         rate_per_s: row.rate_per_s,
         priority: row.priority,
         created_at: Time(row.created_at),
         health: health.map(Into::into),
     }
-}
-
-/// Providers put keys into the path, the query or the user part of a URL.
-fn shown(url: &str) -> String {
-    let Ok(url) = url.parse::<url::Url>() else { return "…".to_owned() };
-    let hidden = url.path() != "/" || url.query().is_some();
-    format!("{}{}", url.origin().ascii_serialization(), if hidden { "/…" } else { "" })
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -116,10 +108,10 @@ struct NewUpstream {
 }
 
 /// Whether requests can be sent so.
-pub(super) fn check(url: &str, headers: &BTreeMap<String, String>) -> Result<(), Problem> {
-    let headers = headers.iter().map(|(name, value)| (name.clone(), Zeroizing::new(value.clone()))).collect();
-    let spec = UpstreamSpec { id: String::new(), url: url.to_owned(), headers, rate_per_s: 1, priority: 0 };
-    spec.check().map_err(|error| Problem::new(Kind::UrlRefused, sentence(&error)).field("url"))
+pub(super) fn check(access: &Access) -> Result<(), Problem> {
+    UpstreamSpec::new(String::new(), access, 1, 0)
+        .check()
+        .map_err(|error| Problem::new(Kind::UrlRefused, sentence(&error)).field("url"))
 }
 
 /// Add an upstream
@@ -133,7 +125,8 @@ async fn add(
 ) -> Result<Reply, Problem> {
     let network = name.name("network")?;
     let Json { value: new, once } = body;
-    check(&new.url, &new.headers)?;
+    let access = Access { url: new.url, headers: new.headers };
+    check(&access)?;
     let rate_per_s = new.rate_per_s.unwrap_or(RATE_PER_S);
     if !(1..=RATE_PER_S_MAX).contains(&rate_per_s) {
         let detail = format!("rate_per_s is from 1 to {RATE_PER_S_MAX}.");
@@ -146,13 +139,8 @@ async fn add(
     }
     let created_at = app.clock.now();
     let id = id::new(IdKind::Upstream, created_at);
-    let headers = if new.headers.is_empty() {
-        None
-    } else {
-        let text = Zeroizing::new(serde_json::to_vec(&new.headers).map_err(Problem::internal)?);
-        Some(app.vault.seal(&id, &text).map_err(Problem::internal)?)
-    };
-    let row = Upstream { id, network, url: new.url, headers, rate_per_s, priority, created_at };
+    let row = access.into_row(&app.vault, id, &network, (rate_per_s, priority), created_at);
+    let row = row.map_err(Problem::internal)?;
     let reply = idempotent(&app, Operator::OWNER.to_owned(), once, move |conn| {
         Box::pin(async move {
             networks::get(conn, &row.network).await?.ok_or_else(missing)?;
@@ -204,16 +192,4 @@ async fn remove(_: Operator, State(app): State<App>, id: PathParam) -> Result<An
         .await?;
     reload(&app).await?;
     Ok(Answer(view(removed, None)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_shown_url_holds_no_key() {
-        assert_eq!(shown("https://mainnet.base.org"), "https://mainnet.base.org");
-        assert_eq!(shown("https://u:p@a.example:8545/v2/KEY?k=1"), "https://a.example:8545/…");
-        assert_eq!(shown("https://a.example/?apikey=1"), "https://a.example/…");
-    }
 }

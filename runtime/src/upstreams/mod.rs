@@ -7,6 +7,7 @@
 //!
 //! The URL of an upstream and its headers carry keys: outside of a request only scheme and host are ever shown.
 
+pub(crate) mod access;
 mod budget;
 mod health;
 mod request;
@@ -34,6 +35,7 @@ use crate::{
     outbound::{Outbound, OutboundError, Reach, parse_url},
 };
 
+pub(crate) use access::Access;
 pub(crate) use request::{UpstreamError, UpstreamRequest};
 
 words! {
@@ -65,6 +67,12 @@ pub(crate) struct UpstreamSpec {
 }
 
 impl UpstreamSpec {
+    pub(crate) fn new(id: String, access: &Access, rate_per_s: u32, priority: i64) -> Self {
+        let header = |(name, value): (&String, &String)| (name.clone(), Zeroizing::new(value.clone()));
+        let headers = access.headers.iter().map(header).collect();
+        Self { id, url: access.url.clone(), headers, rate_per_s, priority }
+    }
+
     /// Whether it can be used at all; the text is for the operator who wrote it.
     pub(crate) fn check(&self) -> Result<(), OutboundError> {
         self.parse().map(drop)

@@ -119,6 +119,9 @@ impl Stage {
         let storage = json!({"attack": "storage"});
         let endless = json!({"attack": "send", "to": [outside.url()], "url": outside.url()});
         let services = self.services(&storage).await;
+        // For when it turns to that server.
+        let token = json!({"value": "TOP-SECRET", "host": outside.origin().trim_start_matches("http://")});
+        self.evil_hooks().put(&services, "secrets/token", &token).await;
         let last: Vec<Value> = join_all((0..8).map(|_| self.evil_invoice())).await;
         self.sandbox.pay(&last).await;
         for hook in [&log, &services] {

@@ -1,0 +1,121 @@
+//! Every place where a sealed value is kept, and how all of them are sealed anew with another master key.
+
+use super::{Conn, Db, DbError, args, hook_secrets, idempotency};
+use crate::vault::{MasterKeyId, Vault};
+
+/// Rows that are sealed anew in one transaction.
+const PAGE: i64 = 100;
+
+/// A column of sealed values. In its statements `$1` is what a value begins with that the newest key has sealed, and `$2` is
+/// what JSON begins with: answers that were kept are sealed only if they show a secret.
+struct Place {
+    left: &'static str,
+    /// Rows after the key `$3`, `$4`, as `a`, `b` and `sealed`.
+    page: &'static str,
+    /// Puts `$4` in place of `$3` in the row of the key `$1`, `$2`.
+    put: &'static str,
+    /// What the value in the row of this key is sealed for.
+    sealed_for: fn(&str, &str) -> String,
+}
+
+macro_rules! place {
+    ($table:literal, $column:literal, $a:literal, $b:literal, $sealed_for:expr) => {
+        Place {
+            left: concat!(
+                "SELECT COUNT(*) AS n FROM ",
+                $table,
+                " WHERE substr(",
+                $column,
+                ", 1, 7) <> $1 AND substr(",
+                $column,
+                ", 1, 1) <> $2"
+            ),
+            page: concat!(
+                "SELECT ",
+                $a,
+                " AS a, ",
+                $b,
+                " AS b, ",
+                $column,
+                " AS sealed FROM ",
+                $table,
+                " WHERE substr(",
+                $column,
+                ", 1, 7) <> $1 AND substr(",
+                $column,
+                ", 1, 1) <> $2 AND (",
+                $a,
+                ", ",
+                $b,
+                ") > ($3, $4) ORDER BY 1, 2 LIMIT $5"
+            ),
+            put: concat!(
+                "UPDATE ",
+                $table,
+                " SET ",
+                $column,
+                " = $4 WHERE ",
+                $a,
+                " = $1 AND ",
+                $b,
+                " = $2 AND ",
+                $column,
+                " = $3"
+            ),
+            sealed_for: $sealed_for,
+        }
+    };
+}
+
+const PLACES: [Place; 5] = [
+    place!("endpoint", "secret", "id", "''", |id, _| id.to_owned()),
+    place!("endpoint", "old_secret", "id", "''", |id, _| id.to_owned()),
+    place!("upstream", "sealed", "id", "''", |id, _| id.to_owned()),
+    place!("hook_secret", "value", "id", "purpose", hook_secrets::sealed_for_text),
+    place!("idempotency", "body", "owner", "key", idempotency::sealed_for),
+];
+
+/// How many values another key than this one has sealed.
+pub(crate) async fn left(conn: &mut Conn, newest: MasterKeyId) -> Result<i64, DbError> {
+    let mut left = 0;
+    for place in &PLACES {
+        let row = conn.row(place.left, args![newest.prefix(), b"{".to_vec()]).await?;
+        left += row.map_or(Ok(0), |row| row.int("n"))?;
+    }
+    Ok(left)
+}
+
+/// Seals anew what another key has sealed than the one that seals now. A value that does not open stays, and is told; one
+/// that was changed meanwhile is left for the next time.
+pub(crate) async fn renew(db: &Db, vault: &Vault) -> Result<(), DbError> {
+    let begins = vault.seals().id().prefix();
+    for place in &PLACES {
+        let (mut a, mut b) = (String::new(), String::new());
+        loop {
+            let key = args![begins.clone(), b"{".to_vec(), a.clone(), b.clone(), PAGE];
+            let rows = db.read().await?.rows(place.page, key).await?;
+            let mut anew = Vec::with_capacity(rows.len());
+            for row in &rows {
+                (a, b) = (row.text("a")?, row.text("b")?);
+                let (row_id, old) = ((place.sealed_for)(&a, &b), row.blob("sealed")?);
+                match vault.open(&row_id, &old).and_then(|secret| vault.seal(&row_id, &secret)) {
+                    Ok(new) => anew.push((a.clone(), b.clone(), old, new)),
+                    Err(error) => tracing::error!(row = a, %error, "a value could not be sealed anew"),
+                }
+            }
+            if rows.is_empty() {
+                break;
+            }
+            db.write::<_, DbError, _>(move |conn| {
+                Box::pin(async move {
+                    for (a, b, old, new) in anew.clone() {
+                        conn.exec(place.put, args![a, b, old, new]).await?;
+                    }
+                    Ok(())
+                })
+            })
+            .await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,103 @@
+//! The master keys: with which one what is secret is sealed, and how a new one takes its place.
+
+use axum::extract::State;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    auth::Operator,
+    json::{Answer, NoBody},
+    problem::{Kind, Problem, sentence},
+    time::Time,
+};
+use crate::{
+    app::App,
+    master_key::{RotationError, Source},
+};
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::default().routes(routes!(get)).routes(routes!(rotate)).routes(routes!(finish))
+}
+
+/// Where this server has its master key from.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum KeySource {
+    /// `master.key` in its data folder.
+    File,
+    /// `KASSA_MASTER_KEY`.
+    Variable,
+}
+
+/// The master key of this installation, by name.
+#[derive(Debug, Serialize, ToSchema)]
+struct MasterKeyView {
+    /// Names the newest key, and tells nothing of it.
+    #[schema(example = "9b1c0e5f7a42")]
+    id: String,
+    created_at: Time,
+    source: KeySource,
+    /// Whether an older key opens everything too, until the rotation is finished.
+    rotation_under_way: bool,
+    /// Values that an older key has sealed. Running servers seal them anew.
+    sealed_with_older_keys: i64,
+}
+
+async fn view(app: &App) -> Result<MasterKeyView, Problem> {
+    let standing = app.master_keys.standing(&app.db).await?;
+    let newest = standing.keys.last().ok_or(RotationError::Behind)?;
+    Ok(MasterKeyView {
+        id: newest.id.to_string(),
+        created_at: Time(newest.created_at),
+        source: match app.master_keys.source() {
+            Source::File(_) => KeySource::File,
+            Source::Variable => KeySource::Variable,
+        },
+        rotation_under_way: standing.under_way,
+        sealed_with_older_keys: standing.left,
+    })
+}
+
+/// Get the master key's name
+#[utoipa::path(get, path = "/v1/operator/master_key", tag = "operator", responses((status = 200, body = MasterKeyView)))]
+async fn get(_: Operator, State(app): State<App>) -> Result<Answer<MasterKeyView>, Problem> {
+    Ok(Answer(view(&app).await?))
+}
+
+/// Begin a rotation of the master key
+///
+/// A new key is made and written before the old one into `master.key`. Every server learns of it within ten seconds, writes
+/// it into its own `master.key` and seals with it what is secret; nothing stops meanwhile. Servers that have the key from
+/// `KASSA_MASTER_KEY` refuse: there the operator puts a new key before the old one and starts again.
+#[utoipa::path(post, path = "/v1/operator/master_key/rotate", tag = "operator",
+    responses((status = 200, body = MasterKeyView)))]
+async fn rotate(_: Operator, State(app): State<App>, _: NoBody) -> Result<Answer<MasterKeyView>, Problem> {
+    app.master_keys.rotate(&app.db, app.clock.now()).await?;
+    Ok(Answer(view(&app).await?))
+}
+
+/// Finish a rotation of the master key
+///
+/// From now on an older key opens nothing but backups of before. Refused while a value is sealed with one. A server that was
+/// down since the rotation began needs the new key to start.
+#[utoipa::path(post, path = "/v1/operator/master_key/finish", tag = "operator",
+    responses((status = 200, body = MasterKeyView)))]
+async fn finish(_: Operator, State(app): State<App>, _: NoBody) -> Result<Answer<MasterKeyView>, Problem> {
+    app.master_keys.finish(&app.db).await?;
+    Ok(Answer(view(&app).await?))
+}
+
+impl From<RotationError> for Problem {
+    fn from(error: RotationError) -> Self {
+        let kind = match error {
+            RotationError::Db(error) => return error.into(),
+            RotationError::Vault(_) | RotationError::File(_) => return Self::internal(error),
+            RotationError::Variable | RotationError::UnderWay | RotationError::NotUnderWay => {
+                Kind::RotationRefused
+            }
+            RotationError::Left(_) | RotationError::Behind => Kind::RotationUnderWay,
+        };
+        Self::new(kind, sentence(&error))
+    }
+}
