@@ -28,6 +28,7 @@ use crate::{
         chain_clock::ChainClock,
         desk::{self, Desk},
         find::Finds,
+        first_calls::FirstCalls,
         health::Health,
         holding::Leases,
         observe::Watcher,
@@ -84,6 +85,7 @@ pub struct App {
     pub(crate) prices: Arc<Prices>,
     pub(crate) leases: Arc<Leases>,
     pub(crate) finds: Finds,
+    pub(crate) first_calls: Arc<FirstCalls>,
     /// Replays of hooks, of which each merchant has one under way at the most.
     pub(crate) replays: Arc<Shares>,
     pub(crate) health: Arc<Health>,
@@ -142,6 +144,7 @@ impl App {
             desk: Arc::new(desk),
             prices: Arc::default(),
             finds: Finds::default(),
+            first_calls: Arc::default(),
             replays: Arc::new(replay::places()),
             health: Arc::new(Health::new(clock.clone(), config.watch.stalled_ms)),
             leases: Arc::new(Leases::new(config.watch.lease_ms, clock.clone())),

@@ -158,7 +158,14 @@ async fn below_final(database: Database) {
     let wrong = operator.post(&format!("{path}/unfreeze"), &json!({"frozen": "whatever"})).await;
     assert!(wrong.problem(409).ends_with("conflict"));
     operator.post(&format!("{path}/unfreeze"), &json!({"frozen": frozen})).await.ok();
-    let next = world.invoice("USDT", "11").await;
+    // Nothing is promised before a final block of the new branch is known.
+    let order = world.order("USDT", "11");
+    let next = eventually("the new branch to be read", || async {
+        world.anvil.mine(1).await;
+        let made = world.api().post("/v1/invoices", &order).await;
+        if made.status == 201 { Ok(made.ok()) } else { Err(made.problem(503)) }
+    })
+    .await;
     world.pay(&next).await;
     world.anvil.mine(6).await;
     world.until(&next, "paid").await;

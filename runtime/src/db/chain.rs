@@ -130,9 +130,9 @@ pub(crate) struct Standing {
     pub(crate) final_time: Millis,
 }
 
-/// None: the network was never read, so that nothing on it can be promised.
+/// None: the network was never read, or not since it was unfrozen, so that nothing on it can be promised.
 pub(crate) async fn standing(conn: &mut Conn, network: &str) -> Result<Option<Standing>, DbError> {
-    let sql = "SELECT seq, final, final_time FROM cursor WHERE network = $1";
+    let sql = "SELECT seq, final, final_time FROM cursor WHERE network = $1 AND final_time >= 0";
     let row = conn.row(sql, args![network.to_owned()]).await?;
     row.map(|row| {
         let (seq, r#final, final_time) = (row.int("seq")?, row.int("final")?, row.int("final_time")?);
@@ -174,11 +174,12 @@ pub(crate) async fn freeze(conn: &mut Conn, network: &str, why: &str, now: Milli
 
 /// Lets a frozen network go on, on the branch that it is now: reading begins again above the last block that was
 /// final, whatever its hash is by now. What the new branch does not hold is then retracted as in any reorg; what
-/// lies at or below that block stays as it is. `false`: it is not frozen.
+/// lies at or below that block stays as it is. Nothing is promised until the time of a final block of the new branch is
+/// known: that of the old one may lie behind payments to come. `false`: it is not frozen.
 pub(crate) async fn unfreeze(conn: &mut Conn, network: &str) -> Result<bool, DbError> {
     let changed = conn
         .exec(
-            "UPDATE cursor SET frozen = NULL, frozen_at = NULL, height = final, hash = ''
+            "UPDATE cursor SET frozen = NULL, frozen_at = NULL, height = final, hash = '', final_time = -1
              WHERE network = $1 AND frozen IS NOT NULL",
             args![network.to_owned()],
         )

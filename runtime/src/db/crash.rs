@@ -92,6 +92,15 @@ pub(crate) mod simulated {
     }
 }
 
+/// A worker of this name calls its plugin first of all.
+pub(crate) fn in_call(resource: &str) {
+    #[cfg(feature = "crash-points")]
+    if std::env::var("KASSA_CRASH_IN_CALL").is_ok_and(|poison| poison == resource) {
+        std::process::abort();
+    }
+    let _ = resource;
+}
+
 /// A hook of this name is called.
 pub(crate) fn in_hook(name: &str) {
     #[cfg(feature = "crash-points")]

@@ -40,6 +40,7 @@ pub(crate) mod disk;
 pub(crate) mod endpoints;
 pub(crate) mod erasures;
 pub(crate) mod events;
+pub(crate) mod first_calls;
 pub(crate) mod holds;
 pub(crate) mod hook_matches;
 pub(crate) mod hook_runs;

@@ -9,6 +9,7 @@ pub(crate) mod desk;
 pub(crate) mod dispatch;
 pub(crate) mod expire;
 pub(crate) mod find;
+pub(crate) mod first_calls;
 pub(crate) mod fulfill;
 pub(crate) mod health;
 pub(crate) mod holding;

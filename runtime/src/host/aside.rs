@@ -13,6 +13,15 @@ use super::{
 use crate::domain::network;
 
 impl Host {
+    /// The version of a plugin that is called; none where no component is.
+    pub(crate) fn version_in_use(&self, plugin: &str) -> Option<String> {
+        #[cfg(feature = "simulation")]
+        if self.scripted.is_some() {
+            return None;
+        }
+        Some(self.registry.active(plugin).ok()?.version_id.clone())
+    }
+
     /// Reads on from a position in the past. Upstreams in `passed_over` are not asked.
     pub(crate) async fn scan_aside(
         &self,

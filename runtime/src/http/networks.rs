@@ -19,6 +19,7 @@ use crate::{
     db::{
         Conn, DbError,
         chain::{self, Cursor},
+        first_calls,
         networks::{self, PutError},
     },
     domain::{
@@ -271,6 +272,8 @@ pub(super) async fn reload(app: &App) -> Result<(), Problem> {
 }
 
 /// Enable a network
+///
+/// Also one whose plugin was set aside, since it had ended the process three times: it is called again.
 #[utoipa::path(post, path = "/v1/operator/networks/{name}/enable", tag = "operator: networks",
     params(("name" = String, Path)), responses((status = 200, body = NetworkView)))]
 async fn enable(
@@ -302,6 +305,9 @@ async fn set_enabled(app: &App, name: PathParam, body: NoBody, enabled: bool) ->
         Box::pin(async move {
             if !networks::set_enabled(conn, &name, enabled).await? {
                 return Err(missing());
+            }
+            if enabled {
+                first_calls::forget(conn, &name).await?;
             }
             Reply::ok(&view_of(&inside, conn, &name).await?)
         })

@@ -118,6 +118,7 @@ impl Process {
             desk: Arc::new(desk),
             prices: Arc::default(),
             finds: Default::default(),
+            first_calls: Arc::default(),
             replays: Arc::new(replay::places()),
             leases: Arc::new(Leases::new(scene.config.watch.lease_ms, clock.clone())),
             holder: ids.next(id::Kind::Request, now).into(),

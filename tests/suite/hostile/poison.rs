@@ -1,12 +1,15 @@
 //! What ends the process is not done for ever.
 
-use kassa_tests::{Database, Kind, Suite, eventually, quiet, text};
+use kassa_tests::{Database, Kassa, Kind, NETWORK, Sandbox, Suite, World, eventually, quiet, text};
 use serde_json::json;
 
 use super::Stage;
 
 pub(super) fn cases(suite: &mut Suite) {
     suite.on(Kind::Sqlite, "hostile::hook_that_ends_the_process_is_set_aside", set_aside);
+    suite.both("hostile::chain_plugin_that_ends_the_process_is_set_aside", scans);
+    suite.on(Kind::Sqlite, "hostile::rescan_that_ends_the_process_is_set_aside", rescans);
+    suite.on(Kind::Sqlite, "hostile::delivery_that_ends_the_process_is_put_off", deliveries);
 }
 
 /// As no component is known that ends the process, the process ends itself in the calls of one.
@@ -55,4 +58,113 @@ async fn set_aside(database: Database) {
     stage.sandbox.pay(&[invoice]).await;
     stage.sandbox.hooks().wait_for(&stage.shop_hook, "done", 2).await;
     stage.is_well().await;
+}
+
+/// Starts it again and again, with calls of this worker ending the process, until it stays. Answers how often it has ended.
+async fn until_it_stays(kassa: &mut Kassa, worker: &str, told: &str) -> u32 {
+    for deaths in 0..10 {
+        kassa.kill();
+        kassa.spawn(&[("KASSA_CRASH_IN_CALL", worker)]);
+        let _ = kassa.try_ready().await;
+        let watched = std::cell::RefCell::new(&mut *kassa);
+        let ended = eventually("the end of the process, or that something is set aside", || async {
+            let mut kassa = watched.borrow_mut();
+            if kassa.has_ended() {
+                Ok(true)
+            } else if kassa.log().contains(told) {
+                Ok(false)
+            } else {
+                Err(kassa.log())
+            }
+        })
+        .await;
+        if !ended {
+            return deaths;
+        }
+    }
+    panic!("it ends for ever");
+}
+
+async fn scans(database: Database) {
+    let mut world = World::start(database).await;
+    let invoice = world.invoice("USDT", "10").await;
+    world.pay(&invoice).await;
+    world.kassa.kill();
+    world.anvil.mine(3).await;
+    let deaths = until_it_stays(&mut world.kassa, &format!("observe/{NETWORK}"), "set aside: plugin").await;
+    println!("hostile: poison: a chain plugin was set aside after {deaths} ends of the process");
+    assert!((2..=4).contains(&deaths), "{deaths}");
+    let operator = world.kassa.operator();
+    let path = format!("/v1/operator/networks/{NETWORK}");
+    assert!(
+        text(&operator.get("/metrics").await.ok()).contains("kassa_set_aside_total{queue=\"chain calls\"} 1")
+    );
+    // The other network is read on.
+    eventually("one to stall, and the other to be heard", || async {
+        let ready = operator.get("/ready?verbose").await.ok();
+        let stalls = |network: &str| {
+            let of =
+                ready["reading"].as_array().and_then(|all| all.iter().find(|one| one["network"] == network));
+            of.map(|one| one["stalled_since"].is_string())
+        };
+        if (stalls(NETWORK), stalls("sandbox")) == (Some(true), Some(false)) {
+            Ok(())
+        } else {
+            Err(ready.to_string())
+        }
+    })
+    .await;
+    // Nobody forgets it, and nobody is wrong about it for ever.
+    world.kassa.restart().await;
+    let operator = world.kassa.operator();
+    eventually("it to be set aside again", || async {
+        if world.kassa.log().matches("set aside: plugin").count() >= 2 {
+            Ok(())
+        } else {
+            Err(world.kassa.log())
+        }
+    })
+    .await;
+    assert_eq!(world.get_invoice(&invoice).await["status"], "new");
+    operator.post(&format!("{path}/enable"), &json!({})).await.ok();
+    world.until(&invoice, "paid").await;
+}
+
+async fn rescans(database: Database) {
+    let mut world = World::start(database).await;
+    world.anvil.mine(3).await;
+    world.caught_up().await;
+    let path = format!("/v1/operator/networks/{}/rescans", world.network);
+    world.kassa.kill();
+    let worker = format!("rescan/{NETWORK}");
+    world.kassa.spawn(&[("KASSA_CRASH_IN_CALL", &worker)]);
+    world.kassa.ready().await;
+    let order = serde_json::to_vec(&json!({"from": 1})).expect("JSON");
+    // It may end before it has answered.
+    let _ = world.kassa.operator().try_send(reqwest::Method::POST, &path, &[], Some(order)).await;
+    let deaths = until_it_stays(&mut world.kassa, &worker, "ended the process").await;
+    println!("hostile: poison: a rescan was set aside after {deaths} ends of the process");
+    assert!((1..=4).contains(&deaths), "{deaths}");
+    let rescan = world.kassa.operator().get(&path).await.ok()["data"][0].take();
+    assert!(rescan["state"] == "failed" && rescan.to_string().contains("ended the process"), "{rescan}");
+    let invoice = world.invoice("USDT", "10").await;
+    world.pay(&invoice).await;
+    world.anvil.mine(3).await;
+    world.until(&invoice, "paid").await;
+}
+
+async fn deliveries(database: Database) {
+    let mut sandbox = Sandbox::start(database).await;
+    let invoice = sandbox.invoice("5", &json!({})).await;
+    sandbox.shop.kassa.kill();
+    sandbox.shop.kassa.spawn(&[("KASSA_CRASH_IN_CALL", "deliver")]);
+    sandbox.shop.kassa.ready().await;
+    sandbox.pay(&[invoice]).await;
+    let deaths =
+        until_it_stays(&mut sandbox.shop.kassa, "deliver", "it is put off to its next attempt").await;
+    println!("hostile: poison: a delivery was put off after {deaths} ends of the process");
+    assert!((2..=4).contains(&deaths), "{deaths}");
+    sandbox.shop.kassa.restart().await;
+    let webhook = sandbox.shop.receiver.wait_for("invoice.paid", 1).await.remove(0);
+    kassa_tests::verify(&webhook, &sandbox.shop.secret).expect("it comes in the end");
 }

@@ -91,6 +91,8 @@ pub(crate) struct Claimed {
     pub(crate) attempts: i64,
     /// Of those, before this round.
     pub(crate) attempts_before: i64,
+    /// Earlier claims in a row of which nothing was heard.
+    pub(crate) unheard: i64,
 }
 
 /// Claims up to `room` deliveries until `lease_until`, of each endpoint as many as `allowed(id, failures)`
@@ -164,7 +166,7 @@ async fn due_of(
     now: Millis,
     take: usize,
 ) -> Result<Vec<Claimed>, DbError> {
-    let sql = "SELECT q.delivery_id, d.event_id, e.payload, q.fence, d.attempts, q.attempts_before
+    let sql = "SELECT q.delivery_id, d.event_id, e.payload, q.fence, q.claims, d.attempts, q.attempts_before
                FROM delivery_queue q
                JOIN delivery d ON d.id = q.delivery_id
                JOIN event e ON e.id = d.event_id
@@ -181,6 +183,7 @@ async fn due_of(
                 fence: row.int("fence")? + 1,
                 attempts: row.int("attempts")?,
                 attempts_before: row.int("attempts_before")?,
+                unheard: row.int("claims")?,
             })
         })
         .collect()

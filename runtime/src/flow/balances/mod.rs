@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use self::listing::{At, Look};
 use super::{
     again::{self, AgainError},
+    first_calls::{First, SetAside, guarded},
     holding,
 };
 use crate::{
@@ -98,17 +99,26 @@ pub(crate) struct Worker {
     /// Upstreams that could not answer. Asked again when all could not.
     passed_over: Vec<String>,
     failures: u32,
+    first: First,
     /// When the cursor had moved last as it failed first.
     failed_at: Option<Millis>,
 }
 
 impl Worker {
     pub(crate) fn new(app: App, network: Arc<Manifest>) -> Self {
-        Self { app, network, passed_over: Vec::new(), failures: 0, failed_at: None }
+        Self { app, network, passed_over: Vec::new(), failures: 0, first: First::New, failed_at: None }
     }
 
     /// One step: choose, ask, commit.
     pub(crate) async fn step(&mut self) -> Result<Step, DbError> {
+        let (app, network, resource, mut first) =
+            (self.app.clone(), Arc::clone(&self.network), self.resource(), self.first);
+        let step = guarded(&app, &network, &resource, &mut first, self.compare()).await;
+        self.first = first;
+        step?.unwrap_or_else(|SetAside| Ok(Step::Waits(self.rest())))
+    }
+
+    async fn compare(&mut self) -> Result<Step, DbError> {
         match self.app.host.compares(&self.network).await {
             Ok(true) => {}
             Ok(false) => return Ok(Step::Idle),

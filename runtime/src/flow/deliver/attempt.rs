@@ -8,15 +8,19 @@ use url::Url;
 
 use crate::{
     clock::Clock,
-    db::deliveries::{
-        queue::{Claim, Claimed},
-        report::Ended,
+    db::{
+        crash,
+        deliveries::{
+            queue::{Claim, Claimed},
+            report::Ended,
+        },
     },
     domain::{
         Millis,
         retry::{self, AttemptFacts, Outcome},
         signature::{self, Secret},
     },
+    flow::hook_work::UNHEARD_MAX,
     outbound::{Answer, Outbound, Over, Reach, Request, parse_url},
     vault::Vault,
 };
@@ -89,7 +93,12 @@ impl Sender {
     pub(super) async fn attempt(&self, due: &Due) -> Ended {
         let at = self.clock.now();
         let started = std::time::Instant::now();
-        let answer = self.post(due, at).await;
+        let answer = if due.claimed.unheard < UNHEARD_MAX {
+            crash::in_call("deliver");
+            self.post(due, at).await
+        } else {
+            Err(set_aside(due))
+        };
         let duration_ms = u32::try_from(started.elapsed().as_millis()).unwrap_or(u32::MAX);
         metrics::histogram!("kassa_delivery_attempt_seconds").record(started.elapsed());
         let claimed = &due.claimed;
@@ -144,6 +153,17 @@ impl Sender {
     }
 }
 
+/// What ended the process so often is not sent this time, and again only when its next attempt is due. Answers what is told.
+fn set_aside(due: &Due) -> String {
+    metrics::counter!("kassa_set_aside_total", "queue" => "deliveries").increment(1);
+    tracing::error!(
+        delivery = due.claimed.delivery_id,
+        endpoint = &*due.target.endpoint_id,
+        "the process ended {UNHEARD_MAX} times while this was sent: it is put off to its next attempt"
+    );
+    format!("not sent: the server ended {UNHEARD_MAX} times while it was being sent")
+}
+
 fn outcome(answer: &Answer) -> Outcome<'_> {
     let text = |name: &str| answer.headers.get(name).and_then(|value| value.to_str().ok());
     Outcome::Answered {
@@ -182,6 +202,7 @@ pub(super) fn due_for_test(endpoint_id: &str, merchant_id: &str) -> Due {
         fence: 1,
         attempts: 0,
         attempts_before: 0,
+        unheard: 0,
     };
     Due { target: Arc::new(target), claimed, lease_until: Millis::MAX }
 }

@@ -17,7 +17,11 @@ use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 use self::progress::Progress;
-use super::{chain_clock::ChainClock, holding, report};
+use super::{
+    chain_clock::ChainClock,
+    first_calls::{First, SetAside, guarded},
+    holding, report,
+};
 use crate::{
     app::App,
     db::{DbError, chain, plugin_storage::StorageWrites},
@@ -106,6 +110,7 @@ pub(crate) struct Watcher {
     /// Scans in a row that gave nothing.
     failures: u32,
     progress: Progress,
+    first: First,
     /// Whether this machine's clock was seen to differ from the chain's blocks.
     clock_differs: bool,
 }
@@ -129,14 +134,25 @@ enum Look {
 
 impl Watcher {
     pub(crate) fn new(app: App, network: Arc<Manifest>) -> Self {
-        Self { app, network, violations: 0, failures: 0, progress: Progress::default(), clock_differs: false }
+        Self {
+            app,
+            network,
+            violations: 0,
+            failures: 0,
+            progress: Progress::default(),
+            first: First::New,
+            clock_differs: false,
+        }
     }
 
     /// One step: claim, scan, commit.
     pub(crate) async fn step(&mut self) -> Result<Step, ObserveError> {
         let resource = format!("observe/{}", self.network.name);
         let Some(fence) = holding::claim(&self.app, &resource).await? else { return Ok(Step::NotOurs) };
-        let step = self.read_on(fence).await;
+        let (app, network, mut first) = (self.app.clone(), Arc::clone(&self.network), self.first);
+        let step = guarded(&app, &network, &resource, &mut first, self.read_on(fence)).await;
+        self.first = first;
+        let step = step?.unwrap_or_else(|SetAside| Err(ObserveError::Plugin(SetAside::why(&network))));
         match &step {
             Ok(_) => self.failures = 0,
             Err(ObserveError::Db(_) | ObserveError::Stale) => {}

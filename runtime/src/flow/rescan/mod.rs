@@ -19,12 +19,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     again::{self, AgainError},
+    first_calls::{First, SetAside, guarded},
     holding,
 };
 use crate::{
     app::App,
     db::{
-        DbError, chain,
+        DbError, chain, first_calls,
         rescans::{self, Rescan},
     },
     domain::{
@@ -95,6 +96,7 @@ pub(crate) struct Worker {
     network: Arc<Manifest>,
     /// What it is at.
     current: Option<Current>,
+    first: First,
     /// Whether the watcher was seen to be behind.
     watcher_lags: bool,
 }
@@ -118,7 +120,7 @@ impl Current {
 
 impl Worker {
     pub(crate) fn new(app: App, network: Arc<Manifest>) -> Self {
-        Self { app, network, current: None, watcher_lags: false }
+        Self { app, network, current: None, first: First::New, watcher_lags: false }
     }
 
     /// One step: claim, read, commit.
@@ -140,9 +142,18 @@ impl Worker {
             Some(current) if current.id == rescan.id => current,
             _ => Current::of(&rescan),
         };
-        let went = match rescan.next {
-            Some(next) => self.read(&rescan, next, &current).await,
-            None => self.look_for_start(&rescan, &cursor, &mut current).await,
+        let mut first = self.first;
+        let work = async {
+            match rescan.next {
+                Some(next) => self.read(&rescan, next, &current).await,
+                None => self.look_for_start(&rescan, &cursor, &mut current).await,
+            }
+        };
+        let went = guarded(&self.app, &self.network, &self.resource(), &mut first, work).await;
+        self.first = first;
+        let went = match went? {
+            Ok(went) => went,
+            Err(SetAside) => return self.set_aside(&rescan).await,
         };
         let step = match went {
             Ok(step) => {
@@ -264,6 +275,20 @@ impl Worker {
         holding::failed(&self.app, &self.resource(), failures).await?;
         self.held_up(rescan, why).await?;
         Ok(Step::Waits((PAUSE_MIN * 2_u32.saturating_pow(failures.min(16) - 1)).min(PAUSE_MAX)))
+    }
+
+    /// It ended the process. Another one is another decision.
+    async fn set_aside(&mut self, rescan: &Rescan) -> Result<Step, DbError> {
+        let step = self.give_up(rescan, SetAside::why(&self.network)).await?;
+        let resource = self.resource();
+        self.app
+            .db
+            .write::<_, DbError, _>(move |conn| {
+                Box::pin(async move { first_calls::heard(conn, &resource).await })
+            })
+            .await?;
+        self.first = First::New;
+        Ok(step)
     }
 
     fn resource(&self) -> String {

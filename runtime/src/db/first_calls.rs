@@ -1,0 +1,36 @@
+//! First calls of a plugin that were begun, and of which nothing was heard yet.
+
+use super::{Conn, DbError, args};
+
+/// How many calls in a row of this version were not heard of.
+pub(crate) async fn unheard(conn: &mut Conn, resource: &str, version_id: &str) -> Result<i64, DbError> {
+    let sql = "SELECT unheard FROM first_call WHERE resource = $1 AND version_id = $2";
+    let row = conn.row(sql, args![resource.to_owned(), version_id.to_owned()]).await?;
+    row.map_or(Ok(0), |row| row.int("unheard"))
+}
+
+/// One more is begun.
+pub(crate) async fn begin(
+    conn: &mut Conn,
+    resource: &str,
+    network: &str,
+    version_id: &str,
+) -> Result<(), DbError> {
+    let sql = "INSERT INTO first_call (resource, network, version_id, unheard) VALUES ($1, $2, $3, 1)
+               ON CONFLICT (resource) DO UPDATE SET version_id = excluded.version_id,
+                   unheard = CASE WHEN first_call.version_id = excluded.version_id THEN first_call.unheard + 1 ELSE 1 END";
+    conn.exec(sql, args![resource.to_owned(), network.to_owned(), version_id.to_owned()]).await?;
+    Ok(())
+}
+
+/// One was heard of, or is to be made again whatever was heard.
+pub(crate) async fn heard(conn: &mut Conn, resource: &str) -> Result<(), DbError> {
+    conn.exec("DELETE FROM first_call WHERE resource = $1", args![resource.to_owned()]).await?;
+    Ok(())
+}
+
+/// As [`heard`], for all workers of a network.
+pub(crate) async fn forget(conn: &mut Conn, network: &str) -> Result<(), DbError> {
+    conn.exec("DELETE FROM first_call WHERE network = $1", args![network.to_owned()]).await?;
+    Ok(())
+}
