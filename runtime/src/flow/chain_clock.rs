@@ -106,6 +106,12 @@ impl ChainClock {
         self.now(network).map(|chain| self.clock.now().saturating_sub(chain))
     }
 
+    /// The earliest that anything here says it is: this machine, or one of these chains that are being read. For what may
+    /// come late, and must not come early because of a wrong clock.
+    pub(crate) fn earliest<'a>(&self, networks: impl IntoIterator<Item = &'a Manifest>) -> Millis {
+        networks.into_iter().filter_map(|network| self.now(network)).fold(self.clock.now(), Millis::min)
+    }
+
     /// Whether the machine's clock and the chain differ by more than blocks explain.
     pub(crate) fn differs(ahead_ms: Millis) -> bool {
         ahead_ms.saturating_abs() > AGREES_MS
@@ -178,6 +184,7 @@ mod tests {
         clock.jump(24 * HOUR);
         assert_eq!(chains.moment(&network()), Moment { at: NOW + 58_000, certain: true });
         assert!(ChainClock::differs(chains.ahead(&network()).unwrap()));
+        assert_eq!(chains.earliest([&network()]), NOW + 58_000);
         // Not heard of for long: nothing is certain.
         clock.shift(HEARD_MS);
         assert!(!chains.moment(&network()).certain);

@@ -122,9 +122,11 @@ pub(crate) fn kept_days(config: &config::Retention, kind: Kind) -> Option<u32> {
     days
 }
 
-/// What is older goes; none: nothing does.
+/// What is older goes; none: nothing does. A machine that is years ahead of the chains that it reads takes nothing away.
 fn before(app: &App, kind: Kind) -> Option<Millis> {
-    kept_days(&app.config.retention, kind).map(|days| app.clock.now() - Millis::from(days) * DAY_MS)
+    let networks = app.networks.all();
+    let now = app.chain_clock.earliest(networks.iter().map(AsRef::as_ref));
+    kept_days(&app.config.retention, kind).map(|days| now - Millis::from(days) * DAY_MS)
 }
 
 /// What a pass would delete now.
