@@ -14,10 +14,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::Clock,
-    config::Config,
+    config::{Config, Ownership},
     db::{
         Conn, Db, DbError, api_keys, deliveries, hook_runs, installation, leases, matchers,
-        networks as network_rows,
+        networks as network_rows, ownership,
     },
     domain::{
         Millis,
@@ -203,6 +203,7 @@ impl App {
             format!("cannot listen on {listen}; choose another address with KASSA_LISTEN")
         })?;
         self.begin_simulated().await;
+        self.warn_of_unproven().await;
         ready(listener.local_addr()?);
         let workers = tokio::spawn(supervise::run(self.clone(), stop.clone()));
         let follow = tokio::spawn(self.clone().follow(stop.clone()));
@@ -221,6 +222,23 @@ impl App {
         }
         self.db.close().await;
         Ok(())
+    }
+
+    /// Says how much is in use without the proof that is demanded by now.
+    async fn warn_of_unproven(&self) {
+        if self.config.addresses.ownership == Ownership::Optional {
+            return;
+        }
+        let counted = async { ownership::unproven(&mut self.db.read().await?).await };
+        match counted.await {
+            Ok((0, 0)) => {}
+            Ok((addresses, keys)) => tracing::warn!(
+                addresses,
+                extended_keys = keys,
+                "ownership is required, and these were there before: they go on without a proof"
+            ),
+            Err(error) => tracing::warn!(%error, "what is unproven was not counted"),
+        }
     }
 
     /// Reads networks that exist only here for the first time: so that invoices can be made on them at once.

@@ -19,6 +19,7 @@ pub struct Config {
     pub log_format: LogFormat,
     pub log_filter: String,
     pub http: Http,
+    pub addresses: Addresses,
     pub webhooks: Webhooks,
     pub plugins: Plugins,
     pub hooks: Hooks,
@@ -41,6 +42,20 @@ pub struct Http {
     pub rate_per_10s: u32,
     pub connections_per_address: usize,
     pub proxies: Vec<std::net::IpAddr>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Addresses {
+    pub ownership: Ownership,
+}
+
+/// Whether merchants have to prove that what they give for live networks is theirs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ownership {
+    Optional,
+    Required,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -224,8 +224,15 @@ async fn fill(db: &Db) -> anyhow::Result<()> {
                     public_key: format!("xpub-{merchant_id}"),
                     next_index: 0,
                     created_at: 1,
+                    ownership_proven_at: None,
                 };
-                addresses::put_extended_key(conn, &key, &key.public_key).await?;
+                addresses::put_extended_key(
+                    conn,
+                    &key,
+                    &key.public_key,
+                    crate::db::ownership::Proof::NotNeeded,
+                )
+                .await?;
             }
             Ok(())
         })

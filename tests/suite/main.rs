@@ -29,6 +29,7 @@ mod matchers;
 mod metrics_and_health;
 mod near;
 mod order;
+mod ownership;
 mod plugins;
 mod prices;
 mod rescan;
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
     webhooks::cases(&mut suite);
     whose::cases(&mut suite);
     order::cases(&mut suite);
+    ownership::cases(&mut suite);
     rescan::cases(&mut suite);
     retention::cases(&mut suite);
     hooks::cases(&mut suite);

@@ -40,6 +40,11 @@
 //!
 //! Shown by EIP-55; their key is the 20 bytes. `derive-address` takes the child with the given index of an
 //! extended public key (`xpub` or `tpub`) by BIP-32: hand it the key at change level, `m/44'/60'/0'/0`.
+//!
+//! # Ownership
+//!
+//! By the signature of `personal_sign` (EIP-191). Contract wallets (EIP-1271) have none that could be checked without
+//! asking the chain: their addresses cannot be proven.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod address;
@@ -53,6 +58,7 @@ mod host;
 mod learned;
 mod link;
 mod logs;
+mod ownership;
 mod rpc;
 mod scan;
 mod settings;
@@ -71,11 +77,13 @@ use kassa_sdk::chain::{
     ScanLimits, ScanResult,
 };
 use kassa_sdk::finder::{FindError, Finder, Place};
+use kassa_sdk::ownership::{Ownership, OwnershipError};
 use kassa_sdk::types::{Amount, Network, Position};
 
 kassa_sdk::manifest!("plugin.toml");
 kassa_sdk::export_chain!(Evm);
 kassa_sdk::export_finder!(Evm);
+kassa_sdk::export_ownership!(Evm);
 kassa_sdk::export_balances!(Evm);
 
 struct Evm;
@@ -120,5 +128,16 @@ impl Balances for Evm {
 
     fn read(network: Network, points: Vec<Point>) -> Result<Vec<Amount>, BalanceError> {
         balances::read(&host::Real, &network, &points)
+    }
+}
+
+impl Ownership for Evm {
+    fn verify(
+        _network: Network,
+        address: String,
+        statement: String,
+        proof: String,
+    ) -> Result<(), OwnershipError> {
+        ownership::verify(&address, &statement, &proof)
     }
 }

@@ -92,11 +92,18 @@
 //! | `max_accounts_per_request` | 100 | accounts in one request |
 //! | `max_transactions_per_request` | 500 | transactions in one answer, of some 4 kB each |
 //! | `proofs` | `"none"` | `"v2"`: each payment is proven by its cells; the upstream's URL is another then |
+//! | `ownership_domain` | any | the only domain that may have asked a wallet for a proof of ownership (`pay.example.com`) |
 //!
 //! # Addresses
 //!
 //! Taken raw and in both user-friendly forms. Shown without the bounce flag (`UQ…`, on testnets `0Q…`), as a
 //! wallet that is not deployed yet has to be paid. The key is the workchain (one byte) and the hash.
+//!
+//! # Ownership
+//!
+//! By the `ton_proof` of TON Connect with the wallet's state init, of wallets v3, v4 and v5r1. Its payload is the
+//! statement, or the statement's SHA-256 in hexadecimal, which fits what wallets take. Wallets do not show it, they show
+//! the domain: without `ownership_domain` a page that gets somebody to connect a wallet has such a proof.
 #![cfg_attr(
     test,
     allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::cast_possible_truncation)
@@ -115,6 +122,7 @@ mod hashes;
 mod history;
 mod host;
 mod link;
+mod ownership;
 mod payment;
 mod proof;
 mod scan;
@@ -134,11 +142,13 @@ use kassa_sdk::chain::{
     ScanLimits, ScanResult,
 };
 use kassa_sdk::finder::{FindError, Finder, Place};
+use kassa_sdk::ownership::{Ownership, OwnershipError};
 use kassa_sdk::types::{Network, Position};
 
 kassa_sdk::manifest!("plugin.toml");
 kassa_sdk::export_chain!(Ton);
 kassa_sdk::export_finder!(Ton);
+kassa_sdk::export_ownership!(Ton);
 
 struct Ton;
 
@@ -174,5 +184,16 @@ impl Chain for Ton {
 impl Finder for Ton {
     fn find(network: Network, tx: String) -> Result<Vec<Place>, FindError> {
         find::find(&host::Real, &network, &tx)
+    }
+}
+
+impl Ownership for Ton {
+    fn verify(
+        network: Network,
+        address: String,
+        statement: String,
+        proof: String,
+    ) -> Result<(), OwnershipError> {
+        ownership::verify(&network, &address, &statement, &proof)
     }
 }

@@ -9,6 +9,27 @@ struct Raw {
     max_accounts_per_request: Option<usize>,
     max_transactions_per_request: Option<usize>,
     proofs: Option<Proofs>,
+    ownership_domain: Option<String>,
+}
+
+impl Raw {
+    fn parse(json: &str) -> Result<Self, String> {
+        let raw: Self = match json.trim() {
+            "" => Self::default(),
+            json => serde_json::from_str(json).map_err(|error| error.to_string())?,
+        };
+        match &raw.ownership_domain {
+            Some(domain) if !(1..=128).contains(&domain.len()) => {
+                Err("ownership_domain: 1 to 128 bytes".into())
+            }
+            _ => Ok(raw),
+        }
+    }
+}
+
+/// The only domain that may have asked a wallet to prove whose an address is; none: any.
+pub(crate) fn ownership_domain(json: &str) -> Result<Option<String>, String> {
+    Raw::parse(json).map(|raw| raw.ownership_domain)
 }
 
 /// Where transactions come from in their own cells.
@@ -36,10 +57,7 @@ pub(crate) struct Settings {
 
 impl Settings {
     pub(crate) fn parse(json: &str) -> Result<Self, String> {
-        let raw: Raw = match json.trim() {
-            "" => Raw::default(),
-            json => serde_json::from_str(json).map_err(|error| error.to_string())?,
-        };
+        let raw = Raw::parse(json)?;
         let settings = Self {
             blocks: raw.max_blocks_per_call.unwrap_or(500),
             accounts: raw.max_accounts_per_request.unwrap_or(100),

@@ -57,6 +57,13 @@
 //! from one of the main network. `derive-address` takes the child with the given index of an extended
 //! public key (`xpub` or `tpub`) by BIP-32: hand it the key at change level, `m/44'/195'/0'/0`.
 //!
+//! # Ownership
+//!
+//! By the signature of `signMessageV2` of tronweb (TIP-191) with the key that gave the account its address. Accounts
+//! whose permissions name other keys are proven by the first one alone.
+//!
+//! # Links
+//!
 //! There is no accepted form of payment link: the QR code is the bare address.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
@@ -66,6 +73,7 @@ mod find;
 mod host;
 mod memo;
 mod moves;
+mod ownership;
 mod proof;
 mod scan;
 mod settings;
@@ -83,11 +91,13 @@ use kassa_sdk::chain::{
     ScanLimits, ScanResult,
 };
 use kassa_sdk::finder::{FindError, Finder, Place};
+use kassa_sdk::ownership::{Ownership, OwnershipError};
 use kassa_sdk::types::{Network, Position};
 
 kassa_sdk::manifest!("plugin.toml");
 kassa_sdk::export_chain!(Tron);
 kassa_sdk::export_finder!(Tron);
+kassa_sdk::export_ownership!(Tron);
 
 struct Tron;
 
@@ -121,5 +131,16 @@ impl Chain for Tron {
 impl Finder for Tron {
     fn find(network: Network, tx: String) -> Result<Vec<Place>, FindError> {
         find::find(&host::Real, &network, &tx)
+    }
+}
+
+impl Ownership for Tron {
+    fn verify(
+        _network: Network,
+        address: String,
+        statement: String,
+        proof: String,
+    ) -> Result<(), OwnershipError> {
+        ownership::verify(&address, &statement, &proof)
     }
 }

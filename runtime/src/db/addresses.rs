@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::{Conn, DbError, Row, args, merchants};
+use super::{
+    Conn, DbError, Row, args, merchants,
+    ownership::{self, Proof},
+};
 use crate::domain::{Millis, verbatim::Verbatim, word::words};
 
 words! {
@@ -38,6 +41,8 @@ pub(crate) struct ReceiveAddress {
     pub(crate) created_at: Millis,
     /// Since when it is no longer given out.
     pub(crate) retired_at: Option<Millis>,
+    /// When its merchant last proved to own it.
+    pub(crate) ownership_proven_at: Option<Millis>,
 }
 
 /// An address about to be watched; the fields are those of [`ReceiveAddress`].
@@ -63,6 +68,9 @@ pub(crate) enum CreateError {
     /// on this network.
     #[error("the address, the unique_id or the place of the shared address is taken")]
     Taken,
+    /// It is new, and the proof that is demanded is missing.
+    #[error("nobody has proven whose it is")]
+    Unproven,
 }
 
 #[derive(Debug, Clone)]
@@ -74,6 +82,8 @@ pub(crate) struct ExtendedKey {
     /// Child that the next address is derived from.
     pub(crate) next_index: i64,
     pub(crate) created_at: Millis,
+    /// When its merchant last proved to own it.
+    pub(crate) ownership_proven_at: Option<Millis>,
 }
 
 fn read(row: &Row) -> Result<ReceiveAddress, DbError> {
@@ -90,13 +100,15 @@ fn read(row: &Row) -> Result<ReceiveAddress, DbError> {
         seq: row.int("seq")?,
         created_at: row.int("created_at")?,
         retired_at: row.opt_int("retired_at")?,
+        ownership_proven_at: row.opt_int("ownership_proven_at")?,
     })
 }
 
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT id, merchant_id, network, address, key, kind, unique_id, meta, derived_index, seq, created_at, retired_at ",
+            "SELECT id, merchant_id, network, address, key, kind, unique_id, meta, derived_index, seq, created_at, retired_at, ",
+            "ownership_proven_at ",
             "FROM receive_address ",
             $rest
         )
@@ -160,6 +172,7 @@ pub(crate) async fn create(conn: &mut Conn, new: NewAddress) -> Result<ReceiveAd
         seq,
         created_at,
         retired_at: None,
+        ownership_proven_at: None,
     })
 }
 
@@ -247,35 +260,45 @@ fn read_extended(row: &Row) -> Result<ExtendedKey, DbError> {
         public_key: row.text("public_key")?,
         next_index: row.int("next_index")?,
         created_at: row.int("created_at")?,
+        ownership_proven_at: row.opt_int("ownership_proven_at")?,
     })
 }
 
 /// Sets the key that a merchant's addresses on a network are derived from. One that was set before goes on where it
-/// was. A key is what it derives, however it is written: `first_address` is the first of all.
+/// was, and needs no proof. A key is what it derives, however it is written: `first_address` is the first of all.
 pub(crate) async fn put_extended_key(
     conn: &mut Conn,
     key: &ExtendedKey,
     first_address: &str,
+    proof: Proof,
 ) -> Result<ExtendedKey, CreateError> {
     merchants::alone(conn, &key.merchant_id).await?;
-    let sql = "SELECT id, merchant_id, network, public_key, next_index, created_at FROM extended_key
+    let sql = "SELECT id, merchant_id, network, public_key, next_index, created_at, ownership_proven_at FROM extended_key
                WHERE network = $1 AND first_address = $2";
     let known = conn.row(sql, args![&key.network, first_address.to_owned()]).await?;
     let known = known.as_ref().map(read_extended).transpose()?;
     if known.as_ref().is_some_and(|known| known.merchant_id != key.merchant_id) {
         return Err(CreateError::Taken);
     }
+    if known.is_none() && proof == Proof::Missing {
+        return Err(CreateError::Unproven);
+    }
     let id = known.as_ref().map_or(&key.id, |known| &known.id);
     let sql = "UPDATE extended_key SET replaced_at = $4
                WHERE merchant_id = $1 AND network = $2 AND replaced_at IS NULL AND id <> $3";
     conn.exec(sql, args![&key.merchant_id, &key.network, id, key.created_at]).await?;
-    if let Some(known) = known {
+    if let Some(mut known) = known {
         conn.exec("UPDATE extended_key SET replaced_at = NULL WHERE id = $1", args![&known.id]).await?;
+        if let Proof::Given(at) = proof {
+            ownership::prove_key(conn, &known.id, at).await?;
+            known.ownership_proven_at = Some(at);
+        }
         return Ok(known);
     }
     // Another merchant may be setting it at this moment.
-    let sql = "INSERT INTO extended_key (id, merchant_id, network, public_key, first_address, next_index, life, created_at)
-               VALUES ($1, $2, $3, $4, $5, $6, (SELECT COALESCE(MAX(life), 0) FROM installation), $7)
+    let sql = "INSERT INTO extended_key (id, merchant_id, network, public_key, first_address, next_index, life, created_at,
+                                         ownership_proven_at)
+               VALUES ($1, $2, $3, $4, $5, $6, (SELECT COALESCE(MAX(life), 0) FROM installation), $7, $8)
                ON CONFLICT DO NOTHING RETURNING id";
     let args = args![
         &key.id,
@@ -284,10 +307,11 @@ pub(crate) async fn put_extended_key(
         &key.public_key,
         first_address.to_owned(),
         key.next_index,
-        key.created_at
+        key.created_at,
+        proof.at()
     ];
     conn.row(sql, args).await?.ok_or(CreateError::Taken)?;
-    Ok(key.clone())
+    Ok(ExtendedKey { ownership_proven_at: proof.at(), ..key.clone() })
 }
 
 pub(crate) async fn extended_key_of(
@@ -295,7 +319,7 @@ pub(crate) async fn extended_key_of(
     merchant_id: &str,
     network: &str,
 ) -> Result<Option<ExtendedKey>, DbError> {
-    let sql = "SELECT id, merchant_id, network, public_key, next_index, created_at FROM extended_key
+    let sql = "SELECT id, merchant_id, network, public_key, next_index, created_at, ownership_proven_at FROM extended_key
                WHERE merchant_id = $1 AND network = $2 AND replaced_at IS NULL";
     let args = args![merchant_id.to_owned(), network.to_owned()];
     conn.row(sql, args).await?.as_ref().map(read_extended).transpose()
@@ -306,7 +330,7 @@ pub(crate) async fn extended_keys(
     merchant_id: &str,
     test: bool,
 ) -> Result<Vec<ExtendedKey>, DbError> {
-    let sql = "SELECT id, merchant_id, network, public_key, next_index, created_at FROM extended_key
+    let sql = "SELECT id, merchant_id, network, public_key, next_index, created_at, ownership_proven_at FROM extended_key
                WHERE merchant_id = $1 AND replaced_at IS NULL
                  AND network IN (SELECT name FROM network WHERE test = $2) ORDER BY network";
     conn.rows(sql, args![merchant_id.to_owned(), test]).await?.iter().map(read_extended).collect()

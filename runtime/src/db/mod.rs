@@ -57,6 +57,7 @@ pub(crate) mod matchers;
 pub(crate) mod merchants;
 pub(crate) mod networks;
 pub(crate) mod offers;
+pub(crate) mod ownership;
 pub(crate) mod payments;
 pub(crate) mod plugin_storage;
 pub(crate) mod plugins;

@@ -29,6 +29,8 @@ words! {
         DepositReverted = "deposit.reverted",
         /// A transfer that pays nothing by itself.
         TransferUnmatched = "transfer.unmatched",
+        /// Another merchant wanted an address or an extended key that is this one's, and was refused.
+        ReceiveAddressClaimedByAnother = "receive_address.claimed_by_another",
         /// Sent at the merchant's wish, to try an endpoint.
         EndpointTest = "endpoint.test",
         /// A hook said that a person has to look at its run.
@@ -50,7 +52,8 @@ const OF_HOOKS_LEN_MAX: usize = 64;
 ///
 /// Kassa's own: `invoice.detected`, `invoice.paid`, `invoice.underpaid`, `invoice.overpaid`, `invoice.expired`,
 /// `invoice.cancelled`, `invoice.manual_review`, `invoice.reverted`, `invoice.extended`, `invoice.reopened`,
-/// `deposit.credited`, `deposit.reverted`, `transfer.unmatched`, `endpoint.test`, `hook_run.rejected`,
+/// `deposit.credited`, `deposit.reverted`, `transfer.unmatched`,
+/// `receive_address.claimed_by_another`, `endpoint.test`, `hook_run.rejected`,
 /// `hook_run.exhausted`, `hook_run.failing`, `hook_match.failed`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(try_from = "String")]

@@ -18,6 +18,7 @@ pub(crate) mod nesting;
 pub mod network;
 pub(crate) mod objects;
 pub mod observation;
+pub(crate) mod ownership;
 pub mod payment;
 pub mod policy;
 pub mod price;

@@ -9,6 +9,7 @@ use crate::{
         DbError,
         addresses::{self, CreateError, ExtendedKey},
         installation,
+        ownership::Proof,
     },
     domain::{
         id::{self, Kind},
@@ -62,6 +63,7 @@ pub(crate) async fn set_key(
     public_key: String,
     first_address: String,
     first: Option<u32>,
+    proof: Proof,
 ) -> Result<ExtendedKey, CreateError> {
     let created_at = app.clock.now();
     let mut key = ExtendedKey {
@@ -71,6 +73,7 @@ pub(crate) async fn set_key(
         network: network.name.clone(),
         public_key,
         created_at,
+        ownership_proven_at: None,
     };
     let left_out = left_out(app.ids.random());
     app.db
@@ -80,7 +83,7 @@ pub(crate) async fn set_key(
                 if first.is_none() && installation::life(conn).await? > 0 {
                     key.next_index += left_out;
                 }
-                addresses::put_extended_key(conn, &key, &first_address).await
+                addresses::put_extended_key(conn, &key, &first_address, proof).await
             })
         })
         .await

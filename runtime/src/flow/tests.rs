@@ -350,6 +350,7 @@ async fn children_that_are_in_use_are_stepped_over_at_once() {
             public_key: "sbxpub-used".to_owned(),
             next_index: 0,
             created_at: 1,
+            ownership_proven_at: None,
         };
         shop.app
             .db
@@ -358,7 +359,8 @@ async fn children_that_are_in_use_are_stepped_over_at_once() {
                     for address in used {
                         addresses::create(conn, address).await?;
                     }
-                    addresses::put_extended_key(conn, &key, "first").await
+                    addresses::put_extended_key(conn, &key, "first", crate::db::ownership::Proof::NotNeeded)
+                        .await
                 })
             })
             .await

@@ -81,6 +81,18 @@ pub(crate) mod balances {
     });
 }
 
+/// The role `ownership`.
+pub(crate) mod ownership {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        inline: "package kassa:host; world ownership-role { export kassa:plugin/ownership@0.1.0; }",
+        world: "kassa:host/ownership-role",
+        with: { "kassa:plugin/types@0.1.0": crate::host::bindings::services::kassa::plugin::types },
+        exports: { default: async },
+        additional_derives: [PartialEq, Clone],
+    });
+}
+
 /// The role `simulator`.
 pub(crate) mod simulator {
     wasmtime::component::bindgen!({

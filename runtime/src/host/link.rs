@@ -15,6 +15,7 @@ use super::{
         finder::{FinderRole, FinderRolePre},
         fulfiller::{FulfillerRole, FulfillerRolePre},
         matcher::{MatcherRole, MatcherRolePre},
+        ownership::{OwnershipRole, OwnershipRolePre},
         rates::{RatesRole, RatesRolePre},
         simulator::{SimulatorRole, SimulatorRolePre},
     },
@@ -33,6 +34,7 @@ pub(super) struct Linked {
     pub(super) chain: Option<ChainRolePre<CallState>>,
     pub(super) finder: Option<FinderRolePre<CallState>>,
     pub(super) balances: Option<BalancesRolePre<CallState>>,
+    pub(super) ownership: Option<OwnershipRolePre<CallState>>,
     pub(super) simulator: Option<SimulatorRolePre<CallState>>,
     pub(super) matcher: Option<MatcherRolePre<CallState>>,
     pub(super) fulfiller: Option<FulfillerRolePre<CallState>>,
@@ -57,6 +59,7 @@ impl Linked {
             chain: has(Role::Chain).map(ChainRolePre::new).transpose()?,
             finder: has(Role::Finder).map(FinderRolePre::new).transpose()?,
             balances: has(Role::Balances).map(BalancesRolePre::new).transpose()?,
+            ownership: has(Role::Ownership).map(OwnershipRolePre::new).transpose()?,
             simulator: has(Role::Simulator).map(SimulatorRolePre::new).transpose()?,
             matcher: has(Role::Matcher).map(MatcherRolePre::new).transpose()?,
             fulfiller: has(Role::Fulfiller).map(FulfillerRolePre::new).transpose()?,
@@ -77,6 +80,9 @@ impl Linked {
         }
         if self.balances.is_some() {
             BalancesRole::new(&mut *store, instance)?;
+        }
+        if self.ownership.is_some() {
+            OwnershipRole::new(&mut *store, instance)?;
         }
         if self.simulator.is_some() {
             SimulatorRole::new(&mut *store, instance)?;

@@ -12,6 +12,7 @@ use super::{
         balances::BalancesRolePre,
         chain::{ChainRolePre, exports::kassa::plugin::chain::Description},
         finder::FinderRolePre,
+        ownership::OwnershipRolePre,
         simulator::SimulatorRolePre,
     },
     call::{CallError, CallState},
@@ -92,6 +93,10 @@ impl Loaded {
 
     pub(super) fn balances(&self) -> Result<&BalancesRolePre<CallState>, CallError> {
         self.linked.balances.as_ref().ok_or_else(|| self.no_role(Role::Balances))
+    }
+
+    pub(super) fn ownership(&self) -> Result<&OwnershipRolePre<CallState>, CallError> {
+        self.linked.ownership.as_ref().ok_or_else(|| self.no_role(Role::Ownership))
     }
 
     pub(super) fn simulator(&self) -> Result<&SimulatorRolePre<CallState>, CallError> {

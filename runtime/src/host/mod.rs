@@ -36,6 +36,7 @@ mod loaded;
 mod manifest;
 mod meter;
 mod outline;
+mod ownership;
 mod registry;
 #[cfg(feature = "simulation")]
 pub(crate) mod scripted;
@@ -78,6 +79,7 @@ pub(crate) use bindings::{
         ScanLimits, ScanResult,
     },
     finder::exports::kassa::plugin::finder::{FindError, Place},
+    ownership::exports::kassa::plugin::ownership::OwnershipError,
     services::kassa::plugin::types::{Memo, Position, Transfer as PluginTransfer},
     simulator::exports::kassa::plugin::simulator::SimulateError,
 };

@@ -1,5 +1,7 @@
 //! Receive addresses: where payers pay. Kassa watches them; it can spend from none.
 
+mod keys;
+mod ownership;
 mod retire;
 
 use axum::extract::State;
@@ -7,9 +9,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use self::ownership::SignedStatement;
 use super::{
     auth::Merchant,
-    idempotent::{Reply, idempotent},
+    idempotent::{Reply, idempotent, kept},
     input::{PathParam, Query, check_text},
     invoices::network,
     json::{Answer, Json},
@@ -21,12 +24,14 @@ use crate::{
     app::App,
     db::{
         Conn,
-        addresses::{self, CreateError, ExtendedKey, NewAddress, ReceiveAddress},
+        addresses::{self, CreateError, NewAddress, ReceiveAddress},
         chain,
+        ownership::{Proof, prove_address},
     },
     domain::{
         id::{self, Kind as IdKind},
         network::Manifest,
+        ownership::Subject,
         verbatim::Verbatim,
     },
     flow::{
@@ -44,7 +49,8 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::default()
         .routes(routes!(create, list))
         .routes(routes!(get))
-        .routes(routes!(put_key, list_keys))
+        .merge(keys::routes())
+        .merge(ownership::routes())
         .merge(retire::routes())
 }
 
@@ -67,6 +73,8 @@ struct AddressView {
     created_at: Time,
     /// Since when it is no longer given out. It stays watched, and what was asked for on it stays.
     retired_at: Option<Time>,
+    /// When you last proved that it is yours.
+    ownership_proven_at: Option<Time>,
 }
 
 impl From<ReceiveAddress> for AddressView {
@@ -81,6 +89,7 @@ impl From<ReceiveAddress> for AddressView {
             derived_index: row.derived_index,
             created_at: Time(row.created_at),
             retired_at: row.retired_at.map(Time),
+            ownership_proven_at: row.ownership_proven_at.map(Time),
         }
     }
 }
@@ -100,6 +109,8 @@ struct NewReceiveAddress {
     /// Given back as the text that it is, to the last digit and space; at most 4096 bytes.
     #[schema(value_type = Option<Object>)]
     meta: Option<Verbatim>,
+    /// Proves that `address` is yours, also of one that was there before. The operator may demand it on live networks.
+    ownership: Option<SignedStatement>,
 }
 
 /// Get or create a receive address
@@ -123,6 +134,12 @@ async fn create(
             format!("meta has more than {META_BYTES_MAX} bytes. Keep it with yourself, under unique_id.");
         return Err(Problem::new(Kind::FieldMalformed, detail).field("meta"));
     }
+    // What was proven once need not be good for ever.
+    if new.ownership.is_some()
+        && let Some(kept) = kept(&app, &merchant.owner(), &once).await?
+    {
+        return Ok(kept);
+    }
     let mut there = None;
     if let Some(unique_id) = &new.unique_id {
         let mut conn = app.db.read().await?;
@@ -137,12 +154,23 @@ async fn create(
         (Some(text), _) => (normalized(&app, &manifest, text).await?, None),
         // Whatever it was made from: it stays this customer's.
         (None, Some(row)) => (Address { text: row.address, key: row.key }, row.derived_index),
+        (None, None) if new.ownership.is_some() => {
+            let detail = "Give the `address` that `ownership` is about.";
+            return Err(Problem::new(Kind::FieldMissing, detail).field("address"));
+        }
         (None, None) if new.unique_id.is_some() => derived(&app, &merchant, &manifest).await?,
         (None, None) => {
             let detail = "Give `address` for a shared address, or `unique_id` for a customer's.";
             return Err(Problem::new(Kind::FieldMissing, detail).field("address"));
         }
     };
+    let signed = new.ownership.as_ref();
+    let proof = match derived_index {
+        // The key's proof is its children's.
+        Some(_) if signed.is_none() => Proof::NotNeeded,
+        _ => ownership::proof(&app, &merchant, &manifest, Subject::Address, &wanted.text, signed).await?,
+    };
+    let address = wanted.text.clone();
     let now = app.clock.now();
     let shared = new.unique_id.is_none();
     let row = NewAddress {
@@ -157,19 +185,36 @@ async fn create(
         derived_index,
         created_at: now,
     };
-    idempotent(&app, merchant.owner(), once, move |conn| Box::pin(get_or_create(conn, row))).await
+    let missing = ownership::unproven(&app, &manifest);
+    let work = idempotent(&app, merchant.owner(), once, move |conn| {
+        Box::pin(get_or_create(conn, row, proof, missing))
+    });
+    let outcome = Box::pin(work).await;
+    if outcome.as_ref().is_err_and(|problem| problem.kind == Kind::AddressTaken) {
+        ownership::tell(&app, &merchant, &manifest, Subject::Address, &address).await?;
+    }
+    outcome
 }
 
-async fn get_or_create(conn: &mut Conn, new: NewAddress) -> Result<Reply, Problem> {
+async fn get_or_create(
+    conn: &mut Conn,
+    new: NewAddress,
+    proof: Proof,
+    missing: Problem,
+) -> Result<Reply, Problem> {
     if let Some(row) = same_purpose(conn, &new).await? {
-        return there(row, &new);
+        return there(conn, row, &new, proof).await;
+    }
+    if proof == Proof::Missing {
+        return Err(missing);
     }
     match addresses::create(conn, new.clone()).await {
-        Ok(row) => Reply::created(&AddressView::from(row)),
+        Ok(row) => Reply::created(&AddressView::from(proven(conn, row, proof).await?)),
         Err(CreateError::Db(error)) => Err(error.into()),
+        Err(CreateError::Unproven) => Err(missing),
         // Another request for the same customer was faster, or it is somebody else's.
         Err(CreateError::Taken) => match same_purpose(conn, &new).await? {
-            Some(row) => there(row, &new),
+            Some(row) => there(conn, row, &new, proof).await,
             None => {
                 let detail = "It is watched already: for another purpose, for another merchant, or as one that you \
                               retired (`unretire` gives that out again). Use a fresh one.";
@@ -186,9 +231,24 @@ async fn same_purpose(conn: &mut Conn, new: &NewAddress) -> Result<Option<Receiv
     })
 }
 
-fn there(row: ReceiveAddress, new: &NewAddress) -> Result<Reply, Problem> {
+/// The address as it is with the proof, which is written down.
+async fn proven(conn: &mut Conn, row: ReceiveAddress, proof: Proof) -> Result<ReceiveAddress, Problem> {
+    let Proof::Given(at) = proof else { return Ok(row) };
+    prove_address(conn, &row.id, at).await?;
+    Ok(ReceiveAddress { ownership_proven_at: Some(at), ..row })
+}
+
+async fn there(
+    conn: &mut Conn,
+    row: ReceiveAddress,
+    new: &NewAddress,
+    proof: Proof,
+) -> Result<Reply, Problem> {
+    if row.address == new.address {
+        return Reply::ok(&AddressView::from(proven(conn, row, proof).await?));
+    }
     // Two requests for one customer may have derived two children; the first one stays.
-    if row.address == new.address || new.derived_index.is_some() {
+    if new.derived_index.is_some() {
         return Reply::ok(&AddressView::from(row));
     }
     let what = if new.unique_id.is_some() { "This unique_id has" } else { "You have" };
@@ -278,83 +338,4 @@ async fn get(
     let id = id.id(IdKind::ReceiveAddress, "receive address")?;
     let found = addresses::get(&mut app.db.read().await?, &merchant.id, merchant.test, &id).await?;
     Ok(Answer(found.ok_or_else(|| Problem::not_found("receive address"))?.into()))
-}
-
-/// A key that customers' addresses are derived from.
-#[derive(Debug, Serialize, ToSchema)]
-struct ExtendedKeyView {
-    id: String,
-    network: String,
-    public_key: String,
-    /// Child that the next address is derived from.
-    next_index: i64,
-    created_at: Time,
-}
-
-impl From<ExtendedKey> for ExtendedKeyView {
-    fn from(key: ExtendedKey) -> Self {
-        Self {
-            id: key.id,
-            network: key.network,
-            public_key: key.public_key,
-            next_index: key.next_index,
-            created_at: Time(key.created_at),
-        }
-    }
-}
-
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct NewExtendedKey {
-    #[schema(example = "base")]
-    network: String,
-    /// An extended *public* key (`xpub…`). Never send a private one: whoever holds it can spend.
-    #[schema(max_length = 200)]
-    public_key: String,
-    /// Child that its first address is derived from, if the key is new here. A million of its own if it is left out,
-    /// so that another installation with the same key does not give out the same addresses. If your wallet looks for
-    /// addresses from 0 on, say 0, and use the key for this installation only. It is obeyed: if a restored backup has
-    /// forgotten the key, name one past what was given out, or leave it out.
-    #[schema(minimum = 0, maximum = 2_147_483_647, example = 0)]
-    first_index: Option<u32>,
-}
-
-/// Set the extended public key of a network
-///
-/// Addresses that were derived from the key before stay watched. A key that was set before goes on where it was.
-#[utoipa::path(put, path = "/v1/extended_keys", tag = "receive addresses", request_body = NewExtendedKey,
-    responses((status = 200, body = ExtendedKeyView)))]
-async fn put_key(
-    merchant: Merchant,
-    State(app): State<App>,
-    body: Json<NewExtendedKey>,
-) -> Result<Answer<ExtendedKeyView>, Problem> {
-    let NewExtendedKey { network: name, public_key, first_index } = body.value;
-    if first_index.is_some_and(|index| index > i32::MAX.unsigned_abs()) {
-        let detail = "first_index is from 0 to 2147483647.";
-        return Err(Problem::new(Kind::FieldMalformed, detail).field("first_index"));
-    }
-    let manifest = network(&app, &merchant, &name).map_err(|problem| problem.field("network"))?;
-    check_text("public_key", &public_key, ADDRESS_CHARS_MAX)?;
-    // Its first child shows whether it is one.
-    let first = app.host.derive_address(&manifest, &public_key, 0).await?.map_err(derive_problem)?;
-    match children::set_key(&app, merchant.id, &manifest, public_key, first.text, first_index).await {
-        Ok(key) => Ok(Answer(key.into())),
-        Err(CreateError::Db(error)) => Err(error.into()),
-        Err(CreateError::Taken) => {
-            let detail = "Another merchant uses this key. Two could not be told apart.";
-            Err(Problem::new(Kind::AddressTaken, detail).field("public_key"))
-        }
-    }
-}
-
-/// List extended public keys
-#[utoipa::path(get, path = "/v1/extended_keys", tag = "receive addresses",
-    responses((status = 200, body = Listed<ExtendedKeyView>)))]
-async fn list_keys(
-    merchant: Merchant,
-    State(app): State<App>,
-) -> Result<Answer<Listed<ExtendedKeyView>>, Problem> {
-    let keys = addresses::extended_keys(&mut app.db.read().await?, &merchant.id, merchant.test).await?;
-    Ok(Answer(Listed::all(keys.into_iter().map(Into::into).collect())))
 }

@@ -182,9 +182,11 @@ pub(crate) async fn remembered<F>(app: &App, owner: String, once: Once, work: F)
 where
     F: Future<Output = Result<Reply, Problem>> + Send,
 {
-    let Some(key) = once.key.clone() else { return work.await };
-    if let Some(stored) = idempotency::find(&mut app.db.read().await?, &owner, &key.text).await? {
-        return Reply::replay(app, &owner, &key, stored);
+    if once.key.is_none() {
+        return work.await;
+    }
+    if let Some(kept) = kept(app, &owner, &once).await? {
+        return Ok(kept);
     }
     let outcome = work.await;
     if outcome.as_ref().is_err_and(|problem| !problem.is_deterministic()) {
@@ -194,6 +196,13 @@ where
     let kept = outcome.clone().or_else(|problem| Ok(Reply::refusal(&problem)));
     idempotent(app, owner, once, move |_| Box::pin(async move { kept })).await?;
     outcome
+}
+
+/// The answer to this request that was kept, for work that would not come so far again.
+pub(crate) async fn kept(app: &App, owner: &str, once: &Once) -> Result<Option<Reply>, Problem> {
+    let Some(key) = &once.key else { return Ok(None) };
+    let stored = idempotency::find(&mut app.db.read().await?, owner, &key.text).await?;
+    stored.map(|stored| Reply::replay(app, owner, key, stored)).transpose()
 }
 
 async fn under_key<W>(app: &App, owner: String, key: Key, claim: Claim, work: W) -> Result<Reply, Problem>

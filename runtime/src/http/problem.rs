@@ -100,6 +100,9 @@ problems! {
     AddressTaken = 409 "address_taken" "The address is in use already",
     AddressMissing = 422 "address_missing" "There is no receive address to be paid at",
     ExtendedKeyMalformed = 422 "extended_key_malformed" "That is no extended public key that the network takes",
+    OwnershipRefused = 422 "ownership_refused" "That does not prove whose it is",
+    OwnershipUnproven = 422 "ownership_unproven" "A proof of ownership is needed",
+    OwnershipUnsupported = 422 "ownership_unsupported" "Ownership cannot be proven on this network",
     DerivationUnsupported = 422 "derivation_unsupported" "This kind of chain derives no addresses",
 
     // ---- invoices, transfers

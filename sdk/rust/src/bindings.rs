@@ -84,6 +84,21 @@ pub mod balances {
     });
 }
 
+/// The role `ownership`.
+pub mod ownership {
+    wit_bindgen::generate!({
+        path: "../../wit",
+        inline: "package kassa:sdk; world ownership-role { export kassa:plugin/ownership@0.1.0; }",
+        world: "kassa:sdk/ownership-role",
+        with: { "kassa:plugin/types@0.1.0": crate::bindings::services::kassa::plugin::types },
+        additional_derives: [PartialEq],
+        generate_unused_types: true,
+        pub_export_macro: true,
+        export_macro_name: "export_ownership_role",
+        default_bindings_module: "::kassa_sdk::bindings::ownership",
+    });
+}
+
 /// The role `simulator`.
 pub mod simulator {
     wit_bindgen::generate!({

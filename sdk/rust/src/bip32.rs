@@ -5,9 +5,9 @@
 //! name: they have no business here.
 
 use crate::chain::DeriveError;
+use crate::curve::{decompress, uncompressed};
 use hmac::{Hmac, KeyInit, Mac};
 use k256::elliptic_curve::PrimeField;
-use k256::elliptic_curve::sec1::{FromSec1Point, ToSec1Point};
 use k256::{AffinePoint, FieldBytes, ProjectivePoint, Scalar};
 use sha2::Sha512;
 
@@ -79,15 +79,6 @@ fn child(parent: &ExtendedKey, index: u32) -> Result<AffinePoint, DeriveError> {
         return Err(DeriveError::NoChild);
     }
     Ok(sum.to_affine())
-}
-
-fn decompress(point: &[u8; 33]) -> Option<AffinePoint> {
-    let encoded = k256::Sec1Point::from_bytes(point).ok()?;
-    AffinePoint::from_sec1_point(&encoded).into()
-}
-
-fn uncompressed(point: &AffinePoint) -> Option<[u8; 64]> {
-    point.to_sec1_point(false).as_bytes().get(1..)?.try_into().ok()
 }
 
 #[cfg(test)]

@@ -62,6 +62,19 @@ macro_rules! export_balances {
     };
 }
 
+/// Exports a type that implements [`Ownership`](crate::ownership::Ownership) as the role `ownership`.
+#[macro_export]
+macro_rules! export_ownership {
+    ($type:ident) => {
+        #[cfg(target_family = "wasm")]
+        #[allow(unsafe_code)]
+        const _: () = {
+    $crate::bindings::ownership::export_ownership_role!($type with_types_in $crate::bindings::ownership);
+        };
+        const _: fn() = $crate::ownership::implements::<$type>;
+    };
+}
+
 /// Exports a type that implements [`Simulator`](crate::simulator::Simulator) as the role `simulator`.
 #[macro_export]
 macro_rules! export_simulator {

@@ -10,8 +10,12 @@ mod arena;
 pub mod bindings;
 #[cfg(feature = "bip32")]
 pub mod bip32;
+#[cfg(any(feature = "bip32", feature = "recovery"))]
+mod curve;
 mod export;
 pub mod hook;
+#[cfg(feature = "recovery")]
+pub mod recovery;
 mod request;
 pub mod upstream;
 pub mod uri;
@@ -69,6 +73,15 @@ pub mod balances {
 
     #[doc(hidden)]
     pub fn implements<T: Balances>() {}
+}
+
+/// Role `ownership`: implement [`Ownership`](ownership::Ownership), then call [`export_ownership!`].
+pub mod ownership {
+    pub use crate::bindings::ownership::exports::kassa::plugin::ownership::Guest as Ownership;
+    pub use crate::bindings::ownership::exports::kassa::plugin::ownership::*;
+
+    #[doc(hidden)]
+    pub fn implements<T: Ownership>() {}
 }
 
 /// Role `simulator`: implement [`Simulator`](simulator::Simulator), then call [`export_simulator!`].

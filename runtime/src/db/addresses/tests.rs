@@ -92,12 +92,13 @@ async fn no_two_get_the_same_child() {
             public_key: public.to_owned(),
             next_index: 0,
             created_at: 1,
+            ownership_proven_at: None,
         };
         let put = async |key: ExtendedKey| {
             db.write(move |conn| {
                 Box::pin(async move {
                     let first = format!("first of {}", key.public_key.trim());
-                    put_extended_key(conn, &key, &first).await
+                    put_extended_key(conn, &key, &first, Proof::NotNeeded).await
                 })
             })
             .await
@@ -133,5 +134,65 @@ async fn no_two_get_the_same_child() {
             })
         });
         assert_eq!(taken.await.unwrap(), (Some(1_010), Some(1_011)));
+    }
+}
+
+#[tokio::test]
+async fn whose_it_is_is_told_once_a_day_and_proven() {
+    const DAY: i64 = 24 * 60 * 60 * 1000;
+    for db in testing::databases().await {
+        prepare(&db).await;
+        let address = make(&db, new("mer_a", "0x1", Kind::Shared, None)).await.unwrap();
+        let key = ExtendedKey {
+            id: id::new(id::Kind::ExtendedKey, 1),
+            merchant_id: "mer_a".to_owned(),
+            network: "base".to_owned(),
+            public_key: "xpub1".to_owned(),
+            next_index: 0,
+            created_at: 1,
+            ownership_proven_at: None,
+        };
+        let put = async |key: &ExtendedKey, proof: Proof| {
+            let key = key.clone();
+            db.write(move |conn| Box::pin(async move { put_extended_key(conn, &key, "0xf", proof).await }))
+                .await
+        };
+        assert!(matches!(put(&key, Proof::Missing).await, Err(CreateError::Unproven)));
+        put(&key, Proof::NotNeeded).await.unwrap();
+        // Back from a clock that was ahead, it is told at once.
+        for (at, by, is_told) in [
+            (DAY, "mer_a", false),
+            (DAY, "mer_b", true),
+            (DAY + 1, "mer_b", false),
+            (2 * DAY - 1, "mer_b", false),
+            (2 * DAY, "mer_b", true),
+            (DAY, "mer_b", true),
+        ] {
+            let claimed = db.write::<_, DbError, _>(move |conn| {
+                Box::pin(async move {
+                    let address = ownership::claimed_address(conn, "base", "0x1", by, at).await?;
+                    Ok((address, ownership::claimed_key(conn, "base", "0xf", by, at).await?))
+                })
+            });
+            let (of_address, of_key) = claimed.await.unwrap();
+            let ids = |found: Option<ownership::Claimed>| found.map(|found| (found.id, found.merchant_id));
+            let told = |id: &str| is_told.then(|| (id.to_owned(), "mer_a".to_owned()));
+            assert_eq!((ids(of_address), ids(of_key)), (told(&address.id), told(&key.id)), "{at} {by}");
+        }
+        let unproven = async || ownership::unproven(&mut db.read().await.unwrap()).await.unwrap();
+        assert_eq!(unproven().await, (1, 1));
+        assert_eq!(put(&key, Proof::Missing).await.unwrap().ownership_proven_at, None, "it was there");
+        assert_eq!(put(&key, Proof::Given(7)).await.unwrap().ownership_proven_at, Some(7));
+        assert_eq!(put(&key, Proof::NotNeeded).await.unwrap().ownership_proven_at, Some(7));
+        let id = address.id.clone();
+        db.write::<_, DbError, _>(move |conn| {
+            Box::pin(async move { ownership::prove_address(conn, &id, 8).await })
+        })
+        .await
+        .unwrap();
+        assert_eq!(unproven().await, (0, 0));
+        let mut conn = db.read().await.unwrap();
+        let found = get(&mut conn, "mer_a", false, &address.id).await.unwrap().unwrap();
+        assert_eq!(found.ownership_proven_at, Some(8));
     }
 }

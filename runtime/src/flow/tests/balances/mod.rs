@@ -236,9 +236,12 @@ async fn nothing_is_compared_that_nobody_waits_for() {
             public_key: "own".to_owned(),
             next_index: 0,
             created_at: 1,
+            ownership_proven_at: None,
         };
         let put = dark.shop.app.db.write::<_, addresses::CreateError, _>(move |conn| {
-            Box::pin(async move { addresses::put_extended_key(conn, &key, "first").await })
+            Box::pin(async move {
+                addresses::put_extended_key(conn, &key, "first", crate::db::ownership::Proof::NotNeeded).await
+            })
         });
         put.await.unwrap();
         let own = dark.invoice("5", Some(Matching::Address)).await;

@@ -1,0 +1,166 @@
+//! Statements that an address's owner signs: a text for people that says all that it is about, and ends with a code of
+//! this installation's over all of it. So nothing is stored until it comes back signed.
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+
+use super::{Millis, view};
+
+/// How long a statement can be handed in.
+pub(crate) const VALID_MS: Millis = 60 * 60 * 1000;
+/// A hundred and twenty-eight bits: enough for what is guessed one request at a time.
+const CODE_BYTES: usize = 16;
+const CODE: &str = "\nCode: ";
+
+/// What is signed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Subject {
+    Address,
+    /// Signed for by the first address that it derives: who has that one's key and the extended public key has all of its
+    /// private ones.
+    ExtendedKey,
+}
+
+impl Subject {
+    fn sentence(self) -> &'static str {
+        match self {
+            Self::Address => "This address is mine. I receive payments for this merchant at it.",
+            Self::ExtendedKey => {
+                "The extended public key that begins with this address is mine. I receive payments for this merchant at \
+                 its addresses."
+            }
+        }
+    }
+}
+
+/// Who says that what is theirs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Claim<'a> {
+    pub(crate) subject: Subject,
+    pub(crate) merchant_id: &'a str,
+    pub(crate) network: &'a str,
+    pub(crate) caip2: &'a str,
+    /// In normal form; of an extended key the first one.
+    pub(crate) address: &'a str,
+}
+
+/// Why a statement is none for this claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unfit {
+    /// It was changed, or another installation made it.
+    NotOurs,
+    AnotherMerchant,
+    AnotherNetwork,
+    AnotherAddress,
+    Expired,
+}
+
+/// Makes the statement of a claim, for the merchant of this name.
+pub(crate) fn statement(key: &[u8], claim: &Claim<'_>, merchant_name: &str, now: Millis) -> String {
+    let [network, address] = lines(claim);
+    let text = format!(
+        "{}\nMerchant: {merchant_name} ({})\n{network}\n{address}\nTime: {}",
+        claim.subject.sentence(),
+        claim.merchant_id,
+        view::time(now),
+    );
+    let code = mac(key, &text).map(|mac| mac.finalize().into_bytes());
+    let code = code.as_deref().and_then(|code| code.get(..CODE_BYTES)).unwrap_or_default();
+    format!("{text}{CODE}{}", hex::encode(code))
+}
+
+/// Whether a statement is of this claim, and still good.
+pub(crate) fn check(key: &[u8], statement: &str, claim: &Claim<'_>, now: Millis) -> Result<(), Unfit> {
+    let (text, code) = statement.rsplit_once(CODE).ok_or(Unfit::NotOurs)?;
+    let mut bytes = [0; CODE_BYTES];
+    hex::decode_to_slice(code, &mut bytes).map_err(|_| Unfit::NotOurs)?;
+    mac(key, text).and_then(|mac| mac.verify_truncated_left(&bytes).ok()).ok_or(Unfit::NotOurs)?;
+    // From here on it is as it was made: no name has a line break.
+    let mut parts = text.split('\n');
+    let mut next = || parts.next().unwrap_or_default();
+    let (sentence, merchant, network, address, time) = (next(), next(), next(), next(), next());
+    let [wanted_network, wanted_address] = lines(claim);
+    if !merchant.ends_with(&format!(" ({})", claim.merchant_id)) {
+        return Err(Unfit::AnotherMerchant);
+    }
+    if network != wanted_network {
+        return Err(Unfit::AnotherNetwork);
+    }
+    if address != wanted_address || sentence != claim.subject.sentence() {
+        return Err(Unfit::AnotherAddress);
+    }
+    let made: Option<jiff::Timestamp> = time.strip_prefix("Time: ").and_then(|time| time.parse().ok());
+    let made = made.ok_or(Unfit::NotOurs)?.as_millisecond();
+    if now.saturating_sub(made) >= VALID_MS { Err(Unfit::Expired) } else { Ok(()) }
+}
+
+fn lines(claim: &Claim<'_>) -> [String; 2] {
+    [format!("Network: {} ({})", claim.network, claim.caip2), format!("Address: {}", claim.address)]
+}
+
+fn mac(key: &[u8], text: &str) -> Option<Hmac<Sha256>> {
+    let mut mac = Hmac::new_from_slice(key).ok()?;
+    mac.update(text.as_bytes());
+    Some(mac)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Millis = 1_790_000_000_000;
+    const CLAIM: Claim<'_> = Claim {
+        subject: Subject::Address,
+        merchant_id: "mer_1",
+        network: "base",
+        caip2: "eip155:8453",
+        address: "0x52908400098527886E0F7030069857D2E4169EE7",
+    };
+
+    #[test]
+    fn a_statement_reads_well_and_is_of_its_claim() {
+        let made = statement(&[1; 32], &CLAIM, "K\u{e4}se (mer_2)", NOW);
+        let text = "This address is mine. I receive payments for this merchant at it.\n\
+                    Merchant: K\u{e4}se (mer_2) (mer_1)\n\
+                    Network: base (eip155:8453)\n\
+                    Address: 0x52908400098527886E0F7030069857D2E4169EE7\n\
+                    Time: 2026-09-21T14:13:20.000Z\n\
+                    Code: ";
+        assert_eq!(made.rsplit_once(' ').map(|(text, _)| format!("{text} ")).as_deref(), Some(text));
+        assert_eq!(made.len(), text.len() + 32);
+        assert_eq!(check(&[1; 32], &made, &CLAIM, NOW), Ok(()));
+        // A replica's clock may be behind.
+        assert_eq!(check(&[1; 32], &made, &CLAIM, NOW - 5_000), Ok(()));
+        assert_eq!(check(&[1; 32], &made, &CLAIM, NOW + VALID_MS - 1), Ok(()));
+        assert_eq!(check(&[1; 32], &made, &CLAIM, NOW + VALID_MS), Err(Unfit::Expired));
+        for (claim, why) in [
+            (Claim { merchant_id: "mer_2", ..CLAIM }, Unfit::AnotherMerchant),
+            (Claim { merchant_id: "1", ..CLAIM }, Unfit::AnotherMerchant),
+            (Claim { network: "bas", ..CLAIM }, Unfit::AnotherNetwork),
+            (Claim { caip2: "eip155:1", ..CLAIM }, Unfit::AnotherNetwork),
+            (Claim { address: "0x5", ..CLAIM }, Unfit::AnotherAddress),
+            (Claim { subject: Subject::ExtendedKey, ..CLAIM }, Unfit::AnotherAddress),
+        ] {
+            assert_eq!(check(&[1; 32], &made, &claim, NOW), Err(why), "{claim:?}");
+        }
+    }
+
+    #[test]
+    fn whatever_is_changed_is_not_ours() {
+        let made = statement(&[1; 32], &CLAIM, "Shop", NOW);
+        assert_eq!(check(&[2; 32], &made, &CLAIM, NOW), Err(Unfit::NotOurs));
+        for place in 0..made.len() {
+            let mut bytes = made.clone().into_bytes();
+            bytes[place] ^= 1;
+            let changed = String::from_utf8(bytes).unwrap();
+            assert_eq!(check(&[1; 32], &changed, &CLAIM, NOW), Err(Unfit::NotOurs), "{changed}");
+        }
+        let cut = made.get(..made.len() - 2).unwrap();
+        let moved = made.replace("base", "base\nCode: 00");
+        for other in
+            ["", "\nCode: ", cut, &format!("{made}00"), &format!("{made}\n"), &format!("\n{made}"), &moved]
+        {
+            assert_eq!(check(&[1; 32], other, &CLAIM, NOW), Err(Unfit::NotOurs), "{other}");
+        }
+    }
+}
