@@ -68,6 +68,14 @@ pub(crate) enum CreateError {
     /// on this network.
     #[error("the address, the unique_id or the place of the shared address is taken")]
     Taken,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SetKeyError {
+    #[error(transparent)]
+    Db(#[from] DbError),
+    #[error("it is another merchant's")]
+    Taken,
     /// It is new, and the proof that is demanded is missing.
     #[error("nobody has proven whose it is")]
     Unproven,
@@ -271,17 +279,17 @@ pub(crate) async fn put_extended_key(
     key: &ExtendedKey,
     first_address: &str,
     proof: Proof,
-) -> Result<ExtendedKey, CreateError> {
+) -> Result<ExtendedKey, SetKeyError> {
     merchants::alone(conn, &key.merchant_id).await?;
     let sql = "SELECT id, merchant_id, network, public_key, next_index, created_at, ownership_proven_at FROM extended_key
                WHERE network = $1 AND first_address = $2";
     let known = conn.row(sql, args![&key.network, first_address.to_owned()]).await?;
     let known = known.as_ref().map(read_extended).transpose()?;
     if known.as_ref().is_some_and(|known| known.merchant_id != key.merchant_id) {
-        return Err(CreateError::Taken);
+        return Err(SetKeyError::Taken);
     }
     if known.is_none() && proof == Proof::Missing {
-        return Err(CreateError::Unproven);
+        return Err(SetKeyError::Unproven);
     }
     let id = known.as_ref().map_or(&key.id, |known| &known.id);
     let sql = "UPDATE extended_key SET replaced_at = $4
@@ -310,7 +318,7 @@ pub(crate) async fn put_extended_key(
         key.created_at,
         proof.at()
     ];
-    conn.row(sql, args).await?.ok_or(CreateError::Taken)?;
+    conn.row(sql, args).await?.ok_or(SetKeyError::Taken)?;
     Ok(ExtendedKey { ownership_proven_at: proof.at(), ..key.clone() })
 }
 

@@ -7,7 +7,7 @@ use crate::{
     app::App,
     db::{
         DbError,
-        addresses::{self, CreateError, ExtendedKey},
+        addresses::{self, ExtendedKey, SetKeyError},
         installation,
         ownership::Proof,
     },
@@ -64,7 +64,7 @@ pub(crate) async fn set_key(
     first_address: String,
     first: Option<u32>,
     proof: Proof,
-) -> Result<ExtendedKey, CreateError> {
+) -> Result<ExtendedKey, SetKeyError> {
     let created_at = app.clock.now();
     let mut key = ExtendedKey {
         id: id::new(Kind::ExtendedKey, created_at),

@@ -354,10 +354,10 @@ async fn children_that_are_in_use_are_stepped_over_at_once() {
         };
         shop.app
             .db
-            .write::<_, addresses::CreateError, _>(move |conn| {
+            .write::<_, addresses::SetKeyError, _>(move |conn| {
                 Box::pin(async move {
                     for address in used {
-                        addresses::create(conn, address).await?;
+                        addresses::create(conn, address).await.unwrap();
                     }
                     addresses::put_extended_key(conn, &key, "first", crate::db::ownership::Proof::NotNeeded)
                         .await

@@ -211,7 +211,6 @@ async fn get_or_create(
     match addresses::create(conn, new.clone()).await {
         Ok(row) => Reply::created(&AddressView::from(proven(conn, row, proof).await?)),
         Err(CreateError::Db(error)) => Err(error.into()),
-        Err(CreateError::Unproven) => Err(missing),
         // Another request for the same customer was faster, or it is somebody else's.
         Err(CreateError::Taken) => match same_purpose(conn, &new).await? {
             Some(row) => there(conn, row, &new, proof).await,

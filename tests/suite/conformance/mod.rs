@@ -7,7 +7,7 @@
 //! - [`chain`]: the local chain below. `tests/node/chains/<folder>.mjs` speaks the chain's own API to the plugin and
 //!   the same control calls for all chains to the suite; the sandbox is a chain inside of its plugin and is told
 //!   through Kassa's API;
-//! - the cases: [`payments`], [`reorgs`], [`upstreams`], [`again`], [`malformed`].
+//! - the cases: [`payments`], [`reorgs`], [`upstreams`], [`again`], [`ownership`], [`malformed`].
 //!
 //! The other manifests of a folder are other networks of the same chain: each is paid on in all its assets.
 //!
@@ -20,6 +20,7 @@ mod again;
 mod chain;
 mod inside;
 mod malformed;
+mod ownership;
 mod payments;
 mod reorgs;
 mod stage;
@@ -66,6 +67,7 @@ pub(crate) fn cases(suite: &mut Suite) {
         case!(payments::what_is_matched_must_be_safe);
         case!(payments::an_invoices_own_address_pays);
         case!(payments::a_hundred_customers_are_watched);
+        case!(ownership::nonsense_proves_nothing);
         case!(reorgs::what_was_taken_back_is_taken_back_once);
         case!(again::what_is_read_again_is_credited_once);
         case!(again::a_hash_finds_what_was_paid);

@@ -6,6 +6,7 @@ use crate::address;
 use crate::fault::Fault;
 use crate::hex;
 use crate::host::Host;
+use crate::ownership;
 use kassa_sdk::chain::{Address, AddressError, DeriveError, ScanError, ScanLimits, ScanResult};
 use kassa_sdk::types::{Network, Position};
 use kassa_sdk::upstream::Answer;
@@ -81,6 +82,10 @@ pub fn normalize(text: &str) -> Result<Address, AddressError> {
 
 pub fn derive(key: &str, index: u32) -> Result<Address, DeriveError> {
     address::derive(key, index)
+}
+
+pub fn owns(address: &str, statement: &str, proof: &str) -> bool {
+    ownership::verify(address, statement, proof).is_ok()
 }
 
 fn byte(pick: &mut Pick<'_>) -> u8 {

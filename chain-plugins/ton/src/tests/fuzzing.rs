@@ -10,6 +10,7 @@ use crate::boc::{self, Boc};
 use crate::body::{Body, InternalTransfer};
 use crate::hashes::Hashes;
 use crate::host::{Answer, Host, Request};
+use crate::ownership;
 use crate::slice::Slice;
 use crate::transaction::Transaction;
 use kassa_sdk::chain::{Address, AddressError, ScanError, ScanLimits, ScanResult};
@@ -109,6 +110,10 @@ pub fn write_account(workchain: i8, hash: [u8; 32], tag: u8, writing: u8) -> Str
         2 => base64::encode(&bytes),
         _ => base64::encode_url_safe(&bytes),
     }
+}
+
+pub fn owns(address: &str, statement: &str, proof: &str) -> bool {
+    ownership::verify(&Index::new(CURSOR + 3).network(), address, statement, proof).is_ok()
 }
 
 pub fn base64_decode(text: &str) -> Option<Vec<u8>> {

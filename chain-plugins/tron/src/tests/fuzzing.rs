@@ -3,6 +3,7 @@
 use super::node::{FAKE, Node, OTHER, OTHER_TOKEN, PAYER, SHOP, Tx, USDT, call, moved, pay, sent};
 use crate::address::{self, Key};
 use crate::host::{Call, Host};
+use crate::ownership;
 use crate::wire::Payment;
 use crate::{memo, proof};
 use kassa_sdk::chain::{Address, AddressError, DeriveError, ScanError, ScanLimits, ScanResult};
@@ -64,6 +65,10 @@ pub fn normalize(text: &str) -> Result<Address, AddressError> {
 
 pub fn derive(key: &str, index: u32) -> Result<Address, DeriveError> {
     address::derive(key, index)
+}
+
+pub fn owns(address: &str, statement: &str, proof: &str) -> bool {
+    ownership::verify(address, statement, proof).is_ok()
 }
 
 pub fn memo(data: &[u8]) -> Memo {

@@ -104,7 +104,7 @@ async fn no_two_get_the_same_child() {
             .await
         };
         let made = put(key("mer_a", "xpub1")).await.unwrap();
-        assert!(matches!(put(key("mer_b", "xpub1")).await, Err(CreateError::Taken)));
+        assert!(matches!(put(key("mer_b", "xpub1")).await, Err(SetKeyError::Taken)));
         for expected in 0..3 {
             let id = made.id.clone();
             let taken = db
@@ -119,10 +119,10 @@ async fn no_two_get_the_same_child() {
         assert_eq!(put(key("mer_a", "xpub2")).await.unwrap().next_index, 0);
         // However it is written.
         assert_eq!(put(key("mer_a", " xpub1")).await.unwrap().next_index, 3);
-        assert!(matches!(put(key("mer_b", "xpub1 ")).await, Err(CreateError::Taken)));
+        assert!(matches!(put(key("mer_b", "xpub1 ")).await, Err(SetKeyError::Taken)));
         assert_eq!(put(key("mer_a", "xpub2 ")).await.unwrap().public_key, "xpub2");
         // It is remembered where the first one was, and whose it is.
-        assert!(matches!(put(key("mer_b", "xpub1")).await, Err(CreateError::Taken)));
+        assert!(matches!(put(key("mer_b", "xpub1")).await, Err(SetKeyError::Taken)));
         assert_eq!(put(key("mer_a", "xpub1")).await.unwrap().next_index, 3);
         let id = made.id.clone();
         let taken = db.write::<_, DbError, _>(move |conn| {
@@ -157,7 +157,7 @@ async fn whose_it_is_is_told_once_a_day_and_proven() {
             db.write(move |conn| Box::pin(async move { put_extended_key(conn, &key, "0xf", proof).await }))
                 .await
         };
-        assert!(matches!(put(&key, Proof::Missing).await, Err(CreateError::Unproven)));
+        assert!(matches!(put(&key, Proof::Missing).await, Err(SetKeyError::Unproven)));
         put(&key, Proof::NotNeeded).await.unwrap();
         // Back from a clock that was ahead, it is told at once.
         for (at, by, is_told) in [

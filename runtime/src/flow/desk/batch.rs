@@ -188,9 +188,7 @@ async fn make_addresses(
     for (index, address) in new {
         match addresses::create(conn, address.clone()).await {
             Ok(_) => {}
-            Err(addresses::CreateError::Taken | addresses::CreateError::Unproven) => {
-                verdicts[index] = Some(Verdict::AddressTaken)
-            }
+            Err(addresses::CreateError::Taken) => verdicts[index] = Some(Verdict::AddressTaken),
             Err(addresses::CreateError::Db(error)) => return Err(error),
         }
     }

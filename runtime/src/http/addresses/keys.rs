@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     app::App,
-    db::addresses::{self, CreateError, ExtendedKey},
+    db::addresses::{self, ExtendedKey, SetKeyError},
     domain::ownership::Subject,
     flow::children,
     http::{
@@ -99,9 +99,9 @@ async fn put_key(
     match children::set_key(&app, owner, &manifest, public_key, address.to_owned(), first_index, proof).await
     {
         Ok(key) => Ok(Answer(key.into())),
-        Err(CreateError::Db(error)) => Err(error.into()),
-        Err(CreateError::Unproven) => Err(ownership::unproven(&app, &manifest)),
-        Err(CreateError::Taken) => {
+        Err(SetKeyError::Db(error)) => Err(error.into()),
+        Err(SetKeyError::Unproven) => Err(ownership::unproven(&app, &manifest)),
+        Err(SetKeyError::Taken) => {
             ownership::tell(&app, &merchant, &manifest, subject, address).await?;
             let detail = "Another merchant uses this key. Two could not be told apart.";
             Err(Problem::new(Kind::AddressTaken, detail).field("public_key"))

@@ -238,7 +238,7 @@ async fn nothing_is_compared_that_nobody_waits_for() {
             created_at: 1,
             ownership_proven_at: None,
         };
-        let put = dark.shop.app.db.write::<_, addresses::CreateError, _>(move |conn| {
+        let put = dark.shop.app.db.write::<_, addresses::SetKeyError, _>(move |conn| {
             Box::pin(async move {
                 addresses::put_extended_key(conn, &key, "first", crate::db::ownership::Proof::NotNeeded).await
             })
