@@ -292,6 +292,19 @@ async fn demanded(database: Database) {
     unproven(&stranger.post("/v1/receive_addresses", &json!({"network": NETWORK, "address": owner})).await);
     let key = json!({"network": NETWORK, "public_key": "xpub661MyMwAqRbcFW31YEwpkMuc5THy2PSt5bDMsktWQcFF8syAmRUapSCGu8ED9W6oDMSgv6Zz8idoc4a6mr8BDzTJY47LJhkJ8UB7WEGuduB"});
     unproven(&stranger.put("/v1/extended_keys", &key).await);
+    // Where no plugin can tell, nothing new is taken, and it is said why.
+    let silent = json!({
+        "name": "silent", "title": "Silent", "caip2": "kassa:silent", "plugin": "sandbox", "test": false, "credit": 1,
+        "poll_ms": 1000, "asset": [{"symbol": "ETH", "name": "Ether", "decimals": 18}],
+    });
+    world.put_network(&silent).await;
+    let asked = json!({"network": "silent", "extended_public_key": "sbxpub"});
+    let key = json!({"network": "silent", "public_key": "sbxpub"});
+    for answer in
+        [api.post("/v1/ownership_statements", &asked).await, api.put("/v1/extended_keys", &key).await]
+    {
+        assert_eq!(answer.problem(422), "/problems/ownership_unsupported", "{answer:?}");
+    }
     let signed = statement(&api, NETWORK, "address", &owner).await;
     let asked = json!({"chain": "evm", "key": format!("0x{}", "31".repeat(32)), "statement": signed});
     let mut body = customer.clone();

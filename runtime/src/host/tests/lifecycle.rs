@@ -189,6 +189,15 @@ async fn a_plugin_need_not_find_transactions() {
 }
 
 #[tokio::test]
+async fn a_plugin_need_not_know_whose_an_address_is() {
+    let bench = Bench::new().await;
+    bench.load(&Guest::new()).await;
+    assert!(!bench.host.proves(&network("test")));
+    let verified = bench.host.verify_ownership(&network("test"), "0xabc", "mine", "0x00").await;
+    assert!(matches!(verified.unwrap_err().error, CallError::NoRole { role: "ownership", .. }));
+}
+
+#[tokio::test]
 async fn a_plugin_need_not_read_balances() {
     let bench = Bench::new().await;
     let (plain, changed) = (network("test"), network("test"));
