@@ -113,7 +113,7 @@ impl Worker {
     pub(crate) async fn step(&mut self) -> Result<Step, DbError> {
         let (app, network, resource, mut first) =
             (self.app.clone(), Arc::clone(&self.network), self.resource(), self.first);
-        let step = guarded(&app, &network, &resource, &mut first, self.compare()).await;
+        let step = guarded(&app, &network, &resource, &mut first, Box::pin(self.compare())).await;
         self.first = first;
         step?.unwrap_or_else(|SetAside| Ok(Step::Waits(self.rest())))
     }

@@ -150,7 +150,8 @@ impl Watcher {
         let resource = format!("observe/{}", self.network.name);
         let Some(fence) = holding::claim(&self.app, &resource).await? else { return Ok(Step::NotOurs) };
         let (app, network, mut first) = (self.app.clone(), Arc::clone(&self.network), self.first);
-        let step = guarded(&app, &network, &resource, &mut first, self.read_on(fence)).await;
+        let work = Box::pin(self.read_on(fence));
+        let step = guarded(&app, &network, &resource, &mut first, work).await;
         self.first = first;
         let step = step?.unwrap_or_else(|SetAside| Err(ObserveError::Plugin(SetAside::why(&network))));
         match &step {

@@ -149,7 +149,7 @@ impl Worker {
                 None => self.look_for_start(&rescan, &cursor, &mut current).await,
             }
         };
-        let went = guarded(&self.app, &self.network, &self.resource(), &mut first, work).await;
+        let went = guarded(&self.app, &self.network, &self.resource(), &mut first, Box::pin(work)).await;
         self.first = first;
         let went = match went? {
             Ok(went) => went,
