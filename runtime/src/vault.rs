@@ -184,6 +184,11 @@ impl Vault {
         *derive(&self.ring().seals.master, purpose)
     }
 
+    /// The same of every master key that is known: for what was made before another one seals.
+    pub(crate) fn keys_for(&self, purpose: &str) -> Vec<[u8; KEY_LEN]> {
+        self.ring().known.iter().map(|key| *derive(&key.master, purpose)).collect()
+    }
+
     /// What is stored of an API key. 128 random bits need no slow hash; the pepper keeps a stolen table useless.
     #[must_use]
     pub fn hash_api_key(&self, key: &str) -> Vec<u8> {

@@ -69,12 +69,16 @@ pub(crate) fn statement(key: &[u8], claim: &Claim<'_>, merchant_name: &str, now:
     format!("{text}{CODE}{}", hex::encode(code))
 }
 
-/// Whether a statement is of this claim, and still good.
-pub(crate) fn check(key: &[u8], statement: &str, claim: &Claim<'_>, now: Millis) -> Result<(), Unfit> {
+/// Whether a statement that was made with one of these keys is of this claim, and still good.
+pub(crate) fn check(keys: &[[u8; 32]], statement: &str, claim: &Claim<'_>, now: Millis) -> Result<(), Unfit> {
     let (text, code) = statement.rsplit_once(CODE).ok_or(Unfit::NotOurs)?;
     let mut bytes = [0; CODE_BYTES];
     hex::decode_to_slice(code, &mut bytes).map_err(|_| Unfit::NotOurs)?;
-    mac(key, text).and_then(|mac| mac.verify_truncated_left(&bytes).ok()).ok_or(Unfit::NotOurs)?;
+    let made_with =
+        |key: &[u8; 32]| mac(key, text).is_some_and(|mac| mac.verify_truncated_left(&bytes).is_ok());
+    if !keys.iter().any(made_with) {
+        return Err(Unfit::NotOurs);
+    }
     // From here on it is as it was made: no name has a line break.
     let mut parts = text.split('\n');
     let mut next = || parts.next().unwrap_or_default();
@@ -128,11 +132,11 @@ mod tests {
                     Code: ";
         assert_eq!(made.rsplit_once(' ').map(|(text, _)| format!("{text} ")).as_deref(), Some(text));
         assert_eq!(made.len(), text.len() + 32);
-        assert_eq!(check(&[1; 32], &made, &CLAIM, NOW), Ok(()));
+        assert_eq!(check(&[[1; 32]], &made, &CLAIM, NOW), Ok(()));
         // A replica's clock may be behind.
-        assert_eq!(check(&[1; 32], &made, &CLAIM, NOW - 5_000), Ok(()));
-        assert_eq!(check(&[1; 32], &made, &CLAIM, NOW + VALID_MS - 1), Ok(()));
-        assert_eq!(check(&[1; 32], &made, &CLAIM, NOW + VALID_MS), Err(Unfit::Expired));
+        assert_eq!(check(&[[1; 32]], &made, &CLAIM, NOW - 5_000), Ok(()));
+        assert_eq!(check(&[[1; 32]], &made, &CLAIM, NOW + VALID_MS - 1), Ok(()));
+        assert_eq!(check(&[[1; 32]], &made, &CLAIM, NOW + VALID_MS), Err(Unfit::Expired));
         for (claim, why) in [
             (Claim { merchant_id: "mer_2", ..CLAIM }, Unfit::AnotherMerchant),
             (Claim { merchant_id: "1", ..CLAIM }, Unfit::AnotherMerchant),
@@ -141,26 +145,28 @@ mod tests {
             (Claim { address: "0x5", ..CLAIM }, Unfit::AnotherAddress),
             (Claim { subject: Subject::ExtendedKey, ..CLAIM }, Unfit::AnotherAddress),
         ] {
-            assert_eq!(check(&[1; 32], &made, &claim, NOW), Err(why), "{claim:?}");
+            assert_eq!(check(&[[1; 32]], &made, &claim, NOW), Err(why), "{claim:?}");
         }
     }
 
     #[test]
     fn whatever_is_changed_is_not_ours() {
         let made = statement(&[1; 32], &CLAIM, "Shop", NOW);
-        assert_eq!(check(&[2; 32], &made, &CLAIM, NOW), Err(Unfit::NotOurs));
+        assert_eq!(check(&[[2; 32]], &made, &CLAIM, NOW), Err(Unfit::NotOurs));
+        // The master key was exchanged meanwhile.
+        assert_eq!(check(&[[2; 32], [1; 32]], &made, &CLAIM, NOW), Ok(()));
         for place in 0..made.len() {
             let mut bytes = made.clone().into_bytes();
             bytes[place] ^= 1;
             let changed = String::from_utf8(bytes).unwrap();
-            assert_eq!(check(&[1; 32], &changed, &CLAIM, NOW), Err(Unfit::NotOurs), "{changed}");
+            assert_eq!(check(&[[1; 32]], &changed, &CLAIM, NOW), Err(Unfit::NotOurs), "{changed}");
         }
         let cut = made.get(..made.len() - 2).unwrap();
         let moved = made.replace("base", "base\nCode: 00");
         for other in
             ["", "\nCode: ", cut, &format!("{made}00"), &format!("{made}\n"), &format!("\n{made}"), &moved]
         {
-            assert_eq!(check(&[1; 32], other, &CLAIM, NOW), Err(Unfit::NotOurs), "{other}");
+            assert_eq!(check(&[[1; 32]], other, &CLAIM, NOW), Err(Unfit::NotOurs), "{other}");
         }
     }
 }

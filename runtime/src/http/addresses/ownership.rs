@@ -156,7 +156,7 @@ pub(super) async fn proof(
     }
     can_be_proven(app, network)?;
     let claim = claim(subject, merchant, network, address);
-    ownership::check(&app.vault.key_for(KEY), &signed.statement, &claim, now).map_err(unfit)?;
+    ownership::check(&app.vault.keys_for(KEY), &signed.statement, &claim, now).map_err(unfit)?;
     let verified = app.host.verify_ownership(network, address, &signed.statement, &signed.proof).await?;
     verified.map_err(|error| not_proven(error, address))?;
     Ok(Proof::Given(now))
