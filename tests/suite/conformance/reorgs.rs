@@ -66,7 +66,14 @@ async fn never(stage: Stage) {
     assert_eq!(stage.receiver.got_kind("invoice.reverted").len(), 0);
 
     operator.post(&format!("{path}/unfreeze"), &json!({"frozen": frozen})).await.ok();
-    let next = stage.invoice(&asset.symbol, "8").await;
+    // Nothing is promised before a final block of the new branch is known.
+    let order = stage.order(&asset.symbol, "8");
+    let next = eventually("the new branch to be read", || async {
+        stage.bury().await;
+        let made = stage.api().post("/v1/invoices", &order).await;
+        if made.status == 201 { Ok(made.ok()) } else { Err(made.problem(503)) }
+    })
+    .await;
     stage.pay(&next).await;
     stage.bury().await;
     stage.until(&next, "paid").await;

@@ -195,7 +195,7 @@ impl Watcher {
         if changed > 0 {
             self.app.wake.settle.notify_waiters();
         }
-        self.measure(last, head, blocks, changed);
+        progress::measure(&self.network.name, (last, head), blocks, changed);
         self.compare_clocks();
         self.progress.read(&self.network.name, last, head);
         Ok(Step::Read { blocks, more: last < head })
@@ -370,7 +370,8 @@ impl Watcher {
     fn compare_clocks(&mut self) {
         let Some(ahead_ms) = self.app.chain_clock.ahead(&self.network) else { return };
         let name = &self.network.name;
-        metrics::gauge!("kassa_clock_ahead_seconds", "network" => name.clone()).set(gauge(ahead_ms / 1000));
+        metrics::gauge!("kassa_clock_ahead_seconds", "network" => name.clone())
+            .set(progress::gauge(ahead_ms / 1000));
         let differs = ChainClock::differs(ahead_ms);
         if differs && !self.clock_differs {
             tracing::warn!(
@@ -382,21 +383,6 @@ impl Watcher {
         }
         self.clock_differs = differs;
     }
-
-    fn measure(&self, height: i64, head: i64, blocks: usize, changed: usize) {
-        let name = &self.network.name;
-        let blocks = u64::try_from(blocks).unwrap_or(0);
-        metrics::counter!("kassa_blocks_read_total", "network" => name.clone()).increment(blocks);
-        metrics::gauge!("kassa_cursor_height", "network" => name.clone()).set(gauge(height));
-        metrics::gauge!("kassa_cursor_lag_blocks", "network" => name.clone()).set(gauge(head - height));
-        tracing::debug!(network = name, height, head, blocks, changed, "read");
-    }
-}
-
-/// Heights fit a float exactly up to 2^53.
-#[expect(clippy::cast_precision_loss, reason = "a gauge is for looking at")]
-fn gauge(height: i64) -> f64 {
-    height as f64
 }
 
 /// Whether a scan without blocks still says something new: the chain's final block moved on.

@@ -1,4 +1,5 @@
-//! Says now and then how far a long catch-up has come: after a downtime, or on a network that is new.
+//! How far a network is read: in figures, and in a word now and then while a long catch-up lasts, after a downtime or on a
+//! network that is new.
 
 use std::time::{Duration, Instant};
 
@@ -59,6 +60,21 @@ impl Progress {
             seconds_left: behind.saturating_mul(elapsed_ms) / read.max(1) / 1000,
         })
     }
+}
+
+/// The figures of a network: how far it is read of its `(height, head)`, and what was found.
+pub(super) fn measure(network: &str, (height, head): (i64, i64), blocks: usize, changed: usize) {
+    let blocks = u64::try_from(blocks).unwrap_or(0);
+    metrics::counter!("kassa_blocks_read_total", "network" => network.to_owned()).increment(blocks);
+    metrics::gauge!("kassa_cursor_height", "network" => network.to_owned()).set(gauge(height));
+    metrics::gauge!("kassa_cursor_lag_blocks", "network" => network.to_owned()).set(gauge(head - height));
+    tracing::debug!(network, height, head, blocks, changed, "read");
+}
+
+/// Heights fit a float exactly up to 2^53.
+#[expect(clippy::cast_precision_loss, reason = "a gauge is for looking at")]
+pub(super) fn gauge(height: i64) -> f64 {
+    height as f64
 }
 
 #[cfg(test)]
