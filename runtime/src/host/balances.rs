@@ -10,6 +10,11 @@ use super::{
 use crate::domain::network;
 
 impl Host {
+    /// Whether the plugin has this role at all.
+    pub(crate) fn has_balances(&self, network: &network::Manifest) -> bool {
+        self.registry.active(&network.plugin).is_ok_and(|loaded| loaded.balances().is_ok())
+    }
+
     /// Whether native coin may arrive on this network that its plugin's scan does not see. It is asked once for each
     /// version and manifest.
     pub(crate) async fn compares(&self, network: &Arc<network::Manifest>) -> Result<bool, CallFailed> {

@@ -1,6 +1,8 @@
 //! What ends the process is not done for ever.
 
-use kassa_tests::{Database, Kassa, Kind, NETWORK, Sandbox, Suite, World, eventually, quiet, text};
+use kassa_tests::{
+    Database, Kassa, KassaOptions, Kind, NETWORK, Sandbox, Suite, World, eventually, quiet, text,
+};
 use serde_json::json;
 
 use super::Stage;
@@ -14,7 +16,8 @@ pub(super) fn cases(suite: &mut Suite) {
 
 /// As no component is known that ends the process, the process ends itself in the calls of one.
 async fn set_aside(database: Database) {
-    let mut stage = Stage::start(database).await;
+    // What was claimed is claimed again half a minute after a call may have ended.
+    let mut stage = Stage::with(database, KassaOptions::default().with("KASSA_HOOKS__WALL_MS", "5000")).await;
     let hook = stage.upload(&quiet("poison")).await;
     let (run, _) = stage.attack(&hook).await;
     let hooks = stage.sandbox.hooks();

@@ -111,6 +111,9 @@ impl Worker {
 
     /// One step: choose, ask, commit.
     pub(crate) async fn step(&mut self) -> Result<Step, DbError> {
+        if self.first == First::New && !self.app.host.has_balances(&self.network) {
+            return self.compare().await;
+        }
         let (app, network, resource, mut first) =
             (self.app.clone(), Arc::clone(&self.network), self.resource(), self.first);
         let step = guarded(&app, &network, &resource, &mut first, Box::pin(self.compare())).await;
