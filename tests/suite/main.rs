@@ -8,6 +8,7 @@
     reason = "a test that cannot go on fails; its message goes to the one who runs it"
 )]
 
+mod advisories;
 mod api_bad_input;
 mod api_wire;
 mod as_sent;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
     let mut suite = kassa_tests::Suite::new();
     // The longest first: at the end each would wait alone for its own restarts.
     crash::cases(&mut suite);
+    advisories::cases(&mut suite);
     kit::cases(&mut suite);
     layers::cases(&mut suite);
     conformance::cases(&mut suite);
