@@ -88,6 +88,8 @@ pub struct App {
     pub(crate) first_calls: Arc<FirstCalls>,
     /// Replays of hooks, of which each merchant has one under way at the most.
     pub(crate) replays: Arc<Shares>,
+    /// Checks of hooks' settings by schemas of their own, of which each merchant has one under way at the most.
+    pub(crate) fits: Arc<Shares>,
     pub(crate) health: Arc<Health>,
     /// This process, among the replicas that hold leases.
     pub(crate) holder: Arc<str>,
@@ -146,6 +148,7 @@ impl App {
             finds: Finds::default(),
             first_calls: Arc::default(),
             replays: Arc::new(replay::places()),
+            fits: Arc::new(http::fit_places()),
             health: Arc::new(Health::new(clock.clone(), config.watch.stalled_ms)),
             leases: Arc::new(Leases::new(config.watch.lease_ms, clock.clone())),
             holder: ids.next(id::Kind::Request, clock.now()).into(),

@@ -57,6 +57,7 @@ use utoipa_axum::router::OpenApiRouter;
 use self::problem::{Kind, Problem};
 use crate::app::App;
 
+pub(crate) use self::hooks::fit_places;
 pub(crate) use serve::serve;
 
 /// Everything that is served.

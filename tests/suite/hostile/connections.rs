@@ -59,19 +59,24 @@ async fn one_address(database: Database) {
     .await;
 }
 
-/// Asks for more than the system's buffers hold, and reads none of it.
-async fn reads_nothing(database: Database) {
-    let stage = Stage::start(database).await;
-    let (to, began) = (address(&stage), Instant::now());
+/// So many connections, on each of which more is asked for than the system's buffers hold, and nothing is read.
+pub(super) async fn read_nothing(stage: &Stage, connections: usize) -> Vec<TcpStream> {
+    let to = address(stage);
     let attack = || async {
         let mut stream = TcpStream::connect(to).await.expect("a connection");
         let asks = "GET /openapi.json HTTP/1.1\r\nhost: kassa\r\n\r\n".repeat(200);
         // The server stops reading at some time, too.
-        let _ =
-            tokio::time::timeout(std::time::Duration::from_secs(1), stream.write_all(asks.as_bytes())).await;
+        let written = stream.write_all(asks.as_bytes());
+        let _ = tokio::time::timeout(std::time::Duration::from_secs(1), written).await;
         stream
     };
-    let streams = join_all((0..200).map(|_| attack())).await;
+    join_all((0..connections).map(|_| attack())).await
+}
+
+async fn reads_nothing(database: Database) {
+    let stage = Stage::start(database).await;
+    let began = Instant::now();
+    let streams = read_nothing(&stage, 200).await;
     let hung_up = |mut stream: TcpStream| async move {
         // Nothing is read until the server has hung up, which shows in what can be written.
         kassa_tests::eventually("the end of the connection", || async {

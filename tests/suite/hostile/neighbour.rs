@@ -16,12 +16,13 @@ use std::{
 
 use futures_util::future::{Either, join_all, select};
 use kassa_tests::{
-    Answer, Database, KassaOptions, Receiver, Reply, Suite, carrying, eventually, hostile, now_ms, quiet,
-    text,
+    Answer, Database, KassaOptions, Receiver, Reply, Suite, asking, carrying, eventually, hostile, now_ms,
+    quiet, text,
 };
+use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Stage, runs::STOPPED, uploads};
+use super::{Stage, connections, runs::STOPPED, uploads};
 
 /// Runs of the neighbour in an attacked stretch, and in the quiet one before it.
 const ATTACKED: usize = 100;
@@ -41,6 +42,8 @@ const PRESS_EVERY: Duration = Duration::from_millis(40);
 /// Runs that it asks for again each time.
 const AGAIN: usize = 2;
 const UPLOADS_AT_ONCE: usize = 8;
+/// So long it keeps connections on which it reads nothing, before it opens others.
+const UNREAD_FOR: Duration = Duration::from_secs(1);
 
 enum Attack {
     /// Ends every pause of this hook, whose calls fail: what they do not do waits, and is more than they can do.
@@ -49,8 +52,10 @@ enum Attack {
     Answered(String, Value),
     /// Lets this component be checked and compiled over and over, by so many requests at once.
     Uploads(Vec<u8>, usize),
-    /// Asks at this address over and over (a POST, if it has a body), by so many requests at once.
-    Asks(String, Option<Value>, usize),
+    /// Asks at this address over and over, by so many requests at once.
+    Asks(Method, String, Value, usize),
+    /// Asks for the largest document on so many connections, reads no answer, and begins anew.
+    ReadsNothing(usize),
 }
 
 pub(super) fn cases(suite: &mut Suite) {
@@ -131,6 +136,10 @@ impl Stage {
         let replays =
             (format!("/v1/hooks/{log}/replay"), json!({"version_id": used["active"]["id"], "limit": 100}));
         let reads = "/v1/hook_runs?state=rejected&limit=100".to_owned();
+        let costly =
+            self.evil_hooks().try_upload(&asking("costly", &uploads::alternatives()), false).await.ok();
+        let settings = format!("/v1/hooks/{}/settings", text(&costly["hook"]["id"]));
+        let mines = json!({"do": "mine", "blocks": 100});
         let functions = carrying("bomb", &uploads::functions(5_000));
         let checks = carrying("bomb", &uploads::wide_calls(500_000));
         attacks.extend([
@@ -141,8 +150,19 @@ impl Stage {
             ("uploads", Attack::Uploads(quiet("flood"), 1), "taken"),
             ("uploads-at-once", Attack::Uploads(functions, UPLOADS_AT_ONCE), "uploads_limited"),
             ("wide-calls", Attack::Uploads(checks, 1), "does-not-compile"),
-            ("replays", Attack::Asks(replays.0, Some(replays.1), 64), "one of a merchant at a time"),
-            ("reads", Attack::Asks(reads, None, 16), "two of a merchant at a time"),
+            ("replays", Attack::Asks(Method::POST, replays.0, replays.1, 64), "one of a merchant at a time"),
+            ("reads", Attack::Asks(Method::GET, reads, Value::Null, 16), "two of a merchant at a time"),
+            (
+                "costly-settings",
+                Attack::Asks(Method::PUT, settings, uploads::many_numbers(), 8),
+                "a million steps",
+            ),
+            (
+                "sandbox",
+                Attack::Asks(Method::POST, "/v1/sandbox/sandbox".to_owned(), mines, 8),
+                "20 actions a second",
+            ),
+            ("reads-nothing", Attack::ReadsNothing(64), "hung up on after 10 s"),
         ]);
         attacks
     }
@@ -213,7 +233,7 @@ impl Stage {
             let (piled, hook) = match attack {
                 Attack::Failing(hook) => (Some(hook.as_str()), hook.as_str()),
                 Attack::Answered(hook, _) => (None, hook.as_str()),
-                Attack::Uploads(..) | Attack::Asks(..) => (None, ""),
+                Attack::Uploads(..) | Attack::Asks(..) | Attack::ReadsNothing(_) => (None, ""),
             };
             let times = self.sample(runs, ATTACKED, piled).await;
             (times, self.calls(hook).await - before)
@@ -251,7 +271,7 @@ impl Stage {
             Attack::Uploads(..) => {
                 return (times, format!("{} of {} uploads ended", ended.into_inner(), begun.into_inner()));
             }
-            Attack::Asks(..) => {
+            Attack::Asks(..) | Attack::ReadsNothing(_) => {
                 return (times, format!("{} of {} requests ended", ended.into_inner(), begun.into_inner()));
             }
         }
@@ -315,22 +335,27 @@ impl Stage {
                 join_all((0..*at_once).map(|_| attacker())).await;
                 unreachable!("no attacker ends")
             }
-            Attack::Asks(path, body, at_once) => {
+            Attack::Asks(method, path, body, at_once) => {
+                let body = (!body.is_null()).then(|| body.to_string().into_bytes());
                 let attacker = || async {
                     loop {
                         begun.fetch_add(1, Ordering::Relaxed);
-                        let answer = match body {
-                            Some(body) => api.post(path, body).await,
-                            None => api.get(path).await,
-                        };
+                        let answer = api.send(method.clone(), path, &[], body.clone()).await;
                         ended.fetch_add(1, Ordering::Relaxed);
-                        // Whoever waits too long is told so.
-                        assert!([200, 503].contains(&answer.status), "{answer:?}");
+                        // Whoever waits too long, or asks too often, is told so.
+                        assert!([200, 422, 429, 503].contains(&answer.status), "{answer:?}");
                     }
                 };
                 join_all((0..*at_once).map(|_| attacker())).await;
                 unreachable!("no attacker ends")
             }
+            Attack::ReadsNothing(at_once) => loop {
+                begun.fetch_add(*at_once, Ordering::Relaxed);
+                let unread = connections::read_nothing(self, *at_once).await;
+                tokio::time::sleep(UNREAD_FOR).await;
+                drop(unread);
+                ended.fetch_add(*at_once, Ordering::Relaxed);
+            },
         }
     }
 }

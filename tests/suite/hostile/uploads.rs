@@ -8,7 +8,7 @@ use std::{
 use kassa_tests::{
     Database, KassaOptions, Kind, Suite, asking, assembled, carrying, hostile, now_ms, numbered, quiet, stale,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
 use super::{Stage, said};
@@ -156,10 +156,19 @@ pub(super) fn cases(suite: &mut Suite) {
     suite.on(Kind::Sqlite, "hostile::10000_uploads_are_refused_cheaply", flood);
 }
 
-/// A schema of fifteen hundred alternatives, for settings of eight thousand numbers: each would be held against each.
+/// A schema of fifteen hundred alternatives, as a manifest says it.
+pub(super) fn alternatives() -> String {
+    format!("[settings]\nanyOf = [{}]\n", vec!["{enum=[]}"; 1_500].join(","))
+}
+
+/// Settings of eight thousand numbers, each of which would be held against each alternative.
+pub(super) fn many_numbers() -> Value {
+    json!({"a": vec![0; 8_000]})
+}
+
 async fn costly_settings(database: Database) {
     let stage = Stage::start(database).await;
-    let schema = format!("[settings]\nanyOf = [{}]\n", vec!["{enum=[]}"; 1_500].join(","));
+    let schema = alternatives();
     let hooks = stage.evil_hooks();
     // As long as it has no settings nothing fits.
     let refused = hooks.try_upload(&asking("costly", &schema), true).await;
@@ -167,7 +176,7 @@ async fn costly_settings(database: Database) {
     let made = hooks.try_upload(&asking("costly", &schema), false).await.ok();
     let path = format!("/v1/hooks/{}/settings", kassa_tests::text(&made["hook"]["id"]));
     let began = Instant::now();
-    let settings = json!({"a": vec![0; 8_000]});
+    let settings = many_numbers();
     let attacks = (0..8).map(|_| async { stage.evil().put(&path, &settings).await });
     let (refused, _) = tokio::join!(futures_util::future::join_all(attacks), async {
         stage.sandbox.invoice("5", &json!({})).await

@@ -77,7 +77,7 @@ async fn set(
         None => None,
     };
     drop(conn);
-    let fit = Fit::of_version(version, &settings).await?;
+    let fit = Fit::of_version(&app, &merchant.id, version, &settings).await?;
     let config = app.config.clone();
     idempotent(&app, merchant.owner(), body.once, move |conn| {
         Box::pin(async move {

@@ -8,7 +8,16 @@ use crate::{
     domain::verbatim::Verbatim,
     host::Manifest,
     http::problem::{Kind, Problem},
+    shares::Shares,
 };
+
+/// Checks at once. Each may take a core for a while; a merchant has one.
+const AT_ONCE_MAX: usize = 2;
+
+/// Places for checks.
+pub(crate) fn places() -> Shares {
+    Shares::new(AT_ONCE_MAX, 1)
+}
 
 /// What was looked at, and what is wrong with it.
 pub(super) struct Fit {
@@ -20,11 +29,14 @@ pub(super) struct Fit {
 impl Fit {
     /// Looks whether these settings fit the manifest of the component with this SHA-256.
     pub(super) async fn of(
+        app: &App,
+        merchant_id: &str,
         sha256: &str,
         manifest: Manifest,
         settings: &Verbatim,
     ) -> Result<Option<Self>, Problem> {
         let values = settings.value();
+        let _place = app.fits.enter(merchant_id).await;
         let look = move || manifest.settings_problem(&manifest.settings_filled(values));
         Ok(Some(Self {
             sha256: sha256.to_owned(),
@@ -35,11 +47,15 @@ impl Fit {
 
     /// The same for a version that is stored. None if there is none.
     pub(super) async fn of_version(
+        app: &App,
+        merchant_id: &str,
         version: Option<VersionRow>,
         settings: &Verbatim,
     ) -> Result<Option<Self>, Problem> {
         match version {
-            Some(version) => Self::of(&version.sha256, manifest_of(&version)?, settings).await,
+            Some(version) => {
+                Self::of(app, merchant_id, &version.sha256, manifest_of(&version)?, settings).await
+            }
             None => Ok(None),
         }
     }
@@ -59,7 +75,8 @@ impl Fit {
             None => hooks::before_active(&mut conn, hook_id).await?,
         };
         drop(conn);
-        Self::of_version(version.filter(|version| version.hook_id == hook.id), &hook.settings).await
+        let version = version.filter(|version| version.hook_id == hook.id);
+        Self::of_version(app, &owner.merchant_id, version, &hook.settings).await
     }
 
     /// What is wrong, if it was this version and these settings that were looked at.

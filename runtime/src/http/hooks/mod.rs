@@ -14,6 +14,7 @@ mod storage;
 mod turns;
 mod versions;
 
+pub(crate) use self::fit::places as fit_places;
 use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;

@@ -110,7 +110,7 @@ async fn upload(
             let fit = if params.activate {
                 let hook = hooks::by_name(&mut app.db.read().await?, &of, &new.name).await?;
                 let settings = hook.map_or_else(|| Verbatim::of(&json!({})), |hook| hook.settings);
-                Fit::of(&new.sha256, admitted.manifest, &settings).await?
+                Fit::of(&app, &of.merchant_id, &new.sha256, admitted.manifest, &settings).await?
             } else {
                 None
             };
