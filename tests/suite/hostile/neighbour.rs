@@ -7,9 +7,11 @@
 //! The 99th percentile may be twice the quiet one. That is printed and not asserted: on a machine that does other
 //! things meanwhile such a percentile says more about these. What is asserted has nothing to do with time: every run
 //! of the neighbour's is done by one call while the attack goes on, before what was due earlier of the attacker's;
-//! and the attack is stopped by the limit that it is meant for.
+//! and the attack is stopped by the limit that it is meant for. A payment of the neighbour's is credited meanwhile, which is
+//! timed from its order on.
 
 use std::{
+    cell::Cell,
     sync::atomic::{AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
@@ -228,6 +230,7 @@ impl Stage {
         runs: &mut impl Iterator<Item = String>,
     ) -> (Vec<Duration>, String) {
         let (begun, ended) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let credit = Cell::new(Duration::ZERO);
         let measure = Box::pin(async {
             let before = self.under_way(attack, &begun).await;
             let (piled, hook) = match attack {
@@ -236,11 +239,17 @@ impl Stage {
                 Attack::Uploads(..) | Attack::Asks(..) | Attack::ReadsNothing(_) => (None, ""),
             };
             let times = self.sample(runs, ATTACKED, piled).await;
-            (times, self.calls(hook).await - before)
+            let calls = self.calls(hook).await - before;
+            // From the order to the payment's credit, with the blocks between them.
+            let began = Instant::now();
+            self.sandbox.paid("5", &json!({})).await;
+            credit.set(began.elapsed());
+            (times, calls)
         });
         let press = Box::pin(self.press(attack, limit, &begun, &ended));
         // An attack does not end by itself.
         let Either::Left(((times, calls), _)) = select(measure, press).await;
+        let credit = format!("credit in {} ms", ms(credit.get()));
         match attack {
             Attack::Failing(hook) => {
                 self.evil_hooks().post(hook, "disable", &json!({})).await;
@@ -269,13 +278,19 @@ impl Stage {
             }
             // Each answer was looked at.
             Attack::Uploads(..) => {
-                return (times, format!("{} of {} uploads ended", ended.into_inner(), begun.into_inner()));
+                return (
+                    times,
+                    format!("{credit}; {} of {} uploads ended", ended.into_inner(), begun.into_inner()),
+                );
             }
             Attack::Asks(..) | Attack::ReadsNothing(_) => {
-                return (times, format!("{} of {} requests ended", ended.into_inner(), begun.into_inner()));
+                return (
+                    times,
+                    format!("{credit}; {} of {} requests ended", ended.into_inner(), begun.into_inner()),
+                );
             }
         }
-        (times, format!("{calls} calls"))
+        (times, format!("{credit}; {calls} calls"))
     }
 
     /// Waits until the attack has begun; answers how many calls its hook has made.
