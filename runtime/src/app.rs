@@ -294,7 +294,7 @@ impl App {
                         );
                     }
                 }
-                match self.master_keys.follow(&self.db).await {
+                match self.master_keys.follow().await {
                     Err(RotationError::Db(error)) => return Err(error.into()),
                     followed => followed?,
                 }

@@ -7,7 +7,7 @@
 //!
 //! A *rotation* goes like this:
 //! 1. The new key is given: by [`MasterKeys::rotate`] into the file, or by the operator, who puts it before the old one in
-//!    `KASSA_MASTER_KEY` and starts again. The database keeps each key sealed under the other ([`Copy`]): whoever has one
+//!    `KASSA_MASTER_KEY` and starts again. The database keeps each key sealed under the other ([`master_keys::Copy`]): whoever has one
 //!    of them opens what either has sealed.
 //! 2. Each replica learns of the new key when it looks next ([`MasterKeys::follow`]), and seals with it from the look after
 //!    that: by then all know it. Replicas whose key is in a file write the new one there.
@@ -15,20 +15,26 @@
 //! 4. [`MasterKeys::finish`] deletes the new key as the old one opens it. From now on the old one opens nothing but backups
 //!    of before; it stays, sealed under the new one, since hashes of API keys are made with the first key there was.
 
+mod known;
+
 use std::{
     fs,
     io::{self, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use anyhow::Context as _;
 
+use self::known::{Known, copy, known_as};
 use crate::{
     db::{
         Conn, Db, DbError, installation,
-        master_keys::{self, Copy, KnownKey},
+        master_keys::{self, KnownKey},
         sealed,
     },
     domain::Millis,
@@ -38,8 +44,6 @@ use crate::{
 /// The file in the data folder.
 const FILE: &str = "master.key";
 const VARIABLE: &str = "KASSA_MASTER_KEY";
-/// What the canary is sealed for, and says.
-const CANARY: (&str, &[u8]) = ("canary", b"kassa");
 
 /// Where the keys of this process come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,69 +96,6 @@ impl Given {
     }
 }
 
-/// What the database knows of master keys: which there were, and which opens which.
-struct Known {
-    /// The newest last.
-    keys: Vec<KnownKey>,
-    copies: Vec<Copy>,
-}
-
-impl Known {
-    async fn read(conn: &mut Conn) -> Result<Self, DbError> {
-        Ok(Self { keys: master_keys::all(conn).await?, copies: master_keys::copies(conn).await? })
-    }
-
-    fn newest(&self) -> Option<MasterKeyId> {
-        self.keys.last().map(|key| key.id)
-    }
-
-    /// All keys of the database that these open, the first there was before all others.
-    fn opened_by(&self, given: &[Arc<MasterKey>]) -> Vec<Arc<MasterKey>> {
-        let mut opened: Vec<Arc<MasterKey>> = Vec::new();
-        for key in given {
-            let row = self.keys.iter().find(|row| row.id == key.id());
-            let fits =
-                row.is_some_and(|row| key.open(CANARY.0, &row.canary).is_ok_and(|says| *says == CANARY.1));
-            if fits && opened.iter().all(|other| other.id() != key.id()) {
-                opened.push(Arc::clone(key));
-            }
-        }
-        let mut looked_at = 0;
-        while let Some(by) = opened.get(looked_at).cloned() {
-            looked_at += 1;
-            for copy in self.copies.iter().filter(|copy| copy.under == by.id()) {
-                let is_new = opened.iter().all(|key| key.id() != copy.id);
-                if let Some(key) = unseal(copy, &by).filter(|_| is_new) {
-                    opened.push(Arc::new(key));
-                }
-            }
-        }
-        opened.sort_by_key(|key| self.keys.iter().position(|row| row.id == key.id()));
-        opened
-    }
-
-    /// Whether an older key still opens the newest one.
-    fn is_under_way(&self) -> bool {
-        self.copies.iter().any(|copy| Some(copy.id) == self.newest())
-    }
-}
-
-fn unseal(copy: &Copy, by: &MasterKey) -> Option<MasterKey> {
-    let text = by.open(&copy.sealed_for(), &copy.sealed).ok()?;
-    let key = MasterKey::from_hex(std::str::from_utf8(&text).ok()?).ok()?;
-    (key.id() == copy.id).then_some(key)
-}
-
-fn copy(key: &MasterKey, under: &MasterKey) -> Result<Copy, VaultError> {
-    let mut copy = Copy { id: key.id(), under: under.id(), sealed: Vec::new() };
-    copy.sealed = under.seal(&copy.sealed_for(), key.to_hex().as_bytes())?;
-    Ok(copy)
-}
-
-fn known_as(key: &MasterKey, now: Millis) -> Result<KnownKey, VaultError> {
-    Ok(KnownKey { id: key.id(), canary: key.seal(CANARY.0, CANARY.1)?, created_at: now })
-}
-
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RotationError {
     #[error(transparent)]
@@ -185,8 +126,12 @@ pub(crate) enum RotationError {
 
 /// The master keys of this process, and where they come from.
 pub(crate) struct MasterKeys {
+    /// The workers': no look at everything that is sealed is broken off.
+    db: Db,
     source: Source,
     vault: Arc<Vault>,
+    /// Looks in a row that found nothing to seal anew. One alone may have been before a slower replica's last value.
+    clean: AtomicU32,
     /// What the file holds, if the keys come from one.
     in_file: Mutex<Vec<MasterKeyId>>,
 }
@@ -213,7 +158,8 @@ impl MasterKeys {
             .await?;
         match opened {
             Ok((known, seals)) => {
-                Ok(Self { source, vault: Arc::new(Vault::new(known, seals)), in_file: Mutex::new(ids) })
+                let vault = Arc::new(Vault::new(known, seals));
+                Ok(Self { db: db.clone(), source, vault, clean: AtomicU32::new(0), in_file: Mutex::new(ids) })
             }
             Err(theirs) => anyhow::bail!(
                 "what this database keeps is sealed with the master key {theirs}, and this one is {}. Start with the right \
@@ -225,8 +171,8 @@ impl MasterKeys {
 
     /// Of a vault alone, whose keys do not change.
     #[cfg(feature = "simulation")]
-    pub(crate) fn fixed(vault: Arc<Vault>) -> Self {
-        Self { source: Source::Variable, vault, in_file: Mutex::default() }
+    pub(crate) fn fixed(db: Db, vault: Arc<Vault>) -> Self {
+        Self { db, source: Source::Variable, vault, clean: AtomicU32::new(0), in_file: Mutex::default() }
     }
 
     pub(crate) fn vault(&self) -> &Arc<Vault> {
@@ -238,37 +184,38 @@ impl MasterKeys {
     }
 
     /// Makes a new key and begins a rotation to it. Answers its id.
-    pub(crate) async fn rotate(&self, db: &Db, now: Millis) -> Result<MasterKeyId, RotationError> {
+    pub(crate) async fn rotate(&self, now: Millis) -> Result<MasterKeyId, RotationError> {
         let Source::File(file) = &self.source else { return Err(RotationError::Variable) };
         let (new, newest) = (Arc::new(MasterKey::generate()?), self.vault.newest());
-        if Known::read(&mut db.read().await?).await?.is_under_way() {
+        if Known::read(&mut self.db.read().await?).await?.is_under_way() {
             return Err(RotationError::UnderWay);
         }
         // Before the database has it: a start with both goes on with either.
         self.write_file(file, &[Arc::clone(&new), Arc::clone(&newest)])?;
         let (id, older) = (new.id(), self.vault.known());
-        db.write::<_, RotationError, _>(move |conn| {
-            Box::pin(async move {
-                installation::alone(conn).await?;
-                let there = Known::read(conn).await?;
-                if there.is_under_way() {
-                    return Err(RotationError::UnderWay);
-                }
-                if there.newest() != Some(newest.id()) {
-                    return Err(RotationError::Behind);
-                }
-                begin(conn, &new, &newest, &older, now).await
+        self.db
+            .write::<_, RotationError, _>(move |conn| {
+                Box::pin(async move {
+                    installation::alone(conn).await?;
+                    let there = Known::read(conn).await?;
+                    if there.is_under_way() {
+                        return Err(RotationError::UnderWay);
+                    }
+                    if there.newest() != Some(newest.id()) {
+                        return Err(RotationError::Behind);
+                    }
+                    begin(conn, &new, &newest, &older, now).await
+                })
             })
-        })
-        .await?;
+            .await?;
         tracing::info!(key = %id, "a new master key: what is sealed is sealed anew with it");
         Ok(id)
     }
 
     /// Learns what other replicas have done, and brings the file to it. While a rotation is under way, what older keys have
     /// sealed is sealed anew, once all replicas know the new one.
-    pub(crate) async fn follow(&self, db: &Db) -> Result<(), RotationError> {
-        let there = Known::read(&mut db.read().await?).await?;
+    pub(crate) async fn follow(&self) -> Result<(), RotationError> {
+        let there = Known::read(&mut self.db.read().await?).await?;
         let before = self.vault.known();
         let known = there.opened_by(&before);
         let Some(newest) = known.last().filter(|key| Some(key.id()) == there.newest()).cloned() else {
@@ -283,14 +230,18 @@ impl MasterKeys {
         if let Source::File(file) = &self.source {
             self.write_file(file, &[Some(newest), previous].into_iter().flatten().collect::<Vec<_>>())?;
         }
-        if there.is_under_way() && all_know {
-            sealed::renew(db, &self.vault).await?;
+        if is_news {
+            self.clean.store(0, Ordering::Relaxed);
+        } else if there.is_under_way() && all_know && self.clean.load(Ordering::Relaxed) < 2 {
+            let renewed = sealed::renew(&self.db, &self.vault).await?;
+            let clean = if renewed == 0 { self.clean.load(Ordering::Relaxed) + 1 } else { 0 };
+            self.clean.store(clean, Ordering::Relaxed);
         }
         Ok(())
     }
 
-    pub(crate) async fn standing(&self, db: &Db) -> Result<Standing, RotationError> {
-        let mut conn = db.read().await?;
+    pub(crate) async fn standing(&self) -> Result<Standing, RotationError> {
+        let mut conn = self.db.read().await?;
         let there = Known::read(&mut conn).await?;
         let newest = there.newest().ok_or(RotationError::Behind)?;
         let left = sealed::left(&mut conn, newest).await?;
@@ -298,27 +249,32 @@ impl MasterKeys {
     }
 
     /// Ends a rotation: no older key opens anything from now on.
-    pub(crate) async fn finish(&self, db: &Db) -> Result<(), RotationError> {
-        let standing = self.standing(db).await?;
-        if !standing.under_way {
+    pub(crate) async fn finish(&self) -> Result<(), RotationError> {
+        let newest = self.vault.seals().id();
+        let there = Known::read(&mut self.db.read().await?).await?;
+        if !there.is_under_way() {
             return Err(RotationError::NotUnderWay);
         }
-        if standing.left > 0 {
-            return Err(RotationError::Left(standing.left));
+        if there.newest() == Some(newest) {
+            sealed::renew(&self.db, &self.vault).await?;
         }
-        let newest = self.vault.seals().id();
-        db.write::<_, RotationError, _>(move |conn| {
-            Box::pin(async move {
-                installation::alone(conn).await?;
-                if Known::read(conn).await?.newest() != Some(newest) {
-                    return Err(RotationError::Behind);
-                }
-                Ok(master_keys::forget_copies_of(conn, newest).await?)
+        let left = self.standing().await?.left;
+        if left > 0 {
+            return Err(RotationError::Left(left));
+        }
+        self.db
+            .write::<_, RotationError, _>(move |conn| {
+                Box::pin(async move {
+                    installation::alone(conn).await?;
+                    if Known::read(conn).await?.newest() != Some(newest) {
+                        return Err(RotationError::Behind);
+                    }
+                    Ok(master_keys::forget_copies_of(conn, newest).await?)
+                })
             })
-        })
-        .await?;
+            .await?;
         tracing::info!(key = %newest, "older master keys open nothing any more");
-        self.follow(db).await
+        self.follow().await
     }
 
     /// Writes the file anew unless it holds these already, whole or not at all, for its owner alone.

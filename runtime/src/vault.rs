@@ -139,6 +139,15 @@ struct Ring {
     known: Vec<Arc<MasterKey>>,
     /// The one that seals: the newest, once all replicas know it.
     seals: Arc<MasterKey>,
+    /// What API keys are hashed with: every request asks for it.
+    pepper: Zeroizing<[u8; KEY_LEN]>,
+}
+
+impl Ring {
+    fn new(known: Vec<Arc<MasterKey>>, seals: Arc<MasterKey>) -> Arc<Self> {
+        let pepper = derive(&known.first().unwrap_or(&seals).master, "api key");
+        Arc::new(Self { known, seals, pepper })
+    }
 }
 
 impl Vault {
@@ -150,12 +159,12 @@ impl Vault {
 
     /// With these keys, the first there was before all others; `seals` is one of them.
     pub(crate) fn new(known: Vec<Arc<MasterKey>>, seals: Arc<MasterKey>) -> Self {
-        Self { ring: RwLock::new(Arc::new(Ring { known, seals })) }
+        Self { ring: RwLock::new(Ring::new(known, seals)) }
     }
 
     /// Goes on with these keys.
     pub(crate) fn set(&self, known: Vec<Arc<MasterKey>>, seals: Arc<MasterKey>) {
-        *self.ring.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Ring { known, seals });
+        *self.ring.write().unwrap_or_else(PoisonError::into_inner) = Ring::new(known, seals);
     }
 
     fn ring(&self) -> Arc<Ring> {
@@ -192,9 +201,7 @@ impl Vault {
     /// What is stored of an API key. 128 random bits need no slow hash; the pepper keeps a stolen table useless.
     #[must_use]
     pub fn hash_api_key(&self, key: &str) -> Vec<u8> {
-        let ring = self.ring();
-        let first = ring.known.first().unwrap_or(&ring.seals);
-        mac(&derive(&first.master, "api key"), key.as_bytes()).to_vec()
+        mac(&self.ring().pepper, key.as_bytes()).to_vec()
     }
 
     /// Seals `secret` for the row `row_id`.

@@ -148,10 +148,7 @@ async fn in_the_file(database: Database) {
         (secrets.operator().get("/v1/operator/master_key").await.ok(), secrets.stored().await);
     assert_eq!((&before["source"], &before["rotation_under_way"]), (&json!("file"), &json!(false)));
     let (done, said) = rotate_master(&secrets.sandbox.shop.kassa, &["--finish"]).await;
-    assert!(
-        !done && said.contains("no rotation is under way") || said.contains("No rotation is under way"),
-        "{said}"
-    );
+    assert!(!done && said.to_lowercase().contains("no rotation is under way"), "{said}");
 
     let (done, said) = rotate_master(&secrets.sandbox.shop.kassa, &[]).await;
     assert!(done && said.contains("--finish"), "{said}");

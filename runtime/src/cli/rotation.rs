@@ -12,8 +12,8 @@ use super::{
 };
 
 /// How often it is looked whether everything is sealed anew, and how many times.
-const LOOK: Duration = Duration::from_secs(1);
-const LOOKS_MAX: u32 = 300;
+const LOOK: Duration = Duration::from_secs(3);
+const LOOKS_MAX: u32 = 100;
 
 #[derive(Debug, Args)]
 pub(super) struct RotationArgs {

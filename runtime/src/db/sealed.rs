@@ -86,8 +86,9 @@ pub(crate) async fn left(conn: &mut Conn, newest: MasterKeyId) -> Result<i64, Db
 }
 
 /// Seals anew what another key has sealed than the one that seals now. A value that does not open stays, and is told; one
-/// that was changed meanwhile is left for the next time.
-pub(crate) async fn renew(db: &Db, vault: &Vault) -> Result<(), DbError> {
+/// that was changed meanwhile is left for the next time. Answers how many were.
+pub(crate) async fn renew(db: &Db, vault: &Vault) -> Result<usize, DbError> {
+    let mut renewed = 0;
     let begins = vault.seals().id().prefix();
     for place in &PLACES {
         let (mut a, mut b) = (String::new(), String::new());
@@ -106,6 +107,7 @@ pub(crate) async fn renew(db: &Db, vault: &Vault) -> Result<(), DbError> {
             if rows.is_empty() {
                 break;
             }
+            renewed += anew.len();
             db.write::<_, DbError, _>(move |conn| {
                 Box::pin(async move {
                     for (a, b, old, new) in anew.clone() {
@@ -117,5 +119,5 @@ pub(crate) async fn renew(db: &Db, vault: &Vault) -> Result<(), DbError> {
             .await?;
         }
     }
-    Ok(())
+    Ok(renewed)
 }

@@ -45,7 +45,7 @@ struct MasterKeyView {
 }
 
 async fn view(app: &App) -> Result<MasterKeyView, Problem> {
-    let standing = app.master_keys.standing(&app.db).await?;
+    let standing = app.master_keys.standing().await?;
     let newest = standing.keys.last().ok_or(RotationError::Behind)?;
     Ok(MasterKeyView {
         id: newest.id.to_string(),
@@ -73,7 +73,7 @@ async fn get(_: Operator, State(app): State<App>) -> Result<Answer<MasterKeyView
 #[utoipa::path(post, path = "/v1/operator/master_key/rotate", tag = "operator",
     responses((status = 200, body = MasterKeyView)))]
 async fn rotate(_: Operator, State(app): State<App>, _: NoBody) -> Result<Answer<MasterKeyView>, Problem> {
-    app.master_keys.rotate(&app.db, app.clock.now()).await?;
+    app.master_keys.rotate(app.clock.now()).await?;
     Ok(Answer(view(&app).await?))
 }
 
@@ -84,7 +84,7 @@ async fn rotate(_: Operator, State(app): State<App>, _: NoBody) -> Result<Answer
 #[utoipa::path(post, path = "/v1/operator/master_key/finish", tag = "operator",
     responses((status = 200, body = MasterKeyView)))]
 async fn finish(_: Operator, State(app): State<App>, _: NoBody) -> Result<Answer<MasterKeyView>, Problem> {
-    app.master_keys.finish(&app.db).await?;
+    app.master_keys.finish().await?;
     Ok(Answer(view(&app).await?))
 }
 

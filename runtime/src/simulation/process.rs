@@ -126,7 +126,7 @@ impl Process {
             holder: ids.next(id::Kind::Request, now).into(),
             simulations: Arc::default(),
             health: Arc::new(Health::new(clock.clone(), scene.config.watch.stalled_ms)),
-            master_keys: Arc::new(MasterKeys::fixed(Arc::clone(&scene.vault))),
+            master_keys: Arc::new(MasterKeys::fixed(db.clone(), Arc::clone(&scene.vault))),
             vault: Arc::clone(&scene.vault),
             chain_clock: Arc::new(ChainClock::new(clock.clone())),
             config: Arc::clone(&scene.config),
