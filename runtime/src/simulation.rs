@@ -198,6 +198,7 @@ async fn fill(db: &Db) -> anyhow::Result<()> {
                 let merchant = merchants::Merchant {
                     id: merchant_id.to_owned(),
                     name: merchant_id.to_owned(),
+                    operator_events: false,
                     policy: Policy::default(),
                     created_at: 1,
                     disabled_at: None,

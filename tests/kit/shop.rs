@@ -59,6 +59,18 @@ impl Shop {
         Merchant { id, key: text(&key["key"]) }
     }
 
+    /// A merchant of the operator's own who is told what concerns the operator; answers where.
+    pub async fn operators_receiver(&self) -> Receiver {
+        let merchant = self.new_merchant("our own", "live").await;
+        let path = format!("/v1/operator/merchants/{}", merchant.id);
+        let changed = self.kassa.operator().patch(&path, &json!({"operator_events": true})).await.ok();
+        assert_eq!(changed["operator_events"], true, "{changed}");
+        let receiver = Receiver::start().await;
+        let api = Api::new(self.kassa.url(), &merchant.key);
+        api.post("/v1/endpoints", &json!({"url": receiver.url()})).await.ok();
+        receiver
+    }
+
     /// An endpoint of the merchant that takes all events.
     pub async fn add_endpoint(&self, receiver: &Receiver) -> Value {
         self.api().post("/v1/endpoints", &json!({"url": receiver.url()})).await.ok()

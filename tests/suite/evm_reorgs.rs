@@ -136,6 +136,7 @@ async fn below_final(database: Database) {
     world.settled().await;
     let before = world.database.rows("SELECT network, CAST(height AS TEXT), hash FROM cursor").await;
 
+    let alarms = world.operators_receiver().await;
     world.anvil.reorg(6).await;
     world.anvil.mine(3).await;
     let operator = world.kassa.operator();
@@ -153,6 +154,9 @@ async fn below_final(database: Database) {
     let metrics = operator.get("/metrics").await.body;
     let alarm = format!("kassa_network_frozen{{network=\"{NETWORK}\"}} 1");
     assert!(text(&metrics).contains(&alarm), "{metrics}");
+
+    let told = alarms.wait_for("network.frozen", 1).await.remove(0).json();
+    assert_eq!((&told["data"]["network"], &told["data"]["why"]), (&json!(NETWORK), &json!(frozen)), "{told}");
 
     // The operator decides to go on: what comes next is read, what was credited stays.
     let wrong = operator.post(&format!("{path}/unfreeze"), &json!({"frozen": "whatever"})).await;

@@ -50,6 +50,7 @@ fn loud(kassa: &Kassa) -> usize {
 async fn stalled(database: Database) {
     let world = world(database).await;
     let (operator, anyone) = (world.kassa.operator(), Api::new(world.kassa.url(), ""));
+    let alarms = world.operators_receiver().await;
     let seen = network(&operator).await;
     assert!(seen["heard_at"].is_string() && seen["stalled_since"].is_null(), "{seen}");
 
@@ -105,6 +106,23 @@ async fn stalled(database: Database) {
     })
     .await;
     assert_eq!((lines(&world.kassa, "STALLED"), lines(&world.kassa, "moves again")), (1, 1));
+    // The operator's own merchant is told by webhook, and nobody else is.
+    let stalled = alarms.wait_for("network.stalled", 1).await.remove(0).json();
+    let resumed = alarms.wait_for("network.resumed", 1).await.remove(0).json();
+    assert_eq!(
+        (&stalled["data"]["network"], &resumed["data"]["network"]),
+        (&json!(NETWORK), &json!(NETWORK))
+    );
+    assert!(stalled["data"]["why"].is_string(), "{stalled}");
+    assert_eq!(resumed["data"]["stalled_since"], stalled["data"]["heard_at"], "{resumed}");
+    let theirs = world.api().get("/v1/events?limit=100").await.ok().to_string();
+    assert!(theirs.contains("invoice.paid") && !theirs.contains("network."), "{theirs}");
+    // The next stall is another one.
+    world.proxy.add(Rule::new(Fault::Status { code: 500, retry_after_s: None }));
+    alarms.wait_for("network.stalled", 2).await;
+    world.proxy.clear();
+    alarms.wait_for("network.resumed", 2).await;
+    assert_eq!(alarms.got_kind("network.stalled").len(), 2);
 }
 
 async fn still(database: Database) {
@@ -132,7 +150,7 @@ async fn replicas(database: Database) {
     let mut other = Kassa::replica(&world.database, quick(), 1);
     other.spawn(&[("KASSA_CLOCK_AHEAD_MS", "3600000")]);
     other.ready().await;
-    let api = other.operator();
+    let (api, alarms) = (other.operator(), world.operators_receiver().await);
     eventually("what the other replica knows", || async {
         let seen = network(&api).await;
         if seen["heard_at"].is_string() { Ok(()) } else { Err(seen.to_string()) }
@@ -146,6 +164,10 @@ async fn replicas(database: Database) {
     world.proxy.clear();
     until_stalled(&api, false).await;
     until_stalled(&world.kassa.operator(), false).await;
+    // Both notice it, and it is told once.
+    alarms.wait_for("network.resumed", 1).await;
+    let told = |kind| alarms.got_kind(kind).len();
+    assert_eq!((told("network.stalled"), told("network.resumed")), (1, 1));
     drop(other);
 }
 
@@ -154,6 +176,7 @@ async fn no_writes(database: Database) {
     let sandbox = Sandbox::with(database, quick().with("KASSA_DATABASE", barrier.url())).await;
     let (kassa, anyone) = (&sandbox.shop.kassa, Api::new(sandbox.shop.kassa.url(), ""));
     anyone.get("/ready").await.ok();
+    let alarms = sandbox.shop.operators_receiver().await;
     barrier.close().await;
     let refused = async || -> Answer {
         let api = sandbox.shop.api();
@@ -193,5 +216,10 @@ async fn no_writes(database: Database) {
     })
     .await;
     assert_eq!(lines(kassa, "CANNOT WRITE"), 1);
+    // It could not be told before.
+    let told = alarms.wait_for("database.unwritable", 1).await.remove(0).json();
+    assert!(told["data"]["for_s"].as_u64() >= Some(8), "{told}");
+    let why = text(&told["data"]["why"]);
+    assert!(detail.contains(why.trim_start_matches("it ")), "{told}: {detail}");
     sandbox.shop.delivered().await;
 }

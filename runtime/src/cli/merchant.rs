@@ -1,6 +1,6 @@
 //! `kassa merchant`: the tenants of this installation.
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::{
@@ -13,6 +13,7 @@ const EXAMPLES: &str = "\
 Examples:
   kassa merchant create 'Corner shop'
   kassa key create mer_01KAN2Q5T4W2J6G0Z8Y3V7X9BC --test
+  kassa merchant create 'Our own alarms' --operator-events
   kassa merchant list --json";
 
 #[derive(Debug, Args)]
@@ -30,6 +31,9 @@ enum Command {
     Create {
         /// What people call it
         name: String,
+        /// Its endpoints and hooks are told what concerns the operator (`network.stalled`, …)
+        #[arg(long)]
+        operator_events: bool,
     },
     /// List all merchants
     List,
@@ -37,6 +41,16 @@ enum Command {
     Show {
         /// mer_…
         id: String,
+    },
+    /// Tell a merchant's endpoints and hooks what concerns the operator, or no more
+    ///
+    /// The events: network.stalled, network.resumed, network.frozen, work.set_aside, database.unwritable.
+    OperatorEvents {
+        /// mer_…
+        id: String,
+        /// Whether it is told from now on
+        #[arg(value_enum)]
+        switch: Switch,
     },
     /// Lock a merchant out: its keys open nothing; its payments are still watched and credited
     Disable {
@@ -50,12 +64,19 @@ enum Command {
     },
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Switch {
+    On,
+    Off,
+}
+
 pub(super) async fn run(global: &Global, args: MerchantArgs) -> anyhow::Result<()> {
     let client = Client::new(global, &args.server)?;
     let json = args.server.json;
     match args.command {
-        Command::Create { name } => {
-            let merchant = client.post("/v1/operator/merchants", &json!({ "name": name })).await?;
+        Command::Create { name, operator_events } => {
+            let body = json!({ "name": name, "operator_events": operator_events });
+            let merchant = client.post("/v1/operator/merchants", &body).await?;
             show(json, &merchant);
             if !json {
                 let id = text(&merchant, "id");
@@ -77,15 +98,18 @@ pub(super) async fn run(global: &Global, args: MerchantArgs) -> anyhow::Result<(
             }
         }
         Command::Show { id } => show(json, &client.get(&format!("/v1/operator/merchants/{id}")).await?),
-        Command::Disable { id } => change(&client, json, &id, true).await?,
-        Command::Enable { id } => change(&client, json, &id, false).await?,
+        Command::OperatorEvents { id, switch } => {
+            change(&client, json, &id, &json!({ "operator_events": switch == Switch::On })).await?;
+        }
+        Command::Disable { id } => change(&client, json, &id, &json!({ "disabled": true })).await?,
+        Command::Enable { id } => change(&client, json, &id, &json!({ "disabled": false })).await?,
     }
     Ok(())
 }
 
-async fn change(client: &Client, json: bool, id: &str, disabled: bool) -> anyhow::Result<()> {
+async fn change(client: &Client, json: bool, id: &str, body: &Value) -> anyhow::Result<()> {
     let path = format!("/v1/operator/merchants/{id}");
-    show(json, &client.patch(&path, &json!({ "disabled": disabled })).await?);
+    show(json, &client.patch(&path, body).await?);
     Ok(())
 }
 
@@ -103,6 +127,7 @@ fn show(json: bool, merchant: &Value) {
         ("state", Some(state(merchant))),
         ("created", some(merchant, "created_at")),
         ("disabled", some(merchant, "disabled_at")),
+        ("operator's events", some(merchant, "operator_events")),
         ("policy", some(merchant, "policy")),
     ]);
 }

@@ -37,6 +37,7 @@ impl Shop {
         let merchant = Merchant {
             id: id::new(id::Kind::Merchant, now),
             name: "scratch".to_owned(),
+            operator_events: false,
             policy: Policy::default(),
             created_at: now,
             disabled_at: None,

@@ -1,7 +1,7 @@
 //! The cursor of each network, and the blocks above its final one.
 
-use super::{Conn, DbError, Row, args};
-use crate::domain::Millis;
+use super::{Conn, DbError, Row, alarms, args};
+use crate::domain::{Millis, alarm::Alarm};
 
 /// How far a network was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -162,13 +162,18 @@ pub(crate) async fn block_time(
     conn.row(sql, args![network.to_owned(), height]).await?.map(|row| row.int("time")).transpose()
 }
 
-/// Stops the network until the operator decides.
+/// Stops the network until the operator decides, and tells it.
 pub(crate) async fn freeze(conn: &mut Conn, network: &str, why: &str, now: Millis) -> Result<(), DbError> {
-    conn.exec(
-        "UPDATE cursor SET frozen = $1, frozen_at = $2 WHERE network = $3 AND frozen IS NULL",
-        args![why.to_owned(), now, network.to_owned()],
-    )
-    .await?;
+    let frozen = conn
+        .exec(
+            "UPDATE cursor SET frozen = $1, frozen_at = $2 WHERE network = $3 AND frozen IS NULL",
+            args![why.to_owned(), now, network.to_owned()],
+        )
+        .await?;
+    if frozen == 1 {
+        let alarm = Alarm::NetworkFrozen { network: network.to_owned(), why: why.to_owned() };
+        alarms::tell(conn, &alarm, now).await?;
+    }
     Ok(())
 }
 

@@ -198,7 +198,9 @@ mod tests {
 
     async fn merchant(db: &Db) {
         let (id, name) = ("mer_1".to_owned(), "Shop".to_owned());
-        let merchant = Merchant { id, name, policy: Policy::default(), created_at: 1, disabled_at: None };
+        let policy = Policy::default();
+        let merchant =
+            Merchant { id, name, policy, operator_events: false, created_at: 1, disabled_at: None };
         db.write::<_, DbError, _>(move |conn| {
             Box::pin(async move { merchants::insert(conn, &merchant).await })
         })

@@ -1,6 +1,7 @@
 //! First calls of a plugin that were begun, and of which nothing was heard yet.
 
-use super::{Conn, DbError, args};
+use super::{Conn, DbError, alarms, args};
+use crate::domain::{Millis, alarm::Alarm};
 
 /// How many calls in a row of this version were not heard of.
 pub(crate) async fn unheard(conn: &mut Conn, resource: &str, version_id: &str) -> Result<i64, DbError> {
@@ -18,8 +19,24 @@ pub(crate) async fn begin(
 ) -> Result<(), DbError> {
     let sql = "INSERT INTO first_call (resource, network, version_id, unheard) VALUES ($1, $2, $3, 1)
                ON CONFLICT (resource) DO UPDATE SET version_id = excluded.version_id,
-                   unheard = CASE WHEN first_call.version_id = excluded.version_id THEN first_call.unheard + 1 ELSE 1 END";
+                   unheard = CASE WHEN first_call.version_id = excluded.version_id THEN first_call.unheard + 1 ELSE 1 END,
+                   told = CASE WHEN first_call.version_id = excluded.version_id THEN first_call.told ELSE 0 END";
     conn.exec(sql, args![resource.to_owned(), network.to_owned(), version_id.to_owned()]).await?;
+    Ok(())
+}
+
+/// Tells once that calls of this version are made no more.
+pub(crate) async fn set_aside(
+    conn: &mut Conn,
+    resource: &str,
+    version_id: &str,
+    alarm: &Alarm,
+    now: Millis,
+) -> Result<(), DbError> {
+    let sql = "UPDATE first_call SET told = 1 WHERE resource = $1 AND version_id = $2 AND told = 0";
+    if conn.exec(sql, args![resource.to_owned(), version_id.to_owned()]).await? == 1 {
+        alarms::tell(conn, alarm, now).await?;
+    }
     Ok(())
 }
 

@@ -8,6 +8,8 @@ pub(crate) struct Merchant {
     pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) policy: Policy,
+    /// Whether it is told what concerns the operator.
+    pub(crate) operator_events: bool,
     pub(crate) created_at: Millis,
     /// None: enabled. A disabled merchant's keys open nothing; its payments are still credited.
     pub(crate) disabled_at: Option<Millis>,
@@ -18,6 +20,7 @@ fn read(row: &Row) -> Result<Merchant, DbError> {
         id: row.text("id")?,
         name: row.text("name")?,
         policy: row.json("policy")?,
+        operator_events: row.bool("operator_events")?,
         created_at: row.int("created_at")?,
         disabled_at: row.opt_int("disabled_at")?,
     })
@@ -39,13 +42,15 @@ pub(crate) async fn alone(conn: &mut Conn, merchant_id: &str) -> Result<(), DbEr
 
 pub(crate) async fn insert(conn: &mut Conn, merchant: &Merchant) -> Result<(), DbError> {
     conn.exec(
-        "INSERT INTO merchant (id, name, policy, created_at, disabled_at) VALUES ($1, $2, $3, $4, $5)",
+        "INSERT INTO merchant (id, name, policy, created_at, disabled_at, operator_events)
+         VALUES ($1, $2, $3, $4, $5, $6)",
         args![
             &merchant.id,
             &merchant.name,
             policy_text(&merchant.policy)?,
             merchant.created_at,
-            merchant.disabled_at
+            merchant.disabled_at,
+            merchant.operator_events
         ],
     )
     .await?;
@@ -53,23 +58,29 @@ pub(crate) async fn insert(conn: &mut Conn, merchant: &Merchant) -> Result<(), D
 }
 
 pub(crate) async fn get(conn: &mut Conn, id: &str) -> Result<Option<Merchant>, DbError> {
-    let sql = "SELECT id, name, policy, created_at, disabled_at FROM merchant WHERE id = $1";
+    let sql = "SELECT id, name, policy, operator_events, created_at, disabled_at FROM merchant WHERE id = $1";
     conn.row(sql, args![id.to_owned()]).await?.as_ref().map(read).transpose()
 }
 
 /// The newest first, from below the id `before`.
 pub(crate) async fn list(conn: &mut Conn, before: String, rows: i64) -> Result<Vec<Merchant>, DbError> {
-    let sql = "SELECT id, name, policy, created_at, disabled_at FROM merchant
+    let sql = "SELECT id, name, policy, operator_events, created_at, disabled_at FROM merchant
                WHERE id < $1 ORDER BY id DESC LIMIT $2";
     conn.rows(sql, args![before, rows]).await?.iter().map(read).collect()
 }
 
-/// Writes what may change: name, policy, whether it is disabled. Whether there is such a merchant.
+/// Writes what may change: name, policy, whether it is disabled and gets the operator's events. Whether there is such a merchant.
 pub(crate) async fn update(conn: &mut Conn, merchant: &Merchant) -> Result<bool, DbError> {
     let changed = conn
         .exec(
-            "UPDATE merchant SET name = $2, policy = $3, disabled_at = $4 WHERE id = $1",
-            args![&merchant.id, &merchant.name, policy_text(&merchant.policy)?, merchant.disabled_at],
+            "UPDATE merchant SET name = $2, policy = $3, disabled_at = $4, operator_events = $5 WHERE id = $1",
+            args![
+                &merchant.id,
+                &merchant.name,
+                policy_text(&merchant.policy)?,
+                merchant.disabled_at,
+                merchant.operator_events
+            ],
         )
         .await?;
     Ok(changed == 1)

@@ -41,6 +41,17 @@ words! {
         HookRunFailing = "hook_run.failing",
         /// A matcher gave no answer that could be used: the built-in policy decided about a transfer.
         HookMatchFailed = "hook_match.failed",
+        // Only merchants that the operator chose for it get those below.
+        /// No provider of a network gives a good answer.
+        NetworkStalled = "network.stalled",
+        /// One does again.
+        NetworkResumed = "network.resumed",
+        /// A network no longer holds what was final; nothing is read until the operator decides.
+        NetworkFrozen = "network.frozen",
+        /// Calls that ended the process are made no more.
+        WorkSetAside = "work.set_aside",
+        /// The database took no writes for a while.
+        DatabaseUnwritable = "database.unwritable",
     }
 }
 
@@ -54,7 +65,8 @@ const OF_HOOKS_LEN_MAX: usize = 64;
 /// `invoice.cancelled`, `invoice.manual_review`, `invoice.reverted`, `invoice.extended`, `invoice.reopened`,
 /// `deposit.credited`, `deposit.reverted`, `transfer.unmatched`,
 /// `receive_address.claimed_by_another`, `endpoint.test`, `hook_run.rejected`,
-/// `hook_run.exhausted`, `hook_run.failing`, `hook_match.failed`.
+/// `hook_run.exhausted`, `hook_run.failing`, `hook_match.failed`; and, for merchants with `operator_events`,
+/// `network.stalled`, `network.resumed`, `network.frozen`, `work.set_aside`, `database.unwritable`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(try_from = "String")]
 #[schema(as = EventType, value_type = String, example = "invoice.paid")]

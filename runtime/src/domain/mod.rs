@@ -3,6 +3,7 @@
 //! Pure: no I/O, no async; time is an argument, milliseconds since 1970. Everything here can be tested by
 //! calling it.
 
+pub mod alarm;
 pub mod balance;
 pub mod correction;
 pub mod erasure;

@@ -14,8 +14,14 @@ use super::hook_work::UNHEARD_MAX;
 use crate::{
     app::App,
     db::{DbError, crash, first_calls},
-    domain::network::Manifest,
+    domain::{
+        alarm::{Alarm, Of},
+        network::Manifest,
+    },
 };
+
+/// As figures and alarms name it.
+const QUEUE: &str = "chain calls";
 
 /// Where suspects are called one at a time. One a process.
 #[derive(Debug, Default)]
@@ -67,8 +73,10 @@ pub(super) async fn guarded<T>(
         let before = first_calls::unheard(&mut app.db.read().await?, resource, &version_id).await?;
         if before >= UNHEARD_MAX {
             if *first != First::SetAside {
-                metrics::counter!("kassa_set_aside_total", "queue" => "chain calls").increment(1);
-                tracing::error!(network = network.name, worker = resource, "{}", SetAside::why(network));
+                metrics::counter!("kassa_set_aside_total", "queue" => QUEUE).increment(1);
+                let why = SetAside::why(network);
+                tracing::error!(network = network.name, worker = resource, "{why}");
+                tell(app, network, resource, version_id, why).await?;
             }
             *first = First::SetAside;
             return Ok(Err(SetAside));
@@ -92,4 +100,23 @@ pub(super) async fn guarded<T>(
         .await?;
     *first = First::Heard;
     Ok(Ok(done))
+}
+
+async fn tell(
+    app: &App,
+    network: &Manifest,
+    resource: &str,
+    version_id: String,
+    why: String,
+) -> Result<(), DbError> {
+    let (resource, now) = (resource.to_owned(), app.clock.now());
+    let of = Of::Network { network: network.name.clone() };
+    let alarm = Alarm::WorkSetAside { queue: QUEUE, work: resource.clone(), of, why };
+    app.db
+        .write::<_, DbError, _>(move |conn| {
+            Box::pin(async move { first_calls::set_aside(conn, &resource, &version_id, &alarm, now).await })
+        })
+        .await?;
+    app.wake.dispatch.notify_one();
+    Ok(())
 }

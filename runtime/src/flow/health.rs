@@ -5,25 +5,23 @@
 //! moment at which what is written down was seen to change: neither a machine's clock nor the difference of two of them
 //! decides. A state is said once when it changes, however often something fails meanwhile.
 
+mod tell;
+
 use std::{
     collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
-use tokio_util::sync::CancellationToken;
+pub(crate) use tell::run;
 
 use crate::{
-    app::App,
     clock::Clock,
-    db::{DbError, Trouble, installation, readings},
     domain::{Millis, network::Manifest},
 };
 
-/// How often it is looked.
-const LOOK: Duration = Duration::from_secs(2);
-/// What was heard is written down so often; it also shows whether the database takes writes.
-const WRITE_EVERY_MS: Millis = 5_000;
+/// So old what another process hears may be here while it is well: it is written down every five seconds, and looked for
+/// every two.
+const LATE_MS: Millis = 10_000;
 /// What is kept of an error.
 const WHY_CHARS_MAX: usize = 200;
 
@@ -41,14 +39,18 @@ struct Heard {
     at: Millis,
     /// Whether there ever was one.
     ever: bool,
+    /// Whether this process heard it: of what others hear it learns a little later.
+    here: bool,
     /// What was last found written down.
     written: Option<Millis>,
     /// Whether a watcher of this process has heard something that is not written down.
     news: bool,
     /// Why the last scan here gave nothing.
     why: Option<String>,
-    /// Whether it was said that it stalls.
+    /// Whether the log has said that it stalls.
     told: bool,
+    /// Whether the operator's event of it is committed.
+    alarmed: bool,
 }
 
 /// How long ago a provider of a network has answered well.
@@ -72,7 +74,7 @@ impl Health {
         let now = self.clock.passed();
         let mut by_network = self.lock();
         let heard = by_network.entry(network.to_owned()).or_default();
-        *heard = Heard { at: now, ever: true, news: true, why: None, ..heard.clone() };
+        *heard = Heard { at: now, ever: true, here: true, news: true, why: None, ..heard.clone() };
     }
 
     /// A scan of this process gave nothing.
@@ -87,7 +89,9 @@ impl Health {
         let heard = self.lock().get(&network.name).cloned()?;
         let ms = self.clock.passed() - heard.at;
         let poll_ms = Millis::try_from(network.poll_ms).unwrap_or(Millis::MAX / 4);
-        Some(Age { ms, ever: heard.ever, stalled: ms > self.stalled_ms.max(poll_ms.saturating_mul(3)) })
+        let late_ms = if heard.here { 0 } else { LATE_MS };
+        let stalled = ms > self.stalled_ms.max(poll_ms.saturating_mul(3)).max(late_ms);
+        Some(Age { ms, ever: heard.ever, stalled })
     }
 
     /// Takes over what is written down; `now` is the database's time. Networks that are not read are forgotten.
@@ -101,7 +105,7 @@ impl Health {
             match by_network.get_mut(*name) {
                 Some(heard) if heard.written != found => {
                     // Another replica has heard it since the last look.
-                    *heard = Heard { at: passed, ever: true, written: found, ..heard.clone() };
+                    *heard = Heard { at: passed, ever: true, here: false, written: found, ..heard.clone() };
                 }
                 Some(_) => {}
                 None => {
@@ -149,115 +153,25 @@ impl Health {
         Some((age, heard.why.clone()))
     }
 
+    /// What the operator is to be told of a network that stalls, until [`Health::alarmed`]: when it was heard as written
+    /// down, and why it is not.
+    fn to_alarm(&self, network: &Manifest) -> Option<(Option<Millis>, Option<String>)> {
+        let stalled = self.age(network)?.stalled;
+        let mut by_network = self.lock();
+        let heard = by_network.get_mut(&network.name)?;
+        heard.alarmed &= stalled;
+        (stalled && !heard.alarmed).then(|| (heard.written, heard.why.clone()))
+    }
+
+    fn alarmed(&self, network: &Manifest) {
+        if let Some(heard) = self.lock().get_mut(&network.name) {
+            heard.alarmed = true;
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Heard>> {
         self.by_network.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Looks until told to stop.
-pub(crate) async fn run(app: App, stop: CancellationToken) {
-    let (mut told, mut wrote) = (None, None);
-    loop {
-        let now = app.clock.passed();
-        let is_due = wrote.is_none_or(|wrote| now - wrote >= WRITE_EVERY_MS);
-        if is_due {
-            wrote = Some(now);
-        }
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = once(&app, is_due) => {}
-        }
-        tell_of_writes(&app, &mut told);
-        if told.is_none() {
-            tell_of_networks(&app);
-        }
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(LOOK) => {}
-        }
-    }
-}
-
-/// One after the other: what is found after a write was written by another replica.
-async fn once(app: &App, write: bool) {
-    if write && let Err(error) = write_down(app).await {
-        tracing::debug!(%error, "nothing could be written down");
-    }
-    if let Err(error) = look(app).await {
-        tracing::debug!(%error, "what is written down of the networks cannot be read");
-    }
-}
-
-/// Writes down what was heard here. Where there is nothing and nobody else writes: that somebody is there.
-async fn write_down(app: &App) -> Result<(), DbError> {
-    let (news, now) = (app.health.news(), app.clock.now());
-    if news.is_empty() && app.db.writes().age() < LOOK {
-        return Ok(());
-    }
-    let writing = news.clone();
-    let written = app.db.write::<_, DbError, _>(move |conn| {
-        Box::pin(async move {
-            if writing.is_empty() {
-                installation::alive(conn, now).await?;
-            }
-            readings::heard(conn, &writing).await
-        })
-    });
-    app.health.wrote(&news, written.await?);
-    Ok(())
-}
-
-async fn look(app: &App) -> Result<(), DbError> {
-    let mut conn = app.db.read().await?;
-    let (written, now) = (readings::all(&mut conn).await?, conn.now().await?);
-    let networks = app.networks.all();
-    let enabled: Vec<&str> = networks.iter().map(|network| network.name.as_str()).collect();
-    app.health.found(&written, &enabled, now);
-    Ok(())
-}
-
-fn tell_of_networks(app: &App) {
-    for network in app.networks.all() {
-        let name = &network.name;
-        if let Some(age) = app.health.age(&network) {
-            metrics::gauge!("kassa_network_heard_age_seconds", "network" => name.clone())
-                .set(Duration::from_millis(age.ms.unsigned_abs()).as_secs_f64());
-            let stalled = if age.stalled { 1.0 } else { 0.0 };
-            metrics::gauge!("kassa_network_stalled", "network" => name.clone()).set(stalled);
-        }
-        match app.health.to_tell(&network) {
-            Some((age, why)) if age.stalled => {
-                let why = why.unwrap_or_else(|| "nobody has said why".to_owned());
-                tracing::error!(
-                    network = name,
-                    for_s = age.ms / 1000,
-                    why,
-                    "STALLED: no provider gives a good answer; see `kassa network upstream list {name}`"
-                );
-            }
-            Some(_) => tracing::info!(network = name, "moves again: a provider gives good answers"),
-            None => {}
-        }
-    }
-}
-
-fn tell_of_writes(app: &App, told: &mut Option<Trouble>) {
-    let (age, trouble) = (app.db.writes().age(), app.db.writes().trouble());
-    metrics::gauge!("kassa_database_written_age_seconds").set(age.as_secs_f64());
-    metrics::gauge!("kassa_database_writable").set(if trouble.is_none() { 1.0 } else { 0.0 });
-    if *told == trouble {
-        return;
-    }
-    match trouble {
-        Some(trouble) => {
-            tracing::error!(
-                for_s = age.as_secs(),
-                "CANNOT WRITE: the database takes no writes: {trouble}; nothing is read or promised until it does"
-            );
-        }
-        None => tracing::info!("the database takes writes again"),
-    }
-    *told = trouble;
 }
 
 #[cfg(test)]
@@ -302,6 +216,19 @@ mod tests {
         health.heard("base");
         assert!(!health.to_tell(&network("base")).unwrap().0.stalled);
         assert_eq!(health.to_tell(&network("base")), None);
+        // The operator's event is tried until it is committed, and once for each stall.
+        assert_eq!(health.to_alarm(&network("base")), None);
+        clock.shift(60_001);
+        assert_eq!(health.to_alarm(&network("base")), Some((None, None)));
+        health.failed("base", "no upstream");
+        assert_eq!(health.to_alarm(&network("base")), Some((None, Some("no upstream".to_owned()))));
+        health.alarmed(&network("base"));
+        assert_eq!(health.to_alarm(&network("base")), None);
+        health.heard("base");
+        assert_eq!(health.to_alarm(&network("base")), None);
+        clock.shift(60_001);
+        assert!(health.to_alarm(&network("base")).is_some());
+        health.heard("base");
         // A slow network is asked seldom.
         let slow = Manifest { poll_ms: 60_000, ..network("base") };
         clock.shift(180_000);
@@ -327,6 +254,15 @@ mod tests {
         clock.shift(61_000);
         health.found(&written(NOW - 7_200_000), &["base"], NOW - 3_600_000);
         assert_eq!(age(&health), (61_000, true));
+        // Where a few seconds are a stall already, what others hear is not known so soon.
+        let health = Health::new(clock.clone(), 4_000);
+        health.found(&written(NOW), &["base"], NOW);
+        health.heard("base");
+        clock.shift(7_000);
+        assert_eq!(age(&health), (7_000, true));
+        health.found(&written(NOW + 1), &["base"], NOW);
+        clock.shift(7_000);
+        assert_eq!(age(&health), (7_000, false));
         // A clock that was ahead at the start.
         let health = Health::new(clock, STALLED);
         health.found(&written(NOW + 1_000_000_000), &["base"], NOW);

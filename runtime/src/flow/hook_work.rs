@@ -28,8 +28,15 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     app::App,
     config,
-    db::{DbError, hook_runs::queue::DueHook},
-    domain::Millis,
+    db::{
+        Conn, DbError, alarms,
+        hook_runs::queue::DueHook,
+        hooks::{self, HookState},
+    },
+    domain::{
+        Millis,
+        alarm::{Alarm, Of},
+    },
 };
 
 /// How often it looks without being woken: retries fall due, another replica may have put something in.
@@ -283,16 +290,23 @@ impl Places {
     }
 }
 
-/// Says that a hook's call is made no more.
-pub(super) fn set_aside(queue: &'static str, hook_id: &str, item: &str) {
+/// Disables the hook of a call that ended the process too often, and tells the operator.
+pub(super) async fn set_aside(
+    conn: &mut Conn,
+    queue: &'static str,
+    hook_id: &str,
+    item: &str,
+    now: Millis,
+) -> Result<(), DbError> {
     metrics::counter!("kassa_set_aside_total", "queue" => queue).increment(1);
-    tracing::error!(
-        queue,
-        hook = hook_id,
-        item,
+    let why = format!(
         "a call ended the process {UNHEARD_MAX} times, the last time while no other was made: it is set aside, and its hook \
          is disabled. Look at the component before it is enabled again"
     );
+    tracing::error!(queue, hook = hook_id, item, "{why}");
+    hooks::set_state(conn, hook_id, HookState::Disabled).await?;
+    let of = Of::Hook { hook_id: hook_id.to_owned() };
+    alarms::tell(conn, &Alarm::WorkSetAside { queue, work: item.to_owned(), of, why }, now).await
 }
 
 #[cfg(test)]

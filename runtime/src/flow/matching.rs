@@ -33,7 +33,7 @@ use crate::{
         disk::{self, DiskLimit},
         events, hook_matches,
         hook_runs::queue::DueHook,
-        hooks::{self, Callee, HookState, Owner},
+        hooks::{Callee, Owner},
         matchers::{self, Claimed},
         payments,
         plugin_storage::StorageWrites,
@@ -257,8 +257,7 @@ async fn commit(
     }
     let Some(asked) = asked else {
         if claimed.unheard >= UNHEARD_MAX {
-            hook_work::set_aside("matching", &claimed.hook_id, &claimed.transfer_id);
-            hooks::set_state(conn, &claimed.hook_id, HookState::Disabled).await?;
+            hook_work::set_aside(conn, "matching", &claimed.hook_id, &claimed.transfer_id, now).await?;
         }
         return settled(conn, &transfer, &Answer::Pass, claimed, now).await.map(|_| None);
     };

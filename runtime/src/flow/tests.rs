@@ -54,6 +54,7 @@ impl Shop {
         let row = merchants::Merchant {
             id: merchant.clone(),
             name: "shop".to_owned(),
+            operator_events: false,
             policy: Policy::default(),
             created_at: now,
             disabled_at: None,

@@ -36,6 +36,9 @@ pub(super) struct MerchantView {
     id: String,
     name: String,
     policy: Policy,
+    /// Whether its endpoints and hooks get the operator's events: `network.stalled`, `network.resumed`, `network.frozen`,
+    /// `work.set_aside`, `database.unwritable`.
+    operator_events: bool,
     created_at: Time,
     /// Since when its keys open nothing. Its payments are still credited.
     disabled_at: Option<Time>,
@@ -47,6 +50,7 @@ impl From<merchants::Merchant> for MerchantView {
             id: merchant.id,
             name: merchant.name,
             policy: merchant.policy,
+            operator_events: merchant.operator_events,
             created_at: Time(merchant.created_at),
             disabled_at: merchant.disabled_at.map(Time),
         }
@@ -60,6 +64,8 @@ struct NewMerchant {
     name: String,
     #[serde(default)]
     policy: Policy,
+    #[serde(default)]
+    operator_events: bool,
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -69,6 +75,7 @@ struct MerchantChange {
     /// Replaces the whole policy: what is left out gets its default. Invoices made before keep theirs.
     policy: Option<Policy>,
     disabled: Option<bool>,
+    operator_events: Option<bool>,
 }
 
 fn check_policy(policy: &Policy) -> Result<(), Problem> {
@@ -79,12 +86,13 @@ fn check_policy(policy: &Policy) -> Result<(), Problem> {
 #[utoipa::path(post, path = "/v1/operator/merchants", tag = "operator: merchants",
     request_body = NewMerchant, responses((status = 201, body = MerchantView)))]
 async fn create(_: Operator, State(app): State<App>, body: Json<NewMerchant>) -> Result<Reply, Problem> {
-    let NewMerchant { name, policy } = body.value;
+    let NewMerchant { name, policy, operator_events } = body.value;
     check_text("name", &name, NAME_CHARS_MAX)?;
     check_policy(&policy)?;
     let now = app.clock.now();
     let id = id::new(IdKind::Merchant, now);
-    let merchant = merchants::Merchant { id, name, policy, created_at: now, disabled_at: None };
+    let merchant =
+        merchants::Merchant { id, name, policy, operator_events, created_at: now, disabled_at: None };
     idempotent(&app, Operator::OWNER.to_owned(), body.once, move |conn| {
         Box::pin(async move {
             merchants::insert(conn, &merchant).await?;
@@ -140,6 +148,7 @@ async fn update(
                 let mut merchant = found.ok_or_else(|| Problem::not_found("merchant"))?;
                 merchant.name = change.name.unwrap_or(merchant.name);
                 merchant.policy = change.policy.unwrap_or(merchant.policy);
+                merchant.operator_events = change.operator_events.unwrap_or(merchant.operator_events);
                 merchant.disabled_at = match change.disabled {
                     Some(true) => merchant.disabled_at.or(Some(now)),
                     Some(false) => None,

@@ -1,9 +1,9 @@
 //! What ends the process is not done for ever.
 
 use kassa_tests::{
-    Database, Kassa, KassaOptions, Kind, NETWORK, Sandbox, Suite, World, eventually, quiet, text,
+    Database, Kassa, KassaOptions, Kind, NETWORK, Receiver, Sandbox, Suite, World, eventually, quiet, text,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Stage;
 
@@ -19,6 +19,7 @@ async fn set_aside(database: Database) {
     // What was claimed is claimed again half a minute after a call may have ended.
     let mut stage = Stage::with(database, KassaOptions::default().with("KASSA_HOOKS__WALL_MS", "5000")).await;
     let hook = stage.upload(&quiet("poison")).await;
+    let alarms = stage.sandbox.shop.operators_receiver().await;
     let (run, _) = stage.attack(&hook).await;
     let hooks = stage.sandbox.hooks();
     hooks.put(&stage.shop_hook, "storage/key%2F2", &json!({"text": "KEY-2"})).await;
@@ -56,6 +57,11 @@ async fn set_aside(database: Database) {
     let log = stage.sandbox.shop.kassa.log();
     assert!(log.contains("it is set aside, and its hook is disabled") && log.contains(&hook), "{log}");
     stage.receiver.wait_for("hook_run.exhausted", 1).await;
+    let told = only(&alarms).await;
+    assert_eq!(
+        (&told["queue"], &told["work"], &told["hook_id"]),
+        (&json!("hook runs"), &run["id"], &json!(hook))
+    );
     // The neighbour goes on.
     let invoice = stage.sandbox.invoice("5", &json!({})).await;
     stage.sandbox.pay(&[invoice]).await;
@@ -88,8 +94,16 @@ async fn until_it_stays(kassa: &mut Kassa, worker: &str, told: &str) -> u32 {
     panic!("it ends for ever");
 }
 
+/// The one alarm that something was set aside.
+async fn only(alarms: &Receiver) -> Value {
+    let mut told = alarms.wait_for("work.set_aside", 1).await;
+    assert_eq!(told.len(), 1, "{told:?}");
+    told.remove(0).json()["data"].take()
+}
+
 async fn scans(database: Database) {
     let mut world = World::start(database).await;
+    let alarms = world.operators_receiver().await;
     let invoice = world.invoice("USDT", "10").await;
     world.pay(&invoice).await;
     world.kassa.kill();
@@ -129,6 +143,8 @@ async fn scans(database: Database) {
     })
     .await;
     assert_eq!(world.get_invoice(&invoice).await["status"], "new");
+    let told = only(&alarms).await;
+    assert_eq!((&told["network"], &told["queue"]), (&json!(NETWORK), &json!("chain calls")), "{told}");
     operator.post(&format!("{path}/enable"), &json!({})).await.ok();
     world.until(&invoice, "paid").await;
 }
@@ -158,6 +174,7 @@ async fn rescans(database: Database) {
 
 async fn deliveries(database: Database) {
     let mut sandbox = Sandbox::start(database).await;
+    let alarms = sandbox.shop.operators_receiver().await;
     let invoice = sandbox.invoice("5", &json!({})).await;
     sandbox.shop.kassa.kill();
     sandbox.shop.kassa.spawn(&[("KASSA_CRASH_IN_CALL", "deliver")]);
@@ -168,6 +185,9 @@ async fn deliveries(database: Database) {
     println!("hostile: poison: a delivery was put off after {deaths} ends of the process");
     assert!((2..=4).contains(&deaths), "{deaths}");
     sandbox.shop.kassa.restart().await;
+    // The alarm itself may have been what ended the process next.
+    let told = alarms.wait_for("work.set_aside", 1).await.remove(0).json();
+    assert!(told["data"]["queue"] == "deliveries" && told["data"]["endpoint_id"].is_string(), "{told}");
     let webhook = sandbox.shop.receiver.wait_for("invoice.paid", 1).await.remove(0);
     kassa_tests::verify(&webhook, &sandbox.shop.secret).expect("it comes in the end");
 }

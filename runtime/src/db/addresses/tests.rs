@@ -14,6 +14,7 @@ async fn prepare(db: &Db) {
                 let merchant = merchants::Merchant {
                     id: id.to_owned(),
                     name: id.to_owned(),
+                    operator_events: false,
                     policy: Policy::default(),
                     created_at: 1,
                     disabled_at: None,

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::queue::{advance, due_by, fences, lock_owners, remove, reschedule, set_breakers, step_aside};
 use crate::{
-    db::{Conn, DbError, args},
+    db::{Conn, DbError, alarms, args},
     domain::{
         Millis,
+        alarm::Alarm,
         retry::{self, Breaker, Next},
     },
 };
@@ -27,6 +28,8 @@ pub(crate) struct Ended {
     pub(crate) error: Option<String>,
     pub(crate) response: Option<String>,
     pub(crate) next: Next,
+    /// It was not sent: sending it ended the process too often.
+    pub(crate) set_aside: Option<Alarm>,
 }
 
 impl Ended {
@@ -52,6 +55,9 @@ pub(crate) async fn finish(conn: &mut Conn, ended: &[Ended], now: Millis) -> Res
     let live: Vec<&Ended> =
         ended.iter().filter(|one| held.get(&one.delivery_id) == Some(&one.fence)).collect();
     log(conn, &live).await?;
+    for alarm in live.iter().filter_map(|one| one.set_aside.as_ref()) {
+        alarms::tell(conn, alarm, now).await?;
+    }
     conn.insert_many(
         "WITH v (id, state, done_at) AS (",
         live.iter()

@@ -17,6 +17,7 @@ use crate::{
     },
     domain::{
         Millis,
+        alarm::{Alarm, Of},
         retry::{self, AttemptFacts, Outcome},
         signature::{self, Secret},
     },
@@ -93,11 +94,12 @@ impl Sender {
     pub(super) async fn attempt(&self, due: &Due) -> Ended {
         let at = self.clock.now();
         let started = std::time::Instant::now();
-        let answer = if due.claimed.unheard < UNHEARD_MAX {
+        let set_aside = (due.claimed.unheard >= UNHEARD_MAX).then(|| set_aside(due));
+        let answer = if set_aside.is_none() {
             crash::in_call("deliver");
             self.post(due, at).await
         } else {
-            Err(set_aside(due))
+            Err(format!("not sent: the server ended {UNHEARD_MAX} times while it was being sent"))
         };
         let duration_ms = u32::try_from(started.elapsed().as_millis()).unwrap_or(u32::MAX);
         metrics::histogram!("kassa_delivery_attempt_seconds").record(started.elapsed());
@@ -124,6 +126,7 @@ impl Sender {
             error,
             response,
             next: retry::judge(&facts),
+            set_aside,
         }
     }
 
@@ -153,15 +156,17 @@ impl Sender {
     }
 }
 
-/// What ended the process so often is not sent this time, and again only when its next attempt is due. Answers what is told.
-fn set_aside(due: &Due) -> String {
-    metrics::counter!("kassa_set_aside_total", "queue" => "deliveries").increment(1);
-    tracing::error!(
-        delivery = due.claimed.delivery_id,
-        endpoint = &*due.target.endpoint_id,
+/// What ended the process so often is not sent this time, and again only when its next attempt is due. Answers what the
+/// operator is told.
+fn set_aside(due: &Due) -> Alarm {
+    let (queue, work) = ("deliveries", due.claimed.delivery_id.clone());
+    let endpoint_id = due.target.endpoint_id.to_string();
+    metrics::counter!("kassa_set_aside_total", "queue" => queue).increment(1);
+    let why = format!(
         "the process ended {UNHEARD_MAX} times while this was sent: it is put off to its next attempt"
     );
-    format!("not sent: the server ended {UNHEARD_MAX} times while it was being sent")
+    tracing::error!(delivery = work, endpoint = endpoint_id, "{why}");
+    Alarm::WorkSetAside { queue, work, of: Of::Endpoint { endpoint_id }, why }
 }
 
 fn outcome(answer: &Answer) -> Outcome<'_> {

@@ -15,7 +15,7 @@ use crate::{
             queue::{self, Claimed, Ended, Finish},
         },
         hook_secrets,
-        hooks::{self, Callee, HookState},
+        hooks::Callee,
         plugin_storage::StorageWrites,
     },
     domain::{
@@ -309,8 +309,7 @@ async fn commit(app: &App, claimed: Arc<Claimed>, ended: Ended, left: Left) -> R
                     return Ok(());
                 };
                 if left.set_aside {
-                    hook_work::set_aside("hook runs", &ended.hook_id, &ended.run_id);
-                    hooks::set_state(conn, &ended.hook_id, HookState::Disabled).await?;
+                    hook_work::set_aside(conn, "hook runs", &ended.hook_id, &ended.run_id, now).await?;
                 }
                 if let Some(writes) = &left.writes {
                     disk::store(conn, &ended.merchant_id, writes, limit).await?;

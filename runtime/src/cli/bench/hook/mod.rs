@@ -71,6 +71,7 @@ pub(super) async fn install(app: &App, wasm: Vec<u8>) -> anyhow::Result<Installe
     let merchant = Merchant {
         id: id::new(id::Kind::Merchant, now),
         name: "bench".to_owned(),
+        operator_events: false,
         policy: Policy::default(),
         created_at: now,
         disabled_at: None,

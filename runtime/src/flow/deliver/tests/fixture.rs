@@ -120,6 +120,7 @@ pub(super) async fn each_database(test: impl AsyncFn(Desk)) {
                     let merchant = Merchant {
                         id: id.to_owned(),
                         name: id.to_owned(),
+                        operator_events: false,
                         policy: Policy::default(),
                         created_at: now,
                         disabled_at: None,
