@@ -260,7 +260,9 @@ impl App {
         for row in network_rows::upstreams(&mut self.db.read().await?).await? {
             let Some(specs) = by_network.get_mut(&row.network) else { continue };
             match Access::open(&self.vault, &row) {
-                Ok(access) => specs.push(UpstreamSpec::new(row.id, &access, row.rate_per_s, row.priority)),
+                Ok(access) => {
+                    specs.push(UpstreamSpec::new(row.id, &access, row.terms, row.priority, row.learned));
+                }
                 Err(error) => {
                     tracing::error!(upstream = row.id, %error, "its URL does not open; it is left out");
                 }
@@ -349,7 +351,7 @@ async fn start(db: &Db, ids: &Ids, vault: &Arc<Vault>, now: Millis) -> anyhow::R
                             &vault,
                             ids.next(id::Kind::Upstream, now),
                             &manifest.name,
-                            (upstream.rate_per_s, priority),
+                            ((&upstream).into(), priority),
                             now,
                         )?;
                         network_rows::insert_upstream(conn, row).await?;

@@ -48,7 +48,7 @@ pub use facade::Facade;
 pub use hooks::{Hooks, Source, component, patched};
 pub use hostile::{asking, assembled, carrying, doing, hostile, numbered, quiet, stale, straight};
 pub use kassa::{Kassa, KassaOptions, MASTER_KEY};
-pub use proxy::{Change, Fault, Provider, Proxy, Rule};
+pub use proxy::{Change, Fault, Provider, Proxy, Refused, Rule};
 pub use receiver::{Receiver, Reply, Webhook, verify};
 pub use sandbox::Sandbox;
 pub use shop::{Merchant, Shop};

@@ -45,7 +45,7 @@ impl Shop {
     }
 
     pub async fn add_upstream(&self, network: &str, url: &str) -> Value {
-        let upstream = json!({"url": url, "rate_per_s": 1000});
+        let upstream = json!({"url": url, "calls_per_s": 1000});
         let path = format!("/v1/operator/networks/{network}/upstreams");
         self.kassa.operator().post(&path, &upstream).await.ok()
     }

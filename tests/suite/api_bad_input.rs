@@ -371,7 +371,7 @@ async fn networks(database: Database) {
     }
     let header = json!({"url": "https://example.com", "headers": {"bad name": "x"}});
     assert_eq!(slug(&operator.post(&path, &header).await, 422), "url_refused");
-    let rate = json!({"url": "https://example.com", "rate_per_s": 0});
+    let rate = json!({"url": "https://example.com", "calls_per_s": 0});
     assert_eq!(slug(&operator.post(&path, &rate).await, 400), "field_malformed");
     let missing = "/v1/operator/networks/nosuch/upstreams";
     assert_eq!(slug(&operator.post(missing, &json!({"url": "https://example.com"})).await, 404), "not_found");

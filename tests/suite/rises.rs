@@ -151,7 +151,7 @@ async fn bad_providers(database: Database) {
 async fn made_up(database: Database) {
     let world = World::start(database).await;
     let second = Proxy::start(world.anvil.url()).await;
-    let body = json!({"url": second.url(), "rate_per_s": 1000, "priority": 5});
+    let body = json!({"url": second.url(), "calls_per_s": 1000, "priority": 5});
     let path = format!("/v1/operator/networks/{NETWORK}/upstreams");
     world.kassa.operator().post(&path, &body).await.ok();
     let sender = world.anvil.deploy(&contract("Sender"), &[]).await;

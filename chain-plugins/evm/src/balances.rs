@@ -26,7 +26,7 @@ pub(crate) fn read<H: Host>(
     points: &[Point],
 ) -> Result<Vec<Amount>, BalanceError> {
     let settings = Settings::parse(&network.settings, true).map_err(BalanceError::Settings)?;
-    let mut batch = Learned::load(host, &settings).batch;
+    let mut learned = Learned::load(host, &settings)?;
     let mut calls = vec![
         Call { method: "eth_chainId", params: String::new() },
         Call { method: "eth_blockNumber", params: String::new() },
@@ -37,7 +37,7 @@ pub(crate) fn read<H: Host>(
         let params = format!(r#""{}","0x{:x}""#, hex::text(&key), point.height);
         calls.push(Call { method: "eth_getBalance", params });
     }
-    let replies = rpc::send(host, &calls, &mut batch)?;
+    let replies = rpc::send(host, &calls, &mut learned)?;
     Ok(amounts(network, &replies, points)?)
 }
 

@@ -20,6 +20,7 @@ use crate::bloom::Bits;
 use crate::fault::Fault;
 use crate::hex::Hash;
 use crate::host::Host;
+use crate::learned::Learned;
 use crate::logs::{self, Found};
 use crate::rpc::{self, Call, Replies};
 use crate::scan::Scan;
@@ -30,7 +31,7 @@ pub(crate) fn settle<H: Host>(
     scan: &Scan<'_, H>,
     headers: &[Header],
     found: &mut Found,
-    batch: &mut usize,
+    learned: &mut Learned,
 ) -> Result<(), Fault> {
     let topic = Bits::of(&bytes::<32>(TRANSFER, "topic")?);
     let tokens: Vec<Bits> = scan.tokens.0.iter().map(|(token, _)| Bits::of(token)).collect();
@@ -45,7 +46,7 @@ pub(crate) fn settle<H: Host>(
     }
     let calls: Vec<Call> =
         doubtful.iter().map(|header| logs::call_by_hash(&scan.tokens, &header.hash)).collect();
-    let replies = rpc::send(scan.host, &calls, batch)?;
+    let replies = rpc::send(scan.host, &calls, learned)?;
     let mut still_empty = Vec::new();
     for (place, header) in doubtful.into_iter().enumerate() {
         let json = replies.get(place).map_err(|error| error.fault("eth_getLogs of a block"))?;
@@ -56,16 +57,16 @@ pub(crate) fn settle<H: Host>(
             still_empty.push(header);
         }
     }
-    by_receipts(scan, &still_empty, found, batch)
+    by_receipts(scan, &still_empty, found, learned)
 }
 
 fn by_receipts<H: Host>(
     scan: &Scan<'_, H>,
     headers: &[&Header],
     found: &mut Found,
-    batch: &mut usize,
+    learned: &mut Learned,
 ) -> Result<(), Fault> {
-    let replies = ask_receipts(scan, headers, batch)?;
+    let replies = ask_receipts(scan, headers, learned)?;
     for (place, header) in headers.iter().enumerate() {
         // Not offered here: the answer by block hash stands.
         let Some(receipts) = receipts(&replies, place, header)? else { continue };
@@ -80,11 +81,11 @@ fn by_receipts<H: Host>(
 pub(crate) fn failures<H: Host>(
     scan: &Scan<'_, H>,
     failed: &[(&Header, Hash)],
-    batch: &mut usize,
+    learned: &mut Learned,
 ) -> Result<(), Fault> {
     let mut headers: Vec<&Header> = failed.iter().map(|(header, _)| *header).collect();
     headers.dedup_by_key(|header| header.height);
-    let replies = ask_receipts(scan, &headers, batch)?;
+    let replies = ask_receipts(scan, &headers, learned)?;
     for (place, header) in headers.iter().enumerate() {
         let receipts = receipts(&replies, place, header)?.ok_or_else(|| {
             Fault::upstream(
@@ -109,13 +110,13 @@ pub(crate) fn failures<H: Host>(
 fn ask_receipts<H: Host>(
     scan: &Scan<'_, H>,
     headers: &[&Header],
-    batch: &mut usize,
+    learned: &mut Learned,
 ) -> Result<Replies, Fault> {
     let call = |header: &&Header| Call {
         method: "eth_getBlockReceipts",
         params: format!(r#""0x{:x}""#, header.height),
     };
-    rpc::send(scan.host, &headers.iter().map(call).collect::<Vec<_>>(), batch)
+    rpc::send(scan.host, &headers.iter().map(call).collect::<Vec<_>>(), learned)
 }
 
 /// The receipts of a block, all of them; `None` where the node does not offer them.

@@ -21,9 +21,11 @@ impl RpcError {
 
     /// Too many calls, whatever they ask for.
     pub(crate) fn is_rate_limit(&self) -> bool {
-        const WORDS: [&str; 8] = [
+        const WORDS: [&str; 10] = [
             "rate limit",
             "ratelimit",
+            "rate exceeded",
+            "daily usage",
             "too many requests",
             "per second",
             "request count exceeded",
@@ -32,6 +34,11 @@ impl RpcError {
             "quota",
         ];
         self.code == 429 || self.says(&WORDS)
+    }
+
+    /// The answers to several calls are too much together.
+    pub(crate) fn is_too_large(&self) -> bool {
+        matches!(self.code, -32003 | -32008) || self.says(&["response too large", "response is too big"])
     }
 
     /// The node does not have such a call.

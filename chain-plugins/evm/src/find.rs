@@ -33,13 +33,13 @@ pub(crate) fn find<H: Host>(host: &H, network: &Network, tx: &str) -> Result<Vec
         return Err(FindError::NotAnId(shape.into()));
     };
     let settings = Settings::parse(&network.settings, true).map_err(FindError::Settings)?;
-    let mut batch = Learned::load(host, &settings).batch;
+    let mut learned = Learned::load(host, &settings)?;
     let calls = [
         Call { method: "eth_chainId", params: String::new() },
         Call { method: "eth_blockNumber", params: String::new() },
         Call { method: "eth_getTransactionReceipt", params: format!(r#""{}""#, hex::text(&hash)) },
     ];
-    let replies = rpc::send(host, &calls, &mut batch)?;
+    let replies = rpc::send(host, &calls, &mut learned)?;
     Ok(place(network, &replies, &hash)?.into_iter().collect())
 }
 

@@ -1,17 +1,29 @@
 //! What the plugin needs of the host, as a trait so that tests can script it.
 
 use crate::fault::Fault;
-use kassa_sdk::upstream::Answer;
+use kassa_sdk::upstream::{self, Answer, UpstreamTerms};
 use kassa_sdk::{clock, http, log, storage, watch};
 
-/// The upstream, the watched addresses and a place for what was learned.
+/// A body of JSON, and how many calls it holds.
+pub(crate) struct Post {
+    pub(crate) body: String,
+    pub(crate) calls: u32,
+}
+
+/// The upstream, the watched addresses and places for what was learned.
 pub(crate) trait Host {
-    /// POSTs JSON bodies to the upstream, all at once; the answers come in the same order.
-    fn post_all(&self, bodies: Vec<String>) -> Vec<Result<Answer, Fault>>;
+    /// POSTs to the upstream, all at once; the answers come in the same order.
+    fn post_all(&self, posts: Vec<Post>) -> Vec<Result<Answer, Fault>>;
+    /// What the upstream takes, as far as the host knows, and what was noted of it.
+    fn terms(&self) -> Result<UpstreamTerms, Fault>;
+    /// Keeps what was learned of the upstream, whatever becomes of this call.
+    fn note(&self, notes: &str);
+    /// The upstream has refused so many calls in an answer, wants to be left alone for so long, and asked less from then on.
+    fn refused(&self, calls: u32, retry_ms: u32);
     /// Places of the watched addresses among 20-byte keys.
     fn watched(&self, keys: &[u8]) -> Result<Vec<u32>, Fault>;
     fn load(&self, key: &str) -> Option<Vec<u8>>;
-    /// Keeps what was learned; to lose it costs some calls, so a refusal is no fault.
+    /// Kept if the scan succeeds.
     fn keep(&self, key: &str, value: &[u8]);
     /// The host's time in milliseconds, for how long something takes: it says nothing about the chain.
     fn now_ms(&self) -> u64;
@@ -23,12 +35,25 @@ pub(crate) trait Host {
 pub(crate) struct Real;
 
 impl Host for Real {
-    fn post_all(&self, bodies: Vec<String>) -> Vec<Result<Answer, Fault>> {
-        let requests: Vec<_> = bodies.into_iter().map(request).collect();
+    fn post_all(&self, posts: Vec<Post>) -> Vec<Result<Answer, Fault>> {
+        let requests: Vec<_> = posts.into_iter().map(request).collect();
         http::send_all(&requests)
             .into_iter()
             .map(|result| result.map(Answer::from).map_err(Fault::from))
             .collect()
+    }
+
+    fn terms(&self) -> Result<UpstreamTerms, Fault> {
+        upstream::terms().map_err(Fault::from)
+    }
+
+    fn note(&self, notes: &str) {
+        // Refused: the next scan learns the same again.
+        let _ = upstream::note(notes);
+    }
+
+    fn refused(&self, calls: u32, retry_ms: u32) {
+        upstream::refused(calls, retry_ms);
     }
 
     fn watched(&self, keys: &[u8]) -> Result<Vec<u32>, Fault> {
@@ -53,11 +78,11 @@ impl Host for Real {
     }
 }
 
-fn request(body: String) -> http::Request {
+fn request(Post { body, calls }: Post) -> http::Request {
     let json = http::HeaderValue::Text("application/json".into());
     http::Request {
         method: http::Method::Post,
-        target: http::Target::Upstream(String::new()),
+        target: http::Target::Upstream(http::UpstreamTarget { path: String::new(), calls }),
         headers: vec![http::Header { name: "content-type".into(), value: json }],
         body: body.into_bytes(),
     }

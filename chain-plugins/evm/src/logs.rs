@@ -68,10 +68,10 @@ impl Found {
     }
 }
 
-/// `from..=to` in pieces of at most `size` blocks.
-pub(crate) fn ranges(from: u64, to: u64, size: u64) -> Vec<RangeInclusive<u64>> {
-    let mut ranges = Vec::new();
-    let mut next = Some(from);
+/// A range in pieces of at most `size` blocks.
+pub(crate) fn ranges(range: &RangeInclusive<u64>, size: u64) -> Vec<RangeInclusive<u64>> {
+    let (mut ranges, to) = (Vec::new(), *range.end());
+    let mut next = Some(*range.start());
     while let Some(start) = next.filter(|start| *start <= to) {
         let end = to.min(start.saturating_add(size.saturating_sub(1)));
         ranges.push(start..=end);
@@ -114,13 +114,11 @@ pub(crate) fn collect<H: Host>(
     let mut waiting = take(scan, replies, place, ranges, found)?;
     while let Some(widest) = waiting.iter().map(|range| range.end() - range.start() + 1).max() {
         learned.log_range = learned.log_range.min(widest.div_ceil(2)).max(1);
-        let halves: Vec<_> = waiting
-            .iter()
-            .flat_map(|range| self::ranges(*range.start(), *range.end(), learned.log_range))
-            .collect();
+        let halves: Vec<_> =
+            waiting.iter().flat_map(|range| self::ranges(range, learned.log_range)).collect();
         // One piece first: if it is too much as well, the others need not be tried at this size.
         let calls = [call(&scan.tokens, halves.first().unwrap_or(&(0..=0)))];
-        let probe = rpc::send(scan.host, &calls, &mut learned.batch)?;
+        let probe = rpc::send(scan.host, &calls, learned)?;
         let (first, rest) = halves.split_at(halves.len().min(1));
         waiting = take(scan, &probe, 0, first, found)?;
         if !waiting.is_empty() {
@@ -128,7 +126,7 @@ pub(crate) fn collect<H: Host>(
             continue;
         }
         let calls: Vec<Call> = rest.iter().map(|range| call(&scan.tokens, range)).collect();
-        let replies = rpc::send(scan.host, &calls, &mut learned.batch)?;
+        let replies = rpc::send(scan.host, &calls, learned)?;
         waiting = take(scan, &replies, 0, rest, found)?;
     }
     Ok(())

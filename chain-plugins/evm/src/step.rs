@@ -20,6 +20,7 @@ use crate::traces::{self, Internal};
 use crate::wire::{BlockJson, Header, HeaderJson, Move, ReceiptJson, TxJson, bytes};
 use kassa_sdk::types::{Memo, Transfer};
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::RangeInclusive;
 
 /// Keys that one question to the host carries: 200 kB.
 const KEYS_MAX: usize = 10_000;
@@ -68,34 +69,35 @@ impl Seen {
     }
 }
 
-/// Reads blocks `from..=to`. `room` transfers still fit; at least one block is read unless `may_be_empty`.
+/// Reads blocks of these heights. `room` transfers still fit; at least one block is read unless `may_be_empty`. `blocks` are
+/// the blocks, if they are here already.
 pub(crate) fn read<H: Host>(
     scan: &Scan<'_, H>,
-    from: u64,
-    to: u64,
+    heights: RangeInclusive<u64>,
     room: usize,
     may_be_empty: bool,
     learned: &mut Learned,
+    blocks: Option<Replies>,
 ) -> Result<Step, Fault> {
-    let blocks: Vec<Call> = (from..=to).map(|height| block_call(height, scan.native.is_some())).collect();
-    let ranges = logs::ranges(from, to, learned.log_range);
-    let mut calls = blocks;
+    let (ranges, has_tokens) = (logs::ranges(&heights, learned.log_range), !scan.tokens.0.is_empty());
+    let block_calls = heights.clone().map(|height| block_call(height, scan.native.is_some()));
+    let mut calls: Vec<Call> = block_calls.filter(|_| blocks.is_none()).collect();
     let logs_from = calls.len();
-    if !scan.tokens.0.is_empty() {
+    if has_tokens {
         calls.extend(ranges.iter().map(|range| logs::call(&scan.tokens, range)));
     }
-    let replies = rpc::send(scan.host, &calls, &mut learned.batch)?;
+    let replies = rpc::send(scan.host, &calls, learned)?;
     let (mut headers, mut seen) = (Vec::new(), Seen::default());
-    for (place, height) in (from..=to).enumerate() {
-        read_block(scan, &replies, place, height, &mut headers, &mut seen)?;
+    for (place, height) in heights.enumerate() {
+        read_block(scan, blocks.as_ref().unwrap_or(&replies), place, height, &mut headers, &mut seen)?;
     }
     let mut found = logs::Found::default();
-    if !scan.tokens.0.is_empty() {
+    if has_tokens {
         logs::collect(scan, &replies, logs_from, &ranges, learned, &mut found)?;
-        doubt::settle(scan, &headers, &mut found, &mut learned.batch)?;
+        doubt::settle(scan, &headers, &mut found, learned)?;
     }
     logs::check(&headers, &mut found)?;
-    drop(replies);
+    drop((replies, blocks));
     seen.logs = found.logs;
     let count = headers.len();
     seen.internals = traces::read(scan, &mut headers, &seen.txs, may_be_empty, learned)?;
@@ -105,7 +107,7 @@ pub(crate) fn read<H: Host>(
     Ok(Step { is_cut: headers.len() < count, headers, transfers })
 }
 
-fn block_call(height: u64, full: bool) -> Call {
+pub(crate) fn block_call(height: u64, full: bool) -> Call {
     Call { method: "eth_getBlockByNumber", params: format!(r#""0x{height:x}",{full}"#) }
 }
 
@@ -234,7 +236,7 @@ fn confirm<H: Host>(
         params: format!(r#""{}""#, hex::text(tx)),
     };
     let calls: Vec<Call> = candidates.keys().map(receipt).collect();
-    let replies = rpc::send(scan.host, &calls, &mut learned.batch)?;
+    let replies = rpc::send(scan.host, &calls, learned)?;
     let (mut transfers, mut failed) = (Vec::new(), Vec::new());
     for (place, ((height, tx), candidate)) in candidates.iter().enumerate() {
         let receipt = replies
@@ -251,7 +253,7 @@ fn confirm<H: Host>(
             failed.push((*header, *tx));
         }
     }
-    doubt::failures(scan, &failed, &mut learned.batch)?;
+    doubt::failures(scan, &failed, learned)?;
     Ok(transfers)
 }
 

@@ -14,7 +14,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 const DEPTH: u64 = 12;
-const WIDE: ScanLimits = ScanLimits { blocks: 10_000, transfers: 10_000 };
+const WIDE: ScanLimits = ScanLimits { blocks: 10_000, transfers: 10_000, known: None, next_is_head: false };
 
 struct Memory {
     map: RefCell<BTreeMap<String, Vec<u8>>>,
@@ -262,7 +262,8 @@ fn limits_and_the_price_of_an_idle_scan() {
         act(&host, json!({"do": "transfer", "to": shop(), "amount": "5", "mine": 10}));
     }
     let sizes = |blocks, transfers| {
-        let result = scan_from(&host, 0, ScanLimits { blocks, transfers }).unwrap();
+        let result =
+            scan_from(&host, 0, ScanLimits { blocks, transfers, known: None, next_is_head: false }).unwrap();
         check_links(&result);
         (result.blocks.len(), result.transfers.len())
     };

@@ -99,8 +99,8 @@ fn derive<H: Host>(
     asked: &[(Account, Account)],
     wallets: &mut Wallets,
 ) -> Result<(), Fault> {
-    let requests = asked.iter().map(|(owner, master)| request(owner, master)).collect();
-    api::each(scan, requests, |place, answer| {
+    let requests: Vec<_> = asked.iter().map(|(owner, master)| request(owner, master)).collect();
+    api::each(scan, &requests, |place, answer| {
         if let Some(pair) = asked.get(place) {
             let wallet = wallet(answer)?;
             if wallet == pair.0 || wallet == pair.1 {

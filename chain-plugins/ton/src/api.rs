@@ -4,52 +4,81 @@ use crate::host::{Answer, Host, Request};
 use crate::scan::Scan;
 use crate::wire::RefusalJson;
 use kassa_sdk::chain::ScanError;
-use kassa_sdk::upstream::Fault;
+use kassa_sdk::upstream::{Asked, Fault, ask_all};
 use serde::Deserialize;
+
+/// No refusal is longer.
+const REFUSAL_MAX: usize = 4_096;
+/// Words of refusals that come with another code.
+const RATE_LIMITS: [&str; 3] = ["ratelimit", "rate limit", "too many requests"];
 
 /// HTTP requests that go out at once.
 pub(crate) const WAVE: usize = 8;
 
 pub(crate) fn get<H: Host>(scan: &Scan<'_, H>, path: String) -> Result<Answer, Fault> {
-    let mut answers = send(scan, vec![Request { path, body: None }]).into_iter();
-    answers.next().unwrap_or_else(|| Err(Fault::upstream("no answer")))
+    let answers = send(scan, &[Request { path, body: None }]).all()?;
+    answers.into_iter().next().ok_or_else(|| Fault::upstream("no answer"))
 }
 
 /// Sends requests to the index, wherever below the upstream's URL it is.
-fn send<H: Host>(scan: &Scan<'_, H>, mut requests: Vec<Request>) -> Vec<Result<Answer, Fault>> {
-    requests.iter_mut().for_each(|request| request.path.insert_str(0, scan.settings.index()));
-    scan.host.send_all(requests)
+fn send<H: Host>(scan: &Scan<'_, H>, requests: &[Request]) -> Asked<Answer, Fault> {
+    let below = |request: &Request| Request {
+        path: format!("{}{}", scan.settings.index(), request.path),
+        body: request.body.clone(),
+    };
+    ask(scan, &requests.iter().map(below).collect::<Vec<_>>())
+}
+
+/// Sends requests; those that are refused for being too many are sent again one by one.
+pub(crate) fn ask<H: Host>(scan: &Scan<'_, H>, requests: &[Request]) -> Asked<Answer, Fault> {
+    ask_all(requests.len(), |places| {
+        let asked = places.iter().filter_map(|place| requests.get(*place)).cloned().collect();
+        let judged = |answer: Result<Answer, Fault>| {
+            let answer = answer?;
+            let Some(ms) = wait_ms(&answer) else { return Ok(answer) };
+            scan.host.refused(1, ms);
+            Err(Fault::Scan(ScanError::RateLimited(ms)))
+        };
+        scan.host.send_all(asked).into_iter().map(judged).collect()
+    })
 }
 
 /// Hands each answer to `read` with the place of its request. Ends at the first fault.
 pub(crate) fn each<H: Host>(
     scan: &Scan<'_, H>,
-    requests: Vec<Request>,
+    requests: &[Request],
     mut read: impl FnMut(usize, &Answer) -> Result<(), Fault>,
 ) -> Result<(), Fault> {
     let mut place = 0usize;
-    let mut requests = requests.into_iter();
-    loop {
-        let wave: Vec<_> = requests.by_ref().take(WAVE).collect();
-        if wave.is_empty() {
-            return Ok(());
-        }
-        let count = wave.len();
-        let mut answers = send(scan, wave).into_iter();
-        for _ in 0..count {
-            let answer = answers.next().unwrap_or_else(|| Err(Fault::upstream("no answer")))?;
+    for wave in requests.chunks(WAVE) {
+        let Asked { answers, error } = send(scan, wave);
+        for answer in answers.into_iter().map_while(|answer| answer) {
             read(place, &answer)?;
             place = place.saturating_add(1);
         }
+        if let Some(error) = error {
+            return Err(error);
+        }
     }
+    Ok(())
+}
+
+/// How long the index wants to be left alone, if that is its answer.
+fn wait_ms(answer: &Answer) -> Option<u32> {
+    let Answer { status, retry_after_ms, body } = answer;
+    let refused = |refusal: RefusalJson<'_>| {
+        let text =
+            refusal.error.or(refusal.result).map(|text| text.0.to_ascii_lowercase()).unwrap_or_default();
+        refusal.code == Some(429) || RATE_LIMITS.iter().any(|words| text.contains(words))
+    };
+    let is_short = body.len() <= REFUSAL_MAX;
+    let is_refusal = || serde_json::from_slice(body).is_ok_and(refused);
+    (*status == 429 || (is_short && is_refusal())).then_some(*retry_after_ms)
 }
 
 /// The answer as `T`, or why there is none.
 pub(crate) fn parse<'a, T: Deserialize<'a>>(answer: &'a Answer, what: &str) -> Result<T, Fault> {
-    let Answer { status, retry_after_ms, body } = answer;
-    if *status == 429 {
-        return Err(Fault::Scan(ScanError::RateLimited(*retry_after_ms)));
-    }
+    let Answer { status, body, .. } = answer;
     let error = match serde_json::from_slice(body) {
         Ok(value) if (200..300).contains(status) => return Ok(value),
         Ok(_) => return Err(Fault::upstream(format!("{what}: HTTP {status}"))),
@@ -60,9 +89,6 @@ pub(crate) fn parse<'a, T: Deserialize<'a>>(answer: &'a Answer, what: &str) -> R
     {
         let code = refusal.code.unwrap_or(i64::from(*status));
         let text = refusal.error.or(refusal.result).map(|text| text.0.into_owned()).unwrap_or_default();
-        if code == 429 || text.to_ascii_lowercase().contains("ratelimit") {
-            return Err(Fault::Scan(ScanError::RateLimited(*retry_after_ms)));
-        }
         return Err(Fault::upstream(format!("{what}: {text} ({code})")));
     }
     if !(200..300).contains(status) || !body.trim_ascii_start().starts_with(b"{") {

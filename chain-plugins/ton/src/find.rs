@@ -37,9 +37,9 @@ pub(crate) fn find<H: Host>(host: &H, network: &Network, tx: &str) -> Result<Vec
 
 fn places<H: Host>(scan: &Scan<'_, H>, hash: &Hash) -> Result<Vec<Place>, Fault> {
     let request = |path: String| Request { path, body: None };
-    let requests = vec![request("/masterchainInfo".into()), request(trace_path("tx_hash", hash))];
+    let requests = [request("/masterchainInfo".into()), request(trace_path("tx_hash", hash))];
     let (mut head, mut found) = (None, Vec::new());
-    api::each(scan, requests, |place, answer| {
+    api::each(scan, &requests, |place, answer| {
         match place {
             0 => head = Some(blocks::head_of(scan, answer)?.height),
             _ => found = trace(answer, Some(hash))?,

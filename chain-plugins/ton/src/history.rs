@@ -168,9 +168,9 @@ fn states<H: Host>(scan: &Scan<'_, H>, tracks: &mut [Track]) -> Result<(), Fault
         group.iter().for_each(|track| add(&mut path, "address", &track.account));
         Request { path, body: None }
     };
-    let requests = tracks.chunks(scan.settings.accounts).map(request).collect();
+    let requests: Vec<_> = tracks.chunks(scan.settings.accounts).map(request).collect();
     let places: HashMap<Account, usize> = tracks.iter().map(|track| track.account).zip(0..).collect();
-    api::each(scan, requests, |_, answer| {
+    api::each(scan, &requests, |_, answer| {
         for state in api::parse::<StatesJson<'_>>(answer, "accountStates")?.accounts {
             let account = state.address.account("address")?;
             let track = places.get(&account).and_then(|place| tracks.get_mut(*place));

@@ -1,7 +1,7 @@
 //! What the plugin needs of the host, as a trait so that tests can script it.
 
 pub(crate) use kassa_sdk::upstream::Answer;
-use kassa_sdk::upstream::Fault;
+use kassa_sdk::upstream::{self, Fault};
 use kassa_sdk::{http, storage, watch};
 
 /// A request under the upstream's URL: a POST if it has a body, which is JSON.
@@ -15,6 +15,8 @@ pub(crate) struct Request {
 pub(crate) trait Host {
     /// Sends all at once; the answers come in the same order.
     fn send_all(&self, requests: Vec<Request>) -> Vec<Result<Answer, Fault>>;
+    /// The upstream has refused so many calls in an answer, wants to be left alone for so long, and asked less from then on.
+    fn refused(&self, calls: u32, retry_ms: u32);
     /// Watched addresses in the normal form, ascending.
     fn watched(&self, after: Option<&str>, limit: u32) -> Result<Vec<String>, Fault>;
     fn keys(&self, prefix: &str) -> Result<Vec<String>, Fault>;
@@ -33,6 +35,10 @@ impl Host for Real {
             .into_iter()
             .map(|result| result.map(Answer::from).map_err(Fault::from))
             .collect()
+    }
+
+    fn refused(&self, calls: u32, retry_ms: u32) {
+        upstream::refused(calls, retry_ms);
     }
 
     fn watched(&self, after: Option<&str>, limit: u32) -> Result<Vec<String>, Fault> {
@@ -68,7 +74,7 @@ fn request(request: Request) -> http::Request {
     let header = |name: &str| http::Header { name: name.into(), value: json() };
     http::Request {
         method: if request.body.is_some() { http::Method::Post } else { http::Method::Get },
-        target: http::Target::Upstream(request.path),
+        target: http::Target::Upstream(http::UpstreamTarget { path: request.path, calls: 1 }),
         headers: match request.body {
             Some(_) => vec![header("accept"), header("content-type")],
             None => vec![header("accept")],

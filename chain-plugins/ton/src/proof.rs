@@ -18,7 +18,7 @@ use crate::scan::Scan;
 use crate::transaction::Transaction;
 use crate::wire::{CellsJson, RawTxJson};
 use kassa_sdk::chain::ScanError;
-use kassa_sdk::upstream::Fault;
+use kassa_sdk::upstream::{Asked, Fault};
 use std::collections::BTreeSet;
 
 /// Requests for proofs in one scan: at one a second they take half of the minute that the host gives a call.
@@ -70,16 +70,14 @@ pub(crate) fn prove<H: Host>(
 
 /// Asks for some transactions at once. The inner fault is the first reason why one of them is not proven.
 fn ask<H: Host>(scan: &Scan<'_, H>, wave: &[&Claim], proven: &mut Proven) -> Result<Option<Fault>, Fault> {
-    let requests = wave.iter().map(|claim| request(claim)).collect();
-    let mut answers = scan.host.send_all(requests).into_iter();
-    let mut failed = None;
-    for claim in wave {
-        let answer = answers.next().unwrap_or_else(|| Err(Fault::upstream("no answer")));
-        match answer.and_then(|answer| check(claim, &answer)) {
+    let requests: Vec<_> = wave.iter().map(|claim| request(claim)).collect();
+    let Asked { answers, error } = api::ask(scan, &requests);
+    let mut failed = error;
+    for (claim, answer) in wave.iter().zip(answers) {
+        let Some(answer) = answer else { continue };
+        match check(claim, &answer) {
             Ok(()) => drop(proven.insert(claim.mark())),
-            Err(
-                fault @ (Fault::Budget(_) | Fault::Scan(ScanError::Upstream(_) | ScanError::RateLimited(_))),
-            ) => {
+            Err(fault @ Fault::Scan(ScanError::Upstream(_))) => {
                 failed = failed.or(Some(fault));
             }
             Err(fault) => return Err(fault),

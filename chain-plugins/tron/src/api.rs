@@ -3,7 +3,7 @@
 use crate::host::{Call, Host};
 use crate::wire::Hash;
 use kassa_sdk::chain::ScanError;
-use kassa_sdk::upstream::{Answer, failed, lags, malformed, retry_after_ms};
+use kassa_sdk::upstream::{Answer, ask_all, failed, lags, malformed, retry_after_ms};
 use serde::Deserialize;
 use std::borrow::Cow;
 
@@ -31,16 +31,21 @@ pub(crate) fn info(id: &Hash) -> Call {
     Call { path: "/wallet/gettransactioninfobyid", body: format!(r#"{{"value":"{}"}}"#, hex::encode(id)) }
 }
 
-/// Asks everything at once; the JSON bodies come in the same order.
+/// Asks everything at once, and what is refused one by one; the JSON bodies come in the same order.
 pub(crate) fn ask<H: Host>(host: &H, calls: &[Call]) -> Result<Vec<Vec<u8>>, ScanError> {
-    if calls.is_empty() {
-        return Ok(Vec::new());
+    ask_all(calls.len(), |places| {
+        let calls: Vec<Call> = places.iter().filter_map(|place| calls.get(*place)).cloned().collect();
+        let answers = host.ask_all(&calls).into_iter();
+        answers.map(|answer| accept(answer?).inspect_err(|error| tell(host, error))).collect()
+    })
+    .all()
+}
+
+/// What the host could not see itself.
+fn tell<H: Host>(host: &H, error: &ScanError) {
+    if let ScanError::RateLimited(ms) = error {
+        host.refused(1, *ms);
     }
-    let answers = host.ask_all(calls);
-    if answers.len() != calls.len() {
-        return Err(failed("an answer is missing"));
-    }
-    answers.into_iter().map(|answer| accept(answer?)).collect()
 }
 
 /// The same for a fixed number of calls.

@@ -1,7 +1,7 @@
 //! What the plugin needs of the host, as a trait so that tests can script it.
 
 use kassa_sdk::chain::ScanError;
-use kassa_sdk::upstream::{Answer, failed};
+use kassa_sdk::upstream::{self, Answer, failed};
 use kassa_sdk::{http, watch};
 
 /// A question to the node: JSON that is POSTed to a path under the upstream's URL.
@@ -15,6 +15,8 @@ pub(crate) struct Call {
 pub(crate) trait Host {
     /// Asks the upstream everything at once; the answers come in the same order.
     fn ask_all(&self, calls: &[Call]) -> Vec<Result<Answer, ScanError>>;
+    /// The upstream has refused so many calls in an answer, wants to be left alone for so long, and asked less from then on.
+    fn refused(&self, calls: u32, retry_ms: u32);
     /// Places of the watched addresses among 20-byte keys.
     fn watched(&self, keys: &[u8]) -> Result<Vec<u32>, ScanError>;
 }
@@ -28,6 +30,10 @@ impl Host for Real {
         http::send_all(&requests).into_iter().map(|result| Ok(result?.into())).collect()
     }
 
+    fn refused(&self, calls: u32, retry_ms: u32) {
+        upstream::refused(calls, retry_ms);
+    }
+
     fn watched(&self, keys: &[u8]) -> Result<Vec<u32>, ScanError> {
         watch::filter(keys, 20).map_err(|error| failed(format!("the host's watch list: {error:?}")))
     }
@@ -37,7 +43,7 @@ fn request(call: &Call) -> http::Request {
     let json = http::HeaderValue::Text("application/json".into());
     http::Request {
         method: http::Method::Post,
-        target: http::Target::Upstream(call.path.into()),
+        target: http::Target::Upstream(http::UpstreamTarget { path: call.path.into(), calls: 1 }),
         headers: vec![http::Header { name: "content-type".into(), value: json }],
         body: call.body.clone().into_bytes(),
     }

@@ -1,7 +1,7 @@
 //! A scan: head and solid block first, then steps of blocks until the limits or the head are reached.
 //!
-//! An idle scan is two requests; a block more costs one for itself (none if it is the head) and one for the
-//! infos of its transactions. Steps that were read completely are kept when a later one fails: the failure
+//! An idle scan is one request, and another one where the host wants to know the solid block anew; a block more costs one
+//! for itself (none if it is the head) and one for the infos of its transactions. Steps that were read completely are kept when a later one fails: the failure
 //! comes again at the next scan, the work does not.
 //!
 //! Which chain the node serves is asked only where it is in doubt: the last four bytes of the genesis
@@ -34,24 +34,29 @@ pub(crate) fn scan<H: Host>(
 ) -> Result<ScanResult, ScanError> {
     let settings = Settings::parse(&network.settings).map_err(ScanError::Settings)?;
     let scan = Scan { host, assets: listed(network)?, chain_id: chain_id(network)? };
-    let [head_body, solid_body] = api::ask_each(host, &[api::head(), api::solid()])?;
+    let known = cursor.and(limits.known);
+    let solid = || known.is_none().then(api::solid);
+    let mut bodies =
+        api::ask(host, &[api::head()].into_iter().chain(solid()).collect::<Vec<_>>())?.into_iter();
+    let head_body = bodies.next().unwrap_or_default();
     let Top { header: head, has_transactions } = Top::read(&head_body, "the head")?;
     // Without transactions it may be a header alone.
     let head_body = has_transactions.then_some(head_body.as_slice());
-    let solid = Top::read(&solid_body, "the solid block")?.header;
-    drop(solid_body);
+    let solid =
+        bodies.next().map(|body| Top::read(&body, "the solid block")).transpose()?.map(|top| top.header);
+    let solid_height =
+        known.map(|known| known.final_).or(solid.as_ref().map(|solid| solid.height)).unwrap_or(0);
     let mut result = ScanResult {
         blocks: Vec::new(),
         transfers: Vec::new(),
         head: Position { height: head.height, hash: hex::encode(head.hash) },
         safe: None,
-        final_: solid.height.min(head.height),
+        final_: solid_height.min(head.height),
     };
     let Some(cursor) = cursor else {
         scan.check_chain()?;
-        if solid.height > head.height {
-            return Err(lags("the head is below the solid block"));
-        }
+        let solid = solid.filter(|solid| solid.height <= head.height);
+        let solid = solid.ok_or_else(|| lags("the head is below the solid block"))?;
         // A new network starts where no reorg can take the ground away.
         result.blocks.push(block(&solid));
         agrees(&result)?;

@@ -116,9 +116,12 @@ struct UpstreamArgs {
     // Not `url`: that is the server's, and clap would take the one for the other.
     #[arg(value_name = "URL")]
     upstream_url: String,
-    /// Requests a second that the provider allows
+    /// Calls a second that the provider allows; the entries of a batch are calls of their own
     #[arg(long, default_value_t = 10, value_name = "N")]
     rate: u32,
+    /// Calls a day (UTC) that it allows; they are spread over the day
+    #[arg(long, value_name = "N")]
+    per_day: Option<u32>,
     /// Lower is asked first
     #[arg(long, value_name = "N")]
     priority: Option<i64>,
@@ -284,7 +287,7 @@ impl Out<'_> {
             let (name, value) = secret::header(header)?;
             headers.insert(name, Value::String(value));
         }
-        let mut body = json!({ "url": secret::read(&new.upstream_url)?, "rate_per_s": new.rate });
+        let mut body = json!({ "url": secret::read(&new.upstream_url)?, "calls_per_s": new.rate, "calls_per_day": new.per_day });
         if let Some(priority) = new.priority {
             body["priority"] = json!(priority);
         }
@@ -311,13 +314,21 @@ impl Out<'_> {
         let row = |upstream: &Value| {
             let health = &upstream["health"];
             let state = some(health, "state").unwrap_or_else(|| "not asked".to_owned());
-            let [id, url, rate] = ["id", "url", "rate_per_s"].map(|field| text(upstream, field));
-            let [errors, requests, last] =
-                ["errors", "requests", "last_error"].map(|field| text(health, field));
+            let [id, url, allowed] = ["id", "url", "calls_per_s"].map(|field| text(upstream, field));
+            let rate = match some(health, "pace_per_s") {
+                Some(pace) => format!("{pace} of {allowed}"),
+                None => allowed,
+            };
+            let today = match some(upstream, "calls_per_day") {
+                Some(allowed) => format!("{} of {allowed}", text(health, "calls_today")),
+                None => text(health, "calls_today"),
+            };
+            let [errors, requests, last, learned] =
+                ["errors", "requests", "last_error", "learned"].map(|field| text(health, field));
             let failed = if errors.is_empty() { String::new() } else { format!("{errors} of {requests}") };
-            vec![id, url, rate, state, failed, last]
+            vec![id, url, rate, today, state, failed, learned, last]
         };
-        let head = ["UPSTREAM", "URL", "PER S", "STATE", "FAILED", "LAST ERROR"];
+        let head = ["UPSTREAM", "URL", "PER S", "TODAY", "STATE", "FAILED", "LEARNED", "LAST ERROR"];
         print::table(&head, &upstreams.iter().map(row).collect::<Vec<_>>());
         Ok(())
     }

@@ -238,3 +238,10 @@ pub(crate) async fn replace_blocks(
         .await?;
     Ok(())
 }
+
+/// Whether some transfers are on this chain and not deep enough yet.
+pub(crate) async fn is_waited_for(conn: &mut Conn, network: &str) -> Result<bool, DbError> {
+    let sql = "SELECT 1 AS one FROM transfer WHERE network = $1 AND status = 'included'
+               AND status IN ('included', 'confirmed') LIMIT 1";
+    Ok(conn.row(sql, args![network.to_owned()]).await?.is_some())
+}

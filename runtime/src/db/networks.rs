@@ -6,6 +6,7 @@
 use super::{Conn, DbError, Row, args};
 use crate::domain::{
     Millis,
+    allowance::{Learned, Terms},
     network::{Asset, Manifest},
 };
 
@@ -26,10 +27,11 @@ pub(crate) struct Upstream {
     /// Where it is and with which headers it is asked, sealed for the row's id.
     pub(crate) sealed: Vec<u8>,
     pub(crate) has_headers: bool,
-    pub(crate) rate_per_s: u32,
+    pub(crate) terms: Terms,
     /// Lower is asked first.
     pub(crate) priority: i64,
     pub(crate) created_at: Millis,
+    pub(crate) learned: Learned,
 }
 
 /// Why a manifest was not taken.
@@ -156,50 +158,73 @@ pub(crate) async fn set_enabled(conn: &mut Conn, name: &str, enabled: bool) -> R
 }
 
 fn read_upstream(row: &Row) -> Result<Upstream, DbError> {
-    let rate = row.int("rate_per_s")?;
+    let unreadable = |column| {
+        move |error: std::num::TryFromIntError| DbError::Unreadable { column, why: error.to_string() }
+    };
+    let calls_per_day = row.opt_int("calls_per_day")?.map(u32::try_from).transpose();
+    let terms = Terms {
+        calls_per_s: u32::try_from(row.int("calls_per_s")?).map_err(unreadable("calls_per_s"))?,
+        calls_per_day: calls_per_day.map_err(unreadable("calls_per_day"))?,
+    };
     Ok(Upstream {
         id: row.text("id")?,
         network: row.text("network")?,
         shown: row.text("url")?,
         sealed: row.blob("sealed")?,
         has_headers: row.bool("has_headers")?,
-        rate_per_s: u32::try_from(rate)
-            .map_err(|error| DbError::Unreadable { column: "rate_per_s", why: error.to_string() })?,
+        terms,
         priority: row.int("priority")?,
         created_at: row.int("created_at")?,
+        learned: Learned::parse(&row.text("learned")?),
     })
+}
+
+macro_rules! select_upstreams {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, network, url, sealed, has_headers, calls_per_s, calls_per_day, priority, created_at, learned
+             FROM upstream WHERE sealed IS NOT NULL ",
+            $rest
+        )
+    };
 }
 
 /// The upstreams of all networks, in the order in which they are asked.
 pub(crate) async fn upstreams(conn: &mut Conn) -> Result<Vec<Upstream>, DbError> {
-    let sql = "SELECT id, network, url, sealed, has_headers, rate_per_s, priority, created_at FROM upstream
-               WHERE sealed IS NOT NULL ORDER BY network, priority, id";
+    let sql = select_upstreams!("ORDER BY network, priority, id");
     conn.rows(sql, args![]).await?.iter().map(read_upstream).collect()
 }
 
 /// As [`upstreams`], of one network.
 pub(crate) async fn upstreams_of(conn: &mut Conn, network: &str) -> Result<Vec<Upstream>, DbError> {
-    let sql = "SELECT id, network, url, sealed, has_headers, rate_per_s, priority, created_at FROM upstream
-               WHERE network = $1 AND sealed IS NOT NULL ORDER BY priority, id";
+    let sql = select_upstreams!("AND network = $1 ORDER BY priority, id");
     conn.rows(sql, args![network.to_owned()]).await?.iter().map(read_upstream).collect()
 }
 
 pub(crate) async fn insert_upstream(conn: &mut Conn, upstream: Upstream) -> Result<(), DbError> {
     conn.exec(
-        "INSERT INTO upstream (id, network, url, sealed, has_headers, rate_per_s, priority, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "INSERT INTO upstream (id, network, url, sealed, has_headers, calls_per_s, calls_per_day, priority, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         args![
             upstream.id,
             upstream.network,
             upstream.shown,
             upstream.sealed,
             upstream.has_headers,
-            upstream.rate_per_s,
+            upstream.terms.calls_per_s,
+            upstream.terms.calls_per_day.map(i64::from),
             upstream.priority,
             upstream.created_at
         ],
     )
     .await?;
+    Ok(())
+}
+
+/// Keeps what was learned of an upstream.
+pub(crate) async fn learned(conn: &mut Conn, id: &str, learned: &Learned) -> Result<(), DbError> {
+    let sql = "UPDATE upstream SET learned = $2 WHERE id = $1";
+    conn.exec(sql, args![id.to_owned(), learned.text()]).await?;
     Ok(())
 }
 
@@ -249,7 +274,7 @@ mod tests {
             "name": "base", "title": "Base", "caip2": "eip155:8453", "plugin": "evm", "credit": 3, "poll_ms": 2000,
             "asset": [{"symbol": "ETH", "name": "Ether", "decimals": 18},
                       {"symbol": "USDC", "name": "USD Coin", "contract": "0xabc", "decimals": 6}],
-            "upstream": [{"url": "https://a.example"}, {"url": "https://b.example", "rate_per_s": 5}],
+            "upstream": [{"url": "https://a.example"}, {"url": "https://b.example", "calls_per_s": 5}],
         }))
         .unwrap()
     }

@@ -4,6 +4,7 @@
 //! calling it.
 
 pub mod alarm;
+pub(crate) mod allowance;
 pub mod balance;
 pub mod correction;
 pub mod erasure;

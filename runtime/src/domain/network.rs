@@ -96,9 +96,12 @@ pub struct Asset {
 #[schema(as = ManifestUpstream)]
 pub struct Upstream {
     pub url: String,
-    /// Requests a second that the provider allows.
+    /// Calls a second that the provider allows; the entries of a batch are calls of their own.
     #[serde(default = "default_rate")]
-    pub rate_per_s: u32,
+    pub calls_per_s: u32,
+    /// Calls a day (UTC) that it allows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calls_per_day: Option<u32>,
 }
 
 fn default_rate() -> u32 {
@@ -159,8 +162,8 @@ impl Manifest {
             }
         }
         for upstream in &self.upstreams {
-            if upstream.rate_per_s == 0 {
-                return Err("upstream: rate_per_s is at least 1".to_owned());
+            if upstream.calls_per_s == 0 || upstream.calls_per_day == Some(0) {
+                return Err("upstream: calls_per_s and calls_per_day are at least 1".to_owned());
             }
         }
         Ok(())

@@ -148,7 +148,7 @@ impl Rules {
 
     fn services(&self) -> &'static [&'static str] {
         match self {
-            Self::Chains(_) => &["types", "http", "storage", "watch", "log", "clock"],
+            Self::Chains(_) => &["types", "http", "upstream", "storage", "watch", "log", "clock"],
             Self::Hooks(_) => &["types", "http", "storage", "webhooks", "secrets", "log", "clock"],
         }
     }

@@ -75,8 +75,8 @@ pub(crate) use bindings::rates::exports::kassa::plugin::rates;
 pub(crate) use bindings::{
     balances::exports::kassa::plugin::balances::{BalanceError, Point},
     chain::exports::kassa::plugin::chain::{
-        Address, AddressError, Block, DeriveError, Description, Link as PaymentLink, MemoSupport, ScanError,
-        ScanLimits, ScanResult,
+        Address, AddressError, Block, DeriveError, Description, Finality, Link as PaymentLink, MemoSupport,
+        ScanError, ScanLimits, ScanResult,
     },
     finder::exports::kassa::plugin::finder::{FindError, Place},
     ownership::exports::kassa::plugin::ownership::OwnershipError,

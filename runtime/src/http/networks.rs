@@ -240,7 +240,7 @@ async fn put(
                 if networks::put(conn, &manifest, now).await? {
                     for (place, upstream) in (0_i64..).zip(&manifest.upstreams) {
                         let id = id::new(IdKind::Upstream, now);
-                        let limits = (upstream.rate_per_s, place);
+                        let limits = (upstream.into(), place);
                         let access = Access::of_url(&upstream.url);
                         let row = access.into_row(&inside.vault, id, &manifest.name, limits, now);
                         networks::insert_upstream(conn, row.map_err(Problem::internal)?).await?;

@@ -21,11 +21,11 @@ use crate::{
     app::App,
     db::networks::{self, Upstream},
     domain::id::{self, Kind as IdKind},
-    upstreams::{Access, UpstreamSpec, UpstreamState, UpstreamStatus},
+    upstreams::{Access, Learned, Terms, UpstreamSpec, UpstreamState, UpstreamStatus},
 };
 
-const RATE_PER_S: u32 = 10;
-const RATE_PER_S_MAX: u32 = 100_000;
+const CALLS_PER_S: u32 = 10;
+const CALLS_PER_S_MAX: u32 = 100_000;
 const PRIORITY_MAX: i64 = 1000;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -43,7 +43,10 @@ struct UpstreamView {
     url: String,
     /// Whether it is asked with secret headers.
     has_headers: bool,
-    rate_per_s: u32,
+    /// Calls a second that it is asked with at the most.
+    calls_per_s: u32,
+    /// The same for a day (UTC); it is spread over the day.
+    calls_per_day: Option<u32>,
     /// Lower is asked first.
     priority: i64,
     created_at: Time,
@@ -58,8 +61,16 @@ struct UpstreamHealth {
     retry_at: Option<Time>,
     /// The head that it told last.
     head: Option<u64>,
+    /// HTTP requests since this process began, and those that failed.
     requests: u64,
     errors: u64,
+    /// Calls since 00:00 UTC.
+    calls_today: u64,
+    /// Calls a second that it takes at present, since it refused more; none: `calls_per_s`.
+    #[schema(example = "2.5")]
+    pace_per_s: Option<String>,
+    /// What the chain plugin has learned of its limits, in the plugin's words.
+    learned: Option<String>,
     last_error: Option<String>,
     last_error_at: Option<Time>,
 }
@@ -72,6 +83,9 @@ impl From<UpstreamStatus> for UpstreamHealth {
             head: status.head,
             requests: status.requests,
             errors: status.errors,
+            calls_today: status.calls_today,
+            pace_per_s: status.pace_milli.map(|milli| format!("{}.{:03}", milli / 1_000, milli % 1_000)),
+            learned: Some(status.notes).filter(|notes| !notes.is_empty()),
             last_error: status.last_error,
             last_error_at: status.last_error_at.map(Time),
         }
@@ -84,7 +98,8 @@ fn view(row: Upstream, health: Option<UpstreamStatus>) -> UpstreamView {
         url: row.shown,
         network: row.network,
         has_headers: row.has_headers,
-        rate_per_s: row.rate_per_s,
+        calls_per_s: row.terms.calls_per_s,
+        calls_per_day: row.terms.calls_per_day,
         priority: row.priority,
         created_at: Time(row.created_at),
         health: health.map(Into::into),
@@ -99,9 +114,12 @@ struct NewUpstream {
     /// Secret headers, as `{"Authorization": "Bearer …"}`. Kept sealed, never shown.
     #[serde(default)]
     headers: BTreeMap<String, String>,
-    /// Requests a second that the provider allows; 10 if not said.
+    /// Calls a second that the provider allows (the entries of a batch are calls of their own); 10 if not said.
     #[schema(minimum = 1, maximum = 100_000)]
-    rate_per_s: Option<u32>,
+    calls_per_s: Option<u32>,
+    /// Calls a day (UTC) that it allows; as many as come if not said.
+    #[schema(minimum = 1)]
+    calls_per_day: Option<u32>,
     /// Lower is asked first; 0 if not said.
     #[schema(minimum = 0, maximum = 1000)]
     priority: Option<i64>,
@@ -109,7 +127,8 @@ struct NewUpstream {
 
 /// Whether requests can be sent so.
 pub(super) fn check(access: &Access) -> Result<(), Problem> {
-    UpstreamSpec::new(String::new(), access, 1, 0)
+    let terms = Terms { calls_per_s: 1, calls_per_day: None };
+    UpstreamSpec::new(String::new(), access, terms, 0, Learned::default())
         .check()
         .map_err(|error| Problem::new(Kind::UrlRefused, sentence(&error)).field("url"))
 }
@@ -127,11 +146,15 @@ async fn add(
     let Json { value: new, once } = body;
     let access = Access { url: new.url, headers: new.headers };
     check(&access)?;
-    let rate_per_s = new.rate_per_s.unwrap_or(RATE_PER_S);
-    if !(1..=RATE_PER_S_MAX).contains(&rate_per_s) {
-        let detail = format!("rate_per_s is from 1 to {RATE_PER_S_MAX}.");
-        return Err(Problem::new(Kind::FieldMalformed, detail).field("rate_per_s"));
+    let calls_per_s = new.calls_per_s.unwrap_or(CALLS_PER_S);
+    if !(1..=CALLS_PER_S_MAX).contains(&calls_per_s) {
+        let detail = format!("calls_per_s is from 1 to {CALLS_PER_S_MAX}.");
+        return Err(Problem::new(Kind::FieldMalformed, detail).field("calls_per_s"));
     }
+    if new.calls_per_day == Some(0) {
+        return Err(Problem::new(Kind::FieldMalformed, "calls_per_day is at least 1.").field("calls_per_day"));
+    }
+    let terms = Terms { calls_per_s, calls_per_day: new.calls_per_day };
     let priority = new.priority.unwrap_or(0);
     if !(0..=PRIORITY_MAX).contains(&priority) {
         let detail = format!("priority is from 0 to {PRIORITY_MAX}.");
@@ -139,7 +162,7 @@ async fn add(
     }
     let created_at = app.clock.now();
     let id = id::new(IdKind::Upstream, created_at);
-    let row = access.into_row(&app.vault, id, &network, (rate_per_s, priority), created_at);
+    let row = access.into_row(&app.vault, id, &network, (terms, priority), created_at);
     let row = row.map_err(Problem::internal)?;
     let reply = idempotent(&app, Operator::OWNER.to_owned(), once, move |conn| {
         Box::pin(async move {

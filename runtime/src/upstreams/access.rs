@@ -11,6 +11,7 @@ use crate::{
         networks::{self, Upstream},
     },
     domain::Millis,
+    upstreams::{Learned, Terms},
     vault::{Vault, VaultError},
 };
 
@@ -59,7 +60,7 @@ impl Access {
         vault: &Vault,
         id: String,
         network: &str,
-        (rate_per_s, priority): (u32, i64),
+        (terms, priority): (Terms, i64),
         created_at: Millis,
     ) -> Result<Upstream, VaultError> {
         Ok(Upstream {
@@ -68,9 +69,10 @@ impl Access {
             has_headers: !self.headers.is_empty(),
             id,
             network: network.to_owned(),
-            rate_per_s,
+            terms,
             priority,
             created_at,
+            learned: Learned::default(),
         })
     }
 }

@@ -3,13 +3,14 @@
 //! The cast: a network has several *upstreams*. A worker [`Upstreams::pick`]s one, lets a whole scan run against
 //! it (so that all answers fit together), and [`Upstreams::report`]s how the scan went. Only such a verdict moves
 //! the health of an upstream: whether an answer was any good is known to the one who read it, not to TCP. See
-//! `health` for the rules, `budget` for the rate.
+//! `health` for the rules, `domain::allowance` for how often it is asked. What its plugin and these rules have learned of an upstream is
+//! kept in the database (`learned`), so that a restart does not run into the same walls again.
 //!
 //! The URL of an upstream and its headers carry keys: outside of a request only scheme and host are ever shown.
 
 pub(crate) mod access;
-mod budget;
 mod health;
+mod learned;
 mod request;
 
 use std::{
@@ -25,17 +26,16 @@ use http::HeaderMap;
 use url::Url;
 use zeroize::Zeroizing;
 
-use self::{
-    budget::Budget,
-    health::{Health, Standing},
-};
+use self::health::{Health, Standing};
 use crate::{
     clock::Clock,
-    domain::{Millis, word::words},
+    domain::{Millis, allowance::Allowance, word::words},
     outbound::{Outbound, OutboundError, Reach, parse_url},
 };
 
+pub(crate) use crate::domain::allowance::{Learned, Terms};
 pub(crate) use access::Access;
+pub(crate) use learned::NOTES_MAX;
 pub(crate) use request::{UpstreamError, UpstreamRequest};
 
 words! {
@@ -61,16 +61,18 @@ pub(crate) struct UpstreamSpec {
     pub(crate) url: String,
     /// Secret headers, added to every request.
     pub(crate) headers: Vec<(String, Zeroizing<String>)>,
-    pub(crate) rate_per_s: u32,
+    pub(crate) terms: Terms,
     /// Lower is asked first.
     pub(crate) priority: i64,
+    /// As it was kept; counts where nothing newer is known.
+    pub(crate) learned: Learned,
 }
 
 impl UpstreamSpec {
-    pub(crate) fn new(id: String, access: &Access, rate_per_s: u32, priority: i64) -> Self {
+    pub(crate) fn new(id: String, access: &Access, terms: Terms, priority: i64, learned: Learned) -> Self {
         let header = |(name, value): (&String, &String)| (name.clone(), Zeroizing::new(value.clone()));
         let headers = access.headers.iter().map(header).collect();
-        Self { id, url: access.url.clone(), headers, rate_per_s, priority }
+        Self { id, url: access.url.clone(), headers, terms, priority, learned }
     }
 
     /// Whether it can be used at all; the text is for the operator who wrote it.
@@ -122,6 +124,12 @@ pub(crate) struct UpstreamStatus {
     pub(crate) head: Option<u64>,
     pub(crate) requests: u64,
     pub(crate) errors: u64,
+    /// Calls since 00:00 UTC.
+    pub(crate) calls_today: u64,
+    /// Calls a second that it was seen to take, in thousandths; none: what the operator allows.
+    pub(crate) pace_milli: Option<u32>,
+    /// What its plugin noted.
+    pub(crate) notes: String,
     pub(crate) last_error: Option<String>,
     pub(crate) last_error_at: Option<Millis>,
 }
@@ -132,7 +140,7 @@ pub(crate) struct Upstream {
     network: String,
     url: Url,
     headers: HeaderMap,
-    rate_per_s: u32,
+    terms: Terms,
     priority: i64,
     outbound: Outbound,
     clock: Clock,
@@ -143,7 +151,11 @@ pub(crate) struct Upstream {
 #[derive(Default)]
 struct Record {
     health: Mutex<Health>,
-    budget: Mutex<Budget>,
+    allowance: Mutex<Allowance>,
+    /// What the plugin keeps of it.
+    notes: Mutex<String>,
+    /// What was kept in the database last, and when.
+    kept: Mutex<(Learned, Millis)>,
     requests: AtomicU64,
     errors: AtomicU64,
 }
@@ -178,13 +190,13 @@ impl Upstreams {
                     let record = before
                         .iter()
                         .find(|old| old.id == spec.id && old.url == url && old.headers == headers)
-                        .map_or_else(Arc::default, |old| old.record.clone());
+                        .map_or_else(|| Arc::new(Record::of(&spec.learned)), |old| old.record.clone());
                     after.push(Arc::new(Upstream {
                         id: spec.id,
                         network: network.to_owned(),
                         url,
                         headers,
-                        rate_per_s: spec.rate_per_s,
+                        terms: spec.terms,
                         priority: spec.priority,
                         outbound: self.outbound.clone(),
                         clock: self.clock.clone(),
@@ -246,6 +258,9 @@ impl Upstreams {
             if let Verdict::Bad(why) = &verdict {
                 tracing::warn!(network, upstream = id, origin = upstream.origin(), why, "upstream failed");
             }
+            if matches!(verdict, Verdict::Good { .. }) {
+                lock(&upstream.record.allowance).held(upstream.terms, now);
+            }
             lock(&upstream.record.health).record(verdict, best_head.unwrap_or(0), now);
         }
     }
@@ -264,6 +279,7 @@ impl Upstream {
     }
 
     fn status(&self, now: Millis) -> UpstreamStatus {
+        let learned = self.record.learned();
         let health = lock(&self.record.health);
         let (state, retry_at) = health.state(now);
         UpstreamStatus {
@@ -273,6 +289,9 @@ impl Upstream {
             head: health.head,
             requests: self.record.requests.load(Ordering::Relaxed),
             errors: self.record.errors.load(Ordering::Relaxed),
+            calls_today: learned.calls_on(now),
+            pace_milli: learned.pace_milli(),
+            notes: learned.notes,
             last_error: health.last_error.as_ref().map(|(why, _)| why.clone()),
             last_error_at: health.last_error.as_ref().map(|(_, at)| *at),
         }

@@ -42,6 +42,8 @@ pub(crate) struct UpstreamRequest {
     pub(crate) path: String,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Bytes,
+    /// As how many calls the upstream counts it.
+    pub(crate) calls: u32,
     /// From now to the last byte of the answer, the wait for a place in the rate budget included.
     pub(crate) deadline: Duration,
     pub(crate) response_bytes_max: usize,
@@ -133,7 +135,7 @@ impl Upstream {
         for (name, value) in &self.headers {
             headers.insert(name, value.clone());
         }
-        let waited = self.wait_for_place(request.deadline).await?;
+        let waited = self.wait_for_place(request.calls, request.deadline).await?;
         let answer = self
             .outbound
             .send(Request {
@@ -150,6 +152,7 @@ impl Upstream {
         if answer.status == 429 {
             return Err(self.told_to_wait(&answer));
         }
+        lock(&self.record.allowance).served(request.calls.max(1), self.clock.now());
         let headers = answer
             .headers
             .iter()
@@ -158,9 +161,10 @@ impl Upstream {
         Ok(UpstreamResponse { status: answer.status, headers, body: answer.body })
     }
 
-    async fn wait_for_place(&self, deadline: Duration) -> Result<Duration, UpstreamError> {
+    async fn wait_for_place(&self, calls: u32, deadline: Duration) -> Result<Duration, UpstreamError> {
         let wait_ms_max = Millis::try_from(deadline.as_millis()).unwrap_or(WAIT_MS_MAX).min(WAIT_MS_MAX);
-        let place = lock(&self.record.budget).take(self.rate_per_s, self.clock.now(), wait_ms_max);
+        let now = self.clock.now();
+        let place = lock(&self.record.allowance).take(self.terms, calls, now, wait_ms_max);
         let wait_ms = place.map_err(|ms| rate_limited(Millis::try_from(ms).unwrap_or(Millis::MAX)))?;
         let wait = Duration::from_millis(wait_ms);
         if !wait.is_zero() {
@@ -177,7 +181,7 @@ impl Upstream {
             .and_then(|value| retry::retry_after(value.to_str().ok()?, now))
             .unwrap_or(RATE_LIMITED_MS)
             .clamp(RATE_LIMITED_MS, RATE_LIMITED_MS_MAX);
-        lock(&self.record.budget).hold(now, ms);
+        self.refused(0, ms);
         rate_limited(ms)
     }
 }

@@ -8,7 +8,9 @@ use tokio::net::TcpListener;
 use super::*;
 
 fn spec(id: &str, url: &str, priority: i64) -> UpstreamSpec {
-    UpstreamSpec { id: id.to_owned(), url: url.to_owned(), headers: vec![], rate_per_s: 1000, priority }
+    let terms = Terms { calls_per_s: 1000, calls_per_day: None };
+    let learned = Learned::default();
+    UpstreamSpec { id: id.to_owned(), url: url.to_owned(), headers: vec![], terms, priority, learned }
 }
 
 fn upstreams(ids: &[(&str, i64)]) -> (Upstreams, Clock) {
@@ -144,6 +146,7 @@ where
 
 fn request(path: &str) -> UpstreamRequest {
     UpstreamRequest {
+        calls: 1,
         method: Method::POST,
         path: path.to_owned(),
         headers: vec![("X-Api-Key".to_owned(), "mine".to_owned()), ("accept".to_owned(), "a/b".to_owned())],

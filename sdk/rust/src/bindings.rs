@@ -24,6 +24,7 @@ pub mod services {
             world services {
                 import kassa:plugin/types@0.1.0;
                 import kassa:plugin/http@0.1.0;
+                import kassa:plugin/upstream@0.1.0;
                 import kassa:plugin/storage@0.1.0;
                 import kassa:plugin/watch@0.1.0;
                 import kassa:plugin/log@0.1.0;

@@ -1,5 +1,10 @@
 //! For chain plugins: answers of an upstream, and the faults that all of them have.
 
+/// The limits of the upstream that this call asks, and a line about it that outlives the call.
+pub use crate::bindings::services::kassa::plugin::upstream::{
+    NoteError, UpstreamTerms, note, refused, terms,
+};
+
 use crate::balances::BalanceError;
 use crate::chain::{Block, ScanError, ScanResult};
 use crate::finder::FindError;
@@ -148,6 +153,107 @@ pub fn lags(what: impl AsRef<str>) -> ScanError {
     failed(format!("{}: a backend lags or the chain moved", what.as_ref()))
 }
 
+/// Refusals in a row after which [`ask_all`] gives up.
+const STRIKES: u32 = 3;
+
+/// An error that may be the refusal to be asked so often.
+pub trait Refusal: From<ScanError> {
+    /// For how many milliseconds the upstream wants to be left alone, if it is one.
+    fn wait_ms(&self) -> Option<u32>;
+}
+
+impl Refusal for ScanError {
+    fn wait_ms(&self) -> Option<u32> {
+        match self {
+            Self::RateLimited(ms) => Some(*ms),
+            _ => None,
+        }
+    }
+}
+
+impl From<ScanError> for Fault {
+    fn from(error: ScanError) -> Self {
+        Self::Scan(error)
+    }
+}
+
+impl Refusal for Fault {
+    fn wait_ms(&self) -> Option<u32> {
+        match self {
+            Self::Scan(error) => error.wait_ms(),
+            Self::Budget(_) => None,
+        }
+    }
+}
+
+/// What came of [`ask_all`].
+#[derive(Debug, PartialEq)]
+pub struct Asked<T, E> {
+    /// In the order of the questions; none: not answered.
+    pub answers: Vec<Option<T>>,
+    /// Why some are not.
+    pub error: Option<E>,
+}
+
+impl<T, E> Asked<T, E> {
+    /// All answers.
+    ///
+    /// # Errors
+    /// Why one is missing.
+    pub fn all(self) -> Result<Vec<T>, E> {
+        match self.error {
+            Some(error) => Err(error),
+            None => Ok(self.answers.into_iter().flatten().collect()),
+        }
+    }
+}
+
+/// Asks so many questions, and keeps what was answered when the upstream refuses the rest for being asked too often: those
+/// are asked again, one at a time. It ends at the first answer that is any other error, or after some refusals in a row
+/// that brought nothing.
+///
+/// `ask` gets the places of questions and answers them in that order. The host lets requests wait for their turn, so this
+/// need not.
+pub fn ask_all<T, E: Refusal>(
+    count: usize,
+    mut ask: impl FnMut(&[usize]) -> Vec<Result<T, E>>,
+) -> Asked<T, E> {
+    let mut asked = Asked { answers: (0..count).map(|_| None).collect(), error: None };
+    let mut open: Vec<usize> = (0..count).collect();
+    let mut strikes = 0u32;
+    while !open.is_empty() && asked.error.is_none() {
+        let wave: Vec<usize> = open.iter().copied().take(if strikes == 0 { count } else { 1 }).collect();
+        let (mut answers, mut refusal) = (ask(&wave).into_iter(), None);
+        for place in &wave {
+            match answers.next().unwrap_or_else(|| Err(failed("an answer is missing").into())) {
+                Ok(answer) => {
+                    if let Some(slot) = asked.answers.get_mut(*place) {
+                        *slot = Some(answer);
+                    }
+                }
+                Err(error) if error.wait_ms().is_some() => refusal = Some(error),
+                Err(error) => {
+                    asked.error = asked.error.or(Some(error));
+                }
+            }
+        }
+        let before = open.len();
+        open.retain(|place| matches!(asked.answers.get(*place), Some(None)));
+        strikes = match refusal {
+            // One that was served shows that others will be.
+            None => 0,
+            Some(_) if open.len() < before => 1,
+            Some(refusal) => {
+                if strikes >= STRIKES {
+                    asked.error = asked.error.or(Some(refusal));
+                }
+                strikes.saturating_add(1)
+            }
+        };
+    }
+    asked
+}
+
 /// Whether what an upstream said piece by piece is one report: the block at the head's height is the head (the
 /// chain may have moved between two questions), and no movement is there twice.
 pub fn agrees(result: &ScanResult) -> Result<(), ScanError> {
@@ -194,6 +300,41 @@ mod tests {
         assert_eq!(retry_after_ms(Some("86400")), 60_000);
         assert_eq!(retry_after_ms(Some("Wed, 21 Oct 2026 07:28:00 GMT")), 1_000);
         assert_eq!(retry_after_ms(Some("-5")), 1_000);
+    }
+
+    /// A provider that serves so many requests at once; the sizes of what it was asked at once.
+    fn served(limit: usize, count: usize) -> (Asked<usize, ScanError>, Vec<usize>) {
+        let mut waves = Vec::new();
+        let asked = ask_all(count, |places| {
+            waves.push(places.len());
+            let answer = |(nth, place): (usize, &usize)| {
+                if nth < limit { Ok(*place) } else { Err(ScanError::RateLimited(1_000)) }
+            };
+            places.iter().enumerate().map(answer).collect()
+        });
+        (asked, waves)
+    }
+
+    #[test]
+    fn what_was_answered_is_kept_when_the_rest_is_refused() {
+        for (limit, count, waves) in
+            [(9, 4, vec![4]), (2, 4, vec![4, 1, 1]), (1, 3, vec![3, 1, 1]), (0, 0, vec![])]
+        {
+            let (asked, sizes) = served(limit, count);
+            assert_eq!((asked.all(), sizes), (Ok((0..count).collect()), waves));
+        }
+        let (asked, waves) = served(0, 3);
+        assert_eq!((asked.all(), waves), (Err(ScanError::RateLimited(1_000)), vec![3, 1, 1, 1]));
+    }
+
+    #[test]
+    fn another_error_ends_it_and_so_does_an_answer_too_few() {
+        let broken = ask_all(3, |_| vec![Ok(1), Err(failed("down")), Ok(3)]);
+        assert_eq!(broken, Asked { answers: vec![Some(1), None, Some(3)], error: Some(failed("down")) });
+        let short: Asked<i32, Fault> = ask_all(2, |_| vec![Ok(1)]);
+        assert_eq!(short.all(), Err(Fault::upstream("an answer is missing")));
+        let large: Asked<i32, Fault> = ask_all(1, |_| vec![Err(Fault::Budget("bytes".into()))]);
+        assert_eq!(large.all(), Err(Fault::Budget("bytes".into())));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use crate::contract::{self, Asked};
 use crate::input::Input;
 use crate::tamper::Tamper;
-use kassa_sdk::chain::{Address, AddressError, ScanError, ScanLimits, ScanResult};
+use kassa_sdk::chain::{Address, AddressError, Finality, ScanError, ScanLimits, ScanResult};
 use kassa_sdk::types::{Network, Position};
 use std::cell::RefCell;
 
@@ -81,6 +81,8 @@ pub fn run<S: Script>(data: &[u8]) {
     let limits = ScanLimits {
         blocks: [0, 1_000, 1, 5][pick(4) as usize],
         transfers: [0, 10_000, 1, 3][pick(4) as usize],
+        known: (pick(2) == 0).then(|| Finality { safe: None, final_: pick(4) }),
+        next_is_head: pick(2) == 0,
     };
     let tamper = RefCell::new((Tamper::new(raw), input));
     let mut has_failed = false;

@@ -80,7 +80,7 @@ fn scan(
     }
     let mut numbers = text.trim_start_matches('!').split(' ').map(str::parse);
     let mut next = || numbers.next().and_then(Result::ok).unwrap_or(2_000u32).min(2_000);
-    let limits = ScanLimits { blocks: next(), transfers: next() };
+    let limits = ScanLimits { blocks: next(), transfers: next() , known: None, next_is_head: false };
     let Ok(result) = sandbox.scan(network, cursor.as_ref(), limits) else { return };
     let mut watched: Vec<String> = names.values().cloned().collect();
     // Every address is watched, also one that the fuzzer wrote out.

@@ -48,6 +48,12 @@ pub enum Fault {
     WrongId,
     /// A batch is refused as a whole.
     BatchRefused,
+    /// Batches of more calls are refused, under the id of the first call.
+    BatchLimit(usize),
+    /// What comes after so many bytes of a batch's answer is refused, as Geth does.
+    BatchBytes(usize),
+    /// So many calls are served in a second, and the others refused.
+    PerSecond(u32, Refused),
     /// A backend of an EVM node whose head is so many blocks below the node's: it does not know what is above.
     Lagging(u64),
     /// What the façade serves under `/lagging`: a backend that is behind, on whatever chain.
@@ -62,6 +68,33 @@ pub enum Fault {
     RangeLimit(Provider, u64),
     /// `eth_getLogs` answers only so many logs, and names a smaller range in the provider's own words.
     ResultLimit(usize),
+}
+
+/// The words of those who were asked too often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// Nothing but the status.
+    Status429,
+    /// TronGrid, when the day's requests are used up.
+    Daily,
+    /// toncenter, with status 200.
+    Toncenter,
+    /// QuickNode: each call of a batch for itself.
+    Entries,
+}
+
+impl Refused {
+    /// An answer to a whole request.
+    pub(super) fn answer(self) -> (u16, &'static str) {
+        match self {
+            Self::Status429 | Self::Entries => (429, ""),
+            Self::Daily => (
+                403,
+                r#"{"Error":"Exceed the user daily usage (100000), the maximum query frequency is 1 time per second"}"#,
+            ),
+            Self::Toncenter => (200, r#"{"ok":false,"error":"Ratelimit exceed","code":429}"#),
+        }
+    }
 }
 
 /// Providers whose range errors differ.

@@ -5,6 +5,7 @@
 //! counted: calls and answered bytes for each method, requests in all.
 
 mod fault;
+mod lagging;
 mod replies;
 
 use std::{
@@ -17,7 +18,8 @@ use bytes::Bytes;
 use hyper::{Request, Response};
 use serde_json::{Value, json};
 
-pub use self::fault::{Change, Fault, Provider, Rule};
+pub use self::fault::{Change, Fault, Provider, Refused, Rule};
+use self::lagging::LaggingHead;
 use self::replies::{answered, cut, plain, refusal, truncated};
 use crate::{
     anvil::{hex, number},
@@ -55,6 +57,21 @@ struct State {
     headers: Vec<(String, String)>,
     /// What the node answered to what, while its chain stands still.
     remembered: Option<HashMap<String, (u16, Bytes)>>,
+    /// The present second, and the calls that were served in it.
+    served: Option<(Instant, u32)>,
+}
+
+impl State {
+    /// Whether so many calls more are served in this second, of so many.
+    fn serves(&mut self, calls: u32, most: u32) -> bool {
+        let now = Instant::now();
+        let (since, served) =
+            self.served.filter(|(since, _)| now - *since < Duration::from_secs(1)).unwrap_or((now, 0));
+        let is_served = served + calls <= most;
+        self.counts.spoiled += u64::from(!is_served);
+        self.served = Some((since, if is_served { served + calls } else { served }));
+        is_served
+    }
 }
 
 struct Shared {
@@ -139,6 +156,13 @@ impl Shared {
             }
             Some(Fault::Stall) => return std::future::pending().await,
             Some(Fault::HangUp) => return None,
+            Some(Fault::PerSecond(most, words)) if *words != Refused::Entries => {
+                let calls = u32::try_from(methods.len()).unwrap();
+                if !self.state.lock().unwrap().serves(calls, *most) {
+                    let (status, body) = words.answer();
+                    return Some(plain(status, "application/json", body));
+                }
+            }
             _ => {}
         }
         let (status, mut body) = match (&calls, fault) {
@@ -171,6 +195,16 @@ impl Shared {
             let error = json!({"code": -32600, "message": "batch requests are not supported"});
             return json!({"jsonrpc": "2.0", "id": null, "error": error}).to_string().into_bytes();
         }
+        if let Some(Rule { fault: Fault::BatchLimit(most), .. }) = rule
+            && calls.len() > *most
+        {
+            self.state.lock().unwrap().counts.spoiled += 1;
+            let error = json!({"code": -32600, "message": "batch too large"});
+            return json!([{"jsonrpc": "2.0", "id": calls[0]["id"], "error": error}])
+                .to_string()
+                .into_bytes();
+        }
+        let mut bytes = 0;
         let lag = match rule {
             Some(Rule { fault: Fault::Lagging(blocks), .. }) => Some(self.lagging_head(*blocks).await),
             _ => None,
@@ -184,6 +218,14 @@ impl Shared {
                 }
                 Some(head) => head.limit(self.forward(&head.ask(call)).await),
                 None => self.one(call, spoiled.map(|rule| &rule.fault)).await,
+            };
+            bytes += answer.to_string().len();
+            let answer = match rule {
+                Some(Rule { fault: Fault::BatchBytes(most), .. }) if batch && bytes > *most => {
+                    self.state.lock().unwrap().counts.spoiled += 1;
+                    json!({"jsonrpc": "2.0", "id": call["id"], "error": {"code": -32003, "message": "response too large"}})
+                }
+                _ => answer,
             };
             self.count(method(call), answer.to_string().len());
             answers.push(answer);
@@ -225,7 +267,13 @@ impl Shared {
         };
         state.headers = request.headers().iter().map(header).collect();
         let rule = state.rules.iter_mut().find_map(|rule| rule.strikes(methods).then(|| rule.clone()));
-        let spoils = rule.as_ref().is_some_and(|rule| !matches!(rule.fault, Fault::Changed(_)));
+        // Those that find nothing to spoil in some requests count what they spoil.
+        let spoils = rule.as_ref().is_some_and(|rule| {
+            !matches!(
+                rule.fault,
+                Fault::Changed(_) | Fault::PerSecond(..) | Fault::BatchLimit(_) | Fault::BatchBytes(_)
+            )
+        });
         state.counts.spoiled += u64::from(spoils);
         rule
     }
@@ -262,6 +310,13 @@ impl Shared {
                         )
                     }
                     _ => answer,
+                }
+            }
+            Some(Fault::PerSecond(most, Refused::Entries)) => {
+                if self.state.lock().unwrap().serves(1, *most) {
+                    self.forward(call).await
+                } else {
+                    error(-32007, format!("{most}/second request limit reached - reduce calls per second"))
                 }
             }
             Some(Fault::WrongId) => {
@@ -315,57 +370,6 @@ impl Shared {
             safe: self.height("safe").await.saturating_sub(blocks),
             finalized: self.height("finalized").await.saturating_sub(blocks),
         }
-    }
-}
-
-/// What a backend believes that has not seen the last blocks.
-struct LaggingHead {
-    latest: u64,
-    safe: u64,
-    finalized: u64,
-}
-
-impl LaggingHead {
-    /// The call with its own idea of the tags.
-    fn ask(&self, call: &Value) -> Value {
-        let mut call = call.clone();
-        if let Some(params) = call["params"].as_array_mut() {
-            for param in params {
-                self.untag(param);
-                for key in ["fromBlock", "toBlock"] {
-                    if let Some(place) = param.get_mut(key) {
-                        self.untag(place);
-                    }
-                }
-            }
-        }
-        call
-    }
-
-    fn untag(&self, place: &mut Value) {
-        let height = match place.as_str() {
-            Some("latest" | "pending") => self.latest,
-            Some("safe") => self.safe,
-            Some("finalized") => self.finalized,
-            _ => return,
-        };
-        *place = json!(hex(height));
-    }
-
-    /// The answer without what is above its head.
-    fn limit(&self, mut answer: Value) -> Value {
-        let above = |value: &Value| {
-            let height = ["number", "blockNumber"].iter().find_map(|key| value.get(*key)?.as_str());
-            height.is_some_and(|text| number(&json!(text)) > self.latest)
-        };
-        let result = &mut answer["result"];
-        match result {
-            // Logs: an honest node would say that it lacks the block; those behind a balancer answer `[]`.
-            Value::Array(items) => items.retain(|item| !above(item)),
-            Value::Object(_) if above(result) => *result = Value::Null,
-            _ => {}
-        }
-        answer
     }
 }
 

@@ -92,6 +92,7 @@ pub(crate) fn cases(suite: &mut Suite) {
             case!(upstreams::a_stale_backend_loses_nothing);
             case!(upstreams::torn_and_doubled_pages_lose_nothing);
             case!(upstreams::limits_are_kept_to);
+            case!(upstreams::who_asks_for_less_is_obeyed);
             case!(upstreams::another_chain_is_not_believed);
             suite.once(&format!("conformance::{folder}::malformed_at_every_field"), move || {
                 malformed::at_every_field(folder, stage::manifests(folder).remove(0), None)

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use kassa_tests::{Change, Facade, Fault, Proxy, Rule, eventually, text, within};
+use kassa_tests::{Change, Facade, Fault, Proxy, Refused, Rule, eventually, list, text, within};
 use serde_json::{Value, json};
 
 use super::{
@@ -82,6 +82,49 @@ pub(super) async fn faults_cost_time_alone(stage: Stage) {
     assert_eq!(stage.unmatched().await, Vec::<Value>::new());
 }
 
+/// Providers of a free tier: as long as anything is served, the chain is read.
+pub(super) async fn who_asks_for_less_is_obeyed(stage: Stage) {
+    let mut faults = vec![Fault::PerSecond(3, Refused::Status429)];
+    faults.extend(match stage.manifest["plugin"].as_str().expect("a plugin") {
+        "evm" => vec![
+            Fault::PerSecond(12, Refused::Entries),
+            Fault::PerSecond(3, Refused::Entries),
+            Fault::BatchLimit(3),
+            Fault::BatchLimit(1),
+            Fault::BatchBytes(6_000),
+        ],
+        "tron" => vec![Fault::PerSecond(1, Refused::Daily)],
+        _ => vec![Fault::PerSecond(1, Refused::Toncenter), Fault::PerSecond(1, Refused::Status429)],
+    });
+    for (number, fault) in (1..).zip(faults) {
+        // One of which nothing was learned yet.
+        let path = format!("/v1/operator/networks/{}/upstreams", stage.network);
+        for upstream in list(&stage.kassa.operator().get(&path).await.ok()) {
+            let path = format!("/v1/operator/upstreams/{}", text(&upstream["id"]));
+            stage.kassa.operator().delete(&path).await.ok();
+        }
+        stage.proxy().reset_counts();
+        stage.proxy().add(Rule::new(fault.clone()));
+        stage.add_upstream(&stage.network, &stage.proxy().url()).await;
+        through(&stage, &format!("{fault:?}"), number).await;
+        let counts = stage.proxy().counts();
+        assert!(counts.spoiled > 0, "{fault:?} struck: {counts:?}");
+        let learned = list(&stage.kassa.operator().get(&path).await.ok()).remove(0)["health"].take();
+        println!(
+            "  conformance: {} of {} requests refused by {fault:?}; pace {}, learned {}",
+            counts.spoiled, counts.requests, learned["pace_per_s"], learned["learned"]
+        );
+        match fault {
+            Fault::PerSecond(..) => assert!(learned["pace_per_s"].is_string(), "{learned}"),
+            _ => assert!(text(&learned["learned"]).contains("batch="), "{learned}"),
+        }
+        stage.proxy().clear();
+    }
+    stage.settled().await;
+    stage.no_retraction().await;
+    assert_eq!(stage.unmatched().await, Vec::<Value>::new());
+}
+
 /// Pays an invoice while something is wrong, and waits for it.
 async fn through(stage: &Stage, what: &str, number: i32) {
     let asset = if number % 2 == 0 { stage.token() } else { stage.coin() };
@@ -120,7 +163,7 @@ pub(super) async fn a_stale_backend_loses_nothing(stage: Stage) {
     .await;
     let second = Proxy::start(stage.chain.facade().url()).await;
     second.add(Rule::new(Fault::Stale));
-    let body = json!({"url": second.url(), "rate_per_s": 1000, "priority": 5});
+    let body = json!({"url": second.url(), "calls_per_s": 1000, "priority": 5});
     let path = format!("/v1/operator/networks/{}/upstreams", stage.network);
     stage.kassa.operator().post(&path, &body).await.ok();
     eventually("the second upstream to be asked", || async {

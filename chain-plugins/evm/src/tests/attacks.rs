@@ -1,6 +1,7 @@
 //! What strangers do with tokens, and what is and is not a payment.
 
 use super::node::*;
+use super::txs::*;
 use crate::wire::TRANSFER;
 use kassa_sdk::chain::ScanError;
 
@@ -27,10 +28,10 @@ fn a_look_alike_token_pays_nothing() {
 }
 
 fn node_logs(node: &Node) -> Vec<serde_json::Value> {
-    use crate::host::Host;
+    use crate::host::{Host, Post};
     let call = r#"{"id":0,"method":"eth_getTransactionReceipt","params":["TX"]}"#;
     let call = call.replace("TX", &crate::hex::text(&Node::tx_hash(1, 0)));
-    let answer = node.post_all(vec![call]).remove(0).unwrap();
+    let answer = node.post_all(vec![Post { body: call, calls: 1 }]).remove(0).unwrap();
     let answer: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
     answer["result"]["logs"].as_array().unwrap().clone()
 }

@@ -1,6 +1,7 @@
 //! Balances, as honest and other nodes say.
 
 use super::node::*;
+use super::txs::*;
 use crate::address::show;
 use crate::balances::{needed, read};
 use kassa_sdk::balances::{BalanceError, Point};

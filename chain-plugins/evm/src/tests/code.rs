@@ -1,6 +1,6 @@
 //! What code did in a transaction, as a test writes it and as nodes tell it in both dialects.
 
-use super::node::{PAYER, Tx};
+use super::txs::{PAYER, Tx};
 use crate::hex::{self, Hash, Key};
 use serde_json::{Value, json};
 
@@ -39,7 +39,7 @@ impl Traced<'_> {
         let kind = if to.is_some() { "CALL" } else { "CREATE" };
         let wei = hex::big_quantity(value).flatten().unwrap_or_default();
         // Where contracts of the tests are made.
-        let to = to.unwrap_or(super::node::SHOP);
+        let to = to.unwrap_or(super::txs::SHOP);
         Code { kind, from: PAYER, to, wei, has_failed: !ok, calls: inside.clone() }
     }
 
@@ -64,7 +64,7 @@ impl Traced<'_> {
     /// Of the block, whoever made it.
     pub(super) fn reward(block: Hash, height: u64) -> Value {
         json!({
-            "action": {"author": hex::text(&super::node::SHOP), "rewardType": "block", "value": "0x7"},
+            "action": {"author": hex::text(&super::txs::SHOP), "rewardType": "block", "value": "0x7"},
             "blockHash": hex::text(&block), "blockNumber": height, "result": null, "subtraces": 0,
             "traceAddress": [], "transactionHash": null, "transactionPosition": null, "type": "reward",
         })

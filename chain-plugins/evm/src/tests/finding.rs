@@ -1,6 +1,7 @@
 //! Where a transaction is, as honest and other nodes say.
 
 use super::node::*;
+use super::txs::*;
 use crate::find::find;
 use crate::hex;
 use kassa_sdk::finder::{FindError, Place};

@@ -1,15 +1,16 @@
 //! What tests/fuzz drives; not in the product.
 
 use super::code::{Code, code};
-use super::node::{FAKE, Log, Node, OTHER, PAYER, SHOP, Tx, USDC, USDT, call, moved, pay, topic};
+use super::node::Node;
+use super::txs::{FAKE, Log, OTHER, PAYER, SHOP, Tx, USDC, USDT, call, moved, pay, topic};
 use crate::address;
 use crate::fault::Fault;
 use crate::hex;
-use crate::host::Host;
+use crate::host::{Host, Post};
 use crate::ownership;
 use kassa_sdk::chain::{Address, AddressError, DeriveError, ScanError, ScanLimits, ScanResult};
 use kassa_sdk::types::{Network, Position};
-use kassa_sdk::upstream::Answer;
+use kassa_sdk::upstream::{Answer, UpstreamTerms};
 use std::cell::RefCell;
 
 /// Chooses a number below the one given; 0 when the input is used up.
@@ -39,7 +40,10 @@ impl Script {
         match pick(8) {
             1 => node.range_max = Some((1 + pick(4), -32005, "limit exceeded")),
             2 => node.batch_max = Some((1 + byte(pick) as usize, serde_json::json!({"error": "no batch"}))),
-            3 => node.host_keeps(format!("{} {} {} {}", pick(30), pick(30), pick(200), pick(99)).as_bytes()),
+            3 => node.host_keeps(
+                format!("logs={} blocks={} batch={} good={}", pick(30), pick(30), pick(200), pick(99))
+                    .as_bytes(),
+            ),
             4 => node.host_keeps(&(0..pick(40)).map(|_| byte(pick)).collect::<Vec<_>>()),
             _ => {}
         }
@@ -71,8 +75,8 @@ impl Script {
 }
 
 impl Node {
-    fn host_keeps(&self, learned: &[u8]) {
-        self.keep("learned", learned);
+    fn host_keeps(&self, notes: &[u8]) {
+        *self.notes.borrow_mut() = String::from_utf8_lossy(notes).into_owned();
     }
 }
 
@@ -138,15 +142,27 @@ fn log(pick: &mut Pick<'_>) -> Log {
 struct Tampered<'a, 'b>(&'a Node, RefCell<&'a mut Tamper<'b>>);
 
 impl Host for Tampered<'_, '_> {
-    fn post_all(&self, bodies: Vec<String>) -> Vec<Result<Answer, Fault>> {
-        let post = |body: String| {
-            let mut answer = self.0.post_all(vec![body]).remove(0)?;
+    fn post_all(&self, posts: Vec<Post>) -> Vec<Result<Answer, Fault>> {
+        let post = |post: Post| {
+            let mut answer = self.0.post_all(vec![post]).remove(0)?;
             match self.1.borrow_mut()(&mut answer.status, &mut answer.body) {
                 true => Ok(answer),
                 false => Err(Fault::Budget("the fuzzer says so".into())),
             }
         };
-        bodies.into_iter().map(post).collect()
+        posts.into_iter().map(post).collect()
+    }
+
+    fn terms(&self) -> Result<UpstreamTerms, Fault> {
+        self.0.terms()
+    }
+
+    fn note(&self, notes: &str) {
+        self.0.note(notes);
+    }
+
+    fn refused(&self, calls: u32, retry_ms: u32) {
+        self.0.refused(calls, retry_ms);
     }
 
     fn watched(&self, keys: &[u8]) -> Result<Vec<u32>, Fault> {

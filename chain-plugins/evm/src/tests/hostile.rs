@@ -1,6 +1,7 @@
 //! Whatever an upstream sends: an error with a reason, never a trap, never a wrong transfer.
 
 use super::node::*;
+use super::txs::*;
 use kassa_sdk::chain::ScanError;
 use serde_json::{Value, json};
 
@@ -203,7 +204,15 @@ fn heights_at_the_end_of_the_numbers() {
     // The node claims a head that it cannot show blocks for.
     assert!(node.scan().is_err() || node.scan().unwrap().blocks.len() <= 2);
     let top = kassa_sdk::types::Position { height: u64::MAX, hash: "0x".into() };
-    let limits = kassa_sdk::chain::ScanLimits { blocks: u32::MAX, transfers: u32::MAX };
+    let limits = kassa_sdk::chain::ScanLimits {
+        blocks: u32::MAX,
+        transfers: u32::MAX,
+        known: None,
+        next_is_head: false,
+    };
+    assert!(crate::scan::scan(&node, &node.network(), Some(&top), limits).unwrap().blocks.is_empty());
+    let known = Some(kassa_sdk::chain::Finality { safe: Some(u64::MAX), final_: u64::MAX });
+    let limits = kassa_sdk::chain::ScanLimits { known, next_is_head: true, ..limits };
     assert!(crate::scan::scan(&node, &node.network(), Some(&top), limits).unwrap().blocks.is_empty());
 }
 

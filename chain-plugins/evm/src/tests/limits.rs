@@ -1,6 +1,7 @@
 //! Providers with caps, and providers that lag.
 
 use super::node::*;
+use super::txs::*;
 use kassa_sdk::chain::{ScanError, ScanLimits};
 use serde_json::{Value, json};
 
@@ -30,14 +31,15 @@ fn ranges_are_halved_and_the_size_is_remembered() {
         let refusals = |node: &Node| node.count("eth_getLogs") - first;
         // The next scan knows.
         node.scan().unwrap();
-        let pieces: usize = 5 * (8usize.div_ceil(*learned(&node).first().unwrap()));
+        let pieces: usize = 5 * (8usize.div_ceil(learned(&node, "logs")));
         assert_eq!(refusals(&node), pieces, "{message}");
     }
 }
 
-fn learned(node: &Node) -> Vec<usize> {
-    let text = String::from_utf8(node.stored.borrow()["learned"].clone()).unwrap();
-    text.split(' ').map(|number| number.parse().unwrap()).collect()
+fn learned(node: &Node, name: &str) -> usize {
+    let notes = node.notes.borrow();
+    let found = notes.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+    found.unwrap_or_else(|| panic!("{notes}")).parse().unwrap()
 }
 
 #[test]
@@ -45,12 +47,12 @@ fn more_is_tried_after_a_while() {
     let mut node = busy(8);
     node.range_max = Some((2, -32005, "limit exceeded"));
     node.scan().unwrap();
-    assert_eq!(learned(&node)[0], 2);
+    assert_eq!(learned(&node, "logs"), 2);
     node.range_max = None;
     for _ in 0..200 {
         node.scan().unwrap();
     }
-    assert_eq!(learned(&node)[0], 8);
+    assert_eq!(*node.notes.borrow(), "", "nothing holds it back");
 }
 
 #[test]
@@ -98,7 +100,125 @@ fn rate_limits() {
         let node = busy(1);
         *node.raw.borrow_mut() = Some((status, header, body.into()));
         assert_eq!(node.scan().unwrap_err(), ScanError::RateLimited(ms), "{body}");
+        assert!(node.http_calls.get() <= 4, "it is left alone soon");
+        assert!(node.waits.borrow().iter().all(|told| *told == ms) && !node.waits.borrow().is_empty());
     }
+}
+
+#[test]
+fn a_refusal_in_words_is_one_whatever_its_status() {
+    for (status, body) in [
+        (
+            403,
+            r#"{"error": "Exceed the user daily usage (100000), the maximum query frequency is 1 per second"}"#,
+        ),
+        (
+            402,
+            r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32005,"message":"daily request count exceeded, request rate limited"}}"#,
+        ),
+        (200, "rate limit exceeded"),
+        (503, "<html>Too Many Requests</html>"),
+    ] {
+        let node = busy(1);
+        *node.raw.borrow_mut() = Some((status, None, body.into()));
+        assert_eq!(node.scan().unwrap_err(), ScanError::RateLimited(1_000), "{body}");
+    }
+    for (status, body) in
+        [(403, "<html>Forbidden</html>"), (401, "{}"), (404, ""), (200, "<html>Log in</html>")]
+    {
+        let node = busy(1);
+        *node.raw.borrow_mut() = Some((status, None, body.into()));
+        assert!(matches!(node.scan(), Err(ScanError::Upstream(_))), "{body}");
+        assert!(node.waits.borrow().is_empty());
+    }
+}
+
+#[test]
+fn calls_of_a_batch_that_are_refused_are_asked_again_and_no_others() {
+    let rate = json!({"code": 429, "message": "You've exceeded your calls per second"});
+    let bytes = json!({"code": -32003, "message": "response too large"});
+    for (refusal, is_rate) in [(rate, true), (bytes, false)] {
+        for max in [1, 2, 5, 8] {
+            let node = busy(40);
+            *node.served_max.borrow_mut() = Some((max, refusal.clone()));
+            let result = node.scan().unwrap();
+            assert_eq!((result.blocks.len(), result.transfers.len()), (40, 40), "{max}");
+            assert_eq!(node.waits.borrow().is_empty(), !is_rate, "{max}");
+            let blocks = node.count("eth_getBlockByNumber");
+            // How many were refused is what was asked twice: the batches are as large as what is served soon.
+            let sent: usize = node.sizes.borrow().iter().sum();
+            assert!(sent <= 2 * (40 + blocks + 60), "{max}: {sent}");
+            let last = node.sizes.borrow().iter().rev().take(10).max().copied();
+            assert!(last <= Some(max.max(9)), "{max}: {last:?}");
+        }
+    }
+}
+
+#[test]
+fn no_request_has_more_calls_than_go_out_in_a_second() {
+    for calls_per_s in [1, 3, 12] {
+        let node = busy(40);
+        node.calls_per_s.set(calls_per_s);
+        let result = node.scan().unwrap();
+        assert!(!result.blocks.is_empty());
+        assert!(node.sizes.borrow().iter().all(|size| *size <= usize::try_from(calls_per_s).unwrap()));
+        assert_eq!(*node.notes.borrow(), "", "that is the host's to know");
+    }
+}
+
+#[test]
+fn a_batch_that_is_refused_under_the_first_calls_id_is_halved() {
+    let refusal =
+        json!([{"jsonrpc": "2.0", "id": 0, "error": {"code": -32600, "message": "batch too large"}}]);
+    let mut node = busy(40);
+    node.batch_max = Some((4, refusal));
+    assert_eq!(node.scan().unwrap().blocks.len(), 40);
+    assert!(learned(&node, "batch") <= 4);
+}
+
+#[test]
+fn one_call_that_is_too_large_does_not_make_batches_smaller() {
+    let node = busy(8).twisted(|method, params, answer| {
+        let is_wide = params[0]["toBlock"] != params[0]["fromBlock"];
+        if method == "eth_getLogs" && params[0].get("toBlock").is_some() && is_wide {
+            *answer =
+                json!({"jsonrpc": "2.0", "id": null, "error": {"code": 413, "message": "Payload Too Large"}});
+        }
+    });
+    assert_eq!(node.scan().unwrap().transfers.len(), 8);
+    assert_eq!((learned(&node, "logs"), learned(&node, "batch")), (1, 100));
+    let first = node.http_calls.get();
+    node.scan().unwrap();
+    assert!(node.http_calls.get() - first <= 4, "it is not looked for again");
+}
+
+#[test]
+fn what_is_noted_of_one_provider_is_not_anothers() {
+    let mut node = busy(40);
+    node.batch_max = Some((3, json!({"error": {"code": -32600, "message": "batch too large"}})));
+    node.scan().unwrap();
+    let of_the_first = node.notes.replace(String::new());
+    node.batch_max = None;
+    node.http_calls.set(0);
+    node.scan().unwrap();
+    assert!(node.http_calls.get() <= 12, "in large batches");
+    // The other way round as well; and what is no note is none.
+    for notes in [of_the_first.as_str(), "batch=3", "batch=0 blocks=x logs", "\u{1F4A5}", "batch=99999999999"]
+    {
+        *node.notes.borrow_mut() = notes.into();
+        assert_eq!(node.scan().unwrap().blocks.len(), 40, "{notes}");
+    }
+}
+
+#[test]
+fn a_step_that_is_refused_altogether_is_smaller_the_next_time() {
+    let node = busy(40).twisted(|method, params, answer| {
+        if method == "eth_getBlockByNumber" && params[0].as_str().unwrap().starts_with("0x") {
+            *answer = json!({"id": answer["id"], "error": {"code": 429, "message": "slow down"}});
+        }
+    });
+    assert_eq!(node.scan().unwrap_err(), ScanError::RateLimited(1_000));
+    assert_eq!(learned(&node, "blocks"), 4);
 }
 
 #[test]
@@ -107,7 +227,7 @@ fn an_answer_over_the_hosts_budget_is_asked_for_in_smaller_steps() {
     node.budget.set(9_000);
     let result = node.scan().unwrap();
     assert!(!result.blocks.is_empty() && result.blocks.len() == result.transfers.len());
-    assert!(learned(&node)[1] < 8);
+    assert!(learned(&node, "blocks") < 8);
 }
 
 #[test]
@@ -119,7 +239,9 @@ fn what_was_read_before_a_failure_is_kept() {
     });
     let result = node.scan().unwrap();
     assert_eq!((result.blocks.len(), result.transfers.len()), (8, 8));
-    let error = node.scan_from(8, ScanLimits { blocks: 100, transfers: 100 }).unwrap_err();
+    let error = node
+        .scan_from(8, ScanLimits { blocks: 100, transfers: 100, known: None, next_is_head: false })
+        .unwrap_err();
     assert!(matches!(error, ScanError::Upstream(_)), "{error:?}");
 }
 

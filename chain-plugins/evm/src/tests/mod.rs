@@ -20,6 +20,8 @@ mod node;
 mod reading;
 #[cfg(test)]
 mod traces;
+#[cfg_attr(fuzzing, allow(dead_code))]
+mod txs;
 #[cfg(test)]
 mod vectors;
 #[cfg(test)]

@@ -1,62 +1,19 @@
 //! A node that answers JSON-RPC from a chain that a test writes, and misbehaves on demand.
 
-use super::code::{Code, Traced};
+use super::code::Traced;
+use super::txs::{PAYER, SHOP, Tx, USDC, USDT};
 use crate::address::keccak;
 use crate::bloom::{Bits, Bloom};
 use crate::fault::Fault;
 use crate::hex::{self, Hash, Key};
-use crate::host::Host;
-use crate::wire::TRANSFER;
+use crate::host::{Host, Post};
+
 use kassa_sdk::chain::{ScanError, ScanLimits, ScanResult};
 use kassa_sdk::types::{Asset, Network, Position};
-use kassa_sdk::upstream::{Answer, retry_after_ms};
+use kassa_sdk::upstream::{Answer, UpstreamTerms, retry_after_ms};
 use serde_json::{Value, json};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-
-pub(super) const USDC: Key = [0x83; 20];
-pub(super) const USDT: Key = [0xfd; 20];
-pub(super) const FAKE: Key = [0x66; 20];
-pub(super) const SHOP: Key = [0xaa; 20];
-pub(super) const OTHER: Key = [0xbb; 20];
-pub(super) const PAYER: Key = [0xcc; 20];
-
-#[derive(Clone)]
-pub(super) struct Log {
-    pub(super) contract: Key,
-    pub(super) topics: Vec<String>,
-    pub(super) data: String,
-}
-
-#[derive(Clone)]
-pub(super) struct Tx {
-    pub(super) to: Option<Key>,
-    pub(super) value: String,
-    pub(super) input: &'static str,
-    pub(super) ok: bool,
-    pub(super) logs: Vec<Log>,
-    /// What its code called.
-    pub(super) inside: Vec<Code>,
-}
-
-pub(super) fn topic(key: Key) -> String {
-    let mut word = [0; 32];
-    word[12..].copy_from_slice(&key);
-    hex::text(&word)
-}
-
-/// A genuine ERC-20 transfer.
-pub(super) fn moved(contract: Key, to: Key, amount: u128) -> Log {
-    Log { contract, topics: vec![TRANSFER.into(), topic(PAYER), topic(to)], data: format!("0x{amount:064x}") }
-}
-
-pub(super) fn call(logs: Vec<Log>) -> Tx {
-    Tx { to: Some(USDC), value: "0x0".into(), input: "0xa9059cbb", ok: true, logs, inside: vec![] }
-}
-
-pub(super) fn pay(to: Key, wei: u128) -> Tx {
-    Tx { to: Some(to), value: format!("0x{wei:x}"), input: "0x", ok: true, logs: vec![], inside: vec![] }
-}
 
 /// What a test does with an answer before it goes out.
 type Twist = Box<dyn Fn(&str, &Value, &mut Value)>;
@@ -78,6 +35,15 @@ pub(super) struct Node {
     pub(super) http_calls: Cell<usize>,
     pub(super) methods: RefCell<HashMap<String, usize>>,
     pub(super) stored: RefCell<HashMap<String, Vec<u8>>>,
+    pub(super) notes: RefCell<String>,
+    /// What the host lets out in a second.
+    pub(super) calls_per_s: Cell<u32>,
+    /// The waits that the host was told of.
+    pub(super) waits: RefCell<Vec<u32>>,
+    /// Calls of one request that are served; the rest gets this error.
+    pub(super) served_max: RefCell<Option<(usize, Value)>>,
+    /// Calls in each request.
+    pub(super) sizes: RefCell<Vec<usize>>,
     pub(super) now_ms: Cell<u64>,
     /// How time runs on.
     pub(super) ms_a_look: Cell<u64>,
@@ -104,6 +70,11 @@ impl Node {
             http_calls: Cell::new(0),
             methods: RefCell::default(),
             stored: RefCell::default(),
+            notes: RefCell::default(),
+            calls_per_s: Cell::new(1_000),
+            waits: RefCell::default(),
+            served_max: RefCell::default(),
+            sizes: RefCell::default(),
             now_ms: Cell::new(0),
             ms_a_look: Cell::new(100),
             warnings: RefCell::default(),
@@ -140,7 +111,7 @@ impl Node {
 
     /// From block 0, with generous limits.
     pub(super) fn scan(&self) -> Result<ScanResult, ScanError> {
-        self.scan_from(0, ScanLimits { blocks: 1_000, transfers: 10_000 })
+        self.scan_from(0, ScanLimits { blocks: 1_000, transfers: 10_000, known: None, next_is_head: false })
     }
 
     pub(super) fn count(&self, method: &str) -> usize {
@@ -324,17 +295,19 @@ impl Node {
 }
 
 impl Host for Node {
-    fn post_all(&self, bodies: Vec<String>) -> Vec<Result<Answer, Fault>> {
+    fn post_all(&self, posts: Vec<Post>) -> Vec<Result<Answer, Fault>> {
         // As the host shares it among requests that go out together.
-        let share = self.budget.get() / bodies.len().clamp(1, 8);
-        let post = |body: String| {
+        let share = self.budget.get() / posts.len().clamp(1, 8);
+        let post = |Post { body, calls }: Post| {
+            self.sizes.borrow_mut().push(usize::try_from(calls).unwrap());
             self.http_calls.set(self.http_calls.get() + 1);
             if let Some((status, retry_after, body)) = &*self.raw.borrow() {
                 let (status, body) = (*status, body.clone().into_bytes());
                 return Ok(Answer { status, retry_after_ms: retry_after_ms(*retry_after), body });
             }
             let request: Value = serde_json::from_str(&body).unwrap();
-            let answer = match &request {
+            assert_eq!(request.as_array().map_or(1, Vec::len), usize::try_from(calls).unwrap());
+            let mut answer = match &request {
                 Value::Array(calls) => match &self.batch_max {
                     Some((max, refusal)) if calls.len() > *max => refusal.clone(),
                     // Batches are answered in whatever order.
@@ -342,13 +315,32 @@ impl Host for Node {
                 },
                 single => self.answer(single),
             };
+            if let (Some((max, refusal)), Value::Array(entries)) = (&*self.served_max.borrow(), &mut answer) {
+                for entry in entries.iter_mut().rev().skip(*max) {
+                    *entry = json!({"jsonrpc": "2.0", "id": entry["id"], "error": refusal});
+                }
+            }
             let body = answer.to_string().into_bytes();
             if body.len() > share {
                 return Err(Fault::Budget("the answer is larger than what is left".into()));
             }
             Ok(Answer { status: 200, retry_after_ms: retry_after_ms(None), body })
         };
-        bodies.into_iter().map(post).collect()
+        posts.into_iter().map(post).collect()
+    }
+
+    fn terms(&self) -> Result<UpstreamTerms, Fault> {
+        let (calls_per_second, notes) = (self.calls_per_s.get(), self.notes.borrow().clone());
+        Ok(UpstreamTerms { calls_per_second, notes })
+    }
+
+    fn note(&self, notes: &str) {
+        assert!(notes.len() <= 1_024);
+        *self.notes.borrow_mut() = notes.into();
+    }
+
+    fn refused(&self, _: u32, retry_ms: u32) {
+        self.waits.borrow_mut().push(retry_ms);
     }
 
     fn watched(&self, keys: &[u8]) -> Result<Vec<u32>, Fault> {

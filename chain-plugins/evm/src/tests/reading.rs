@@ -1,11 +1,12 @@
 //! What an honest node says is read completely, in few calls.
 
 use super::node::*;
+use super::txs::*;
 use crate::hex;
-use kassa_sdk::chain::{ScanError, ScanLimits};
-use kassa_sdk::types::Memo;
+use kassa_sdk::chain::{Finality, ScanError, ScanLimits, ScanResult};
+use kassa_sdk::types::{Memo, Position};
 
-const WIDE: ScanLimits = ScanLimits { blocks: 1_000, transfers: 10_000 };
+const WIDE: ScanLimits = ScanLimits { blocks: 1_000, transfers: 10_000, known: None, next_is_head: false };
 
 #[test]
 fn without_a_cursor_the_final_block_alone() {
@@ -66,7 +67,9 @@ fn catching_up_costs_far_less_than_a_request_a_block() {
 fn limits_cut_between_blocks() {
     let two = || vec![call(vec![moved(USDC, SHOP, 1), moved(USDC, SHOP, 2)])];
     let node = Node::new(vec![two(), two(), vec![], two(), two()]);
-    let scan = |blocks, transfers| node.scan_from(0, ScanLimits { blocks, transfers }).unwrap();
+    let scan = |blocks, transfers| {
+        node.scan_from(0, ScanLimits { blocks, transfers, known: None, next_is_head: false }).unwrap()
+    };
     let sizes = |blocks, transfers| {
         let result = scan(blocks, transfers);
         (result.blocks.len(), result.transfers.len())
@@ -118,4 +121,87 @@ fn a_failing_finalized_is_not_an_unknown_one() {
     });
     let node = Node { settings: r#"{"finality_depth":1}"#.into(), ..node };
     assert!(matches!(node.scan(), Err(ScanError::Upstream(_))));
+}
+
+const KNOWN: Finality = Finality { safe: Some(1), final_: 1 };
+
+/// As the host asks at the head of a chain whose blocks come evenly.
+fn next(node: &Node, cursor: &Position) -> Result<ScanResult, ScanError> {
+    let limits = ScanLimits { known: Some(KNOWN), next_is_head: true, ..WIDE };
+    crate::scan::scan(node, &node.network(), Some(cursor), limits)
+}
+
+fn at(node: &Node, height: u64) -> Position {
+    Position { height, hash: hex::text(&node.hash(height)) }
+}
+
+#[test]
+fn what_is_final_is_asked_when_it_is_wanted_and_said_again_when_it_is_not() {
+    let node = Node::new(vec![vec![]; 30]);
+    let limits = ScanLimits { known: Some(KNOWN), ..WIDE };
+    let result = crate::scan::scan(&node, &node.network(), Some(&at(&node, 30)), limits).unwrap();
+    assert_eq!((result.safe, result.final_, result.head.height), (Some(1), 1, 30));
+    assert_eq!(*node.sizes.borrow(), [1], "the head");
+    let result = node.scan_from(30, WIDE).unwrap();
+    assert_eq!((result.safe, result.final_), (Some(25), 20));
+    assert_eq!(node.count("eth_chainId"), 1);
+    // With a depth it is known by the head's number.
+    let node = Node { settings: r#"{"finality_depth":20}"#.into(), ..Node::new(vec![vec![]; 30]) };
+    let result = crate::scan::scan(&node, &node.network(), Some(&at(&node, 30)), limits).unwrap();
+    assert_eq!(result.final_, 1);
+}
+
+#[test]
+fn at_the_head_a_call_asks_for_the_next_block_itself() {
+    let mut node = Node::new(vec![vec![]; 3]);
+    let result = next(&node, &at(&node, 3)).unwrap();
+    assert_eq!((result.blocks.len(), result.head, result.final_), (0, at(&node, 3), 1));
+    assert_eq!(*node.sizes.borrow(), [1]);
+    // It is there, and with it a payment.
+    let cursor = at(&node, 3);
+    node.blocks.push(vec![call(vec![moved(USDC, SHOP, 7)])]);
+    let result = next(&node, &cursor).unwrap();
+    assert_eq!((brief(&result), result.head), (vec![(4, 1, 1, Some(7))], at(&node, 4)));
+    assert_eq!(*node.sizes.borrow(), [1, 1, 1, 1], "the block, its logs, the receipt");
+    // An empty one that needs no more.
+    node.blocks.push(vec![]);
+    node.sizes.borrow_mut().clear();
+    assert_eq!(next(&node, &at(&node, 4)).unwrap().blocks.len(), 1);
+    assert_eq!(*node.sizes.borrow(), [1, 1]);
+    // Some nodes have words for what is not there.
+    let node = Node::new(vec![vec![]; 3]).twisted(|_, _, answer| {
+        *answer = serde_json::json!({"id": answer["id"], "error": {"code": -32000, "message": "header not found"}});
+    });
+    assert_eq!(next(&node, &at(&node, 3)).unwrap().blocks.len(), 0);
+    let node = Node::new(vec![vec![]; 3]).twisted(|_, _, answer| {
+        *answer = serde_json::json!({"id": answer["id"], "error": {"code": -32603, "message": "oops"}});
+    });
+    assert!(matches!(next(&node, &at(&node, 3)), Err(ScanError::Upstream(_))));
+}
+
+#[test]
+fn a_block_on_another_one_is_reported_for_a_reorg_if_the_chain_is_the_same() {
+    let node = Node::new(vec![vec![]; 4]);
+    let old = Position { height: 3, hash: hex::text(&[7; 32]) };
+    let result = next(&node, &old).unwrap();
+    assert_eq!(result.blocks[0].parent, hex::text(&node.hash(3)));
+    assert_eq!(node.count("eth_chainId"), 1);
+    let foreign = || node_of("0x1");
+    assert_eq!(next(&foreign(), &old).unwrap_err(), ScanError::WrongNetwork("1".into()));
+    let scan = |cursor: &Position| crate::scan::scan(&foreign(), &foreign().network(), Some(cursor), WIDE);
+    assert_eq!(scan(&old).unwrap_err(), ScanError::WrongNetwork("1".into()));
+    let above = Position { height: 9, ..old.clone() };
+    assert_eq!(scan(&above).unwrap_err(), ScanError::WrongNetwork("1".into()));
+    // Whose block the cursor's was, nobody knows.
+    let unknown = Position { hash: String::new(), ..old };
+    assert_eq!(scan(&unknown).unwrap_err(), ScanError::WrongNetwork("1".into()));
+    assert_eq!(next(&foreign(), &unknown).unwrap_err(), ScanError::WrongNetwork("1".into()));
+}
+
+fn node_of(chain: &'static str) -> Node {
+    Node::new(vec![vec![]; 4]).twisted(move |method, _, answer| {
+        if method == "eth_chainId" {
+            answer["result"] = chain.into();
+        }
+    })
 }

@@ -2,6 +2,7 @@
 
 use super::code::{Code, code, failed};
 use super::node::*;
+use super::txs::*;
 use crate::hex::{self, Key};
 use crate::settings::Dialect;
 use crate::traces::INTERNAL;

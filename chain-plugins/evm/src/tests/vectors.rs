@@ -1,6 +1,7 @@
 //! Known answers for keys and links.
 
-use super::node::{Node, SHOP, USDC};
+use super::node::Node;
+use super::txs::{SHOP, USDC};
 use crate::address::derive;
 use crate::link::payment_link;
 use kassa_sdk::chain::PaymentRequest;

@@ -3,10 +3,11 @@
 use super::code::{Code, code};
 use super::node::*;
 use super::traces::{DIALECTS, run, sends, traced};
+use super::txs::*;
 use kassa_sdk::chain::{ScanError, ScanLimits};
 use serde_json::json;
 
-const LIMITS: ScanLimits = ScanLimits { blocks: 1_000, transfers: 10_000 };
+const LIMITS: ScanLimits = ScanLimits { blocks: 1_000, transfers: 10_000, known: None, next_is_head: false };
 const HEAVY: u128 = 1_000_000;
 
 fn pays(wei: u128) -> Tx {

@@ -208,7 +208,7 @@ struct Pieces<'s, 'h, 'b, H> {
 impl<'s, 'h, 'b, H: Host> Pieces<'s, 'h, 'b, H> {
     fn new(scan: &'s Scan<'h, H>, block: Block<'b>, learned: &Learned) -> Self {
         let count = block.txs.len();
-        let size = (count / 4).clamp(1, learned.batch.max(1));
+        let size = (count / 4).clamp(1, learned.batch());
         Self {
             scan,
             block,

@@ -257,6 +257,10 @@ impl Host for Tampered<'_, '_> {
         requests.into_iter().map(send).collect()
     }
 
+    fn refused(&self, calls: u32, retry_ms: u32) {
+        self.0.refused(calls, retry_ms);
+    }
+
     fn watched(&self, after: Option<&str>, limit: u32) -> Result<Vec<String>, Fault> {
         self.0.watched(after, limit)
     }

@@ -5,7 +5,7 @@ use super::index::*;
 use kassa_sdk::chain::{ScanError, ScanLimits};
 use serde_json::json;
 
-const LIMITS: ScanLimits = ScanLimits { blocks: 200, transfers: 5_000 };
+const LIMITS: ScanLimits = ScanLimits { blocks: 200, transfers: 5_000, known: None, next_is_head: false };
 
 fn lags(index: &Index, cursor: u64) {
     let error = index.scan_from(cursor, LIMITS).unwrap_err();

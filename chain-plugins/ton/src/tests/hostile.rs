@@ -225,6 +225,7 @@ fn rate_limits_of_every_form() {
         let index = index();
         *index.raw.borrow_mut() = Some((status, retry_after, body.into()));
         assert_eq!(index.scan(), Err(ScanError::RateLimited(ms)), "{body}");
+        assert_eq!(*index.waits.borrow(), [ms; 4], "{body}");
     }
 }
 
@@ -270,5 +271,17 @@ fn stored_bytes_that_are_broken_are_as_good_as_none() {
             index.stored.borrow_mut().clear();
             assert_eq!(index.scan().unwrap(), first);
         }
+    }
+}
+
+#[test]
+fn what_is_served_of_several_is_kept_and_the_rest_asked_one_by_one() {
+    let all = index();
+    let expected = all.scan().unwrap();
+    for served in [1, 2] {
+        let index = index();
+        index.served_max.set(served);
+        assert_eq!(index.scan(), Ok(expected.clone()), "{served}");
+        assert_eq!(*index.requests.borrow(), *all.requests.borrow(), "nothing is asked twice");
     }
 }

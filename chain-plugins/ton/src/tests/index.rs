@@ -6,11 +6,10 @@ use super::ledger::transaction;
 use crate::address::{Account, hex};
 use crate::base64;
 use crate::boc::Boc;
-use crate::host::{Answer, Host, Request};
 use crate::slice::Slice;
 use kassa_sdk::chain::{ScanError, ScanLimits, ScanResult};
 use kassa_sdk::types::{Asset, Memo, Network, Position, Transfer};
-use kassa_sdk::upstream::{Fault, retry_after_ms};
+use kassa_sdk::upstream::Fault;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::cell::{Cell as Slot, RefCell};
@@ -101,6 +100,10 @@ pub(super) struct Index {
     pub(super) twist: RefCell<Option<Twist>>,
     pub(super) raw: RefCell<Option<(u16, Option<&'static str>, String)>>,
     pub(super) budget: Slot<usize>,
+    /// Requests that are served of those that come at once.
+    pub(super) served_max: Slot<usize>,
+    /// The waits that the host was told of.
+    pub(super) waits: RefCell<Vec<u32>>,
     pub(super) requests: RefCell<HashMap<String, usize>>,
     pub(super) stored: RefCell<BTreeMap<String, Vec<u8>>>,
 }
@@ -121,6 +124,8 @@ impl Index {
             twist: RefCell::new(None),
             raw: RefCell::new(None),
             budget: Slot::new(usize::MAX),
+            served_max: Slot::new(usize::MAX),
+            waits: RefCell::default(),
             requests: RefCell::default(),
             stored: RefCell::default(),
         }
@@ -195,7 +200,7 @@ impl Index {
     }
 
     pub(super) fn scan(&self) -> Result<ScanResult, ScanError> {
-        self.scan_from(CURSOR, ScanLimits { blocks: 200, transfers: 5_000 })
+        self.scan_from(CURSOR, ScanLimits { blocks: 200, transfers: 5_000, known: None, next_is_head: false })
     }
 
     pub(super) fn count(&self, endpoint: &str) -> usize {
@@ -215,7 +220,7 @@ impl Index {
         })
     }
 
-    fn blocks(&self, query: &[(&str, &str)]) -> Value {
+    pub(super) fn blocks(&self, query: &[(&str, &str)]) -> Value {
         let limit = number(query, "limit").unwrap() as usize;
         let mut heights: Vec<u64> = (CURSOR - 100..=self.head).collect();
         if let Some(seqno) = number(query, "seqno") {
@@ -233,7 +238,7 @@ impl Index {
         json!({"blocks": blocks})
     }
 
-    fn states(&self, query: &[(&str, &str)]) -> Value {
+    pub(super) fn states(&self, query: &[(&str, &str)]) -> Value {
         let limit = number(query, "limit").unwrap() as usize;
         let newest: HashMap<_, _> = self
             .txs
@@ -252,7 +257,7 @@ impl Index {
         json!({"accounts": states, "address_book": {}, "metadata": {}})
     }
 
-    fn transactions(&self, query: &[(&str, &str)]) -> Value {
+    pub(super) fn transactions(&self, query: &[(&str, &str)]) -> Value {
         let (from, limit) = (number(query, "start_lt").unwrap(), number(query, "limit").unwrap() as usize);
         assert!(limit <= 1_000 && query.contains(&("sort", "asc")));
         let hidden = self.hidden.borrow();
@@ -268,7 +273,7 @@ impl Index {
     }
 
     /// Transactions of one block that follow on each other are one trace here; its message is named after it.
-    fn traces(&self, query: &[(&str, &str)]) -> Value {
+    pub(super) fn traces(&self, query: &[(&str, &str)]) -> Value {
         assert!(query.contains(&("limit", "1")));
         let value = |name: &str| query.iter().find(|(found, _)| *found == name).map(|(_, value)| *value);
         let hash_of_tx = |tx: &Tx| hex(&base64::hash(tx.json["hash"].as_str().unwrap()).unwrap());
@@ -285,7 +290,7 @@ impl Index {
         json!({"traces": [{"trace_id": "x", "is_incomplete": false, "transactions": txs}], "address_book": {}})
     }
 
-    fn get_transactions(&self, query: &[(&str, &str)]) -> Value {
+    pub(super) fn get_transactions(&self, query: &[(&str, &str)]) -> Value {
         let value = |name: &str| query.iter().find(|(found, _)| *found == name).unwrap().1;
         assert_eq!((value("limit"), value("archival")), ("1", "true"));
         let (Some(data), lt) = (self.cells.borrow().get(value("hash")).cloned(), value("lt")) else {
@@ -297,7 +302,7 @@ impl Index {
         json!({"ok": true, "result": [{"@type": "raw.transaction", "utime": 1, "data": data, "transaction_id": id}]})
     }
 
-    fn get_method(&self, body: &str) -> Value {
+    pub(super) fn get_method(&self, body: &str) -> Value {
         let request: Value = serde_json::from_str(body).unwrap();
         assert_eq!(request["method"], "get_wallet_address");
         let master = Account::of_raw(request["address"].as_str().unwrap()).unwrap();
@@ -316,74 +321,6 @@ fn accounts(query: &[(&str, &str)], name: &str) -> impl Iterator<Item = Account>
 
 fn number(query: &[(&str, &str)], name: &str) -> Option<u64> {
     query.iter().find(|(found, _)| *found == name).map(|(_, value)| value.parse().unwrap())
-}
-
-impl Host for Index {
-    fn send_all(&self, requests: Vec<Request>) -> Vec<Result<Answer, Fault>> {
-        assert!(requests.len() <= 8);
-        let send = |request: Request| {
-            assert!(request.path.len() <= 8_192 && request.path.is_ascii());
-            let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
-            let version = path.get(..3).filter(|version| matches!(*version, "/v2" | "/v3"));
-            assert_eq!(version.is_some(), self.settings == PROOFS, "{path}");
-            let path = path.strip_prefix("/v3").unwrap_or(path);
-            *self.requests.borrow_mut().entry(path.into()).or_default() += 1;
-            if let Some((status, retry_after, body)) = &*self.raw.borrow() {
-                let (status, body) = (*status, body.clone().into_bytes());
-                return Ok(Answer { status, retry_after_ms: retry_after_ms(*retry_after), body });
-            }
-            if let (Some(refusal), "/v2/getTransactions") = (&*self.refusal.borrow(), path)
-                && let Some(fault) = refusal(self.count(path))
-            {
-                return Err(fault);
-            }
-            let query: Vec<_> = query.split('&').filter_map(|pair| pair.split_once('=')).collect();
-            let mut answer = match path {
-                "/masterchainInfo" => json!({"last": self.block(self.head), "first": self.block(1)}),
-                "/blocks" => self.blocks(&query),
-                "/accountStates" => self.states(&query),
-                "/transactions" => self.transactions(&query),
-                "/traces" => self.traces(&query),
-                "/v2/getTransactions" => self.get_transactions(&query),
-                "/runGetMethod" => self.get_method(&request.body.unwrap()),
-                _ => panic!("{path}"),
-            };
-            if let Some(twist) = &*self.twist.borrow() {
-                twist(path, &mut answer);
-            }
-            let body = answer.to_string().into_bytes();
-            if body.len() > self.budget.get() {
-                return Err(Fault::Budget("the answer is larger than what is left".into()));
-            }
-            Ok(Answer { status: 200, retry_after_ms: retry_after_ms(None), body })
-        };
-        requests.into_iter().map(send).collect()
-    }
-
-    fn watched(&self, after: Option<&str>, limit: u32) -> Result<Vec<String>, Fault> {
-        let mut all: Vec<_> = self.owners.borrow().iter().map(|owner| owner.show(false)).collect();
-        all.sort();
-        let page = all.into_iter().filter(|text| Some(text.as_str()) > after);
-        Ok(page.take(limit as usize).collect())
-    }
-
-    fn keys(&self, prefix: &str) -> Result<Vec<String>, Fault> {
-        Ok(self.stored.borrow().keys().filter(|key| key.starts_with(prefix)).cloned().collect())
-    }
-
-    fn load(&self, key: &str) -> Result<Option<Vec<u8>>, Fault> {
-        Ok(self.stored.borrow().get(key).cloned())
-    }
-
-    fn keep(&self, key: &str, value: &[u8]) -> Result<(), Fault> {
-        self.stored.borrow_mut().insert(key.into(), value.into());
-        Ok(())
-    }
-
-    fn forget(&self, key: &str) -> Result<(), Fault> {
-        self.stored.borrow_mut().remove(key);
-        Ok(())
-    }
 }
 
 /// `(height, asset, amount, comment)` of each transfer; a memo that cannot be read is `!`.

@@ -10,6 +10,7 @@ mod finding;
 pub mod fuzzing;
 #[cfg(test)]
 mod gaps;
+mod host;
 #[cfg(test)]
 mod hostile;
 #[cfg_attr(fuzzing, allow(dead_code))]

@@ -7,7 +7,7 @@ use kassa_sdk::chain::{ScanError, ScanLimits};
 use kassa_sdk::types::Position;
 use serde_json::json;
 
-const LIMITS: ScanLimits = ScanLimits { blocks: 200, transfers: 5_000 };
+const LIMITS: ScanLimits = ScanLimits { blocks: 200, transfers: 5_000, known: None, next_is_head: false };
 
 #[test]
 fn a_new_network_starts_at_the_head() {

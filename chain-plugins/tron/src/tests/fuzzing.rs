@@ -166,6 +166,10 @@ impl Host for Tampered<'_, '_> {
         calls.iter().map(ask).collect()
     }
 
+    fn refused(&self, calls: u32, retry_ms: u32) {
+        self.0.refused(calls, retry_ms);
+    }
+
     fn watched(&self, keys: &[u8]) -> Result<Vec<u32>, ScanError> {
         self.0.watched(keys)
     }

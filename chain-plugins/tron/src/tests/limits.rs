@@ -141,6 +141,8 @@ fn rate_limits_in_every_form() {
         let node = busy();
         *node.raw.borrow_mut() = Some((status, retry_after, body.into()));
         assert_eq!(node.scan().unwrap_err(), ScanError::RateLimited(ms), "{status} {body}");
+        // Both at once, and three more tries of the first; the host is told of each.
+        assert_eq!(*node.waits.borrow(), [ms; 5], "{status} {body}");
     }
 }
 
@@ -165,5 +167,22 @@ fn refusals_in_every_form() {
         *node.raw.borrow_mut() = Some((status, None, body.into()));
         let error = node.scan().unwrap_err();
         assert!(matches!(&error, ScanError::Upstream(why) if why.len() <= 160), "{status} {body}: {error:?}");
+    }
+}
+
+/// TronGrid once the day's requests are used up: one is served, and everything beside it refused.
+#[test]
+fn what_is_served_of_several_is_kept_and_the_rest_asked_one_by_one() {
+    for served in [1, 2, 3] {
+        let node = busy();
+        node.served_max.set(served);
+        let result = node.scan().unwrap();
+        assert_eq!((result.blocks.len(), result.transfers.len()), (3, 6), "{served}");
+        // Nothing that was answered is asked for again.
+        let asked: usize = node.asked.borrow().values().sum();
+        let all = busy();
+        all.scan().unwrap();
+        assert_eq!(asked, all.asked.borrow().values().sum::<usize>(), "{served}");
+        assert_eq!(node.waits.borrow().is_empty(), served > 2, "{served}");
     }
 }

@@ -17,7 +17,8 @@ pub(super) const FAKE: Key = [0x66; 20];
 pub(super) const SHOP: Key = [0xaa; 20];
 pub(super) const OTHER: Key = [0xbb; 20];
 pub(super) const PAYER: Key = [0xcc; 20];
-pub(super) const WIDE: ScanLimits = ScanLimits { blocks: 1_000, transfers: 10_000 };
+pub(super) const WIDE: ScanLimits =
+    ScanLimits { blocks: 1_000, transfers: 10_000, known: None, next_is_head: false };
 
 /// An address as nodes write it.
 pub(super) fn raw(key: Key) -> String {
@@ -116,6 +117,10 @@ pub(super) struct Node {
     pub(super) raw: RefCell<Option<Raw>>,
     pub(super) asked: RefCell<HashMap<&'static str, usize>>,
     pub(super) filters: Cell<usize>,
+    /// Calls that are served of those that come at once.
+    pub(super) served_max: Cell<usize>,
+    /// The waits that the host was told of.
+    pub(super) waits: RefCell<Vec<u32>>,
     pub(super) twist: RefCell<Option<Twist>>,
 }
 
@@ -134,6 +139,8 @@ impl Node {
             raw: RefCell::default(),
             asked: RefCell::default(),
             filters: Cell::default(),
+            served_max: Cell::new(usize::MAX),
+            waits: RefCell::default(),
             twist: RefCell::default(),
         }
     }
@@ -304,7 +311,18 @@ impl Host for Node {
             };
             Ok(Answer { status, retry_after_ms: retry_after_ms(retry_after), body })
         };
-        calls.iter().map(ask).collect()
+        let served = self.served_max.get();
+        let refused = |_: &Call| {
+            let why =
+                "Exceed the user daily usage (100000), the maximum query frequency is 1 time per second";
+            let body = format!(r#"{{"Error":"{why}"}}"#).into_bytes();
+            Ok(Answer { status: 403, retry_after_ms: retry_after_ms(None), body })
+        };
+        calls.iter().take(served).map(ask).chain(calls.iter().skip(served).map(refused)).collect()
+    }
+
+    fn refused(&self, _: u32, retry_ms: u32) {
+        self.waits.borrow_mut().push(retry_ms);
     }
 
     fn watched(&self, keys: &[u8]) -> Result<Vec<u32>, ScanError> {

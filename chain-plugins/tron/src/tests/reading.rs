@@ -1,7 +1,7 @@
 //! What an honest node says is read completely, in few calls.
 
 use super::node::*;
-use kassa_sdk::chain::{ScanError, ScanLimits};
+use kassa_sdk::chain::{Finality, ScanError, ScanLimits};
 use kassa_sdk::types::{Memo, Position};
 
 #[test]
@@ -24,6 +24,19 @@ fn an_idle_scan_is_two_requests() {
     assert!(result.blocks.is_empty() && result.transfers.is_empty());
     assert_eq!((result.head.height, result.final_), (30, 12));
     assert_eq!((node.requests(), node.filters.get()), (2, 0));
+}
+
+#[test]
+fn what_is_solid_is_asked_when_it_is_wanted_and_said_again_when_it_is_not() {
+    let node = Node::new(vec![vec![call(vec![])]; 30]);
+    let known = Some(Finality { safe: None, final_: 7 });
+    let result = node.scan_from(30, ScanLimits { known, ..WIDE }).unwrap();
+    assert_eq!((result.head.height, result.final_, node.requests()), (30, 7, 1));
+    let result = node.scan_from(29, ScanLimits { known, ..WIDE }).unwrap();
+    assert_eq!((result.blocks.len(), result.final_, node.requests()), (1, 7, 3));
+    // A new network has no other word for it.
+    let limits = ScanLimits { known, ..WIDE };
+    assert_eq!(crate::scan::scan(&node, &node.network(), None, limits).unwrap().final_, 12);
 }
 
 #[test]
@@ -102,7 +115,9 @@ fn limits_cut_between_blocks() {
         let settings = format!(r#"{{"blocks_at_once":{blocks_at_once}}}"#);
         let node = Node { settings, ..Node::new(vec![two(), two(), vec![], two(), two()]) };
         let sizes = |blocks, transfers| {
-            let result = node.scan_from(0, ScanLimits { blocks, transfers }).unwrap();
+            let result = node
+                .scan_from(0, ScanLimits { blocks, transfers, known: None, next_is_head: false })
+                .unwrap();
             (result.blocks.len(), result.transfers.len())
         };
         assert_eq!(sizes(2, 100), (2, 4));

@@ -77,7 +77,7 @@ impl Ground {
         }
         let hasty = Manifest { poll_ms: POLL_MS, upstreams: Vec::new(), ..self.network.clone() };
         operator.put(&path, &serde_json::to_value(hasty)?).await?;
-        let upstream = json!({ "url": local.url, "rate_per_s": 1000 });
+        let upstream = json!({ "url": local.url, "calls_per_s": 1000 });
         operator.post(&format!("{path}/upstreams"), &upstream).await?;
         operator.post(&format!("{path}/enable"), &Value::Null).await?;
         Ok(format!("{} stands in for {}", local.what(), self.network.title))

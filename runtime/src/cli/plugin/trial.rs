@@ -26,7 +26,7 @@ use crate::{
     },
     flow::report,
     host::{CallFailed, Called, ScanError, ScanLimits},
-    upstreams::UpstreamSpec,
+    upstreams::{Learned, Terms, UpstreamSpec},
 };
 
 const EXAMPLES: &str = "\
@@ -119,7 +119,9 @@ fn read_position(text: &str) -> anyhow::Result<Position> {
 
 fn spec((number, url): (usize, String)) -> UpstreamSpec {
     let priority = i64::try_from(number).unwrap_or(i64::MAX);
-    UpstreamSpec { id: format!("try-{number}"), url, headers: Vec::new(), rate_per_s: 1000, priority }
+    let terms = Terms { calls_per_s: 1000, calls_per_day: None };
+    let learned = Learned::default();
+    UpstreamSpec { id: format!("try-{number}"), url, headers: Vec::new(), terms, priority, learned }
 }
 
 /// What a step came to.
@@ -187,7 +189,12 @@ impl Trial {
     /// One scan, checked as the server checks it, and what it wants to store.
     async fn step(&self, from: Option<&Position>) -> (Outcome, Option<StorageWrites>) {
         let watch = &self.app.config.watch;
-        let limits = ScanLimits { blocks: watch.blocks_per_scan, transfers: watch.transfers_per_scan };
+        let limits = ScanLimits {
+            blocks: watch.blocks_per_scan,
+            transfers: watch.transfers_per_scan,
+            known: None,
+            next_is_head: false,
+        };
         let called = self.app.host.scan(&self.manifest, from.map(report::position), limits).await;
         let Called { value, writes, .. } = match called {
             Ok(called) => called,

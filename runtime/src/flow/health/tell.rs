@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     app::App,
-    db::{DbError, Trouble, alarms, installation, readings},
+    db::{DbError, Trouble, alarms, installation, networks, readings},
     domain::{Millis, alarm::Alarm},
 };
 
@@ -95,19 +95,26 @@ async fn once(app: &App, write: bool) {
 /// Writes down what was heard here. Where there is nothing and nobody else writes: that somebody is there.
 async fn write_down(app: &App) -> Result<(), DbError> {
     let (news, now) = (app.health.news(), app.clock.now());
-    if news.is_empty() && app.db.writes().age() < LOOK {
+    let learned = app.upstreams.news();
+    if news.is_empty() && learned.is_empty() && app.db.writes().age() < LOOK {
         return Ok(());
     }
-    let writing = news.clone();
+    let (writing, keeping) = (news.clone(), learned.clone());
     let written = app.db.write::<_, DbError, _>(move |conn| {
         Box::pin(async move {
             if writing.is_empty() {
                 installation::alive(conn, now).await?;
             }
+            for (upstream, learned) in &keeping {
+                networks::learned(conn, &upstream.id, learned).await?;
+            }
             readings::heard(conn, &writing).await
         })
     });
     app.health.wrote(&news, written.await?);
+    for (upstream, learned) in learned {
+        upstream.kept(learned);
+    }
     Ok(())
 }
 

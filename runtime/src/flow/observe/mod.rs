@@ -10,13 +10,16 @@
 
 mod beside;
 pub(in crate::flow) mod commit;
+mod finality;
 mod progress;
+mod rhythm;
+mod verdict;
 
 use std::{sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
-use self::progress::Progress;
+use self::{progress::Progress, rhythm::Rhythm};
 use super::{
     chain_clock::ChainClock,
     first_calls::{First, SetAside, guarded},
@@ -26,10 +29,11 @@ use crate::{
     app::App,
     db::{DbError, chain, plugin_storage::StorageWrites},
     domain::{
+        Millis,
         network::Manifest,
         observation::{self, Course, Position, Scan},
     },
-    host::{CallFailed, Called, ScanError, ScanLimits},
+    host::{CallFailed, Called, Finality, ScanLimits},
     upstreams::Verdict,
 };
 
@@ -75,7 +79,7 @@ pub(crate) async fn run(app: App, network: Arc<Manifest>, stop: CancellationToke
         let bell = bells.notified();
         let wait = match watcher.step().await {
             Ok(Step::Read { more: true, .. }) => Duration::ZERO,
-            Ok(_) => Duration::from_millis(watcher.network.poll_ms),
+            Ok(_) => watcher.rhythm.wait(watcher.app.clock.passed()),
             Err(error) => {
                 // `flow::health` says it when it lasts.
                 tracing::debug!(network = watcher.network.name, %error, "scan gave nothing; the cursor stays");
@@ -110,6 +114,9 @@ pub(crate) struct Watcher {
     /// Scans in a row that gave nothing.
     failures: u32,
     progress: Progress,
+    rhythm: Rhythm,
+    /// When the safe and the final block were asked for last, by [`crate::clock::Clock::passed`].
+    finality_at: Option<Millis>,
     first: First,
     /// Whether this machine's clock was seen to differ from the chain's blocks.
     clock_differs: bool,
@@ -134,12 +141,15 @@ enum Look {
 
 impl Watcher {
     pub(crate) fn new(app: App, network: Arc<Manifest>) -> Self {
+        let rhythm = Rhythm::new(network.poll_ms);
         Self {
             app,
             network,
             violations: 0,
             failures: 0,
             progress: Progress::default(),
+            rhythm,
+            finality_at: None,
             first: First::New,
             clock_differs: false,
         }
@@ -170,15 +180,22 @@ impl Watcher {
         // A chain that lies in its plugin's storage does not change while it is read.
         let simulations = Arc::clone(&self.app.simulations);
         let _turn = if self.network.is_simulated() { Some(simulations.turn().await) } else { None };
+        let asked = self.app.clock.passed();
         let mut conn = self.app.db.read().await?;
         let cursor = chain::cursor(&mut conn, &name).await?;
+        let known = self.finality(&mut conn, cursor.as_ref(), asked).await?;
         drop(conn);
         if cursor.as_ref().is_some_and(|cursor| cursor.frozen.is_some()) {
             return Ok(Step::Frozen);
         }
-        let found = match self.look(cursor.as_ref()).await? {
+        let looked = self.look(cursor.as_ref(), known).await?;
+        if known.is_none() {
+            self.finality_at = Some(asked);
+        }
+        let found = match looked {
             Look::Still => {
                 self.violations = 0;
+                self.rhythm.nothing();
                 self.app.chain_clock.still(&name);
                 return Ok(Step::Still);
             }
@@ -190,6 +207,7 @@ impl Watcher {
         let blocks = found.scan.blocks.len();
         let base = found.base.as_ref().map_or(head, |base| base.height);
         let last = found.scan.blocks.last().map_or(base, |block| block.height);
+        self.rhythm.found(&found.scan.blocks, last < head, asked);
         let (cursor, changed) = self.commit(cursor, found, fence).await?;
         self.app.chain_clock.saw(&cursor);
         if changed > 0 {
@@ -202,13 +220,17 @@ impl Watcher {
     }
 
     /// Asks the plugin what follows on the cursor, and goes back where a reorg took the cursor's block away.
-    async fn look(&self, cursor: Option<&chain::Cursor>) -> Result<Look, ObserveError> {
+    async fn look(
+        &self,
+        cursor: Option<&chain::Cursor>,
+        known: Option<Finality>,
+    ) -> Result<Look, ObserveError> {
         let Some(cursor) = cursor else {
-            let (scan, called) = self.scan(None).await?;
+            let (scan, called) = self.scan(None, None).await?;
             return Ok(Look::Found(Found { base: None, scan, writes: called.0 }));
         };
         let from = Position { height: cursor.height, hash: cursor.hash.clone() };
-        let (scan, called) = self.scan(Some(&from)).await?;
+        let (scan, called) = self.scan(Some(&from), known).await?;
         match observation::course(&scan, &from) {
             Course::Behind => Err(self.bad(called.1, Verdict::Behind, "its head is behind what was read")),
             // What the plugin stored belongs to its answer, though it has read no block yet.
@@ -236,7 +258,7 @@ impl Watcher {
                 return Err(ObserveError::Upstream("no kept blocks to compare with".to_owned()));
             };
             let from = Position { height: block.height, hash: block.hash.clone() };
-            let (scan, called) = self.scan(Some(&from)).await?;
+            let (scan, called) = self.scan(Some(&from), None).await?;
             match observation::course(&scan, &from) {
                 Course::Forward => {
                     let reached = scan.blocks.last().map_or(0, |b| b.height);
@@ -266,9 +288,15 @@ impl Watcher {
     async fn scan(
         &self,
         from: Option<&Position>,
+        known: Option<Finality>,
     ) -> Result<(Scan, (StorageWrites, Option<String>)), ObserveError> {
         let watch = &self.app.config.watch;
-        let limits = ScanLimits { blocks: watch.blocks_per_scan, transfers: watch.transfers_per_scan };
+        let limits = ScanLimits {
+            blocks: watch.blocks_per_scan,
+            transfers: watch.transfers_per_scan,
+            known,
+            next_is_head: known.is_some() && self.rhythm.expects_one(),
+        };
         let called = match beside::scan(&self.app, &self.network, from, limits).await {
             Ok(called) => called,
             Err(CallFailed { error, upstream, .. }) => {
@@ -294,36 +322,6 @@ impl Watcher {
             }
             Err(why) => Err(self.bad(upstream, Verdict::Bad(why.clone()), &why)),
         }
-    }
-
-    fn scan_failed(&self, upstream: Option<String>, error: ScanError) -> ObserveError {
-        let (verdict, why) = match error {
-            ScanError::RateLimited(ms) => {
-                (Verdict::RateLimited { ms }, format!("it wants to be left alone for {ms} ms"))
-            }
-            ScanError::WrongNetwork(id) => {
-                (Verdict::WrongNetwork, format!("it serves chain {id}, not {}", self.network.chain_id()))
-            }
-            ScanError::Behind(head) => (Verdict::Behind, format!("its head {head} is behind what was read")),
-            ScanError::Upstream(why) => (Verdict::Bad(why.clone()), why),
-            ScanError::Malformed(why) => (Verdict::Bad(why.clone()), format!("contradictory answer: {why}")),
-            // Not the upstream's fault.
-            ScanError::Settings(why) => {
-                return ObserveError::Plugin(format!("settings of the network: {why}"));
-            }
-        };
-        self.bad(upstream, verdict, &why)
-    }
-
-    fn report(&self, upstream: Option<String>, verdict: Verdict) {
-        if let Some(upstream) = upstream {
-            self.app.upstreams.report(&self.network.name, &upstream, verdict);
-        }
-    }
-
-    fn bad(&self, upstream: Option<String>, verdict: Verdict, why: &str) -> ObserveError {
-        self.report(upstream, verdict);
-        ObserveError::Upstream(why.to_owned())
     }
 
     /// A branch below the final block: another upstream is asked first, then the network is frozen.

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use crate::{
     host::{
         bindings::services::kassa::plugin::http::{
-            self, Header, HeaderValue, HttpError, Method, Request, Response, Target,
+            self, Header, HeaderValue, HttpError, Method, Request, Response, Target, UpstreamTarget,
         },
         call::CallState,
         limits::Limits,
@@ -110,13 +110,14 @@ impl Http {
         };
         let subject = self.subject.clone();
         let prepared = match (request.target, &subject.behalf) {
-            (Target::Upstream(path), Behalf::Network(_)) => {
+            (Target::Upstream(UpstreamTarget { path, calls }), Behalf::Network(_)) => {
                 check_path(&path)?;
                 Prepared::ToUpstream(UpstreamRequest {
                     method,
                     path,
                     headers: check_headers(request.headers)?,
                     body: request.body.into(),
+                    calls,
                     deadline: REQUEST_TIMEOUT,
                     response_bytes_max: 0,
                 })
@@ -140,12 +141,23 @@ impl Http {
             .requests_left
             .checked_sub(1)
             .ok_or_else(|| HttpError::Budget("requests of this call".to_owned()))?;
-        if self.chosen.is_none() && matches!(prepared, Prepared::ToUpstream(_)) {
-            let (network, passed_over) = (self.subject.network(), &self.subject.passed_over);
-            let picked = self.shared.upstreams.pick(network, passed_over);
-            self.chosen = Some(picked.map_err(|_| HttpError::NoUpstream)?);
+        if matches!(prepared, Prepared::ToUpstream(_)) {
+            self.upstream()?;
         }
         Ok(prepared)
+    }
+
+    /// The upstream of this call; picks it if that was not done yet.
+    pub(super) fn upstream(&mut self) -> Result<&Upstream, HttpError> {
+        let chosen = match self.chosen.take() {
+            Some(chosen) => chosen,
+            None => {
+                let (network, passed_over) = (self.subject.network(), &self.subject.passed_over);
+                let picked = self.shared.upstreams.pick(network, passed_over);
+                picked.map_err(|_| HttpError::NoUpstream)?
+            }
+        };
+        Ok(self.chosen.insert(chosen))
     }
 
     /// Sends what was prepared; `share` requests may be under way at once and share what is left of the bytes.
@@ -324,11 +336,12 @@ mod tests {
             clock::Clock,
             config::Config,
             outbound::Outbound,
-            upstreams::{UpstreamSpec, Upstreams},
+            upstreams::{Learned, Terms, UpstreamSpec, Upstreams},
         };
         let upstreams = Upstreams::new(Outbound::new().unwrap(), Clock::default());
         let (id, url) = ("ups_1".to_owned(), provider().await);
-        let spec = UpstreamSpec { id, url, headers: Vec::new(), rate_per_s: 1_000, priority: 1 };
+        let (terms, learned) = (Terms { calls_per_s: 1_000, calls_per_day: None }, Learned::default());
+        let spec = UpstreamSpec { id, url, headers: Vec::new(), terms, priority: 1, learned };
         upstreams.set("net", vec![spec]);
         let config = Config::load(std::path::Path::new("/nonexistent"), false, std::iter::empty()).unwrap();
         let limits =
@@ -340,7 +353,7 @@ mod tests {
     }
 
     fn get(path: &str) -> Request {
-        let target = Target::Upstream(path.to_owned());
+        let target = Target::Upstream(UpstreamTarget { path: path.to_owned(), calls: 1 });
         Request { method: Method::Get, target, headers: Vec::new(), body: Vec::new() }
     }
 

@@ -9,6 +9,7 @@ mod secrets;
 mod storage;
 pub(crate) mod tape;
 pub(crate) mod text;
+mod upstream;
 mod watch;
 mod webhooks;
 

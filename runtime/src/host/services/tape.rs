@@ -193,7 +193,10 @@ fn sent(request: &http::Request) -> Value {
         http::Method::Put => "PUT",
         http::Method::Delete => "DELETE",
     };
-    let (http::Target::Upstream(url) | http::Target::Url(url)) = &request.target;
+    let url = match &request.target {
+        http::Target::Upstream(target) => &target.path,
+        http::Target::Url(url) => url,
+    };
     let headers: Vec<String> = request
         .headers
         .iter()

@@ -170,7 +170,7 @@ impl Guest {
                 (func (export "kassa:plugin/chain@0.1.0#payment-link") (param i32) (result i32)
                     i32.const 1024)
                 (func $scan (export "kassa:plugin/chain@0.1.0#scan")
-                    (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i64 i32 i32 i32 i32) (result i32)
+                    (param i32) (result i32)
                     {scan})
                 {finder}
                 {balances}

@@ -174,7 +174,7 @@ async fn neighbours_work_on_while_attackers_loop() {
             let host = bench.host.clone();
             tokio::spawn(async move {
                 for _ in 0..5 {
-                    let limits = ScanLimits { blocks: 1, transfers: 1 };
+                    let limits = ScanLimits { blocks: 1, transfers: 1, known: None, next_is_head: false };
                     let failed = host.scan(&network("attacker"), None, limits).await.unwrap_err();
                     assert!(matches!(failed.error, CallError::CpuBudget), "{failed}");
                 }

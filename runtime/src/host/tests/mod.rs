@@ -73,7 +73,13 @@ impl Bench {
     }
 
     async fn scan(&self) -> Result<Called<Result<ScanResult, ScanError>>, CallFailed> {
-        self.host.scan(&network("test"), None, ScanLimits { blocks: 1, transfers: 1 }).await
+        self.host
+            .scan(
+                &network("test"),
+                None,
+                ScanLimits { blocks: 1, transfers: 1, known: None, next_is_head: false },
+            )
+            .await
     }
 }
 

@@ -57,7 +57,7 @@ async fn base_knows_its_addresses() {
     let wrong = bench.host.normalize_address(&base, "0x833589FCD6eDb6E08f4c7C32D4f71b54bdA02913").await;
     assert_eq!(wrong.unwrap(), Err(AddressError::Checksum));
     // Without an upstream a scan is an answer, not a failure.
-    let limits = ScanLimits { blocks: 10, transfers: 10 };
+    let limits = ScanLimits { blocks: 10, transfers: 10, known: None, next_is_head: false };
     let scanned = bench.host.scan(&base, None, limits).await.unwrap();
     assert!(matches!(scanned.value, Err(ScanError::Upstream(_))), "{:?}", scanned.value);
 }
@@ -66,7 +66,7 @@ async fn base_knows_its_addresses() {
 async fn the_sandbox_moves_on_when_told() {
     let bench = started().await;
     let sandbox = built_in("sandbox");
-    let limits = ScanLimits { blocks: 10, transfers: 10 };
+    let limits = ScanLimits { blocks: 10, transfers: 10, known: None, next_is_head: false };
     let first = bench.host.scan(&sandbox, None, limits).await.unwrap().value.unwrap();
     let acted = bench.host.simulate(&sandbox, r#"{"do":"mine","blocks":2}"#).await.unwrap();
     acted.value.unwrap();

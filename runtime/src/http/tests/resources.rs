@@ -151,14 +151,14 @@ async fn an_upstreams_secrets_are_never_shown() {
     let path = "/v1/operator/networks/sandbox/upstreams";
     let secret = json!({"url": "https://rpc.invalid/v2/KEY?k=KEY", "headers": {"Authorization": "KEY"}, "priority": 3});
     let made = api.post(&api.operator, path, secret).await.ok();
-    assert_eq!((made["has_headers"].as_bool(), made["rate_per_s"].as_u64()), (Some(true), Some(10)));
+    assert_eq!((made["has_headers"].as_bool(), made["calls_per_s"].as_u64()), (Some(true), Some(10)));
     let list = api.get(&api.operator, path).await.ok();
     assert!(!list.to_string().contains("KEY"), "{list}");
     assert!(list["data"][0]["health"].is_object(), "it is in use at once: {list}");
     for (body, slug) in [
         (json!({"url": "rpc.invalid"}), "url_refused"),
         (json!({"url": "https://a.invalid", "headers": {"a b": "c"}}), "url_refused"),
-        (json!({"url": "https://a.invalid", "rate_per_s": 0}), "field_malformed"),
+        (json!({"url": "https://a.invalid", "calls_per_s": 0}), "field_malformed"),
         (json!({"url": "https://a.invalid", "priority": -1}), "field_malformed"),
     ] {
         assert_eq!(api.post(&api.operator, path, body.clone()).await.problem(), slug, "{body}");

@@ -47,7 +47,7 @@ use crate::{
     db::{DbError, plugin_storage},
     domain::{money::Amount, network::Manifest},
     host::{Called, Memo, Position, ScanLimits, ScanResult},
-    upstreams::UpstreamSpec,
+    upstreams::{Learned, Terms, UpstreamSpec},
 };
 
 /// Scans until the block below the one that is measured was read: a plugin may learn only so much at once.
@@ -120,8 +120,9 @@ impl Reader {
             id: "bench".to_owned(),
             url: provider.url(),
             headers: Vec::new(),
-            rate_per_s: u32::MAX,
+            terms: Terms { calls_per_s: u32::MAX, calls_per_day: None },
             priority: 0,
+            learned: Learned::default(),
         };
         app.upstreams.set(&network.name, vec![upstream]);
         let mut shops = Vec::new();
@@ -156,7 +157,12 @@ impl Reader {
     }
 
     async fn scan(&self, cursor: Position, blocks: u32) -> anyhow::Result<Called<ScanResult>> {
-        let limits = ScanLimits { blocks, transfers: self.app.config.watch.transfers_per_scan };
+        let limits = ScanLimits {
+            blocks,
+            transfers: self.app.config.watch.transfers_per_scan,
+            known: None,
+            next_is_head: false,
+        };
         let called = self.app.host.scan(&self.network, Some(cursor), limits).await?;
         let Called { value, writes, webhooks, upstream, version_id, trace } = called;
         let value = value.map_err(|error| anyhow::anyhow!("the scan failed: {error:?}"))?;

@@ -1,0 +1,36 @@
+//! When a plugin is to ask what is safe and final: at the head that seldom matters, and costs calls.
+
+use super::Watcher;
+use crate::{
+    db::{Conn, DbError, chain},
+    domain::{Millis, network::Credit},
+    host::Finality,
+};
+
+/// The safe and the final block are asked for once in so many polls, and at least once in so long.
+const FINALITY_POLLS: Millis = 60;
+const FINALITY_MS: Millis = 60_000;
+
+impl Watcher {
+    /// The safe and the final block as they were told last, unless they are to be asked for again: now and then, and at once
+    /// where a credit waits for them, or promises do.
+    pub(super) async fn finality(
+        &self,
+        conn: &mut Conn,
+        cursor: Option<&chain::Cursor>,
+        now: Millis,
+    ) -> Result<Option<Finality>, DbError> {
+        let (Some(cursor), Some(asked)) = (cursor, self.finality_at) else { return Ok(None) };
+        let poll_ms = Millis::try_from(self.network.poll_ms).unwrap_or(FINALITY_MS);
+        let is_old = now - asked >= poll_ms.saturating_mul(FINALITY_POLLS).min(FINALITY_MS);
+        if is_old || self.failures > 0 || cursor.final_time < 0 || cursor.hash.is_empty() {
+            return Ok(None);
+        }
+        let by_tag = matches!(self.network.credit, Credit::Tag(_));
+        if by_tag && chain::is_waited_for(conn, &self.network.name).await? {
+            return Ok(None);
+        }
+        let height = |height: i64| u64::try_from(height).unwrap_or(0);
+        Ok(Some(Finality { safe: cursor.safe.map(height), final_: height(cursor.r#final) }))
+    }
+}

@@ -1,0 +1,174 @@
+//! When a network is asked again: shortly after its next block can be there.
+//!
+//! Many chains make a block every so many seconds. Asking them every second costs calls that cannot bring anything, and
+//! finds a block half a second late all the same. So where blocks were seen to come as evenly as they are dated, the next
+//! one is asked for when it is due: a little earlier each time it was there already, and again a quarter of an interval
+//! later when it was not. That is a call and a bit for each block. Any unevenness ends it at once, and the network is asked
+//! every `poll_ms`, until blocks come evenly again.
+
+use std::time::Duration;
+
+use crate::domain::{Millis, observation::Block};
+
+/// Blocks in a row that came evenly.
+const EVEN_MIN: u32 = 8;
+/// What is asked again is asked after such a part of the interval.
+const AGAIN: Millis = 4;
+/// As long as nothing is asked in vain, the next one is asked for earlier by such a part of that.
+const EARLIER: Millis = 12;
+/// Each one being earlier than the one before, so many cannot have been there at once unless there are more.
+const AT_ONCE_MAX: u32 = 16;
+
+/// Of one network. Times are [`crate::clock::Clock::passed`], but for those of blocks.
+#[derive(Debug)]
+pub(super) struct Rhythm {
+    poll_ms: Millis,
+    /// The last block that was found, its height and time, and when it was asked for.
+    last: Option<Last>,
+    /// Blocks since then that came evenly.
+    even: u32,
+    /// Times that it was asked in vain since the last one.
+    in_vain: u32,
+    /// Blocks in a row that were there when they were asked for.
+    at_once: u32,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Last {
+    height: i64,
+    time: Millis,
+    asked: Millis,
+    /// Between blocks, by their dates.
+    interval: Millis,
+    was_early: bool,
+}
+
+impl Rhythm {
+    pub(super) fn new(poll_ms: u64) -> Self {
+        let poll_ms = Millis::try_from(poll_ms).unwrap_or(Millis::MAX / 4);
+        Self { poll_ms, last: None, even: 0, in_vain: 0, at_once: 0 }
+    }
+
+    /// These blocks were found by what was asked at `asked`; `more`: there are others.
+    pub(super) fn found(&mut self, blocks: &[Block], more: bool, asked: Millis) {
+        let (Some(block), in_vain) = (blocks.last(), std::mem::take(&mut self.in_vain)) else { return };
+        let passed = self.last.map_or(0, |last| block.time - last.time);
+        // A slot may stay empty.
+        let slot = self.last.map_or(0, |last| last.interval);
+        let slots = if slot > 0 { (passed + slot / 2) / slot } else { 0 };
+        let is_dated_evenly = slots > 0 && (passed - slots * slot).abs() <= slot / 8;
+        let is_even = self.last.is_some_and(|last| {
+            let late = (asked - last.asked - passed).abs();
+            !more && is_dated_evenly && last.height + 1 == block.height && late <= slot / 3
+        }) && slot >= 2 * self.poll_ms;
+        let interval = if is_dated_evenly { slot } else { passed };
+        self.even = if is_even { self.even.saturating_add(1) } else { 0 };
+        let was_early = in_vain > 0;
+        self.at_once =
+            if was_early || self.at_once >= AT_ONCE_MAX { 0 } else { self.at_once.saturating_add(1) };
+        self.last = Some(Last { height: block.height, time: block.time, asked, interval, was_early });
+    }
+
+    /// What was asked brought nothing.
+    pub(super) fn nothing(&mut self) {
+        self.in_vain = self.in_vain.saturating_add(1);
+    }
+
+    /// Whether the next block will be the only one, if it is there. When it was there at once for long, others may be.
+    pub(super) fn expects_one(&self) -> bool {
+        self.even >= EVEN_MIN && (self.in_vain > 0 || self.at_once < AT_ONCE_MAX)
+    }
+
+    /// How long to wait from now.
+    pub(super) fn wait(&self, now: Millis) -> Duration {
+        let ms = match self.last.filter(|_| self.even >= EVEN_MIN) {
+            Some(Last { asked, interval, was_early, .. }) => {
+                let again = (interval / AGAIN).min(self.poll_ms);
+                let earlier = if was_early { 0 } else { again / EARLIER };
+                match self.in_vain {
+                    0 => (asked + interval - earlier - now).max(0),
+                    1 => again,
+                    _ => self.poll_ms,
+                }
+            }
+            None => self.poll_ms,
+        };
+        Duration::from_millis(ms.unsigned_abs())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Millis = 1_000;
+
+    fn block(height: i64, time: Millis) -> Block {
+        Block { height, hash: height.to_string(), parent: (height - 1).to_string(), time }
+    }
+
+    /// Blocks that arrive at these times, dated by `dated`; answers how often was asked, and how late each was found.
+    fn watch(poll_ms: Millis, arrivals: &[Millis], dated: impl Fn(usize) -> Millis) -> (usize, Vec<Millis>) {
+        let mut rhythm = Rhythm::new(poll_ms.unsigned_abs());
+        let (mut now, mut next, mut asked, mut late) = (0, 0, 0, Vec::new());
+        while next < arrivals.len() {
+            asked += 1;
+            let there = arrivals.iter().filter(|arrival| **arrival <= now).count();
+            if there > next {
+                let blocks: Vec<Block> =
+                    (next..there).map(|place| block(i64::try_from(place).unwrap(), dated(place))).collect();
+                late.extend((next..there).map(|place| now - arrivals[place]));
+                rhythm.found(&blocks, false, now);
+                next = there;
+            } else {
+                rhythm.nothing();
+            }
+            now += Millis::try_from(rhythm.wait(now).as_millis()).unwrap().max(1);
+        }
+        (asked, late)
+    }
+
+    fn mean(late: &[Millis]) -> Millis {
+        late.iter().sum::<Millis>() / Millis::try_from(late.len()).unwrap()
+    }
+
+    #[test]
+    fn even_blocks_cost_a_call_and_a_bit_and_are_found_sooner() {
+        for (interval, poll_ms) in [(2 * SECOND, SECOND), (12 * SECOND, 4 * SECOND), (3 * SECOND, SECOND)] {
+            let mut random: u64 = 7;
+            let mut jitter = || {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                Millis::try_from((random >> 33) % 100).unwrap()
+            };
+            let arrivals: Vec<Millis> = (0..2_000).map(|n| 777 + n * interval + jitter()).collect();
+            let dated = |place| Millis::try_from(place).unwrap() * interval;
+            let (asked, late) = watch(poll_ms, &arrivals, dated);
+            assert!(asked < 2_000 * 135 / 100, "{interval}: asked {asked} times");
+            assert!(mean(&late) <= poll_ms / 2, "{interval}: {} ms late", mean(&late));
+            assert!(late.iter().max() <= Some(&poll_ms), "{interval}: {:?}", late.iter().max());
+        }
+    }
+
+    #[test]
+    fn a_slot_that_stays_empty_is_asked_for_no_more_often_than_every_poll() {
+        // Every tenth is missing.
+        let arrivals: Vec<Millis> = (0..1_000).filter(|n| n % 10 != 9).map(|n| n * 12 * SECOND).collect();
+        let dated = |place: usize| arrivals[place];
+        let (asked, late) = watch(4 * SECOND, &arrivals, dated);
+        assert!(asked < 900 * 3, "asked {asked} times");
+        assert!(late.iter().max() <= Some(&(4 * SECOND)));
+    }
+
+    #[test]
+    fn blocks_that_are_dated_evenly_and_come_as_they_like_are_polled_for() {
+        // As a local chain does: blocks when somebody wants them, each a second after the one before by its date.
+        let arrivals: Vec<Millis> = (0..500).map(|n| n * 137 + (n / 7) * 900).collect();
+        let (_, late) = watch(100, &arrivals, |place| Millis::try_from(place).unwrap() * SECOND);
+        assert!(late.iter().max() <= Some(&100));
+        // From one moment to the next.
+        let even = (0..50).map(|n| n * 2 * SECOND);
+        let arrivals: Vec<Millis> = even.chain((0..50).map(|n| 100 * SECOND + n * 50)).collect();
+        let (_, late) = watch(SECOND, &arrivals, |place| Millis::try_from(place).unwrap() * 2 * SECOND);
+        assert!(late.iter().skip(60).max() <= Some(&(2 * SECOND)));
+    }
+}
