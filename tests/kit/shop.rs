@@ -151,11 +151,15 @@ impl Shop {
         self.api().post("/v1/transfers/find", &json!({"network": self.network, "tx": tx})).await
     }
 
-    /// All that the merchant is told of what came: transfers, payments and events.
+    /// All that the merchant is told of what came: transfers, payments and events. What becomes final does so by itself, at
+    /// some time: it counts as confirmed here.
     pub async fn books(&self) -> Vec<Vec<Value>> {
         let mut books = Vec::new();
         for path in ["/v1/transfers", "/v1/payments", "/v1/events"] {
             books.push(list(&self.api().get(&format!("{path}?limit=100")).await.ok()));
+        }
+        for transfer in books[0].iter_mut().filter(|transfer| transfer["status"] == "final") {
+            transfer["status"] = json!("confirmed");
         }
         books
     }

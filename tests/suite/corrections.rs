@@ -374,6 +374,11 @@ async fn too_much(database: Database) {
     sandbox.send(1_000_000).await;
     let transfer = unmatched(&sandbox).await;
     on_transfer(&sandbox, &transfer, "assign", json!({"invoice_id": invoice["id"]})).await.ok();
+    eventually("the credit", || async {
+        let seen = sandbox.shop.get_invoice(&invoice).await;
+        if seen["credited_amount_units"] == "1000000" { Ok(()) } else { Err(seen.to_string()) }
+    })
+    .await;
     // The largest amount that there is can be written, and with what was credited no longer be counted.
     let mut most = cash();
     most["amount"] = json!((u128::MAX / 1_000_000).to_string());

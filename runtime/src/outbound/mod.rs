@@ -1,8 +1,9 @@
 //! The one outbound HTTP client. Everything that leaves this process goes through [`Outbound::send`].
 //!
 //! What it does not do is the point: no redirects (a public address could lead to a private one), no proxy from
-//! the environment, no decompression (a small answer could become a large one), no cookies, no retries. What it
-//! always does: it keeps to a deadline for the whole exchange, the answer's body included, and to a size.
+//! the environment, no decompression but of upstreams' answers (a small answer could become a large one), no cookies, no
+//! retries. What it always does: it keeps to a deadline for the whole exchange, the answer's body included, and to a size,
+//! which is that of what was decompressed.
 
 mod guard;
 
@@ -67,6 +68,8 @@ pub(crate) struct Request {
     pub(crate) deadline: Duration,
     pub(crate) body_bytes_max: usize,
     pub(crate) over: Over,
+    /// Whether the answer may come compressed; it is decompressed then.
+    pub(crate) gzip: bool,
 }
 
 /// An answer, whatever its status.
@@ -80,9 +83,11 @@ pub(crate) struct Answer {
 /// The client. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Outbound {
-    // Two pools: a connection made for the one is never lent to the other.
+    // Pools of their own: a connection made for the one is never lent to the other.
     public: Client,
     any: Client,
+    /// For anywhere, and answers may come compressed.
+    gzip: Client,
 }
 
 impl Outbound {
@@ -94,8 +99,9 @@ impl Outbound {
     pub(crate) fn with_lookup(lookup: &Lookup) -> Result<Self, OutboundError> {
         // Fails when one is installed already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = |reach| client(reach, lookup, IDLE_PER_HOST_MAX);
-        Ok(Self { public: client(Reach::Public)?, any: client(Reach::Any)? })
+        let client = |reach, gzip| client(reach, lookup, IDLE_PER_HOST_MAX, gzip);
+        let (public, any) = (client(Reach::Public, false)?, client(Reach::Any, false)?);
+        Ok(Self { public, any, gzip: client(Reach::Any, true)? })
     }
 
     /// A client that keeps no connection: each request has one of its own, and none is shared between those who
@@ -103,17 +109,19 @@ impl Outbound {
     pub(crate) fn isolated() -> Result<Self, OutboundError> {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let lookup = guard::system_lookup();
-        let client = |reach| client(reach, &lookup, 0);
-        Ok(Self { public: client(Reach::Public)?, any: client(Reach::Any)? })
+        let client = |reach, gzip| client(reach, &lookup, 0, gzip);
+        let (public, any) = (client(Reach::Public, false)?, client(Reach::Any, false)?);
+        Ok(Self { public, any, gzip: client(Reach::Any, true)? })
     }
 
     /// Sends a request and reads the answer.
     pub(crate) async fn send(&self, request: Request) -> Result<Answer, OutboundError> {
         guard::check(&request.url, request.reach)?;
         let until = Instant::now() + request.deadline;
-        let client = match request.reach {
-            Reach::Public => &self.public,
-            Reach::Any => &self.any,
+        let client = match (request.reach, request.gzip) {
+            (Reach::Public, _) => &self.public,
+            (Reach::Any, false) => &self.any,
+            (Reach::Any, true) => &self.gzip,
         };
         let sending =
             client.request(request.method, request.url).headers(request.headers).body(request.body).send();
@@ -163,7 +171,12 @@ async fn read_body(mut response: reqwest::Response, until: Instant, bytes_max: u
     Body::Part(body.freeze(), error)
 }
 
-fn client(reach: Reach, lookup: &Lookup, idle_per_host_max: usize) -> Result<Client, OutboundError> {
+fn client(
+    reach: Reach,
+    lookup: &Lookup,
+    idle_per_host_max: usize,
+    gzip: bool,
+) -> Result<Client, OutboundError> {
     let builder = || {
         Client::builder()
             .user_agent(concat!("Kassa/", env!("CARGO_PKG_VERSION")))
@@ -171,6 +184,7 @@ fn client(reach: Reach, lookup: &Lookup, idle_per_host_max: usize) -> Result<Cli
             .retry(reqwest::retry::never())
             .referer(false)
             .no_proxy()
+            .gzip(gzip)
             .http1_only()
             .http1_max_headers(HEADERS_MAX)
             .connect_timeout(CONNECT_TIMEOUT)

@@ -49,6 +49,7 @@ fn get(url: &str, reach: Reach, over: Over) -> Request {
         deadline: LONG,
         body_bytes_max: 1000,
         over,
+        gzip: false,
     }
 }
 
@@ -222,4 +223,57 @@ async fn a_private_literal_is_not_connected_to() {
         assert!(matches!(error, OutboundError::Denied(_)), "{host}: {error:?}");
     }
     assert_eq!(reached.load(Ordering::SeqCst), 0);
+}
+
+fn zipped(body: &[u8]) -> Vec<u8> {
+    use std::io::Write as _;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(body).unwrap();
+    let zipped = encoder.finish().unwrap();
+    let head =
+        format!("HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {}\r\n\r\n", zipped.len());
+    [head.into_bytes(), zipped].concat()
+}
+
+#[tokio::test]
+async fn what_comes_compressed_is_decompressed_for_upstreams_alone_and_counted_as_it_is() {
+    let small = zipped(br#"{"jsonrpc":"2.0","result":"0x1"}"#);
+    let (port, _) = server(move |mut stream| {
+        let answer = small.clone();
+        async move { stream.write_all(&answer).await }
+    })
+    .await;
+    let url = format!("http://127.0.0.1:{port}/");
+    let outbound = Outbound::new().unwrap();
+    let answer = outbound.send(Request { gzip: true, ..get(&url, Reach::Any, Over::Refuse) }).await.unwrap();
+    assert_eq!(&*answer.body, br#"{"jsonrpc":"2.0","result":"0x1"}"#);
+    let answer = outbound.send(get(&url, Reach::Any, Over::Refuse)).await.unwrap();
+    assert_eq!(&answer.body[..2], [0x1f, 0x8b], "as it came");
+    assert_eq!(answer.headers[header::CONTENT_ENCODING], "gzip");
+    // A hundred megabytes of nothing, in a hundred kilobytes.
+    let bomb = zipped(&vec![0; 100 << 20]);
+    assert!(bomb.len() < 200_000);
+    let (port, _) = server(move |mut stream| {
+        let answer = bomb.clone();
+        async move { stream.write_all(&answer).await }
+    })
+    .await;
+    let url = format!("http://127.0.0.1:{port}/");
+    let request = Request { gzip: true, body_bytes_max: 1 << 20, ..get(&url, Reach::Any, Over::Refuse) };
+    assert_eq!(outbound.send(request).await.unwrap_err(), OutboundError::TooLarge(1 << 20));
+    // Half of it, and what is none.
+    for answer in [
+        &zipped(&[7; 100])[..90],
+        b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 3\r\n\r\nabc",
+    ] {
+        let answer = answer.to_vec();
+        let (port, _) = server(move |mut stream| {
+            let answer = answer.clone();
+            async move { stream.write_all(&answer).await }
+        })
+        .await;
+        let url = format!("http://127.0.0.1:{port}/");
+        let request = Request { gzip: true, ..get(&url, Reach::Any, Over::Refuse) };
+        assert!(matches!(outbound.send(request).await, Err(OutboundError::Body(_))));
+    }
 }

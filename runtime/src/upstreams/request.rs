@@ -147,6 +147,7 @@ impl Upstream {
                 deadline: request.deadline.saturating_sub(waited),
                 body_bytes_max: request.response_bytes_max,
                 over: Over::Refuse,
+                gzip: true,
             })
             .await?;
         if answer.status == 429 {

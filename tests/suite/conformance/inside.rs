@@ -2,7 +2,7 @@
 //!
 //! TRON lists such movements with every transaction. An EVM network has them in traces, where its settings say so.
 
-use kassa_tests::{Database, Kind, Suite, eventually};
+use kassa_tests::{Database, Kind, Suite};
 use serde_json::{Value, json};
 
 use super::{
@@ -61,16 +61,6 @@ async fn paid_by_code(stage: &Stage) {
 
 /// Nothing that was read comes as another transfer.
 async fn read_again(stage: &Stage) {
-    // As far as they change by themselves.
-    eventually("transfers that are final", || async {
-        let transfers = stage.transfers().await;
-        if transfers.iter().all(|transfer| transfer["status"] == "final") {
-            Ok(())
-        } else {
-            Err(format!("{transfers:?}"))
-        }
-    })
-    .await;
     let before = stage.books().await;
     let from = before[0].iter().filter_map(|transfer| transfer["height"].as_i64()).min();
     let done = stage.rescanned(&json!({"from": from})).await;

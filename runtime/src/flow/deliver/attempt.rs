@@ -151,6 +151,7 @@ impl Sender {
             deadline: self.timeout,
             body_bytes_max: ANSWER_BYTES_MAX,
             over: Over::Cut,
+            gzip: false,
         };
         self.outbound.send(request).await.map_err(|error| error.to_string())
     }

@@ -113,6 +113,7 @@ impl Hosts {
             deadline: std::time::Duration::ZERO,
             body_bytes_max: 0,
             over: Over::Refuse,
+            gzip: false,
         })
     }
 
