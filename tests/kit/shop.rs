@@ -151,15 +151,23 @@ impl Shop {
         self.api().post("/v1/transfers/find", &json!({"network": self.network, "tx": tx})).await
     }
 
-    /// All that the merchant is told of what came: transfers, payments and events. What becomes final does so by itself, at
-    /// some time: it counts as confirmed here.
+    /// Waits until what was credited is final, which it becomes by itself at some time, and answers the books.
+    pub async fn final_books(&self) -> Vec<Vec<Value>> {
+        eventually("transfers that are final", || async {
+            let books = self.books().await;
+            if books[0].iter().any(|transfer| transfer["status"] == "confirmed") {
+                return Err(format!("{:?}", books[0]));
+            }
+            Ok(books)
+        })
+        .await
+    }
+
+    /// All that the merchant is told of what came: transfers, payments and events.
     pub async fn books(&self) -> Vec<Vec<Value>> {
         let mut books = Vec::new();
         for path in ["/v1/transfers", "/v1/payments", "/v1/events"] {
             books.push(list(&self.api().get(&format!("{path}?limit=100")).await.ok()));
-        }
-        for transfer in books[0].iter_mut().filter(|transfer| transfer["status"] == "final") {
-            transfer["status"] = json!("confirmed");
         }
         books
     }

@@ -39,7 +39,7 @@ impl Learned {
             batch: settings.max_batch,
             good_scans: 0,
             calls_per_s: usize::try_from(terms.calls_per_second).unwrap_or(usize::MAX).max(1),
-            waits_since_s: waits(host),
+            waits_since_s: if settings.traces.is_some() { waits(host) } else { 0 },
         };
         // Unreadable is as good as absent: nothing was learned.
         for word in terms.notes.split(' ') {
@@ -95,7 +95,7 @@ impl Learned {
         if sizes(&self) != sizes(before) {
             self.good_scans = 0;
         } else if sizes(&self) == most || !has_read {
-            // Nothing holds the scans back, so there is nothing to count.
+            // Nothing holds the scans back, or nothing was seen to hold.
             return;
         } else {
             self.good_scans = self.good_scans.saturating_add(1);

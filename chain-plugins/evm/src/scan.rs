@@ -147,8 +147,8 @@ impl<H: Host> Scan<'_, H> {
             blocks: Vec::new(),
             transfers: Vec::new(),
             head: cursor.clone(),
-            safe: known.safe,
-            final_: known.final_,
+            safe: known.safe.map(|safe| safe.min(cursor.height)),
+            final_: known.final_.min(cursor.height),
         };
         let height = cursor.height.saturating_add(1);
         let replies = rpc::send(self.host, &[step::block_call(height, self.native.is_some())], learned)?;

@@ -1,7 +1,5 @@
 //! Alarms: events for each merchant that gets the operator's, committed with what they tell of.
 
-use std::collections::BTreeMap;
-
 use super::{Conn, DbError, args, events};
 use crate::domain::{
     Millis,
@@ -59,15 +57,10 @@ pub(crate) async fn stalled(
 
 /// Tells of those of these networks that were said to stall that they do no more.
 pub(crate) async fn resumed(conn: &mut Conn, networks: &[String], now: Millis) -> Result<(), DbError> {
-    let told = conn.rows("SELECT network, since FROM stall", args![]).await?;
-    let told: BTreeMap<String, Millis> = told
-        .iter()
-        .map(|row| Ok((row.text("network")?, row.int("since")?)))
-        .collect::<Result<_, DbError>>()?;
-    for (network, since) in told.into_iter().filter(|(network, _)| networks.contains(network)) {
-        if conn.exec("DELETE FROM stall WHERE network = $1", args![network.clone()]).await? == 1 {
-            tell(conn, &Alarm::resumed(&network, since), now).await?;
-        }
+    let over = networks.iter().map(Into::into).collect();
+    let sql = "DELETE FROM stall WHERE network IN";
+    for row in conn.rows_in(sql, over, "RETURNING network, since").await? {
+        tell(conn, &Alarm::resumed(&row.text("network")?, row.int("since")?), now).await?;
     }
     Ok(())
 }

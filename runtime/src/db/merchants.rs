@@ -69,7 +69,8 @@ pub(crate) async fn list(conn: &mut Conn, before: String, rows: i64) -> Result<V
     conn.rows(sql, args![before, rows]).await?.iter().map(read).collect()
 }
 
-/// Writes what may change: name, policy, whether it is disabled and gets the operator's events. Whether there is such a merchant.
+/// Writes what may change: name, policy, whether it is disabled and gets the operator's events. Whether there is such a
+/// merchant.
 pub(crate) async fn update(conn: &mut Conn, merchant: &Merchant) -> Result<bool, DbError> {
     let changed = conn
         .exec(

@@ -3,8 +3,9 @@
 //! All of it counts calls, as providers do, not HTTP requests. After a refusal a tenth less goes out than was served in the
 //! second before; ten seconds without one, and it is a quarter more again, up to what the operator allows. Where that is
 //! refused each time, it is tried more and more seldom. Who serves nothing at all says nothing of how much would be well: it
-//! is left alone for as long as it wants, and asked as before. What a day allows is
-//! spread over the day: at any time no more of it is used than its share up to then, and an hour's ahead.
+//! is left alone for as long as it wants, and asked as before.
+//!
+//! What a day allows is spread over the day: at any time no more of it is used than its share up to then, and an hour's ahead.
 
 mod budget;
 mod learned;
@@ -54,7 +55,8 @@ pub(crate) struct Pace {
 impl Pace {
     /// Whether it has held for so many times as long as more is waited for.
     fn has_held(self, times: Millis, now: Millis) -> bool {
-        !(0..times * (GROWS_AFTER_MS << self.too_much)).contains(&(now - self.at))
+        let wait_ms = GROWS_AFTER_MS << self.too_much.min(TOO_MUCH_MAX);
+        !(0..times * wait_ms).contains(&(now - self.at))
     }
 }
 

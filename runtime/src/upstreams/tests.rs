@@ -214,3 +214,29 @@ async fn a_large_answer_is_refused() {
     assert_eq!(error, UpstreamError::TooLarge);
     assert!(!upstreams.status("base")[0].last_error.as_ref().unwrap().contains("KEY"));
 }
+
+#[test]
+fn what_is_learned_of_one_is_its_own_news_once_and_is_there_after_a_restart() {
+    let (of_two, clock) = upstreams(&[("a", 1), ("b", 2)]);
+    let (a, b) = (of_two.pick("base", &[]).unwrap(), of_two.pick("base", &["a".to_owned()]).unwrap());
+    a.note("batch=3".to_owned());
+    a.refused(0, 1_000);
+    assert_eq!((a.terms().1.as_str(), b.terms().1.as_str()), ("batch=3", ""));
+    let news = of_two.news();
+    assert_eq!(news.len(), 1);
+    // Until it is kept.
+    assert_eq!(of_two.news().len(), 1);
+    let kept = news[0].1.clone();
+    news[0].0.kept(kept.clone());
+    assert!(of_two.news().is_empty());
+    // The configuration comes again, and with another rate: what is known stays.
+    of_two.set("base", vec![spec("a", "https://rpc.example/v2/KEY?k=KEY", 1)]);
+    assert_eq!(of_two.pick("base", &[]).unwrap().terms().1, "batch=3");
+    // Another process, and another URL under the same id.
+    let later = Upstreams::new(Outbound::new().unwrap(), clock);
+    let learned = Learned::parse(&kept.text());
+    later.set("base", vec![UpstreamSpec { learned, ..spec("a", "https://rpc.example/v2/KEY", 1) }]);
+    assert_eq!(later.pick("base", &[]).unwrap().terms().1, "batch=3");
+    later.set("base", vec![spec("a", "https://other.example", 1)]);
+    assert_eq!(later.pick("base", &[]).unwrap().terms().1, "");
+}

@@ -74,7 +74,7 @@ pub(super) async fn what_is_read_again_is_credited_once(stage: Stage) {
         stage.until(&invoice, "paid").await;
     }
     stage.settled().await;
-    let before = stage.books().await;
+    let before = stage.final_books().await;
     assert_eq!(before[0].len(), 4, "{before:?}");
     for order in [json!({"from": head + 1}), json!({"since": before[0][3]["block_time"]})] {
         let done = stage.rescanned(&order).await;
@@ -107,7 +107,7 @@ pub(super) async fn a_hash_finds_what_was_paid(stage: Stage) {
     }
     stage.bury().await;
     stage.settled().await;
-    let before = stage.books().await;
+    let before = stage.final_books().await;
     for (invoice, tx) in &paid {
         for written in [tx.clone(), tx.to_uppercase()] {
             let found = stage.find(&written).await.ok();
@@ -211,7 +211,7 @@ pub(super) async fn every_transaction_of_a_payment_finds_it(database: Database) 
     stage.bury().await;
     stage.until(&invoice, "paid").await;
     stage.settled().await;
-    let before = stage.books().await;
+    let before = stage.final_books().await;
     let set_off = told["transactions"].as_array().expect("transactions");
     assert!(set_off.len() >= 4, "{told}");
     for transaction in set_off {

@@ -61,7 +61,7 @@ async fn paid_by_code(stage: &Stage) {
 
 /// Nothing that was read comes as another transfer.
 async fn read_again(stage: &Stage) {
-    let before = stage.books().await;
+    let before = stage.final_books().await;
     let from = before[0].iter().filter_map(|transfer| transfer["height"].as_i64()).min();
     let done = stage.rescanned(&json!({"from": from})).await;
     assert_eq!((&done["state"], &done["found"]), (&json!("done"), &json!(0)), "{done}");

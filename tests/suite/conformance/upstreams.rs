@@ -83,7 +83,7 @@ pub(super) async fn faults_cost_time_alone(stage: Stage) {
 }
 
 /// Providers of a free tier: as long as anything is served, the chain is read.
-pub(super) async fn who_asks_for_less_is_obeyed(stage: Stage) {
+pub(super) async fn who_asks_for_less_is_obeyed(mut stage: Stage) {
     let mut faults = vec![Fault::PerSecond(3, Refused::Status429)];
     faults.extend(match stage.manifest["plugin"].as_str().expect("a plugin") {
         "evm" => vec![
@@ -125,6 +125,16 @@ pub(super) async fn who_asks_for_less_is_obeyed(stage: Stage) {
         );
         stage.proxy().clear();
     }
+    // A restart forgets nothing of it.
+    let sql = format!("SELECT learned FROM upstream WHERE network = '{}'", stage.network);
+    eventually("what was learned, in the database", || async {
+        let kept = stage.database.value(&sql).await.unwrap_or_default();
+        if kept.contains("milli") || kept.contains("batch=") { Ok(()) } else { Err(kept) }
+    })
+    .await;
+    stage.shop.kassa.restart().await;
+    let health = stage.upstreams().await.remove(0)["health"].take();
+    assert!(health["pace_per_s"].is_string() || health["learned"].is_string(), "{health}");
     stage.settled().await;
     stage.no_retraction().await;
     assert_eq!(stage.unmatched().await, Vec::<Value>::new());

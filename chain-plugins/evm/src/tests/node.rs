@@ -44,6 +44,8 @@ pub(super) struct Node {
     pub(super) served_max: RefCell<Option<(usize, Value)>>,
     /// Calls in each request.
     pub(super) sizes: RefCell<Vec<usize>>,
+    /// How often each call was answered by more than a refusal.
+    pub(super) served: RefCell<HashMap<String, usize>>,
     pub(super) now_ms: Cell<u64>,
     /// How time runs on.
     pub(super) ms_a_look: Cell<u64>,
@@ -75,6 +77,7 @@ impl Node {
             waits: RefCell::default(),
             served_max: RefCell::default(),
             sizes: RefCell::default(),
+            served: RefCell::default(),
             now_ms: Cell::new(0),
             ms_a_look: Cell::new(100),
             warnings: RefCell::default(),
@@ -318,6 +321,15 @@ impl Host for Node {
             if let (Some((max, refusal)), Value::Array(entries)) = (&*self.served_max.borrow(), &mut answer) {
                 for entry in entries.iter_mut().rev().skip(*max) {
                     *entry = json!({"jsonrpc": "2.0", "id": entry["id"], "error": refusal});
+                }
+            }
+            let asked = request.as_array().cloned().unwrap_or_else(|| vec![request.clone()]);
+            for entry in answer.as_array().unwrap_or(&vec![answer.clone()]) {
+                if let (Some(call), Some(_)) =
+                    (asked.iter().find(|call| call["id"] == entry["id"]), entry.get("result"))
+                {
+                    let call = format!("{} {}", call["method"], call["params"]);
+                    *self.served.borrow_mut().entry(call).or_default() += 1;
                 }
             }
             let body = answer.to_string().into_bytes();

@@ -12,6 +12,8 @@ use crate::domain::{Millis, observation::Block};
 
 /// Blocks in a row that came evenly.
 const EVEN_MIN: u32 = 8;
+/// Slower chains are polled for: who hears nothing for long does not know whether their providers still answer.
+const INTERVAL_MAX: Millis = 15_000;
 /// What is asked again is asked after such a part of the interval.
 const AGAIN: Millis = 4;
 /// As long as nothing is asked in vain, the next one is asked for earlier by such a part of that.
@@ -60,7 +62,7 @@ impl Rhythm {
         let is_even = self.last.is_some_and(|last| {
             let late = (asked - last.asked - passed).abs();
             !more && is_dated_evenly && last.height + 1 == block.height && late <= slot / 3
-        }) && slot >= 2 * self.poll_ms;
+        }) && (2 * self.poll_ms..=INTERVAL_MAX).contains(&slot);
         let interval = if is_dated_evenly { slot } else { passed };
         self.even = if is_even { self.even.saturating_add(1) } else { 0 };
         let was_early = in_vain > 0;
@@ -157,6 +159,27 @@ mod tests {
         let (asked, late) = watch(4 * SECOND, &arrivals, dated);
         assert!(asked < 900 * 3, "asked {asked} times");
         assert!(late.iter().max() <= Some(&(4 * SECOND)));
+    }
+
+    #[test]
+    fn a_slow_chain_is_polled_for_however_even_it_is() {
+        let mut rhythm = Rhythm::new(4_000);
+        for height in 0..100 {
+            rhythm.found(&[block(height, height * 60_000)], false, height * 60_000);
+            assert_eq!(rhythm.wait(height * 60_000), Duration::from_secs(4));
+            assert!(!rhythm.expects_one());
+        }
+    }
+
+    #[test]
+    fn when_the_next_one_is_always_there_at_once_the_head_is_asked_for_now_and_then() {
+        let mut rhythm = Rhythm::new(1_000);
+        let mut asked_for_the_head = 0;
+        for height in 0..100 {
+            rhythm.found(&[block(height, height * 2_000)], false, height * 2_000);
+            asked_for_the_head += u32::from(height > 20 && !rhythm.expects_one());
+        }
+        assert!((4..=6).contains(&asked_for_the_head), "{asked_for_the_head}");
     }
 
     #[test]

@@ -28,10 +28,7 @@ impl upstream::Host for CallState {
 
     fn note(&mut self, notes: String) -> wasmtime::Result<Result<(), NoteError>> {
         self.count()?;
-        if notes.len() > NOTES_MAX || notes.chars().any(char::is_control) {
-            let shown = one_line(&notes, SHOWN_CHARS_MAX);
-            let why =
-                format!("{} bytes, at most {NOTES_MAX}, without control characters: {shown}", notes.len());
+        if let Err(why) = check(&notes) {
             return Ok(Err(NoteError::Malformed(why)));
         }
         let upstream = self.services.http.upstream().map_err(|_| NoteError::NoUpstream);
@@ -44,5 +41,29 @@ impl upstream::Host for CallState {
             upstream.refused(calls, Millis::from(retry_ms.min(REFUSED_MS_MAX)));
         }
         Ok(())
+    }
+}
+
+/// A line that an operator may be shown.
+fn check(notes: &str) -> Result<(), String> {
+    if notes.len() <= NOTES_MAX && !notes.chars().any(char::is_control) {
+        return Ok(());
+    }
+    let (bytes, shown) = (notes.len(), one_line(notes, SHOWN_CHARS_MAX));
+    Err(format!("{bytes} bytes, at most {NOTES_MAX}, without control characters: {shown}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notes_are_a_short_line() {
+        for notes in ["", "batch=10", &"x".repeat(NOTES_MAX)] {
+            assert_eq!(check(notes), Ok(()));
+        }
+        for notes in [&*"x".repeat(NOTES_MAX + 1), "a\nb", "a\u{1b}[31m", "\0"] {
+            assert!(check(notes).is_err(), "{notes:?}");
+        }
     }
 }

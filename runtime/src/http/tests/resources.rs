@@ -159,6 +159,7 @@ async fn an_upstreams_secrets_are_never_shown() {
         (json!({"url": "rpc.invalid"}), "url_refused"),
         (json!({"url": "https://a.invalid", "headers": {"a b": "c"}}), "url_refused"),
         (json!({"url": "https://a.invalid", "calls_per_s": 0}), "field_malformed"),
+        (json!({"url": "https://a.invalid", "calls_per_day": 0}), "field_malformed"),
         (json!({"url": "https://a.invalid", "priority": -1}), "field_malformed"),
     ] {
         assert_eq!(api.post(&api.operator, path, body.clone()).await.problem(), slug, "{body}");
