@@ -111,6 +111,73 @@ pub(crate) async fn get(
     conn.row(sql, args![merchant_id.to_owned(), test, id.to_owned()]).await?.as_ref().map(read).transpose()
 }
 
+/// What comes behind a delivery in a list: `$id` is its id, and `$made_at` when it was made if it has gone meanwhile.
+macro_rules! behind {
+    ($id:literal, $made_at:literal) => {
+        concat!(
+            "(d.created_at, d.id /*pg: COLLATE \"C\"*/) <
+               (COALESCE((SELECT b.created_at FROM delivery b WHERE b.id = ",
+            $id,
+            "), ",
+            $made_at,
+            "), ",
+            $id,
+            ")
+             ORDER BY d.created_at DESC, d.id /*pg: COLLATE \"C\"*/ DESC LIMIT "
+        )
+    };
+}
+
+/// Ids of what is still to be delivered to any of a merchant's endpoints: of each the newest, found one after the other.
+macro_rules! pending_of_merchant {
+    () => {
+        concat!(
+            "SELECT id FROM (WITH RECURSIVE walk (endpoint_id, id, step) AS (
+                 SELECT n.id, (SELECT d.id FROM delivery d WHERE d.endpoint_id = n.id AND d.state = 'pending' AND ",
+            behind!("$3", "$5"),
+            "1), CAST(1 AS BIGINT)
+                 FROM endpoint n
+                 WHERE n.id IN (
+                     SELECT id FROM endpoint WHERE merchant_id = $1 AND test = $2 AND deleted_at IS NULL
+                     UNION ALL SELECT id FROM endpoint WHERE merchant_id || '' = $1 AND test + 0 = $2
+                         AND deleted_at IS NOT NULL AND due_at IS NOT NULL)
+                 UNION ALL
+                 SELECT w.endpoint_id, (SELECT d.id FROM delivery d
+                     WHERE d.endpoint_id = w.endpoint_id AND d.state = 'pending' AND ",
+            behind!("w.id", "$5"),
+            "1), w.step + 1
+                 FROM walk w WHERE w.id IS NOT NULL AND w.step < $4)
+             SELECT id FROM walk WHERE id IS NOT NULL) AS pending"
+        )
+    };
+}
+
+/// Ids of what an endpoint waits for, the newest.
+macro_rules! pending_of_endpoint {
+    () => {
+        concat!(
+            "SELECT id FROM (SELECT d.id FROM delivery d WHERE d.endpoint_id = $6 AND d.state = 'pending' AND ",
+            behind!("$3", "$5"),
+            "$4) AS pending"
+        )
+    };
+}
+
+/// Ids of what has ended in one of these ways, the newest of each; `$of` says whose.
+macro_rules! ended {
+    ($of:literal, [$($state:literal),+]) => {
+        concat!(
+            "SELECT id FROM ",
+            newest_of_each!(
+                concat!("SELECT d.id FROM delivery d WHERE ", $of, " AND d.state <> 'pending' AND d.state = "),
+                concat!("AND ", behind!("$3", "$5"), "$4"),
+                [$($state),+]
+            ),
+            " AS ended"
+        )
+    };
+}
+
 /// The newest first, from below the id `before`.
 pub(crate) async fn list(
     conn: &mut Conn,
@@ -121,60 +188,47 @@ pub(crate) async fn list(
     before: String,
     rows: i64,
 ) -> Result<Vec<Delivery>, DbError> {
+    macro_rules! listed {
+        ($($ids:expr),+) => {
+            select!(
+                "WHERE d.merchant_id || '' = $1 AND d.test + 0 = $2 AND d.id IN (", $($ids),+,
+                ") ORDER BY d.created_at DESC, d.id DESC LIMIT $4"
+            )
+        };
+    }
+    use DeliveryState::{Delivered, Exhausted, Pending};
     // Of one that has gone meanwhile, its id says when it was made.
     let made_at = id::made_at(&before);
-    let mut args = args![merchant_id.to_owned(), test, before, rows];
-    let sql = match (of, state) {
-        (Of::All, None) => select!(
-            "WHERE d.merchant_id || '' = $1 AND d.test + 0 = $2 AND d.id IN ",
-            newest_of_each!(
-                "SELECT id FROM delivery WHERE merchant_id = $1 AND test = $2 AND state = ",
-                "AND id /*pg: COLLATE \"C\"*/ < $3 ORDER BY id /*pg: COLLATE \"C\"*/ DESC LIMIT $4",
-                ["pending", "delivered", "exhausted"]
-            ),
-            " ORDER BY d.id DESC LIMIT $4"
+    let mut args = args![merchant_id.to_owned(), test, before, rows, made_at];
+    let sql = match (&of, state) {
+        (Of::All, None) => listed!(
+            pending_of_merchant!(),
+            " UNION ALL ",
+            ended!("d.merchant_id = $1 AND d.test = $2", ["delivered", "exhausted"])
         ),
-        (Of::All, Some(state)) => {
-            args.push(state.into());
-            select!(
-                "WHERE d.merchant_id = $1 AND d.test = $2 AND d.state = $5 AND d.id /*pg: COLLATE \"C\"*/ < $3
-                 ORDER BY d.id /*pg: COLLATE \"C\"*/ DESC LIMIT $4"
-            )
-        }
-        (Of::Endpoint(id), None) => {
-            args.extend(args![id, made_at]);
-            select!(
-                "WHERE d.merchant_id || '' = $1 AND d.test + 0 = $2 AND d.id IN ",
-                newest_of_each!(
-                    "SELECT id FROM delivery WHERE endpoint_id = $5 AND state = ",
-                    "AND (created_at, id /*pg: COLLATE \"C\"*/) <
-                         (COALESCE((SELECT b.created_at FROM delivery b WHERE b.id = $3), $6), $3)
-                     ORDER BY created_at DESC, id /*pg: COLLATE \"C\"*/ DESC LIMIT $4",
-                    ["pending", "delivered", "exhausted"]
-                ),
-                " ORDER BY d.created_at DESC, d.id DESC LIMIT $4"
-            )
-        }
-        (Of::Endpoint(id), Some(state)) => {
-            args.extend(args![id, state, made_at]);
-            select!(
-                "WHERE d.merchant_id || '' = $1 AND d.test + 0 = $2 AND d.id IN (
-                   SELECT id FROM delivery WHERE endpoint_id = $5 AND state = $6 AND (created_at, id /*pg: COLLATE \"C\"*/) <
-                       (COALESCE((SELECT b.created_at FROM delivery b WHERE b.id = $3), $7), $3)
-                   ORDER BY created_at DESC, id /*pg: COLLATE \"C\"*/ DESC LIMIT $4)
-                 ORDER BY d.created_at DESC, d.id DESC"
-            )
-        }
+        (Of::All, Some(Pending)) => listed!(pending_of_merchant!()),
+        (Of::All, Some(Delivered)) => listed!(ended!("d.merchant_id = $1 AND d.test = $2", ["delivered"])),
+        (Of::All, Some(Exhausted)) => listed!(ended!("d.merchant_id = $1 AND d.test = $2", ["exhausted"])),
+        (Of::Endpoint(_), None) => listed!(
+            pending_of_endpoint!(),
+            " UNION ALL ",
+            ended!("d.endpoint_id = $6", ["delivered", "exhausted"])
+        ),
+        (Of::Endpoint(_), Some(Pending)) => listed!(pending_of_endpoint!()),
+        (Of::Endpoint(_), Some(Delivered)) => listed!(ended!("d.endpoint_id = $6", ["delivered"])),
+        (Of::Endpoint(_), Some(Exhausted)) => listed!(ended!("d.endpoint_id = $6", ["exhausted"])),
         // It has few, one for each endpoint.
-        (Of::Event(id), state) => {
-            args.extend(args![id, state.map(|state| state.word().to_owned())]);
-            select!(
-                "WHERE d.merchant_id || '' = $1 AND d.test + 0 = $2 AND d.event_id = $5 AND d.id < $3
-                   AND ($6 IS NULL OR d.state = $6)
-                 ORDER BY d.id DESC LIMIT $4"
-            )
-        }
+        (Of::Event(_), _) => select!(
+            "WHERE d.merchant_id || '' = $1 AND d.test + 0 = $2 AND d.event_id = $6 AND ($7 IS NULL OR d.state = $7) AND ",
+            behind!("$3", "$5"),
+            "$4"
+        ),
     };
+    match of {
+        Of::All => {}
+        Of::Endpoint(id) => args.push(id.into()),
+        Of::Event(id) => args.extend(args![id, state.map(|state| state.word().to_owned())]),
+    }
     conn.rows(sql, args).await?.iter().map(read).collect()
 }
 
@@ -292,10 +346,11 @@ pub(crate) async fn resend_range(
                FROM delivery d JOIN event e ON e.id = d.event_id
                WHERE d.merchant_id || '' = $1 AND d.test + 0 = $2 AND d.id IN ",
         newest_of_each!(
-            "SELECT id FROM delivery WHERE endpoint_id = $3 AND created_at >= $4 AND created_at < $5 AND state = ",
-            "AND ($7 = 1 OR state = 'exhausted') AND (created_at, id) >
+            "SELECT id FROM delivery
+             WHERE endpoint_id = $3 AND created_at >= $4 AND created_at < $5 AND state <> 'pending' AND state = ",
+            "AND ($7 = 1 OR state = 'exhausted') AND (created_at, id /*pg: COLLATE \"C\"*/) >
                  (COALESCE((SELECT b.created_at FROM delivery b WHERE b.id = $6), $9), $6)
-             ORDER BY created_at, id LIMIT $8",
+             ORDER BY created_at, id /*pg: COLLATE \"C\"*/ LIMIT $8",
             ["exhausted", "delivered"]
         ),
         " ORDER BY d.created_at, d.id LIMIT $8 /*pg: FOR UPDATE OF d*/"

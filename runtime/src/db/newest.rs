@@ -3,7 +3,7 @@
 /// A subselect of ids: the newest of each word, put together. The first text ends in front of the word, the second
 /// begins behind it and ends in `ORDER BY … LIMIT …`.
 macro_rules! newest_of_each {
-    ($before:literal, $after:literal, [$first:literal $(, $word:literal)*]) => {
+    ($before:expr, $after:expr, [$first:literal $(, $word:literal)*]) => {
         concat!(
             "(SELECT id FROM (", $before, "'", $first, "' ", $after, ") AS one",
             $(" UNION ALL SELECT id FROM (", $before, "'", $word, "' ", $after, ") AS one",)*

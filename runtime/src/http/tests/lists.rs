@@ -88,7 +88,11 @@ fn fills(named: &Named) -> Vec<String> {
         ),
         fill(
             "delivery (id, event_id, endpoint_id, merchant_id, test, state, attempts, created_at)",
-            format!("{}, {evt}, '{endpoint}', '{merchant}', 0, 'delivered', 1, 0", id("dlv")),
+            // The newer half waits.
+            format!(
+                "{}, {evt}, '{endpoint}', '{merchant}', 0, CASE WHEN i * 2 > {ROWS} THEN 'pending' ELSE 'delivered' END, 1, 0",
+                id("dlv")
+            ),
         ),
         fill(
             "hook_run (id, hook_id, event_id, merchant_id, test, state, attempts, created_at)",

@@ -9,7 +9,7 @@ use super::fixture::{Desk, Receiver, each_database, ok};
 use crate::{
     db::{
         DbError,
-        deliveries::{DeliveryState, Of, Resend, leaving, queue},
+        deliveries::{self, DeliveryState, Of, Resend, leaving, queue},
         endpoints::{self, Change},
     },
     domain::event::Kind,
@@ -165,6 +165,69 @@ async fn what_waits_goes_to_the_new_url_and_another_choice_counts_from_now_on() 
         assert_eq!((old.requests().len(), new.ids().len()), (before, 6), "the last is of another type");
         assert!(change(Change { url: None, events: Some(None) }).await.unwrap());
         assert_eq!(desk.find("mer_a", &endpoint.id).await.events, None);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn lists_show_everything_once_whatever_was_deleted_and_however_the_clock_went() {
+    each_database(async |desk| {
+        let receiver = Receiver::start(|n| match n % 3 {
+            0 => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+            _ => ok(""),
+        });
+        let receiver = receiver.await;
+        let mut endpoints = vec![desk.endpoint("mer_a", &receiver.url).await.id];
+        desk.events("mer_a", 6).await;
+        desk.deliver().await;
+        desk.clock.shift(-60_000);
+        for _ in 0..2 {
+            endpoints.push(desk.endpoint("mer_a", &receiver.url).await.id);
+            desk.events("mer_a", 5).await;
+            desk.dispatch().await;
+            desk.clock.shift(1_000);
+        }
+        // More wait for it than are given up at once.
+        delete(&desk, &endpoints[1], 4).await;
+        let mut conn = desk.db.read().await.unwrap();
+        let sql = "SELECT id, endpoint_id, state, created_at FROM delivery";
+        let mut all: Vec<(i64, String, String, DeliveryState)> = Vec::new();
+        for row in conn.rows(sql, vec![]).await.unwrap() {
+            let state = row.parsed("state").unwrap();
+            all.push((
+                row.int("created_at").unwrap(),
+                row.text("id").unwrap(),
+                row.text("endpoint_id").unwrap(),
+                state,
+            ));
+        }
+        all.sort_by(|a, b| (b.0, &b.1).cmp(&(a.0, &a.1)));
+        let states = [DeliveryState::Pending, DeliveryState::Delivered, DeliveryState::Exhausted];
+        for state in states {
+            assert!(all.iter().filter(|delivery| delivery.3 == state).count() >= 3, "{state:?}");
+        }
+        let ofs = endpoints.into_iter().map(Of::Endpoint).chain([Of::All]);
+        for (of, state) in ofs
+            .flat_map(|of| states.map(Some).into_iter().chain([None]).map(move |state| (of.clone(), state)))
+        {
+            let is_of = |endpoint: &String| match &of {
+                Of::Endpoint(id) => id == endpoint,
+                _ => true,
+            };
+            let shown = all
+                .iter()
+                .filter(|(.., endpoint, s)| is_of(endpoint) && state.is_none_or(|state| *s == state));
+            let shown: Vec<String> = shown.map(|(_, id, ..)| id.clone()).collect();
+            let (mut before, mut found) = ("dlv_ZZZZZZZZZZZZZZZZZZZZZZZZZZ".to_owned(), Vec::new());
+            loop {
+                let page =
+                    deliveries::list(&mut conn, "mer_a", false, of.clone(), state, before, 2).await.unwrap();
+                let Some(last) = page.last() else { break };
+                before = last.id.clone();
+                found.extend(page.into_iter().map(|delivery| delivery.id));
+            }
+            assert_eq!(found, shown, "{of:?} {state:?}");
+        }
     })
     .await;
 }
