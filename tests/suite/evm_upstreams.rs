@@ -1,10 +1,8 @@
 //! Upstreams that lag, lie, refuse and fall silent: no transfer is lost, none is counted twice.
 
-use std::time::Duration;
-
 use kassa_tests::{
-    Change, Database, Fault, Kind, NETWORK, Provider, Proxy, Rule, Suite, World, WorldOptions, eventually,
-    list, text,
+    Change, Database, Fault, NETWORK, Provider, Proxy, Rule, Suite, World, WorldOptions, eventually, list,
+    text,
 };
 use serde_json::{Value, json};
 
@@ -17,7 +15,6 @@ pub(crate) fn cases(suite: &mut Suite) {
     suite.both("evm_upstreams::another_chain_behind_the_url_is_refused", another_chain);
     suite.both("evm_upstreams::logs_of_a_failed_transaction_pay_nothing_and_stop_nobody", failed_with_logs);
     suite.both("evm_upstreams::500_blocks_of_downtime_are_caught_up", downtime);
-    suite.on(Kind::Sqlite, "evm_upstreams::a_day_at_the_head_fits_a_free_tier", the_head);
     suite.both("evm_upstreams::secret_headers_go_out_and_are_shown_nowhere", secret_headers);
 }
 
@@ -41,37 +38,6 @@ async fn spoiled(proxy: &Proxy, times: u64) {
 async fn no_retraction(world: &World) {
     let rows = world.database.rows("SELECT transfer_id, kind FROM sighting WHERE kind = 'retracted'").await;
     assert!(rows.is_empty(), "what merely cannot be read was taken for gone: {rows:?}");
-}
-
-/// Blocks every two seconds as on Base, and nobody pays: what a day of that costs.
-async fn the_head(database: Database) {
-    let world = World::start(database).await;
-    let mut manifest = world.manifest(NETWORK, &json!(12), &json!({}), 31337);
-    manifest["poll_ms"] = json!(1000);
-    world.put_network(&manifest).await;
-    let mut tick = tokio::time::interval(Duration::from_secs(2));
-    let mut blocks = async |count: u32| {
-        for _ in 0..count {
-            tick.tick().await;
-            world.anvil.mine(1).await;
-        }
-    };
-    // Until it is seen that they come evenly.
-    blocks(14).await;
-    world.proxy.reset_counts();
-    blocks(20).await;
-    let counts = world.proxy.counts();
-    let day = counts.calls() * 43_200 / 20;
-    println!(
-        "  evm_upstreams: a day at the head: {day} calls, {} requests: {:?}",
-        counts.requests, counts.methods
-    );
-    // 427,200 once, with the chain's id and three heads at each poll. Uneven blocks of a busy machine cost some.
-    assert!(day <= 150_000, "{day} calls a day: {counts:?}");
-    let invoice = world.invoice("USDT", "10").await;
-    world.pay(&invoice).await;
-    world.anvil.mine(1).await;
-    world.until(&invoice, "detected").await;
 }
 
 async fn passing_faults(database: Database) {

@@ -36,11 +36,7 @@ pub(crate) fn all<H: Host>(
     wallets: &mut Wallets,
 ) -> Result<Option<BTreeMap<Account, Role>>, Fault> {
     let owners = owners(scan)?;
-    let pairs: Vec<_> = owners
-        .iter()
-        .filter(|owner| owner.workchain == 0)
-        .flat_map(|owner| scan.jettons.iter().map(|(master, asset)| (*owner, *master, *asset)))
-        .collect();
+    let pairs = pairs(scan, &owners);
     let known: HashMap<_, _> = pairs
         .iter()
         .filter_map(|(owner, master, _)| Some(((*owner, *master), *wallets.get(&(*owner, *master))?)))
@@ -61,6 +57,36 @@ pub(crate) fn all<H: Host>(
             Err(fault) => return Err(fault),
         }
     }
+    named(scan, &owners, pairs, wallets).map(Some)
+}
+
+/// The accounts to read, if all their jetton wallets are known.
+pub(crate) fn known<H: Host>(
+    scan: &Scan<'_, H>,
+    wallets: &Wallets,
+) -> Result<Option<BTreeMap<Account, Role>>, Fault> {
+    let owners = owners(scan)?;
+    let pairs = pairs(scan, &owners);
+    match pairs.iter().all(|(owner, master, _)| wallets.contains_key(&(*owner, *master))) {
+        true => named(scan, &owners, pairs, wallets).map(Some),
+        false => Ok(None),
+    }
+}
+
+/// Owner, master and the master's place in the list of assets.
+type Pair = (Account, Account, u32);
+
+fn pairs<H>(scan: &Scan<'_, H>, owners: &BTreeSet<Account>) -> Vec<Pair> {
+    let owners = owners.iter().filter(|owner| owner.workchain == 0);
+    owners.flat_map(|owner| scan.jettons.iter().map(|(master, asset)| (*owner, *master, *asset))).collect()
+}
+
+fn named<H>(
+    scan: &Scan<'_, H>,
+    owners: &BTreeSet<Account>,
+    pairs: Vec<Pair>,
+    wallets: &Wallets,
+) -> Result<BTreeMap<Account, Role>, Fault> {
     let mut accounts = BTreeMap::new();
     if scan.native.is_some() {
         accounts.extend(owners.iter().map(|owner| (*owner, Role::Owner)));
@@ -74,7 +100,7 @@ pub(crate) fn all<H: Host>(
         // Someone may watch another owner's jetton wallet as if it were an owner: that takes nothing away.
         accounts.insert(*wallet, Role::JettonWallet { asset, owner });
     }
-    Ok(Some(accounts))
+    Ok(accounts)
 }
 
 fn owners<H: Host>(scan: &Scan<'_, H>) -> Result<BTreeSet<Account>, Fault> {

@@ -161,6 +161,16 @@ pub(crate) fn read<H: Host>(scan: &Scan<'_, H>, tracks: &mut [Track], chain: &Ch
     Ok(reading.to)
 }
 
+/// Whether the state of every account names the transaction that was read last of it.
+pub(crate) fn is_still<H: Host>(scan: &Scan<'_, H>, tracks: &mut [Track]) -> Result<bool, Fault> {
+    states(scan, tracks)?;
+    Ok(tracks.iter().all(|track| match (track.tip, track.seen.last) {
+        (Some(tip), Some(last)) => tip.lt == last.lt && tip.hash == last.hash,
+        (None, last) => last.is_none_or(|last| last.is_end),
+        (Some(_), None) => false,
+    }))
+}
+
 /// Asks for the state of every account.
 fn states<H: Host>(scan: &Scan<'_, H>, tracks: &mut [Track]) -> Result<(), Fault> {
     let request = |group: &[Track]| {

@@ -81,6 +81,15 @@ impl<'a, H: Host> Scan<'a, H> {
 
     fn read_on(&self, cursor: &Position, limits: ScanLimits) -> Result<ScanResult, Fault> {
         let mut store = Store::load(self.host)?;
+        if limits.known.is_some_and(|known| known.final_ <= cursor.height) && self.is_still(&store, cursor)? {
+            return Ok(ScanResult {
+                blocks: Vec::new(),
+                transfers: Vec::new(),
+                head: cursor.clone(),
+                safe: None,
+                final_: cursor.height,
+            });
+        }
         let max = limits.blocks.clamp(1, self.settings.blocks);
         let chain = blocks::after(self, cursor.height, store.at, max)?;
         // Masterchain blocks are final once they are there.
@@ -134,6 +143,21 @@ impl<'a, H: Host> Scan<'a, H> {
         store.seen = tracks.iter().map(|track| (track.account, seen_at(track, last.height))).collect();
         store.save(self.host)?;
         Ok(result)
+    }
+
+    /// Whether no account has moved since the cursor's block, by their states alone: what came after it is of no interest
+    /// then. What is not known of every account is a no.
+    fn is_still(&self, store: &Store, cursor: &Position) -> Result<bool, Fault> {
+        if cursor.hash.is_empty() || store.at.is_none_or(|at| at.height != cursor.height) {
+            return Ok(false);
+        }
+        let Some(accounts) = accounts::known(self, &store.wallets)? else { return Ok(false) };
+        let track = |(account, role)| Some(Track::new(account, role, *store.seen.get(&account)?));
+        let tracks: Option<Vec<Track>> = accounts.into_iter().map(track).collect();
+        match tracks {
+            Some(mut tracks) if !tracks.is_empty() => history::is_still(self, &mut tracks),
+            _ => Ok(false),
+        }
     }
 
     /// The place of the last block up to which all payments are proven. None if that is not even the first

@@ -11,13 +11,15 @@
 //!
 //! The other manifests of a folder are other networks of the same chain: each is paid on in all its assets.
 //!
-//! What only some chains have is beside them: [`ton_proofs`], [`tron_ends`], [`inside`].
+//! What only some chains have is beside them: [`ton_proofs`], [`tron_ends`], [`inside`]; what each main network costs, in
+//! [`days`].
 //!
 //! A folder without a local chain fails, so that none is passed over. Upstreams are a matter of chains that have
 //! some: the sandbox has none, and its outages stand for them.
 
 mod again;
 mod chain;
+mod days;
 mod inside;
 mod malformed;
 mod ownership;
@@ -42,6 +44,7 @@ pub(crate) fn cases(suite: &mut Suite) {
     ton_proofs::cases(suite);
     tron_ends::cases(suite);
     inside::cases(suite);
+    days::cases(suite);
     suite.both(
         "conformance::ton::again_every_transaction_of_a_payment_finds_it",
         again::every_transaction_of_a_payment_finds_it,

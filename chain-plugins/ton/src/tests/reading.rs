@@ -3,7 +3,7 @@
 use super::cells::{comment, operation};
 use super::index::*;
 use crate::address::{Account, hex};
-use kassa_sdk::chain::{ScanError, ScanLimits};
+use kassa_sdk::chain::{Finality, ScanError, ScanLimits};
 use kassa_sdk::types::Position;
 use serde_json::json;
 
@@ -190,4 +190,50 @@ fn another_chain_shows_in_the_parent() {
         crate::scan::scan(&index, &index.network(), Some(&top), LIMITS),
         Err(ScanError::Behind(5_001))
     );
+}
+
+#[test]
+fn while_nobody_pays_the_states_alone_are_asked_for() {
+    let mut index = Index::new(5_002);
+    index.add(4_990, paid(SHOP, 1, &comment("before")));
+    index.add(5_001, paid(SHOP, 700_000_000, &comment("order 1")));
+    assert_eq!(index.scan().unwrap().transfers.len(), 1);
+    let known = |final_| ScanLimits { known: Some(Finality { safe: None, final_ }), ..LIMITS };
+    let asked = |index: &Index| std::mem::take(&mut *index.requests.borrow_mut());
+    let cursor = |index: &Index, limits| index.scan_from(5_002, limits);
+    asked(&index);
+    // Blocks come, and bring nothing.
+    index.head = 5_040;
+    let result = cursor(&index, known(5_002)).unwrap();
+    assert_eq!((result.blocks.len(), result.head.height, result.final_), (0, 5_002, 5_002));
+    assert_eq!(asked(&index), [("/accountStates".to_owned(), 1)].into());
+    // The host wants to know the head; or knows that there are blocks.
+    for limits in [LIMITS, known(5_003)] {
+        assert_eq!(cursor(&index, limits).unwrap().blocks.len(), 38);
+        asked(&index);
+        index.stored.borrow_mut().clear();
+        index.scan().unwrap();
+    }
+    // One that has no transaction yet, and one that is watched since now.
+    index.owners.borrow_mut().push(OTHER);
+    assert_eq!(cursor(&index, known(5_002)).unwrap().blocks.len(), 38);
+    assert!(asked(&index).contains_key("/blocks"));
+    assert!(index.scan_from(5_040, known(5_040)).unwrap().blocks.is_empty());
+    assert_eq!(asked(&index), [("/accountStates".to_owned(), 1)].into());
+    // Any that moves: the owner itself, its wallet, one that had nothing.
+    for (height, json) in [
+        (5_041, paid(SHOP, 5, &comment("order 2"))),
+        (5_042, credited(USDT, SHOP, 6, "order 3")),
+        (5_043, paid(OTHER, 7, &comment("order 4"))),
+    ] {
+        index.head = height;
+        index.add(height, json);
+        let result = index.scan_from(height - 1, known(height - 1)).unwrap();
+        assert_eq!((result.blocks.len(), result.transfers.len()), (1, 1), "{height}");
+    }
+    // A state that is older than what was read is judged as ever.
+    index.states_at.set(5_042);
+    assert!(matches!(index.scan_from(5_043, known(5_043)), Ok(result) if result.blocks.is_empty()));
+    index.head = 5_044;
+    assert!(matches!(index.scan_from(5_043, known(5_043)), Err(ScanError::Upstream(_))));
 }

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// The safe and the final block are asked for once in so many polls, and at least once in so long.
-const FINALITY_POLLS: Millis = 60;
+const FINALITY_POLLS: Millis = 30;
 const FINALITY_MS: Millis = 60_000;
 
 impl Watcher {

@@ -40,6 +40,8 @@ struct Last {
     height: i64,
     time: Millis,
     asked: Millis,
+    /// Since the one before, by their dates.
+    passed: Millis,
     /// Between blocks, by their dates.
     interval: Millis,
     was_early: bool,
@@ -63,12 +65,14 @@ impl Rhythm {
             let late = (asked - last.asked - passed).abs();
             !more && is_dated_evenly && last.height + 1 == block.height && late <= slot / 3
         }) && (2 * self.poll_ms..=INTERVAL_MAX).contains(&slot);
-        let interval = if is_dated_evenly { slot } else { passed };
+        // The same number of empty slots twice in a row: the slots are longer.
+        let is_longer = slots > 1 && self.last.is_some_and(|last| last.passed == passed);
+        let interval = if is_dated_evenly && !is_longer { slot } else { passed };
         self.even = if is_even { self.even.saturating_add(1) } else { 0 };
         let was_early = in_vain > 0;
         self.at_once =
             if was_early || self.at_once >= AT_ONCE_MAX { 0 } else { self.at_once.saturating_add(1) };
-        self.last = Some(Last { height: block.height, time: block.time, asked, interval, was_early });
+        self.last = Some(Last { height: block.height, time: block.time, asked, passed, interval, was_early });
     }
 
     /// What was asked brought nothing.
@@ -149,6 +153,15 @@ mod tests {
             assert!(mean(&late) <= poll_ms / 2, "{interval}: {} ms late", mean(&late));
             assert!(late.iter().max() <= Some(&poll_ms), "{interval}: {:?}", late.iter().max());
         }
+    }
+
+    #[test]
+    fn a_beginning_that_divides_the_interval_is_forgotten() {
+        // One second, and two from then on.
+        let arrivals: Vec<Millis> = (0..200).map(|n| if n == 0 { SECOND } else { n * 2 * SECOND }).collect();
+        let dated = |place: usize| arrivals[place];
+        let (asked, _) = watch(SECOND, &arrivals, dated);
+        assert!(asked < 200 * 135 / 100 + 20, "asked {asked} times");
     }
 
     #[test]
