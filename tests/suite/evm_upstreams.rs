@@ -98,6 +98,14 @@ async fn standing_refusals(database: Database) {
         ("ranges over 1 block", Rule::new(Fault::RangeLimit(Provider::Bsc, 1))),
         ("answers over 1 log", Rule::new(Fault::ResultLimit(1))),
         (
+            "logs, as of BSC's public nodes",
+            Rule::new(Fault::Error { code: -32005, message: "limit exceeded" }).on("eth_getLogs"),
+        ),
+        (
+            "such a method as eth_getLogs",
+            Rule::new(Fault::Error { code: -32601, message: "the method does not exist" }).on("eth_getLogs"),
+        ),
+        (
             "receipts by block",
             Rule::new(Fault::Error { code: -32601, message: "the method does not exist" })
                 .on("eth_getBlockReceipts"),

@@ -6,6 +6,7 @@
 
 use crate::address::keccak;
 
+#[derive(Clone)]
 pub(crate) struct Bloom([u8; 256]);
 
 /// The three bits of an address or a topic: (byte, mask).
@@ -31,6 +32,22 @@ impl Bloom {
 
     pub(crate) fn may_have(&self, bits: &Bits) -> bool {
         bits.0.iter().all(|(byte, mask)| self.0.get(*byte).is_some_and(|byte| byte & mask != 0))
+    }
+
+    pub(crate) fn clear(&mut self, bits: &Bits) {
+        for (byte, mask) in bits.0 {
+            if let Some(byte) = self.0.get_mut(byte) {
+                *byte &= !mask;
+            }
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.iter().all(|byte| *byte == 0)
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.0.iter().all(|byte| *byte == u8::MAX)
     }
 
     /// Whether more than a third of the bits are set: then one address in thirty looks present that is not,
@@ -70,7 +87,13 @@ mod tests {
         for word in ["tes", "lo"] {
             assert!(!bloom.may_have(&Bits::of(word.as_bytes())));
         }
-        assert!(!bloom.is_dense());
+        assert!(!bloom.is_dense() && !bloom.is_full());
+        for word in ["test", "hallo", "other"] {
+            bloom.clear(&Bits::of(word.as_bytes()));
+        }
+        assert!(!bloom.is_empty());
+        bloom.clear(&Bits::of(b"testtest"));
+        assert!(bloom.is_empty());
         assert!(Bloom::new([0x55; 256]).is_dense());
     }
 }

@@ -22,9 +22,10 @@ use crate::hex::Hash;
 use crate::host::Host;
 use crate::learned::Learned;
 use crate::logs::{self, Found};
-use crate::rpc::{self, Call, Replies};
+use crate::receipts;
+use crate::rpc::{self, Call};
 use crate::scan::Scan;
-use crate::wire::{Header, LogJson, ReceiptJson, TRANSFER, bytes};
+use crate::wire::{Header, LogJson, TRANSFER, bytes};
 use std::collections::HashMap;
 
 pub(crate) fn settle<H: Host>(
@@ -66,13 +67,11 @@ fn by_receipts<H: Host>(
     found: &mut Found,
     learned: &mut Learned,
 ) -> Result<(), Fault> {
-    let replies = ask_receipts(scan, headers, learned)?;
+    let replies = receipts::ask(scan, headers, learned)?;
     for (place, header) in headers.iter().enumerate() {
         // Not offered here: the answer by block hash stands.
-        let Some(receipts) = receipts(&replies, place, header)? else { continue };
-        for receipt in &receipts {
-            found.add(&scan.tokens, &receipt.logs, &(header.height..=header.height))?;
-        }
+        let Ok(receipts) = receipts::of_block(&replies, place, header)? else { continue };
+        receipts::add(scan, &receipts, header, found)?;
     }
     Ok(())
 }
@@ -85,9 +84,9 @@ pub(crate) fn failures<H: Host>(
 ) -> Result<(), Fault> {
     let mut headers: Vec<&Header> = failed.iter().map(|(header, _)| *header).collect();
     headers.dedup_by_key(|header| header.height);
-    let replies = ask_receipts(scan, &headers, learned)?;
+    let replies = receipts::ask(scan, &headers, learned)?;
     for (place, header) in headers.iter().enumerate() {
-        let receipts = receipts(&replies, place, header)?.ok_or_else(|| {
+        let receipts = receipts::of_block(&replies, place, header)?.map_err(|_| {
             Fault::upstream(
                 "a failed transaction has logs, and without eth_getBlockReceipts it is not believed",
             )
@@ -105,41 +104,4 @@ pub(crate) fn failures<H: Host>(
         }
     }
     Ok(())
-}
-
-fn ask_receipts<H: Host>(
-    scan: &Scan<'_, H>,
-    headers: &[&Header],
-    learned: &mut Learned,
-) -> Result<Replies, Fault> {
-    let call = |header: &&Header| Call {
-        method: "eth_getBlockReceipts",
-        params: format!(r#""0x{:x}""#, header.height),
-    };
-    rpc::send(scan.host, &headers.iter().map(call).collect::<Vec<_>>(), learned)
-}
-
-/// The receipts of a block, all of them; `None` where the node does not offer them.
-fn receipts<'a>(
-    replies: &'a Replies,
-    place: usize,
-    header: &Header,
-) -> Result<Option<Vec<ReceiptJson<'a>>>, Fault> {
-    let missing = || Fault::lags("receipts of a block are missing");
-    let json = match replies.get(place) {
-        Ok(json) => json,
-        Err(error) if error.is_missing() => return Err(missing()),
-        Err(_) => return Ok(None),
-    };
-    let receipts = rpc::parse::<Option<Vec<ReceiptJson<'_>>>>(json, "eth_getBlockReceipts")?;
-    let receipts = receipts.ok_or_else(missing)?;
-    if receipts.len() != header.tx_count {
-        return Err(Fault::lags("a block has more or fewer receipts than transactions"));
-    }
-    for receipt in &receipts {
-        if bytes::<32>(receipt.block_hash, "receipt's block")? != header.hash {
-            return Err(Fault::lags("receipts of another block"));
-        }
-    }
-    Ok(Some(receipts))
 }

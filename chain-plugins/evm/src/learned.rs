@@ -5,12 +5,15 @@
 //! make another's smaller; after [`PATIENCE`] good scans twice as much is tried, since a cap may have been that of a busy
 //! minute. How many calls a second it takes is the host's to know.
 
-use crate::fault::Fault;
+use crate::fault::{Fault, RpcError};
 use crate::host::Host;
 use crate::settings::Settings;
 
 /// Good scans before more is tried. Each trial can cost one call in vain.
 const PATIENCE: u32 = 64;
+
+/// Scans in a row after whose refusals `eth_getLogs` is taken to be off. One may be an accident, and receipts are large.
+const REFUSED: u32 = 2;
 
 /// Where the chain's time is kept at which the first block was met that cannot be traced.
 const WAITS: &str = "waits";
@@ -21,6 +24,8 @@ pub(crate) struct Learned {
     pub(crate) log_range: u64,
     /// Blocks that one step reads.
     pub(crate) blocks: u64,
+    /// Scans in a row that `eth_getLogs` was refused to, [`REFUSED`] at the most.
+    logs_refused: u32,
     /// Calls in one batch.
     batch: usize,
     good_scans: u32,
@@ -36,6 +41,7 @@ impl Learned {
         let mut learned = Self {
             log_range: settings.max_log_range,
             blocks: settings.max_blocks,
+            logs_refused: 0,
             batch: settings.max_batch,
             good_scans: 0,
             calls_per_s: usize::try_from(terms.calls_per_second).unwrap_or(usize::MAX).max(1),
@@ -55,6 +61,7 @@ impl Learned {
                     learned.batch =
                         usize::try_from(number).unwrap_or(usize::MAX).clamp(1, settings.max_batch);
                 }
+                "refused" => learned.logs_refused = number.min(REFUSED),
                 "good" => learned.good_scans = number,
                 _ => {}
             }
@@ -83,6 +90,20 @@ impl Learned {
         self.batch = before.batch;
     }
 
+    /// Whether logs are not served, and read from receipts.
+    pub(crate) fn logs_by_receipts(&self) -> bool {
+        self.logs_refused >= REFUSED
+    }
+
+    /// Logs were served, or refused even of a single block; for ever, if the node says so.
+    pub(crate) fn logs_were(&mut self, refused: Option<&RpcError>) {
+        self.logs_refused = match refused {
+            None => 0,
+            Some(error) if error.is_unsupported() => REFUSED,
+            Some(_) => self.logs_refused.saturating_add(1).min(REFUSED),
+        };
+    }
+
     /// Blocks of a step that is over in a few seconds.
     pub(crate) fn step(&self) -> u64 {
         self.blocks.min(u64::try_from(self.calls_per_s).unwrap_or(u64::MAX).saturating_mul(2))
@@ -90,8 +111,8 @@ impl Learned {
 
     /// After a scan, be it that it failed. `before` is what it began with.
     pub(crate) fn note<H: Host>(mut self, host: &H, settings: &Settings, before: &Self, has_read: bool) {
-        let sizes = |learned: &Self| (learned.log_range, learned.blocks, learned.batch);
-        let most = (settings.max_log_range, settings.max_blocks, settings.max_batch);
+        let sizes = |learned: &Self| (learned.log_range, learned.blocks, learned.batch, learned.logs_refused);
+        let most = (settings.max_log_range, settings.max_blocks, settings.max_batch, 0);
         if sizes(&self) != sizes(before) {
             self.good_scans = 0;
         } else if sizes(&self) == most || !has_read {
@@ -104,13 +125,16 @@ impl Learned {
                 self.log_range = self.log_range.saturating_mul(2).min(settings.max_log_range);
                 self.blocks = self.blocks.saturating_mul(2).min(settings.max_blocks);
                 self.batch = self.batch.saturating_mul(2).min(settings.max_batch);
+                self.logs_refused = self.logs_refused.min(REFUSED - 1);
             }
         }
-        let Self { log_range, blocks, batch, good_scans, .. } = self;
+        let Self { log_range, blocks, batch, good_scans, logs_refused, .. } = self;
         if sizes(&self) == most {
             host.note("");
         } else {
-            host.note(&format!("blocks={blocks} logs={log_range} batch={batch} good={good_scans}"));
+            host.note(&format!(
+                "blocks={blocks} logs={log_range} refused={logs_refused} batch={batch} good={good_scans}"
+            ));
         }
     }
 

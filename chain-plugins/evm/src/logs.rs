@@ -1,6 +1,6 @@
 //! `Transfer` logs of the listed tokens, over ranges that the provider takes.
 
-use crate::fault::Fault;
+use crate::fault::{Fault, RpcError};
 use crate::hex::{self, Hash};
 use crate::host::Host;
 use crate::learned::Learned;
@@ -102,7 +102,7 @@ fn filter(tokens: &Tokens) -> String {
 }
 
 /// Reads the answers for `ranges`, which begin at `place`, and asks for halves of those that the provider
-/// found too much.
+/// found too much. The inner error refuses a single block, or the call as such.
 pub(crate) fn collect<H: Host>(
     scan: &Scan<'_, H>,
     replies: &Replies,
@@ -110,8 +110,11 @@ pub(crate) fn collect<H: Host>(
     ranges: &[RangeInclusive<u64>],
     learned: &mut Learned,
     found: &mut Found,
-) -> Result<(), Fault> {
-    let mut waiting = take(scan, replies, place, ranges, found)?;
+) -> Result<Result<(), RpcError>, Fault> {
+    let mut waiting = match take(scan, replies, place, ranges, found)? {
+        Ok(waiting) => waiting,
+        Err(refused) => return Ok(Err(refused)),
+    };
     while let Some(widest) = waiting.iter().map(|range| range.end() - range.start() + 1).max() {
         learned.log_range = learned.log_range.min(widest.div_ceil(2)).max(1);
         let halves: Vec<_> =
@@ -120,26 +123,32 @@ pub(crate) fn collect<H: Host>(
         let calls = [call(&scan.tokens, halves.first().unwrap_or(&(0..=0)))];
         let probe = rpc::send(scan.host, &calls, learned)?;
         let (first, rest) = halves.split_at(halves.len().min(1));
-        waiting = take(scan, &probe, 0, first, found)?;
+        waiting = match take(scan, &probe, 0, first, found)? {
+            Ok(waiting) => waiting,
+            Err(refused) => return Ok(Err(refused)),
+        };
         if !waiting.is_empty() {
             waiting.extend_from_slice(rest);
             continue;
         }
         let calls: Vec<Call> = rest.iter().map(|range| call(&scan.tokens, range)).collect();
         let replies = rpc::send(scan.host, &calls, learned)?;
-        waiting = take(scan, &replies, 0, rest, found)?;
+        waiting = match take(scan, &replies, 0, rest, found)? {
+            Ok(waiting) => waiting,
+            Err(refused) => return Ok(Err(refused)),
+        };
     }
-    Ok(())
+    Ok(Ok(()))
 }
 
-/// Takes what was answered; gives back the ranges that were too much.
+/// Takes what was answered; gives back the ranges that were too much, or what refuses a single block.
 fn take<H: Host>(
     scan: &Scan<'_, H>,
     replies: &Replies,
     place: usize,
     ranges: &[RangeInclusive<u64>],
     found: &mut Found,
-) -> Result<Vec<RangeInclusive<u64>>, Fault> {
+) -> Result<Result<Vec<RangeInclusive<u64>>, RpcError>, Fault> {
     let mut too_much = Vec::new();
     for (place, range) in (place..).zip(ranges) {
         match replies.get(place) {
@@ -153,10 +162,10 @@ fn take<H: Host>(
             Err(error) if !error.is_unsupported() && range.start() < range.end() => {
                 too_much.push(range.clone());
             }
-            Err(error) => return Err(error.fault("eth_getLogs")),
+            Err(error) => return Ok(Err(error.clone())),
         }
     }
-    Ok(too_much)
+    Ok(Ok(too_much))
 }
 
 /// Puts the logs into the chain's order and checks that they are of the very blocks that were read.

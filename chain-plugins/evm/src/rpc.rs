@@ -29,6 +29,9 @@ const REFUSAL_MAX: usize = 1_024;
 /// Waves in a row of which everything was refused.
 const STRIKES: u32 = 3;
 
+/// Answers in a row that were none, as of a broken backend among many.
+const UNSOUND_MAX: u32 = 3;
+
 /// One call. `params` is JSON that this plugin wrote.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
@@ -96,7 +99,7 @@ pub(crate) fn send<H: Host>(host: &H, calls: &[Call], learned: &mut Learned) -> 
     let mut waiting: VecDeque<Range<usize>> = split(0..calls.len(), learned.batch()).collect();
     let before = *learned;
     // After a refusal one request at a time shows which size the provider takes.
-    let (mut probing, mut strikes) = (false, 0u32);
+    let (mut probing, mut strikes, mut unsound) = (false, 0u32, 0u32);
     let (mut is_a_calls_own, mut is_limited) = (false, false);
     while !waiting.is_empty() {
         let many = if probing { 1 } else { waiting.len().min(WAVE) };
@@ -105,8 +108,20 @@ pub(crate) fn send<H: Host>(host: &H, calls: &[Call], learned: &mut Learned) -> 
         let mut answers = host.post_all(posts).into_iter();
         let (mut again, mut is_served, mut wait) = (Vec::new(), false, None);
         for range in wave {
+            let open = replies.open(&range);
             let taken = match answers.next().unwrap_or_else(|| Err(Fault::upstream("no answer"))) {
-                Ok(answer) => read(answer, &range, &mut replies)?,
+                Ok(answer) => match read(answer, &range, &mut replies) {
+                    Ok(taken) => taken,
+                    Err(fault) => {
+                        unsound = unsound.saturating_add(1);
+                        if unsound >= UNSOUND_MAX {
+                            return Err(fault);
+                        }
+                        open.iter().for_each(|place| replies.set(*place, None));
+                        again.extend(open);
+                        continue;
+                    }
+                },
                 // The host has seen it itself.
                 Err(Fault::Scan(ScanError::RateLimited(ms))) => {
                     wait = wait.max(Some(ms));
@@ -116,7 +131,7 @@ pub(crate) fn send<H: Host>(host: &H, calls: &[Call], learned: &mut Learned) -> 
             };
             match taken {
                 Taken::All => {
-                    probing = false;
+                    (probing, unsound) = (false, 0);
                     is_served = true;
                 }
                 Taken::Some(told) => {

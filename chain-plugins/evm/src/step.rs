@@ -1,6 +1,6 @@
 //! One step of a scan: a few blocks, read completely.
 //!
-//! 1. Blocks and logs of the range, in one batch.
+//! 1. Blocks and logs of the range, in one batch; receipts of all blocks where logs are not served ([`crate::receipts`]).
 //! 2. Logs that look too few are asked for again by block hash, and then by receipts ([`crate::doubt`]).
 //! 3. Where the provider traces, what code moved of the native coin ([`crate::traces`]).
 //! 4. The host says which recipients are watched; everything else is dropped.
@@ -14,6 +14,7 @@ use crate::hex::{self, Hash, Key};
 use crate::host::Host;
 use crate::learned::Learned;
 use crate::logs::{self, Log};
+use crate::receipts;
 use crate::rpc::{self, Call, Replies};
 use crate::scan::Scan;
 use crate::traces::{self, Internal};
@@ -83,7 +84,10 @@ pub(crate) fn read<H: Host>(
     let block_calls = heights.clone().map(|height| block_call(height, scan.native.is_some()));
     let mut calls: Vec<Call> = block_calls.filter(|_| blocks.is_none()).collect();
     let logs_from = calls.len();
-    if has_tokens {
+    let by_receipts = learned.logs_by_receipts();
+    if has_tokens && by_receipts {
+        calls.extend(heights.clone().map(receipts::call));
+    } else if has_tokens {
         calls.extend(ranges.iter().map(|range| logs::call(&scan.tokens, range)));
     }
     let replies = rpc::send(scan.host, &calls, learned)?;
@@ -92,9 +96,20 @@ pub(crate) fn read<H: Host>(
         read_block(scan, blocks.as_ref().unwrap_or(&replies), place, height, &mut headers, &mut seen)?;
     }
     let mut found = logs::Found::default();
-    if has_tokens {
-        logs::collect(scan, &replies, logs_from, &ranges, learned, &mut found)?;
-        doubt::settle(scan, &headers, &mut found, learned)?;
+    if has_tokens && by_receipts {
+        receipts::collect(scan, &replies, logs_from, &headers, learned, &mut found)?;
+    } else if has_tokens {
+        let log_range = learned.log_range;
+        match logs::collect(scan, &replies, logs_from, &ranges, learned, &mut found)? {
+            Ok(()) => {
+                learned.logs_were(None);
+                doubt::settle(scan, &headers, &mut found, learned)?;
+            }
+            Err(refused) => {
+                learned.log_range = log_range;
+                found = receipts::instead_of_logs(scan, &headers, &refused, learned)?;
+            }
+        }
     }
     logs::check(&headers, &mut found)?;
     drop((replies, blocks));

@@ -31,16 +31,27 @@ fn send<H: Host>(scan: &Scan<'_, H>, requests: &[Request]) -> Asked<Answer, Faul
 
 /// Sends requests; those that are refused for being too many are sent again one by one.
 pub(crate) fn ask<H: Host>(scan: &Scan<'_, H>, requests: &[Request]) -> Asked<Answer, Fault> {
-    ask_all(requests.len(), |places| {
-        let asked = places.iter().filter_map(|place| requests.get(*place)).cloned().collect();
-        let judged = |answer: Result<Answer, Fault>| {
-            let answer = answer?;
-            let Some(ms) = wait_ms(&answer) else { return Ok(answer) };
-            scan.host.refused(1, ms);
-            Err(Fault::Scan(ScanError::RateLimited(ms)))
-        };
-        scan.host.send_all(asked).into_iter().map(judged).collect()
+    let send = |places: &[usize]| {
+        scan.host.send_all(places.iter().filter_map(|place| requests.get(*place)).cloned().collect())
+    };
+    ask_all(requests.len(), send, |answer: Answer| {
+        let Some(ms) = wait_ms(&answer) else { return accept(answer) };
+        scan.host.refused(1, ms);
+        Err(Fault::Scan(ScanError::RateLimited(ms)))
     })
+}
+
+/// An answer of the index, even if it is an error; not one of a gateway before it, nor half of one.
+fn accept(answer: Answer) -> Result<Answer, Fault> {
+    let body = answer.body.trim_ascii();
+    match (body.first(), body.last()) {
+        (Some(b'{'), Some(b'}')) if answer.status < 500 => Ok(answer),
+        (Some(b'{'), _) if answer.status < 300 => Err(Fault::malformed("half an answer")),
+        _ => {
+            let start = String::from_utf8_lossy(body.get(..80).unwrap_or(body));
+            Err(Fault::upstream(format!("HTTP {}, not what was asked for: {start}", answer.status)))
+        }
+    }
 }
 
 /// Hands each answer to `read` with the place of its request. Ends at the first fault.
@@ -72,7 +83,14 @@ fn wait_ms(answer: &Answer) -> Option<u32> {
         refusal.code == Some(429) || RATE_LIMITS.iter().any(|words| text.contains(words))
     };
     let is_short = body.len() <= REFUSAL_MAX;
-    let is_refusal = || serde_json::from_slice(body).is_ok_and(refused);
+    let is_refusal = || match serde_json::from_slice(body) {
+        Ok(refusal) => refused(refusal),
+        // In plain words.
+        Err(_) => {
+            let text = String::from_utf8_lossy(body).to_ascii_lowercase();
+            !text.trim_start().starts_with('{') && RATE_LIMITS.iter().any(|words| text.contains(words))
+        }
+    };
     (*status == 429 || (is_short && is_refusal())).then_some(*retry_after_ms)
 }
 
@@ -91,9 +109,8 @@ pub(crate) fn parse<'a, T: Deserialize<'a>>(answer: &'a Answer, what: &str) -> R
         let text = refusal.error.or(refusal.result).map(|text| text.0.into_owned()).unwrap_or_default();
         return Err(Fault::upstream(format!("{what}: {text} ({code})")));
     }
-    if !(200..300).contains(status) || !body.trim_ascii_start().starts_with(b"{") {
-        let start = String::from_utf8_lossy(body.get(..80).unwrap_or(body)).into_owned();
-        return Err(Fault::upstream(format!("{what}: HTTP {status}, not what was asked for: {start}")));
+    if !(200..300).contains(status) {
+        return Err(Fault::upstream(format!("{what}: HTTP {status}")));
     }
     Err(Fault::malformed(format!("{what}: {error}")))
 }

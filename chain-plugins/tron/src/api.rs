@@ -33,12 +33,11 @@ pub(crate) fn info(id: &Hash) -> Call {
 
 /// Asks everything at once, and what is refused one by one; the JSON bodies come in the same order.
 pub(crate) fn ask<H: Host>(host: &H, calls: &[Call]) -> Result<Vec<Vec<u8>>, ScanError> {
-    ask_all(calls.len(), |places| {
+    let send = |places: &[usize]| {
         let calls: Vec<Call> = places.iter().filter_map(|place| calls.get(*place)).cloned().collect();
-        let answers = host.ask_all(&calls).into_iter();
-        answers.map(|answer| accept(answer?).inspect_err(|error| tell(host, error))).collect()
-    })
-    .all()
+        host.ask_all(&calls)
+    };
+    ask_all(calls.len(), send, |answer| accept(answer).inspect_err(|error| tell(host, error))).all()
 }
 
 /// What the host could not see itself.
@@ -77,6 +76,7 @@ fn accept(answer: Answer) -> Result<Vec<u8>, ScanError> {
     };
     let Some(text) = refusal else {
         return match status {
+            200 if !is_whole(&body) => Err(malformed("half an answer")),
             200 => Ok(body),
             429 => Err(ScanError::RateLimited(retry_after_ms)),
             _ => Err(failed(format!("HTTP {status}"))),
@@ -102,6 +102,12 @@ pub(crate) fn check_present(body: &[u8], what: &str) -> Result<(), ScanError> {
 pub(crate) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8], what: &str) -> Result<T, ScanError> {
     check_present(body, what)?;
     serde_json::from_slice(body).map_err(|error| malformed(format!("{what}: {error}")))
+}
+
+/// Whether JSON ends as it begins; what is within, its reader will see.
+fn is_whole(body: &[u8]) -> bool {
+    let body = body.trim_ascii();
+    matches!((body.first(), body.last()), (Some(b'{'), Some(b'}')) | (Some(b'['), Some(b']')))
 }
 
 /// The wait that a text asks for, if it speaks of too many requests. TronGrid: "request rate exceeded the

@@ -3,10 +3,11 @@
 //! A delivery is sent at least once: a claim lasts for a lease, so what was claimed by a worker that died is
 //! claimed again, with the same `webhook-id`. Nothing is sent inside a transaction. Claims and reports are
 //! batched: while one commits, the next one collects. `lanes` decides whose turn it is, `attempt` makes the POST,
-//! `domain::retry` says what follows.
+//! `domain::retry` says what follows, `reports` when that is written down.
 
 mod attempt;
 mod lanes;
+mod reports;
 
 use std::{collections::BTreeSet, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -17,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use self::{
     attempt::{Due, Sender, Target},
     lanes::{Allowance, Lanes, Limits, Went},
+    reports::Reports,
 };
 use crate::{
     app::App,
@@ -48,8 +50,6 @@ const REPORT_MS: Millis = 5_000;
 const GIVEN_UP_MAX: i64 = 500;
 /// Such transactions before it is somebody else's turn.
 const GIVE_UPS_MAX: usize = 20;
-/// Reports of one transaction.
-const REPORTS_MAX: usize = 256;
 /// What is under way when the process is told to stop may end within this time.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -88,10 +88,8 @@ pub(crate) struct Worker {
     vault: Arc<Vault>,
     sender: Sender,
     lanes: Lanes,
-    /// Ended attempts that are not written down yet.
-    reports: Vec<Ended>,
+    reports: Reports,
     claiming: bool,
-    reporting: bool,
     leaving: bool,
     work: JoinSet<Done>,
 }
@@ -108,6 +106,8 @@ enum Done {
         allowance: Arc<Allowance>,
         lease_until: Millis,
     },
+    /// Reports have waited for others.
+    Waited,
     Reported {
         reports: Arc<Vec<Ended>>,
         finished: Result<Finished, DbError>,
@@ -134,9 +134,8 @@ impl Worker {
             vault,
             sender: Sender { outbound, clock, reach, timeout },
             lanes: Lanes::new(limits),
-            reports: Vec::new(),
+            reports: Reports::default(),
             claiming: false,
-            reporting: false,
             leaving: false,
             work: JoinSet::new(),
         }
@@ -157,9 +156,7 @@ impl Worker {
             *look = false;
             self.start_claim();
         }
-        if !self.reporting && !self.reports.is_empty() {
-            self.start_report();
-        }
+        self.start_report(self.lanes.sending());
     }
 
     fn start_sends(&mut self) {
@@ -198,12 +195,17 @@ impl Worker {
         });
     }
 
-    fn start_report(&mut self) {
-        self.reporting = true;
-        let now = self.now();
-        let rest = self.reports.split_off(self.reports.len().min(REPORTS_MAX));
-        let reports = Arc::new(std::mem::replace(&mut self.reports, rest));
-        let db = self.db.clone();
+    /// While so many attempts are under way.
+    fn start_report(&mut self, under_way: usize) {
+        let reports = match self.reports.next(under_way) {
+            reports::Next::Write(reports) => reports,
+            reports::Next::Wait => {
+                self.work.spawn(tokio::time::sleep(reports::WAIT).map(|()| Done::Waited));
+                return;
+            }
+            reports::Next::Nothing => return,
+        };
+        let (db, now) = (self.db.clone(), self.now());
         self.work.spawn(async move {
             let batch = reports.clone();
             let finished =
@@ -268,8 +270,12 @@ impl Worker {
                 false
             }
             Ok(Done::LookAgain) => true,
+            Ok(Done::Waited) => {
+                self.reports.waited();
+                false
+            }
             Ok(Done::Reported { reports, finished }) => {
-                self.reporting = false;
+                self.reports.written();
                 self.reported(&reports, finished)
             }
             Ok(Done::Released(Err(error))) => {
@@ -293,7 +299,8 @@ impl Worker {
             }
             Err(error) => {
                 tracing::error!(%error, "a database task of deliver broke");
-                (self.claiming, self.reporting, self.leaving) = (false, false, false);
+                (self.claiming, self.leaving) = (false, false);
+                self.reports.broken();
                 true
             }
         }
@@ -334,7 +341,7 @@ impl Worker {
                 failed.fold(finished.advanced, |look, report| self.lanes.written(&report.endpoint_id) | look)
             }
             Err(_) => {
-                self.reports.extend_from_slice(reports);
+                self.reports.again(reports);
                 false
             }
         }
@@ -345,9 +352,7 @@ impl Worker {
         loop {
             let dues = self.lanes.withdraw_all();
             self.start_release(&dues);
-            if !self.reporting && !self.reports.is_empty() {
-                self.start_report();
-            }
+            self.start_report(0);
             let Some(done) = self.work.join_next().await else { break };
             self.done(done);
         }

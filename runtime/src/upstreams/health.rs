@@ -3,7 +3,7 @@
 //! | verdict | effect |
 //! |---|---|
 //! | good | ready; passed over for a while if its head is far behind the best known one |
-//! | bad | rests: 1 s, then twice as long each time in a row, at most 5 min |
+//! | bad | rests: 1 s, then twice as long each time in a row, at most half a minute |
 //! | rate limited | rests as long as it said |
 //! | wrong network | rests for 10 min; its head is forgotten |
 //! | behind | passed over for 30 s while another is fresher |
@@ -16,7 +16,9 @@ use super::{UpstreamState, Verdict};
 use crate::domain::Millis;
 
 const REST_MS: Millis = 1000;
-const REST_MS_MAX: Millis = 300_000;
+const REST_MS_MAX: Millis = 30_000;
+/// What is used of a wait that it asks for.
+const WAIT_MS_MAX: Millis = 300_000;
 const WRONG_NETWORK_MS: Millis = 600_000;
 const BEHIND_MS: Millis = 30_000;
 /// How long a probe may be without its verdict: as long as a call of a plugin may take.
@@ -102,7 +104,7 @@ impl Health {
                 self.last_error = Some(("it serves another network".to_owned(), now));
             }
             Verdict::RateLimited { ms } => {
-                let ms = Millis::from(ms).clamp(REST_MS, REST_MS_MAX);
+                let ms = Millis::from(ms).clamp(REST_MS, WAIT_MS_MAX);
                 self.rest(now + ms, UpstreamState::RateLimited);
             }
         }

@@ -155,6 +155,8 @@ pub fn lags(what: impl AsRef<str>) -> ScanError {
 
 /// Refusals in a row after which [`ask_all`] gives up.
 const STRIKES: u32 = 3;
+/// Times that [`ask_all`] asks a question whose answers are none.
+const TRIES: u32 = 3;
 
 /// An error that may be the refusal to be asked so often.
 pub trait Refusal: From<ScanError> {
@@ -209,23 +211,27 @@ impl<T, E> Asked<T, E> {
 }
 
 /// Asks so many questions, and keeps what was answered when the upstream refuses the rest for being asked too often: those
-/// are asked again, one at a time. It ends at the first answer that is any other error, or after some refusals in a row
-/// that brought nothing.
+/// are asked again, one at a time, until some refusals in a row have brought nothing. An answer that is none, as of a broken
+/// backend among many, is asked for again twice. Where the host has no answer at all, it ends.
 ///
-/// `ask` gets the places of questions and answers them in that order. The host lets requests wait for their turn, so this
-/// need not.
-pub fn ask_all<T, E: Refusal>(
+/// `ask` gets the places of questions and has their answers in that order; `accept` says what is in one, or why it is none.
+/// The host lets requests wait for their turn, so this need not.
+pub fn ask_all<A, T, E: Refusal>(
     count: usize,
-    mut ask: impl FnMut(&[usize]) -> Vec<Result<T, E>>,
+    mut ask: impl FnMut(&[usize]) -> Vec<Result<A, E>>,
+    mut accept: impl FnMut(A) -> Result<T, E>,
 ) -> Asked<T, E> {
     let mut asked = Asked { answers: (0..count).map(|_| None).collect(), error: None };
     let mut open: Vec<usize> = (0..count).collect();
+    let mut tries = vec![0u32; count];
     let mut strikes = 0u32;
     while !open.is_empty() && asked.error.is_none() {
         let wave: Vec<usize> = open.iter().copied().take(if strikes == 0 { count } else { 1 }).collect();
         let (mut answers, mut refusal) = (ask(&wave).into_iter(), None);
         for place in &wave {
-            match answers.next().unwrap_or_else(|| Err(failed("an answer is missing").into())) {
+            let answer = answers.next().unwrap_or_else(|| Err(failed("an answer is missing").into()));
+            let is_sent = answer.is_ok();
+            match answer.and_then(&mut accept) {
                 Ok(answer) => {
                     if let Some(slot) = asked.answers.get_mut(*place) {
                         *slot = Some(answer);
@@ -233,7 +239,13 @@ pub fn ask_all<T, E: Refusal>(
                 }
                 Err(error) if error.wait_ms().is_some() => refusal = Some(error),
                 Err(error) => {
-                    asked.error = asked.error.or(Some(error));
+                    let tries = tries.get_mut(*place).map_or(TRIES, |tries| {
+                        *tries = tries.saturating_add(1);
+                        *tries
+                    });
+                    if !is_sent || tries >= TRIES {
+                        asked.error = asked.error.or(Some(error));
+                    }
                 }
             }
         }
@@ -305,13 +317,17 @@ mod tests {
     /// A provider that serves so many requests at once; the sizes of what it was asked at once.
     fn served(limit: usize, count: usize) -> (Asked<usize, ScanError>, Vec<usize>) {
         let mut waves = Vec::new();
-        let asked = ask_all(count, |places| {
-            waves.push(places.len());
-            let answer = |(nth, place): (usize, &usize)| {
-                if nth < limit { Ok(*place) } else { Err(ScanError::RateLimited(1_000)) }
-            };
-            places.iter().enumerate().map(answer).collect()
-        });
+        let asked = ask_all(
+            count,
+            |places| {
+                waves.push(places.len());
+                let answer = |(nth, place): (usize, &usize)| {
+                    if nth < limit { Ok(*place) } else { Err(ScanError::RateLimited(1_000)) }
+                };
+                places.iter().enumerate().map(answer).collect()
+            },
+            Ok,
+        );
         (asked, waves)
     }
 
@@ -329,12 +345,37 @@ mod tests {
 
     #[test]
     fn another_error_ends_it_and_so_does_an_answer_too_few() {
-        let broken = ask_all(3, |_| vec![Ok(1), Err(failed("down")), Ok(3)]);
+        let broken = ask_all(3, |_| vec![Ok(1), Err(failed("down")), Ok(3)], Ok);
         assert_eq!(broken, Asked { answers: vec![Some(1), None, Some(3)], error: Some(failed("down")) });
-        let short: Asked<i32, Fault> = ask_all(2, |_| vec![Ok(1)]);
+        let short: Asked<i32, Fault> = ask_all(2, |_| vec![Ok(1)], Ok);
         assert_eq!(short.all(), Err(Fault::upstream("an answer is missing")));
-        let large: Asked<i32, Fault> = ask_all(1, |_| vec![Err(Fault::Budget("bytes".into()))]);
+        let large: Asked<i32, Fault> = ask_all(1, |_| vec![Err(Fault::Budget("bytes".into()))], Ok);
         assert_eq!(large.all(), Err(Fault::Budget("bytes".into())));
+    }
+
+    /// Answers that are good only at the given try.
+    #[test]
+    fn an_answer_that_is_none_is_asked_for_again_twice() {
+        for (good_at, expected, waves) in [
+            ([1, 1], Ok(vec![0, 1]), vec![2]),
+            ([1, 3], Ok(vec![0, 1]), vec![2, 1, 1]),
+            ([4, 1], Err(failed("none at try 3")), vec![2, 1, 1]),
+        ] {
+            let (mut tries, mut sizes) = ([0, 0], Vec::new());
+            let asked = ask_all(
+                2,
+                |places| {
+                    sizes.push(places.len());
+                    places.iter().map(|place| Ok(*place)).collect()
+                },
+                |place| {
+                    tries[place] += 1;
+                    let is_good = tries[place] >= good_at[place];
+                    if is_good { Ok(place) } else { Err(failed(format!("none at try {}", tries[place]))) }
+                },
+            );
+            assert_eq!((asked.all(), sizes), (expected, waves));
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What can go wrong between Kassa and a provider, and when.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use serde_json::Value;
 
@@ -54,6 +54,16 @@ pub enum Fault {
     BatchBytes(usize),
     /// So many calls are served in a second, and the others refused.
     PerSecond(u32, Refused),
+    /// So many calls are served at once, and then one a second.
+    Quota(u32, Refused),
+    /// Only in every other period of so long; in the others, those of the odd number, if `odd`.
+    Alternately { period: Duration, odd: bool, words: Refused },
+    /// A batch of several calls is too large, whatever its calls are: status 413.
+    BatchTooLarge,
+    /// This status and a page for people.
+    Page(u16),
+    /// A part of the answer, each time a longer one, and a Content-Length that fits it.
+    Parts,
     /// A backend of an EVM node whose head is so many blocks below the node's: it does not know what is above.
     Lagging(u64),
     /// What the façade serves under `/lagging`: a backend that is behind, on whatever chain.
@@ -81,6 +91,14 @@ pub enum Refused {
     Toncenter,
     /// QuickNode: each call of a batch for itself.
     Entries,
+    /// Alchemy, with its own status and the reason as JSON-RPC.
+    Capacity,
+    /// Infura and Ankr: an error of JSON-RPC for the whole request, with status 200.
+    Whole,
+    /// The same in a list of one.
+    WholeInList,
+    /// Words alone, with status 200.
+    Words,
 }
 
 impl Refused {
@@ -92,6 +110,19 @@ impl Refused {
                 403,
                 r#"{"Error":"Exceed the user daily usage (100000), the maximum query frequency is 1 time per second"}"#,
             ),
+            Self::Capacity => (
+                429,
+                r#"{"jsonrpc":"2.0","id":null,"error":{"code":429,"message":"Your app has exceeded its compute units per second capacity."}}"#,
+            ),
+            Self::Whole => (
+                200,
+                r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32005,"message":"daily request count exceeded, request rate limited"}}"#,
+            ),
+            Self::WholeInList => (
+                200,
+                r#"[{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"request limit reached"}}]"#,
+            ),
+            Self::Words => (200, "Too Many Requests"),
             Self::Toncenter => (200, r#"{"ok":false,"error":"Ratelimit exceed","code":429}"#),
         }
     }

@@ -4,6 +4,8 @@
 //! A case adds [`Rule`]s; the first rule that fits a request spoils it, the others let it pass. Everything is
 //! counted: calls and answered bytes for each method, requests in all.
 
+mod allowance;
+mod calls;
 mod fault;
 mod lagging;
 mod replies;
@@ -18,6 +20,8 @@ use bytes::Bytes;
 use hyper::{Request, Response};
 use serde_json::{Value, json};
 
+use self::allowance::Allowance;
+use self::calls::{calls, method, range};
 pub use self::fault::{Change, Fault, Provider, Refused, Rule};
 use self::lagging::LaggingHead;
 use self::replies::{answered, cut, plain, refusal, truncated};
@@ -57,19 +61,14 @@ struct State {
     headers: Vec<(String, String)>,
     /// What the node answered to what, while its chain stands still.
     remembered: Option<HashMap<String, (u16, Bytes)>>,
-    /// The present second, and the calls that were served in it.
-    served: Option<(Instant, u32)>,
+    allowance: Allowance,
 }
 
 impl State {
-    /// Whether so many calls more are served in this second, of so many.
-    fn serves(&mut self, calls: u32, most: u32) -> bool {
-        let now = Instant::now();
-        let (since, served) =
-            self.served.filter(|(since, _)| now - *since < Duration::from_secs(1)).unwrap_or((now, 0));
-        let is_served = served + calls <= most;
+    /// Whether so many calls more are served at this time.
+    fn serves(&mut self, calls: u32, limit: &Fault) -> bool {
+        let is_served = self.allowance.serves(calls, limit);
         self.counts.spoiled += u64::from(!is_served);
-        self.served = Some((since, if is_served { served + calls } else { served }));
         is_served
     }
 }
@@ -114,7 +113,9 @@ impl Proxy {
 
     /// From now on everything passes.
     pub fn clear(&self) {
-        self.shared.state.lock().unwrap().rules.clear();
+        let mut state = self.shared.state.lock().unwrap();
+        state.rules.clear();
+        state.allowance = Allowance::default();
     }
 
     /// The chain stands still from now on: the node is asked for each thing once.
@@ -156,9 +157,16 @@ impl Shared {
             }
             Some(Fault::Stall) => return std::future::pending().await,
             Some(Fault::HangUp) => return None,
-            Some(Fault::PerSecond(most, words)) if *words != Refused::Entries => {
+            Some(Fault::Page(code)) => return Some(plain(*code, "text/html", "<title>Sorry</title>")),
+            Some(Fault::BatchTooLarge) if methods.len() > 1 => {
+                self.state.lock().unwrap().counts.spoiled += 1;
+                return Some(refusal(413, None));
+            }
+            Some(Fault::PerSecond(_, words) | Fault::Quota(_, words) | Fault::Alternately { words, .. })
+                if *words != Refused::Entries =>
+            {
                 let calls = u32::try_from(methods.len()).unwrap();
-                if !self.state.lock().unwrap().serves(calls, *most) {
+                if !self.state.lock().unwrap().serves(calls, fault.expect("one")) {
                     let (status, body) = words.answer();
                     return Some(plain(status, "application/json", body));
                 }
@@ -176,7 +184,13 @@ impl Shared {
             self.count(&path, body.len());
         }
         match fault {
-            Some(Fault::Truncated) => return Some(truncated(&body)),
+            Some(Fault::Truncated) => return Some(truncated(&body, body.len() / 2)),
+            Some(Fault::Parts) => {
+                let spoiled = self.state.lock().unwrap().counts.spoiled;
+                // Each length below 200, and then in larger steps.
+                let length = if spoiled < 20 { spoiled * 10 } else { spoiled * 97 };
+                return Some(truncated(&body, usize::try_from(length).unwrap() % body.len().max(1)));
+            }
             Some(Fault::Cut) => return Some(cut(&body)),
             Some(Fault::Changed(change)) => {
                 if let Some(changed) = change.apply(&methods.join("+"), &body) {
@@ -271,7 +285,13 @@ impl Shared {
         let spoils = rule.as_ref().is_some_and(|rule| {
             !matches!(
                 rule.fault,
-                Fault::Changed(_) | Fault::PerSecond(..) | Fault::BatchLimit(_) | Fault::BatchBytes(_)
+                Fault::Changed(_)
+                    | Fault::PerSecond(..)
+                    | Fault::Quota(..)
+                    | Fault::Alternately { .. }
+                    | Fault::BatchLimit(_)
+                    | Fault::BatchTooLarge
+                    | Fault::BatchBytes(_)
             )
         });
         state.counts.spoiled += u64::from(spoils);
@@ -312,11 +332,15 @@ impl Shared {
                     _ => answer,
                 }
             }
-            Some(Fault::PerSecond(most, Refused::Entries)) => {
-                if self.state.lock().unwrap().serves(1, *most) {
+            Some(
+                limit @ (Fault::PerSecond(_, Refused::Entries)
+                | Fault::Quota(_, Refused::Entries)
+                | Fault::Alternately { words: Refused::Entries, .. }),
+            ) => {
+                if self.state.lock().unwrap().serves(1, limit) {
                     self.forward(call).await
                 } else {
-                    error(-32007, format!("{most}/second request limit reached - reduce calls per second"))
+                    error(-32007, "15/second request limit reached - reduce calls per second".to_owned())
                 }
             }
             Some(Fault::WrongId) => {
@@ -371,21 +395,4 @@ impl Shared {
             finalized: self.height("finalized").await.saturating_sub(blocks),
         }
     }
-}
-
-/// The blocks that a call asks the logs of.
-fn range(call: &Value) -> Option<(u64, u64)> {
-    let filter = call["params"].get(0)?;
-    Some((number(filter.get("fromBlock")?), number(filter.get("toBlock")?)))
-}
-
-/// The calls of a request, if it is JSON-RPC.
-fn calls(body: &[u8]) -> Option<Vec<Value>> {
-    let asked: Value = serde_json::from_slice(body).ok()?;
-    let calls = asked.as_array().cloned().unwrap_or_else(|| vec![asked]);
-    (!calls.is_empty() && calls.iter().all(|call| call.get("jsonrpc").is_some())).then_some(calls)
-}
-
-fn method(call: &Value) -> &str {
-    call["method"].as_str().unwrap_or("?")
 }

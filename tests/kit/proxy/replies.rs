@@ -31,9 +31,9 @@ pub(super) fn answered(status: u16, body: Vec<u8>) -> Response<Body> {
     json_response(status, full(body))
 }
 
-/// Half of the body, with a length that fits that half.
-pub(super) fn truncated(body: &[u8]) -> Response<Body> {
-    json_response(200, full(body[..body.len() / 2].to_vec()))
+/// So much of the body, and a length that fits that part.
+pub(super) fn truncated(body: &[u8], length: usize) -> Response<Body> {
+    json_response(200, full(body[..length].to_vec()))
 }
 
 /// Half of the body, then the connection breaks.

@@ -96,6 +96,13 @@ pub(crate) fn cases(suite: &mut Suite) {
             case!(upstreams::torn_and_doubled_pages_lose_nothing);
             case!(upstreams::limits_are_kept_to);
             case!(upstreams::who_asks_for_less_is_obeyed);
+            suite.on(
+                Kind::Sqlite,
+                &format!("conformance::{folder}::upstreams_a_part_is_enough"),
+                move |database| async move {
+                    upstreams::a_part_is_enough(Stage::start(database, folder).await).await;
+                },
+            );
             case!(upstreams::another_chain_is_not_believed);
             suite.once(&format!("conformance::{folder}::malformed_at_every_field"), move || {
                 malformed::at_every_field(folder, stage::manifests(folder).remove(0), None)

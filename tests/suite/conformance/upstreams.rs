@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use kassa_tests::{Change, Facade, Fault, Proxy, Refused, Rule, eventually, list, text, within};
+use kassa_tests::{Change, Facade, Fault, Proxy, Refused, Rule, eventually, text, within};
 use serde_json::{Value, json};
 
 use super::{
@@ -97,13 +97,7 @@ pub(super) async fn who_asks_for_less_is_obeyed(mut stage: Stage) {
         _ => vec![Fault::PerSecond(1, Refused::Toncenter), Fault::PerSecond(1, Refused::Status429)],
     });
     for (number, fault) in (1..).zip(faults) {
-        // One of which nothing was learned yet.
-        let path = format!("/v1/operator/networks/{}/upstreams", stage.network);
-        for upstream in list(&stage.kassa.operator().get(&path).await.ok()) {
-            let path = format!("/v1/operator/upstreams/{}", text(&upstream["id"]));
-            stage.kassa.operator().delete(&path).await.ok();
-        }
-        stage.proxy().reset_counts();
+        anew(&stage).await;
         stage.proxy().add(Rule::new(fault.clone()));
         stage.add_upstream(&stage.network, &stage.proxy().url()).await;
         through(&stage, &format!("{fault:?}"), number).await;
@@ -111,7 +105,7 @@ pub(super) async fn who_asks_for_less_is_obeyed(mut stage: Stage) {
         assert!(counts.spoiled > 0, "{fault:?} struck: {counts:?}");
         // A call that was under way may have ended on the one before.
         let learned = eventually("what was learned", || async {
-            let health = list(&stage.kassa.operator().get(&path).await.ok()).remove(0)["health"].take();
+            let health = stage.upstreams().await.remove(0)["health"].take();
             let is_learned = match fault {
                 Fault::PerSecond(..) => health["pace_per_s"].is_string(),
                 _ => health["learned"].as_str().is_some_and(|notes| notes.contains("batch=")),
@@ -138,6 +132,89 @@ pub(super) async fn who_asks_for_less_is_obeyed(mut stage: Stage) {
     stage.settled().await;
     stage.no_retraction().await;
     assert_eq!(stage.unmatched().await, Vec::<Value>::new());
+}
+
+/// Providers that serve a part of what is asked, and refuse the rest in all the ways that are known.
+pub(super) async fn a_part_is_enough(stage: Stage) {
+    let status = |code, retry_after_s| Fault::Status { code, retry_after_s };
+    let whole = |code, message| Fault::Error { code, message };
+    // Every other request.
+    let mut faults = vec![
+        status(402, None),
+        status(429, Some(1)),
+        status(429, None),
+        status(500, None),
+        Fault::Page(200),
+        Fault::Page(402),
+        Fault::Page(403),
+        Fault::Page(429),
+        Fault::Parts,
+    ];
+    let is_evm = stage.manifest["plugin"] == "evm";
+    if is_evm {
+        faults.extend([
+            whole(-32003, "response too large"),
+            whole(-32005, "daily request count exceeded, request rate limited"),
+            whole(-32005, "limit exceeded"),
+            whole(-32600, "batch too large"),
+            whole(-32603, "internal error"),
+            Fault::BatchRefused,
+        ]);
+    }
+    let mut rules: Vec<Rule> = faults.into_iter().map(|fault| Rule::new(fault).one_in(2)).collect();
+    // At times, and as a quota ends.
+    let words = match stage.manifest["plugin"].as_str().expect("a plugin") {
+        "evm" => {
+            rules.push(Rule::new(Fault::BatchTooLarge));
+            vec![
+                Refused::Status429,
+                Refused::Entries,
+                Refused::Capacity,
+                Refused::Whole,
+                Refused::WholeInList,
+                Refused::Words,
+            ]
+        }
+        "tron" => vec![Refused::Status429, Refused::Daily, Refused::Words],
+        _ => vec![Refused::Status429, Refused::Toncenter, Refused::Words],
+    };
+    let period = Duration::from_secs(2);
+    for words in words {
+        rules.push(Rule::new(Fault::Quota(3, words)));
+        rules.push(Rule::new(Fault::Alternately { period, odd: false, words }));
+    }
+    for (number, rule) in (1..).zip(rules) {
+        anew(&stage).await;
+        stage.proxy().add(rule.clone());
+        stage.add_upstream(&stage.network, &stage.proxy().url()).await;
+        through(&stage, &format!("{rule:?}"), number).await;
+        let counts = stage.proxy().counts();
+        assert!(counts.spoiled > 0, "{rule:?} struck: {counts:?}");
+        stage.proxy().clear();
+    }
+    // Two that are limited by turns: one of them serves at all times.
+    anew(&stage).await;
+    let second = Proxy::start(stage.chain.facade().url()).await;
+    let limit = |odd| Rule::new(Fault::Alternately { period, odd, words: Refused::Status429 });
+    stage.proxy().add(limit(false));
+    second.add(limit(true));
+    stage.add_upstream(&stage.network, &stage.proxy().url()).await;
+    stage.add_upstream(&stage.network, &second.url()).await;
+    for number in [3, 4] {
+        through(&stage, "two that are limited by turns", number).await;
+    }
+    stage.settled().await;
+    stage.no_retraction().await;
+    assert_eq!(stage.unmatched().await, Vec::<Value>::new());
+}
+
+/// Takes all upstreams away: of the next one nothing was learned yet.
+async fn anew(stage: &Stage) {
+    for upstream in stage.upstreams().await {
+        let path = format!("/v1/operator/upstreams/{}", text(&upstream["id"]));
+        stage.kassa.operator().delete(&path).await.ok();
+    }
+    stage.proxy().reset_counts();
 }
 
 /// Pays an invoice while something is wrong, and waits for it.

@@ -5,7 +5,7 @@ use super::txs::*;
 use kassa_sdk::chain::{ScanError, ScanLimits};
 use serde_json::{Value, json};
 
-fn busy(blocks: usize) -> Node {
+pub(super) fn busy(blocks: usize) -> Node {
     Node::new(vec![vec![call(vec![moved(USDC, SHOP, 5)])]; blocks])
 }
 
@@ -59,8 +59,15 @@ fn more_is_tried_after_a_while() {
 fn a_range_of_one_block_that_fails_is_the_upstreams_failure() {
     let mut node = busy(4);
     node.range_max = Some((0, -32000, "internal error"));
-    assert!(matches!(node.scan(), Err(ScanError::Upstream(_))));
+    let node = node.twisted(|method, _, answer| {
+        if method == "eth_getBlockReceipts" {
+            *answer = json!({"id": answer["id"], "error": {"code": -32601, "message": "no such method"}});
+        }
+    });
+    let error = node.scan().unwrap_err();
+    assert!(matches!(&error, ScanError::Upstream(why) if why.contains("internal error")), "{error:?}");
     assert!(node.http_calls.get() < 10);
+    assert_eq!(*node.notes.borrow(), "");
 }
 
 #[test]
@@ -250,49 +257,6 @@ fn what_was_read_before_a_failure_is_kept() {
         .scan_from(8, ScanLimits { blocks: 100, transfers: 100, known: None, next_is_head: false })
         .unwrap_err();
     assert!(matches!(error, ScanError::Upstream(_)), "{error:?}");
-}
-
-/// The range is answered by a node that lacks the blocks, everything else by one that has them.
-fn lagging(also: &'static str) -> Node {
-    busy(3).twisted(move |method, params, answer| {
-        let by_range = method == "eth_getLogs" && params[0].get("fromBlock").is_some();
-        let by_hash = method == "eth_getLogs" && params[0].get("blockHash").is_some();
-        if by_range || (by_hash && also != "nothing") {
-            answer["result"] = json!([]);
-        }
-        if method == "eth_getBlockReceipts" {
-            match also {
-                "short" => {
-                    answer["result"].as_array_mut().unwrap().pop();
-                }
-                "unsupported" => {
-                    *answer =
-                        json!({"id": answer["id"], "error": {"code": -32601, "message": "no such method"}});
-                }
-                _ => {}
-            }
-        }
-    })
-}
-
-#[test]
-fn empty_logs_are_doubted_where_the_bloom_speaks_for_some() {
-    let node = lagging("nothing");
-    assert_eq!(node.scan().unwrap().transfers.len(), 3);
-    assert_eq!(node.count("eth_getBlockReceipts"), 0);
-    let node = lagging("hash");
-    assert_eq!(node.scan().unwrap().transfers.len(), 3);
-    assert_eq!(node.count("eth_getBlockReceipts"), 3);
-    assert!(matches!(lagging("short").scan(), Err(ScanError::Upstream(_))));
-    // Without the method the answer by hash stands: nothing is known against it.
-    assert!(lagging("unsupported").scan().unwrap().transfers.is_empty());
-}
-
-#[test]
-fn blocks_without_a_sign_of_tokens_are_not_doubted() {
-    let node = Node::new(vec![vec![pay(OTHER, 1)]; 8]);
-    node.scan().unwrap();
-    assert_eq!(node.count("eth_getLogs"), 1);
 }
 
 #[test]

@@ -7,6 +7,8 @@ mod balances;
 #[cfg_attr(fuzzing, allow(dead_code))]
 mod code;
 #[cfg(test)]
+mod doubting;
+#[cfg(test)]
 mod finding;
 #[cfg(fuzzing)]
 pub mod fuzzing;

@@ -156,6 +156,11 @@ impl Lanes {
         }
     }
 
+    /// How many attempts are under way.
+    pub(super) fn sending(&self) -> usize {
+        self.sending
+    }
+
     /// How many deliveries may be claimed in all.
     pub(super) fn room(&self) -> usize {
         (self.limits.concurrency * AHEAD).saturating_sub(self.sending + self.waiting)

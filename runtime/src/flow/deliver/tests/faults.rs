@@ -242,7 +242,8 @@ async fn a_stale_worker_changes_nothing() {
             let done = stale.work.join_next().await.unwrap();
             stale.done(done);
         }
-        for report in &mut stale.reports {
+        let mut reports = stale.reports.take();
+        for report in &mut reports {
             report.next = Next::DisableEndpoint;
         }
         desk.clock.shift(3_600_000);
@@ -250,7 +251,6 @@ async fn a_stale_worker_changes_nothing() {
         // Even when the delivery is queued again meanwhile, with a claim of its own.
         let delivery = desk.delivery("mer_a", &event).await;
         assert_eq!(desk.resend("mer_a", &delivery.id).await, Resend::Queued);
-        let reports = std::mem::take(&mut stale.reports);
         let now = desk.clock.now();
         let finished = desk
             .db

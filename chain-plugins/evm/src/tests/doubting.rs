@@ -1,0 +1,114 @@
+//! Logs that look too few, and logs that are not served: what the bloom filter and the receipts say.
+
+use super::limits::busy;
+use super::node::*;
+use super::txs::*;
+use kassa_sdk::chain::{ScanError, ScanLimits};
+use serde_json::{Value, json};
+
+/// The range is answered by a node that lacks the blocks, everything else by one that has them.
+fn lagging(also: &'static str) -> Node {
+    busy(3).twisted(move |method, params, answer| {
+        let by_range = method == "eth_getLogs" && params[0].get("fromBlock").is_some();
+        let by_hash = method == "eth_getLogs" && params[0].get("blockHash").is_some();
+        if by_range || (by_hash && also != "nothing") {
+            answer["result"] = json!([]);
+        }
+        if method == "eth_getBlockReceipts" {
+            match also {
+                "short" => {
+                    answer["result"].as_array_mut().unwrap().pop();
+                }
+                "unsupported" => {
+                    *answer =
+                        json!({"id": answer["id"], "error": {"code": -32601, "message": "no such method"}});
+                }
+                _ => {}
+            }
+        }
+    })
+}
+
+#[test]
+fn empty_logs_are_doubted_where_the_bloom_speaks_for_some() {
+    let node = lagging("nothing");
+    assert_eq!(node.scan().unwrap().transfers.len(), 3);
+    assert_eq!(node.count("eth_getBlockReceipts"), 0);
+    let node = lagging("hash");
+    assert_eq!(node.scan().unwrap().transfers.len(), 3);
+    assert_eq!(node.count("eth_getBlockReceipts"), 3);
+    assert!(matches!(lagging("short").scan(), Err(ScanError::Upstream(_))));
+    // Without the method the answer by hash stands: nothing is known against it.
+    assert!(lagging("unsupported").scan().unwrap().transfers.is_empty());
+}
+
+#[test]
+fn blocks_without_a_sign_of_tokens_are_not_doubted() {
+    let node = Node::new(vec![vec![pay(OTHER, 1)]; 8]);
+    node.scan().unwrap();
+    assert_eq!(node.count("eth_getLogs"), 1);
+}
+
+/// As the public nodes of BSC answer; as one answers that has no such method; as one that has it, and refuses this.
+#[test]
+fn where_logs_are_not_served_receipts_are_read() {
+    for (code, message, scans) in [
+        (-32005, "limit exceeded", 2),
+        (-32601, "the method does not exist", 1),
+        (-32603, "internal error", 2),
+    ] {
+        let mut node = busy(30);
+        node.range_max = Some((0, code, message));
+        let limits = ScanLimits { blocks: 10, transfers: 100, known: None, next_is_head: false };
+        for begin in [0, 10] {
+            let result = node.scan_from(begin, limits).unwrap();
+            assert_eq!((result.blocks.len(), result.transfers.len()), (10, 10), "{message}");
+        }
+        // It is known, and known of this provider.
+        assert!(node.notes.borrow().contains("refused=2"), "{message}: {}", node.notes.borrow());
+        let (asked, receipts) = (node.count("eth_getLogs"), node.count("eth_getBlockReceipts"));
+        assert_eq!(receipts, 20, "{message}");
+        assert!(asked <= scans * 5, "{message}: {asked}");
+        let result = node.scan_from(20, limits).unwrap();
+        assert_eq!((result.blocks.len(), result.transfers.len()), (10, 10));
+        assert_eq!(node.count("eth_getLogs"), asked);
+        // The next block alone, where it is expected.
+        let finality = kassa_sdk::chain::Finality { safe: None, final_: 0 };
+        let next = ScanLimits { known: Some(finality), next_is_head: true, ..limits };
+        assert_eq!(node.scan_from(29, next).unwrap().transfers.len(), 1);
+        assert_eq!(node.count("eth_getLogs"), asked);
+        // One call in vain after a while; served again, they are asked for again.
+        for _ in 0..70 {
+            node.scan_from(29, next).unwrap();
+        }
+        assert_eq!(node.count("eth_getLogs"), asked + 1, "{message}");
+        node.range_max = None;
+        for _ in 0..70 {
+            node.scan_from(29, next).unwrap();
+        }
+        assert!(node.count("eth_getLogs") > asked + 5);
+        assert_eq!(*node.notes.borrow(), "", "{message}");
+    }
+}
+
+/// Receipts are all of a block's or none.
+#[test]
+fn receipts_instead_of_logs_have_to_be_whole() {
+    type Change = fn(&mut Value);
+    let cases: [Change; 4] = [
+        |receipts| drop(receipts.as_array_mut().unwrap().pop()),
+        |receipts| receipts[0]["blockHash"] = json!(crate::hex::text(&[7; 32])),
+        |receipts| receipts[0]["logs"] = json!([]),
+        |receipts| *receipts = Value::Null,
+    ];
+    for (place, change) in cases.into_iter().enumerate() {
+        let mut node = busy(2).twisted(move |method, _, answer| {
+            if method == "eth_getBlockReceipts" {
+                change(&mut answer["result"]);
+            }
+        });
+        node.range_max = Some((0, -32005, "limit exceeded"));
+        let error = node.scan().unwrap_err();
+        assert!(matches!(error, ScanError::Upstream(_) | ScanError::Malformed(_)), "{place}: {error:?}");
+    }
+}

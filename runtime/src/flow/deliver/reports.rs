@@ -1,0 +1,146 @@
+//! Attempts that have ended and are not written down yet, and when they are worth a transaction.
+//!
+//! A transaction dirties about as many pages for one report as for ten, since deliveries of many endpoints lie apart. So a
+//! report waits for others while any are under way: some milliseconds, or until there are many.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::db::deliveries::report::Ended;
+
+/// Reports of one transaction.
+const MAX: usize = 512;
+/// So many are written down at once.
+const WORTH: usize = 256;
+/// Fewer wait this long for others.
+pub(super) const WAIT: Duration = Duration::from_millis(15);
+
+/// One report is written at a time.
+#[derive(Default)]
+pub(super) struct Reports {
+    ended: Vec<Ended>,
+    writing: bool,
+    /// Somebody is to say when the wait is over.
+    waiting: bool,
+    /// The wait is over.
+    is_due: bool,
+}
+
+/// What is to be done about reports.
+pub(super) enum Next {
+    Write(Arc<Vec<Ended>>),
+    /// Say [`Reports::waited`] after [`WAIT`].
+    Wait,
+    Nothing,
+}
+
+impl Reports {
+    pub(super) fn push(&mut self, ended: Ended) {
+        self.ended.push(ended);
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.ended.is_empty()
+    }
+
+    #[cfg(test)]
+    pub(super) fn take(&mut self) -> Vec<Ended> {
+        std::mem::take(&mut self.ended)
+    }
+
+    /// While so many attempts are under way.
+    pub(super) fn next(&mut self, under_way: usize) -> Next {
+        if self.writing || self.ended.is_empty() {
+            return Next::Nothing;
+        }
+        if self.is_due || under_way == 0 || self.ended.len() >= WORTH {
+            (self.writing, self.is_due) = (true, false);
+            let rest = self.ended.split_off(self.ended.len().min(MAX));
+            return Next::Write(Arc::new(std::mem::replace(&mut self.ended, rest)));
+        }
+        if std::mem::replace(&mut self.waiting, true) { Next::Nothing } else { Next::Wait }
+    }
+
+    pub(super) fn waited(&mut self) {
+        (self.waiting, self.is_due) = (false, !self.ended.is_empty());
+    }
+
+    /// The transaction has ended.
+    pub(super) fn written(&mut self) {
+        self.writing = false;
+    }
+
+    /// It wrote nothing: they are to be written again.
+    pub(super) fn again(&mut self, reports: &[Ended]) {
+        self.ended.extend_from_slice(reports);
+    }
+
+    /// What was under way has broken, and will say nothing.
+    pub(super) fn broken(&mut self) {
+        (self.writing, self.waiting) = (false, false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::retry;
+
+    fn ended() -> Ended {
+        Ended {
+            delivery_id: "dlv_1".to_owned(),
+            endpoint_id: "ep_1".to_owned(),
+            fence: 1,
+            number: 1,
+            in_round: 1,
+            at: 1,
+            duration_ms: 1,
+            status: Some(200),
+            error: None,
+            response: None,
+            next: retry::Next::Delivered,
+            set_aside: None,
+        }
+    }
+
+    fn written(next: Next) -> usize {
+        match next {
+            Next::Write(reports) => reports.len(),
+            Next::Wait | Next::Nothing => 0,
+        }
+    }
+
+    #[test]
+    fn a_report_waits_only_while_others_are_under_way() {
+        let mut reports = Reports::default();
+        assert!(matches!(reports.next(0), Next::Nothing));
+        reports.push(ended());
+        assert_eq!(written(reports.next(0)), 1);
+        // The next one is collected meanwhile.
+        reports.push(ended());
+        assert!(matches!(reports.next(0), Next::Nothing));
+        reports.written();
+        assert!(matches!(reports.next(1), Next::Wait));
+        reports.push(ended());
+        assert!(matches!(reports.next(1), Next::Nothing), "it is asked for once");
+        reports.waited();
+        assert_eq!(written(reports.next(1)), 2);
+        reports.written();
+        // Waiting ends for nobody, and makes nobody due.
+        reports.waited();
+        reports.push(ended());
+        assert!(matches!(reports.next(1), Next::Wait));
+    }
+
+    #[test]
+    fn many_are_written_at_once_and_not_too_many() {
+        let mut reports = Reports::default();
+        (0..WORTH - 1).for_each(|_| reports.push(ended()));
+        assert_eq!(written(reports.next(9)), 0);
+        (0..MAX).for_each(|_| reports.push(ended()));
+        assert_eq!(written(reports.next(9)), MAX);
+        reports.again(&[ended(), ended()]);
+        reports.broken();
+        assert_eq!(written(reports.next(0)), WORTH - 1 + 2);
+    }
+}
