@@ -12,6 +12,7 @@ mod advisories;
 mod api_bad_input;
 mod api_wire;
 mod as_sent;
+mod by_amount;
 mod conformance;
 mod corrections;
 mod crash;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
     kit::cases(&mut suite);
     layers::cases(&mut suite);
     conformance::cases(&mut suite);
+    by_amount::cases(&mut suite);
     corrections::cases(&mut suite);
     evm_payments::cases(&mut suite);
     evm_reorgs::cases(&mut suite);

@@ -8,14 +8,16 @@
 //! Others take the batch and serve a part of it: so many calls a second, so many bytes an answer. What was answered
 //! is kept, and the rest is asked for again in batches of as many as were served. The host is told of refusals and
 //! lets the next requests wait; after [`STRIKES`] in a row that brought nothing the scan ends.
+//!
+//! An answer that is none, and the error of a call that has no reason for one, are one backend's of many: asked again twice.
+
+mod answer;
 
 use crate::fault::{Fault, RpcError};
 use crate::host::{Host, Post};
 use crate::learned::Learned;
 use kassa_sdk::chain::ScanError;
-use kassa_sdk::upstream::Answer;
-use serde::{Deserialize, Deserializer};
-use serde_json::value::RawValue;
+use serde::Deserialize;
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::ops::Range;
@@ -23,20 +25,32 @@ use std::ops::Range;
 /// HTTP requests that go out at once.
 const WAVE: usize = 8;
 
-/// No refusal in words is longer.
-const REFUSAL_MAX: usize = 1_024;
-
 /// Waves in a row of which everything was refused.
 const STRIKES: u32 = 3;
 
 /// Answers in a row that were none, as of a broken backend among many.
 const UNSOUND_MAX: u32 = 3;
 
+/// Times that a call is made which fails for no reason of its own.
+const TRIES: u32 = 3;
+
+/// What every provider serves, at every size that a call of them can have: an error is the passing trouble of a backend.
+const PLAIN: [&str; 5] =
+    ["eth_chainId", "eth_blockNumber", "eth_getBlockByNumber", "eth_getTransactionReceipt", "eth_getBalance"];
+
 /// One call. `params` is JSON that this plugin wrote.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     pub(crate) method: &'static str,
     pub(crate) params: String,
+}
+
+impl Call {
+    /// Whether this error says nothing of the call: it may be answered if it is made again.
+    fn may_pass(&self, error: &RpcError) -> bool {
+        let has_a_reason = error.is_unknown_tag() || error.is_forgotten();
+        PLAIN.contains(&self.method) && !has_a_reason
+    }
 }
 
 /// The answers to a list of calls, in its order. Results are not copied out of the bodies.
@@ -100,6 +114,7 @@ pub(crate) fn send<H: Host>(host: &H, calls: &[Call], learned: &mut Learned) -> 
     let before = *learned;
     // After a refusal one request at a time shows which size the provider takes.
     let (mut probing, mut strikes, mut unsound) = (false, 0u32, 0u32);
+    let mut tries = vec![1u32; calls.len()];
     let (mut is_a_calls_own, mut is_limited) = (false, false);
     while !waiting.is_empty() {
         let many = if probing { 1 } else { waiting.len().min(WAVE) };
@@ -110,7 +125,7 @@ pub(crate) fn send<H: Host>(host: &H, calls: &[Call], learned: &mut Learned) -> 
         for range in wave {
             let open = replies.open(&range);
             let taken = match answers.next().unwrap_or_else(|| Err(Fault::upstream("no answer"))) {
-                Ok(answer) => match read(answer, &range, &mut replies) {
+                Ok(answer) => match answer::read(answer, &range, &mut replies) {
                     Ok(taken) => taken,
                     Err(fault) => {
                         unsound = unsound.saturating_add(1);
@@ -129,10 +144,28 @@ pub(crate) fn send<H: Host>(host: &H, calls: &[Call], learned: &mut Learned) -> 
                 }
                 Err(fault) => return Err(fault),
             };
+            let mut fails_in_passing = |place: usize, error: &RpcError| match tries.get_mut(place) {
+                Some(tries)
+                    if *tries < TRIES && calls.get(place).is_some_and(|call| call.may_pass(error)) =>
+                {
+                    *tries = tries.saturating_add(1);
+                    true
+                }
+                _ => false,
+            };
             match taken {
                 Taken::All => {
                     (probing, unsound) = (false, 0);
                     is_served = true;
+                    for place in open {
+                        if replies.get(place).is_err_and(|error| fails_in_passing(place, error)) {
+                            replies.set(place, None);
+                            again.push(place);
+                        }
+                    }
+                }
+                Taken::None(error) if range.len() == 1 && fails_in_passing(range.start, &error) => {
+                    again.push(range.start);
                 }
                 Taken::Some(told) => {
                     let open = replies.open(&range);
@@ -191,7 +224,7 @@ pub(crate) fn send_beside<H: Host>(host: &H, calls: &[Call]) -> Result<Result<Re
     let small = [Call { method: "eth_chainId", params: String::new() }];
     let mut answers = host.post_all(vec![post(calls, &range), post(&small, &(0..1))]).into_iter();
     let answer = answers.next().unwrap_or_else(|| Err(Fault::upstream("no answer")))?;
-    Ok(match read(answer, &range, &mut replies)? {
+    Ok(match answer::read(answer, &range, &mut replies)? {
         Taken::All => Ok(replies),
         Taken::Some(wait) => {
             let ms = wait.unwrap_or_default();
@@ -247,141 +280,4 @@ fn body(calls: &[Call], range: &Range<usize>) -> String {
         out.push(']');
     }
     out
-}
-
-#[derive(Deserialize)]
-struct Entry<'a> {
-    id: Option<u64>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    result: Option<&'a RawValue>,
-    error: Option<ErrorJson>,
-}
-
-/// A field that is there, even if it is null.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
-    <&RawValue>::deserialize(deserializer).map(Some)
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum ErrorJson {
-    Standard {
-        #[serde(default)]
-        code: i64,
-        #[serde(default)]
-        message: String,
-    },
-    Text(String),
-}
-
-impl From<ErrorJson> for RpcError {
-    fn from(error: ErrorJson) -> Self {
-        match error {
-            ErrorJson::Standard { code, message } => Self { code, message },
-            ErrorJson::Text(message) => Self { code: 0, message },
-        }
-    }
-}
-
-/// Takes one HTTP answer apart into the places of its calls.
-fn read(answer: Answer, range: &Range<usize>, replies: &mut Replies) -> Result<Taken, Fault> {
-    let Answer { status, retry_after_ms, body } = answer;
-    let busy = Ok(Taken::Some(Some(retry_after_ms)));
-    match status {
-        429 => return busy,
-        413 => return Ok(Taken::None(RpcError { code: 413, message: "too large for the provider".into() })),
-        _ => {}
-    }
-    let text = |length: usize| String::from_utf8_lossy(body.get(..length).unwrap_or(&body)).into_owned();
-    if matches!(status, 401..=404) {
-        let error = RpcError { code: 0, message: text(REFUSAL_MAX) };
-        return if error.is_rate_limit() {
-            busy
-        } else {
-            Err(Fault::upstream(format!("HTTP {status}: {}", text(100))))
-        };
-    }
-    let start = body.trim_ascii_start().first().copied();
-    let entries = match (start, std::str::from_utf8(&body)) {
-        (Some(b'['), Ok(body)) => serde_json::from_str::<Vec<Entry<'_>>>(body),
-        (Some(b'{'), Ok(body)) => serde_json::from_str::<Entry<'_>>(body).map(|entry| vec![entry]),
-        (Some(b'[' | b'{'), Err(_)) => return Err(Fault::malformed("the answer is not UTF-8")),
-        _ => {
-            let error = RpcError { code: 0, message: text(REFUSAL_MAX) };
-            let what = format!("HTTP {status}, not JSON: {}", text(80));
-            return if error.is_rate_limit() { busy } else { Err(Fault::upstream(what)) };
-        }
-    };
-    let entries = match entries {
-        Ok(entries) => entries,
-        Err(_) if status >= 500 => return Err(Fault::upstream(format!("HTTP {status}"))),
-        Err(error) => return Err(Fault::malformed(format!("HTTP {status}: {error}"))),
-    };
-    let (is_one, count) = (start == Some(b'{'), entries.len());
-    let (mut is_busy, mut is_large, mut errors) = (false, false, Vec::new());
-    let mut results = Vec::with_capacity(count);
-    for entry in entries {
-        if let Some(error) = entry.error {
-            let error = RpcError::from(error);
-            if error.is_rate_limit() {
-                is_busy = true;
-            } else if is_one || entry.id.is_none() {
-                // One error for all: as an object instead of a list, or as an entry of nobody's.
-                return Ok(Taken::None(error));
-            } else if error.is_too_large() && range.len() > 1 {
-                is_large = true;
-            } else {
-                errors.push((entry.id, error));
-            }
-        } else if let Some(result) = entry.result {
-            results.push((entry.id, place_of(&body, result.get())?));
-        } else {
-            return Err(Fault::malformed("an answer with neither result nor error"));
-        }
-    }
-    if count < range.len() && count == errors.len() {
-        // As an entry under the id of the first.
-        if let Some((_, error)) = errors.pop() {
-            return Ok(Taken::None(error));
-        }
-    }
-    let number = replies.bodies.len();
-    for (id, place) in results {
-        put(replies, range, id, Ok((number, place)))?;
-    }
-    for (id, error) in errors {
-        put(replies, range, id, Err(error))?;
-    }
-    let is_all = replies.open(range).is_empty();
-    let Ok(body) = String::from_utf8(body) else { return Err(Fault::malformed("the answer is not UTF-8")) };
-    replies.bodies.push(body);
-    match () {
-        () if is_all => Ok(Taken::All),
-        () if is_busy => busy,
-        () if is_large => Ok(Taken::Some(None)),
-        () => Err(Fault::malformed("an answer to some call is missing")),
-    }
-}
-
-fn put(replies: &mut Replies, range: &Range<usize>, id: Option<u64>, part: Part) -> Result<(), Fault> {
-    let place = id.and_then(|id| usize::try_from(id).ok()).filter(|place| range.contains(place));
-    match place.and_then(|place| replies.parts.get_mut(place)) {
-        Some(slot) if slot.is_none() => {
-            *slot = Some(part);
-            Ok(())
-        }
-        Some(_) => Err(Fault::malformed("two answers to one call")),
-        None => Err(Fault::malformed("an answer to no call")),
-    }
-}
-
-/// Where `part`, which is a piece of `body`, lies in it.
-fn place_of(body: &[u8], part: &str) -> Result<Range<usize>, Fault> {
-    let start = part.as_ptr().addr().wrapping_sub(body.as_ptr().addr());
-    let range = start..start.wrapping_add(part.len());
-    if body.get(range.clone()) == Some(part.as_bytes()) {
-        Ok(range)
-    } else {
-        Err(Fault::malformed("unreadable result"))
-    }
 }

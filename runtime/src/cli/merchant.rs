@@ -44,7 +44,8 @@ enum Command {
     },
     /// Tell a merchant's endpoints and hooks what concerns the operator, or no more
     ///
-    /// The events: network.stalled, network.resumed, network.frozen, work.set_aside, database.unwritable.
+    /// The events: network.stalled, network.resumed, network.frozen, transfer.disputed,
+    /// network.second_provider_missing, work.set_aside, database.unwritable.
     OperatorEvents {
         /// mer_…
         id: String,

@@ -1,7 +1,7 @@
 //! The cursor of each network, and the blocks above its final one.
 
 use super::{Conn, DbError, Row, alarms, args};
-use crate::domain::{Millis, alarm::Alarm};
+use crate::domain::{Millis, alarm::Alarm, transfer::Depth};
 
 /// How far a network was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +22,12 @@ pub(crate) struct Cursor {
     /// Why nothing moves, if the network is frozen.
     pub(crate) frozen: Option<String>,
     pub(crate) moved_at: Millis,
+}
+
+impl Cursor {
+    pub(crate) fn depth(&self) -> Depth {
+        Depth { height: self.height, safe: self.safe, r#final: self.r#final }
+    }
 }
 
 /// A block as stored.

@@ -30,6 +30,7 @@ mod value;
 pub(crate) use sqlite::simulated;
 
 pub(crate) mod addresses;
+pub(crate) mod agreements;
 pub(crate) mod alarms;
 pub(crate) mod api_keys;
 pub(crate) mod balances;

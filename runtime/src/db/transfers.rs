@@ -1,8 +1,9 @@
 //! Transfers, and the log of their changes that settle reads.
 
-use super::{Conn, DbError, Row, Value, args, corrections};
+use super::{Conn, DbError, Row, Value, addresses, args, corrections};
 use crate::domain::{
     Millis,
+    credit::AtRisk,
     money::Amount,
     near::NearMiss,
     settlement::{AssetNames, Destination},
@@ -136,6 +137,26 @@ pub(crate) async fn included_to(
         )
         .await?;
     rows.iter().map(transfer).collect()
+}
+
+/// The transfers that are on chain and not final yet, or not confirmed.
+pub(crate) async fn at_risk(conn: &mut Conn, network: &str) -> Result<Vec<AtRisk>, DbError> {
+    let sql = "SELECT t.id, t.asset_id, t.address_id, t.memo, t.amount, r.kind AS address_kind
+               FROM transfer t JOIN receive_address r ON r.id = t.address_id
+               WHERE t.network = $1 AND t.status IN ('included', 'confirmed')";
+    let rows = conn.rows(sql, args![network.to_owned()]).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(AtRisk {
+                transfer_id: row.text("id")?,
+                asset_id: row.text("asset_id")?,
+                address_id: row.text("address_id")?,
+                is_shared: row.parsed::<addresses::Kind>("address_kind")? == addresses::Kind::Shared,
+                memo: row.opt_text("memo")?,
+                amount: row.opt_amount("amount")?,
+            })
+        })
+        .collect()
 }
 
 /// Marks what is final by now.

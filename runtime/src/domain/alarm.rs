@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Millis, event::Kind, view};
+use super::{Millis, event::Kind, transfer::Transfer, view};
 
 /// Something that only the operator can put right, or its end. What it serialises to is the event's `data`.
 #[derive(Debug, Clone, Serialize)]
@@ -19,6 +19,19 @@ pub enum Alarm {
     NetworkResumed { network: String, stalled_since: String },
     /// The chain no longer holds what was final: nothing is read until the operator decides.
     NetworkFrozen { network: String, why: String },
+    /// Providers contradict each other about a transfer that two of them have to have seen. It is not credited until two agree.
+    TransferDisputed {
+        network: String,
+        #[serde(flatten)]
+        transfer: Box<Subject>,
+        answers: Vec<Answer>,
+    },
+    /// A transfer that two providers have to have seen is not credited, since the network has no second one.
+    SecondProviderMissing {
+        network: String,
+        #[serde(flatten)]
+        transfer: Box<Subject>,
+    },
     /// Calls that ended the process are made no more.
     WorkSetAside {
         /// As `kassa_set_aside_total` names it.
@@ -31,6 +44,34 @@ pub enum Alarm {
     },
     /// The database took no writes. This is told when it takes some again; how long that was, in seconds.
     DatabaseUnwritable { why: String, for_s: u64 },
+}
+
+/// Which transfer it is about.
+#[derive(Debug, Clone, Serialize)]
+pub struct Subject {
+    pub transfer_id: String,
+    pub tx: String,
+    pub height: i64,
+    pub block_hash: String,
+}
+
+impl From<&Transfer> for Box<Subject> {
+    fn from(transfer: &Transfer) -> Self {
+        Self::new(Subject {
+            transfer_id: transfer.id.clone(),
+            tx: transfer.tx.clone(),
+            height: transfer.height,
+            block_hash: transfer.block_hash.clone(),
+        })
+    }
+}
+
+/// What one provider says of a transfer.
+#[derive(Debug, Clone, Serialize)]
+pub struct Answer {
+    /// The domain of its upstream, or its address.
+    pub provider: String,
+    pub answer: String,
 }
 
 /// Whose work it is.
@@ -59,6 +100,8 @@ impl Alarm {
             Self::NetworkStalled { .. } => Kind::NetworkStalled,
             Self::NetworkResumed { .. } => Kind::NetworkResumed,
             Self::NetworkFrozen { .. } => Kind::NetworkFrozen,
+            Self::TransferDisputed { .. } => Kind::TransferDisputed,
+            Self::SecondProviderMissing { .. } => Kind::SecondProviderMissing,
             Self::WorkSetAside { .. } => Kind::WorkSetAside,
             Self::DatabaseUnwritable { .. } => Kind::DatabaseUnwritable,
         }

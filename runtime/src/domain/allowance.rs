@@ -1,8 +1,8 @@
 //! How often an upstream is asked: what the operator allows in a second and in a day, less what it was seen to refuse.
 //!
 //! All of it counts calls, as providers do, not HTTP requests. After a refusal a tenth less goes out than was served in the
-//! second before; ten seconds without one, and it is a quarter more again, up to what the operator allows. Where that is
-//! refused each time, it is tried more and more seldom. Who serves nothing at all says nothing of how much would be well: it
+//! second before; ten seconds without one, and it is twice as much again, up to what the operator allows. Where that was
+//! refused, it is a quarter more, and is tried more and more seldom. Who serves nothing at all says nothing of how much would be well: it
 //! is left alone for as long as it wants, and asked as before.
 //!
 //! What a day allows is spread over the day: at any time no more of it is used than its share up to then, and an hour's ahead.
@@ -16,8 +16,8 @@ use self::budget::Budget;
 pub(crate) use self::learned::Learned;
 use super::{Millis, network};
 
-/// The slowest pace: a call in five seconds.
-const PACE_MIN: u32 = 200;
+/// The slowest pace: a call a second. Who refuses some of those refuses no rate, and what it serves of them is kept.
+const PACE_MIN: u32 = 1_000;
 /// A refusal so soon after the last one is of what was on its way already.
 const ON_ITS_WAY_MS: Millis = 2_000;
 /// So long nothing is refused before more is tried; twice as long each time that it was too much.
@@ -47,6 +47,9 @@ pub(crate) struct Pace {
     pub(crate) milli: u32,
     /// Since when.
     at: Millis,
+    /// More than before, to see whether it is served.
+    #[serde(default)]
+    is_tried: bool,
     /// How often in a row more was too much.
     #[serde(default)]
     too_much: u32,
@@ -166,18 +169,20 @@ impl Allowance {
         }
         self.refused_at = Some(now);
         let too_much = match self.pace {
-            Some(pace) if !pace.has_held(2, now) => (pace.too_much + 1).min(TOO_MUCH_MAX),
-            _ => 0,
+            Some(pace) if pace.has_held(2, now) => 0,
+            Some(pace) => (pace.too_much + u32::from(pace.is_tried)).min(TOO_MUCH_MAX),
+            None => 0,
         };
         let milli = (self.milli(terms).min(served) / 10 * 9).max(PACE_MIN);
-        self.pace = Some(Pace { milli, at: now, too_much });
+        self.pace = Some(Pace { milli, at: now, is_tried: false, too_much });
     }
 
     /// A scan has gone well.
     pub(crate) fn held(&mut self, terms: Terms, now: Millis) {
         let Some(pace) = self.pace.filter(|pace| pace.has_held(1, now)) else { return };
-        let milli = pace.milli.saturating_add(pace.milli.div_ceil(4));
-        self.pace = (milli < allowed(terms)).then_some(Pace { milli, at: now, ..pace });
+        let more = if pace.too_much == 0 { pace.milli } else { pace.milli.div_ceil(4) };
+        let milli = pace.milli.saturating_add(more);
+        self.pace = (milli < allowed(terms)).then_some(Pace { milli, at: now, is_tried: true, ..pace });
     }
 
     /// Calls a second, in thousandths.
@@ -219,7 +224,7 @@ mod tests {
         allowance.refused(terms, 0, 1_000, NOW + 11_100);
         assert_eq!(allowance.milli(terms), 3_600);
         let mut now = NOW + 11_100;
-        for expected in [4_500, 5_625, 7_032] {
+        for expected in [7_200, 14_400, 28_800] {
             now += 2 * GROWS_AFTER_MS;
             allowance.held(terms, now);
             assert_eq!(allowance.milli(terms), expected);
@@ -255,16 +260,16 @@ mod tests {
         assert_eq!(allowance.milli(terms), 10_000);
         assert!(allowance.take(terms, 1, NOW + 19 * 60_000 + 4_000, 0).is_err());
         assert_eq!(allowance.take(terms, 1, NOW + 20 * 60_000, 0), Ok(0));
-        // The slowest is a call in five seconds.
+        // The slowest is a call a second.
         let mut now = NOW + HOUR_MS;
         for _ in 0..60 {
             allowance.served(1, now);
             allowance.refused(terms, 0, 0, now);
-            now += 5_000;
+            now += 2_000;
         }
         assert_eq!(allowance.milli(terms), PACE_MIN);
         assert_eq!(allowance.take(terms, 1, now + HOUR_MS, 0), Ok(0));
-        assert_eq!(allowance.take(terms, 1, now + HOUR_MS, 0), Err(5_000));
+        assert_eq!(allowance.take(terms, 1, now + HOUR_MS, 0), Err(1_000));
     }
 
     #[test]

@@ -48,6 +48,10 @@ words! {
         NetworkResumed = "network.resumed",
         /// A network no longer holds what was final; nothing is read until the operator decides.
         NetworkFrozen = "network.frozen",
+        /// Providers contradict each other about a transfer that two of them have to have seen.
+        TransferDisputed = "transfer.disputed",
+        /// One has to have been seen by two providers, and there is only one.
+        SecondProviderMissing = "network.second_provider_missing",
         /// Calls that ended the process are made no more.
         WorkSetAside = "work.set_aside",
         /// The database took no writes for a while.
@@ -66,7 +70,8 @@ const OF_HOOKS_LEN_MAX: usize = 64;
 /// `deposit.credited`, `deposit.reverted`, `transfer.unmatched`,
 /// `receive_address.claimed_by_another`, `endpoint.test`, `hook_run.rejected`,
 /// `hook_run.exhausted`, `hook_run.failing`, `hook_match.failed`; and, for merchants with `operator_events`,
-/// `network.stalled`, `network.resumed`, `network.frozen`, `work.set_aside`, `database.unwritable`.
+/// `network.stalled`, `network.resumed`, `network.frozen`, `transfer.disputed`, `network.second_provider_missing`,
+/// `work.set_aside`, `database.unwritable`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(try_from = "String")]
 #[schema(as = EventType, value_type = String, example = "invoice.paid")]

@@ -7,6 +7,7 @@ pub mod alarm;
 pub(crate) mod allowance;
 pub mod balance;
 pub mod correction;
+pub mod credit;
 pub mod erasure;
 pub mod event;
 pub mod hook;

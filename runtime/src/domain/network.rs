@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
+    credit::{self, Credit, Rule, Tier},
     money::Amount,
     slots::{Ring, Unique},
 };
@@ -27,7 +28,7 @@ pub struct Manifest {
     /// Test-mode keys use only networks with `test`, live keys only the others.
     #[serde(default)]
     pub test: bool,
-    /// When a transfer is credited.
+    /// When a transfer is credited, of an asset that does not say itself.
     pub credit: Credit,
     /// How often the head is asked for, milliseconds.
     pub poll_ms: u64,
@@ -41,24 +42,6 @@ pub struct Manifest {
     /// Upstreams that are there from the start.
     #[serde(rename = "upstream", default, skip_serializing_if = "Vec::is_empty")]
     pub upstreams: Vec<Upstream>,
-}
-
-/// When a transfer is deep enough to be credited.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(untagged)]
-pub enum Credit {
-    /// At so many confirmations; its own block is the first.
-    Confirmations(u32),
-    /// When the chain itself calls its block so.
-    Tag(Tag),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-#[schema(as = FinalityTag)]
-pub enum Tag {
-    Safe,
-    Final,
 }
 
 /// Links for people; `{tx}` and `{address}` are filled in.
@@ -85,6 +68,9 @@ pub struct Asset {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "USD")]
     pub peg: Option<String>,
+    /// When a transfer is credited, by how much it is; without it as the network says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credit: Option<Vec<Tier>>,
     /// How amounts on a shared address are made unique; without it they are not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
@@ -137,9 +123,7 @@ impl Manifest {
         if namespace.is_empty() || reference.is_empty() || self.caip2.len() > 64 {
             return Err("caip2: like eip155:8453".to_owned());
         }
-        if self.credit == Credit::Confirmations(0) {
-            return Err("credit: at least 1 confirmation, or \"safe\", or \"final\"".to_owned());
-        }
+        self.credit.check().map_err(|why| format!("credit: {why}"))?;
         if !(50..=600_000).contains(&self.poll_ms) {
             return Err("poll_ms: from 50 to 600000".to_owned());
         }
@@ -149,6 +133,10 @@ impl Manifest {
         for (index, asset) in self.assets.iter().enumerate() {
             if asset.decimals > 30 {
                 return Err(format!("asset {}: at most 30 decimals", asset.symbol));
+            }
+            if let Some(tiers) = &asset.credit {
+                credit::check(tiers, asset.decimals)
+                    .map_err(|why| format!("asset {}: credit: {why}", asset.symbol))?;
             }
             if asset.unique.is_some_and(|unique| unique.unit(asset.decimals).is_none()) {
                 return Err(format!(
@@ -179,6 +167,45 @@ impl Manifest {
     #[must_use]
     pub fn is_simulated(&self) -> bool {
         self.plugin == "sandbox"
+    }
+
+    /// What has to hold before so much of an asset is credited; none: more than 128 bits.
+    #[must_use]
+    pub fn credit_of(&self, asset_id: &str, amount: Option<Amount>) -> Rule {
+        let tiers = self.tiered(asset_id);
+        let rule = tiers.and_then(|(tiers, decimals)| credit::rule(tiers, decimals, amount));
+        rule.unwrap_or(Rule { at: self.credit, agreed: false })
+    }
+
+    /// The same for the most that there can be: the deepest of them.
+    #[must_use]
+    pub fn deepest_credit_of(&self, asset_id: &str) -> Credit {
+        self.credit_of(asset_id, None).at
+    }
+
+    /// Whether it depends on the amount when an asset is credited.
+    #[must_use]
+    pub fn is_tiered(&self, asset_id: &str) -> bool {
+        self.tiered(asset_id).is_some()
+    }
+
+    fn tiered(&self, asset_id: &str) -> Option<(&[Tier], u8)> {
+        // Few networks have any, and ids are made for each comparison.
+        let asset =
+            self.assets.iter().find(|asset| asset.credit.is_some() && asset.id(&self.name) == asset_id)?;
+        Some((asset.credit.as_deref()?, asset.decimals))
+    }
+
+    /// All that its transfers may wait for.
+    pub fn credits(&self) -> impl Iterator<Item = Credit> {
+        let tiers = self.assets.iter().filter_map(|asset| asset.credit.as_deref()).flatten();
+        std::iter::once(self.credit).chain(tiers.map(|tier| tier.at))
+    }
+
+    /// Whether some transfers have to be seen by a second provider.
+    #[must_use]
+    pub fn wants_agreement(&self) -> bool {
+        self.assets.iter().filter_map(|asset| asset.credit.as_deref()).flatten().any(|tier| tier.agreed)
     }
 
     /// An asset by its symbol.

@@ -184,7 +184,6 @@ pub struct Plan {
 /// Takes a checked report in that reaches to `depth`.
 #[must_use]
 pub fn plan(scan: &Scan, mut known: Known<'_>, depth: Depth) -> Plan {
-    let credited_to = depth.credited_to(known.network.credit);
     let blocks: BTreeMap<i64, &Block> = scan.blocks.iter().map(|block| (block.height, block)).collect();
     let stays = |t: &Transfer| blocks.get(&t.height).is_some_and(|block| block.hash == t.block_hash);
     let mut before: BTreeMap<(String, i64), Transfer> = BTreeMap::new();
@@ -202,7 +201,10 @@ pub fn plan(scan: &Scan, mut known: Known<'_>, depth: Depth) -> Plan {
                 plan.log.push((Sighting::Included, transfer.clone()));
                 plan.insert.push(transfer);
             }
-            Some(transfer) => again(transfer, block, known.base, credited_to, &mut plan),
+            Some(transfer) => {
+                let credited_to = depth.credited_to(known.network.deepest_credit_of(&transfer.asset_id));
+                again(transfer, block, known.base, credited_to, &mut plan);
+            }
         }
     }
     // What is left was on the old branch only, or is in a block that has not changed.

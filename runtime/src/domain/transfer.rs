@@ -2,8 +2,8 @@
 
 use super::{
     Millis,
+    credit::{Credit, Tag},
     money::Amount,
-    network::{Credit, Tag},
     word::words,
 };
 

@@ -20,7 +20,6 @@ use crate::{
         network::Manifest,
         observation::{self, Course, Position, Scan},
         rescan::{self, Ground},
-        transfer::Depth,
     },
     host::{CallError, CallFailed, Called, ScanError, ScanLimits},
     upstreams::Verdict,
@@ -52,7 +51,7 @@ pub(crate) enum AgainError {
 /// Blocks as they are told now.
 pub(crate) struct Told {
     pub(crate) scan: Scan,
-    upstream: Option<String>,
+    pub(crate) upstream: Option<String>,
 }
 
 impl Told {
@@ -168,8 +167,7 @@ async fn commit(
     rescan::check(scan, &ground).map_err(|why| AgainError::Unanswered { why, upstream: None })?;
     let plan = rescan::plan(scan, commit::known(conn, network, scan, seq, ids, now).await?);
     let found = i64::try_from(plan.insert.len()).unwrap_or(i64::MAX);
-    let depth = Depth { height: cursor.height, safe: cursor.safe, r#final: cursor.r#final };
-    let logged = commit::put(conn, network, plan, depth, seq, now).await?;
+    let logged = commit::put(conn, network, plan, cursor.depth(), seq, now).await?;
     if logged != seq {
         chain::logged(conn, &network.name, logged).await?;
     }

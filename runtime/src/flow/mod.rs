@@ -1,6 +1,7 @@
 //! The workers. Each does the same three steps: claim, decide (a pure function of facts and time), commit.
 
 pub(crate) mod again;
+mod agree;
 pub(crate) mod balances;
 pub(crate) mod chain_clock;
 pub(crate) mod children;

@@ -7,7 +7,9 @@ use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{balances, deliver, dispatch, fulfill, health, matching, observe, rescan, retention, settle};
+use super::{
+    agree, balances, deliver, dispatch, fulfill, health, matching, observe, rescan, retention, settle,
+};
 use crate::{app::App, domain::network::Manifest};
 
 /// A broken worker waits so long before it starts again.
@@ -85,6 +87,10 @@ fn watch(app: &App, network: &Arc<Manifest>, stop: &CancellationToken, tasks: &m
     keep(tasks, "rescan", &stop, {
         let (app, network, stop) = (app.clone(), Arc::clone(network), stop.clone());
         move || rescan::run(app.clone(), Arc::clone(&network), stop.clone())
+    });
+    keep(tasks, "agree", &stop, {
+        let (app, network, stop) = (app.clone(), Arc::clone(network), stop.clone());
+        move || agree::run(app.clone(), Arc::clone(&network), stop.clone())
     });
     keep(tasks, "balances", &stop, {
         let (app, network, stop) = (app.clone(), Arc::clone(network), stop.clone());

@@ -37,6 +37,7 @@ pub(super) struct MerchantView {
     name: String,
     policy: Policy,
     /// Whether its endpoints and hooks get the operator's events: `network.stalled`, `network.resumed`, `network.frozen`,
+    /// `transfer.disputed`, `network.second_provider_missing`,
     /// `work.set_aside`, `database.unwritable`.
     operator_events: bool,
     created_at: Time,

@@ -23,8 +23,9 @@ use crate::{
         networks::{self, PutError},
     },
     domain::{
+        credit::{Credit, Tier},
         id::{self, Kind as IdKind},
-        network::{Credit, Explorer, Manifest},
+        network::{Explorer, Manifest},
     },
     upstreams::Access,
 };
@@ -48,7 +49,7 @@ struct OfferedNetwork {
     #[schema(example = "eip155:8453")]
     caip2: String,
     test: bool,
-    /// When a transfer is credited: a number of confirmations, `safe` or `final`.
+    /// When a transfer is credited, of an asset that does not say itself: a number of confirmations, `safe` or `final`.
     credit: Credit,
     explorer: Option<Explorer>,
     assets: Vec<OfferedAsset>,
@@ -66,6 +67,8 @@ struct OfferedAsset {
     decimals: u8,
     /// The currency that it is worth one to one.
     peg: Option<String>,
+    /// When a transfer is credited, by how much it is. None: as the network says.
+    credit: Option<Vec<Tier>>,
     /// What payers should be told beside the amount and the address.
     payer_note: Option<&'static str>,
 }
@@ -84,6 +87,7 @@ impl OfferedNetwork {
             contract: asset.contract.clone(),
             decimals: asset.decimals,
             peg: asset.peg.clone(),
+            credit: asset.credit.clone(),
             payer_note: (compared && asset.contract.is_none()).then_some(FROM_A_WALLET),
         });
         Self {

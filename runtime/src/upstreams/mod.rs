@@ -14,7 +14,7 @@ mod learned;
 mod request;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
@@ -265,6 +265,22 @@ impl Upstreams {
         }
     }
 
+    /// Whose an upstream is ([`Upstream::provider`]).
+    pub(crate) fn provider(&self, network: &str, id: &str) -> Option<String> {
+        self.of(network).iter().find(|upstream| upstream.id == id).map(|upstream| upstream.provider())
+    }
+
+    /// The ids of a provider's upstreams.
+    pub(crate) fn of_provider(&self, network: &str, provider: &str) -> Vec<String> {
+        let all = self.of(network);
+        let its = all.iter().filter(|upstream| upstream.provider() == provider);
+        its.map(|upstream| upstream.id.clone()).collect()
+    }
+
+    pub(crate) fn providers(&self, network: &str) -> BTreeSet<String> {
+        self.of(network).iter().map(|upstream| upstream.provider()).collect()
+    }
+
     /// How the upstreams of a network are, in the order of priority.
     pub(crate) fn status(&self, network: &str) -> Vec<UpstreamStatus> {
         let now = self.clock.now();
@@ -276,6 +292,20 @@ impl Upstream {
     /// Scheme, host and port: what may be shown of the URL.
     fn origin(&self) -> String {
         self.url.origin().ascii_serialization()
+    }
+
+    /// Whose it is: the last two labels of its host's name, or where it is reached if that has no more. So two keys of one
+    /// provider are one provider; two names of one are not seen through.
+    fn provider(&self) -> String {
+        match self.url.domain().map(|name| name.trim_end_matches('.').rsplitn(3, '.').collect::<Vec<_>>()) {
+            Some(labels) if labels.len() > 1 => {
+                labels.into_iter().take(2).rev().collect::<Vec<_>>().join(".")
+            }
+            _ => {
+                let host = self.url.host_str().unwrap_or_default();
+                self.url.port_or_known_default().map_or(host.to_owned(), |port| format!("{host}:{port}"))
+            }
+        }
     }
 
     fn status(&self, now: Millis) -> UpstreamStatus {

@@ -13,7 +13,7 @@ use super::{
 
 /// Blocks after which a payment is credited on any chain here: more than the confirmations and the distance of the
 /// final block that any local chain has.
-const DEEP: u32 = 40;
+const DEEP: u32 = 24;
 
 pub(super) struct Stage {
     pub(super) shop: Shop,

@@ -139,22 +139,12 @@ pub(super) async fn a_part_is_enough(stage: Stage) {
     let status = |code, retry_after_s| Fault::Status { code, retry_after_s };
     let whole = |code, message| Fault::Error { code, message };
     // Every other request.
-    let mut faults = vec![
-        status(402, None),
-        status(429, Some(1)),
-        status(429, None),
-        status(500, None),
-        Fault::Page(200),
-        Fault::Page(402),
-        Fault::Page(403),
-        Fault::Page(429),
-        Fault::Parts,
-    ];
+    let mut faults =
+        vec![status(402, None), status(500, None), Fault::Page(200), Fault::Page(403), Fault::Parts];
     let is_evm = stage.manifest["plugin"] == "evm";
     if is_evm {
         faults.extend([
             whole(-32003, "response too large"),
-            whole(-32005, "daily request count exceeded, request rate limited"),
             whole(-32005, "limit exceeded"),
             whole(-32600, "batch too large"),
             whole(-32603, "internal error"),
@@ -162,6 +152,9 @@ pub(super) async fn a_part_is_enough(stage: Stage) {
         ]);
     }
     let mut rules: Vec<Rule> = faults.into_iter().map(|fault| Rule::new(fault).one_in(2)).collect();
+    // It says that it was asked too often, a few times.
+    let busy = [status(429, Some(1)), Fault::Page(429)];
+    rules.extend(busy.map(|fault| Rule::new(fault).one_in(2).times(4)));
     // At times, and as a quota ends.
     let words = match stage.manifest["plugin"].as_str().expect("a plugin") {
         "evm" => {
@@ -179,9 +172,12 @@ pub(super) async fn a_part_is_enough(stage: Stage) {
         _ => vec![Refused::Status429, Refused::Toncenter, Refused::Words],
     };
     let period = Duration::from_secs(2);
-    for words in words {
-        rules.push(Rule::new(Fault::Quota(3, words)));
-        rules.push(Rule::new(Fault::Alternately { period, odd: false, words }));
+    for (number, words) in words.into_iter().enumerate() {
+        rules.push(Rule::new(if number % 2 == 0 {
+            Fault::Quota(2, words)
+        } else {
+            Fault::Alternately { period, odd: true, words }
+        }));
     }
     for (number, rule) in (1..).zip(rules) {
         anew(&stage).await;

@@ -112,3 +112,26 @@ fn receipts_instead_of_logs_have_to_be_whole() {
         assert!(matches!(error, ScanError::Upstream(_) | ScanError::Malformed(_)), "{place}: {error:?}");
     }
 }
+
+#[test]
+fn an_error_that_has_no_reason_is_asked_again_twice() {
+    for (method, message, times, is_read) in [
+        ("eth_chainId", "internal error", 2, true),
+        ("eth_chainId", "internal error", 3, false),
+        ("eth_getBlockByNumber", "limit exceeded", 2, true),
+        ("eth_getTransactionReceipt", "internal error", 2, true),
+        // These have one.
+        ("eth_chainId", "method not found", 1, false),
+    ] {
+        let left = std::cell::Cell::new(times);
+        let node = busy(3).twisted(move |asked, _, answer| {
+            if asked == method && left.get() > 0 {
+                left.set(left.get() - 1);
+                *answer = json!({"id": answer["id"], "error": {"code": -32603, "message": message}});
+            }
+        });
+        let read = node.scan();
+        assert_eq!(read.is_ok(), is_read, "{method} {message} {times}: {read:?}");
+        assert_eq!(*node.notes.borrow(), "", "nothing is learned of it");
+    }
+}

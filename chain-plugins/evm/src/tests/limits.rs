@@ -91,7 +91,7 @@ fn a_node_that_refuses_everything_is_left_soon() {
     let refusal = r#"{"jsonrpc":"2.0","id":0,"error":{"code":-32603,"message":"internal"}}"#;
     *node.raw.borrow_mut() = Some((200, None, refusal.into()));
     assert!(matches!(node.scan(), Err(ScanError::Upstream(_))));
-    assert!(node.http_calls.get() < 5);
+    assert!(node.http_calls.get() < 8);
 }
 
 #[test]

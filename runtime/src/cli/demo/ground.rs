@@ -11,7 +11,10 @@ use super::{
     local::Local,
 };
 use crate::{
-    domain::network::{Asset, Credit, Manifest, Tag},
+    domain::{
+        credit::{Credit, Tag},
+        network::{Asset, Manifest},
+    },
     networks,
 };
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use super::{Found, ObserveError};
+use super::{Found, ObserveError, deep};
 use crate::{
     db::{Conn, DbError, addresses, chain, plugin_storage, transfers},
     domain::{
@@ -160,7 +160,7 @@ pub(in crate::flow) async fn put(
     transfers::place(conn, &plan.place).await?;
     let mut log: Vec<(Sighting, Transfer)> = plan.log;
 
-    let mut confirmed = transfers::included_to(conn, name, depth.credited_to(network.credit)).await?;
+    let mut confirmed = deep::enough(conn, network, depth).await?;
     for transfer in &mut confirmed {
         transfer.status = Status::Confirmed;
     }

@@ -3,7 +3,7 @@
 use super::Watcher;
 use crate::{
     db::{Conn, DbError, chain},
-    domain::{Millis, network::Credit},
+    domain::{Millis, credit::Credit},
     host::Finality,
 };
 
@@ -26,7 +26,7 @@ impl Watcher {
         if is_old || self.failures > 0 || cursor.final_time < 0 || cursor.hash.is_empty() {
             return Ok(None);
         }
-        let by_tag = matches!(self.network.credit, Credit::Tag(_));
+        let by_tag = self.network.credits().any(|credit| matches!(credit, Credit::Tag(_)));
         if by_tag && chain::is_waited_for(conn, &self.network.name).await? {
             return Ok(None);
         }

@@ -10,6 +10,7 @@
 
 mod beside;
 pub(in crate::flow) mod commit;
+pub(in crate::flow) mod deep;
 mod finality;
 mod progress;
 mod rhythm;

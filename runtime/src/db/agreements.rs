@@ -1,0 +1,44 @@
+//! What providers say of transfers that two of them have to have seen.
+
+use std::collections::HashMap;
+
+use super::{Conn, DbError, args};
+use crate::domain::{Millis, transfer::Transfer, word::words};
+
+words! {
+    /// How far two providers agree about a transfer.
+    State {
+        /// Two have seen it.
+        Agreed = "agreed",
+        /// One says otherwise.
+        Disputed = "disputed",
+        /// There is no second one to ask.
+        Alone = "alone",
+    }
+}
+
+/// Which of these transfers two providers have seen in the block that they are in.
+pub(crate) async fn agreed(
+    conn: &mut Conn,
+    transfers: &[&Transfer],
+) -> Result<HashMap<String, String>, DbError> {
+    let ids = transfers.iter().map(|transfer| (&transfer.id).into()).collect();
+    let sql = "SELECT transfer_id, block_hash FROM agreement WHERE state = 'agreed' AND transfer_id IN";
+    let rows = conn.rows_in(sql, ids, "").await?;
+    rows.iter().map(|row| Ok((row.text("transfer_id")?, row.text("block_hash")?))).collect()
+}
+
+/// Writes down what is said of a transfer in its block. Answers whether that is news; what was agreed of a block stands.
+pub(crate) async fn note(
+    conn: &mut Conn,
+    transfer: &Transfer,
+    state: State,
+    now: Millis,
+) -> Result<bool, DbError> {
+    let sql = "INSERT INTO agreement (transfer_id, block_hash, state, at) VALUES ($1, $2, $3, $4)
+               ON CONFLICT (transfer_id) DO UPDATE
+                 SET block_hash = excluded.block_hash, state = excluded.state, at = excluded.at
+               WHERE agreement.block_hash <> excluded.block_hash
+                  OR (agreement.state <> excluded.state AND agreement.state <> 'agreed')";
+    Ok(conn.exec(sql, args![&transfer.id, &transfer.block_hash, state, now]).await? == 1)
+}
