@@ -4,7 +4,7 @@
 //! |---|---|
 //! | good | ready; passed over for a while if its head is far behind the best known one |
 //! | bad | rests: 1 s, then twice as long each time in a row, at most half a minute |
-//! | rate limited | rests as long as it said |
+//! | rate limited | rests as long as it said; if nothing else was heard of it, 1 s, then twice as long each time in a row, at most 15 s |
 //! | wrong network | rests for 10 min; its head is forgotten |
 //! | behind | passed over for 30 s while another is fresher |
 //! | past | none, but that a probe is given back |
@@ -17,6 +17,8 @@ use crate::domain::Millis;
 
 const REST_MS: Millis = 1000;
 const REST_MS_MAX: Millis = 30_000;
+/// Rests of one that refuses everything, as when a day's calls are used up.
+const LIMITED_MS_MAX: Millis = 15_000;
 /// What is used of a wait that it asks for.
 const WAIT_MS_MAX: Millis = 300_000;
 const WRONG_NETWORK_MS: Millis = 600_000;
@@ -30,6 +32,8 @@ const BEHIND_BLOCKS: u64 = 20;
 pub(super) struct Health {
     /// Bad verdicts in a row.
     failures: u32,
+    /// Verdicts in a row that it was asked too often.
+    limited: u32,
     rest: Option<Rest>,
     probe_until: Millis,
     behind_until: Millis,
@@ -79,7 +83,7 @@ impl Health {
         self.probe_until = 0;
         match verdict {
             Verdict::Good { head } => {
-                self.failures = 0;
+                (self.failures, self.limited) = (0, 0);
                 self.rest = None;
                 self.head = Some(head);
                 let behind = head.saturating_add(BEHIND_BLOCKS) < best_head;
@@ -104,8 +108,9 @@ impl Health {
                 self.last_error = Some(("it serves another network".to_owned(), now));
             }
             Verdict::RateLimited { ms } => {
-                let ms = Millis::from(ms).clamp(REST_MS, WAIT_MS_MAX);
-                self.rest(now + ms, UpstreamState::RateLimited);
+                let in_a_row = (REST_MS << self.limited.min(20)).min(LIMITED_MS_MAX);
+                self.limited = self.limited.saturating_add(1);
+                self.rest(now + Millis::from(ms).clamp(in_a_row, WAIT_MS_MAX), UpstreamState::RateLimited);
             }
         }
     }

@@ -1,3 +1,5 @@
+mod week;
+
 use std::time::Duration;
 
 use axum::{Router, extract::Request, http::StatusCode, response::IntoResponse as _};

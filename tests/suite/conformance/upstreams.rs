@@ -99,6 +99,8 @@ pub(super) async fn who_asks_for_less_is_obeyed(mut stage: Stage) {
     for (number, fault) in (1..).zip(faults) {
         anew(&stage).await;
         stage.proxy().add(Rule::new(fault.clone()));
+        // Enough to be refused.
+        stage.bury().await;
         stage.add_upstream(&stage.network, &stage.proxy().url()).await;
         through(&stage, &format!("{fault:?}"), number).await;
         let counts = stage.proxy().counts();
