@@ -53,8 +53,8 @@ Examples:
   kassa bench --json --dir /var/lib > figures.json
 
 Scenarios: call (one plugin call), swap (of a plugin under load), scan (a full block of TRON, TON and Base read
-by its plugin: block is the whole scan on the clock, inside its time of the processor), invoices (durable creation
-through HTTP), settle (transfers credited, with many open invoices; addresses filtered), deliver (webhooks), hook
+by its plugin: block is the whole scan on the clock, inside its time of the processor; and what it and a day of such
+blocks cost at the head in calls and bytes), invoices (durable creation through HTTP), settle (transfers credited, with many open invoices; addresses filtered), deliver (webhooks), hook
 (calls of merchants' hooks in Rust, JavaScript and Python, uploads, ten thousand hooks), idle (start, memory, recovery
 after kill -9).
 

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use super::{Payment, Scene, noise::Noise, provider::Asked};
 use crate::host::Position;
 
-const TRANSACTIONS: u64 = 300;
+/// As in Base's blocks of August 2026, 3.1 MB of JSON.
+const TRANSACTIONS: u64 = 2_700;
 const HEAD: u64 = 38_345_678;
 const TIME_S: u64 = 1_785_330_570;
 const USDC: &str = "0x833589fcd6edb6e08f4c7c32d4f71b54bda02913";
@@ -30,6 +31,7 @@ pub(super) fn scene() -> Scene {
         cursor: Position { height: HEAD - 1, hash: block_hash(HEAD - 1) },
         payments,
         answers: Box::new(move |asked: &Asked| block.answer(&asked.body)),
+        every_ms: 2_000,
         aim_ms: None,
     }
 }
@@ -162,7 +164,7 @@ impl Tx {
             6 => Kind::Token(USDT),
             _ => Kind::Swap,
         };
-        let pays = matches!(kind, Kind::Coin | Kind::Token(_)) && matches!(index % 50, 10 | 13 | 16);
+        let pays = matches!(kind, Kind::Coin | Kind::Token(_)) && matches!(index % 450, 10 | 13 | 16);
         let shop = pays.then(|| noise.below(WATCHED));
         Self {
             kind,

@@ -14,6 +14,9 @@
 //! The limit does the least that any program must do: it asks for the same bytes from the same provider, all at
 //! once, by a plain client, and parses them natively, keeping nothing (`block`); `inside` is its time of the
 //! processor for the parsing alone.
+//!
+//! Calls and bytes are those of a scan at the head, as providers count them: the entries of a batch one by one. `day` has as
+//! many scans as the chain has blocks, or as it is polled, each of such a block; one a minute asks as well what is final.
 
 mod cells;
 mod evm;
@@ -46,12 +49,14 @@ use crate::{
     app::App,
     db::{DbError, plugin_storage},
     domain::{money::Amount, network::Manifest},
-    host::{Called, Memo, Position, ScanLimits, ScanResult},
+    host::{Called, Finality, Memo, Position, ScanLimits, ScanResult},
     upstreams::{Learned, Terms, UpstreamSpec},
 };
 
 /// Scans until the block below the one that is measured was read: a plugin may learn only so much at once.
 const LEARNING_SCANS_MAX: usize = 20;
+const DAY_MS: u64 = 86_400_000;
+const MINUTES_A_DAY: u64 = 1_440;
 const SCENES: [fn() -> Scene; 3] = [tron::scene, ton::scene, evm::scene];
 
 /// A chain, and what there is to find in its newest block.
@@ -66,6 +71,8 @@ struct Scene {
     cursor: Position,
     payments: Vec<Payment>,
     answers: Answers,
+    /// Time between blocks, or between polls.
+    every_ms: u32,
     aim_ms: Option<f64>,
 }
 
@@ -108,12 +115,14 @@ struct Reader {
     payments: Vec<Payment>,
     /// The watched addresses in their normal form.
     shops: Vec<String>,
+    every_ms: u32,
     aim_ms: Option<f64>,
 }
 
 impl Reader {
     async fn open(app: &App, scene: Scene) -> anyhow::Result<Self> {
-        let Scene { chain, network, watched, before, cursor, mut payments, answers, aim_ms } = scene;
+        let Scene { chain, network, watched, before, cursor, mut payments, answers, every_ms, aim_ms } =
+            scene;
         let network = world::network(network)?;
         let provider = Provider::start(answers).await?;
         let upstream = UpstreamSpec {
@@ -132,7 +141,8 @@ impl Reader {
         let client = reqwest::Client::builder().no_proxy().http1_only().build()?;
         payments.sort();
         let app = app.clone();
-        let reader = Self { app, chain, network, provider, client, cursor, payments, shops, aim_ms };
+        let reader =
+            Self { app, chain, network, provider, client, cursor, payments, shops, every_ms, aim_ms };
         if let Some(before) = before {
             reader.learn(before).await?;
         }
@@ -142,7 +152,7 @@ impl Reader {
     /// Scans up to the cursor, and keeps what the plugin learns on the way.
     async fn learn(&self, before: Position) -> anyhow::Result<()> {
         for _ in 0..LEARNING_SCANS_MAX {
-            let Called { value, writes, .. } = self.scan(before.clone(), 1).await?;
+            let Called { value, writes, .. } = self.scan(before.clone(), 1, None).await?;
             self.app
                 .db
                 .write::<_, DbError, _>(move |conn| {
@@ -156,12 +166,18 @@ impl Reader {
         anyhow::bail!("the plugin of {} does not reach block {}", self.chain, self.cursor.height)
     }
 
-    async fn scan(&self, cursor: Position, blocks: u32) -> anyhow::Result<Called<ScanResult>> {
+    /// `known`: what is final, where the next block is expected to be the head.
+    async fn scan(
+        &self,
+        cursor: Position,
+        blocks: u32,
+        known: Option<Finality>,
+    ) -> anyhow::Result<Called<ScanResult>> {
         let limits = ScanLimits {
             blocks,
             transfers: self.app.config.watch.transfers_per_scan,
-            known: None,
-            next_is_head: false,
+            known,
+            next_is_head: known.is_some(),
         };
         let called = self.app.host.scan(&self.network, Some(cursor), limits).await?;
         let Called { value, writes, webhooks, upstream, version_id, trace } = called;
@@ -173,7 +189,7 @@ impl Reader {
     async fn read(&self) -> anyhow::Result<(Duration, Duration)> {
         let blocks = self.app.config.watch.blocks_per_scan;
         let started = Instant::now();
-        let called = self.scan(self.cursor.clone(), blocks).await?;
+        let called = self.scan(self.cursor.clone(), blocks, None).await?;
         let took = started.elapsed();
         self.check(called.value)?;
         Ok((took, called.trace.cpu))
@@ -213,7 +229,7 @@ impl Reader {
         self.provider.take_asked();
         self.read().await?;
         let asked = Arc::new(self.provider.take_asked());
-        let bytes: usize = self.fetch(&asked).await?.iter().map(Bytes::len).sum();
+        let cost = self.cost().await?;
         let (mut ours, mut limit) = (Runs::default(), Runs::default());
         for pair in 0..PAIRS {
             busy.pair(pair);
@@ -240,9 +256,37 @@ impl Reader {
             Some(aim) => inside.aim(aim),
             None => inside,
         });
-        report.figure(&of("requests", "").ours(vec![asked.len() as f64]));
-        report.figure(&of("bytes", "kB").ours(vec![bytes as f64 / 1e3]));
+        report.figure(&of("calls", "").ours(vec![cost.block.0 as f64]));
+        report.figure(&of("bytes", "kB").ours(vec![cost.block.1 as f64 / 1e3]));
+        report.figure(&of("calls_a_day", "").ours(vec![cost.day.0 as f64]));
+        report.figure(&of("bytes_a_day", "GB").ours(vec![cost.day.1 as f64 / 1e9]));
         Ok(())
+    }
+
+    /// What reading at the head costs.
+    async fn cost(&self) -> anyhow::Result<Cost> {
+        let blocks = self.app.config.watch.blocks_per_scan;
+        let full = self.scan(self.cursor.clone(), blocks, None).await?.value;
+        let with_finality = self.count().await?;
+        let known = Finality { safe: full.safe, final_: full.final_ };
+        self.check(self.scan(self.cursor.clone(), blocks, Some(known)).await?.value)?;
+        let block = self.count().await?;
+        let scans = DAY_MS / u64::from(self.every_ms);
+        let day = |block: u64, full: u64| scans * block + MINUTES_A_DAY * full.saturating_sub(block);
+        Ok(Cost { block, day: (day(block.0, with_finality.0), day(block.1, with_finality.1)) })
+    }
+
+    /// Calls and bytes of what was asked.
+    async fn count(&self) -> anyhow::Result<(u64, u64)> {
+        let asked = self.provider.take_asked();
+        let calls = asked.iter().map(|asked| match serde_json::from_slice(&asked.body) {
+            Ok(serde_json::Value::Array(calls)) => calls.len(),
+            _ => 1,
+        });
+        let calls = u64::try_from(calls.sum::<usize>())?;
+        let bytes = self.fetch(&asked).await?.iter().map(Bytes::len).sum::<usize>();
+        self.provider.take_asked();
+        Ok((calls, u64::try_from(bytes)?))
     }
 
     async fn fetch(&self, asked: &[Asked]) -> anyhow::Result<Vec<Bytes>> {
@@ -265,6 +309,12 @@ impl Reader {
         }
         Ok((started.elapsed(), parsing.elapsed()))
     }
+}
+
+/// Calls and bytes.
+struct Cost {
+    block: (u64, u64),
+    day: (u64, u64),
 }
 
 #[derive(Default)]

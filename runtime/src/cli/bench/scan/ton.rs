@@ -44,6 +44,7 @@ pub(super) fn scene() -> Scene {
         cursor: position(HEAD - 1),
         payments: index.payments.clone(),
         answers: Box::new(answers),
+        every_ms: 2_000,
         aim_ms: Some(50.0),
     }
 }

@@ -44,6 +44,7 @@ pub(super) fn scene() -> Scene {
         cursor,
         payments: head.payments,
         answers: Box::new(answers),
+        every_ms: 3_000,
         aim_ms: Some(20.0),
     }
 }
