@@ -220,10 +220,13 @@ impl Out<'_> {
         let assets = manifest["asset"].as_array().map_or(&[][..], Vec::as_slice);
         let row = |asset: &Value| {
             let contract = some(asset, "contract").unwrap_or_else(|| "native coin".to_owned());
-            vec![text(asset, "symbol"), text(asset, "decimals"), contract]
+            vec![text(asset, "symbol"), text(asset, "decimals"), contract, tiers(asset)]
         };
         print::line("");
-        print::table(&["ASSET", "DECIMALS", "CONTRACT"], &assets.iter().map(row).collect::<Vec<_>>());
+        print::table(
+            &["ASSET", "DECIMALS", "CONTRACT", "CREDITED AT"],
+            &assets.iter().map(row).collect::<Vec<_>>(),
+        );
     }
 
     async fn add(&self, manifest: &Value) -> anyhow::Result<()> {
@@ -354,6 +357,17 @@ fn credit(credit: String) -> String {
         number if number.bytes().all(|byte| byte.is_ascii_digit()) => format!("{number} confirmations"),
         _ => credit,
     }
+}
+
+/// An asset's credit by amount, if it has one of its own.
+fn tiers(asset: &Value) -> String {
+    let tier = |tier: &Value| {
+        let amount = some(tier, "up_to").map_or("more".to_owned(), |up_to| format!("up to {up_to}"));
+        let by = if tier["agreed"] == true { ", seen by two providers" } else { "" };
+        format!("{amount}: {}{by}", credit(text(tier, "at")))
+    };
+    let tiers = asset["credit"].as_array().map_or(&[][..], Vec::as_slice);
+    tiers.iter().map(tier).collect::<Vec<_>>().join("; ")
 }
 
 fn state(network: &Value) -> String {

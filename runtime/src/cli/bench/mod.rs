@@ -54,9 +54,9 @@ Examples:
 
 Scenarios: call (one plugin call), swap (of a plugin under load), scan (a full block of TRON, TON and Base read
 by its plugin: block is the whole scan on the clock, inside its time of the processor; and what it and a day of such
-blocks cost at the head in calls and bytes), invoices (durable creation through HTTP), settle (transfers credited, with many open invoices; addresses filtered), deliver (webhooks), hook
-(calls of merchants' hooks in Rust, JavaScript and Python, uploads, ten thousand hooks), idle (start, memory, recovery
-after kill -9).
+blocks cost at the head in calls and bytes), invoices (durable creation through HTTP), settle (transfers credited,
+with many open invoices; addresses filtered), deliver (webhooks), hook (calls of merchants' hooks in Rust, JavaScript
+and Python, uploads, ten thousand hooks), idle (start, memory, recovery after kill -9).
 
 hook builds the ready hooks of sdk: Rust's need cargo and the target wasm32-unknown-unknown, JavaScript's Node.js and
 `npm --prefix sdk/js ci`, Python's an sdk/python/.venv with the SDK in it. What is missing is not measured.";
