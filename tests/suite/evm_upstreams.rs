@@ -1,8 +1,8 @@
 //! Upstreams that lag, lie, refuse and fall silent: no transfer is lost, none is counted twice.
 
 use kassa_tests::{
-    Change, Database, Fault, NETWORK, Provider, Proxy, Rule, Suite, World, WorldOptions, eventually, list,
-    text,
+    Change, Database, Fault, Kind, NETWORK, Provider, Proxy, Rule, Suite, World, WorldOptions, eventually,
+    list, text,
 };
 use serde_json::{Value, json};
 
@@ -15,6 +15,7 @@ pub(crate) fn cases(suite: &mut Suite) {
     suite.both("evm_upstreams::another_chain_behind_the_url_is_refused", another_chain);
     suite.both("evm_upstreams::logs_of_a_failed_transaction_pay_nothing_and_stop_nobody", failed_with_logs);
     suite.both("evm_upstreams::500_blocks_of_downtime_are_caught_up", downtime);
+    suite.on(Kind::Sqlite, "evm_upstreams::blocks_of_three_megabytes_are_caught_up", large_blocks);
     suite.both("evm_upstreams::secret_headers_go_out_and_are_shown_nowhere", secret_headers);
 }
 
@@ -315,6 +316,55 @@ async fn downtime(database: Database) {
     world.settled().await;
     assert_eq!(world.unmatched().await.len(), 0);
     assert_eq!(world.receiver.got_kind("invoice.paid").len(), 10);
+}
+
+/// As many transactions as a block of Base had in August 2026, strangers' all of them.
+fn fill(block: &mut Value) {
+    if block["transactions"] != json!([]) {
+        return;
+    }
+    let input = format!("0x3593564c{}", "5a".repeat(350));
+    let stranger = |index: u32| {
+        json!({
+            "blockHash": block["hash"], "blockNumber": block["number"], "transactionIndex": format!("{index:#x}"),
+            "hash": format!("0x{index:064x}"), "from": format!("0x{index:040x}"), "to": format!("0x{:040x}", index + 1),
+            "value": "0x1", "input": input, "nonce": "0x1", "gas": "0x3d090", "gasPrice": "0x4f5881", "type": "0x2",
+        })
+    };
+    block["transactions"] = (0..2_700).map(stranger).collect();
+}
+
+async fn large_blocks(database: Database) {
+    let mut world = World::start(database).await;
+    let (first, last) = (world.invoice("ETH", "3").await, world.invoice("USDT", "3").await);
+    world.caught_up().await;
+    world.kassa.kill();
+    world.pay(&first).await;
+    world.anvil.mine(60).await;
+    world.pay(&last).await;
+    world.anvil.mine(3).await;
+    world.proxy.reset_counts();
+    world.proxy.add(Rule::new(Fault::Changed(Change::new(|asked, mut answer| {
+        if !asked.contains("eth_getBlockByNumber") {
+            return None;
+        }
+        let entries = answer.as_array_mut().map_or(&mut [][..], Vec::as_mut_slice);
+        entries.iter_mut().for_each(|entry| fill(&mut entry["result"]));
+        Some(answer.to_string().into_bytes())
+    }))));
+    world.kassa.restart().await;
+    for invoice in [&first, &last] {
+        world.until(invoice, "paid").await;
+    }
+    world.caught_up().await;
+    let metrics = text(&world.kassa.operator().get("/metrics").await.body);
+    let failures =
+        metrics.lines().find(|line| line.starts_with("kassa_scan_failures_total")).unwrap_or("no failure");
+    println!("  evm_upstreams: 63 blocks of 3 MB took {} calls, {failures}", world.proxy.counts().calls());
+    let failed: u32 = failures.rsplit(' ').next().and_then(|count| count.parse().ok()).unwrap_or(0);
+    assert!(failed <= 3, "a step that is too large is made smaller, and not tried again: {failures}");
+    world.settled().await;
+    assert_eq!(world.unmatched().await.len(), 0);
 }
 
 async fn secret_headers(database: Database) {
