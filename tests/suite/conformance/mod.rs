@@ -18,6 +18,7 @@
 //! some: the sandbox has none, and its outages stand for them.
 
 mod again;
+mod agreed;
 mod chain;
 mod days;
 mod inside;
@@ -96,6 +97,10 @@ pub(crate) fn cases(suite: &mut Suite) {
             case!(upstreams::torn_and_doubled_pages_lose_nothing);
             case!(upstreams::limits_are_kept_to);
             case!(upstreams::who_asks_for_less_is_obeyed);
+            suite.both(
+                &format!("conformance::{folder}::upstreams_two_providers_agree"),
+                move |database| async move { agreed::two_providers_agree(database, folder).await },
+            );
             suite.on(
                 Kind::Sqlite,
                 &format!("conformance::{folder}::upstreams_a_part_is_enough"),
