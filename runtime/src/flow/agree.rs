@@ -27,7 +27,7 @@ use crate::{
         alarm::{Alarm, Answer},
         credit::Rule,
         network::Manifest,
-        observation::{Plan, Position},
+        observation::{Plan, Position, Seen},
         transfer::{Depth, Transfer},
     },
 };
@@ -166,8 +166,7 @@ impl Worker {
             Some(block) => return Ok(Says::Otherwise(format!("block {height} is {}", block.hash))),
             None => return Ok(Says::Otherwise(format!("there is no block {height}"))),
         }
-        let movement = |seen: &&_| is_movement(seen, transfer);
-        let Some(seen) = scan.transfers.iter().find(movement) else {
+        let Some(seen) = scan.transfers.iter().find(|seen| is_movement(seen, transfer)) else {
             let (tx, ordinal) = (&transfer.tx, transfer.ordinal);
             return Ok(Says::Otherwise(format!("block {height} has no movement {ordinal} of {tx}")));
         };
@@ -265,6 +264,6 @@ impl Worker {
     }
 }
 
-fn is_movement(seen: &crate::domain::observation::Seen, transfer: &Transfer) -> bool {
+fn is_movement(seen: &Seen, transfer: &Transfer) -> bool {
     seen.tx == transfer.tx && seen.ordinal == transfer.ordinal
 }

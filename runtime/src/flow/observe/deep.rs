@@ -1,5 +1,7 @@
 //! What is deep enough to be credited, by how much is at risk and by how many have seen it.
 
+use std::collections::HashMap;
+
 use crate::{
     db::{Conn, DbError, agreements, transfers},
     domain::{
@@ -38,7 +40,7 @@ pub(in crate::flow) async fn but_unagreed(
     Ok(unagreed)
 }
 
-fn is_agreed(transfer: &Transfer, agreed: &std::collections::HashMap<String, String>) -> bool {
+fn is_agreed(transfer: &Transfer, agreed: &HashMap<String, String>) -> bool {
     agreed.get(&transfer.id) == Some(&transfer.block_hash)
 }
 
