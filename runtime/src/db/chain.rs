@@ -245,9 +245,9 @@ pub(crate) async fn replace_blocks(
     Ok(())
 }
 
-/// Whether some transfers are on this chain and not deep enough yet.
-pub(crate) async fn is_waited_for(conn: &mut Conn, network: &str) -> Result<bool, DbError> {
-    let sql = "SELECT 1 AS one FROM transfer WHERE network = $1 AND status = 'included'
+/// Whether some transfers above the final block are not deep enough yet. One that is final waits for something else.
+pub(crate) async fn is_waited_for(conn: &mut Conn, network: &str, r#final: i64) -> Result<bool, DbError> {
+    let sql = "SELECT 1 AS one FROM transfer WHERE network = $1 AND height > $2 AND status = 'included'
                AND status IN ('included', 'confirmed') LIMIT 1";
-    Ok(conn.row(sql, args![network.to_owned()]).await?.is_some())
+    Ok(conn.row(sql, args![network.to_owned(), r#final]).await?.is_some())
 }

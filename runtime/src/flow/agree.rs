@@ -24,11 +24,12 @@ use crate::{
         alarms, chain,
     },
     domain::{
+        Millis,
         alarm::{Alarm, Answer},
         credit::Rule,
         network::Manifest,
-        observation::{Plan, Position, Seen},
-        transfer::{Depth, Transfer},
+        observation::{self, Plan, Position, Seen},
+        transfer::Transfer,
     },
 };
 
@@ -40,6 +41,9 @@ const ASKED_MAX: usize = 8;
 const TRANSFERS_PER_STEP: usize = 8;
 /// Contradictions in a row that make it disputed: the first may be of a reorg that the watcher has yet to meet.
 const CONTRADICTIONS: u32 = 2;
+/// After a try that decided nothing it is asked again, after twice as long each time.
+const AGAIN_MS: Millis = 500;
+const AGAIN_MS_MAX: Millis = 30_000;
 const REST_MIN: Duration = Duration::from_millis(500);
 const REST_MAX: Duration = Duration::from_secs(5);
 
@@ -92,13 +96,27 @@ struct Worker {
     app: App,
     network: Arc<Manifest>,
     first: First,
-    /// Contradictions in a row, by transfer.
-    contradicted: HashMap<String, u32>,
+    /// By transfer and its block.
+    tried: HashMap<(String, String), Tried>,
+}
+
+/// What has come of asking about a transfer.
+#[derive(Default)]
+struct Tried {
+    times: u32,
+    /// Not asked again before, by [`crate::clock::Clock::passed`].
+    not_before: Millis,
+    /// Contradictions in a row.
+    contradicted: u32,
+}
+
+fn key(transfer: &Transfer) -> (String, String) {
+    (transfer.id.clone(), transfer.block_hash.clone())
 }
 
 impl Worker {
     fn new(app: App, network: Arc<Manifest>) -> Self {
-        Self { app, network, first: First::New, contradicted: HashMap::new() }
+        Self { app, network, first: First::New, tried: HashMap::new() }
     }
 
     async fn step(&mut self) -> Result<(), DbError> {
@@ -110,7 +128,7 @@ impl Worker {
         drop(conn);
         let count = u32::try_from(waiting.len()).unwrap_or(u32::MAX);
         metrics::gauge!("kassa_transfers_unagreed", "network" => name.clone()).set(count);
-        self.contradicted.retain(|id, _| waiting.iter().any(|(transfer, _)| transfer.id == *id));
+        self.tried.retain(|of, _| waiting.iter().any(|(transfer, _)| key(transfer) == *of));
         let resource = format!("agree/{name}");
         if waiting.is_empty() || holding::claim(&self.app, &resource).await?.is_none() {
             return Ok(());
@@ -123,9 +141,24 @@ impl Worker {
     }
 
     async fn ask_all(&mut self, mut waiting: Vec<(Transfer, Rule)>) -> Result<(), DbError> {
-        // What is disputed does not keep others waiting.
-        waiting.sort_by_key(|(transfer, _)| self.contradicted.get(&transfer.id).copied());
+        if self.app.upstreams.providers(&self.network.name).len() < VOICES {
+            for (transfer, _) in waiting {
+                let network = self.network.name.clone();
+                let alarm = Alarm::SecondProviderMissing { network, transfer: (&transfer).into() };
+                self.note(&transfer, State::Alone, alarm).await?;
+            }
+            return Ok(());
+        }
+        let now = self.app.clock.passed();
+        let tried = |transfer: &Transfer| self.tried.get(&key(transfer));
+        waiting.retain(|(transfer, _)| tried(transfer).is_none_or(|tried| tried.not_before <= now));
+        // What nobody can decide does not keep others waiting.
+        waiting.sort_by_key(|(transfer, _)| tried(transfer).map_or(0, |tried| tried.times));
         for (transfer, rule) in waiting.into_iter().take(TRANSFERS_PER_STEP) {
+            // It costs calls each time.
+            let tried = self.tried.entry(key(&transfer)).or_default();
+            tried.not_before = now + (AGAIN_MS << tried.times.min(20)).min(AGAIN_MS_MAX);
+            tried.times = tried.times.saturating_add(1);
             let voices = self.ask(&transfer, rule).await?;
             self.judge(&transfer, &voices).await?;
         }
@@ -181,29 +214,25 @@ impl Worker {
             let asset = asset.unwrap_or_default();
             return Ok(Says::Otherwise(format!("it moved {amount} of {asset} to {}", seen.recipient)));
         }
-        let depth = Depth { height: scan.head.height, safe: scan.safe, r#final: scan.r#final };
+        let depth = observation::depth(scan.head.height, scan, 0);
         Ok(if height <= depth.credited_to(rule.at) { Says::Sees } else { Says::Shallow })
     }
 
     async fn judge(&mut self, transfer: &Transfer, voices: &[Voice]) -> Result<(), DbError> {
-        let (name, id) = (self.network.name.clone(), transfer.id.clone());
+        let tried = self.tried.entry(key(transfer)).or_default();
         if voices.iter().any(|voice| matches!(voice.says, Says::Otherwise(_))) {
-            let times = self.contradicted.entry(id).or_default();
-            *times = times.saturating_add(1);
-            if voices.len() == VOICES && *times >= CONTRADICTIONS {
+            tried.contradicted = tried.contradicted.saturating_add(1);
+            if voices.len() == VOICES && tried.contradicted >= CONTRADICTIONS {
+                let name = self.network.name.clone();
                 let answers = voices.iter().map(Voice::answer).collect();
                 let alarm = Alarm::TransferDisputed { network: name, transfer: transfer.into(), answers };
                 return self.note(transfer, State::Disputed, alarm).await;
             }
             return Ok(());
         }
-        self.contradicted.remove(&id);
+        tried.contradicted = 0;
         if voices.len() == VOICES && voices.iter().all(|voice| matches!(voice.says, Says::Sees)) {
             return self.agreed(transfer).await;
-        }
-        if self.app.upstreams.providers(&name).len() < VOICES {
-            let alarm = Alarm::SecondProviderMissing { network: name, transfer: transfer.into() };
-            return self.note(transfer, State::Alone, alarm).await;
         }
         Ok(())
     }

@@ -90,7 +90,7 @@ impl Health {
                 self.behind_until = if behind { now + BEHIND_MS } else { 0 };
             }
             Verdict::Behind => {
-                self.failures = 0;
+                (self.failures, self.limited) = (0, 0);
                 self.rest = None;
                 self.behind_until = now + BEHIND_MS;
             }
@@ -141,6 +141,23 @@ mod tests {
     use super::*;
 
     const NOW: Millis = 1_800_000_000_000;
+
+    #[test]
+    fn who_refuses_everything_is_left_alone_for_longer_each_time() {
+        let mut health = Health::default();
+        let rest = |health: &mut Health, ms| {
+            health.record(Verdict::RateLimited { ms }, 0, NOW);
+            health.rest.map(|rest| rest.until - NOW)
+        };
+        for expected in [1_000, 2_000, 4_000, 8_000, 15_000, 15_000] {
+            assert_eq!(rest(&mut health, 1), Some(expected));
+        }
+        // What it says itself is kept to, up to five minutes.
+        assert_eq!(rest(&mut health, 60_000), Some(60_000));
+        assert_eq!(rest(&mut health, u32::MAX), Some(300_000));
+        health.record(Verdict::Good { head: 1 }, 1, NOW);
+        assert_eq!(rest(&mut health, 1), Some(1_000));
+    }
 
     fn bad() -> Verdict {
         Verdict::Bad("no".to_owned())

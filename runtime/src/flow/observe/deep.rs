@@ -17,14 +17,10 @@ pub(super) async fn enough(
     network: &Manifest,
     depth: Depth,
 ) -> Result<Vec<Transfer>, DbError> {
-    let (mut enough, unagreed) = split(conn, network, depth).await?;
-    if unagreed.is_empty() {
-        return Ok(enough);
-    }
-    let all: Vec<&Transfer> = unagreed.iter().map(|(transfer, _)| transfer).collect();
-    let agreed = agreements::agreed(conn, &all).await?;
-    enough.extend(unagreed.into_iter().map(|(transfer, _)| transfer).filter(|t| is_agreed(t, &agreed)));
-    Ok(enough)
+    let deep = deep(conn, network, depth).await?;
+    let agreed = agreed(conn, &deep).await?;
+    let is_enough = |(transfer, rule): &(Transfer, Rule)| !rule.agreed || is_agreed(transfer, &agreed);
+    Ok(deep.into_iter().filter(is_enough).map(|(transfer, _)| transfer).collect())
 }
 
 /// Those that lack nothing but a second provider's word, each with its rule.
@@ -33,23 +29,24 @@ pub(in crate::flow) async fn but_unagreed(
     network: &Manifest,
     depth: Depth,
 ) -> Result<Vec<(Transfer, Rule)>, DbError> {
-    let (_, mut unagreed) = split(conn, network, depth).await?;
-    let all: Vec<&Transfer> = unagreed.iter().map(|(transfer, _)| transfer).collect();
-    let agreed = agreements::agreed(conn, &all).await?;
-    unagreed.retain(|(transfer, _)| !is_agreed(transfer, &agreed));
-    Ok(unagreed)
+    let mut deep = deep(conn, network, depth).await?;
+    let agreed = agreed(conn, &deep).await?;
+    deep.retain(|(transfer, rule)| rule.agreed && !is_agreed(transfer, &agreed));
+    Ok(deep)
+}
+
+async fn agreed(conn: &mut Conn, deep: &[(Transfer, Rule)]) -> Result<HashMap<String, String>, DbError> {
+    let wanted: Vec<&Transfer> =
+        deep.iter().filter(|(_, rule)| rule.agreed).map(|(transfer, _)| transfer).collect();
+    if wanted.is_empty() { Ok(HashMap::new()) } else { agreements::agreed(conn, &wanted).await }
 }
 
 fn is_agreed(transfer: &Transfer, agreed: &HashMap<String, String>) -> bool {
     agreed.get(&transfer.id) == Some(&transfer.block_hash)
 }
 
-/// Those that are deep enough: without more, and if two agree about them.
-async fn split(
-    conn: &mut Conn,
-    network: &Manifest,
-    depth: Depth,
-) -> Result<(Vec<Transfer>, Vec<(Transfer, Rule)>), DbError> {
+/// Those that are as deep as their rule wants.
+async fn deep(conn: &mut Conn, network: &Manifest, depth: Depth) -> Result<Vec<(Transfer, Rule)>, DbError> {
     let to = network.credits().map(|credit| depth.credited_to(credit)).max().unwrap_or(0);
     let included = transfers::included_to(conn, &network.name, to).await?;
     let at_risk = if included.iter().any(|transfer| network.is_tiered(&transfer.asset_id)) {
@@ -58,18 +55,10 @@ async fn split(
         Vec::new()
     };
     let counted = credit::counted(&at_risk);
-    let (mut enough, mut unagreed) = (Vec::new(), Vec::new());
-    for transfer in included {
+    let ruled = included.into_iter().map(|transfer| {
         let counted = counted.get(transfer.id.as_str()).copied().unwrap_or(transfer.amount);
         let rule = network.credit_of(&transfer.asset_id, counted);
-        if transfer.height > depth.credited_to(rule.at) {
-            continue;
-        }
-        if rule.agreed {
-            unagreed.push((transfer, rule));
-        } else {
-            enough.push(transfer);
-        }
-    }
-    Ok((enough, unagreed))
+        (transfer, rule)
+    });
+    Ok(ruled.filter(|(transfer, rule)| transfer.height <= depth.credited_to(rule.at)).collect())
 }

@@ -27,7 +27,7 @@ impl Watcher {
             return Ok(None);
         }
         let by_tag = self.network.credits().any(|credit| matches!(credit, Credit::Tag(_)));
-        if by_tag && chain::is_waited_for(conn, &self.network.name).await? {
+        if by_tag && chain::is_waited_for(conn, &self.network.name, cursor.r#final).await? {
             return Ok(None);
         }
         let height = |height: i64| u64::try_from(height).unwrap_or(0);

@@ -247,7 +247,7 @@ fn a_week_on_free_tiers_stays_at_the_head() {
             for Provider { plan, served, refused, .. } in &week.providers {
                 println!("  {}: {} calls a day, {} refused", plan.name, served / 7, refused / 7);
                 // Who is used up is asked four times a minute at the most.
-                let most = served / 100 + if is_said { 0 } else { 7 * 5_760 };
+                let most = served / 100 + if is_said { 0 } else { 7 * 3_500 };
                 assert!(*refused <= most, "{}: {}: {refused}", case.network, plan.name);
             }
             assert!(behind <= case.minutes, "{}: {behind} min", case.network);
