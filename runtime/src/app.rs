@@ -1,68 +1,33 @@
-//! The composition root: what a running Kassa is made of.
+//! What a running Kassa shares. [`crate::server`] starts it.
 
-use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
-use anyhow::Context as _;
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::Mutex;
 
 use crate::{
     clock::Clock,
-    config::{Config, Ownership},
-    db::{
-        Conn, Db, DbError, api_keys, deliveries, hook_runs, installation, leases, matchers,
-        networks as network_rows, ownership,
-    },
-    domain::{
-        Millis,
-        id::{self, Ids},
-        network::Manifest,
-    },
+    config::Config,
+    db::{Db, DbError, networks},
+    domain::id::{self, Ids},
     flow::{
-        chain_clock::ChainClock,
-        desk::{self, Desk},
-        find::Finds,
-        first_calls::FirstCalls,
-        health::Health,
-        holding::Leases,
-        observe::Watcher,
-        pricing::Prices,
-        replay,
-        simulations::Simulations,
-        supervise,
+        chain_clock::ChainClock, find::limits::Finds, health::Health, hooks::prices::Prices,
+        invoicing::state::Invoicing, leases::Leases, simulations::Simulations,
     },
     host::Host,
-    http,
-    keys::{self, Keys},
-    master_key::{Given, MasterKeys, RotationError},
-    metrics,
-    networks::{self, Networks},
+    keys::Keys,
+    master_key::MasterKeys,
+    networks::Networks,
     outbound::Outbound,
     shares::Shares,
-    upstreams::{Access, UpstreamSpec, Upstreams, access},
+    upstreams::{Access, UpstreamSpec, Upstreams},
     vault::Vault,
     wake::Wake,
 };
 
-/// What comes with a manifest is public and slow: whatever the operator adds is asked before it.
-const PRIORITY_OF_PUBLIC: i64 = 100;
-/// How often the changes of other replicas are looked for.
-const FOLLOW_EVERY: Duration = Duration::from_secs(5);
-/// Every so many looks it is said that somebody runs on this database.
-const LOOKS_PER_WORD: u32 = 4;
-
-/// What a start needs to know.
-pub struct Options {
-    /// Where the database (if it is SQLite), the master key and compiled plugins are.
-    pub data_dir: PathBuf,
-    pub config: Config,
-}
+/// Replays of hooks that run at once.
+const REPLAYS_MAX: usize = 4;
+/// Checks of hooks' settings that run at once. Each may take a core for a while.
+const FITS_MAX: usize = 2;
 
 /// Everything that handlers and workers share. Cheap to clone.
 #[derive(Clone)]
@@ -81,175 +46,61 @@ pub struct App {
     pub(crate) host: Host,
     pub(crate) networks: Networks,
     pub(crate) keys: Keys,
-    pub(crate) desk: Arc<Desk>,
+    pub(crate) invoicing: Arc<Invoicing>,
     pub(crate) prices: Arc<Prices>,
     pub(crate) leases: Arc<Leases>,
     pub(crate) finds: Finds,
-    pub(crate) first_calls: Arc<FirstCalls>,
+    /// Components that may end the process are called while no other one is, see [`crate::flow::first_calls`].
+    pub(crate) suspects: Arc<Mutex<()>>,
     /// Replays of hooks, of which each merchant has one under way at the most.
     pub(crate) replays: Arc<Shares>,
     /// Checks of hooks' settings by schemas of their own, of which each merchant has one under way at the most.
     pub(crate) fits: Arc<Shares>,
     pub(crate) health: Arc<Health>,
-    /// This process, among the replicas that hold leases.
-    pub(crate) holder: Arc<str>,
     pub(crate) simulations: Arc<Simulations>,
 }
 
-impl App {
-    /// Opens everything. Workers do not run yet.
-    pub async fn open(options: Options) -> anyhow::Result<Self> {
-        let Options { data_dir, config } = options;
-        let db = Db::open(&config.database_url(&data_dir)).await.context("cannot open the database")?;
-        let given = Given::read(&db, &data_dir).await?;
-        if db.kind() == "sqlite" {
-            // No replica works on a file: whoever holds a lease there was killed, and is not waited for.
-            db.write::<_, DbError, _>(|conn| Box::pin(async { leases::end_all(conn).await })).await?;
-        }
-        metrics::install();
-        Self::assemble(db, given, config, &data_dir).await
-    }
+/// What an [`App`] is made of, beside what it keeps in memory.
+pub(crate) struct Parts {
+    pub(crate) db: Db,
+    pub(crate) clock: Clock,
+    pub(crate) ids: Ids,
+    pub(crate) config: Arc<Config>,
+    pub(crate) master_keys: Arc<MasterKeys>,
+    pub(crate) outbound: Outbound,
+    pub(crate) upstreams: Upstreams,
+    pub(crate) host: Host,
+    pub(crate) networks: Networks,
+}
 
-    /// Puts the parts together over a database that is open.
-    pub(crate) async fn assemble(
-        db: Db,
-        given: Given,
-        config: Config,
-        data_dir: &Path,
-    ) -> anyhow::Result<Self> {
-        let (clock, ids) = (Clock::default(), Ids::of_process());
-        let master_keys = MasterKeys::open(&db, given, clock.now()).await?;
-        let vault = Arc::clone(master_keys.vault());
-        let outbound = Outbound::new().context("cannot make an HTTP client")?;
-        let upstreams = Upstreams::new(outbound.clone(), clock.clone());
-        let host = Host::start(
-            db.clone(),
-            clock.clone(),
-            &config,
-            &data_dir.join("compiled"),
-            vault.key_for("compiled code"),
-            upstreams.clone(),
-        )
-        .await?;
-        start(&db, &ids, &vault, clock.now()).await?;
-        let networks = Networks::load(db.clone()).await?;
-        let (desk, orders) = Desk::new();
-        tokio::spawn(desk::run(db.clone(), orders));
-        let app = Self {
-            db,
+impl App {
+    /// Puts the parts together. Invoices are written from now on; the workers do not run yet.
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { db, clock, ids, config, master_keys, outbound, upstreams, host, networks } = parts;
+        let holder = ids.next(id::Kind::Request, clock.now()).into();
+        Self {
+            chain_clock: Arc::new(ChainClock::new(clock.clone())),
+            vault: Arc::clone(master_keys.vault()),
             wake: Wake::default(),
+            keys: Keys::default(),
+            invoicing: Arc::new(Invoicing::start(db.clone())),
+            prices: Arc::default(),
+            leases: Arc::new(Leases::new(db.clone(), clock.clone(), holder, config.watch.lease_ms)),
+            finds: Finds::default(),
+            suspects: Arc::default(),
+            replays: Arc::new(Shares::new(REPLAYS_MAX, 1)),
+            fits: Arc::new(Shares::new(FITS_MAX, 1)),
+            health: Arc::new(Health::new(clock.clone(), config.watch.stalled_ms)),
+            simulations: Arc::default(),
+            db,
+            clock,
+            ids,
+            config,
+            master_keys,
             outbound,
             upstreams,
             host,
             networks,
-            keys: Keys::default(),
-            desk: Arc::new(desk),
-            prices: Arc::default(),
-            finds: Finds::default(),
-            first_calls: Arc::default(),
-            replays: Arc::new(replay::places()),
-            fits: Arc::new(http::fit_places()),
-            health: Arc::new(Health::new(clock.clone(), config.watch.stalled_ms)),
-            leases: Arc::new(Leases::new(config.watch.lease_ms, clock.clone())),
-            holder: ids.next(id::Kind::Request, clock.now()).into(),
-            simulations: Arc::default(),
-            master_keys: Arc::new(master_keys),
-            vault,
-            chain_clock: Arc::new(ChainClock::new(clock.clone())),
-            clock,
-            ids,
-            config: Arc::new(config),
-        };
-        app.reload_upstreams().await?;
-        Ok(app)
-    }
-
-    /// The first operator key, if there is none yet: the one given, or a new one. `None`: there is one already.
-    pub async fn first_operator_key(&self, preset: Option<&str>) -> anyhow::Result<Option<String>> {
-        let (vault, now) = (Arc::clone(&self.vault), self.clock.now());
-        let text = match preset {
-            Some(preset) if !preset.starts_with("op_") || !keys::is_well_formed(preset) => {
-                anyhow::bail!(
-                    "KASSA_OPERATOR_KEY must be op_ and 32 random characters of a-z (without l) and 2-9"
-                )
-            }
-            Some(preset) => preset.to_owned(),
-            None => keys::generate(api_keys::Mode::Operator)?,
-        };
-        let key = self
-            .db
-            .write::<_, keys::IssueError, _>(move |conn| {
-                Box::pin(async move {
-                    // One replica at a time, so that only one makes the first key.
-                    installation::alone(conn).await?;
-                    if api_keys::any_operator(conn).await? {
-                        return Ok(None);
-                    }
-                    let new = keys::NewKey {
-                        merchant_id: None,
-                        mode: api_keys::Mode::Operator,
-                        name: "first".to_owned(),
-                        expires_at: None,
-                    };
-                    let (_, text) = keys::issue_text(conn, &vault, new, text, now).await?;
-                    Ok(Some(text))
-                })
-            })
-            .await?;
-        Ok(key)
-    }
-
-    /// Runs workers and the API until `stop`, then ends in good order. `ready` is told the bound address.
-    pub async fn serve(self, stop: CancellationToken, ready: impl FnOnce(SocketAddr)) -> anyhow::Result<()> {
-        let listen = self.config.listen;
-        let listener = TcpListener::bind(listen).await.with_context(|| {
-            format!("cannot listen on {listen}; choose another address with KASSA_LISTEN")
-        })?;
-        self.begin_simulated().await;
-        self.warn_of_unproven().await;
-        ready(listener.local_addr()?);
-        let workers = tokio::spawn(supervise::run(self.clone(), stop.clone()));
-        let follow = tokio::spawn(self.clone().follow(stop.clone()));
-        http::serve(self.clone(), listener, stop.clone()).await;
-        stop.cancel();
-        let _ = tokio::join!(workers, follow);
-        let holder = Arc::clone(&self.holder);
-        let released = self
-            .db
-            .write::<_, DbError, _>(move |conn| {
-                Box::pin(async move { leases::release_all(conn, &holder).await })
-            })
-            .await;
-        if let Err(error) = released {
-            tracing::warn!(%error, "leases were not given back; they end by themselves");
-        }
-        self.db.close().await;
-        Ok(())
-    }
-
-    /// Says how much is in use without the proof that is demanded by now.
-    async fn warn_of_unproven(&self) {
-        if self.config.addresses.ownership == Ownership::Optional {
-            return;
-        }
-        let counted = async { ownership::unproven(&mut self.db.read().await?).await };
-        match counted.await {
-            Ok((0, 0)) => {}
-            Ok((addresses, keys)) => tracing::warn!(
-                addresses,
-                extended_keys = keys,
-                "ownership is required, and these were there before: they go on without a proof"
-            ),
-            Err(error) => tracing::warn!(%error, "what is unproven was not counted"),
-        }
-    }
-
-    /// Reads networks that exist only here for the first time: so that invoices can be made on them at once.
-    pub(crate) async fn begin_simulated(&self) {
-        for network in self.networks.all().into_iter().filter(|network| network.is_simulated()) {
-            if let Err(error) = Watcher::new(self.clone(), Arc::clone(&network)).step().await {
-                tracing::warn!(network = network.name, %error, "not read yet; it is tried again");
-            }
         }
     }
 
@@ -257,7 +108,7 @@ impl App {
     pub(crate) async fn reload_upstreams(&self) -> Result<(), DbError> {
         let mut by_network: BTreeMap<String, Vec<UpstreamSpec>> =
             self.networks.all().iter().map(|network| (network.name.clone(), Vec::new())).collect();
-        for row in network_rows::upstreams(&mut self.db.read().await?).await? {
+        for row in networks::upstreams(&mut self.db.read().await?).await? {
             let Some(specs) = by_network.get_mut(&row.network) else { continue };
             match Access::open(&self.vault, &row) {
                 Ok(access) => {
@@ -273,98 +124,4 @@ impl App {
         }
         Ok(())
     }
-
-    /// Follows what other replicas change: master keys, networks, upstreams, plugins. Tells the database that somebody runs on it.
-    async fn follow(self, stop: CancellationToken) {
-        for look in (1..=LOOKS_PER_WORD).cycle() {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(FOLLOW_EVERY) => {}
-            }
-            let now = self.clock.now();
-            let followed = async {
-                if look == LOOKS_PER_WORD {
-                    let asleep = self.db.write::<_, DbError, _>(move |conn| {
-                        Box::pin(async move {
-                            installation::alive(conn, now).await?;
-                            wake_sleepers(conn, now).await
-                        })
-                    });
-                    if asleep.await? > 0 {
-                        tracing::warn!(
-                            "deliveries or runs of hooks waited for a time that a wrong clock had set"
-                        );
-                    }
-                }
-                match self.master_keys.follow().await {
-                    Err(RotationError::Db(error)) => return Err(error.into()),
-                    followed => followed?,
-                }
-                self.networks.reload().await?;
-                self.reload_upstreams().await?;
-                self.host.registry().refresh().await?;
-                anyhow::Ok(())
-            };
-            if let Err(error) = followed.await
-                && error.downcast_ref::<DbError>().is_none_or(|error| error.trouble().is_none())
-            {
-                tracing::warn!(%error, "changes were not followed; what is known stays");
-            }
-        }
-    }
-
-    /// How long a lease lasts, milliseconds.
-    pub(crate) fn lease_ms(&self) -> i64 {
-        i64::try_from(self.config.watch.lease_ms).unwrap_or(i64::MAX)
-    }
-}
-
-/// What waits for a time that lies further ahead than any wait is due now. Answers of how many endpoints and hooks.
-async fn wake_sleepers(conn: &mut Conn, now: Millis) -> Result<usize, DbError> {
-    let deliveries = deliveries::queue::wake(conn, now).await?;
-    let runs = hook_runs::queue::wake(conn, now).await?;
-    Ok(deliveries + runs + matchers::wake(conn, now).await?)
-}
-
-/// What a start does to the database, one replica at a time: it says that somebody runs on it, seals the URLs of providers
-/// that an earlier Kassa has not sealed, and adds the networks that come with the binary and are not known yet. A test network that is its own chain is enabled; the others wait for the
-/// operator.
-async fn start(db: &Db, ids: &Ids, vault: &Arc<Vault>, now: Millis) -> anyhow::Result<()> {
-    let manifests = networks::shipped()?;
-    for manifest in &manifests {
-        manifest.check().map_err(|why| anyhow::anyhow!("built-in network {}: {why}", manifest.name))?;
-    }
-    let (ids, vault) = (ids.clone(), Arc::clone(vault));
-    let new_life = db
-        .write::<_, anyhow::Error, _>(move |conn| {
-            Box::pin(async move {
-                let new_life = installation::start(conn, now).await?;
-                wake_sleepers(conn, now).await?;
-                access::seal_all(conn, &vault).await?;
-                let known = network_rows::list(conn).await?;
-                let new = |manifest: &Manifest| known.iter().all(|n| n.manifest.name != manifest.name);
-                for manifest in manifests.into_iter().filter(new) {
-                    network_rows::put(conn, &manifest, now).await?;
-                    network_rows::set_enabled(conn, &manifest.name, manifest.is_simulated()).await?;
-                    for (priority, upstream) in (PRIORITY_OF_PUBLIC..).zip(manifest.upstreams) {
-                        let row = Access::of_url(&upstream.url).into_row(
-                            &vault,
-                            ids.next(id::Kind::Upstream, now),
-                            &manifest.name,
-                            ((&upstream).into(), priority),
-                            now,
-                        )?;
-                        network_rows::insert_upstream(conn, row).await?;
-                    }
-                }
-                Ok(new_life)
-            })
-        })
-        .await?;
-    if new_life {
-        tracing::info!(
-            "nobody ran on this database for a while: amounts and addresses go on further ahead, in case it is a backup"
-        );
-    }
-    Ok(())
 }

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::Path};
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use crate::host::SizeClass;
+use crate::domain::size::SizeClass;
 
 /// The documented defaults are the real ones: this very text is what a start begins with.
 pub const DEFAULTS: &str = include_str!("../kassa.default.toml");

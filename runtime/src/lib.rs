@@ -21,6 +21,7 @@ pub(crate) mod master_key;
 pub(crate) mod metrics;
 pub(crate) mod networks;
 pub(crate) mod outbound;
+pub mod server;
 pub(crate) mod shares;
 #[cfg(feature = "simulation")]
 pub mod simulation;

@@ -266,7 +266,14 @@ fn binary() -> &'static Path {
         let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
         let built = Command::new(cargo)
             // The same selection as in tests/run, or cargo would build the dependencies once more.
-            .args(["build", "--quiet", "--workspace", "--all-targets", "--features", "kassa/crash-points"])
+            .args([
+                "build",
+                "--quiet",
+                "--workspace",
+                "--all-targets",
+                "--features",
+                "kassa/crash-points,kassa/bench",
+            ])
             .arg("--target-dir")
             .arg(target_folder())
             .current_dir(crate::tests_folder())

@@ -6,6 +6,7 @@
 //! `serve`, `demo`, `migrate` and `bench` work on a data folder; so do `key operator` and `plugin check`, in
 //! their way. All other commands are a client of the REST API: what they can do, any program can.
 
+#[cfg(feature = "bench")]
 mod bench;
 mod client;
 mod compile;
@@ -103,6 +104,7 @@ enum Command {
     /// API keys of merchants, and of the operator
     Key(key::KeyArgs),
     /// Measure this machine, Kassa on it, and how far apart the two are
+    #[cfg(feature = "bench")]
     Bench(bench::BenchArgs),
     /// What the server starts for each component that it compiles; not for people
     #[command(hide = true)]
@@ -146,6 +148,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Transfer(args) => transfer::run(&global, args).await,
             Command::Retention(args) => retention::run(&global, args).await,
             Command::Key(args) => key::run(&global, args).await,
+            #[cfg(feature = "bench")]
             Command::Bench(args) => bench::run(&global, args).await,
             Command::CompileComponent(_) => Ok(()),
         }

@@ -3,13 +3,14 @@
 use std::{net::SocketAddr, path::Path};
 
 use crate::{
-    app::{App, Options},
+    app::App,
     config::Config,
     db::{
         addresses::{self, Kind, NewAddress},
         merchants::{self, Merchant},
     },
     domain::{id, network::Manifest, policy::Policy},
+    server::Options,
 };
 
 /// Opens a Kassa in this folder. Workers do not run yet.

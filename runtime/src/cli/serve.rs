@@ -6,10 +6,7 @@ use clap::Args;
 use console::style;
 
 use super::{Global, client::local, folder::Folder, logging, print, progress, stop};
-use crate::{
-    app::{App, Options},
-    config::Config,
-};
+use crate::{app::App, config::Config, server::Options};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -184,9 +184,6 @@ pub(crate) async fn hooks(
             "license-keys",
             hook_version_id(number),
             1_i64,
-            1_i64,
-            0_i64,
-            0_i64,
             r#"{"events":["invoice.paid"]}"#,
             "{}",
             "active",
@@ -194,10 +191,11 @@ pub(crate) async fn hooks(
             0_i64,
         ]
     });
-    let into =
-        "INSERT INTO hook (id, merchant_id, test, name, active_id, generation, fulfills, matches, prices,
+    let into = "INSERT INTO hook (id, merchant_id, test, name, active_id, generation,
                     binding, settings, state, failures, created_at)";
     conn.insert_many(into, hooks, "").await?;
+    let roles = rows(&|number| args![hook_id(number), "fulfiller"]);
+    conn.insert_many("INSERT INTO hook_role (hook_id, role)", roles, "").await?;
     let versions = rows(&|number| {
         let sha256 = sha256.get(number).unwrap_or(first);
         args![

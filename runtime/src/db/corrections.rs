@@ -1,7 +1,9 @@
 //! What persons decided or put right: only ever added to.
 
-use super::{Conn, DbError, Row, Value, args, transfers::decimals};
-use crate::domain::correction::{Correction, Mark};
+use crate::{
+    db::{Conn, DbError, Row, Value, args},
+    domain::correction::{Correction, Mark},
+};
 
 /// Adds one.
 pub(crate) async fn insert(conn: &mut Conn, correction: Correction) -> Result<(), DbError> {
@@ -95,7 +97,7 @@ fn listed(row: &Row) -> Result<Listed, DbError> {
             key_id: row.text("key_id")?,
             at: row.int("at")?,
         },
-        decimals: decimals(row)?,
+        decimals: row.decimals()?,
     })
 }
 

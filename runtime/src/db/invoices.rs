@@ -1,10 +1,12 @@
 //! Invoices.
 
-use super::{Conn, DbError, Row, args, balances, holds, newest::newest_of_each, transfers::decimals};
-use crate::domain::{
-    Millis,
-    invoice::{Invoice, Matching, Status},
-    matching::{amount_key, memo_key},
+use crate::{
+    db::{Conn, DbError, Row, args, balances, holds, newest::newest_of_each},
+    domain::{
+        Millis,
+        invoice::{Invoice, Matching, Status},
+        matching::{amount_key, memo_key},
+    },
 };
 
 macro_rules! select {
@@ -29,7 +31,7 @@ pub(super) fn invoice(row: &Row) -> Result<Invoice, DbError> {
         network: row.text("network")?,
         asset_id: row.text("asset_id")?,
         symbol: row.text("symbol")?,
-        decimals: decimals(row)?,
+        decimals: row.decimals()?,
         address_id: row.text("address_id")?,
         address: row.text("address")?,
         matching: row.parsed("matching")?,

@@ -1,11 +1,13 @@
 //! Payments, the transfers that pay nothing, and settle's own cursor.
 
-use super::{Conn, DbError, Row, args, transfers::decimals};
-use crate::domain::{
-    Millis,
-    matching::Reason,
-    payment::Payment,
-    settlement::{self, Listing},
+use crate::{
+    db::{Conn, DbError, Row, args},
+    domain::{
+        Millis,
+        matching::Reason,
+        payment::Payment,
+        settlement::{self, Listing},
+    },
 };
 
 fn payment(row: &Row) -> Result<Payment, DbError> {
@@ -134,7 +136,7 @@ fn listed(row: &Row) -> Result<Listed, DbError> {
         tx: row.opt_text("tx")?,
         height: row.int("height")?,
         symbol: row.text("symbol")?,
-        decimals: decimals(row)?,
+        decimals: row.decimals()?,
         address: row.text("address")?,
     })
 }

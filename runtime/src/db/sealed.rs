@@ -1,7 +1,9 @@
 //! Every place where a sealed value is kept, and how all of them are sealed anew with another master key.
 
-use super::{Conn, Db, DbError, args, hook_secrets, idempotency};
-use crate::vault::{MasterKeyId, Vault};
+use crate::{
+    db::{Conn, Db, DbError, args, hooks::secrets, idempotency},
+    vault::{MasterKeyId, Vault},
+};
 
 /// Rows that are sealed anew in one transaction.
 const PAGE: i64 = 100;
@@ -71,7 +73,7 @@ const PLACES: [Place; 5] = [
     place!("endpoint", "secret", "id", "''", |id, _| id.to_owned()),
     place!("endpoint", "old_secret", "id", "''", |id, _| id.to_owned()),
     place!("upstream", "sealed", "id", "''", |id, _| id.to_owned()),
-    place!("hook_secret", "value", "id", "purpose", hook_secrets::sealed_for_text),
+    place!("hook_secret", "value", "id", "purpose", secrets::sealed_for_text),
     place!("idempotency", "body", "owner", "key", idempotency::sealed_for),
 ];
 

@@ -141,6 +141,12 @@ impl Row {
         Ok(self.int(column)? != 0)
     }
 
+    /// The decimals of a joined asset; the schema keeps them in 0 to 30.
+    pub(crate) fn decimals(&self) -> Result<u8, DbError> {
+        u8::try_from(self.int("decimals")?)
+            .map_err(|_| DbError::Unreadable { column: "decimals", why: "over 255".to_owned() })
+    }
+
     pub(crate) fn text(&self, column: &'static str) -> Result<String, DbError> {
         get!(self, column)
     }

@@ -46,6 +46,19 @@ impl std::str::FromStr for Purpose {
     }
 }
 
+words! {
+    /// What a hook can be asked: an interface that its component exports.
+    #[schema(as = HookRole)]
+    Role {
+        /// Does what a paid invoice is for.
+        Fulfiller = "fulfiller",
+        /// Says what a transfer pays.
+        Matcher = "matcher",
+        /// Says what an asset costs.
+        Rates = "rates",
+    }
+}
+
 /// What a binding may name of each kind.
 const NAMES_MAX: usize = 50;
 const NAME_LEN_MAX: usize = 100;

@@ -29,6 +29,7 @@ pub mod rescan;
 pub mod retry;
 pub mod settlement;
 pub mod signature;
+pub mod size;
 pub mod slots;
 pub mod transfer;
 pub mod verbatim;

@@ -12,6 +12,9 @@ const SECOND: Millis = 1000;
 const MINUTE: Millis = 60 * SECOND;
 const HOUR: Millis = 60 * MINUTE;
 
+/// Claims of the same work in a row of which nothing was heard, since the process ended: then it is set aside.
+pub const UNHEARD_MAX: i64 = 3;
+
 /// The wait before the second, third, … attempt of a round; then [`LAST_WAIT`].
 const WAITS: [Millis; 9] =
     [5 * SECOND, 30 * SECOND, 2 * MINUTE, 10 * MINUTE, 30 * MINUTE, HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR];

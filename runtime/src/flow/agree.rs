@@ -10,12 +10,6 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    again::{self, AgainError, Told},
-    first_calls::{First, SetAside, guarded},
-    holding,
-    observe::{commit, deep},
-};
 use crate::{
     app::App,
     db::{
@@ -30,6 +24,11 @@ use crate::{
         network::Manifest,
         observation::{self, Plan, Position, Seen},
         transfer::Transfer,
+    },
+    flow::{
+        again::{self, AgainError, Told},
+        first_calls::{First, SetAside, guarded},
+        observe::{commit, deep},
     },
 };
 
@@ -130,7 +129,7 @@ impl Worker {
         metrics::gauge!("kassa_transfers_unagreed", "network" => name.clone()).set(count);
         self.tried.retain(|of, _| waiting.iter().any(|(transfer, _)| key(transfer) == *of));
         let resource = format!("agree/{name}");
-        if waiting.is_empty() || holding::claim(&self.app, &resource).await?.is_none() {
+        if waiting.is_empty() || self.app.leases.claim(&resource).await?.is_none() {
             return Ok(());
         }
         let (app, network, mut first) = (self.app.clone(), Arc::clone(&self.network), self.first);

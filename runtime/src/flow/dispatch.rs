@@ -19,8 +19,7 @@ use crate::{
         deliveries::queue::{self, Owed},
         endpoints::{self, Subscriber},
         events::{self, Undispatched},
-        hook_runs::queue as run_queue,
-        hooks::{self, Bound},
+        hooks::{self, Bound, run_queue},
     },
     domain::{Millis, hook::About, id},
 };

@@ -8,26 +8,18 @@
 
 use std::future::Future;
 
-use tokio::sync::Mutex;
-
-use super::hook_work::UNHEARD_MAX;
 use crate::{
     app::App,
     db::{DbError, crash, first_calls},
     domain::{
         alarm::{Alarm, Of},
         network::Manifest,
+        retry::UNHEARD_MAX,
     },
 };
 
 /// As figures and alarms name it.
 const QUEUE: &str = "chain calls";
-
-/// Where suspects are called one at a time. One a process.
-#[derive(Debug, Default)]
-pub(crate) struct FirstCalls {
-    alone: Mutex<()>,
-}
 
 /// How far a worker is with its first call.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -82,7 +74,7 @@ pub(super) async fn guarded<T>(
             return Ok(Err(SetAside));
         }
         if before > 0 {
-            _alone = Some(app.first_calls.alone.lock().await);
+            _alone = Some(app.suspects.lock().await);
         }
         let (key, name) = (resource.to_owned(), network.name.clone());
         app.db

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use super::holding;
 use crate::{
     app::App,
     config::{self, Days},
@@ -86,7 +85,7 @@ pub(crate) async fn pass(app: &App, kinds: &[Kind], stop: &CancellationToken) ->
         let mut place = Some(Place::default());
         let mut is_first = true;
         while let Some(at) = place {
-            if stop.is_cancelled() || holding::claim(app, LEASE).await?.is_none() {
+            if stop.is_cancelled() || app.leases.claim(LEASE).await?.is_none() {
                 return Ok(Passed { deleted, is_over: false });
             }
             let (began, now, begins) = (Instant::now(), app.clock.now(), std::mem::take(&mut is_first));

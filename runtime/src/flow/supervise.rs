@@ -7,10 +7,15 @@ use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    agree, balances, deliver, dispatch, fulfill, health, matching, observe, rescan, retention, settle,
+use crate::{
+    app::App,
+    domain::network::Manifest,
+    flow::{
+        agree, balances, deliver, dispatch, health,
+        hooks::{fulfil, matching},
+        observe, rescan, retention, settle,
+    },
 };
-use crate::{app::App, domain::network::Manifest};
 
 /// A broken worker waits so long before it starts again.
 const RESTART_AFTER: Duration = Duration::from_secs(1);
@@ -33,7 +38,7 @@ pub(crate) async fn run(app: App, stop: CancellationToken) {
     });
     keep(&mut tasks, "fulfill", &stop, {
         let (app, stop) = (app.clone(), stop.clone());
-        move || fulfill::run(app.clone(), stop.clone())
+        move || fulfil::run(app.clone(), stop.clone())
     });
     keep(&mut tasks, "health", &stop, {
         let (app, stop) = (app.clone(), stop.clone());

@@ -13,104 +13,26 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 use wasmtime::{Engine, component::Component};
 
-use super::{
-    bindings::{chain::ChainRole, services::kassa::plugin::types},
-    cache::deserialize,
-    call::{CallError, CallStore, Caller},
-    compiler::Compiler,
-    engine::Guests,
-    limits::Limits,
-    link::Linked,
-    manifest::{HOST_OF_SETTING, Manifest, Role},
-    outline::{Fault, MANIFEST_SECTION, Outline},
-    services::{Behalf, Subject, is_allowed, text::one_line},
-    size::SizeClass,
+use crate::{
+    config,
+    domain::size::SizeClass,
+    host::{
+        bindings::{chain::ChainRole, services::kassa::plugin::types},
+        cache::deserialize,
+        call::{CallStore, Caller},
+        compiler::Compiler,
+        engine::Guests,
+        error::{AdmitError, SHOWN_CHARS_MAX},
+        limits::Limits,
+        link::Linked,
+        manifest::{HOST_OF_SETTING, Manifest, Role},
+        outline::Outline,
+        services::{Behalf, Subject, is_allowed, text::one_line},
+    },
 };
-use crate::config;
 
 /// What a language's standard library may drag in; see `link`.
 const STANDARD: [&str; 5] = ["cli", "io", "clocks", "filesystem", "random"];
-/// Names and messages of a guest are cut here.
-const SHOWN_CHARS_MAX: usize = 200;
-
-/// Why an artefact was refused. Each case has a slug that stays the same for good.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum AdmitError {
-    #[error("the component has {bytes} bytes; the operator allows {max} at the most")]
-    TooLarge { bytes: usize, max: usize },
-    #[error("this is not WebAssembly")]
-    NotWasm,
-    #[error("the file ends in the middle; was it uploaded completely?")]
-    Truncated,
-    #[error("this is a core module, not a component; encode it with `wasm-tools component new`")]
-    CoreModule,
-    #[error("the component is not valid, or uses a feature that plugins do not have: {0}")]
-    Invalid(String),
-    #[error("the component is too complex: {0}")]
-    TooComplex(String),
-    #[error("the component imports {0}, which plugins may not; build it against the package kassa:plugin")]
-    ForbiddenImport(String),
-    #[error("the component exports {0}, which is no role of kassa:plugin@0.1.0 that this Kassa runs")]
-    UnknownExport(String),
-    #[error(
-        "the component exports no role; a chain plugin exports kassa:plugin/chain@0.1.0, a hook \
-         kassa:plugin/fulfiller@0.1.0 or another"
-    )]
-    NoRole,
-    #[error(
-        "a component with the role {0} is not uploaded here: operators upload chain plugins, merchants hooks"
-    )]
-    WrongPlace(&'static str),
-    #[error("the manifest (custom section {MANIFEST_SECTION}) is unusable: {0}")]
-    Manifest(String),
-    #[error("the manifest names the roles {manifest}, but the component exports {exports}")]
-    RolesDiffer { manifest: String, exports: String },
-    #[error("the manifest asks for what plugins cannot be granted here: {0}")]
-    NotGrantable(String),
-    #[error("the component does not compile: {0}")]
-    Compile(String),
-    #[error("what the component imports or exports has other types than kassa:plugin@0.1.0: {0}")]
-    WrongTypes(String),
-    #[error("the component failed its first call: {0}")]
-    FirstCall(CallError),
-}
-
-impl AdmitError {
-    /// What a program tells the cases apart by.
-    #[must_use]
-    pub(crate) fn slug(&self) -> &'static str {
-        match self {
-            Self::TooLarge { .. } => "too-large",
-            Self::NotWasm => "not-wasm",
-            Self::Truncated => "truncated",
-            Self::CoreModule => "core-module",
-            Self::Invalid(_) => "invalid",
-            Self::TooComplex(_) => "too-complex",
-            Self::ForbiddenImport(_) => "forbidden-import",
-            Self::UnknownExport(_) => "unknown-export",
-            Self::NoRole => "no-role",
-            Self::WrongPlace(_) => "wrong-place",
-            Self::Manifest(_) => "bad-manifest",
-            Self::RolesDiffer { .. } => "roles-differ",
-            Self::NotGrantable(_) => "not-grantable",
-            Self::Compile(_) => "does-not-compile",
-            Self::WrongTypes(_) => "wrong-types",
-            Self::FirstCall(_) => "first-call-failed",
-        }
-    }
-}
-
-impl From<Fault> for AdmitError {
-    fn from(fault: Fault) -> Self {
-        match fault {
-            Fault::NotWasm => Self::NotWasm,
-            Fault::CoreModule => Self::CoreModule,
-            Fault::Truncated => Self::Truncated,
-            Fault::Invalid(why) => Self::Invalid(one_line(&why, SHOWN_CHARS_MAX)),
-            Fault::TooComplex(why) => Self::TooComplex(why),
-        }
-    }
-}
 
 /// An artefact that may be called.
 pub(super) struct Admitted {
@@ -317,7 +239,7 @@ fn inspect(wasm: &[u8], rules: &Rules, class: SizeClass) -> Result<Manifest, Adm
     for export in &outline.exports {
         let unknown = || AdmitError::UnknownExport(one_line(export, SHOWN_CHARS_MAX));
         let role = Role::of_export(export).ok_or_else(unknown)?;
-        if role.is_of_hook() != matches!(rules, Rules::Hooks(_)) {
+        if role.of_hook().is_some() != matches!(rules, Rules::Hooks(_)) {
             return Err(AdmitError::WrongPlace(role.as_str()));
         }
         exports.push(role);

@@ -4,13 +4,16 @@
 
 use std::sync::Arc;
 
-use super::{
-    Called, FindError, Host, Place, Position, ScanError, ScanLimits, ScanResult, about,
-    call::{CallError, CallFailed, CallStore},
-    loaded::Loaded,
-    services::Subject,
+use crate::{
+    domain::network,
+    host::{
+        Called, FindError, Host, Place, Position, ScanError, ScanLimits, ScanResult, about,
+        call::{CallFailed, CallStore},
+        error::CallError,
+        loaded::Loaded,
+        services::Subject,
+    },
 };
-use crate::domain::network;
 
 impl Host {
     /// The version of a plugin that is called; none where no component is.

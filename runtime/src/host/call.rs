@@ -18,10 +18,11 @@ use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 
 use super::{
     engine::Runtime,
-    limits::{Exceeded, Limits, MemoryLimiter},
+    error::CallError,
+    limits::{Exceeded, Limits},
     meter::Meter,
     seat::Seat,
-    services::{LogLine, QueuedWebhook, Recording, Services, Shared, Subject, Tape, text},
+    services::{CallState, LogLine, QueuedWebhook, Recording, Services, Shared, Subject, Tape, text},
 };
 use crate::db::plugin_storage::StorageWrites;
 
@@ -29,34 +30,6 @@ use crate::db::plugin_storage::StorageWrites;
 const QUICK_NS: u64 = 3_000_000;
 /// What is kept of a guest's own words about its end.
 const MESSAGE_CHARS_MAX: usize = 300;
-
-/// Why a call gave no answer. Its effects are gone; the plugin's own typed errors are answers, not these.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum CallError {
-    #[error("plugin {plugin} is not loaded; `kassa plugin list` shows what is")]
-    NotLoaded { plugin: String },
-    #[error("the component could not be made ready; the operator's log says why")]
-    NotReady,
-    #[error("plugin {plugin} has no role {role}")]
-    NoRole { plugin: String, role: &'static str },
-    #[error("all places for plugin calls are taken (plugins.calls_max); try again")]
-    Busy,
-    #[error("the plugin broke: {message}")]
-    Trap { message: String },
-    #[error("it used up its processor time")]
-    CpuBudget,
-    #[error("the call took too long")]
-    WallClock,
-    #[error("the plugin used up its memory (limits.memory_mib of its manifest)")]
-    Memory,
-    #[error("the plugin called the host too often")]
-    HostCalls,
-    #[error("the plugin handed over too much at once")]
-    Handover,
-    /// Another call changed the plugin's storage meanwhile.
-    #[error("the plugin's storage changed during the call; try again")]
-    Stale,
-}
 
 /// A call without an answer, and the upstream that it had talked to: its health is counted by that.
 #[derive(Debug, thiserror::Error)]
@@ -106,31 +79,8 @@ pub(crate) struct Called<T> {
     pub(crate) trace: Trace,
 }
 
-/// What a store holds while its call runs.
-pub(crate) struct CallState {
-    memory: MemoryLimiter,
-    meter: Arc<Meter>,
-    host_calls_max: u32,
-    host_calls_left: u32,
-    seat: Seat,
-    pub(super) services: Services,
-}
-
 /// A call's own store.
 pub(super) type CallStore = Store<CallState>;
-
-impl CallState {
-    /// Every host function begins with this.
-    pub(super) fn count(&mut self) -> wasmtime::Result<()> {
-        self.host_calls_left = self.host_calls_left.checked_sub(1).ok_or(Exceeded::HostCalls)?;
-        Ok(self.meter.asked()?)
-    }
-
-    /// What a host function waits with that waits for somebody outside.
-    pub(super) fn outside(&mut self) -> (&mut Seat, &mut Services) {
-        (&mut self.seat, &mut self.services)
-    }
-}
 
 /// What runs calls. Cheap to clone.
 #[derive(Clone)]
@@ -204,13 +154,14 @@ impl Caller {
         let fuel =
             if self.runtime.counts_fuel() { u64::MAX - store.get_fuel().unwrap_or(u64::MAX) } else { 0 };
         let state = store.into_data();
+        let host_calls = state.host_calls();
         let mut services = state.services;
         let upstream = services.http.upstream_id();
         let trace = Trace {
             cpu: meter.polled(),
             fuel,
             memory_bytes: state.memory.used(),
-            host_calls: state.host_calls_max - state.host_calls_left,
+            host_calls,
             http_requests: services.http.requests(),
             log: std::mem::take(&mut services.log.kept),
             tape: std::mem::take(&mut services.tape).into_recording(),
@@ -239,14 +190,9 @@ impl Caller {
         meter: Arc<Meter>,
         tape: Tape,
     ) -> CallStore {
-        let state = CallState {
-            memory: MemoryLimiter::new(limits.memory_bytes),
-            meter: meter.clone(),
-            host_calls_max: limits.host_calls,
-            host_calls_left: limits.host_calls,
-            seat,
-            services: Services::new(self.shared.clone(), subject, limits, Instant::now() + limits.wall, tape),
-        };
+        let services =
+            Services::new(self.shared.clone(), subject, limits, Instant::now() + limits.wall, tape);
+        let state = CallState::new(limits, meter.clone(), seat, services);
         let mut store = Store::new(self.runtime.engine(), state);
         store.limiter(|state| &mut state.memory);
         store.set_hostcall_fuel(limits.handover_bytes);

@@ -28,11 +28,13 @@ use tokio::{
 use wasmparser::Validator;
 use wasmtime::Engine;
 
-use super::{
-    admit::AdmitError,
-    engine::{self, Guests},
-    services::text::one_line,
-    size::SizeClass,
+use crate::{
+    domain::size::SizeClass,
+    host::{
+        engine::{self, Guests},
+        error::AdmitError,
+        services::text::one_line,
+    },
 };
 
 /// A Python component with its standard library takes 10 s of two cores, on a busy machine thrice that.

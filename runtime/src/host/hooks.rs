@@ -18,26 +18,26 @@ use std::{
 use tokio::sync::{OnceCell, Semaphore};
 use wasmtime::Engine;
 
-use super::{
-    admit::{self, Admission, AdmitError, Admitted},
-    bindings::{
-        fulfiller::exports::kassa::plugin::fulfiller, matcher::exports::kassa::plugin::matcher,
-        rates::exports::kassa::plugin::rates, services::kassa::plugin::types,
-    },
-    cache::Cache,
-    call::{CallError, CallFailed, CallStore, Called, Caller},
-    limits::Limits,
-    link::Linked,
-    manifest::{Manifest, Role},
-    seat::Seat,
-    services::{Behalf, OfMerchant, Subject, Tape},
-    size::SizeClass,
-};
 use crate::{
     clock::Clock,
     config,
     db::{Db, DbError, crash, plugins as rows},
-    domain::Millis,
+    domain::{Millis, size::SizeClass},
+    host::{
+        admit::{self, Admission, Admitted},
+        bindings::{
+            fulfiller::exports::kassa::plugin::fulfiller, matcher::exports::kassa::plugin::matcher,
+            rates::exports::kassa::plugin::rates, services::kassa::plugin::types,
+        },
+        cache::Cache,
+        call::{CallFailed, CallStore, Called, Caller},
+        error::{AdmitError, CallError},
+        limits::Limits,
+        link::Linked,
+        manifest::{Manifest, Role},
+        seat::Seat,
+        services::{Behalf, OfMerchant, Subject, Tape},
+    },
 };
 
 /// What was not used for so long is let go.

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use wasmtime::ResourceLimiter;
 
-use super::{
-    engine::{CORE_INSTANCES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX},
-    size::SizeClass,
+use crate::{
+    config,
+    db::disk::DiskLimit,
+    domain::size::SizeClass,
+    host::engine::{CORE_INSTANCES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX},
 };
-use crate::{config, db::disk::DiskLimit};
 
 /// Calls of host functions. The dearest scan known (200 blocks of the sandbox chain) makes about 500.
 const HOST_CALLS_MAX: u32 = 10_000;

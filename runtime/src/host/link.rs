@@ -8,7 +8,7 @@ use wasmtime::{
     },
 };
 
-use super::{
+use crate::host::{
     bindings::{
         balances::{BalancesRole, BalancesRolePre},
         chain::ChainRolePre,
@@ -19,9 +19,8 @@ use super::{
         rates::{RatesRole, RatesRolePre},
         simulator::{SimulatorRole, SimulatorRolePre},
     },
-    call::CallState,
     manifest::Role,
-    services,
+    services::{self, CallState},
 };
 
 /// What a component imports when its language's library wants something to make hash maps unpredictable with.

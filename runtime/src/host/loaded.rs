@@ -7,21 +7,24 @@ use std::{
 
 use wasmtime::component::Component;
 
-use super::{
-    bindings::{
-        balances::BalancesRolePre,
-        chain::{ChainRolePre, exports::kassa::plugin::chain::Description},
-        finder::FinderRolePre,
-        ownership::OwnershipRolePre,
-        simulator::SimulatorRolePre,
+use crate::{
+    db::plugins::VersionRow,
+    domain::network,
+    host::{
+        bindings::{
+            balances::BalancesRolePre,
+            chain::{ChainRolePre, exports::kassa::plugin::chain::Description},
+            finder::FinderRolePre,
+            ownership::OwnershipRolePre,
+            simulator::SimulatorRolePre,
+        },
+        error::CallError,
+        limits::Limits,
+        link::Linked,
+        manifest::Role,
+        services::{Behalf, CallState, Subject},
     },
-    call::{CallError, CallState},
-    limits::Limits,
-    link::Linked,
-    manifest::Role,
-    services::{Behalf, Subject},
 };
-use crate::{db::plugins::VersionRow, domain::network};
 
 /// One version, ready to be called.
 pub(crate) struct Loaded {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::services::text::one_line;
-use crate::domain::{event, nesting, objects::Objects};
+use crate::domain::{event, hook, nesting, objects::Objects};
 
 const SECTION_BYTES_MAX: usize = 16 << 10;
 const DESCRIPTION_CHARS_MAX: usize = 500;
@@ -138,10 +138,15 @@ impl Role {
         }
     }
 
-    /// Whether it is one of a merchant's hook; the others read chains.
+    /// The role of a merchant's hook; none reads chains.
     #[must_use]
-    pub(crate) fn is_of_hook(self) -> bool {
-        matches!(self, Self::Matcher | Self::Fulfiller | Self::Rates)
+    pub(crate) fn of_hook(self) -> Option<hook::Role> {
+        match self {
+            Self::Matcher => Some(hook::Role::Matcher),
+            Self::Fulfiller => Some(hook::Role::Fulfiller),
+            Self::Rates => Some(hook::Role::Rates),
+            Self::Chain | Self::Finder | Self::Balances | Self::Ownership | Self::Simulator => None,
+        }
     }
 }
 

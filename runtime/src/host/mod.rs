@@ -21,6 +21,7 @@
 mod admit;
 mod aside;
 mod balances;
+#[cfg(feature = "bench")]
 pub(crate) mod bench;
 mod bindings;
 mod cache;
@@ -29,6 +30,7 @@ mod check;
 mod compiler;
 mod embedded;
 mod engine;
+mod error;
 mod hooks;
 mod limits;
 mod link;
@@ -44,7 +46,6 @@ mod seat;
 mod services;
 mod settings;
 mod shadow;
-mod size;
 #[cfg(test)]
 pub(crate) mod tests;
 mod version;
@@ -55,7 +56,7 @@ use crate::{
     clock::Clock,
     config::Config,
     db::{Db, DbError},
-    domain::{money::Amount, network},
+    domain::{money::Amount, network, size::SizeClass},
     outbound::{Outbound, Reach},
     upstreams::Upstreams,
 };
@@ -68,7 +69,6 @@ use engine::Runtime;
 use loaded::Loaded;
 use services::{Hosts, Shared, Subject, WatchSets};
 
-pub(crate) use admit::AdmitError;
 pub(crate) use bindings::fulfiller::exports::kassa::plugin::fulfiller;
 pub(crate) use bindings::matcher::exports::kassa::plugin::matcher;
 pub(crate) use bindings::rates::exports::kassa::plugin::rates;
@@ -83,11 +83,12 @@ pub(crate) use bindings::{
     services::kassa::plugin::types::{Memo, Position, Transfer as PluginTransfer},
     simulator::exports::kassa::plugin::simulator::SimulateError,
 };
-pub(crate) use call::{CallError, CallFailed, Called, Trace};
+pub(crate) use call::{CallFailed, Called, Trace};
 pub(crate) use check::{CheckError, Checked, check};
 pub(crate) use compiler::child as compile_child;
 pub(crate) use embedded::NETWORK_MANIFESTS;
 pub(crate) use engine::Guests;
+pub(crate) use error::{AdmitError, CallError};
 pub(crate) use hooks::{HookVersion, Hooks};
 pub(crate) use manifest::{Grants, Manifest, Role, is_secret_name};
 pub(crate) use registry::{Registry, RegistryError};
@@ -95,7 +96,6 @@ pub(crate) use services::text::one_line;
 pub(crate) use services::{OfMerchant, QueuedWebhook, Secret, is_allowed, scope_of_hook};
 pub(crate) use services::{Recording, Tape, differences};
 pub(crate) use shadow::{Beside, Difference, Shadow, Tally};
-pub(crate) use size::SizeClass;
 pub(crate) use version::PluginVersion;
 
 /// Why plugins cannot run at all.

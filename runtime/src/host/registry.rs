@@ -14,23 +14,24 @@ use arc_swap::ArcSwap;
 use sha2::{Digest as _, Sha256};
 use wasmtime::{Engine, component::Component};
 
-use super::{
-    admit::{self, Admission, AdmitError, Admitted, Rules},
-    cache::Cache,
-    call::{CallError, Caller},
-    compiler::Compiler,
-    limits::Limits,
-    loaded::Loaded,
-    manifest::Grants,
-    shadow::{Shadow, Shadows},
-    version::{PluginInfo, PluginVersion, grants_of, json, manifest_of, view},
-};
 use crate::{
     clock::Clock,
     config,
     db::{
-        Db, DbError,
-        plugins::{self as rows, NewVersion, Origin, VersionRow},
+        Db, DbError, plugins as rows,
+        plugins::{NewVersion, Origin, VersionRow},
+    },
+    host::{
+        admit::{self, Admission, Admitted, Rules},
+        cache::Cache,
+        call::Caller,
+        compiler::Compiler,
+        error::{AdmitError, CallError},
+        limits::Limits,
+        loaded::Loaded,
+        manifest::Grants,
+        shadow::{Shadow, Shadows},
+        version::{PluginInfo, PluginVersion, grants_of, json, manifest_of, view},
     },
 };
 

@@ -6,7 +6,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::call::CallError;
+use crate::host::error::CallError;
 
 /// How long a call waits for a place before it is told that there is none.
 const PLACE_WAIT: Duration = Duration::from_secs(5);

@@ -19,7 +19,7 @@ use crate::{
     db::{chain, transfers},
     flow::{
         again::AgainError,
-        find::{FindFailed, Whereabouts, find},
+        find::{Denied, FindFailed, Whereabouts, find},
     },
 };
 
@@ -155,11 +155,11 @@ impl From<FindFailed> for Problem {
                 let detail = "Wait for the network to be read, or ask the operator to read its blocks again.";
                 Self::new(Kind::FindUnsupported, detail).field("network")
             }
-            FindFailed::Limited { retry_s } => {
+            FindFailed::Denied(Denied::Limited { retry_s }) => {
                 let detail = "Each search asks the network's provider. Ask for one transaction at a time.";
                 Self::new(Kind::FindsLimited, detail).retry_after(retry_s)
             }
-            FindFailed::Busy => {
+            FindFailed::Denied(Denied::Busy) => {
                 Self::new(Kind::Busy, "Many look for transactions just now. Ask again in a moment.")
                     .retry_after(2)
             }

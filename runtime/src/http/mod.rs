@@ -47,7 +47,6 @@ mod sandbox;
 mod status;
 mod transfers;
 mod upload;
-mod upstreams;
 mod usage;
 
 use axum::{Router, middleware};
@@ -57,7 +56,6 @@ use utoipa_axum::router::OpenApiRouter;
 use self::problem::{Kind, Problem};
 use crate::app::App;
 
-pub(crate) use self::hooks::fit_places;
 pub(crate) use serve::serve;
 
 /// Everything that is served.
@@ -97,7 +95,6 @@ fn guarded() -> OpenApiRouter<App> {
         .merge(merchants::routes())
         .merge(api_keys::routes())
         .merge(networks::routes())
-        .merge(upstreams::routes())
         .merge(rescans::routes())
         .merge(retention::routes())
         .merge(master_keys::routes())

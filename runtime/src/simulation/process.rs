@@ -4,31 +4,30 @@ use std::sync::Arc;
 
 use super::{Asset, Chain, NETWORK, Scene, Store, Telling, manifest};
 use crate::{
-    app::App,
+    app::{App, Parts},
     clock::Clock,
     db::{DbError, chain, crash::simulated, installation},
-    domain::{Millis, id, id::Ids, invoice::Matching, money::Amount, network::Manifest, policy::Policy},
+    domain::{
+        Millis,
+        id::{self, Ids},
+        invoice::Matching,
+        money::Amount,
+        network::Manifest,
+        policy::Policy,
+    },
     flow::{
         balances,
-        chain_clock::ChainClock,
-        desk::{self, Desk, DeskError, Made, Wish},
-        expire,
-        health::Health,
-        holding::Leases,
+        invoicing::{self, InvoicingError, Made, NewInvoice},
         observe::{ObserveError, Step, Watcher},
-        replay,
         rescan::{
             self,
             order::{self, Order, Start},
         },
-        settle,
+        settle::{self, expire},
     },
-    http,
-    keys::Keys,
     master_key::MasterKeys,
     networks::Networks,
     upstreams::Upstreams,
-    wake::Wake,
 };
 
 /// The process has ended at a commit. What it had in memory is gone.
@@ -107,33 +106,17 @@ impl Process {
             Box::pin(async move { installation::start(conn, now).await.map(|_| ()) })
         })
         .await?;
-        let (desk, orders) = Desk::new();
-        tokio::spawn(desk::run(db.clone(), orders));
-        let app = App {
-            wake: Wake::default(),
+        let app = App::new(Parts {
             outbound: scene.outbound.clone(),
             upstreams: Upstreams::new(scene.outbound.clone(), clock.clone()),
             host: scene.host.telling(Arc::new(Telling(chain))),
             networks: Networks::load(db.clone()).await?,
-            keys: Keys::default(),
-            desk: Arc::new(desk),
-            prices: Arc::default(),
-            finds: Default::default(),
-            first_calls: Arc::default(),
-            replays: Arc::new(replay::places()),
-            fits: Arc::new(http::fit_places()),
-            leases: Arc::new(Leases::new(scene.config.watch.lease_ms, clock.clone())),
-            holder: ids.next(id::Kind::Request, now).into(),
-            simulations: Arc::default(),
-            health: Arc::new(Health::new(clock.clone(), scene.config.watch.stalled_ms)),
             master_keys: Arc::new(MasterKeys::fixed(db.clone(), Arc::clone(&scene.vault))),
-            vault: Arc::clone(&scene.vault),
-            chain_clock: Arc::new(ChainClock::new(clock.clone())),
             config: Arc::clone(&scene.config),
             clock,
             ids,
             db,
-        };
+        });
         let network = Arc::new(manifest(confirmations)?);
         let watcher = Watcher::new(app.clone(), Arc::clone(&network));
         let rescanner = rescan::Worker::new(app.clone(), Arc::clone(&network));
@@ -216,7 +199,7 @@ impl Process {
     ) -> Result<Asked, NotMade> {
         let asset = asset as usize;
         let asset_id = self.network.assets.get(asset).map(|asset| asset.id(NETWORK)).unwrap_or_default();
-        let wish = Wish {
+        let new = NewInvoice {
             merchant_id: merchant_id.to_owned(),
             test: true,
             network: Arc::clone(&self.network),
@@ -237,7 +220,7 @@ impl Process {
             policy: Policy { late_window_s: 3600, ..Policy::default() },
             expires_in_s,
         };
-        match self.app.desk.make(&self.app, wish, None).await {
+        match invoicing::make(&self.app, new, None).await {
             _ if simulated::is_dead() => Err(NotMade::Ended),
             Ok(Made::New(invoice)) => Ok(Asked {
                 id: invoice.id,
@@ -247,8 +230,8 @@ impl Process {
                 memo: invoice.memo,
             }),
             Ok(Made::Replay(_)) => Err(NotMade::Refused("a replay without a key".to_owned())),
-            Err(DeskError::NotStarted { .. }) => Err(NotMade::NotStarted),
-            Err(DeskError::AmountSpaceExhausted { .. }) => Err(NotMade::Exhausted),
+            Err(InvoicingError::NotStarted { .. }) => Err(NotMade::NotStarted),
+            Err(InvoicingError::AmountSpaceExhausted { .. }) => Err(NotMade::Exhausted),
             Err(error) => Err(NotMade::Refused(error.to_string())),
         }
     }

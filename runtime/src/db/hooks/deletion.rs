@@ -5,7 +5,8 @@ use crate::{
     db::{
         Conn, DbError, args,
         disk::{self, Taken},
-        hook_matches, hook_runs, plugin_storage, plugins,
+        hooks::{matches, runs},
+        plugin_storage, plugins,
     },
     domain::Millis,
 };
@@ -37,8 +38,8 @@ async fn forget(conn: &mut Conn, version: &VersionRow, tapes: i64) -> Result<Tak
         args![&version.hook_id, &version.id],
     )
     .await?;
-    runs += hook_runs::forget_tapes(conn, &version.id, None, tapes).await?.1;
-    runs += hook_matches::forget_tapes(conn, &version.id, None, tapes).await?.1;
+    runs += runs::forget_tapes(conn, &version.id, None, tapes).await?.1;
+    runs += matches::forget_tapes(conn, &version.id, None, tapes).await?.1;
     let sql = "DELETE FROM hook_version WHERE id = $1 RETURNING bytes, compiled_bytes";
     let gone = conn.rows(sql, args![&version.id]).await?;
     plugins::drop_artefact(conn, &version.sha256).await?;

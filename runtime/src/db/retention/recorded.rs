@@ -7,7 +7,7 @@ use crate::{
     db::{
         Conn, DbError, Row, Value, args,
         disk::{self, Taken},
-        hook_matches, hook_runs,
+        hooks::{matches, runs},
     },
     domain::{
         Millis,
@@ -53,10 +53,10 @@ pub(super) async fn tapes(conn: &mut Conn, place: Place, before: Millis) -> Resu
     let young = row.opt_text("known")?.is_some();
     let (count, freed) = if is_calls {
         let to = young.then(|| id::first_at(IdKind::HookRun, before));
-        hook_runs::forget_tapes(conn, &version, to, ROWS).await?
+        runs::forget_tapes(conn, &version, to, ROWS).await?
     } else {
         let to = young.then(|| id::first_at(IdKind::HookMatch, before));
-        hook_matches::forget_tapes(conn, &version, to, ROWS).await?
+        matches::forget_tapes(conn, &version, to, ROWS).await?
     };
     disk::count(conn, &merchant_id, Taken::of_runs(-freed)).await?;
     let next = if count < ROWS { Place { after: version, ..place } } else { place };

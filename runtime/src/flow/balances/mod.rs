@@ -21,11 +21,6 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use self::listing::{At, Look};
-use super::{
-    again::{self, AgainError},
-    first_calls::{First, SetAside, guarded},
-    holding,
-};
 use crate::{
     app::App,
     db::{DbError, balances, chain},
@@ -34,6 +29,10 @@ use crate::{
         balance::{self, Watched},
         money::Amount,
         network::Manifest,
+    },
+    flow::{
+        again::{self, AgainError},
+        first_calls::{First, SetAside, guarded},
     },
     host::{BalanceError, Called, Point, ScanError},
     upstreams::Verdict,
@@ -142,7 +141,7 @@ impl Worker {
         drop(conn);
         let Some(first) = all.first().cloned() else { return Ok(Step::Idle) };
         let more = i64::try_from(all.len()).unwrap_or(0) >= ADDRESSES_PER_STEP;
-        if holding::claim(&self.app, &self.resource()).await?.is_none() {
+        if self.app.leases.claim(&self.resource()).await?.is_none() {
             return Ok(Step::NotOurs);
         }
         if self.failures > 0 {
@@ -297,7 +296,7 @@ impl Worker {
             self.passed_over.clear();
         }
         self.failures += 1;
-        holding::failed(&self.app, &self.resource(), self.failures).await?;
+        self.app.leases.failed(&self.resource(), self.failures).await?;
         let read_on = *self.failed_at.get_or_insert(cursor.moved_at) != cursor.moved_at;
         let network = &self.network.name;
         tracing::warn!(network, failures = self.failures, why, "balances cannot be compared; it waits");

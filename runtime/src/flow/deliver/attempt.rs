@@ -18,10 +18,9 @@ use crate::{
     domain::{
         Millis,
         alarm::{Alarm, Of},
-        retry::{self, AttemptFacts, Outcome},
+        retry::{self, AttemptFacts, Outcome, UNHEARD_MAX},
         signature::{self, Secret},
     },
-    flow::hook_work::UNHEARD_MAX,
     outbound::{Answer, Outbound, Over, Reach, Request, parse_url},
     vault::Vault,
 };

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::{FindFailed, Whereabouts};
+use super::outcome::{Denied, Whereabouts};
 use crate::domain::Millis;
 
 /// Finds of a merchant that run at once.
@@ -75,22 +75,22 @@ impl Finds {
     }
 
     /// Takes one of the merchant's finds. It is under way until what is answered is dropped.
-    pub(super) fn begin(&self, merchant_id: &str, now: Millis) -> Result<Going, FindFailed> {
+    pub(super) fn begin(&self, merchant_id: &str, now: Millis) -> Result<Going, Denied> {
         let mut state = self.lock();
         if state.going >= AT_ONCE_ALL {
-            return Err(FindFailed::Busy);
+            return Err(Denied::Busy);
         }
         if state.merchants.len() >= KEPT_MAX {
             state.merchants.retain(|_, one| one.going > 0 || one.full_at > now);
         }
         let merchant = state.merchants.entry(merchant_id.to_owned()).or_default();
         if merchant.going >= AT_ONCE {
-            return Err(FindFailed::Limited { retry_s: 1 });
+            return Err(Denied::Limited { retry_s: 1 });
         }
         let full_at = merchant.full_at.max(now) + BACK_MS;
         let wait_ms = full_at - now - STORE * BACK_MS;
         if wait_ms > 0 {
-            return Err(FindFailed::Limited { retry_s: u64::try_from((wait_ms + 999) / 1000).unwrap_or(1) });
+            return Err(Denied::Limited { retry_s: u64::try_from((wait_ms + 999) / 1000).unwrap_or(1) });
         }
         merchant.full_at = full_at;
         merchant.going += 1;
@@ -111,7 +111,7 @@ mod tests {
     fn limited(finds: &Finds, merchant: &str, now: Millis) -> Option<u64> {
         match finds.begin(merchant, now) {
             Ok(_) => None,
-            Err(FindFailed::Limited { retry_s }) => Some(retry_s),
+            Err(Denied::Limited { retry_s }) => Some(retry_s),
             Err(other) => panic!("{other}"),
         }
     }
@@ -139,7 +139,7 @@ mod tests {
         assert_eq!(limited(&finds, "a", 0), Some(1));
         let others: Vec<_> =
             (AT_ONCE..AT_ONCE_ALL).map(|place| finds.begin(&format!("m{place}"), 0).ok().unwrap()).collect();
-        assert!(matches!(finds.begin("z", 0), Err(FindFailed::Busy)));
+        assert!(matches!(finds.begin("z", 0), Err(Denied::Busy)));
         drop(others);
         assert_eq!(limited(&finds, "z", 0), None);
         drop(first);

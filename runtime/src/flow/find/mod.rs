@@ -4,7 +4,8 @@
 //! It costs requests to the network's providers, which all merchants share: so each merchant has a few finds, an answer is
 //! good for some seconds whoever asks, and only so many run at once ([`limits`]).
 
-mod limits;
+pub(crate) mod limits;
+mod outcome;
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,7 +21,7 @@ use crate::{
     upstreams::Verdict,
 };
 
-pub(crate) use limits::Finds;
+pub(crate) use outcome::{Denied, Whereabouts};
 
 /// A find takes no longer.
 const TIME_MAX: Duration = Duration::from_secs(20);
@@ -40,23 +41,6 @@ const SETTLE_LOOK: Duration = Duration::from_millis(100);
 /// No chain's transaction id is longer.
 const TX_LEN_MAX: usize = 256;
 
-/// What is known of a transaction, whoever asks.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Whereabouts {
-    /// In no block that a provider knows of.
-    Nowhere,
-    /// In a block that was not read yet.
-    Unread { height: i64 },
-    /// Its block was read, and so were those of what it set off.
-    Read {
-        height: i64,
-        /// It and what it set off, by the ids that transfers have.
-        txs: Vec<String>,
-        /// The lowest block that holds something of it and was not read yet.
-        unread: Option<i64>,
-    },
-}
-
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FindFailed {
     #[error("{0}")]
@@ -64,12 +48,8 @@ pub(crate) enum FindFailed {
     /// The network's plugin does not say where transactions are.
     #[error("the plugin finds no transactions")]
     Unsupported,
-    /// The merchant has looked for too many.
-    #[error("another one in {retry_s} s")]
-    Limited { retry_s: u64 },
-    /// Too many look for transactions at this moment.
-    #[error("too many are under way")]
-    Busy,
+    #[error(transparent)]
+    Denied(#[from] Denied),
     #[error(transparent)]
     Again(#[from] AgainError),
 }
@@ -116,7 +96,7 @@ async fn patiently(app: &App, network: &Arc<Manifest>, tx: &str) -> Result<Where
             other => return other,
         }
     }
-    Err(FindFailed::Busy)
+    Err(Denied::Busy.into())
 }
 
 async fn look(

@@ -21,11 +21,6 @@ use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 use self::{progress::Progress, rhythm::Rhythm};
-use super::{
-    chain_clock::ChainClock,
-    first_calls::{First, SetAside, guarded},
-    holding, report,
-};
 use crate::{
     app::App,
     db::{DbError, chain, plugin_storage::StorageWrites},
@@ -33,6 +28,11 @@ use crate::{
         Millis,
         network::Manifest,
         observation::{self, Course, Position, Scan},
+    },
+    flow::{
+        chain_clock::ChainClock,
+        first_calls::{First, SetAside, guarded},
+        report,
     },
     host::{CallFailed, Called, Finality, ScanLimits},
     upstreams::Verdict,
@@ -159,7 +159,7 @@ impl Watcher {
     /// One step: claim, scan, commit.
     pub(crate) async fn step(&mut self) -> Result<Step, ObserveError> {
         let resource = format!("observe/{}", self.network.name);
-        let Some(fence) = holding::claim(&self.app, &resource).await? else { return Ok(Step::NotOurs) };
+        let Some(fence) = self.app.leases.claim(&resource).await? else { return Ok(Step::NotOurs) };
         let (app, network, mut first) = (self.app.clone(), Arc::clone(&self.network), self.first);
         let work = Box::pin(self.read_on(fence));
         let step = guarded(&app, &network, &resource, &mut first, work).await;
@@ -170,7 +170,7 @@ impl Watcher {
             Err(ObserveError::Db(_) | ObserveError::Stale) => {}
             Err(ObserveError::Plugin(_) | ObserveError::Upstream(_)) => {
                 self.failures = self.failures.wrapping_add(1);
-                holding::failed(&self.app, &resource, self.failures).await?;
+                self.app.leases.failed(&resource, self.failures).await?;
             }
         }
         step

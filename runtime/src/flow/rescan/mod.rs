@@ -17,11 +17,6 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    again::{self, AgainError},
-    first_calls::{First, SetAside, guarded},
-    holding,
-};
 use crate::{
     app::App,
     db::{
@@ -32,6 +27,10 @@ use crate::{
         network::Manifest,
         observation::Position,
         rescan::{Next, Search, State},
+    },
+    flow::{
+        again::{self, AgainError},
+        first_calls::{First, SetAside, guarded},
     },
 };
 
@@ -132,7 +131,7 @@ impl Worker {
         };
         let cursor = chain::cursor(&mut conn, &self.network.name).await?;
         drop(conn);
-        if holding::claim(&self.app, &self.resource()).await?.is_none() {
+        if self.app.leases.claim(&self.resource()).await?.is_none() {
             return Ok(Step::NotOurs);
         }
         let Some(cursor) = cursor else { return Ok(Step::Waits(POLL)) };
@@ -272,7 +271,7 @@ impl Worker {
             return self.give_up(rescan, why).await;
         }
         let failures = current.failures;
-        holding::failed(&self.app, &self.resource(), failures).await?;
+        self.app.leases.failed(&self.resource(), failures).await?;
         self.held_up(rescan, why).await?;
         Ok(Step::Waits((PAUSE_MIN * 2_u32.saturating_pow(failures.min(16) - 1)).min(PAUSE_MAX)))
     }

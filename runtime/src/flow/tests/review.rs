@@ -58,9 +58,9 @@ impl Shop {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_of_several_late_payments_is_decided_about() {
     for mut shop in shops().await {
-        let mut wish = shop.wish(TOKEN, "3");
-        wish.policy.late = Late::Review;
-        let Made::New(invoice) = shop.app.desk.make(&shop.app, wish, None).await.unwrap() else { panic!() };
+        let mut new = shop.new_invoice(TOKEN, "3");
+        new.policy.late = Late::Review;
+        let Made::New(invoice) = invoicing::make(&shop.app, new, None).await.unwrap() else { panic!() };
         let other = shop.invoice("9").await;
         shop.app.clock.shift(700_000);
         shop.mine(13).await;

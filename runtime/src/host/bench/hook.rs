@@ -15,8 +15,9 @@ use crate::host::{
         matcher::{MatcherRolePre, exports::kassa::plugin::matcher},
         services::kassa::plugin::{storage::StorageError, types, webhooks::WebhooksError},
     },
-    call::{CallError, classify},
+    call::classify,
     engine::{CORE_INSTANCES_MAX, INSTANCE_BYTES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX},
+    error::CallError,
 };
 
 /// What a hook finds in its storage.

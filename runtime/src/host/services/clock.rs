@@ -1,7 +1,7 @@
 //! The host's time, too coarse to measure the host by.
 
 use super::tape::{Answered, Asked, taped};
-use crate::host::{bindings::services::kassa::plugin::clock, call::CallState};
+use crate::host::{bindings::services::kassa::plugin::clock, services::CallState};
 
 const STEP_MS: i64 = 100;
 

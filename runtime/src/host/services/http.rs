@@ -21,8 +21,8 @@ use crate::{
         bindings::services::kassa::plugin::http::{
             self, Header, HeaderValue, HttpError, Method, Request, Response, Target, UpstreamTarget,
         },
-        call::CallState,
         limits::Limits,
+        services::CallState,
     },
     outbound,
     upstreams::{Upstream, UpstreamError, UpstreamRequest},

@@ -1,7 +1,7 @@
 //! The plugin's voice in the host's log: cleaned, counted, and never the reason that a call fails.
 
 use super::{Behalf, text};
-use crate::host::{bindings::services::kassa::plugin::log, call::CallState, limits::Limits};
+use crate::host::{bindings::services::kassa::plugin::log, limits::Limits, services::CallState};
 
 /// One line in the log, however long the guest's was.
 const LINE_CHARS_MAX: usize = 2_000;

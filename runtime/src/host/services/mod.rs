@@ -6,6 +6,7 @@ mod hosts;
 mod http;
 mod log;
 mod secrets;
+mod state;
 mod storage;
 pub(crate) mod tape;
 pub(crate) mod text;
@@ -18,16 +19,20 @@ use std::{collections::BTreeMap, sync::Arc};
 use tokio::time::Instant;
 use wasmtime::component::{HasSelf, Linker};
 
-use super::{
-    bindings::services::{Services as Imports, kassa::plugin::types},
-    call::CallState,
-    limits::Limits,
+use crate::{
+    clock::Clock,
+    db::Db,
+    host::{
+        bindings::services::{Services as Imports, kassa::plugin::types},
+        limits::Limits,
+    },
+    upstreams::Upstreams,
 };
-use crate::{clock::Clock, db::Db, upstreams::Upstreams};
 
 pub(crate) use hosts::{Hosts, authority, is_allowed};
 pub(crate) use log::LogLine;
 pub(crate) use secrets::Secret;
+pub(in crate::host) use state::CallState;
 pub(crate) use storage::StaleRead;
 pub(crate) use tape::{Recording, Tape, differences};
 pub(crate) use watch::WatchSets;

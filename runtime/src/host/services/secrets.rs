@@ -14,7 +14,7 @@ use crate::{
     domain::hook::Purpose,
     host::{
         bindings::services::kassa::plugin::secrets::{self, SecretError},
-        call::CallState,
+        services::CallState,
     },
 };
 

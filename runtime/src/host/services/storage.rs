@@ -16,9 +16,8 @@ use crate::{
     },
     host::{
         bindings::services::kassa::plugin::storage::{self, StorageError},
-        call::CallState,
         limits::Limits,
-        services::{Behalf, Subject},
+        services::{Behalf, CallState, Subject},
     },
 };
 

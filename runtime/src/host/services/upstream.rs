@@ -8,7 +8,7 @@ use crate::{
             http::HttpError,
             upstream::{self, NoteError, UpstreamTerms},
         },
-        call::CallState,
+        services::CallState,
     },
     upstreams::NOTES_MAX,
 };

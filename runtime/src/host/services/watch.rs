@@ -18,7 +18,7 @@ use crate::{
     db::{Db, DbError, watch as rows},
     host::{
         bindings::services::kassa::plugin::watch::{self, WatchError},
-        call::CallState,
+        services::CallState,
     },
 };
 

@@ -16,8 +16,8 @@ use crate::{
     },
     host::{
         bindings::services::kassa::plugin::webhooks::{self, WebhooksError},
-        call::CallState,
         limits::Limits,
+        services::CallState,
     },
 };
 

@@ -13,7 +13,7 @@ use crate::{
     app::App,
     db::addresses::{self, ExtendedKey, SetKeyError},
     domain::ownership::Subject,
-    flow::children,
+    flow::invoicing::children,
     http::{
         auth::Merchant,
         input::check_text,

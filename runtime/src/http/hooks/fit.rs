@@ -8,16 +8,7 @@ use crate::{
     domain::verbatim::Verbatim,
     host::Manifest,
     http::problem::{Kind, Problem},
-    shares::Shares,
 };
-
-/// Checks at once. Each may take a core for a while; a merchant has one.
-const AT_ONCE_MAX: usize = 2;
-
-/// Places for checks.
-pub(crate) fn places() -> Shares {
-    Shares::new(AT_ONCE_MAX, 1)
-}
 
 /// What was looked at, and what is wrong with it.
 pub(super) struct Fit {

@@ -8,7 +8,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{found, hook_id, runs::UsedView};
 use crate::{
     app::App,
-    db::hook_matches::{self, Match},
+    db::hooks::matches::{self, Match},
     domain::{hook::MatchOutcome, id::Kind as IdKind, verbatim::Verbatim},
     http::{
         auth::Merchant,
@@ -93,6 +93,6 @@ async fn list(
     let mut conn = app.db.read().await?;
     let owner = merchant.of_hooks();
     let hook = found(&mut conn, &owner, &hook_id(id)?).await?;
-    let rows = hook_matches::list(&mut conn, &owner, &hook.id, page.before.clone(), page.rows).await?;
+    let rows = matches::list(&mut conn, &owner, &hook.id, page.before.clone(), page.rows).await?;
     Ok(Answer(page.cut(rows, |row| &row.id, Into::into)))
 }

@@ -14,7 +14,6 @@ mod storage;
 mod turns;
 mod versions;
 
-pub(crate) use self::fit::places as fit_places;
 use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -32,8 +31,8 @@ use super::{
 use crate::{
     app::App,
     db::{
-        Conn, hook_runs,
-        hooks::{self, Hook, HookState, Owner, StoreError, VersionRow},
+        Conn,
+        hooks::{self, Hook, HookState, Owner, StoreError, VersionRow, runs as run_rows},
         plugins,
     },
     domain::{hook::Binding, id::Kind as IdKind, verbatim::Verbatim},
@@ -262,7 +261,7 @@ async fn set_state(
             found(conn, &owner, &id).await?;
             hooks::set_state(conn, &id, state).await?;
             if state == HookState::Active {
-                hook_runs::hurry(conn, &id, None, now).await?;
+                run_rows::hurry(conn, &id, None, now).await?;
             }
             let hook = found(conn, &owner, &id).await?;
             Reply::ok(&view(conn, hook).await?)

@@ -9,16 +9,16 @@ use super::{found, hook_id, runs::UsedView, versions::version_of};
 use crate::{
     app::App,
     db::{
-        Conn, hook_shadows,
-        hooks::{self, Hook},
+        Conn,
+        hooks::{self, Hook, shadows},
     },
     domain::{
         event,
         hook::{MatchOutcome, Outcome},
     },
-    flow::{
-        matching::{Rematched, Said},
-        replay::{self, Did, Replayed},
+    flow::hooks::{
+        matching::{DidMatch, Rematched},
+        replay::{self, DidFulfil, Replayed},
     },
     http::{
         auth::Merchant,
@@ -61,13 +61,13 @@ struct DidView {
     used: UsedView,
 }
 
-impl From<Did> for DidView {
-    fn from(did: Did) -> Self {
+impl From<DidFulfil> for DidView {
+    fn from(did: DidFulfil) -> Self {
         Self {
             version_id: did.version_id,
             outcome: did.outcome,
             note: did.note,
-            effects: did.effects,
+            effects: did.said,
             used: did.used.into(),
         }
     }
@@ -94,16 +94,16 @@ struct ReplayedView {
 }
 
 impl From<Replayed> for ReplayedView {
-    fn from(replayed: Replayed) -> Self {
+    fn from(Replayed { event_id, event_kind, compared }: Replayed) -> Self {
         Self {
-            same: replayed.is_same(),
-            event_id: replayed.event_id,
-            event_type: replayed.event_kind,
-            then: replayed.then.map(Into::into),
-            now: replayed.now.into(),
-            missing: replayed.missing,
-            added: replayed.added,
-            cut: replayed.cut,
+            same: compared.same,
+            event_id,
+            event_type: event_kind,
+            then: compared.then.map(Into::into),
+            now: compared.now.into(),
+            missing: compared.missing,
+            added: compared.added,
+            cut: compared.cut,
         }
     }
 }
@@ -121,14 +121,14 @@ struct SaidView {
     used: UsedView,
 }
 
-impl From<Said> for SaidView {
-    fn from(said: Said) -> Self {
+impl From<DidMatch> for SaidView {
+    fn from(did: DidMatch) -> Self {
         Self {
-            version_id: said.version_id,
-            outcome: said.outcome,
-            note: said.note,
-            parts: serde_json::json!(said.parts),
-            used: said.used.into(),
+            version_id: did.version_id,
+            outcome: did.outcome,
+            note: did.note,
+            parts: serde_json::json!(did.said),
+            used: did.used.into(),
         }
     }
 }
@@ -139,7 +139,7 @@ struct RematchedView {
     transfer_id: String,
     /// The same answer and the same effects.
     same: bool,
-    then: SaidView,
+    then: Option<SaidView>,
     now: SaidView,
     /// What was stored and queued then and would not be now.
     #[schema(value_type = Vec<Object>)]
@@ -150,14 +150,14 @@ struct RematchedView {
 }
 
 impl From<Rematched> for RematchedView {
-    fn from(one: Rematched) -> Self {
+    fn from(Rematched { transfer_id, compared }: Rematched) -> Self {
         Self {
-            same: one.is_same(),
-            transfer_id: one.transfer_id,
-            then: one.then.into(),
-            now: one.now.into(),
-            missing: one.missing,
-            added: one.added,
+            same: compared.same,
+            transfer_id,
+            then: compared.then.map(Into::into),
+            now: compared.now.into(),
+            missing: compared.missing,
+            added: compared.added,
         }
     }
 }
@@ -250,7 +250,7 @@ async fn shadow_of(conn: &mut Conn, hook: &Hook) -> Result<ShadowView, Problem> 
     let Some(version_id) = hook.shadow_id.clone() else {
         return Ok(ShadowView { version_id: None, calls: 0, different: 0, newest: Vec::new() });
     };
-    let tally = hook_shadows::tally(conn, &hook.id, &version_id).await?;
+    let tally = shadows::tally(conn, &hook.id, &version_id).await?;
     let newest = tally.newest.into_iter().map(|one| DifferenceView {
         run_id: one.run_id,
         number: one.number,

@@ -10,8 +10,10 @@ use crate::{
     app::App,
     db::{
         Conn, events,
-        hook_runs::{self, Attempt, Run, Usage, Used},
-        hooks::Owner,
+        hooks::{
+            Owner,
+            runs::{self, Attempt, Run, Usage, Used},
+        },
     },
     domain::{
         hook::{Outcome, RunState},
@@ -183,15 +185,15 @@ async fn list(
     let page = Page::new(params.limit, params.cursor.as_deref(), IdKind::HookRun)?;
     let mut conn = app.db.read().await?;
     let (owner, before) = (merchant.of_hooks(), page.before.clone());
-    let rows = hook_runs::list(&mut conn, &owner, params.hook_id, params.state, before, page.rows).await?;
+    let rows = runs::list(&mut conn, &owner, params.hook_id, params.state, before, page.rows).await?;
     Ok(Answer(page.cut(rows, |row| &row.id, Into::into)))
 }
 
 async fn details(conn: &mut Conn, owner: &Owner, id: &str) -> Result<RunDetails, Problem> {
-    let run = hook_runs::get(conn, owner, id).await?.ok_or_else(missing)?;
+    let run = runs::get(conn, owner, id).await?.ok_or_else(missing)?;
     let event = events::get(conn, &owner.merchant_id, owner.test, &run.event_id).await?;
     let payload = event.map(|event| event.payload).unwrap_or_default();
-    let calls = hook_runs::attempts(conn, &run.id, CALLS_MAX).await?;
+    let calls = runs::attempts(conn, &run.id, CALLS_MAX).await?;
     Ok(RunDetails {
         run: run.into(),
         input: Verbatim::of_text(payload).map_err(Problem::internal)?,
@@ -234,13 +236,13 @@ async fn run_again(
     let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
         Box::pin(async move {
             let owner = merchant.of_hooks();
-            let run = hook_runs::get(conn, &owner, &id).await?.ok_or_else(missing)?;
+            let run = runs::get(conn, &owner, &id).await?.ok_or_else(missing)?;
             found(conn, &owner, &run.hook_id).await?;
             if run.attempts >= CALLS_OF_RUN_MAX {
                 let detail = format!("It was made {} times, and is made no more.", run.attempts);
                 return Err(Problem::new(Kind::Conflict, detail));
             }
-            if !hook_runs::run_again(conn, &run, now).await? {
+            if !runs::run_again(conn, &run, now).await? {
                 let detail = "It is being made; wait for its end.";
                 return Err(Problem::new(Kind::RunPending, detail));
             }
@@ -287,6 +289,6 @@ async fn usage(
 ) -> Result<Answer<Listed<UsageView>>, Problem> {
     let mut conn = app.db.read().await?;
     let hook = found(&mut conn, &merchant.of_hooks(), &hook_id(id)?).await?;
-    let days = hook_runs::usage(&mut conn, &hook.id, USAGE_DAYS).await?;
+    let days = runs::usage(&mut conn, &hook.id, USAGE_DAYS).await?;
     Ok(Answer(Listed::all(days.into_iter().map(Into::into).collect())))
 }

@@ -12,8 +12,10 @@ use crate::{
     app::App,
     db::{
         Conn,
-        hook_secrets::{self, SecretRow, sealed_for},
-        hooks::{self, Hook},
+        hooks::{
+            self, Hook,
+            secrets::{self, SecretRow, sealed_for},
+        },
         merchants,
     },
     domain::{
@@ -83,7 +85,7 @@ async fn list(
 ) -> Result<Answer<Listed<SecretView>>, Problem> {
     let mut conn = app.db.read().await?;
     let hook = found(&mut conn, &merchant.of_hooks(), &hook_id(id)?).await?;
-    let rows = hook_secrets::list(&mut conn, &hook.id).await?;
+    let rows = secrets::list(&mut conn, &hook.id).await?;
     Ok(Answer(Listed::all(rows.into_iter().map(Into::into).collect())))
 }
 
@@ -134,7 +136,7 @@ async fn set(
                 Some(purpose) => purpose,
                 None => wanted_purpose(conn, &hook, &name).await?,
             };
-            let known = hook_secrets::list(conn, &hook.id).await?;
+            let known = secrets::list(conn, &hook.id).await?;
             let is_new = known.iter().all(|secret| secret.name != name || secret.purpose != purpose);
             if known.len() >= SECRETS_MAX && is_new {
                 let detail =
@@ -145,7 +147,7 @@ async fn set(
             let sealed = vault.seal(&sealed_for(&row_id, &purpose), value.as_bytes());
             let value = sealed.map_err(Problem::internal)?;
             let row = SecretRow { id: row_id, name, purpose, value, created_at: now };
-            hook_secrets::set(conn, &hook.id, row.clone()).await?;
+            secrets::set(conn, &hook.id, row.clone()).await?;
             Reply::ok(&SecretView::from(row))
         })
     })
@@ -216,7 +218,7 @@ pub(super) async fn still_set(
 }
 
 async fn missing(conn: &mut Conn, hook: &Hook, wanted: Vec<(&str, Purpose)>) -> Result<(), Problem> {
-    let set = hook_secrets::list(conn, &hook.id).await?;
+    let set = secrets::list(conn, &hook.id).await?;
     let is_set = |(name, wanted): &(&str, Purpose)| {
         set.iter().any(|secret| secret.name == *name && secret.purpose == *wanted)
     };
@@ -259,10 +261,10 @@ async fn delete(
     idempotent(&app, merchant.owner(), body.once, move |conn| {
         Box::pin(async move {
             let hook = found(conn, &merchant.of_hooks(), &id).await?;
-            if !hook_secrets::delete(conn, &hook.id, &name).await? {
+            if !secrets::delete(conn, &hook.id, &name).await? {
                 return Err(Problem::not_found("secret of this hook"));
             }
-            let rows = hook_secrets::list(conn, &hook.id).await?;
+            let rows = secrets::list(conn, &hook.id).await?;
             Reply::ok(&Listed::all(rows.into_iter().map(SecretView::from).collect()))
         })
     })

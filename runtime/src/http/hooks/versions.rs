@@ -18,11 +18,10 @@ use crate::{
     db::{
         Conn,
         disk::{self, DiskLimit},
-        hook_runs,
-        hooks::{self, Hook, Limits, NewVersion, Owner, Roles, VersionRow},
+        hooks::{self, Hook, Limits, NewVersion, Owner, VersionRow, runs},
     },
-    domain::{Millis, hook::Binding, id::Kind as IdKind, verbatim::Verbatim},
-    host::{Manifest, Role, SizeClass},
+    domain::{Millis, hook::Binding, id::Kind as IdKind, size::SizeClass, verbatim::Verbatim},
+    host::Manifest,
     http::{
         auth::Merchant,
         idempotent::{Reply, idempotent, remembered},
@@ -331,11 +330,9 @@ async fn make_active(
     }
     secrets::are_set(conn, hook, &manifest).await?;
     hosts_allowed(allowed, &manifest, &hook.settings.value())?;
-    let has = |role| manifest.roles.contains(&role);
-    let roles =
-        Roles { fulfills: has(Role::Fulfiller), matches: has(Role::Matcher), prices: has(Role::Rates) };
-    hooks::activate(conn, &hook.id, &version.id, roles, now).await?;
+    let roles: Vec<_> = manifest.roles.iter().filter_map(|role| role.of_hook()).collect();
+    hooks::activate(conn, &hook.id, &version.id, &roles, now).await?;
     // What the other version failed at is tried again at once.
-    hook_runs::hurry(conn, &hook.id, None, now).await?;
+    runs::hurry(conn, &hook.id, None, now).await?;
     Ok(())
 }

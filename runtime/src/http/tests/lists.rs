@@ -110,9 +110,8 @@ fn fills(named: &Named) -> Vec<String> {
             ),
         ),
         fill(
-            "hook (id, merchant_id, test, name, generation, fulfills, matches, prices, binding, settings, state, failures,
-                 created_at, deleted_at)",
-            format!("{}, '{merchant}', 0, 'gone', 1, 0, 0, 0, '{{}}', '{{}}', 'disabled', 0, 0, 1", id("hook")),
+            "hook (id, merchant_id, test, name, generation, binding, settings, state, failures, created_at, deleted_at)",
+            format!("{}, '{merchant}', 0, 'gone', 1, '{{}}', '{{}}', 'disabled', 0, 0, 1", id("hook")),
         ),
         fill(
             "api_key (id, merchant_id, mode, name, prefix, hash, created_at)",

@@ -6,7 +6,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::{hooks::WITH_SETTINGS, kit::Api};
-use crate::{db::hook_secrets, domain::hook::Purpose, host::tests::hook_guest::HookGuest, http::router};
+use crate::{db::hooks::secrets, domain::hook::Purpose, host::tests::hook_guest::HookGuest, http::router};
 
 const BOUND: &str = r#"
 [secrets.token]
@@ -96,9 +96,9 @@ async fn a_secret_serves_what_it_was_set_for_and_nothing_else() {
         }
         // It opens for its purpose alone, whatever the row says.
         let mut conn = api.app.db.read().await.unwrap();
-        for row in hook_secrets::list(&mut conn, &id).await.unwrap() {
+        for row in secrets::list(&mut conn, &id).await.unwrap() {
             api.app.vault.open(&row.sealed_for(), &row.value).unwrap();
-            let other = hook_secrets::sealed_for(&row.id, &Purpose::Host("other.example".to_owned()));
+            let other = secrets::sealed_for(&row.id, &Purpose::Host("other.example".to_owned()));
             assert!(api.app.vault.open(&other, &row.value).is_err());
         }
     }

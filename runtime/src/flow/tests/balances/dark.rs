@@ -9,7 +9,7 @@ use crate::{
     domain::invoice::Matching,
     flow::{
         balances::{Step as Compared, Worker},
-        holding::Leases,
+        leases::Leases,
     },
     host::{
         BalanceError, Block, Memo, PluginTransfer, Point, Position, ScanError, ScanLimits, ScanResult,
@@ -147,14 +147,13 @@ impl Dark {
         chain.now().began = self.chain.now().began;
         let mut app = (*self.shop.app).clone();
         app.host = app.host.telling(chain.clone());
-        app.holder = "another".into();
-        app.leases = Arc::new(Leases::new(60_000, app.clock.clone()));
+        app.leases = Arc::new(Leases::new(app.db.clone(), app.clock.clone(), "another".into(), 60_000));
         (app, chain)
     }
 
     pub(super) async fn invoice(&self, amount: &str, matching: Option<Matching>) -> Invoice {
-        let wish = Wish { matching, ..self.shop.wish("SBX", amount) };
-        match self.shop.app.desk.make(&self.shop.app, wish, None).await.unwrap() {
+        let new = NewInvoice { matching, ..self.shop.new_invoice("SBX", amount) };
+        match invoicing::make(&self.shop.app, new, None).await.unwrap() {
             Made::New(invoice) => *invoice,
             Made::Replay(_) => panic!("no key was given"),
         }

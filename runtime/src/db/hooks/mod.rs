@@ -1,0 +1,373 @@
+//! Merchants' hooks: versions, activations, settings, secrets.
+//!
+//! What a merchant asks for names the merchant and the mode: a function here finds nothing of another's.
+
+mod callee;
+pub(crate) mod candidates;
+mod deletion;
+pub(crate) mod match_queue;
+pub(crate) mod matches;
+pub(crate) mod run_queue;
+pub(crate) mod runs;
+pub(crate) mod secrets;
+pub(crate) mod shadows;
+
+pub(crate) use callee::Callee;
+pub(crate) use deletion::{delete, delete_version};
+
+use super::{
+    Conn, DbError, Row, args,
+    disk::{self, DiskLimit, Full, Taken},
+    merchants,
+};
+use crate::domain::{
+    Millis,
+    hook::{Binding, Role},
+    id::{self, Kind},
+    verbatim::Verbatim,
+    word::words,
+};
+
+words! {
+    /// Whether a hook is run.
+    HookState {
+        Active = "active",
+        /// By the merchant. Its waiting runs are kept.
+        Disabled = "disabled",
+    }
+}
+
+/// A hook as its merchant sees it.
+#[derive(Debug, Clone)]
+pub(crate) struct Hook {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    /// The version in use.
+    pub(crate) active_id: Option<String>,
+    /// The version that every run is played to as well.
+    pub(crate) shadow_id: Option<String>,
+    pub(crate) binding: Binding,
+    /// A JSON object, as it came.
+    pub(crate) settings: Verbatim,
+    pub(crate) state: HookState,
+    /// Calls in a row that failed.
+    pub(crate) failures: i64,
+    /// After many of them its runs wait until then.
+    pub(crate) paused_until: Option<Millis>,
+    pub(crate) created_at: Millis,
+}
+
+/// A version of a hook: one artefact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct VersionRow {
+    pub(crate) id: String,
+    pub(crate) hook_id: String,
+    pub(crate) version: String,
+    pub(crate) sha256: String,
+    /// JSON.
+    pub(crate) manifest: String,
+    pub(crate) created_at: Millis,
+}
+
+/// Whose it is.
+#[derive(Debug, Clone)]
+pub(crate) struct Owner {
+    pub(crate) merchant_id: String,
+    pub(crate) test: bool,
+}
+
+/// What may not be more.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) hooks: u32,
+    pub(crate) versions: u32,
+    pub(crate) disk: DiskLimit,
+}
+
+/// What a new version consists of.
+#[derive(Debug, Clone)]
+pub(crate) struct NewVersion {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) sha256: String,
+    pub(crate) wasm: Vec<u8>,
+    /// Bytes that the compiler made of it.
+    pub(crate) compiled: usize,
+    pub(crate) manifest: String,
+    /// For a hook that is new.
+    pub(crate) binding: Binding,
+}
+
+/// Why a version was not stored.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StoreError {
+    #[error(
+        "the merchant has {0} hooks already, as many as the operator allows (hooks.per_merchant); delete one"
+    )]
+    TooManyHooks(u32),
+    #[error("the hook has {0} versions already; delete one that is not needed")]
+    TooManyVersions(u32),
+    #[error(transparent)]
+    Full(#[from] Full),
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, name, active_id, shadow_id, binding, settings, state, failures, created_at,
+                 COALESCE(paused_until, (SELECT m.paused_until FROM matcher m WHERE m.id = hook.id)) AS paused_until
+             FROM hook WHERE merchant_id = $1 AND test = $2 AND deleted_at IS NULL ",
+            $rest
+        )
+    };
+}
+
+fn read(row: &Row) -> Result<Hook, DbError> {
+    Ok(Hook {
+        id: row.text("id")?,
+        name: row.text("name")?,
+        active_id: row.opt_text("active_id")?,
+        shadow_id: row.opt_text("shadow_id")?,
+        binding: row.json("binding")?,
+        settings: row.json("settings")?,
+        state: row.parsed("state")?,
+        failures: row.int("failures")?,
+        paused_until: row.opt_int("paused_until")?,
+        created_at: row.int("created_at")?,
+    })
+}
+
+fn version(row: &Row) -> Result<VersionRow, DbError> {
+    Ok(VersionRow {
+        id: row.text("id")?,
+        hook_id: row.text("hook_id")?,
+        version: row.text("version")?,
+        sha256: row.text("sha256")?,
+        manifest: row.text("manifest")?,
+        created_at: row.int("created_at")?,
+    })
+}
+
+fn text<T: serde::Serialize>(value: &T) -> Result<String, DbError> {
+    serde_json::to_string(value).map_err(|error| DbError::Unusable(error.to_string()))
+}
+
+pub(crate) async fn get(conn: &mut Conn, owner: &Owner, id: &str) -> Result<Option<Hook>, DbError> {
+    let args = args![&owner.merchant_id, owner.test, id.to_owned()];
+    conn.row(select!("AND id = $3"), args).await?.as_ref().map(read).transpose()
+}
+
+pub(crate) async fn by_name(conn: &mut Conn, owner: &Owner, name: &str) -> Result<Option<Hook>, DbError> {
+    let args = args![&owner.merchant_id, owner.test, name.to_owned()];
+    conn.row(select!("AND name = $3"), args).await?.as_ref().map(read).transpose()
+}
+
+/// All of the merchant's, by name: they are few.
+pub(crate) async fn list(conn: &mut Conn, owner: &Owner) -> Result<Vec<Hook>, DbError> {
+    let args = args![&owner.merchant_id, owner.test];
+    conn.rows(select!("ORDER BY name"), args).await?.iter().map(read).collect()
+}
+
+/// Stores an artefact as a version of the hook that its manifest names, which is made if there is none. The same
+/// artefact again is the version that it already is.
+pub(crate) async fn insert(
+    conn: &mut Conn,
+    owner: &Owner,
+    new: NewVersion,
+    limits: Limits,
+    now: Millis,
+) -> Result<(Hook, VersionRow), StoreError> {
+    merchants::alone(conn, &owner.merchant_id).await?;
+    let hook = match by_name(conn, owner, &new.name).await? {
+        Some(hook) => hook,
+        None => {
+            if list(conn, owner).await?.len() >= usize::try_from(limits.hooks).unwrap_or(usize::MAX) {
+                return Err(StoreError::TooManyHooks(limits.hooks));
+            }
+            conn.exec(
+                "INSERT INTO hook (id, merchant_id, test, name, generation, binding, settings, state, failures, created_at)
+                 VALUES ($1, $2, $3, $4, 0, $5, '{}', 'active', 0, $6)",
+                args![id::new(Kind::Hook, now), &owner.merchant_id, owner.test, &new.name, text(&new.binding)?, now],
+            )
+            .await?;
+            let made = by_name(conn, owner, &new.name).await?;
+            made.ok_or_else(|| DbError::Unusable("a hook vanished as it was stored".to_owned()))?
+        }
+    };
+    let known = versions(conn, &hook.id).await?;
+    if let Some(same) = known.iter().find(|version| version.sha256 == new.sha256) {
+        return Ok((hook, same.clone()));
+    }
+    if known.len() >= usize::try_from(limits.versions).unwrap_or(usize::MAX) {
+        return Err(StoreError::TooManyVersions(limits.versions));
+    }
+    lock(conn, &hook.id).await?;
+    let bytes = |bytes: usize| i64::try_from(bytes).unwrap_or(i64::MAX);
+    let (components, compiled_code) = (bytes(new.wasm.len() + new.manifest.len()), bytes(new.compiled));
+    let more = Taken { components, compiled_code, ..Taken::default() };
+    limits.disk.check(disk::count(conn, &owner.merchant_id, more).await?)?;
+    super::plugins::keep_artefact(conn, &new.sha256, new.wasm, now).await?;
+    let row = VersionRow {
+        id: id::new(Kind::HookVersion, now),
+        hook_id: hook.id.clone(),
+        version: new.version,
+        sha256: new.sha256,
+        manifest: new.manifest,
+        created_at: now,
+    };
+    conn.exec(
+        "INSERT INTO hook_version (id, hook_id, version, sha256, manifest, created_at, bytes, compiled_bytes)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        args![
+            &row.id,
+            &row.hook_id,
+            &row.version,
+            &row.sha256,
+            &row.manifest,
+            now,
+            components,
+            compiled_code
+        ],
+    )
+    .await?;
+    Ok((hook, row))
+}
+
+/// Keeps a hook as it is until the transaction ends.
+pub(crate) async fn lock(conn: &mut Conn, hook_id: &str) -> Result<(), DbError> {
+    let sql = "SELECT id FROM hook WHERE id = $1 /*pg: FOR NO KEY UPDATE*/";
+    conn.row(sql, args![hook_id.to_owned()]).await?;
+    Ok(())
+}
+
+/// All versions of a hook, the newest first.
+pub(crate) async fn versions(conn: &mut Conn, hook_id: &str) -> Result<Vec<VersionRow>, DbError> {
+    let sql = "SELECT * FROM hook_version WHERE hook_id = $1 ORDER BY id DESC";
+    conn.rows(sql, args![hook_id.to_owned()]).await?.iter().map(version).collect()
+}
+
+pub(crate) async fn version_by_id(conn: &mut Conn, id: &str) -> Result<Option<VersionRow>, DbError> {
+    let sql = "SELECT * FROM hook_version WHERE id = $1";
+    conn.row(sql, args![id.to_owned()]).await?.as_ref().map(version).transpose()
+}
+
+/// Plays every run to this version as well, or to none.
+pub(crate) async fn set_shadow(
+    conn: &mut Conn,
+    hook_id: &str,
+    version_id: Option<String>,
+) -> Result<(), DbError> {
+    let sql = "UPDATE hook SET shadow_id = $2 WHERE id = $1";
+    conn.exec(sql, args![hook_id.to_owned(), version_id]).await?;
+    Ok(())
+}
+
+/// Makes a version, which has these roles, the one in use, and remembers it.
+pub(crate) async fn activate(
+    conn: &mut Conn,
+    hook_id: &str,
+    version_id: &str,
+    roles: &[Role],
+    now: Millis,
+) -> Result<(), DbError> {
+    let row = conn
+        .row(
+            "UPDATE hook SET active_id = $2, generation = generation + 1, failures = 0, paused_until = NULL,
+                 shadow_id = CASE WHEN shadow_id = $2 THEN NULL ELSE shadow_id END
+             WHERE id = $1 RETURNING generation",
+            args![hook_id.to_owned(), version_id.to_owned()],
+        )
+        .await?;
+    let generation = row.map_or(Ok(0), |row| row.int("generation"))?;
+    conn.exec(
+        "INSERT INTO hook_activation (hook_id, generation, version_id, at) VALUES ($1, $2, $3, $4)",
+        args![hook_id.to_owned(), generation, version_id.to_owned(), now],
+    )
+    .await?;
+    conn.exec("DELETE FROM hook_role WHERE hook_id = $1", args![hook_id.to_owned()]).await?;
+    let rows = roles.iter().map(|role| args![hook_id.to_owned(), *role]).collect();
+    conn.insert_many("INSERT INTO hook_role (hook_id, role)", rows, "").await?;
+    if roles.contains(&Role::Matcher) { match_queue::begin(conn, hook_id).await } else { Ok(()) }
+}
+
+/// The version that was in use before the one that is.
+pub(crate) async fn before_active(conn: &mut Conn, hook_id: &str) -> Result<Option<VersionRow>, DbError> {
+    conn.row(
+        "SELECT v.* FROM hook_activation a
+         JOIN hook h ON h.id = a.hook_id
+         JOIN hook_version v ON v.id = a.version_id
+         WHERE a.hook_id = $1 AND (h.active_id IS NULL OR a.version_id <> h.active_id)
+         ORDER BY a.generation DESC LIMIT 1",
+        args![hook_id.to_owned()],
+    )
+    .await?
+    .as_ref()
+    .map(version)
+    .transpose()
+}
+
+pub(crate) async fn set_binding(conn: &mut Conn, hook_id: &str, binding: &Binding) -> Result<(), DbError> {
+    let sql = "UPDATE hook SET binding = $2 WHERE id = $1";
+    conn.exec(sql, args![hook_id.to_owned(), text(binding)?]).await?;
+    Ok(())
+}
+
+pub(crate) async fn set_settings(conn: &mut Conn, hook_id: &str, settings: &Verbatim) -> Result<(), DbError> {
+    let sql = "UPDATE hook SET settings = $2 WHERE id = $1";
+    conn.exec(sql, args![hook_id.to_owned(), settings]).await?;
+    Ok(())
+}
+
+/// Lets it run, or stops it. Ends a pause too.
+pub(crate) async fn set_state(conn: &mut Conn, hook_id: &str, state: HookState) -> Result<(), DbError> {
+    let sql = "UPDATE hook SET state = $2, failures = 0, paused_until = NULL WHERE id = $1";
+    conn.exec(sql, args![hook_id.to_owned(), state]).await?;
+    match_queue::forgive(conn, hook_id).await
+}
+
+/// The merchant's hooks that say what assets cost, the oldest first.
+pub(crate) async fn that_price(conn: &mut Conn, owner: &Owner) -> Result<Vec<(Callee, Binding)>, DbError> {
+    let sql =
+        "SELECT h.id AS hook_id, h.name, h.merchant_id, h.test, h.settings, h.binding, v.id AS version_id,
+                   v.version, v.sha256, v.manifest
+               FROM hook h
+               JOIN hook_role r ON r.hook_id = h.id AND r.role = 'rates'
+               JOIN hook_version v ON v.id = h.active_id
+               WHERE h.merchant_id = $1 AND h.test = $2 AND h.state = 'active'
+                 AND h.deleted_at IS NULL ORDER BY h.id";
+    let rows = conn.rows(sql, args![&owner.merchant_id, owner.test]).await?;
+    rows.iter().map(|row| Ok((Callee::read(row)?, row.json("binding")?))).collect()
+}
+
+/// A hook that may want an event, as dispatch asks.
+#[derive(Debug, Clone)]
+pub(crate) struct Bound {
+    pub(crate) id: String,
+    pub(crate) merchant_id: String,
+    pub(crate) test: bool,
+    pub(crate) binding: Binding,
+}
+
+/// The hooks of these merchants that are run for events.
+pub(crate) async fn bound(
+    conn: &mut Conn,
+    merchants: impl Iterator<Item = String>,
+) -> Result<Vec<Bound>, DbError> {
+    let sql = "SELECT h.id, h.merchant_id, h.test, h.binding FROM hook h
+               JOIN hook_role r ON r.hook_id = h.id AND r.role = 'fulfiller'
+               WHERE h.state = 'active' AND h.deleted_at IS NULL AND h.merchant_id IN";
+    conn.rows_in(sql, merchants.map(Into::into).collect(), "")
+        .await?
+        .iter()
+        .map(|row| {
+            Ok(Bound {
+                id: row.text("id")?,
+                merchant_id: row.text("merchant_id")?,
+                test: row.bool("test")?,
+                binding: row.json("binding")?,
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,72 @@
+//! What merchants keep secret, even from their own hooks.
+
+use crate::{
+    db::{Conn, DbError, args},
+    domain::{Millis, hook::Purpose},
+};
+
+/// A secret as it is stored.
+#[derive(Debug, Clone)]
+pub(crate) struct SecretRow {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) purpose: Purpose,
+    /// Sealed for what [`SecretRow::sealed_for`] says.
+    pub(crate) value: Vec<u8>,
+    pub(crate) created_at: Millis,
+}
+
+impl SecretRow {
+    /// What its value is bound to: it opens as nothing else, and for no other purpose.
+    pub(crate) fn sealed_for(&self) -> String {
+        sealed_for(&self.id, &self.purpose)
+    }
+}
+
+/// What the value of a secret with this id and purpose is sealed for.
+pub(crate) fn sealed_for(id: &str, purpose: &Purpose) -> String {
+    sealed_for_text(id, &purpose.to_string())
+}
+
+/// As [`sealed_for`], by the text of the purpose.
+pub(in crate::db) fn sealed_for_text(id: &str, purpose: &str) -> String {
+    format!("{id} {purpose}")
+}
+
+/// All of a hook, by name.
+pub(crate) async fn list(conn: &mut Conn, hook_id: &str) -> Result<Vec<SecretRow>, DbError> {
+    let sql = "SELECT id, name, purpose, value, created_at FROM hook_secret WHERE hook_id = $1
+               ORDER BY name, purpose";
+    conn.rows(sql, args![hook_id.to_owned()])
+        .await?
+        .iter()
+        .map(|row| {
+            Ok(SecretRow {
+                id: row.text("id")?,
+                name: row.text("name")?,
+                purpose: row.parsed("purpose")?,
+                value: row.blob("value")?,
+                created_at: row.int("created_at")?,
+            })
+        })
+        .collect()
+}
+
+/// Sets a secret, in place of the one of this name and purpose.
+pub(crate) async fn set(conn: &mut Conn, hook_id: &str, secret: SecretRow) -> Result<(), DbError> {
+    let purpose = secret.purpose.to_string();
+    let sql = "DELETE FROM hook_secret WHERE hook_id = $1 AND name = $2 AND purpose = $3";
+    conn.exec(sql, args![hook_id.to_owned(), &secret.name, &purpose]).await?;
+    conn.exec(
+        "INSERT INTO hook_secret (id, hook_id, name, purpose, value, created_at) VALUES ($1, $2, $3, $4, $5, $6)",
+        args![secret.id, hook_id.to_owned(), secret.name, purpose, secret.value, secret.created_at],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Deletes what is set under a name, whatever it is for. Whether there was anything.
+pub(crate) async fn delete(conn: &mut Conn, hook_id: &str, name: &str) -> Result<bool, DbError> {
+    let sql = "DELETE FROM hook_secret WHERE hook_id = $1 AND name = $2";
+    Ok(conn.exec(sql, args![hook_id.to_owned(), name.to_owned()]).await? > 0)
+}

@@ -1,0 +1,62 @@
+//! Size classes of hooks: a component brings its language's runtime along, and with it what a call costs.
+
+use std::time::Duration;
+
+use super::word::words;
+
+words! {
+    /// How large a hook's component is, and so what each of its calls may use.
+    #[derive(PartialOrd, Ord)]
+    #[schema(as = HookSize)]
+    SizeClass {
+        /// Rust and other languages without a runtime of their own: 20 to 300 KB.
+        Small = "small",
+        /// JavaScript, by QuickJS: 1 to 2 MB.
+        Medium = "medium",
+        /// Python: 18 MB with its standard library.
+        Large = "large",
+    }
+}
+
+impl SizeClass {
+    pub const ALL: [Self; 3] = [Self::Small, Self::Medium, Self::Large];
+
+    /// The class of a component of so many bytes; none takes more than [`Self::Large`].
+    pub fn of(bytes: usize) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| bytes <= class.artefact_bytes_max())
+    }
+
+    pub fn artefact_bytes_max(self) -> usize {
+        match self {
+            Self::Small => 1 << 20,
+            Self::Medium => 6 << 20,
+            Self::Large => 32 << 20,
+        }
+    }
+
+    /// Memory of one call. A runtime takes 2 MiB (JavaScript) or 30 (Python) before the hook does anything.
+    pub fn memory_bytes(self) -> usize {
+        match self {
+            Self::Small | Self::Medium => 32 << 20,
+            Self::Large => 96 << 20,
+        }
+    }
+
+    /// Processor time of one call: a thousand times what a plain hook of its kind needs.
+    pub fn cpu(self) -> Duration {
+        Duration::from_millis(match self {
+            Self::Small => 100,
+            Self::Medium => 250,
+            Self::Large => 1_000,
+        })
+    }
+
+    /// Calls of this class at work at once, of `calls_max` in all: so the memory of all that are at work stays below 1.5 GiB.
+    pub fn calls(self, calls_max: u32) -> u32 {
+        match self {
+            Self::Small => calls_max,
+            Self::Medium => calls_max.div_ceil(2),
+            Self::Large => calls_max.div_ceil(8),
+        }
+    }
+}

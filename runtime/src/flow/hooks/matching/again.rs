@@ -1,0 +1,73 @@
+//! A past question, put to another version: what it would have said. Nothing of it has an effect.
+
+use std::time::Instant;
+
+use crate::{
+    app::App,
+    db::{
+        DbError,
+        hooks::{Callee, matches::Match},
+    },
+    domain::{hook::MatchOutcome, settlement::Share},
+    flow::hooks::{
+        call::{ready, used},
+        matching::{broke, outcome, parts, put, question::Question},
+        shadow::{Compared, Did, InShadow, keep},
+    },
+    host::{Recording, Tape, differences},
+};
+
+/// What a matcher said: what the transfer pays by it.
+pub(crate) type DidMatch = Did<MatchOutcome, Vec<Share>>;
+
+/// One question, then and now.
+#[derive(Debug)]
+pub(crate) struct Rematched {
+    pub(crate) transfer_id: String,
+    pub(crate) compared: Compared<MatchOutcome, Vec<Share>>,
+}
+
+/// Puts a question of then to this version, with its present settings and the recording of then.
+pub(crate) async fn again(app: &App, callee: &Callee, then: Match) -> Result<Rematched, DbError> {
+    let unreadable =
+        |column| move |error: serde_json::Error| DbError::Unreadable { column, why: error.to_string() };
+    let question: Question = serde_json::from_str(then.question.text()).map_err(unreadable("question"))?;
+    let recording: Recording = serde_json::from_str(&then.tape).map_err(unreadable("tape"))?;
+    let ready = ready(app, callee, None).await?;
+    let question = question.with_settings(ready.told.clone());
+    let started = Instant::now();
+    let said = match put(app, ready, &question, Tape::play(recording.clone())).await {
+        Ok(said) => said,
+        Err(failed) => broke(failed),
+    };
+    let differences = differences(&recording, &said.trace.tape);
+    let cut = recording.is_cut() || said.trace.tape.is_cut();
+    let now = Did {
+        version_id: callee.version_id.clone(),
+        outcome: outcome(&said.answer),
+        said: parts(&said.answer),
+        note: said.answer.err().unwrap_or(said.note),
+        used: used(&said.trace, started),
+    };
+    let then_did = Did {
+        version_id: then.version_id,
+        outcome: then.outcome,
+        note: then.note,
+        said: then.parts,
+        used: then.used,
+    };
+    let compared = Compared::new(Some(then_did), now, differences, cut, Vec::eq);
+    Ok(Rematched { transfer_id: then.transfer_id, compared })
+}
+
+/// A question that has just been answered, put to the version in the shadow.
+pub(super) async fn shadow(app: &App, callee: &Callee, version_id: &str, then: Match) {
+    let call = (then.id.clone(), 1);
+    let compared = async {
+        let Some(InShadow { owner, hook, version }) = InShadow::read(app, callee, version_id).await? else {
+            return Ok(None);
+        };
+        again(app, &version.called(&owner, &hook), then).await.map(|one| Some(one.compared))
+    };
+    keep(app, callee, version_id, call, "parts", compared.await).await;
+}

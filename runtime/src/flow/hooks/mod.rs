@@ -1,0 +1,18 @@
+//! Merchants' hooks: who calls them, when, and what becomes of what they say.
+//!
+//! The cast:
+//! - [`queue`] claims what is due for each hook and lets so much of it run at once; it knows no role.
+//! - [`call`] is one call: what it needs, the call itself, made again when others changed the hook's storage under it, and
+//!   its effects, committed with its result.
+//! - [`fulfil`], [`matching`] and [`rates`] are the roles: what is asked, and what the answer does.
+//! - [`replay`] asks another version what was asked before, without effects; a version in the [`shadow`] is asked beside
+//!   each call.
+
+pub(crate) mod call;
+pub(crate) mod fulfil;
+pub(crate) mod matching;
+pub(crate) mod prices;
+pub(crate) mod queue;
+pub(crate) mod rates;
+pub(crate) mod replay;
+pub(crate) mod shadow;

@@ -1,0 +1,393 @@
+//! Work that is calls of hooks: a queue is claimed from, each claim is made, and nobody is held up by another.
+//!
+//! Places are given out fairly: to the merchant with the fewest calls under way first, and to no merchant and no
+//! hook more than its share. So ten thousand waiting calls of one merchant cost another a place that becomes free a
+//! little later, not the wait for all of them.
+//!
+//! Hooks whose last call waited long for somebody outside have half of all places together, so that a service that many
+//! of them ask and that does not answer leaves the other half to the rest.
+//!
+//! A call of which nothing was heard may have ended the process, and so may any that was made beside it. So after
+//! [`UNHEARD_TO_BE_ALONE`] claims it is made while no other is; and if nothing is heard of that either, it is set aside
+//! and its hook disabled.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    future::Future,
+    panic::AssertUnwindSafe,
+    time::Duration,
+};
+
+use futures_util::FutureExt as _;
+use tokio::{
+    sync::{Notify, RwLock},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    app::App,
+    config,
+    db::{
+        Conn, DbError, alarms,
+        hooks::{self, HookState, run_queue::DueHook},
+    },
+    domain::{
+        Millis,
+        alarm::{Alarm, Of},
+        retry::UNHEARD_MAX,
+    },
+};
+
+/// How often it looks without being woken: retries fall due, another replica may have put something in.
+const POLL: Duration = Duration::from_millis(250);
+/// What is under way when the process is told to stop may end within this time.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// A claim lasts this much longer than a call may, milliseconds: time to write down what came of it.
+pub(super) const LEASE_MARGIN_MS: Millis = 30_000;
+/// A call that takes longer waits for somebody.
+pub(super) const SLOW: Duration = Duration::from_secs(1);
+/// Slow hooks that are remembered, and then all are forgotten.
+const SLOW_KEPT_MAX: usize = 10_000;
+
+/// Claims of a call of which nothing was heard, and then it is made alone.
+const UNHEARD_TO_BE_ALONE: i64 = 2;
+/// Held by each call that is under way; by one that has to be alone, against all others.
+static UNDER_WAY: RwLock<()> = RwLock::const_new(());
+
+/// How a call went, as far as the next ones are concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ran {
+    Well,
+    /// Well, after it had waited for somebody outside for longer than [`SLOW`].
+    Slowly,
+    /// Calls of the same hook changed its storage under each other.
+    InTheWay,
+    /// Nothing is known of it; when its lease ends it is made again.
+    Broken,
+}
+
+/// A queue of calls.
+pub(super) trait Queue: 'static {
+    /// What it is, for the log.
+    const NAME: &'static str;
+    /// A call that was claimed.
+    type Claimed: Send + 'static;
+
+    fn bell(app: &App) -> &Notify;
+
+    /// Hooks with something due, the longest waiting first.
+    fn due(app: &App, now: Millis) -> impl Future<Output = Result<Vec<DueHook>, DbError>> + Send;
+
+    /// Claims so many calls of these hooks.
+    fn claim(
+        app: &App,
+        hooks: Vec<(String, usize)>,
+        now: Millis,
+    ) -> impl Future<Output = Result<Vec<Self::Claimed>, DbError>> + Send;
+
+    /// The hook's id and the merchant's.
+    fn owner(claimed: &Self::Claimed) -> (&str, &str);
+
+    /// How often it was claimed before, in a row, and nothing was heard of it.
+    fn unheard(claimed: &Self::Claimed) -> i64;
+
+    /// Makes a call and writes down what came of it.
+    fn make(app: App, claimed: Self::Claimed) -> impl Future<Output = Ran> + Send;
+}
+
+/// Works a queue off until told to stop.
+pub(super) async fn run<Q: Queue>(app: &App, stop: &CancellationToken) {
+    let mut work: JoinSet<(String, Ran)> = JoinSet::new();
+    let mut places = Places::new(&app.config.hooks);
+    let mut poll = tokio::time::interval(POLL);
+    poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        if places.free() > 0 {
+            match claim::<Q>(app, &places).await {
+                Ok(claimed) => {
+                    for one in claimed {
+                        let (hook_id, merchant_id) = Q::owner(&one);
+                        places.taken(hook_id, merchant_id);
+                        start::<Q>(&mut work, app, one);
+                    }
+                }
+                Err(error) if error.trouble().is_some() => {}
+                Err(error) => {
+                    tracing::error!(queue = Q::NAME, %error, "nothing could be claimed; it tries again");
+                }
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => break,
+            Some(done) = work.join_next() => {
+                ended::<Q>(&mut places, done);
+                while let Some(done) = work.try_join_next() {
+                    ended::<Q>(&mut places, done);
+                }
+            }
+            () = Q::bell(app).notified() => {}
+            _ = poll.tick() => {}
+        }
+    }
+    let wound_up = tokio::time::timeout(GRACE, async { while work.join_next().await.is_some() {} }).await;
+    if wound_up.is_err() {
+        tracing::warn!(queue = Q::NAME, "some hooks were at work at the end; what they did is made again");
+    }
+}
+
+async fn claim<Q: Queue>(app: &App, places: &Places) -> Result<Vec<Q::Claimed>, DbError> {
+    let now = app.clock.now();
+    let chosen = places.choose(&Q::due(app, now).await?);
+    if chosen.is_empty() {
+        return Ok(Vec::new());
+    }
+    Q::claim(app, chosen, now).await
+}
+
+fn start<Q: Queue>(work: &mut JoinSet<(String, Ran)>, app: &App, claimed: Q::Claimed) {
+    let (app, hook_id) = (app.clone(), Q::owner(&claimed).0.to_owned());
+    let alone = Q::unheard(&claimed) >= UNHEARD_TO_BE_ALONE;
+    work.spawn(async move {
+        let _turn = if alone {
+            tracing::warn!(
+                queue = Q::NAME,
+                hook = hook_id,
+                "nothing was heard of a call, again; it is made while no other is"
+            );
+            (None, Some(UNDER_WAY.write().await))
+        } else {
+            (Some(UNDER_WAY.read().await), None)
+        };
+        let ran = AssertUnwindSafe(Q::make(app, claimed)).catch_unwind().await;
+        (hook_id, ran.unwrap_or(Ran::Broken))
+    });
+}
+
+fn ended<Q: Queue>(places: &mut Places, done: Result<(String, Ran), tokio::task::JoinError>) {
+    match done {
+        Ok((hook_id, ran)) => {
+            if ran == Ran::Broken {
+                let queue = Q::NAME;
+                tracing::error!(
+                    queue,
+                    hook = hook_id,
+                    "a call broke off; it is made again when its lease ends"
+                );
+            }
+            places.given_back(&hook_id, ran);
+        }
+        // Its panic is caught inside, so this is the runtime going down.
+        Err(error) => tracing::error!(queue = Q::NAME, %error, "a call was cut off"),
+    }
+}
+
+/// Who has how many calls under way. Pure bookkeeping.
+struct Places {
+    all: usize,
+    per_merchant: usize,
+    per_hook: usize,
+    /// The merchant of each hook with calls under way, and how many.
+    hooks: HashMap<String, (String, usize)>,
+    /// Hooks whose runs were in each other's way: so many at once, growing with each that goes well.
+    windows: HashMap<String, usize>,
+    /// Hooks whose last call went slowly.
+    slow: HashSet<String>,
+}
+
+impl Places {
+    fn new(config: &config::Hooks) -> Self {
+        Self {
+            // Half of them may be waiting: see `host::seat`.
+            all: usize::try_from(config.calls_max).unwrap_or(1).max(1).saturating_mul(2),
+            per_merchant: config.concurrency_per_merchant.max(1),
+            per_hook: config.concurrency_per_hook.max(1),
+            hooks: HashMap::new(),
+            windows: HashMap::new(),
+            slow: HashSet::new(),
+        }
+    }
+
+    fn free(&self) -> usize {
+        self.all.saturating_sub(self.hooks.values().map(|(_, under_way)| under_way).sum())
+    }
+
+    fn of_hook(&self, hook_id: &str) -> usize {
+        self.hooks.get(hook_id).map_or(0, |(_, under_way)| *under_way)
+    }
+
+    fn window(&self, hook_id: &str) -> usize {
+        self.windows.get(hook_id).copied().unwrap_or(self.per_hook)
+    }
+
+    /// How many runs to claim of which hook: place by place, each to the merchant that has the fewest, and there
+    /// to the hook that has the fewest; of equals to the one that has waited longest.
+    fn choose(&self, due: &[DueHook]) -> Vec<(String, usize)> {
+        let mut of_merchant: HashMap<&str, usize> = HashMap::new();
+        for (merchant_id, under_way) in self.hooks.values() {
+            *of_merchant.entry(merchant_id).or_default() += under_way;
+        }
+        let is_slow = |id: &str| self.slow.contains(id);
+        let mut slow: usize = self.hooks.iter().filter(|(id, _)| is_slow(id)).map(|(_, (_, n))| n).sum();
+        let mut of_hook: Vec<usize> = due.iter().map(|hook| self.of_hook(&hook.id)).collect();
+        let mut chosen: BTreeMap<usize, usize> = BTreeMap::new();
+        for _ in 0..self.free() {
+            let open = |(place, hook): &(usize, &DueHook)| {
+                let merchant = of_merchant.get(hook.merchant_id.as_str()).copied().unwrap_or(0);
+                of_hook.get(*place).is_some_and(|under_way| *under_way < self.window(&hook.id))
+                    && merchant < self.per_merchant
+                    && (slow < self.all.div_ceil(2) || !is_slow(&hook.id))
+            };
+            let rank = |(place, hook): &(usize, &DueHook)| {
+                let merchant = of_merchant.get(hook.merchant_id.as_str()).copied().unwrap_or(0);
+                (merchant, of_hook.get(*place).copied().unwrap_or(0), *place)
+            };
+            let Some((place, hook)) = due.iter().enumerate().filter(open).min_by_key(rank) else { break };
+            *of_merchant.entry(&hook.merchant_id).or_default() += 1;
+            slow += usize::from(is_slow(&hook.id));
+            if let Some(under_way) = of_hook.get_mut(place) {
+                *under_way += 1;
+            }
+            *chosen.entry(place).or_default() += 1;
+        }
+        chosen.into_iter().filter_map(|(place, take)| Some((due.get(place)?.id.clone(), take))).collect()
+    }
+
+    fn taken(&mut self, hook_id: &str, merchant_id: &str) {
+        self.hooks.entry(hook_id.to_owned()).or_insert_with(|| (merchant_id.to_owned(), 0)).1 += 1;
+    }
+
+    fn given_back(&mut self, hook_id: &str, ran: Ran) {
+        if let Some((_, under_way)) = self.hooks.get_mut(hook_id) {
+            *under_way -= 1;
+            if *under_way == 0 {
+                self.hooks.remove(hook_id);
+            }
+        }
+        if ran == Ran::Slowly {
+            if self.slow.len() >= SLOW_KEPT_MAX {
+                self.slow.clear();
+            }
+            self.slow.insert(hook_id.to_owned());
+        } else if ran == Ran::Well {
+            self.slow.remove(hook_id);
+        }
+        match ran {
+            Ran::InTheWay => {
+                self.windows.insert(hook_id.to_owned(), 1);
+            }
+            Ran::Well | Ran::Slowly => {
+                if let Some(window) = self.windows.get_mut(hook_id) {
+                    *window += 1;
+                    if *window >= self.per_hook {
+                        self.windows.remove(hook_id);
+                    }
+                }
+            }
+            Ran::Broken => {}
+        }
+    }
+}
+
+/// Disables the hook of a call that ended the process too often, and tells the operator.
+pub(super) async fn set_aside(
+    conn: &mut Conn,
+    queue: &'static str,
+    hook_id: &str,
+    item: &str,
+    now: Millis,
+) -> Result<(), DbError> {
+    metrics::counter!("kassa_set_aside_total", "queue" => queue).increment(1);
+    let why = format!(
+        "a call ended the process {UNHEARD_MAX} times, the last time while no other was made: it is set aside, and its hook \
+         is disabled. Look at the component before it is enabled again"
+    );
+    tracing::error!(queue, hook = hook_id, item, "{why}");
+    hooks::set_state(conn, hook_id, HookState::Disabled).await?;
+    let of = Of::Hook { hook_id: hook_id.to_owned() };
+    alarms::tell(conn, &Alarm::WorkSetAside { queue, work: item.to_owned(), of, why }, now).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(all: usize, per_merchant: usize, per_hook: usize) -> Places {
+        let (hooks, windows, slow) = (HashMap::new(), HashMap::new(), HashSet::new());
+        Places { all, per_merchant, per_hook, hooks, windows, slow }
+    }
+
+    fn due(hooks: &[(&str, &str)]) -> Vec<DueHook> {
+        let hook =
+            |&(id, merchant): &(&str, &str)| DueHook { id: id.to_owned(), merchant_id: merchant.to_owned() };
+        hooks.iter().map(hook).collect()
+    }
+
+    fn chosen(places: &Places, hooks: &[(&str, &str)]) -> Vec<(String, usize)> {
+        places.choose(&due(hooks))
+    }
+
+    #[test]
+    fn a_merchant_with_much_to_do_leaves_room_for_others() {
+        let mut places = places(8, 4, 3);
+        let busy = [("a1", "a"), ("a2", "a"), ("a3", "a")];
+        assert_eq!(chosen(&places, &busy), [("a1".into(), 2), ("a2".into(), 1), ("a3".into(), 1)]);
+        for hook in ["a1", "a1", "a2", "a3"] {
+            places.taken(hook, "a");
+        }
+        assert_eq!(chosen(&places, &busy), [], "its share is used up");
+        let others = [("a1", "a"), ("b1", "b")];
+        assert_eq!(chosen(&places, &others), [("b1".into(), 3)]);
+        places.given_back("a1", Ran::Well);
+        assert_eq!(chosen(&places, &others), [("a1".into(), 1), ("b1".into(), 3)]);
+    }
+
+    #[test]
+    fn the_one_with_the_fewest_comes_first() {
+        let mut places = places(4, 4, 4);
+        for _ in 0..3 {
+            places.taken("a1", "a");
+        }
+        // One place is left, and "a" has waited longer.
+        assert_eq!(chosen(&places, &[("a1", "a"), ("b1", "b")]), [("b1".into(), 1)]);
+        places.taken("b1", "b");
+        assert_eq!(chosen(&places, &[("a1", "a"), ("b1", "b"), ("c1", "c")]), []);
+    }
+
+    #[test]
+    fn hooks_that_wait_long_have_half_of_the_places() {
+        let mut places = places(8, 4, 4);
+        let slow = [("a1", "a"), ("b1", "b"), ("c1", "c")];
+        for (hook, merchant) in slow {
+            places.taken(hook, merchant);
+            places.given_back(hook, Ran::Slowly);
+        }
+        let taken = |chosen: &[(String, usize)]| chosen.iter().map(|(_, take)| take).sum::<usize>();
+        let chosen = chosen(&places, &slow);
+        assert_eq!(taken(&chosen), 4, "{chosen:?}");
+        let with_another: Vec<_> = slow.into_iter().chain([("d1", "d")]).collect();
+        let chosen = places.choose(&due(&with_another));
+        assert_eq!(taken(&chosen), 8, "{chosen:?}");
+        assert!(chosen.contains(&("d1".into(), 4)));
+        // One that is quick again is as any.
+        places.taken("a1", "a");
+        places.given_back("a1", Ran::Well);
+        assert_eq!(places.choose(&due(&slow[..1])), [("a1".into(), 4)]);
+        assert_eq!(taken(&places.choose(&due(&slow))), 8);
+    }
+
+    #[test]
+    fn runs_that_are_in_each_others_way_go_one_by_one_for_a_while() {
+        let mut places = places(8, 8, 3);
+        places.taken("a1", "a");
+        places.given_back("a1", Ran::InTheWay);
+        assert_eq!(chosen(&places, &[("a1", "a")]), [("a1".into(), 1)]);
+        for window in [2, 3] {
+            places.taken("a1", "a");
+            places.given_back("a1", Ran::Well);
+            assert_eq!(chosen(&places, &[("a1", "a")]), [("a1".into(), window)]);
+        }
+        assert!(places.windows.is_empty() && places.hooks.is_empty());
+    }
+}

@@ -1,0 +1,204 @@
+//! Replay: what another version of a hook would have done with what has happened already.
+//!
+//! Each event that the hook was run for is played to the version with the recording of that run: what it asks as
+//! the old version asked is answered as it was. Events that the hook was bound to, but was not run for, are played
+//! with the storage as it is now. A matcher is put the questions that were put before. Nothing is sent, stored or queued.
+//!
+//! A version in the shadow is played every run of the hook right after it has ended.
+
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+use crate::{
+    app::App,
+    db::{
+        DbError,
+        events::{self, Event},
+        hooks::{
+            Hook, Owner, VersionRow, matches,
+            run_queue::Claimed,
+            runs::{self, Attempt},
+        },
+    },
+    domain::{
+        event::Type,
+        hook::{About, Outcome},
+        id,
+    },
+    flow::hooks::{
+        call::{Failed, used},
+        fulfil::{answered, broke, call},
+        matching::{self, Rematched},
+        shadow::{Compared, Did, InShadow, keep},
+    },
+    host::{Manifest, Recording, Role, Tape, differences},
+};
+
+/// A replay ends here, with what it has seen so far.
+const TIME_MAX: Duration = Duration::from_secs(20);
+/// So many of the newest events are looked through for those that the hook was not run for.
+const EVENTS_LOOKED_AT: i64 = 500;
+
+/// What a fulfiller did: its effects.
+pub(crate) type DidFulfil = Did<Outcome, Vec<Value>>;
+
+/// One event, then and now.
+#[derive(Debug)]
+pub(crate) struct Replayed {
+    pub(crate) event_id: String,
+    pub(crate) event_kind: Type,
+    /// `then` is none where the hook was not run for it.
+    pub(crate) compared: Compared<Outcome, Vec<Value>>,
+}
+
+/// What a replay showed.
+#[derive(Debug, Default)]
+pub(crate) struct Replay {
+    pub(crate) events: Vec<Replayed>,
+    /// Questions to a matcher.
+    pub(crate) matches: Vec<Rematched>,
+    /// The time was not enough for all of them.
+    pub(crate) stopped_early: bool,
+}
+
+/// Replays the newest events to a version that fulfils, and the newest questions to one that matches, `limit` of each
+/// at the most.
+pub(crate) async fn replay(
+    app: &App,
+    owner: &Owner,
+    hook: &Hook,
+    version: &VersionRow,
+    limit: i64,
+) -> Result<Replay, DbError> {
+    let manifest: Manifest = serde_json::from_str(&version.manifest)
+        .map_err(|error| DbError::Unreadable { column: "manifest", why: error.to_string() })?;
+    let started = Instant::now();
+    let mut replay = Replay::default();
+    if manifest.roles.contains(&Role::Matcher) {
+        let all = crate::db::AFTER_ALL_IDS.to_owned();
+        let asked = matches::list(&mut app.db.read().await?, owner, &hook.id, all, limit).await?;
+        for then in asked.into_iter().filter(|then| then.question.text() != "null") {
+            if started.elapsed() > TIME_MAX {
+                return Ok(Replay { stopped_early: true, ..replay });
+            }
+            replay.matches.push(matching::again(app, &version.called(owner, hook), then).await?);
+        }
+    }
+    if manifest.roles.contains(&Role::Fulfiller) {
+        for (event, then) in past(app, owner, hook, limit).await? {
+            if started.elapsed() > TIME_MAX {
+                return Ok(Replay { stopped_early: true, ..replay });
+            }
+            replay.events.push(play(app, owner, hook, version, event, then).await?);
+        }
+    }
+    Ok(replay)
+}
+
+/// The newest events with the last call that was made for each, if there was one.
+async fn past(
+    app: &App,
+    owner: &Owner,
+    hook: &Hook,
+    limit: i64,
+) -> Result<Vec<(Event, Option<(String, Attempt)>)>, DbError> {
+    let mut conn = app.db.read().await?;
+    let (merchant_id, test) = (&owner.merchant_id, owner.test);
+    let mut past = Vec::new();
+    let mut seen = HashSet::new();
+    for (run_id, event_id, attempt) in runs::last_calls(&mut conn, &hook.id, limit).await? {
+        if let Some(event) = events::get(&mut conn, merchant_id, test, &event_id).await? {
+            seen.insert(event_id);
+            past.push((event, Some((run_id, attempt))));
+        }
+    }
+    let all = crate::db::AFTER_ALL_IDS.to_owned();
+    for event in events::list(&mut conn, merchant_id, test, None, all, EVENTS_LOOKED_AT).await? {
+        if past.len() >= usize::try_from(limit).unwrap_or(usize::MAX) {
+            break;
+        }
+        let wanted =
+            hook.binding.wants_type(&event.kind) && hook.binding.wants(&About::of_payload(&event.payload));
+        if wanted && !seen.contains(&event.id) {
+            past.push((event, None));
+        }
+    }
+    Ok(past)
+}
+
+/// A call of a run that has just ended, made once more by the version in the shadow.
+pub(super) async fn shadow(app: &App, claimed: &Claimed, version_id: &str, attempt: Attempt) {
+    let call = (claimed.run_id.clone(), attempt.number);
+    let then = (claimed.run_id.clone(), attempt);
+    let compared = async {
+        let Some(InShadow { owner, hook, version }) =
+            InShadow::read(app, &claimed.callee, version_id).await?
+        else {
+            return Ok(None);
+        };
+        let mut conn = app.db.read().await?;
+        let event = events::get(&mut conn, &owner.merchant_id, owner.test, &claimed.event_id).await?;
+        drop(conn);
+        let Some(event) = event else { return Ok(None) };
+        play(app, &owner, &hook, &version, event, Some(then)).await.map(|replayed| Some(replayed.compared))
+    };
+    keep(app, &claimed.callee, version_id, call, "effects", compared.await).await;
+}
+
+async fn play(
+    app: &App,
+    owner: &Owner,
+    hook: &Hook,
+    version: &VersionRow,
+    event: Event,
+    then: Option<(String, Attempt)>,
+) -> Result<Replayed, DbError> {
+    let at = then.as_ref().map_or(event.created_at, |(_, attempt)| attempt.at);
+    let run_id = then.as_ref().map_or_else(|| id::new(id::Kind::HookRun, at), |(run_id, _)| run_id.clone());
+    let recording: Recording = match &then {
+        Some((_, attempt)) => serde_json::from_str(&attempt.tape)
+            .map_err(|error| DbError::Unreadable { column: "tape", why: error.to_string() })?,
+        None => Recording::default(),
+    };
+    let claimed = Claimed {
+        shadow_id: None,
+        run_id,
+        callee: version.called(owner, hook),
+        event_id: event.id.clone(),
+        event_kind: event.kind.as_str().to_owned(),
+        payload: event.payload,
+        fence: 0,
+        attempts: then.as_ref().map_or(0, |(_, attempt)| attempt.number - 1),
+        attempts_before: 0,
+        unheard: 0,
+    };
+    let started = Instant::now();
+    let ending = match call(app, &claimed, at, Tape::play(recording.clone())).await {
+        Ok(called) => answered(called),
+        Err(Failed::Call(failed)) => broke(failed),
+        Err(Failed::Db(error)) => return Err(error),
+    };
+    let differences = differences(&recording, &ending.trace.tape);
+    let now = Did {
+        version_id: version.id.clone(),
+        outcome: ending.outcome,
+        note: ending.note,
+        said: ending.trace.tape.effects(),
+        used: used(&ending.trace, started),
+    };
+    let cut = recording.is_cut() || ending.trace.tape.is_cut();
+    let then = then.map(|(_, attempt)| Did {
+        version_id: attempt.version_id,
+        outcome: attempt.outcome,
+        note: attempt.note,
+        said: recording.effects(),
+        used: attempt.used,
+    });
+    // Its effects are compared by what is missing and added.
+    let compared = Compared::new(then, now, differences, cut, |_, _| true);
+    Ok(Replayed { event_id: event.id, event_kind: event.kind, compared })
+}

@@ -1,0 +1,113 @@
+//! Unique amounts that this process may ask for.
+//!
+//! The database gives them out in runs, each amount to one process only, and remembers where it was before anyone is
+//! asked for one ([`holds::reserve`]). What is kept here is merely the rest of a run; if it is forgotten, those
+//! amounts come a round later.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
+};
+
+use tokio::sync::Mutex as Turn;
+
+use crate::{
+    db::{Db, DbError, holds},
+    domain::{id::Ids, matching::amount_key, money::Amount, slots::Ring},
+};
+
+/// Prices kept in memory. More than that at once take new runs.
+const RINGS_MAX: usize = 4096;
+/// Amounts of a run at the most.
+const RUN_MAX: i64 = 64;
+/// The share of a ring that one run may be: what lies about in other processes is given out by no one.
+const RUNS_OF_RING: i64 = 128;
+
+#[derive(Default)]
+pub(super) struct AmountPool {
+    by_price: Mutex<HashMap<String, Arc<Run>>>,
+}
+
+/// The rest of a run of a price.
+#[derive(Default)]
+struct Run {
+    left: Turn<Left>,
+    /// How many wait for an amount of it.
+    waiting: AtomicI64,
+}
+
+#[derive(Default)]
+struct Left {
+    amounts: VecDeque<Amount>,
+    /// How many the last run was of: the next is twice as long.
+    taken: i64,
+}
+
+/// A price on an address.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Priced<'a> {
+    pub(super) address_id: &'a str,
+    pub(super) asset_id: &'a str,
+    pub(super) amount: Amount,
+    pub(super) ring: Ring,
+}
+
+impl Priced<'_> {
+    fn key(&self) -> String {
+        amount_key(self.address_id, self.asset_id, self.amount)
+    }
+}
+
+impl AmountPool {
+    /// An amount for the price that nobody is asked for. `None`: none is free.
+    pub(super) async fn take(
+        &self,
+        db: &Db,
+        ids: &Ids,
+        price: Priced<'_>,
+    ) -> Result<Option<Amount>, DbError> {
+        let run = self.of(&price.key());
+        run.waiting.fetch_add(1, Ordering::Relaxed);
+        let mut left = run.left.lock().await;
+        let waiting = run.waiting.fetch_sub(1, Ordering::Relaxed);
+        if left.amounts.is_empty() {
+            let most = (i64::from(price.ring.slots()) / RUNS_OF_RING).clamp(1, RUN_MAX);
+            let wanted = (left.taken * 2).max(waiting).clamp(1, most);
+            left.amounts = reserve(db, ids, price, wanted).await?.into();
+            left.taken = wanted;
+        }
+        Ok(left.amounts.pop_front())
+    }
+
+    /// An amount was not asked for after all.
+    pub(super) async fn give_back(&self, price: Priced<'_>, due: Amount) {
+        self.of(&price.key()).left.lock().await.amounts.push_front(due);
+    }
+
+    fn of(&self, key: &str) -> Arc<Run> {
+        let mut by_price = self.by_price.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(run) = by_price.get(key) {
+            return Arc::clone(run);
+        }
+        if by_price.len() >= RINGS_MAX {
+            by_price.clear();
+        }
+        Arc::clone(by_price.entry(key.to_owned()).or_default())
+    }
+}
+
+async fn reserve(db: &Db, ids: &Ids, price: Priced<'_>, wanted: i64) -> Result<Vec<Amount>, DbError> {
+    let Priced { amount, ring, .. } = price;
+    let (address_id, asset_id) = (price.address_id.to_owned(), price.asset_id.to_owned());
+    let [random, _] = ids.random();
+    db.write::<_, DbError, _>(move |conn| {
+        Box::pin(async move {
+            let price = holds::Price { address_id: &address_id, asset_id: &asset_id, amount, ring };
+            holds::reserve(conn, &price, wanted, random).await
+        })
+    })
+    .await
+}

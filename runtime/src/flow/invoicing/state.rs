@@ -1,0 +1,59 @@
+//! What invoicing keeps in memory: amounts that were reserved, and orders that wait to be written together.
+
+use std::time::Duration;
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
+
+use super::{
+    amount_pool::AmountPool,
+    batch::{self, Claimant, Draft, Order, Verdict},
+    error::InvoicingError,
+};
+use crate::db::{Db, DbError};
+
+/// Orders that may wait; whoever comes then waits to hand in its own.
+const ORDERS_WAITING_MAX: usize = 4096;
+/// A commit that takes longer is said.
+const SLOW: Duration = Duration::from_secs(1);
+
+/// One a process.
+pub(crate) struct Invoicing {
+    pub(super) amounts: AmountPool,
+    orders: mpsc::Sender<Order>,
+}
+
+impl Invoicing {
+    /// Takes orders, which a task of its own writes to this database until this is dropped.
+    pub(crate) fn start(db: Db) -> Self {
+        let (orders, waiting) = mpsc::channel(ORDERS_WAITING_MAX);
+        tokio::spawn(write(db, waiting));
+        Self { amounts: AmountPool::default(), orders }
+    }
+
+    /// Has an invoice written, and waits for what came of it.
+    pub(super) async fn order(
+        &self,
+        draft: Draft,
+        claimant: Option<Claimant>,
+    ) -> Result<Verdict, InvoicingError> {
+        let (answer, answered) = oneshot::channel();
+        self.orders.send(Order { draft, claimant, answer }).await.map_err(|_| DbError::Closed)?;
+        answered.await.map_err(|_| DbError::Closed)?
+    }
+}
+
+/// Writes orders, whatever waits in one transaction.
+async fn write(db: Db, mut orders: mpsc::Receiver<Order>) {
+    let mut waiting = Vec::new();
+    while orders.recv_many(&mut waiting, batch::ORDERS_PER_COMMIT).await > 0 {
+        let (started, count) = (Instant::now(), waiting.len());
+        batch::write(&db, std::mem::take(&mut waiting)).await;
+        let elapsed = started.elapsed();
+        if elapsed > SLOW {
+            tracing::warn!(count, elapsed_ms = %elapsed.as_millis(), "slow commit of invoices");
+        }
+    }
+}

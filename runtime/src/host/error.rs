@@ -1,0 +1,116 @@
+//! Why a component was refused, and why a call gave no answer.
+
+use super::{
+    outline::{Fault, MANIFEST_SECTION},
+    services::text::one_line,
+};
+
+/// Names and messages of a guest are cut here.
+pub(super) const SHOWN_CHARS_MAX: usize = 200;
+
+/// Why an artefact was refused. Each case has a slug that stays the same for good.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AdmitError {
+    #[error("the component has {bytes} bytes; the operator allows {max} at the most")]
+    TooLarge { bytes: usize, max: usize },
+    #[error("this is not WebAssembly")]
+    NotWasm,
+    #[error("the file ends in the middle; was it uploaded completely?")]
+    Truncated,
+    #[error("this is a core module, not a component; encode it with `wasm-tools component new`")]
+    CoreModule,
+    #[error("the component is not valid, or uses a feature that plugins do not have: {0}")]
+    Invalid(String),
+    #[error("the component is too complex: {0}")]
+    TooComplex(String),
+    #[error("the component imports {0}, which plugins may not; build it against the package kassa:plugin")]
+    ForbiddenImport(String),
+    #[error("the component exports {0}, which is no role of kassa:plugin@0.1.0 that this Kassa runs")]
+    UnknownExport(String),
+    #[error(
+        "the component exports no role; a chain plugin exports kassa:plugin/chain@0.1.0, a hook \
+         kassa:plugin/fulfiller@0.1.0 or another"
+    )]
+    NoRole,
+    #[error(
+        "a component with the role {0} is not uploaded here: operators upload chain plugins, merchants hooks"
+    )]
+    WrongPlace(&'static str),
+    #[error("the manifest (custom section {MANIFEST_SECTION}) is unusable: {0}")]
+    Manifest(String),
+    #[error("the manifest names the roles {manifest}, but the component exports {exports}")]
+    RolesDiffer { manifest: String, exports: String },
+    #[error("the manifest asks for what plugins cannot be granted here: {0}")]
+    NotGrantable(String),
+    #[error("the component does not compile: {0}")]
+    Compile(String),
+    #[error("what the component imports or exports has other types than kassa:plugin@0.1.0: {0}")]
+    WrongTypes(String),
+    #[error("the component failed its first call: {0}")]
+    FirstCall(CallError),
+}
+
+impl AdmitError {
+    /// What a program tells the cases apart by.
+    #[must_use]
+    pub(crate) fn slug(&self) -> &'static str {
+        match self {
+            Self::TooLarge { .. } => "too-large",
+            Self::NotWasm => "not-wasm",
+            Self::Truncated => "truncated",
+            Self::CoreModule => "core-module",
+            Self::Invalid(_) => "invalid",
+            Self::TooComplex(_) => "too-complex",
+            Self::ForbiddenImport(_) => "forbidden-import",
+            Self::UnknownExport(_) => "unknown-export",
+            Self::NoRole => "no-role",
+            Self::WrongPlace(_) => "wrong-place",
+            Self::Manifest(_) => "bad-manifest",
+            Self::RolesDiffer { .. } => "roles-differ",
+            Self::NotGrantable(_) => "not-grantable",
+            Self::Compile(_) => "does-not-compile",
+            Self::WrongTypes(_) => "wrong-types",
+            Self::FirstCall(_) => "first-call-failed",
+        }
+    }
+}
+
+impl From<Fault> for AdmitError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::NotWasm => Self::NotWasm,
+            Fault::CoreModule => Self::CoreModule,
+            Fault::Truncated => Self::Truncated,
+            Fault::Invalid(why) => Self::Invalid(one_line(&why, SHOWN_CHARS_MAX)),
+            Fault::TooComplex(why) => Self::TooComplex(why),
+        }
+    }
+}
+
+/// Why a call gave no answer. Its effects are gone; the plugin's own typed errors are answers, not these.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CallError {
+    #[error("plugin {plugin} is not loaded; `kassa plugin list` shows what is")]
+    NotLoaded { plugin: String },
+    #[error("the component could not be made ready; the operator's log says why")]
+    NotReady,
+    #[error("plugin {plugin} has no role {role}")]
+    NoRole { plugin: String, role: &'static str },
+    #[error("all places for plugin calls are taken (plugins.calls_max); try again")]
+    Busy,
+    #[error("the plugin broke: {message}")]
+    Trap { message: String },
+    #[error("it used up its processor time")]
+    CpuBudget,
+    #[error("the call took too long")]
+    WallClock,
+    #[error("the plugin used up its memory (limits.memory_mib of its manifest)")]
+    Memory,
+    #[error("the plugin called the host too often")]
+    HostCalls,
+    #[error("the plugin handed over too much at once")]
+    Handover,
+    /// Another call changed the plugin's storage meanwhile.
+    #[error("the plugin's storage changed during the call; try again")]
+    Stale,
+}
