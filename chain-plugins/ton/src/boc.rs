@@ -12,7 +12,7 @@ const CELLS_MAX: usize = 8_192;
 const BYTES_MAX: usize = 512 << 10;
 /// A transaction has a message that came in and what was sent on: the gas limit keeps it well below this.
 const TRANSACTION_MAX: usize = 4;
-const DEPTH_MAX: u16 = 1_024;
+pub(crate) const DEPTH_MAX: u16 = 1_024;
 const REFS_MAX: usize = 4;
 
 const GENERIC: u32 = 0xb5ee_9c72;
