@@ -152,5 +152,8 @@ fn pruned(cell: &Cell<'_>) -> Option<Levels> {
 }
 
 #[cfg(test)]
+#[path = "tests/another_reader.rs"]
+mod another_reader;
+#[cfg(test)]
 #[path = "tests/hashes.rs"]
 mod tests;
