@@ -20,6 +20,7 @@ mod evm_payments;
 mod evm_reorgs;
 mod evm_upstreams;
 mod health;
+mod hook_build;
 mod hooks;
 mod hostile;
 mod idempotency;
@@ -70,6 +71,7 @@ fn main() -> ExitCode {
     ownership::cases(&mut suite);
     rescan::cases(&mut suite);
     retention::cases(&mut suite);
+    hook_build::cases(&mut suite);
     hooks::cases(&mut suite);
     matchers::cases(&mut suite);
     prices::cases(&mut suite);
