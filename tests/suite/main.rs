@@ -31,6 +31,7 @@ mod limits;
 mod matchers;
 mod metrics_and_health;
 mod near;
+mod new_chain;
 mod order;
 mod ownership;
 mod plugins;
@@ -67,6 +68,7 @@ fn main() -> ExitCode {
     limits::cases(&mut suite);
     webhooks::cases(&mut suite);
     whose::cases(&mut suite);
+    new_chain::cases(&mut suite);
     order::cases(&mut suite);
     ownership::cases(&mut suite);
     rescan::cases(&mut suite);
