@@ -1,6 +1,6 @@
 //! Secrets at rest: API keys as keyed hashes, and sealed values: webhook and hook secrets, where RPC providers are.
 //!
-//! One master key (32 bytes, [`crate::master_key`]) gives every other key, each for one purpose. A sealed value is bound to
+//! One master key (32 bytes, `master_key`) gives every other key, each for one purpose. A sealed value is bound to
 //! the id of its row (moved to another row, it does not open) and names the key that it was sealed with, so that there
 //! may be several: the newest seals, all open. API keys are hashed under the first there was, for the text that was
 //! hashed is not kept.

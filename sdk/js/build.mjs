@@ -6,7 +6,7 @@ import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 
 import { componentize } from "componentize-qjs";
-import { build } from "esbuild";
+import { build, formatMessages } from "esbuild";
 import { parse } from "smol-toml";
 
 import { withCustomSection, withoutExport } from "./component.mjs";
@@ -52,8 +52,9 @@ async function bundle(folder, roles) {
     `import * as roles from ${JSON.stringify(join(here, "src/roles.js"))};`,
     ...roles.map((role) => `export const ${role} = roles.${role}(${FUNCTIONS[role]});`),
   ].join("\n");
-  const { outputFiles: [file], metafile } = await build({
+  const { outputFiles: [file], metafile, warnings } = await build({
     stdin: { contents: entry, resolveDir: folder, sourcefile: "hook" },
+    absWorkingDir: folder,
     bundle: true,
     write: false,
     metafile: true,
@@ -64,6 +65,7 @@ async function bundle(folder, roles) {
     plugins: [services],
     logLevel: "silent",
   });
+  for (const text of await formatMessages(warnings, { kind: "warning" })) console.warn(text.trimEnd());
   const [output] = Object.values(metafile.outputs);
   return { source: file.text, services: output.imports.map(({ path }) => path) };
 }
@@ -96,7 +98,10 @@ async function withWorld(services, roles, use) {
   } catch (error) {
     const [, called] = /unknown import: `([^`]+)`/.exec(error.message) ?? [];
     if (called) throw new Error(`the hook calls ${called} while it is loaded, which is now; call it in its functions`);
-    throw error;
+    const [, thrown] = /module evaluation: (.+)/s.exec(error.message) ?? [];
+    // Its places are in a text that nobody has written.
+    const text = thrown?.replace(/ \(componentize-qjs:user\.js:\d+:\d+\)/g, "");
+    throw text ? new Error(`the hook throws while it is loaded, which is now: ${text}`) : error;
   } finally {
     rmSync(folder, { recursive: true });
   }
@@ -112,7 +117,8 @@ if (process.argv[1] && import.meta.url === pathToFileURL(realpathSync(process.ar
   try {
     console.log(await buildHook(folder));
   } catch (error) {
-    console.error(error.message);
+    const said = error.errors ? await formatMessages(error.errors, { kind: "error" }) : [error.message];
+    console.error(said.join("").trimEnd());
     process.exit(1);
   }
 }

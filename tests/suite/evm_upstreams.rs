@@ -51,7 +51,7 @@ async fn passing_faults(database: Database) {
         ("502", Rule::new(status(502))),
         ("503", Rule::new(status(503))),
         ("403", Rule::new(status(403))),
-        ("a web page", Rule::new(Fault::Html)),
+        ("a web page", Rule::new(Fault::Page(200))),
         ("half an answer", Rule::new(Fault::Truncated)),
         ("a cut answer", Rule::new(Fault::Cut)),
         ("no answer", Rule::new(Fault::HangUp)),
@@ -245,7 +245,8 @@ async fn failover(database: Database) {
     let body = json!({"url": second.url(), "calls_per_s": 1000, "priority": 5});
     let path = format!("/v1/operator/networks/{NETWORK}/upstreams");
     world.kassa.operator().post(&path, &body).await.ok();
-    for fault in [Fault::HangUp, Fault::Stall, Fault::Html, Fault::Status { code: 503, retry_after_s: None }]
+    for fault in
+        [Fault::HangUp, Fault::Stall, Fault::Page(200), Fault::Status { code: 503, retry_after_s: None }]
     {
         world.proxy.clear();
         world.proxy.add(Rule::new(fault.clone()));

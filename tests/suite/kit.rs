@@ -110,7 +110,7 @@ async fn proxy_faults() {
     assert_eq!(ask(&proxy, number()).await.0, 200, "once only");
 
     for (fault, seen) in [
-        (Fault::Html, json!("<!doctype html><title>Welcome</title>")),
+        (Fault::Page(200), json!("<!doctype html><title>Sorry</title>")),
         (Fault::Truncated, json!(plain.to_string()[..plain.to_string().len() / 2])),
         (Fault::WrongId, json!({"jsonrpc": "2.0", "id": 987_654_321, "result": "0x0"})),
         (Fault::Result(json!([])), json!({"jsonrpc": "2.0", "id": 7, "result": []})),
@@ -124,7 +124,7 @@ async fn proxy_faults() {
 
     proxy.clear();
     proxy.reset_counts();
-    proxy.add(Rule::new(Fault::Html).one_in(3));
+    proxy.add(Rule::new(Fault::Page(200)).one_in(3));
     for _ in 0..90 {
         ask(&proxy, number()).await;
     }

@@ -1,4 +1,4 @@
-//! Addresses: 20 bytes, shown with the checksum of EIP-55 (https://eips.ethereum.org/EIPS/eip-55).
+//! Addresses: 20 bytes, shown with the checksum of EIP-55 (<https://eips.ethereum.org/EIPS/eip-55>).
 
 use crate::hex::{self, Key};
 use kassa_sdk::bip32::child_point;

@@ -1,4 +1,4 @@
-//! Payment links of EIP-681 (https://eips.ethereum.org/EIPS/eip-681).
+//! Payment links of EIP-681 (<https://eips.ethereum.org/EIPS/eip-681>).
 
 use kassa_sdk::chain::{Link, PaymentRequest};
 use kassa_sdk::types::Network;

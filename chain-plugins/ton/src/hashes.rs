@@ -3,9 +3,12 @@
 //! A cell that stands above pruned branches has up to four hashes, one for each level: a proof hashes what it
 //! is about as if nothing had been cut out. Payers may put proofs into what they send, so that all of it is
 //! computed here, though what a payment says never lies in such cells.
+//!
+//! Which levels are in use is a mask, and it may have gaps. What is hashed at a level is the mask as it is up to there,
+//! as nodes do (`LevelMask::apply` in `crypto/vm/cells/DataCell.cpp` of ton-blockchain/ton).
 
 use crate::address::Hash;
-use crate::boc::{Boc, Cell};
+use crate::boc::{Boc, Cell, DEPTH_MAX};
 use crate::slice::Slice;
 use sha2::{Digest, Sha256};
 
@@ -26,7 +29,8 @@ struct Levels {
 pub(crate) struct Hashes(Vec<Levels>);
 
 impl Hashes {
-    /// None if an exotic cell is not one of the kinds that exist.
+    /// None if there is a cell that cannot be on chain: an exotic one of no known kind, a proof of something else
+    /// than lies below it, or one above too many others (also those that were cut out).
     pub(crate) fn of(boc: &Boc<'_>) -> Option<Self> {
         let mut all = vec![Levels::default(); boc.len()];
         // Backwards, since references point forward.
@@ -67,7 +71,12 @@ fn levels(cell: &Cell<'_>, below: &[&Levels]) -> Option<Levels> {
             (PRUNED, _, 0) => return pruned(cell),
             (LIBRARY, 264, 0) => (0, 0),
             // What they prove has one level more than they have.
-            (MERKLE_PROOF, 280, 1) | (MERKLE_UPDATE, 552, 2) => (mask_of(below) >> 1, 1),
+            (MERKLE_PROOF, 280, 1) | (MERKLE_UPDATE, 552, 2) => {
+                let has_proven = stored(cell.data().get(1..)?, below.len())?
+                    .zip(below)
+                    .all(|(stored, levels)| levels.at.first() == Some(&stored));
+                has_proven.then_some((mask_of(below) >> 1, 1))?
+            }
             _ => return None,
         },
     };
@@ -82,7 +91,8 @@ fn levels(cell: &Cell<'_>, below: &[&Levels]) -> Option<Levels> {
             last => {
                 let descriptors = [(first & 0x1f) | (below_level(mask, level) << 5), second];
                 let data = last.as_ref().map_or(cell.data(), |(hash, _)| hash);
-                hash(descriptors, data, below, level.saturating_add(shift))
+                let at = hash(descriptors, data, below, level.saturating_add(shift));
+                Some(at).filter(|(_, depth)| *depth <= DEPTH_MAX)?
             }
         };
         *slot = *last.insert(at);
@@ -111,6 +121,13 @@ fn hash(descriptors: [u8; 2], data: &[u8], below: &[&Levels], level: usize) -> (
     (hasher.finalize().into(), depth.unwrap_or(0))
 }
 
+/// The hashes that an exotic cell carries, and the depths behind them.
+fn stored(bytes: &[u8], count: usize) -> Option<impl Iterator<Item = (Hash, u16)>> {
+    let (hashes, depths) = bytes.split_at_checked(count.checked_mul(32)?)?;
+    let (hashes, depths) = (hashes.as_chunks::<32>().0, depths.as_chunks::<2>().0);
+    Some(hashes.iter().copied().zip(depths.iter().map(|depth| u16::from_be_bytes(*depth))))
+}
+
 /// A pruned branch carries the hashes and depths of what was cut out, and has a hash of its own on top.
 fn pruned(cell: &Cell<'_>) -> Option<Levels> {
     let (descriptors, data) = (cell.descriptors(), cell.data());
@@ -121,24 +138,22 @@ fn pruned(cell: &Cell<'_>) -> Option<Levels> {
     if !(1..=7).contains(&mask) || cell.bits != bits || first >> 5 != mask {
         return None;
     }
-    let (hashes, depths) = data.get(2..)?.split_at_checked(count.checked_mul(32)?)?;
+    let mut stored = stored(data.get(2..)?, count)?;
     let own = hash(descriptors, data, &[], 0);
-    let mut stored = hashes.chunks_exact(32).zip(depths.chunks_exact(2));
     let mut levels = Levels { mask, at: Default::default() };
-    let mut next = || match stored.next() {
-        Some((hash, depth)) => Some((hash.try_into().ok()?, u16::from_be_bytes(depth.try_into().ok()?))),
-        None => Some(own),
-    };
-    let mut last = next()?;
+    let mut last = stored.next()?;
     for (level, slot) in levels.at.iter_mut().enumerate() {
         if level > 0 && mask >> level.saturating_sub(1) & 1 == 1 {
-            last = next()?;
+            last = stored.next().unwrap_or(own);
         }
         *slot = last;
     }
     Some(levels)
 }
 
+#[cfg(test)]
+#[path = "tests/another_reader.rs"]
+mod another_reader;
 #[cfg(test)]
 #[path = "tests/hashes.rs"]
 mod tests;

@@ -1,6 +1,6 @@
 //! The signed bytes of a transaction, which prove what its JSON only says: their SHA-256 is its id.
 //!
-//! They are protobuf (https://developers.google.com/protocol-buffers/docs/encoding, `Tron.proto` of
+//! They are protobuf (<https://developers.google.com/protocol-buffers/docs/encoding>, `Tron.proto` of
 //! java-tron). What is inside the contract's parameter is as the payer wrote it, so it may be encoded oddly:
 //! it is read as the node reads it (the last value of a field counts, unknown fields and wrong wire types
 //! are passed over), or a payer could bring the two readings apart and stop the scan.

@@ -89,7 +89,7 @@ pub(crate) struct Caller {
     places: Arc<Semaphore>,
     /// Of hooks: for those that wait for the network.
     waiting: Option<Arc<Semaphore>>,
-    /// Of hooks: where those calls go on that have used more than [`QUICK`]. There they share this many
+    /// Of hooks: where those calls go on that have used more than [`QUICK_NS`]. There they share this many
     /// threads, a tick each in turn, so that the other threads are free for the quick ones.
     slow_lane: Option<Arc<Semaphore>>,
     shared: Arc<Shared>,

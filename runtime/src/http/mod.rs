@@ -1,7 +1,7 @@
 //! The API: axum, and only here.
 //!
 //! The way of a request, from the outside in:
-//! - [`serve`] holds the connection, [`outer`] gives the request an id, a time limit and a log line;
+//! - [`mod@serve`] holds the connection, [`outer`] gives the request an id, a time limit and a log line;
 //! - [`auth`] wants a key on every route but the few of [`public`], and counts how often it comes;
 //! - an extractor reads the body strictly ([`json`]), the path and the query ([`input`]);
 //! - the handler, one resource a file, asks a database aggregate or a flow, and shows a view;

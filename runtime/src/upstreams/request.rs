@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// So long a request waits for a place in the upstream's budget before it is told to come back.
-const WAIT_MS_MAX: Millis = 10_000;
+pub(super) const WAIT_MS_MAX: Millis = 10_000;
 /// An upstream that says "too many requests" without saying until when.
 const RATE_LIMITED_MS: Millis = 1000;
 const RATE_LIMITED_MS_MAX: Millis = 60_000;

@@ -81,7 +81,8 @@ def _componentize(folder: Path, roles: list[str], work: Path) -> bytes:
     command += ["--output", str(work / "hook.wasm"), "kassa_hook"]
     result = subprocess.run(command, capture_output=True, text=True)
     if result.returncode != 0:
-        raise BuildError(_cause(result.stderr))
+        # The tool has numbers for folders; this one is the second.
+        raise BuildError(_cause(result.stderr.replace('"/1/', f'"{folder}/')))
     return (work / "hook.wasm").read_bytes()
 
 

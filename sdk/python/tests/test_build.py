@@ -62,6 +62,7 @@ class Build(unittest.TestCase):
         failing("hook.py", plugin_toml=rates)
         failing("hook.py:2: ", plugin_toml=rates, hook_py="\ndef price_of(: pass")
         failing("no attribute 'price_of'", plugin_toml=rates, hook_py="def fulfill(): pass")
+        failing('/hook.py", line 2, in <module>', plugin_toml=rates, hook_py="\nRATE = 2 * PRICE")
         failing(
             "storage.* while it is loaded",
             plugin_toml=rates,

@@ -34,8 +34,6 @@ impl fmt::Debug for Change {
 pub enum Fault {
     /// An HTTP status with a body that is no JSON-RPC answer; 429 with a Retry-After in seconds, if given.
     Status { code: u16, retry_after_s: Option<u32> },
-    /// Status 200 and a web page, as a proxy's login or error page comes.
-    Html,
     /// Half of the answer, and a Content-Length that fits that half.
     Truncated,
     /// Half of the answer, then the connection breaks.
@@ -60,7 +58,7 @@ pub enum Fault {
     Alternately { period: Duration, odd: bool, words: Refused },
     /// A batch of several calls is too large, whatever its calls are: status 413.
     BatchTooLarge,
-    /// This status and a page for people.
+    /// This status and a page for people, as a proxy's login or error page comes.
     Page(u16),
     /// A part of the answer, each time a longer one, and a Content-Length that fits it.
     Parts,

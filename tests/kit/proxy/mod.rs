@@ -152,12 +152,11 @@ impl Shared {
         let fault = rule.as_ref().map(|rule| &rule.fault);
         match fault {
             Some(Fault::Status { code, retry_after_s }) => return Some(refusal(*code, *retry_after_s)),
-            Some(Fault::Html) => {
-                return Some(plain(200, "text/html", "<!doctype html><title>Welcome</title>"));
-            }
             Some(Fault::Stall) => return std::future::pending().await,
             Some(Fault::HangUp) => return None,
-            Some(Fault::Page(code)) => return Some(plain(*code, "text/html", "<title>Sorry</title>")),
+            Some(Fault::Page(code)) => {
+                return Some(plain(*code, "text/html", "<!doctype html><title>Sorry</title>"));
+            }
             Some(Fault::BatchTooLarge) if methods.len() > 1 => {
                 self.state.lock().unwrap().counts.spoiled += 1;
                 return Some(refusal(413, None));

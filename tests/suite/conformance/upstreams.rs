@@ -60,7 +60,7 @@ pub(super) async fn faults_cost_time_alone(stage: Stage) {
         }
     } else {
         for fault in [
-            Fault::Html,
+            Fault::Page(200),
             Fault::Truncated,
             Fault::Cut,
             Fault::HangUp,

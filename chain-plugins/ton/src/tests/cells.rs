@@ -11,6 +11,8 @@ pub(crate) struct Cell {
     bits: Vec<bool>,
     refs: Vec<Cell>,
     pub(crate) is_exotic: bool,
+    /// Its levels, where it stands above pruned branches or is one; they are not told from what is below.
+    levels: u8,
 }
 
 impl Cell {
@@ -19,7 +21,9 @@ impl Cell {
         let cell = boc.cell(place).unwrap();
         let bit = |place: usize| cell.data()[place / 8] >> (7 - place % 8) & 1 == 1;
         let refs = cell.refs().iter().map(|place| Self::of(boc, *place)).collect();
-        Self { bits: (0..cell.bits).map(bit).collect(), refs, is_exotic: cell.is_exotic }
+        let [first, _] = cell.descriptors();
+        let bits = (0..cell.bits).map(bit).collect();
+        Self { bits, refs, is_exotic: cell.is_exotic, levels: first >> 5 }
     }
 
     pub(crate) fn uint(mut self, value: u128, bits: usize) -> Self {
@@ -56,8 +60,8 @@ impl Cell {
     }
 
     pub(crate) fn descriptors(&self) -> [u8; 2] {
-        let bits = self.bits.len();
-        [self.refs.len() as u8 + if self.is_exotic { 8 } else { 0 }, (bits / 8 + bits.div_ceil(8)) as u8]
+        let (bits, refs) = (self.bits.len(), self.refs.len() as u8);
+        [refs | u8::from(self.is_exotic) << 3 | self.levels << 5, (bits / 8 + bits.div_ceil(8)) as u8]
     }
 
     pub(crate) fn data(&self) -> Vec<u8> {

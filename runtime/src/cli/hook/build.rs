@@ -1,16 +1,20 @@
 //! `kassa hook build`: from a folder with sources to a component with its manifest.
 //!
 //! Which language it is, the folder says: Cargo.toml, hook.py, or else JavaScript. Rust is built here; the others
-//! by their SDK, which knows how to put an interpreter around a hook.
+//! by their SDK, which knows how to put an interpreter around a hook. What the compilers say is shown as they say it.
 
 use std::{
     fs,
+    io::{BufRead as _, BufReader, Read as _},
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    thread,
 };
 
 use anyhow::Context as _;
 use serde_json::Value;
+
+use crate::cli::{print, progress};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
@@ -53,28 +57,20 @@ pub(in crate::cli) fn build(folder: &Path, out: Option<PathBuf>) -> anyhow::Resu
 fn rust(folder: &Path) -> anyhow::Result<Vec<u8>> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
-        .args([
-            "build",
-            "--release",
-            "--lib",
-            "--target",
-            TARGET,
-            "--message-format",
-            "json-render-diagnostics",
-        ])
+        .args(["build", "--release", "--lib", "--target", TARGET])
+        .args(["--message-format", "json-render-diagnostics"])
         .current_dir(folder)
-        .envs(RUST_PROFILE)
-        .stdout(Stdio::piped());
+        .envs(RUST_PROFILE);
     for name in NOT_FOR_GUESTS {
         cargo.env_remove(name);
     }
-    let built = cargo.output().context("cargo does not start; install Rust from https://rustup.rs")?;
-    anyhow::ensure!(
-        built.status.success(),
-        "the hook does not build; its compiler's messages are above. Is the target there? rustup target add {TARGET}"
-    );
+    // It writes to a pipe, whose other end may be a terminal.
+    if console::colors_enabled_stderr() && std::env::var_os("CARGO_TERM_COLOR").is_none() {
+        cargo.env("CARGO_TERM_COLOR", "always");
+    }
+    let messages = run(&mut cargo, "cargo", "install Rust from https://rustup.rs")?;
     let module =
-        artefact(&built.stdout, folder).context("the crate makes no cdylib: crate-type = [\"cdylib\"]")?;
+        artefact(&messages, folder).context("the crate makes no cdylib: crate-type = [\"cdylib\"]")?;
     let module = fs::read(&module).with_context(|| format!("cannot read {}", module.display()))?;
     wit_component::ComponentEncoder::default()
         .module(&module)
@@ -105,7 +101,8 @@ fn javascript(folder: &Path) -> anyhow::Result<()> {
             folder.display()
         )
     })?;
-    run(Command::new("node").arg(script).arg(folder), "node", "install Node.js from https://nodejs.org")
+    let mut command = Command::new("node");
+    run(command.arg(script).arg(folder), "node", "install Node.js from https://nodejs.org").map(drop)
 }
 
 fn python(folder: &Path) -> anyhow::Result<()> {
@@ -115,12 +112,26 @@ fn python(folder: &Path) -> anyhow::Result<()> {
     let mut command = Command::new(&python);
     command.args(["-m", "kassa_sdk", "build"]).arg(folder);
     let hint = "install it and the SDK: python3 -m venv .venv && .venv/bin/pip install kassa-sdk";
-    run(&mut command, &python.display().to_string(), hint)
+    run(&mut command, &python.display().to_string(), hint).map(drop)
 }
 
-fn run(command: &mut Command, name: &str, hint: &str) -> anyhow::Result<()> {
-    let status =
-        command.stdout(Stdio::null()).status().with_context(|| format!("{name} does not start; {hint}"))?;
+/// Runs a compiler and answers what it wrote to stdout. What it writes to stderr is shown line by line, above a line that
+/// says how long it has been at work.
+fn run(command: &mut Command, name: &str, hint: &str) -> anyhow::Result<Vec<u8>> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut compiler = command.spawn().with_context(|| format!("{name} does not start; {hint}"))?;
+    let spinner = progress::spinner("building the hook …");
+    let mut answer = Vec::new();
+    thread::scope(|scope| {
+        if let Some(stderr) = compiler.stderr.take() {
+            let lines = BufReader::new(stderr).split(b'\n').map_while(Result::ok);
+            let show = |line: Vec<u8>| spinner.suspend(|| print::note(String::from_utf8_lossy(&line)));
+            scope.spawn(move || lines.for_each(show));
+        }
+        compiler.stdout.take().map_or(Ok(0), |mut stdout| stdout.read_to_end(&mut answer))
+    })?;
+    let status = compiler.wait()?;
+    spinner.finish_and_clear();
     anyhow::ensure!(status.success(), "the hook does not build; what {name} says is above");
-    Ok(())
+    Ok(answer)
 }

@@ -54,7 +54,7 @@ enum Command {
         /// Where plugin.toml and the sources are
         #[arg(default_value = ".")]
         folder: PathBuf,
-        /// Where to write it [default: <name>.wasm in the folder]
+        /// Where to write it [default: NAME.wasm in the folder]
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },

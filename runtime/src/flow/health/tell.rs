@@ -50,7 +50,7 @@ pub(crate) async fn run(app: App, stop: CancellationToken) {
 struct Told {
     /// What is in the way of writes.
     trouble: Option<Trouble>,
-    /// Since when that is so, by [`Clock::passed`].
+    /// Since when that is so, by [`crate::clock::Clock::passed`].
     since: Millis,
     /// What is over, and not yet an event of the operator's.
     over: Option<Alarm>,

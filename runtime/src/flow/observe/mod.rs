@@ -39,8 +39,8 @@ use crate::{
 };
 
 /// After a failure it waits this long, doubling up to the second.
-const PAUSE_MIN: Duration = Duration::from_millis(250);
-const PAUSE_MAX: Duration = Duration::from_secs(15);
+pub(crate) const PAUSE_MIN: Duration = Duration::from_millis(250);
+pub(crate) const PAUSE_MAX: Duration = Duration::from_secs(15);
 /// How often in a row a branch below the final block must be seen before the network is frozen: one upstream
 /// that lies is passed over first.
 const VIOLATIONS_TO_FREEZE: u32 = 3;

@@ -6,7 +6,11 @@
 //! pauses after failures as the watcher does.
 
 use super::*;
-use crate::domain::Millis;
+use crate::{
+    domain::Millis,
+    flow::observe::{PAUSE_MAX, PAUSE_MIN},
+    upstreams::request::WAIT_MS_MAX,
+};
 
 const SECOND_MS: Millis = 1_000;
 const MINUTE_MS: Millis = 60 * SECOND_MS;
@@ -18,10 +22,7 @@ const START: Millis = 20_000 * DAY_MS;
 const BEHIND_MS: Millis = 30 * SECOND_MS;
 /// Blocks of one step while it catches up.
 const STEP: i64 = 20;
-/// As the watcher and its plugins have them.
-const PAUSE_MIN: Millis = 250;
-const PAUSE_MAX: Millis = 15_000;
-const WAIT_MAX: Millis = 10_000;
+/// Refusals in a row after which a plugin ends its scan, as the SDK has it.
 const STRIKES: u32 = 3;
 
 /// A free plan.
@@ -132,12 +133,6 @@ struct Week {
     providers: Vec<Provider>,
 }
 
-/// How one step went.
-enum Step {
-    Read,
-    Failed,
-}
-
 impl Week {
     fn new(case: &Case, is_said: bool) -> Self {
         let clock = Clock::standing(START);
@@ -157,9 +152,9 @@ impl Week {
         Self { upstreams, clock, providers }
     }
 
-    /// Calls of one scan, in requests of as many as go out in a second at the most.
-    fn scan(&mut self, network: &str, calls: u32, head: i64) -> Result<Step, u64> {
-        let upstream = self.upstreams.pick(network, &[]).map_err(|none| none.retry_ms.unwrap_or(1_000))?;
+    /// Calls of one scan, in requests of as many as go out in a second at the most. Says whether all were served.
+    fn scan(&mut self, network: &str, calls: u32, head: i64) -> bool {
+        let Ok(upstream) = self.upstreams.pick(network, &[]) else { return false };
         let provider = &mut self.providers[upstream.id.parse::<usize>().unwrap()];
         let (mut open, mut strikes, mut size) = (calls, 0, u32::MAX);
         let verdict = loop {
@@ -168,7 +163,7 @@ impl Week {
             }
             let batch = open.min(size).min(upstream.terms().0);
             let now = self.clock.now();
-            let place = lock(&upstream.record.allowance).take(upstream.terms, batch, now, WAIT_MAX);
+            let place = lock(&upstream.record.allowance).take(upstream.terms, batch, now, WAIT_MS_MAX);
             match place {
                 Err(ms) => break Verdict::RateLimited { ms: u32::try_from(ms).unwrap_or(u32::MAX) },
                 Ok(ms) => self.clock.shift(Millis::try_from(ms).unwrap()),
@@ -192,9 +187,9 @@ impl Week {
                 Reply::Down => break Verdict::Bad("away".to_owned()),
             }
         };
-        let step = if matches!(verdict, Verdict::Good { .. }) { Step::Read } else { Step::Failed };
+        let is_read = matches!(verdict, Verdict::Good { .. });
         self.upstreams.report(network, &upstream.id, verdict);
-        Ok(step)
+        is_read
     }
 }
 
@@ -217,12 +212,11 @@ fn behind(case: &Case, is_said: bool) -> (i64, Week) {
             let to = if case.is_polled { head } else { head.min(read + STEP) };
             let paid = if case.is_polled { read + 1 } else { to };
             let calls = u32::try_from(owed(paid) - owed(read)).unwrap();
-            match week.scan(case.network, calls, head) {
-                Ok(Step::Read) => (read, pause) = (to, PAUSE_MIN),
-                Ok(Step::Failed) | Err(_) => {
-                    week.clock.shift(pause);
-                    pause = (pause * 2).min(PAUSE_MAX);
-                }
+            if week.scan(case.network, calls, head) {
+                (read, pause) = (to, PAUSE_MIN);
+            } else {
+                week.clock.shift(Millis::try_from(pause.as_millis()).unwrap());
+                pause = (pause * 2).min(PAUSE_MAX);
             }
         }
         let now = week.clock.now();
