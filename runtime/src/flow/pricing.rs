@@ -135,9 +135,12 @@ async fn ask(
     for _ in 0..STALE_TRIES {
         let Ready { version, of, told } = ready(app, callee, None).await?;
         let (at, started) = (app.clock.now(), Instant::now());
-        let pair = rates::Pair { asset: asset.to_owned(), currency: currency.to_owned() };
-        let context =
-            rates::Context { now_ms: u64::try_from(at).unwrap_or(0), settings: told.text().to_owned() };
+        let pair = rates::Pair { asset: asset.to_owned(), currency: currency.to_owned(), more: Vec::new() };
+        let context = rates::Context {
+            now_ms: u64::try_from(at).unwrap_or(0),
+            settings: told.text().to_owned(),
+            more: Vec::new(),
+        };
         let called = match app.host.hooks().price_of(&version, of, &pair, &context).await {
             Ok(called) => called,
             Err(CallFailed { error: CallError::Stale, .. }) => continue,
@@ -160,7 +163,7 @@ async fn ask(
                 price.check(at).map(|()| price).map_err(|error: PriceError| failed(error.to_string()))
             }
             Err(rates::RatesError::UnknownPair) => Err(NoPrice::Unknown { hook: callee.hook_name.clone() }),
-            Err(rates::RatesError::Source(why)) => Err(failed(why)),
+            Err(rates::RatesError::Source(why) | rates::RatesError::Other(why)) => Err(failed(why)),
         };
         let (callee, used, well) = (callee.clone(), used(&called.trace, started), said.is_ok());
         let limit = DiskLimit::of_mib(app.config.hooks.disk_mib_per_merchant);

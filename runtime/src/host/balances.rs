@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     BalanceError, Called, Host, Point, about,
-    call::{CallFailed, CallStore},
+    call::{CallError, CallFailed, CallStore},
     types,
 };
 use crate::domain::network;
@@ -32,7 +32,10 @@ impl Host {
             let plugin = pre.instantiate_async(&mut *store).await?;
             plugin.kassa_plugin_balances().call_needed(store, &about).await
         });
-        let compared = called.await?.value;
+        let compared = called.await?.value.map_err(|error| CallError::Refused {
+            what: "say whether balances are needed",
+            why: format!("{error:?}"),
+        })?;
         loaded.compared.remember(network, compared);
         Ok(compared)
     }

@@ -53,6 +53,9 @@ pub(crate) enum CallError {
     HostCalls,
     #[error("the plugin handed over too much at once")]
     Handover,
+    /// It answered with a typed error where nobody can go on without an answer.
+    #[error("the plugin cannot {what}: {why}")]
+    Refused { what: &'static str, why: String },
     /// Another call changed the plugin's storage meanwhile.
     #[error("the plugin's storage changed during the call; try again")]
     Stale,

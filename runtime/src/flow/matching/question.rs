@@ -152,6 +152,7 @@ impl Question {
                 (None, None) => Memo::None,
             },
             height: self.height,
+            more: Vec::new(),
         }
     }
 
@@ -167,6 +168,7 @@ impl Question {
                 expires_ms: ms(offer.expires_at),
                 tag: offer.tag.clone().unwrap_or_default(),
                 order_id: offer.order_id.clone().unwrap_or_default(),
+                more: None,
             })
             .collect()
     }
@@ -178,6 +180,7 @@ impl Question {
             decimals: self.decimals,
             now_ms: u64::try_from(self.at).unwrap_or(0),
             settings: self.settings.text().to_owned(),
+            more: Vec::new(),
         }
     }
 

@@ -5,9 +5,13 @@ mod clock;
 mod hosts;
 mod http;
 mod log;
+mod method;
+mod random;
 mod secrets;
+mod signing;
 mod storage;
 pub(crate) mod tape;
+mod template;
 pub(crate) mod text;
 mod upstream;
 mod watch;
@@ -28,6 +32,7 @@ use crate::{clock::Clock, db::Db, upstreams::Upstreams};
 pub(crate) use hosts::{Hosts, authority, is_allowed};
 pub(crate) use log::LogLine;
 pub(crate) use secrets::Secret;
+pub(crate) use signing::Algorithm;
 pub(crate) use storage::StaleRead;
 pub(crate) use tape::{Recording, Tape, differences};
 pub(crate) use watch::WatchSets;
@@ -104,6 +109,7 @@ pub(crate) struct Services {
     pub(super) http: http::Http,
     pub(super) log: log::Log,
     pub(super) webhooks: webhooks::Webhooks,
+    pub(super) random: random::Random,
     pub(super) tape: Tape,
     shared: Arc<Shared>,
     subject: Arc<Subject>,
@@ -123,6 +129,7 @@ impl Services {
             http: http::Http::new(shared.clone(), subject.clone(), limits, deadline),
             log: log::Log::new(limits),
             webhooks: webhooks::Webhooks::new(limits),
+            random: random::Random::new(limits),
             tape,
             shared,
             subject,
