@@ -16,7 +16,7 @@ const here = import.meta.dirname;
 const contract = [join(here, "wit"), join(here, "../../wit")].find((folder) => existsSync(folder));
 
 /** The function that a hook exports for each role. */
-const FUNCTIONS = { matcher: "matchTransfer", fulfiller: "fulfill", rates: "priceOf" };
+const FUNCTIONS = { matcher: "matchTransfer", fulfiller: "fulfill", rates: "priceOf", form: "render" };
 
 /** Builds the hook of a folder, and answers the path of its component. */
 export async function buildHook(folder) {

@@ -6,9 +6,9 @@
     (drop (memory.grow (i32.const 3)))
     (local.set $request (i32.const 131072))
     (loop $again
-        (i32.store offset=28 (local.get $request) (i32.const 65536))
-        (i32.store offset=32 (local.get $request) (i32.const 65536))
-        (local.set $request (i32.add (local.get $request) (i32.const 36)))
-        (br_if $again (i32.lt_u (local.get $request) (i32.const 167072))))
+        (i32.store offset=36 (local.get $request) (i32.const 65536))
+        (i32.store offset=40 (local.get $request) (i32.const 65536))
+        (local.set $request (i32.add (local.get $request) (i32.const 44)))
+        (br_if $again (i32.lt_u (local.get $request) (i32.const 175072))))
     (call $send_all (i32.const 131072) (i32.const 1000) (i32.const 2048))
     i32.const 1024)

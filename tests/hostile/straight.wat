@@ -22,7 +22,7 @@
   (core module $code
     (import "log" "write" (func $write (param i32 i32 i32)))
     (import "room" "memory" (memory 16))
-    (func (export "fulfill") (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i64 i32 i32) (result i32)
+    (func (export "fulfill") (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i64 i32 i32 i32 i32) (result i32)
       (memory.fill (i32.const 65536) (i32.const 0x78) (i32.const 900000))
       (call $write (i32.const 1) (i32.const 65536) (i32.const 900000))
       i32.const 1024))
@@ -31,10 +31,11 @@
   (alias core export $instance "fulfill" (core func $fulfill))
   ;; What follows gives the types of the role's function their names, as every component of a role has it.
   (component $role
-    (type $event' (record (field "id" string) (field "kind" string) (field "payload" string)))
+    (type $more (list (tuple string string)))
+    (type $event' (record (field "id" string) (field "kind" string) (field "payload" string) (field "more" $more)))
     (import "a" (type $event (eq $event')))
     (type $context' (record
-      (field "run" string) (field "attempt" u32) (field "now-ms" u64) (field "settings" string)))
+      (field "run" string) (field "attempt" u32) (field "now-ms" u64) (field "settings" string) (field "more" $more)))
     (import "b" (type $context (eq $context')))
     (type $outcome' (variant (case "done" string) (case "retry" (tuple u32 string)) (case "reject" string)))
     (import "c" (type $outcome (eq $outcome')))
@@ -44,9 +45,10 @@
     (export $named-outcome "outcome" (type $outcome'))
     (export "fulfill" (func $fulfill)
       (func (param "event" $named-event) (param "context" $named-context) (result $named-outcome))))
-  (type $event (record (field "id" string) (field "kind" string) (field "payload" string)))
+  (type $more (list (tuple string string)))
+  (type $event (record (field "id" string) (field "kind" string) (field "payload" string) (field "more" $more)))
   (type $context (record
-    (field "run" string) (field "attempt" u32) (field "now-ms" u64) (field "settings" string)))
+    (field "run" string) (field "attempt" u32) (field "now-ms" u64) (field "settings" string) (field "more" $more)))
   (type $outcome (variant (case "done" string) (case "retry" (tuple u32 string)) (case "reject" string)))
   (func $lifted (param "event" $event) (param "context" $context) (result $outcome)
     (canon lift (core func $fulfill) (memory $memory) (realloc $realloc)))

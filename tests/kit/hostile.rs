@@ -23,7 +23,7 @@ const REALLOC: &str = r#"
         (global.set $next (i32.and (i32.add (i32.add (global.get $next) (local.get 3)) (i32.const 7)) (i32.const -8))))"#;
 const EXPORT: &str = r#"
     (func (export "kassa:plugin/fulfiller@0.1.0#fulfill")
-        (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i64 i32 i32) (result i32)
+        (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i64 i32 i32 i32 i32) (result i32)
         (call $fulfill))"#;
 
 /// A component of tests/hostile that is written in the text format: its file is the inside of a module with a function
@@ -40,7 +40,7 @@ fn file(name: &str) -> String {
 
 /// A hook of this name that does as the text says, with more lines in its manifest.
 fn fulfiller(name: &str, text: &str, more: &str) -> Vec<u8> {
-    let roles: Vec<&str> = ["fulfiller", "matcher", "rates"]
+    let roles: Vec<&str> = ["fulfiller", "matcher", "rates", "form"]
         .into_iter()
         .filter(|role| *role == "fulfiller" || text.contains(&format!("kassa:plugin/{role}@0.1.0#")))
         .collect();

@@ -176,14 +176,16 @@ async fn email(database: Database) {
         "api_url": mail.url(), "from": "Shop <shop@kassa.example>", "subject": "Paid: {title}", "text": "Thank you, {order_id}",
     });
     hooks.put(&hook, "settings", &settings).await;
-    hooks.put(&hook, "secrets/authorization", &json!({"value": "Bearer re_123"})).await;
+    hooks.put(&hook, "secrets/api_key", &json!({"value": "re_123"})).await;
     hooks.post(&hook, "activate", &json!({"version_id": version})).await;
     sandbox
         .paid("3", &json!({"title": "Tea", "order_id": "o-7", "meta": {"email": "ada@kassa.example"}}))
         .await;
-    hooks.wait_for(&hook, "done", 1).await;
+    let run = hooks.wait_for(&hook, "done", 1).await.remove(0);
     let sent = mail.got().remove(0);
     assert_eq!(sent.header("authorization"), Some("Bearer re_123"));
+    let shown = hooks.run(&run["id"]).await.to_string();
+    assert!(!shown.contains("re_123") && !sandbox.shop.kassa.log().contains("re_123"), "{shown}");
     let body = sent.json();
     assert_eq!(body["to"], json!(["ada@kassa.example"]));
     assert_eq!(body["subject"], "Paid: Tea");
@@ -317,7 +319,7 @@ async fn killed(database: Database) {
     let (hook, version) = hooks.upload(Source::Rust("email"), false).await;
     let settings = json!({"api_url": slow.url(), "from": "a@kassa.example", "to": "b@kassa.example", "subject": "s", "text": "t"});
     hooks.put(&hook, "settings", &settings).await;
-    hooks.put(&hook, "secrets/authorization", &json!({"value": "x"})).await;
+    hooks.put(&hook, "secrets/api_key", &json!({"value": "x"})).await;
     hooks.post(&hook, "activate", &json!({"version_id": version})).await;
     sandbox.paid("3", &json!({})).await;
     eventually("the call under way", || async {

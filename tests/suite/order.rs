@@ -56,7 +56,7 @@ async fn runs(database: Database) {
         "api_url": mail.url(), "from": "a@kassa.example", "to": "b@kassa.example", "subject": "{title}", "text": "t",
     });
     hooks.put(&hook, "settings", &settings).await;
-    hooks.put(&hook, "secrets/authorization", &json!({"value": "x"})).await;
+    hooks.put(&hook, "secrets/api_key", &json!({"value": "x"})).await;
     hooks.put(&hook, "binding", &json!({"events": ["invoice.detected", "invoice.paid"]})).await;
     hooks.post(&hook, "activate", &json!({"version_id": version})).await;
     sandbox.paid("3", &json!({})).await;

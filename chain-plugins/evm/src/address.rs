@@ -38,14 +38,14 @@ pub(crate) fn normalize(text: &str) -> Result<Address, AddressError> {
     if is_mixed && shown != text {
         return Err(AddressError::Checksum);
     }
-    Ok(Address { text: shown, key: key.to_vec() })
+    Ok(Address { text: shown, key: key.to_vec(), more: Vec::new() })
 }
 
 /// The `index`-th child of an extended public key: the last 20 bytes of the hash of its point.
 pub(crate) fn derive(key: &str, index: u32) -> Result<Address, DeriveError> {
     let hash = keccak(&child_point(key, index)?);
     let key: Key = hash.last_chunk().copied().ok_or(DeriveError::NoChild)?;
-    Ok(Address { text: show(&key), key: key.to_vec() })
+    Ok(Address { text: show(&key), key: key.to_vec(), more: Vec::new() })
 }
 
 #[cfg(test)]

@@ -15,9 +15,10 @@ use kassa_sdk::types::{Amount, Network};
 const HEAD_CALLS: usize = 2;
 
 /// The native coin is listed, and nothing is traced.
-pub(crate) fn needed(network: &Network) -> bool {
+pub(crate) fn needed(network: &Network) -> Result<bool, BalanceError> {
     let native = network.assets.iter().any(|asset| asset.contract.is_none());
-    Settings::parse(&network.settings, native).is_ok_and(|settings| native && settings.traces.is_none())
+    let settings = Settings::parse(&network.settings, native).map_err(BalanceError::Settings)?;
+    Ok(native && settings.traces.is_none())
 }
 
 pub(crate) fn read<H: Host>(

@@ -58,7 +58,7 @@ fn place(network: &Network, replies: &Replies, hash: &Hash) -> Result<Option<Pla
     if height > head {
         return Err(Fault::lags(format!("a receipt of block {height}, with the head at {head}")));
     }
-    Ok(Some(Place { height, tx: hex::text(hash) }))
+    Ok(Some(Place { height, tx: hex::text(hash), more: Vec::new() }))
 }
 
 /// As wallets and explorers write it: `0x` or not, in either case.

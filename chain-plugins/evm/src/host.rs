@@ -79,11 +79,10 @@ impl Host for Real {
 }
 
 fn request(Post { body, calls }: Post) -> http::Request {
-    let json = http::HeaderValue::Text("application/json".into());
     http::Request {
         method: http::Method::Post,
         target: http::Target::Upstream(http::UpstreamTarget { path: String::new(), calls }),
-        headers: vec![http::Header { name: "content-type".into(), value: json }],
+        headers: vec![("content-type".into(), "application/json".into())],
         body: body.into_bytes(),
     }
 }

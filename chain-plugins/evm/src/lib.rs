@@ -75,8 +75,8 @@ pub use tests::fuzzing;
 
 use kassa_sdk::balances::{BalanceError, Balances, Point};
 use kassa_sdk::chain::{
-    Address, AddressError, Chain, DeriveError, Description, Link, MemoSupport, PaymentRequest, ScanError,
-    ScanLimits, ScanResult,
+    Address, AddressError, Chain, DeriveError, DescribeError, Description, Link, LinkError, MemoSupport,
+    PaymentRequest, ScanError, ScanLimits, ScanResult,
 };
 use kassa_sdk::finder::{FindError, Finder, Place};
 use kassa_sdk::ownership::{Ownership, OwnershipError};
@@ -91,13 +91,14 @@ kassa_sdk::export_balances!(Evm);
 struct Evm;
 
 impl Chain for Evm {
-    fn describe(_network: Network) -> Description {
-        Description {
+    fn describe(_network: Network) -> Result<Description, DescribeError> {
+        Ok(Description {
             kind: "evm".into(),
             memo: MemoSupport::No,
             derives_addresses: true,
             exact_native_amounts: true,
-        }
+            more: Vec::new(),
+        })
     }
 
     fn normalize_address(_network: Network, address: String) -> Result<Address, AddressError> {
@@ -108,12 +109,12 @@ impl Chain for Evm {
         address::derive(&key, index)
     }
 
-    fn payment_link(network: Network, request: PaymentRequest) -> Link {
+    fn payment_link(network: Network, request: PaymentRequest) -> Result<Link, LinkError> {
         link::payment_link(&network, &request)
     }
 
     fn scan(network: Network, cursor: Option<Position>, limits: ScanLimits) -> Result<ScanResult, ScanError> {
-        scan::scan(&host::Real, &network, cursor.as_ref(), limits)
+        scan::scan(&host::Real, &network, cursor.as_ref(), &limits)
     }
 }
 
@@ -124,7 +125,7 @@ impl Finder for Evm {
 }
 
 impl Balances for Evm {
-    fn needed(network: Network) -> bool {
+    fn needed(network: Network) -> Result<bool, BalanceError> {
         balances::needed(&network)
     }
 

@@ -45,7 +45,7 @@ pub(crate) fn scan<H: Host>(
     host: &H,
     network: &Network,
     cursor: Option<&Position>,
-    limits: ScanLimits,
+    limits: &ScanLimits,
 ) -> Result<ScanResult, ScanError> {
     let (tokens, native) = listed(network).map_err(ScanError::Settings)?;
     let settings = Settings::parse(&network.settings, native.is_some()).map_err(ScanError::Settings)?;
@@ -83,7 +83,7 @@ impl<H: Host> Scan<'_, H> {
         network: &Network,
         settings: &Settings,
         cursor: Option<&Position>,
-        limits: ScanLimits,
+        limits: &ScanLimits,
         learned: &mut Learned,
     ) -> Result<ScanResult, ScanError> {
         if let (Some(cursor), Some(known), true) = (cursor, limits.known, limits.next_is_head)
@@ -103,6 +103,7 @@ impl<H: Host> Scan<'_, H> {
             head: Position { height: head.height, hash: hex::text(&head.hash) },
             safe: heads.safe.map(|safe| safe.min(head.height)),
             final_: heads.finalized.unwrap_or(0).min(head.height),
+            more: Vec::new(),
         };
         let Some(cursor) = cursor else {
             if heads.finalized.is_none() {
@@ -140,7 +141,7 @@ impl<H: Host> Scan<'_, H> {
         &self,
         cursor: &Position,
         known: Finality,
-        limits: ScanLimits,
+        limits: &ScanLimits,
         learned: &mut Learned,
     ) -> Result<ScanResult, Fault> {
         let mut result = ScanResult {
@@ -149,6 +150,7 @@ impl<H: Host> Scan<'_, H> {
             head: cursor.clone(),
             safe: known.safe.map(|safe| safe.min(cursor.height)),
             final_: known.final_.min(cursor.height),
+            more: Vec::new(),
         };
         let height = cursor.height.saturating_add(1);
         let replies = rpc::send(self.host, &[step::block_call(height, self.native.is_some())], learned)?;
@@ -194,7 +196,7 @@ impl<H: Host> Scan<'_, H> {
         &self,
         network: &Network,
         settings: &Settings,
-        limits: ScanLimits,
+        limits: &ScanLimits,
         learned: &mut Learned,
     ) -> Result<Heads, Fault> {
         let tag = |tag: &str| Call { method: "eth_getBlockByNumber", params: format!(r#""{tag}",false"#) };
@@ -231,7 +233,7 @@ impl<H: Host> Scan<'_, H> {
     fn read_on(
         &self,
         cursor: u64,
-        limits: ScanLimits,
+        limits: &ScanLimits,
         learned: &mut Learned,
         result: &mut ScanResult,
     ) -> Result<(), Fault> {
@@ -306,5 +308,6 @@ fn block(header: &Header) -> Block {
         hash: hex::text(&header.hash),
         parent: hex::text(&header.parent),
         time_ms: header.time_ms,
+        more: Vec::new(),
     }
 }

@@ -293,6 +293,7 @@ fn confirmed<H: Host>(
         amount: amount.map(Into::into),
         memo: Memo::None,
         height,
+        more: Vec::new(),
     };
     let mut transfers = Vec::new();
     if let (Some(payment), Some(native), true) = (&candidate.payment, scan.native, has_succeeded) {

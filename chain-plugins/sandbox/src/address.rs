@@ -47,7 +47,7 @@ pub(crate) fn decode(text: &str) -> Result<Account, AddressError> {
 
 pub(crate) fn normalize(text: &str) -> Result<Address, AddressError> {
     let account = decode(text)?;
-    Ok(Address { text: encode(account), key: account.to_vec() })
+    Ok(Address { text: encode(account), key: account.to_vec(), more: Vec::new() })
 }
 
 /// Every text that begins with `sbxpub` is an extended public key here.
@@ -60,7 +60,7 @@ pub(crate) fn derive(key: &str, index: u32) -> Result<Address, DeriveError> {
         return Err(DeriveError::NoChild);
     }
     let account = hash16(format!("{key}/{index}").as_bytes());
-    Ok(Address { text: encode(account), key: account.to_vec() })
+    Ok(Address { text: encode(account), key: account.to_vec(), more: Vec::new() })
 }
 
 /// Sixteen bytes that depend on all of `input`. Nothing on the sandbox is worth an attack; it only must not collide.

@@ -24,7 +24,7 @@ pub(crate) fn find<H: Host>(host: &H, tx: &str) -> Result<Vec<Place>, FindError>
         let low = high.saturating_sub(u64::from(WINDOW));
         let segments = ledger.segments_above(low, WINDOW).map_err(FindError::Upstream)?;
         if let Some(segment) = segments.iter().find(|segment| segment.txs.iter().any(|tx| tx.id == id)) {
-            return Ok(vec![Place { height: segment.from, tx: id }]);
+            return Ok(vec![Place { height: segment.from, tx: id, more: Vec::new() }]);
         }
         if low == 0 {
             return Ok(Vec::new());

@@ -32,7 +32,7 @@ impl Sandbox {
         &self,
         network: &Network,
         cursor: Option<&Position>,
-        limits: ScanLimits,
+        limits: &ScanLimits,
     ) -> Result<ScanResult, ScanError> {
         crate::scan::scan(self, network, DEPTH, cursor, limits)
     }

@@ -149,7 +149,7 @@ impl<'a, H: Host> Ledger<'a, H> {
 
     pub(crate) fn block(&self, height: u64, time_ms: u64) -> Block {
         let parent = height.checked_sub(1).map_or_else(|| "0".repeat(32), |below| self.hash(below));
-        Block { height, hash: self.hash(height), parent, time_ms }
+        Block { height, hash: self.hash(height), parent, time_ms, more: Vec::new() }
     }
 
     /// The block at a height that is still kept.

@@ -25,8 +25,8 @@ mod scan;
 mod tests;
 
 use kassa_sdk::chain::{
-    Address, AddressError, Chain, DeriveError, Description, Link, MemoSupport, PaymentRequest, ScanError,
-    ScanLimits, ScanResult,
+    Address, AddressError, Chain, DeriveError, DescribeError, Description, Link, LinkError, MemoSupport,
+    PaymentRequest, ScanError, ScanLimits, ScanResult,
 };
 use kassa_sdk::finder::{FindError, Finder, Place};
 use kassa_sdk::simulator::{SimulateError, Simulator};
@@ -64,13 +64,14 @@ impl Settings {
 }
 
 impl Chain for Sandbox {
-    fn describe(_network: Network) -> Description {
-        Description {
+    fn describe(_network: Network) -> Result<Description, DescribeError> {
+        Ok(Description {
             kind: "sandbox".into(),
             memo: MemoSupport::Optional,
             derives_addresses: true,
             exact_native_amounts: true,
-        }
+            more: Vec::new(),
+        })
     }
 
     fn normalize_address(_network: Network, text: String) -> Result<Address, AddressError> {
@@ -81,13 +82,13 @@ impl Chain for Sandbox {
         address::derive(&key, index)
     }
 
-    fn payment_link(network: Network, request: PaymentRequest) -> Link {
+    fn payment_link(network: Network, request: PaymentRequest) -> Result<Link, LinkError> {
         link::payment_link(&network, &request)
     }
 
     fn scan(network: Network, cursor: Option<Position>, limits: ScanLimits) -> Result<ScanResult, ScanError> {
         let settings = Settings::of(&network).map_err(ScanError::Settings)?;
-        scan::scan(&host::Real, &network, settings.finality_depth, cursor.as_ref(), limits)
+        scan::scan(&host::Real, &network, settings.finality_depth, cursor.as_ref(), &limits)
     }
 }
 

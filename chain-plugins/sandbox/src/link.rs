@@ -1,14 +1,12 @@
 //! Payment links of the sandbox: `sbx:<address>?amount=<base units>&asset=<contract>&memo=<text>`.
 
-use kassa_sdk::chain::{Link, PaymentRequest};
+use kassa_sdk::chain::{Link, LinkError, PaymentRequest};
 use kassa_sdk::types::Network;
-use kassa_sdk::uri::encoded;
+use kassa_sdk::uri::{asset_of, encoded};
 use std::fmt::Write as _;
 
-pub(crate) fn payment_link(network: &Network, request: &PaymentRequest) -> Link {
-    let Some(asset) = usize::try_from(request.asset).ok().and_then(|place| network.assets.get(place)) else {
-        return Link { uri: None, qr: request.recipient.clone() };
-    };
+pub(crate) fn payment_link(network: &Network, request: &PaymentRequest) -> Result<Link, LinkError> {
+    let asset = asset_of(network, request)?;
     let mut uri = format!("sbx:{}?amount={}", request.recipient, u128::from(request.amount));
     if let Some(contract) = &asset.contract {
         let _ = write!(uri, "&asset={}", encoded(contract));
@@ -16,5 +14,5 @@ pub(crate) fn payment_link(network: &Network, request: &PaymentRequest) -> Link 
     if let Some(memo) = &request.memo {
         let _ = write!(uri, "&memo={}", encoded(memo));
     }
-    Link { qr: uri.clone(), uri: Some(uri) }
+    Ok(Link { qr: uri.clone(), uri: Some(uri), more: Vec::new() })
 }

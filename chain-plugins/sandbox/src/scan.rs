@@ -14,7 +14,7 @@ pub(crate) fn scan<H: Host>(
     network: &Network,
     finality_depth: u64,
     cursor: Option<&Position>,
-    limits: ScanLimits,
+    limits: &ScanLimits,
 ) -> Result<ScanResult, ScanError> {
     let mut ledger = Ledger::open(host).map_err(ScanError::Upstream)?;
     if let Some((left, outage)) = ledger.outage() {
@@ -28,6 +28,7 @@ pub(crate) fn scan<H: Host>(
         head: Position { height: head.height, hash: ledger.hash(head.height) },
         safe: Some(head.height.saturating_sub(finality_depth / 2)),
         final_: ledger.final_height(finality_depth),
+        more: Vec::new(),
     };
     let Some(cursor) = cursor else {
         // A new network starts where no reorg can take the ground away.
@@ -59,7 +60,7 @@ fn read_on<H: Host>(
     ledger: &Ledger<'_, H>,
     network: &Network,
     cursor: u64,
-    limits: ScanLimits,
+    limits: &ScanLimits,
     result: &mut ScanResult,
 ) -> Result<(), ScanError> {
     let block_limit = limits.blocks.max(1);
@@ -136,6 +137,7 @@ fn transfers(network: &Network, segment: &Segment, watched: &HashSet<String>) ->
             amount: movement.amount.parse::<u128>().ok().map(Into::into),
             memo: memo(movement),
             height: segment.from,
+            more: Vec::new(),
         })
         .collect()
 }

@@ -96,13 +96,15 @@ impl Account {
 
 pub(crate) fn normalize(text: &str, is_testnet: bool) -> Result<Address, AddressError> {
     let account = Account::parse(text, is_testnet)?;
-    Ok(Address { text: account.show(is_testnet), key: account.key().to_vec() })
+    Ok(Address { text: account.show(is_testnet), key: account.key().to_vec(), more: Vec::new() })
 }
 
 /// An address error as a text.
 pub(crate) fn why(error: &AddressError) -> String {
     match error {
-        AddressError::Malformed(why) | AddressError::WrongNetwork(why) => clean(why),
+        AddressError::Malformed(why) | AddressError::WrongNetwork(why) | AddressError::Other(why) => {
+            clean(why)
+        }
         AddressError::Checksum => "wrong checksum".into(),
     }
 }

@@ -38,7 +38,7 @@ impl Block {
 
     pub(crate) fn child_of(&self, parent: &Self) -> chain::Block {
         let Position { height, hash } = self.position();
-        chain::Block { height, hash, parent: hex(&parent.hash), time_ms: self.time_ms }
+        chain::Block { height, hash, parent: hex(&parent.hash), time_ms: self.time_ms, more: Vec::new() }
     }
 }
 

@@ -56,7 +56,7 @@ fn places<H: Host>(scan: &Scan<'_, H>, hash: &Hash) -> Result<Vec<Place>, Fault>
     }
     // The one that was asked for first; the others in the order in which they happened.
     found.sort_by_key(|placed| (placed.hash != *hash, placed.lt));
-    let place = |placed: &Placed| Place { height: placed.height, tx: hex(&placed.hash) };
+    let place = |placed: &Placed| Place { height: placed.height, tx: hex(&placed.hash), more: Vec::new() };
     Ok(found.iter().take(PLACES_MAX).map(place).collect())
 }
 

@@ -70,8 +70,7 @@ fn refused(error: storage::StorageError) -> Fault {
 }
 
 fn request(request: Request) -> http::Request {
-    let json = || http::HeaderValue::Text("application/json".into());
-    let header = |name: &str| http::Header { name: name.into(), value: json() };
+    let header = |name: &str| (name.into(), "application/json".into());
     http::Request {
         method: if request.body.is_some() { http::Method::Post } else { http::Method::Get },
         target: http::Target::Upstream(http::UpstreamTarget { path: request.path, calls: 1 }),

@@ -139,8 +139,8 @@ mod wire;
 pub use tests::fuzzing;
 
 use kassa_sdk::chain::{
-    Address, AddressError, Chain, DeriveError, Description, Link, MemoSupport, PaymentRequest, ScanError,
-    ScanLimits, ScanResult,
+    Address, AddressError, Chain, DeriveError, DescribeError, Description, Link, LinkError, MemoSupport,
+    PaymentRequest, ScanError, ScanLimits, ScanResult,
 };
 use kassa_sdk::finder::{FindError, Finder, Place};
 use kassa_sdk::ownership::{Ownership, OwnershipError};
@@ -154,14 +154,15 @@ kassa_sdk::export_ownership!(Ton);
 struct Ton;
 
 impl Chain for Ton {
-    fn describe(_network: Network) -> Description {
-        Description {
+    fn describe(_network: Network) -> Result<Description, DescribeError> {
+        Ok(Description {
             kind: "ton".into(),
             memo: MemoSupport::Usual,
             derives_addresses: false,
             // Wallets may take the fee of a message from what it carries.
             exact_native_amounts: false,
-        }
+            more: Vec::new(),
+        })
     }
 
     fn normalize_address(network: Network, address: String) -> Result<Address, AddressError> {
@@ -173,12 +174,12 @@ impl Chain for Ton {
         Err(DeriveError::Unsupported)
     }
 
-    fn payment_link(network: Network, request: PaymentRequest) -> Link {
+    fn payment_link(network: Network, request: PaymentRequest) -> Result<Link, LinkError> {
         link::payment_link(&network, &request)
     }
 
     fn scan(network: Network, cursor: Option<Position>, limits: ScanLimits) -> Result<ScanResult, ScanError> {
-        scan::scan(&host::Real, &network, cursor.as_ref(), limits)
+        scan::scan(&host::Real, &network, cursor.as_ref(), &limits)
     }
 }
 

@@ -1,14 +1,13 @@
 //! Payment links: `ton://transfer/…` (<https://docs.ton.org/ecosystem/wallet-apps/deep-links>).
 
-use kassa_sdk::chain::{Link, PaymentRequest};
+use kassa_sdk::chain::{Link, LinkError, PaymentRequest};
 use kassa_sdk::types::Network;
-use kassa_sdk::uri::encoded;
+use kassa_sdk::uri::{asset_of, encoded};
 use std::fmt::Write as _;
 
-pub(crate) fn payment_link(network: &Network, request: &PaymentRequest) -> Link {
+pub(crate) fn payment_link(network: &Network, request: &PaymentRequest) -> Result<Link, LinkError> {
     let recipient = &request.recipient;
-    let asset = usize::try_from(request.asset).ok().and_then(|place| network.assets.get(place));
-    let Some(asset) = asset else { return Link { uri: None, qr: recipient.clone() } };
+    let asset = asset_of(network, request)?;
     let mut uri = format!("ton://transfer/{recipient}?amount={}", u128::from(request.amount));
     if let Some(master) = &asset.contract {
         let _ = write!(uri, "&jetton={}", encoded(master));
@@ -16,5 +15,5 @@ pub(crate) fn payment_link(network: &Network, request: &PaymentRequest) -> Link 
     if let Some(memo) = &request.memo {
         let _ = write!(uri, "&text={}", encoded(memo));
     }
-    Link { qr: uri.clone(), uri: Some(uri) }
+    Ok(Link { qr: uri.clone(), uri: Some(uri), more: Vec::new() })
 }

@@ -80,6 +80,7 @@ pub(crate) fn transfer<H: Host>(
         amount: amount.map(Into::into),
         memo,
         height,
+        more: Vec::new(),
     }))
 }
 

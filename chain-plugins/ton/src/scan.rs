@@ -38,7 +38,7 @@ pub(crate) fn scan<H: Host>(
     host: &H,
     network: &Network,
     cursor: Option<&Position>,
-    limits: ScanLimits,
+    limits: &ScanLimits,
 ) -> Result<ScanResult, ScanError> {
     let scan = Scan::new(host, network).map_err(|why| ScanError::Settings(clean(&why)))?;
     match cursor {
@@ -76,10 +76,11 @@ impl<'a, H: Host> Scan<'a, H> {
             head: head.position(),
             safe: None,
             final_: head.height,
+            more: Vec::new(),
         })
     }
 
-    fn read_on(&self, cursor: &Position, limits: ScanLimits) -> Result<ScanResult, Fault> {
+    fn read_on(&self, cursor: &Position, limits: &ScanLimits) -> Result<ScanResult, Fault> {
         let mut store = Store::load(self.host)?;
         if limits.known.is_some_and(|known| known.final_ <= cursor.height) && self.is_still(&store, cursor)? {
             return Ok(ScanResult {
@@ -88,6 +89,7 @@ impl<'a, H: Host> Scan<'a, H> {
                 head: cursor.clone(),
                 safe: None,
                 final_: cursor.height,
+                more: Vec::new(),
             });
         }
         let max = limits.blocks.clamp(1, self.settings.blocks);
@@ -99,6 +101,7 @@ impl<'a, H: Host> Scan<'a, H> {
             head: chain.head.position(),
             safe: None,
             final_: chain.head.height,
+            more: Vec::new(),
         };
         let known = !cursor.hash.is_empty();
         if known && chain.cursor.position().hash != cursor.hash {

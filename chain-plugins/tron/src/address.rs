@@ -56,5 +56,5 @@ pub(crate) fn derive(key: &str, index: u32) -> Result<Address, DeriveError> {
 }
 
 fn address(key: Key) -> Address {
-    Address { text: show(&key), key: key.to_vec() }
+    Address { text: show(&key), key: key.to_vec(), more: Vec::new() }
 }

@@ -43,7 +43,7 @@ fn place<H: Host>(host: &H, network: &Network, id: &Hash) -> Result<Option<Place
     if info.block_number > head {
         return Err(lags(format!("a transaction in block {}, with the head at {head}", info.block_number)));
     }
-    Ok(Some(Place { height: info.block_number, tx: hex::encode(id) }))
+    Ok(Some(Place { height: info.block_number, tx: hex::encode(id), more: Vec::new() }))
 }
 
 /// As wallets and explorers write it: mostly without `0x`, in either case.

@@ -40,11 +40,10 @@ impl Host for Real {
 }
 
 fn request(call: &Call) -> http::Request {
-    let json = http::HeaderValue::Text("application/json".into());
     http::Request {
         method: http::Method::Post,
         target: http::Target::Upstream(http::UpstreamTarget { path: call.path.into(), calls: 1 }),
-        headers: vec![http::Header { name: "content-type".into(), value: json }],
+        headers: vec![("content-type".into(), "application/json".into())],
         body: call.body.clone().into_bytes(),
     }
 }

@@ -87,8 +87,8 @@ mod wire;
 pub use tests::fuzzing;
 
 use kassa_sdk::chain::{
-    Address, AddressError, Chain, DeriveError, Description, Link, MemoSupport, PaymentRequest, ScanError,
-    ScanLimits, ScanResult,
+    Address, AddressError, Chain, DeriveError, DescribeError, Description, Link, LinkError, MemoSupport,
+    PaymentRequest, ScanError, ScanLimits, ScanResult,
 };
 use kassa_sdk::finder::{FindError, Finder, Place};
 use kassa_sdk::ownership::{Ownership, OwnershipError};
@@ -102,13 +102,14 @@ kassa_sdk::export_ownership!(Tron);
 struct Tron;
 
 impl Chain for Tron {
-    fn describe(_network: Network) -> Description {
-        Description {
+    fn describe(_network: Network) -> Result<Description, DescribeError> {
+        Ok(Description {
             kind: "tron".into(),
             memo: MemoSupport::Optional,
             derives_addresses: true,
             exact_native_amounts: true,
-        }
+            more: Vec::new(),
+        })
     }
 
     fn normalize_address(_network: Network, address: String) -> Result<Address, AddressError> {
@@ -119,12 +120,13 @@ impl Chain for Tron {
         address::derive(&key, index)
     }
 
-    fn payment_link(_network: Network, request: PaymentRequest) -> Link {
-        Link { uri: None, qr: request.recipient }
+    fn payment_link(_network: Network, request: PaymentRequest) -> Result<Link, LinkError> {
+        // No form that wallets agree on.
+        Ok(Link { uri: None, qr: request.recipient, more: Vec::new() })
     }
 
     fn scan(network: Network, cursor: Option<Position>, limits: ScanLimits) -> Result<ScanResult, ScanError> {
-        scan::scan(&host::Real, &network, cursor.as_ref(), limits)
+        scan::scan(&host::Real, &network, cursor.as_ref(), &limits)
     }
 }
 

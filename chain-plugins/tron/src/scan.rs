@@ -30,7 +30,7 @@ pub(crate) fn scan<H: Host>(
     host: &H,
     network: &Network,
     cursor: Option<&Position>,
-    limits: ScanLimits,
+    limits: &ScanLimits,
 ) -> Result<ScanResult, ScanError> {
     let settings = Settings::parse(&network.settings).map_err(ScanError::Settings)?;
     let scan = Scan { host, assets: listed(network)?, chain_id: chain_id(network)? };
@@ -52,6 +52,7 @@ pub(crate) fn scan<H: Host>(
         head: Position { height: head.height, hash: hex::encode(head.hash) },
         safe: None,
         final_: solid_height.min(head.height),
+        more: Vec::new(),
     };
     let Some(cursor) = cursor else {
         scan.check_chain()?;
@@ -87,7 +88,7 @@ impl<H: Host> Scan<'_, H> {
         &self,
         cursor: &Position,
         head_body: Option<&[u8]>,
-        limits: ScanLimits,
+        limits: &ScanLimits,
         settings: Settings,
         result: &mut ScanResult,
     ) -> Result<(), ScanError> {
@@ -165,5 +166,6 @@ fn block(header: &Header) -> Block {
         hash: hex::encode(header.hash),
         parent: hex::encode(header.parent),
         time_ms: header.time_ms,
+        more: Vec::new(),
     }
 }

@@ -119,5 +119,6 @@ fn transfer(found: &Move<'_>) -> Result<Option<Transfer>, ScanError> {
         amount: found.amount.map(Into::into),
         memo: memo::read(&memo),
         height: found.height,
+        more: Vec::new(),
     }))
 }

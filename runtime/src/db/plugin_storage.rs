@@ -63,6 +63,26 @@ pub(crate) async fn get(
     Ok(found)
 }
 
+/// The values of several keys, of those that are there, and the scope's revision at the same moment.
+pub(crate) async fn get_many(
+    conn: &mut Conn,
+    scope: &str,
+    keys: Vec<String>,
+) -> Result<(Revision, BTreeMap<String, Vec<u8>>), DbError> {
+    // The scope's own row among them. All fit into one statement, and so are of one moment.
+    let items = std::iter::once(String::new()).chain(keys).flat_map(|key| args![key]).collect();
+    let head = "SELECT key, value FROM plugin_storage WHERE scope = $1 AND key IN";
+    let rows = conn.rows_in_with(head, args![scope.to_owned()], items, "").await?;
+    let mut found = (Revision::default(), BTreeMap::new());
+    for row in rows {
+        match row.text("key")? {
+            key if key.is_empty() => found.0 = Revision::decode(&row.blob("value")?)?,
+            key => drop(found.1.insert(key, row.blob("value")?)),
+        }
+    }
+    Ok(found)
+}
+
 /// Deletes all that a scope holds. Answers how many bytes that was.
 pub(crate) async fn delete(conn: &mut Conn, scope: &str) -> Result<i64, DbError> {
     // Its own row first, which every write moves on: what it says is then what is there.

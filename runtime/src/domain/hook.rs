@@ -16,7 +16,7 @@ use super::{
 pub enum Purpose {
     /// It is sent to this host (with its port, if that is not the usual one).
     Host(String),
-    /// It keys HMACs, and is sent nowhere.
+    /// It keys signatures, and is sent nowhere.
     Sign,
 }
 
@@ -56,6 +56,8 @@ words! {
         Matcher = "matcher",
         /// Says what an asset costs.
         Rates = "rates",
+        /// Says what a delivery looks like on the wire.
+        Form = "form",
     }
 }
 

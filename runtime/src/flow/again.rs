@@ -84,11 +84,17 @@ pub(crate) async fn read(
 ) -> Result<Told, AgainError> {
     let watch = &app.config.watch;
     let blocks = u32::try_from(to - from.height).unwrap_or(u32::MAX).clamp(1, watch.blocks_per_scan.max(1));
-    let limits = ScanLimits { blocks, transfers: watch.transfers_per_scan, known: None, next_is_head: false };
-    let called = app.host.scan_aside(network, report::position(from), limits, passed_over).await;
+    let limits = ScanLimits {
+        blocks,
+        transfers: watch.transfers_per_scan,
+        known: None,
+        next_is_head: false,
+        more: Vec::new(),
+    };
+    let called = app.host.scan_aside(network, report::position(from), &limits, passed_over).await;
     let Called { value, upstream, .. } = called.map_err(|failed| call_failed(app, network, failed))?;
     let result = value.map_err(|error| scan_failed(app, network, upstream.clone(), error))?;
-    let told = report::checked(result, Some(from), network, limits).and_then(|scan| follows(scan, from, to));
+    let told = report::checked(result, Some(from), network, &limits).and_then(|scan| follows(scan, from, to));
     match told {
         Ok(scan) => {
             if let Some(id) = &upstream {
@@ -222,7 +228,7 @@ pub(super) fn scan_failed(
         ScanError::Malformed(why) => {
             unanswered(app, network, upstream, format!("contradictory answer: {why}"))
         }
-        ScanError::Upstream(why) => unanswered(app, network, upstream, why),
+        ScanError::Upstream(why) | ScanError::Other(why) => unanswered(app, network, upstream, why),
     }
 }
 

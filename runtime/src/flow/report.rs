@@ -15,7 +15,7 @@ pub(crate) fn checked(
     result: host::ScanResult,
     from: Option<&Position>,
     network: &Manifest,
-    limits: host::ScanLimits,
+    limits: &host::ScanLimits,
 ) -> Result<Scan, String> {
     let scan = read(result)?;
     let blocks_max = usize::try_from(limits.blocks).unwrap_or(usize::MAX);

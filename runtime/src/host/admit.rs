@@ -33,7 +33,6 @@ use crate::{
 
 /// What a language's standard library may drag in; see `link`.
 const STANDARD: [&str; 5] = ["cli", "io", "clocks", "filesystem", "random"];
-
 /// An artefact that may be called.
 pub(super) struct Admitted {
     pub(super) sha256: String,
@@ -65,13 +64,6 @@ impl Rules {
         match self {
             Self::Chains(config) => config.artefact_bytes_max,
             Self::Hooks(config) => config.largest.artefact_bytes_max(),
-        }
-    }
-
-    fn services(&self) -> &'static [&'static str] {
-        match self {
-            Self::Chains(_) => &["types", "http", "upstream", "storage", "watch", "log", "clock"],
-            Self::Hooks(_) => &["types", "http", "storage", "webhooks", "secrets", "log", "clock"],
         }
     }
 
@@ -204,8 +196,10 @@ impl Admission {
                     chain_id: "0".to_owned(),
                     assets: Vec::new(),
                     settings: "{}".to_owned(),
+                    more: Vec::new(),
                 };
-                chain.kassa_plugin_chain().call_describe(store, &network).await?;
+                // That it answers is what is asked; an error is an answer too.
+                let _ = chain.kassa_plugin_chain().call_describe(store, &network).await?;
             }
             Ok(Ok(()))
         });
@@ -232,13 +226,14 @@ async fn blocking<T: Send + 'static>(
 /// Everything that can be known before compiling.
 fn inspect(wasm: &[u8], rules: &Rules, class: SizeClass) -> Result<Manifest, AdmitError> {
     let outline = Outline::of(wasm)?;
-    if let Some(import) = outline.imports.iter().find(|import| !may_import(import, rules.services())) {
-        return Err(AdmitError::ForbiddenImport(one_line(import, SHOWN_CHARS_MAX)));
-    }
     let mut exports = Vec::new();
     for export in &outline.exports {
-        let unknown = || AdmitError::UnknownExport(one_line(export, SHOWN_CHARS_MAX));
-        let role = Role::of_export(export).ok_or_else(unknown)?;
+        let shown = || one_line(export, SHOWN_CHARS_MAX);
+        let role = match Interface::of(export) {
+            Interface::Ours(name) => Role::named(name).ok_or_else(|| AdmitError::UnknownExport(shown()))?,
+            Interface::OtherVersion => return Err(AdmitError::ExportVersion(shown())),
+            Interface::Standard | Interface::Unknown => return Err(AdmitError::UnknownExport(shown())),
+        };
         if role.of_hook().is_some() != matches!(rules, Rules::Hooks(_)) {
             return Err(AdmitError::WrongPlace(role.as_str()));
         }
@@ -248,26 +243,65 @@ fn inspect(wasm: &[u8], rules: &Rules, class: SizeClass) -> Result<Manifest, Adm
     if exports.is_empty() {
         return Err(AdmitError::NoRole);
     }
+    for import in &outline.imports {
+        may_import(import, &exports)?;
+    }
     let manifest = Manifest::read(&outline.manifests).map_err(AdmitError::Manifest)?;
     let mut named = manifest.roles.clone();
     named.sort_unstable();
     if named != exports {
-        let words = |roles: &[Role]| roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(", ");
         return Err(AdmitError::RolesDiffer { manifest: words(&named), exports: words(&exports) });
     }
     rules.refuse(&manifest, class)?;
     Ok(manifest)
 }
 
-fn may_import(name: &str, services: &[&str]) -> bool {
-    let Some((interface, version)) = name.split_once('@') else { return false };
-    let Ok(version) = semver::Version::parse(version) else { return false };
-    if let Some(service) = interface.strip_prefix("kassa:plugin/") {
-        return services.contains(&service) && (version.major, version.minor) == (0, 1);
+fn words(roles: &[Role]) -> String {
+    roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// An interface, by the name that a component imports or exports it under.
+enum Interface<'n> {
+    /// Of kassa:plugin, in a version that fits this one: any 0.1.
+    Ours(&'n str),
+    /// Of kassa:plugin, in a version that does not fit.
+    OtherVersion,
+    /// One that a language's library drags in.
+    Standard,
+    Unknown,
+}
+
+impl<'n> Interface<'n> {
+    fn of(full_name: &'n str) -> Self {
+        let Some((interface, version)) = full_name.split_once('@') else { return Self::Unknown };
+        let Ok(version) = semver::Version::parse(version) else { return Self::Unknown };
+        let minor = (version.major, version.minor);
+        match interface.split_once('/') {
+            Some(("kassa:plugin", name)) if minor == (0, 1) && version.pre.is_empty() => Self::Ours(name),
+            Some(("kassa:plugin", _)) => Self::OtherVersion,
+            Some((package, _)) if minor == (0, 2) => match package.strip_prefix("wasi:") {
+                Some(package) if STANDARD.contains(&package) => Self::Standard,
+                _ => Self::Unknown,
+            },
+            _ => Self::Unknown,
+        }
     }
-    let package = interface.strip_prefix("wasi:").and_then(|rest| rest.split_once('/'));
-    package.is_some_and(|(package, _)| STANDARD.contains(&package))
-        && (version.major, version.minor) == (0, 2)
+}
+
+/// A component of several roles may import what any of them may; what the role that is called may not use is refused to
+/// that call (see [`Limits`]).
+fn may_import(import: &str, roles: &[Role]) -> Result<(), AdmitError> {
+    let shown = || one_line(import, SHOWN_CHARS_MAX);
+    let named_by = |service: &str, role: &Role| role.services().contains(&service);
+    match Interface::of(import) {
+        Interface::Standard | Interface::Ours("types") => Ok(()),
+        Interface::Ours(service) if roles.iter().any(|role| named_by(service, role)) => Ok(()),
+        Interface::Ours(service) if Role::ALL.iter().any(|role| named_by(service, role)) => {
+            Err(AdmitError::ImportOfNoRole { import: shown(), roles: words(roles) })
+        }
+        Interface::OtherVersion => Err(AdmitError::ImportVersion(shown())),
+        Interface::Ours(_) | Interface::Unknown => Err(AdmitError::ForbiddenImport(shown())),
+    }
 }
 
 pub(super) fn link(component: &Component, manifest: &Manifest) -> Result<Linked, AdmitError> {

@@ -30,7 +30,7 @@ impl Host {
         &self,
         network: &network::Manifest,
         cursor: Position,
-        limits: ScanLimits,
+        limits: &ScanLimits,
         passed_over: &[String],
     ) -> Result<Called<Result<ScanResult, ScanError>>, CallFailed> {
         #[cfg(feature = "simulation")]

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use super::{
-    BalanceError, Called, Host, Point, about,
-    call::{CallFailed, CallStore},
-    types,
+use crate::{
+    domain::network,
+    host::{
+        BalanceError, Called, Host, Point, about,
+        call::{CallFailed, CallStore},
+        error::CallError,
+        types,
+    },
 };
-use crate::domain::network;
 
 impl Host {
     /// Whether the plugin has this role at all.
@@ -32,7 +35,10 @@ impl Host {
             let plugin = pre.instantiate_async(&mut *store).await?;
             plugin.kassa_plugin_balances().call_needed(store, &about).await
         });
-        let compared = called.await?.value;
+        let compared = called.await?.value.map_err(|error| CallError::Refused {
+            what: "say whether balances are needed",
+            why: format!("{error:?}"),
+        })?;
         loaded.compared.remember(network, compared);
         Ok(compared)
     }

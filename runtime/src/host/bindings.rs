@@ -31,6 +31,7 @@ pub(crate) mod services {
                 import kassa:plugin/clock@0.1.0;
                 import kassa:plugin/webhooks@0.1.0;
                 import kassa:plugin/secrets@0.1.0;
+                import kassa:plugin/random@0.1.0;
             }
         ",
         world: "kassa:host/services",
@@ -135,6 +136,18 @@ pub(crate) mod rates {
         path: "../wit",
         inline: "package kassa:host; world rates-role { export kassa:plugin/rates@0.1.0; }",
         world: "kassa:host/rates-role",
+        exports: { default: async },
+        additional_derives: [PartialEq, Clone],
+    });
+}
+
+/// The role `form`.
+pub(crate) mod form {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        inline: "package kassa:host; world form-role { export kassa:plugin/form@0.1.0; }",
+        world: "kassa:host/form-role",
+        with: { "kassa:plugin/types@0.1.0": crate::host::bindings::services::kassa::plugin::types },
         exports: { default: async },
         additional_derives: [PartialEq, Clone],
     });

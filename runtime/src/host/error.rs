@@ -25,8 +25,23 @@ pub(crate) enum AdmitError {
     TooComplex(String),
     #[error("the component imports {0}, which plugins may not; build it against the package kassa:plugin")]
     ForbiddenImport(String),
-    #[error("the component exports {0}, which is no role of kassa:plugin@0.1.0 that this Kassa runs")]
+    #[error(
+        "the component imports {import}, which is for none of its roles ({roles}); leave it out, or give the \
+         component a role whose world has it"
+    )]
+    ImportOfNoRole { import: String, roles: String },
+    #[error(
+        "the component imports {0}; this Kassa has the services of kassa:plugin@0.1: build it against those, or \
+         take a newer Kassa"
+    )]
+    ImportVersion(String),
+    #[error("the component exports {0}, which is no role of kassa:plugin@0.1 that this Kassa runs")]
     UnknownExport(String),
+    #[error(
+        "the component exports {0}; this Kassa runs the roles of kassa:plugin@0.1: build it against those, or \
+         take a newer Kassa"
+    )]
+    ExportVersion(String),
     #[error(
         "the component exports no role; a chain plugin exports kassa:plugin/chain@0.1.0, a hook \
          kassa:plugin/fulfiller@0.1.0 or another"
@@ -61,8 +76,10 @@ impl AdmitError {
             Self::CoreModule => "core-module",
             Self::Invalid(_) => "invalid",
             Self::TooComplex(_) => "too-complex",
-            Self::ForbiddenImport(_) => "forbidden-import",
-            Self::UnknownExport(_) => "unknown-export",
+            Self::ForbiddenImport(_) | Self::ImportOfNoRole { .. } | Self::ImportVersion(_) => {
+                "forbidden-import"
+            }
+            Self::UnknownExport(_) | Self::ExportVersion(_) => "unknown-export",
             Self::NoRole => "no-role",
             Self::WrongPlace(_) => "wrong-place",
             Self::Manifest(_) => "bad-manifest",
@@ -110,6 +127,9 @@ pub(crate) enum CallError {
     HostCalls,
     #[error("the plugin handed over too much at once")]
     Handover,
+    /// It answered with a typed error where nobody can go on without an answer.
+    #[error("the plugin cannot {what}: {why}")]
+    Refused { what: &'static str, why: String },
     /// Another call changed the plugin's storage meanwhile.
     #[error("the plugin's storage changed during the call; try again")]
     Stale,

@@ -26,8 +26,9 @@ use crate::{
     host::{
         admit::{self, Admission, Admitted},
         bindings::{
-            fulfiller::exports::kassa::plugin::fulfiller, matcher::exports::kassa::plugin::matcher,
-            rates::exports::kassa::plugin::rates, services::kassa::plugin::types,
+            form::exports::kassa::plugin::form, fulfiller::exports::kassa::plugin::fulfiller,
+            matcher::exports::kassa::plugin::matcher, rates::exports::kassa::plugin::rates,
+            services::kassa::plugin::types,
         },
         cache::Cache,
         call::{CallFailed, CallStore, Called, Caller},
@@ -205,6 +206,30 @@ impl Hooks {
                     hook.kassa_plugin_rates().call_price_of(store, pair, context).await
                 },
             )
+            .await
+    }
+
+    /// Asks a form what a delivery looks like on the wire. It has no effects.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "deliveries are sent in the form `standard` alone so far")
+    )]
+    pub(crate) async fn render(
+        &self,
+        version: &HookVersion,
+        of: OfMerchant,
+        delivery: &form::Delivery,
+        context: &form::Context,
+    ) -> Result<Called<Result<form::Request, form::FormError>>, CallFailed> {
+        let (loaded, seat) = self.called(version).await?;
+        crash::in_hook(&version.name);
+        let pre = loaded.linked.form.as_ref().ok_or_else(|| no_role(version, Role::Form))?;
+        let limits = self.limits(&loaded, version).form();
+        self.caller
+            .run_taped(seat, subject(version, of), limits, Tape::Off, async |store: &mut CallStore| {
+                let hook = pre.instantiate_async(&mut *store).await?;
+                hook.kassa_plugin_form().call_render(store, delivery, context).await
+            })
             .await
     }
 

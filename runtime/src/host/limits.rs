@@ -38,6 +38,8 @@ const HOOK_LOG_LINES_MAX: u32 = 50;
 const HOOK_LOG_BYTES_MAX: usize = 8 << 10;
 /// Each becomes a delivery to every endpoint of the merchant.
 const WEBHOOKS_MAX: u32 = 10;
+/// Of a hook: some hundred tokens. They are kept with each run.
+const RANDOM_BYTES_MAX: u32 = 4096;
 /// Money waits for a matcher no longer.
 const MATCHER_WALL_MAX: Duration = Duration::from_secs(1);
 /// A call that only computes (an address, a link) is answered within a request's time.
@@ -64,6 +66,7 @@ pub(crate) struct Limits {
     pub(crate) log_lines: u32,
     pub(crate) log_bytes: usize,
     pub(crate) webhooks: u32,
+    pub(crate) random_bytes: u32,
 }
 
 impl Limits {
@@ -85,6 +88,7 @@ impl Limits {
             log_lines: LOG_LINES_MAX,
             log_bytes: LOG_BYTES_MAX,
             webhooks: 0,
+            random_bytes: 0,
         }
     }
 
@@ -106,12 +110,18 @@ impl Limits {
             log_lines: HOOK_LOG_LINES_MAX,
             log_bytes: HOOK_LOG_BYTES_MAX,
             webhooks: WEBHOOKS_MAX,
+            random_bytes: RANDOM_BYTES_MAX,
         }
     }
 
     /// The same for a question to a matcher: no requests, and no longer than money may be held up.
     pub(crate) fn matcher(self) -> Self {
         Self { wall: self.wall.min(MATCHER_WALL_MAX), http_requests: 0, ..self }
+    }
+
+    /// The same for a form, which asks nothing and remembers nothing. A delivery waits for it.
+    pub(crate) fn form(self) -> Self {
+        Self { webhooks: 0, random_bytes: 0, ..self.pure() }
     }
 
     /// The same for a call that only computes: no requests, no storage, little time.

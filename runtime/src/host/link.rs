@@ -13,6 +13,7 @@ use crate::host::{
         balances::{BalancesRole, BalancesRolePre},
         chain::ChainRolePre,
         finder::{FinderRole, FinderRolePre},
+        form::{FormRole, FormRolePre},
         fulfiller::{FulfillerRole, FulfillerRolePre},
         matcher::{MatcherRole, MatcherRolePre},
         ownership::{OwnershipRole, OwnershipRolePre},
@@ -38,6 +39,7 @@ pub(super) struct Linked {
     pub(super) matcher: Option<MatcherRolePre<CallState>>,
     pub(super) fulfiller: Option<FulfillerRolePre<CallState>>,
     pub(super) rates: Option<RatesRolePre<CallState>>,
+    pub(super) form: Option<FormRolePre<CallState>>,
 }
 
 impl Linked {
@@ -63,6 +65,7 @@ impl Linked {
             matcher: has(Role::Matcher).map(MatcherRolePre::new).transpose()?,
             fulfiller: has(Role::Fulfiller).map(FulfillerRolePre::new).transpose()?,
             rates: has(Role::Rates).map(RatesRolePre::new).transpose()?,
+            form: has(Role::Form).map(FormRolePre::new).transpose()?,
             instance,
         })
     }
@@ -94,6 +97,9 @@ impl Linked {
         }
         if self.rates.is_some() {
             RatesRole::new(&mut *store, instance)?;
+        }
+        if self.form.is_some() {
+            FormRole::new(&mut *store, instance)?;
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::services::text::one_line;
+use super::services::{Algorithm, text::one_line};
 use crate::domain::{event, hook, nesting, objects::Objects};
 
 const SECTION_BYTES_MAX: usize = 16 << 10;
@@ -60,12 +60,17 @@ pub(crate) struct SecretAsked {
     /// What it is for instead: signing.
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "use")]
     pub purpose: Option<SecretPurpose>,
+    /// The algorithm that it signs with, of those that `secrets.sign` names: then a value that is no key of it is refused
+    /// when the merchant sets it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "ES256")]
+    pub algorithm: Option<Algorithm>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum SecretPurpose {
-    /// It keys HMACs, and is sent nowhere.
+    /// It keys signatures, and is sent nowhere.
     Sign,
 }
 
@@ -106,22 +111,25 @@ pub(crate) enum Role {
     Matcher,
     Fulfiller,
     Rates,
+    Form,
 }
 
 impl Role {
-    /// The role of an exported interface: `kassa:plugin/chain@0.1.0`.
-    pub(super) fn of_export(name: &str) -> Option<Self> {
-        match name {
-            "kassa:plugin/chain@0.1.0" => Some(Self::Chain),
-            "kassa:plugin/finder@0.1.0" => Some(Self::Finder),
-            "kassa:plugin/balances@0.1.0" => Some(Self::Balances),
-            "kassa:plugin/ownership@0.1.0" => Some(Self::Ownership),
-            "kassa:plugin/simulator@0.1.0" => Some(Self::Simulator),
-            "kassa:plugin/matcher@0.1.0" => Some(Self::Matcher),
-            "kassa:plugin/fulfiller@0.1.0" => Some(Self::Fulfiller),
-            "kassa:plugin/rates@0.1.0" => Some(Self::Rates),
-            _ => None,
-        }
+    pub(super) const ALL: [Self; 9] = [
+        Self::Chain,
+        Self::Finder,
+        Self::Balances,
+        Self::Ownership,
+        Self::Simulator,
+        Self::Matcher,
+        Self::Fulfiller,
+        Self::Rates,
+        Self::Form,
+    ];
+
+    /// The role whose interface is called so: `fulfiller`.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.as_str() == name)
     }
 
     #[must_use]
@@ -135,6 +143,7 @@ impl Role {
             Self::Matcher => "matcher",
             Self::Fulfiller => "fulfiller",
             Self::Rates => "rates",
+            Self::Form => "form",
         }
     }
 
@@ -145,7 +154,22 @@ impl Role {
             Self::Matcher => Some(hook::Role::Matcher),
             Self::Fulfiller => Some(hook::Role::Fulfiller),
             Self::Rates => Some(hook::Role::Rates),
+            Self::Form => Some(hook::Role::Form),
             Self::Chain | Self::Finder | Self::Balances | Self::Ownership | Self::Simulator => None,
+        }
+    }
+
+    /// The services of its world (see wit/worlds.wit), beside the nouns that all share.
+    pub(super) fn services(self) -> &'static [&'static str] {
+        match self {
+            Self::Chain | Self::Finder | Self::Balances | Self::Ownership | Self::Simulator => {
+                &["http", "upstream", "storage", "watch", "log", "clock"]
+            }
+            Self::Fulfiller | Self::Rates => {
+                &["secrets", "log", "clock", "storage", "webhooks", "random", "http"]
+            }
+            Self::Matcher => &["secrets", "log", "clock", "storage", "webhooks", "random"],
+            Self::Form => &["secrets", "log", "clock"],
         }
     }
 }
@@ -256,6 +280,9 @@ impl Manifest {
             }
             if secret.host.is_some() == secret.purpose.is_some() || !secret.host.iter().all(host_ok) {
                 return Err(format!("secrets.{name}: either a host that it is bound to, or use = \"sign\""));
+            }
+            if secret.algorithm.is_some() && secret.purpose.is_none() {
+                return Err(format!("secrets.{name}.algorithm: only with use = \"sign\""));
             }
         }
         Ok(())

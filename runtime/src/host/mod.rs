@@ -75,8 +75,8 @@ pub(crate) use bindings::rates::exports::kassa::plugin::rates;
 pub(crate) use bindings::{
     balances::exports::kassa::plugin::balances::{BalanceError, Point},
     chain::exports::kassa::plugin::chain::{
-        Address, AddressError, Block, DeriveError, Description, Finality, Link as PaymentLink, MemoSupport,
-        ScanError, ScanLimits, ScanResult,
+        Address, AddressError, Block, DeriveError, DescribeError, Description, Finality, Link as PaymentLink,
+        LinkError, MemoSupport, ScanError, ScanLimits, ScanResult,
     },
     finder::exports::kassa::plugin::finder::{FindError, Place},
     ownership::exports::kassa::plugin::ownership::OwnershipError,
@@ -223,7 +223,14 @@ impl Host {
             let plugin = pre.instantiate_async(&mut *store).await?;
             plugin.kassa_plugin_chain().call_describe(store, &about).await
         });
-        let description = Arc::new(called.await?.value);
+        let described = called.await?.value.map_err(|error| CallError::Refused {
+            what: "describe its kind of chain",
+            why: match error {
+                DescribeError::Settings(why) => format!("settings of the network: {why}"),
+                DescribeError::Other(why) => why,
+            },
+        });
+        let description = Arc::new(described?);
         loaded.described.remember(network, description.clone());
         Ok(description)
     }
@@ -274,7 +281,7 @@ impl Host {
     ) -> Result<PaymentLink, CallFailed> {
         #[cfg(feature = "simulation")]
         if self.scripted.is_some() {
-            return Ok(PaymentLink { uri: None, qr: recipient.to_owned() });
+            return Ok(PaymentLink { uri: None, qr: recipient.to_owned(), more: Vec::new() });
         }
         let (loaded, subject) = self.on(network)?;
         let (pre, about) = (loaded.chain()?, about(network));
@@ -283,12 +290,20 @@ impl Host {
             asset: asset_index,
             amount: amount.into(),
             memo: memo.map(str::to_owned),
+            more: Vec::new(),
         };
         let called = self.caller.run(subject, loaded.limits.pure(), async |store: &mut CallStore| {
             let plugin = pre.instantiate_async(&mut *store).await?;
             plugin.kassa_plugin_chain().call_payment_link(store, &about, &request).await
         });
-        Ok(called.await?.value)
+        let link = called.await?.value.map_err(|error| CallError::Refused {
+            what: "write a payment link",
+            why: match error {
+                LinkError::Settings(why) => format!("settings of the network: {why}"),
+                LinkError::Malformed(why) | LinkError::Other(why) => why,
+            },
+        });
+        Ok(link?)
     }
 
     /// Reads on from the cursor. [`Called::writes`] belong into the transaction that moves the cursor.
@@ -296,7 +311,7 @@ impl Host {
         &self,
         network: &network::Manifest,
         cursor: Option<Position>,
-        limits: ScanLimits,
+        limits: &ScanLimits,
     ) -> Result<Called<Result<ScanResult, ScanError>>, CallFailed> {
         #[cfg(feature = "simulation")]
         if let Some(scripted) = &self.scripted {
@@ -312,7 +327,7 @@ impl Host {
         shadow: &Shadow,
         network: &network::Manifest,
         cursor: Position,
-        limits: ScanLimits,
+        limits: &ScanLimits,
     ) -> Result<Called<Result<ScanResult, ScanError>>, CallFailed> {
         let subject = Arc::new(shadow.loaded.subject(&network.name));
         self.scan_on(&shadow.loaded, subject, network, Some(cursor), limits).await
@@ -324,7 +339,7 @@ impl Host {
         subject: Arc<Subject>,
         network: &network::Manifest,
         cursor: Option<Position>,
-        limits: ScanLimits,
+        limits: &ScanLimits,
     ) -> Result<Called<Result<ScanResult, ScanError>>, CallFailed> {
         let (pre, about) = (loaded.chain()?, about(network));
         self.caller
@@ -367,9 +382,14 @@ fn about(network: &network::Manifest) -> types::Network {
         assets: network
             .assets
             .iter()
-            .map(|asset| types::Asset { contract: asset.contract.clone(), decimals: asset.decimals })
+            .map(|asset| types::Asset {
+                contract: asset.contract.clone(),
+                decimals: asset.decimals,
+                more: None,
+            })
             .collect(),
         settings: serde_json::Value::Object(network.settings.clone()).to_string(),
+        more: Vec::new(),
     }
 }
 

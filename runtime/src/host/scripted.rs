@@ -19,7 +19,7 @@ use crate::{
 
 /// What answers in place of a chain plugin.
 pub(crate) trait Scripted: Send + Sync {
-    fn scan(&self, cursor: Option<Position>, limits: ScanLimits) -> Result<ScanResult, ScanError>;
+    fn scan(&self, cursor: Option<Position>, limits: &ScanLimits) -> Result<ScanResult, ScanError>;
 
     /// The way of an answer to a scan.
     fn on_its_way(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
@@ -62,18 +62,19 @@ pub(super) fn description() -> Description {
         memo: MemoSupport::Optional,
         derives_addresses: true,
         exact_native_amounts: true,
+        more: Vec::new(),
     }
 }
 
 pub(super) fn child(extended_public_key: &str, index: u32) -> Address {
     let text = format!("{extended_public_key}/{index}");
-    Address { key: text.as_bytes().to_vec(), text }
+    Address { key: text.as_bytes().to_vec(), text, more: Vec::new() }
 }
 
 pub(super) async fn called(
     chain: &dyn Scripted,
     cursor: Option<Position>,
-    limits: ScanLimits,
+    limits: &ScanLimits,
 ) -> Called<Result<ScanResult, ScanError>> {
     let scan = chain.scan(cursor, limits);
     chain.on_its_way().await;

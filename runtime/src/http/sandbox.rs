@@ -129,7 +129,9 @@ async fn check_payees(
 
 fn refused(error: SimulateError) -> Problem {
     let detail = match error {
-        SimulateError::Malformed(why) => format!("This cannot be done: {why:.300}."),
+        SimulateError::Malformed(why) | SimulateError::Other(why) => {
+            format!("This cannot be done: {why:.300}.")
+        }
         SimulateError::NotFound(what) => {
             format!("There is no transaction {what:.100} of yours that can be taken back.")
         }

@@ -100,7 +100,7 @@ pub trait Chain: Send + Sync {
 struct Telling(Arc<dyn Chain>);
 
 impl Scripted for Telling {
-    fn scan(&self, cursor: Option<host::Position>, limits: ScanLimits) -> Result<ScanResult, ScanError> {
+    fn scan(&self, cursor: Option<host::Position>, limits: &ScanLimits) -> Result<ScanResult, ScanError> {
         let from = cursor.as_ref().map(|cursor| (cursor.height, cursor.hash.as_str()));
         let report = self.0.scan(from, limits.blocks).map_err(|trouble| match trouble {
             Trouble::Away => ScanError::Upstream("away".to_owned()),
@@ -113,6 +113,7 @@ impl Scripted for Telling {
             hash: block.hash,
             parent: block.parent,
             time_ms: block.time.unsigned_abs(),
+            more: Vec::new(),
         };
         let transfer = |one: Transfer| host::PluginTransfer {
             tx: one.tx,
@@ -123,6 +124,7 @@ impl Scripted for Telling {
             amount: Some(Amount(one.amount).into()),
             memo: one.memo.map_or(host::Memo::None, host::Memo::Text),
             height: one.height,
+            more: Vec::new(),
         };
         Ok(ScanResult {
             blocks: report.blocks.into_iter().map(block).collect(),
@@ -130,6 +132,7 @@ impl Scripted for Telling {
             head: host::Position { height: report.head.0, hash: report.head.1 },
             safe: None,
             final_: report.r#final,
+            more: Vec::new(),
         })
     }
 

@@ -36,6 +36,9 @@ export const storage = {
     const value = storage.get(key);
     return value && JSON.parse(value);
   },
+  getManyBytes: (keys) =>
+    ask("storage", () => host.storage.getMany(keys.map(text))).map((value) => value ?? null),
+  getMany: (keys) => storage.getManyBytes(keys).map((value) => value && new TextDecoder().decode(value)),
   set: (key, value) => ask("storage", () => host.storage.set(text(key), bytes(value))),
   setJson: (key, value) => storage.set(key, JSON.stringify(value)),
   delete: (key) => ask("storage", () => host.storage.delete(text(key))),
@@ -49,7 +52,12 @@ export const webhooks = {
 };
 
 export const secrets = {
-  hmacSha256: (secret, message) => ask("secrets", () => host.secrets.hmacSha256(secret, bytes(message))),
+  sign: (secret, algorithm, message) =>
+    ask("secrets", () => host.secrets.sign(text(secret), text(algorithm), bytes(message))),
+};
+
+export const random = {
+  bytes: (count) => ask("random", () => host.random.getBytes(count)),
 };
 
 export const clock = {

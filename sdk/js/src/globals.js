@@ -55,7 +55,7 @@ const HookDate = /* @__PURE__ */ (() =>
   })();
 
 function random() {
-  throw new Error("hooks have no randomness; take what must be unique from the run's id");
+  throw new Error("hooks have no Math.random; take random.bytes(n), or what must be unique from the run's id");
 }
 
 function shown(value) {

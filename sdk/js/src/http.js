@@ -1,14 +1,30 @@
 import * as host from "#services";
 import { ask, bytes, ServiceError, text } from "./basics.js";
 
-class Secret {
-  constructor(name) {
-    this.name = name;
-  }
+const PLACE = "{secret:";
+
+/** Stands in a header's value or a URL for a secret that is bound to the request's host. */
+export const secret = (name) => `${PLACE}${name}}`;
+
+/** A text for a header or a URL in which nothing stands for a secret. */
+export const literal = (value) => text(value).replaceAll(PLACE, `${PLACE}}`);
+
+const METHODS = ["get", "head", "post", "put", "patch", "delete"];
+
+/** The contract's case of a method, by its name in any letters. */
+export function methodCase(name) {
+  const tag = text(name).toLowerCase();
+  return METHODS.includes(tag) ? { tag } : { tag: "other", val: tag.toUpperCase() };
 }
 
-/** Stands in a header for a secret that is bound to the request's host. */
-export const secret = (name) => new Secret(name);
+/** Headers as pairs, and the body: JSON brings its content type. */
+export function content({ headers = {}, json, body = "" }) {
+  const all = json === undefined ? headers : { "content-type": "application/json", ...headers };
+  return {
+    headers: Object.entries(all).map(([name, value]) => [name, text(value)]),
+    body: bytes(json === undefined ? body : JSON.stringify(json)),
+  };
+}
 
 class Response {
   constructor({ status, headers, body }) {
@@ -30,25 +46,18 @@ class Response {
   }
 }
 
-function raw({ method = "get", url, headers = {}, json, body = "" }) {
-  const all = json === undefined ? headers : { "content-type": "application/json", ...headers };
-  return {
-    method,
-    target: { tag: "url", val: text(url) },
-    headers: Object.entries(all).map(([name, value]) => ({
-      name,
-      value: value instanceof Secret ? { tag: "secret", val: value.name } : { tag: "text", val: text(value) },
-    })),
-    body: bytes(json === undefined ? body : JSON.stringify(json)),
-  };
-}
+const raw = ({ method = "get", url, ...rest }) =>
+  ({ method: methodCase(method), target: { tag: "url", val: text(url) }, ...content(rest) });
 
 const send = (request) => new Response(ask("http", () => host.http.send(raw(request))));
 
 export const http = {
+  request: (request) => send(request),
   get: (url, options) => send({ ...options, url, method: "get" }),
+  head: (url, options) => send({ ...options, url, method: "head" }),
   post: (url, options) => send({ ...options, url, method: "post" }),
   put: (url, options) => send({ ...options, url, method: "put" }),
+  patch: (url, options) => send({ ...options, url, method: "patch" }),
   delete: (url, options) => send({ ...options, url, method: "delete" }),
   sendAll: (requests) =>
     host.http.sendAll(requests.map(raw))

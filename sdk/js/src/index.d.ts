@@ -2,6 +2,9 @@
 
 // --- Role fulfiller: export function fulfill(event, context) ---
 
+/** What a later version of the contract may say beside a record's fields, by name; nothing yet. Ignore what you do not know. */
+export type More = [string, string][];
+
 export interface Event {
   /** The event's id. */
   id: string;
@@ -9,6 +12,7 @@ export interface Event {
   kind: string;
   /** What the webhook of this event carries. */
   payload: Payload;
+  more: More;
 }
 
 export interface Payload {
@@ -40,6 +44,7 @@ export interface FulfillContext<Settings = any> {
   attempt: number;
   nowMs: number;
   settings: Settings;
+  more: More;
 }
 
 export type Outcome =
@@ -70,6 +75,7 @@ export interface Transfer {
   readonly amount: bigint | null;
   memo: Memo;
   height: number;
+  more: More;
 }
 
 export interface Candidate {
@@ -79,6 +85,7 @@ export interface Candidate {
   expiresMs: number;
   tag: string;
   orderId: string;
+  more: More | null;
 }
 
 export interface MatchContext<Settings = any> {
@@ -87,6 +94,7 @@ export interface MatchContext<Settings = any> {
   decimals: number;
   nowMs: number;
   settings: Settings;
+  more: More;
 }
 
 export interface Part {
@@ -120,10 +128,12 @@ export type MatchTransfer<Settings = any> = (
 export interface Pair {
   asset: string;
   currency: string;
+  more: More;
 }
 
 /** One whole unit costs `mantissa / 10^scale`. */
 export interface Price {
+  /** At most 2^53, which is as far as numbers are exact at the boundary. */
   mantissa: number | bigint;
   scale: number;
   /** When the source says that this was so. */
@@ -133,9 +143,10 @@ export interface Price {
 export interface RatesContext<Settings = any> {
   nowMs: number;
   settings: Settings;
+  more: More;
 }
 
-export type NoPrice = { tag: "unknown-pair" } | { tag: "source"; val: string };
+export type NoPrice = { tag: "unknown-pair" } | { tag: "source"; val: string } | { tag: "other"; val: string };
 
 export function unknownPair(): NoPrice;
 /** The source did not answer usefully. */
@@ -143,11 +154,72 @@ export function noPrice(why: string): NoPrice;
 
 export type PriceOf<Settings = any> = (pair: Pair, context: RatesContext<Settings>) => Price | NoPrice;
 
+// --- Role form: export function render(delivery, context) ---
+
+/** An event on its way to one endpoint. */
+export interface Delivery {
+  /** The delivery's id, the same at each attempt. */
+  id: string;
+  /** The event's id, the same at each endpoint. */
+  event: string;
+  /** `invoice.paid` and so on. */
+  kind: string;
+  createdMs: number;
+  /** Which attempt this is, from 1. */
+  attempt: number;
+  /** What the form `standard` sends. */
+  payload: Payload;
+  /** The same as text. */
+  payloadText: string;
+  /** The endpoint's id. */
+  endpoint: string;
+  url: string;
+  more: More;
+}
+
+export interface FormContext<Settings = any> {
+  nowMs: number;
+  settings: Settings;
+  /** The names of the secrets that are set. */
+  secrets: string[];
+  more: More;
+}
+
+/** What goes to the endpoint, and what it has to answer. */
+export interface Rendered extends RequestOptions {
+  /** Without it, `post`. */
+  method?: string;
+  taken?: {
+    /** Without them, any from 200 to 299. */
+    statuses?: number[];
+    /** A text that has to be in the answer's body too. */
+    body?: string;
+  };
+}
+
+export type NotRendered =
+  | { tag: "unsupported"; val: string }
+  | { tag: "malformed"; val: string }
+  | { tag: "settings"; val: string }
+  | { tag: "secret"; val: string }
+  | { tag: "other"; val: string };
+
+/** This form has no word for events of this kind: the delivery ends here, and is no failure. */
+export function unsupported(why: string): NotRendered;
+/** The payload is not what the form expects. */
+export function malformed(why: string): NotRendered;
+
+/** A secret that is missing, or no key for its algorithm, is answered for you when {@link secrets} throws. */
+export type Render<Settings = any> = (
+  delivery: Delivery,
+  context: FormContext<Settings>,
+) => Rendered | NotRendered;
+
 // --- Services ---
 
 /** What a service answers when it cannot. */
 export class ServiceError extends Error {
-  service: "http" | "secrets" | "storage" | "webhooks";
+  service: "http" | "random" | "secrets" | "storage" | "webhooks";
   /** The case's name in the contract: `timeout`, `denied`, `quota` and so on. */
   kind: string;
   /** What the case carries: a text, or a number of milliseconds or bytes. */
@@ -159,6 +231,9 @@ export const storage: {
   /** The value as text. */
   get(key: string): string | null;
   getBytes(key: string): Uint8Array | null;
+  /** The values of up to 100 keys at once, in their order. */
+  getMany(keys: string[]): (string | null)[];
+  getManyBytes(keys: string[]): (Uint8Array | null)[];
   getJson(key: string): any;
   set(key: string, value: string | Uint8Array): void;
   setJson(key: string, value: unknown): void;
@@ -167,23 +242,22 @@ export const storage: {
   keys(prefix: string, options?: { after?: string; limit?: number }): string[];
 };
 
-export class Secret {
-  private constructor();
-  readonly name: string;
-}
+/** `{secret:NAME}`: stands anywhere in a header's value or a URL for a secret that is bound to the request's host. */
+export function secret(name: string): string;
 
-/** Stands in a header for a secret that is bound to the request's host. In URLs write `{secret:NAME}`. */
-export function secret(name: string): Secret;
+/** A text for a header or a URL in which nothing stands for a secret: what is not your own goes through this. */
+export function literal(value: string): string;
 
 export interface RequestOptions {
-  headers?: Record<string, string | Secret>;
+  headers?: Record<string, string>;
   /** Sent as JSON, with its content type. */
   json?: unknown;
   body?: string | Uint8Array;
 }
 
 export interface Request extends RequestOptions {
-  method?: "get" | "post" | "put" | "delete";
+  /** Any name; `CONNECT` and `TRACE` are refused. Without it, `get`. */
+  method?: string;
   url: string;
 }
 
@@ -201,9 +275,13 @@ export interface Response {
 
 /** Answers at once; there is nothing to await. No answer at all is a {@link ServiceError}; a status never is. */
 export const http: {
+  /** With any method. */
+  request(request: Request): Response;
   get(url: string, options?: RequestOptions): Response;
+  head(url: string, options?: RequestOptions): Response;
   post(url: string, options?: RequestOptions): Response;
   put(url: string, options?: RequestOptions): Response;
+  patch(url: string, options?: RequestOptions): Response;
   delete(url: string, options?: RequestOptions): Response;
   /** All at the same time; answers in the same order. */
   sendAll(requests: Request[]): (Response | ServiceError)[];
@@ -215,8 +293,16 @@ export const webhooks: {
 };
 
 export const secrets: {
-  /** 32 bytes, under a secret that signs. */
-  hmacSha256(secret: string, message: string | Uint8Array): Uint8Array;
+  /**
+   * The message's signature under a secret that signs. `algorithm` is `HMAC-SHA1`, `HMAC-SHA256`, `HMAC-SHA512`, `Ed25519`,
+   * `ES256` or `RS256`; wit/services.wit says what each makes and which keys it takes.
+   */
+  sign(secret: string, algorithm: string, message: string | Uint8Array): Uint8Array;
+};
+
+export const random: {
+  /** Bytes that nobody can guess, at most 4,096 in a call of the hook. A replay is given the same. */
+  bytes(count: number): Uint8Array;
 };
 
 export const clock: {

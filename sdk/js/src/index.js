@@ -1,5 +1,5 @@
-export { clock, log, secrets, ServiceError, storage, webhooks } from "./basics.js";
-export { http, secret } from "./http.js";
+export { clock, log, random, secrets, ServiceError, storage, webhooks } from "./basics.js";
+export { http, literal, secret } from "./http.js";
 export {
-  done, noPrice, pass, pay, reject, retry, review, split, unknownPair,
+  done, malformed, noPrice, pass, pay, reject, retry, review, split, unknownPair, unsupported,
 } from "./outcomes.js";

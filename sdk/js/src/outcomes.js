@@ -17,3 +17,6 @@ export const pass = () => ({ tag: "pass" });
 
 export const unknownPair = () => ({ tag: "unknown-pair" });
 export const noPrice = (why) => ({ tag: "source", val: text(why) });
+
+export const unsupported = (why) => ({ tag: "unsupported", val: text(why) });
+export const malformed = (why) => ({ tag: "malformed", val: text(why) });

@@ -1,6 +1,7 @@
 // Between the bindings of a role and the function that a hook exports for it.
-import { log } from "./basics.js";
-import { reject } from "./outcomes.js";
+import { log, ServiceError } from "./basics.js";
+import { content, methodCase } from "./http.js";
+import { malformed, reject } from "./outcomes.js";
 
 /** An exception ends the run without a word to the host: what it was has to be said before. */
 function logged(call) {
@@ -65,14 +66,42 @@ function exact(number) {
   return number;
 }
 
+/** The bindings take the error of a result, which is a case of the contract, from what is thrown. */
+function orThrown(answer) {
+  if (answer.tag) throw answer;
+  return answer;
+}
+
 export const rates = (priceOf) => ({
   priceOf: (pair, context) => {
     const answer = logged(() => {
       const { mantissa, ...rest } = priceOf(pair, withSettings(context));
-      return rest.tag ? rest : { ...rest, mantissa: exact(Number(mantissa)) };
+      return rest.tag ? rest : { more: [], ...rest, mantissa: exact(Number(mantissa)) };
     });
-    // The bindings take the error of a result from what is thrown.
-    if (answer.tag) throw answer;
-    return answer;
+    return orThrown(answer);
   },
+});
+
+/** A request as the contract has it. */
+function rendered({ method = "post", taken: { statuses = [], body = null } = {}, ...rest }) {
+  return { method: methodCase(method), ...content(rest), taken: { statuses, body, more: [] }, more: [] };
+}
+
+export const form = (render) => ({
+  render: (delivery, context) => orThrown(logged(() => {
+    let payload;
+    try {
+      payload = JSON.parse(delivery.payload);
+    } catch {
+      return malformed("the payload is no JSON");
+    }
+    try {
+      const answer = render({ ...delivery, payload, payloadText: delivery.payload }, withSettings(context));
+      return typeof answer !== "object" || answer.tag || answer.then ? answer : rendered(answer);
+    } catch (error) {
+      // A secret that is missing or unfit is the merchant's to mend, and no defect of the hook.
+      if (error instanceof ServiceError && error.service === "secrets") return { tag: "secret", val: error.message };
+      throw error;
+    }
+  })),
 });

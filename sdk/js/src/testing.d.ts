@@ -12,13 +12,17 @@ export const fake: {
   nowMs: number;
   /** Answers each request. */
   answer(request: FakeRequest): FakeAnswer;
-  hmac(secret: string, message: Uint8Array): Uint8Array;
+  /** Signs; throw `{ payload: { tag, val } }` for a case of `secret-error`. */
+  sign(secret: string, algorithm: string, message: Uint8Array): Uint8Array;
+  /** The bytes 0, 1, 2 and so on, unless the test gives others. */
+  random(count: number): Uint8Array;
 };
 
 export interface FakeRequest {
   method: string;
   url: string;
-  headers: Record<string, string | { secret: string }>;
+  /** As the hook wrote them: a secret is `{secret:NAME}`. */
+  headers: Record<string, string>;
   text: string;
   json?: any;
 }

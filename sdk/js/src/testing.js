@@ -8,7 +8,8 @@ export const fake = {
     this.logs = [];
     this.nowMs = 1_767_225_600_000;
     this.answer = () => ({ error: { tag: "connection", val: "the test gives no answer; set fake.answer" } });
-    this.hmac = () => new Uint8Array(32);
+    this.sign = () => new Uint8Array(32);
+    this.random = (count) => Uint8Array.from({ length: count }, (_, at) => at);
   },
 };
 fake.reset();
@@ -18,6 +19,7 @@ const fault = (tag, val) => Object.assign(new Error(tag), { payload: { tag, val 
 
 export const storage = {
   get: (key) => fake.values.get(key) ?? null,
+  getMany: (keys) => keys.map(storage.get),
   set(key, value) {
     if (key === "" || key.includes("\0") || new TextEncoder().encode(key).length > 256) throw fault("bad-key");
     fake.values.set(key, value);
@@ -33,10 +35,8 @@ export const storage = {
 /** What a test sees of a request: as the hook gave it. */
 function seen({ method, target, headers, body }) {
   const text = new TextDecoder().decode(body);
-  const byName = Object.fromEntries(
-    headers.map(({ name, value: { tag, val } }) => [name, tag === "secret" ? { secret: val } : val]),
-  );
-  const request = { method, url: target.val, headers: byName, text };
+  const byName = Object.fromEntries(headers);
+  const request = { method: method.val ?? method.tag, url: target.val, headers: byName, text };
   return byName["content-type"] === "application/json" ? { ...request, json: JSON.parse(text) } : request;
 }
 
@@ -67,6 +67,14 @@ export const webhooks = {
   },
 };
 
-export const secrets = { hmacSha256: (secret, message) => fake.hmac(secret, message) };
+export const secrets = { sign: (secret, algorithm, message) => fake.sign(secret, algorithm, message) };
+
+export const random = {
+  getBytes(count) {
+    if (count > 4096) throw fault("quota", "4096 random bytes of a call");
+    return fake.random(count);
+  },
+};
+
 export const clock = { nowMs: () => fake.nowMs };
 export const log = { write: (level, message) => void fake.logs.push({ level, message }) };

@@ -43,7 +43,9 @@ test("the examples import what they use and export their role", async () => {
   assert.deepEqual(license.exports, ["fulfiller"]);
   assert.deepEqual(license.manifests, [readFileSync(join(sdk, "examples/license-keys/plugin.toml"), "utf8")]);
   const telegram = outline(await buildHook(join(sdk, "examples/telegram")));
-  assert.deepEqual(telegram.imports, ["http", "log", "storage"]);
+  assert.deepEqual(telegram.imports, ["http", "log", "storage", "types"]);
+  const form = outline(await buildHook(join(sdk, "examples/nowpayments-form")));
+  assert.deepEqual([form.imports, form.exports], [["log", "secrets", "types"], ["form"]]);
   const template = outline(await buildHook(join(sdk, "template")));
   assert.deepEqual(template.imports, ["log"]);
 });
@@ -71,7 +73,7 @@ test("what cannot be built says why", async () => {
   const manifest = (roles) => `name = "bad"\nroles = ${roles}\n`;
   await failing({}, /plugin\.toml/);
   await failing({ "plugin.toml": 'name = "Bad"' }, /name: 1 to 40/);
-  await failing({ "plugin.toml": manifest('["chain"]') }, /one or more of matcher, fulfiller, rates/);
+  await failing({ "plugin.toml": manifest('["chain"]') }, /one or more of matcher, fulfiller, rates, form/);
   await failing({ "plugin.toml": manifest('["rates"]') }, /hook\.js/);
   const hook = (text) => ({ "plugin.toml": manifest('["rates"]'), "hook.js": text });
   await failing(hook("export const fulfill = 1"), /priceOf/);

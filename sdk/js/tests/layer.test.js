@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 
 import {
-  clock, done, http, log, noPrice, pass, pay, reject, retry, review, secret, secrets, ServiceError, split, storage,
-  unknownPair, webhooks,
+  clock, done, http, literal, log, noPrice, pass, pay, random, reject, retry, review, secret, secrets, ServiceError,
+  split, storage, unknownPair, unsupported, webhooks,
 } from "@kassa/sdk";
 import { fake } from "@kassa/sdk/testing";
 
@@ -19,6 +19,8 @@ test("storage keeps text, bytes and JSON", () => {
   assert.deepEqual(storage.getJson("a/2"), { n: [1, null] });
   assert.deepEqual(storage.getBytes("b"), new Uint8Array([255]));
   assert.deepEqual([storage.get("none"), storage.getBytes("none"), storage.getJson("none")], [null, null, null]);
+  assert.deepEqual(storage.getMany(["none", "a/1", "b"]), [null, "тест", "\ufffd"]);
+  assert.deepEqual(storage.getManyBytes(["b", "none"]), [new Uint8Array([255]), null]);
   assert.deepEqual(storage.keys("a/"), ["a/1", "a/2"]);
   assert.deepEqual(storage.keys("a/", { after: "a/1" }), ["a/2"]);
   assert.deepEqual(storage.keys("", { limit: 1 }), ["a/1"]);
@@ -29,14 +31,14 @@ test("storage keeps text, bytes and JSON", () => {
 
 test("http sends JSON, text and secrets, and answers what came", () => {
   fake.answer = () => ({ status: 201, headers: { "x-a": "1" }, json: { id: 7 } });
-  const headers = { authorization: secret("token") };
+  const headers = { authorization: `Bearer ${secret("token")}` };
   const response = http.post("https://a.example/{secret:key}", { json: { a: 1 }, headers });
   assert.deepEqual([response.status, response.ok, response.headers], [201, true, { "x-a": "1" }]);
   assert.deepEqual(response.json(), { id: 7 });
   assert.deepEqual(fake.requests, [{
     method: "post",
     url: "https://a.example/{secret:key}",
-    headers: { "content-type": "application/json", authorization: { secret: "token" } },
+    headers: { "content-type": "application/json", authorization: "Bearer {secret:token}" },
     text: '{"a":1}',
     json: { a: 1 },
   }]);
@@ -45,6 +47,10 @@ test("http sends JSON, text and secrets, and answers what came", () => {
   assert.equal(http.put("https://a.example", { body: "b" }).text(), "put b");
   assert.equal(http.get("https://a.example").text(), "get ");
   assert.equal(http.delete("https://a.example").ok, false);
+  assert.equal(http.head("https://a.example").text(), "head ");
+  assert.equal(http.patch("https://a.example", { json: [1] }).text(), "patch [1]");
+  assert.equal(http.request({ method: "propfind", url: "https://a.example" }).text(), "PROPFIND ");
+  assert.equal(literal("{secret:a} {b}"), "{secret:}a} {b}");
 });
 
 test("http says why there was no answer", () => {
@@ -67,8 +73,10 @@ test("webhooks, secrets, the clock and the log reach the host", () => {
   webhooks.queue("hook.a", {}, "ep_1");
   assert.deepEqual(fake.queued.map(({ endpoint }) => endpoint), [null, "ep_1"]);
   assert.throws(() => webhooks.queue("a", {}), { kind: "malformed" });
-  fake.hmac = (name, message) => new Uint8Array([name.length, message.length]);
-  assert.deepEqual(secrets.hmacSha256("key", "ab"), new Uint8Array([3, 2]));
+  fake.sign = (...parts) => Uint8Array.from(parts.map(({ length }) => length));
+  assert.deepEqual(secrets.sign("key", "ES256", "ab"), new Uint8Array([3, 5, 2]));
+  assert.deepEqual(random.bytes(3), new Uint8Array([0, 1, 2]));
+  assert.throws(() => random.bytes(4097), { name: "ServiceError", service: "random", kind: "quota" });
   assert.equal(clock.nowMs(), fake.nowMs);
   log.warn("half \ud83c");
   assert.deepEqual(fake.logs, [{ level: "warn", message: "half \ufffd" }]);
@@ -134,9 +142,36 @@ test("every amount is exact", () => {
 
 test("a price is a number, or an error of the contract", () => {
   const price = (answer) => roles.rates(() => answer).priceOf({}, context);
-  assert.deepEqual(price({ mantissa: 12n, scale: 1, atMs: 5 }), { mantissa: 12, scale: 1, atMs: 5 });
+  assert.deepEqual(price({ mantissa: 12n, scale: 1, atMs: 5 }), { mantissa: 12, scale: 1, atMs: 5, more: [] });
   assert.throws(() => price({ mantissa: 2n ** 60n, scale: 1, atMs: 5 }), /fewer digits/);
   for (const answer of [unknownPair(), noPrice("down")]) {
     assert.throws(() => price(answer), (thrown) => thrown.tag === answer.tag);
   }
+});
+
+test("a form answers a request, or why there is none", () => {
+  const delivery = (payload) => ({ id: "dlv_1", event: "evt_1", kind: "invoice.paid", payload });
+  const told = { nowMs: 1, settings: "{}", secrets: ["key"] };
+  const render = (hook, payload = "{}") => roles.form(hook).render(delivery(payload), told);
+  const signed = ({ payload, payloadText }, { secrets: names }) => ({
+    headers: { "x-sig": secrets.sign(names[0], "HMAC-SHA512", payloadText).join() },
+    json: payload,
+    taken: { statuses: [200], body: "ok" },
+  });
+  fake.sign = () => new Uint8Array([7]);
+  assert.deepEqual(render(signed, '{"a":1}'), {
+    method: { tag: "post" },
+    headers: [["content-type", "application/json"], ["x-sig", "7"]],
+    body: new TextEncoder().encode('{"a":1}'),
+    taken: { statuses: [200], body: "ok", more: [] },
+    more: [],
+  });
+  assert.deepEqual(render(() => ({ method: "put" })), {
+    method: { tag: "put" }, headers: [], body: new Uint8Array(), taken: { statuses: [], body: null, more: [] }, more: [],
+  });
+  assert.throws(() => render(() => unsupported("why")), (thrown) => thrown.tag === "unsupported");
+  assert.throws(() => render(signed, "nonsense"), (thrown) => thrown.tag === "malformed");
+  fake.sign = () => { throw Object.assign(new Error(), { payload: { tag: "unknown", val: "key" } }); };
+  assert.throws(() => render(signed), ({ tag, val }) => tag === "secret" && /unknown: key/.test(val));
+  assert.throws(() => render(async () => ({})), /promise/);
 });

@@ -56,7 +56,9 @@ def before_the_hook() -> None:
         _replace(time, f"{name}_ns", lambda: clock.now_ms() * 1_000_000)
     _replace(time, "sleep", _refusing("hooks cannot wait; answer retry(seconds, why)"))
     datetime.datetime = _Datetime  # type: ignore[misc]
-    no_random = _refusing("hooks have no randomness; take what must be unique from the run's id")
+    no_random = _refusing(
+        "hooks have no randomness of their own; take kassa_sdk.random, or what stays the same from the run's id"
+    )
     _replace(os, "urandom", no_random)
     _replace(builtins, "open", _refusing("hooks have no files; what lasts is in storage"))
     for name in random.__all__:

@@ -60,3 +60,13 @@ def unknown_pair() -> Answer:
 def no_price(why: str) -> Answer:
     """Rates: the source did not answer usefully."""
     return Answer("source", text(why))
+
+
+def unsupported(why: str) -> Answer:
+    """Form: no word for events of this kind; the delivery ends here, and is no failure."""
+    return Answer("unsupported", text(why))
+
+
+def malformed(why: str) -> Answer:
+    """Form: the payload is not what the form expects."""
+    return Answer("malformed", text(why))

@@ -12,8 +12,8 @@ from pathlib import Path
 from kassa_sdk.component import with_custom_section, without_export
 
 #: The function that a hook has for each role.
-FUNCTIONS = {"matcher": "match_transfer", "fulfiller": "fulfill", "rates": "price_of"}
-SERVICES = ("http", "storage", "webhooks", "secrets", "log", "clock")
+FUNCTIONS = {"matcher": "match_transfer", "fulfiller": "fulfill", "rates": "price_of", "form": "render"}
+SERVICES = ("http", "storage", "webhooks", "secrets", "random", "log", "clock")
 
 _PACKAGE = Path(__file__).parent
 _VERSION = "0.1.0"

@@ -2,21 +2,25 @@
 
 import json as _json
 from dataclasses import dataclass
-from typing import Any, Mapping, Sequence
+from typing import Any, Sequence
 
-from kassa_sdk._host import ServiceError, as_bytes, ask, service, text
+from kassa_sdk._host import ServiceError, ask, service, text
+from kassa_sdk._request import Headers, content, method_case
 
 _host = service("http")
 
 
-@dataclass(frozen=True)
-class secret:
-    """Stands in a header for a secret that is bound to the request's host. In URLs write `{secret:NAME}`."""
-
-    name: str
+_PLACE = "{secret:"
 
 
-Headers = Mapping[str, str | secret]
+def secret(name: str) -> str:
+    """Stands anywhere in a header's value or a URL for a secret that is bound to the request's host."""
+    return f"{_PLACE}{name}}}"
+
+
+def literal(value: str) -> str:
+    """A text for a header or a URL in which nothing stands for a secret: what is not your own goes through this."""
+    return text(value).replace(_PLACE, _PLACE + "}")
 
 
 @dataclass
@@ -40,7 +44,9 @@ class Response:
 
 @dataclass
 class Request:
-    """For `send_all`. `json` is sent with its content type, `body` as it is."""
+    """For `send` and `send_all`. `json` is sent with its content type, `body` as it is; `method` is any but `CONNECT` and
+    `TRACE`.
+    """
 
     url: str
     method: str = "get"
@@ -49,45 +55,46 @@ class Request:
     body: str | bytes = b""
 
     def _raw(self) -> Any:
-        headers = dict(self.headers or {})
-        if self.json is not None:
-            headers = {"content-type": "application/json", **headers}
+        headers, body = content(self.headers, self.json, self.body)
         return _host.Request(
-            method=_host.Method[self.method.upper()],
+            method=method_case(_host.types, self.method),
             target=_host.Target_Url(text(self.url)),
-            headers=[_host.Header(name, _header_value(value)) for name, value in headers.items()],
-            body=as_bytes(self.body if self.json is None else _json.dumps(self.json)),
+            headers=headers,
+            body=body,
         )
-
-
-def _header_value(value: str | secret) -> Any:
-    if isinstance(value, secret):
-        return _host.HeaderValue_Secret(value.name)
-    return _host.HeaderValue_Text(text(value))
 
 
 def _response(raw: Any) -> Response:
     return Response(raw.status, dict(raw.headers), raw.body)
 
 
-def _send(request: Request) -> Response:
+def send(request: Request) -> Response:
+    """With any method."""
     return _response(ask("http", _host.send, request._raw()))
 
 
 def get(url: str, *, headers: Headers | None = None) -> Response:
-    return _send(Request(url, "get", headers))
+    return send(Request(url, "get", headers))
+
+
+def head(url: str, *, headers: Headers | None = None) -> Response:
+    return send(Request(url, "head", headers))
 
 
 def post(url: str, *, headers: Headers | None = None, json: Any = None, body: str | bytes = b"") -> Response:
-    return _send(Request(url, "post", headers, json, body))
+    return send(Request(url, "post", headers, json, body))
 
 
 def put(url: str, *, headers: Headers | None = None, json: Any = None, body: str | bytes = b"") -> Response:
-    return _send(Request(url, "put", headers, json, body))
+    return send(Request(url, "put", headers, json, body))
+
+
+def patch(url: str, *, headers: Headers | None = None, json: Any = None, body: str | bytes = b"") -> Response:
+    return send(Request(url, "patch", headers, json, body))
 
 
 def delete(url: str, *, headers: Headers | None = None) -> Response:
-    return _send(Request(url, "delete", headers))
+    return send(Request(url, "delete", headers))
 
 
 def send_all(requests: Sequence[Request]) -> list[Response | ServiceError]:

@@ -6,16 +6,21 @@
 import json
 from typing import Any, Callable
 
-from kassa_sdk.answers import Answer, reject
+from kassa_sdk._host import ServiceError, text
+from kassa_sdk._request import content, method_case
+from kassa_sdk.answers import Answer, malformed, reject
 from kassa_sdk.types import (
     Candidate,
+    Delivery,
     Event,
+    FormContext,
     FulfillContext,
     MatchContext,
     Memo,
     Pair,
     Price,
     RatesContext,
+    Rendered,
     Transfer,
 )
 
@@ -39,7 +44,7 @@ def fulfiller(hook: Callable[[Event, FulfillContext], Answer], types: Any) -> ty
         except ValueError:
             answer = reject("the event's payload is no JSON; see the event in the list of events")
         else:
-            answer = hook(Event(event.id, event.kind, payload), FulfillContext(**_fields(context)))
+            answer = hook(Event(**{**vars(event), "payload": payload}), FulfillContext(**_fields(context)))
         return _lowered(types, "Outcome", answer)
 
     return type("Fulfiller", (), {"fulfill": fulfill})
@@ -77,9 +82,37 @@ def _words(types: Any, amount: int) -> Any:
 
 def rates(hook: Callable[[Pair, RatesContext], Price | Answer], types: Any) -> type:
     def price_of(_self: object, pair: Any, context: Any) -> Any:
-        answer = hook(Pair(pair.asset, pair.currency), RatesContext(**_fields(context)))
+        answer = hook(Pair(**vars(pair)), RatesContext(**_fields(context)))
         if isinstance(answer, Price):
-            return types.Price(answer.mantissa, answer.scale, answer.at_ms)
+            return types.Price(answer.mantissa, answer.scale, answer.at_ms, [])
         raise types.Err(_lowered(types, "RatesError", answer))
 
     return type("Rates", (), {"price_of": price_of})
+
+
+def form(hook: Callable[[Delivery, FormContext], Rendered | Answer], types: Any) -> type:
+    def render(_self: object, delivery: Any, context: Any) -> Any:
+        try:
+            payload = json.loads(delivery.payload)
+        except ValueError:
+            raise types.Err(_lowered(types, "FormError", malformed("the payload is no JSON"))) from None
+        told = Delivery(**{**vars(delivery), "payload": payload, "payload_text": delivery.payload})
+        try:
+            answer = hook(told, FormContext(**_fields(context)))
+        except ServiceError as error:
+            # A secret that is missing or unfit is the merchant's to mend, and no defect of the hook.
+            if error.service != "secrets":
+                raise
+            answer = Answer("secret", str(error))
+        if isinstance(answer, Rendered):
+            return _request(types, answer)
+        raise types.Err(_lowered(types, "FormError", answer))
+
+    return type("Form", (), {"render": render})
+
+
+def _request(types: Any, rendered: Rendered) -> Any:
+    headers, body = content(rendered.headers, rendered.json, rendered.body)
+    answer = None if rendered.answer is None else text(rendered.answer)
+    taken = types.Taken(list(rendered.statuses), answer, [])
+    return types.Request(method_case(types.types, rendered.method), headers, body, taken, [])

@@ -1,10 +1,14 @@
 """What the merchant keeps secret, from the hook too."""
 
-from kassa_sdk._host import as_bytes, ask, service
+from kassa_sdk._host import as_bytes, ask, service, text
 
 _host = service("secrets")
 
 
-def hmac_sha256(secret: str, message: str | bytes) -> bytes:
-    """32 bytes, under a secret that signs."""
-    return ask("secrets", _host.hmac_sha256, secret, as_bytes(message))
+def sign(secret: str, algorithm: str, message: str | bytes) -> bytes:
+    """The message's signature under a secret that signs.
+
+    `algorithm` is HMAC-SHA1, HMAC-SHA256, HMAC-SHA512, Ed25519, ES256 or RS256; wit/services.wit says what each makes
+    and which keys it takes.
+    """
+    return ask("secrets", _host.sign, text(secret), text(algorithm), as_bytes(message))

@@ -1,7 +1,7 @@
 """Key-value storage of this hook. Keys have at most 256 bytes; there is `None` where there is no value."""
 
 import json
-from typing import Any
+from typing import Any, Sequence
 
 from kassa_sdk._host import as_bytes, ask, service, text
 
@@ -16,6 +16,16 @@ def get(key: str) -> str | None:
     """The value as text."""
     value = get_bytes(key)
     return None if value is None else value.decode(errors="replace")
+
+
+def get_many_bytes(keys: Sequence[str]) -> list[bytes | None]:
+    """The values of up to 100 keys at once, in their order."""
+    return ask("storage", _host.get_many, [text(key) for key in keys])
+
+
+def get_many(keys: Sequence[str]) -> list[str | None]:
+    """The same as text."""
+    return [None if value is None else value.decode(errors="replace") for value in get_many_bytes(keys)]
 
 
 def get_json(key: str) -> Any:

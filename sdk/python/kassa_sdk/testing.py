@@ -9,7 +9,7 @@ from typing import Any, Callable
 
 @dataclass
 class FakeRequest:
-    """What a test sees of a request: as the hook gave it. A secret is `{"secret": name}`."""
+    """What a test sees of a request: as the hook wrote it, `{secret:NAME}` where a secret goes."""
 
     method: str
     url: str
@@ -33,7 +33,8 @@ class Fake:
         self.answer: Callable[[FakeRequest], Any] = lambda _request: fail(
             "connection", "the test gives no answer; set fake.answer"
         )
-        self.hmac: Callable[[str, bytes], bytes] = lambda _secret, _message: bytes(32)
+        self.sign: Callable[[str, str, bytes], bytes] = lambda _secret, _algorithm, _message: bytes(32)
+        self.random: Callable[[int], bytes] = lambda count: bytes(at % 256 for at in range(count))
 
 
 fake = Fake()
@@ -77,6 +78,10 @@ class storage:
         return fake.values.get(key)
 
     @staticmethod
+    def get_many(keys: list[str]) -> list[bytes | None]:
+        return [fake.values.get(key) for key in keys]
+
+    @staticmethod
     def set(key: str, value: bytes) -> None:
         if not key or "\0" in key or len(key.encode()) > 256:
             raise _fault("StorageError", "bad-key")
@@ -92,24 +97,28 @@ class storage:
         return sorted(found)[:limit]
 
 
-def _seen(value: Any) -> Any:
-    return {"secret": value.value} if type(value).__name__ == "HeaderValue_Secret" else value.value
+class types:
+    Method_Get = make_dataclass("Method_Get", [])
+    Method_Head = make_dataclass("Method_Head", [])
+    Method_Post = make_dataclass("Method_Post", [])
+    Method_Put = make_dataclass("Method_Put", [])
+    Method_Patch = make_dataclass("Method_Patch", [])
+    Method_Delete = make_dataclass("Method_Delete", [])
+    Method_Other = make_dataclass("Method_Other", ["value"])
 
 
 class http:
-    Method = Enum("Method", ["GET", "POST", "PUT", "DELETE"])
+    types = types
     Target_Url = make_dataclass("Target_Url", ["value"])
-    HeaderValue_Text = make_dataclass("HeaderValue_Text", ["value"])
-    HeaderValue_Secret = make_dataclass("HeaderValue_Secret", ["value"])
-    Header = make_dataclass("Header", ["name", "value"])
     Request = make_dataclass("Request", ["method", "target", "headers", "body"])
 
     @staticmethod
     def send(raw: Any) -> Any:
-        headers = {header.name: _seen(header.value) for header in raw.headers}
+        headers = dict(raw.headers)
         text = raw.body.decode()
         parsed = json.loads(text) if headers.get("content-type") == "application/json" else None
-        request = FakeRequest(raw.method.name.lower(), raw.target.value, headers, text, parsed)
+        method = getattr(raw.method, "value", type(raw.method).__name__.split("_")[1].lower())
+        request = FakeRequest(method, raw.target.value, headers, text, parsed)
         fake.requests.append(request)
         return fake.answer(request)
 
@@ -135,8 +144,16 @@ class webhooks:
 
 class secrets:
     @staticmethod
-    def hmac_sha256(secret: str, message: bytes) -> bytes:
-        return fake.hmac(secret, message)
+    def sign(secret: str, algorithm: str, message: bytes) -> bytes:
+        return fake.sign(secret, algorithm, message)
+
+
+class random:
+    @staticmethod
+    def get_bytes(count: int) -> bytes:
+        if count > 4096:
+            raise _fault("RandomError", "quota", "4096 random bytes of a call")
+        return fake.random(count)
 
 
 class clock:

@@ -35,7 +35,9 @@ class Build(unittest.TestCase):
         self.assertEqual(imports, ["clock", "log", "storage", "webhooks"])
         self.assertEqual(exports, ["fulfiller"])
         self.assertEqual(manifests, [(SDK / "examples/license-keys/plugin.toml").read_text()])
-        self.assertEqual(outline(build(SDK / "examples/telegram"))[0], ["clock", "http", "log", "storage"])
+        self.assertEqual(outline(build(SDK / "examples/telegram"))[0], ["clock", "http", "log", "storage", "types"])
+        imports, exports, _ = outline(build(SDK / "examples/nowpayments-form"))
+        self.assertEqual((imports, exports), (["clock", "log", "secrets", "types"], ["form"]))
         self.assertEqual(outline(build(SDK / "template"))[0], ["clock", "log"])
 
     def test_a_hook_has_several_roles_and_files(self):
@@ -58,7 +60,7 @@ class Build(unittest.TestCase):
         rates = 'name = "bad"\nroles = ["rates"]\n'
         failing("plugin.toml")
         failing("name: 1 to 40", plugin_toml='name = "Bad"')
-        failing("one or more of matcher, fulfiller, rates", plugin_toml='name = "bad"\nroles = ["chain"]\n')
+        failing("one or more of matcher, fulfiller, rates, form", plugin_toml='name = "bad"\nroles = ["chain"]\n')
         failing("hook.py", plugin_toml=rates)
         failing("hook.py:2: ", plugin_toml=rates, hook_py="\ndef price_of(: pass")
         failing("no attribute 'price_of'", plugin_toml=rates, hook_py="def fulfill(): pass")

@@ -3,10 +3,10 @@ from dataclasses import make_dataclass
 from types import SimpleNamespace
 
 from kassa_sdk import (
-    Memo, Part, Price, ServiceError, clock, done, http, log, no_price, pass_, pay, reject, retry, review, roles,
-    secrets, split, storage, unknown_pair, webhooks,
+    Memo, Part, Price, Rendered, ServiceError, clock, done, http, log, no_price, pass_, pay, random, reject, retry, review,
+    roles, secrets, split, storage, unknown_pair, unsupported, webhooks,
 )
-from kassa_sdk.testing import Err, answer, fail, fake
+from kassa_sdk.testing import Err, answer, fail, fake, types
 
 
 class Services(unittest.TestCase):
@@ -21,6 +21,8 @@ class Services(unittest.TestCase):
         self.assertEqual(storage.get_json("a/2"), {"n": [1, None]})
         self.assertEqual((storage.get_bytes("b"), storage.get("b")), (b"\xff", "\ufffd"))
         self.assertEqual((storage.get("none"), storage.get_bytes("none"), storage.get_json("none")), (None, None, None))
+        self.assertEqual(storage.get_many(["none", "a/1", "b"]), [None, "тест", "\ufffd"])
+        self.assertEqual(storage.get_many_bytes([]), [])
         self.assertEqual(storage.keys("a/"), ["a/1", "a/2"])
         self.assertEqual(storage.keys("a/", after="a/1"), ["a/2"])
         self.assertEqual(storage.keys("", limit=1), ["a/1"])
@@ -33,7 +35,7 @@ class Services(unittest.TestCase):
     def test_http_sends_json_text_and_secrets_and_answers_what_came(self):
         fake.answer = lambda _request: answer(201, json={"id": 7}, headers={"x-a": "1"})
         response = http.post(
-            "https://a.example/{secret:key}", json={"a": 1}, headers={"authorization": http.secret("token")}
+            "https://a.example/{secret:key}", json={"a": 1}, headers={"authorization": f"Bearer {http.secret('token')}"}
         )
         self.assertEqual((response.status, response.ok, response.headers), (201, True, {"x-a": "1"}))
         self.assertEqual(response.json(), {"id": 7})
@@ -41,12 +43,16 @@ class Services(unittest.TestCase):
         self.assertEqual((request.method, request.url), ("post", "https://a.example/{secret:key}"))
         self.assertEqual(request.json, {"a": 1})
         self.assertEqual(
-            request.headers, {"content-type": "application/json", "authorization": {"secret": "token"}}
+            request.headers, {"content-type": "application/json", "authorization": "Bearer {secret:token}"}
         )
+        self.assertEqual(http.literal("{secret:a} {b}"), "{secret:}a} {b}")
 
         fake.answer = lambda request: answer(404, text=f"{request.method} {request.text}")
         self.assertEqual(http.put("https://a.example", body="b").text(), "put b")
         self.assertEqual(http.get("https://a.example").text(), "get ")
+        self.assertEqual(http.head("https://a.example").text(), "head ")
+        self.assertEqual(http.patch("https://a.example", json=[1]).text(), "patch [1]")
+        self.assertEqual(http.send(http.Request("https://a.example", "propfind")).text(), "PROPFIND ")
         self.assertFalse(http.delete("https://a.example").ok)
 
     def test_http_says_why_there_was_no_answer(self):
@@ -66,8 +72,12 @@ class Services(unittest.TestCase):
         self.assertEqual([queued["endpoint"] for queued in fake.queued], [None, "ep_1"])
         with self.assertRaises(ServiceError):
             webhooks.queue("a", {})
-        fake.hmac = lambda name, message: bytes([len(name), len(message)])
-        self.assertEqual(secrets.hmac_sha256("key", "ab"), b"\x03\x02")
+        fake.sign = lambda name, algorithm, message: bytes([len(name), len(algorithm), len(message)])
+        self.assertEqual(secrets.sign("key", "ES256", "ab"), b"\x03\x05\x02")
+        self.assertEqual(random.randbytes(3), b"\x00\x01\x02")
+        with self.assertRaises(ServiceError) as raised:
+            random.randbytes(4097)
+        self.assertEqual((raised.exception.service, raised.exception.kind), ("random", "quota"))
         self.assertEqual(clock.now_ms(), fake.now_ms)
         log.warn("half \ud83c")
         self.assertEqual(fake.logs, [("warn", "half ?")])
@@ -85,10 +95,13 @@ TYPES = SimpleNamespace(
     **{f"Outcome_{name}": case(name) for name in ("Done", "Retry", "Reject")},
     **{f"Decision_{name}": case(name) for name in ("Pay", "Split", "Review", "Pass")},
     **{f"RatesError_{name}": case(name) for name in ("UnknownPair", "Source")},
+    **{f"FormError_{name}": case(name) for name in ("Unsupported", "Malformed", "Secret")},
+    Taken=case("Taken"),
+    Request=case("Request"),
     Part=case("Part"),
     Price=case("Price"),
     Err=Err,
-    types=SimpleNamespace(Amount=case("Amount")),
+    types=SimpleNamespace(Amount=case("Amount"), Method_Post=types.Method_Post, Method_Put=types.Method_Put),
 )
 
 
@@ -146,13 +159,46 @@ class Roles(unittest.TestCase):
 
     def test_a_price_is_a_price_or_an_error_of_the_contract(self):
         def price(answer):
-            context = record(now_ms=1, settings="{}")
-            return roles.rates(lambda *_: answer, TYPES)().price_of(record(asset="A", currency="USD"), context)
+            context = record(now_ms=1, settings="{}", more=[("new", "1")])
+            pair = record(asset="A", currency="USD", more=[])
+            return roles.rates(lambda *_: answer, TYPES)().price_of(pair, context)
 
-        self.assertEqual(price(Price(2**63, 1, 5)), ("Price", 2**63, 1, 5))
+        self.assertEqual(price(Price(2**63, 1, 5)), ("Price", 2**63, 1, 5, []))
         for wrong, error in ((unknown_pair(), ("UnknownPair",)), (no_price("down"), ("Source", "down"))):
             with self.assertRaises(Err) as raised:
                 price(wrong)
+            self.assertEqual(raised.exception.value, error)
+
+    def test_a_form_answers_a_request_or_why_there_is_none(self):
+        def render(hook, payload="{}"):
+            delivery = record(
+                id="dlv_1", event="evt_1", kind="invoice.paid", created_ms=1, attempt=1, payload=payload,
+                endpoint="ep_1", url="https://shop.example", more=[],
+            )
+            return roles.form(hook, TYPES)().render(delivery, record(now_ms=1, settings="{}", secrets=["key"], more=[]))
+
+        def plain(delivery, context):
+            headers = {"x-sig": secrets.sign("key", "HMAC-SHA512", delivery.payload_text).hex()}
+            return Rendered(headers, json=[delivery.payload["a"], context.secrets], statuses=[200], answer="ok")
+
+        fake.sign = lambda *_: b"\x01"
+        self.assertEqual(
+            render(plain, '{"a": 1}'),
+            (
+                "Request", types.Method_Post(), [("content-type", "application/json"), ("x-sig", "01")],
+                b'[1, ["key"]]', ("Taken", [200], "ok", []), [],
+            ),
+        )
+        put = ("Request", types.Method_Put(), [], b"", ("Taken", [], None, []), [])
+        self.assertEqual(render(lambda *_: Rendered(method="put")), put)
+        fake.sign = lambda *_: fail("unknown", "key")
+        for hook, payload, error in (
+            (lambda *_: unsupported("why"), "{}", ("Unsupported", "why")),
+            (plain, "nonsense", ("Malformed", "the payload is no JSON")),
+            (plain, '{"a": 1}', ("Secret", "secrets: unknown: key")),
+        ):
+            with self.assertRaises(Err) as raised:
+                render(hook, payload)
             self.assertEqual(raised.exception.value, error)
 
 

@@ -31,6 +31,7 @@ pub mod services {
                 import kassa:plugin/clock@0.1.0;
                 import kassa:plugin/webhooks@0.1.0;
                 import kassa:plugin/secrets@0.1.0;
+                import kassa:plugin/random@0.1.0;
             }
         ",
         world: "kassa:sdk/services",
@@ -155,5 +156,20 @@ pub mod rates {
         pub_export_macro: true,
         export_macro_name: "export_rates_role",
         default_bindings_module: "::kassa_sdk::bindings::rates",
+    });
+}
+
+/// The role `form`.
+pub mod form {
+    wit_bindgen::generate!({
+        path: "../../wit",
+        inline: "package kassa:sdk; world form-role { export kassa:plugin/form@0.1.0; }",
+        world: "kassa:sdk/form-role",
+        with: { "kassa:plugin/types@0.1.0": crate::bindings::services::kassa::plugin::types },
+        additional_derives: [PartialEq],
+        generate_unused_types: true,
+        pub_export_macro: true,
+        export_macro_name: "export_form_role",
+        default_bindings_module: "::kassa_sdk::bindings::form",
     });
 }

@@ -114,6 +114,19 @@ macro_rules! export_fulfiller {
     };
 }
 
+/// Exports a type that implements [`Form`](crate::form::Form) as the role `form`.
+#[macro_export]
+macro_rules! export_form {
+    ($type:ident) => {
+        #[cfg(target_family = "wasm")]
+        #[allow(unsafe_code)]
+        const _: () = {
+    $crate::bindings::form::export_form_role!($type with_types_in $crate::bindings::form);
+        };
+        const _: fn() = $crate::form::implements::<$type>;
+    };
+}
+
 /// Exports a type that implements [`Rates`](crate::rates::Rates) as the role `rates`.
 #[macro_export]
 macro_rules! export_rates {

@@ -28,7 +28,10 @@ static ALLOCATOR: arena::Arena = arena::Arena::new();
 pub use bindings::services::kassa::plugin::storage;
 
 /// Outbound HTTP to the network's upstream or to granted hosts.
-pub use bindings::services::kassa::plugin::http;
+pub mod http {
+    pub use crate::bindings::services::kassa::plugin::http::*;
+    pub use crate::request::literal;
+}
 
 /// Which addresses the host waits for (chains only).
 pub use bindings::services::kassa::plugin::watch;
@@ -44,6 +47,9 @@ pub use bindings::services::kassa::plugin::webhooks;
 
 /// Signing with what the merchant keeps secret (hooks only).
 pub use bindings::services::kassa::plugin::secrets;
+
+/// Randomness that is recorded with the run (hooks only).
+pub use bindings::services::kassa::plugin::random;
 
 /// The nouns that several interfaces share.
 pub use bindings::services::kassa::plugin::types;
@@ -118,4 +124,13 @@ pub mod rates {
 
     #[doc(hidden)]
     pub fn implements<T: Rates>() {}
+}
+
+/// Role `form`: implement [`Form`](form::Form), then call [`export_form!`].
+pub mod form {
+    pub use crate::bindings::form::exports::kassa::plugin::form::Guest as Form;
+    pub use crate::bindings::form::exports::kassa::plugin::form::*;
+
+    #[doc(hidden)]
+    pub fn implements<T: Form>() {}
 }

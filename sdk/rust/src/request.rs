@@ -1,32 +1,47 @@
 //! Requests that are put together step by step.
 
-use crate::http::{Header, HeaderValue, Method, Request, Target};
+use crate::form;
+use crate::http::{Method, Request, Target};
 
-/// For hooks: `Request::post(url).secret_header("Authorization", "token").json(&body)`.
+/// For hooks: `Request::post(url).header("Authorization", "Bearer {secret:token}").json(&body)`.
+///
+/// In a URL and in a header's value `{secret:NAME}` stands for a secret of the URL's host, which the host fills in. What
+/// is not the hook's own text goes through [`literal`].
 impl Request {
-    /// A GET of an absolute URL on a granted host. `{secret:NAME}` in it stands for a secret of that host.
+    /// A request to an absolute URL on a granted host.
     #[must_use]
-    pub fn get(url: impl Into<String>) -> Self {
-        Self { method: Method::Get, target: Target::Url(url.into()), headers: Vec::new(), body: Vec::new() }
+    pub fn new(method: Method, url: impl Into<String>) -> Self {
+        Self { method, target: Target::Url(url.into()), headers: Vec::new(), body: Vec::new() }
     }
 
-    /// A POST to an absolute URL on a granted host. `{secret:NAME}` in it stands for a secret of that host.
+    /// A GET of an absolute URL on a granted host.
+    #[must_use]
+    pub fn get(url: impl Into<String>) -> Self {
+        Self::new(Method::Get, url)
+    }
+
+    /// A POST to an absolute URL on a granted host.
     #[must_use]
     pub fn post(url: impl Into<String>) -> Self {
-        Self { method: Method::Post, target: Target::Url(url.into()), headers: Vec::new(), body: Vec::new() }
+        Self::new(Method::Post, url)
+    }
+
+    /// A PUT to an absolute URL on a granted host.
+    #[must_use]
+    pub fn put(url: impl Into<String>) -> Self {
+        Self::new(Method::Put, url)
+    }
+
+    /// A PATCH of an absolute URL on a granted host.
+    #[must_use]
+    pub fn patch(url: impl Into<String>) -> Self {
+        Self::new(Method::Patch, url)
     }
 
     /// With a header more.
     #[must_use]
     pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
-        self.headers.push(Header { name: name.into(), value: HeaderValue::Text(value.into()) });
-        self
-    }
-
-    /// With a header whose value is a secret of the URL's host. The host fills it in.
-    #[must_use]
-    pub fn secret_header(mut self, name: &str, secret: &str) -> Self {
-        self.headers.push(Header { name: name.into(), value: HeaderValue::Secret(secret.into()) });
+        self.headers.push((name.into(), value.into()));
         self
     }
 
@@ -38,6 +53,34 @@ impl Request {
     }
 }
 
+/// For forms: `form::Request::post(body).header("x-signature", signature)`.
+impl form::Request {
+    /// A POST that any status from 200 to 299 takes.
+    #[must_use]
+    pub fn post(body: impl Into<Vec<u8>>) -> Self {
+        Self {
+            method: Method::Post,
+            headers: Vec::new(),
+            body: body.into(),
+            taken: form::Taken { statuses: Vec::new(), body: None, more: Vec::new() },
+            more: Vec::new(),
+        }
+    }
+
+    /// With a header more.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+}
+
+/// A text for a URL or a header that is sent as it is: `{secret:` in it stands for no secret.
+#[must_use]
+pub fn literal(text: &str) -> String {
+    text.replace("{secret:", "{secret:}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -46,17 +89,21 @@ mod tests {
     #[test]
     fn a_request_is_what_was_asked_for() {
         let request = Request::post("https://api.example/x")
-            .secret_header("Authorization", "token")
+            .header("Authorization", "Bearer {secret:token}")
             .json(&json!({"a": 1}));
         assert_eq!(request.method, Method::Post);
         assert_eq!(request.target, Target::Url("https://api.example/x".into()));
+        let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         assert_eq!(
             request.headers,
-            [
-                Header { name: "Authorization".into(), value: HeaderValue::Secret("token".into()) },
-                Header { name: "content-type".into(), value: HeaderValue::Text("application/json".into()) },
-            ]
+            [header("Authorization", "Bearer {secret:token}"), header("content-type", "application/json")]
         );
         assert_eq!(request.body, br#"{"a":1}"#);
+        assert_eq!(Request::patch("https://api.example/x").method, Method::Patch);
+    }
+
+    #[test]
+    fn a_literal_names_no_secret() {
+        assert_eq!(literal("{secret:a}{secret:b} {x}"), "{secret:}a}{secret:}b} {x}");
     }
 }

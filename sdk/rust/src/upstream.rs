@@ -50,6 +50,7 @@ impl From<HttpError> for ScanError {
             HttpError::Timeout => failed("timeout"),
             HttpError::Connection(why) => failed(format!("connection: {why}")),
             HttpError::NoUpstream => failed("no usable upstream"),
+            HttpError::Other(why) => failed(why),
         }
     }
 }
@@ -99,6 +100,7 @@ impl From<ScanError> for FindError {
             ScanError::WrongNetwork(id) => Self::WrongNetwork(id),
             ScanError::Behind(head) => Self::Upstream(format!("its head {head} is behind")),
             ScanError::Settings(why) => Self::Settings(why),
+            ScanError::Other(why) => Self::Other(why),
         }
     }
 }
@@ -119,6 +121,7 @@ impl From<ScanError> for BalanceError {
             ScanError::WrongNetwork(id) => Self::WrongNetwork(id),
             ScanError::Behind(head) => Self::Upstream(format!("its head {head} is behind")),
             ScanError::Settings(why) => Self::Settings(why),
+            ScanError::Other(why) => Self::Other(why),
         }
     }
 }
@@ -395,13 +398,21 @@ mod tests {
             amount: None,
             memo: Memo::None,
             height: 7,
+            more: Vec::new(),
         };
         let report = |hash: &str, height, transfers: &[(&str, u32)]| ScanResult {
-            blocks: vec![Block { height: 7, hash: hash.into(), parent: "6".into(), time_ms: 0 }],
+            blocks: vec![Block {
+                height: 7,
+                hash: hash.into(),
+                parent: "6".into(),
+                time_ms: 0,
+                more: Vec::new(),
+            }],
             transfers: transfers.iter().map(|(tx, ordinal)| transfer(tx, *ordinal)).collect(),
             head: Position { height, hash: "7".into() },
             safe: None,
             final_: 0,
+            more: Vec::new(),
         };
         assert_eq!(agrees(&report("7", 7, &[("a", 0), ("a", 1), ("b", 0)])), Ok(()));
         assert_eq!(agrees(&report("other", 8, &[])), Ok(()));

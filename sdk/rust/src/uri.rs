@@ -1,6 +1,16 @@
 //! For chain plugins: what payment links are made of.
 
+use crate::chain::{LinkError, PaymentRequest};
+use crate::types::{Asset, Network};
 use std::fmt::Write as _;
+
+/// The asset that a request is about.
+pub fn asset_of<'n>(network: &'n Network, request: &PaymentRequest) -> Result<&'n Asset, LinkError> {
+    let asset = usize::try_from(request.asset).ok().and_then(|place| network.assets.get(place));
+    asset.ok_or_else(|| {
+        LinkError::Malformed(format!("there is no asset {} on {}", request.asset, network.name))
+    })
+}
 
 /// Percent-encoding of everything but the unreserved characters of RFC 3986.
 #[must_use]

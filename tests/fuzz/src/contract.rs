@@ -7,7 +7,7 @@ use std::collections::HashSet;
 pub struct Asked<'a> {
     pub network: &'a Network,
     pub cursor: Option<&'a Position>,
-    pub limits: ScanLimits,
+    pub limits: &'a ScanLimits,
     pub watched: &'a [String],
     pub normalize: fn(&str) -> Result<Address, AddressError>,
 }
@@ -45,7 +45,7 @@ pub fn check_error(error: &ScanError) {
 }
 
 fn block() -> Block {
-    Block { height: 0, hash: String::new(), parent: String::new(), time_ms: 0 }
+    Block { height: 0, hash: String::new(), parent: String::new(), time_ms: 0, more: Vec::new() }
 }
 
 /// The first one's hash is not known: whether the chain joins the cursor is the host's question.

@@ -19,7 +19,7 @@ pub trait Script {
     fn scan(
         &self,
         cursor: Option<&Position>,
-        limits: ScanLimits,
+        limits: &ScanLimits,
         tamper: &mut dyn FnMut(&mut u16, &mut Vec<u8>) -> bool,
     ) -> Result<ScanResult, ScanError>;
     fn normalize(text: &str) -> Result<Address, AddressError>;
@@ -51,7 +51,7 @@ macro_rules! script {
             fn scan(
                 &self,
                 cursor: Option<&kassa_sdk::types::Position>,
-                limits: kassa_sdk::chain::ScanLimits,
+                limits: &kassa_sdk::chain::ScanLimits,
                 tamper: &mut dyn FnMut(&mut u16, &mut Vec<u8>) -> bool,
             ) -> Result<kassa_sdk::chain::ScanResult, kassa_sdk::chain::ScanError> {
                 self.0.scan(cursor, limits, tamper)
@@ -83,12 +83,13 @@ pub fn run<S: Script>(data: &[u8]) {
         transfers: [0, 10_000, 1, 3][pick(4) as usize],
         known: (pick(2) == 0).then(|| Finality { safe: None, final_: pick(4) }),
         next_is_head: pick(2) == 0,
+        more: Vec::new(),
     };
     let tamper = RefCell::new((Tamper::new(raw), input));
     let mut has_failed = false;
     for _ in 0..SCANS {
         tamper.borrow_mut().0.begin();
-        let result = script.scan(cursor.as_ref(), limits, &mut |status, body| {
+        let result = script.scan(cursor.as_ref(), &limits, &mut |status, body| {
             let (tamper, input) = &mut *tamper.borrow_mut();
             tamper.answer(input, status, body)
         });
@@ -106,7 +107,7 @@ pub fn run<S: Script>(data: &[u8]) {
         let asked = Asked {
             network: &network,
             cursor: cursor.as_ref(),
-            limits,
+            limits: &limits,
             watched: &watched,
             normalize: S::normalize,
         };

@@ -35,12 +35,13 @@ fuzz_target!(|data: &[u8]| {
 });
 
 fn network() -> Network {
-    let token = |contract: &str| Asset { contract: Some(contract.into()), decimals: 6 };
+    let token = |contract: &str| Asset { contract: Some(contract.into()), decimals: 6, more: None };
     Network {
         name: "sandbox".into(),
         chain_id: "sandbox".into(),
-        assets: vec![Asset { contract: None, decimals: 9 }, token("usdt"), token("usdc")],
+        assets: vec![Asset { contract: None, decimals: 9, more: None }, token("usdt"), token("usdc")],
         settings: String::new(),
+        more: Vec::new(),
     }
 }
 
@@ -80,13 +81,13 @@ fn scan(
     }
     let mut numbers = text.trim_start_matches('!').split(' ').map(str::parse);
     let mut next = || numbers.next().and_then(Result::ok).unwrap_or(2_000u32).min(2_000);
-    let limits = ScanLimits { blocks: next(), transfers: next() , known: None, next_is_head: false };
-    let Ok(result) = sandbox.scan(network, cursor.as_ref(), limits) else { return };
+    let limits = ScanLimits { blocks: next(), transfers: next(), known: None, next_is_head: false, more: Vec::new() };
+    let Ok(result) = sandbox.scan(network, cursor.as_ref(), &limits) else { return };
     let mut watched: Vec<String> = names.values().cloned().collect();
     // Every address is watched, also one that the fuzzer wrote out.
     watched.extend(result.transfers.iter().map(|transfer| transfer.recipient.clone()));
     let asked =
-        Asked { network, cursor: cursor.as_ref(), limits, watched: &watched, normalize: fuzzing::normalize };
+        Asked { network, cursor: cursor.as_ref(), limits: &limits, watched: &watched, normalize: fuzzing::normalize };
     contract::check(&asked, &result);
     if let Some(last) = result.blocks.last() {
         *cursor = Some(Position { height: last.height, hash: last.hash.clone() });

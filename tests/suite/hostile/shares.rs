@@ -41,7 +41,7 @@ async fn waiting_hooks(database: Database) {
     let (hook, version) = evil.upload(Source::Rust("email"), false).await;
     let settings = json!({"api_url": keeper.url(), "from": "a@kassa.example", "to": "b@kassa.example", "subject": "s", "text": "t"});
     evil.put(&hook, "settings", &settings).await;
-    evil.put(&hook, "secrets/authorization", &json!({"value": "x"})).await;
+    evil.put(&hook, "secrets/api_key", &json!({"value": "x"})).await;
     evil.post(&hook, "activate", &json!({"version_id": version})).await;
     let invoices = join_all((0..6).map(|_| stage.evil_invoice())).await;
     stage.sandbox.pay(&invoices).await;

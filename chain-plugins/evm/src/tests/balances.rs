@@ -57,10 +57,14 @@ fn they_are_needed_for_native_coin_that_nobody_traces() {
         (node.native, node.settings) = (native, settings.to_owned());
         needed(&node.network())
     };
-    assert!(with(true, "{}") && with(true, "") && with(true, r#"{"traces": "none"}"#));
-    assert!(!with(false, "{}"));
-    assert!(!with(true, r#"{"traces": "debug"}"#) && !with(true, r#"{"traces": "parity"}"#));
-    assert!(!with(true, r#"{"what": 1}"#), "nothing can be read by it");
+    for settings in ["{}", "", r#"{"traces": "none"}"#] {
+        assert_eq!(with(true, settings), Ok(true), "{settings}");
+    }
+    assert_eq!(with(false, "{}"), Ok(false));
+    for settings in [r#"{"traces": "debug"}"#, r#"{"traces": "parity"}"#] {
+        assert_eq!(with(true, settings), Ok(false), "{settings}");
+    }
+    assert!(matches!(with(true, r#"{"what": 1}"#), Err(BalanceError::Settings(_))));
 }
 
 #[test]

@@ -59,9 +59,10 @@ fn where_logs_are_not_served_receipts_are_read() {
     ] {
         let mut node = busy(30);
         node.range_max = Some((0, code, message));
-        let limits = ScanLimits { blocks: 10, transfers: 100, known: None, next_is_head: false };
+        let limits =
+            ScanLimits { blocks: 10, transfers: 100, known: None, next_is_head: false, more: Vec::new() };
         for begin in [0, 10] {
-            let result = node.scan_from(begin, limits).unwrap();
+            let result = node.scan_from(begin, &limits).unwrap();
             assert_eq!((result.blocks.len(), result.transfers.len()), (10, 10), "{message}");
         }
         // It is known, and known of this provider.
@@ -69,22 +70,22 @@ fn where_logs_are_not_served_receipts_are_read() {
         let (asked, receipts) = (node.count("eth_getLogs"), node.count("eth_getBlockReceipts"));
         assert_eq!(receipts, 20, "{message}");
         assert!(asked <= scans * 5, "{message}: {asked}");
-        let result = node.scan_from(20, limits).unwrap();
+        let result = node.scan_from(20, &limits).unwrap();
         assert_eq!((result.blocks.len(), result.transfers.len()), (10, 10));
         assert_eq!(node.count("eth_getLogs"), asked);
         // The next block alone, where it is expected.
         let finality = kassa_sdk::chain::Finality { safe: None, final_: 0 };
         let next = ScanLimits { known: Some(finality), next_is_head: true, ..limits };
-        assert_eq!(node.scan_from(29, next).unwrap().transfers.len(), 1);
+        assert_eq!(node.scan_from(29, &next).unwrap().transfers.len(), 1);
         assert_eq!(node.count("eth_getLogs"), asked);
         // One call in vain after a while; served again, they are asked for again.
         for _ in 0..70 {
-            node.scan_from(29, next).unwrap();
+            node.scan_from(29, &next).unwrap();
         }
         assert_eq!(node.count("eth_getLogs"), asked + 1, "{message}");
         node.range_max = None;
         for _ in 0..70 {
-            node.scan_from(29, next).unwrap();
+            node.scan_from(29, &next).unwrap();
         }
         assert!(node.count("eth_getLogs") > asked + 5);
         assert_eq!(*node.notes.borrow(), "", "{message}");

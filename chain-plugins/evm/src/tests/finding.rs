@@ -38,7 +38,7 @@ fn every_usual_writing_is_the_same_transaction() {
         let upper = id.to_uppercase();
         for writing in [&id, &upper, &id[2..], &upper[2..], &format!(" {id}\n")] {
             let found = find_in(&node, writing);
-            assert_eq!(found, Ok(vec![Place { height: 2, tx: id.clone() }]), "{writing}");
+            assert_eq!(found, Ok(vec![Place { height: 2, tx: id.clone(), more: Vec::new() }]), "{writing}");
         }
     }
     // One HTTP request each.

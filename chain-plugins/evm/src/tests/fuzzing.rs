@@ -66,7 +66,7 @@ impl Script {
     pub fn scan(
         &self,
         cursor: Option<&Position>,
-        limits: ScanLimits,
+        limits: &ScanLimits,
         tamper: &mut Tamper<'_>,
     ) -> Result<ScanResult, ScanError> {
         let host = Tampered(&self.0, RefCell::new(tamper));

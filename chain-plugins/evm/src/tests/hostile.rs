@@ -209,11 +209,12 @@ fn heights_at_the_end_of_the_numbers() {
         transfers: u32::MAX,
         known: None,
         next_is_head: false,
+        more: Vec::new(),
     };
-    assert!(crate::scan::scan(&node, &node.network(), Some(&top), limits).unwrap().blocks.is_empty());
+    assert!(crate::scan::scan(&node, &node.network(), Some(&top), &limits).unwrap().blocks.is_empty());
     let known = Some(kassa_sdk::chain::Finality { safe: Some(u64::MAX), final_: u64::MAX });
     let limits = kassa_sdk::chain::ScanLimits { known, next_is_head: true, ..limits };
-    assert!(crate::scan::scan(&node, &node.network(), Some(&top), limits).unwrap().blocks.is_empty());
+    assert!(crate::scan::scan(&node, &node.network(), Some(&top), &limits).unwrap().blocks.is_empty());
 }
 
 #[test]

@@ -254,7 +254,10 @@ fn what_was_read_before_a_failure_is_kept() {
     let result = node.scan().unwrap();
     assert_eq!((result.blocks.len(), result.transfers.len()), (8, 8));
     let error = node
-        .scan_from(8, ScanLimits { blocks: 100, transfers: 100, known: None, next_is_head: false })
+        .scan_from(
+            8,
+            &ScanLimits { blocks: 100, transfers: 100, known: None, next_is_head: false, more: Vec::new() },
+        )
         .unwrap_err();
     assert!(matches!(error, ScanError::Upstream(_)), "{error:?}");
 }

@@ -99,22 +99,37 @@ impl Node {
     }
 
     pub(super) fn network(&self) -> Network {
-        let token = |key: &Key| Asset { contract: Some(crate::address::show(key)), decimals: 6 };
+        let token = |key: &Key| Asset { contract: Some(crate::address::show(key)), decimals: 6, more: None };
         let mut assets = vec![token(&USDC), token(&USDT)];
         if self.native {
-            assets.insert(0, Asset { contract: None, decimals: 18 });
+            assets.insert(0, Asset { contract: None, decimals: 18, more: None });
         }
-        Network { name: "test".into(), chain_id: "8453".into(), assets, settings: self.settings.clone() }
+        Network {
+            name: "test".into(),
+            chain_id: "8453".into(),
+            assets,
+            settings: self.settings.clone(),
+            more: Vec::new(),
+        }
     }
 
-    pub(super) fn scan_from(&self, cursor: u64, limits: ScanLimits) -> Result<ScanResult, ScanError> {
+    pub(super) fn scan_from(&self, cursor: u64, limits: &ScanLimits) -> Result<ScanResult, ScanError> {
         let position = Position { height: cursor, hash: hex::text(&self.hash(cursor)) };
         crate::scan::scan(self, &self.network(), Some(&position), limits)
     }
 
     /// From block 0, with generous limits.
     pub(super) fn scan(&self) -> Result<ScanResult, ScanError> {
-        self.scan_from(0, ScanLimits { blocks: 1_000, transfers: 10_000, known: None, next_is_head: false })
+        self.scan_from(
+            0,
+            &ScanLimits {
+                blocks: 1_000,
+                transfers: 10_000,
+                known: None,
+                next_is_head: false,
+                more: Vec::new(),
+            },
+        )
     }
 
     pub(super) fn count(&self, method: &str) -> usize {

@@ -6,12 +6,13 @@ use crate::hex;
 use kassa_sdk::chain::{Finality, ScanError, ScanLimits, ScanResult};
 use kassa_sdk::types::{Memo, Position};
 
-const WIDE: ScanLimits = ScanLimits { blocks: 1_000, transfers: 10_000, known: None, next_is_head: false };
+const WIDE: ScanLimits =
+    ScanLimits { blocks: 1_000, transfers: 10_000, known: None, next_is_head: false, more: Vec::new() };
 
 #[test]
 fn without_a_cursor_the_final_block_alone() {
     let node = Node::new(vec![vec![call(vec![moved(USDC, SHOP, 5)])]; 20]);
-    let result = crate::scan::scan(&node, &node.network(), None, WIDE).unwrap();
+    let result = crate::scan::scan(&node, &node.network(), None, &WIDE).unwrap();
     assert_eq!(result.blocks.len(), 1);
     assert_eq!((result.blocks[0].height, result.head.height), (10, 20));
     assert_eq!(result.blocks[0].hash, hex::text(&node.hash(10)));
@@ -24,7 +25,7 @@ fn without_a_cursor_the_final_block_alone() {
 #[test]
 fn an_idle_scan_is_one_request() {
     let node = Node::new(vec![vec![]; 3]);
-    let result = node.scan_from(3, WIDE).unwrap();
+    let result = node.scan_from(3, &WIDE).unwrap();
     assert!(result.blocks.is_empty() && result.transfers.is_empty());
     assert_eq!(node.http_calls.get(), 1);
     assert!(node.stored.borrow().is_empty());
@@ -68,7 +69,11 @@ fn limits_cut_between_blocks() {
     let two = || vec![call(vec![moved(USDC, SHOP, 1), moved(USDC, SHOP, 2)])];
     let node = Node::new(vec![two(), two(), vec![], two(), two()]);
     let scan = |blocks, transfers| {
-        node.scan_from(0, ScanLimits { blocks, transfers, known: None, next_is_head: false }).unwrap()
+        node.scan_from(
+            0,
+            &ScanLimits { blocks, transfers, known: None, next_is_head: false, more: Vec::new() },
+        )
+        .unwrap()
     };
     let sizes = |blocks, transfers| {
         let result = scan(blocks, transfers);
@@ -87,9 +92,9 @@ fn another_chain_and_a_node_that_is_behind() {
     let node = Node::new(vec![vec![]; 3]);
     let mut network = node.network();
     network.chain_id = "1".into();
-    let error = crate::scan::scan(&node, &network, None, WIDE).unwrap_err();
+    let error = crate::scan::scan(&node, &network, None, &WIDE).unwrap_err();
     assert_eq!(error, ScanError::WrongNetwork("8453".into()));
-    assert_eq!(node.scan_from(7, WIDE).unwrap_err(), ScanError::Behind(3));
+    assert_eq!(node.scan_from(7, &WIDE).unwrap_err(), ScanError::Behind(3));
 }
 
 #[test]
@@ -104,7 +109,7 @@ fn finality_without_the_tag() {
     let result = node.scan().unwrap();
     assert_eq!((result.safe, result.final_), (None, 0));
     // A new network would have to start at the genesis block.
-    let new = crate::scan::scan(&node, &node.network(), None, WIDE);
+    let new = crate::scan::scan(&node, &node.network(), None, &WIDE);
     assert!(matches!(new, Err(ScanError::Settings(_))));
     let node = Node { settings: r#"{"finality_depth":20}"#.into(), ..node };
     assert_eq!(node.scan().unwrap().final_, 10);
@@ -128,7 +133,7 @@ const KNOWN: Finality = Finality { safe: Some(1), final_: 1 };
 /// As the host asks at the head of a chain whose blocks come evenly.
 fn next(node: &Node, cursor: &Position) -> Result<ScanResult, ScanError> {
     let limits = ScanLimits { known: Some(KNOWN), next_is_head: true, ..WIDE };
-    crate::scan::scan(node, &node.network(), Some(cursor), limits)
+    crate::scan::scan(node, &node.network(), Some(cursor), &limits)
 }
 
 fn at(node: &Node, height: u64) -> Position {
@@ -139,15 +144,15 @@ fn at(node: &Node, height: u64) -> Position {
 fn what_is_final_is_asked_when_it_is_wanted_and_said_again_when_it_is_not() {
     let node = Node::new(vec![vec![]; 30]);
     let limits = ScanLimits { known: Some(KNOWN), ..WIDE };
-    let result = crate::scan::scan(&node, &node.network(), Some(&at(&node, 30)), limits).unwrap();
+    let result = crate::scan::scan(&node, &node.network(), Some(&at(&node, 30)), &limits).unwrap();
     assert_eq!((result.safe, result.final_, result.head.height), (Some(1), 1, 30));
     assert_eq!(*node.sizes.borrow(), [1], "the head");
-    let result = node.scan_from(30, WIDE).unwrap();
+    let result = node.scan_from(30, &WIDE).unwrap();
     assert_eq!((result.safe, result.final_), (Some(25), 20));
     assert_eq!(node.count("eth_chainId"), 1);
     // With a depth it is known by the head's number.
     let node = Node { settings: r#"{"finality_depth":20}"#.into(), ..Node::new(vec![vec![]; 30]) };
-    let result = crate::scan::scan(&node, &node.network(), Some(&at(&node, 30)), limits).unwrap();
+    let result = crate::scan::scan(&node, &node.network(), Some(&at(&node, 30)), &limits).unwrap();
     assert_eq!(result.final_, 1);
 }
 
@@ -188,7 +193,7 @@ fn a_block_on_another_one_is_reported_for_a_reorg_if_the_chain_is_the_same() {
     assert_eq!(node.count("eth_chainId"), 1);
     let foreign = || node_of("0x1");
     assert_eq!(next(&foreign(), &old).unwrap_err(), ScanError::WrongNetwork("1".into()));
-    let scan = |cursor: &Position| crate::scan::scan(&foreign(), &foreign().network(), Some(cursor), WIDE);
+    let scan = |cursor: &Position| crate::scan::scan(&foreign(), &foreign().network(), Some(cursor), &WIDE);
     assert_eq!(scan(&old).unwrap_err(), ScanError::WrongNetwork("1".into()));
     let above = Position { height: 9, ..old.clone() };
     assert_eq!(scan(&above).unwrap_err(), ScanError::WrongNetwork("1".into()));

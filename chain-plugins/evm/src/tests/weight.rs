@@ -7,7 +7,8 @@ use super::txs::*;
 use kassa_sdk::chain::{ScanError, ScanLimits};
 use serde_json::json;
 
-const LIMITS: ScanLimits = ScanLimits { blocks: 1_000, transfers: 10_000, known: None, next_is_head: false };
+const LIMITS: ScanLimits =
+    ScanLimits { blocks: 1_000, transfers: 10_000, known: None, next_is_head: false, more: Vec::new() };
 const HEAVY: u128 = 1_000_000;
 
 fn pays(wei: u128) -> Tx {
@@ -49,7 +50,7 @@ fn a_transaction_that_is_too_much_by_itself_is_passed_over_with_a_word() {
         node.budget.set(60_000);
         let mut found = amounts(&node);
         found.extend(
-            brief(&node.scan_from(1, LIMITS).unwrap()).into_iter().map(|(.., amount)| amount.unwrap()),
+            brief(&node.scan_from(1, &LIMITS).unwrap()).into_iter().map(|(.., amount)| amount.unwrap()),
         );
         found.sort_unstable();
         found.dedup();
@@ -69,12 +70,12 @@ fn the_budget_that_earlier_blocks_used_is_no_reason_to_pass_over() {
     let node = traced("debug", vec![vec![pays(1)], vec![heavy()], vec![pays(3)]]);
     // What a step as a whole may cost is not looked at here; the second block's trace is too much.
     node.budget.set(60_000);
-    let result = node.scan_from(0, LIMITS).unwrap();
+    let result = node.scan_from(0, &LIMITS).unwrap();
     assert_eq!((result.blocks.len(), result.transfers.len()), (1, 1));
     assert!(node.warnings.borrow().is_empty());
     assert_eq!(node.count("debug_traceTransaction"), 0);
     // It is the first one now.
-    let result = node.scan_from(1, LIMITS).unwrap();
+    let result = node.scan_from(1, &LIMITS).unwrap();
     assert_eq!((result.blocks.len(), result.transfers.len()), (2, 1));
     assert_eq!(node.warnings.borrow().len(), 1);
 }
@@ -115,7 +116,7 @@ fn what_no_provider_can_trace_is_waited_for_and_then_passed_over() {
         let named = crate::hex::text(&Node::tx_hash(1, 1));
         assert!(warnings.len() == 1 && warnings[0].contains(&named) && warnings[0].contains(message));
         // It has caught up, and the next one is waited for as long.
-        let before = node.scan_from(1, LIMITS).unwrap();
+        let before = node.scan_from(1, &LIMITS).unwrap();
         assert_eq!((before.blocks.len(), before.transfers.len()), (10, 1));
         assert!(node.scan().unwrap().blocks.is_empty());
         assert!(node.scan().is_err());

@@ -5,7 +5,9 @@ mod own;
 use crate::address::{account_of, decode, derive, encode, encode_wrongly, normalize};
 use crate::host::Host;
 use crate::{actions, find, link, scan};
-use kassa_sdk::chain::{AddressError, DeriveError, PaymentRequest, ScanError, ScanLimits, ScanResult};
+use kassa_sdk::chain::{
+    AddressError, DeriveError, LinkError, PaymentRequest, ScanError, ScanLimits, ScanResult,
+};
 use kassa_sdk::finder::{FindError, Place};
 use kassa_sdk::simulator::SimulateError;
 use kassa_sdk::types::{Asset, Memo, Network, Position};
@@ -14,7 +16,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 const DEPTH: u64 = 12;
-const WIDE: ScanLimits = ScanLimits { blocks: 10_000, transfers: 10_000, known: None, next_is_head: false };
+const WIDE: ScanLimits =
+    ScanLimits { blocks: 10_000, transfers: 10_000, known: None, next_is_head: false, more: Vec::new() };
 
 struct Memory {
     map: RefCell<BTreeMap<String, Vec<u8>>>,
@@ -68,12 +71,17 @@ fn shop() -> String {
 }
 
 fn network() -> Network {
-    let token = |contract: &str, decimals| Asset { contract: Some(contract.into()), decimals };
+    let token = |contract: &str, decimals| Asset { contract: Some(contract.into()), decimals, more: None };
     Network {
         name: "sandbox".into(),
         chain_id: "sandbox".into(),
-        assets: vec![Asset { contract: None, decimals: 9 }, token("usdt", 6), token("usdc18", 18)],
+        assets: vec![
+            Asset { contract: None, decimals: 9, more: None },
+            token("usdt", 6),
+            token("usdc18", 18),
+        ],
         settings: "{}".into(),
+        more: Vec::new(),
     }
 }
 
@@ -86,13 +94,13 @@ fn act(host: &Memory, action: Value) -> Value {
     try_act(host, &action).unwrap_or_else(|error| panic!("{action}: {error:?}"))
 }
 
-fn scan_from(host: &Memory, cursor: u64, limits: ScanLimits) -> Result<ScanResult, ScanError> {
+fn scan_from(host: &Memory, cursor: u64, limits: &ScanLimits) -> Result<ScanResult, ScanError> {
     let cursor = Position { height: cursor, hash: String::new() };
     scan::scan(host, &network(), DEPTH, Some(&cursor), limits)
 }
 
 fn read(host: &Memory) -> ScanResult {
-    scan_from(host, 0, WIDE).unwrap()
+    scan_from(host, 0, &WIDE).unwrap()
 }
 
 /// Every block names the one before it.
@@ -126,11 +134,11 @@ fn addresses() {
 #[test]
 fn the_genesis_block_is_there_before_anything_is_written() {
     let host = memory();
-    let result = scan::scan(&host, &network(), DEPTH, None, WIDE).unwrap();
+    let result = scan::scan(&host, &network(), DEPTH, None, &WIDE).unwrap();
     assert_eq!((result.blocks.len(), result.blocks[0].height, result.final_), (1, 0, 0));
     assert_eq!(result.head.hash, result.blocks[0].hash);
     act(&host, json!({"do": "mine", "blocks": 1000}));
-    let result = scan::scan(&host, &network(), DEPTH, None, WIDE).unwrap();
+    let result = scan::scan(&host, &network(), DEPTH, None, &WIDE).unwrap();
     assert_eq!((result.blocks[0].height, result.final_, result.head.height), (988, 988, 1000));
     assert_eq!(host.map.borrow().len(), 2);
 }
@@ -157,8 +165,8 @@ fn transfers_are_seen_once_with_all_they_say() {
     assert_eq!((second.height, second.amount), (4, None));
     assert!(matches!(second.memo, Memo::Unreadable(_)));
     // From within a segment on, its transaction is not reported again.
-    assert_eq!(scan_from(&host, 1, WIDE).unwrap().transfers.len(), 1);
-    assert_eq!(scan_from(&host, 2, WIDE).unwrap().blocks[0].height, 3);
+    assert_eq!(scan_from(&host, 1, &WIDE).unwrap().transfers.len(), 1);
+    assert_eq!(scan_from(&host, 2, &WIDE).unwrap().blocks[0].height, 3);
 }
 
 #[test]
@@ -245,14 +253,14 @@ fn outages_end_by_the_clock() {
         ("malformed", ScanError::Malformed("the sandbox talks nonsense, as it was told to".into())),
     ] {
         act(&host, json!({"do": "outage", "ms": 500, "kind": kind}));
-        assert_eq!(scan_from(&host, 3, WIDE).unwrap_err(), expected);
+        assert_eq!(scan_from(&host, 3, &WIDE).unwrap_err(), expected);
         host.now_ms.set(host.now_ms.get() + 500);
-        assert_eq!(scan_from(&host, 3, WIDE).unwrap().blocks.len(), 2);
+        assert_eq!(scan_from(&host, 3, &WIDE).unwrap().blocks.len(), 2);
     }
     act(&host, json!({"do": "outage", "ms": 500}));
     act(&host, json!({"do": "outage", "ms": 0}));
-    assert!(scan_from(&host, 3, WIDE).is_ok());
-    assert_eq!(scan_from(&host, 9, WIDE).unwrap_err(), ScanError::Behind(5));
+    assert!(scan_from(&host, 3, &WIDE).is_ok());
+    assert_eq!(scan_from(&host, 9, &WIDE).unwrap_err(), ScanError::Behind(5));
 }
 
 #[test]
@@ -262,8 +270,12 @@ fn limits_and_the_price_of_an_idle_scan() {
         act(&host, json!({"do": "transfer", "to": shop(), "amount": "5", "mine": 10}));
     }
     let sizes = |blocks, transfers| {
-        let result =
-            scan_from(&host, 0, ScanLimits { blocks, transfers, known: None, next_is_head: false }).unwrap();
+        let result = scan_from(
+            &host,
+            0,
+            &ScanLimits { blocks, transfers, known: None, next_is_head: false, more: Vec::new() },
+        )
+        .unwrap();
         check_links(&result);
         (result.blocks.len(), result.transfers.len())
     };
@@ -271,7 +283,7 @@ fn limits_and_the_price_of_an_idle_scan() {
     assert_eq!(sizes(100, 2), (20, 2));
     assert_eq!(sizes(100, 0), (10, 1));
     host.gets.set(0);
-    assert!(scan_from(&host, 30, WIDE).unwrap().blocks.is_empty());
+    assert!(scan_from(&host, 30, &WIDE).unwrap().blocks.is_empty());
     assert_eq!(host.gets.get(), 1);
 }
 
@@ -282,8 +294,8 @@ fn old_segments_are_forgotten_and_the_gap_is_an_error() {
         act(&host, json!({"do": "mine", "blocks": 1000}));
     }
     assert!(host.map.borrow().len() < 15);
-    assert!(matches!(scan_from(&host, 0, WIDE), Err(ScanError::Upstream(_))));
-    assert_eq!(scan_from(&host, 25_000, WIDE).unwrap().blocks.len(), 5_000);
+    assert!(matches!(scan_from(&host, 0, &WIDE), Err(ScanError::Upstream(_))));
+    assert_eq!(scan_from(&host, 25_000, &WIDE).unwrap().blocks.len(), 5_000);
 }
 
 #[test]
@@ -328,11 +340,12 @@ fn links() {
         asset,
         amount: 1_000u128.into(),
         memo: Some("A 1&b".into()),
+        more: Vec::new(),
     };
-    let link = link::payment_link(&network(), &request(1));
+    let link = link::payment_link(&network(), &request(1)).unwrap();
     assert_eq!(link.qr, format!("sbx:{}?amount=1000&asset=usdt&memo=A%201%26b", shop()));
     assert_eq!(link.uri, Some(link.qr));
-    assert_eq!(link::payment_link(&network(), &request(7)).uri, None);
+    assert!(matches!(link::payment_link(&network(), &request(7)), Err(LinkError::Malformed(_))));
 }
 
 #[test]
@@ -343,7 +356,7 @@ fn a_transaction_is_found_in_its_block_and_nowhere_else() {
         act(&host, action)["tx"].as_str().unwrap().to_owned()
     };
     let found = |tx: &str| find::find(&host, tx);
-    let at = |height, tx: &str| Ok(vec![Place { height, tx: tx.to_owned() }]);
+    let at = |height, tx: &str| Ok(vec![Place { height, tx: tx.to_owned(), more: Vec::new() }]);
     let (first, failed) = (pay(900, false), pay(3, true));
     assert_eq!(found(&first), at(1, &first));
     assert_eq!(found(&format!(" 0X{} ", failed.to_uppercase())), at(901, &failed));

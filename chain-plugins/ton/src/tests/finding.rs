@@ -28,7 +28,7 @@ fn find_in(index: &Index, tx: &str) -> Result<Vec<Place>, FindError> {
 }
 
 fn places(hashes: &[[u8; 32]]) -> Vec<Place> {
-    hashes.iter().map(|hash| Place { height: 5_002, tx: hex(hash) }).collect()
+    hashes.iter().map(|hash| Place { height: 5_002, tx: hex(hash), more: Vec::new() }).collect()
 }
 
 /// What is found of the received one when the trace is changed.
@@ -71,19 +71,26 @@ fn what_a_payer_hands_in_leads_to_what_arrived() {
     // Reading that block from the one before it reports just what reading on does.
     let from_before = |from| {
         let position = kassa_sdk::types::Position { height: from, hash: String::new() };
-        let limits = ScanLimits { blocks: 1, transfers: 100, known: None, next_is_head: false };
-        crate::scan::scan(&index, &index.network(), Some(&position), limits).unwrap()
+        let limits =
+            ScanLimits { blocks: 1, transfers: 100, known: None, next_is_head: false, more: Vec::new() };
+        crate::scan::scan(&index, &index.network(), Some(&position), &limits).unwrap()
     };
     let again = from_before(5_001);
     assert_eq!(again.blocks.iter().map(|block| block.height).collect::<Vec<_>>(), [5_002]);
     let on = index
-        .scan_from(5_001, ScanLimits { blocks: 10, transfers: 100, known: None, next_is_head: false })
+        .scan_from(
+            5_001,
+            &ScanLimits { blocks: 10, transfers: 100, known: None, next_is_head: false, more: Vec::new() },
+        )
         .unwrap();
     assert_eq!(again.transfers, on.transfers);
     assert_eq!(again.transfers[0].tx, hex(&hashes[1]));
     // Also when the host has read further.
     index
-        .scan_from(5_002, ScanLimits { blocks: 10, transfers: 100, known: None, next_is_head: false })
+        .scan_from(
+            5_002,
+            &ScanLimits { blocks: 10, transfers: 100, known: None, next_is_head: false, more: Vec::new() },
+        )
         .unwrap();
     assert_eq!(from_before(5_001).transfers, on.transfers);
 }

@@ -82,7 +82,7 @@ impl Script {
     pub fn scan(
         &self,
         cursor: Option<&Position>,
-        limits: ScanLimits,
+        limits: &ScanLimits,
         tamper: &mut Tamper<'_>,
     ) -> Result<ScanResult, ScanError> {
         let before = self.0.stored.borrow().clone();

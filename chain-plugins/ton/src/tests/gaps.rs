@@ -5,10 +5,11 @@ use super::index::*;
 use kassa_sdk::chain::{ScanError, ScanLimits};
 use serde_json::json;
 
-const LIMITS: ScanLimits = ScanLimits { blocks: 200, transfers: 5_000, known: None, next_is_head: false };
+const LIMITS: ScanLimits =
+    ScanLimits { blocks: 200, transfers: 5_000, known: None, next_is_head: false, more: Vec::new() };
 
 fn lags(index: &Index, cursor: u64) {
-    let error = index.scan_from(cursor, LIMITS).unwrap_err();
+    let error = index.scan_from(cursor, &LIMITS).unwrap_err();
     assert!(
         matches!(&error, ScanError::Upstream(why) if why.ends_with("a backend lags or the chain moved")),
         "{error:?}"
@@ -49,7 +50,7 @@ fn a_known_account_is_linked_to_its_last_transaction() {
         lags(&index, 5_001);
     }
     index.hidden.borrow_mut().clear();
-    assert_eq!(index.scan_from(5_001, LIMITS).unwrap().transfers.len(), 3);
+    assert_eq!(index.scan_from(5_001, &LIMITS).unwrap().transfers.len(), 3);
 }
 
 #[test]
@@ -63,7 +64,7 @@ fn states_behind_what_was_read_are_not_believed() {
     index.states_at.set(0);
     lags(&index, 5_004);
     index.states_at.set(u64::MAX);
-    assert_eq!(index.scan_from(5_004, LIMITS).unwrap().blocks.len(), 1);
+    assert_eq!(index.scan_from(5_004, &LIMITS).unwrap().blocks.len(), 1);
 }
 
 /// The index lags in all its answers alike: nothing shows, the cursor moves on, and it is found later.
@@ -77,15 +78,15 @@ fn what_shows_up_late_is_reported_with_the_next_block() {
         let mut at = 5_004;
         while at < 5_004 + gap {
             index.head = at + 200;
-            at = index.scan_from(at, LIMITS).unwrap().blocks.last().unwrap().height;
+            at = index.scan_from(at, &LIMITS).unwrap().blocks.last().unwrap().height;
         }
         index.states_at.set(u64::MAX);
         index.hidden.borrow_mut().clear();
         index.head = at + 2;
         let late = [5_002, 5_002, 5_004].map(|amount| (at + 1, 0, Some(amount), "x"));
-        assert_eq!(brief(&index.scan_from(at, LIMITS).unwrap()), late, "{gap}");
+        assert_eq!(brief(&index.scan_from(at, &LIMITS).unwrap()), late, "{gap}");
         index.head = at + 3;
-        assert!(index.scan_from(at + 2, LIMITS).unwrap().transfers.is_empty());
+        assert!(index.scan_from(at + 2, &LIMITS).unwrap().transfers.is_empty());
     }
 }
 
@@ -98,7 +99,7 @@ fn a_first_payment_that_shows_up_late() {
     assert!(index.scan().unwrap().transfers.is_empty());
     index.states_at.set(u64::MAX);
     index.head = 5_003;
-    assert_eq!(brief(&index.scan_from(5_002, LIMITS).unwrap()), [(5_003, 0, Some(7), "x")]);
+    assert_eq!(brief(&index.scan_from(5_002, &LIMITS).unwrap()), [(5_003, 0, Some(7), "x")]);
 }
 
 #[test]
@@ -111,13 +112,13 @@ fn an_account_that_ends_and_begins_anew() {
     // It is gone, and some versions of the index have no state of it then.
     index.head = 5_002;
     index.states_at.set(0);
-    assert_eq!(index.scan_from(5_001, LIMITS).unwrap().blocks.len(), 1);
+    assert_eq!(index.scan_from(5_001, &LIMITS).unwrap().blocks.len(), 1);
     index.states_at.set(u64::MAX);
     index.head = 5_004;
     index.add(5_003, swept);
     index.add(5_003, paid(SHOP, 2, &comment("b")));
     index.add(5_004, paid(SHOP, 3, &comment("c")));
-    assert_eq!(index.scan_from(5_002, LIMITS).unwrap().transfers.len(), 3);
+    assert_eq!(index.scan_from(5_002, &LIMITS).unwrap().transfers.len(), 3);
     // One that did not end cannot begin anew.
     index.head = 5_005;
     let mut anew = paid(SHOP, 4, &comment("d"));

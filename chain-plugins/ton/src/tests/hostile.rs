@@ -40,7 +40,7 @@ pub(super) fn is_reasoned(error: &ScanError) -> bool {
             !why.is_empty() && why.len() <= 200 && why.is_ascii()
         }
         ScanError::Behind(_) | ScanError::RateLimited(_) => true,
-        ScanError::Settings(_) => false,
+        ScanError::Settings(_) | ScanError::Other(_) => false,
     }
 }
 

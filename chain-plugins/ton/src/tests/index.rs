@@ -180,15 +180,21 @@ impl Index {
     }
 
     pub(super) fn network(&self) -> Network {
-        let token = |master: &Account| Asset { contract: Some(master.show(false)), decimals: 6 };
+        let token = |master: &Account| Asset { contract: Some(master.show(false)), decimals: 6, more: None };
         let mut assets = vec![token(&USDT)];
         if self.native {
-            assets.insert(0, Asset { contract: None, decimals: 9 });
+            assets.insert(0, Asset { contract: None, decimals: 9, more: None });
         }
-        Network { name: "test".into(), chain_id: "-239".into(), assets, settings: self.settings.clone() }
+        Network {
+            name: "test".into(),
+            chain_id: "-239".into(),
+            assets,
+            settings: self.settings.clone(),
+            more: Vec::new(),
+        }
     }
 
-    pub(super) fn scan_from(&self, cursor: u64, limits: ScanLimits) -> Result<ScanResult, ScanError> {
+    pub(super) fn scan_from(&self, cursor: u64, limits: &ScanLimits) -> Result<ScanResult, ScanError> {
         let position = Position { height: cursor, hash: hex(&hash_of(&format!("block {cursor}"))) };
         let before = self.stored.borrow().clone();
         let result = crate::scan::scan(self, &self.network(), Some(&position), limits);
@@ -200,7 +206,10 @@ impl Index {
     }
 
     pub(super) fn scan(&self) -> Result<ScanResult, ScanError> {
-        self.scan_from(CURSOR, ScanLimits { blocks: 200, transfers: 5_000, known: None, next_is_head: false })
+        self.scan_from(
+            CURSOR,
+            &ScanLimits { blocks: 200, transfers: 5_000, known: None, next_is_head: false, more: Vec::new() },
+        )
     }
 
     pub(super) fn count(&self, endpoint: &str) -> usize {

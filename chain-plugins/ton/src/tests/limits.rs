@@ -5,7 +5,7 @@ use super::index::*;
 use kassa_sdk::chain::ScanLimits;
 
 /// Scans until the head is reached; `(height, amount)` of all transfers, and the number of scans.
-fn all(index: &Index, limits: ScanLimits) -> (Vec<(u64, u128)>, usize) {
+fn all(index: &Index, limits: &ScanLimits) -> (Vec<(u64, u128)>, usize) {
     let (mut at, mut found, mut scans) = (CURSOR, Vec::new(), 0);
     while at < index.head {
         let result = index.scan_from(at, limits).unwrap();
@@ -59,7 +59,10 @@ fn nothing_is_lost_or_doubled_under_any_limits() {
     ] {
         let mut index = busy(20, 21);
         index.settings = settings.into();
-        let (found, scans) = all(&index, ScanLimits { blocks, transfers, known: None, next_is_head: false });
+        let (found, scans) = all(
+            &index,
+            &ScanLimits { blocks, transfers, known: None, next_is_head: false, more: Vec::new() },
+        );
         assert_eq!(found, expected, "{blocks} {transfers} {settings}");
         assert!(transfers != 1 || scans == 20);
     }
@@ -70,8 +73,16 @@ fn nothing_is_lost_or_doubled_under_any_limits() {
 fn thousands_of_transactions() {
     for (blocks, count) in [(9, 700), (2, 5_100)] {
         let index = busy(blocks, count);
-        let (found, scans) =
-            all(&index, ScanLimits { blocks: 200, transfers: 50_000, known: None, next_is_head: false });
+        let (found, scans) = all(
+            &index,
+            &ScanLimits {
+                blocks: 200,
+                transfers: 50_000,
+                known: None,
+                next_is_head: false,
+                more: Vec::new(),
+            },
+        );
         assert_eq!(found, expected(blocks, count));
         assert!(scans >= 2, "{scans}");
     }
@@ -81,8 +92,10 @@ fn thousands_of_transactions() {
 fn answers_larger_than_the_budget_are_asked_for_in_parts() {
     let index = busy(20, 21);
     index.budget.set(100_000);
-    let (found, _) =
-        all(&index, ScanLimits { blocks: 5, transfers: 5_000, known: None, next_is_head: false });
+    let (found, _) = all(
+        &index,
+        &ScanLimits { blocks: 5, transfers: 5_000, known: None, next_is_head: false, more: Vec::new() },
+    );
     assert_eq!(found, expected(20, 21));
     index.budget.set(100);
     index.stored.borrow_mut().clear();
@@ -98,10 +111,11 @@ fn a_thousand_watched_owners() {
     for number in (0..1_100).step_by(7) {
         index.add(5_001, paid(owner(number), 1 + u64::from(number), &comment("x")));
     }
-    let limits = ScanLimits { blocks: 200, transfers: 5_000, known: None, next_is_head: false };
-    let mut result = index.scan_from(CURSOR, limits).unwrap();
+    let limits =
+        ScanLimits { blocks: 200, transfers: 5_000, known: None, next_is_head: false, more: Vec::new() };
+    let mut result = index.scan_from(CURSOR, &limits).unwrap();
     while result.blocks.is_empty() {
-        result = index.scan_from(CURSOR, limits).unwrap();
+        result = index.scan_from(CURSOR, &limits).unwrap();
     }
     assert_eq!(result.transfers.len(), 158);
     assert!(index.stored.borrow().values().all(|value| value.len() < 100_000));

@@ -8,7 +8,13 @@ const STATEMENT: &str =
     "I receive payments at this address.\nMerchant: K\u{e4}se & S\u{f6}hne (mer_01)\nCode: 0123";
 
 fn network(settings: &str) -> Network {
-    Network { name: "ton".into(), chain_id: "-239".into(), assets: Vec::new(), settings: settings.into() }
+    Network {
+        name: "ton".into(),
+        chain_id: "-239".into(),
+        assets: Vec::new(),
+        settings: settings.into(),
+        more: Vec::new(),
+    }
 }
 
 /// The address and the proof of a wallet of this kind.

@@ -12,7 +12,8 @@ use kassa_sdk::upstream::Fault;
 use serde_json::{Value, json};
 
 const V2: &str = "/v2/getTransactions";
-const LIMITS: ScanLimits = ScanLimits { blocks: 200, transfers: 5_000, known: None, next_is_head: false };
+const LIMITS: ScanLimits =
+    ScanLimits { blocks: 200, transfers: 5_000, known: None, next_is_head: false, more: Vec::new() };
 fn told(name: &str) -> Value {
     known().into_iter().find(|(known, ..)| known == name).unwrap().1
 }
@@ -46,7 +47,7 @@ fn is_jetton(name: &str) -> bool {
 
 /// From the block before the first transaction on.
 fn scan(index: &Index) -> Result<ScanResult, ScanError> {
-    index.scan_from(index.txs[0].height - 1, LIMITS)
+    index.scan_from(index.txs[0].height - 1, &LIMITS)
 }
 
 /// The same with one answer of v3 or v2 changed.
@@ -213,7 +214,7 @@ fn a_transaction_that_v2_does_not_have_yet() {
     let result = index.scan().unwrap();
     assert_eq!((result.blocks.len(), result.transfers.len(), result.head.height), (2, 4, 5_003));
     // The other one of that block was proven in the scan before.
-    let error = index.scan_from(5_002, LIMITS).unwrap_err();
+    let error = index.scan_from(5_002, &LIMITS).unwrap_err();
     assert!(matches!(&error, ScanError::Upstream(why) if why.contains("not have")), "{error:?}");
 }
 
@@ -303,7 +304,7 @@ fn several(head: u64, count: u64) -> Index {
 fn counts(index: &Index) -> Vec<usize> {
     let (mut at, mut counts, mut ids) = (CURSOR, vec![], std::collections::HashSet::new());
     while at < index.head {
-        let result = index.scan_from(at, LIMITS).unwrap();
+        let result = index.scan_from(at, &LIMITS).unwrap();
         at = result.blocks.last().map_or(at, |block| block.height);
         assert!(result.transfers.iter().all(|transfer| ids.insert(transfer.tx.clone())));
         counts.push(result.transfers.len());

@@ -7,12 +7,13 @@ use kassa_sdk::chain::{Finality, ScanError, ScanLimits};
 use kassa_sdk::types::Position;
 use serde_json::json;
 
-const LIMITS: ScanLimits = ScanLimits { blocks: 200, transfers: 5_000, known: None, next_is_head: false };
+const LIMITS: ScanLimits =
+    ScanLimits { blocks: 200, transfers: 5_000, known: None, next_is_head: false, more: Vec::new() };
 
 #[test]
 fn a_new_network_starts_at_the_head() {
     let index = Index::new(5_007);
-    let result = crate::scan::scan(&index, &index.network(), None, LIMITS).unwrap();
+    let result = crate::scan::scan(&index, &index.network(), None, &LIMITS).unwrap();
     let hash = |height: u64| hex(&hash_of(&format!("block {height}")));
     let [block] = result.blocks.as_slice() else { panic!() };
     assert_eq!((block.height, block.hash.clone(), block.parent.clone()), (5_007, hash(5_007), hash(5_006)));
@@ -66,18 +67,18 @@ fn requests_are_few() {
     assert_eq!((index.count("/runGetMethod"), index.count("/transactions")), (150, 2));
 
     index.requests.borrow_mut().clear();
-    assert!(index.scan_from(5_001, LIMITS).unwrap().blocks.is_empty());
+    assert!(index.scan_from(5_001, &LIMITS).unwrap().blocks.is_empty());
     assert_eq!(index.requests.borrow().values().sum::<usize>(), 1);
 
     index.requests.borrow_mut().clear();
     index.head = 5_002;
-    assert_eq!(index.scan_from(5_001, LIMITS).unwrap().blocks.len(), 1);
+    assert_eq!(index.scan_from(5_001, &LIMITS).unwrap().blocks.len(), 1);
     assert_eq!(index.requests.borrow().values().sum::<usize>(), 3, "{:?}", index.requests);
 
     index.requests.borrow_mut().clear();
     index.head = 5_003;
     index.add(5_003, credited(USDT, account(9), 7, "now"));
-    assert_eq!(brief(&index.scan_from(5_002, LIMITS).unwrap()), [(5_003, 1 - 1, Some(7), "now")]);
+    assert_eq!(brief(&index.scan_from(5_002, &LIMITS).unwrap()), [(5_003, 1 - 1, Some(7), "now")]);
     assert_eq!(index.count("/transactions"), 1);
     assert_eq!(index.requests.borrow().values().sum::<usize>(), 4);
 }
@@ -91,8 +92,8 @@ fn only_what_is_final_after_the_cursor_counts() {
     // A block that the list did not have yet: the next scan takes it.
     assert_eq!(brief(&index.scan().unwrap()), [(5_001, 0, Some(5_001), "x")]);
     index.head = 5_005;
-    assert_eq!(brief(&index.scan_from(5_003, LIMITS).unwrap()), [(5_004, 0, Some(5_004), "x")]);
-    assert!(index.scan_from(5_005, LIMITS).unwrap().blocks.is_empty());
+    assert_eq!(brief(&index.scan_from(5_003, &LIMITS).unwrap()), [(5_004, 0, Some(5_004), "x")]);
+    assert!(index.scan_from(5_005, &LIMITS).unwrap().blocks.is_empty());
 }
 
 #[test]
@@ -136,11 +137,11 @@ fn an_unwatched_address_is_forgotten_and_watched_anew() {
     *index.owners.borrow_mut() = vec![SHOP];
     index.add(5_002, paid(OTHER, 2, &comment("x")));
     index.head = 5_003;
-    index.scan_from(5_001, LIMITS).unwrap();
+    index.scan_from(5_001, &LIMITS).unwrap();
     *index.owners.borrow_mut() = vec![SHOP, OTHER];
     index.add(5_004, paid(OTHER, 3, &comment("x")));
     index.head = 5_004;
-    assert_eq!(brief(&index.scan_from(5_003, LIMITS).unwrap()), [(5_004, 0, Some(3), "x")]);
+    assert_eq!(brief(&index.scan_from(5_003, &LIMITS).unwrap()), [(5_004, 0, Some(3), "x")]);
 }
 
 #[test]
@@ -152,8 +153,8 @@ fn a_host_that_goes_back_is_told_again() {
     let first = index.scan().unwrap();
     assert_eq!(first.transfers.len(), 2);
     assert_eq!(index.scan().unwrap(), first);
-    assert_eq!(brief(&index.scan_from(5_002, LIMITS).unwrap()), [(5_004, 0, Some(3), "c")]);
-    assert_eq!(index.scan_from(4_980, LIMITS).unwrap().transfers.len(), 3);
+    assert_eq!(brief(&index.scan_from(5_002, &LIMITS).unwrap()), [(5_004, 0, Some(3), "c")]);
+    assert_eq!(index.scan_from(4_980, &LIMITS).unwrap().transfers.len(), 3);
 }
 
 #[test]
@@ -166,10 +167,10 @@ fn heads_and_networks_that_do_not_fit() {
     let index = Index::new(5_003);
     let mut network = index.network();
     network.chain_id = "mainnet".into();
-    assert!(matches!(crate::scan::scan(&index, &network, None, LIMITS), Err(ScanError::Settings(_))));
+    assert!(matches!(crate::scan::scan(&index, &network, None, &LIMITS), Err(ScanError::Settings(_))));
     let mut network = index.network();
     network.assets[1].contract = Some("0x55d398326f99059fF775485246999027B3197955".into());
-    assert!(matches!(crate::scan::scan(&index, &network, None, LIMITS), Err(ScanError::Settings(_))));
+    assert!(matches!(crate::scan::scan(&index, &network, None, &LIMITS), Err(ScanError::Settings(_))));
     for settings in
         [r#"{"max_blocks_per_call":0}"#, r#"{"max_accounts_per_request":101}"#, r#"{"x":1}"#, "[]"]
     {
@@ -183,11 +184,11 @@ fn heads_and_networks_that_do_not_fit() {
 fn another_chain_shows_in_the_parent() {
     let index = Index::new(5_001);
     let cursor = Position { height: 5_000, hash: "00".repeat(32) };
-    let result = crate::scan::scan(&index, &index.network(), Some(&cursor), LIMITS).unwrap();
+    let result = crate::scan::scan(&index, &index.network(), Some(&cursor), &LIMITS).unwrap();
     assert_eq!(result.blocks[0].parent, hex(&hash_of("block 5000")));
     let top = Position { height: u64::MAX, hash: String::new() };
     assert_eq!(
-        crate::scan::scan(&index, &index.network(), Some(&top), LIMITS),
+        crate::scan::scan(&index, &index.network(), Some(&top), &LIMITS),
         Err(ScanError::Behind(5_001))
     );
 }
@@ -200,25 +201,25 @@ fn while_nobody_pays_the_states_alone_are_asked_for() {
     assert_eq!(index.scan().unwrap().transfers.len(), 1);
     let known = |final_| ScanLimits { known: Some(Finality { safe: None, final_ }), ..LIMITS };
     let asked = |index: &Index| std::mem::take(&mut *index.requests.borrow_mut());
-    let cursor = |index: &Index, limits| index.scan_from(5_002, limits);
+    let cursor = |index: &Index, limits: &ScanLimits| index.scan_from(5_002, limits);
     asked(&index);
     // Blocks come, and bring nothing.
     index.head = 5_040;
-    let result = cursor(&index, known(5_002)).unwrap();
+    let result = cursor(&index, &known(5_002)).unwrap();
     assert_eq!((result.blocks.len(), result.head.height, result.final_), (0, 5_002, 5_002));
     assert_eq!(asked(&index), [("/accountStates".to_owned(), 1)].into());
     // The host wants to know the head; or knows that there are blocks.
     for limits in [LIMITS, known(5_003)] {
-        assert_eq!(cursor(&index, limits).unwrap().blocks.len(), 38);
+        assert_eq!(cursor(&index, &limits).unwrap().blocks.len(), 38);
         asked(&index);
         index.stored.borrow_mut().clear();
         index.scan().unwrap();
     }
     // One that has no transaction yet, and one that is watched since now.
     index.owners.borrow_mut().push(OTHER);
-    assert_eq!(cursor(&index, known(5_002)).unwrap().blocks.len(), 38);
+    assert_eq!(cursor(&index, &known(5_002)).unwrap().blocks.len(), 38);
     assert!(asked(&index).contains_key("/blocks"));
-    assert!(index.scan_from(5_040, known(5_040)).unwrap().blocks.is_empty());
+    assert!(index.scan_from(5_040, &known(5_040)).unwrap().blocks.is_empty());
     assert_eq!(asked(&index), [("/accountStates".to_owned(), 1)].into());
     // Any that moves: the owner itself, its wallet, one that had nothing.
     for (height, json) in [
@@ -228,12 +229,12 @@ fn while_nobody_pays_the_states_alone_are_asked_for() {
     ] {
         index.head = height;
         index.add(height, json);
-        let result = index.scan_from(height - 1, known(height - 1)).unwrap();
+        let result = index.scan_from(height - 1, &known(height - 1)).unwrap();
         assert_eq!((result.blocks.len(), result.transfers.len()), (1, 1), "{height}");
     }
     // A state that is older than what was read is judged as ever.
     index.states_at.set(5_042);
-    assert!(matches!(index.scan_from(5_043, known(5_043)), Ok(result) if result.blocks.is_empty()));
+    assert!(matches!(index.scan_from(5_043, &known(5_043)), Ok(result) if result.blocks.is_empty()));
     index.head = 5_044;
-    assert!(matches!(index.scan_from(5_043, known(5_043)), Err(ScanError::Upstream(_))));
+    assert!(matches!(index.scan_from(5_043, &known(5_043)), Err(ScanError::Upstream(_))));
 }

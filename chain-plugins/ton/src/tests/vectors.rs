@@ -2,7 +2,7 @@
 
 use super::index::{Index, SHOP, USDT};
 use crate::link::payment_link;
-use kassa_sdk::chain::PaymentRequest;
+use kassa_sdk::chain::{LinkError, PaymentRequest};
 
 #[test]
 fn links_that_wallets_open() {
@@ -13,16 +13,16 @@ fn links_that_wallets_open() {
         asset,
         amount: 1_500_000_000.into(),
         memo: memo.map(Into::into),
+        more: Vec::new(),
     };
     for (asset, memo, rest) in [
         (0, None, "?amount=1500000000".to_owned()),
         (0, Some("Order 1&2=\u{20ac}"), "?amount=1500000000&text=Order%201%262%3D%E2%82%AC".into()),
         (1, Some("k-7_a.b~"), format!("?amount=1500000000&jetton={usdt}&text=k-7_a.b~")),
     ] {
-        let link = payment_link(&network, &request(asset, memo));
+        let link = payment_link(&network, &request(asset, memo)).unwrap();
         assert_eq!(link.uri, Some(format!("ton://transfer/{shop}{rest}")));
         assert_eq!(link.qr, link.uri.unwrap());
     }
-    let unknown = payment_link(&network, &request(9, None));
-    assert_eq!((unknown.uri, unknown.qr), (None, shop.clone()));
+    assert!(matches!(payment_link(&network, &request(9, None)), Err(LinkError::Malformed(_))));
 }

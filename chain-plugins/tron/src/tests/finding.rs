@@ -35,7 +35,7 @@ fn every_usual_writing_is_the_same_transaction() {
         let upper = id.to_uppercase();
         for writing in [&id, &upper, &format!("0x{id}"), &format!("0X{upper}"), &format!(" {id}\n")] {
             let found = find_in(&node, writing);
-            assert_eq!(found, Ok(vec![Place { height: 2, tx: id.clone() }]), "{writing}");
+            assert_eq!(found, Ok(vec![Place { height: 2, tx: id.clone(), more: Vec::new() }]), "{writing}");
         }
     }
 }

@@ -52,7 +52,7 @@ impl Script {
     pub fn scan(
         &self,
         cursor: Option<&Position>,
-        limits: ScanLimits,
+        limits: &ScanLimits,
         tamper: &mut Tamper<'_>,
     ) -> Result<ScanResult, ScanError> {
         crate::scan::scan(&Tampered(&self.0, RefCell::new(tamper)), &self.network(), cursor, limits)

@@ -345,12 +345,18 @@ fn heights_at_the_end_of_the_numbers() {
     // The node claims a head that it cannot show blocks for.
     let node = Node { settings: r#"{"blocks_at_once":1}"#.into(), ..far };
     assert_eq!(node.scan().unwrap().blocks.len(), 3);
-    let limits = ScanLimits { blocks: u32::MAX, transfers: u32::MAX, known: None, next_is_head: false };
+    let limits = ScanLimits {
+        blocks: u32::MAX,
+        transfers: u32::MAX,
+        known: None,
+        next_is_head: false,
+        more: Vec::new(),
+    };
     let top = Position { height: u64::MAX, hash: "f".repeat(64) };
-    assert!(node.scan_at(&top, limits).unwrap().blocks.is_empty());
+    assert!(node.scan_at(&top, &limits).unwrap().blocks.is_empty());
     let below = Position { height: u64::MAX - 1, hash: String::new() };
-    assert_eq!(node.scan_at(&below, limits).unwrap().blocks.len(), 1);
-    assert_eq!(self::node().scan_at(&top, limits).unwrap_err(), ScanError::Behind(3));
+    assert_eq!(node.scan_at(&below, &limits).unwrap().blocks.len(), 1);
+    assert_eq!(self::node().scan_at(&top, &limits).unwrap_err(), ScanError::Behind(3));
 }
 
 /// As when the chain moves between the question for the head and the one for its block.

@@ -106,7 +106,7 @@ fn a_backend_that_is_always_one_block_behind_does_not_stop_the_scan() {
     });
     let result = node.scan().unwrap();
     assert_eq!((result.blocks.len(), result.transfers.len()), (2, 4));
-    assert!(is_lag(&node.scan_from(2, WIDE).unwrap_err()));
+    assert!(is_lag(&node.scan_from(2, &WIDE).unwrap_err()));
 }
 
 #[test]

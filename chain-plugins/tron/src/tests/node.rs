@@ -18,7 +18,7 @@ pub(super) const SHOP: Key = [0xaa; 20];
 pub(super) const OTHER: Key = [0xbb; 20];
 pub(super) const PAYER: Key = [0xcc; 20];
 pub(super) const WIDE: ScanLimits =
-    ScanLimits { blocks: 1_000, transfers: 10_000, known: None, next_is_head: false };
+    ScanLimits { blocks: 1_000, transfers: 10_000, known: None, next_is_head: false, more: Vec::new() };
 
 /// An address as nodes write it.
 pub(super) fn raw(key: Key) -> String {
@@ -171,30 +171,30 @@ impl Node {
     }
 
     pub(super) fn network(&self) -> Network {
-        let token = |key: &Key| Asset { contract: Some(show(key)), decimals: 6 };
+        let token = |key: &Key| Asset { contract: Some(show(key)), decimals: 6, more: None };
         let mut assets = vec![token(&USDT), token(&OTHER_TOKEN)];
         if self.native {
-            assets.insert(0, Asset { contract: None, decimals: 6 });
+            assets.insert(0, Asset { contract: None, decimals: 6, more: None });
         }
         let (chain_id, settings) = (self.chain_id.into(), self.settings.clone());
-        Network { name: "test".into(), chain_id, assets, settings }
+        Network { name: "test".into(), chain_id, assets, settings, more: Vec::new() }
     }
 
-    pub(super) fn scan_at(&self, cursor: &Position, limits: ScanLimits) -> Result<ScanResult, ScanError> {
+    pub(super) fn scan_at(&self, cursor: &Position, limits: &ScanLimits) -> Result<ScanResult, ScanError> {
         crate::scan::scan(self, &self.network(), Some(cursor), limits)
     }
 
-    pub(super) fn scan_from(&self, height: u64, limits: ScanLimits) -> Result<ScanResult, ScanError> {
+    pub(super) fn scan_from(&self, height: u64, limits: &ScanLimits) -> Result<ScanResult, ScanError> {
         self.scan_at(&Position { height, hash: self.hash(height) }, limits)
     }
 
     /// From block 0, with generous limits.
     pub(super) fn scan(&self) -> Result<ScanResult, ScanError> {
-        self.scan_from(0, WIDE)
+        self.scan_from(0, &WIDE)
     }
 
     pub(super) fn scan_new(&self) -> Result<ScanResult, ScanError> {
-        crate::scan::scan(self, &self.network(), None, WIDE)
+        crate::scan::scan(self, &self.network(), None, &WIDE)
     }
 
     pub(super) fn count(&self, path: &str) -> usize {

@@ -20,7 +20,7 @@ fn without_a_cursor_the_solid_block_alone() {
 #[test]
 fn an_idle_scan_is_two_requests() {
     let node = Node::new(vec![vec![call(vec![])]; 30]);
-    let result = node.scan_from(30, WIDE).unwrap();
+    let result = node.scan_from(30, &WIDE).unwrap();
     assert!(result.blocks.is_empty() && result.transfers.is_empty());
     assert_eq!((result.head.height, result.final_), (30, 12));
     assert_eq!((node.requests(), node.filters.get()), (2, 0));
@@ -30,19 +30,19 @@ fn an_idle_scan_is_two_requests() {
 fn what_is_solid_is_asked_when_it_is_wanted_and_said_again_when_it_is_not() {
     let node = Node::new(vec![vec![call(vec![])]; 30]);
     let known = Some(Finality { safe: None, final_: 7 });
-    let result = node.scan_from(30, ScanLimits { known, ..WIDE }).unwrap();
+    let result = node.scan_from(30, &ScanLimits { known, ..WIDE }).unwrap();
     assert_eq!((result.head.height, result.final_, node.requests()), (30, 7, 1));
-    let result = node.scan_from(29, ScanLimits { known, ..WIDE }).unwrap();
+    let result = node.scan_from(29, &ScanLimits { known, ..WIDE }).unwrap();
     assert_eq!((result.blocks.len(), result.final_, node.requests()), (1, 7, 3));
     // A new network has no other word for it.
     let limits = ScanLimits { known, ..WIDE };
-    assert_eq!(crate::scan::scan(&node, &node.network(), None, limits).unwrap().final_, 12);
+    assert_eq!(crate::scan::scan(&node, &node.network(), None, &limits).unwrap().final_, 12);
 }
 
 #[test]
 fn a_new_block_is_three_requests_and_one_without_code_two() {
     let node = Node::new(vec![vec![call(vec![moved(USDT, SHOP, 5)])]; 3]);
-    assert_eq!(brief(&node.scan_from(2, WIDE).unwrap()), [(3, 1, 1, Some(5))]);
+    assert_eq!(brief(&node.scan_from(2, &WIDE).unwrap()), [(3, 1, 1, Some(5))]);
     assert_eq!((node.requests(), node.count("/wallet/getblockbynum")), (3, 0));
     let node = Node::new(vec![vec![pay(SHOP, 5), Tx { kind: ("VoteWitnessContract", 4), ..pay(OTHER, 0) }]]);
     assert_eq!(brief(&node.scan().unwrap()), [(1, 0, 0, Some(5))]);
@@ -116,7 +116,10 @@ fn limits_cut_between_blocks() {
         let node = Node { settings, ..Node::new(vec![two(), two(), vec![], two(), two()]) };
         let sizes = |blocks, transfers| {
             let result = node
-                .scan_from(0, ScanLimits { blocks, transfers, known: None, next_is_head: false })
+                .scan_from(
+                    0,
+                    &ScanLimits { blocks, transfers, known: None, next_is_head: false, more: Vec::new() },
+                )
                 .unwrap();
             (result.blocks.len(), result.transfers.len())
         };
@@ -136,14 +139,14 @@ fn another_chain_is_told_from_a_reorg_and_from_a_node_that_is_behind() {
     let wrong = ScanError::WrongNetwork("0x2b6653dc".into());
     let node = Node::new(vec![vec![]; 3]);
     let elsewhere = |height| Position { height, hash: "ab".repeat(32) };
-    assert_eq!(node.scan_from(7, WIDE).unwrap_err(), ScanError::Behind(3));
+    assert_eq!(node.scan_from(7, &WIDE).unwrap_err(), ScanError::Behind(3));
     // A cursor whose block is not known joins nothing, so the chain is asked for its name.
     for height in [1, 3] {
-        assert!(node.scan_at(&Position { height, hash: String::new() }, WIDE).is_ok());
+        assert!(node.scan_at(&Position { height, hash: String::new() }, &WIDE).is_ok());
     }
     let node = shasta(node);
     for height in [0, 3, 7] {
-        assert_eq!(node.scan_at(&elsewhere(height), WIDE).unwrap_err(), wrong);
+        assert_eq!(node.scan_at(&elsewhere(height), &WIDE).unwrap_err(), wrong);
     }
     assert_eq!(node.scan_new().unwrap_err(), wrong);
     // The same number in other digits.
@@ -161,11 +164,11 @@ fn a_reorg_is_reported_as_it_is() {
     let cursor = Position { height: 4, hash: before.hash(4) };
     // It grew on: the first block's parent is another than the cursor's.
     let after = Node { fork_from: 3, ..before };
-    let result = after.scan_at(&cursor, WIDE).unwrap();
+    let result = after.scan_at(&cursor, &WIDE).unwrap();
     assert_eq!((result.blocks[0].height, &result.blocks[0].parent), (5, &after.hash(4)));
     assert_ne!(after.hash(4), cursor.hash);
     // It did not: only the head shows it.
-    let result = after.scan_at(&Position { height: 5, hash: "00".repeat(32) }, WIDE).unwrap();
+    let result = after.scan_at(&Position { height: 5, hash: "00".repeat(32) }, &WIDE).unwrap();
     assert!(result.blocks.is_empty());
     assert_eq!(result.head, Position { height: 5, hash: after.hash(5) });
 }
@@ -178,6 +181,6 @@ fn settings_are_checked() {
     }
     let mut network = Node::new(vec![]).network();
     network.assets[1].contract = Some("usdt".into());
-    let error = crate::scan::scan(&Node::new(vec![]), &network, None, WIDE).unwrap_err();
+    let error = crate::scan::scan(&Node::new(vec![]), &network, None, &WIDE).unwrap_err();
     assert!(matches!(error, ScanError::Settings(_)));
 }

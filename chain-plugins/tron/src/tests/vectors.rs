@@ -76,11 +76,12 @@ fn derived_addresses() {
 fn a_payer_scans_the_bare_address() {
     let (network, recipient) = (Node::new(vec![]).network(), VECTORS[2].0);
     for (asset, memo) in [(0, None), (1, Some("7".into())), (9, None)] {
-        let request = PaymentRequest { recipient: recipient.into(), asset, amount: 5.into(), memo };
-        let link = Tron::payment_link(network.clone(), request);
+        let request =
+            PaymentRequest { recipient: recipient.into(), asset, amount: 5.into(), memo, more: Vec::new() };
+        let link = Tron::payment_link(network.clone(), request).unwrap();
         assert_eq!((link.uri, link.qr.as_str()), (None, recipient));
     }
-    let description = Tron::describe(network);
+    let description = Tron::describe(network).unwrap();
     assert!(description.derives_addresses && description.exact_native_amounts);
 }
 

@@ -194,15 +194,16 @@ impl Trial {
             transfers: watch.transfers_per_scan,
             known: None,
             next_is_head: false,
+            more: Vec::new(),
         };
-        let called = self.app.host.scan(&self.manifest, from.map(report::position), limits).await;
+        let called = self.app.host.scan(&self.manifest, from.map(report::position), &limits).await;
         let Called { value, writes, .. } = match called {
             Ok(called) => called,
             Err(CallFailed { error, .. }) => return (Outcome::Broke(error.to_string()), None),
         };
         let outcome = match value {
             Err(error) => refused(error),
-            Ok(result) => match report::checked(result, from, &self.manifest, limits) {
+            Ok(result) => match report::checked(result, from, &self.manifest, &limits) {
                 Err(why) => Outcome::Contrary(why),
                 Ok(scan) => match from.map_or(Course::Forward, |from| observation::course(&scan, from)) {
                     Course::Forward | Course::Still => Outcome::Read(scan),
@@ -248,6 +249,7 @@ fn refused(error: ScanError) -> Outcome {
         ScanError::WrongNetwork(id) => ("wrong-network", id),
         ScanError::Behind(head) => ("behind", head.to_string()),
         ScanError::Settings(why) => ("settings", why),
+        ScanError::Other(why) => ("other", why),
     };
     Outcome::Refused(kind, why)
 }

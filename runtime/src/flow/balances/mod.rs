@@ -251,6 +251,7 @@ impl Worker {
             Err(BalanceError::Malformed(why)) => ScanError::Malformed(why),
             Err(BalanceError::WrongNetwork(id)) => ScanError::WrongNetwork(id),
             Err(BalanceError::Settings(why)) => ScanError::Settings(why),
+            Err(BalanceError::Other(why)) => ScanError::Other(why),
         };
         Err(again::scan_failed(&self.app, &self.network, upstream, error))
     }

@@ -158,6 +158,7 @@ async fn ask(
         Err(FindError::Malformed(why)) => ScanError::Malformed(why),
         Err(FindError::WrongNetwork(id)) => ScanError::WrongNetwork(id),
         Err(FindError::Settings(why)) => ScanError::Settings(why),
+        Err(FindError::Other(why)) => ScanError::Other(why),
     };
     Err(again::scan_failed(app, network, upstream, error).into())
 }
@@ -236,7 +237,7 @@ mod tests {
 
     #[test]
     fn places_that_do_not_fit_are_a_contradiction() {
-        let named = |tx: &str, height| place(Place { height, tx: tx.to_owned() });
+        let named = |tx: &str, height| place(Place { height, tx: tx.to_owned(), more: Vec::new() });
         assert_eq!(named("0xab", 7), Ok((7, "0xab".to_owned())));
         assert!(named("0xab", u64::MAX).is_err());
         assert!(named("", 7).is_err() && named("a\nb", 7).is_err() && named(&"a".repeat(257), 7).is_err());

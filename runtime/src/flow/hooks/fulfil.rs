@@ -205,12 +205,14 @@ pub(super) async fn call(
         id: claimed.event_id.clone(),
         kind: claimed.event_kind.clone(),
         payload: claimed.payload.clone(),
+        more: Vec::new(),
     };
     let context = fulfiller::Context {
         run: claimed.run_id.clone(),
         attempt: u32::try_from(claimed.attempts + 1).unwrap_or(u32::MAX),
         now_ms: u64::try_from(at).unwrap_or(0),
         settings: told.text().to_owned(),
+        more: Vec::new(),
     };
     app.host.hooks().fulfill(&version, of, &event, &context, tape).await.map_err(Failed::Call)
 }

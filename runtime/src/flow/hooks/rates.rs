@@ -78,7 +78,7 @@ async fn ask(
     asset: &str,
     currency: &str,
 ) -> Result<Result<Price, NoPrice>, DbError> {
-    let pair = rates::Pair { asset: asset.to_owned(), currency: currency.to_owned() };
+    let pair = rates::Pair { asset: asset.to_owned(), currency: currency.to_owned(), more: Vec::new() };
     call::until_fresh(&Asking { app, callee, pair }).await.map(|(said, _)| said)
 }
 
@@ -100,8 +100,11 @@ impl call::Attempt for Asking<'_> {
         };
         let Ready { version, of, told } = ready(app, callee, None).await?;
         let (at, started) = (app.clock.now(), Instant::now());
-        let context =
-            rates::Context { now_ms: u64::try_from(at).unwrap_or(0), settings: told.text().to_owned() };
+        let context = rates::Context {
+            now_ms: u64::try_from(at).unwrap_or(0),
+            settings: told.text().to_owned(),
+            more: Vec::new(),
+        };
         let (said, effects, trace) = match app.host.hooks().price_of(&version, of, pair, &context).await {
             Ok(called) => {
                 let (answer, effects, trace) = Effects::of(called);
@@ -117,7 +120,7 @@ impl call::Attempt for Asking<'_> {
                     Err(rates::RatesError::UnknownPair) => {
                         Err(NoPrice::Unknown { hook: callee.hook_name.clone() })
                     }
-                    Err(rates::RatesError::Source(why)) => Err(failed(why)),
+                    Err(rates::RatesError::Source(why) | rates::RatesError::Other(why)) => Err(failed(why)),
                 };
                 (said, Some(effects), trace)
             }

@@ -29,7 +29,7 @@ pub(super) async fn scan(
     app: &App,
     network: &Arc<Manifest>,
     from: Option<&Position>,
-    limits: ScanLimits,
+    limits: &ScanLimits,
 ) -> Answer {
     let active = app.host.scan(network, from.map(report::position), limits).await;
     let (Some(shadow), Some(from)) = (app.host.registry().shadows().of(&network.plugin), from) else {
@@ -48,7 +48,7 @@ fn compare(
     app: &App,
     network: &Manifest,
     from: &Position,
-    limits: ScanLimits,
+    limits: &ScanLimits,
     read: &Scan,
     other: Option<Answer>,
     shadow: &Shadow,
@@ -67,7 +67,9 @@ fn compare(
     };
     let other = match value {
         Ok(other) => other,
-        Err(ScanError::Upstream(_) | ScanError::RateLimited(_) | ScanError::Behind(_)) => {
+        Err(
+            ScanError::Upstream(_) | ScanError::RateLimited(_) | ScanError::Behind(_) | ScanError::Other(_),
+        ) => {
             return Beside::Skipped;
         }
         Err(error) => return different(format!("it refuses what the active version reads: {error:?}")),

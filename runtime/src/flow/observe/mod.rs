@@ -297,8 +297,9 @@ impl Watcher {
             transfers: watch.transfers_per_scan,
             known,
             next_is_head: known.is_some() && self.rhythm.expects_one(),
+            more: Vec::new(),
         };
-        let called = match beside::scan(&self.app, &self.network, from, limits).await {
+        let called = match beside::scan(&self.app, &self.network, from, &limits).await {
             Ok(called) => called,
             Err(CallFailed { error, upstream, .. }) => {
                 let why = error.to_string();
@@ -312,7 +313,7 @@ impl Watcher {
             Ok(result) => result,
             Err(error) => return Err(self.scan_failed(upstream, error)),
         };
-        let checked = report::checked(result, from, &self.network, limits);
+        let checked = report::checked(result, from, &self.network, &limits);
         match checked {
             Ok(scan) => {
                 // At once, since an upstream on probation is lent once a verdict, and a step may scan again.

@@ -13,7 +13,7 @@ impl Watcher {
                 (Verdict::WrongNetwork, format!("it serves chain {id}, not {}", self.network.chain_id()))
             }
             ScanError::Behind(head) => (Verdict::Behind, format!("its head {head} is behind what was read")),
-            ScanError::Upstream(why) => (Verdict::Bad(why.clone()), why),
+            ScanError::Upstream(why) | ScanError::Other(why) => (Verdict::Bad(why.clone()), why),
             ScanError::Malformed(why) => (Verdict::Bad(why.clone()), format!("contradictory answer: {why}")),
             // Not the upstream's fault.
             ScanError::Settings(why) => {

@@ -82,6 +82,10 @@ fn services(linker: &mut Linker<Stored>) -> wasmtime::Result<()> {
     storage.func_wrap("get", |store: Context<'_>, (key,): (String,)| {
         Ok((Ok::<_, StorageError>(store.data().get(&key).cloned()),))
     })?;
+    storage.func_wrap("get-many", |store: Context<'_>, (keys,): (Vec<String>,)| {
+        let values: Vec<Option<Vec<u8>>> = keys.iter().map(|key| store.data().get(key).cloned()).collect();
+        Ok((Ok::<_, StorageError>(values),))
+    })?;
     storage.func_wrap("set", |mut store: Context<'_>, (key, value): (String, Vec<u8>)| {
         store.data_mut().insert(key, value);
         Ok((Ok::<_, StorageError>(()),))

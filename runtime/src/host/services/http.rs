@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use crate::{
     host::{
         bindings::services::kassa::plugin::http::{
-            self, Header, HeaderValue, HttpError, Method, Request, Response, Target, UpstreamTarget,
+            self, HttpError, Request, Response, Target, UpstreamTarget,
         },
         limits::Limits,
         services::CallState,
@@ -31,6 +31,7 @@ use crate::{
 use super::{
     Behalf, Shared, Subject,
     hosts::Repeats,
+    method::method,
     tape::{Answered, Asked, taped},
 };
 
@@ -102,12 +103,10 @@ impl Http {
 
     /// Checks a request, takes it from the budget and picks the upstream if none is picked yet.
     fn prepare(&mut self, request: Request) -> Result<Prepared, HttpError> {
-        let method = match request.method {
-            Method::Get => ::http::Method::GET,
-            Method::Post => ::http::Method::POST,
-            Method::Put => ::http::Method::PUT,
-            Method::Delete => ::http::Method::DELETE,
-        };
+        if self.requests_max == 0 {
+            return Err(HttpError::Denied("this function of a plugin sends no requests".to_owned()));
+        }
+        let method = method(&request.method)?;
         let subject = self.subject.clone();
         let prepared = match (request.target, &subject.behalf) {
             (Target::Upstream(UpstreamTarget { path, calls }), Behalf::Network(_)) => {
@@ -227,21 +226,13 @@ fn check_path(path: &str) -> Result<(), HttpError> {
     Ok(())
 }
 
-fn check_headers(headers: Vec<Header>) -> Result<Vec<(String, String)>, HttpError> {
+/// Of a chain plugin: secrets are no part of these, the host adds the upstream's own.
+fn check_headers(headers: Vec<(String, String)>) -> Result<Vec<(String, String)>, HttpError> {
     count_headers(&headers)?;
-    let mut checked = Vec::with_capacity(headers.len());
-    for header in headers {
-        let HeaderValue::Text(value) = header.value else {
-            return Err(HttpError::Denied(
-                "no secrets are bound to upstreams; the host adds its own".to_owned(),
-            ));
-        };
-        checked.push((check_header(&header.name, &value)?, value));
-    }
-    Ok(checked)
+    headers.into_iter().map(|(name, value)| Ok((check_header(&name, &value)?, value))).collect()
 }
 
-pub(super) fn count_headers(headers: &[Header]) -> Result<(), HttpError> {
+pub(super) fn count_headers(headers: &[(String, String)]) -> Result<(), HttpError> {
     if headers.len() > HEADERS_MAX {
         return Err(HttpError::Malformed(format!("more than {HEADERS_MAX} headers")));
     }
@@ -289,6 +280,7 @@ fn not_sent(count: usize) -> Vec<Result<Response, HttpError>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::bindings::services::kassa::plugin::types;
 
     #[test]
     fn a_path_stays_below_the_upstream() {
@@ -305,19 +297,16 @@ mod tests {
 
     #[test]
     fn headers_are_checked() {
-        let header = |name: &str, value: HeaderValue| vec![Header { name: name.to_owned(), value }];
-        let text = |value: &str| HeaderValue::Text(value.to_owned());
+        let header = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
         assert_eq!(
-            check_headers(header("Content-Type", text("application/json"))),
-            Ok(vec![("content-type".to_owned(), "application/json".to_owned())])
+            check_headers(header("Content-Type", "application/json")),
+            Ok(header("content-type", "application/json"))
         );
-        assert!(check_headers(header("Host", text("169.254.169.254"))).is_err());
-        assert!(check_headers(header("x", text("a\r\nhost: b"))).is_err());
-        assert!(check_headers(header("x y", text("a"))).is_err());
-        assert!(matches!(
-            check_headers(header("authorization", HeaderValue::Secret("k".to_owned()))),
-            Err(HttpError::Denied(_))
-        ));
+        assert!(check_headers(header("Host", "169.254.169.254")).is_err());
+        assert!(check_headers(header("x", "a\r\nhost: b")).is_err());
+        assert!(check_headers(header("x y", "a")).is_err());
+        // A chain plugin has no secrets: its braces are text.
+        assert_eq!(check_headers(header("x", "{secret:k}")), Ok(header("x", "{secret:k}")));
     }
 
     /// A provider that answers with as many bytes as the path says.
@@ -354,7 +343,7 @@ mod tests {
 
     fn get(path: &str) -> Request {
         let target = Target::Upstream(UpstreamTarget { path: path.to_owned(), calls: 1 });
-        Request { method: Method::Get, target, headers: Vec::new(), body: Vec::new() }
+        Request { method: types::Method::Get, target, headers: Vec::new(), body: Vec::new() }
     }
 
     async fn lengths(http: &mut Http, paths: &[&str]) -> Vec<Option<usize>> {
@@ -383,6 +372,12 @@ mod tests {
         assert_eq!(lengths(&mut counted, &["/600"]).await, [None]);
         assert_eq!(lengths(&mut counted, &["/400"]).await, [Some(400)]);
         assert_eq!(lengths(&mut counted, &["/1"]).await, [None]);
+    }
+
+    #[tokio::test]
+    async fn who_may_send_nothing_is_told_so() {
+        let answers = http(0, 1_000).await.send_all(vec![get("/1")]).await;
+        assert!(matches!(answers[..], [Err(HttpError::Denied(_))]), "{answers:?}");
     }
 
     #[tokio::test]

@@ -5,10 +5,14 @@ mod clock;
 mod hosts;
 mod http;
 mod log;
+mod method;
+mod random;
 mod secrets;
+mod signing;
 mod state;
 mod storage;
 pub(crate) mod tape;
+mod template;
 pub(crate) mod text;
 mod upstream;
 mod watch;
@@ -32,6 +36,7 @@ use crate::{
 pub(crate) use hosts::{Hosts, authority, is_allowed};
 pub(crate) use log::LogLine;
 pub(crate) use secrets::Secret;
+pub(crate) use signing::Algorithm;
 pub(in crate::host) use state::CallState;
 pub(crate) use storage::StaleRead;
 pub(crate) use tape::{Recording, Tape, differences};
@@ -109,6 +114,7 @@ pub(crate) struct Services {
     pub(super) http: http::Http,
     pub(super) log: log::Log,
     pub(super) webhooks: webhooks::Webhooks,
+    pub(super) random: random::Random,
     pub(super) tape: Tape,
     shared: Arc<Shared>,
     subject: Arc<Subject>,
@@ -128,6 +134,7 @@ impl Services {
             http: http::Http::new(shared.clone(), subject.clone(), limits, deadline),
             log: log::Log::new(limits),
             webhooks: webhooks::Webhooks::new(limits),
+            random: random::Random::new(limits),
             tape,
             shared,
             subject,

@@ -24,6 +24,8 @@ use crate::{
 const KEY_BYTES_MAX: usize = 256;
 const VALUE_BYTES_MAX: u32 = 1 << 20;
 const KEYS_MAX: u32 = 1_000;
+/// Keys of one `get-many`.
+const KEYS_AT_ONCE_MAX: usize = 100;
 
 /// The storage changed between two reads of a call.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +47,8 @@ pub(in crate::host) struct Storage {
     ops_left: u32,
     write_bytes_left: u64,
     written: BTreeMap<String, Option<Vec<u8>>>,
+    /// What keys take in the database, of those that this call has read: a write of one need not look again.
+    seen: BTreeMap<String, u64>,
 }
 
 /// A host function's answer: a trap outside, the guest's own error inside.
@@ -76,6 +80,7 @@ impl Storage {
             ops_left: limits.storage_ops,
             write_bytes_left: limits.storage_write_bytes,
             written: BTreeMap::new(),
+            seen: BTreeMap::new(),
         }
     }
 
@@ -113,6 +118,7 @@ impl Storage {
         let read = async { plugin_storage::get(&mut self.db.read().await?, &self.scope, key).await };
         let (revision, value) = known!(read.await.map_err(|error| unavailable(&error)));
         self.check(revision)?;
+        self.seen.insert(key.to_owned(), taken(key, value.as_ref()));
         Ok(Ok(value))
     }
 
@@ -124,18 +130,45 @@ impl Storage {
         self.committed(key).await
     }
 
+    /// Of keys that this call has written, what it wrote; the others by one query.
+    async fn get_many(&mut self, keys: &[String]) -> Answer<Vec<Option<Vec<u8>>>> {
+        if keys.len() > KEYS_AT_ONCE_MAX {
+            return Ok(Err(StorageError::Quota(format!("{KEYS_AT_ONCE_MAX} keys at once"))));
+        }
+        for key in keys {
+            known!(check_key(key).and_then(|()| self.take_op()));
+        }
+        let unwritten: Vec<String> =
+            keys.iter().filter(|key| !self.written.contains_key(*key)).cloned().collect();
+        let mut committed = BTreeMap::new();
+        if !unwritten.is_empty() {
+            let read =
+                async { plugin_storage::get_many(&mut self.db.read().await?, &self.scope, unwritten).await };
+            let (revision, values) = known!(read.await.map_err(|error| unavailable(&error)));
+            self.check(revision)?;
+            committed = values;
+            for key in keys.iter().filter(|key| !self.written.contains_key(*key)) {
+                self.seen.insert(key.clone(), taken(key, committed.get(key)));
+            }
+        }
+        let value = |key: &String| match self.written.get(key) {
+            Some(own) => own.clone(),
+            None => committed.get(key).cloned(),
+        };
+        Ok(Ok(keys.iter().map(value).collect()))
+    }
+
     async fn put(&mut self, key: String, value: Option<Vec<u8>>) -> Answer<()> {
         known!(check_key(&key).and_then(|()| self.take_op()));
-        let size =
-            |value: &Option<Vec<u8>>| value.as_ref().map_or(0, |value| length(key.len() + value.len()));
         if value.as_ref().is_some_and(|value| length(value.len()) > u64::from(VALUE_BYTES_MAX)) {
             return Ok(Err(StorageError::TooLarge(VALUE_BYTES_MAX)));
         }
-        let before = match self.written.get(&key) {
-            Some(own) => size(own),
-            None => size(&known!(self.committed(&key).await?)),
+        let before = match (self.written.get(&key), self.seen.get(&key)) {
+            (Some(own), _) => taken(&key, own.as_ref()),
+            (None, Some(seen)) => *seen,
+            (None, None) => taken(&key, known!(self.committed(&key).await?).as_ref()),
         };
-        let after = size(&value);
+        let after = taken(&key, value.as_ref());
         let Some(write_bytes_left) = self.write_bytes_left.checked_sub(after) else {
             return Ok(Err(StorageError::Quota("bytes written in this call".to_owned())));
         };
@@ -194,6 +227,11 @@ impl Storage {
     }
 }
 
+/// What a key with this value takes.
+fn taken(key: &str, value: Option<&Vec<u8>>) -> u64 {
+    value.map_or(0, |value| length(key.len() + value.len()))
+}
+
 fn length(bytes: usize) -> u64 {
     u64::try_from(bytes).unwrap_or(u64::MAX)
 }
@@ -219,6 +257,27 @@ impl storage::Host for CallState {
             return self.services.storage.get(&key).await;
         }
         Ok(taped!(self, Get(key.clone()), self.services.storage.get(&key).await?))
+    }
+
+    async fn get_many(&mut self, keys: Vec<String>) -> Answer<Vec<Option<Vec<u8>>>> {
+        self.count()?;
+        let storage = &mut self.services.storage;
+        if !self.services.tape.is_playing() {
+            let answer = storage.get_many(&keys).await?;
+            self.services.tape.note(Asked::GetMany(keys), Answered::GetMany(answer.clone()));
+            return Ok(answer);
+        }
+        // As with `get`, what this call wrote counts, whatever was there when the tape was recorded.
+        let own: Vec<_> = keys.iter().map(|key| storage.written.get(key).cloned()).collect();
+        let mut answer = taped!(self, GetMany(keys.clone()), self.services.storage.get_many(&keys).await?);
+        if let Ok(values) = &mut answer {
+            for (value, own) in values.iter_mut().zip(own) {
+                if let Some(own) = own {
+                    *value = own;
+                }
+            }
+        }
+        Ok(answer)
     }
 
     async fn set(&mut self, key: String, value: Vec<u8>) -> Answer<()> {
@@ -338,6 +397,51 @@ mod tests {
         put(&mut next, "a", "").await;
         put(&mut next, "b", &"z".repeat(98)).await;
         assert!(next.put("c".to_owned(), None).await.unwrap().is_ok());
+    }
+
+    #[tokio::test]
+    async fn many_keys_are_one_question() {
+        for db in testing::databases().await {
+            let mut first = storage(&db);
+            put(&mut first, "a", "1").await;
+            put(&mut first, "b", "2").await;
+            commit(&db, first).await.unwrap();
+            let mut next = storage(&db);
+            put(&mut next, "b", "own").await;
+            next.put("c".to_owned(), None).await.unwrap().unwrap();
+            let keys = ["c", "b", "a", "a", "no"].map(str::to_owned);
+            let values = vec![None, value("own"), value("1"), value("1"), None];
+            assert_eq!(next.get_many(&keys).await.unwrap(), Ok(values));
+            assert_eq!(next.get_many(&[]).await.unwrap(), Ok(Vec::new()));
+            let wrong = next.get_many(&["a".to_owned(), String::new()]).await.unwrap();
+            assert_eq!(wrong, Err(StorageError::BadKey));
+            let many = vec!["a".to_owned(); 101];
+            assert!(matches!(next.get_many(&many).await.unwrap(), Err(StorageError::Quota(_))));
+            // Each key counts: 30 of this call's operations are used up.
+            let many = vec!["a".to_owned(); 30];
+            assert!(matches!(next.get_many(&many).await.unwrap(), Err(StorageError::Quota(_))));
+        }
+    }
+
+    /// What was read need not be read again to be written, and the count of bytes stays right.
+    #[tokio::test]
+    async fn a_write_of_what_was_read_counts_what_was_there() {
+        for db in testing::databases().await {
+            let mut first = storage(&db);
+            put(&mut first, "a", &"x".repeat(89)).await;
+            commit(&db, first).await.unwrap();
+            let mut next = storage(&db);
+            next.get_many(&["a".to_owned(), "b".to_owned()]).await.unwrap().unwrap();
+            put(&mut next, "b", "12345678").await;
+            let over = next.put("a".to_owned(), value(&"x".repeat(91))).await.unwrap();
+            assert!(matches!(over, Err(StorageError::Quota(_))), "{over:?}");
+            next.put("a".to_owned(), None).await.unwrap().unwrap();
+            put(&mut next, "b", &"y".repeat(99)).await;
+            commit(&db, next).await.unwrap();
+            let mut last = storage(&db);
+            assert_eq!(last.get("b").await.unwrap(), Ok(value(&"y".repeat(99))));
+            assert!(last.put("c".to_owned(), value("z")).await.unwrap().is_err());
+        }
     }
 
     #[tokio::test]

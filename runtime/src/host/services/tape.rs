@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::host::bindings::services::kassa::plugin::{
     http::{self, HttpError},
+    random::RandomError,
     secrets::SecretError,
     storage::StorageError,
     webhooks::WebhooksError,
@@ -26,12 +27,14 @@ const SHOWN_CHARS_MAX: usize = 500;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(in crate::host) enum Asked {
     Get(String),
+    GetMany(Vec<String>),
     Set(String, Vec<u8>),
     Delete(String),
     Keys(String, Option<String>, u32),
     Send(Vec<http::Request>),
     Queue(Option<String>, String, String),
-    Hmac(String, Vec<u8>),
+    Sign(String, String, Vec<u8>),
+    Random(u32),
     Now,
 }
 
@@ -39,12 +42,14 @@ pub(in crate::host) enum Asked {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(in crate::host) enum Answered {
     Get(Result<Option<Vec<u8>>, StorageError>),
+    GetMany(Result<Vec<Option<Vec<u8>>>, StorageError>),
     Set(Result<(), StorageError>),
     Delete(Result<(), StorageError>),
     Keys(Result<Vec<String>, StorageError>),
     Send(Vec<Result<http::Response, HttpError>>),
     Queue(Result<String, WebhooksError>),
-    Hmac(Result<Vec<u8>, SecretError>),
+    Sign(Result<Vec<u8>, SecretError>),
+    Random(Result<Vec<u8>, RandomError>),
     Now(u64),
 }
 
@@ -181,30 +186,25 @@ impl Asked {
                 vec![json!({ "webhook": event, "endpoint": endpoint, "data": shown(data.as_bytes()) })]
             }
             Self::Send(requests) => requests.iter().map(sent).collect(),
-            Self::Get(_) | Self::Keys(..) | Self::Hmac(..) | Self::Now => Vec::new(),
+            Self::Get(_)
+            | Self::GetMany(_)
+            | Self::Keys(..)
+            | Self::Sign(..)
+            | Self::Random(_)
+            | Self::Now => Vec::new(),
         }
     }
 }
 
 fn sent(request: &http::Request) -> Value {
-    let method = match request.method {
-        http::Method::Get => "GET",
-        http::Method::Post => "POST",
-        http::Method::Put => "PUT",
-        http::Method::Delete => "DELETE",
-    };
+    let method = super::method::name(&request.method);
     let url = match &request.target {
         http::Target::Upstream(target) => &target.path,
         http::Target::Url(url) => url,
     };
-    let headers: Vec<String> = request
-        .headers
-        .iter()
-        .map(|header| match &header.value {
-            http::HeaderValue::Text(text) => format!("{}: {text}", header.name),
-            http::HeaderValue::Secret(name) => format!("{}: {{secret:{name}}}", header.name),
-        })
-        .collect();
+    // As the hook wrote them: with the names of secrets.
+    let headers: Vec<String> =
+        request.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
     json!({ "request": format!("{method} {url}"), "headers": headers, "body": shown(&request.body) })
 }
 
@@ -238,6 +238,32 @@ mod tests {
         assert_eq!(played.played(&get("a")), Some(value("1")));
         assert_eq!(played.played(&get("a")), Some(value("2")));
         assert_eq!(played.played(&get("a")), None);
+    }
+
+    /// What is recorded is what the hook wrote and was answered: names of secrets, and no key.
+    #[test]
+    fn a_replay_is_given_the_same_randomness_and_signatures() {
+        let asked = || {
+            let sign = ("key".to_owned(), "ES256".to_owned(), b"m".to_vec());
+            [Asked::Random(3), Asked::Sign(sign.0, sign.1, sign.2), Asked::Random(3)]
+        };
+        let answered = || {
+            [
+                Answered::Random(Ok(vec![1, 2, 3])),
+                Answered::Sign(Ok(vec![7])),
+                Answered::Random(Ok(vec![4, 5, 6])),
+            ]
+        };
+        let mut tape = Tape::record();
+        for (asked, answered) in asked().into_iter().zip(answered()) {
+            tape.note(asked, answered);
+        }
+        let kept = serde_json::to_string(&tape.into_recording()).unwrap();
+        let mut played = Tape::play(serde_json::from_str(&kept).unwrap());
+        for (asked, answered) in asked().iter().zip(answered()) {
+            assert_eq!(played.played(asked), Some(answered));
+        }
+        assert_eq!(played.played(&Asked::Random(3)), None);
     }
 
     #[test]

@@ -107,7 +107,7 @@ impl CallState {
                 Ok(None) => return Err(WebhooksError::UnknownEndpoint(one_line(endpoint_id, 60))),
                 Err(error) => {
                     tracing::warn!(%error, "a hook's endpoint cannot be looked up");
-                    return Err(WebhooksError::Quota("the database did not answer; try again".to_owned()));
+                    return Err(WebhooksError::Unavailable);
                 }
             }
         }

@@ -165,7 +165,7 @@ async fn wasi_is_an_empty_shell() {
     );
     bench.load(&seeded).await;
     let answer = bench.host.normalize_address(&network("test"), "x").await.unwrap();
-    assert_eq!(answer, Ok(Address { text: String::new(), key: Vec::new() }));
+    assert_eq!(answer, Ok(Address { text: String::new(), key: Vec::new(), more: Vec::new() }));
     bench.load(&guest().normalizing("(call $arguments (i32.const 2048)) i32.const 1024")).await;
     let failed = bench.host.normalize_address(&network("test"), "x").await.unwrap_err();
     assert!(failed.to_string().contains("wasi:cli/environment@0.2.0#get-arguments"), "{failed}");

@@ -127,23 +127,24 @@ impl Guest {
         };
         let simulator = if self.simulator {
             "(func (export \"kassa:plugin/simulator@0.1.0#simulate\")
-                (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32) i32.const 1024)"
+                (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32) i32.const 1024)"
         } else {
             ""
         };
         let finder = self.find.map(|find| {
             format!(
                 "(func (export \"kassa:plugin/finder@0.1.0#find\")
-                    (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32) {find})"
+                    (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32) {find})"
             )
         });
         let finder = finder.unwrap_or_default();
         let balances = self.balances.map(|(read, needed)| {
             format!(
                 "(func (export \"kassa:plugin/balances@0.1.0#needed\")
-                    (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32) i32.const {})
+                    (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)
+                    (i32.store8 (i32.const 3076) (i32.const {})) i32.const 3072)
                 (func (export \"kassa:plugin/balances@0.1.0#read\")
-                    (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32) {read})",
+                    (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32) {read})",
                 u8::from(needed)
             )
         });
@@ -162,11 +163,11 @@ impl Guest {
                 {items}
                 {start}
                 (func (export "kassa:plugin/chain@0.1.0#describe")
-                    (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32) i32.const 1024)
+                    (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32) i32.const 1024)
                 (func (export "kassa:plugin/chain@0.1.0#normalize-address")
-                    (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32) {normalize})
+                    (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32) {normalize})
                 (func (export "kassa:plugin/chain@0.1.0#derive-address")
-                    (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32) i32.const 1024)
+                    (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32) i32.const 1024)
                 (func (export "kassa:plugin/chain@0.1.0#payment-link") (param i32) (result i32)
                     i32.const 1024)
                 (func $scan (export "kassa:plugin/chain@0.1.0#scan")

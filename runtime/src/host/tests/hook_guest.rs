@@ -63,7 +63,7 @@ impl HookGuest {
                     (local.get $at))
                 {start}
                 (func (export "kassa:plugin/fulfiller@0.1.0#fulfill")
-                    (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i64 i32 i32) (result i32) i32.const 1024)
+                    (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i64 i32 i32 i32 i32) (result i32) i32.const 1024)
                 (@custom "kassa:manifest" {manifest:?}))"#
         );
         let mut module = wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));

@@ -22,7 +22,7 @@ async fn a_quiet_guest_answers() {
     assert_eq!(called.upstream, None);
     assert!(called.value.unwrap().blocks.is_empty());
     let link = bench.host.payment_link(&network("test"), "x", 0, Amount(u128::MAX), Some("memo")).await;
-    assert_eq!(link.unwrap(), PaymentLink { uri: None, qr: String::new() });
+    assert_eq!(link.unwrap(), PaymentLink { uri: None, qr: String::new(), more: Vec::new() });
 }
 
 #[tokio::test]
@@ -174,8 +174,14 @@ async fn neighbours_work_on_while_attackers_loop() {
             let host = bench.host.clone();
             tokio::spawn(async move {
                 for _ in 0..5 {
-                    let limits = ScanLimits { blocks: 1, transfers: 1, known: None, next_is_head: false };
-                    let failed = host.scan(&network("attacker"), None, limits).await.unwrap_err();
+                    let limits = ScanLimits {
+                        blocks: 1,
+                        transfers: 1,
+                        known: None,
+                        next_is_head: false,
+                        more: Vec::new(),
+                    };
+                    let failed = host.scan(&network("attacker"), None, &limits).await.unwrap_err();
                     assert!(matches!(failed.error, CallError::CpuBudget), "{failed}");
                 }
             })

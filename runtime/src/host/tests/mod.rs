@@ -6,6 +6,7 @@ pub(crate) mod hook_guest;
 mod hostile;
 mod lifecycle;
 mod real;
+mod roles;
 
 use tempfile::TempDir;
 
@@ -77,7 +78,7 @@ impl Bench {
             .scan(
                 &network("test"),
                 None,
-                ScanLimits { blocks: 1, transfers: 1, known: None, next_is_head: false },
+                &ScanLimits { blocks: 1, transfers: 1, known: None, next_is_head: false, more: Vec::new() },
             )
             .await
     }

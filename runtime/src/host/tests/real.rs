@@ -57,8 +57,8 @@ async fn base_knows_its_addresses() {
     let wrong = bench.host.normalize_address(&base, "0x833589FCD6eDb6E08f4c7C32D4f71b54bdA02913").await;
     assert_eq!(wrong.unwrap(), Err(AddressError::Checksum));
     // Without an upstream a scan is an answer, not a failure.
-    let limits = ScanLimits { blocks: 10, transfers: 10, known: None, next_is_head: false };
-    let scanned = bench.host.scan(&base, None, limits).await.unwrap();
+    let limits = ScanLimits { blocks: 10, transfers: 10, known: None, next_is_head: false, more: Vec::new() };
+    let scanned = bench.host.scan(&base, None, &limits).await.unwrap();
     assert!(matches!(scanned.value, Err(ScanError::Upstream(_))), "{:?}", scanned.value);
 }
 
@@ -66,8 +66,8 @@ async fn base_knows_its_addresses() {
 async fn the_sandbox_moves_on_when_told() {
     let bench = started().await;
     let sandbox = built_in("sandbox");
-    let limits = ScanLimits { blocks: 10, transfers: 10, known: None, next_is_head: false };
-    let first = bench.host.scan(&sandbox, None, limits).await.unwrap().value.unwrap();
+    let limits = ScanLimits { blocks: 10, transfers: 10, known: None, next_is_head: false, more: Vec::new() };
+    let first = bench.host.scan(&sandbox, None, &limits).await.unwrap().value.unwrap();
     let acted = bench.host.simulate(&sandbox, r#"{"do":"mine","blocks":2}"#).await.unwrap();
     acted.value.unwrap();
     let (writes, stale) = (acted.writes.clone(), acted.writes);
@@ -82,7 +82,7 @@ async fn the_sandbox_moves_on_when_told() {
     apply(writes).await.unwrap();
     assert!(matches!(apply(stale).await, Err(DbError::Stale(_))));
     let cursor = first.blocks.last().map(|block| Position { height: block.height, hash: block.hash.clone() });
-    let next = bench.host.scan(&sandbox, cursor, limits).await.unwrap().value.unwrap();
+    let next = bench.host.scan(&sandbox, cursor, &limits).await.unwrap().value.unwrap();
     assert_eq!(next.head.height, first.head.height + 2);
     let nonsense = bench.host.simulate(&sandbox, "{}").await.unwrap();
     assert!(matches!(nonsense.value, Err(SimulateError::Malformed(_))), "{:?}", nonsense.value);

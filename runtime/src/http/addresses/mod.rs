@@ -153,7 +153,9 @@ async fn create(
     let (wanted, derived_index) = match (&new.address, there) {
         (Some(text), _) => (normalized(&app, &manifest, text).await?, None),
         // Whatever it was made from: it stays this customer's.
-        (None, Some(row)) => (Address { text: row.address, key: row.key }, row.derived_index),
+        (None, Some(row)) => {
+            (Address { text: row.address, key: row.key, more: Vec::new() }, row.derived_index)
+        }
         (None, None) if new.ownership.is_some() => {
             let detail = "Give the `address` that `ownership` is about.";
             return Err(Problem::new(Kind::FieldMissing, detail).field("address"));
@@ -263,7 +265,9 @@ async fn normalized(app: &App, network: &Manifest, text: &str) -> Result<Address
     check_text("address", text, ADDRESS_CHARS_MAX)?;
     app.host.normalize_address(network, text.trim()).await?.map_err(|error| {
         let (kind, detail) = match error {
-            AddressError::Malformed(why) => (Kind::AddressMalformed, format!("{why:.200}.")),
+            AddressError::Malformed(why) | AddressError::Other(why) => {
+                (Kind::AddressMalformed, format!("{why:.200}."))
+            }
             AddressError::Checksum => {
                 (Kind::AddressChecksum, "A character was changed or lost: copy it again.".to_owned())
             }
@@ -297,7 +301,7 @@ async fn derived(
             Problem::new(Kind::Busy, detail).retry_after(1)
         }
     })?;
-    Ok((Address { text: child.text, key: child.key }, Some(child.index)))
+    Ok((Address { text: child.text, key: child.key, more: Vec::new() }, Some(child.index)))
 }
 
 fn derive_problem(error: DeriveError) -> Problem {
@@ -305,7 +309,9 @@ fn derive_problem(error: DeriveError) -> Problem {
         DeriveError::Unsupported => {
             (Kind::DerivationUnsupported, "Supply an address of your own for each customer.".to_owned())
         }
-        DeriveError::MalformedKey(why) => (Kind::ExtendedKeyMalformed, format!("{why:.200}.")),
+        DeriveError::MalformedKey(why) | DeriveError::Other(why) => {
+            (Kind::ExtendedKeyMalformed, format!("{why:.200}."))
+        }
         DeriveError::NoChild => (Kind::ExtendedKeyMalformed, "Its first child does not exist.".to_owned()),
     };
     Problem::new(kind, detail).field("public_key")

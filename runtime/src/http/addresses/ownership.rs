@@ -188,6 +188,7 @@ fn not_proven(error: OwnershipError, address: &str) -> Problem {
             ("signature", format!("Not the key of {address} has signed, or not this statement."))
         }
         OwnershipError::UnknownWallet(why) => ("unknown_wallet", format!("{}.", one_line(&why, 300))),
+        OwnershipError::Other(why) => ("not_proven", format!("{}.", one_line(&why, 300))),
     };
     refused(reason, detail, "ownership.proof")
 }

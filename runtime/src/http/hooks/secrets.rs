@@ -47,7 +47,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum Use {
-    /// It keys HMACs, and is sent nowhere.
+    /// It keys signatures, and is sent nowhere.
     Sign,
 }
 
@@ -122,9 +122,8 @@ async fn set(
         return Err(refuse("A secret's name: 1 to 40 of a-z, 0-9 and _.", "name"));
     }
     let NewSecret { value, host, purpose } = body.value;
-    if !(1..=SECRET_BYTES_MAX).contains(&value.len()) || value.chars().any(char::is_control) {
-        let detail = format!("value: 1 to {SECRET_BYTES_MAX} bytes without line breaks or other controls.");
-        return Err(refuse(detail, "value"));
+    if !(1..=SECRET_BYTES_MAX).contains(&value.len()) {
+        return Err(refuse(format!("value: 1 to {SECRET_BYTES_MAX} bytes."), "value"));
     }
     let purpose = named_purpose(host, purpose)?;
     let (now, vault) = (app.clock.now(), app.vault.clone());
@@ -136,6 +135,7 @@ async fn set(
                 Some(purpose) => purpose,
                 None => wanted_purpose(conn, &hook, &name).await?,
             };
+            fits(conn, &hook, &name, &purpose, &value).await?;
             let known = secrets::list(conn, &hook.id).await?;
             let is_new = known.iter().all(|secret| secret.name != name || secret.purpose != purpose);
             if known.len() >= SECRETS_MAX && is_new {
@@ -191,6 +191,34 @@ async fn wanted_purpose(conn: &mut Conn, hook: &Hook, name: &str) -> Result<Purp
     let detail =
         format!("No version says what {name} is for: name the host that it is sent to, or use: \"sign\".");
     Err(refuse(detail, "host"))
+}
+
+/// Refuses a value that cannot serve its purpose: one that no header takes, or that is no key of the algorithm that the
+/// version in use (or else the newest) signs with.
+async fn fits(
+    conn: &mut Conn,
+    hook: &Hook,
+    name: &str,
+    purpose: &Purpose,
+    value: &str,
+) -> Result<(), Problem> {
+    // A private key in PEM has lines.
+    let is_key = *purpose == Purpose::Sign && value.trim_start().starts_with("-----BEGIN ");
+    if value.chars().any(|c| c.is_control() && !(is_key && matches!(c, '\r' | '\n'))) {
+        let detail = "value: no line breaks or other controls, but for those of a key in PEM to sign with.";
+        return Err(refuse(detail, "value"));
+    }
+    if *purpose != Purpose::Sign {
+        return Ok(());
+    }
+    let versions = hooks::versions(conn, &hook.id).await?;
+    let active = versions.iter().find(|version| Some(&version.id) == hook.active_id.as_ref());
+    let Some(version) = active.or(versions.first()) else { return Ok(()) };
+    let manifest = manifest_of(version)?;
+    match manifest.secrets.get(name).and_then(|asked| asked.algorithm) {
+        Some(algorithm) => algorithm.check(value).map_err(|why| refuse(format!("value: {why}."), "value")),
+        None => Ok(()),
+    }
 }
 
 /// Refuses a version that wants secrets which are not set for what it wants them for. One whose host a setting names that

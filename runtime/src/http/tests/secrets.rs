@@ -134,3 +134,61 @@ async fn a_setting_sends_no_secret_to_another_host() {
     put("secrets/token", json!({"value": "c", "host": "evil.example"})).await.ok();
     assert_eq!(put("settings", json!({"api_url": "https://evil.example/"})).await.problem(), "grant_refused");
 }
+
+/// A key that cannot sign is refused where it is set, if the manifest says by which algorithm.
+#[tokio::test]
+async fn a_secret_that_signs_is_a_key_of_its_algorithm() {
+    const SIGNING: &str = r#"
+[secrets.token]
+description = "A token"
+host = "api.example"
+[secrets.key]
+description = "A key"
+use = "sign"
+algorithm = "Ed25519"
+[secrets.free]
+description = "A key of any algorithm"
+use = "sign"
+"#;
+    const PEM: &str = "-----BEGIN PRIVATE KEY-----\n\
+                       MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g\n\
+                       -----END PRIVATE KEY-----\n";
+    for api in Api::all().await {
+        let (_, key) = api.merchant_with_key("Shop").await;
+        let guest = HookGuest::new().asking(SIGNING).component();
+        let made = api.upload(&key, "/v1/hooks", "application/wasm", guest).await.ok();
+        let id = made["hook"]["id"].as_str().unwrap().to_owned();
+        let set = async |name: &str, body: Value| {
+            api.call(&key, Method::PUT, &format!("/v1/hooks/{id}/secrets/{name}"), body).await
+        };
+        for value in ["Jefe", "9d61", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"] {
+            let refused = set("key", json!({ "value": value })).await;
+            assert_eq!(refused.problem(), "field_malformed", "{value}");
+            let detail = refused.body["detail"].as_str().unwrap();
+            assert!(detail.contains("Ed25519 wants a private key") && !detail.contains("9d61"), "{detail}");
+        }
+        let seed = "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60";
+        for value in [seed, PEM] {
+            assert_eq!(set("key", json!({ "value": value })).await.ok()["use"], "sign");
+        }
+        set("free", json!({"value": "Jefe"})).await.ok();
+        // Lines are for keys in PEM that sign, and stand in no header.
+        for (name, body) in [
+            ("token", json!({ "value": PEM })),
+            ("free", json!({"value": "a\nb"})),
+            ("free", json!({"value": format!("{PEM}\u{1b}")})),
+        ] {
+            assert_eq!(set(name, body.clone()).await.problem(), "field_malformed", "{body}");
+        }
+        let odd = HookGuest::new().named("odd", "0.1.0");
+        for lines in [
+            "[secrets.key]\ndescription = \"A key\"\nuse = \"sign\"\nalgorithm = \"ES999\"",
+            "[secrets.key]\ndescription = \"A key\"\nhost = \"a.example\"\nalgorithm = \"ES256\"",
+        ] {
+            let guest = HookGuest::new().named("odd", "0.1.0").asking(lines).component();
+            let refused = api.upload(&key, "/v1/hooks", "application/wasm", guest).await;
+            assert!(refused.body["detail"].as_str().unwrap().contains("manifest"), "{}", refused.body);
+        }
+        api.upload(&key, "/v1/hooks", "application/wasm", odd.component()).await.ok();
+    }
+}

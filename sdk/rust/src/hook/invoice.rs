@@ -116,7 +116,7 @@ mod tests {
     }
 
     fn event(payload: impl Into<String>) -> Event {
-        Event { id: "evt_1".into(), kind: "invoice.paid".into(), payload: payload.into() }
+        Event { id: "evt_1".into(), kind: "invoice.paid".into(), payload: payload.into(), more: Vec::new() }
     }
 
     #[test]

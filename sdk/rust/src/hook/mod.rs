@@ -14,10 +14,12 @@ pub mod testing;
 pub use decimal::Decimal;
 pub use invoice::Invoice;
 
+use crate::form::FormError;
 use crate::fulfiller::Outcome;
 use crate::http::{self, HttpError, Request, Response};
 use crate::log;
 use crate::matcher::Decision;
+use crate::random::{self, RandomError};
 use crate::secrets::{self, SecretError};
 use crate::storage::{self, StorageError};
 use crate::upstream::clean;
@@ -38,6 +40,8 @@ const REASON_BYTES: usize = 640;
 pub trait Host {
     /// What is stored under the key.
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StorageError>;
+    /// What is stored under up to 100 keys, in their order.
+    fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Vec<u8>>>, StorageError>;
     /// Stores the value under the key.
     fn set(&self, key: &str, value: &[u8]) -> Result<(), StorageError>;
     /// Forgets the key.
@@ -48,16 +52,23 @@ pub trait Host {
     fn send(&self, request: &Request) -> Result<Response, HttpError>;
     /// Queues a webhook; `data` is a JSON object.
     fn queue(&self, endpoint: Option<&str>, event: &str, data: &Value) -> Result<String, WebhooksError>;
-    /// Signs the message.
-    fn hmac_sha256(&self, secret: &str, message: &[u8]) -> Result<Vec<u8>, SecretError>;
+    /// The message's signature under a secret that signs; the algorithm by its name: `HMAC-SHA256`.
+    fn sign(&self, secret: &str, algorithm: &str, message: &[u8]) -> Result<Vec<u8>, SecretError>;
+    /// So many bytes that nobody can guess. A replay is given the same.
+    fn random(&self, count: u32) -> Result<Vec<u8>, RandomError>;
 
     /// What is stored under the key, as text. What is no text is left for the merchant to mend.
     fn text(&self, key: &str) -> Result<Option<String>, Outcome> {
-        let text = self.get(key)?.map(String::from_utf8).transpose();
-        text.map_err(|_| {
-            Outcome::retry(LATER_S, format!("what is stored under {key} is not text: replace it"))
-        })
+        text(key, self.get(key)?)
     }
+}
+
+/// What was stored under the key, as text. What is no text is left for the merchant to mend.
+pub fn text(key: &str, value: Option<Vec<u8>>) -> Result<Option<String>, Outcome> {
+    value
+        .map(String::from_utf8)
+        .transpose()
+        .map_err(|_| Outcome::retry(LATER_S, format!("what is stored under {key} is not text: replace it")))
 }
 
 /// The host itself.
@@ -66,6 +77,11 @@ pub struct Real;
 impl Host for Real {
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StorageError> {
         storage::get(key)
+    }
+
+    fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Vec<u8>>>, StorageError> {
+        let keys: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
+        storage::get_many(&keys)
     }
 
     fn set(&self, key: &str, value: &[u8]) -> Result<(), StorageError> {
@@ -88,8 +104,12 @@ impl Host for Real {
         webhooks::queue(endpoint, event, &data.to_string())
     }
 
-    fn hmac_sha256(&self, secret: &str, message: &[u8]) -> Result<Vec<u8>, SecretError> {
-        secrets::hmac_sha256(secret, message)
+    fn sign(&self, secret: &str, algorithm: &str, message: &[u8]) -> Result<Vec<u8>, SecretError> {
+        secrets::sign(secret, algorithm, message)
+    }
+
+    fn random(&self, count: u32) -> Result<Vec<u8>, RandomError> {
+        random::get_bytes(count)
     }
 }
 
@@ -119,6 +139,7 @@ impl From<StorageError> for Outcome {
             StorageError::TooLarge(max) => Self::reject(format!("storage: a value is over {max} bytes")),
             StorageError::Quota(why) => Self::retry(LATER_S, format!("storage: {why}")),
             StorageError::Unavailable => Self::retry(SOON_S, "storage: the host's database did not answer"),
+            StorageError::Other(why) => Self::retry(SOON_S, format!("storage: {why}")),
         }
     }
 }
@@ -133,6 +154,7 @@ impl From<HttpError> for Outcome {
             HttpError::Timeout => Self::retry(SOON_S, "timeout"),
             HttpError::Connection(why) => Self::retry(SOON_S, format!("connection: {why}")),
             HttpError::NoUpstream => Self::retry(SOON_S, "no usable upstream"),
+            HttpError::Other(why) => Self::retry(SOON_S, why),
         }
     }
 }
@@ -143,6 +165,8 @@ impl From<WebhooksError> for Outcome {
             WebhooksError::UnknownEndpoint(id) => Self::retry(LATER_S, format!("there is no endpoint {id}")),
             WebhooksError::Malformed(why) => Self::reject(format!("the webhook is unusable: {why}")),
             WebhooksError::Quota(why) => Self::retry(LATER_S, format!("webhooks: {why}")),
+            WebhooksError::Unavailable => Self::retry(SOON_S, "webhooks: the host's database did not answer"),
+            WebhooksError::Other(why) => Self::retry(SOON_S, format!("webhooks: {why}")),
         }
     }
 }
@@ -156,6 +180,18 @@ impl From<SecretError> for Outcome {
             SecretError::NotForSigning(name) => Self::reject(format!(
                 "the secret {name} is bound to a host and cannot sign: mend the manifest"
             )),
+            SecretError::UnknownAlgorithm(why) => Self::reject(format!("the host cannot sign with {why}")),
+            SecretError::BadKey(why) => Self::retry(LATER_S, why),
+            SecretError::Other(why) => Self::retry(SOON_S, why),
+        }
+    }
+}
+
+impl From<RandomError> for Outcome {
+    fn from(error: RandomError) -> Self {
+        match error {
+            RandomError::Quota(why) => Self::reject(format!("randomness: {why}")),
+            RandomError::Other(why) => Self::retry(SOON_S, format!("randomness: {why}")),
         }
     }
 }
@@ -173,6 +209,25 @@ impl fmt::Display for SettingsError {
 impl From<SettingsError> for Outcome {
     fn from(error: SettingsError) -> Self {
         Self::retry(LATER_S, error.to_string())
+    }
+}
+
+impl From<SettingsError> for FormError {
+    fn from(SettingsError(why): SettingsError) -> Self {
+        Self::Settings(why)
+    }
+}
+
+impl From<SecretError> for FormError {
+    fn from(error: SecretError) -> Self {
+        match error {
+            SecretError::Unknown(name) => Self::Secret(format!("{name} is not set")),
+            SecretError::NotForSigning(name) => {
+                Self::Secret(format!("{name} is bound to a host and cannot sign"))
+            }
+            SecretError::UnknownAlgorithm(why) | SecretError::Other(why) => Self::Other(why),
+            SecretError::BadKey(why) => Self::Secret(why),
+        }
     }
 }
 
@@ -231,7 +286,7 @@ mod tests {
 
     #[test]
     fn what_can_be_mended_is_tried_again() {
-        let retries: [(Outcome, u32); 12] = [
+        let retries: [(Outcome, u32); 17] = [
             (HttpError::Timeout.into(), 30),
             (HttpError::Connection("reset".into()).into(), 30),
             (HttpError::NoUpstream.into(), 30),
@@ -244,16 +299,23 @@ mod tests {
             (WebhooksError::Quota("full".into()).into(), 300),
             (WebhooksError::UnknownEndpoint("ep_1".into()).into(), 300),
             (SecretError::Unknown("key".into()).into(), 300),
+            (SecretError::BadKey("key".into()).into(), 300),
+            (HttpError::Other("new".into()).into(), 30),
+            (StorageError::Other("new".into()).into(), 30),
+            (WebhooksError::Unavailable.into(), 30),
+            (RandomError::Other("none".into()).into(), 30),
         ];
         for (outcome, seconds) in retries {
             assert!(matches!(&outcome, Outcome::Retry((after, _)) if *after == seconds), "{outcome:?}");
         }
-        let rejects: [Outcome; 5] = [
+        let rejects: [Outcome; 7] = [
             HttpError::Malformed("header".into()).into(),
             StorageError::BadKey.into(),
             StorageError::TooLarge(7).into(),
             WebhooksError::Malformed("data".into()).into(),
             SecretError::NotForSigning("key".into()).into(),
+            SecretError::UnknownAlgorithm("ES1; there are ES256".into()).into(),
+            RandomError::Quota("bytes".into()).into(),
         ];
         for outcome in rejects {
             assert!(matches!(outcome, Outcome::Reject(_)), "{outcome:?}");
@@ -283,5 +345,6 @@ mod tests {
         assert_eq!(host.text("a"), Ok(Some("text".into())));
         assert!(matches!(host.text("b"), Err(Outcome::Retry((300, _)))));
         assert_eq!(host.text("c"), Ok(None));
+        assert_eq!(host.get_many(&["c", "a"]), Ok(vec![None, Some(b"text".to_vec())]));
     }
 }

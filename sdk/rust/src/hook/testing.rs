@@ -3,6 +3,7 @@
 use super::Host;
 use crate::fulfiller::{Context, Event};
 use crate::http::{HttpError, Request, Response};
+use crate::random::RandomError;
 use crate::secrets::SecretError;
 use crate::storage::StorageError;
 use crate::webhooks::WebhooksError;
@@ -10,8 +11,8 @@ use serde_json::{Value, json};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 
-/// A function of the message.
-pub type Hmac = fn(&[u8]) -> Vec<u8>;
+/// A function of the algorithm's name and the message.
+pub type Sign = fn(&str, &[u8]) -> Vec<u8>;
 
 /// A host with storage in memory that answers what the test says, and keeps what it was asked.
 #[derive(Default)]
@@ -28,8 +29,10 @@ pub struct Scripted {
     pub queued: RefCell<Vec<(String, Value)>>,
     /// Why no webhook can be queued, if so.
     pub refuses_webhooks: Option<WebhooksError>,
-    /// HMAC-SHA256 under the secret that signs, if one is set.
-    pub hmac: Option<Hmac>,
+    /// What signs, if a secret for that is set.
+    pub sign: Option<Sign>,
+    /// So many bytes of randomness were given out: they count up from zero.
+    pub random: Cell<u8>,
 }
 
 fn checked(key: &str) -> Result<(), StorageError> {
@@ -41,6 +44,10 @@ impl Host for Scripted {
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StorageError> {
         checked(key)?;
         Ok(self.storage.borrow().get(key).cloned())
+    }
+
+    fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Vec<u8>>>, StorageError> {
+        keys.iter().map(|key| self.get(key)).collect()
     }
 
     fn set(&self, key: &str, value: &[u8]) -> Result<(), StorageError> {
@@ -80,8 +87,20 @@ impl Host for Scripted {
         Ok("evt_1".into())
     }
 
-    fn hmac_sha256(&self, secret: &str, message: &[u8]) -> Result<Vec<u8>, SecretError> {
-        self.hmac.map(|hmac| hmac(message)).ok_or_else(|| SecretError::Unknown(secret.into()))
+    fn sign(&self, secret: &str, algorithm: &str, message: &[u8]) -> Result<Vec<u8>, SecretError> {
+        self.sign.map(|sign| sign(algorithm, message)).ok_or_else(|| SecretError::Unknown(secret.into()))
+    }
+
+    fn random(&self, count: u32) -> Result<Vec<u8>, RandomError> {
+        if count > 4096 {
+            return Err(RandomError::Quota("4096 random bytes of a call".into()));
+        }
+        let next = || {
+            let byte = self.random.get();
+            self.random.set(byte.wrapping_add(1));
+            byte
+        };
+        Ok(std::iter::repeat_with(next).take(usize::try_from(count).unwrap_or(0)).collect())
     }
 }
 
@@ -120,11 +139,17 @@ pub fn paid(fields: Value) -> Event {
         "timestamp": "2026-11-22T06:10:47.123Z",
         "data": { "invoice": invoice, "tx_hash": "0x1" },
     });
-    Event { id: "evt_1".into(), kind: "invoice.paid".into(), payload: payload.to_string() }
+    Event { id: "evt_1".into(), kind: "invoice.paid".into(), payload: payload.to_string(), more: Vec::new() }
 }
 
 /// The context of a run with these settings.
 #[must_use]
 pub fn context(settings: &Value) -> Context {
-    Context { run: "run_1".into(), attempt: 1, now_ms: 1_800_000_000_000, settings: settings.to_string() }
+    Context {
+        run: "run_1".into(),
+        attempt: 1,
+        now_ms: 1_800_000_000_000,
+        settings: settings.to_string(),
+        more: Vec::new(),
+    }
 }

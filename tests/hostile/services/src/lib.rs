@@ -39,7 +39,7 @@ impl Fulfiller for Hook {
 fn request(url: &str, secret: Option<&str>) -> Request {
     let request = Request::post(url);
     match secret {
-        Some(secret) => request.secret_header("authorization", secret),
+        Some(secret) => request.header("authorization", format!("{{secret:{secret}}}")),
         None => request,
     }
 }

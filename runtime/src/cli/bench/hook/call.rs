@@ -169,6 +169,7 @@ fn question() -> Question {
         amount: Some(Amount(units(cents(MEANT) - 1)).into()),
         memo: Memo::None,
         height: 26_412_345,
+        more: Vec::new(),
     };
     let candidates = (0..CANDIDATES).map(|place| matcher::Candidate {
         due: Amount(units(cents(place))).into(),
@@ -177,6 +178,7 @@ fn question() -> Question {
         expires_ms: NOW_MS + 3_600_000,
         tag: "shop".to_owned(),
         order_id: format!("A-{}", 1_000 + place),
+        more: None,
     });
     let context = matcher::Context {
         network: "base".to_owned(),
@@ -184,6 +186,7 @@ fn question() -> Question {
         decimals: 6,
         now_ms: NOW_MS,
         settings: json!({ "absolute": "0.05" }).to_string(),
+        more: Vec::new(),
     };
     (transfer, candidates.collect(), context)
 }

@@ -126,9 +126,15 @@ fn told(kind: Kind, payload: String) -> (fulfiller::Event, fulfiller::Context) {
         id: "evt_01KAN2Q5T4W2J6G0Z8Y3V7X9BC".to_owned(),
         kind: kind.as_str().to_owned(),
         payload,
+        more: Vec::new(),
     };
-    let context =
-        fulfiller::Context { run: RUN.to_owned(), attempt: 1, now_ms: NOW_MS, settings: "{}".to_owned() };
+    let context = fulfiller::Context {
+        run: RUN.to_owned(),
+        attempt: 1,
+        now_ms: NOW_MS,
+        settings: "{}".to_owned(),
+        more: Vec::new(),
+    };
     (event, context)
 }
 

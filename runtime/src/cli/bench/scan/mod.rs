@@ -178,8 +178,9 @@ impl Reader {
             transfers: self.app.config.watch.transfers_per_scan,
             known,
             next_is_head: known.is_some(),
+            more: Vec::new(),
         };
-        let called = self.app.host.scan(&self.network, Some(cursor), limits).await?;
+        let called = self.app.host.scan(&self.network, Some(cursor), &limits).await?;
         let Called { value, writes, webhooks, upstream, version_id, trace } = called;
         let value = value.map_err(|error| anyhow::anyhow!("the scan failed: {error:?}"))?;
         Ok(Called { value, writes, webhooks, upstream, version_id, trace })

@@ -156,6 +156,7 @@ impl Question {
                 (None, None) => Memo::None,
             },
             height: self.height,
+            more: Vec::new(),
         }
     }
 
@@ -171,6 +172,7 @@ impl Question {
                 expires_ms: ms(offer.expires_at),
                 tag: offer.tag.clone().unwrap_or_default(),
                 order_id: offer.order_id.clone().unwrap_or_default(),
+                more: None,
             })
             .collect()
     }
@@ -182,6 +184,7 @@ impl Question {
             decimals: self.decimals,
             now_ms: u64::try_from(self.at).unwrap_or(0),
             settings: self.settings.text().to_owned(),
+            more: Vec::new(),
         }
     }
 

@@ -58,7 +58,7 @@ fn hash(height: u64) -> String {
 }
 
 impl Scripted for Chain {
-    fn scan(&self, cursor: Option<Position>, limits: ScanLimits) -> Result<ScanResult, ScanError> {
+    fn scan(&self, cursor: Option<Position>, limits: &ScanLimits) -> Result<ScanResult, ScanError> {
         let now = self.now();
         let r#final = now.head.saturating_sub(DEPTH);
         let from = cursor.as_ref().map_or(r#final, |cursor| cursor.height + 1);
@@ -70,6 +70,7 @@ impl Scripted for Chain {
             hash: hash(height),
             parent: height.checked_sub(1).map_or_else(|| "none".to_owned(), hash),
             time_ms: now.began + height * 1_000 + jumped(height),
+            more: Vec::new(),
         };
         let transfer = |(place, (height, to, amount)): (usize, &Move)| PluginTransfer {
             tx: format!("0x{place}"),
@@ -80,6 +81,7 @@ impl Scripted for Chain {
             amount: Some(Amount(*amount).into()),
             memo: Memo::None,
             height: *height,
+            more: Vec::new(),
         };
         let seen = now.seen.iter().enumerate().filter(|(_, (height, ..))| (from..=to).contains(height));
         Ok(ScanResult {
@@ -88,6 +90,7 @@ impl Scripted for Chain {
             head: Position { height: now.head, hash: hash(now.head) },
             safe: None,
             final_: r#final,
+            more: Vec::new(),
         })
     }
 

@@ -15,19 +15,18 @@ use url::Url;
 use super::{
     OfMerchant,
     http::{check_header, count_headers},
+    template::{Piece, pieces},
     text::one_line,
 };
 use crate::{
     domain::hook::Purpose,
-    host::bindings::services::kassa::plugin::http::{Header, HeaderValue, HttpError, Response},
+    host::bindings::services::kassa::plugin::http::{HttpError, Response},
     outbound::{Outbound, OutboundError, Over, Reach, Request, is_as_written, parse_url},
 };
 
 /// What a hook may send in one request.
 const BODY_BYTES_MAX: usize = 256 << 10;
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
-/// What stands for a secret in a URL.
-const OPEN: &str = "{secret:";
 
 /// Where hooks send their requests.
 pub(crate) struct Hosts {
@@ -45,7 +44,14 @@ pub(super) struct Repeats(HashMap<[u8; 32], u32>);
 impl Repeats {
     /// The key of a request of this run: the same whenever the run makes the same request again, and another one for each
     /// other request. What is sent twice in one call is meant twice.
-    fn key(&mut self, run_id: &str, method: &Method, url: &str, headers: &[Header], body: &[u8]) -> String {
+    fn key(
+        &mut self,
+        run_id: &str,
+        method: &Method,
+        url: &str,
+        headers: &[(String, String)],
+        body: &[u8],
+    ) -> String {
         let mut hash = Sha256::new();
         let mut add = |part: &[u8]| {
             hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
@@ -53,12 +59,9 @@ impl Repeats {
         };
         add(method.as_str().as_bytes());
         add(url.as_bytes());
-        for header in headers {
-            add(header.name.as_bytes());
-            match &header.value {
-                HeaderValue::Text(text) => add(text.as_bytes()),
-                HeaderValue::Secret(name) => add(name.as_bytes()),
-            }
+        for (name, value) in headers {
+            add(name.as_bytes());
+            add(value.as_bytes());
         }
         add(body);
         let hash: [u8; 32] = hash.finalize().into();
@@ -75,7 +78,7 @@ impl Hosts {
         of: &OfMerchant,
         method: Method,
         url: &str,
-        headers: Vec<Header>,
+        headers: Vec<(String, String)>,
         body: Vec<u8>,
         repeats: &mut Repeats,
     ) -> Result<Request, HttpError> {
@@ -86,18 +89,7 @@ impl Hosts {
         let key = of.run_id.as_ref().map(|run_id| repeats.key(run_id, &method, url, &headers, &body));
         let url = self.url(of, url)?;
         let host = authority(&url);
-        let mut map = HeaderMap::with_capacity(headers.len() + 1);
-        for header in headers {
-            let (text, is_secret) = match header.value {
-                HeaderValue::Text(text) => (text, false),
-                HeaderValue::Secret(name) => (secret(of, &name, &host)?.to_owned(), true),
-            };
-            let name = check_header(&header.name, &text)?;
-            let malformed = || HttpError::Malformed(format!("the header {name}"));
-            let mut value = Value::from_str(&text).map_err(|_| malformed())?;
-            value.set_sensitive(is_secret);
-            map.append(HeaderName::from_bytes(name.as_bytes()).map_err(|_| malformed())?, value);
-        }
+        let mut map = filled_headers(of, &host, &headers)?;
         if let Some(key) = key
             && !map.contains_key(IDEMPOTENCY_KEY)
             && let Ok(value) = Value::from_str(&key)
@@ -134,17 +126,7 @@ impl Hosts {
                 one_line(&host, 100)
             )));
         }
-        let mut filled = String::with_capacity(text.len());
-        let mut rest = text;
-        while let Some((before, after)) = rest.split_once(OPEN) {
-            let (name, after) = after
-                .split_once('}')
-                .ok_or_else(|| HttpError::Malformed("a {secret: without its closing brace".to_owned()))?;
-            filled.push_str(before);
-            filled.extend(encoded(secret(of, name, &host)?));
-            rest = after;
-        }
-        filled.push_str(rest);
+        let (filled, _) = filled(of, &host, text, |secret| encoded(secret).collect())?;
         let url = parse_url(&filled, self.reach).map_err(refusal)?;
         // A secret between the slashes before the host would have changed where the request goes.
         if authority(&url) != host || url.scheme() != bare.scheme() {
@@ -180,6 +162,44 @@ pub(crate) fn is_allowed(allowed: &[String], host: &str) -> bool {
 pub(crate) fn authority(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+/// Headers with their secrets, as they are sent to this host.
+fn filled_headers(of: &OfMerchant, host: &str, headers: &[(String, String)]) -> Result<HeaderMap, HttpError> {
+    let mut map = HeaderMap::with_capacity(headers.len() + 1);
+    for (name, template) in headers {
+        let (text, has_secret) = filled(of, host, template, str::to_owned)?;
+        let malformed = || {
+            let with = if has_secret { ", with its secrets filled in" } else { "" };
+            HttpError::Malformed(format!("the header {}{with}", one_line(name, 60)))
+        };
+        let name = check_header(name, &text).map_err(|_| malformed())?;
+        let mut value = Value::from_str(&text).map_err(|_| malformed())?;
+        value.set_sensitive(has_secret);
+        map.append(HeaderName::from_bytes(name.as_bytes()).map_err(|_| malformed())?, value);
+    }
+    Ok(map)
+}
+
+/// A text with the secrets of this host in it, and whether it has any.
+fn filled(
+    of: &OfMerchant,
+    host: &str,
+    template: &str,
+    encode: impl Fn(&str) -> String,
+) -> Result<(String, bool), HttpError> {
+    let mut text = String::with_capacity(template.len());
+    let mut has_secret = false;
+    for piece in pieces(template)? {
+        match piece {
+            Piece::Text(piece) => text.push_str(piece),
+            Piece::Secret(name) => {
+                text.push_str(&encode(secret(of, name, host)?));
+                has_secret = true;
+            }
+        }
+    }
+    Ok((text, has_secret))
 }
 
 /// A secret's text, if it is bound to this host.

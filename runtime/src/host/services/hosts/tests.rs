@@ -21,7 +21,7 @@ fn of() -> OfMerchant {
     }
 }
 
-fn prepare(url: &str, headers: Vec<Header>) -> Result<Request, HttpError> {
+fn prepare(url: &str, headers: Vec<(String, String)>) -> Result<Request, HttpError> {
     hosts(&["*"]).prepare(&of(), Method::POST, url, headers, Vec::new(), &mut Repeats::default())
 }
 
@@ -30,8 +30,8 @@ fn hosts(allowed: &[&str]) -> Hosts {
     Hosts { outbound: Outbound::isolated().unwrap(), reach: Reach::Public, allowed }
 }
 
-fn header(name: &str, value: HeaderValue) -> Vec<Header> {
-    vec![Header { name: name.to_owned(), value }]
+fn header(name: &str, value: &str) -> Vec<(String, String)> {
+    vec![(name.to_owned(), value.to_owned())]
 }
 
 fn denied(result: Result<Request, HttpError>) -> String {
@@ -62,20 +62,96 @@ fn only_granted_hosts_over_https() {
 
 #[test]
 fn a_secret_goes_to_its_host_and_nowhere_else() {
-    let token = || HeaderValue::Secret("token".to_owned());
-    let request = prepare("https://api.example/", header("authorization", token())).unwrap();
-    assert_eq!(request.headers["authorization"], "12:s/e?c#r t");
-    assert!(request.headers["authorization"].is_sensitive());
-    assert!(denied(prepare("https://other.example/", header("authorization", token()))).contains("bound"));
-    assert!(
-        denied(prepare("https://api.example/", header("x", HeaderValue::Secret("key".to_owned()))))
-            .contains("signs")
-    );
-    assert!(
-        denied(prepare("https://api.example/", header("x", HeaderValue::Secret("no".to_owned()))))
-            .contains("no secret")
-    );
+    for (template, sent) in [
+        ("{secret:token}", "12:s/e?c#r t"),
+        ("Bearer {secret:token}", "Bearer 12:s/e?c#r t"),
+        ("{secret:token}{secret:token}; {x}", "12:s/e?c#r t12:s/e?c#r t; {x}"),
+    ] {
+        let request = prepare("https://api.example/", header("authorization", template)).unwrap();
+        assert_eq!(request.headers["authorization"], sent);
+        assert!(request.headers["authorization"].is_sensitive(), "{template}");
+    }
+    let token = || header("authorization", "Bearer {secret:token}");
+    assert!(denied(prepare("https://other.example/", token())).contains("bound"));
+    assert!(denied(prepare("https://api.example/", header("x", "{secret:key}"))).contains("signs"));
+    assert!(denied(prepare("https://api.example/", header("x", "{secret:no}"))).contains("no secret"));
     assert!(denied(prepare("https://other.example/{secret:token}", Vec::new())).contains("bound"));
+}
+
+#[test]
+fn what_is_no_place_for_a_secret_is_sent_as_it_is() {
+    let literal =
+        prepare("https://other.example/?q={secret:}token}", header("x", "{secret:}token}")).unwrap();
+    assert_eq!(literal.url.as_str(), "https://other.example/?q={secret:token}");
+    assert_eq!(literal.headers["x"], "{secret:token}");
+    assert!(!literal.headers["x"].is_sensitive());
+    for value in ["{secret:token", "{secret:Token}", "{secret:a b}"] {
+        let refused = prepare("https://api.example/", header("x", value));
+        assert!(matches!(refused, Err(HttpError::Malformed(_))), "{value}");
+    }
+}
+
+/// What a secret does to a header or a URL is checked with the secret in it, and said without it.
+#[test]
+fn what_is_checked_is_what_is_sent() {
+    let with = |text: &str| {
+        let secret = Secret::new(text, Purpose::Host("api.example".to_owned()));
+        OfMerchant { secrets: [("token".to_owned(), secret)].into(), ..of() }
+    };
+    let send = |of: &OfMerchant, url: &str, headers| {
+        hosts(&["*"]).prepare(of, Method::POST, url, headers, Vec::new(), &mut Repeats::default())
+    };
+    for odd in ["a\r\nhost: evil.example", "a\nb", "a\0", &"x".repeat(9_000)] {
+        let of = with(odd);
+        let Err(HttpError::Malformed(why)) = send(&of, "https://api.example/", header("x", "{secret:token}"))
+        else {
+            panic!("{odd:?}")
+        };
+        assert_eq!(why, "the header x, with its secrets filled in");
+    }
+    // Whatever it is, in a URL it is a part of a segment or of a value.
+    for odd in ["../..", "a/../b", "?x=1", "#f", "@evil.example", "a\r\nb", "%2e%2e", "\\", "{secret:key}"] {
+        let request = send(&with(odd), "https://api.example/a{secret:token}?q={secret:token}", Vec::new());
+        let url = request.unwrap().url;
+        let bytes: Vec<u8> = odd.bytes().collect();
+        let encoded = |text: &str| {
+            percent_encoding_of(text.strip_prefix("/a").or(text.strip_prefix("q=")).unwrap_or_default())
+        };
+        assert_eq!(encoded(url.path()), bytes, "{url}");
+        assert_eq!(encoded(url.query().unwrap()), bytes, "{url}");
+        assert_eq!((url.host_str(), url.fragment()), (Some("api.example"), None), "{url}");
+    }
+    // Dots alone would be another path.
+    assert!(send(&with(".."), "https://api.example/{secret:token}/b", Vec::new()).is_err());
+    let of = with("evil.example");
+    for url in [
+        "https://{secret:token}/",
+        "https://{secret:token}@api.example/",
+        "https://api.example:{secret:token}/",
+        "https://api.example.{secret:token}/",
+        "{secret:token}://api.example/",
+    ] {
+        assert!(send(&of, url, Vec::new()).is_err(), "{url}");
+    }
+}
+
+/// The bytes that a percent-encoded text stands for.
+fn percent_encoding_of(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        match (first, after) {
+            (b'%', [high, low, after @ ..]) => {
+                bytes.extend(hex::decode([*high, *low]).unwrap());
+                rest = after;
+            }
+            _ => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    bytes
 }
 
 #[test]
@@ -91,7 +167,7 @@ fn a_secret_in_a_url_is_one_segment_of_it() {
 }
 
 /// What a receiver reads of a request to this path, from its first byte to the end of its headers.
-async fn received(path: &str, headers: Vec<Header>) -> Result<String, HttpError> {
+async fn received(path: &str, headers: Vec<(String, String)>) -> Result<String, HttpError> {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let host = listener.local_addr().unwrap().to_string();
@@ -173,14 +249,13 @@ async fn a_url_arrives_as_it_was_written() {
 
 #[tokio::test]
 async fn headers_arrive_as_they_were_written() {
-    let text = |text: &str| HeaderValue::Text(text.to_owned());
     let value = "a \t\"{}|^`\\~,;=\u{e9}";
-    let read = received("/", header("X-Odd", text(value))).await.unwrap();
+    let read = received("/", header("X-Odd", value)).await.unwrap();
     assert!(read.contains(&format!("\r\nx-odd: {value}\r\n")), "{read}");
     for (name, value) in
         [("x", "a\nb"), ("x", "a\0"), ("x", "\u{7f}"), ("é", "a"), ("x:", "a"), ("", "a"), ("host", "a")]
     {
-        let refused = prepare("https://api.example/", header(name, text(value)));
+        let refused = prepare("https://api.example/", header(name, value));
         assert!(matches!(refused, Err(HttpError::Malformed(_))), "{name} {value}");
     }
 }
@@ -203,7 +278,7 @@ fn each_request_of_a_run_has_a_key_and_the_same_one_when_it_is_made_again() {
         let mut repeats = Repeats::default();
         let key = |(url, name, body): &(&str, &str, &str)| {
             let url = format!("https://api.example/{url}");
-            let headers = vec![Header { name: "x-to".into(), value: HeaderValue::Text((*name).into()) }];
+            let headers = header("x-to", name);
             let body = body.as_bytes().to_vec();
             let request =
                 hosts(&["*"]).prepare(&of(), Method::POST, &url, headers, body, &mut repeats).unwrap();
@@ -224,10 +299,10 @@ fn each_request_of_a_run_has_a_key_and_the_same_one_when_it_is_made_again() {
 
 #[test]
 fn a_key_of_the_hooks_own_is_left() {
-    let own = header("Idempotency-Key", HeaderValue::Text("mine".to_owned()));
+    let own = header("Idempotency-Key", "mine");
     let request = prepare("https://api.example/", own).unwrap();
     assert_eq!(request.headers.get_all(IDEMPOTENCY_KEY).iter().collect::<Vec<_>>(), ["mine"]);
-    assert!(prepare("https://api.example/", header("host", HeaderValue::Text("x".to_owned()))).is_err());
+    assert!(prepare("https://api.example/", header("host", "x")).is_err());
 }
 
 /// The name is granted, and public as long as someone looks at it; it turns to this machine for the connection.

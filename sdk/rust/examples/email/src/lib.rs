@@ -61,7 +61,7 @@ fn fulfill(host: &impl Host, event: &Event, context: &Context) -> Result<String,
     let subject = invoice.render(&settings.subject, &[])?.replace(char::is_control, " ");
     let text = invoice.render(&settings.text, &[])?;
     let request = Request::post(settings.api_url)
-        .secret_header("authorization", "authorization")
+        .header("authorization", "Bearer {secret:api_key}")
         .json(&json!({ "from": settings.from, "to": [to], "subject": subject, "text": text }));
     let response = hook::accepted(host.send(&request))?;
     Ok(match response.status {

@@ -1,6 +1,6 @@
 use super::*;
 use kassa_sdk::hook::testing::{Scripted, answer, context, paid};
-use kassa_sdk::http::{Header, HeaderValue, HttpError, Target};
+use kassa_sdk::http::{HttpError, Target};
 use serde_json::Value;
 
 fn settings() -> Value {
@@ -28,8 +28,7 @@ fn an_email_is_sent_to_the_buyer() {
     );
     let request = &host.sent.borrow()[0];
     assert_eq!(request.target, Target::Url("https://mail.example/emails".into()));
-    let secret = HeaderValue::Secret("authorization".into());
-    assert!(request.headers.contains(&Header { name: "authorization".into(), value: secret }));
+    assert!(request.headers.contains(&("authorization".into(), "Bearer {secret:api_key}".into())));
 }
 
 #[test]

@@ -96,7 +96,7 @@ fn signed(host: &impl Host, request: Request, context: &Context) -> Result<Reque
     let timestamp = (context.now_ms / 1_000).to_string();
     let start = format!("{}.{timestamp}.", context.run);
     let message = [start.as_bytes(), request.body.as_slice()].concat();
-    let signature = STANDARD.encode(host.hmac_sha256("signing_key", &message)?);
+    let signature = STANDARD.encode(host.sign("signing_key", "HMAC-SHA256", &message)?);
     Ok(request
         .header("webhook-id", context.run.as_str())
         .header("webhook-timestamp", timestamp)

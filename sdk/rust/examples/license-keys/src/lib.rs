@@ -6,7 +6,7 @@
 mod tests;
 
 use kassa_sdk::fulfiller::{Context, Event, Fulfiller, Outcome};
-use kassa_sdk::hook::{Host, Invoice, LATER_S, Real};
+use kassa_sdk::hook::{self, Host, Invoice, LATER_S, Real};
 use serde_json::json;
 
 kassa_sdk::manifest!("plugin.toml");
@@ -25,13 +25,18 @@ const FOR_SALE: &str = "key/";
 fn fulfill(host: &impl Host, event: &Event) -> Result<String, Outcome> {
     let invoice = Invoice::of(event)?;
     let sold = format!("sold/{}", invoice.id);
-    if let Some(key) = host.text(&sold)? {
+    let place = host.keys(FOR_SALE, None, 1)?.into_iter().next();
+    // What this invoice was given, and what is for sale next, by one question.
+    let keys: Vec<&str> = [Some(sold.as_str()), place.as_deref()].into_iter().flatten().collect();
+    let mut values = host.get_many(&keys)?.into_iter();
+    let (given, for_sale) = (values.next().flatten(), values.next().flatten());
+    if let Some(key) = hook::text(&sold, given)? {
         return Ok(note(&key, &invoice));
     }
-    let Some(place) = host.keys(FOR_SALE, None, 1)?.into_iter().next() else {
+    let Some(place) = place else {
         return Err(Outcome::retry(LATER_S, "no keys left; put more into storage under key/"));
     };
-    let Some(key) = host.text(&place)?.filter(|key| !key.is_empty()) else {
+    let Some(key) = hook::text(&place, for_sale)?.filter(|key| !key.is_empty()) else {
         return Err(Outcome::retry(LATER_S, format!("what is stored under {place} is empty: replace it")));
     };
     host.set(&sold, key.as_bytes())?;

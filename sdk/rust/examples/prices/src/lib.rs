@@ -80,5 +80,5 @@ fn fitting(mut decimal: Decimal) -> Option<Price> {
         decimal.scale -= 1;
     }
     let mantissa = u64::try_from(decimal.digits).ok().filter(|mantissa| *mantissa > 0)?;
-    Some(Price { mantissa, scale: u8::try_from(decimal.scale).ok()?, at_ms: 0 })
+    Some(Price { mantissa, scale: u8::try_from(decimal.scale).ok()?, at_ms: 0, more: Vec::new() })
 }

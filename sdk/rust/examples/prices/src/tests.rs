@@ -7,11 +7,11 @@ fn context() -> Context {
     let settings = json!({
         "url": "https://prices.example/v3?ids={id}&vs={currency}", "price": "/{id}/{currency}", "ids": {"TRX": "tron"},
     });
-    Context { now_ms: 1_800_000_000_000, settings: settings.to_string() }
+    Context { now_ms: 1_800_000_000_000, settings: settings.to_string(), more: Vec::new() }
 }
 
 fn pair(asset: &str) -> Pair {
-    Pair { asset: asset.into(), currency: "USD".into() }
+    Pair { asset: asset.into(), currency: "USD".into(), more: Vec::new() }
 }
 
 fn price(body: &str) -> Result<(u64, u8), RatesError> {

@@ -13,6 +13,7 @@ fn transfer(amount: Option<u128>) -> Transfer {
         amount: amount.map(Into::into),
         memo: Memo::None,
         height: 7,
+        more: Vec::new(),
     }
 }
 
@@ -24,6 +25,7 @@ fn candidate(due: u128, received: u128, created_ms: u64, tag: &str) -> Candidate
         expires_ms: u64::MAX,
         tag: tag.into(),
         order_id: String::new(),
+        more: None,
     }
 }
 
@@ -34,6 +36,7 @@ fn context(settings: &str) -> Context {
         decimals: 6,
         now_ms: 1_800_000_000_000,
         settings: settings.into(),
+        more: Vec::new(),
     }
 }
 

@@ -12,6 +12,7 @@ fn transfer(amount: Option<u128>) -> Transfer {
         amount: amount.map(Into::into),
         memo: Memo::None,
         height: 7,
+        more: Vec::new(),
     }
 }
 
@@ -23,6 +24,7 @@ fn candidate(due: u128, received: u128) -> Candidate {
         expires_ms: u64::MAX,
         tag: String::new(),
         order_id: String::new(),
+        more: None,
     }
 }
 
@@ -33,6 +35,7 @@ fn context(settings: &str, decimals: u8) -> Context {
         decimals,
         now_ms: 1_800_000_000_000,
         settings: settings.into(),
+        more: Vec::new(),
     }
 }
 
