@@ -30,6 +30,7 @@ mod compiler;
 mod embedded;
 mod engine;
 mod hooks;
+mod interface;
 mod limits;
 mod link;
 mod loaded;
