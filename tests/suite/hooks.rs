@@ -30,6 +30,15 @@ pub(crate) fn cases(suite: &mut Suite) {
     suite.on(Kind::Postgres, "hooks::telegram_tells_of_payments_python", |database| {
         telegram(database, Source::Python("telegram"))
     });
+    suite.on(Kind::Sqlite, "hooks::a_form_is_ready_once_its_key_is_set_rust", |database| {
+        form(database, Source::Rust("nowpayments-form"))
+    });
+    suite.on(Kind::Sqlite, "hooks::a_form_is_ready_once_its_key_is_set_javascript", |database| {
+        form(database, Source::JavaScript("nowpayments-form"))
+    });
+    suite.on(Kind::Sqlite, "hooks::a_form_is_ready_once_its_key_is_set_python", |database| {
+        form(database, Source::Python("nowpayments-form"))
+    });
     suite.both("hooks::game_credits_are_signed_and_given_once", game_credits);
     suite.both("hooks::email_goes_to_the_payer", email);
     suite.both("hooks::a_payment_is_taken_back_after_a_hook_has_used_it", taken_back);
@@ -164,6 +173,20 @@ async fn game_credits(database: Database) {
     let run = hooks.runs(&hook).await.remove(0);
     assert_eq!(call.header("webhook-id"), Some(text(&run["id"]).as_str()));
     assert_eq!(run["state"], "pending", "it hung up: tried again later");
+}
+
+async fn form(database: Database, source: Source) {
+    let sandbox = Sandbox::start(database).await;
+    let (hooks, api) = (sandbox.hooks(), sandbox.shop.api());
+    let (hook, version) = hooks.upload(source, false).await;
+    let activate = json!({"version_id": version});
+    let refused = api.post(&format!("/v1/hooks/{hook}/activate"), &activate).await;
+    assert!(refused.problem(422).ends_with("/hook_not_ready"));
+    assert!(text(&refused.body["detail"]).contains("ipn_key (to sign with)"), "{}", refused.body);
+    hooks.put(&hook, "secrets/ipn_key", &json!({"value": "Jefe"})).await;
+    hooks.post(&hook, "activate", &activate).await;
+    let versions = api.get(&format!("/v1/hooks/{hook}/versions")).await.ok();
+    assert_eq!(versions["data"][0]["manifest"]["roles"], json!(["form"]), "{versions}");
 }
 
 async fn email(database: Database) {

@@ -23,6 +23,7 @@ use crate::{
         compiler::Compiler,
         engine::Guests,
         error::{AdmitError, SHOWN_CHARS_MAX},
+        interface::Interface,
         limits::Limits,
         link::Linked,
         manifest::{HOST_OF_SETTING, Manifest, Role},
@@ -31,8 +32,6 @@ use crate::{
     },
 };
 
-/// What a language's standard library may drag in; see `link`.
-const STANDARD: [&str; 5] = ["cli", "io", "clocks", "filesystem", "random"];
 /// An artefact that may be called.
 pub(super) struct Admitted {
     pub(super) sha256: String,
@@ -258,34 +257,6 @@ fn inspect(wasm: &[u8], rules: &Rules, class: SizeClass) -> Result<Manifest, Adm
 
 fn words(roles: &[Role]) -> String {
     roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(", ")
-}
-
-/// An interface, by the name that a component imports or exports it under.
-enum Interface<'n> {
-    /// Of kassa:plugin, in a version that fits this one: any 0.1.
-    Ours(&'n str),
-    /// Of kassa:plugin, in a version that does not fit.
-    OtherVersion,
-    /// One that a language's library drags in.
-    Standard,
-    Unknown,
-}
-
-impl<'n> Interface<'n> {
-    fn of(full_name: &'n str) -> Self {
-        let Some((interface, version)) = full_name.split_once('@') else { return Self::Unknown };
-        let Ok(version) = semver::Version::parse(version) else { return Self::Unknown };
-        let minor = (version.major, version.minor);
-        match interface.split_once('/') {
-            Some(("kassa:plugin", name)) if minor == (0, 1) && version.pre.is_empty() => Self::Ours(name),
-            Some(("kassa:plugin", _)) => Self::OtherVersion,
-            Some((package, _)) if minor == (0, 2) => match package.strip_prefix("wasi:") {
-                Some(package) if STANDARD.contains(&package) => Self::Standard,
-                _ => Self::Unknown,
-            },
-            _ => Self::Unknown,
-        }
-    }
 }
 
 /// A component of several roles may import what any of them may; what the role that is called may not use is refused to

@@ -60,8 +60,8 @@ pub(crate) struct SecretAsked {
     /// What it is for instead: signing.
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "use")]
     pub purpose: Option<SecretPurpose>,
-    /// The algorithm that it signs with, of those that `secrets.sign` names: then a value that is no key of it is refused
-    /// when the merchant sets it.
+    /// The algorithm that it signs with, of those that `secrets.sign` names: then a value that is no key of it is
+    /// refused when the merchant sets it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, example = "ES256")]
     pub algorithm: Option<Algorithm>,

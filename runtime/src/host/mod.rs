@@ -32,6 +32,7 @@ mod embedded;
 mod engine;
 mod error;
 mod hooks;
+mod interface;
 mod limits;
 mod link;
 mod loaded;

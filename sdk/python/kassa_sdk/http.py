@@ -44,8 +44,9 @@ class Response:
 
 @dataclass
 class Request:
-    """For `send` and `send_all`. `json` is sent with its content type, `body` as it is; `method` is any but `CONNECT` and
-    `TRACE`.
+    """For `send` and `send_all`. `json` is sent with its content type, `body` as it is.
+
+    `method` is any but `CONNECT` and `TRACE`.
     """
 
     url: str

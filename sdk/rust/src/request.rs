@@ -5,8 +5,8 @@ use crate::http::{Method, Request, Target};
 
 /// For hooks: `Request::post(url).header("Authorization", "Bearer {secret:token}").json(&body)`.
 ///
-/// In a URL and in a header's value `{secret:NAME}` stands for a secret of the URL's host, which the host fills in. What
-/// is not the hook's own text goes through [`literal`].
+/// In a URL and in a header's value `{secret:NAME}` stands for a secret of the URL's host, which the host fills in.
+/// What is not the hook's own text goes through [`literal`].
 impl Request {
     /// A request to an absolute URL on a granted host.
     #[must_use]

@@ -120,16 +120,7 @@ impl Node {
 
     /// From block 0, with generous limits.
     pub(super) fn scan(&self) -> Result<ScanResult, ScanError> {
-        self.scan_from(
-            0,
-            &ScanLimits {
-                blocks: 1_000,
-                transfers: 10_000,
-                known: None,
-                next_is_head: false,
-                more: Vec::new(),
-            },
-        )
+        self.scan_from(0, &super::reading::WIDE)
     }
 
     pub(super) fn count(&self, method: &str) -> usize {

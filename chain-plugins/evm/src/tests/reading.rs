@@ -6,7 +6,7 @@ use crate::hex;
 use kassa_sdk::chain::{Finality, ScanError, ScanLimits, ScanResult};
 use kassa_sdk::types::{Memo, Position};
 
-const WIDE: ScanLimits =
+pub(super) const WIDE: ScanLimits =
     ScanLimits { blocks: 1_000, transfers: 10_000, known: None, next_is_head: false, more: Vec::new() };
 
 #[test]

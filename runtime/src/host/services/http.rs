@@ -125,7 +125,7 @@ impl Http {
                 of,
                 method,
                 &url,
-                request.headers,
+                &request.headers,
                 request.body,
                 &mut self.repeats,
             )?),

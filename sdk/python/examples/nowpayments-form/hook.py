@@ -39,8 +39,8 @@ def render(delivery: Delivery, context: FormContext) -> Rendered | Answer:
         "price_amount": number(usd or invoice["amount"]),
         "price_currency": text("usd" if usd else asset),
     }
-    # A handler signs what it has read and sorted and written again: so the keys are sorted, and everything is written as
-    # JavaScript writes it.
+    # A handler signs what it has read and sorted and written again: so the keys are sorted, and everything is written
+    # as JavaScript writes it.
     body = "{" + ",".join(f'"{key}":{value}' for key, value in sorted(fields.items())) + "}"
     signature = secrets.sign("ipn_key", "HMAC-SHA512", body).hex()
     return Rendered({"content-type": "application/json", "x-nowpayments-sig": signature}, body=body)

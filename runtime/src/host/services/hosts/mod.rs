@@ -78,18 +78,18 @@ impl Hosts {
         of: &OfMerchant,
         method: Method,
         url: &str,
-        headers: Vec<(String, String)>,
+        headers: &[(String, String)],
         body: Vec<u8>,
         repeats: &mut Repeats,
     ) -> Result<Request, HttpError> {
         if body.len() > BODY_BYTES_MAX {
             return Err(HttpError::Malformed(format!("the body has more than {BODY_BYTES_MAX} bytes")));
         }
-        count_headers(&headers)?;
-        let key = of.run_id.as_ref().map(|run_id| repeats.key(run_id, &method, url, &headers, &body));
+        count_headers(headers)?;
+        let key = of.run_id.as_ref().map(|run_id| repeats.key(run_id, &method, url, headers, &body));
         let url = self.url(of, url)?;
         let host = authority(&url);
-        let mut map = filled_headers(of, &host, &headers)?;
+        let mut map = filled_headers(of, &host, headers)?;
         if let Some(key) = key
             && !map.contains_key(IDEMPOTENCY_KEY)
             && let Ok(value) = Value::from_str(&key)

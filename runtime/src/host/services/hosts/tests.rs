@@ -21,7 +21,7 @@ fn of() -> OfMerchant {
     }
 }
 
-fn prepare(url: &str, headers: Vec<(String, String)>) -> Result<Request, HttpError> {
+fn prepare(url: &str, headers: &[(String, String)]) -> Result<Request, HttpError> {
     hosts(&["*"]).prepare(&of(), Method::POST, url, headers, Vec::new(), &mut Repeats::default())
 }
 
@@ -43,8 +43,8 @@ fn denied(result: Result<Request, HttpError>) -> String {
 
 #[test]
 fn only_granted_hosts_over_https() {
-    assert!(prepare("https://api.example/v1?x=1", Vec::new()).is_ok());
-    assert!(prepare("https://API.example:443/", Vec::new()).is_ok());
+    assert!(prepare("https://api.example/v1?x=1", &[]).is_ok());
+    assert!(prepare("https://API.example:443/", &[]).is_ok());
     for url in [
         "https://api.example:8443/",
         "https://evil.example/",
@@ -56,7 +56,7 @@ fn only_granted_hosts_over_https() {
         "https://api.example./",
         "file:///etc/passwd",
     ] {
-        assert!(prepare(url, Vec::new()).is_err(), "{url}");
+        assert!(prepare(url, &[]).is_err(), "{url}");
     }
 }
 
@@ -67,26 +67,26 @@ fn a_secret_goes_to_its_host_and_nowhere_else() {
         ("Bearer {secret:token}", "Bearer 12:s/e?c#r t"),
         ("{secret:token}{secret:token}; {x}", "12:s/e?c#r t12:s/e?c#r t; {x}"),
     ] {
-        let request = prepare("https://api.example/", header("authorization", template)).unwrap();
+        let request = prepare("https://api.example/", &header("authorization", template)).unwrap();
         assert_eq!(request.headers["authorization"], sent);
         assert!(request.headers["authorization"].is_sensitive(), "{template}");
     }
     let token = || header("authorization", "Bearer {secret:token}");
-    assert!(denied(prepare("https://other.example/", token())).contains("bound"));
-    assert!(denied(prepare("https://api.example/", header("x", "{secret:key}"))).contains("signs"));
-    assert!(denied(prepare("https://api.example/", header("x", "{secret:no}"))).contains("no secret"));
-    assert!(denied(prepare("https://other.example/{secret:token}", Vec::new())).contains("bound"));
+    assert!(denied(prepare("https://other.example/", &token())).contains("bound"));
+    assert!(denied(prepare("https://api.example/", &header("x", "{secret:key}"))).contains("signs"));
+    assert!(denied(prepare("https://api.example/", &header("x", "{secret:no}"))).contains("no secret"));
+    assert!(denied(prepare("https://other.example/{secret:token}", &[])).contains("bound"));
 }
 
 #[test]
 fn what_is_no_place_for_a_secret_is_sent_as_it_is() {
     let literal =
-        prepare("https://other.example/?q={secret:}token}", header("x", "{secret:}token}")).unwrap();
+        prepare("https://other.example/?q={secret:}token}", &header("x", "{secret:}token}")).unwrap();
     assert_eq!(literal.url.as_str(), "https://other.example/?q={secret:token}");
     assert_eq!(literal.headers["x"], "{secret:token}");
     assert!(!literal.headers["x"].is_sensitive());
     for value in ["{secret:token", "{secret:Token}", "{secret:a b}"] {
-        let refused = prepare("https://api.example/", header("x", value));
+        let refused = prepare("https://api.example/", &header("x", value));
         assert!(matches!(refused, Err(HttpError::Malformed(_))), "{value}");
     }
 }
@@ -98,8 +98,8 @@ fn what_is_checked_is_what_is_sent() {
         let secret = Secret::new(text, Purpose::Host("api.example".to_owned()));
         OfMerchant { secrets: [("token".to_owned(), secret)].into(), ..of() }
     };
-    let send = |of: &OfMerchant, url: &str, headers| {
-        hosts(&["*"]).prepare(of, Method::POST, url, headers, Vec::new(), &mut Repeats::default())
+    let send = |of: &OfMerchant, url: &str, headers: Vec<(String, String)>| {
+        hosts(&["*"]).prepare(of, Method::POST, url, &headers, Vec::new(), &mut Repeats::default())
     };
     for odd in ["a\r\nhost: evil.example", "a\nb", "a\0", &"x".repeat(9_000)] {
         let of = with(odd);
@@ -156,18 +156,18 @@ fn percent_encoding_of(text: &str) -> Vec<u8> {
 
 #[test]
 fn a_secret_in_a_url_is_one_segment_of_it() {
-    let request = prepare("https://api.example/bot{secret:token}/send?t={secret:token}", Vec::new()).unwrap();
+    let request = prepare("https://api.example/bot{secret:token}/send?t={secret:token}", &[]).unwrap();
     let secret = "12:s%2Fe%3Fc%23r%20t";
     assert_eq!(request.url.as_str(), format!("https://api.example/bot{secret}/send?t={secret}"));
     for url in
         ["https://{secret:token}/", "https://api.example{secret:token}/", "https://api.example/{secret:token"]
     {
-        assert!(prepare(url, Vec::new()).is_err(), "{url}");
+        assert!(prepare(url, &[]).is_err(), "{url}");
     }
 }
 
 /// What a receiver reads of a request to this path, from its first byte to the end of its headers.
-async fn received(path: &str, headers: Vec<(String, String)>) -> Result<String, HttpError> {
+async fn received(path: &str, headers: &[(String, String)]) -> Result<String, HttpError> {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let host = listener.local_addr().unwrap().to_string();
@@ -204,7 +204,7 @@ async fn a_url_arrives_as_it_was_written() {
         ("/\u{e9}?q=\u{e9}'\"<>", "/%C3%A9?q=%C3%A9%27%22%3C%3E"),
         ("/`\"<>", "/%60%22%3C%3E"),
     ] {
-        let read = received(asked, Vec::new()).await.unwrap();
+        let read = received(asked, &[]).await.unwrap();
         assert_eq!(read.lines().next().unwrap(), format!("GET {target} HTTP/1.1"), "{asked}");
     }
     for refused in [
@@ -225,7 +225,7 @@ async fn a_url_arrives_as_it_was_written() {
         "/{secret:no}",
         "/a\u{a0}b",
     ] {
-        assert!(received(refused, Vec::new()).await.is_err(), "{refused}");
+        assert!(received(refused, &[]).await.is_err(), "{refused}");
     }
     for url in [
         "https:api.example/",
@@ -239,23 +239,23 @@ async fn a_url_arrives_as_it_was_written() {
         "https://\\api.example/",
         "https://api.example\\@evil.example/",
     ] {
-        assert!(prepare(url, Vec::new()).is_err(), "{url}");
+        assert!(prepare(url, &[]).is_err(), "{url}");
     }
     // The host is the same one, however it is written.
     for url in ["https://API.example/", "HTTPS://api.example:443/", "https://%61pi.example/"] {
-        assert_eq!(prepare(url, Vec::new()).unwrap().url.as_str(), "https://api.example/");
+        assert_eq!(prepare(url, &[]).unwrap().url.as_str(), "https://api.example/");
     }
 }
 
 #[tokio::test]
 async fn headers_arrive_as_they_were_written() {
     let value = "a \t\"{}|^`\\~,;=\u{e9}";
-    let read = received("/", header("X-Odd", value)).await.unwrap();
+    let read = received("/", &header("X-Odd", value)).await.unwrap();
     assert!(read.contains(&format!("\r\nx-odd: {value}\r\n")), "{read}");
     for (name, value) in
         [("x", "a\nb"), ("x", "a\0"), ("x", "\u{7f}"), ("é", "a"), ("x:", "a"), ("", "a"), ("host", "a")]
     {
-        let refused = prepare("https://api.example/", header(name, value));
+        let refused = prepare("https://api.example/", &header(name, value));
         assert!(matches!(refused, Err(HttpError::Malformed(_))), "{name} {value}");
     }
 }
@@ -263,7 +263,7 @@ async fn headers_arrive_as_they_were_written() {
 #[test]
 fn what_the_operator_does_not_allow_is_not_asked() {
     let get = |hosts: Hosts, url: &str| {
-        hosts.prepare(&of(), Method::GET, url, Vec::new(), Vec::new(), &mut Repeats::default())
+        hosts.prepare(&of(), Method::GET, url, &[], Vec::new(), &mut Repeats::default())
     };
     assert!(get(hosts(&["api.example"]), "https://api.example/").is_ok());
     for allowed in [&[][..], &["example"], &["api.example:8443"], &["*.example"], &["API.example"]] {
@@ -281,7 +281,7 @@ fn each_request_of_a_run_has_a_key_and_the_same_one_when_it_is_made_again() {
             let headers = header("x-to", name);
             let body = body.as_bytes().to_vec();
             let request =
-                hosts(&["*"]).prepare(&of(), Method::POST, &url, headers, body, &mut repeats).unwrap();
+                hosts(&["*"]).prepare(&of(), Method::POST, &url, &headers, body, &mut repeats).unwrap();
             request.headers[IDEMPOTENCY_KEY].to_str().unwrap().to_owned()
         };
         requests.iter().map(key).collect::<Vec<_>>()
@@ -300,9 +300,9 @@ fn each_request_of_a_run_has_a_key_and_the_same_one_when_it_is_made_again() {
 #[test]
 fn a_key_of_the_hooks_own_is_left() {
     let own = header("Idempotency-Key", "mine");
-    let request = prepare("https://api.example/", own).unwrap();
+    let request = prepare("https://api.example/", &own).unwrap();
     assert_eq!(request.headers.get_all(IDEMPOTENCY_KEY).iter().collect::<Vec<_>>(), ["mine"]);
-    assert!(prepare("https://api.example/", header("host", "x")).is_err());
+    assert!(prepare("https://api.example/", &header("host", "x")).is_err());
 }
 
 /// The name is granted, and public as long as someone looks at it; it turns to this machine for the connection.
@@ -321,7 +321,7 @@ async fn a_granted_name_that_turns_to_a_private_address_is_not_connected_to() {
     let of = OfMerchant { hosts: vec![host.clone()], ..of() };
     for _ in 0..2 {
         let url = format!("https://{host}/");
-        let request = hosts.prepare(&of, Method::GET, &url, Vec::new(), Vec::new(), &mut Repeats::default());
+        let request = hosts.prepare(&of, Method::GET, &url, &[], Vec::new(), &mut Repeats::default());
         let request = Request { deadline: Duration::from_secs(20), ..request.unwrap() };
         let refused = hosts.send(request).await;
         assert!(matches!(refused, Err(HttpError::Denied(_))), "{refused:?}");

@@ -1,6 +1,7 @@
 //! Signatures with keys that a hook never holds.
 //!
-//! The algorithms are an open list of names; a key is the text of a secret. What signs is `ring`, which TLS brings along.
+//! The algorithms are an open list of names; a key is the text of a secret. What signs is `ring`, which TLS brings
+//! along.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use ring::{
@@ -175,8 +176,8 @@ impl Key {
     }
 }
 
-/// The bytes that key an HMAC: of a `whsec_…` those that it stands for, as all verifiers of Standard Webhooks do, else
-/// the text's own.
+/// The bytes that key an HMAC: of a `whsec_…` those that it stands for, as all verifiers of Standard Webhooks do,
+/// else the text's own.
 fn hmac_key(secret: &str) -> Zeroizing<Vec<u8>> {
     let bytes = secret.strip_prefix(WEBHOOK_SECRET).and_then(|text| BASE64_STANDARD.decode(text).ok());
     Zeroizing::new(bytes.unwrap_or_else(|| secret.as_bytes().to_vec()))
