@@ -30,6 +30,7 @@ mod limits;
 mod matchers;
 mod metrics_and_health;
 mod near;
+mod openapi;
 mod order;
 mod ownership;
 mod plugins;
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
     rotation::cases(&mut suite);
     scripts::cases(&mut suite);
     idempotency::cases(&mut suite);
+    openapi::cases(&mut suite);
     identity::cases(&mut suite);
     limits::cases(&mut suite);
     webhooks::cases(&mut suite);

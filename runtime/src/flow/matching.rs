@@ -21,7 +21,7 @@ use self::question::Question;
 use super::{
     fulfill::{
         LEASE_MARGIN_MS,
-        call::{NOTE_CHARS_MAX, Ready, STALE_TRIES, event_of_hook, ready, send, used},
+        call::{NOTE_CHARS_MAX, Ready, STALE_TRIES, named, ready, send, used},
     },
     hook_work::{self, Ran, UNHEARD_MAX},
     settle,
@@ -40,7 +40,11 @@ use crate::{
         transfers,
     },
     domain::{
-        Millis, event,
+        Millis,
+        event::{
+            Data, NewEvent,
+            data::{HookMatchEvent, MatchNamed},
+        },
         hook::MatchOutcome,
         id::{self, Ids},
         settlement::{Answer, Book, Share},
@@ -288,12 +292,12 @@ async fn commit(
     metrics::counter!("kassa_hook_matches_total", "outcome" => record.outcome.as_str()).increment(1);
     let paused = matchers::judged(conn, &callee.hook_id, answer.is_ok(), now).await?;
     if answer.is_err() {
-        let data = json!({
-            "hook": { "id": callee.hook_id, "name": callee.hook_name, "version": callee.version },
-            "match": { "id": record.id, "note": record.note, "paused": paused },
-            "transfer_id": transfer.id,
-        });
-        let told = event_of_hook(&callee, event::Kind::HookMatchFailed, &data, now);
+        let data = Data::HookMatchFailed(Box::new(HookMatchEvent {
+            hook: named(&callee),
+            r#match: MatchNamed { id: record.id.clone(), note: record.note.clone(), paused },
+            transfer_id: transfer.id,
+        }));
+        let told = NewEvent::now(&callee.merchant_id, callee.test, &data, now);
         let event_id = told.id.clone();
         events::insert(conn, vec![told]).await?;
         events::caused_by(conn, &event_id, &record.id).await?;

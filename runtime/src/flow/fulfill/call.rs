@@ -20,9 +20,11 @@ use crate::{
     },
     domain::{
         Millis,
-        event::{self, NewEvent},
+        event::{
+            Data, NewEvent,
+            data::{EventNamed, HookNamed, HookRunEvent, RunNamed},
+        },
         hook::{self, Outcome},
-        id,
         retry::Next,
         verbatim::Verbatim,
     },
@@ -320,12 +322,12 @@ async fn commit(app: &App, claimed: Arc<Claimed>, ended: Ended, left: Left) -> R
                 }
                 let tell = match (ended.next, left.outcome) {
                     (Next::RetryAt(_) | Next::Delivered, _) => None,
-                    (_, Outcome::Reject) => Some(event::Kind::HookRunRejected),
-                    _ => Some(event::Kind::HookRunExhausted),
+                    (_, Outcome::Reject) => Some(Data::HookRunRejected as fn(Box<HookRunEvent>) -> Data),
+                    _ => Some(Data::HookRunExhausted as fn(Box<HookRunEvent>) -> Data),
                 };
-                let failing = paused.then_some(event::Kind::HookRunFailing);
-                for kind in tell.into_iter().chain(failing) {
-                    let told = told(&claimed, kind, &ended, now);
+                let failing = paused.then_some(Data::HookRunFailing as fn(Box<HookRunEvent>) -> Data);
+                for told_as in tell.into_iter().chain(failing) {
+                    let told = told(&claimed, told_as, &ended, now);
                     let event_id = told.id.clone();
                     events::insert(conn, vec![told]).await?;
                     events::caused_by(conn, &event_id, &ended.run_id).await?;
@@ -343,18 +345,9 @@ pub(in crate::flow) async fn send(
     webhook: QueuedWebhook,
     now: Millis,
 ) -> Result<String, DbError> {
-    let event_id = webhook.event_id.clone();
-    let event = NewEvent {
-        id: webhook.event_id,
-        merchant_id: callee.merchant_id.clone(),
-        test: callee.test,
-        payload: event::payload(&webhook.kind, now, &webhook.data),
-        kind: webhook.kind,
-        invoice_id: None,
-        transfer_id: None,
-        sequence: 0,
-        created_at: now,
-    };
+    let event_id = webhook.event_id;
+    let data = Data::OfHook(webhook.kind, webhook.data);
+    let event = NewEvent::new(event_id.clone(), &callee.merchant_id, callee.test, &data, now);
     match webhook.endpoint_id {
         None => events::insert(conn, vec![event]).await?,
         Some(endpoint_id) => drop(deliveries::send_to(conn, event, endpoint_id, now).await?),
@@ -363,32 +356,21 @@ pub(in crate::flow) async fn send(
 }
 
 /// What the merchant is told about a run that needs somebody.
-fn told(claimed: &Claimed, kind: event::Kind, ended: &Ended, now: Millis) -> NewEvent {
-    let data = json!({
-        "hook": { "id": claimed.callee.hook_id, "name": claimed.callee.hook_name, "version": claimed.callee.version },
-        "run": { "id": claimed.run_id, "attempts": ended.attempt.number, "note": ended.attempt.note },
-        "event": { "id": claimed.event_id, "type": claimed.event_kind },
-    });
-    event_of_hook(&claimed.callee, kind, &data, now)
+fn told(claimed: &Claimed, told_as: fn(Box<HookRunEvent>) -> Data, ended: &Ended, now: Millis) -> NewEvent {
+    let callee = &claimed.callee;
+    let data = told_as(Box::new(HookRunEvent {
+        hook: named(callee),
+        run: RunNamed {
+            id: claimed.run_id.clone(),
+            attempts: ended.attempt.number,
+            note: ended.attempt.note.clone(),
+        },
+        event: EventNamed { id: claimed.event_id.clone(), r#type: claimed.event_kind.clone() },
+    }));
+    NewEvent::now(&callee.merchant_id, callee.test, &data, now)
 }
 
-/// An event about a hook.
-pub(in crate::flow) fn event_of_hook(
-    callee: &Callee,
-    kind: event::Kind,
-    data: &Value,
-    now: Millis,
-) -> NewEvent {
-    let kind = event::Type::from(kind);
-    NewEvent {
-        id: id::new(id::Kind::Event, now),
-        merchant_id: callee.merchant_id.clone(),
-        test: callee.test,
-        payload: event::payload(&kind, now, data),
-        kind,
-        invoice_id: None,
-        transfer_id: None,
-        sequence: 0,
-        created_at: now,
-    }
+/// A hook, as events name it.
+pub(in crate::flow) fn named(callee: &Callee) -> HookNamed {
+    HookNamed { id: callee.hook_id.clone(), name: callee.hook_name.clone(), version: callee.version.clone() }
 }

@@ -18,7 +18,6 @@ pub(crate) use self::fit::places as fit_places;
 use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     auth::Merchant,
@@ -27,6 +26,7 @@ use super::{
     json::{Answer, NoBody},
     page::Listed,
     problem::{Kind, Problem, sentence},
+    routes::{Routes, routes},
     time::Time,
 };
 use crate::{
@@ -40,8 +40,8 @@ use crate::{
     host::{Manifest, scope_of_hook},
 };
 
-pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::default()
+pub(super) fn routes() -> Routes {
+    Routes::default()
         .routes(routes!(list))
         .routes(routes!(get, delete))
         .routes(routes!(enable))
