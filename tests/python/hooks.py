@@ -36,6 +36,22 @@ def map_path_parameters(context, path_parameters):
 
 
 @schemathesis.hook
+def map_query(context, query):
+    # A cursor that was made up is refused before anything is read.
+    if query and chosen(query):
+        query.pop("cursor", None)
+    return query
+
+
+@schemathesis.hook
+def map_headers(context, headers):
+    # So is a key that was used for something else.
+    if headers and chosen(dict(headers)):
+        headers.pop("Idempotency-Key", None)
+    return headers
+
+
+@schemathesis.hook
 def map_body(context, body):
     if isinstance(body, dict):
         for name, value in body.items():

@@ -96,7 +96,7 @@ fn told(known: Known, work: impl FnOnce(&mut Book)) -> NewEvent {
 
 fn seen(units: u128, sightings: &[Sighting]) -> NewEvent {
     told(known(order(), payment_of(units)), |book| {
-        sightings.iter().for_each(|one| book.apply(*one, TRANSFER, 1))
+        sightings.iter().for_each(|one| book.apply(*one, TRANSFER, 1));
     })
 }
 
