@@ -21,7 +21,7 @@ export async function sell(baseUrl: string, key: string): Promise<Sold> {
   const client = createClient<paths>({ baseUrl, headers: { Authorization: `Bearer ${key}` } });
   const order = () =>
     client.POST("/v1/invoices", {
-      params: { header: { "Idempotency-Key": "a generated client" } },
+      params: { header: { "Idempotency-Key": "a-generated-client" } },
       body: { title: "Order 1042", payable_network: "sandbox", payable_asset: "USDT", amount: "25.00" },
     });
   const made = expected((await order()).data);
