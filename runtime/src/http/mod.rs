@@ -68,12 +68,11 @@ pub(crate) fn router(app: App) -> Router {
     let app = App { db: app.db.for_requests(), ..app };
     let (guarded, public) = (guarded(), public());
     let gate = auth::Gate::new(app.clone());
-    let document = openapi::document([&guarded, &public]);
     guarded
         .router
         .layer(middleware::from_fn_with_state(gate, auth::identify))
         .merge(public.router)
-        .merge(openapi::pages(&document))
+        .merge(openapi::pages([guarded.described, public.described]))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn_with_state(app.clone(), outer::surround))
@@ -83,7 +82,7 @@ pub(crate) fn router(app: App) -> Router {
 /// The OpenAPI document.
 #[cfg(test)]
 pub(crate) fn document() -> serde_json::Value {
-    openapi::document([&guarded(), &public()])
+    openapi::document(&[guarded().described, public().described])
 }
 
 /// Routes that need a key.

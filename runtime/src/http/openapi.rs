@@ -6,10 +6,14 @@ mod headers;
 pub(super) mod operation;
 pub(super) mod webhooks;
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, LazyLock},
+};
 
 use axum::{Router, response::IntoResponse as _, routing::get};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
 use http::{HeaderValue, header};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -22,7 +26,7 @@ use utoipa::openapi::{
     tag::TagBuilder,
 };
 
-use super::{problem, routes::Routes};
+use super::{problem, routes::Described};
 use crate::app::App;
 
 /// The security schemes of a merchant's key and of an operator's.
@@ -78,13 +82,13 @@ effect and gets the first answer, marked `Idempotent-Replayed: true`. The same k
 `detail` to people. After `retry_after_s` the same request may succeed.\n\n\
 **Lists** come in pages, the newest first: give `next_cursor` back as `cursor`.";
 
-/// The whole document, of these routes.
-pub(super) fn document<const N: usize>(routes: [&Routes; N]) -> Value {
+/// The whole document, of these parts.
+pub(super) fn document(parts: &[Described]) -> Value {
     let mut document = head();
     let mut components = Components::new();
-    for routes in routes {
-        document.paths.merge(routes.paths.clone());
-        components.schemas.extend(routes.schemas.iter().cloned());
+    for part in parts {
+        document.paths.merge(part.paths.clone());
+        components.schemas.extend(part.schemas.iter().cloned());
     }
     for (path, item) in &mut document.paths.paths {
         for operation in operations(item) {
@@ -214,13 +218,17 @@ fn problem_schema() -> RefOr<utoipa::openapi::Schema> {
 }
 
 /// The document and the page.
-pub(super) fn pages(document: &Value) -> Router<App> {
-    let json = document.to_string();
+///
+/// The document is put together when it is first asked for: a start does not wait for it.
+pub(super) fn pages(parts: [Described; 2]) -> Router<App> {
+    let made: Box<dyn FnOnce() -> Bytes + Send> = Box::new(move || document(&parts).to_string().into());
+    let json = Arc::new(LazyLock::new(made));
     let policy = page_policy();
     let document = move || {
-        let json = json.clone();
+        let json = Arc::clone(&json);
         async move {
-            ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], json).into_response()
+            let kind = HeaderValue::from_static("application/json");
+            ([(header::CONTENT_TYPE, kind)], Bytes::clone(&json)).into_response()
         }
     };
     let page = move || {

@@ -12,6 +12,12 @@ pub(crate) type Schemas = Vec<(String, RefOr<Schema>)>;
 #[derive(Default)]
 pub(crate) struct Routes {
     pub(super) router: Router<App>,
+    pub(super) described: Described,
+}
+
+/// A part of the document.
+#[derive(Default)]
+pub(crate) struct Described {
     pub(super) paths: Paths,
     pub(super) schemas: Schemas,
 }
@@ -23,8 +29,8 @@ impl Routes {
         for path in paths.paths.keys() {
             self.router = self.router.route(path, methods.clone());
         }
-        self.paths.merge(paths);
-        self.schemas.extend(schemas);
+        self.described.paths.merge(paths);
+        self.described.schemas.extend(schemas);
         self
     }
 
@@ -32,8 +38,8 @@ impl Routes {
     #[must_use]
     pub(crate) fn merge(mut self, other: Self) -> Self {
         self.router = self.router.merge(other.router);
-        self.paths.merge(other.paths);
-        self.schemas.extend(other.schemas);
+        self.described.paths.merge(other.described.paths);
+        self.described.schemas.extend(other.described.schemas);
         self
     }
 }

@@ -70,7 +70,7 @@ fn every_operation_is_complete() {
 fn a_name_describes_one_type() {
     let mut known: HashMap<&str, &RefOr<Schema>> = HashMap::new();
     let (routes, of_webhooks) = ([guarded(), public()], webhooks::schemas());
-    for (name, schema) in routes.iter().flat_map(|routes| &routes.schemas).chain(&of_webhooks) {
+    for (name, schema) in routes.iter().flat_map(|routes| &routes.described.schemas).chain(&of_webhooks) {
         let first = known.entry(name).or_insert(schema);
         assert!(*first == schema, "{name}: two types have this name; give one a fuller name");
     }
