@@ -3,6 +3,8 @@
 use reqwest::{Method, header::HeaderMap};
 use serde_json::Value;
 
+use crate::document;
+
 /// One key's view of a server.
 #[derive(Debug, Clone)]
 pub struct Api {
@@ -97,7 +99,7 @@ impl Api {
             Some(Err(_)) => "(no text)".to_owned(),
         };
         let asked = format!("{method} {path} {shown}");
-        let mut request = self.client.request(method, format!("{}{path}", self.url));
+        let mut request = self.client.request(method.clone(), format!("{}{path}", self.url));
         let has = |name: &str| headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name));
         if !self.key.is_empty() && !has("authorization") && !has("x-api-key") {
             request = request.bearer_auth(&self.key);
@@ -115,6 +117,8 @@ impl Api {
         let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
         let text = answer.text().await?;
         let body = serde_json::from_str(&text).unwrap_or_else(|_| Value::String(text.clone()));
+        let kind = headers.get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
+        document::check(&method, path, status, kind, &body);
         Ok(Answer { asked, status, headers, body, text })
     }
 }

@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Database, database::Rows};
+use serde_json::{Value, json};
+
+use crate::{Database, database::Rows, document};
 
 /// A rule, and a query whose rows break it. All columns are text.
 const RULES: &[(&str, &str)] = &[
@@ -195,6 +197,8 @@ const PARTS: &str = "SELECT t.id, t.amount, p.amount, COALESCE(u.reason, '') FRO
     WHERE p.status <> 'unassigned'";
 /// What their payments say.
 const PAYMENTS: &str = "SELECT invoice_id, status, amount FROM payment WHERE invoice_id IS NOT NULL";
+/// What merchants are told.
+const EVENTS: &str = "SELECT id, payload FROM event";
 
 /// Panics with each rule that is broken and the rows that break it.
 pub async fn check(database: &Database) {
@@ -205,8 +209,9 @@ pub async fn check(database: &Database) {
 /// The rules that are broken, each with the rows that break it.
 pub async fn broken(database: &Database) -> Vec<String> {
     let mut queries: Vec<&str> = RULES.iter().map(|(_, query)| *query).collect();
-    queries.extend([PARTS, ENTRIES, INVOICES, PAYMENTS]);
+    queries.extend([PARTS, ENTRIES, INVOICES, PAYMENTS, EVENTS]);
     let mut answers = database.snapshot(&queries).await;
+    let events = answers.pop().expect("events");
     let payments = answers.pop().expect("payments");
     let invoices = answers.pop().expect("invoices");
     let entries = answers.pop().expect("entries");
@@ -219,7 +224,23 @@ pub async fn broken(database: &Database) -> Vec<String> {
     }
     rests(&parts, &mut broken);
     sums(&entries, &invoices, &payments, &mut broken);
+    shapes(&events, &mut broken);
     broken
+}
+
+/// Each event is of the shape that the document says.
+fn shapes(events: &Rows, broken: &mut Vec<String>) {
+    for row in events {
+        let [id, payload] = columns(row);
+        let payload: Value = serde_json::from_str(&payload).expect("JSON");
+        // What a hook has said is erased with the invoice's personal data.
+        if payload["data"] == json!({}) {
+            continue;
+        }
+        if let Err(why) = document::check_event(&payload) {
+            broken.push(format!("{id} is not as documented: {why}: {payload}"));
+        }
+    }
 }
 
 /// The payments of a transfer take all that it brought, or a rest is listed.

@@ -23,6 +23,7 @@ mod api;
 mod barrier;
 mod contracts;
 mod database;
+mod document;
 mod facade;
 mod hooks;
 mod hostile;

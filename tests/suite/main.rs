@@ -32,6 +32,7 @@ mod matchers;
 mod metrics_and_health;
 mod near;
 mod new_chain;
+mod openapi;
 mod order;
 mod ownership;
 mod plugins;
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
     rotation::cases(&mut suite);
     scripts::cases(&mut suite);
     idempotency::cases(&mut suite);
+    openapi::cases(&mut suite);
     identity::cases(&mut suite);
     limits::cases(&mut suite);
     webhooks::cases(&mut suite);

@@ -35,6 +35,7 @@ fn stage(name: &str) -> PathBuf {
         ("tests/node/package-lock.json", "tests/node/node_modules/.kassa-lock"),
         ("sdk/js/package-lock.json", "sdk/js/node_modules/.kassa-lock"),
         ("sdk/python/pyproject.toml", "sdk/python/.venv/.kassa-project"),
+        ("tests/python/requirements.txt", "tests/python/.venv/.kassa-requirements"),
     ] {
         write(&folder.join(source), "");
         write(&folder.join(copy), "");

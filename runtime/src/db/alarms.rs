@@ -1,32 +1,19 @@
 //! Alarms: events for each merchant that gets the operator's, committed with what they tell of.
 
-use super::{Conn, DbError, args, events};
+use super::{Conn, DbError, Row, args, events};
 use crate::domain::{
     Millis,
-    alarm::Alarm,
-    event::{self, NewEvent},
-    id::{self, Kind as IdKind},
+    alarm::{NetworkResumed, NetworkStalled},
+    event::{Data, NewEvent},
+    view::time,
 };
 
 /// Tells it every merchant that gets the operator's events; none: nobody is told.
-pub(crate) async fn tell(conn: &mut Conn, alarm: &Alarm, now: Millis) -> Result<(), DbError> {
+pub(crate) async fn tell(conn: &mut Conn, alarm: &Data, now: Millis) -> Result<(), DbError> {
     let sql = "SELECT id FROM merchant WHERE operator_events = 1 AND disabled_at IS NULL ORDER BY id";
     let merchants = conn.rows(sql, args![]).await?;
-    let kind = event::Type::from(alarm.kind());
-    let payload = event::payload(&kind, now, alarm);
-    let event = |merchant_id| NewEvent {
-        id: id::new(IdKind::Event, now),
-        merchant_id,
-        test: false,
-        kind: kind.clone(),
-        invoice_id: None,
-        transfer_id: None,
-        sequence: 0,
-        payload: payload.clone(),
-        created_at: now,
-    };
-    let told: Vec<NewEvent> =
-        merchants.iter().map(|row| Ok(event(row.text("id")?))).collect::<Result<_, DbError>>()?;
+    let told = |row: &Row| Ok(NewEvent::now(&row.text("id")?, false, alarm, now));
+    let told = merchants.iter().map(told).collect::<Result<_, DbError>>()?;
     events::insert(conn, told).await
 }
 
@@ -50,7 +37,8 @@ pub(crate) async fn stalled(
         None => conn.now().await?,
     };
     if conn.exec(sql, args![network.to_owned(), since]).await? == 1 {
-        tell(conn, &Alarm::stalled(network, heard_at, why), now).await?;
+        let alarm = NetworkStalled { network: network.to_owned(), heard_at: heard_at.map(time), why };
+        tell(conn, &Data::NetworkStalled(alarm.into()), now).await?;
     }
     Ok(())
 }
@@ -60,7 +48,8 @@ pub(crate) async fn resumed(conn: &mut Conn, networks: &[String], now: Millis) -
     let over = networks.iter().map(Into::into).collect();
     let sql = "DELETE FROM stall WHERE network IN";
     for row in conn.rows_in(sql, over, "RETURNING network, since").await? {
-        tell(conn, &Alarm::resumed(&row.text("network")?, row.int("since")?), now).await?;
+        let alarm = NetworkResumed { network: row.text("network")?, stalled_since: time(row.int("since")?) };
+        tell(conn, &Data::NetworkResumed(alarm.into()), now).await?;
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The cursor of each network, and the blocks above its final one.
 
 use super::{Conn, DbError, Row, alarms, args};
-use crate::domain::{Millis, alarm::Alarm, transfer::Depth};
+use crate::domain::{Millis, alarm::NetworkFrozen, event::Data, transfer::Depth};
 
 /// How far a network was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -177,8 +177,8 @@ pub(crate) async fn freeze(conn: &mut Conn, network: &str, why: &str, now: Milli
         )
         .await?;
     if frozen == 1 {
-        let alarm = Alarm::NetworkFrozen { network: network.to_owned(), why: why.to_owned() };
-        alarms::tell(conn, &alarm, now).await?;
+        let alarm = NetworkFrozen { network: network.to_owned(), why: why.to_owned() };
+        alarms::tell(conn, &Data::NetworkFrozen(alarm.into()), now).await?;
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! First calls of a plugin that were begun, and of which nothing was heard yet.
 
 use super::{Conn, DbError, alarms, args};
-use crate::domain::{Millis, alarm::Alarm};
+use crate::domain::{Millis, event::Data};
 
 /// How many calls in a row of this version were not heard of.
 pub(crate) async fn unheard(conn: &mut Conn, resource: &str, version_id: &str) -> Result<i64, DbError> {
@@ -30,7 +30,7 @@ pub(crate) async fn set_aside(
     conn: &mut Conn,
     resource: &str,
     version_id: &str,
-    alarm: &Alarm,
+    alarm: &Data,
     now: Millis,
 ) -> Result<(), DbError> {
     let sql = "UPDATE first_call SET told = 1 WHERE resource = $1 AND version_id = $2 AND told = 0";

@@ -70,8 +70,10 @@ pub struct Correction {
 }
 
 /// What an invoice's event tells of the correction that caused it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = CorrectionTold)]
 pub struct Told {
+    #[schema(example = "cor_01KAN2Q5T4W2J6G0Z8Y3V7X9BC")]
     id: String,
     kind: Kind,
     why: Option<String>,

@@ -78,6 +78,12 @@ impl Transfer {
     pub fn tx_hash(&self) -> Option<&str> {
         (self.kind == Kind::Seen).then_some(&self.tx)
     }
+
+    /// Blocks from its own to this height, both counted; 0 if its block is no longer there.
+    #[must_use]
+    pub fn confirmations(&self, height: i64) -> i64 {
+        if self.status == Status::Retracted { 0 } else { (height - self.height + 1).max(0) }
+    }
 }
 
 /// Where the chain stands after a scan.

@@ -27,7 +27,7 @@ pub struct InvoiceView {
     pub order_id: Option<String>,
     pub title: String,
     pub tag: Option<String>,
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<serde_json::Value>)]
     pub meta: Option<Verbatim>,
     /// Made with a test key, on a test network.
     pub test: bool,

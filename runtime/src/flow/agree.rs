@@ -19,8 +19,9 @@ use crate::{
     },
     domain::{
         Millis,
-        alarm::{Alarm, Answer},
+        alarm::{Answer, SecondProviderMissing, TransferDisputed},
         credit::Rule,
+        event::Data,
         network::Manifest,
         observation::{self, Plan, Position, Seen},
         transfer::Transfer,
@@ -143,8 +144,8 @@ impl Worker {
         if self.app.upstreams.providers(&self.network.name).len() < VOICES {
             for (transfer, _) in waiting {
                 let network = self.network.name.clone();
-                let alarm = Alarm::SecondProviderMissing { network, transfer: (&transfer).into() };
-                self.note(&transfer, State::Alone, alarm).await?;
+                let alarm = SecondProviderMissing { network, transfer: (&transfer).into() };
+                self.note(&transfer, State::Alone, Data::SecondProviderMissing(alarm.into())).await?;
             }
             return Ok(());
         }
@@ -222,10 +223,10 @@ impl Worker {
         if voices.iter().any(|voice| matches!(voice.says, Says::Otherwise(_))) {
             tried.contradicted = tried.contradicted.saturating_add(1);
             if voices.len() == VOICES && tried.contradicted >= CONTRADICTIONS {
-                let name = self.network.name.clone();
+                let network = self.network.name.clone();
                 let answers = voices.iter().map(Voice::answer).collect();
-                let alarm = Alarm::TransferDisputed { network: name, transfer: transfer.into(), answers };
-                return self.note(transfer, State::Disputed, alarm).await;
+                let alarm = TransferDisputed { network, transfer: transfer.into(), answers };
+                return self.note(transfer, State::Disputed, Data::TransferDisputed(alarm.into())).await;
             }
             return Ok(());
         }
@@ -237,7 +238,7 @@ impl Worker {
     }
 
     /// Writes down that it is not credited, and tells the operator once.
-    async fn note(&self, transfer: &Transfer, state: State, alarm: Alarm) -> Result<(), DbError> {
+    async fn note(&self, transfer: &Transfer, state: State, alarm: Data) -> Result<(), DbError> {
         let (transfer, now) = (transfer.clone(), self.app.clock.now());
         let (network, tx) = (self.network.name.clone(), transfer.tx.clone());
         let is_news = self

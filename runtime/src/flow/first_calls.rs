@@ -12,7 +12,8 @@ use crate::{
     app::App,
     db::{DbError, crash, first_calls},
     domain::{
-        alarm::{Alarm, Of},
+        alarm::{Of, WorkSetAside},
+        event::Data,
         network::Manifest,
         retry::UNHEARD_MAX,
     },
@@ -103,7 +104,7 @@ async fn tell(
 ) -> Result<(), DbError> {
     let (resource, now) = (resource.to_owned(), app.clock.now());
     let of = Of::Network { network: network.name.clone() };
-    let alarm = Alarm::WorkSetAside { queue: QUEUE, work: resource.clone(), of, why };
+    let alarm = Data::WorkSetAside(WorkSetAside { queue: QUEUE, work: resource.clone(), of, why }.into());
     app.db
         .write::<_, DbError, _>(move |conn| {
             Box::pin(async move { first_calls::set_aside(conn, &resource, &version_id, &alarm, now).await })

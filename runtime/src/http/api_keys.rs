@@ -3,7 +3,6 @@
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     auth::Operator,
@@ -12,6 +11,7 @@ use super::{
     json::{Answer, Json, NoBody},
     page::{Listed, Page},
     problem::{Kind, Problem},
+    routes::{Routes, routes},
     time::Time,
 };
 use crate::{
@@ -26,8 +26,8 @@ use crate::{
 
 const NAME_CHARS_MAX: usize = 100;
 
-pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::default().routes(routes!(create, list)).routes(routes!(get)).routes(routes!(revoke))
+pub(super) fn routes() -> Routes {
+    Routes::default().routes(routes!(create, list)).routes(routes!(get)).routes(routes!(revoke))
 }
 
 /// An API key, without its text.
@@ -88,7 +88,8 @@ struct NewApiKey {
 ///
 /// The key's text is in this answer only.
 #[utoipa::path(post, path = "/v1/operator/api_keys", tag = "operator: API keys",
-    request_body = NewApiKey, responses((status = 201, body = NewApiKeyView)))]
+    request_body = NewApiKey, responses((status = 201, body = NewApiKeyView)),
+    extensions(("x-problems" = json!([[Kind::NotFound]]))))]
 async fn create(_: Operator, State(app): State<App>, body: Json<NewApiKey>) -> Result<Reply, Problem> {
     let new = body.value;
     let name = new.name.unwrap_or_default();
@@ -159,7 +160,8 @@ async fn get(_: Operator, State(app): State<App>, id: PathParam) -> Result<Answe
 ///
 /// For good, and at once; other replicas notice within two seconds. The last operator's key cannot be revoked.
 #[utoipa::path(post, path = "/v1/operator/api_keys/{id}/revoke", tag = "operator: API keys",
-    params(("id" = String, Path)), responses((status = 200, body = ApiKeyView)))]
+    params(("id" = String, Path)), responses((status = 200, body = ApiKeyView)),
+    extensions(("x-problems" = json!([[Kind::Conflict]]))))]
 async fn revoke(_: Operator, State(app): State<App>, id: PathParam, body: NoBody) -> Result<Reply, Problem> {
     let id = id.id(IdKind::ApiKey, "API key")?;
     let now = app.clock.now();

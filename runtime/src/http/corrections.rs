@@ -4,7 +4,6 @@
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     auth::Merchant,
@@ -12,6 +11,7 @@ use super::{
     json::Answer,
     page::{Listed, Page},
     problem::{Kind, Problem, sentence},
+    routes::{Routes, routes},
     time::Time,
 };
 use crate::{
@@ -27,8 +27,8 @@ use crate::{
 
 const WHY_CHARS_MAX: usize = 500;
 
-pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::default().routes(routes!(list))
+pub(super) fn routes() -> Routes {
+    Routes::default().routes(routes!(list))
 }
 
 /// Something that was decided by hand. It stays, whatever is decided after it.

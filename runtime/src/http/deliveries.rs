@@ -3,7 +3,6 @@
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     auth::Merchant,
@@ -12,6 +11,7 @@ use super::{
     json::{Answer, NoBody},
     page::{Listed, Page},
     problem::{Kind, Problem},
+    routes::{Routes, routes},
     time::Time,
 };
 use crate::{
@@ -26,8 +26,8 @@ use crate::{
 /// Attempts of one delivery that are shown, the last ones.
 const ATTEMPTS_SHOWN: i64 = 100;
 
-pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::default().routes(routes!(list)).routes(routes!(get)).routes(routes!(resend))
+pub(super) fn routes() -> Routes {
+    Routes::default().routes(routes!(list)).routes(routes!(get)).routes(routes!(resend))
 }
 
 /// One event owed to one endpoint.
@@ -171,7 +171,8 @@ async fn view_of(conn: &mut Conn, owner: &Merchant, id: &str) -> Result<Delivery
 ///
 /// A new round of attempts, now, with the same `webhook-id`. Refused while the delivery is still pending.
 #[utoipa::path(post, path = "/v1/deliveries/{id}/resend", tag = "webhooks", params(("id" = String, Path)),
-    responses((status = 200, body = DeliveryView)))]
+    responses((status = 200, body = DeliveryView)),
+    extensions(("x-problems" = json!([[Kind::DeliveryPending, Kind::EndpointDeleted]]))))]
 async fn resend(
     merchant: Merchant,
     State(app): State<App>,

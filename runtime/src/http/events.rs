@@ -3,7 +3,6 @@
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     auth::Merchant,
@@ -11,6 +10,7 @@ use super::{
     json::Answer,
     page::{Listed, Page},
     problem::Problem,
+    routes::{Routes, routes},
     time::Time,
 };
 use crate::{
@@ -19,8 +19,8 @@ use crate::{
     domain::{event, id::Kind as IdKind, verbatim::Verbatim},
 };
 
-pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::default().routes(routes!(list)).routes(routes!(get))
+pub(super) fn routes() -> Routes {
+    Routes::default().routes(routes!(list)).routes(routes!(get))
 }
 
 /// Something that happened.

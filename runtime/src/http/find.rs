@@ -3,15 +3,15 @@
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     auth::Merchant,
     idempotent::{Reply, remembered},
     input::check_text,
-    invoices::network,
+    invoices::{NETWORK, network},
     json::Json,
-    problem::{Kind, Problem, sentence},
+    problem::{Kind, PLUGIN, Problem, sentence},
+    routes::{Routes, routes},
     transfers::SettledTransfer,
 };
 use crate::{
@@ -28,8 +28,8 @@ const TX_CHARS_MAX: usize = 128;
 /// When to ask again for what is in no block yet.
 const ASK_AGAIN_S: u64 = 30;
 
-pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::default().routes(routes!(find_transfers))
+pub(super) fn routes() -> Routes {
+    Routes::default().routes(routes!(find_transfers))
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -86,7 +86,11 @@ impl FoundTransaction {
 /// addresses is taken in as if it had just been seen: also what went to an address before that was registered. Nothing is
 /// credited twice.
 #[utoipa::path(post, path = "/v1/transfers/find", tag = "transfers",
-    request_body = WantedTransaction, responses((status = 200, body = FoundTransaction)))]
+    request_body = WantedTransaction, responses((status = 200, body = FoundTransaction)),
+    extensions(("x-problems" = json!([
+        NETWORK, PLUGIN, [Kind::TransactionMalformed, Kind::FindUnsupported, Kind::FindsLimited,
+        Kind::NetworkNotStarted, Kind::NetworkFrozen, Kind::ProviderFailed]
+    ]))))]
 async fn find_transfers(
     merchant: Merchant,
     State(app): State<App>,

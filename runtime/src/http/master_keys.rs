@@ -3,12 +3,12 @@
 use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     auth::Operator,
     json::{Answer, NoBody},
     problem::{Kind, Problem, sentence},
+    routes::{Routes, routes},
     time::Time,
 };
 use crate::{
@@ -16,8 +16,8 @@ use crate::{
     master_key::{RotationError, Source},
 };
 
-pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::default().routes(routes!(get)).routes(routes!(rotate)).routes(routes!(finish))
+pub(super) fn routes() -> Routes {
+    Routes::default().routes(routes!(get)).routes(routes!(rotate)).routes(routes!(finish))
 }
 
 /// Where this server has its master key from.
@@ -60,7 +60,8 @@ async fn view(app: &App) -> Result<MasterKeyView, Problem> {
 }
 
 /// Get the master key's name
-#[utoipa::path(get, path = "/v1/operator/master_key", tag = "operator", responses((status = 200, body = MasterKeyView)))]
+#[utoipa::path(get, path = "/v1/operator/master_key", tag = "operator", responses((status = 200, body = MasterKeyView)),
+    extensions(("x-problems" = json!([[Kind::RotationUnderWay]]))))]
 async fn get(_: Operator, State(app): State<App>) -> Result<Answer<MasterKeyView>, Problem> {
     Ok(Answer(view(&app).await?))
 }
@@ -71,7 +72,8 @@ async fn get(_: Operator, State(app): State<App>) -> Result<Answer<MasterKeyView
 /// it into its own `master.key` and seals with it what is secret; nothing stops meanwhile. Servers that have the key from
 /// `KASSA_MASTER_KEY` refuse: there the operator puts a new key before the old one and starts again.
 #[utoipa::path(post, path = "/v1/operator/master_key/rotate", tag = "operator",
-    responses((status = 200, body = MasterKeyView)))]
+    responses((status = 200, body = MasterKeyView)),
+    extensions(("x-problems" = json!([[Kind::RotationRefused, Kind::RotationUnderWay]]))))]
 async fn rotate(_: Operator, State(app): State<App>, _: NoBody) -> Result<Answer<MasterKeyView>, Problem> {
     app.master_keys.rotate(app.clock.now()).await?;
     Ok(Answer(view(&app).await?))
@@ -82,7 +84,8 @@ async fn rotate(_: Operator, State(app): State<App>, _: NoBody) -> Result<Answer
 /// From now on an older key opens nothing but backups of before. Refused while a value is sealed with one. A server that was
 /// down since the rotation began needs the new key to start.
 #[utoipa::path(post, path = "/v1/operator/master_key/finish", tag = "operator",
-    responses((status = 200, body = MasterKeyView)))]
+    responses((status = 200, body = MasterKeyView)),
+    extensions(("x-problems" = json!([[Kind::RotationRefused, Kind::RotationUnderWay]]))))]
 async fn finish(_: Operator, State(app): State<App>, _: NoBody) -> Result<Answer<MasterKeyView>, Problem> {
     app.master_keys.finish().await?;
     Ok(Answer(view(&app).await?))

@@ -3,7 +3,6 @@
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     auth::{Merchant, Operator},
@@ -12,6 +11,7 @@ use super::{
     json::{Answer, Json},
     page::{Listed, PageParams},
     problem::{Kind, Problem},
+    routes::{Routes, routes},
     time::Time,
 };
 use crate::{
@@ -25,8 +25,8 @@ use crate::{
 
 const NAME_CHARS_MAX: usize = 100;
 
-pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::default().routes(routes!(create, list)).routes(routes!(get, update)).routes(routes!(me))
+pub(super) fn routes() -> Routes {
+    Routes::default().routes(routes!(create, list)).routes(routes!(get, update)).routes(routes!(me))
 }
 
 /// A tenant of this installation.

@@ -24,6 +24,7 @@ mod outer;
 pub(crate) mod page;
 pub(crate) mod problem;
 mod rate;
+mod routes;
 mod serve;
 pub(crate) mod time;
 
@@ -51,9 +52,11 @@ mod usage;
 
 use axum::{Router, middleware};
 use http::Method;
-use utoipa_axum::router::OpenApiRouter;
 
-use self::problem::{Kind, Problem};
+use self::{
+    problem::{Kind, Problem},
+    routes::Routes,
+};
 use crate::app::App;
 
 pub(crate) use serve::serve;
@@ -61,9 +64,13 @@ pub(crate) use serve::serve;
 /// Everything that is served.
 pub(crate) fn router(app: App) -> Router {
     let app = App { db: app.db.for_requests(), ..app };
-    let (router, document) = routes(Some(&app)).split_for_parts();
-    router
-        .merge(openapi::pages(&openapi::finish(document)))
+    let (guarded, public) = (guarded(), public());
+    let gate = auth::Gate::new(app.clone());
+    guarded
+        .router
+        .layer(middleware::from_fn_with_state(gate, auth::identify))
+        .merge(public.router)
+        .merge(openapi::pages([guarded.described, public.described]))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn_with_state(app.clone(), outer::surround))
@@ -72,26 +79,13 @@ pub(crate) fn router(app: App) -> Router {
 
 /// The OpenAPI document.
 #[cfg(test)]
-pub(crate) fn document() -> utoipa::openapi::OpenApi {
-    openapi::finish(routes(None).into_openapi())
-}
-
-/// All routes. Without an app, nobody guards them: for the document only.
-fn routes(app: Option<&App>) -> OpenApiRouter<App> {
-    let guarded = guarded();
-    let guarded = match app {
-        Some(app) => {
-            let gate = auth::Gate::new(app.clone());
-            guarded.layer(middleware::from_fn_with_state(gate, auth::identify))
-        }
-        None => guarded,
-    };
-    OpenApiRouter::with_openapi(openapi::head()).merge(guarded).merge(public())
+pub(crate) fn document() -> serde_json::Value {
+    openapi::document(&[guarded().described, public().described])
 }
 
 /// Routes that need a key.
-fn guarded() -> OpenApiRouter<App> {
-    OpenApiRouter::default()
+fn guarded() -> Routes {
+    Routes::default()
         .merge(merchants::routes())
         .merge(api_keys::routes())
         .merge(networks::routes())
@@ -114,7 +108,7 @@ fn guarded() -> OpenApiRouter<App> {
 }
 
 /// Routes that anyone may ask for.
-fn public() -> OpenApiRouter<App> {
+fn public() -> Routes {
     status::routes()
 }
 

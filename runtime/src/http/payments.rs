@@ -3,7 +3,6 @@
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     auth::Merchant,
@@ -11,6 +10,7 @@ use super::{
     json::Answer,
     page::{Listed, Page},
     problem::Problem,
+    routes::{Routes, routes},
 };
 use crate::{
     app::App,
@@ -21,8 +21,8 @@ use crate::{
     },
 };
 
-pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::default().routes(routes!(list)).routes(routes!(get))
+pub(super) fn routes() -> Routes {
+    Routes::default().routes(routes!(list)).routes(routes!(get))
 }
 
 /// A payment and where it is on chain.

@@ -9,7 +9,6 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     auth::Operator,
@@ -18,6 +17,7 @@ use super::{
     json::{Answer, Json, NoBody},
     page::Listed,
     problem::{Kind, Problem, sentence},
+    routes::{Routes, routes},
     time::Time,
     upload::Wasm,
 };
@@ -31,8 +31,8 @@ use crate::{
 /// One change at a time, so that two requests with one key do not both do it.
 static TURN: Mutex<()> = Mutex::const_new(());
 
-pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::default()
+pub(super) fn routes() -> Routes {
+    Routes::default()
         .routes(routes!(upload, list))
         .routes(routes!(get))
         .routes(routes!(activate))
@@ -94,6 +94,9 @@ impl From<AdmitError> for Problem {
     }
 }
 
+/// What the registry refuses with.
+const ADMISSION: &[Kind] = &[Kind::ComponentRefused, Kind::GrantRefused, Kind::Conflict];
+
 impl From<RegistryError> for Problem {
     fn from(error: RegistryError) -> Self {
         let text = sentence(&error);
@@ -124,7 +127,8 @@ struct UploadParams {
 /// The same component again is the version that it already is.
 #[utoipa::path(post, path = "/v1/operator/plugins", tag = "operator: plugins", params(UploadParams),
     request_body(content = Vec<u8>, content_type = "application/wasm"),
-    responses((status = 201, body = VersionView)))]
+    responses((status = 201, body = VersionView)),
+    extensions(("x-problems" = json!([ADMISSION]))))]
 async fn upload(
     _: Operator,
     State(app): State<App>,
@@ -197,7 +201,8 @@ struct Activation {
 ///
 /// The next call runs on it; calls under way end on the version that they began with.
 #[utoipa::path(post, path = "/v1/operator/plugins/{name}/activate", tag = "operator: plugins",
-    params(("name" = String, Path)), request_body = Activation, responses((status = 200, body = VersionView)))]
+    params(("name" = String, Path)), request_body = Activation, responses((status = 200, body = VersionView)),
+    extensions(("x-problems" = json!([ADMISSION]))))]
 async fn activate(
     _: Operator,
     State(app): State<App>,
@@ -231,7 +236,8 @@ struct Rollback {
 ///
 /// Activates the version that was active before the one that is.
 #[utoipa::path(post, path = "/v1/operator/plugins/{name}/roll_back", tag = "operator: plugins",
-    params(("name" = String, Path)), request_body = Rollback, responses((status = 200, body = VersionView)))]
+    params(("name" = String, Path)), request_body = Rollback, responses((status = 200, body = VersionView)),
+    extensions(("x-problems" = json!([ADMISSION]))))]
 async fn roll_back(
     _: Operator,
     State(app): State<App>,
@@ -301,7 +307,7 @@ async fn grant(
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct NewShadow {
+struct NewPluginShadow {
     /// The version that reads beside the active one; null ends it.
     #[schema(example = "plv_01KAN2Q5T4W2J6G0Z8Y3V7X9BC")]
     version_id: Option<String>,
@@ -309,7 +315,7 @@ struct NewShadow {
 
 /// How a version in the shadow does.
 #[derive(Debug, Serialize, ToSchema)]
-struct ShadowView {
+struct PluginShadowView {
     /// None: no version is in the shadow.
     version_id: Option<String>,
     since: Option<Time>,
@@ -322,12 +328,12 @@ struct ShadowView {
     /// Scans that say nothing about it, since a provider failed.
     skipped: u64,
     /// The newest differences.
-    newest: Vec<DifferenceView>,
+    newest: Vec<PluginDifferenceView>,
 }
 
 /// Where a version in the shadow and the active one part.
 #[derive(Debug, Serialize, ToSchema)]
-struct DifferenceView {
+struct PluginDifferenceView {
     network: String,
     /// Both read on from this block.
     from_height: i64,
@@ -335,18 +341,18 @@ struct DifferenceView {
     at: Time,
 }
 
-impl From<Difference> for DifferenceView {
+impl From<Difference> for PluginDifferenceView {
     fn from(difference: Difference) -> Self {
         let Difference { network, from, what, at } = difference;
         Self { network, from_height: from, what, at: Time(at) }
     }
 }
 
-fn shadow_of(app: &App, plugin: &str) -> ShadowView {
+fn shadow_of(app: &App, plugin: &str) -> PluginShadowView {
     let shadow = app.host.registry().shadows().of(plugin);
     let Tally { scans, different, behind, skipped, newest } =
         shadow.as_ref().map(|shadow| shadow.tally()).unwrap_or_default();
-    ShadowView {
+    PluginShadowView {
         version_id: shadow.as_ref().map(|shadow| shadow.version_id().to_owned()),
         since: shadow.as_ref().map(|shadow| Time(shadow.since)),
         scans,
@@ -362,13 +368,14 @@ fn shadow_of(app: &App, plugin: &str) -> ShadowView {
 /// It reads the same blocks as the active version, on all networks of the plugin, without any effect but its requests;
 /// where the two differ is kept. It ends with this process, or when the version is activated.
 #[utoipa::path(put, path = "/v1/operator/plugins/{name}/shadow", tag = "operator: plugins",
-    params(("name" = String, Path)), request_body = NewShadow, responses((status = 200, body = ShadowView)))]
+    params(("name" = String, Path)), request_body = NewPluginShadow,
+    responses((status = 200, body = PluginShadowView)))]
 async fn set_shadow(
     _: Operator,
     State(app): State<App>,
     name: PathParam,
-    body: Json<NewShadow>,
-) -> Result<Answer<ShadowView>, Problem> {
+    body: Json<NewPluginShadow>,
+) -> Result<Answer<PluginShadowView>, Problem> {
     let name = name.name("plugin")?;
     let id = body.value.version_id.map(version_id).transpose()?;
     app.host.registry().versions(&name).await?;
@@ -378,8 +385,12 @@ async fn set_shadow(
 
 /// Get how the version in the shadow does
 #[utoipa::path(get, path = "/v1/operator/plugins/{name}/shadow", tag = "operator: plugins",
-    params(("name" = String, Path)), responses((status = 200, body = ShadowView)))]
-async fn shadow(_: Operator, State(app): State<App>, name: PathParam) -> Result<Answer<ShadowView>, Problem> {
+    params(("name" = String, Path)), responses((status = 200, body = PluginShadowView)))]
+async fn shadow(
+    _: Operator,
+    State(app): State<App>,
+    name: PathParam,
+) -> Result<Answer<PluginShadowView>, Problem> {
     let name = name.name("plugin")?;
     app.host.registry().versions(&name).await?;
     Ok(Answer(shadow_of(&app, &name)))

@@ -16,7 +16,7 @@ use crate::{
 macro_rules! problems {
     ($($(#[$meta:meta])* $case:ident = $status:literal $slug:literal $title:literal,)*) => {
         /// A kind of problem.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub(crate) enum Kind { $($(#[$meta])* $case,)* }
 
         impl Kind {
@@ -110,7 +110,6 @@ problems! {
     DeadlineRefused = 400 "deadline_refused" "The deadline is out of range",
     InvoiceClosed = 409 "invoice_closed" "The invoice is no longer open",
     InvoiceOpen = 409 "invoice_open" "The invoice is still open",
-    InvoiceHasPayments = 409 "invoice_has_payments" "The invoice has payments",
     TransferResolved = 409 "transfer_resolved" "The transfer has been dealt with already",
     TransferRetracted = 409 "transfer_retracted" "The transfer is no longer on chain",
     TransferNotAssigned = 409 "transfer_not_assigned" "The transfer was not assigned by hand",
@@ -235,6 +234,10 @@ impl Problem {
     }
 
     pub(crate) fn body(&self) -> Vec<u8> {
+        self.value().to_string().into_bytes()
+    }
+
+    pub(crate) fn value(&self) -> Value {
         let mut body = self.extra.clone();
         body.insert("type".to_owned(), json!(format!("/problems/{}", self.kind.slug())));
         body.insert("title".to_owned(), json!(self.kind.title()));
@@ -246,7 +249,7 @@ impl Problem {
         if let Some(seconds) = self.retry_after_s {
             body.insert("retry_after_s".to_owned(), json!(seconds));
         }
-        Value::Object(body).to_string().into_bytes()
+        Value::Object(body)
     }
 }
 
@@ -272,6 +275,12 @@ impl std::fmt::Display for Problem {
 }
 
 impl std::error::Error for Problem {}
+
+impl serde::Serialize for Kind {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.slug())
+    }
+}
 
 impl From<DbError> for Problem {
     fn from(error: DbError) -> Self {
@@ -299,6 +308,9 @@ impl From<DbError> for Problem {
         Self::internal(error)
     }
 }
+
+/// What a failed call of a plugin is refused with.
+pub(crate) const PLUGIN: &[Kind] = &[Kind::PluginFailed, Kind::PluginMissing];
 
 impl From<CallFailed> for Problem {
     fn from(failed: CallFailed) -> Self {

@@ -3,7 +3,6 @@
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     auth::Operator,
@@ -13,6 +12,7 @@ use super::{
     networks::missing,
     page::{Listed, PageParams},
     problem::{Kind, Problem},
+    routes::{Routes, routes},
     time::Time,
 };
 use crate::{
@@ -25,8 +25,8 @@ use crate::{
     flow::rescan::order::{self, Order, Refused, Start},
 };
 
-pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::default().routes(routes!(start, list)).routes(routes!(cancel))
+pub(super) fn routes() -> Routes {
+    Routes::default().routes(routes!(start, list)).routes(routes!(cancel))
 }
 
 /// Blocks that are read again.
@@ -142,7 +142,11 @@ impl From<Refused> for Problem {
 /// beside the watcher and survives restarts. What is known stays as it is: nothing is credited twice, nothing is taken
 /// back.
 #[utoipa::path(post, path = "/v1/operator/networks/{name}/rescans", tag = "operator: networks",
-    params(("name" = String, Path)), request_body = NewRescan, responses((status = 201, body = RescanView)))]
+    params(("name" = String, Path)), request_body = NewRescan, responses((status = 201, body = RescanView)),
+    extensions(("x-problems" = json!([
+        [Kind::NetworkDisabled, Kind::NetworkFrozen, Kind::NetworkNotStarted, Kind::RescanRefused,
+        Kind::RescanRunning]
+    ]))))]
 async fn start(
     _: Operator,
     State(app): State<App>,
@@ -186,7 +190,8 @@ async fn list(
 ///
 /// What it has found stays.
 #[utoipa::path(delete, path = "/v1/operator/rescans/{id}", tag = "operator: networks",
-    params(("id" = String, Path)), responses((status = 200, body = RescanView)))]
+    params(("id" = String, Path)), responses((status = 200, body = RescanView)),
+    extensions(("x-problems" = json!([[Kind::Conflict]]))))]
 async fn cancel(_: Operator, State(app): State<App>, id: PathParam) -> Result<Answer<RescanView>, Problem> {
     let id = id.id(IdKind::Rescan, "rescan")?;
     let now = app.clock.now();

@@ -3,17 +3,23 @@
 use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{auth::Operator, json::Answer, page::Listed, problem::Problem, time::Time};
+use super::{
+    auth::Operator,
+    json::Answer,
+    page::Listed,
+    problem::Problem,
+    routes::{Routes, routes},
+    time::Time,
+};
 use crate::{
     app::App,
     db::retention::{COUNTED, Kind, Old},
     flow::retention::{kept_days, old},
 };
 
-pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::default().routes(routes!(list))
+pub(super) fn routes() -> Routes {
+    Routes::default().routes(routes!(list))
 }
 
 /// A kind of rows that is deleted when it is old.

@@ -5,15 +5,15 @@
 
 use axum::extract::State;
 use serde_json::Value;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     auth::{Caller, Operator},
     idempotent::{Once, Reply, idempotent},
     input::PathParam,
-    invoices,
+    invoices::{self, NETWORK},
     json::Json,
-    problem::{Kind, Problem},
+    problem::{Kind, PLUGIN, Problem},
+    routes::{Routes, routes},
 };
 use crate::{
     app::App,
@@ -27,8 +27,8 @@ const TRIES: u32 = 5;
 /// Whose an action is; nobody says so but the server.
 const BY: &str = "by";
 
-pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::default().routes(routes!(simulate))
+pub(super) fn routes() -> Routes {
+    Routes::default().routes(routes!(simulate))
 }
 
 /// Make something happen on a sandbox network
@@ -42,7 +42,8 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 /// second. An operator's key acts on the whole chain: it takes back whatever is not final, and its outage (at most a day)
 /// makes the provider fail for everybody.
 #[utoipa::path(post, path = "/v1/sandbox/{network}", tag = "sandbox",
-    params(("network" = String, Path)), request_body = Object, responses((status = 200, body = Object)))]
+    params(("network" = String, Path)), request_body = Object, responses((status = 200, body = Object)),
+    extensions(("x-problems" = json!([NETWORK, PLUGIN, [Kind::SimulationRefused, Kind::SimulationsLimited]]))))]
 async fn simulate(
     caller: Caller,
     State(app): State<App>,

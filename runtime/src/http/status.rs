@@ -7,13 +7,13 @@ use axum::{
 use http::{HeaderMap, HeaderValue, header};
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     auth,
     json::Answer,
     networks::heard,
     problem::{Kind, Problem},
+    routes::{Routes, routes},
     time::Time,
 };
 use crate::{
@@ -21,8 +21,8 @@ use crate::{
     db::{DbError, api_keys::Mode, chain, networks},
 };
 
-pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::default().routes(routes!(health)).routes(routes!(ready)).routes(routes!(metrics))
+pub(super) fn routes() -> Routes {
+    Routes::default().routes(routes!(health)).routes(routes!(ready)).routes(routes!(metrics))
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -77,8 +77,9 @@ struct Reading {
 ///
 /// 503 while the database does not answer or takes no writes; it says why. Send no requests until it is 200. A network
 /// that is not read is no reason. `?verbose` tells how each network is, to an operator's key.
-#[utoipa::path(get, path = "/ready", tag = "status", security((), ("bearer" = []), ("api_key" = [])),
-    params(("verbose" = Option<bool>, Query)), responses((status = 200, body = Ready)))]
+#[utoipa::path(get, path = "/ready", tag = "status", security((), ("operator_bearer" = []), ("operator_api_key" = [])),
+    params(("verbose" = Option<bool>, Query)), responses((status = 200, body = Ready)),
+    extensions(("x-problems" = json!([[Kind::NotReady]]))))]
 async fn ready(
     State(app): State<App>,
     RawQuery(query): RawQuery,
@@ -143,7 +144,7 @@ async fn for_operators(app: &App, headers: &HeaderMap) -> Result<(), Problem> {
 /// Figures for Prometheus
 ///
 /// Needs an operator's key, as `Authorization: Bearer …`.
-#[utoipa::path(get, path = "/metrics", tag = "status", security(("bearer" = []), ("api_key" = [])),
+#[utoipa::path(get, path = "/metrics", tag = "status", security(("operator_bearer" = []), ("operator_api_key" = [])),
     responses((status = 200, body = String, content_type = "text/plain")))]
 async fn metrics(State(app): State<App>, headers: HeaderMap) -> Result<Response, Problem> {
     for_operators(&app, &headers).await?;

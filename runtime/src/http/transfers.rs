@@ -3,7 +3,6 @@
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     auth::Merchant,
@@ -12,7 +11,8 @@ use super::{
     input::{PathParam, Query},
     json::{Answer, Json, MaybeJson},
     page::{Listed, Page},
-    problem::Problem,
+    problem::{Kind, Problem},
+    routes::{Routes, routes},
 };
 use crate::{
     app::App,
@@ -25,8 +25,8 @@ use crate::{
     flow::resolve,
 };
 
-pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::default()
+pub(super) fn routes() -> Routes {
+    Routes::default()
         .routes(routes!(list))
         .routes(routes!(get))
         .routes(routes!(assign))
@@ -146,7 +146,8 @@ struct Assignment {
 /// For one that pays nothing by itself. It then pays the invoice, whose exception becomes `manual`. It can be taken back
 /// (`unassign`).
 #[utoipa::path(post, path = "/v1/transfers/{id}/assign", tag = "transfers",
-    params(("id" = String, Path)), request_body = Assignment, responses((status = 200, body = InvoiceView)))]
+    params(("id" = String, Path)), request_body = Assignment, responses((status = 200, body = InvoiceView)),
+    extensions(("x-problems" = json!([[Kind::TransferResolved, Kind::TransferRetracted, Kind::AssignmentRefused]]))))]
 async fn assign(
     merchant: Merchant,
     State(app): State<App>,
@@ -176,7 +177,8 @@ async fn assign(
 /// For one that pays nothing by itself and shall pay nothing. It leaves the list of unmatched transfers. It can be taken
 /// back (`undismiss`).
 #[utoipa::path(post, path = "/v1/transfers/{id}/dismiss", tag = "transfers", params(("id" = String, Path)),
-    request_body = Reason, responses((status = 200, body = SettledTransfer)))]
+    request_body = Reason, responses((status = 200, body = SettledTransfer)),
+    extensions(("x-problems" = json!([[Kind::TransferResolved]]))))]
 async fn dismiss(
     merchant: Merchant,
     State(app): State<App>,
@@ -191,7 +193,8 @@ async fn dismiss(
 /// For a transfer that was assigned by hand: what was credited is reversed, the invoice is what it is without it, and the
 /// transfer is listed as unmatched again. Whoever was told that the invoice is paid is told `invoice.reverted`.
 #[utoipa::path(post, path = "/v1/transfers/{id}/unassign", tag = "corrections", params(("id" = String, Path)),
-    request_body = Reason, responses((status = 200, body = SettledTransfer)))]
+    request_body = Reason, responses((status = 200, body = SettledTransfer)),
+    extensions(("x-problems" = json!([[Kind::TransferNotAssigned]]))))]
 async fn unassign(
     merchant: Merchant,
     State(app): State<App>,
@@ -205,7 +208,8 @@ async fn unassign(
 ///
 /// It is listed as unmatched again.
 #[utoipa::path(post, path = "/v1/transfers/{id}/undismiss", tag = "corrections", params(("id" = String, Path)),
-    request_body = Reason, responses((status = 200, body = SettledTransfer)))]
+    request_body = Reason, responses((status = 200, body = SettledTransfer)),
+    extensions(("x-problems" = json!([[Kind::TransferNotDismissed]]))))]
 async fn undismiss(
     merchant: Merchant,
     State(app): State<App>,

@@ -4,20 +4,20 @@ use axum::extract::State;
 use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     auth::Merchant,
     json::Answer,
     problem::{Kind, Problem},
+    routes::{Routes, routes},
 };
 use crate::{
     app::App,
     db::disk::{self, DiskLimit, Full, Taken},
 };
 
-pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::default().routes(routes!(get))
+pub(super) fn routes() -> Routes {
+    Routes::default().routes(routes!(get))
 }
 
 /// What a merchant takes.

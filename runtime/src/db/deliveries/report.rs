@@ -7,7 +7,7 @@ use crate::{
     db::{Conn, DbError, alarms, args},
     domain::{
         Millis,
-        alarm::Alarm,
+        event::Data,
         retry::{self, Breaker, Next},
     },
 };
@@ -29,7 +29,7 @@ pub(crate) struct Ended {
     pub(crate) response: Option<String>,
     pub(crate) next: Next,
     /// It was not sent: sending it ended the process too often.
-    pub(crate) set_aside: Option<Alarm>,
+    pub(crate) set_aside: Option<Data>,
 }
 
 impl Ended {

@@ -347,11 +347,17 @@ pub(crate) async fn destinations(
     address_ids: &[String],
 ) -> Result<Vec<(String, Destination)>, DbError> {
     let items = address_ids.iter().map(Into::into).collect();
-    let rows = conn.rows_in("SELECT id, address, kind FROM receive_address WHERE id IN", items, "").await?;
+    let sql = "SELECT id, address, kind, unique_id, meta FROM receive_address WHERE id IN";
+    let rows = conn.rows_in(sql, items, "").await?;
     rows.iter()
         .map(|row| {
-            let customer = row.text("kind")? == "customer";
-            Ok((row.text("id")?, Destination { address: row.text("address")?, customer }))
+            let destination = Destination {
+                address: row.text("address")?,
+                customer: row.text("kind")? == "customer",
+                unique_id: row.opt_text("unique_id")?,
+                meta: row.opt_json("meta")?,
+            };
+            Ok((row.text("id")?, destination))
         })
         .collect()
 }

@@ -5,7 +5,7 @@ use super::{Book, JournalEntry, JournalOf};
 use crate::domain::{
     Millis,
     correction::{Correction, Mark},
-    event,
+    event::Data,
     ledger::JournalKind,
     matching::Reason,
     payment::{self, Payment},
@@ -72,7 +72,7 @@ impl Book {
     /// An invoice gets another deadline.
     pub fn extend(&mut self, invoice_id: &str, expires_at: Millis, held_until: Millis) {
         self.set_deadline(invoice_id, expires_at, held_until);
-        self.bring(invoice_id, Some(event::Kind::InvoiceExtended));
+        self.bring(invoice_id, Some(Data::InvoiceExtended));
     }
 
     /// An invoice that had expired or was cancelled can be paid again.
@@ -81,7 +81,7 @@ impl Book {
         if let Some(invoice) = self.known.invoices.get_mut(invoice_id) {
             invoice.cancelled_at = None;
         }
-        self.bring(invoice_id, Some(event::Kind::InvoiceReopened));
+        self.bring(invoice_id, Some(Data::InvoiceReopened));
     }
 
     fn set_deadline(&mut self, invoice_id: &str, expires_at: Millis, held_until: Millis) {

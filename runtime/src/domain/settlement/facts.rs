@@ -12,6 +12,7 @@ use crate::domain::{
     near::NearMiss,
     payment::{PartOf, Payment},
     transfer::Transfer,
+    verbatim::Verbatim,
 };
 
 /// A receive address, as far as settlement asks.
@@ -20,6 +21,10 @@ pub struct Destination {
     pub address: String,
     /// All that arrives is one customer's: what pays no invoice is a deposit.
     pub customer: bool,
+    /// The merchant's own name for that customer.
+    pub unique_id: Option<String>,
+    /// JSON that the merchant gets back as it was.
+    pub meta: Option<Verbatim>,
 }
 
 /// An asset, as far as settlement asks.
@@ -40,7 +45,7 @@ pub struct Matcher {
 /// What is known before the changes.
 #[derive(Debug, Clone, Default)]
 pub struct Known {
-    /// By id.
+    /// By id: those that change, and those that the payments are of.
     pub transfers: BTreeMap<String, Transfer>,
     /// By id.
     pub destinations: BTreeMap<String, Destination>,
@@ -64,6 +69,8 @@ pub struct Known {
     pub matchers: Vec<Matcher>,
     /// Test mode of the network.
     pub test: bool,
+    /// The last block that was read completely.
+    pub height: i64,
 }
 
 /// How a transfer stands on the list of those that pay nothing.

@@ -20,14 +20,13 @@ pub use facts::{
 use super::{
     Millis,
     correction::Told,
-    event::{self, NewEvent},
+    event::{Data, NewEvent, data::InvoiceEvent},
     id::{self, Ids},
     invoice::{self, Facts, Invoice},
     ledger::JournalKind,
     money::Amount,
     payment::{self, PartOf, Payment},
     transfer::{Sighting, Transfer},
-    view::InvoiceView,
 };
 
 /// Facts, and what the changes so far made of them.
@@ -219,7 +218,7 @@ impl Book {
             self.touched_payments.insert(part);
             let of = JournalOf::Payment(payment.clone());
             self.journals.push(JournalEntry { kind: JournalKind::Credit, of });
-            self.tell_of(&payment, event::Kind::DepositCredited);
+            self.tell_of(&payment, Data::DepositCredited);
         }
     }
 
@@ -237,7 +236,7 @@ impl Book {
             if was_credited {
                 let of = JournalOf::Payment(payment.clone());
                 self.journals.push(JournalEntry { kind: JournalKind::Reversal, of });
-                self.tell_of(&payment, event::Kind::DepositReverted);
+                self.tell_of(&payment, Data::DepositReverted);
             } else if let Some(invoice_id) = &payment.invoice_id {
                 self.rederive(invoice_id);
             }
@@ -276,7 +275,7 @@ impl Book {
     }
 
     /// As [`Book::rederive`]; as what it is told of in any case, if that is said.
-    fn bring(&mut self, invoice_id: &str, told_as: Option<event::Kind>) {
+    fn bring(&mut self, invoice_id: &str, told_as: Option<fn(Box<InvoiceEvent>) -> Data>) {
         let in_review = self.known.in_review.get(invoice_id).is_some_and(|waits| !waits.is_empty());
         let Some(invoice) = self.known.invoices.get_mut(invoice_id) else { return };
         let own = self.by_invoice.get(invoice_id);
@@ -318,38 +317,20 @@ impl Book {
         if told_as.is_none() && before == (status, facts.credited) {
             return;
         }
-        let kind = told_as.unwrap_or(match status {
-            _ if facts.credited < before.1 => event::Kind::InvoiceReverted,
-            invoice::Status::New => event::Kind::InvoiceReverted,
-            invoice::Status::Detected => event::Kind::InvoiceDetected,
-            invoice::Status::Underpaid => event::Kind::InvoiceUnderpaid,
-            invoice::Status::Paid => event::Kind::InvoicePaid,
-            invoice::Status::Overpaid => event::Kind::InvoiceOverpaid,
-            invoice::Status::Expired => event::Kind::InvoiceExpired,
-            invoice::Status::ManualReview => event::Kind::InvoiceManualReview,
-            invoice::Status::Cancelled => event::Kind::InvoiceCancelled,
+        let told_as = told_as.unwrap_or(match status {
+            _ if facts.credited < before.1 => Data::InvoiceReverted,
+            invoice::Status::New => Data::InvoiceReverted,
+            invoice::Status::Detected => Data::InvoiceDetected,
+            invoice::Status::Underpaid => Data::InvoiceUnderpaid,
+            invoice::Status::Paid => Data::InvoicePaid,
+            invoice::Status::Overpaid => Data::InvoiceOverpaid,
+            invoice::Status::Expired => Data::InvoiceExpired,
+            invoice::Status::ManualReview => Data::InvoiceManualReview,
+            invoice::Status::Cancelled => Data::InvoiceCancelled,
         });
         invoice.sequence += 1;
-        let (merchant_id, sequence) = (invoice.merchant_id.clone(), invoice.sequence);
-        let newest = live().max_by(|a, b| a.id.cmp(&b.id));
-        let transfer = newest.and_then(|p| self.known.transfers.get(&p.transfer_id));
-        let data = InvoiceTold {
-            invoice: InvoiceView::from(&*invoice),
-            tx_hash: transfer.and_then(|t| t.tx_hash()).map(str::to_owned),
-            correction: self.correction.clone(),
-        };
-        self.tell(&merchant_id, kind, Some(invoice_id), None, sequence, &data);
+        self.tell_invoice(invoice_id, told_as);
     }
-}
-
-/// What an invoice's event carries.
-#[derive(serde::Serialize)]
-struct InvoiceTold {
-    invoice: InvoiceView,
-    tx_hash: Option<String>,
-    /// What a person did that caused it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    correction: Option<Told>,
 }
 
 fn late_or_not(late: bool) -> payment::Exception {

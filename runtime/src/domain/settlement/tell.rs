@@ -1,39 +1,60 @@
 //! What merchants are told of settlement.
 
-use serde::Serialize;
-
 use super::{Book, Listed, Listing};
 use crate::domain::{
-    event::{self, NewEvent},
+    event::{
+        Data, NewEvent,
+        data::{CustomerAddress, DepositEvent, InvoiceEvent, PAYMENTS_MAX, PaidPart, UnmatchedEvent},
+    },
     id,
     matching::Reason,
     payment::Payment,
     transfer::{self, Transfer},
-    view::{Names, PaymentView, TransferView},
+    view::{InvoiceView, Names, PaymentView, TransferView},
 };
 
 impl Book {
+    /// An invoice tells of itself, with the payments that it has.
+    pub(super) fn tell_invoice(&mut self, invoice_id: &str, told_as: fn(Box<InvoiceEvent>) -> Data) {
+        let Some(invoice) = self.known.invoices.get(invoice_id) else { return };
+        let parts = self.by_invoice.get(invoice_id).into_iter().flatten();
+        let mut payments: Vec<(&Payment, &Transfer)> = parts
+            .filter_map(|part| self.known.payments.get(part))
+            .filter_map(|payment| Some((payment, self.known.transfers.get(&payment.transfer_id)?)))
+            .collect();
+        payments.sort_by(|a, b| a.0.id.cmp(&b.0.id));
+        let newest = payments.iter().rev().find(|(payment, _)| payment.status.counts());
+        let named = payments.get(payments.len().saturating_sub(PAYMENTS_MAX)..).unwrap_or_default();
+        let data = told_as(Box::new(InvoiceEvent {
+            invoice: InvoiceView::from(invoice),
+            payments: named
+                .iter()
+                .map(|(payment, transfer)| PaidPart::new(payment, transfer, invoice, self.known.height))
+                .collect(),
+            tx_hash: newest.and_then(|(_, transfer)| transfer.tx_hash()).map(str::to_owned),
+            correction: self.correction.clone(),
+        }));
+        let event = self.event(&invoice.merchant_id, &data);
+        let (invoice_id, sequence) = (Some(invoice_id.to_owned()), invoice.sequence);
+        self.events.push(NewEvent { invoice_id, sequence, ..event });
+    }
+
     /// The invoice that a payment is for tells of itself; a deposit is told of as `deposit`.
-    pub(super) fn tell_of(&mut self, payment: &Payment, deposit: event::Kind) {
+    pub(super) fn tell_of(&mut self, payment: &Payment, deposit: fn(Box<DepositEvent>) -> Data) {
         if let Some(invoice_id) = &payment.invoice_id {
             return self.rederive(invoice_id);
         }
-        let transfer = self.known.transfers.get(&payment.transfer_id);
-        let data = transfer.and_then(|transfer| {
-            let names = self.names(transfer)?;
-            Some(serde_json::json!({
-                "payment": PaymentView::new(payment, names),
-                "transfer": TransferView::new(transfer, names),
-            }))
-        });
-        self.tell(
-            &payment.merchant_id,
-            deposit,
-            None,
-            Some(&payment.transfer_id),
-            0,
-            &data.unwrap_or_default(),
-        );
+        let Some(transfer) = self.known.transfers.get(&payment.transfer_id) else { return };
+        let Some(names) = self.names(transfer) else { return };
+        let Some(destination) = self.known.destinations.get(&transfer.address_id) else { return };
+        let data = deposit(Box::new(DepositEvent {
+            payment: PaymentView::new(payment, names),
+            transfer: TransferView::new(transfer, names),
+            confirmations: transfer.confirmations(self.known.height),
+            receive_address: CustomerAddress::new(transfer, destination),
+        }));
+        let event = self.event(&payment.merchant_id, &data);
+        self.events.push(NewEvent { transfer_id: Some(payment.transfer_id.clone()), ..event });
     }
 
     pub(super) fn list(&mut self, transfer: &Transfer, reason: Reason, invoice_id: Option<String>) {
@@ -66,15 +87,16 @@ impl Book {
         if reason == Reason::ZeroValue {
             return;
         }
-        let view = self.names(transfer).map(|names| TransferView::new(transfer, names));
-        let mut data = serde_json::json!({ "transfer": view, "reason": reason, "invoice_id": invoice_id });
-        if let Some(near) = self.known.near.get(&transfer.id) {
-            data["near_misses"] = serde_json::json!(near);
-        }
-        if let Some(correction) = &self.correction {
-            data["correction"] = serde_json::json!(correction);
-        }
-        self.tell(&transfer.merchant_id, event::Kind::TransferUnmatched, None, Some(&transfer.id), 0, &data);
+        let Some(names) = self.names(transfer) else { return };
+        let data = Data::TransferUnmatched(Box::new(UnmatchedEvent {
+            transfer: TransferView::new(transfer, names),
+            reason,
+            invoice_id: invoice_id.map(str::to_owned),
+            near_misses: self.known.near.get(&transfer.id).cloned(),
+            correction: self.correction.clone(),
+        }));
+        let event = self.event(&transfer.merchant_id, &data);
+        self.events.push(NewEvent { transfer_id: Some(transfer.id.clone()), ..event });
     }
 
     fn names(&self, transfer: &Transfer) -> Option<Names<'_>> {
@@ -83,26 +105,8 @@ impl Book {
         Some(Names { address: &destination.address, symbol: &asset.symbol, decimals: asset.decimals })
     }
 
-    pub(super) fn tell(
-        &mut self,
-        merchant_id: &str,
-        kind: event::Kind,
-        invoice_id: Option<&str>,
-        transfer_id: Option<&str>,
-        sequence: i64,
-        data: &impl Serialize,
-    ) {
-        let kind = event::Type::from(kind);
-        self.events.push(NewEvent {
-            id: self.ids.next(id::Kind::Event, self.now),
-            merchant_id: merchant_id.to_owned(),
-            test: self.known.test,
-            payload: event::payload(&kind, self.now, data),
-            kind,
-            invoice_id: invoice_id.map(str::to_owned),
-            transfer_id: transfer_id.map(str::to_owned),
-            sequence,
-            created_at: self.now,
-        });
+    fn event(&self, merchant_id: &str, data: &Data) -> NewEvent {
+        let id = self.ids.next(id::Kind::Event, self.now);
+        NewEvent::new(id, merchant_id, self.known.test, data, self.now)
     }
 }

@@ -1,5 +1,6 @@
 //! Tests of what several modules of the domain do together.
 
+mod events;
 mod observation;
 mod rescan;
 mod settlement;

@@ -3,9 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use http::{Method, header};
 use url::Url;
 
+use super::form::{Endpoint, Event, Form, Rendered};
 use crate::{
     clock::Clock,
     db::{
@@ -17,9 +18,10 @@ use crate::{
     },
     domain::{
         Millis,
-        alarm::{Alarm, Of},
+        alarm::{Of, WorkSetAside},
+        event::Data,
         retry::{self, AttemptFacts, Outcome, UNHEARD_MAX},
-        signature::{self, Secret},
+        signature::Secret,
     },
     outbound::{Answer, Outbound, Over, Reach, Request, parse_url},
     vault::Vault,
@@ -30,9 +32,6 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// More of an answer is not kept.
 const RESPONSE_BYTES_KEPT: usize = 1024;
 
-const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
-const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
-const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 const WEBHOOK_DELIVERY: &str = "webhook-delivery";
 
 /// Where to send and how to sign. The secrets live as long as what was claimed with them.
@@ -45,6 +44,7 @@ pub(super) struct Target {
 
 struct Ready {
     url: Url,
+    form: Form,
     secrets: Vec<Secret>,
 }
 
@@ -62,7 +62,7 @@ impl Target {
             .collect();
         let ready = secrets.and_then(|secrets| {
             let url = parse_url(&claim.url, reach).map_err(|error| error.to_string())?;
-            Ok(Ready { url, secrets })
+            Ok(Ready { url, form: Form::Standard, secrets })
         });
         Self {
             endpoint_id: claim.endpoint_id.as_str().into(),
@@ -132,20 +132,14 @@ impl Sender {
     async fn post(&self, due: &Due, at: Millis) -> Result<Answer, String> {
         let ready = due.target.ready.as_ref().map_err(Clone::clone)?;
         let Claimed { event_id, payload, .. } = &due.claimed;
-        let timestamp_s = at / 1000;
-        let signature = signature::sign(&ready.secrets, event_id, timestamp_s, payload.as_bytes());
-        let text = |text: &str| HeaderValue::from_str(text).map_err(|error| error.to_string());
-        let headers = HeaderMap::from_iter([
-            (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
-            (WEBHOOK_ID, text(event_id)?),
-            (WEBHOOK_TIMESTAMP, HeaderValue::from(timestamp_s)),
-            (WEBHOOK_SIGNATURE, text(&signature)?),
-        ]);
+        let event = Event { id: event_id, payload };
+        let rendered = ready.form.render(&event, &Endpoint { secrets: &ready.secrets }, at);
+        let Rendered { headers, body } = rendered.map_err(|error| error.to_string())?;
         let request = Request {
             method: Method::POST,
             url: ready.url.clone(),
             headers,
-            body: Bytes::copy_from_slice(payload.as_bytes()),
+            body,
             reach: self.reach,
             deadline: self.timeout,
             body_bytes_max: ANSWER_BYTES_MAX,
@@ -158,7 +152,7 @@ impl Sender {
 
 /// What ended the process so often is not sent this time, and again only when its next attempt is due. Answers what the
 /// operator is told.
-fn set_aside(due: &Due) -> Alarm {
+fn set_aside(due: &Due) -> Data {
     let (queue, work) = ("deliveries", due.claimed.delivery_id.clone());
     let endpoint_id = due.target.endpoint_id.to_string();
     metrics::counter!("kassa_set_aside_total", "queue" => queue).increment(1);
@@ -166,7 +160,7 @@ fn set_aside(due: &Due) -> Alarm {
         "the process ended {UNHEARD_MAX} times while this was sent: it is put off to its next attempt"
     );
     tracing::error!(delivery = work, endpoint = endpoint_id, "{why}");
-    Alarm::WorkSetAside { queue, work, of: Of::Endpoint { endpoint_id }, why }
+    Data::WorkSetAside(WorkSetAside { queue, work, of: Of::Endpoint { endpoint_id }, why }.into())
 }
 
 fn outcome(answer: &Answer) -> Outcome<'_> {

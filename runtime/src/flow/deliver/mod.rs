@@ -6,6 +6,7 @@
 //! `domain::retry` says what follows, `reports` when that is written down.
 
 mod attempt;
+mod form;
 mod lanes;
 mod reports;
 

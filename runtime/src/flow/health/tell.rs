@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     app::App,
     db::{DbError, Trouble, alarms, installation, networks, readings},
-    domain::{Millis, alarm::Alarm},
+    domain::{Millis, alarm::DatabaseUnwritable, event::Data},
 };
 
 /// How often it is looked.
@@ -53,7 +53,7 @@ struct Told {
     /// Since when that is so, by [`crate::clock::Clock::passed`].
     since: Millis,
     /// What is over, and not yet an event of the operator's.
-    over: Option<Alarm>,
+    over: Option<Data>,
 }
 
 /// Commits the operator's events of what was noticed.
@@ -174,7 +174,7 @@ fn tell_of_writes(app: &App, told: &mut Told) {
             let for_s = u64::try_from((passed - told.since) / 1000).unwrap_or(0);
             tracing::info!(for_s, "the database takes writes again");
             let why = told.trouble.map(|trouble| trouble.to_string()).unwrap_or_default();
-            told.over = Some(Alarm::DatabaseUnwritable { why, for_s });
+            told.over = Some(Data::DatabaseUnwritable(DatabaseUnwritable { why, for_s }.into()));
         }
     }
     told.trouble = trouble;

@@ -16,8 +16,7 @@ use crate::{
     },
     domain::{
         Millis,
-        event::{self, NewEvent},
-        id,
+        event::{Data, NewEvent, data::HookNamed},
         verbatim::Verbatim,
     },
     host::{CallFailed, Called, HookVersion, Manifest, OfMerchant, QueuedWebhook, Secret, Trace},
@@ -177,18 +176,9 @@ async fn send(
     webhook: QueuedWebhook,
     now: Millis,
 ) -> Result<String, DbError> {
-    let event_id = webhook.event_id.clone();
-    let event = NewEvent {
-        id: webhook.event_id,
-        merchant_id: callee.merchant_id.clone(),
-        test: callee.test,
-        payload: event::payload(&webhook.kind, now, &webhook.data),
-        kind: webhook.kind,
-        invoice_id: None,
-        transfer_id: None,
-        sequence: 0,
-        created_at: now,
-    };
+    let event_id = webhook.event_id;
+    let data = Data::OfHook(webhook.kind, webhook.data);
+    let event = NewEvent::new(event_id.clone(), &callee.merchant_id, callee.test, &data, now);
     match webhook.endpoint_id {
         None => events::insert(conn, vec![event]).await?,
         Some(endpoint_id) => drop(deliveries::send_to(conn, event, endpoint_id, now).await?),
@@ -196,23 +186,7 @@ async fn send(
     Ok(event_id)
 }
 
-/// An event about a hook.
-pub(in crate::flow) fn event_of_hook(
-    callee: &Callee,
-    kind: event::Kind,
-    data: &Value,
-    now: Millis,
-) -> NewEvent {
-    let kind = event::Type::from(kind);
-    NewEvent {
-        id: id::new(id::Kind::Event, now),
-        merchant_id: callee.merchant_id.clone(),
-        test: callee.test,
-        payload: event::payload(&kind, now, data),
-        kind,
-        invoice_id: None,
-        transfer_id: None,
-        sequence: 0,
-        created_at: now,
-    }
+/// A hook, as events name it.
+pub(super) fn named(callee: &Callee) -> HookNamed {
+    HookNamed { id: callee.hook_id.clone(), name: callee.hook_name.clone(), version: callee.version.clone() }
 }

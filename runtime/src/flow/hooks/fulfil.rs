@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    call::{self, Effects, Failed, NOTE_CHARS_MAX, Ready, event_of_hook, ready, used},
+    call::{self, Effects, Failed, NOTE_CHARS_MAX, Ready, named, ready, used},
     queue::{self, LEASE_MARGIN_MS, Ran, SLOW},
     replay,
 };
@@ -31,7 +31,10 @@ use crate::{
     },
     domain::{
         Millis,
-        event::{self, NewEvent},
+        event::{
+            Data, NewEvent,
+            data::{EventNamed, HookRunEvent, RunNamed},
+        },
         hook::{self, Outcome},
         retry::{Next, UNHEARD_MAX},
     },
@@ -290,12 +293,12 @@ async fn commit(app: &App, claimed: Arc<Claimed>, ended: Ended, ending: Ending) 
                 }
                 let tell = match (ended.next, ending.outcome) {
                     (Next::RetryAt(_) | Next::Delivered, _) => None,
-                    (_, Outcome::Reject) => Some(event::Kind::HookRunRejected),
-                    _ => Some(event::Kind::HookRunExhausted),
+                    (_, Outcome::Reject) => Some(Data::HookRunRejected as fn(Box<HookRunEvent>) -> Data),
+                    _ => Some(Data::HookRunExhausted as fn(Box<HookRunEvent>) -> Data),
                 };
-                let failing = paused.then_some(event::Kind::HookRunFailing);
-                for kind in tell.into_iter().chain(failing) {
-                    let told = told(&claimed, kind, &ended, now);
+                let failing = paused.then_some(Data::HookRunFailing as fn(Box<HookRunEvent>) -> Data);
+                for told_as in tell.into_iter().chain(failing) {
+                    let told = told(&claimed, told_as, &ended, now);
                     let event_id = told.id.clone();
                     events::insert(conn, vec![told]).await?;
                     events::caused_by(conn, &event_id, &ended.run_id).await?;
@@ -307,13 +310,18 @@ async fn commit(app: &App, claimed: Arc<Claimed>, ended: Ended, ending: Ending) 
 }
 
 /// What the merchant is told about a run that needs somebody.
-fn told(claimed: &Claimed, kind: event::Kind, ended: &Ended, now: Millis) -> NewEvent {
-    let data = json!({
-        "hook": { "id": claimed.callee.hook_id, "name": claimed.callee.hook_name, "version": claimed.callee.version },
-        "run": { "id": claimed.run_id, "attempts": ended.attempt.number, "note": ended.attempt.note },
-        "event": { "id": claimed.event_id, "type": claimed.event_kind },
-    });
-    event_of_hook(&claimed.callee, kind, &data, now)
+fn told(claimed: &Claimed, told_as: fn(Box<HookRunEvent>) -> Data, ended: &Ended, now: Millis) -> NewEvent {
+    let callee = &claimed.callee;
+    let data = told_as(Box::new(HookRunEvent {
+        hook: named(callee),
+        run: RunNamed {
+            id: claimed.run_id.clone(),
+            attempts: ended.attempt.number,
+            note: ended.attempt.note.clone(),
+        },
+        event: EventNamed { id: claimed.event_id.clone(), r#type: claimed.event_kind.clone() },
+    }));
+    NewEvent::now(&callee.merchant_id, callee.test, &data, now)
 }
 
 /// Lets go what hooks left in memory and on disk.

@@ -34,7 +34,8 @@ use crate::{
     },
     domain::{
         Millis,
-        alarm::{Alarm, Of},
+        alarm::{Of, WorkSetAside},
+        event::Data,
         retry::UNHEARD_MAX,
     },
 };
@@ -306,7 +307,8 @@ pub(super) async fn set_aside(
     tracing::error!(queue, hook = hook_id, item, "{why}");
     hooks::set_state(conn, hook_id, HookState::Disabled).await?;
     let of = Of::Hook { hook_id: hook_id.to_owned() };
-    alarms::tell(conn, &Alarm::WorkSetAside { queue, work: item.to_owned(), of, why }, now).await
+    let alarm = Data::WorkSetAside(WorkSetAside { queue, work: item.to_owned(), of, why }.into());
+    alarms::tell(conn, &alarm, now).await
 }
 
 #[cfg(test)]

@@ -21,8 +21,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     app::App,
     db::{
-        Conn, DbError, balances, events, holds, hooks::match_queue, invoices, leases, ledger, payments,
-        transfers,
+        Conn, DbError, balances, chain, events, holds, hooks::match_queue, invoices, leases, ledger,
+        payments, transfers,
     },
     domain::{
         Millis,
@@ -172,11 +172,18 @@ pub(crate) async fn gather(
     Ok(known)
 }
 
-/// Adds these invoices with all their payments. Locks them.
+/// Adds these invoices with all their payments, and how far the network was read. Locks the invoices.
 pub(crate) async fn add_invoices(conn: &mut Conn, known: &mut Known, ids: &[String]) -> Result<(), DbError> {
     known.invoices.extend(invoices::lock(conn, ids).await?.into_iter().map(|i| (i.id.clone(), i)));
     let payments = payments::of_invoices(conn, ids).await?;
     known.payments.extend(payments.into_iter().map(|p| (p.part_of(), p)));
+    let behind: BTreeSet<&String> = known.payments.values().map(|payment| &payment.transfer_id).collect();
+    let behind = behind.into_iter().filter(|id| !known.transfers.contains_key(*id)).cloned();
+    let behind = transfers::by_ids(conn, &behind.collect::<Vec<_>>()).await?;
+    known.transfers.extend(behind.into_iter().map(|transfer| (transfer.id.clone(), transfer)));
+    if let Some(transfer) = known.transfers.values().next() {
+        known.height = chain::cursor(conn, &transfer.network).await?.map_or(0, |cursor| cursor.height);
+    }
     for (invoice_id, transfer_id) in payments::in_review(conn, ids).await? {
         known.in_review.entry(invoice_id).or_default().insert(transfer_id);
     }

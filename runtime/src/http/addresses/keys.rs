@@ -3,11 +3,10 @@
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    ADDRESS_CHARS_MAX, derive_problem,
-    ownership::{self, SignedStatement},
+    ADDRESS_CHARS_MAX, DERIVATION, derive_problem,
+    ownership::{self, OWNERSHIP, SignedStatement},
 };
 use crate::{
     app::App,
@@ -17,16 +16,17 @@ use crate::{
     http::{
         auth::Merchant,
         input::check_text,
-        invoices::network,
+        invoices::{NETWORK, network},
         json::{Answer, Json},
         page::Listed,
-        problem::{Kind, Problem},
+        problem::{Kind, PLUGIN, Problem},
+        routes::{Routes, routes},
         time::Time,
     },
 };
 
-pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::default().routes(routes!(put_key, list_keys))
+pub(super) fn routes() -> Routes {
+    Routes::default().routes(routes!(put_key, list_keys))
 }
 
 /// A key that customers' addresses are derived from.
@@ -78,7 +78,8 @@ struct NewExtendedKey {
 ///
 /// Addresses that were derived from the key before stay watched. A key that was set before goes on where it was.
 #[utoipa::path(put, path = "/v1/extended_keys", tag = "receive addresses", request_body = NewExtendedKey,
-    responses((status = 200, body = ExtendedKeyView)))]
+    responses((status = 200, body = ExtendedKeyView)),
+    extensions(("x-problems" = json!([NETWORK, PLUGIN, DERIVATION, OWNERSHIP, [Kind::AddressTaken]]))))]
 async fn put_key(
     merchant: Merchant,
     State(app): State<App>,

@@ -7,17 +7,17 @@ mod retire;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
-use self::ownership::SignedStatement;
+use self::ownership::{OWNERSHIP, SignedStatement};
 use super::{
     auth::Merchant,
     idempotent::{Reply, idempotent, kept},
     input::{PathParam, Query, check_text},
-    invoices::network,
+    invoices::{NETWORK, network},
     json::{Answer, Json},
     page::{Listed, PageParams},
-    problem::{Kind, Problem},
+    problem::{Kind, PLUGIN, Problem},
+    routes::{Routes, routes},
     time::Time,
 };
 use crate::{
@@ -45,8 +45,8 @@ const ADDRESS_CHARS_MAX: usize = 200;
 const UNIQUE_ID_CHARS_MAX: usize = 100;
 const META_BYTES_MAX: usize = 4096;
 
-pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::default()
+pub(super) fn routes() -> Routes {
+    Routes::default()
         .routes(routes!(create, list))
         .routes(routes!(get))
         .merge(keys::routes())
@@ -66,7 +66,7 @@ struct AddressView {
     kind: addresses::Kind,
     /// Your own name for the customer.
     unique_id: Option<String>,
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<serde_json::Value>)]
     meta: Option<Verbatim>,
     /// Which child of your extended public key it is.
     derived_index: Option<i64>,
@@ -107,7 +107,7 @@ struct NewReceiveAddress {
     #[schema(max_length = 100, example = "customer-17")]
     unique_id: Option<String>,
     /// Given back as the text that it is, to the last digit and space; at most 4096 bytes.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<serde_json::Value>)]
     meta: Option<Verbatim>,
     /// Proves that `address` is yours, also of one that was there before. The operator may demand it on live networks.
     ownership: Option<SignedStatement>,
@@ -118,7 +118,11 @@ struct NewReceiveAddress {
 /// 201 if it was made, 200 if it was there. A shared address takes the payments of any number of invoices; a
 /// customer's address takes whatever that customer pays, with or without an invoice.
 #[utoipa::path(post, path = "/v1/receive_addresses", tag = "receive addresses", request_body = NewReceiveAddress,
-    responses((status = 201, body = AddressView), (status = 200, body = AddressView, description = "It was there")))]
+    responses((status = 201, body = AddressView), (status = 200, body = AddressView, description = "It was there")),
+    extensions(("x-problems" = json!([
+        NETWORK, PLUGIN, ADDRESS, DERIVATION, OWNERSHIP, [Kind::NetworkNotStarted, Kind::AddressTaken,
+        Kind::AddressMissing, Kind::Conflict]
+    ]))))]
 async fn create(
     merchant: Merchant,
     State(app): State<App>,
@@ -260,6 +264,9 @@ async fn there(
     Err(Problem::new(Kind::AddressTaken, detail).field("address").with("id", row.id))
 }
 
+/// What [`normalized`] refuses with.
+const ADDRESS: &[Kind] = &[Kind::AddressMalformed, Kind::AddressChecksum, Kind::AddressWrongNetwork];
+
 /// A merchant's text as an address of the network.
 async fn normalized(app: &App, network: &Manifest, text: &str) -> Result<Address, Problem> {
     check_text("address", text, ADDRESS_CHARS_MAX)?;
@@ -303,6 +310,9 @@ async fn derived(
     })?;
     Ok((Address { text: child.text, key: child.key, more: Vec::new() }, Some(child.index)))
 }
+
+/// What [`derive_problem`] makes.
+const DERIVATION: &[Kind] = &[Kind::DerivationUnsupported, Kind::ExtendedKeyMalformed];
 
 fn derive_problem(error: DeriveError) -> Problem {
     let (kind, detail) = match error {

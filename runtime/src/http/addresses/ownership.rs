@@ -4,9 +4,8 @@
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{ADDRESS_CHARS_MAX, derive_problem, normalized};
+use super::{ADDRESS, ADDRESS_CHARS_MAX, DERIVATION, derive_problem, normalized};
 use crate::{
     app::App,
     config,
@@ -15,8 +14,7 @@ use crate::{
         ownership::{self as rows, Claimed, Proof},
     },
     domain::{
-        event::{self, NewEvent},
-        id::{self, Kind as IdKind},
+        event::{Data, NewEvent, data::ClaimedEvent},
         network::Manifest,
         ownership::{self, Claim, Subject, Unfit},
     },
@@ -25,9 +23,10 @@ use crate::{
         auth::Merchant,
         idempotent::{Reply, remembered},
         input::check_text,
-        invoices::network,
+        invoices::{NETWORK, network},
         json::Json,
-        problem::{Kind, Problem},
+        problem::{Kind, PLUGIN, Problem},
+        routes::{Routes, routes},
         time::Time,
     },
 };
@@ -38,8 +37,8 @@ const STATEMENT_CHARS_MAX: usize = 1_000;
 /// The largest comes from TON, with the code of its wallet.
 const PROOF_CHARS_MAX: usize = 16_384;
 
-pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::default().routes(routes!(state))
+pub(super) fn routes() -> Routes {
+    Routes::default().routes(routes!(state))
 }
 
 /// What shall be proven: an address, or an extended public key.
@@ -82,7 +81,8 @@ pub(super) struct SignedStatement {
 /// It proves to this server, for an hour, that an address or an extended public key is yours: have the wallet sign it, and
 /// hand it in as `ownership` where the address or the key is set. It allows nobody to spend.
 #[utoipa::path(post, path = "/v1/ownership_statements", tag = "receive addresses", request_body = WantedStatement,
-    responses((status = 200, body = Statement)))]
+    responses((status = 200, body = Statement)),
+    extensions(("x-problems" = json!([NETWORK, PLUGIN, ADDRESS, DERIVATION, [Kind::OwnershipUnsupported]]))))]
 async fn state(
     merchant: Merchant,
     State(app): State<App>,
@@ -130,6 +130,10 @@ fn can_be_proven(app: &App, network: &Manifest) -> Result<(), Problem> {
     );
     Err(Problem::new(Kind::OwnershipUnsupported, detail).field("network"))
 }
+
+/// What [`proof`] and [`unproven`] refuse with.
+pub(super) const OWNERSHIP: &[Kind] =
+    &[Kind::OwnershipRefused, Kind::OwnershipUnproven, Kind::OwnershipUnsupported];
 
 /// What is known of whose an address (of an extended key, its first one) is. It is checked before anything is written.
 pub(super) async fn proof(
@@ -207,16 +211,6 @@ pub(super) fn unproven(app: &App, network: &Manifest) -> Problem {
     Problem::new(Kind::OwnershipUnproven, detail).field("ownership")
 }
 
-/// What the one is told who has what another merchant wanted. Not who that is.
-#[derive(Serialize)]
-struct WantedByAnother {
-    network: String,
-    /// Of an extended key, the first that it derives.
-    address: String,
-    receive_address_id: Option<String>,
-    extended_key_id: Option<String>,
-}
-
 /// Tells the merchant who has this address (of an extended key, its first one) that another one wanted it: at most once a
 /// day of each.
 pub(super) async fn tell(
@@ -240,19 +234,13 @@ pub(super) async fn tell(
                 let Some(Claimed { id, merchant_id }) = claimed else { return Ok(()) };
                 let (extended_key_id, receive_address_id) =
                     if of_key { (Some(id), None) } else { (None, Some(id)) };
-                let data = WantedByAnother { network, address, receive_address_id, extended_key_id };
-                let kind = event::Type::from(event::Kind::ReceiveAddressClaimedByAnother);
-                let event = NewEvent {
-                    id: id::new(IdKind::Event, now),
-                    merchant_id,
-                    test: by.test,
-                    payload: event::payload(&kind, now, &data),
-                    kind,
-                    invoice_id: None,
-                    transfer_id: None,
-                    sequence: 0,
-                    created_at: now,
-                };
+                let data = Data::ReceiveAddressClaimedByAnother(Box::new(ClaimedEvent {
+                    network,
+                    address,
+                    receive_address_id,
+                    extended_key_id,
+                }));
+                let event = NewEvent::now(&merchant_id, by.test, &data, now);
                 events::insert(conn, vec![event]).await
             })
         })

@@ -1,7 +1,6 @@
 //! Addresses that are no longer given out, and given out again.
 
 use axum::extract::State;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::AddressView;
 use crate::{
@@ -14,12 +13,13 @@ use crate::{
         idempotent::{Reply, idempotent},
         input::PathParam,
         json::MaybeJson,
-        problem::Problem,
+        problem::{Kind, Problem},
+        routes::{Routes, routes},
     },
 };
 
-pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::default().routes(routes!(retire)).routes(routes!(unretire))
+pub(super) fn routes() -> Routes {
+    Routes::default().routes(routes!(retire)).routes(routes!(unretire))
 }
 
 /// Retire a receive address
@@ -27,7 +27,8 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 /// For one with a mistake in it, or one that shall be replaced. A shared address, or a customer's, is no longer given out;
 /// make another in its place. It stays watched, and invoices that were made on it keep it.
 #[utoipa::path(post, path = "/v1/receive_addresses/{id}/retire", tag = "receive addresses", params(("id" = String, Path)),
-    request_body = Reason, responses((status = 200, body = AddressView)))]
+    request_body = Reason, responses((status = 200, body = AddressView)),
+    extensions(("x-problems" = json!([[Kind::AddressState, Kind::AddressTaken]]))))]
 async fn retire(
     merchant: Merchant,
     State(app): State<App>,
@@ -41,7 +42,8 @@ async fn retire(
 ///
 /// While no other one has its place.
 #[utoipa::path(post, path = "/v1/receive_addresses/{id}/unretire", tag = "receive addresses",
-    params(("id" = String, Path)), request_body = Reason, responses((status = 200, body = AddressView)))]
+    params(("id" = String, Path)), request_body = Reason, responses((status = 200, body = AddressView)),
+    extensions(("x-problems" = json!([[Kind::AddressState, Kind::AddressTaken]]))))]
 async fn unretire(
     merchant: Merchant,
     State(app): State<App>,

@@ -3,7 +3,6 @@
 use axum::extract::State;
 use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{EndpointView, check_events, check_url, missing, too_many, view_of};
 use crate::{
@@ -18,15 +17,16 @@ use crate::{
         idempotent::{Reply, idempotent},
         input::PathParam,
         json::{Json, NoBody},
-        problem::Problem,
+        problem::{Kind, Problem},
+        routes::{Routes, routes},
     },
 };
 
 /// Deliveries that are given up in the request itself; the rest follows.
 const GIVEN_UP_AT_ONCE: i64 = 500;
 
-pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::default().routes(routes!(update)).routes(routes!(delete))
+pub(super) fn routes() -> Routes {
+    Routes::default().routes(routes!(update)).routes(routes!(delete))
 }
 
 /// What is to be different. What is left out stays.
@@ -53,7 +53,8 @@ fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Res
 /// What waits for it goes to the new URL; what is being sent at this moment still goes to the old one. Another choice
 /// of events counts for what happens from now on.
 #[utoipa::path(patch, path = "/v1/endpoints/{id}", tag = "webhooks", params(("id" = String, Path)),
-    request_body = EndpointChange, responses((status = 200, body = EndpointView)))]
+    request_body = EndpointChange, responses((status = 200, body = EndpointView)),
+    extensions(("x-problems" = json!([[Kind::UrlRefused]]))))]
 async fn update(
     merchant: Merchant,
     State(app): State<App>,

@@ -5,7 +5,6 @@ mod change;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     auth::Merchant,
@@ -14,6 +13,7 @@ use super::{
     json::{Answer, Json, NoBody},
     page::{Listed, PageParams},
     problem::{Kind, Problem, sentence},
+    routes::{Routes, routes},
     time::Time,
 };
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
     },
     domain::{
         Millis,
-        event::{self, NewEvent},
+        event::{self, Data, NewEvent, data::TestEvent},
         id::{self, Kind as IdKind},
         signature::Secret,
     },
@@ -34,8 +34,8 @@ use crate::{
 /// Deliveries that one request may send again.
 const RESENT_MAX: i64 = 1000;
 
-pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::default()
+pub(super) fn routes() -> Routes {
+    Routes::default()
         .routes(routes!(create, list))
         .routes(routes!(get))
         .routes(routes!(rotate_secret))
@@ -139,7 +139,8 @@ fn new_secret(app: &App, endpoint_id: &str) -> Result<(Vec<u8>, String), Problem
 ///
 /// Its secret is in this answer only. What happens from now on is sent to it, signed as standardwebhooks.com says.
 #[utoipa::path(post, path = "/v1/endpoints", tag = "webhooks", request_body = NewEndpointBody,
-    responses((status = 201, body = EndpointWithSecret)))]
+    responses((status = 201, body = EndpointWithSecret)),
+    extensions(("x-problems" = json!([[Kind::UrlRefused, Kind::EndpointLimit]]))))]
 async fn create(
     merchant: Merchant,
     State(app): State<App>,
@@ -254,7 +255,8 @@ async fn disable(
 ///
 /// What waited for it is sent. A pause after failures ends too.
 #[utoipa::path(post, path = "/v1/endpoints/{id}/enable", tag = "webhooks",
-    params(("id" = String, Path)), responses((status = 200, body = EndpointView)))]
+    params(("id" = String, Path)), responses((status = 200, body = EndpointView)),
+    extensions(("x-problems" = json!([[Kind::EndpointLimit]]))))]
 async fn enable(
     merchant: Merchant,
     State(app): State<App>,
@@ -285,7 +287,8 @@ struct QueuedDelivery {
 ///
 /// An event of the type `endpoint.test`, to this endpoint alone, whatever types it gets otherwise.
 #[utoipa::path(post, path = "/v1/endpoints/{id}/test", tag = "webhooks",
-    params(("id" = String, Path)), responses((status = 201, body = QueuedDelivery)))]
+    params(("id" = String, Path)), responses((status = 201, body = QueuedDelivery)),
+    extensions(("x-problems" = json!([[Kind::EndpointDisabled]]))))]
 async fn test(
     merchant: Merchant,
     State(app): State<App>,
@@ -314,19 +317,8 @@ async fn queue_test(
         return Err(Problem::new(Kind::EndpointDisabled, "Enable it first."));
     }
     let event_id = id::new(IdKind::Event, now);
-    let data = serde_json::json!({ "endpoint_id": endpoint_id });
-    let kind = event::Type::from(event::Kind::EndpointTest);
-    let event = NewEvent {
-        id: event_id.clone(),
-        merchant_id: merchant.id.clone(),
-        test: merchant.test,
-        payload: event::payload(&kind, now, &data),
-        kind,
-        invoice_id: None,
-        transfer_id: None,
-        sequence: 0,
-        created_at: now,
-    };
+    let data = Data::EndpointTest(TestEvent { endpoint_id: endpoint_id.clone() }.into());
+    let event = NewEvent::new(event_id.clone(), &merchant.id, merchant.test, &data, now);
     let delivery_id = deliveries::send_to(conn, event, endpoint_id, now).await?;
     Ok(QueuedDelivery { event_id, delivery_id })
 }

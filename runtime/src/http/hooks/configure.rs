@@ -2,7 +2,6 @@
 
 use axum::extract::State;
 use serde_json::Value;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{HookView, fit::Fit, found, hook_id, manifest_of, secrets, view};
 use crate::{
@@ -19,20 +18,22 @@ use crate::{
         input::PathParam,
         json::Json,
         problem::{Kind, Problem},
+        routes::{Routes, routes},
     },
 };
 
 const SETTINGS_BYTES_MAX: usize = 16 << 10;
 
-pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::default().routes(routes!(bind)).routes(routes!(set))
+pub(super) fn routes() -> Routes {
+    Routes::default().routes(routes!(bind)).routes(routes!(set))
 }
 
 /// Bind a hook
 ///
 /// Says what it is run for from now on. What is left out does not matter.
 #[utoipa::path(put, path = "/v1/hooks/{id}/binding", tag = "hooks", params(("id" = String, Path)),
-    request_body = Binding, responses((status = 200, body = HookView)))]
+    request_body = Binding, responses((status = 200, body = HookView)),
+    extensions(("x-problems" = json!([[Kind::BindingRefused]]))))]
 async fn bind(
     merchant: Merchant,
     State(app): State<App>,
@@ -59,7 +60,10 @@ async fn bind(
 ///
 /// All of them: a JSON object that fits the schema of the version in use.
 #[utoipa::path(put, path = "/v1/hooks/{id}/settings", tag = "hooks", params(("id" = String, Path)),
-    request_body = Object, responses((status = 200, body = HookView)))]
+    request_body = Object, responses((status = 200, body = HookView)),
+    extensions(("x-problems" = json!([
+        [Kind::SettingsRefused, Kind::HookNotReady, Kind::GrantRefused, Kind::Conflict]
+    ]))))]
 async fn set(
     merchant: Merchant,
     State(app): State<App>,

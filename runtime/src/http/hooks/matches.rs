@@ -3,7 +3,6 @@
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{found, hook_id, runs::UsedView};
 use crate::{
@@ -16,12 +15,13 @@ use crate::{
         json::Answer,
         page::{Listed, Page},
         problem::Problem,
+        routes::{Routes, routes},
         time::Time,
     },
 };
 
-pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::default().routes(routes!(list))
+pub(super) fn routes() -> Routes {
+    Routes::default().routes(routes!(list))
 }
 
 /// A question to a matcher, and what came of it.

@@ -17,7 +17,6 @@ mod versions;
 use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     auth::Merchant,
@@ -26,6 +25,7 @@ use super::{
     json::{Answer, NoBody},
     page::Listed,
     problem::{Kind, Problem, sentence},
+    routes::{Routes, routes},
     time::Time,
 };
 use crate::{
@@ -39,8 +39,8 @@ use crate::{
     host::{Manifest, scope_of_hook},
 };
 
-pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::default()
+pub(super) fn routes() -> Routes {
+    Routes::default()
         .routes(routes!(list))
         .routes(routes!(get, delete))
         .routes(routes!(enable))

@@ -3,7 +3,6 @@
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{found, hook_id, runs::UsedView, versions::version_of};
 use crate::{
@@ -26,6 +25,7 @@ use crate::{
         input::PathParam,
         json::{Answer, Json},
         problem::{Kind, Problem},
+        routes::{Routes, routes},
         time::Time,
     },
 };
@@ -33,8 +33,8 @@ use crate::{
 const LIMIT_DEFAULT: u32 = 25;
 const LIMIT_MAX: u32 = 100;
 
-pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::default().routes(routes!(replay)).routes(routes!(shadow, tally))
+pub(super) fn routes() -> Routes {
+    Routes::default().routes(routes!(replay)).routes(routes!(shadow, tally))
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -180,7 +180,8 @@ struct ReplayView {
 /// Plays the newest events (and questions to a matcher) to a version and shows what it would have done, beside what was really done. Nothing is
 /// stored, sent or queued.
 #[utoipa::path(post, path = "/v1/hooks/{id}/replay", tag = "hooks", params(("id" = String, Path)),
-    request_body = Replay, responses((status = 200, body = ReplayView)))]
+    request_body = Replay, responses((status = 200, body = ReplayView)),
+    extensions(("x-problems" = json!([[Kind::HookNotReady]]))))]
 async fn replay(
     merchant: Merchant,
     State(app): State<App>,
@@ -270,7 +271,8 @@ async fn shadow_of(conn: &mut Conn, hook: &Hook) -> Result<ShadowView, Problem> 
 /// Every run is played to it as well, right after it has ended: nothing that it does has an effect, and what it
 /// would have done otherwise is written down. Activating it ends its shadow.
 #[utoipa::path(put, path = "/v1/hooks/{id}/shadow", tag = "hooks", params(("id" = String, Path)),
-    request_body = NewShadow, responses((status = 200, body = ShadowView)))]
+    request_body = NewShadow, responses((status = 200, body = ShadowView)),
+    extensions(("x-problems" = json!([[Kind::Conflict, Kind::HookNotReady]]))))]
 async fn shadow(
     merchant: Merchant,
     State(app): State<App>,

@@ -3,7 +3,6 @@
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{found, hook_id};
 use crate::{
@@ -27,6 +26,7 @@ use crate::{
         json::{Answer, NoBody},
         page::{Listed, Page},
         problem::{Kind, Problem},
+        routes::{Routes, routes},
         time::Time,
     },
 };
@@ -37,8 +37,8 @@ const CALLS_MAX: i64 = 50;
 /// Each call is kept. A run that was made so often is not made again by hand.
 const CALLS_OF_RUN_MAX: i64 = 1_000;
 
-pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::default()
+pub(super) fn routes() -> Routes {
+    Routes::default()
         .routes(routes!(list))
         .routes(routes!(get))
         .routes(routes!(run_again))
@@ -224,7 +224,8 @@ async fn get(
 /// A run that has ended, whatever came of it, or that waits for another try: under the same id, on the version in
 /// use.
 #[utoipa::path(post, path = "/v1/hook_runs/{id}/run_again", tag = "hooks", params(("id" = String, Path)),
-    responses((status = 200, body = RunDetails)))]
+    responses((status = 200, body = RunDetails)),
+    extensions(("x-problems" = json!([[Kind::Conflict, Kind::RunPending]]))))]
 async fn run_again(
     merchant: Merchant,
     State(app): State<App>,

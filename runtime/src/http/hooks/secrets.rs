@@ -5,7 +5,6 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{found, hook_id, manifest_of};
 use crate::{
@@ -30,6 +29,7 @@ use crate::{
         json::{Answer, Json, NoBody},
         page::Listed,
         problem::{Kind, Problem},
+        routes::{Routes, routes},
         time::Time,
     },
 };
@@ -39,8 +39,8 @@ const SECRET_BYTES_MAX: usize = 4096;
 const SECRETS_MAX: usize = 32;
 const HOST_LEN_MAX: usize = 253;
 
-pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::default().routes(routes!(list)).routes(routes!(set, delete))
+pub(super) fn routes() -> Routes {
+    Routes::default().routes(routes!(list)).routes(routes!(set, delete))
 }
 
 /// What a secret may be used for besides being sent.
@@ -110,7 +110,8 @@ struct NewSecret {
 /// be a value for each purpose of a name.
 #[utoipa::path(put, path = "/v1/hooks/{id}/secrets/{name}", tag = "hooks",
     params(("id" = String, Path), ("name" = String, Path)), request_body = NewSecret,
-    responses((status = 200, body = SecretView)))]
+    responses((status = 200, body = SecretView)),
+    extensions(("x-problems" = json!([[Kind::Conflict]]))))]
 async fn set(
     merchant: Merchant,
     State(app): State<App>,

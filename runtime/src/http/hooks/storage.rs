@@ -4,7 +4,6 @@ use axum::extract::State;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{found, hook_id, manifest_of};
 use crate::{
@@ -23,14 +22,15 @@ use crate::{
         input::{PathPair, PathParam, Query},
         json::{Answer, Json, NoBody},
         problem::{Kind, Problem},
+        routes::{Routes, routes},
     },
 };
 
 const KEY_BYTES_MAX: usize = 256;
 const KEYS_MAX: u32 = 1_000;
 
-pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::default().routes(routes!(keys)).routes(routes!(get, put, delete))
+pub(super) fn routes() -> Routes {
+    Routes::default().routes(routes!(keys)).routes(routes!(get, put, delete))
 }
 
 /// What stands under a key: text, or bytes in base64.
@@ -140,7 +140,8 @@ async fn get(
 /// Put a value into a hook's storage
 #[utoipa::path(put, path = "/v1/hooks/{id}/storage/{key}", tag = "hooks",
     params(("id" = String, Path), ("key" = String, Path)), request_body = StoredValue,
-    responses((status = 200, body = StoredValue)))]
+    responses((status = 200, body = StoredValue)),
+    extensions(("x-problems" = json!([[Kind::StorageFull, Kind::DiskLimit]]))))]
 async fn put(
     merchant: Merchant,
     State(app): State<App>,

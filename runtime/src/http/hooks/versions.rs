@@ -7,7 +7,6 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     HookVersionView, HookView, codes_of, configure::hosts_allowed, fit::Fit, forget_code, found, hook_id,
@@ -29,12 +28,13 @@ use crate::{
         json::{Answer, Json, NoBody},
         page::Listed,
         problem::{Kind, Problem},
+        routes::{Routes, routes},
         upload::Wasm,
     },
 };
 
-pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::default()
+pub(super) fn routes() -> Routes {
+    Routes::default()
         .routes(routes!(upload))
         .routes(routes!(validate))
         .routes(routes!(list))
@@ -68,7 +68,10 @@ struct Uploaded {
 /// `component` of a form.
 #[utoipa::path(post, path = "/v1/hooks", tag = "hooks", params(UploadParams),
     request_body(content = Vec<u8>, content_type = "application/wasm"),
-    responses((status = 201, body = Uploaded)))]
+    responses((status = 201, body = Uploaded)),
+    extensions(("x-problems" = json!([
+        ACTIVATION, [Kind::UploadsLimited, Kind::HookLimit, Kind::DiskLimit, Kind::ComponentRefused]
+    ]))))]
 async fn upload(
     merchant: Merchant,
     State(app): State<App>,
@@ -151,12 +154,17 @@ struct Validated {
 /// Does to a component what an upload does, and keeps nothing.
 #[utoipa::path(post, path = "/v1/hooks/validate", tag = "hooks",
     request_body(content = Vec<u8>, content_type = "application/wasm"),
-    responses((status = 200, body = Validated)))]
-async fn validate(merchant: Merchant, State(app): State<App>, request: Request) -> Result<Reply, Problem> {
+    responses((status = 200, body = Validated)),
+    extensions(("x-problems" = json!([[Kind::UploadsLimited, Kind::HookLimit, Kind::ComponentRefused]]))))]
+async fn validate(
+    merchant: Merchant,
+    State(app): State<App>,
+    request: Request,
+) -> Result<Answer<Validated>, Problem> {
     let _turn = Turn::take(&app, &merchant)?;
     let wasm = Wasm::read(request, app.config.hooks.largest.artefact_bytes_max()).await?;
     let admitted = app.host.hooks().admit(wasm.bytes.into()).await?;
-    Reply::ok(&Validated { manifest: admitted.manifest, sha256: admitted.sha256, size: admitted.class })
+    Ok(Answer(Validated { manifest: admitted.manifest, sha256: admitted.sha256, size: admitted.class }))
 }
 
 /// List the versions of a hook
@@ -188,7 +196,8 @@ struct HookActivation {
 /// The next call runs on it; calls under way end on the version that they began with. Refused while its settings
 /// do not fit or a secret is missing.
 #[utoipa::path(post, path = "/v1/hooks/{id}/activate", tag = "hooks", params(("id" = String, Path)),
-    request_body = HookActivation, responses((status = 200, body = HookView)))]
+    request_body = HookActivation, responses((status = 200, body = HookView)),
+    extensions(("x-problems" = json!([ACTIVATION]))))]
 async fn activate(
     merchant: Merchant,
     State(app): State<App>,
@@ -224,7 +233,8 @@ struct HookRollback {
 ///
 /// Activates the version that was in use before the one that is.
 #[utoipa::path(post, path = "/v1/hooks/{id}/roll_back", tag = "hooks", params(("id" = String, Path)),
-    request_body = HookRollback, responses((status = 200, body = HookView)))]
+    request_body = HookRollback, responses((status = 200, body = HookView)),
+    extensions(("x-problems" = json!([ACTIVATION]))))]
 async fn roll_back(
     merchant: Merchant,
     State(app): State<App>,
@@ -261,7 +271,8 @@ async fn roll_back(
 /// One that is not in use. The recordings of its calls and its compiled code go with it.
 #[utoipa::path(delete, path = "/v1/hooks/{id}/versions/{version_id}", tag = "hooks",
     params(("id" = String, Path), ("version_id" = String, Path)),
-    responses((status = 200, body = Listed<HookVersionView>)))]
+    responses((status = 200, body = Listed<HookVersionView>)),
+    extensions(("x-problems" = json!([[Kind::Conflict]]))))]
 async fn delete(
     merchant: Merchant,
     State(app): State<App>,
@@ -311,6 +322,9 @@ pub(super) async fn version_of(
     let version = hooks::version_by_id(conn, version_id).await?;
     version.filter(|version| version.hook_id == hook.id).ok_or_else(missing)
 }
+
+/// What [`make_active`] refuses with.
+const ACTIVATION: &[Kind] = &[Kind::HookNotReady, Kind::GrantRefused, Kind::Conflict];
 
 /// Makes a version the one in use, if it has all that it cannot work without.
 async fn make_active(

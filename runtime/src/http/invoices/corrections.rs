@@ -3,9 +3,8 @@
 use axum::extract::State;
 use serde::Deserialize;
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{EXPIRES_IN_S, EXPIRES_IN_S_MAX, EXPIRES_IN_S_MIN, amount_of};
+use super::{AMOUNT, EXPIRES_IN_S, EXPIRES_IN_S_MAX, EXPIRES_IN_S_MIN, amount_of};
 use crate::{
     app::App,
     db::invoices,
@@ -18,6 +17,7 @@ use crate::{
         input::{PathParam, check_text},
         json::{Decimal, Json, MaybeJson},
         problem::{Kind, Problem},
+        routes::{Routes, routes},
         time::Time,
     },
 };
@@ -25,8 +25,8 @@ use crate::{
 const TX_CHARS_MAX: usize = 200;
 const EVIDENCE_CHARS_MAX: usize = 500;
 
-pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::default()
+pub(super) fn routes() -> Routes {
+    Routes::default()
         .routes(routes!(mark_paid))
         .routes(routes!(unmark))
         .routes(routes!(extend))
@@ -79,7 +79,10 @@ async fn found(app: &App, merchant: &Merchant, id: PathParam) -> Result<Invoice,
 /// transaction that is listed as a transfer is assigned instead. If the same payment is seen on chain later, it is listed
 /// as `already_paid` (or, on an address of the invoice's own, counted on top: take the mark back then).
 #[utoipa::path(post, path = "/v1/invoices/{id}/mark_paid", tag = "corrections", params(("id" = String, Path)),
-    request_body = MarkPaid, responses((status = 200, body = InvoiceView)))]
+    request_body = MarkPaid, responses((status = 200, body = InvoiceView)),
+    extensions(("x-problems" = json!([
+        AMOUNT, [Kind::MarkedAlready, Kind::InvoiceClosed, Kind::TransactionSeen, Kind::PaymentOnItsWay]
+    ]))))]
 async fn mark_paid(
     merchant: Merchant,
     State(app): State<App>,
@@ -108,7 +111,8 @@ async fn mark_paid(
 ///
 /// What was marked is reversed; payments that were seen stay.
 #[utoipa::path(post, path = "/v1/invoices/{id}/unmark", tag = "corrections", params(("id" = String, Path)),
-    request_body = Reason, responses((status = 200, body = InvoiceView)))]
+    request_body = Reason, responses((status = 200, body = InvoiceView)),
+    extensions(("x-problems" = json!([[Kind::NotMarked]]))))]
 async fn unmark(
     merchant: Merchant,
     State(app): State<App>,
@@ -180,7 +184,8 @@ impl NewDeadline {
 ///
 /// An open one gets a later deadline; what tells its payment apart is held as much longer. The payer's link stays.
 #[utoipa::path(post, path = "/v1/invoices/{id}/extend", tag = "corrections", params(("id" = String, Path)),
-    request_body = NewDeadline, responses((status = 200, body = InvoiceView)))]
+    request_body = NewDeadline, responses((status = 200, body = InvoiceView)),
+    extensions(("x-problems" = json!([[Kind::InvoiceClosed, Kind::DeadlineRefused]]))))]
 async fn extend(
     merchant: Merchant,
     State(app): State<App>,
@@ -211,7 +216,10 @@ async fn extend(
 /// One that expired or was cancelled can be paid again, while what tells its payment apart is still held for it; after
 /// that only a new invoice is safe. Without a deadline it keeps its own if that is ahead, and has an hour if not.
 #[utoipa::path(post, path = "/v1/invoices/{id}/reopen", tag = "corrections", params(("id" = String, Path)),
-    request_body = NewDeadline, responses((status = 200, body = InvoiceView)))]
+    request_body = NewDeadline, responses((status = 200, body = InvoiceView)),
+    extensions(("x-problems" = json!([
+        [Kind::InvoiceClosed, Kind::DeadlineRefused, Kind::OrderIdTaken, Kind::HeldNoMore]
+    ]))))]
 async fn reopen(
     merchant: Merchant,
     State(app): State<App>,

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use axum::extract::State;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     auth::Merchant,
@@ -17,7 +16,8 @@ use super::{
     input::{PathParam, Query, check_text},
     json::{Answer, Decimal, Json, NoBody},
     page::{Listed, Page},
-    problem::{Kind, Problem, sentence},
+    problem::{Kind, PLUGIN, Problem, sentence},
+    routes::{Routes, routes},
 };
 use crate::{
     app::App,
@@ -53,8 +53,8 @@ const USD_DECIMALS: u8 = 6;
 /// How fine amounts are that are worth such a price, where the network does not say.
 const PLACES: u8 = 8;
 
-pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::default()
+pub(super) fn routes() -> Routes {
+    Routes::default()
         .routes(routes!(create, list))
         .routes(routes!(get))
         .routes(routes!(cancel))
@@ -86,7 +86,7 @@ struct NewInvoice {
     #[schema(max_length = 100)]
     tag: Option<String>,
     /// Given back as the text that it is, to the last digit and space; at most 4096 bytes.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<serde_json::Value>)]
     meta: Option<Verbatim>,
     /// How its payment is recognised; what suits the network and your addresses if it is left out.
     matching: Option<Matching>,
@@ -100,7 +100,12 @@ struct NewInvoice {
 /// The payer has to send exactly `payable_amount` to `destination_address`. Send an `Idempotency-Key`, so that a
 /// repeated request does not make a second invoice.
 #[utoipa::path(post, path = "/v1/invoices", tag = "invoices",
-    request_body = NewInvoice, responses((status = 201, body = InvoiceView)))]
+    request_body = NewInvoice, responses((status = 201, body = InvoiceView)),
+    extensions(("x-problems" = json!([
+        NETWORK, AMOUNT, PLUGIN, [Kind::AssetUnknown, Kind::DeadlineRefused, Kind::CurrencyUnsupported,
+        Kind::PriceUnavailable, Kind::AddressMissing, Kind::OrderIdTaken, Kind::AmountSpaceExhausted,
+        Kind::NetworkNotStarted]
+    ]))))]
 async fn create(
     merchant: Merchant,
     State(app): State<App>,
@@ -225,6 +230,9 @@ async fn worth(
     amount.map_err(|error| Problem::new(Kind::AmountTooLarge, sentence(&error)).field("base_amount_usd"))
 }
 
+/// What [`network`] refuses with.
+pub(super) const NETWORK: &[Kind] = &[Kind::NetworkUnknown, Kind::NetworkModeMismatch];
+
 /// A network that this key may use.
 pub(super) fn network(app: &App, merchant: &Merchant, name: &str) -> Result<Arc<Manifest>, Problem> {
     let network = app.networks.get(name).ok_or_else(|| {
@@ -259,6 +267,10 @@ fn asset(network: &Manifest, symbol: Option<&str>) -> Result<usize, Problem> {
     };
     place.map_err(|detail| Problem::new(Kind::AssetUnknown, detail).field("payable_asset"))
 }
+
+/// What [`amount_of`] refuses with.
+const AMOUNT: &[Kind] =
+    &[Kind::AmountMalformed, Kind::AmountTooSmall, Kind::AmountTooLarge, Kind::AmountTooManyDecimals];
 
 fn amount_of(field: &str, text: &Decimal, decimals: u8) -> Result<Amount, Problem> {
     let amount = Amount::from_decimal(&text.0, decimals).map_err(|error| {
@@ -336,7 +348,8 @@ async fn list(
 /// Only one that nothing has been paid to. A payment that arrives later is listed as a transfer with the reason
 /// `cancelled`.
 #[utoipa::path(post, path = "/v1/invoices/{id}/cancel", tag = "invoices",
-    params(("id" = String, Path)), responses((status = 200, body = InvoiceView)))]
+    params(("id" = String, Path)), responses((status = 200, body = InvoiceView)),
+    extensions(("x-problems" = json!([[Kind::InvoiceClosed]]))))]
 async fn cancel(
     merchant: Merchant,
     State(app): State<App>,

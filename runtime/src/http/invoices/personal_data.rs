@@ -3,7 +3,6 @@
 use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     app::App,
@@ -16,13 +15,14 @@ use crate::{
         idempotent::{Reply, remembered},
         input::PathParam,
         json::NoBody,
-        problem::Problem,
+        problem::{Kind, Problem},
+        routes::{Routes, routes},
         time::Time,
     },
 };
 
-pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::default().routes(routes!(erase))
+pub(super) fn routes() -> Routes {
+    Routes::default().routes(routes!(erase))
 }
 
 /// That a payer's personal data was erased.
@@ -51,7 +51,8 @@ impl From<Erasure> for ErasureView {
 /// amounts, addresses, transfers, payments, the ledger, `order_id`, and the reasons of corrections. Not reached is what
 /// left this server, and what hooks have stored (see `storage` of each). Asking again does no harm.
 #[utoipa::path(delete, path = "/v1/invoices/{id}/personal_data", tag = "invoices", params(("id" = String, Path)),
-    responses((status = 200, body = ErasureView)))]
+    responses((status = 200, body = ErasureView)),
+    extensions(("x-problems" = json!([[Kind::InvoiceOpen]]))))]
 async fn erase(
     merchant: Merchant,
     State(app): State<App>,

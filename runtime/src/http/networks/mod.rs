@@ -5,7 +5,6 @@ mod upstreams;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     auth::{Merchant, Operator},
@@ -14,6 +13,7 @@ use super::{
     json::{Answer, Json, NoBody},
     page::Listed,
     problem::{Kind, Problem},
+    routes::{Routes, routes},
     time::Time,
 };
 use crate::{
@@ -32,8 +32,8 @@ use crate::{
     upstreams::Access,
 };
 
-pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::default()
+pub(super) fn routes() -> Routes {
+    Routes::default()
         .routes(routes!(offered))
         .routes(routes!(list))
         .routes(routes!(get, put))
@@ -222,7 +222,8 @@ async fn get(_: Operator, State(app): State<App>, name: PathParam) -> Result<Ans
 /// By its whole manifest. A new network is enabled; upstreams in the manifest are added when it is made, and left
 /// alone later. What amounts and addresses rest on (chain, mode, decimals of an asset) is fixed once it is in use.
 #[utoipa::path(put, path = "/v1/operator/networks/{name}", tag = "operator: networks",
-    params(("name" = String, Path)), request_body = Manifest, responses((status = 200, body = NetworkView)))]
+    params(("name" = String, Path)), request_body = Manifest, responses((status = 200, body = NetworkView)),
+    extensions(("x-problems" = json!([[Kind::ManifestRefused, Kind::UrlRefused, Kind::Conflict]]))))]
 async fn put(
     _: Operator,
     State(app): State<App>,
@@ -336,7 +337,8 @@ struct Unfreeze {
 /// A reorg below what the chain had called final stops a network, and nothing is reversed by itself. This goes on
 /// with the chain as it is now; what was credited below the final block stays credited.
 #[utoipa::path(post, path = "/v1/operator/networks/{name}/unfreeze", tag = "operator: networks",
-    params(("name" = String, Path)), request_body = Unfreeze, responses((status = 200, body = NetworkView)))]
+    params(("name" = String, Path)), request_body = Unfreeze, responses((status = 200, body = NetworkView)),
+    extensions(("x-problems" = json!([[Kind::Conflict]]))))]
 async fn unfreeze(
     _: Operator,
     State(app): State<App>,

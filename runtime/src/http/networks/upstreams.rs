@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{missing, reload};
 use crate::{
@@ -19,6 +18,7 @@ use crate::{
         json::{Answer, Json},
         page::Listed,
         problem::{Kind, Problem, sentence},
+        routes::{Routes, routes},
         time::Time,
     },
     upstreams::{Access, Learned, Terms, UpstreamSpec, UpstreamState, UpstreamStatus},
@@ -28,8 +28,8 @@ const CALLS_PER_S: u32 = 10;
 const CALLS_PER_S_MAX: u32 = 100_000;
 const PRIORITY_MAX: i64 = 1000;
 
-pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::default().routes(routes!(add, list)).routes(routes!(remove))
+pub(super) fn routes() -> Routes {
+    Routes::default().routes(routes!(add, list)).routes(routes!(remove))
 }
 
 /// An upstream, without its secrets.
@@ -135,7 +135,8 @@ pub(super) fn check(access: &Access) -> Result<(), Problem> {
 
 /// Add an upstream
 #[utoipa::path(post, path = "/v1/operator/networks/{name}/upstreams", tag = "operator: networks",
-    params(("name" = String, Path)), request_body = NewUpstream, responses((status = 201, body = UpstreamView)))]
+    params(("name" = String, Path)), request_body = NewUpstream, responses((status = 201, body = UpstreamView)),
+    extensions(("x-problems" = json!([[Kind::UrlRefused]]))))]
 async fn add(
     _: Operator,
     State(app): State<App>,

@@ -6,6 +6,7 @@ use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
+use super::documented;
 use crate::{
     config::Config,
     db::api_keys::Mode,
@@ -97,13 +98,17 @@ impl Api {
         all
     }
 
+    /// Sends it, and compares the answer with the document.
     pub(super) async fn send(&self, request: Request<Body>) -> Answer {
+        let at = (request.method().clone(), request.uri().path().to_owned());
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
         let body = serde_json::from_slice(&bytes)
             .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
-        Answer { status: parts.status, headers: parts.headers, body }
+        let answer = Answer { status: parts.status, headers: parts.headers, body };
+        documented::check(&at.0, &at.1, &answer);
+        answer
     }
 
     pub(super) async fn get(&self, key: &str, path: &str) -> Answer {

@@ -32,7 +32,7 @@ struct Named {
 /// What a merchant has whose lists are asked for, none of which any filter below asks for.
 fn fills(named: &Named) -> Vec<String> {
     let Named { merchant, other_merchant, endpoint, hook, .. } = named;
-    let id = |prefix: &str| format!("'{prefix}_' || CAST(10000000000000000 + i AS TEXT)");
+    let id = |prefix: &str| format!("'{prefix}_000000000' || CAST(10000000000000000 + i AS TEXT)");
     let fill = |into: &str, values: String| {
         format!(
             "INSERT INTO {into} WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {ROWS})
@@ -45,7 +45,7 @@ fn fills(named: &Named) -> Vec<String> {
         // A blob is written in two ways.
         let key = "/*pg: CAST('' AS BYTEA) --*/ x''\n";
         let values = format!(
-            "'adr_' || CAST(10000000000000000 + i + {more} AS TEXT), '{merchant}', '{network}', '{kind}' || CAST(i AS TEXT),
+            "'adr_000000000' || CAST(10000000000000000 + i + {more} AS TEXT), '{merchant}', '{network}', '{kind}' || CAST(i AS TEXT),
              {key}, '{kind}', 1000000 + i, 0, {test}"
         );
         fill(into, values)
@@ -53,10 +53,10 @@ fn fills(named: &Named) -> Vec<String> {
     let invoice = |status: &str, order: &str, more: i64| {
         let into = "invoice (id, merchant_id, test, order_id, order_turn, title, network, asset_id, address_id, matching,
              amount, due, status, exception, pending, credited, sequence, policy, created_at, expires_at, held_until)";
-        let id = format!("'inv_' || CAST(10000000000000000 + i + {more} AS TEXT)");
+        let id = format!("'inv_000000000' || CAST(10000000000000000 + i + {more} AS TEXT)");
         let policy = r#"{"under_tolerance_bp":0,"over_tolerance_bp":0,"late":"accept","late_window_s":1}"#;
         let values = format!(
-            "{id}, '{merchant}', 0, {order}, {id}, 't', 'base', 'base:native', 'adr_10000000000000001', 'amount', '1', '1',
+            "{id}, '{merchant}', 0, {order}, {id}, 't', 'base', 'base:native', 'adr_00000000010000000000000001', 'amount', '1', '1',
              '{status}', 'none', '0', '0', 0, '{policy}', 0, 0, 0"
         );
         fill(into, values)
@@ -100,7 +100,7 @@ fn fills(named: &Named) -> Vec<String> {
         ),
         fill(
             "correction (id, merchant_id, test, kind, key_id, at)",
-            format!("{}, '{merchant}', 0, 'assign', 'key', 0", id("cor")),
+            format!("{}, '{merchant}', 0, 'assign', 'key_00000000000000000000000000', 0", id("cor")),
         ),
         fill(
             "endpoint (id, merchant_id, test, url, secret, state, failures, created_at, deleted_at)",
@@ -132,8 +132,8 @@ fn values(parameter: &str, schema: &Value, named: &Named) -> Vec<String> {
         "endpoint_id" => vec![named.endpoint.clone()],
         "hook_id" => vec![named.hook.clone()],
         "merchant_id" => vec![named.merchant.clone()],
-        "event_id" => vec!["evt_10000000000000007".to_owned()],
-        "transfer_id" => vec!["trf_10000000000000007".to_owned()],
+        "event_id" => vec!["evt_00000000010000000000000007".to_owned()],
+        "transfer_id" => vec!["trf_00000000010000000000000007".to_owned()],
         "order_id" => vec!["much-tried".to_owned(), "another".to_owned()],
         "prefix" => vec!["a".to_owned()],
         "after" => Vec::new(),
@@ -153,15 +153,14 @@ fn words(schema: &Value) -> Vec<String> {
     }
     let inner = schema["oneOf"].as_array().into_iter().flatten().flat_map(words);
     let named = schema["$ref"].as_str().and_then(|name| name.strip_prefix("#/components/schemas/"));
-    let document = document().to_json().unwrap();
-    let document: Value = serde_json::from_str(&document).unwrap();
+    let document = document();
     let named = named.into_iter().flat_map(|name| words(&document["components"]["schemas"][name]));
     inner.chain(named).collect()
 }
 
 /// The addresses of all lists, with every set of filters.
 fn lists(named: &Named) -> Vec<String> {
-    let document: Value = serde_json::from_str(&document().to_json().unwrap()).unwrap();
+    let document = document();
     let mut lists = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {
         let parameters: Vec<&Value> = item["get"]["parameters"]
@@ -209,7 +208,7 @@ async fn a_page_costs_what_it_shows() {
             other_merchant,
             endpoint: id(&endpoint["id"]),
             hook: id(&hook["hook"]["id"]),
-            invoice: "inv_10000000000000007".to_owned(),
+            invoice: "inv_00000000010000000000000007".to_owned(),
         };
         for sql in fills(&named) {
             let sql: &'static str = sql.leak();

@@ -2,6 +2,7 @@
 
 mod bodies;
 mod document;
+mod documented;
 mod erasure;
 mod hooks;
 mod idempotency;

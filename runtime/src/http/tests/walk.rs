@@ -31,7 +31,7 @@ impl Route {
 }
 
 fn routes() -> Vec<Route> {
-    let document: Value = serde_json::from_str(&document().to_json().unwrap()).unwrap();
+    let document = document();
     let mut routes = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {
         for method in item.as_object().unwrap().keys() {

@@ -39,9 +39,10 @@ impl World {
         let mut world = Self::default();
         let known = &mut world.known;
         known.invoices.insert("inv".to_owned(), Invoice { matching, ..invoice("inv", due) });
-        known
-            .destinations
-            .insert("adr".to_owned(), Destination { address: "0xa".to_owned(), customer: false });
+        known.destinations.insert(
+            "adr".to_owned(),
+            Destination { address: "0xa".to_owned(), customer: false, unique_id: None, meta: None },
+        );
         known.assets.insert("net:0xc".to_owned(), AssetNames { symbol: "USDC".to_owned(), decimals: 6 });
         for (index, amount) in amounts.iter().enumerate() {
             let id = index.to_string();

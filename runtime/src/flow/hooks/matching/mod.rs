@@ -32,7 +32,11 @@ use crate::{
         payments, transfers,
     },
     domain::{
-        Millis, event,
+        Millis,
+        event::{
+            Data, NewEvent,
+            data::{HookMatchEvent, MatchNamed},
+        },
         hook::MatchOutcome,
         id::{self, Ids},
         retry::UNHEARD_MAX,
@@ -42,7 +46,7 @@ use crate::{
     },
     flow::{
         hooks::{
-            call::{self, Effects, NOTE_CHARS_MAX, Ready, event_of_hook, ready, used},
+            call::{self, Effects, NOTE_CHARS_MAX, Ready, named, ready, used},
             matching::question::Question,
             queue::{self, LEASE_MARGIN_MS, Ran},
         },
@@ -279,12 +283,12 @@ async fn commit(
     metrics::counter!("kassa_hook_matches_total", "outcome" => record.outcome.as_str()).increment(1);
     let paused = match_queue::judged(conn, &callee.hook_id, answer.is_ok(), now).await?;
     if answer.is_err() {
-        let data = json!({
-            "hook": { "id": callee.hook_id, "name": callee.hook_name, "version": callee.version },
-            "match": { "id": record.id, "note": record.note, "paused": paused },
-            "transfer_id": transfer.id,
-        });
-        let told = event_of_hook(&callee, event::Kind::HookMatchFailed, &data, now);
+        let data = Data::HookMatchFailed(Box::new(HookMatchEvent {
+            hook: named(&callee),
+            r#match: MatchNamed { id: record.id.clone(), note: record.note.clone(), paused },
+            transfer_id: transfer.id,
+        }));
+        let told = NewEvent::now(&callee.merchant_id, callee.test, &data, now);
         let event_id = told.id.clone();
         events::insert(conn, vec![told]).await?;
         events::caused_by(conn, &event_id, &record.id).await?;

@@ -1,63 +1,14 @@
 //! Events: facts that merchants are told, committed with what caused them.
 
+pub mod data;
+
 use std::{borrow::Cow, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Millis, word::words};
+pub use data::{Data, Kind};
 
-words! {
-    /// What happened, as far as Kassa itself tells of it.
-    Kind {
-        /// A payment was seen on chain and is not yet credited.
-        InvoiceDetected = "invoice.detected",
-        InvoicePaid = "invoice.paid",
-        InvoiceUnderpaid = "invoice.underpaid",
-        InvoiceOverpaid = "invoice.overpaid",
-        InvoiceExpired = "invoice.expired",
-        InvoiceCancelled = "invoice.cancelled",
-        /// A transfer that may be meant for it waits for a person.
-        InvoiceManualReview = "invoice.manual_review",
-        /// What had been seen or credited is no longer on chain, or a person took it back.
-        InvoiceReverted = "invoice.reverted",
-        /// A person gave it another deadline.
-        InvoiceExtended = "invoice.extended",
-        /// It had expired or was cancelled, and can be paid again.
-        InvoiceReopened = "invoice.reopened",
-        /// A transfer to a customer's address was credited.
-        DepositCredited = "deposit.credited",
-        DepositReverted = "deposit.reverted",
-        /// A transfer that pays nothing by itself.
-        TransferUnmatched = "transfer.unmatched",
-        /// Another merchant wanted an address or an extended key that is this one's, and was refused.
-        ReceiveAddressClaimedByAnother = "receive_address.claimed_by_another",
-        /// Sent at the merchant's wish, to try an endpoint.
-        EndpointTest = "endpoint.test",
-        /// A hook said that a person has to look at its run.
-        HookRunRejected = "hook_run.rejected",
-        /// A hook's run was tried as often as it may be.
-        HookRunExhausted = "hook_run.exhausted",
-        /// A hook fails always: its runs wait, and are tried now and then.
-        HookRunFailing = "hook_run.failing",
-        /// A matcher gave no answer that could be used: the built-in policy decided about a transfer.
-        HookMatchFailed = "hook_match.failed",
-        // Only merchants that the operator chose for it get those below.
-        /// No provider of a network gives a good answer.
-        NetworkStalled = "network.stalled",
-        /// One does again.
-        NetworkResumed = "network.resumed",
-        /// A network no longer holds what was final; nothing is read until the operator decides.
-        NetworkFrozen = "network.frozen",
-        /// Providers contradict each other about a transfer that two of them have to have seen.
-        TransferDisputed = "transfer.disputed",
-        /// One has to have been seen by two providers, and there is only one.
-        SecondProviderMissing = "network.second_provider_missing",
-        /// Calls that ended the process are made no more.
-        WorkSetAside = "work.set_aside",
-        /// The database took no writes for a while.
-        DatabaseUnwritable = "database.unwritable",
-    }
-}
+use super::{Millis, id, view};
 
 /// What the types of a hook's own events begin with.
 const OF_HOOKS: &str = "hook.";
@@ -143,17 +94,43 @@ pub struct NewEvent {
     pub created_at: Millis,
 }
 
-/// The body of a webhook, in the form that Standard Webhooks recommends.
+impl NewEvent {
+    /// What this data tells, to a merchant in test or live mode.
+    #[must_use]
+    pub fn new(id: String, merchant_id: &str, test: bool, data: &Data, at: Millis) -> Self {
+        let kind = data.kind();
+        Self {
+            id,
+            merchant_id: merchant_id.to_owned(),
+            test,
+            payload: payload(&kind, at, data),
+            kind,
+            invoice_id: None,
+            transfer_id: None,
+            sequence: 0,
+            created_at: at,
+        }
+    }
+
+    /// The same, with an id of this process.
+    #[must_use]
+    pub fn now(merchant_id: &str, test: bool, data: &Data, at: Millis) -> Self {
+        Self::new(id::new(id::Kind::Event, at), merchant_id, test, data, at)
+    }
+}
+
+/// What an event is told with: `{"type", "timestamp", "data"}`, as Standard Webhooks recommends. It is written as it
+/// is, without a detour over values: what `data` holds of a merchant's stays as it came.
+#[derive(Serialize)]
+struct Payload<'a, T> {
+    r#type: &'a Type,
+    timestamp: String,
+    data: &'a T,
+}
+
+/// The JSON of an event.
 #[must_use]
 pub fn payload(kind: &Type, at: Millis, data: &impl Serialize) -> String {
-    /// Written as it is, without a detour over values: what `data` holds of a merchant's stays as it came.
-    #[derive(Serialize)]
-    struct Payload<'a, T> {
-        r#type: &'a Type,
-        timestamp: String,
-        data: &'a T,
-    }
     // Views have text for keys, so writing them cannot fail.
-    serde_json::to_string(&Payload { r#type: kind, timestamp: super::view::time(at), data })
-        .unwrap_or_default()
+    serde_json::to_string(&Payload { r#type: kind, timestamp: view::time(at), data }).unwrap_or_default()
 }

@@ -1,0 +1,344 @@
+//! What events tell: one type of data for each kind of event.
+//!
+//! A kind, its data, the line that describes it in the OpenAPI document and the example there stand together, so that
+//! none is without the others. The example is a golden file, `golden/invoice.paid.json` and so on, which a test
+//! compares with what the code writes: what a merchant's handler reads does not change unnoticed.
+
+use serde::{Serialize, Serializer};
+use utoipa::{
+    PartialSchema as _, ToSchema,
+    openapi::{RefOr, Schema},
+};
+
+use super::Type;
+use crate::domain::{
+    alarm::{
+        DatabaseUnwritable, NetworkFrozen, NetworkResumed, NetworkStalled, SecondProviderMissing,
+        TransferDisputed, WorkSetAside,
+    },
+    correction::Told,
+    invoice::Invoice,
+    matching::Reason,
+    near::NearMiss,
+    payment::{self, Payment},
+    settlement::Destination,
+    transfer::Transfer,
+    verbatim::Verbatim,
+    view::{InvoiceView, PaymentView, TransferView, time},
+    word::words,
+};
+
+/// The newest payments of an invoice that its events name.
+pub const PAYMENTS_MAX: usize = 20;
+
+macro_rules! events {
+    ($($(#[doc = $about:literal])+ $case:ident($data:ty) = $word:tt,)*) => {
+        words! {
+            /// What happened, as far as Kassa itself tells of it.
+            Kind { $($(#[doc = $about])+ $case = $word,)* }
+        }
+
+        /// What an event tells.
+        #[derive(Debug, Clone)]
+        pub enum Data {
+            $($(#[doc = $about])+ $case(Box<$data>),)*
+            /// What a hook had sent, under a type that it made up (`hook.license.issued`).
+            OfHook(Type, Verbatim),
+        }
+
+        impl Data {
+            /// The event's type.
+            #[must_use]
+            pub fn kind(&self) -> Type {
+                match self {
+                    $(Self::$case(_) => Kind::$case.into(),)*
+                    Self::OfHook(kind, _) => kind.clone(),
+                }
+            }
+        }
+
+        impl Serialize for Data {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                match self {
+                    $(Self::$case(data) => data.serialize(serializer),)*
+                    Self::OfHook(_, data) => data.serialize(serializer),
+                }
+            }
+        }
+
+        /// All kinds, as the OpenAPI document describes them.
+        #[must_use]
+        pub fn shapes() -> Vec<Shape> {
+            vec![$({
+                let mut schemas = vec![(<$data>::name().into_owned(), <$data>::schema())];
+                <$data as ToSchema>::schemas(&mut schemas);
+                Shape {
+                    kind: $word,
+                    about: concat!($($about),+).trim(),
+                    data: <$data>::name().into_owned(),
+                    schemas,
+                    example: include_str!(concat!("golden/", $word, ".json")),
+                }
+            },)*]
+        }
+    };
+}
+
+/// A kind of event, as the OpenAPI document describes it.
+pub struct Shape {
+    pub kind: &'static str,
+    pub about: &'static str,
+    /// The name of its data's schema.
+    pub data: String,
+    /// That schema, and those that it refers to.
+    pub schemas: Vec<(String, RefOr<Schema>)>,
+    /// The JSON of a delivery.
+    pub example: &'static str,
+}
+
+events! {
+    /// A payment was seen on chain and is not yet credited.
+    InvoiceDetected(InvoiceEvent) = "invoice.detected",
+    /// The invoice is paid.
+    InvoicePaid(InvoiceEvent) = "invoice.paid",
+    /// Less was credited than was asked for.
+    InvoiceUnderpaid(InvoiceEvent) = "invoice.underpaid",
+    /// More was credited than was asked for.
+    InvoiceOverpaid(InvoiceEvent) = "invoice.overpaid",
+    /// The deadline has passed, by the chain's time.
+    InvoiceExpired(InvoiceEvent) = "invoice.expired",
+    /// You cancelled it.
+    InvoiceCancelled(InvoiceEvent) = "invoice.cancelled",
+    /// A transfer that may be meant for it waits for a person.
+    InvoiceManualReview(InvoiceEvent) = "invoice.manual_review",
+    /// What had been seen or credited is no longer on chain, or a person took it back.
+    InvoiceReverted(InvoiceEvent) = "invoice.reverted",
+    /// A person gave it another deadline.
+    InvoiceExtended(InvoiceEvent) = "invoice.extended",
+    /// It had expired or was cancelled, and can be paid again.
+    InvoiceReopened(InvoiceEvent) = "invoice.reopened",
+    /// A transfer to a customer's address was credited.
+    DepositCredited(DepositEvent) = "deposit.credited",
+    /// A credited deposit is no longer on chain.
+    DepositReverted(DepositEvent) = "deposit.reverted",
+    /// A transfer that pays nothing by itself.
+    TransferUnmatched(UnmatchedEvent) = "transfer.unmatched",
+    /// Another merchant wanted an address or an extended key that is yours, and was refused.
+    ReceiveAddressClaimedByAnother(ClaimedEvent) = "receive_address.claimed_by_another",
+    /// Sent at your wish, to try an endpoint.
+    EndpointTest(TestEvent) = "endpoint.test",
+    /// A hook said that a person has to look at its run.
+    HookRunRejected(HookRunEvent) = "hook_run.rejected",
+    /// A hook's run was tried as often as it may be.
+    HookRunExhausted(HookRunEvent) = "hook_run.exhausted",
+    /// A hook fails always: its runs wait, and are tried now and then.
+    HookRunFailing(HookRunEvent) = "hook_run.failing",
+    /// A matcher gave no answer that could be used: the built-in policy decided about a transfer.
+    HookMatchFailed(HookMatchEvent) = "hook_match.failed",
+    // Only merchants that the operator chose for it get those below.
+    /// No provider of a network gives a good answer. For merchants with `operator_events`.
+    NetworkStalled(NetworkStalled) = "network.stalled",
+    /// A provider of the network gives good answers again. For merchants with `operator_events`.
+    NetworkResumed(NetworkResumed) = "network.resumed",
+    /// A network no longer holds what was final; nothing is read until the operator decides. For merchants with
+    /// `operator_events`.
+    NetworkFrozen(NetworkFrozen) = "network.frozen",
+    /// Providers contradict each other about a transfer that two of them have to have seen. It is not credited until
+    /// two agree. For merchants with `operator_events`.
+    TransferDisputed(TransferDisputed) = "transfer.disputed",
+    /// A transfer has to have been seen by two providers, and there is only one. For merchants with `operator_events`.
+    SecondProviderMissing(SecondProviderMissing) = "network.second_provider_missing",
+    /// Calls that ended the process are made no more. For merchants with `operator_events`.
+    WorkSetAside(WorkSetAside) = "work.set_aside",
+    /// The database took no writes for a while. For merchants with `operator_events`.
+    DatabaseUnwritable(DatabaseUnwritable) = "database.unwritable",
+}
+
+/// How an invoice stands, and what was paid to it.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct InvoiceEvent {
+    pub invoice: InvoiceView,
+    /// What was paid to it, the oldest first: the newest 20, also those that are no longer on chain.
+    pub payments: Vec<PaidPart>,
+    /// The transaction of its newest payment that counts.
+    pub tx_hash: Option<String>,
+    /// What a person did that caused it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub correction: Option<Told>,
+}
+
+/// A transfer, or a part of one, that pays an invoice.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct PaidPart {
+    #[schema(example = "pay_01KAN2Q5T4W2J6G0Z8Y3V7X9BC")]
+    pub id: String,
+    pub transfer_id: String,
+    /// Which part of the transfer, from 0. One that pays a single thing has only part 0.
+    pub part: i64,
+    pub network: String,
+    /// None: of a `rise` no transaction is known.
+    pub tx_hash: Option<String>,
+    pub sender: Option<String>,
+    pub asset: String,
+    pub asset_id: String,
+    pub amount: String,
+    pub amount_units: String,
+    pub status: payment::Status,
+    pub exception: payment::Exception,
+    pub height: i64,
+    pub block_time: String,
+    /// Blocks from its own to the last one that was read, both counted; 0 while it is on no block.
+    #[schema(minimum = 0)]
+    pub confirmations: i64,
+}
+
+impl PaidPart {
+    /// A payment of this invoice, when the network was read up to `read_to`.
+    #[must_use]
+    pub fn new(payment: &Payment, transfer: &Transfer, invoice: &Invoice, read_to: i64) -> Self {
+        Self {
+            id: payment.id.clone(),
+            transfer_id: payment.transfer_id.clone(),
+            part: payment.part,
+            network: transfer.network.clone(),
+            tx_hash: transfer.tx_hash().map(str::to_owned),
+            sender: transfer.sender.clone(),
+            asset: invoice.symbol.clone(),
+            asset_id: payment.asset_id.clone(),
+            amount: payment.amount.to_decimal(invoice.decimals),
+            amount_units: payment.amount.to_string(),
+            status: payment.status,
+            exception: payment.exception,
+            height: transfer.height,
+            block_time: time(transfer.block_time),
+            confirmations: transfer.confirmations(read_to),
+        }
+    }
+}
+
+/// What arrived at a customer's address.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct DepositEvent {
+    pub payment: PaymentView,
+    pub transfer: TransferView,
+    /// Blocks from its own to the last one that was read, both counted; 0 while it is on no block.
+    #[schema(minimum = 0)]
+    pub confirmations: i64,
+    pub receive_address: CustomerAddress,
+}
+
+/// The address that a customer pays to.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct CustomerAddress {
+    #[schema(example = "adr_01KAN2Q5T4W2J6G0Z8Y3V7X9BC")]
+    pub id: String,
+    pub network: String,
+    pub address: String,
+    /// Your own name for the customer.
+    #[schema(example = "customer-17")]
+    pub unique_id: Option<String>,
+    /// As it was given, to the last digit and space.
+    #[schema(value_type = Option<serde_json::Value>)]
+    pub meta: Option<Verbatim>,
+}
+
+impl CustomerAddress {
+    #[must_use]
+    pub fn new(transfer: &Transfer, destination: &Destination) -> Self {
+        Self {
+            id: transfer.address_id.clone(),
+            network: transfer.network.clone(),
+            address: destination.address.clone(),
+            unique_id: destination.unique_id.clone(),
+            meta: destination.meta.clone(),
+        }
+    }
+}
+
+/// A transfer that pays nothing by itself, and why.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct UnmatchedEvent {
+    pub transfer: TransferView,
+    pub reason: Reason,
+    /// The invoice that it is about, where there is one.
+    pub invoice_id: Option<String>,
+    /// Open invoices that it could be meant for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub near_misses: Option<Vec<NearMiss>>,
+    /// What a person did that caused it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub correction: Option<Told>,
+}
+
+/// What another merchant wanted. Not who that is.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct ClaimedEvent {
+    pub network: String,
+    /// Of an extended key, the first that it derives.
+    pub address: String,
+    pub receive_address_id: Option<String>,
+    pub extended_key_id: Option<String>,
+}
+
+/// The endpoint that is tried.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct TestEvent {
+    pub endpoint_id: String,
+}
+
+/// A hook, as events name it.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct HookNamed {
+    #[schema(example = "hook_01KAN2Q5T4W2J6G0Z8Y3V7X9BC")]
+    pub id: String,
+    #[schema(example = "license-keys")]
+    pub name: String,
+    pub version: String,
+}
+
+/// A run of a hook that needs somebody.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct HookRunEvent {
+    pub hook: HookNamed,
+    pub run: RunNamed,
+    pub event: EventNamed,
+}
+
+/// A run of a hook.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct RunNamed {
+    #[schema(example = "run_01KAN2Q5T4W2J6G0Z8Y3V7X9BC")]
+    pub id: String,
+    /// Calls made so far.
+    pub attempts: i64,
+    /// What the last one said, or why it failed.
+    pub note: String,
+}
+
+/// An event that a run is about.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct EventNamed {
+    #[schema(example = "evt_01KAN2Q5T4W2J6G0Z8Y3V7X9BC")]
+    pub id: String,
+    #[schema(value_type = Type)]
+    pub r#type: String,
+}
+
+/// A question to a matcher that got no answer.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct HookMatchEvent {
+    pub hook: HookNamed,
+    pub r#match: MatchNamed,
+    pub transfer_id: String,
+}
+
+/// A question to a matcher.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct MatchNamed {
+    #[schema(example = "mat_01KAN2Q5T4W2J6G0Z8Y3V7X9BC")]
+    pub id: String,
+    /// Why it failed.
+    pub note: String,
+    /// Whether it has failed so often that it is not asked for a while.
+    pub paused: bool,
+}

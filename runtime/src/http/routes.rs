@@ -1,0 +1,58 @@
+//! Routes, each with what the OpenAPI document says of it.
+
+use axum::{Router, routing::MethodRouter};
+use utoipa::openapi::{RefOr, Schema, path::Paths};
+
+use crate::app::App;
+
+/// Descriptions of types by name, as they were met: a name comes as often as its type is used.
+pub(crate) type Schemas = Vec<(String, RefOr<Schema>)>;
+
+/// Handlers with their addresses, and their part of the document.
+#[derive(Default)]
+pub(crate) struct Routes {
+    pub(super) router: Router<App>,
+    pub(super) described: Described,
+}
+
+/// A part of the document.
+#[derive(Default)]
+pub(crate) struct Described {
+    pub(super) paths: Paths,
+    pub(super) schemas: Schemas,
+}
+
+impl Routes {
+    /// Adds the handlers of one address, as [`routes!`] names them.
+    #[must_use]
+    pub(crate) fn routes(mut self, (schemas, paths, methods): (Schemas, Paths, MethodRouter<App>)) -> Self {
+        for path in paths.paths.keys() {
+            self.router = self.router.route(path, methods.clone());
+        }
+        self.described.paths.merge(paths);
+        self.described.schemas.extend(schemas);
+        self
+    }
+
+    /// Adds another resource's.
+    #[must_use]
+    pub(crate) fn merge(mut self, other: Self) -> Self {
+        self.router = self.router.merge(other.router);
+        self.described.paths.merge(other.described.paths);
+        self.described.schemas.extend(other.described.schemas);
+        self
+    }
+}
+
+/// The handlers of one address. Each tells besides what stands in its attribute what its signature says:
+/// [`openapi::operation`](super::openapi::operation).
+macro_rules! routes {
+    ($($handler:ident),+) => {{
+        let (schemas, mut paths, methods) = utoipa_axum::routes!($($handler),+);
+        $(utoipa_axum::paste! {
+            $crate::http::openapi::operation::complete::<[<__path_ $handler>], _, _>(&mut paths, $handler);
+        })+
+        (schemas, paths, methods)
+    }};
+}
+pub(crate) use routes;
