@@ -4,25 +4,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{
-    auth::Operator,
-    idempotent::{Reply, idempotent},
-    input::{PathParam, Query, check_text},
-    json::{Answer, Json, NoBody},
-    page::{Listed, Page},
-    problem::{Kind, Problem},
-    routes::{Routes, routes},
-    time::Time,
-};
-use crate::{
-    app::App,
-    db::{
-        api_keys::{self, Mode},
-        installation, merchants,
-    },
-    domain::id::Kind as IdKind,
-    keys::{self, NewKey},
-};
+use crate::{http::{auth::Operator, idempotent::{Reply, idempotent}, input::{PathParam, Query, check_text}, json::{Answer, Json, NoBody}, page::{Listed, Page}, problem::{Kind, Problem}, openapi::routes::{Routes, routes}, time::Time}, app::App, db::{api_keys::{self, Mode}, installation, merchants}, domain::id::Kind as IdKind, keys::{self, NewKey}};
 
 const NAME_CHARS_MAX: usize = 100;
 

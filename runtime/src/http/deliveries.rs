@@ -4,24 +4,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{
-    auth::Merchant,
-    idempotent::{Reply, idempotent},
-    input::{PathParam, Query},
-    json::{Answer, NoBody},
-    page::{Listed, Page},
-    problem::{Kind, Problem},
-    routes::{Routes, routes},
-    time::Time,
-};
-use crate::{
-    app::App,
-    db::{
-        Conn,
-        deliveries::{self, Attempt, Delivery, DeliveryState, Of, Resend},
-    },
-    domain::{event, id::Kind as IdKind},
-};
+use crate::{http::{auth::Merchant, idempotent::{Reply, idempotent}, input::{PathParam, Query}, json::{Answer, NoBody}, page::{Listed, Page}, problem::{Kind, Problem}, openapi::routes::{Routes, routes}, time::Time}, app::App, db::{Conn, deliveries::{self, Attempt, Delivery, DeliveryState, Of, Resend}}, domain::{event, id::Kind as IdKind}};
 
 /// Attempts of one delivery that are shown, the last ones.
 const ATTEMPTS_SHOWN: i64 = 100;

@@ -4,20 +4,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{
-    auth::Merchant,
-    input::{PathParam, Query},
-    json::Answer,
-    page::{Listed, Page},
-    problem::Problem,
-    routes::{Routes, routes},
-    time::Time,
-};
-use crate::{
-    app::App,
-    db::events,
-    domain::{event, id::Kind as IdKind, verbatim::Verbatim},
-};
+use crate::{http::{auth::Merchant, input::{PathParam, Query}, json::Answer, page::{Listed, Page}, problem::Problem, openapi::routes::{Routes, routes}, time::Time}, app::App, db::events, domain::{event, id::Kind as IdKind, verbatim::Verbatim}};
 
 pub(super) fn routes() -> Routes {
     Routes::default().routes(routes!(list)).routes(routes!(get))

@@ -4,24 +4,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{
-    auth::Merchant,
-    idempotent::{Reply, remembered},
-    input::check_text,
-    invoices::{NETWORK, network},
-    json::Json,
-    problem::{Kind, PLUGIN, Problem, sentence},
-    routes::{Routes, routes},
-    transfers::SettledTransfer,
-};
-use crate::{
-    app::App,
-    db::{chain, transfers},
-    flow::{
-        again::AgainError,
-        find::{Denied, FindFailed, Whereabouts, find},
-    },
-};
+use crate::{http::{auth::Merchant, idempotent::{Reply, remembered}, input::check_text, invoices::{NETWORK, network}, json::Json, problem::{Kind, PLUGIN, Problem, sentence}, openapi::routes::{Routes, routes}, transfers::SettledTransfer}, app::App, db::{chain, transfers}, flow::{again::AgainError, find::{Denied, FindFailed, Whereabouts, find}}};
 
 /// No chain's id is longer.
 const TX_CHARS_MAX: usize = 128;

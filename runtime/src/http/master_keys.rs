@@ -4,17 +4,7 @@ use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{
-    auth::Operator,
-    json::{Answer, NoBody},
-    problem::{Kind, Problem, sentence},
-    routes::{Routes, routes},
-    time::Time,
-};
-use crate::{
-    app::App,
-    master_key::{RotationError, Source},
-};
+use crate::{http::{auth::Operator, json::{Answer, NoBody}, problem::{Kind, Problem, sentence}, openapi::routes::{Routes, routes}, time::Time}, app::App, master_key::{RotationError, Source}};
 
 pub(super) fn routes() -> Routes {
     Routes::default().routes(routes!(get)).routes(routes!(rotate)).routes(routes!(finish))

@@ -4,24 +4,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{
-    auth::{Merchant, Operator},
-    idempotent::{Reply, idempotent},
-    input::{PathParam, Query, check_text},
-    json::{Answer, Json},
-    page::{Listed, PageParams},
-    problem::{Kind, Problem},
-    routes::{Routes, routes},
-    time::Time,
-};
-use crate::{
-    app::App,
-    db::merchants,
-    domain::{
-        id::{self, Kind as IdKind},
-        policy::Policy,
-    },
-};
+use crate::{http::{auth::{Merchant, Operator}, idempotent::{Reply, idempotent}, input::{PathParam, Query, check_text}, json::{Answer, Json}, page::{Listed, PageParams}, problem::{Kind, Problem}, openapi::routes::{Routes, routes}, time::Time}, app::App, db::merchants, domain::{id::{self, Kind as IdKind}, policy::Policy}};
 
 const NAME_CHARS_MAX: usize = 100;
 

@@ -24,7 +24,6 @@ mod outer;
 pub(crate) mod page;
 pub(crate) mod problem;
 mod rate;
-mod routes;
 mod serve;
 pub(crate) mod time;
 
@@ -53,11 +52,7 @@ mod usage;
 use axum::{Router, middleware};
 use http::Method;
 
-use self::{
-    problem::{Kind, Problem},
-    routes::Routes,
-};
-use crate::app::App;
+use crate::{http::{problem::{Kind, Problem}, openapi::routes::Routes}, app::App};
 
 pub(crate) use serve::serve;
 

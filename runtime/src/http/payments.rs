@@ -4,22 +4,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{
-    auth::Merchant,
-    input::{PathParam, Query},
-    json::Answer,
-    page::{Listed, Page},
-    problem::Problem,
-    routes::{Routes, routes},
-};
-use crate::{
-    app::App,
-    db::payments,
-    domain::{
-        id::Kind as IdKind,
-        view::{Names, PaymentView},
-    },
-};
+use crate::{http::{auth::Merchant, input::{PathParam, Query}, json::Answer, page::{Listed, Page}, problem::Problem, openapi::routes::{Routes, routes}}, app::App, db::payments, domain::{id::Kind as IdKind, view::{Names, PaymentView}}};
 
 pub(super) fn routes() -> Routes {
     Routes::default().routes(routes!(list)).routes(routes!(get))

@@ -10,23 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use utoipa::{IntoParams, ToSchema};
 
-use super::{
-    auth::Operator,
-    idempotent::{Once, Reply, remembered},
-    input::{PathParam, Query},
-    json::{Answer, Json, NoBody},
-    page::Listed,
-    problem::{Kind, Problem, sentence},
-    routes::{Routes, routes},
-    time::Time,
-    upload::Wasm,
-};
-use crate::{
-    app::App,
-    db::plugins::Origin,
-    domain::id::Kind as IdKind,
-    host::{AdmitError, Difference, Grants, Manifest, PluginVersion, RegistryError, Tally},
-};
+use crate::{http::{auth::Operator, idempotent::{Once, Reply, remembered}, input::{PathParam, Query}, json::{Answer, Json, NoBody}, page::Listed, problem::{Kind, Problem, sentence}, openapi::routes::{Routes, routes}, time::Time, upload::Wasm}, app::App, db::plugins::Origin, domain::id::Kind as IdKind, host::{AdmitError, Difference, Grants, Manifest, PluginVersion, RegistryError, Tally}};
 
 /// One change at a time, so that two requests with one key do not both do it.
 static TURN: Mutex<()> = Mutex::const_new(());

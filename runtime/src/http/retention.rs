@@ -4,19 +4,7 @@ use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{
-    auth::Operator,
-    json::Answer,
-    page::Listed,
-    problem::Problem,
-    routes::{Routes, routes},
-    time::Time,
-};
-use crate::{
-    app::App,
-    db::retention::{COUNTED, Kind, Old},
-    flow::retention::{kept_days, old},
-};
+use crate::{http::{auth::Operator, json::Answer, page::Listed, problem::Problem, openapi::routes::{Routes, routes}, time::Time}, app::App, db::retention::{COUNTED, Kind, Old}, flow::retention::{kept_days, old}};
 
 pub(super) fn routes() -> Routes {
     Routes::default().routes(routes!(list))

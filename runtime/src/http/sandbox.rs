@@ -6,21 +6,7 @@
 use axum::extract::State;
 use serde_json::Value;
 
-use super::{
-    auth::{Caller, Operator},
-    idempotent::{Once, Reply, idempotent},
-    input::PathParam,
-    invoices::{self, NETWORK},
-    json::Json,
-    problem::{Kind, PLUGIN, Problem},
-    routes::{Routes, routes},
-};
-use crate::{
-    app::App,
-    db::{Conn, addresses, plugin_storage},
-    domain::network::Manifest,
-    host::{Called, SimulateError},
-};
+use crate::{http::{auth::{Caller, Operator}, idempotent::{Once, Reply, idempotent}, input::PathParam, invoices::{self, NETWORK}, json::Json, problem::{Kind, PLUGIN, Problem}, openapi::routes::{Routes, routes}}, app::App, db::{Conn, addresses, plugin_storage}, domain::network::Manifest, host::{Called, SimulateError}};
 
 /// Another replica may act on the same chain between reading and writing: so often it is tried.
 const TRIES: u32 = 5;

@@ -8,18 +8,7 @@ use http::{HeaderMap, HeaderValue, header};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{
-    auth,
-    json::Answer,
-    networks::heard,
-    problem::{Kind, Problem},
-    routes::{Routes, routes},
-    time::Time,
-};
-use crate::{
-    app::App,
-    db::{DbError, api_keys::Mode, chain, networks},
-};
+use crate::{http::{auth, json::Answer, networks::heard, problem::{Kind, Problem}, openapi::routes::{Routes, routes}, time::Time}, app::App, db::{DbError, api_keys::Mode, chain, networks}};
 
 pub(super) fn routes() -> Routes {
     Routes::default().routes(routes!(health)).routes(routes!(ready)).routes(routes!(metrics))

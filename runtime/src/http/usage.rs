@@ -5,16 +5,7 @@ use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::{
-    auth::Merchant,
-    json::Answer,
-    problem::{Kind, Problem},
-    routes::{Routes, routes},
-};
-use crate::{
-    app::App,
-    db::disk::{self, DiskLimit, Full, Taken},
-};
+use crate::{http::{auth::Merchant, json::Answer, problem::{Kind, Problem}, openapi::routes::{Routes, routes}}, app::App, db::disk::{self, DiskLimit, Full, Taken}};
 
 pub(super) fn routes() -> Routes {
     Routes::default().routes(routes!(get))

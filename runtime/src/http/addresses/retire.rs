@@ -3,20 +3,7 @@
 use axum::extract::State;
 
 use super::AddressView;
-use crate::{
-    app::App,
-    domain::id::Kind as IdKind,
-    flow::resolve,
-    http::{
-        auth::Merchant,
-        corrections::{Reason, scope},
-        idempotent::{Reply, idempotent},
-        input::PathParam,
-        json::MaybeJson,
-        problem::{Kind, Problem},
-        routes::{Routes, routes},
-    },
-};
+use crate::{app::App, domain::id::Kind as IdKind, flow::resolve, http::{auth::Merchant, corrections::{Reason, scope}, idempotent::{Reply, idempotent}, input::PathParam, json::MaybeJson, problem::{Kind, Problem}, openapi::routes::{Routes, routes}}};
 
 pub(super) fn routes() -> Routes {
     Routes::default().routes(routes!(retire)).routes(routes!(unretire))

@@ -6,31 +6,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{
-    auth::{Merchant, Operator},
-    idempotent::{Reply, idempotent},
-    input::PathParam,
-    json::{Answer, Json, NoBody},
-    page::Listed,
-    problem::{Kind, Problem},
-    routes::{Routes, routes},
-    time::Time,
-};
-use crate::{
-    app::App,
-    db::{
-        Conn, DbError,
-        chain::{self, Cursor},
-        first_calls,
-        networks::{self, PutError},
-    },
-    domain::{
-        credit::{Credit, Tier},
-        id::{self, Kind as IdKind},
-        network::{Explorer, Manifest},
-    },
-    upstreams::Access,
-};
+use crate::{http::{auth::{Merchant, Operator}, idempotent::{Reply, idempotent}, input::PathParam, json::{Answer, Json, NoBody}, page::Listed, problem::{Kind, Problem}, openapi::routes::{Routes, routes}, time::Time}, app::App, db::{Conn, DbError, chain::{self, Cursor}, first_calls, networks::{self, PutError}}, domain::{credit::{Credit, Tier}, id::{self, Kind as IdKind}, network::{Explorer, Manifest}}, upstreams::Access};
 
 pub(super) fn routes() -> Routes {
     Routes::default()

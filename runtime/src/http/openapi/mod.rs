@@ -26,8 +26,7 @@ use utoipa::openapi::{
     tag::TagBuilder,
 };
 
-use super::{problem, routes::Described};
-use crate::app::App;
+use crate::{http::{problem, openapi::routes::Described}, app::App};
 
 /// The security schemes of a merchant's key and of an operator's.
 const MERCHANT_KEYS: &[&str; 2] = &["bearer", "api_key"];
@@ -56,7 +55,7 @@ const TAGS: &[(&str, &str)] = &[
     ("operator: plugins", "The components that read them."),
 ];
 
-const PAGE: &str = include_str!("../../web/api.html");
+const PAGE: &str = include_str!("../../../web/api.html");
 
 /// What the document says before its paths.
 fn head() -> OpenApi {
