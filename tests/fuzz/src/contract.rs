@@ -13,7 +13,7 @@ pub struct Asked<'a> {
 }
 
 pub fn check(asked: &Asked<'_>, result: &ScanResult) {
-    let ScanResult { blocks, transfers, head, safe, final_ } = result;
+    let ScanResult { blocks, transfers, head, safe, final_, more: _ } = result;
     assert!(!head.hash.is_empty());
     assert!(*final_ <= head.height, "final above the head");
     assert!(safe.is_none_or(|safe| safe <= head.height), "safe above the head");

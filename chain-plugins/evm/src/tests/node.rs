@@ -15,6 +15,10 @@ use serde_json::{Value, json};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
+/// Generous limits.
+pub(super) const WIDE: ScanLimits =
+    ScanLimits { blocks: 1_000, transfers: 10_000, known: None, next_is_head: false, more: Vec::new() };
+
 /// What a test does with an answer before it goes out.
 type Twist = Box<dyn Fn(&str, &Value, &mut Value)>;
 
@@ -120,7 +124,7 @@ impl Node {
 
     /// From block 0, with generous limits.
     pub(super) fn scan(&self) -> Result<ScanResult, ScanError> {
-        self.scan_from(0, &super::reading::WIDE)
+        self.scan_from(0, &WIDE)
     }
 
     pub(super) fn count(&self, method: &str) -> usize {

@@ -6,9 +6,6 @@ use crate::hex;
 use kassa_sdk::chain::{Finality, ScanError, ScanLimits, ScanResult};
 use kassa_sdk::types::{Memo, Position};
 
-pub(super) const WIDE: ScanLimits =
-    ScanLimits { blocks: 1_000, transfers: 10_000, known: None, next_is_head: false, more: Vec::new() };
-
 #[test]
 fn without_a_cursor_the_final_block_alone() {
     let node = Node::new(vec![vec![call(vec![moved(USDC, SHOP, 5)])]; 20]);
