@@ -4,6 +4,7 @@ use super::{
     Millis,
     credit::{Credit, Tag},
     money::Amount,
+    verbatim::Verbatim,
     word::words,
 };
 
@@ -129,6 +130,18 @@ pub fn moved(status: Status, new_height: Option<i64>, credited_to: i64) -> Moved
         (Some(height), Status::Confirmed | Status::Final) if height > credited_to => Moved::BeginsAnew,
         (Some(_), _) => Moved::Stands,
     }
+}
+
+/// The receive address of a transfer, as far as settlement and events ask.
+#[derive(Debug, Clone)]
+pub struct Destination {
+    pub address: String,
+    /// All that arrives is one customer's: what pays no invoice is a deposit.
+    pub customer: bool,
+    /// The merchant's own name for that customer.
+    pub unique_id: Option<String>,
+    /// JSON that the merchant gets back as it was.
+    pub meta: Option<Verbatim>,
 }
 
 #[cfg(test)]

@@ -4,7 +4,25 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::{http::{auth::Operator, idempotent::{Reply, idempotent}, input::{PathParam, Query, check_text}, json::{Answer, Json, NoBody}, page::{Listed, Page}, problem::{Kind, Problem}, openapi::routes::{Routes, routes}, time::Time}, app::App, db::{api_keys::{self, Mode}, installation, merchants}, domain::id::Kind as IdKind, keys::{self, NewKey}};
+use crate::{
+    app::App,
+    db::{
+        api_keys::{self, Mode},
+        installation, merchants,
+    },
+    domain::id::Kind as IdKind,
+    http::{
+        auth::Operator,
+        idempotent::{Reply, idempotent},
+        input::{PathParam, Query, check_text},
+        json::{Answer, Json, NoBody},
+        openapi::routes::{Routes, routes},
+        page::{Listed, Page},
+        problem::{Kind, Problem},
+        time::Time,
+    },
+    keys::{self, NewKey},
+};
 
 const NAME_CHARS_MAX: usize = 100;
 

@@ -5,7 +5,25 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::{http::{auth::Merchant, input::{Query, check_text}, json::Answer, page::{Listed, Page}, problem::{Kind, Problem, sentence}, openapi::routes::{Routes, routes}, time::Time}, app::App, db::corrections::{self, Of}, domain::{correction::{self, Evidence}, id::Kind as IdKind, verbatim::Verbatim}, flow::resolve::{ResolveError, Scope}};
+use crate::{
+    app::App,
+    db::corrections::{self, Of},
+    domain::{
+        correction::{self, Evidence},
+        id::Kind as IdKind,
+        verbatim::Verbatim,
+    },
+    flow::resolve::{ResolveError, Scope},
+    http::{
+        auth::Merchant,
+        input::{Query, check_text},
+        json::Answer,
+        openapi::routes::{Routes, routes},
+        page::{Listed, Page},
+        problem::{Kind, Problem, sentence},
+        time::Time,
+    },
+};
 
 const WHY_CHARS_MAX: usize = 500;
 

@@ -4,7 +4,24 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::{http::{auth::Merchant, idempotent::{Reply, idempotent}, input::{PathParam, Query}, json::{Answer, NoBody}, page::{Listed, Page}, problem::{Kind, Problem}, openapi::routes::{Routes, routes}, time::Time}, app::App, db::{Conn, deliveries::{self, Attempt, Delivery, DeliveryState, Of, Resend}}, domain::{event, id::Kind as IdKind}};
+use crate::{
+    app::App,
+    db::{
+        Conn,
+        deliveries::{self, Attempt, Delivery, DeliveryState, Of, Resend},
+    },
+    domain::{event, id::Kind as IdKind},
+    http::{
+        auth::Merchant,
+        idempotent::{Reply, idempotent},
+        input::{PathParam, Query},
+        json::{Answer, NoBody},
+        openapi::routes::{Routes, routes},
+        page::{Listed, Page},
+        problem::{Kind, Problem},
+        time::Time,
+    },
+};
 
 /// Attempts of one delivery that are shown, the last ones.
 const ATTEMPTS_SHOWN: i64 = 100;

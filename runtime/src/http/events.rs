@@ -4,7 +4,20 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::{http::{auth::Merchant, input::{PathParam, Query}, json::Answer, page::{Listed, Page}, problem::Problem, openapi::routes::{Routes, routes}, time::Time}, app::App, db::events, domain::{event, id::Kind as IdKind, verbatim::Verbatim}};
+use crate::{
+    app::App,
+    db::events,
+    domain::{event, id::Kind as IdKind, verbatim::Verbatim},
+    http::{
+        auth::Merchant,
+        input::{PathParam, Query},
+        json::Answer,
+        openapi::routes::{Routes, routes},
+        page::{Listed, Page},
+        problem::Problem,
+        time::Time,
+    },
+};
 
 pub(super) fn routes() -> Routes {
     Routes::default().routes(routes!(list)).routes(routes!(get))

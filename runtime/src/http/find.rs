@@ -4,7 +4,24 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{http::{auth::Merchant, idempotent::{Reply, remembered}, input::check_text, invoices::{NETWORK, network}, json::Json, problem::{Kind, PLUGIN, Problem, sentence}, openapi::routes::{Routes, routes}, transfers::SettledTransfer}, app::App, db::{chain, transfers}, flow::{again::AgainError, find::{Denied, FindFailed, Whereabouts, find}}};
+use crate::{
+    app::App,
+    db::{chain, transfers},
+    flow::{
+        again::AgainError,
+        find::{Denied, FindFailed, Whereabouts, find},
+    },
+    http::{
+        auth::Merchant,
+        idempotent::{Reply, remembered},
+        input::check_text,
+        invoices::{NETWORK, network},
+        json::Json,
+        openapi::routes::{Routes, routes},
+        problem::{Kind, PLUGIN, Problem, sentence},
+        transfers::SettledTransfer,
+    },
+};
 
 /// No chain's id is longer.
 const TX_CHARS_MAX: usize = 128;

@@ -4,7 +4,17 @@ use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{http::{auth::Operator, json::{Answer, NoBody}, problem::{Kind, Problem, sentence}, openapi::routes::{Routes, routes}, time::Time}, app::App, master_key::{RotationError, Source}};
+use crate::{
+    app::App,
+    http::{
+        auth::Operator,
+        json::{Answer, NoBody},
+        openapi::routes::{Routes, routes},
+        problem::{Kind, Problem, sentence},
+        time::Time,
+    },
+    master_key::{RotationError, Source},
+};
 
 pub(super) fn routes() -> Routes {
     Routes::default().routes(routes!(get)).routes(routes!(rotate)).routes(routes!(finish))

@@ -4,7 +4,24 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{http::{auth::{Merchant, Operator}, idempotent::{Reply, idempotent}, input::{PathParam, Query, check_text}, json::{Answer, Json}, page::{Listed, PageParams}, problem::{Kind, Problem}, openapi::routes::{Routes, routes}, time::Time}, app::App, db::merchants, domain::{id::{self, Kind as IdKind}, policy::Policy}};
+use crate::{
+    app::App,
+    db::merchants,
+    domain::{
+        id::{self, Kind as IdKind},
+        policy::Policy,
+    },
+    http::{
+        auth::{Merchant, Operator},
+        idempotent::{Reply, idempotent},
+        input::{PathParam, Query, check_text},
+        json::{Answer, Json},
+        openapi::routes::{Routes, routes},
+        page::{Listed, PageParams},
+        problem::{Kind, Problem},
+        time::Time,
+    },
+};
 
 const NAME_CHARS_MAX: usize = 100;
 

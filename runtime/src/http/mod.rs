@@ -52,7 +52,13 @@ mod usage;
 use axum::{Router, middleware};
 use http::Method;
 
-use crate::{http::{problem::{Kind, Problem}, openapi::routes::Routes}, app::App};
+use crate::{
+    app::App,
+    http::{
+        openapi::routes::Routes,
+        problem::{Kind, Problem},
+    },
+};
 
 pub(crate) use serve::serve;
 

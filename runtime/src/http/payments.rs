@@ -4,7 +4,22 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::{http::{auth::Merchant, input::{PathParam, Query}, json::Answer, page::{Listed, Page}, problem::Problem, openapi::routes::{Routes, routes}}, app::App, db::payments, domain::{id::Kind as IdKind, view::{Names, PaymentView}}};
+use crate::{
+    app::App,
+    db::payments,
+    domain::{
+        id::Kind as IdKind,
+        view::{Names, PaymentView},
+    },
+    http::{
+        auth::Merchant,
+        input::{PathParam, Query},
+        json::Answer,
+        openapi::routes::{Routes, routes},
+        page::{Listed, Page},
+        problem::Problem,
+    },
+};
 
 pub(super) fn routes() -> Routes {
     Routes::default().routes(routes!(list)).routes(routes!(get))

@@ -10,7 +10,23 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use utoipa::{IntoParams, ToSchema};
 
-use crate::{http::{auth::Operator, idempotent::{Once, Reply, remembered}, input::{PathParam, Query}, json::{Answer, Json, NoBody}, page::Listed, problem::{Kind, Problem, sentence}, openapi::routes::{Routes, routes}, time::Time, upload::Wasm}, app::App, db::plugins::Origin, domain::id::Kind as IdKind, host::{AdmitError, Difference, Grants, Manifest, PluginVersion, RegistryError, Tally}};
+use crate::{
+    app::App,
+    db::plugins::Origin,
+    domain::id::Kind as IdKind,
+    host::{AdmitError, Difference, Grants, Manifest, PluginVersion, RegistryError, Tally},
+    http::{
+        auth::Operator,
+        idempotent::{Once, Reply, remembered},
+        input::{PathParam, Query},
+        json::{Answer, Json, NoBody},
+        openapi::routes::{Routes, routes},
+        page::Listed,
+        problem::{Kind, Problem, sentence},
+        time::Time,
+        upload::Wasm,
+    },
+};
 
 /// One change at a time, so that two requests with one key do not both do it.
 static TURN: Mutex<()> = Mutex::const_new(());

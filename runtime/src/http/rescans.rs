@@ -4,7 +4,26 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{http::{auth::Operator, idempotent::{Reply, idempotent}, input::{PathParam, Query}, json::{Answer, Json}, networks::missing, page::{Listed, PageParams}, problem::{Kind, Problem}, openapi::routes::{Routes, routes}, time::Time}, app::App, db::{networks, rescans::{self, Rescan}}, domain::{id::Kind as IdKind, rescan::State as RescanState}, flow::rescan::order::{self, Order, Refused, Start}};
+use crate::{
+    app::App,
+    db::{
+        networks,
+        rescans::{self, Rescan},
+    },
+    domain::{id::Kind as IdKind, rescan::State as RescanState},
+    flow::rescan::order::{self, Order, Refused, Start},
+    http::{
+        auth::Operator,
+        idempotent::{Reply, idempotent},
+        input::{PathParam, Query},
+        json::{Answer, Json},
+        networks::missing,
+        openapi::routes::{Routes, routes},
+        page::{Listed, PageParams},
+        problem::{Kind, Problem},
+        time::Time,
+    },
+};
 
 pub(super) fn routes() -> Routes {
     Routes::default().routes(routes!(start, list)).routes(routes!(cancel))

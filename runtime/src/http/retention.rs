@@ -4,7 +4,19 @@ use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{http::{auth::Operator, json::Answer, page::Listed, problem::Problem, openapi::routes::{Routes, routes}, time::Time}, app::App, db::retention::{COUNTED, Kind, Old}, flow::retention::{kept_days, old}};
+use crate::{
+    app::App,
+    db::retention::{COUNTED, Kind, Old},
+    flow::retention::{kept_days, old},
+    http::{
+        auth::Operator,
+        json::Answer,
+        openapi::routes::{Routes, routes},
+        page::Listed,
+        problem::Problem,
+        time::Time,
+    },
+};
 
 pub(super) fn routes() -> Routes {
     Routes::default().routes(routes!(list))

@@ -6,7 +6,21 @@
 use axum::extract::State;
 use serde_json::Value;
 
-use crate::{http::{auth::{Caller, Operator}, idempotent::{Once, Reply, idempotent}, input::PathParam, invoices::{self, NETWORK}, json::Json, problem::{Kind, PLUGIN, Problem}, openapi::routes::{Routes, routes}}, app::App, db::{Conn, addresses, plugin_storage}, domain::network::Manifest, host::{Called, SimulateError}};
+use crate::{
+    app::App,
+    db::{Conn, addresses, plugin_storage},
+    domain::network::Manifest,
+    host::{Called, SimulateError},
+    http::{
+        auth::{Caller, Operator},
+        idempotent::{Once, Reply, idempotent},
+        input::PathParam,
+        invoices::{self, NETWORK},
+        json::Json,
+        openapi::routes::{Routes, routes},
+        problem::{Kind, PLUGIN, Problem},
+    },
+};
 
 /// Another replica may act on the same chain between reading and writing: so often it is tried.
 const TRIES: u32 = 5;

@@ -8,7 +8,18 @@ use http::{HeaderMap, HeaderValue, header};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{http::{auth, json::Answer, networks::heard, problem::{Kind, Problem}, openapi::routes::{Routes, routes}, time::Time}, app::App, db::{DbError, api_keys::Mode, chain, networks}};
+use crate::{
+    app::App,
+    db::{DbError, api_keys::Mode, chain, networks},
+    http::{
+        auth,
+        json::Answer,
+        networks::heard,
+        openapi::routes::{Routes, routes},
+        problem::{Kind, Problem},
+        time::Time,
+    },
+};
 
 pub(super) fn routes() -> Routes {
     Routes::default().routes(routes!(health)).routes(routes!(ready)).routes(routes!(metrics))

@@ -4,7 +4,26 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::{http::{auth::Merchant, corrections::{CorrectionView, Reason, check_why, scope}, idempotent::{Reply, idempotent}, input::{PathParam, Query}, json::{Answer, Json, MaybeJson}, page::{Listed, Page}, problem::{Kind, Problem}, openapi::routes::{Routes, routes}}, app::App, db::transfers::{self, Filter}, domain::{id::Kind as IdKind, near::NearMiss, view::{InvoiceView, Names, TransferView}}, flow::resolve};
+use crate::{
+    app::App,
+    db::transfers::{self, Filter},
+    domain::{
+        id::Kind as IdKind,
+        near::NearMiss,
+        view::{InvoiceView, Names, TransferView},
+    },
+    flow::resolve,
+    http::{
+        auth::Merchant,
+        corrections::{CorrectionView, Reason, check_why, scope},
+        idempotent::{Reply, idempotent},
+        input::{PathParam, Query},
+        json::{Answer, Json, MaybeJson},
+        openapi::routes::{Routes, routes},
+        page::{Listed, Page},
+        problem::{Kind, Problem},
+    },
+};
 
 pub(super) fn routes() -> Routes {
     Routes::default()

@@ -5,7 +5,16 @@ use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
-use crate::{http::{auth::Merchant, json::Answer, problem::{Kind, Problem}, openapi::routes::{Routes, routes}}, app::App, db::disk::{self, DiskLimit, Full, Taken}};
+use crate::{
+    app::App,
+    db::disk::{self, DiskLimit, Full, Taken},
+    http::{
+        auth::Merchant,
+        json::Answer,
+        openapi::routes::{Routes, routes},
+        problem::{Kind, Problem},
+    },
+};
 
 pub(super) fn routes() -> Routes {
     Routes::default().routes(routes!(get))

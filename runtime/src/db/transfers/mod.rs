@@ -9,8 +9,8 @@ use crate::domain::{
     Millis,
     money::Amount,
     near::NearMiss,
-    settlement::{AssetNames, Destination},
-    transfer::{Sighting, Transfer},
+    settlement::AssetNames,
+    transfer::{Destination, Sighting, Transfer},
 };
 
 fn transfer(row: &Row) -> Result<Transfer, DbError> {

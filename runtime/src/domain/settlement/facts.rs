@@ -11,21 +11,8 @@ use crate::domain::{
     matching::Reason,
     near::NearMiss,
     payment::{PartOf, Payment},
-    transfer::Transfer,
-    verbatim::Verbatim,
+    transfer::{Destination, Transfer},
 };
-
-/// A receive address, as far as settlement asks.
-#[derive(Debug, Clone)]
-pub struct Destination {
-    pub address: String,
-    /// All that arrives is one customer's: what pays no invoice is a deposit.
-    pub customer: bool,
-    /// The merchant's own name for that customer.
-    pub unique_id: Option<String>,
-    /// JSON that the merchant gets back as it was.
-    pub meta: Option<Verbatim>,
-}
 
 /// An asset, as far as settlement asks.
 #[derive(Debug, Clone)]

@@ -13,9 +13,7 @@ mod tell;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use answer::{Answer, Share};
-pub use facts::{
-    AssetNames, Destination, JournalEntry, JournalOf, Known, Listed, Listing, Matcher, Waiting, Written,
-};
+pub use facts::{AssetNames, JournalEntry, JournalOf, Known, Listed, Listing, Matcher, Waiting, Written};
 
 use super::{
     Millis,

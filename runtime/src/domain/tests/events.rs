@@ -24,8 +24,8 @@ use crate::domain::{
     near::{Likeness, NearMiss},
     payment::{self, Payment},
     policy::{Late, Policy},
-    settlement::{AssetNames, Book, Destination, Known},
-    transfer::{Sighting, Transfer},
+    settlement::{AssetNames, Book, Known},
+    transfer::{Destination, Sighting, Transfer},
     verbatim::Verbatim,
     view::time,
 };

@@ -8,7 +8,22 @@ use super::{
     ADDRESS_CHARS_MAX, DERIVATION, derive_problem,
     ownership::{self, OWNERSHIP, SignedStatement},
 };
-use crate::{app::App, db::addresses::{self, ExtendedKey, SetKeyError}, domain::ownership::Subject, flow::invoicing::children, http::{auth::Merchant, input::check_text, invoices::{NETWORK, network}, json::{Answer, Json}, page::Listed, problem::{Kind, PLUGIN, Problem}, openapi::routes::{Routes, routes}, time::Time}};
+use crate::{
+    app::App,
+    db::addresses::{self, ExtendedKey, SetKeyError},
+    domain::ownership::Subject,
+    flow::invoicing::children,
+    http::{
+        auth::Merchant,
+        input::check_text,
+        invoices::{NETWORK, network},
+        json::{Answer, Json},
+        openapi::routes::{Routes, routes},
+        page::Listed,
+        problem::{Kind, PLUGIN, Problem},
+        time::Time,
+    },
+};
 
 pub(super) fn routes() -> Routes {
     Routes::default().routes(routes!(put_key, list_keys))

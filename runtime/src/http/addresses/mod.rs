@@ -9,7 +9,37 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use self::ownership::{OWNERSHIP, SignedStatement};
-use crate::{http::{auth::Merchant, idempotent::{Reply, idempotent, kept}, input::{PathParam, Query, check_text}, invoices::{NETWORK, network}, json::{Answer, Json}, page::{Listed, PageParams}, problem::{Kind, PLUGIN, Problem}, openapi::routes::{Routes, routes}, time::Time}, app::App, db::{Conn, addresses::{self, CreateError, NewAddress, ReceiveAddress}, chain, ownership::{Proof, prove_address}}, domain::{id::{self, Kind as IdKind}, network::Manifest, ownership::Subject, verbatim::Verbatim}, flow::invoicing::{InvoicingError, children::{self, ChildError}}, host::{Address, AddressError, DeriveError}};
+use crate::{
+    app::App,
+    db::{
+        Conn,
+        addresses::{self, CreateError, NewAddress, ReceiveAddress},
+        chain,
+        ownership::{Proof, prove_address},
+    },
+    domain::{
+        id::{self, Kind as IdKind},
+        network::Manifest,
+        ownership::Subject,
+        verbatim::Verbatim,
+    },
+    flow::invoicing::{
+        InvoicingError,
+        children::{self, ChildError},
+    },
+    host::{Address, AddressError, DeriveError},
+    http::{
+        auth::Merchant,
+        idempotent::{Reply, idempotent, kept},
+        input::{PathParam, Query, check_text},
+        invoices::{NETWORK, network},
+        json::{Answer, Json},
+        openapi::routes::{Routes, routes},
+        page::{Listed, PageParams},
+        problem::{Kind, PLUGIN, Problem},
+        time::Time,
+    },
+};
 
 const ADDRESS_CHARS_MAX: usize = 200;
 const UNIQUE_ID_CHARS_MAX: usize = 100;

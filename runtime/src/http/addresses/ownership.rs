@@ -6,7 +6,30 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{ADDRESS, ADDRESS_CHARS_MAX, DERIVATION, derive_problem, normalized};
-use crate::{app::App, config, db::{DbError, events, merchants, ownership as rows, ownership::{Claimed, Proof}}, domain::{event::{Data, NewEvent, data::ClaimedEvent}, network::Manifest, ownership::{self, Claim, Subject, Unfit}}, host::{OwnershipError, one_line}, http::{auth::Merchant, idempotent::{Reply, remembered}, input::check_text, invoices::{NETWORK, network}, json::Json, problem::{Kind, PLUGIN, Problem}, openapi::routes::{Routes, routes}, time::Time}};
+use crate::{
+    app::App,
+    config,
+    db::{
+        DbError, events, merchants, ownership as rows,
+        ownership::{Claimed, Proof},
+    },
+    domain::{
+        event::{Data, NewEvent, data::ClaimedEvent},
+        network::Manifest,
+        ownership::{self, Claim, Subject, Unfit},
+    },
+    host::{OwnershipError, one_line},
+    http::{
+        auth::Merchant,
+        idempotent::{Reply, remembered},
+        input::check_text,
+        invoices::{NETWORK, network},
+        json::Json,
+        openapi::routes::{Routes, routes},
+        problem::{Kind, PLUGIN, Problem},
+        time::Time,
+    },
+};
 
 /// What the statements' codes are made with.
 const KEY: &str = "ownership";

@@ -3,7 +3,20 @@
 use axum::extract::State;
 
 use super::AddressView;
-use crate::{app::App, domain::id::Kind as IdKind, flow::resolve, http::{auth::Merchant, corrections::{Reason, scope}, idempotent::{Reply, idempotent}, input::PathParam, json::MaybeJson, problem::{Kind, Problem}, openapi::routes::{Routes, routes}}};
+use crate::{
+    app::App,
+    domain::id::Kind as IdKind,
+    flow::resolve,
+    http::{
+        auth::Merchant,
+        corrections::{Reason, scope},
+        idempotent::{Reply, idempotent},
+        input::PathParam,
+        json::MaybeJson,
+        openapi::routes::{Routes, routes},
+        problem::{Kind, Problem},
+    },
+};
 
 pub(super) fn routes() -> Routes {
     Routes::default().routes(routes!(retire)).routes(routes!(unretire))

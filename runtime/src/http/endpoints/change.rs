@@ -5,7 +5,22 @@ use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 
 use super::{EndpointView, check_events, check_url, missing, too_many, view_of};
-use crate::{app::App, db::{deliveries::leaving, endpoints::{self, Change, EndpointState}}, domain::{event, id::Kind as IdKind}, http::{auth::Merchant, idempotent::{Reply, idempotent}, input::PathParam, json::{Json, NoBody}, problem::{Kind, Problem}, openapi::routes::{Routes, routes}}};
+use crate::{
+    app::App,
+    db::{
+        deliveries::leaving,
+        endpoints::{self, Change, EndpointState},
+    },
+    domain::{event, id::Kind as IdKind},
+    http::{
+        auth::Merchant,
+        idempotent::{Reply, idempotent},
+        input::PathParam,
+        json::{Json, NoBody},
+        openapi::routes::{Routes, routes},
+        problem::{Kind, Problem},
+    },
+};
 
 /// Deliveries that are given up in the request itself; the rest follows.
 const GIVEN_UP_AT_ONCE: i64 = 500;

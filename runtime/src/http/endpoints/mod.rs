@@ -6,7 +6,30 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{http::{auth::Merchant, idempotent::{Reply, idempotent}, input::{PathParam, Query}, json::{Answer, Json, NoBody}, page::{Listed, PageParams}, problem::{Kind, Problem, sentence}, openapi::routes::{Routes, routes}, time::Time}, app::App, db::{Conn, deliveries, endpoints::{self, Endpoint, EndpointState, NewEndpoint, PER_MERCHANT_MAX}}, domain::{Millis, event::{self, Data, NewEvent, data::TestEvent}, id::{self, Kind as IdKind}, signature::Secret}, outbound::{Reach, parse_url}};
+use crate::{
+    app::App,
+    db::{
+        Conn, deliveries,
+        endpoints::{self, Endpoint, EndpointState, NewEndpoint, PER_MERCHANT_MAX},
+    },
+    domain::{
+        Millis,
+        event::{self, Data, NewEvent, data::TestEvent},
+        id::{self, Kind as IdKind},
+        signature::Secret,
+    },
+    http::{
+        auth::Merchant,
+        idempotent::{Reply, idempotent},
+        input::{PathParam, Query},
+        json::{Answer, Json, NoBody},
+        openapi::routes::{Routes, routes},
+        page::{Listed, PageParams},
+        problem::{Kind, Problem, sentence},
+        time::Time,
+    },
+    outbound::{Reach, parse_url},
+};
 
 /// Deliveries that one request may send again.
 const RESENT_MAX: i64 = 1000;

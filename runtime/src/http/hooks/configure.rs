@@ -4,7 +4,23 @@ use axum::extract::State;
 use serde_json::Value;
 
 use super::{HookView, fit::Fit, found, hook_id, manifest_of, secrets, view};
-use crate::{app::App, db::{Conn, DbError, hooks::{self, Hook, VersionRow}}, domain::{hook::Binding, verbatim::Verbatim}, host::{Manifest, is_allowed}, http::{auth::Merchant, idempotent::{Reply, idempotent}, input::PathParam, json::Json, problem::{Kind, Problem}, openapi::routes::{Routes, routes}}};
+use crate::{
+    app::App,
+    db::{
+        Conn, DbError,
+        hooks::{self, Hook, VersionRow},
+    },
+    domain::{hook::Binding, verbatim::Verbatim},
+    host::{Manifest, is_allowed},
+    http::{
+        auth::Merchant,
+        idempotent::{Reply, idempotent},
+        input::PathParam,
+        json::Json,
+        openapi::routes::{Routes, routes},
+        problem::{Kind, Problem},
+    },
+};
 
 const SETTINGS_BYTES_MAX: usize = 16 << 10;
 

@@ -5,7 +5,20 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{found, hook_id, runs::UsedView};
-use crate::{app::App, db::hooks::matches::{self, Match}, domain::{hook::MatchOutcome, id::Kind as IdKind, verbatim::Verbatim}, http::{auth::Merchant, input::{PathParam, Query}, json::Answer, page::{Listed, Page}, problem::Problem, openapi::routes::{Routes, routes}, time::Time}};
+use crate::{
+    app::App,
+    db::hooks::matches::{self, Match},
+    domain::{hook::MatchOutcome, id::Kind as IdKind, verbatim::Verbatim},
+    http::{
+        auth::Merchant,
+        input::{PathParam, Query},
+        json::Answer,
+        openapi::routes::{Routes, routes},
+        page::{Listed, Page},
+        problem::Problem,
+        time::Time,
+    },
+};
 
 pub(super) fn routes() -> Routes {
     Routes::default().routes(routes!(list))

@@ -18,7 +18,26 @@ use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{http::{auth::Merchant, idempotent::{Reply, idempotent}, input::PathParam, json::{Answer, NoBody}, page::Listed, problem::{Kind, Problem, sentence}, openapi::routes::{Routes, routes}, time::Time}, app::App, db::{Conn, hooks::{self, Hook, HookState, Owner, StoreError, VersionRow, runs as run_rows}, plugins}, domain::{hook::Binding, id::Kind as IdKind, verbatim::Verbatim}, host::{Manifest, scope_of_hook}};
+use crate::{
+    app::App,
+    db::{
+        Conn,
+        hooks::{self, Hook, HookState, Owner, StoreError, VersionRow, runs as run_rows},
+        plugins,
+    },
+    domain::{hook::Binding, id::Kind as IdKind, verbatim::Verbatim},
+    host::{Manifest, scope_of_hook},
+    http::{
+        auth::Merchant,
+        idempotent::{Reply, idempotent},
+        input::PathParam,
+        json::{Answer, NoBody},
+        openapi::routes::{Routes, routes},
+        page::Listed,
+        problem::{Kind, Problem, sentence},
+        time::Time,
+    },
+};
 
 pub(super) fn routes() -> Routes {
     Routes::default()

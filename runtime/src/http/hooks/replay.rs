@@ -5,7 +5,30 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{found, hook_id, runs::UsedView, versions::version_of};
-use crate::{app::App, db::{Conn, hooks::{self, Hook, shadows}}, domain::{event, hook::{MatchOutcome, Outcome}}, flow::hooks::{matching::{DidMatch, Rematched}, replay::{self, DidFulfil, Replayed}}, http::{auth::Merchant, idempotent::{Reply, idempotent, remembered}, input::PathParam, json::{Answer, Json}, problem::{Kind, Problem}, openapi::routes::{Routes, routes}, time::Time}};
+use crate::{
+    app::App,
+    db::{
+        Conn,
+        hooks::{self, Hook, shadows},
+    },
+    domain::{
+        event,
+        hook::{MatchOutcome, Outcome},
+    },
+    flow::hooks::{
+        matching::{DidMatch, Rematched},
+        replay::{self, DidFulfil, Replayed},
+    },
+    http::{
+        auth::Merchant,
+        idempotent::{Reply, idempotent, remembered},
+        input::PathParam,
+        json::{Answer, Json},
+        openapi::routes::{Routes, routes},
+        problem::{Kind, Problem},
+        time::Time,
+    },
+};
 
 const LIMIT_DEFAULT: u32 = 25;
 const LIMIT_MAX: u32 = 100;

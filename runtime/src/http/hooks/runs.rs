@@ -5,7 +5,31 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{found, hook_id};
-use crate::{app::App, db::{Conn, events, hooks::{Owner, runs::{self, Attempt, Run, Usage, Used}}}, domain::{hook::{Outcome, RunState}, id::Kind as IdKind, verbatim::Verbatim}, http::{auth::Merchant, idempotent::{Reply, idempotent}, input::{PathParam, Query}, json::{Answer, NoBody}, page::{Listed, Page}, problem::{Kind, Problem}, openapi::routes::{Routes, routes}, time::Time}};
+use crate::{
+    app::App,
+    db::{
+        Conn, events,
+        hooks::{
+            Owner,
+            runs::{self, Attempt, Run, Usage, Used},
+        },
+    },
+    domain::{
+        hook::{Outcome, RunState},
+        id::Kind as IdKind,
+        verbatim::Verbatim,
+    },
+    http::{
+        auth::Merchant,
+        idempotent::{Reply, idempotent},
+        input::{PathParam, Query},
+        json::{Answer, NoBody},
+        openapi::routes::{Routes, routes},
+        page::{Listed, Page},
+        problem::{Kind, Problem},
+        time::Time,
+    },
+};
 
 const USAGE_DAYS: i64 = 31;
 /// Calls that a run is shown with. Each may have some kilobytes of log.

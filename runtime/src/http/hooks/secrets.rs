@@ -7,7 +7,32 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{found, hook_id, manifest_of};
-use crate::{app::App, db::{Conn, hooks::{self, Hook, secrets::{self, SecretRow, sealed_for}}, merchants}, domain::{hook::Purpose, id::{self, Kind as IdKind}}, host::{Manifest, is_secret_name}, http::{auth::Merchant, idempotent::{Reply, idempotent}, input::{PathPair, PathParam}, json::{Answer, Json, NoBody}, page::Listed, problem::{Kind, Problem}, openapi::routes::{Routes, routes}, time::Time}};
+use crate::{
+    app::App,
+    db::{
+        Conn,
+        hooks::{
+            self, Hook,
+            secrets::{self, SecretRow, sealed_for},
+        },
+        merchants,
+    },
+    domain::{
+        hook::Purpose,
+        id::{self, Kind as IdKind},
+    },
+    host::{Manifest, is_secret_name},
+    http::{
+        auth::Merchant,
+        idempotent::{Reply, idempotent},
+        input::{PathPair, PathParam},
+        json::{Answer, Json, NoBody},
+        openapi::routes::{Routes, routes},
+        page::Listed,
+        problem::{Kind, Problem},
+        time::Time,
+    },
+};
 
 const SECRET_BYTES_MAX: usize = 4096;
 /// Of a hook.

@@ -6,7 +6,25 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{found, hook_id, manifest_of};
-use crate::{app::App, db::{Conn, disk::{self, DiskLimit}, hooks, plugin_storage::{self, StorageWrites}}, domain::id::Kind as IdKind, host::scope_of_hook, http::{auth::Merchant, idempotent::{Reply, idempotent}, input::{PathPair, PathParam, Query}, json::{Answer, Json, NoBody}, problem::{Kind, Problem}, openapi::routes::{Routes, routes}}};
+use crate::{
+    app::App,
+    db::{
+        Conn,
+        disk::{self, DiskLimit},
+        hooks,
+        plugin_storage::{self, StorageWrites},
+    },
+    domain::id::Kind as IdKind,
+    host::scope_of_hook,
+    http::{
+        auth::Merchant,
+        idempotent::{Reply, idempotent},
+        input::{PathPair, PathParam, Query},
+        json::{Answer, Json, NoBody},
+        openapi::routes::{Routes, routes},
+        problem::{Kind, Problem},
+    },
+};
 
 const KEY_BYTES_MAX: usize = 256;
 const KEYS_MAX: u32 = 1_000;

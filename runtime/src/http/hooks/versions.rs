@@ -12,7 +12,26 @@ use super::{
     HookVersionView, HookView, codes_of, configure::hosts_allowed, fit::Fit, forget_code, found, hook_id,
     manifest_of, secrets, turns::Turn, view,
 };
-use crate::{app::App, db::{Conn, disk::{self, DiskLimit}, hooks::{self, Hook, Limits, NewVersion, Owner, VersionRow, runs}}, domain::{Millis, hook::Binding, id::Kind as IdKind, size::SizeClass, verbatim::Verbatim}, host::Manifest, http::{auth::Merchant, idempotent::{Reply, idempotent, remembered}, input::{PathPair, PathParam, Query}, json::{Answer, Json, NoBody}, page::Listed, problem::{Kind, Problem}, openapi::routes::{Routes, routes}, upload::Wasm}};
+use crate::{
+    app::App,
+    db::{
+        Conn,
+        disk::{self, DiskLimit},
+        hooks::{self, Hook, Limits, NewVersion, Owner, VersionRow, runs},
+    },
+    domain::{Millis, hook::Binding, id::Kind as IdKind, size::SizeClass, verbatim::Verbatim},
+    host::Manifest,
+    http::{
+        auth::Merchant,
+        idempotent::{Reply, idempotent, remembered},
+        input::{PathPair, PathParam, Query},
+        json::{Answer, Json, NoBody},
+        openapi::routes::{Routes, routes},
+        page::Listed,
+        problem::{Kind, Problem},
+        upload::Wasm,
+    },
+};
 
 pub(super) fn routes() -> Routes {
     Routes::default()

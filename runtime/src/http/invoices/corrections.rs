@@ -5,7 +5,22 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::{AMOUNT, EXPIRES_IN_S, EXPIRES_IN_S_MAX, EXPIRES_IN_S_MIN, amount_of};
-use crate::{app::App, db::invoices, domain::{correction::Evidence, id::Kind as IdKind, invoice::Invoice, view::InvoiceView}, flow::resolve::{self, Deadline, Marking}, http::{auth::Merchant, corrections::{Reason, check_why, scope}, idempotent::{Reply, idempotent}, input::{PathParam, check_text}, json::{Decimal, Json, MaybeJson}, problem::{Kind, Problem}, openapi::routes::{Routes, routes}, time::Time}};
+use crate::{
+    app::App,
+    db::invoices,
+    domain::{correction::Evidence, id::Kind as IdKind, invoice::Invoice, view::InvoiceView},
+    flow::resolve::{self, Deadline, Marking},
+    http::{
+        auth::Merchant,
+        corrections::{Reason, check_why, scope},
+        idempotent::{Reply, idempotent},
+        input::{PathParam, check_text},
+        json::{Decimal, Json, MaybeJson},
+        openapi::routes::{Routes, routes},
+        problem::{Kind, Problem},
+        time::Time,
+    },
+};
 
 const TX_CHARS_MAX: usize = 200;
 const EVIDENCE_CHARS_MAX: usize = 500;

@@ -9,7 +9,36 @@ use axum::extract::State;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
-use crate::{http::{auth::Merchant, corrections::scope, idempotent::{Once, Reply, idempotent}, input::{PathParam, Query, check_text}, json::{Answer, Decimal, Json, NoBody}, page::{Listed, Page}, problem::{Kind, PLUGIN, Problem, sentence}, openapi::routes::{Routes, routes}}, app::App, db::{idempotency, invoices::{self, Of}}, domain::{id::Kind as IdKind, invoice::{Invoice, Matching, Status}, money::{Amount, AmountError}, network::{Asset, Manifest}, verbatim::Verbatim, view::InvoiceView}, flow::{hooks::rates::{self, NoPrice, PricingError}, invoicing::{self, Claimant, InvoicingError, Made}, resolve}};
+use crate::{
+    app::App,
+    db::{
+        idempotency,
+        invoices::{self, Of},
+    },
+    domain::{
+        id::Kind as IdKind,
+        invoice::{Invoice, Matching, Status},
+        money::{Amount, AmountError},
+        network::{Asset, Manifest},
+        verbatim::Verbatim,
+        view::InvoiceView,
+    },
+    flow::{
+        hooks::rates::{self, NoPrice, PricingError},
+        invoicing::{self, Claimant, InvoicingError, Made},
+        resolve,
+    },
+    http::{
+        auth::Merchant,
+        corrections::scope,
+        idempotent::{Once, Reply, idempotent},
+        input::{PathParam, Query, check_text},
+        json::{Answer, Decimal, Json, NoBody},
+        openapi::routes::{Routes, routes},
+        page::{Listed, Page},
+        problem::{Kind, PLUGIN, Problem, sentence},
+    },
+};
 
 const TITLE_CHARS_MAX: usize = 200;
 const NAME_CHARS_MAX: usize = 100;

@@ -4,7 +4,22 @@ use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{app::App, db::erasures::Erasure, domain::id::Kind as IdKind, flow::resolve, http::{auth::Merchant, corrections::scope, idempotent::{Reply, remembered}, input::PathParam, json::NoBody, problem::{Kind, Problem}, openapi::routes::{Routes, routes}, time::Time}};
+use crate::{
+    app::App,
+    db::erasures::Erasure,
+    domain::id::Kind as IdKind,
+    flow::resolve,
+    http::{
+        auth::Merchant,
+        corrections::scope,
+        idempotent::{Reply, remembered},
+        input::PathParam,
+        json::NoBody,
+        openapi::routes::{Routes, routes},
+        problem::{Kind, Problem},
+        time::Time,
+    },
+};
 
 pub(super) fn routes() -> Routes {
     Routes::default().routes(routes!(erase))

@@ -6,7 +6,31 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{http::{auth::{Merchant, Operator}, idempotent::{Reply, idempotent}, input::PathParam, json::{Answer, Json, NoBody}, page::Listed, problem::{Kind, Problem}, openapi::routes::{Routes, routes}, time::Time}, app::App, db::{Conn, DbError, chain::{self, Cursor}, first_calls, networks::{self, PutError}}, domain::{credit::{Credit, Tier}, id::{self, Kind as IdKind}, network::{Explorer, Manifest}}, upstreams::Access};
+use crate::{
+    app::App,
+    db::{
+        Conn, DbError,
+        chain::{self, Cursor},
+        first_calls,
+        networks::{self, PutError},
+    },
+    domain::{
+        credit::{Credit, Tier},
+        id::{self, Kind as IdKind},
+        network::{Explorer, Manifest},
+    },
+    http::{
+        auth::{Merchant, Operator},
+        idempotent::{Reply, idempotent},
+        input::PathParam,
+        json::{Answer, Json, NoBody},
+        openapi::routes::{Routes, routes},
+        page::Listed,
+        problem::{Kind, Problem},
+        time::Time,
+    },
+    upstreams::Access,
+};
 
 pub(super) fn routes() -> Routes {
     Routes::default()

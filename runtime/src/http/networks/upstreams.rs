@@ -7,7 +7,22 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{missing, reload};
-use crate::{app::App, db::networks::{self, Upstream}, domain::id::{self, Kind as IdKind}, http::{auth::Operator, idempotent::{Reply, idempotent}, input::PathParam, json::{Answer, Json}, page::Listed, problem::{Kind, Problem, sentence}, openapi::routes::{Routes, routes}, time::Time}, upstreams::{Access, Learned, Terms, UpstreamSpec, UpstreamState, UpstreamStatus}};
+use crate::{
+    app::App,
+    db::networks::{self, Upstream},
+    domain::id::{self, Kind as IdKind},
+    http::{
+        auth::Operator,
+        idempotent::{Reply, idempotent},
+        input::PathParam,
+        json::{Answer, Json},
+        openapi::routes::{Routes, routes},
+        page::Listed,
+        problem::{Kind, Problem, sentence},
+        time::Time,
+    },
+    upstreams::{Access, Learned, Terms, UpstreamSpec, UpstreamState, UpstreamStatus},
+};
 
 const CALLS_PER_S: u32 = 10;
 const CALLS_PER_S_MAX: u32 = 100_000;

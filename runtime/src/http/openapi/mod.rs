@@ -4,6 +4,7 @@ mod examples;
 mod forms;
 mod headers;
 pub(super) mod operation;
+pub(super) mod routes;
 pub(super) mod webhooks;
 
 use std::{
@@ -26,7 +27,10 @@ use utoipa::openapi::{
     tag::TagBuilder,
 };
 
-use crate::{http::{problem, openapi::routes::Described}, app::App};
+use crate::{
+    app::App,
+    http::{openapi::routes::Described, problem},
+};
 
 /// The security schemes of a merchant's key and of an operator's.
 const MERCHANT_KEYS: &[&str; 2] = &["bearer", "api_key"];

@@ -11,15 +11,15 @@ pub(crate) type Schemas = Vec<(String, RefOr<Schema>)>;
 /// Handlers with their addresses, and their part of the document.
 #[derive(Default)]
 pub(crate) struct Routes {
-    pub(super) router: Router<App>,
-    pub(super) described: Described,
+    pub(in crate::http) router: Router<App>,
+    pub(in crate::http) described: Described,
 }
 
 /// A part of the document.
 #[derive(Default)]
 pub(crate) struct Described {
-    pub(super) paths: Paths,
-    pub(super) schemas: Schemas,
+    pub(in crate::http) paths: Paths,
+    pub(in crate::http) schemas: Schemas,
 }
 
 impl Routes {

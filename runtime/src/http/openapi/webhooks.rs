@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 
 use super::headers;
-use crate::{domain::event::data::{Shape, shapes}, http::openapi::routes::Schemas};
+use crate::{
+    domain::event::data::{Shape, shapes},
+    http::openapi::routes::Schemas,
+};
 
 /// Where a hook's own events stand.
 const OF_HOOKS: &str = "hook.*";

@@ -17,10 +17,8 @@ use crate::domain::{
     matching::Reason,
     money::Amount,
     payment,
-    settlement::{
-        Answer, AssetNames, Book, Destination, JournalOf, Known, Listed, Listing, Matcher, Share, Written,
-    },
-    transfer::{self, Sighting},
+    settlement::{Answer, AssetNames, Book, JournalOf, Known, Listed, Listing, Matcher, Share, Written},
+    transfer::{self, Destination, Sighting},
 };
 
 /// What a database would hold between batches.
