@@ -52,13 +52,11 @@ mod usage;
 use axum::{Router, middleware};
 use http::Method;
 
-use crate::{
-    app::App,
-    http::{
-        openapi::routes::Routes,
-        problem::{Kind, Problem},
-    },
+use self::{
+    openapi::routes::Routes,
+    problem::{Kind, Problem},
 };
+use crate::app::App;
 
 pub(crate) use serve::serve;
 

@@ -158,8 +158,10 @@ fn paths(module: &[String], code: &str) -> Vec<Module> {
     let mut found = Vec::new();
     for start in ["crate::", "super::"] {
         for (place, _) in code.match_indices(start) {
-            let before = code[..place].chars().next_back();
-            if before.is_some_and(|sign| sign.is_alphanumeric() || sign == '_' || sign == ':') {
+            let before = &code[..place];
+            // `pub(in crate::http)` says who may know of it, and knows of nobody.
+            let is_longer = before.ends_with(|sign: char| sign.is_alphanumeric() || "_:".contains(sign));
+            if is_longer || before.ends_with("pub(in ") {
                 continue;
             }
             tree(&mut Vec::new(), &code[place..], &mut found);
