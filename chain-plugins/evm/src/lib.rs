@@ -51,7 +51,7 @@
 mod address;
 mod balances;
 mod bloom;
-mod doubt;
+mod cross_check;
 mod fault;
 mod find;
 mod hex;

@@ -1,14 +1,14 @@
 //! One step of a scan: a few blocks, read completely.
 //!
 //! 1. Blocks and logs of the range, in one batch; receipts of all blocks where logs are not served ([`crate::receipts`]).
-//! 2. Logs that look too few are asked for again by block hash, and then by receipts ([`crate::doubt`]).
+//! 2. Logs that look too few are asked for again by block hash, and then by receipts ([`crate::cross_check`]).
 //! 3. Where the provider traces, what code moved of the native coin ([`crate::traces`]).
 //! 4. The host says which recipients are watched; everything else is dropped.
 //! 5. Receipts of the transactions that are left: they confirm the logs, tell whether a native payment
 //!    succeeded, and give each log's place within its transaction.
 
 use crate::address::show;
-use crate::doubt;
+use crate::cross_check;
 use crate::fault::Fault;
 use crate::hex::{self, Hash, Key};
 use crate::host::Host;
@@ -103,7 +103,7 @@ pub(crate) fn read<H: Host>(
         match logs::collect(scan, &replies, logs_from, &ranges, learned, &mut found)? {
             Ok(()) => {
                 learned.logs_were(None);
-                doubt::settle(scan, &headers, &mut found, learned)?;
+                cross_check::settle(scan, &headers, &mut found, learned)?;
             }
             Err(refused) => {
                 learned.log_range = log_range;
@@ -268,7 +268,7 @@ fn confirm<H: Host>(
             failed.push((*header, *tx));
         }
     }
-    doubt::failures(scan, &failed, learned)?;
+    cross_check::failures(scan, &failed, learned)?;
     Ok(transfers)
 }
 

@@ -26,7 +26,7 @@ pub(super) struct ServerArgs {
     /// Where the server is [default: the one that runs in the data folder, else the configured address]
     #[arg(long, global = true, env = "KASSA_URL", value_name = "URL", hide_env_values = true)]
     url: Option<String>,
-    /// The operator's key; @env:NAME and @file:PATH say where to read it
+    /// API key: the operator's, or a merchant's for `kassa hook`; @env:NAME and @file:PATH say where to read it
     #[arg(long, global = true, env = "KASSA_KEY", value_name = "KEY", hide_env_values = true)]
     key: Option<String>,
     /// Print the server's answer as JSON

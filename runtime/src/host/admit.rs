@@ -27,8 +27,8 @@ use crate::{
         limits::Limits,
         link::Linked,
         manifest::{HOST_OF_SETTING, Manifest, Role},
-        outline::Outline,
         services::{Behalf, Subject, is_allowed, text::one_line},
+        summary::ComponentSummary,
     },
 };
 
@@ -224,9 +224,9 @@ async fn blocking<T: Send + 'static>(
 
 /// Everything that can be known before compiling.
 fn inspect(wasm: &[u8], rules: &Rules, class: SizeClass) -> Result<Manifest, AdmitError> {
-    let outline = Outline::of(wasm)?;
+    let summary = ComponentSummary::of(wasm)?;
     let mut exports = Vec::new();
-    for export in &outline.exports {
+    for export in &summary.exports {
         let shown = || one_line(export, SHOWN_CHARS_MAX);
         let role = match Interface::of(export) {
             Interface::Ours(name) => Role::named(name).ok_or_else(|| AdmitError::UnknownExport(shown()))?,
@@ -242,10 +242,10 @@ fn inspect(wasm: &[u8], rules: &Rules, class: SizeClass) -> Result<Manifest, Adm
     if exports.is_empty() {
         return Err(AdmitError::NoRole);
     }
-    for import in &outline.imports {
+    for import in &summary.imports {
         may_import(import, &exports)?;
     }
-    let manifest = Manifest::read(&outline.manifests).map_err(AdmitError::Manifest)?;
+    let manifest = Manifest::read(&summary.manifests).map_err(AdmitError::Manifest)?;
     let mut named = manifest.roles.clone();
     named.sort_unstable();
     if named != exports {

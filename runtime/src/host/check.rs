@@ -6,7 +6,7 @@ use super::{
     AdmitError, Host, HostError, Manifest,
     admit::{Admission, Admitted, Rules},
     compiler::Compiler,
-    outline::Outline,
+    summary::ComponentSummary,
 };
 use crate::{clock::Clock, config::Config, db::Db, upstreams::Upstreams};
 
@@ -43,8 +43,8 @@ pub(crate) async fn check(
     let rules = Rules::Chains(config.plugins.clone());
     let admission = Admission::new(host.caller.clone(), rules, Compiler::new());
     let Admitted { sha256, manifest, .. } = admission.admit(wasm.clone(), |_, _| None).await?;
-    let outline = Outline::of(&wasm).map_err(AdmitError::from)?;
-    let imports = outline.imports.iter().map(|&import| import.to_owned()).collect();
+    let summary = ComponentSummary::of(&wasm).map_err(AdmitError::from)?;
+    let imports = summary.imports.iter().map(|&import| import.to_owned()).collect();
     db.close().await;
     Ok(Checked { sha256, manifest, imports })
 }

@@ -1,8 +1,8 @@
 //! Why a component was refused, and why a call gave no answer.
 
 use super::{
-    outline::{Fault, MANIFEST_SECTION},
     services::text::one_line,
+    summary::{Fault, MANIFEST_SECTION},
 };
 
 /// Names and messages of a guest are cut here.

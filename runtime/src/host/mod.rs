@@ -38,7 +38,6 @@ mod link;
 mod loaded;
 mod manifest;
 mod meter;
-mod outline;
 mod ownership;
 mod registry;
 #[cfg(feature = "simulation")]
@@ -47,6 +46,7 @@ mod seat;
 mod services;
 mod settings;
 mod shadow;
+mod summary;
 #[cfg(test)]
 pub(crate) mod tests;
 mod version;

@@ -7,7 +7,7 @@ mod balances;
 #[cfg_attr(fuzzing, allow(dead_code))]
 mod code;
 #[cfg(test)]
-mod doubting;
+mod cross_check;
 #[cfg(test)]
 mod finding;
 #[cfg(fuzzing)]

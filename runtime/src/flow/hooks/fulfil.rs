@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     call::{self, Effects, Failed, NOTE_CHARS_MAX, Ready, named, ready, used},
-    queue::{self, LEASE_MARGIN_MS, Ran, SLOW},
+    queue::{self, LEASE_MARGIN_MS, RunOutcome, SLOW},
     replay,
 };
 use crate::{
@@ -79,7 +79,7 @@ impl queue::Queue for Runs {
         claimed.unheard
     }
 
-    async fn make(app: App, claimed: Claimed) -> Ran {
+    async fn make(app: App, claimed: Claimed) -> RunOutcome {
         run_once(&app, claimed).await
     }
 }
@@ -104,7 +104,7 @@ struct Committed {
 }
 
 /// Makes the call and commits what came of it.
-async fn run_once(app: &App, claimed: Claimed) -> Ran {
+async fn run_once(app: &App, claimed: Claimed) -> RunOutcome {
     let claimed = Arc::new(claimed);
     match call::until_fresh(&Making { app, claimed: &claimed }).await {
         Ok((Some(Committed { attempt, slowly }), at_once)) => {
@@ -114,22 +114,22 @@ async fn run_once(app: &App, claimed: Claimed) -> Ran {
                 replay::shadow(app, &claimed, version_id, attempt).await;
             }
             match (at_once, slowly) {
-                (false, _) => Ran::InTheWay,
-                (true, true) => Ran::Slowly,
-                (true, false) => Ran::Well,
+                (false, _) => RunOutcome::InTheWay,
+                (true, true) => RunOutcome::Slowly,
+                (true, false) => RunOutcome::Well,
             }
         }
         // Nothing was called: it is no attempt.
         Ok((None, at_once)) => {
             release(app, &claimed).await;
-            if at_once { Ran::Well } else { Ran::InTheWay }
+            if at_once { RunOutcome::Well } else { RunOutcome::InTheWay }
         }
         // Its lease ends, and then it is made again.
-        Err(error) if error.is_conflict() => Ran::InTheWay,
+        Err(error) if error.is_conflict() => RunOutcome::InTheWay,
         Err(error) => {
             tracing::error!(hook = claimed.callee.hook_id, %error, "a hook's run could not be made or written down");
             release(app, &claimed).await;
-            Ran::Broken
+            RunOutcome::Broken
         }
     }
 }

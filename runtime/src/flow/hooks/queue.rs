@@ -59,7 +59,7 @@ static UNDER_WAY: RwLock<()> = RwLock::const_new(());
 
 /// How a call went, as far as the next ones are concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ran {
+pub(super) enum RunOutcome {
     Well,
     /// Well, after it had waited for somebody outside for longer than [`SLOW`].
     Slowly,
@@ -95,12 +95,12 @@ pub(super) trait Queue: 'static {
     fn unheard(claimed: &Self::Claimed) -> i64;
 
     /// Makes a call and writes down what came of it.
-    fn make(app: App, claimed: Self::Claimed) -> impl Future<Output = Ran> + Send;
+    fn make(app: App, claimed: Self::Claimed) -> impl Future<Output = RunOutcome> + Send;
 }
 
 /// Works a queue off until told to stop.
 pub(super) async fn run<Q: Queue>(app: &App, stop: &CancellationToken) {
-    let mut work: JoinSet<(String, Ran)> = JoinSet::new();
+    let mut work: JoinSet<(String, RunOutcome)> = JoinSet::new();
     let mut places = Places::new(&app.config.hooks);
     let mut poll = tokio::time::interval(POLL);
     poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -147,7 +147,7 @@ async fn claim<Q: Queue>(app: &App, places: &Places) -> Result<Vec<Q::Claimed>, 
     Q::claim(app, chosen, now).await
 }
 
-fn start<Q: Queue>(work: &mut JoinSet<(String, Ran)>, app: &App, claimed: Q::Claimed) {
+fn start<Q: Queue>(work: &mut JoinSet<(String, RunOutcome)>, app: &App, claimed: Q::Claimed) {
     let (app, hook_id) = (app.clone(), Q::owner(&claimed).0.to_owned());
     let alone = Q::unheard(&claimed) >= UNHEARD_TO_BE_ALONE;
     work.spawn(async move {
@@ -162,14 +162,14 @@ fn start<Q: Queue>(work: &mut JoinSet<(String, Ran)>, app: &App, claimed: Q::Cla
             (Some(UNDER_WAY.read().await), None)
         };
         let ran = AssertUnwindSafe(Q::make(app, claimed)).catch_unwind().await;
-        (hook_id, ran.unwrap_or(Ran::Broken))
+        (hook_id, ran.unwrap_or(RunOutcome::Broken))
     });
 }
 
-fn ended<Q: Queue>(places: &mut Places, done: Result<(String, Ran), tokio::task::JoinError>) {
+fn ended<Q: Queue>(places: &mut Places, done: Result<(String, RunOutcome), tokio::task::JoinError>) {
     match done {
         Ok((hook_id, ran)) => {
-            if ran == Ran::Broken {
+            if ran == RunOutcome::Broken {
                 let queue = Q::NAME;
                 tracing::error!(
                     queue,
@@ -259,26 +259,26 @@ impl Places {
         self.hooks.entry(hook_id.to_owned()).or_insert_with(|| (merchant_id.to_owned(), 0)).1 += 1;
     }
 
-    fn given_back(&mut self, hook_id: &str, ran: Ran) {
+    fn given_back(&mut self, hook_id: &str, ran: RunOutcome) {
         if let Some((_, under_way)) = self.hooks.get_mut(hook_id) {
             *under_way -= 1;
             if *under_way == 0 {
                 self.hooks.remove(hook_id);
             }
         }
-        if ran == Ran::Slowly {
+        if ran == RunOutcome::Slowly {
             if self.slow.len() >= SLOW_KEPT_MAX {
                 self.slow.clear();
             }
             self.slow.insert(hook_id.to_owned());
-        } else if ran == Ran::Well {
+        } else if ran == RunOutcome::Well {
             self.slow.remove(hook_id);
         }
         match ran {
-            Ran::InTheWay => {
+            RunOutcome::InTheWay => {
                 self.windows.insert(hook_id.to_owned(), 1);
             }
-            Ran::Well | Ran::Slowly => {
+            RunOutcome::Well | RunOutcome::Slowly => {
                 if let Some(window) = self.windows.get_mut(hook_id) {
                     *window += 1;
                     if *window >= self.per_hook {
@@ -286,7 +286,7 @@ impl Places {
                     }
                 }
             }
-            Ran::Broken => {}
+            RunOutcome::Broken => {}
         }
     }
 }
@@ -341,7 +341,7 @@ mod tests {
         assert_eq!(chosen(&places, &busy), [], "its share is used up");
         let others = [("a1", "a"), ("b1", "b")];
         assert_eq!(chosen(&places, &others), [("b1".into(), 3)]);
-        places.given_back("a1", Ran::Well);
+        places.given_back("a1", RunOutcome::Well);
         assert_eq!(chosen(&places, &others), [("a1".into(), 1), ("b1".into(), 3)]);
     }
 
@@ -363,7 +363,7 @@ mod tests {
         let slow = [("a1", "a"), ("b1", "b"), ("c1", "c")];
         for (hook, merchant) in slow {
             places.taken(hook, merchant);
-            places.given_back(hook, Ran::Slowly);
+            places.given_back(hook, RunOutcome::Slowly);
         }
         let taken = |chosen: &[(String, usize)]| chosen.iter().map(|(_, take)| take).sum::<usize>();
         let chosen = chosen(&places, &slow);
@@ -374,7 +374,7 @@ mod tests {
         assert!(chosen.contains(&("d1".into(), 4)));
         // One that is quick again is as any.
         places.taken("a1", "a");
-        places.given_back("a1", Ran::Well);
+        places.given_back("a1", RunOutcome::Well);
         assert_eq!(places.choose(&due(&slow[..1])), [("a1".into(), 4)]);
         assert_eq!(taken(&places.choose(&due(&slow))), 8);
     }
@@ -383,11 +383,11 @@ mod tests {
     fn runs_that_are_in_each_others_way_go_one_by_one_for_a_while() {
         let mut places = places(8, 8, 3);
         places.taken("a1", "a");
-        places.given_back("a1", Ran::InTheWay);
+        places.given_back("a1", RunOutcome::InTheWay);
         assert_eq!(chosen(&places, &[("a1", "a")]), [("a1".into(), 1)]);
         for window in [2, 3] {
             places.taken("a1", "a");
-            places.given_back("a1", Ran::Well);
+            places.given_back("a1", RunOutcome::Well);
             assert_eq!(chosen(&places, &[("a1", "a")]), [("a1".into(), window)]);
         }
         assert!(places.windows.is_empty() && places.hooks.is_empty());

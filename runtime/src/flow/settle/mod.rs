@@ -83,22 +83,22 @@ pub(crate) async fn step(app: &App, network: &str, test: bool) -> Result<usize, 
     drop(conn);
     let (now, holder, ttl) = (app.clock.now(), Arc::clone(app.leases.holder()), app.leases.ttl_ms());
     let (network, ids) = (network.to_owned(), app.ids.clone());
-    let (settled, rung) = app
+    let (settled, wakeups) = app
         .db
         .write::<_, DbError, _>(move |conn| {
             Box::pin(async move {
                 let Some(fence) = leases::take(conn, &format!("settle/{network}"), &holder, ttl).await?
                 else {
-                    return Ok((0, Rung::default()));
+                    return Ok((0, Wakeups::default()));
                 };
                 settle(conn, &network, test, fence, &ids, now).await
             })
         })
         .await?;
-    if rung.told {
+    if wakeups.told {
         app.wake.dispatch.notify_one();
     }
-    if rung.waiting {
+    if wakeups.waiting {
         app.wake.matching.notify_one();
     }
     metrics::counter!("kassa_changes_settled_total").increment(u64::try_from(settled).unwrap_or(0));
@@ -107,7 +107,7 @@ pub(crate) async fn step(app: &App, network: &str, test: bool) -> Result<usize, 
 
 /// Whose work a batch has made.
 #[derive(Debug, Clone, Copy, Default)]
-struct Rung {
+struct Wakeups {
     told: bool,
     waiting: bool,
 }
@@ -119,10 +119,10 @@ async fn settle(
     fence: i64,
     ids: &Ids,
     now: Millis,
-) -> Result<(usize, Rung), DbError> {
+) -> Result<(usize, Wakeups), DbError> {
     let from = payments::settled_to(conn, network).await?;
     let changes = transfers::changes_after(conn, network, from, CHANGES_PER_STEP).await?;
-    let Some(last) = changes.last() else { return Ok((0, Rung::default())) };
+    let Some(last) = changes.last() else { return Ok((0, Wakeups::default())) };
     if !payments::settle_to(conn, network, from, last.seq, fence).await? {
         return Err(DbError::Unusable("another replica settles this network".to_owned()));
     }
@@ -137,9 +137,9 @@ async fn settle(
         book.apply(change.kind, &change.transfer_id, change.epoch);
     }
     let written = book.close();
-    let rung = Rung { told: !written.events.is_empty(), waiting: !written.waiting.is_empty() };
+    let wakeups = Wakeups { told: !written.events.is_empty(), waiting: !written.waiting.is_empty() };
     write(conn, written, ids, now).await?;
-    Ok((changes.len(), rung))
+    Ok((changes.len(), wakeups))
 }
 
 /// All facts that these transfers touch, and these invoices with theirs. Locks the invoices, all at once: whoever

@@ -48,7 +48,7 @@ use crate::{
         hooks::{
             call::{self, Effects, NOTE_CHARS_MAX, Ready, named, ready, used},
             matching::question::Question,
-            queue::{self, LEASE_MARGIN_MS, Ran},
+            queue::{self, LEASE_MARGIN_MS, RunOutcome},
         },
         settle,
     },
@@ -90,7 +90,7 @@ impl queue::Queue for Matches {
         claimed.unheard
     }
 
-    async fn make(app: App, claimed: Claimed) -> Ran {
+    async fn make(app: App, claimed: Claimed) -> RunOutcome {
         match_one(&app, claimed).await
     }
 }
@@ -115,7 +115,7 @@ struct Said {
     trace: Trace,
 }
 
-async fn match_one(app: &App, claimed: Claimed) -> Ran {
+async fn match_one(app: &App, claimed: Claimed) -> RunOutcome {
     let claimed = Arc::new(claimed);
     match call::until_fresh(&Asking { app, claimed: &claimed }).await {
         Ok((Some(record), at_once)) => {
@@ -126,17 +126,17 @@ async fn match_one(app: &App, claimed: Claimed) -> Ran {
             {
                 again::shadow(app, callee, version_id, record).await;
             }
-            if at_once { Ran::Well } else { Ran::InTheWay }
+            if at_once { RunOutcome::Well } else { RunOutcome::InTheWay }
         }
         Ok((None, at_once)) => {
             release(app, &claimed).await;
-            if at_once { Ran::Well } else { Ran::InTheWay }
+            if at_once { RunOutcome::Well } else { RunOutcome::InTheWay }
         }
         // Its lease ends, and then it is asked again.
-        Err(error) if error.is_conflict() => Ran::InTheWay,
+        Err(error) if error.is_conflict() => RunOutcome::InTheWay,
         Err(error) => {
             tracing::error!(hook = claimed.hook_id, %error, "a matcher could not be asked, or its answer written down");
-            Ran::Broken
+            RunOutcome::Broken
         }
     }
 }

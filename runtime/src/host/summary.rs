@@ -40,7 +40,7 @@ pub(super) enum Fault {
 
 /// What an artefact consists of, as far as admission asks.
 #[derive(Debug, Default)]
-pub(super) struct Outline<'a> {
+pub(super) struct ComponentSummary<'a> {
     /// Names of what the component itself imports and exports.
     pub(super) imports: Vec<&'a str>,
     pub(super) exports: Vec<&'a str>,
@@ -68,13 +68,13 @@ impl From<BinaryReaderError> for Fault {
     }
 }
 
-impl<'a> Outline<'a> {
+impl<'a> ComponentSummary<'a> {
     /// Walks over all of it but the functions' bodies.
     pub(super) fn of(wasm: &'a [u8]) -> Result<Self, Fault> {
         if !b"\0asm".starts_with(wasm.get(..4).unwrap_or(wasm)) {
             return Err(Fault::NotWasm);
         }
-        let mut outline = Self::default();
+        let mut summary = Self::default();
         let mut frames: Vec<Frame> = Vec::new();
         for payload in Parser::new(0).parse_all(wasm) {
             let payload = payload?;
@@ -83,9 +83,9 @@ impl<'a> Outline<'a> {
             {
                 return Err(Fault::CoreModule);
             }
-            outline.note(&mut frames, payload)?;
+            summary.note(&mut frames, payload)?;
         }
-        Ok(outline)
+        Ok(summary)
     }
 
     fn note(&mut self, frames: &mut Vec<Frame>, payload: Payload<'a>) -> Result<(), Fault> {

@@ -1,4 +1,4 @@
-//! Answers that take money away are doubted where another answer says otherwise.
+//! Cross-checks of answers that take money away: another answer may say otherwise.
 //!
 //! # No logs
 //!
