@@ -6,7 +6,7 @@ use crate::{
     app::App,
     config::Config,
     db::{
-        addresses::{self, Kind, NewAddress},
+        addresses::{self, Kind, NewAddress, ReceiveAddress},
         merchants::{self, Merchant},
     },
     domain::{id, network::Manifest, policy::Policy},
@@ -22,48 +22,43 @@ pub(in crate::cli) async fn open(folder: &Path) -> anyhow::Result<App> {
     App::open(Options { data_dir: folder.to_owned(), config }).await
 }
 
-/// A merchant with a shared address.
-#[derive(Debug, Clone)]
-pub(in crate::cli) struct Shop {
-    pub(in crate::cli) merchant_id: String,
-    pub(in crate::cli) address_id: String,
-    pub(in crate::cli) address: String,
-}
-
-impl Shop {
-    pub(in crate::cli) async fn open(app: &App, network: &Manifest, address: &str) -> anyhow::Result<Self> {
-        let now = app.clock.now();
-        let normal = app.host.normalize_address(network, address).await?;
-        let normal = normal.map_err(|error| anyhow::anyhow!("{address} is no address: {error:?}"))?;
-        let merchant = Merchant {
-            id: id::new(id::Kind::Merchant, now),
-            name: "scratch".to_owned(),
-            operator_events: false,
-            policy: Policy::default(),
-            created_at: now,
-            disabled_at: None,
-        };
-        let new = NewAddress {
-            id: id::new(id::Kind::ReceiveAddress, now),
-            merchant_id: merchant.id.clone(),
-            network: network.name.clone(),
-            address: normal.text,
-            key: normal.key,
-            kind: Kind::Shared,
-            unique_id: None,
-            meta: None,
-            derived_index: None,
-            created_at: now,
-        };
-        let made = app
-            .db
-            .write::<_, addresses::CreateError, _>(move |conn| {
-                Box::pin(async move {
-                    merchants::insert(conn, &merchant).await?;
-                    addresses::create(conn, new).await
-                })
+/// Makes a merchant with a shared address.
+pub(in crate::cli) async fn shop(
+    app: &App,
+    network: &Manifest,
+    address: &str,
+) -> anyhow::Result<ReceiveAddress> {
+    let now = app.clock.now();
+    let normal = app.host.normalize_address(network, address).await?;
+    let normal = normal.map_err(|error| anyhow::anyhow!("{address} is no address: {error:?}"))?;
+    let merchant = Merchant {
+        id: id::new(id::Kind::Merchant, now),
+        name: "scratch".to_owned(),
+        operator_events: false,
+        policy: Policy::default(),
+        created_at: now,
+        disabled_at: None,
+    };
+    let new = NewAddress {
+        id: id::new(id::Kind::ReceiveAddress, now),
+        merchant_id: merchant.id.clone(),
+        network: network.name.clone(),
+        address: normal.text,
+        key: normal.key,
+        kind: Kind::Shared,
+        unique_id: None,
+        meta: None,
+        derived_index: None,
+        created_at: now,
+    };
+    let made = app
+        .db
+        .write::<_, addresses::CreateError, _>(move |conn| {
+            Box::pin(async move {
+                merchants::insert(conn, &merchant).await?;
+                addresses::create(conn, new).await
             })
-            .await?;
-        Ok(Self { merchant_id: made.merchant_id, address_id: made.id, address: made.address })
-    }
+        })
+        .await?;
+    Ok(made)
 }

@@ -114,6 +114,7 @@ impl Caller {
         self.runtime.engine()
     }
 
+    #[cfg(feature = "bench")]
     pub(super) fn shared(&self) -> &Shared {
         &self.shared
     }

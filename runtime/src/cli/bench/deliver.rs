@@ -26,7 +26,7 @@ use super::{
     load::{CONNECTIONS, Connection},
     report::Figure,
     stats::{Samples, ms, rate},
-    world::{self, Shop},
+    world::{self, shop},
 };
 use crate::{
     app::App,
@@ -129,7 +129,7 @@ impl<'b> Town<'b> {
         let mut merchants = Vec::new();
         for (number, address) in (1..).zip(&sinks.addresses) {
             let number: u64 = number;
-            let shop = Shop::open(app, &network, &format!("0x{number:040x}")).await?;
+            let shop = shop(app, &network, &format!("0x{number:040x}")).await?;
             let now = app.clock.now();
             let id = id::new(id::Kind::Endpoint, now);
             let endpoint = NewEndpoint {

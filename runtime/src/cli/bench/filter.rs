@@ -11,7 +11,7 @@ use super::{
     Bench, Busy, PAIRS, call,
     report::Figure,
     stats::rate,
-    world::{self, Shop},
+    world::{self, shop},
 };
 use crate::{
     app::App,
@@ -60,7 +60,7 @@ pub(super) async fn run(bench: &Bench) -> anyhow::Result<()> {
 
 async fn watch_many(app: &App) -> anyhow::Result<()> {
     let network = world::network(call::NETWORK)?;
-    let shop = Shop::open(app, &network, call::ADDRESS).await?;
+    let shop = shop(app, &network, call::ADDRESS).await?;
     let bar = Busy::counted("watching addresses", WATCHED.unsigned_abs());
     // The shop's own address was the first.
     let mut first = 2;

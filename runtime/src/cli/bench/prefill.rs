@@ -7,12 +7,14 @@ use tokio::task::JoinSet;
 
 use super::{
     Bench, Busy, call,
-    world::{self, Customer, Shop},
+    world::{self, Customer, shop},
 };
 use crate::{
     app::App,
     db::{
-        DbError, bench,
+        DbError,
+        addresses::ReceiveAddress,
+        bench,
         chain::{self, Cursor},
         holds::{self, NewHold},
         invoices,
@@ -52,7 +54,7 @@ pub(super) struct Filled {
     pub(super) made_at: Millis,
     pub(super) network: Arc<Manifest>,
     asset: Arc<Asset>,
-    shops: Arc<Vec<Shop>>,
+    shops: Arc<Vec<ReceiveAddress>>,
 }
 
 /// The filled folder, made at the first time; no Kassa works in it.
@@ -66,7 +68,7 @@ pub(super) async fn filled(bench: &mut Bench) -> anyhow::Result<Filled> {
     let asset = network.asset(ASSET).cloned().with_context(|| format!("{} has no {ASSET}", network.name))?;
     let mut shops = Vec::new();
     for number in 1..=SHOPS {
-        shops.push(Shop::open(&app, &network, &format!("0x{number:040x}")).await?);
+        shops.push(shop(&app, &network, &format!("0x{number:040x}")).await?);
     }
     let filled = Filled {
         folder,
@@ -180,7 +182,7 @@ impl Filled {
             asset_id: self.asset.id(&self.network.name),
             symbol: self.asset.symbol.clone(),
             decimals: self.asset.decimals,
-            address_id: shop.address_id.clone(),
+            address_id: shop.id.clone(),
             address: shop.address.clone(),
             matching: Matching::Amount,
             memo: None,

@@ -10,7 +10,7 @@ use http_body_util::Full;
 use tokio::{sync::oneshot, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-pub(super) use crate::cli::scratch::{Shop, open};
+pub(super) use crate::cli::scratch::{open, shop};
 use crate::{app::App, db::api_keys::Mode, domain::network::Manifest, keys, networks};
 
 /// The network that invoices are made on through HTTP: a chain of Kassa's own, on which nothing happens.
@@ -85,7 +85,7 @@ impl Customer {
         let address = app.host.derive_address(&sandbox, "sbxpub", 1).await?;
         let address =
             address.map_err(|error| anyhow::anyhow!("the sandbox derives no address: {error:?}"))?;
-        let shop = Shop::open(app, &sandbox, &address.text).await?;
+        let shop = shop(app, &sandbox, &address.text).await?;
         let new = keys::NewKey {
             merchant_id: Some(shop.merchant_id),
             mode: Mode::Test,

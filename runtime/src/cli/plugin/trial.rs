@@ -12,10 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{
     app::App,
-    cli::{
-        network, print,
-        scratch::{self, Shop},
-    },
+    cli::{network, print, scratch},
     db::{
         DbError, networks,
         plugin_storage::{self, StorageWrites},
@@ -95,7 +92,7 @@ async fn in_folder(folder: &Path, args: TryArgs, json: bool) -> anyhow::Result<(
     };
     app.upstreams.set(&manifest.name, urls.into_iter().enumerate().map(spec).collect());
     for address in &args.watch {
-        Shop::open(&app, &manifest, address).await?;
+        scratch::shop(&app, &manifest, address).await?;
     }
     let trial = Trial { app, manifest, json };
     let tried = tokio::select! {

@@ -43,7 +43,7 @@ use super::{
     Bench, Busy, PAIRS,
     report::Figure,
     stats::{Samples, ms},
-    world::{self, Shop},
+    world::{self, shop},
 };
 use crate::{
     app::App,
@@ -136,7 +136,7 @@ impl Reader {
         app.upstreams.set(&network.name, vec![upstream]);
         let mut shops = Vec::new();
         for address in watched {
-            shops.push(Shop::open(app, &network, &address).await?.address);
+            shops.push(shop(app, &network, &address).await?.address);
         }
         let client = reqwest::Client::builder().no_proxy().http1_only().build()?;
         payments.sort();
