@@ -45,18 +45,18 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
-/// Blocks of one action, and of one merchant's action.
+/// Maximum number of blocks of one action, and of one merchant's action.
 const BLOCKS_MAX: u64 = 1_000;
 const OWN_BLOCKS_MAX: u64 = 100;
-/// Blocks that a merchant mines during an outage.
+/// Maximum number of blocks that a merchant mines during an outage.
 const HELD_BLOCKS_MAX: u64 = 1_000;
 const MOVES_MAX: usize = 1_000;
 const MEMO_BYTES_MAX: usize = 1_024;
-/// Enough for more than 256 bits.
+/// Maximum number of digits of an amount: enough for more than 256 bits.
 const AMOUNT_DIGITS_MAX: usize = 80;
 const ASSET_BYTES_MAX: usize = 128;
 const SEED_BYTES_MAX: usize = 256;
-/// So many final blocks are searched for a transaction, to tell one that is final from one that is not there.
+/// Number of final blocks that are searched for a transaction, to tell one that is final from one that does not exist.
 const FINAL_SEARCHED: u64 = 100;
 
 #[derive(Deserialize)]
@@ -146,7 +146,8 @@ fn malformed(why: impl Into<String>) -> SimulateError {
     SimulateError::Malformed(why.into())
 }
 
-/// Does one action on the chain that `host` stores. So many blocks below the head are not final.
+/// Does one action on the chain that `host` stores. `depth` is the depth below the head at which blocks are final.
+/// Returns the answer as JSON.
 pub(crate) fn simulate<H: Host>(host: &H, depth: u64, action: &str) -> Result<String, SimulateError> {
     let mut fields: Map<String, Value> =
         serde_json::from_str(action).map_err(|error| malformed(error.to_string()))?;
@@ -162,7 +163,7 @@ pub(crate) fn simulate<H: Host>(host: &H, depth: u64, action: &str) -> Result<St
     Turn { ledger, depth, by }.act(action).map(|answer| answer.to_string())
 }
 
-/// One action of somebody.
+/// One action and who asked for it.
 struct Turn<'a, H> {
     ledger: Ledger<'a, H>,
     depth: u64,
@@ -200,7 +201,7 @@ impl<H: Host> Turn<'_, H> {
         let to: BTreeSet<String> = moves.iter().map(|movement| movement.to.clone()).collect();
         let number = self.ledger.head.txs;
         self.ledger.head.txs = number.saturating_add(1);
-        // Whose it is makes it an id that others do not guess.
+        // The merchant is part of the id, so that others cannot guess it.
         let whose = self.by.as_deref().unwrap_or_default();
         let halves = [format!("tx {number} a {whose}"), format!("tx {number} b {whose}")];
         let id: String = halves.iter().map(|half| address::hex(&address::hash16(half.as_bytes()))).collect();
@@ -213,7 +214,8 @@ impl<H: Host> Turn<'_, H> {
         Ok(json!({ "tx": id, "height": height, "to": to }))
     }
 
-    /// Puts a transaction into the first of so many new blocks, or lets it wait. Answers the height.
+    /// Puts a transaction into the first of `blocks` new blocks, or lets it wait. Returns its height, `None` if it
+    /// waits.
     fn include(&mut self, tx: Tx, blocks: u64) -> Result<Option<u64>, SimulateError> {
         let held = self.hold(blocks)?;
         let by = self.by.as_deref();
@@ -233,7 +235,7 @@ impl<H: Host> Turn<'_, H> {
         Ok(Some(height))
     }
 
-    /// Whether whoever acts has an outage; then so many blocks wait until it is over.
+    /// True if whoever acts has an outage; then `blocks` blocks wait until it is over. Errors if too many wait.
     fn hold(&mut self, blocks: u64) -> Result<bool, SimulateError> {
         let by = self.by.as_deref();
         let Some(held) = self.ledger.head.held.iter_mut().find(|held| by == Some(held.by.as_str())) else {
@@ -287,7 +289,8 @@ impl<H: Host> Turn<'_, H> {
         self.finish()
     }
 
-    /// The segment above `height` that holds the transaction in its first block, and its place there.
+    /// Finds the segment above `height` that holds the transaction in its first block, and the transaction's index
+    /// there.
     fn find(&self, height: u64, id: &str) -> Result<Option<(Segment, usize)>, SimulateError> {
         const PAGE: u32 = 100;
         let own = |tx: &Tx| tx.id == id && (self.by.is_none() || tx.by == self.by);
@@ -354,7 +357,7 @@ fn stored<T>(result: Result<T, String>) -> Result<T, SimulateError> {
     result.map_err(SimulateError::Storage)
 }
 
-/// A movement whose fields are in order, with addresses in their normal form.
+/// A movement whose fields are checked, with addresses in their normal form.
 fn checked(movement: Movement) -> Result<Move, SimulateError> {
     let normal = |field: &str, text: &str| {
         address::normalize(text)

@@ -8,7 +8,7 @@ use kassa_sdk::chain::{Address, AddressError, DeriveError};
 const PREFIX: &str = "sbx1";
 const KEY_PREFIX: &str = "sbxpub";
 
-/// The account behind an address: what `watch.filter` is asked with.
+/// The account behind an address: the key of `watch.filter`.
 pub(crate) type Account = [u8; 16];
 
 /// The address of an account.
@@ -18,14 +18,14 @@ pub fn encode(account: [u8; 16]) -> String {
     format!("{PREFIX}{digits}{:08x}", fnv32(digits.as_bytes()))
 }
 
-/// An address of the right shape whose checksum is wrong.
+/// An address of the right form with a wrong checksum.
 #[must_use]
 pub fn encode_wrongly(account: [u8; 16]) -> String {
     let digits = hex(&account);
     format!("{PREFIX}{digits}{:08x}", !fnv32(digits.as_bytes()))
 }
 
-/// The account that belongs to any text: tests name their accounts.
+/// The account of a name: any text has one.
 #[must_use]
 pub fn account_of(seed: &str) -> [u8; 16] {
     hash16(seed.as_bytes())
@@ -50,7 +50,7 @@ pub(crate) fn normalize(text: &str) -> Result<Address, AddressError> {
     Ok(Address { text: encode(account), key: account.to_vec(), more: Vec::new() })
 }
 
-/// Every text that begins with `sbxpub` is an extended public key here.
+/// Derives a child. Every text that begins with `sbxpub` is an extended public key here.
 pub(crate) fn derive(key: &str, index: u32) -> Result<Address, DeriveError> {
     if !key.starts_with(KEY_PREFIX) {
         return Err(DeriveError::MalformedKey("a sandbox key begins with sbxpub".into()));
@@ -63,7 +63,7 @@ pub(crate) fn derive(key: &str, index: u32) -> Result<Address, DeriveError> {
     Ok(Address { text: encode(account), key: account.to_vec(), more: Vec::new() })
 }
 
-/// Sixteen bytes that depend on all of `input`. Nothing on the sandbox is worth an attack; it only must not collide.
+/// Hash of sixteen bytes. Nothing on the sandbox is worth an attack, so it only has to avoid collisions by chance.
 pub(crate) fn hash16(input: &[u8]) -> [u8; 16] {
     let high = mix(fnv64(0xcbf2_9ce4_8422_2325, input));
     let low = mix(fnv64(high, input));
@@ -82,7 +82,7 @@ fn fnv64(start: u64, input: &[u8]) -> u64 {
     input.iter().fold(start, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// The finalizer of SplitMix64: FNV alone leaves the high bits of short inputs alike.
+/// Finalizer of SplitMix64: FNV alone leaves the high bits of short inputs alike.
 fn mix(mut value: u64) -> u64 {
     value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

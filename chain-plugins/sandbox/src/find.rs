@@ -1,13 +1,13 @@
-//! In which block a transaction is.
+//! The block of a transaction.
 
 use crate::host::Host;
 use crate::ledger::Ledger;
 use crate::scan::failure;
 use kassa_sdk::finder::{FindError, Place};
 
-/// Heights looked through at a time, from the head downwards.
+/// Number of heights that are searched at a time, from the head downwards.
 const WINDOW: u32 = 500;
-/// Windows at the most: each of their segments is a question to the host's storage.
+/// Maximum number of windows: each of their segments is a request to the host's storage.
 const WINDOWS_MAX: u32 = 8;
 
 pub(crate) fn find<H: Host>(host: &H, tx: &str) -> Result<Vec<Place>, FindError> {

@@ -1,4 +1,4 @@
-//! What tests/fuzz drives; not in the product.
+//! Entry points for tests/fuzz; not in the product.
 #![allow(missing_docs)]
 
 use crate::host::Host;

@@ -1,4 +1,4 @@
-//! What the sandbox needs of the host, as a trait so that tests can stand in for it.
+//! The host's functions that the sandbox uses, as a trait so that tests can replace them.
 
 use kassa_sdk::{clock, storage, watch};
 
@@ -7,14 +7,14 @@ pub(crate) trait Host {
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, String>;
     fn set(&self, key: &str, value: &[u8]) -> Result<(), String>;
     fn delete(&self, key: &str) -> Result<(), String>;
-    /// Keys with the prefix after `after`, ascending.
+    /// Keys with the prefix that sort after `after`, ascending.
     fn keys(&self, prefix: &str, after: Option<&str>, limit: u32) -> Result<Vec<String>, String>;
-    /// Places of the watched keys, of `width` bytes each.
+    /// Indexes of the watched keys among `keys`, each of `width` bytes.
     fn watched(&self, keys: &[u8], width: u32) -> Result<Vec<u32>, String>;
     fn now_ms(&self) -> u64;
 }
 
-/// The host itself.
+/// The host of a plugin that runs in Kassa.
 pub(crate) struct Real;
 
 impl Host for Real {

@@ -20,18 +20,18 @@ use crate::host::Host;
 use kassa_sdk::chain::Block;
 use serde::{Deserialize, Serialize};
 
-/// 2026-01-01: when the genesis block was, which exists before anything is written.
+/// Time of the genesis block, milliseconds: 2026-01-01. The block exists before anything is written.
 pub(crate) const GENESIS_MS: u64 = 1_767_225_600_000;
 
-/// So many blocks below the final one are kept, for hosts that were away for a while.
+/// Number of blocks below the final one that are kept, for hosts that were away for a while.
 const KEPT_BLOCKS: u64 = 4_000;
-/// Old segments that one action removes at the most, so that no action pays for all.
+/// Maximum number of old segments that one action removes, so that no action pays for all.
 const PRUNED_PER_ACTION: u32 = 8;
-/// Bytes of one transaction of a merchant's as it is stored, and of all that wait for one's next block.
+/// Maximum bytes, as stored, of one transaction of a merchant, and of all that wait for the merchant's next block.
 pub(crate) const SHARE_BYTES: usize = 6 * 1024;
-/// Outages that one call ends at the most; the rest is the next one's.
+/// Maximum number of outages that one call ends; the next call ends the rest.
 const ENDED_PER_CALL: usize = 8;
-/// The longest outage, milliseconds: of the whole chain, and of one merchant.
+/// Maximum length of an outage, milliseconds: of the whole chain, and of one merchant.
 pub(crate) const OUTAGE_MS_MAX: u64 = 24 * 3_600_000;
 pub(crate) const OWN_OUTAGE_MS_MAX: u64 = 600_000;
 
@@ -43,31 +43,31 @@ const SEGMENTS: &str = "b/";
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Head {
     pub(crate) height: u64,
-    /// The time of the highest block.
+    /// Time of the highest block.
     pub(crate) time_ms: u64,
-    /// How many transactions there ever were: the next one's id comes from it.
+    /// Number of transactions that were ever made; the next one's id comes from it.
     pub(crate) txs: u64,
-    /// Where eras begin, ascending: (height, number of the era).
+    /// Beginnings of eras, ascending: (height, number of the era).
     eras: Vec<(u64, u64)>,
-    /// The number of the next era.
+    /// Number of the next era.
     next_era: u64,
-    /// Scans fail until this time, in this way.
+    /// Time until which scans fail, milliseconds, and how they fail.
     outage: Option<(u64, Outage)>,
     /// Merchants who have an outage.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) held: Vec<Held>,
 }
 
-/// A merchant's own outage: what they do meanwhile reaches the chain when it is over.
+/// A merchant's own outage: what the merchant does meanwhile reaches the chain when it is over.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Held {
     pub(crate) by: String,
     pub(crate) until_ms: u64,
-    /// Blocks that they mined meanwhile: all that waits is in the first.
+    /// Number of blocks that the merchant mined meanwhile; all that waits is in the first.
     pub(crate) blocks: u64,
 }
 
-/// How scans fail during an outage.
+/// Failure of scans during an outage.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Outage {
@@ -84,17 +84,17 @@ pub(crate) struct Segment {
     #[serde(skip)]
     pub(crate) to: u64,
     pub(crate) time_ms: u64,
-    /// The transactions of block `from`.
+    /// Transactions of block `from`.
     pub(crate) txs: Vec<Tx>,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Tx {
     pub(crate) id: String,
-    /// The merchant who made it; none: nobody's, which only the operator can take back.
+    /// Merchant who made it. `None` if it is nobody's: then only the operator can take it back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) by: Option<String>,
-    /// It is in a block but did nothing.
+    /// True if it is in a block but did nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) failed: bool,
     pub(crate) moves: Vec<Move>,
@@ -107,7 +107,7 @@ pub(crate) struct Move {
     pub(crate) asset: Option<String>,
     pub(crate) from: String,
     pub(crate) to: String,
-    /// Decimal digits; more than 128 bits are possible.
+    /// Decimal digits, possibly of more than 128 bits.
     pub(crate) amount: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) memo: Option<String>,
@@ -115,7 +115,7 @@ pub(crate) struct Move {
     pub(crate) unreadable_memo: bool,
 }
 
-/// The chain, opened on a host's storage. Errors are the host's refusals.
+/// The chain, opened on a host's storage. Errors come from the host.
 pub(crate) struct Ledger<'a, H> {
     pub(crate) host: &'a H,
     pub(crate) head: Head,
@@ -159,20 +159,20 @@ impl<'a, H: Host> Ledger<'a, H> {
         Ok(self.block(height, segment.time_ms))
     }
 
-    /// How scans fail at present, and for how many milliseconds yet.
+    /// Milliseconds for which scans still fail, and how they fail. `None` if they do not.
     pub(crate) fn outage(&self) -> Option<(u64, Outage)> {
         let (until, outage) = self.head.outage?;
         left(until, self.host.now_ms(), OUTAGE_MS_MAX).map(|left| (left, outage))
     }
 
-    /// Lets scans fail for so many milliseconds; answers until when.
+    /// Makes scans fail for `ms` milliseconds. Returns the time at which that ends, milliseconds.
     pub(crate) fn set_outage(&mut self, ms: u64, outage: Outage) -> u64 {
         let until = self.host.now_ms().saturating_add(ms);
         self.head.outage = (ms > 0).then_some((until, outage));
         until
     }
 
-    /// Ends the outages of merchants that are over: what they did meanwhile reaches the chain.
+    /// Ends the merchants' outages that are over: what was done meanwhile reaches the chain.
     pub(crate) fn end_outages(&mut self, depth: u64) -> Result<(), String> {
         let now = self.host.now_ms();
         let is_over = |held: &mut Held| left(held.until_ms, now, OWN_OUTAGE_MS_MAX).is_none();
@@ -185,12 +185,12 @@ impl<'a, H: Host> Ledger<'a, H> {
         if over.is_empty() { Ok(()) } else { self.save() }
     }
 
-    /// The highest block that stays as it is.
+    /// Height of the highest block that cannot change any more.
     pub(crate) fn final_height(&self, depth: u64) -> u64 {
         self.head.height.saturating_sub(depth)
     }
 
-    /// Adds `count` blocks. What waits in the pool of `by` and then `txs` go into the first of them.
+    /// Adds `count` blocks. What waits in the pool of `by`, and then `txs`, go into the first of them.
     pub(crate) fn mine(
         &mut self,
         by: Option<&str>,
@@ -212,7 +212,7 @@ impl<'a, H: Host> Ledger<'a, H> {
         self.prune(final_height.saturating_sub(KEPT_BLOCKS))
     }
 
-    /// All blocks from `height` up get other hashes.
+    /// Begins an era: all blocks from `height` up get other hashes.
     pub(crate) fn begin_era(&mut self, height: u64) {
         self.head.eras.retain(|(from, _)| *from < height);
         self.head.eras.push((height, self.head.next_era));
@@ -230,7 +230,7 @@ impl<'a, H: Host> Ledger<'a, H> {
         self.host.set(&pool_key(by), &encode(&txs)?)
     }
 
-    /// The segments that hold blocks above `height`, ascending.
+    /// Segments that hold blocks above `height`, ascending.
     pub(crate) fn segments_above(&self, height: u64, limit: u32) -> Result<Vec<Segment>, String> {
         let keys = self.host.keys(SEGMENTS, Some(&segment_key(height)), limit)?;
         keys.iter().map(|key| self.segment(key)).collect()
@@ -267,13 +267,13 @@ fn pool_key(by: Option<&str>) -> String {
     by.map_or_else(|| POOL.to_owned(), |by| format!("{POOL}/{by}"))
 }
 
-/// Milliseconds that are left until then. What is further ahead than anything may be was set by a clock that was ahead,
-/// and is over.
+/// Milliseconds that are left until then. A time that is further ahead than `longest_ms` was set by a clock that was
+/// ahead, and counts as over.
 fn left(until_ms: u64, now_ms: u64, longest_ms: u64) -> Option<u64> {
     until_ms.checked_sub(now_ms).filter(|left| (1..=longest_ms).contains(left))
 }
 
-/// Bytes of transactions as they are stored.
+/// Size of transactions as they are stored, bytes.
 pub(crate) fn size(txs: &[Tx]) -> Result<usize, String> {
     encode(&txs).map(|bytes| bytes.len())
 }

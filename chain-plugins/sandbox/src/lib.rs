@@ -5,7 +5,7 @@
 //! (see [`actions`]) and reads it by `scan` like any other chain. Nothing arrives on it unseen, so it has no role
 //! `balances`.
 //!
-//! Settings: `finality_depth` (12): so many blocks below the head are final. The chain calls a block safe at
+//! Settings: `finality_depth` (12), the depth below the head at which blocks are final. The chain calls a block safe at
 //! half of that depth.
 //!
 //! Addresses are `sbx1` and 40 hex digits, the last 8 of which are a checksum; see [`address`].
@@ -44,7 +44,7 @@ struct Sandbox;
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Settings {
-    /// So many blocks below the head are final.
+    /// Depth below the head at which blocks are final.
     finality_depth: u64,
 }
 

@@ -55,7 +55,7 @@ pub(crate) fn failure(outage: Outage, left_ms: u64, cursor: Option<&Position>) -
     }
 }
 
-/// Blocks above `cursor`, as many as the limits let through.
+/// Reads blocks above `cursor`, as many as the limits allow.
 fn read_on<H: Host>(
     ledger: &Ledger<'_, H>,
     network: &Network,
@@ -90,7 +90,7 @@ fn read_on<H: Host>(
     Ok(())
 }
 
-/// Those recipients of the segments that the host waits for, asked for all at once.
+/// The watched recipients of the segments, asked for all at once.
 fn watched<H: Host>(host: &H, network: &Network, segments: &[Segment]) -> Result<HashSet<String>, ScanError> {
     let recipients: Vec<&str> = segments
         .iter()
@@ -110,8 +110,8 @@ fn watched<H: Host>(host: &H, network: &Network, segments: &[Segment]) -> Result
     Ok(places.into_iter().filter_map(place).map(|recipient| (*recipient).to_owned()).collect())
 }
 
-/// Movements of listed assets in transactions that did something, each with its ordinal and asset. What an account
-/// sends to itself was there before.
+/// Movements of listed assets in transactions that succeeded, each with its ordinal and asset. What an account sends to
+/// itself is left out: it was there before.
 fn listed<'a>(
     network: &'a Network,
     txs: &'a [Tx],

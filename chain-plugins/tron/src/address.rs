@@ -4,17 +4,17 @@ use kassa_sdk::bip32::child_point;
 use kassa_sdk::chain::{Address, AddressError, DeriveError};
 use sha3::{Digest, Keccak256};
 
-/// The 20 bytes behind the prefix.
+/// The 20 bytes of an address behind its prefix.
 pub(crate) type Key = [u8; 20];
 
-/// The first byte of every address.
+/// First byte of every address.
 const PREFIX: u8 = 0x41;
 
 pub(crate) fn show(key: &Key) -> String {
     bs58::encode(key).with_check_version(PREFIX).into_string()
 }
 
-/// `41` and 40 hexadecimal digits, as nodes write addresses.
+/// Reads `41` and 40 hexadecimal digits, as nodes write addresses. `None` if it is anything else.
 pub(crate) fn from_hex(text: &str) -> Option<Key> {
     let mut bytes = [0; 21];
     hex::decode_to_slice(text, &mut bytes).ok()?;

@@ -1,4 +1,4 @@
-//! The node's HTTP interface: which questions there are, and what is an answer to them.
+//! The node's HTTP interface: the requests, and which responses are answers to them.
 
 use crate::host::{Call, Host};
 use crate::wire::Hash;
@@ -7,12 +7,12 @@ use kassa_sdk::upstream::{Answer, ask_all, failed, lags, malformed, retry_after_
 use serde::Deserialize;
 use std::borrow::Cow;
 
-/// The newest block.
+/// Asks for the newest block.
 pub(crate) fn head() -> Call {
     Call { path: "/wallet/getnowblock", body: "{}".into() }
 }
 
-/// The newest block that no fork can replace any more.
+/// Asks for the newest block that no fork can replace any more.
 pub(crate) fn solid() -> Call {
     Call { path: "/walletsolidity/getnowblock", body: "{}".into() }
 }
@@ -21,17 +21,17 @@ pub(crate) fn block(height: u64) -> Call {
     Call { path: "/wallet/getblockbynum", body: format!(r#"{{"num":{height}}}"#) }
 }
 
-/// What the transactions of a block did.
+/// Asks for the infos of a block's transactions: their outcomes, logs and internal transactions.
 pub(crate) fn infos(height: u64) -> Call {
     Call { path: "/wallet/gettransactioninfobyblocknum", body: format!(r#"{{"num":{height}}}"#) }
 }
 
-/// What one transaction did, and in which block.
+/// Asks for the info of one transaction, which names its block.
 pub(crate) fn info(id: &Hash) -> Call {
     Call { path: "/wallet/gettransactioninfobyid", body: format!(r#"{{"value":"{}"}}"#, hex::encode(id)) }
 }
 
-/// Asks everything at once, and what is refused one by one; the JSON bodies come in the same order.
+/// Asks everything at once, and what is refused again one by one. Returns the JSON bodies in the order of the calls.
 pub(crate) fn ask<H: Host>(host: &H, calls: &[Call]) -> Result<Vec<Vec<u8>>, ScanError> {
     let send = |places: &[usize]| {
         let calls: Vec<Call> = places.iter().filter_map(|place| calls.get(*place)).cloned().collect();
@@ -40,14 +40,14 @@ pub(crate) fn ask<H: Host>(host: &H, calls: &[Call]) -> Result<Vec<Vec<u8>>, Sca
     ask_all(calls.len(), send, |answer| accept(answer).inspect_err(|error| tell(host, error))).all()
 }
 
-/// What the host could not see itself.
+/// Reports a rate limit to the host, which does not see one that comes in the body with status 200.
 fn tell<H: Host>(host: &H, error: &ScanError) {
     if let ScanError::RateLimited(ms) = error {
         host.refused(1, *ms);
     }
 }
 
-/// The same for a fixed number of calls.
+/// Like [`ask`], for a fixed number of calls.
 pub(crate) fn ask_each<H: Host, const N: usize>(
     host: &H,
     calls: &[Call; N],
@@ -55,14 +55,14 @@ pub(crate) fn ask_each<H: Host, const N: usize>(
     ask(host, calls)?.try_into().map_err(|_| failed("an answer is missing"))
 }
 
-/// The words with which nodes (`Error`) and the gateways before them refuse; the status is often 200.
+/// A refusal by a node (`Error`) or by a gateway before it; its status is often 200.
 #[derive(Deserialize)]
 struct Refusal<'a> {
     #[serde(rename = "Error", alias = "error", alias = "message", borrow)]
     text: Cow<'a, str>,
 }
 
-/// No refusal is longer.
+/// Maximum length of a refusal, bytes.
 const REFUSAL_MAX: usize = 4_096;
 
 fn accept(answer: Answer) -> Result<Vec<u8>, ScanError> {
@@ -89,7 +89,7 @@ fn accept(answer: Answer) -> Result<Vec<u8>, ScanError> {
     }
 }
 
-/// An empty object is how a node says that it does not have what was asked for.
+/// True for an empty object, with which a node says that it does not have what was asked for.
 pub(crate) fn is_missing(body: &[u8]) -> bool {
     body.iter().filter(|byte| !byte.is_ascii_whitespace()).take(3).eq(b"{}")
 }
@@ -98,21 +98,21 @@ pub(crate) fn check_present(body: &[u8], what: &str) -> Result<(), ScanError> {
     if is_missing(body) { Err(lags(format!("{what} is missing"))) } else { Ok(()) }
 }
 
-/// JSON as `T`.
+/// Parses JSON. Errors if the body is an empty object or not a `T`.
 pub(crate) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8], what: &str) -> Result<T, ScanError> {
     check_present(body, what)?;
     serde_json::from_slice(body).map_err(|error| malformed(format!("{what}: {error}")))
 }
 
-/// Whether JSON ends as it begins; what is within, its reader will see.
+/// True if JSON ends with the bracket that it begins with. What is between is its reader's to check.
 fn is_whole(body: &[u8]) -> bool {
     let body = body.trim_ascii();
     matches!((body.first(), body.last()), (Some(b'{'), Some(b'}')) | (Some(b'['), Some(b']')))
 }
 
-/// The wait that a text asks for, if it speaks of too many requests. TronGrid: "request rate exceeded the
-/// allowed_rps(10), and the query server is suspended for 5 s", "Exceed the user daily usage (100000), …".
-/// java-tron: "lack of computing resources".
+/// The wait that a text asks for, milliseconds, if it speaks of too many requests. TronGrid: "request rate exceeded the
+/// allowed_rps(10), and the query server is suspended for 5 s", "Exceed the user daily usage (100000), …". java-tron:
+/// "lack of computing resources".
 fn rate_limit_ms(text: &str) -> Option<u32> {
     const WORDS: [&str; 8] = [
         "rate exceeded",

@@ -1,4 +1,4 @@
-//! In which block a transaction is: what its info says, by a node of this chain that has read that far itself.
+//! The block of a transaction: the one that its info names, from a node of this chain that has read that far itself.
 
 use crate::api;
 use crate::host::Host;
@@ -11,7 +11,7 @@ use kassa_sdk::types::Network;
 use kassa_sdk::upstream::{lags, malformed};
 use serde::Deserialize;
 
-/// A transaction info, as far as it says where the transaction is.
+/// A transaction info, reduced to its id and its block.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct WhereJson<'a> {
@@ -46,7 +46,7 @@ fn place<H: Host>(host: &H, network: &Network, id: &Hash) -> Result<Option<Place
     Ok(Some(Place { height: info.block_number, tx: hex::encode(id), more: Vec::new() }))
 }
 
-/// As wallets and explorers write it: mostly without `0x`, in either case.
+/// Reads an id as wallets and explorers write it: mostly without `0x`, in either case.
 fn id_of(text: &str) -> Option<Hash> {
     let text = text.trim();
     let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")).unwrap_or(text);

@@ -1,10 +1,10 @@
-//! What the plugin needs of the host, as a trait so that tests can script it.
+//! The host's functions that the plugin uses, as a trait so that tests can script them.
 
 use kassa_sdk::chain::ScanError;
 use kassa_sdk::upstream::{self, Answer, failed};
 use kassa_sdk::{http, watch};
 
-/// A question to the node: JSON that is POSTed to a path under the upstream's URL.
+/// A request to the node: JSON that is POSTed to a path under the upstream's URL.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     pub(crate) path: &'static str,
@@ -13,15 +13,16 @@ pub(crate) struct Call {
 
 /// The upstream and the watched addresses.
 pub(crate) trait Host {
-    /// Asks the upstream everything at once; the answers come in the same order.
+    /// Asks the upstream everything at once. The answers come in the order of the calls.
     fn ask_all(&self, calls: &[Call]) -> Vec<Result<Answer, ScanError>>;
-    /// The upstream has refused so many calls in an answer, wants to be left alone for so long, and asked less from then on.
+    /// Tells the host that the upstream refused `calls` calls of a request that it answered: no request goes out for
+    /// `retry_ms` milliseconds, and fewer calls a second do from then on.
     fn refused(&self, calls: u32, retry_ms: u32);
-    /// Places of the watched addresses among 20-byte keys.
+    /// Indexes of the watched addresses among 20-byte keys.
     fn watched(&self, keys: &[u8]) -> Result<Vec<u32>, ScanError>;
 }
 
-/// The host itself.
+/// The host of a plugin that runs in Kassa.
 pub(crate) struct Real;
 
 impl Host for Real {

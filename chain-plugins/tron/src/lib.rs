@@ -121,7 +121,7 @@ impl Chain for Tron {
     }
 
     fn payment_link(_network: Network, request: PaymentRequest) -> Result<Link, LinkError> {
-        // No form that wallets agree on.
+        // Wallets agree on no form of link.
         Ok(Link { uri: None, qr: request.recipient, more: Vec::new() })
     }
 

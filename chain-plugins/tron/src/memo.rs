@@ -2,7 +2,8 @@
 
 use kassa_sdk::types::Memo;
 
-/// A longer one is not the number of an invoice; and many long ones would not fit into a call's result.
+/// Maximum length of a memo, bytes. A longer one is not the number of an invoice, and many long ones would not fit into
+/// a call's result.
 const BYTES_MAX: usize = 1_024;
 
 pub(crate) fn read(data: &[u8]) -> Memo {

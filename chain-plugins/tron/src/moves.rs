@@ -11,16 +11,16 @@ use std::iter;
 /// The listed assets.
 #[derive(Debug)]
 pub(crate) struct Assets {
-    /// Contracts, with their places in the list.
+    /// Contracts, each with its index in the list.
     pub(crate) tokens: Vec<(Key, u32)>,
-    /// Place of the native coin, if it is listed.
+    /// Index of the native coin, if it is listed.
     pub(crate) native: Option<u32>,
 }
 
 /// A block with its transactions, and the infos of those in the same order if any of them runs code.
 pub(crate) struct Block<'a> {
     pub(crate) header: Header,
-    /// Whether a transaction does: then the infos tell what moved.
+    /// True if a transaction runs code: then the infos say what moved.
     pub(crate) runs_code: bool,
     txs: Vec<TxJson<'a>>,
     infos: Vec<InfoJson<'a>>,
@@ -30,24 +30,24 @@ pub(crate) struct Block<'a> {
 pub(crate) struct Move<'b> {
     pub(crate) height: u64,
     pub(crate) tx: &'b TxJson<'b>,
-    /// Of a transaction that runs code: only then it says how that ended.
+    /// `None` unless the transaction runs code: only then does the info say how that ended.
     info: Option<&'b InfoJson<'b>>,
     pub(crate) ordinal: u32,
     pub(crate) asset: u32,
     pub(crate) from: Key,
     pub(crate) to: Key,
-    /// `None`: over 128 bits.
+    /// `None` if it has more than 128 bits.
     pub(crate) amount: Option<u128>,
 }
 
-/// `keccak256("Transfer(address,address,uint256)")`.
+/// Signature of the event: `keccak256("Transfer(address,address,uint256)")`.
 pub(crate) const TRANSFER: &str = "ddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef";
 
-/// Ordinals of internal transfers begin here, beyond those of any number of logs. So neither moves the other.
+/// First ordinal of internal transfers, beyond those of any number of logs. So neither shifts the other.
 pub(crate) const INTERNAL: u32 = 1 << 31;
 
-/// The internal transactions that move the native coin, by their notes. Others carry a value that moves
-/// nothing to the one they name: `delegateResourceOfEnergy` lends, `freezeForEnergy` stakes.
+/// Notes of the internal transactions that move the native coin. The value of others is not paid to the account that
+/// they name: `delegateResourceOfEnergy` lends, `freezeForEnergy` stakes.
 const PAYING_NOTES: [&[u8]; 4] = [b"call", b"create", b"suicide", b"withdrawExpireUnfreezeWhileSuiciding"];
 
 impl<'a> Block<'a> {
@@ -69,7 +69,7 @@ impl<'a> Block<'a> {
         Ok(Self { header, runs_code, txs, infos: Vec::new() })
     }
 
-    /// Takes the infos, which must be of this very block: one for each transaction and no others.
+    /// Adds the infos, which must be of this very block: one for each transaction and no others.
     pub(crate) fn add_infos(&mut self, body: &'a [u8]) -> Result<(), ScanError> {
         let Header { height, time_ms, .. } = self.header;
         let what = format!("transaction infos of block {height}");
@@ -84,7 +84,7 @@ impl<'a> Block<'a> {
         Ok(())
     }
 
-    /// Everything that the block may have moved to somebody else, in the order of the ordinals in each
+    /// Appends everything that the block may have moved to somebody else, in the order of the ordinals in each
     /// transaction.
     pub(crate) fn moves<'b>(&'b self, assets: &Assets, moves: &mut Vec<Move<'b>>) -> Result<(), ScanError> {
         let infos = self.infos.iter().map(Some).chain(iter::repeat(None));
@@ -122,8 +122,8 @@ impl<'a> Block<'a> {
 }
 
 impl Move<'_> {
-    /// Whether it happened, and with which memo; `None` for one of a failed transaction. Asked only of what
-    /// goes to a watched address: a proof costs more than a look.
+    /// The memo, or `None` if the transaction failed. Called only for what goes to a watched address, since a proof is
+    /// expensive.
     pub(crate) fn confirm(&self) -> Result<Option<Vec<u8>>, ScanError> {
         let has_succeeded = self.tx.has_succeeded()?;
         // The chain itself rejects a block in which the two differ.
@@ -142,9 +142,9 @@ impl Move<'_> {
     }
 }
 
-/// The infos in the order of the transactions, if they are those of all of them.
+/// Sorts the infos into the order of the transactions. `None` if they are not those of all of them.
 fn in_order<'a>(infos: Vec<InfoJson<'a>>, txs: &[TxJson<'_>]) -> Option<Vec<InfoJson<'a>>> {
-    // As nodes send them.
+    // The order in which nodes send them.
     if infos.iter().map(|info| info.id).eq(txs.iter().map(|tx| tx.id)) {
         return Some(infos);
     }
@@ -154,9 +154,9 @@ fn in_order<'a>(infos: Vec<InfoJson<'a>>, txs: &[TxJson<'_>]) -> Option<Vec<Info
 
 type TokenMove = (u32, Key, Key, Option<u128>);
 
-/// What a `Transfer` of a listed token says: three topics and one word of data. With a fourth topic it is the
-/// event of a collection, which has the same signature. A token is its contract: the same event of any other
-/// one is somebody's imitation. What an account sends to itself was there before.
+/// Reads a `Transfer` of a listed token: three topics and one word of data. With a fourth topic it is the event of an
+/// NFT collection, which has the same signature. A token is its contract: the same event of another contract is an
+/// imitation. `None` too if an account sends to itself, since nothing arrived.
 fn token_move(assets: &Assets, log: &LogJson<'_>) -> Result<Option<TokenMove>, ScanError> {
     let [signature, from, to] = log.topics.as_slice() else { return Ok(None) };
     if !signature.eq_ignore_ascii_case(TRANSFER) {
@@ -177,7 +177,7 @@ fn token_move(assets: &Assets, log: &LogJson<'_>) -> Result<Option<TokenMove>, S
     Ok(others.map(|(from, to)| (asset, from, to, amount)))
 }
 
-/// A 32-byte word as an amount; `None` where it is over 128 bits.
+/// A 32-byte word as an amount. `None` if it is over 128 bits.
 fn word_amount(word: &[u8; 32]) -> Option<u128> {
     let (high, low) = word.split_last_chunk::<16>()?;
     high.iter().all(|byte| *byte == 0).then(|| u128::from_be_bytes(*low))
@@ -189,13 +189,13 @@ fn word_key(word: &[u8; 32]) -> Option<Key> {
     matches!(padding, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 | 0x41]).then_some(*key)
 }
 
-/// The native coin that code moved, if it did.
+/// The native coin that code moved: payer, recipient and amount. `None` if it moved none to another account.
 fn internal_move(internal: &InternalJson<'_>) -> Result<Option<(Key, Key, u64)>, ScanError> {
     let unreadable = || malformed("an internal transaction");
     if internal.rejected {
         return Ok(None);
     }
-    // One value is the native coin's, even if it is zero; those of TRC-10 tokens follow it.
+    // The first value is the native coin's, even if it is zero; those of TRC-10 tokens follow it.
     let values = internal.values.as_ref().ok_or_else(unreadable)?;
     let mut native = values.iter().filter(|value| value.token_id.is_none_or(str::is_empty));
     let amount = native.next().ok_or_else(unreadable)?.call_value;

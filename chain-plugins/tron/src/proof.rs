@@ -26,7 +26,7 @@ const AMOUNT: u32 = 3;
 const TRANSFER: u64 = 1;
 const CALL: u64 = 31;
 
-/// The content of a transaction by its signed bytes, which must be those of `id`.
+/// Reads the content of a transaction from its signed bytes. Errors if their hash is not `id`.
 pub(crate) fn content(raw_data_hex: &str, id: &Hash) -> Result<Content, ScanError> {
     let raw = hex::decode(raw_data_hex).map_err(|_| malformed("raw_data_hex is not hexadecimal"))?;
     if Sha256::digest(&raw)[..] != id[..] {
@@ -55,7 +55,8 @@ fn read(raw: &[u8]) -> Option<Content> {
     Some(Content { payment, memo: memo.to_vec() })
 }
 
-/// The inner `Option` is empty where an address is none.
+/// Reads the payment of a contract's parameter. `None` if it is malformed; the inner `Option` is `None` if it has a
+/// malformed address.
 fn payment(parameter: &[u8]) -> Option<Option<Payment>> {
     let mut message: &[u8] = &[];
     each_field(parameter, |number, value| {
@@ -79,9 +80,9 @@ enum Value<'a> {
     Bytes(&'a [u8]),
 }
 
-/// Calls `see` with each field of a message; `None` where the bytes are no message.
+/// Calls `see` with each field of a message. `None` if the bytes are not a message.
 fn each_field<'a>(mut rest: &'a [u8], mut see: impl FnMut(u32, Value<'a>)) -> Option<()> {
-    // Fields inside of a group (an old form of message) are nobody's.
+    // Fields inside a group (an old form of message) are not fields of the message.
     let mut depth = 0u32;
     while !rest.is_empty() {
         let tag = u32::try_from(varint(&mut rest)? & u64::from(u32::MAX)).ok()?;
@@ -114,7 +115,7 @@ fn skip<'a>(rest: &mut &[u8], length: usize) -> Option<Option<Value<'a>>> {
     rest.split_off(..length).map(|_| None)
 }
 
-/// Up to ten bytes of seven bits each, the lowest first; what is over 64 bits falls away.
+/// Reads up to ten bytes of seven bits each, the lowest first. Bits beyond 64 are dropped.
 fn varint(rest: &mut &[u8]) -> Option<u64> {
     let mut number = 0u64;
     for shift in (0..70).step_by(7) {

@@ -19,7 +19,7 @@ use kassa_sdk::chain::{Block, ScanError, ScanLimits, ScanResult};
 use kassa_sdk::types::{Network, Position};
 use kassa_sdk::upstream::{agrees, lags, malformed};
 
-/// What a scan knows about its network.
+/// A scan and its network.
 pub(crate) struct Scan<'a, H> {
     pub(crate) host: &'a H,
     pub(crate) assets: Assets,
@@ -123,7 +123,7 @@ impl<H: Host> Scan<'_, H> {
     }
 }
 
-/// Whether block 0 is the one that this chain begins with.
+/// Errors if `body` is not block 0, or not the genesis block of the chain with this id.
 pub(crate) fn check_genesis(body: &[u8], chain_id: u32) -> Result<(), ScanError> {
     let genesis = Top::read(body, "the genesis block")?.header;
     if genesis.height != 0 {
@@ -150,7 +150,7 @@ fn listed(network: &Network) -> Result<Assets, ScanError> {
     Ok(assets)
 }
 
-/// `0x2b6653dc`, the form that TRON's CAIP-2 ids have, or the same number in decimal digits.
+/// Reads the chain id: `0x2b6653dc`, the form that TRON's CAIP-2 ids have, or the same number in decimal digits.
 pub(crate) fn chain_id(network: &Network) -> Result<u32, ScanError> {
     let text = network.chain_id.as_str();
     let id = match text.strip_prefix("0x") {

@@ -2,8 +2,8 @@
 
 use serde::Deserialize;
 
-/// A full block of the main network is half a megabyte, its transaction infos are another half; a block at
-/// the chain's limit is ten times that.
+/// Default number of blocks in a step. A full block of the main network is half a megabyte and its infos are another
+/// half; a block at the chain's limit is ten times that.
 const BLOCKS_AT_ONCE: u64 = 4;
 
 #[derive(Debug, Default, Deserialize)]
@@ -15,7 +15,7 @@ struct Raw {
 /// Checked settings of one network.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
-    /// Blocks that one step reads.
+    /// Number of blocks that one step reads.
     pub(crate) blocks_at_once: u64,
 }
 

@@ -21,12 +21,12 @@ use kassa_sdk::upstream::lags;
 pub(crate) struct Step {
     pub(crate) headers: Vec<Header>,
     pub(crate) transfers: Vec<Transfer>,
-    /// Blocks are missing at the end: transfers beyond the limit, or a backend that lags.
+    /// True if blocks are missing at the end: transfers beyond the limit, or a backend that lags.
     pub(crate) is_cut: bool,
 }
 
-/// Reads blocks `from..=to`. `top` is the body of the last one, if it is here already. `room` transfers still
-/// fit; at least one block is read unless `may_be_empty`.
+/// Reads blocks `from..=to`. `top` is the body of the last one, if it was read already. `room` is the number of
+/// transfers that still fit; at least one block is read unless `may_be_empty`.
 pub(crate) fn read<H: Host>(
     scan: &Scan<'_, H>,
     from: u64,
@@ -95,8 +95,8 @@ fn drop_unwatched<H: Host>(scan: &Scan<'_, H>, moves: &mut Vec<Move<'_>>) -> Res
     Ok(())
 }
 
-/// How many blocks there are until one whose transfers no longer fit. Whether all of them will be confirmed
-/// is not known yet; that they may be is reason enough to leave the rest to the next scan.
+/// Number of blocks before the first one whose transfers no longer fit. Not all of them may be confirmed; that they
+/// might be is reason enough to leave the rest to the next scan.
 fn fitting(blocks: &[Block<'_>], moves: &[Move<'_>], room: usize, may_be_empty: bool) -> usize {
     let mut total = 0usize;
     let fits = |block: &&Block<'_>| {

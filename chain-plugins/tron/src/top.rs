@@ -1,4 +1,4 @@
-//! The newest blocks, of which a scan needs to know which ones they are before it reads them, if it does.
+//! The newest blocks, read only as far as a scan needs to identify them.
 
 use crate::api;
 use crate::wire::{Header, HeaderJson};
@@ -41,7 +41,7 @@ struct Reading<'a> {
     id: Option<&'a str>,
     header: Option<HeaderJson<'a>>,
     has_transactions: bool,
-    /// All is known: the error that ended the reading is our own.
+    /// True once all is known: then the error that ends the reading is our own.
     is_enough: bool,
 }
 

@@ -47,12 +47,12 @@ struct RawHeaderJson<'a> {
 pub(crate) struct TxJson<'a> {
     #[serde(rename = "txID")]
     pub(crate) id: &'a str,
-    /// How it ended, in one element. Every node says so since there are contracts.
+    /// Outcome of the transaction, in one element. Nodes have always given it since contracts exist.
     #[serde(borrow, default)]
     ret: Vec<RetJson<'a>>,
     #[serde(borrow)]
     raw_data: RawDataJson<'a>,
-    /// The transaction as it was signed: its hash is the id.
+    /// The signed bytes; their hash is the id.
     pub(crate) raw_data_hex: Option<&'a str>,
 }
 
@@ -81,12 +81,12 @@ struct ContractJson<'a> {
 
 #[derive(Deserialize)]
 struct ParameterJson<'a> {
-    /// Another shape for each kind of contract.
+    /// Parameter of the contract; each kind of contract has its own shape.
     #[serde(borrow)]
     value: Option<&'a RawValue>,
 }
 
-/// Both kinds that carry the native coin have the payer, the recipient and the amount, in this order.
+/// The part that both kinds that carry the native coin have in common: payer, recipient and amount, in this order.
 #[derive(Deserialize)]
 struct ValueJson<'a> {
     owner_address: Option<&'a str>,
@@ -134,7 +134,7 @@ pub(crate) struct InternalJson<'a> {
     pub(crate) to_address: Option<&'a str>,
     #[serde(rename = "callValueInfo", borrow)]
     pub(crate) values: Option<Vec<CallValueJson<'a>>>,
-    /// What it is, as hexadecimal digits of a word.
+    /// Kind of the internal transaction, as hexadecimal digits of a word.
     #[serde(borrow)]
     pub(crate) note: Option<&'a str>,
     #[serde(default)]
@@ -146,21 +146,21 @@ pub(crate) struct InternalJson<'a> {
 pub(crate) struct CallValueJson<'a> {
     #[serde(default)]
     pub(crate) call_value: u64,
-    /// A TRC-10 token; the native coin has none.
+    /// Id of a TRC-10 token; the native coin has none.
     #[serde(borrow)]
     pub(crate) token_id: Option<&'a str>,
 }
 
 impl BlockJson<'_> {
-    /// Whether the transactions are there. The root over none is zero, and is said: a gateway that cuts them off
-    /// must not pass for a block without payments.
+    /// True if the transactions are there. The root over none is zero, and is given: a gateway that cuts them off must
+    /// not pass for a block without payments.
     pub(crate) fn is_whole(&self) -> bool {
         let is_zero = |root: &str| !root.is_empty() && root.bytes().all(|digit| digit == b'0');
         !self.transactions.is_empty() || self.block_header.raw_data.tx_trie_root.is_some_and(is_zero)
     }
 }
 
-/// What a scan keeps of a block.
+/// The part of a block that a scan keeps.
 #[derive(Debug)]
 pub(crate) struct Header {
     pub(crate) height: u64,
@@ -181,7 +181,7 @@ impl Header {
         if !hash.starts_with(&header.number.to_be_bytes()) {
             return Err(malformed(format!("the blockID is not one of block {}", header.number)));
         }
-        // Whose invoice a payment is hangs on it; the first block alone has none.
+        // The time decides which invoice a payment belongs to; the first block alone has none.
         if header.timestamp == 0 && header.number > 0 {
             return Err(malformed(format!("block {} has no time", header.number)));
         }
@@ -202,20 +202,20 @@ pub(crate) struct Payment {
     pub(crate) amount: u64,
 }
 
-/// What a payer signed, as far as it matters here.
+/// The part of a signed transaction that matters here.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Content {
     pub(crate) payment: Option<Payment>,
     pub(crate) memo: Vec<u8>,
 }
 
-/// The kinds of transaction that matter here.
+/// Kinds of transaction that matter here.
 const TRANSFER: &str = "TransferContract";
 const CALL: &str = "TriggerSmartContract";
 const CREATE: &str = "CreateSmartContract";
 
 impl<'a> TxJson<'a> {
-    /// There is one contract in a transaction; the list is for extensions that never came.
+    /// The only contract of the transaction; the list is for extensions that never came.
     fn contract(&self) -> Result<&ContractJson<'a>, ScanError> {
         match self.raw_data.contract.as_slice() {
             [contract] => Ok(contract),
@@ -223,12 +223,12 @@ impl<'a> TxJson<'a> {
         }
     }
 
-    /// Whether it runs code, which can move anything.
+    /// True if the transaction runs code, which can move anything.
     pub(crate) fn runs_code(&self) -> Result<bool, ScanError> {
         Ok([CALL, CREATE].contains(&self.contract()?.kind))
     }
 
-    /// The native coin that it carries itself. A call without value is no payment, a transfer always is.
+    /// The native coin that the transaction itself carries. A call without value is no payment, a transfer always is.
     pub(crate) fn payment(&self) -> Result<Option<Payment>, ScanError> {
         let contract = self.contract()?;
         let is_transfer = contract.kind == TRANSFER;
@@ -254,8 +254,8 @@ impl<'a> TxJson<'a> {
         Ok(Content { payment: self.payment()?, memo })
     }
 
-    /// What the block itself says of the transaction's end; a failed one is in the block too. One that does not
-    /// say is neither.
+    /// True if the block says that the transaction succeeded; blocks hold failed ones too. Errors if the outcome is
+    /// missing.
     pub(crate) fn has_succeeded(&self) -> Result<bool, ScanError> {
         let [ret] = self.ret.as_slice() else {
             return Err(malformed(format!("a transaction with {} ends", self.ret.len())));
@@ -268,8 +268,8 @@ impl<'a> TxJson<'a> {
 }
 
 impl InfoJson<'_> {
-    /// What the info says of the end of a transaction that ran code. Never `contractResult`: that is what the
-    /// code returned, which for some tokens is zero when they succeed.
+    /// True if the info says that the code of the transaction succeeded. `contractResult` is never read: it is what the
+    /// code returned, which some tokens set to zero when they succeed.
     pub(crate) fn has_succeeded(&self) -> Result<bool, ScanError> {
         match (self.result, self.receipt.as_ref().and_then(|receipt| receipt.result)) {
             (None, Some(end)) => Ok(end == "SUCCESS"),

@@ -103,7 +103,7 @@ fn read(host: &Memory) -> ScanResult {
     scan_from(host, 0, &WIDE).unwrap()
 }
 
-/// Every block names the one before it.
+/// Checks that every block names the one before it as its parent.
 fn check_links(result: &ScanResult) {
     for pair in result.blocks.windows(2) {
         assert_eq!((pair[0].height + 1, &pair[0].hash), (pair[1].height, &pair[1].parent));

@@ -1,10 +1,10 @@
-//! What merchants do reaches only what is theirs.
+//! Actions of merchants, which reach only what is theirs.
 
 use super::*;
 
 const LONGEST: u64 = crate::ledger::OWN_OUTAGE_MS_MAX;
 
-/// The same action, asked for by a merchant.
+/// The same action, made by a merchant.
 fn by(merchant: &str, mut action: Value) -> Value {
     action["by"] = json!(merchant);
     action
@@ -21,7 +21,7 @@ fn malformed(host: &Memory, action: &Value) -> String {
     }
 }
 
-/// Heights and amounts of what was read.
+/// Heights and amounts of the transfers that were read.
 fn seen(host: &Memory) -> Vec<(u64, u128)> {
     let found = read(host).transfers;
     found.iter().map(|found| (found.height, found.amount.unwrap().into())).collect()
@@ -48,7 +48,7 @@ fn only_ones_own_can_be_taken_back() {
     let after = read(&host);
     assert_eq!(before.blocks[0], after.blocks[0]);
     assert_ne!(before.blocks[1].hash, after.blocks[1].hash);
-    // The operator may.
+    // The operator may do so.
     act(&host, json!({"do": "retract", "tx": theirs["tx"]}));
     assert_eq!(seen(&host), []);
     // Final is final, whoever asks; and what is old is not searched for.
@@ -101,7 +101,7 @@ fn an_outage_holds_up_ones_own() {
     act(&host, by("a", json!({"do": "retract", "tx": doomed["tx"]})));
     act(&host, by("a", json!({"do": "outage", "ms": 0})));
     assert_eq!((seen(&host).len(), read(&host).head.height), (4, 9));
-    // A machine's clock that goes back does not prolong it.
+    // A clock that is set back does not prolong it.
     act(&host, by("a", json!({"do": "outage", "ms": LONGEST})));
     act(&host, by("a", pay("6")));
     host.now_ms.set(host.now_ms() - 1);

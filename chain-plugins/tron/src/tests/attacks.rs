@@ -1,4 +1,4 @@
-//! What strangers do with transfers, and what is and is not a payment.
+//! Transfers that strangers make, and what is and is not a payment.
 
 use super::node::*;
 use crate::moves::{INTERNAL, TRANSFER};

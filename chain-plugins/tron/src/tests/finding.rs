@@ -1,4 +1,4 @@
-//! Where a transaction is, as honest and other nodes say.
+//! Finding a transaction, with honest and other nodes.
 
 use super::node::*;
 use crate::find::find;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 const INFO: &str = "/wallet/gettransactioninfobyid";
 
-/// Block 2 holds a payment and a call that failed.
+/// A node whose block 2 holds a payment and a call that failed.
 fn node() -> Node {
     let failed = Tx { ok: false, ..call(vec![]) };
     Node::new(vec![vec![], vec![pay(SHOP, 5), failed], vec![]])

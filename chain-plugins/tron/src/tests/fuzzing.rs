@@ -1,4 +1,4 @@
-//! What tests/fuzz drives; not in the product.
+//! Entry points for tests/fuzz; not in the product.
 
 use super::node::{FAKE, Node, OTHER, OTHER_TOKEN, PAYER, SHOP, Tx, USDT, call, moved, pay, sent};
 use crate::address::{self, Key};
@@ -16,7 +16,7 @@ use std::cell::RefCell;
 /// Chooses a number below the one given; 0 when the input is used up.
 pub type Pick<'a> = dyn FnMut(u64) -> u64 + 'a;
 
-/// Changes the status and the body of an answer; false: the host refuses the request.
+/// Changes the status and the body of an answer. Returns false if the host refuses the request.
 pub type Tamper<'a> = dyn FnMut(&mut u16, &mut Vec<u8>) -> bool + 'a;
 
 /// The scripted node over a chain that the fuzzer writes.
@@ -40,7 +40,7 @@ impl Script {
         self.0.network()
     }
 
-    /// Where the scripted chain begins.
+    /// Position at which the scripted chain begins.
     pub fn begin(&self) -> Position {
         Position { height: 0, hash: self.0.hash(0) }
     }
@@ -78,18 +78,18 @@ pub fn memo(data: &[u8]) -> Memo {
 /// Payer, recipient and amount of the native coin.
 pub type Paid = (Key, Key, u64);
 
-/// What a transaction pays and its memo, by its signed bytes alone.
+/// The payment and the memo of a transaction, read from its signed bytes alone.
 pub fn transaction(raw: &[u8]) -> Result<(Option<Paid>, Vec<u8>), ScanError> {
     let content = proof::content(&hex::encode(raw), &Sha256::digest(raw).into())?;
     Ok((content.payment.map(|Payment { from, to, amount }| (from, to, amount)), content.memo))
 }
 
-/// `raw_data_hex` that is whatever the node says.
+/// Memo of a transaction, read from any `raw_data_hex` that a node may send.
 pub fn transaction_hex(text: &str, id: &[u8; 32]) -> Result<Vec<u8>, ScanError> {
     proof::content(text, id).map(|content| content.memo)
 }
 
-/// The signed bytes of a payment, and what has to be read from them.
+/// The signed bytes of a payment, with the payment and the memo that have to be read from them.
 pub fn payment(pick: &mut Pick<'_>) -> (Vec<u8>, Option<Paid>, Vec<u8>) {
     let tx = tx(pick);
     let paid = (tx.kind.1 == 1 || (tx.kind.1 == 31 && tx.amount > 0)).then_some((PAYER, tx.to, tx.amount));

@@ -86,8 +86,8 @@ fn is_sound(error: &ScanError) -> bool {
     }
 }
 
-/// What is believed, so that another value of it is another fact: what code did, that a transaction is one of
-/// the kinds that pay, to whom those go that are not for us, and which transactions there are.
+/// True for fields that are believed, so that another value of one is another fact: what code did, that a transaction
+/// is one of the kinds that pay, whom a payment to others goes to, and which transactions there are.
 fn is_believed(path: &str) -> bool {
     let believed =
         ["/log", "/internal_transactions", "/contract", "/ret", "/transactions/0", "/transactions/2"];
@@ -96,7 +96,7 @@ fn is_believed(path: &str) -> bool {
     is_in(&believed) && !is_in(&proven)
 }
 
-/// Each field of each answer, replaced by each hostile value.
+/// Replaces each field of each answer by each hostile value.
 #[test]
 fn every_field_of_every_answer() {
     let honest = node().scan().unwrap();
@@ -169,7 +169,7 @@ fn check(result: &ScanResult, honest: &ScanResult, path: &str, what: &str) {
     assert!(is_whole || is_believed(path), "{what}: {:?}", result.transfers);
 }
 
-/// A transfer that is reported is the one that was signed.
+/// A reported transfer is the one that was signed.
 #[test]
 fn a_payment_that_was_not_signed() {
     let with_memo = |tx: Tx| Tx { memo: b"7".to_vec(), ..tx };
@@ -213,7 +213,7 @@ fn a_block_and_its_infos_that_disagree() {
     }
 }
 
-/// What is absent or empty, and would pass a payment over or make one, is no answer.
+/// A field that is absent or empty, and decides whether there is a payment, is an error.
 #[test]
 fn what_decides_about_money_has_to_be_said() {
     const BLOCK: &str = "/wallet/getblockbynum";
@@ -257,7 +257,7 @@ fn what_decides_about_money_has_to_be_said() {
     }
 }
 
-/// A gateway that cuts the transactions off, and the root over them as well.
+/// A gateway cuts the transactions off, and the root over them as well.
 #[test]
 fn a_block_without_its_transactions() {
     for root in [None, Some(json!(""))] {
@@ -271,7 +271,7 @@ fn a_block_without_its_transactions() {
     }
 }
 
-/// Of transactions that pay nobody here, a word too few is nobody's loss.
+/// A missing field in a transaction that pays nobody here stops nothing.
 #[test]
 fn a_strangers_transaction_stops_nothing() {
     let node = Node::new(vec![vec![pay(OTHER, 5), pay(SHOP, 7)], vec![]]).twisted(|_, _, answer| {
@@ -359,7 +359,7 @@ fn heights_at_the_end_of_the_numbers() {
     assert_eq!(self::node().scan_at(&top, &limits).unwrap_err(), ScanError::Behind(3));
 }
 
-/// As when the chain moves between the question for the head and the one for its block.
+/// The chain moves between the request for the head and the one for its block.
 #[test]
 fn a_head_that_is_not_the_block_at_its_height() {
     let moved = node().twisted(|path, _, answer| {
@@ -375,7 +375,7 @@ fn a_head_that_is_not_the_block_at_its_height() {
     assert!(matches!(start.scan_new(), Err(ScanError::Upstream(_))));
 }
 
-/// Read in two steps, so that neither shows it.
+/// The two blocks are read in two steps, so that neither shows it.
 #[test]
 fn a_transaction_in_two_blocks() {
     let mut node = node();

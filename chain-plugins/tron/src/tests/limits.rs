@@ -38,14 +38,14 @@ fn infos_that_are_not_those_of_the_block() {
         });
         assert!(is_lag(&node.scan().unwrap_err()), "change {place}");
     }
-    // In whatever order they come.
+    // The infos may come in any order.
     let node = busy().twisted(|path, _, answer| {
         if path == INFOS {
             answer.as_array_mut().unwrap().reverse();
         }
     });
     assert_eq!(node.scan().unwrap().transfers.len(), 6);
-    // And some gateways leave the time out.
+    // Some gateways leave the time out.
     let node = busy().twisted(|path, _, answer| {
         if path == INFOS {
             answer[0].as_object_mut().unwrap().remove("blockTimeStamp");
@@ -64,7 +64,7 @@ fn blocks_that_are_not_there_yet() {
         })
     };
     assert!(is_lag(&missing(1).scan().unwrap_err()));
-    // What was read before is kept, in the same step and in those before.
+    // Blocks read before are kept, in the same step and in those before.
     assert_eq!(missing(2).scan().unwrap().blocks.len(), 1);
     let node = Node { settings: r#"{"blocks_at_once":1}"#.into(), ..missing(2) };
     assert_eq!(node.scan().unwrap().blocks.len(), 1);
@@ -141,7 +141,7 @@ fn rate_limits_in_every_form() {
         let node = busy();
         *node.raw.borrow_mut() = Some((status, retry_after, body.into()));
         assert_eq!(node.scan().unwrap_err(), ScanError::RateLimited(ms), "{status} {body}");
-        // Both at once, and three more tries of the first; the host is told of each.
+        // Both at once, and three more tries of the first; each is reported to the host.
         assert_eq!(*node.waits.borrow(), [ms; 5], "{status} {body}");
     }
 }
@@ -170,7 +170,7 @@ fn refusals_in_every_form() {
     }
 }
 
-/// TronGrid once the day's requests are used up: one is served, and everything beside it refused.
+/// TronGrid once the day's requests are used up: it serves one request and refuses all beside it.
 #[test]
 fn what_is_served_of_several_is_kept_and_the_rest_asked_one_by_one() {
     for served in [1, 2, 3] {

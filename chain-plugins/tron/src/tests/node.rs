@@ -20,7 +20,7 @@ pub(super) const PAYER: Key = [0xcc; 20];
 pub(super) const WIDE: ScanLimits =
     ScanLimits { blocks: 1_000, transfers: 10_000, known: None, next_is_head: false, more: Vec::new() };
 
-/// An address as nodes write it.
+/// An address in the form of nodes.
 pub(super) fn raw(key: Key) -> String {
     format!("41{}", hex::encode(key))
 }
@@ -31,7 +31,7 @@ fn topic(key: Key) -> String {
 
 #[derive(Clone)]
 pub(super) struct Tx {
-    /// Its name and its number.
+    /// Name and number of the kind.
     pub(super) kind: (&'static str, u8),
     pub(super) to: Key,
     pub(super) amount: u64,
@@ -58,7 +58,7 @@ pub(super) fn moved(contract: Key, to: Key, amount: u128) -> Value {
     })
 }
 
-/// What code sends on.
+/// An internal transaction.
 pub(super) fn sent(note: &str, to: Key, values: &Value) -> Value {
     json!({
         "hash": "00".repeat(32), "caller_address": raw(USDT), "transferTo_address": raw(to),
@@ -88,7 +88,7 @@ pub(super) fn bytes(field: u8, value: &[u8]) -> Vec<u8> {
 }
 
 impl Tx {
-    /// As it is signed; `nonce` makes equal ones differ.
+    /// The signed bytes; `nonce` makes equal transactions differ.
     pub(super) fn raw_data(&self, nonce: u64) -> Vec<u8> {
         let address = |key: Key| [&[0x41][..], &key].concat();
         let value = [bytes(1, &address(PAYER)), bytes(2, &address(self.to)), number(3, self.amount)].concat();
@@ -102,30 +102,30 @@ impl Tx {
 /// Status, `Retry-After` and body of every answer.
 type Raw = (u16, Option<&'static str>, Vec<u8>);
 
-/// What a test does with an answer before it goes out: called with the path, the question and the answer.
+/// Change that a test makes to an answer before it goes out. Its arguments are the path, the request and the answer.
 type Twist = Box<dyn Fn(&str, &Value, &mut Value)>;
 
 pub(super) struct Node {
     pub(super) blocks: Vec<Vec<Tx>>,
-    /// Blocks from this height on are those of another branch.
+    /// Height from which on blocks are those of another branch.
     pub(super) fork_from: u64,
     pub(super) native: bool,
     pub(super) settings: String,
     pub(super) chain_id: &'static str,
-    /// So many blocks below the head are not solid.
+    /// Depth of the solid block below the head.
     pub(super) solid_below: u64,
     pub(super) raw: RefCell<Option<Raw>>,
     pub(super) asked: RefCell<HashMap<&'static str, usize>>,
     pub(super) filters: Cell<usize>,
-    /// Calls that are served of those that come at once.
+    /// Maximum number of calls that are served of those that come at once.
     pub(super) served_max: Cell<usize>,
-    /// The waits that the host was told of.
+    /// Waits that the host was told of, milliseconds.
     pub(super) waits: RefCell<Vec<u32>>,
     pub(super) twist: RefCell<Option<Twist>>,
 }
 
 impl Node {
-    /// Block 0 is empty; `blocks` follow it.
+    /// A chain whose block 0 is empty; `blocks` follow it.
     pub(super) fn new(blocks: Vec<Vec<Tx>>) -> Self {
         let mut all = vec![vec![]];
         all.extend(blocks);
@@ -188,7 +188,7 @@ impl Node {
         self.scan_at(&Position { height, hash: self.hash(height) }, limits)
     }
 
-    /// From block 0, with generous limits.
+    /// Scans from block 0, with generous limits.
     pub(super) fn scan(&self) -> Result<ScanResult, ScanError> {
         self.scan_from(0, &WIDE)
     }

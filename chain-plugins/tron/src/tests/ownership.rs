@@ -11,7 +11,7 @@ const PROOF: &str = "0x260d8119192213940f9e0d9467082e1b75635556697664d45059d489d
 fn a_wallets_signature_proves() {
     assert_eq!(verify(ADDRESS, STATEMENT, PROOF), Ok(()));
     assert_eq!(verify(ADDRESS, STATEMENT, &format!(" {PROOF}\n")), Ok(()));
-    // Ledgers write which key it is as 0 or 1.
+    // Ledger devices write the number of the key as 0 or 1.
     let by_number = PROOF.strip_suffix("1b").map(|rest| format!("{rest}00")).unwrap();
     assert_eq!(verify(ADDRESS, STATEMENT, &by_number), Ok(()));
 }

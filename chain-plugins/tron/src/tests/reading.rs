@@ -1,4 +1,4 @@
-//! What an honest node says is read completely, in few calls.
+//! Reading an honest node: everything is found, in few calls.
 
 use super::node::*;
 use kassa_sdk::chain::{Finality, ScanError, ScanLimits};
@@ -34,7 +34,7 @@ fn what_is_solid_is_asked_when_it_is_wanted_and_said_again_when_it_is_not() {
     assert_eq!((result.head.height, result.final_, node.requests()), (30, 7, 1));
     let result = node.scan_from(29, &ScanLimits { known, ..WIDE }).unwrap();
     assert_eq!((result.blocks.len(), result.final_, node.requests()), (1, 7, 3));
-    // A new network has no other word for it.
+    // A new network learns it no other way.
     let limits = ScanLimits { known, ..WIDE };
     assert_eq!(crate::scan::scan(&node, &node.network(), None, &limits).unwrap().final_, 12);
 }
@@ -162,12 +162,12 @@ fn another_chain_is_told_from_a_reorg_and_from_a_node_that_is_behind() {
 fn a_reorg_is_reported_as_it_is() {
     let before = Node::new(vec![vec![call(vec![])]; 5]);
     let cursor = Position { height: 4, hash: before.hash(4) };
-    // It grew on: the first block's parent is another than the cursor's.
+    // The chain grew: the parent of the first block is not the cursor's block.
     let after = Node { fork_from: 3, ..before };
     let result = after.scan_at(&cursor, &WIDE).unwrap();
     assert_eq!((result.blocks[0].height, &result.blocks[0].parent), (5, &after.hash(4)));
     assert_ne!(after.hash(4), cursor.hash);
-    // It did not: only the head shows it.
+    // It did not grow: only the head shows it.
     let result = after.scan_at(&Position { height: 5, hash: "00".repeat(32) }, &WIDE).unwrap();
     assert!(result.blocks.is_empty());
     assert_eq!(result.head, Position { height: 5, hash: after.hash(5) });

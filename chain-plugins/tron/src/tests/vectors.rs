@@ -6,7 +6,7 @@ use crate::wire::Payment;
 use crate::{Tron, proof};
 use kassa_sdk::chain::{AddressError, Chain, PaymentRequest};
 
-/// Of TRON's documentation and of tokens that everybody uses.
+/// Addresses from TRON's documentation and of well-known tokens.
 const VECTORS: [(&str, &str); 4] = [
     ("TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6t", "41a614f803b6fd780986a42c78ec9c7f77e6ded13c"),
     ("TXYZopYRdj2D9XRtbG411XZZ3kM5VkAeBf", "41eca9bc828a3005b9a3b909f2cc5c2a54794de05f"),
@@ -55,8 +55,8 @@ fn what_is_no_address() {
     }
 }
 
-/// `m/44'/60'/0'/0` of the mnemonic "test test … junk", whose first address on EVM chains is 0xf39F…2266: the
-/// point is hashed alike, so TRON's address of the same key has the same 20 bytes.
+/// Children of `m/44'/60'/0'/0` of the mnemonic "test test … junk", whose first address on EVM chains is 0xf39F…2266:
+/// the point is hashed alike, so TRON's address of the same key has the same 20 bytes.
 #[test]
 fn derived_addresses() {
     let junk = "xpub6DyUKdwoLWmUJ4Tn9Bbsdtx7B5Ws18mEN19e5HT52ikE53FiUheSQXrZUNPovqfyKmw4579A1Mm3GXXKM39N64uooBfJ4tNAzFsEbodRTx4";
@@ -85,7 +85,7 @@ fn a_payer_scans_the_bare_address() {
     assert!(description.derives_addresses && description.exact_native_amounts);
 }
 
-/// Transactions of the main network, by their ids.
+/// Transactions of the main network, with their ids.
 #[test]
 fn signed_bytes_of_the_main_network() {
     let content = |id: &str, raw: &str| proof::content(raw, &hex::decode(id).unwrap().try_into().unwrap());
