@@ -1,8 +1,8 @@
-//! Which accounts are read: each watched owner, and its wallet of each listed jetton.
+//! The accounts that are read: each watched owner, and its wallet of each listed jetton.
 //!
-//! A jetton wallet is known by asking the listed master where the owner's wallet is, never by what a wallet
-//! says of itself: anyone can deploy the same code with the same words. Masters answer for owners of the
-//! basechain; an owner on the masterchain has no jetton wallets here.
+//! A jetton wallet is known by asking the listed master where the owner's wallet is, never by what a wallet says of
+//! itself: anyone can deploy the same code with the same words. Masters answer for owners of the basechain; an owner on
+//! the masterchain has no jetton wallets here.
 
 use crate::address::{Account, why};
 use crate::api;
@@ -16,21 +16,21 @@ use crate::wire::GetMethodJson;
 use kassa_sdk::upstream::Fault;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// Owners that one question to the host brings.
+/// Number of owners that one request to the host returns.
 const PAGE: u32 = 1_000;
 
-/// Wallets that one scan asks for. The rest follows with the next scans.
+/// Maximum number of jetton wallets that one scan asks for. The rest follows with the next scans.
 const DERIVED_MAX: usize = 64;
 
-/// What an account is to us.
+/// The part that an account has in a scan.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Role {
     Owner,
     JettonWallet { asset: u32, owner: Account },
 }
 
-/// The accounts to read, or none if some jetton wallets are not known yet: then all that was learned stands
-/// in `wallets`.
+/// Finds the accounts to read. `None` if some jetton wallets are not known yet: then all that was learned is in
+/// `wallets`.
 pub(crate) fn all<H: Host>(
     scan: &Scan<'_, H>,
     wallets: &mut Wallets,
@@ -45,7 +45,7 @@ pub(crate) fn all<H: Host>(
     let asked: Vec<_> =
         unknown.by_ref().take(DERIVED_MAX).map(|(owner, master, _)| (*owner, *master)).collect();
     let rest = unknown.count();
-    // What is no longer watched or listed is forgotten.
+    // Wallets of owners and masters that are no longer watched or listed are dropped.
     *wallets = known;
     if !asked.is_empty() {
         let before = wallets.len();
@@ -60,7 +60,7 @@ pub(crate) fn all<H: Host>(
     named(scan, &owners, pairs, wallets).map(Some)
 }
 
-/// The accounts to read, if all their jetton wallets are known.
+/// The accounts to read. `None` if some jetton wallets are not known.
 pub(crate) fn known<H: Host>(
     scan: &Scan<'_, H>,
     wallets: &Wallets,
@@ -73,7 +73,7 @@ pub(crate) fn known<H: Host>(
     }
 }
 
-/// Owner, master and the master's place in the list of assets.
+/// Owner, master and the master's index in the list of assets.
 type Pair = (Account, Account, u32);
 
 fn pairs<H>(scan: &Scan<'_, H>, owners: &BTreeSet<Account>) -> Vec<Pair> {
@@ -145,7 +145,7 @@ fn request(owner: &Account, master: &Account) -> Request {
     Request { path: "/runGetMethod".into(), body: Some(body) }
 }
 
-/// `addr_std$10` without anycast: two bits and one, then the workchain and the hash, 267 bits in all.
+/// Writes `addr_std$10` without anycast: two bits and one, then the workchain and the hash, 267 bits in all.
 fn address_cell(account: &Account) -> Vec<u8> {
     let mut data = vec![0b1000_0000];
     for byte in account.key() {

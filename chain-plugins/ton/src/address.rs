@@ -1,8 +1,8 @@
-//! Accounts and how they are written (<https://docs.ton.org/foundations/addresses/formats>).
+//! Accounts and their written forms (<https://docs.ton.org/foundations/addresses/formats>).
 //!
-//! The raw form is the workchain and 64 hexadecimal digits. The user-friendly form is base64 of 36 bytes: a
-//! tag, the workchain, the hash, and CRC-16/XMODEM of those. Tags: 0x11 asks senders to have the money
-//! bounced if the contract fails, 0x51 not to; 0x80 on top says that the address is for a testnet.
+//! The raw form is the workchain and 64 hexadecimal digits. The user-friendly form is base64 of 36 bytes: a tag, the
+//! workchain, the hash, and CRC-16/XMODEM of those. Tags: 0x11 asks senders to have the money bounced if the contract
+//! fails, 0x51 not to; 0x80 on top says that the address is for a testnet.
 
 use crate::base64;
 use kassa_sdk::chain::{Address, AddressError};
@@ -10,7 +10,7 @@ use kassa_sdk::upstream::clean;
 
 pub(crate) type Hash = [u8; 32];
 
-/// Bytes of [`Account::key`].
+/// Length of [`Account::key`], bytes.
 pub(crate) const KEY_LEN: usize = 33;
 
 const BOUNCEABLE: u8 = 0x11;
@@ -42,12 +42,12 @@ impl Account {
         Self::new(i8::from_be_bytes([*workchain]), hash.try_into().ok()?)
     }
 
-    /// `0:…`, as the API writes it.
+    /// The raw form (`0:…`), as the API writes it.
     pub(crate) fn raw(&self) -> String {
         format!("{}:{}", self.workchain, hex(&self.hash).to_ascii_uppercase())
     }
 
-    /// The raw form in any case.
+    /// Reads the raw form, in either case.
     pub(crate) fn of_raw(text: &str) -> Option<Self> {
         let (workchain, digits) = text.split_once(':')?;
         let workchain = match workchain {
@@ -58,7 +58,8 @@ impl Account {
         Self::new(workchain, unhex(digits)?)
     }
 
-    /// The form that payers see: wallets that do not exist yet take money only without the bounce flag.
+    /// The form that payers see. It has no bounce flag, because a wallet that does not exist yet is only paid without
+    /// it.
     pub(crate) fn show(&self, is_testnet: bool) -> String {
         let tag = if is_testnet { NON_BOUNCEABLE | TESTNET } else { NON_BOUNCEABLE };
         let mut bytes = Vec::with_capacity(36);
@@ -68,7 +69,7 @@ impl Account {
         base64::encode_url_safe(&bytes)
     }
 
-    /// Any form. A testnet takes addresses without its flag too: its wallets write both.
+    /// Reads any form. A testnet takes addresses without its flag too, since its wallets write both.
     pub(crate) fn parse(text: &str, is_testnet: bool) -> Result<Self, AddressError> {
         let text = text.trim();
         if text.contains(':') {
@@ -99,7 +100,7 @@ pub(crate) fn normalize(text: &str, is_testnet: bool) -> Result<Address, Address
     Ok(Address { text: account.show(is_testnet), key: account.key().to_vec(), more: Vec::new() })
 }
 
-/// An address error as a text.
+/// Text of an address error.
 pub(crate) fn why(error: &AddressError) -> String {
     match error {
         AddressError::Malformed(why) | AddressError::WrongNetwork(why) | AddressError::Other(why) => {
@@ -207,7 +208,7 @@ mod tests {
         ] {
             assert!(matches!(normalize(wrong, false), Err(AddressError::Malformed(_))), "{wrong}");
         }
-        // Sound in itself, with a tag and with a workchain that do not exist.
+        // Well-formed otherwise, with a tag and with a workchain that do not exist.
         for (tag, workchain) in [(0x12, 0), (NON_BOUNCEABLE, 5)] {
             let mut bytes = vec![tag, workchain];
             bytes.extend([9; 32]);

@@ -7,12 +7,12 @@ use kassa_sdk::chain::ScanError;
 use kassa_sdk::upstream::{Asked, Fault, ask_all};
 use serde::Deserialize;
 
-/// No refusal is longer.
+/// Maximum length of a refusal, bytes.
 const REFUSAL_MAX: usize = 4_096;
-/// Words of refusals that come with another code.
+/// Words of refusals for too many requests that come with another code than 429.
 const RATE_LIMITS: [&str; 3] = ["ratelimit", "rate limit", "too many requests"];
 
-/// HTTP requests that go out at once.
+/// Number of HTTP requests that go out at once.
 pub(crate) const WAVE: usize = 8;
 
 pub(crate) fn get<H: Host>(scan: &Scan<'_, H>, path: String) -> Result<Answer, Fault> {
@@ -20,7 +20,7 @@ pub(crate) fn get<H: Host>(scan: &Scan<'_, H>, path: String) -> Result<Answer, F
     answers.into_iter().next().ok_or_else(|| Fault::upstream("no answer"))
 }
 
-/// Sends requests to the index, wherever below the upstream's URL it is.
+/// Sends requests to the index, under its path below the upstream's URL.
 fn send<H: Host>(scan: &Scan<'_, H>, requests: &[Request]) -> Asked<Answer, Fault> {
     let below = |request: &Request| Request {
         path: format!("{}{}", scan.settings.index(), request.path),
@@ -29,7 +29,7 @@ fn send<H: Host>(scan: &Scan<'_, H>, requests: &[Request]) -> Asked<Answer, Faul
     ask(scan, &requests.iter().map(below).collect::<Vec<_>>())
 }
 
-/// Sends requests; those that are refused for being too many are sent again one by one.
+/// Sends requests. Those that are refused for being too many are sent again one by one.
 pub(crate) fn ask<H: Host>(scan: &Scan<'_, H>, requests: &[Request]) -> Asked<Answer, Fault> {
     let send = |places: &[usize]| {
         scan.host.send_all(places.iter().filter_map(|place| requests.get(*place)).cloned().collect())
@@ -41,7 +41,8 @@ pub(crate) fn ask<H: Host>(scan: &Scan<'_, H>, requests: &[Request]) -> Asked<An
     })
 }
 
-/// An answer of the index, even if it is an error; not one of a gateway before it, nor half of one.
+/// Takes an answer of the index, even if it is an error. Errors if it comes from a gateway before the index, or is cut
+/// off.
 fn accept(answer: Answer) -> Result<Answer, Fault> {
     let body = answer.body.trim_ascii();
     match (body.first(), body.last()) {
@@ -54,7 +55,7 @@ fn accept(answer: Answer) -> Result<Answer, Fault> {
     }
 }
 
-/// Hands each answer to `read` with the place of its request. Ends at the first fault.
+/// Calls `read` with the index of each request and its answer. Ends at the first fault.
 pub(crate) fn each<H: Host>(
     scan: &Scan<'_, H>,
     requests: &[Request],
@@ -74,7 +75,7 @@ pub(crate) fn each<H: Host>(
     Ok(())
 }
 
-/// How long the index wants to be left alone, if that is its answer.
+/// Milliseconds that the index asks to wait, if the answer is a refusal for too many requests.
 fn wait_ms(answer: &Answer) -> Option<u32> {
     let Answer { status, retry_after_ms, body } = answer;
     let refused = |refusal: RefusalJson<'_>| {
@@ -85,7 +86,7 @@ fn wait_ms(answer: &Answer) -> Option<u32> {
     let is_short = body.len() <= REFUSAL_MAX;
     let is_refusal = || match serde_json::from_slice(body) {
         Ok(refusal) => refused(refusal),
-        // In plain words.
+        // A refusal in plain words.
         Err(_) => {
             let text = String::from_utf8_lossy(body).to_ascii_lowercase();
             !text.trim_start().starts_with('{') && RATE_LIMITS.iter().any(|words| text.contains(words))
@@ -94,7 +95,7 @@ fn wait_ms(answer: &Answer) -> Option<u32> {
     (*status == 429 || (is_short && is_refusal())).then_some(*retry_after_ms)
 }
 
-/// The answer as `T`, or why there is none.
+/// Parses the answer as `T`. Errors if it is an error of the index, or malformed.
 pub(crate) fn parse<'a, T: Deserialize<'a>>(answer: &'a Answer, what: &str) -> Result<T, Fault> {
     let Answer { status, body, .. } = answer;
     let error = match serde_json::from_slice(body) {

@@ -1,11 +1,11 @@
-//! Base64 in its two alphabets. Addresses are written in either; hashes and cells come in the first.
+//! Base64 in both alphabets. Addresses are written in either; hashes and cells come in the standard one.
 
 const STANDARD: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 const URL_SAFE: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 const NO_DIGIT: u8 = 0x80;
 
-/// The value of each character in whichever alphabet has it, or [`NO_DIGIT`].
+/// Value of each character, in whichever alphabet has it, or [`NO_DIGIT`].
 static VALUES: [u8; 256] = {
     let mut values = [NO_DIGIT; 256];
     let mut value = 0;
@@ -17,7 +17,7 @@ static VALUES: [u8; 256] = {
     values
 };
 
-/// The bytes that `text` stands for. Padding may be left out; bits left over have to be zero.
+/// Decodes `text` in either alphabet. Padding may be left out; bits left over have to be zero.
 pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
     let padded = text.as_bytes();
     let digits = padded.strip_suffix(b"==").or_else(|| padded.strip_suffix(b"=")).unwrap_or(padded);
@@ -43,7 +43,7 @@ pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
     (seen & NO_DIGIT == 0).then_some(out)
 }
 
-/// The 32 bytes of a hash.
+/// Decodes the 32 bytes of a hash.
 pub(crate) fn hash(text: &str) -> Option<[u8; 32]> {
     if text.len() > 44 {
         return None;
@@ -51,12 +51,12 @@ pub(crate) fn hash(text: &str) -> Option<[u8; 32]> {
     decode(text)?.try_into().ok()
 }
 
-/// The standard alphabet, padded.
+/// Encodes bytes in the standard alphabet, padded.
 pub(crate) fn encode(bytes: &[u8]) -> String {
     write(bytes, STANDARD)
 }
 
-/// The alphabet for links, padded.
+/// Encodes bytes in the alphabet for links, padded.
 pub(crate) fn encode_url_safe(bytes: &[u8]) -> String {
     write(bytes, URL_SAFE)
 }

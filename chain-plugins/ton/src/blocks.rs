@@ -1,7 +1,7 @@
-//! The masterchain: which blocks follow on the cursor.
+//! The masterchain: the blocks after the cursor.
 //!
-//! The index names the parent of a block by its number only. The parent's hash is that of the block before
-//! it in the list, so a list begins one block early.
+//! The index names the parent of a block by its number only. The parent's hash is that of the block before it in the
+//! list, so a list begins one block early.
 
 use crate::address::{Hash, hex};
 use crate::api;
@@ -16,8 +16,8 @@ use kassa_sdk::upstream::Fault;
 const MASTERCHAIN: i64 = -1;
 const LIST: &str = "/blocks?workchain=-1&shard=8000000000000000";
 
-/// The list is in the order of seconds, and one second has two or three blocks, in any order: so many more
-/// rows are asked for than blocks are wanted, so that the last second does not cut into them.
+/// Number of rows that are asked for beyond the blocks that are wanted. The list is in the order of seconds, and one
+/// second has two or three blocks, in any order; so the last second does not cut into the blocks that are wanted.
 const SLACK: u32 = 16;
 
 /// A block of the masterchain.
@@ -27,7 +27,7 @@ pub(crate) struct Block {
     pub(crate) hash: Hash,
     time_ms: u64,
     pub(crate) start_lt: u64,
-    /// Above the logical time of every transaction that this block makes final.
+    /// Logical time above that of every transaction that this block makes final.
     pub(crate) end_lt: u64,
 }
 
@@ -42,14 +42,14 @@ impl Block {
     }
 }
 
-/// What follows on the cursor.
+/// The cursor's block, the blocks after it, and the head.
 pub(crate) struct Chain {
     pub(crate) cursor: Block,
     pub(crate) blocks: Vec<Block>,
     pub(crate) head: Block,
 }
 
-/// The head and the block before it.
+/// Reads the head and the block before it.
 pub(crate) fn newest<H: Host>(scan: &Scan<'_, H>) -> Result<(Block, Block), Fault> {
     let rows = list(scan, format!("{LIST}&sort=desc&limit={SLACK}"))?;
     match rows.as_slice() {
@@ -80,7 +80,7 @@ pub(crate) fn after<H: Host>(
     let is_full = u32::try_from(rows.len()).is_ok_and(|rows| rows >= limit);
     let mut rows = rows.into_iter().skip_while(|row| row.height < cursor);
     let Some(at_cursor) = rows.next().filter(|row| row.height == cursor) else {
-        // What stands at that height may be another block now, with another time: then the host has to see it.
+        // The block at that height may be another one now, with another time: then the host has to see it.
         return if at.is_some() { after(scan, cursor, None, max) } else { Err(missing(scan, cursor)) };
     };
     let mut chain = Chain { cursor: at_cursor, blocks: Vec::new(), head: at_cursor };
@@ -90,7 +90,7 @@ pub(crate) fn after<H: Host>(
         if is_next && row.start_lt < last.end_lt {
             return Err(Fault::malformed("logical time runs backwards"));
         }
-        // A hole ends what can be read; the head may lie behind it.
+        // A gap ends what can be read; the head may lie beyond it.
         if is_next && chain.blocks.len() < usize::try_from(max).unwrap_or(usize::MAX) {
             chain.blocks.push(row);
         }
@@ -108,7 +108,7 @@ pub(crate) fn after<H: Host>(
     Ok(chain)
 }
 
-/// Why the cursor's block is not listed.
+/// The reason that the cursor's block is not listed.
 fn missing<H: Host>(scan: &Scan<'_, H>, cursor: u64) -> Fault {
     match head(scan) {
         Ok(head) if head.height < cursor => Fault::Scan(ScanError::Behind(head.height)),
@@ -121,13 +121,13 @@ fn head<H: Host>(scan: &Scan<'_, H>) -> Result<Block, Fault> {
     head_of(scan, &api::get(scan, "/masterchainInfo".into())?)
 }
 
-/// What `/masterchainInfo` answers.
+/// Reads the answer of `/masterchainInfo`.
 pub(crate) fn head_of<H: Host>(scan: &Scan<'_, H>, answer: &Answer) -> Result<Block, Fault> {
     let info = api::parse::<MasterchainJson<'_>>(answer, "masterchainInfo")?;
     block(scan, &info.last)
 }
 
-/// Blocks by height, each once.
+/// Reads a list of blocks, sorted by height, each once.
 fn list<H: Host>(scan: &Scan<'_, H>, path: String) -> Result<Vec<Block>, Fault> {
     let answer = api::get(scan, path)?;
     let rows = api::parse::<BlocksJson<'_>>(&answer, "blocks")?.blocks;

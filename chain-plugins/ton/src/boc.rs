@@ -30,11 +30,12 @@
 
 use crate::hashes::Hashes;
 
-/// A message on chain has at most 8,192 cells.
+/// Maximum number of cells of a message on chain.
 const CELLS_MAX: usize = 8_192;
-/// As many cells can have so many bytes, by the same rule (2^21 bits), and their descriptors.
+/// Maximum size of so many cells, bytes, by the same rule (2^21 bits), with their descriptors.
 const BYTES_MAX: usize = 512 << 10;
-/// A transaction has a message that came in and what was sent on: the gas limit keeps it well below this.
+/// Maximum size of a transaction, in messages: the one that came in and those that were sent, which the gas limit keeps
+/// well below this.
 const TRANSACTION_MAX: usize = 4;
 pub(crate) const DEPTH_MAX: u16 = 1_024;
 const REFS_MAX: usize = 4;
@@ -43,13 +44,13 @@ const GENERIC: u32 = 0xb5ee_9c72;
 const INDEXED: u32 = 0x68ff_65f3;
 const INDEXED_CRC: u32 = 0xacc3_a728;
 
-/// Why bytes are not a bag with one root.
+/// Reason that bytes are not a bag with one root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NotACell(pub(crate) &'static str);
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cell<'a> {
-    /// The two descriptor bytes and the data, as the hash takes them.
+    /// The two descriptor bytes, which the hash covers together with the data.
     descriptors: [u8; 2],
     data: &'a [u8],
     pub(crate) bits: usize,
@@ -144,7 +145,7 @@ impl<'a> Boc<'a> {
         self.cells.get(place)
     }
 
-    /// The heights of all trees. Backwards, since references point forward.
+    /// The depth of each cell's tree. Computed backwards, since references point forward.
     fn depths(&self) -> Vec<u16> {
         let mut depths = vec![0u16; self.cells.len()];
         for (place, cell) in self.cells.iter().enumerate().rev() {
@@ -162,7 +163,7 @@ impl<'a> Boc<'a> {
         if is_deep { Err(NotACell("too deep")) } else { Ok(()) }
     }
 
-    /// The representation hash of the root; none if the tree is none that can be on chain.
+    /// The representation hash of the root. `None` if such a tree cannot be on chain.
     pub(crate) fn hash(&self) -> Option<[u8; 32]> {
         Hashes::of(self)?.get(self.root)
     }
@@ -172,11 +173,11 @@ struct Header {
     has_index: bool,
     has_crc: bool,
     has_cache_bits: bool,
-    /// The oldest two forms have no list of roots: there the first cell is the root.
+    /// False for the oldest two forms, which have no list of roots: there the first cell is the root.
     has_roots: bool,
-    /// Bytes of the number of a cell.
+    /// Length of a cell's number, bytes.
     ref_len: usize,
-    /// Bytes of an offset.
+    /// Length of an offset, bytes.
     offset_len: usize,
     cells: usize,
     data_len: usize,
@@ -223,7 +224,7 @@ fn read_cell<'a>(input: &mut Input<'a>, place: usize, header: &Header) -> Result
     let bits = if second % 2 == 0 {
         data.len().saturating_mul(8)
     } else {
-        // The last byte ends with a one and zeros that fill it up.
+        // The last byte is padded with a one and zeros.
         let last = data.last().copied().unwrap_or(0);
         if last & 0x7f == 0 {
             return Err(NotACell("a last byte without an end"));
@@ -255,7 +256,7 @@ impl<'a> Input<'a> {
         self.take(1).map(|taken| taken.first().copied().unwrap_or(0))
     }
 
-    /// A number of `len` bytes; what is larger than memory could be cannot be meant.
+    /// Reads a number of `len` bytes. Errors if it is larger than memory could be.
     fn size(&mut self, len: usize) -> Result<usize, NotACell> {
         let number = self
             .take(len)?
@@ -289,7 +290,7 @@ pub(crate) fn crc32c(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, step)
 }
 
-/// A bag with this one cell of up to 127 bytes and no references; `bits` of the data count.
+/// Writes a bag of one cell of up to 127 bytes without references. `bits` is the number of bits of the data that count.
 #[must_use]
 pub(crate) fn single(data: &[u8], bits: usize) -> Vec<u8> {
     let mut data = data.to_vec();

@@ -8,24 +8,24 @@ use kassa_sdk::types::Memo;
 
 const COMMENT: u32 = 0;
 const ENCRYPTED_COMMENT: u32 = 0x2167_da4b;
-/// What a contract sends back to whom its work was paid too much.
+/// Operation of a message that returns what was paid too much for a contract's work.
 pub(crate) const EXCESSES: u32 = 0xd532_76db;
-/// Tells the owner of a jetton wallet of a credit. Anyone can send one.
+/// Operation that tells the owner of a jetton wallet of a credit. Anyone can send one.
 pub(crate) const TRANSFER_NOTIFICATION: u32 = 0x7362_d09c;
-/// What was sent and came back.
+/// Operation of a message that was bounced.
 pub(crate) const BOUNCED: u32 = 0xffff_ffff;
-/// Credits a jetton wallet (TEP-74).
+/// Operation that credits a jetton wallet (TEP-74).
 pub(crate) const INTERNAL_TRANSFER: u32 = 0x178d_4519;
 
-/// Longest comment that the host keeps, in bytes.
+/// Maximum length of a comment that the host keeps, bytes.
 const COMMENT_MAX: usize = 4_096;
 
-/// What a body begins with.
+/// The beginning of a body.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Body {
-    /// Nothing, or something for people.
+    /// No operation: an empty body or a text.
     Memo(Memo),
-    /// A call of a contract.
+    /// A call of a contract, by its operation.
     Operation(u32),
 }
 
@@ -51,7 +51,7 @@ pub(crate) fn unreadable_op(op: u32) -> Memo {
     Memo::Unreadable(format!("operation 0x{op:08x}"))
 }
 
-/// UTF-8 in a chain of cells, each but the last with one reference to the next.
+/// Reads UTF-8 in a chain of cells, each but the last with one reference to the next.
 fn comment(mut slice: Slice<'_>) -> Memo {
     let mut bytes = Vec::new();
     loop {
@@ -80,7 +80,7 @@ fn comment(mut slice: Slice<'_>) -> Memo {
     }
 }
 
-/// `internal_transfer` of TEP-74, after its operation.
+/// The body of an `internal_transfer` of TEP-74, after its operation.
 #[derive(Debug, PartialEq)]
 pub(crate) struct InternalTransfer {
     pub(crate) amount: u128,
@@ -90,7 +90,7 @@ pub(crate) struct InternalTransfer {
 
 impl InternalTransfer {
     pub(crate) fn read(mut slice: Slice<'_>) -> Option<Self> {
-        // The query's id means something to the sender only.
+        // The query's id matters to the sender only.
         slice.skip(64)?;
         let amount = slice.coins()?;
         let from = slice.address()?;

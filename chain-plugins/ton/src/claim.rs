@@ -1,4 +1,4 @@
-//! What the index says of a transaction that it calls a payment, to be compared with the transaction's cells.
+//! The index's claims about a transaction that it calls a payment, to be compared with the transaction's cells.
 
 use crate::address::{Account, Hash};
 use crate::base64;
@@ -20,7 +20,7 @@ pub(crate) struct Claim {
     destination: Option<Account>,
     is_bounced: bool,
     is_sent_back: bool,
-    /// None: the index does not say, and so nothing that is reported depends on it.
+    /// `None` if the index does not say; then nothing that is reported depends on it.
     value: Option<u128>,
     body: Option<Hash>,
     is_aborted: Option<bool>,
@@ -54,12 +54,12 @@ impl Claim {
         })
     }
 
-    /// Names this claim among those that were proven: another claim has another mark.
+    /// Identifies this claim among those that were proven: another claim has another mark.
     pub(crate) fn mark(&self) -> Hash {
         Sha256::digest(format!("{self:?}")).into()
     }
 
-    /// The first of its parts that the transaction's own cells contradict, by the index's name for it.
+    /// The first field that the transaction's own cells contradict, by the index's name for it.
     pub(crate) fn contradiction(&self, tx: &Transaction) -> Option<&'static str> {
         let Some(Message { source, destination, value, is_bounced, body }) = &tx.message else {
             return Some("in_msg");
@@ -85,7 +85,7 @@ impl Claim {
     }
 }
 
-/// The hash of the body as it was read, whatever hash comes with it.
+/// The hash of the body as it was read, regardless of the hash that comes with it.
 fn body(message: &MessageJson<'_>) -> Result<Option<Hash>, Fault> {
     let Some(text) = message.message_content.as_ref().and_then(|content| content.body.as_ref()) else {
         return Ok(None);

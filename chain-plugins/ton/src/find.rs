@@ -1,4 +1,4 @@
-//! In which block a transaction is, and what it set off.
+//! The block of a transaction, and the transactions that it caused.
 //!
 //! The id that a payer has is mostly not the one that Kassa reports: a payment is a transaction of the payer's wallet,
 //! which sends a message, which is a transaction of the receiver's account (with jettons, of two accounts on the way).
@@ -15,7 +15,7 @@ use kassa_sdk::finder::{FindError, Place};
 use kassa_sdk::types::Network;
 use kassa_sdk::upstream::{Fault, clean};
 
-/// Transactions named at the most. A payment has six.
+/// Maximum number of transactions that are named. A payment has six.
 const PLACES_MAX: usize = 64;
 
 /// A transaction of the trace that is final.
@@ -64,7 +64,7 @@ fn trace_path(by: &str, hash: &Hash) -> String {
     format!("/traces?{by}={}&include_actions=false&limit=1", hex(hash))
 }
 
-/// The transactions of the trace that are final. It has to hold the one that it was asked for by.
+/// Reads the final transactions of the trace. Errors if `by`, the transaction that it was asked for by, is not in it.
 fn trace(answer: &Answer, by: Option<&Hash>) -> Result<Vec<Placed>, Fault> {
     let traces = api::parse::<TracesJson<'_>>(answer, "traces")?.traces.unwrap_or_default();
     let [trace] = traces.as_slice() else {
@@ -82,7 +82,7 @@ fn trace(answer: &Answer, by: Option<&Hash>) -> Result<Vec<Placed>, Fault> {
     if holds_it { Ok(found) } else { Err(Fault::malformed("the trace of another transaction")) }
 }
 
-/// As wallets and explorers write it: hexadecimal with or without `0x`, or base64 in either alphabet.
+/// Reads a hash as wallets and explorers write it: hexadecimal with or without `0x`, or base64 in either alphabet.
 fn hash_of(text: &str) -> Option<Hash> {
     let text = text.trim();
     let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")).unwrap_or(text);

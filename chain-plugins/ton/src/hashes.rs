@@ -18,7 +18,7 @@ const LIBRARY: u8 = 2;
 const MERKLE_PROOF: u8 = 3;
 const MERKLE_UPDATE: u8 = 4;
 
-/// The hash and the depth of a cell at each level, and which levels differ from the one below.
+/// The hash and the depth of a cell at each level, and the mask of levels that differ from the one below.
 #[derive(Clone, Copy, Default)]
 struct Levels {
     mask: u8,
@@ -29,8 +29,8 @@ struct Levels {
 pub(crate) struct Hashes(Vec<Levels>);
 
 impl Hashes {
-    /// None if there is a cell that cannot be on chain: an exotic one of no known kind, a proof of something else
-    /// than lies below it, or one above too many others (also those that were cut out).
+    /// Hashes all cells of a bag. `None` if one cannot be on chain: an exotic cell of no known kind, a proof of
+    /// something else than is below it, or a cell above too many others (including those that were cut out).
     pub(crate) fn of(boc: &Boc<'_>) -> Option<Self> {
         let mut all = vec![Levels::default(); boc.len()];
         // Backwards, since references point forward.
@@ -43,13 +43,13 @@ impl Hashes {
         Some(Self(all))
     }
 
-    /// The representation hash of a cell above which nothing is pruned, as that of everything on chain.
+    /// The representation hash of a cell. `None` if something below it is pruned, which nothing on chain is.
     pub(crate) fn get(&self, place: usize) -> Option<Hash> {
         let levels = self.0.get(place).filter(|levels| levels.mask == 0)?;
         levels.at.first().map(|(hash, _)| *hash)
     }
 
-    /// The hash of the ordinary cell that what is left of another one would be.
+    /// The hash of an ordinary cell with the bits and references that are left in a slice.
     pub(crate) fn rest(&self, slice: Slice<'_>) -> Option<Hash> {
         let below: Option<Vec<_>> = slice.refs().iter().map(|place| self.0.get(*place)).collect();
         let below = below?;
@@ -70,7 +70,7 @@ fn levels(cell: &Cell<'_>, below: &[&Levels]) -> Option<Levels> {
         true => match (*cell.data().first()?, cell.bits, below.len()) {
             (PRUNED, _, 0) => return pruned(cell),
             (LIBRARY, 264, 0) => (0, 0),
-            // What they prove has one level more than they have.
+            // What they prove has one level more than they have themselves.
             (MERKLE_PROOF, 280, 1) | (MERKLE_UPDATE, 552, 2) => {
                 let has_proven = stored(cell.data().get(1..)?, below.len())?
                     .zip(below)
@@ -104,12 +104,12 @@ fn mask_of(below: &[&Levels]) -> u8 {
     below.iter().fold(0, |mask, levels| mask | levels.mask)
 }
 
-/// The levels of a mask that are below this one.
+/// The part of a mask below this level.
 fn below_level(mask: u8, level: usize) -> u8 {
     mask & [0, 1, 3, 7].get(level).copied().unwrap_or(7)
 }
 
-/// A hash over descriptors, data and the trees below at their level; and the depth.
+/// Hashes descriptors, data and the trees below at their level. Returns the hash and the depth.
 fn hash(descriptors: [u8; 2], data: &[u8], below: &[&Levels], level: usize) -> (Hash, u16) {
     let at = |levels: &&Levels| levels.at.get(level.min(LEVELS - 1)).copied().unwrap_or_default();
     let mut hasher = Sha256::new();
@@ -121,14 +121,14 @@ fn hash(descriptors: [u8; 2], data: &[u8], below: &[&Levels], level: usize) -> (
     (hasher.finalize().into(), depth.unwrap_or(0))
 }
 
-/// The hashes that an exotic cell carries, and the depths behind them.
+/// Reads the hashes that an exotic cell carries, and the depths after them.
 fn stored(bytes: &[u8], count: usize) -> Option<impl Iterator<Item = (Hash, u16)>> {
     let (hashes, depths) = bytes.split_at_checked(count.checked_mul(32)?)?;
     let (hashes, depths) = (hashes.as_chunks::<32>().0, depths.as_chunks::<2>().0);
     Some(hashes.iter().copied().zip(depths.iter().map(|depth| u16::from_be_bytes(*depth))))
 }
 
-/// A pruned branch carries the hashes and depths of what was cut out, and has a hash of its own on top.
+/// Levels of a pruned branch, which carries the hashes and depths of what was cut out and has a hash of its own on top.
 fn pruned(cell: &Cell<'_>) -> Option<Levels> {
     let (descriptors, data) = (cell.descriptors(), cell.data());
     let [_, mask, ..] = *data else { return None };

@@ -22,37 +22,37 @@ use kassa_sdk::upstream::Fault;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
-/// Rows that one scan reads before it settles for fewer blocks.
+/// Number of rows after which one scan is content with fewer blocks.
 const ROWS_MAX: usize = 5_000;
 
-/// Logical time runs on by a million a block, or a little more: what enters the masterchain after the cursor
-/// is not older than this, which is a thousand blocks.
+/// Logical time before the cursor from which on transactions are asked for. It runs on by a million a block, or a
+/// little more; what enters the masterchain after the cursor is not older than this, which is a thousand blocks.
 const LT_MARGIN: u64 = 1_000_000_000;
 
-/// The same for accounts whose last transaction is known: what comes in later than after thirty blocks breaks
-/// a link, and is asked for then.
+/// The same for accounts whose last transaction is known: what comes in more than thirty blocks late breaks a link, and
+/// is asked for then.
 const LT_MARGIN_LINKED: u64 = 30_000_000;
 
-/// What one scan learns of an account.
+/// What one scan knows of an account.
 pub(crate) struct Track {
     pub(crate) account: Account,
     pub(crate) role: Role,
     pub(crate) seen: Seen,
-    /// The last transaction that the state names.
+    /// The last transaction according to the account's state.
     tip: Option<Last>,
     pub(crate) rows: Vec<Row>,
-    /// Rows above this logical time were not read.
+    /// Logical time above which rows were not read.
     cut: Option<u64>,
 }
 
-/// One final transaction.
+/// A final transaction.
 pub(crate) struct Row {
     pub(crate) last: Last,
     before_lt: u64,
     before_hash: Hash,
     pub(crate) height: u64,
     pub(crate) transfer: Option<Transfer>,
-    /// What the transfer rests on, where that is to be proven.
+    /// The index's claim that the transfer rests on, if payments are proven.
     pub(crate) claim: Option<Claim>,
 }
 
@@ -79,7 +79,7 @@ impl Track {
         self.seen.last.map_or(0, |last| last.lt)
     }
 
-    /// From which logical time on its new transactions are asked for.
+    /// The logical time from which on new transactions are asked for.
     fn start_lt(&self, cursor: &Block) -> u64 {
         match self.seen.last {
             Some(last) => cursor.start_lt.saturating_sub(LT_MARGIN_LINKED).max(last.lt.saturating_add(1)),
@@ -87,8 +87,8 @@ impl Track {
         }
     }
 
-    /// Whether its transactions have to be asked for. A state that is older than what was read, or that is
-    /// gone, is one of an index that lags.
+    /// True if the account has transactions that were not read. Errors if its state is older than what was read, or
+    /// missing: then the index lags.
     fn has_moved(&mut self, floor: u64) -> Result<bool, Fault> {
         match (self.tip, self.seen.last) {
             (None, None) => Ok(false),
@@ -106,7 +106,7 @@ impl Track {
         }
     }
 
-    /// Whether the rows are all that there are up to the block `to`.
+    /// Errors unless the rows are all transactions up to the block `to`.
     fn check(&self, to: &Block) -> Result<(), Fault> {
         let mut before = self.seen.last;
         for row in &self.rows {
@@ -126,7 +126,7 @@ impl Track {
     }
 }
 
-/// Reads what is new on all accounts. The result is the place of the last block that was read completely.
+/// Reads what is new on all accounts. Returns the index of the last block that was read completely.
 pub(crate) fn read<H: Host>(scan: &Scan<'_, H>, tracks: &mut [Track], chain: &Chain) -> Result<usize, Fault> {
     let floor = chain.cursor.start_lt.saturating_sub(LT_MARGIN);
     states(scan, tracks)?;
@@ -136,7 +136,7 @@ pub(crate) fn read<H: Host>(scan: &Scan<'_, H>, tracks: &mut [Track], chain: &Ch
             moved.push((track.start_lt(&chain.cursor), place));
         }
     }
-    // Those of a like start together, so that none makes the others' past come again.
+    // Sorted, so that accounts with a similar start share a request and none makes the others' past come again.
     moved.sort_unstable();
     let mut reading = Reading { chain, to: chain.blocks.len().saturating_sub(1), rows: 0 };
     for group in moved.chunks(scan.settings.accounts) {
@@ -147,7 +147,7 @@ pub(crate) fn read<H: Host>(scan: &Scan<'_, H>, tracks: &mut [Track], chain: &Ch
     for (start_lt, place) in moved {
         let Some(track) = tracks.get_mut(place) else { continue };
         let Err(fault) = track.check(reading.to()) else { continue };
-        // Something became visible that is older than what is usually asked for: ask from where it was left.
+        // Something became visible that is older than what is usually asked for: ask from the last transaction on.
         let left_lt = track.last_lt().saturating_add(1);
         if track.seen.last.is_none() || left_lt >= start_lt {
             return Err(fault);
@@ -156,12 +156,12 @@ pub(crate) fn read<H: Host>(scan: &Scan<'_, H>, tracks: &mut [Track], chain: &Ch
         track.cut = None;
         reading.group(scan, tracks, &[place], left_lt)?;
     }
-    // Reading may have settled for fewer blocks meanwhile; what held for more of them holds for fewer.
+    // Reading may have stopped at fewer blocks meanwhile; what held for more of them holds for fewer.
     tracks.iter().try_for_each(|track| track.check(reading.to()))?;
     Ok(reading.to)
 }
 
-/// Whether the state of every account names the transaction that was read last of it.
+/// True if the state of every account names the transaction that was read last.
 pub(crate) fn is_still<H: Host>(scan: &Scan<'_, H>, tracks: &mut [Track]) -> Result<bool, Fault> {
     states(scan, tracks)?;
     Ok(tracks.iter().all(|track| match (track.tip, track.seen.last) {
@@ -171,7 +171,7 @@ pub(crate) fn is_still<H: Host>(scan: &Scan<'_, H>, tracks: &mut [Track]) -> Res
     }))
 }
 
-/// Asks for the state of every account.
+/// Reads the state of every account.
 fn states<H: Host>(scan: &Scan<'_, H>, tracks: &mut [Track]) -> Result<(), Fault> {
     let request = |group: &[Track]| {
         let mut path = format!("/accountStates?include_boc=false&limit={}", group.len());
@@ -206,7 +206,7 @@ fn add(path: &mut String, name: &str, account: &Account) {
 
 struct Reading<'a> {
     chain: &'a Chain,
-    /// The place of the last block that is read completely.
+    /// Index of the last block that is read completely.
     to: usize,
     rows: usize,
 }
@@ -216,7 +216,7 @@ impl Reading<'_> {
         self.chain.blocks.get(self.to).unwrap_or(&self.chain.cursor)
     }
 
-    /// The transactions of some accounts from a logical time on, page by page.
+    /// Reads the transactions of some accounts from a logical time on, page by page.
     fn group<H: Host>(
         &mut self,
         scan: &Scan<'_, H>,
@@ -236,7 +236,7 @@ impl Reading<'_> {
         loop {
             let path = format!("/transactions?start_lt={from}&sort=asc&limit={limit}{accounts}");
             let answer = match api::get(scan, path) {
-                // Too much at once for the host's budget: less may fit.
+                // The answer is too large for the host's budget: less may fit.
                 Err(Fault::Budget(_)) if limit > group.len().max(1) => {
                     limit = (limit / 2).max(group.len().max(1));
                     continue;
@@ -272,7 +272,7 @@ impl Reading<'_> {
         }
     }
 
-    /// Takes a transaction into its account's rows; answers its logical time.
+    /// Adds a transaction to its account's rows. Returns its logical time.
     fn row<H: Host>(&self, scan: &Scan<'_, H>, track: &mut Track, tx: &TxJson<'_>) -> Result<u64, Fault> {
         let lt = tx.lt.u64("lt")?;
         let Some(height) = tx.height()? else { return Ok(lt) };
@@ -288,7 +288,7 @@ impl Reading<'_> {
                 return Err(Fault::malformed("transactions out of order"));
             }
         }
-        // What is final at the cursor or below and was not seen then counts with the next block.
+        // What is final at the cursor or below and was not seen then is reported with the next block.
         let next = self.chain.cursor.height.saturating_add(1);
         let is_of_interest = height > track.seen.since && height <= self.to().height;
         let transfer = match is_of_interest {
@@ -309,8 +309,8 @@ impl Reading<'_> {
         Ok(lt)
     }
 
-    /// Whether everything up to `to` was read, once everything up to this logical time was. After many rows
-    /// `to` becomes a lower block for which that is so, if there is one.
+    /// True if everything up to `to` is read, given that everything up to this logical time is. After many rows `to` is
+    /// lowered to a block for which that holds, if there is one.
     fn is_enough(&mut self, newest: u64) -> bool {
         if self.rows >= ROWS_MAX {
             let complete = self.chain.blocks.iter().take_while(|block| block.end_lt <= newest).count();

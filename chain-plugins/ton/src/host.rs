@@ -1,4 +1,4 @@
-//! What the plugin needs of the host, as a trait so that tests can script it.
+//! The host's functions that the plugin uses, as a trait so that tests can script them.
 
 pub(crate) use kassa_sdk::upstream::Answer;
 use kassa_sdk::upstream::{self, Fault};
@@ -11,13 +11,14 @@ pub(crate) struct Request {
     pub(crate) body: Option<String>,
 }
 
-/// The upstream, the watched addresses and a place for what was read.
+/// The upstream, the watched addresses and storage for what was read.
 pub(crate) trait Host {
-    /// Sends all at once; the answers come in the same order.
+    /// Sends all requests at once. The answers come in the order of the requests.
     fn send_all(&self, requests: Vec<Request>) -> Vec<Result<Answer, Fault>>;
-    /// The upstream has refused so many calls in an answer, wants to be left alone for so long, and asked less from then on.
+    /// Tells the host that the upstream refused `calls` calls of a request that it answered: no request goes out for
+    /// `retry_ms` milliseconds, and fewer calls a second do from then on.
     fn refused(&self, calls: u32, retry_ms: u32);
-    /// Watched addresses in the normal form, ascending.
+    /// Watched addresses that sort after `after`, in the normal form, ascending.
     fn watched(&self, after: Option<&str>, limit: u32) -> Result<Vec<String>, Fault>;
     fn keys(&self, prefix: &str) -> Result<Vec<String>, Fault>;
     fn load(&self, key: &str) -> Result<Option<Vec<u8>>, Fault>;
@@ -25,7 +26,7 @@ pub(crate) trait Host {
     fn forget(&self, key: &str) -> Result<(), Fault>;
 }
 
-/// The host itself.
+/// The host of a plugin that runs in Kassa.
 pub(crate) struct Real;
 
 impl Host for Real {
@@ -63,7 +64,7 @@ impl Host for Real {
     }
 }
 
-// What was read and what was reported must not part company: a write that is refused fails the scan.
+// What is stored must match what was reported: a write that is refused fails the scan.
 #[allow(clippy::needless_pass_by_value)]
 fn refused(error: storage::StorageError) -> Fault {
     Fault::upstream(format!("the host's storage: {error:?}"))

@@ -169,7 +169,8 @@ impl Chain for Ton {
         address::normalize(&address, scan::is_testnet(&network))
     }
 
-    /// An address is the hash of a contract's code and data, which a public key alone does not tell.
+    /// Always `Unsupported`: an address is the hash of a contract's code and data, which a public key alone does not
+    /// determine.
     fn derive_address(_network: Network, _key: String, _index: u32) -> Result<Address, DeriveError> {
         Err(DeriveError::Unsupported)
     }

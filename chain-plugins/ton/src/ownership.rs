@@ -1,13 +1,13 @@
-//! Whose an address is: `ton_proof` of TON Connect
+//! Proof that an address is somebody's: `ton_proof` of TON Connect
 //! (<https://docs.ton.org/ecosystem/ton-connect/message-signing>), with the wallet's state init.
 //!
 //! An address is the hash of the state that its account began with. That state holds the code, which has to be that of
 //! a wallet known here, and the data, where this code keeps the public key; so nothing is asked on chain. What a wallet
 //! has done since (v5 can hand itself to an extension) is not looked at.
 //!
-//! Wallets sign payloads of up to 128 bytes, and do not show them. So the payload may be the SHA-256 of the statement in
-//! hexadecimal; and what a payer sees is the domain that asks. Whoever gets a wallet to connect to a domain of theirs
-//! gets such a signature: the setting `ownership_domain` names the only one that is taken.
+//! Wallets sign payloads of up to 128 bytes, and do not show them. So the payload may be the SHA-256 of the statement
+//! in hexadecimal; and what a payer sees is the domain that asks. Whoever gets a wallet to connect to a domain of
+//! theirs gets such a signature: the setting `ownership_domain` names the only one that is taken.
 
 use crate::address::{Account, Hash, hex};
 use crate::base64;
@@ -22,23 +22,23 @@ use kassa_sdk::types::Network;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-/// A state init has the wallet's code, of some 700 bytes.
+/// Maximum length of a state init, characters. It has the wallet's code, of some 700 bytes.
 const STATE_INIT_CHARS_MAX: usize = 8_192;
 const DOMAIN_BYTES_MAX: usize = 128;
 
-/// The code of each wallet that is known, and how many bits of its data stand before the public key.
+/// Hash of the code of each known wallet, and the number of bits of its data before the public key.
 const WALLETS: [(&str, usize); 5] = [
-    // v3r1, v3r2: a counter and the number of the wallet.
+    // v3r1, v3r2: a counter and the wallet's number.
     ("b61041a58a7980b946e8fb9e198e3c904d24799ffa36574ea4251c41a566f581", 64),
     ("84dafa449f98a6987789ba232358072bc0f76dc4524002a5d0918b9a75d2d599", 64),
-    // v4r1, v4r2: the same, and behind the key what plugins it has.
+    // v4r1, v4r2: the same, and after the key the list of plugins.
     ("64dd54805522c5be8a9db59cea0105ccf0d08786ca79beb8cb79e880a8d7322d", 64),
     ("feb5ff6820e2ff0d9483e7e0d62c817d846789fb4ae580c878866d959dabd5c0", 64),
-    // v5r1: before these, whether signatures are taken.
+    // v5r1: a flag before these, which says whether signatures are allowed.
     ("20834b7b72b112147e1b2fb457b84e74d1a30f04f737d4f62a668e9552d2b72f", 65),
 ];
 
-/// The proof as a wallet gives it, with the state init beside it that comes with the wallet's address.
+/// The proof as a wallet gives it, with the state init that comes beside it with the wallet's address.
 #[derive(Deserialize)]
 struct Proof {
     timestamp: Seconds,
@@ -49,7 +49,7 @@ struct Proof {
     state_init: String,
 }
 
-/// Both ways of writing it are met with.
+/// Seconds since 1970. Wallets write them as a number or as text.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Seconds {
@@ -103,7 +103,7 @@ fn sha256(bytes: &[u8]) -> Hash {
     Sha256::digest(bytes).into()
 }
 
-/// What a wallet signs.
+/// The hash that a wallet signs. `None` if the domain or the time is malformed.
 fn signed(account: &Account, proof: &Proof) -> Option<Hash> {
     let Domain { length_bytes, value } = &proof.domain;
     let seconds = match &proof.timestamp {
@@ -126,7 +126,7 @@ fn signed(account: &Account, proof: &Proof) -> Option<Hash> {
     Some(sha256(&whole))
 }
 
-/// The public key of the wallet that has this address.
+/// The public key of the wallet with this address.
 fn key_of(account: &Account, state_init: &str) -> Result<Hash, OwnershipError> {
     if state_init.len() > STATE_INIT_CHARS_MAX {
         return Err(malformed("its state init is larger than that of any wallet"));
@@ -143,7 +143,8 @@ fn key_of(account: &Account, state_init: &str) -> Result<Hash, OwnershipError> {
     })
 }
 
-/// The key in a state init: neither split nor special, with code and data, without libraries.
+/// Reads the public key of a state init, which has to be neither split nor special, with code and data, without
+/// libraries.
 fn wallet(boc: &Boc<'_>, hashes: &Hashes) -> Option<Hash> {
     let mut state = Slice::root(boc)?;
     if state.bits_left() != 5 || state.refs_left() != 2 || state.uint(5)? != 0b00110 {

@@ -1,4 +1,4 @@
-//! Which transactions are payments.
+//! Payments among transactions.
 
 use crate::accounts::Role;
 use crate::address::{Account, hex};
@@ -12,14 +12,14 @@ use crate::wire::{DescriptionJson, MessageJson, TxJson};
 use kassa_sdk::types::{Memo, Transfer};
 use kassa_sdk::upstream::Fault;
 
-/// What a body turns out to be.
+/// A body as far as it could be read.
 enum Read<T> {
     Is(T),
-    /// The cells cannot be read; the text says why.
+    /// The cells cannot be read, for this reason.
     Unreadable(&'static str),
 }
 
-/// The transfer to a watched owner that a transaction of the account is, if it is one.
+/// The transfer to a watched owner that this transaction makes, if it makes one.
 pub(crate) fn transfer<H: Host>(
     scan: &Scan<'_, H>,
     account: &Account,
@@ -28,7 +28,7 @@ pub(crate) fn transfer<H: Host>(
     height: u64,
 ) -> Result<Option<Transfer>, Fault> {
     let Some(message) = &tx.in_msg else {
-        // Only what the chain does by itself comes without a message.
+        // Only transactions that the chain makes by itself come without a message.
         let is_ordinary = tx.description.kind.0 == "ord";
         return if is_ordinary {
             Err(Fault::malformed("an ordinary transaction without a message"))
@@ -37,7 +37,7 @@ pub(crate) fn transfer<H: Host>(
         };
     };
     let Some(source) = &message.source else {
-        // From outside of the chain, where nothing can be sent from.
+        // A message from outside the chain, which can bring no coins.
         let brings_coins = message.value.is_some_and(|value| value.0 > 0);
         let told = || Fault::malformed("a message that brings coins from nobody");
         return if brings_coins { Err(told()) } else { Ok(None) };
@@ -47,8 +47,8 @@ pub(crate) fn transfer<H: Host>(
     if destination != Some(*account) {
         return Err(Fault::malformed("a transaction with a message to another account"));
     }
-    // What an account sends to itself was there before. A jetton wallet does so when its owner pays itself; the
-    // owner that a body names proves nothing, since whoever mints can write any.
+    // What an account sends to itself was there before. A jetton wallet does so when its owner pays itself; the owner
+    // that a body names proves nothing, since whoever mints can write any.
     if source == *account {
         return Ok(None);
     }
@@ -84,8 +84,8 @@ pub(crate) fn transfer<H: Host>(
     }))
 }
 
-/// What the native coin paid, if it stayed. That the contract failed (`aborted`) does not matter: a wallet
-/// that does not exist yet cannot run, and is paid all the same. What matters is whether it was sent back.
+/// The native coin that a message paid. `None` if it was sent back or is no payment. That the contract failed
+/// (`aborted`) does not matter: a wallet that does not exist yet cannot run, and is paid all the same.
 fn native(tx: &TxJson<'_>, message: &MessageJson<'_>) -> Result<Option<(u128, Memo)>, Fault> {
     let value = message.value.ok_or_else(|| Fault::malformed("value is null"))?.0;
     if is_sent_back(tx, message)? {
@@ -93,7 +93,7 @@ fn native(tx: &TxJson<'_>, message: &MessageJson<'_>) -> Result<Option<(u128, Me
     }
     let memo = match with_body(message, |slice| Some(Body::read(slice)))? {
         Read::Is(Body::Memo(memo)) => memo,
-        // The coins that come with these are what is left of fees.
+        // Coins that come with these are what is left of fees.
         Read::Is(Body::Operation(body::EXCESSES | body::TRANSFER_NOTIFICATION | body::BOUNCED)) => {
             return Ok(None);
         }
@@ -105,8 +105,8 @@ fn native(tx: &TxJson<'_>, message: &MessageJson<'_>) -> Result<Option<(u128, Me
     Ok(Some((value, memo)))
 }
 
-/// Whether the coins went back. The code of the account has to have succeeded where the message would go back
-/// otherwise and nothing is said of that: the chain always says it.
+/// True if the coins were sent back. Errors if the account's code failed, the message may bounce, and there is no
+/// bounce phase, which the chain always has then.
 fn is_sent_back(tx: &TxJson<'_>, message: &MessageJson<'_>) -> Result<bool, Fault> {
     let description = &tx.description;
     let is_returned = tx.out_msgs.iter().flatten().any(|message| message.bounced == Some(true));
@@ -120,8 +120,8 @@ fn is_sent_back(tx: &TxJson<'_>, message: &MessageJson<'_>) -> Result<bool, Faul
     Ok(false)
 }
 
-/// What a jetton wallet was credited with: the wallet's own code has checked that the message is from
-/// another wallet of the same master, so it counts if the code succeeded.
+/// The credit of a jetton wallet. The wallet's own code has checked that the message is from another wallet of the same
+/// master, so it counts if the code succeeded.
 fn jetton(tx: &TxJson<'_>, message: &MessageJson<'_>) -> Result<Option<Read<InternalTransfer>>, Fault> {
     if message.message_content.as_ref().is_none_or(|content| content.body.is_none()) {
         return Err(Fault::malformed("a message to a jetton wallet without a body"));
@@ -145,7 +145,7 @@ fn has_succeeded(description: &DescriptionJson<'_>) -> Result<bool, Fault> {
     Ok(has_computed(description)? && !aborted)
 }
 
-/// Whether the code ran and did not fail; what it wanted done may have failed after that.
+/// True if the code ran and did not fail; the actions that it wanted may have failed after that.
 fn has_computed(description: &DescriptionJson<'_>) -> Result<bool, Fault> {
     let compute = description.compute_ph.as_ref();
     let success =
@@ -153,7 +153,7 @@ fn has_computed(description: &DescriptionJson<'_>) -> Result<bool, Fault> {
     success.ok_or_else(|| Fault::malformed("the compute phase does not say whether it succeeded"))
 }
 
-/// Reads the message's body, which has to be the one that the index names by its hash.
+/// Reads the message's body. Errors if it does not have the hash that the index gives for it.
 fn with_body<T>(
     message: &MessageJson<'_>,
     read: impl FnOnce(Slice<'_>) -> Option<T>,

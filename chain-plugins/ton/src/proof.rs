@@ -21,23 +21,24 @@ use kassa_sdk::chain::ScanError;
 use kassa_sdk::upstream::{Asked, Fault};
 use std::collections::BTreeSet;
 
-/// Requests for proofs in one scan: at one a second they take half of the minute that the host gives a call.
+/// Maximum number of requests for proofs in one scan: at one a second they take half of the minute that the host gives
+/// a call.
 const PROOFS_MAX: usize = 32;
 
-/// Marks of claims that were proven.
+/// Marks of the claims that were proven.
 pub(crate) type Proven = BTreeSet<Hash>;
 
-/// How far proving came.
+/// Progress of proving.
 pub(crate) struct Reached {
-    /// How many of the claims, from the first one on, are proven.
+    /// Number of claims, from the first one on, that are proven.
     pub(crate) claims: usize,
-    /// Whether this scan has proven any.
+    /// True if this scan has proven any.
     pub(crate) is_further: bool,
-    /// Why it ended before the last one.
+    /// Reason that it ended before the last claim.
     pub(crate) fault: Option<Fault>,
 }
 
-/// Proves claims in their order and marks them. What contradicts its cells is a fault of the whole scan.
+/// Proves claims in their order and adds their marks to `proven`. Errors if a claim contradicts its cells.
 pub(crate) fn prove<H: Host>(
     scan: &Scan<'_, H>,
     claims: &[Claim],
@@ -53,7 +54,7 @@ pub(crate) fn prove<H: Host>(
         let failed = ask(scan, wave, proven)?;
         match failed {
             None => rest = after,
-            // An answer was too large beside others: by itself it may fit.
+            // The answer was too large beside others: by itself it may fit.
             Some(Fault::Budget(_)) if at_once > 1 => at_once = 1,
             Some(failed) => {
                 fault = Some(failed);
@@ -68,7 +69,7 @@ pub(crate) fn prove<H: Host>(
     Ok(Reached { claims: count, is_further: proven.len() > before, fault })
 }
 
-/// Asks for some transactions at once. The inner fault is the first reason why one of them is not proven.
+/// Asks for some transactions at once. The inner fault is the first reason that one of them is not proven.
 fn ask<H: Host>(scan: &Scan<'_, H>, wave: &[&Claim], proven: &mut Proven) -> Result<Option<Fault>, Fault> {
     let requests: Vec<_> = wave.iter().map(|claim| request(claim)).collect();
     let Asked { answers, error } = api::ask(scan, &requests);
@@ -108,7 +109,8 @@ fn check(claim: &Claim, answer: &Answer) -> Result<(), Fault> {
     })
 }
 
-/// Which part of the claim the cells contradict, if they are the transaction's.
+/// The field of the claim that the cells contradict, if there is one. Errors if the cells are not those of the claim's
+/// transaction.
 fn contradiction(claim: &Claim, row: &RawTxJson<'_>) -> Result<Option<&'static str>, Fault> {
     let id = &row.transaction_id;
     if id.lt.u64("transaction_id.lt")? != claim.lt || id.hash.hash("transaction_id.hash")? != claim.hash {

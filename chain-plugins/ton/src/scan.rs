@@ -16,21 +16,21 @@ use std::collections::{HashMap, HashSet};
 
 const MAINNET: &str = "-239";
 
-/// Whether addresses carry the testnet flag.
+/// True if addresses carry the testnet flag.
 pub(crate) fn is_testnet(network: &Network) -> bool {
     network.chain_id != MAINNET
 }
 
-/// What a scan knows about its network.
+/// A scan and its network.
 pub(crate) struct Scan<'a, H> {
     pub(crate) host: &'a H,
     pub(crate) settings: Settings,
-    /// How blocks name their network.
+    /// The network's id in blocks.
     pub(crate) global_id: i64,
     pub(crate) is_testnet: bool,
-    /// Masters of the listed jettons with their places in the list of assets.
+    /// Masters of the listed jettons, each with its index in the list of assets.
     pub(crate) jettons: Vec<(Account, u32)>,
-    /// Place of the native coin in the list of assets, if it is listed.
+    /// Index of the native coin in the list of assets, if it is listed.
     pub(crate) native: Option<u32>,
 }
 
@@ -67,7 +67,7 @@ impl<'a, H: Host> Scan<'a, H> {
         Ok(Self { host, settings, global_id, is_testnet, jettons, native })
     }
 
-    /// Where a new network starts.
+    /// Starts a new network at the head.
     fn begin(&self) -> Result<ScanResult, Fault> {
         let (parent, head) = blocks::newest(self)?;
         Ok(ScanResult {
@@ -94,7 +94,7 @@ impl<'a, H: Host> Scan<'a, H> {
         }
         let max = limits.blocks.clamp(1, self.settings.blocks);
         let chain = blocks::after(self, cursor.height, store.at, max)?;
-        // Masterchain blocks are final once they are there.
+        // Masterchain blocks are final as soon as they are there.
         let mut result = ScanResult {
             blocks: Vec::new(),
             transfers: Vec::new(),
@@ -105,8 +105,8 @@ impl<'a, H: Host> Scan<'a, H> {
         };
         let known = !cursor.hash.is_empty();
         if known && chain.cursor.position().hash != cursor.hash {
-            // Another block stands where the host has read. It sees that by the parent of the next one, and takes
-            // nothing of what follows.
+            // Another block is at the height that the host has read. The host sees that by the parent of the next
+            // block, and takes nothing of what follows.
             result.blocks.extend(chain.blocks.first().map(|block| block.child_of(&chain.cursor)));
             return Ok(result);
         }
@@ -114,7 +114,7 @@ impl<'a, H: Host> Scan<'a, H> {
             return Ok(result);
         }
         if !known || store.at.is_none_or(|at| at.height > cursor.height) {
-            // The host went back, or goes on where another branch may stand now: what was read counts as not read.
+            // The host went back, or goes on where another branch may be now: what was read counts as not read.
             store.seen.clear();
         }
         let Some(accounts) = accounts::all(self, &mut store.wallets)? else {
@@ -148,8 +148,8 @@ impl<'a, H: Host> Scan<'a, H> {
         Ok(result)
     }
 
-    /// Whether no account has moved since the cursor's block, by their states alone: what came after it is of no interest
-    /// then. What is not known of every account is a no.
+    /// True if no account has moved since the cursor's block, according to their states alone: then the blocks after it
+    /// are of no interest. False if not all accounts are known.
     fn is_still(&self, store: &Store, cursor: &Position) -> Result<bool, Fault> {
         if cursor.hash.is_empty() || store.at.is_none_or(|at| at.height != cursor.height) {
             return Ok(false);
@@ -163,8 +163,8 @@ impl<'a, H: Host> Scan<'a, H> {
         }
     }
 
-    /// The place of the last block up to which all payments are proven. None if that is not even the first
-    /// one: then what was proven so far is to be kept.
+    /// The index of the last block up to which all payments are proven. `None` if that is not even the first one: then
+    /// the proofs made so far have to be kept.
     fn proven(
         &self,
         chain: &Chain,
@@ -181,7 +181,7 @@ impl<'a, H: Host> Scan<'a, H> {
             let height = chain.blocks.get(place).map_or(0, |block| block.height);
             transfers.iter().take_while(|transfer| transfer.height <= height).count()
         };
-        // Kept are marks of what is still to be reported, and no others.
+        // Only marks of what is still to be reported are kept.
         let keep = |proven: &mut Proven, reported: usize| {
             let open: Proven = claims.iter().skip(reported).map(Claim::mark).collect();
             proven.retain(|mark| open.contains(mark));
@@ -204,8 +204,7 @@ impl<'a, H: Host> Scan<'a, H> {
     }
 }
 
-/// The transfers of all accounts in the order of the blocks, and, where they are to be proven, what each of
-/// them rests on.
+/// The transfers of all accounts in the order of the blocks, and, if payments are proven, the claim that each rests on.
 fn transfers(tracks: &mut [Track]) -> Result<(Vec<Transfer>, Vec<Claim>), Fault> {
     let mut rows: Vec<_> = tracks
         .iter_mut()
@@ -222,7 +221,7 @@ fn transfers(tracks: &mut [Track]) -> Result<(Vec<Transfer>, Vec<Claim>), Fault>
     Ok((transfers, claims.into_iter().flatten().collect()))
 }
 
-/// The place of the last block whose transfers still fit; the first block is reported whatever it holds.
+/// The index of the last block whose transfers still fit; the first block is always reported.
 fn fitting(chain: &Chain, transfers: &[Transfer], to: usize, max: u32) -> usize {
     let mut counts: HashMap<u64, usize> = HashMap::new();
     for transfer in transfers {
@@ -242,7 +241,7 @@ fn fitting(chain: &Chain, transfers: &[Transfer], to: usize, max: u32) -> usize 
 /// What is known of an account once the blocks up to this height were reported.
 fn seen_at(track: &Track, height: u64) -> Seen {
     let read = track.rows.iter().take_while(|row| row.height <= height).last().map(|row| row.last);
-    // Of an account that is new the first transaction after the cursor names the last one before.
+    // The first transaction of a new account after the cursor names the last one before.
     let before = track.rows.first().and_then(history::Row::before);
     Seen { last: read.or(track.seen.last).or(before), ..track.seen }
 }

@@ -27,30 +27,30 @@ impl Raw {
     }
 }
 
-/// The only domain that may have asked a wallet to prove whose an address is; none: any.
+/// The only domain that may have asked a wallet to prove an address. `None` if any may.
 pub(crate) fn ownership_domain(json: &str) -> Result<Option<String>, String> {
     Raw::parse(json).map(|raw| raw.ownership_domain)
 }
 
-/// Where transactions come from in their own cells.
+/// The source of transactions' own cells.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Proofs {
-    /// Nowhere: the upstream's URL is that of the index.
+    /// No source: the upstream's URL is that of the index.
     #[default]
     None,
-    /// From toncenter's API v2: the upstream's URL is what stands before `/v2` and `/v3`.
+    /// Toncenter's API v2: the upstream's URL is what comes before `/v2` and `/v3`.
     V2,
 }
 
 /// Checked settings of one network.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
-    /// Blocks that one scan reads.
+    /// Maximum number of blocks that one scan reads.
     pub(crate) blocks: u32,
-    /// Accounts in one request: each is 75 characters of a path that may have 8,192.
+    /// Maximum number of accounts in one request: each is 75 characters of a path that may have 8,192.
     pub(crate) accounts: usize,
-    /// Transactions in one answer, of some four kilobytes each.
+    /// Maximum number of transactions in one answer, of some four kilobytes each.
     pub(crate) transactions: usize,
     pub(crate) proofs: Proofs,
 }
@@ -64,21 +64,21 @@ impl Settings {
             transactions: raw.max_transactions_per_request.unwrap_or(500),
             proofs: raw.proofs.unwrap_or_default(),
         };
-        // The API answers no more than 1,000 rows.
+        // The API returns at most 1,000 rows.
         if !(1..=900).contains(&settings.blocks) {
             return Err("max_blocks_per_call: 1 to 900".into());
         }
         if !(1..=100).contains(&settings.accounts) {
             return Err("max_accounts_per_request: 1 to 100".into());
         }
-        // A page has to be able to hold more than one transaction of each account that it is about.
+        // A page has to have room for more than one transaction of each of its accounts.
         if !(200..=1_000).contains(&settings.transactions) {
             return Err("max_transactions_per_request: 200 to 1000".into());
         }
         Ok(settings)
     }
 
-    /// What stands between the upstream's URL and a path of the index.
+    /// The path between the upstream's URL and that of a request to the index.
     pub(crate) fn index(&self) -> &'static str {
         match self.proofs {
             Proofs::None => "",

@@ -3,7 +3,7 @@
 use crate::address::{Account, Hash};
 use crate::boc::Boc;
 
-/// What is left of a cell.
+/// The rest of a cell.
 #[derive(Clone, Copy)]
 pub(crate) struct Slice<'a> {
     boc: &'a Boc<'a>,
@@ -18,7 +18,7 @@ impl<'a> Slice<'a> {
         Self::of(boc, boc.root())
     }
 
-    /// Exotic cells stand for something else: they are not read.
+    /// Begins at a cell of the bag. `None` if it is exotic: such a cell stands for something else.
     fn of(boc: &'a Boc<'a>, place: usize) -> Option<Self> {
         let cell = boc.cell(place).filter(|cell| !cell.is_exotic)?;
         Some(Self { boc, data: cell.data(), bit: 0, end: cell.bits, refs: cell.refs() })
@@ -45,7 +45,7 @@ impl<'a> Slice<'a> {
         Self::of(self.boc, place)
     }
 
-    /// The place of the next cell, which may be exotic.
+    /// Reads the index of the next cell, which may be exotic.
     pub(crate) fn next_place(&mut self) -> Option<usize> {
         let (first, rest) = self.refs.split_first()?;
         self.refs = rest;
@@ -61,7 +61,7 @@ impl<'a> Slice<'a> {
         self.uint(1).map(|bit| bit == 1)
     }
 
-    /// The next eight bits, wherever they begin.
+    /// Reads eight bits, which need not be aligned.
     fn byte(&mut self) -> Option<u8> {
         let (place, shift) = (self.bit / 8, self.bit % 8);
         self.skip(8)?;
@@ -72,7 +72,7 @@ impl<'a> Slice<'a> {
         Some(byte)
     }
 
-    /// A number of at most 128 bits, the highest first.
+    /// Reads a number of at most 128 bits, the highest first.
     pub(crate) fn uint(&mut self, bits: usize) -> Option<u128> {
         if bits > 128 || bits > self.bits_left() {
             return None;
@@ -94,7 +94,7 @@ impl<'a> Slice<'a> {
         self.uint(32).and_then(|op| u32::try_from(op).ok())
     }
 
-    /// Appends the whole bytes that are left; none if bits would be left over.
+    /// Appends the whole bytes that are left. `None` if bits would be left over.
     pub(crate) fn bytes_into(&mut self, out: &mut Vec<u8>) -> Option<()> {
         if !self.bits_left().is_multiple_of(8) {
             return None;
@@ -106,8 +106,8 @@ impl<'a> Slice<'a> {
         Some(())
     }
 
-    /// The bits that are left as a cell of their own would have them: if they are not whole bytes, the last one
-    /// ends with a one and zeros that fill it up.
+    /// The bits that are left, as in a cell of their own: if they are not whole bytes, the last one is padded with a
+    /// one and zeros.
     pub(crate) fn padded(mut self) -> Option<Vec<u8>> {
         let mut out = Vec::with_capacity(self.bits_left().div_ceil(8));
         while self.bits_left() >= 8 {
@@ -129,17 +129,17 @@ impl<'a> Slice<'a> {
         Some(hash)
     }
 
-    /// `VarUInteger 16`: four bits say how many bytes follow.
+    /// Reads a `VarUInteger 16`: four bits give the number of bytes that follow.
     pub(crate) fn coins(&mut self) -> Option<u128> {
         let bytes = usize::try_from(self.uint(4)?).ok()?;
         self.uint(bytes.checked_mul(8)?)
     }
 
-    /// `MsgAddress`: the inner option is none for an address that is no account of a known workchain.
+    /// Reads a `MsgAddress`. The inner `Option` is `None` if it is no account of a known workchain.
     pub(crate) fn address(&mut self) -> Option<Option<Account>> {
         match self.uint(2)? {
             0 => Some(None),
-            // External: nine bits say how long it is.
+            // External: nine bits give its length.
             1 => {
                 let bits = usize::try_from(self.uint(9)?).ok()?;
                 self.skip(bits)?;
@@ -151,7 +151,7 @@ impl<'a> Slice<'a> {
                 let hash = self.hash()?;
                 Some(Account::new(workchain, hash).filter(|_| !is_rewritten))
             }
-            // Of a length of its own.
+            // With a length of its own.
             _ => {
                 self.anycast()?;
                 let bits = usize::try_from(self.uint(9)?).ok()?;
@@ -161,7 +161,7 @@ impl<'a> Slice<'a> {
         }
     }
 
-    /// Whether the address has a part that is rewritten, which is read over.
+    /// Skips the part of an address that is rewritten. Returns true if there is one.
     fn anycast(&mut self) -> Option<bool> {
         let is_there = self.bit()?;
         if is_there {

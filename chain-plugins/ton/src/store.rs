@@ -1,4 +1,4 @@
-//! What lasts between scans.
+//! State that is kept between scans.
 //!
 //! | key | value |
 //! |---|---|
@@ -7,9 +7,8 @@
 //! | `proven/00` … `proven/ff` | by their first byte: marks of what was proven and is not yet reported |
 //! | `wallets/00` … `wallets/ff` | by the first byte of the owner: its jetton wallets |
 //!
-//! Many accounts share a key so that a scan reads and writes few of them; only keys that changed are written.
-//! Losing any of it costs requests, never a payment: an account that nothing is known of is one that is
-//! watched from the cursor on.
+//! Many accounts share a key so that a scan reads and writes few of them; only keys that changed are written. Losing
+//! any of it costs requests, never a payment: an account of which nothing is known is watched from the cursor on.
 
 use crate::address::{Account, Hash, KEY_LEN};
 use crate::host::Host;
@@ -29,28 +28,28 @@ pub(crate) struct At {
     pub(crate) start_lt: u64,
 }
 
-/// The last transaction that was read of an account.
+/// The last transaction that was read on an account.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Last {
     pub(crate) lt: u64,
     pub(crate) hash: Hash,
-    /// It ended the account. If that comes into being again, its next transaction names none before it.
+    /// True if it ended the account. If the account is created again, its next transaction names none before it.
     pub(crate) is_end: bool,
 }
 
-/// What was read of an account.
+/// State of the reading of an account.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Seen {
-    /// The cursor when it was first watched: what is final at this height or below is not of interest.
+    /// Height of the cursor when the account was first watched: what is final there or below is of no interest.
     pub(crate) since: u64,
-    /// None: it had no transaction, as far as the index told.
+    /// `None` if it had no transaction, as far as the index told.
     pub(crate) last: Option<Last>,
 }
 
 const SEEN_LEN: usize = KEY_LEN + 8 + 8 + 32 + 1;
 const WALLET_LEN: usize = 3 * KEY_LEN;
 
-/// Owner and master to wallet.
+/// Jetton wallets by owner and master.
 pub(crate) type Wallets = HashMap<(Account, Account), Account>;
 
 pub(crate) struct Store {

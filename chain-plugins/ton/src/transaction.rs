@@ -1,5 +1,5 @@
-//! A transaction in its own cells: what of it makes a payment
-//! (`Transaction` of <https://github.com/ton-blockchain/ton/blob/master/crypto/block/block.tlb>).
+//! A transaction in its own cells: the parts that make a payment (`Transaction` of
+//! <https://github.com/ton-blockchain/ton/blob/master/crypto/block/block.tlb>).
 
 use crate::address::{Account, Hash};
 use crate::boc::Boc;
@@ -10,20 +10,20 @@ const TRANSACTION: u128 = 0b0111;
 const ORDINARY: u128 = 0;
 const NONEXIST: u128 = 3;
 
-/// Which of its parts is not what the format demands.
+/// The part that is not what the format demands.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct NotATransaction(pub(crate) &'static str);
 
 #[derive(Debug, PartialEq)]
 pub(crate) struct Transaction {
-    /// The account without its workchain, of which a transaction does not speak.
+    /// The account without its workchain, which a transaction does not contain.
     pub(crate) account: Hash,
     pub(crate) lt: u64,
     pub(crate) before_hash: Hash,
     pub(crate) before_lt: u64,
-    /// It ended the account.
+    /// True if it ended the account.
     pub(crate) is_end: bool,
-    /// What came in, if it came from an account.
+    /// The message that came in, if it came from an account.
     pub(crate) message: Option<Message>,
     pub(crate) outcome: Outcome,
 }
@@ -40,7 +40,7 @@ pub(crate) struct Message {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Outcome {
     pub(crate) is_aborted: bool,
-    /// The code ran and did not fail.
+    /// True if the code ran and did not fail.
     pub(crate) has_succeeded: bool,
     pub(crate) is_sent_back: bool,
 }
@@ -82,7 +82,7 @@ fn long(slice: &mut Slice<'_>) -> Option<u64> {
     slice.uint(64).and_then(|number| u64::try_from(number).ok())
 }
 
-/// Reads over a reference that may be there.
+/// Skips an optional reference.
 fn skip_maybe_ref(slice: &mut Slice<'_>) -> Option<()> {
     if slice.bit()? {
         slice.next_place()?;
@@ -90,7 +90,7 @@ fn skip_maybe_ref(slice: &mut Slice<'_>) -> Option<()> {
     Some(())
 }
 
-/// Native coins; other currencies lie in a tree of their own.
+/// Reads an amount of native coins; other currencies are in a tree of their own, which is skipped.
 fn currencies(slice: &mut Slice<'_>) -> Option<u128> {
     let coins = slice.coins()?;
     skip_maybe_ref(slice)?;
@@ -104,7 +104,7 @@ fn maybe_coins(slice: &mut Slice<'_>) -> Option<()> {
     Some(())
 }
 
-/// The message that came in. The inner option is none if there is none, or none from an account.
+/// Reads the message that came in. The inner `Option` is `None` if there is none, or none from an account.
 fn inbound(messages: &mut Slice<'_>, hashes: &Hashes) -> Option<Option<Message>> {
     if !messages.bit()? {
         return Some(None);
@@ -118,7 +118,7 @@ fn inbound(messages: &mut Slice<'_>, hashes: &Hashes) -> Option<Option<Message>>
     let is_bounced = slice.bit()?;
     let (source, destination) = (slice.address()?, slice.address()?);
     let value = currencies(&mut slice)?;
-    // Fees of two kinds, then when the message was made.
+    // Fees of two kinds, then the time of the message.
     slice.coins()?;
     slice.coins()?;
     slice.skip(64 + 32)?;
@@ -127,7 +127,7 @@ fn inbound(messages: &mut Slice<'_>, hashes: &Hashes) -> Option<Option<Message>>
     Some(Some(Message { source, destination, value, is_bounced, body }))
 }
 
-/// The code and data that a message may bring along, in place or in a cell of their own.
+/// Skips the code and data that a message may bring along, in place or in a cell of their own.
 fn skip_state(slice: &mut Slice<'_>) -> Option<()> {
     if !slice.bit()? {
         return Some(());
@@ -152,7 +152,7 @@ fn body(mut slice: Slice<'_>, hashes: &Hashes) -> Option<Hash> {
     hashes.get(place)
 }
 
-/// From the fees to the description.
+/// Skips from the fees to the description. Returns the description.
 fn rest<'a>(slice: &mut Slice<'a>) -> Option<Slice<'a>> {
     currencies(slice)?;
     let _state_update = slice.next_place()?;
@@ -160,7 +160,7 @@ fn rest<'a>(slice: &mut Slice<'a>) -> Option<Slice<'a>> {
     slice.is_empty().then_some(description)
 }
 
-/// `trans_ord$0000`: only such transactions have a message from an account.
+/// Reads a `trans_ord$0000`: only such transactions have a message from an account.
 fn outcome(mut slice: Slice<'_>) -> Option<Outcome> {
     (slice.uint(4)? == ORDINARY).then_some(())?;
     let _credit_first = slice.bit()?;
@@ -188,7 +188,7 @@ fn outcome(mut slice: Slice<'_>) -> Option<Outcome> {
 
 fn compute(slice: &mut Slice<'_>) -> Option<bool> {
     if !slice.bit()? {
-        // Why it was skipped: two bits, or three that begin with 11.
+        // The reason for skipping it: two bits, or three that begin with 11.
         if slice.uint(2)? == 3 {
             slice.skip(1)?;
         }

@@ -49,7 +49,7 @@ impl Text<'_> {
     }
 }
 
-/// A number that is not negative, as a number or as decimal text.
+/// An unsigned number, written as a number or as decimal text.
 #[derive(Clone, Copy)]
 pub(crate) struct Number(pub(crate) u128);
 
@@ -83,7 +83,7 @@ impl<'de> Deserialize<'de> for Number {
     }
 }
 
-/// A field that has to be there, even if it is null.
+/// Deserializes a field that has to be there, even if it is null.
 fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     Option::deserialize(deserializer)
 }
@@ -114,7 +114,7 @@ pub(crate) struct BlockJson<'a> {
     pub(crate) end_lt: Number,
 }
 
-/// `GET /accountStates`. Accounts that never were are left out.
+/// `GET /accountStates`. Accounts that never existed are left out.
 #[derive(Deserialize)]
 pub(crate) struct StatesJson<'a> {
     #[serde(borrow)]
@@ -167,7 +167,7 @@ pub(crate) struct TxJson<'a> {
 }
 
 impl TxJson<'_> {
-    /// The masterchain block that made it final, if it is final.
+    /// The height of the masterchain block that made it final, if it is final.
     pub(crate) fn height(&self) -> Result<Option<u64>, Fault> {
         final_at(self.mc_block_seqno, self.finality, self.emulated)
     }
@@ -195,12 +195,12 @@ pub(crate) struct TracesJson<'a> {
 
 #[derive(Deserialize)]
 pub(crate) struct TraceJson<'a> {
-    /// By their hashes.
+    /// Transactions by their hashes.
     #[serde(borrow)]
     pub(crate) transactions: BTreeMap<Cow<'a, str>, PlacedJson<'a>>,
 }
 
-/// A transaction, as far as it says where it is.
+/// A transaction, reduced to its place.
 #[derive(Deserialize)]
 pub(crate) struct PlacedJson<'a> {
     #[serde(borrow)]
@@ -215,7 +215,7 @@ pub(crate) struct PlacedJson<'a> {
 }
 
 impl PlacedJson<'_> {
-    /// The masterchain block that made it final, if it is final.
+    /// The height of the masterchain block that made it final, if it is final.
     pub(crate) fn height(&self) -> Result<Option<u64>, Fault> {
         final_at(self.mc_block_seqno, self.finality, self.emulated)
     }
@@ -227,13 +227,13 @@ pub(crate) struct DescriptionJson<'a> {
     pub(crate) kind: Text<'a>,
     pub(crate) aborted: Option<bool>,
     pub(crate) compute_ph: Option<ComputeJson>,
-    /// Absent where there was nothing to send back, or no wish to.
+    /// Absent if there was nothing to send back, or the message asked for no bounce.
     #[serde(borrow)]
     pub(crate) bounce: Option<BounceJson<'a>>,
 }
 
 impl DescriptionJson<'_> {
-    /// Whether a bounce took the money back.
+    /// True if a bounce took the money back.
     pub(crate) fn is_sent_back(&self) -> bool {
         self.bounce.as_ref().is_some_and(|bounce| bounce.kind.0.eq_ignore_ascii_case("ok"))
     }
@@ -253,14 +253,14 @@ pub(crate) struct BounceJson<'a> {
 
 #[derive(Deserialize)]
 pub(crate) struct MessageJson<'a> {
-    /// Null for messages from outside of the chain.
+    /// Null for messages from outside the chain.
     #[serde(borrow, deserialize_with = "present")]
     pub(crate) source: Option<Text<'a>>,
     #[serde(borrow, deserialize_with = "present")]
     pub(crate) destination: Option<Text<'a>>,
     #[serde(deserialize_with = "present")]
     pub(crate) value: Option<Number>,
-    /// Whether it goes back if the account's code fails.
+    /// True if the message goes back when the account's code fails.
     #[serde(deserialize_with = "present")]
     pub(crate) bounce: Option<bool>,
     #[serde(deserialize_with = "present")]
@@ -279,7 +279,7 @@ pub(crate) struct ContentJson<'a> {
 
 #[derive(Deserialize)]
 pub(crate) struct OutMessageJson {
-    /// Null for messages to outside of the chain.
+    /// Null for messages to outside the chain.
     #[serde(deserialize_with = "present")]
     pub(crate) bounced: Option<bool>,
 }
@@ -324,8 +324,8 @@ pub(crate) struct TxIdJson<'a> {
     pub(crate) hash: Text<'a>,
 }
 
-/// How the API and what stands before it refuse: `{"code":422,"error":"…"}`, or
-/// `{"ok":false,"result":"Ratelimit exceed","code":429}`.
+/// A refusal by the API or by a gateway before it: `{"code":422,"error":"…"}`, or `{"ok":false,"result":"Ratelimit
+/// exceed","code":429}`.
 #[derive(Deserialize)]
 pub(crate) struct RefusalJson<'a> {
     pub(crate) ok: Option<bool>,

@@ -1,5 +1,5 @@
-//! The same bags read by another reader, the crate `tycho-types`: what is read here is what it reads, and nothing is
-//! accepted here that it finds wrong.
+//! Comparison with another reader, the crate `tycho-types`: the same bags are read to the same cells, and nothing is
+//! accepted here that it refuses.
 
 use super::*;
 use crate::base64;
@@ -12,11 +12,12 @@ use proptest::sample::Index;
 use tycho_types::boc::{Boc as TheirBoc, de::Error, ser::BocHeader};
 use tycho_types::cell::{Cell as Theirs, CellBuilder};
 
-/// Masks in which a level is used and one below it is not. A cell above such pruned branches has another hash there than
-/// in a node, which hashes the mask as it is up to that level.
+/// Masks in which a level is used and one below it is not. `tycho-types` gives a cell above such pruned branches
+/// another hash than a node, which hashes the mask as it is up to that level.
 const WITH_GAPS: [u8; 4] = [2, 4, 5, 6];
 
-/// Whether both readers take a bag, which they then agree about: its cells, and their hashes and depths at each level.
+/// True if both readers take a bag. Checks that they then agree on its cells, and on their hashes and depths at each
+/// level.
 fn both(bytes: &[u8]) -> bool {
     let Ok(boc) = Boc::parse_transaction(bytes) else { return false };
     let Some(hashes) = Hashes::of(&boc) else { return false };
@@ -25,7 +26,7 @@ fn both(bytes: &[u8]) -> bool {
     }
     let root = match TheirBoc::decode(bytes) {
         Ok(root) => root,
-        // Pruned branches with stored hashes, and cells that no other refers to: here they are read over.
+        // Pruned branches with stored hashes, and cells that no other refers to: this reader skips them.
         Err(Error::UnnormalizedCell | Error::InvalidTotalSize) => return false,
         Err(why) => panic!("{why}: {bytes:02x?}"),
     };
@@ -51,13 +52,14 @@ fn both(bytes: &[u8]) -> bool {
     true
 }
 
-/// A tree to be built. One that is a proof has the hashes of what is below it.
+/// A tree to be built. A proof has the hashes of what is below it.
 #[derive(Clone, Debug)]
 enum Tree {
-    /// The bytes, how many bits less than they have, what is below, and whether the first of it is there twice.
+    /// The bytes, the number of their last bits that are left out, the cells below, and whether the first of those
+    /// comes twice.
     Ordinary(Vec<u8>, usize, Vec<Tree>, bool),
     Library([u8; 32]),
-    /// The mask of levels, and hash and depth of as many as it has.
+    /// The mask of levels, and for each of them the hash and the depth.
     Pruned(u8, [([u8; 32], u16); 3]),
     Proof(Box<Tree>),
     Update(Box<Tree>, Box<Tree>),
@@ -184,7 +186,7 @@ fn every_byte_that_is_changed_and_every_end_that_is_cut_off() {
     assert!(taken > 10_000, "{taken} of the changes made other trees, and were compared");
 }
 
-/// It takes any depth; on chain there is none beyond 1,024, whether the cells are there or cut out.
+/// `tycho-types` takes any depth; on chain there is none beyond 1,024, whether the cells are there or cut out.
 #[test]
 fn what_was_cut_out_counts_for_the_depth() {
     let above = |depth| {
@@ -199,8 +201,8 @@ fn what_was_cut_out_counts_for_the_depth() {
     }
 }
 
-/// The hash on top of an ordinary cell above one pruned branch, in its first bytes: for the masks with gaps as the crate
-/// `ton_core` 0.3.11 has computed it, for the others as both have.
+/// The first bytes of the hash of an ordinary cell above one pruned branch: for the masks with gaps as the crate
+/// `ton_core` 0.3.11 computed it, for the others as both crates did.
 #[test]
 fn levels_with_gaps_are_hashed_as_they_are() {
     for (mask, top) in [

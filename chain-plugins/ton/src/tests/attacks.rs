@@ -1,4 +1,4 @@
-//! What strangers do, and what is and is not a payment.
+//! Messages of strangers, and what is and is not a payment.
 
 use super::cells::{Cell, comment, internal_transfer, operation};
 use super::index::*;
@@ -7,7 +7,7 @@ use crate::body::{BOUNCED, EXCESSES, TRANSFER_NOTIFICATION};
 use kassa_sdk::types::Memo;
 use serde_json::{Value, json};
 
-/// One transaction in block 5,001, and what of it is reported: amount and memo.
+/// Amount and memo that are reported of one transaction in block 5,001.
 fn reported(json: Value) -> Vec<(Option<u128>, Memo)> {
     let mut index = Index::new(5_001);
     index.add(5_001, json);
@@ -40,7 +40,7 @@ fn what_was_sent_back_was_not_paid() {
         json
     };
     assert_eq!(reported(by_phase("ok")), []);
-    // There was not enough to send it back with: it stayed.
+    // There was not enough to send it back with, so it stayed.
     assert_eq!(reported(by_phase("nofunds")).len(), 1);
     assert_eq!(reported(by_phase("negfunds")).len(), 1);
     let out = with(json, "/out_msgs", json!([{"bounced": true, "value": "4"}]));
@@ -169,7 +169,7 @@ fn what_an_account_sends_to_itself_brings_nothing_in() {
     assert_eq!(brief(&index.scan().unwrap()), [(5_003, 1, Some(5_000_000), "order 3")]);
 }
 
-/// What is absent or null, and would make a payment of what is none, or pass one over, is no answer.
+/// A field that is absent or null, and decides whether there is a payment, is an error.
 #[test]
 fn what_decides_about_money_has_to_be_said() {
     let mut failed = paid(SHOP, 5, &comment("x"));
@@ -201,12 +201,12 @@ fn what_decides_about_money_has_to_be_said() {
         let answer = index.scan();
         assert!(matches!(answer, Err(kassa_sdk::chain::ScanError::Malformed(_))), "{missing}: {answer:?}");
     }
-    // Said, or of no weight.
+    // The field is there, or does not matter.
     failed["description"]["bounce"] = json!({"type": "nofunds"});
     assert_eq!(reported(failed.clone()).len(), 1);
     failed["description"]["bounce"] = json!({"type": "ok"});
     assert_eq!(reported(failed), []);
-    // The code succeeded and what it wanted done did not: that sends nothing back.
+    // The code succeeded and its actions did not: that sends nothing back.
     let mut undone = with(whole(), "/in_msg/bounce", json!(true));
     undone["description"]["aborted"] = json!(true);
     assert_eq!(reported(undone).len(), 1);

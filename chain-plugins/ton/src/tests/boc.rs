@@ -3,7 +3,7 @@ use crate::base64;
 use crate::slice::Slice;
 use crate::tests::cells::{Cell, comment, snake};
 
-/// The cell without bits, as every tool of TON writes it, and its hash.
+/// The empty cell, as every tool of TON writes it, and its hash.
 const EMPTY: (&str, &str) = ("te6cckEBAQEAAgAAAEysuc0=", "lqKW0iTyhcZ77pPDD4owkVfw2qNdxbh+QQt4YwoJz8c=");
 
 fn tree() -> Cell {
@@ -28,7 +28,7 @@ fn every_form_of_the_format() {
         let root = boc.cell(boc.root()).unwrap();
         assert_eq!((root.bits, root.refs().len()), (127 * 8 + 7, 2));
     }
-    // The two old forms: an index always, no list of roots.
+    // The two old forms: always an index, no list of roots.
     for (magic, has_crc) in [(INDEXED, false), (INDEXED_CRC, true)] {
         let mut bytes = magic.to_be_bytes().to_vec();
         bytes.extend([1, 1, 2, 1, 0, 7, 4, 7, 1, 2, 0xaa, 1, 0, 2, 0xbb]);
@@ -118,7 +118,7 @@ fn depth_is_bounded() {
     assert_eq!(Boc::parse(&chain(1_025)).err(), Some(NotACell("too deep")));
 }
 
-/// Whatever the bytes are: an answer in bounded time, and no panic.
+/// Any bytes lead to an answer in bounded time, and to no panic.
 #[test]
 fn any_bytes() {
     let mut seed = 1u64;

@@ -5,18 +5,18 @@ use crate::base64;
 use crate::boc::Boc;
 use sha2::{Digest, Sha256};
 
-/// A cell that is being written.
+/// A cell under construction.
 #[derive(Clone, Default)]
 pub(crate) struct Cell {
     bits: Vec<bool>,
     refs: Vec<Cell>,
     pub(crate) is_exotic: bool,
-    /// Its levels, where it stands above pruned branches or is one; they are not told from what is below.
+    /// Levels of a pruned branch or of a cell above one; they are not derived from the cells below.
     levels: u8,
 }
 
 impl Cell {
-    /// The cell at a place of a bag, and all below it.
+    /// The cell at an index of a bag, and all below it.
     pub(crate) fn of(boc: &Boc<'_>, place: usize) -> Self {
         let cell = boc.cell(place).unwrap();
         let bit = |place: usize| cell.data()[place / 8] >> (7 - place % 8) & 1 == 1;
@@ -52,7 +52,7 @@ impl Cell {
         self
     }
 
-    /// The bits and references of another cell, in place.
+    /// Appends the bits and references of another cell.
     pub(crate) fn slice(mut self, cell: &Cell) -> Self {
         self.bits.extend(&cell.bits);
         self.refs.extend(cell.refs.iter().cloned());
@@ -88,7 +88,7 @@ impl Cell {
         hasher.finalize().into()
     }
 
-    /// The tree's cells and, for each, the places of those that it refers to.
+    /// Appends the tree's cells and, for each, the indexes of those that it refers to. Returns the index of the root.
     fn flat<'a>(&'a self, out: &mut Vec<(&'a Cell, Vec<usize>)>) -> usize {
         let place = out.len();
         out.push((self, Vec::new()));
@@ -130,7 +130,7 @@ impl Cell {
     }
 }
 
-/// Text in a chain of cells of up to `chunk` bytes; `first` is what the first cell begins with.
+/// A text in a chain of cells of up to `chunk` bytes. `first` has the beginning of the first cell.
 pub(crate) fn snake(first: Cell, text: &[u8], chunk: usize) -> Cell {
     let (here, rest) = text.split_at(text.len().min(chunk));
     let cell = first.bytes(here);
@@ -145,7 +145,7 @@ pub(crate) fn operation(op: u32) -> Cell {
     Cell::default().uint(u128::from(op), 32).uint(7, 64)
 }
 
-/// `internal_transfer` with a payload in place or, if `by_ref`, in a cell of its own.
+/// An `internal_transfer` with a payload in place or, if `by_ref`, in a cell of its own.
 pub(crate) fn internal_transfer(amount: u128, from: Option<&Account>, payload: &Cell, by_ref: bool) -> Cell {
     let body = operation(crate::body::INTERNAL_TRANSFER).coins(amount).address(from).address(from).coins(1);
     if by_ref { body.uint(1, 1).reference(payload.clone()) } else { body.uint(0, 1).slice(payload) }

@@ -1,4 +1,4 @@
-//! Where a transaction is, as honest and other indexes say.
+//! Finding a transaction, with honest and other indexes.
 
 use super::cells::comment;
 use super::index::*;
@@ -9,7 +9,7 @@ use kassa_sdk::chain::ScanLimits;
 use kassa_sdk::finder::{FindError, Place};
 use serde_json::{Value, json};
 
-/// Block 5,002 holds the payer's own transaction, what the shop received, and one that failed.
+/// An index whose block 5,002 holds the payer's own transaction, what the shop received, and one that failed.
 fn index() -> (Index, Vec<[u8; 32]>) {
     let mut index = Index::new(5_003);
     let sent = index.add(5_002, message(PAYER, OTHER, 0, &comment("")));
@@ -31,7 +31,7 @@ fn places(hashes: &[[u8; 32]]) -> Vec<Place> {
     hashes.iter().map(|hash| Place { height: 5_002, tx: hex(hash), more: Vec::new() }).collect()
 }
 
-/// What is found of the received one when the trace is changed.
+/// Result of a search for the received transaction when the trace is changed.
 fn twisted(twist: impl Fn(&mut Value, &str) + 'static) -> Result<Vec<Place>, FindError> {
     let (index, hashes) = index();
     let key = base64::encode(&hashes[1]);
@@ -62,7 +62,7 @@ fn every_usual_writing_is_the_same_transaction() {
     }
 }
 
-/// The id that a payer has: of the own transaction, or of the message that the wallet sent out.
+/// A payer's id is that of the payer's own transaction, or of the message that the wallet sent.
 #[test]
 fn what_a_payer_hands_in_leads_to_what_arrived() {
     let (index, hashes) = index();

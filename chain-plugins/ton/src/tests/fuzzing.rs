@@ -1,4 +1,4 @@
-//! What tests/fuzz drives; not in the product.
+//! Entry points for tests/fuzz; not in the product.
 
 use super::cells::{Cell, comment, internal_transfer, operation, snake};
 use super::index::{
@@ -22,7 +22,7 @@ use std::cell::RefCell;
 /// Chooses a number below the one given; 0 when the input is used up.
 pub type Pick<'a> = dyn FnMut(u64) -> u64 + 'a;
 
-/// Changes the status and the body of an answer; false: the host's budget is used up.
+/// Changes the status and the body of an answer. Returns false if the host's budget is used up.
 pub type Tamper<'a> = dyn FnMut(&mut u16, &mut Vec<u8>) -> bool + 'a;
 
 /// The scripted index over a chain that the fuzzer writes.
@@ -70,7 +70,7 @@ impl Script {
         self.0.network()
     }
 
-    /// Where the scripted chain is read from.
+    /// Position from which the scripted chain is read.
     pub fn begin(&self) -> Position {
         Position { height: CURSOR, hash: hex(&hash_of(&format!("block {CURSOR}"))) }
     }
@@ -99,7 +99,7 @@ pub fn normalize(text: &str, is_testnet: bool) -> Result<Address, AddressError> 
     address::normalize(text, is_testnet)
 }
 
-/// An account in one of its writings: 0 and 1 raw, 2 to 5 user-friendly with the tag and the alphabet.
+/// One of the written forms of an account: 0 and 1 raw, 2 to 5 user-friendly with the tag and the alphabet.
 pub fn write_account(workchain: i8, hash: [u8; 32], tag: u8, writing: u8) -> String {
     let account = Account { workchain, hash };
     let mut bytes = [&[tag][..], &account.key()].concat();
@@ -128,8 +128,8 @@ pub fn crc32c(bytes: &[u8]) -> u32 {
     boc::crc32c(bytes)
 }
 
-/// A bag of cells read from end to end: how many of its bits and references there are in the whole tree down
-/// from the root along the first references, and its hash.
+/// Reads a bag of cells from end to end. Returns the number of bits and references from the root down along the first
+/// references, and its hash.
 pub fn bag(bytes: &[u8]) -> Option<(usize, Option<[u8; 32]>)> {
     let boc = Boc::parse(bytes).ok()?;
     let mut seen = 0;
@@ -157,14 +157,14 @@ pub fn bag(bytes: &[u8]) -> Option<(usize, Option<[u8; 32]>)> {
     Some((seen, boc.hash()))
 }
 
-/// A tree of the fuzzer's, written in the given form: read back it has the hash of what was written.
+/// A tree of the fuzzer's in one of the forms, and the hash that reading it has to give.
 pub fn written_bag(pick: &mut Pick<'_>) -> (Vec<u8>, [u8; 32]) {
     let flags = [0, 0x40, 0x80, 0xc0, 0xa0, 0xe0][pick(6) as usize];
     let cell = tree(pick, 4);
     (cell.bag(flags), cell.hash())
 }
 
-/// The memo of a native payment's body; none where it is an operation.
+/// The memo of a native payment's body. `None` if the body is an operation.
 pub fn body_memo(bag: &[u8]) -> Option<Memo> {
     let boc = Boc::parse(bag).ok()?;
     match Body::read(Slice::root(&boc)?) {
@@ -173,7 +173,7 @@ pub fn body_memo(bag: &[u8]) -> Option<Memo> {
     }
 }
 
-/// Amount and memo of a credit, its operation included.
+/// Amount and memo of a credit, read with its operation.
 pub fn credit(bag: &[u8]) -> Option<(u128, Memo)> {
     let boc = Boc::parse(bag).ok()?;
     let mut slice = Slice::root(&boc)?;

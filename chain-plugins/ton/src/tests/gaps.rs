@@ -16,7 +16,7 @@ fn lags(index: &Index, cursor: u64) {
     );
 }
 
-/// Five payments after one that is old, the last beyond the head.
+/// An index with five payments after one that is old, the last of them beyond the head.
 fn busy() -> (Index, Vec<[u8; 32]>) {
     let mut index = Index::new(5_004);
     let hashes = [4_999, 5_001, 5_002, 5_002, 5_004]
@@ -31,7 +31,7 @@ fn any_missing_transaction_is_noticed() {
         *index.hidden.borrow_mut() = vec![*hidden];
         lags(&index, CURSOR);
     }
-    // Of a new account nothing says which transaction was its last at the cursor, but the first one after.
+    // Only the first transaction after the cursor shows which one was a new account's last before it.
     *index.hidden.borrow_mut() = vec![hashes[0]];
     assert_eq!(index.scan().unwrap().transfers.len(), 4);
 }
@@ -67,7 +67,7 @@ fn states_behind_what_was_read_are_not_believed() {
     assert_eq!(index.scan_from(5_004, &LIMITS).unwrap().blocks.len(), 1);
 }
 
-/// The index lags in all its answers alike: nothing shows, the cursor moves on, and it is found later.
+/// The index lags in all its answers alike: nothing shows, the cursor moves on, and the payment is found later.
 #[test]
 fn what_shows_up_late_is_reported_with_the_next_block() {
     for gap in [1, 900, 3_000] {
@@ -109,7 +109,7 @@ fn an_account_that_ends_and_begins_anew() {
     swept["end_status"] = json!("nonexist");
     index.add(5_001, swept.clone());
     assert_eq!(index.scan().unwrap().transfers.len(), 1);
-    // It is gone, and some versions of the index have no state of it then.
+    // The account is gone, and some versions of the index have no state of it then.
     index.head = 5_002;
     index.states_at.set(0);
     assert_eq!(index.scan_from(5_001, &LIMITS).unwrap().blocks.len(), 1);
@@ -119,7 +119,7 @@ fn an_account_that_ends_and_begins_anew() {
     index.add(5_003, paid(SHOP, 2, &comment("b")));
     index.add(5_004, paid(SHOP, 3, &comment("c")));
     assert_eq!(index.scan_from(5_002, &LIMITS).unwrap().transfers.len(), 3);
-    // One that did not end cannot begin anew.
+    // An account that did not end cannot begin anew.
     index.head = 5_005;
     let mut anew = paid(SHOP, 4, &comment("d"));
     anew["end_status"] = json!("active");
@@ -143,7 +143,7 @@ fn blocks_that_are_missing() {
     };
     lags(&without(5_000), CURSOR);
     lags(&without(5_001), CURSOR);
-    // What comes before the hole is sound.
+    // Blocks before the gap are sound.
     let result = without(5_004).scan().unwrap();
     assert_eq!((result.blocks.len(), result.head.height, result.transfers.len()), (3, 5_006, 0));
 }

@@ -27,7 +27,7 @@ pub(super) fn index_with(settings: &str) -> Index {
     index
 }
 
-/// The two payments in it, whole, each at most once.
+/// True if the result has only the two payments of the chain, complete, each at most once.
 pub(super) fn is_sound(result: &ScanResult) -> bool {
     let known = [(0, Some(5), "order 1"), (1, Some(7), "order 2")];
     let brief = brief(result);
@@ -79,7 +79,7 @@ pub(super) fn hostile() -> Vec<Option<Value>> {
     values
 }
 
-/// Every field and element of an answer, as JSON pointers.
+/// Collects every field and element of an answer, as JSON pointers.
 pub(super) fn places(value: &Value, at: &str, out: &mut Vec<String>) {
     match value {
         Value::Object(fields) => fields.iter().for_each(|(name, value)| {
@@ -137,7 +137,7 @@ fn every_field_of_every_answer() {
                 match index.scan() {
                     Err(error) => assert!(is_reasoned(&error), "{what}: {error:?}"),
                     Ok(_) if BELIEVED.iter().any(|field| place.contains(field)) => {}
-                    // A body that is not given is listed with the amount that the message has.
+                    // A body that is not given is reported with the amount of the message.
                     Ok(result) if place.contains("/message_content") => {
                         let read =
                             |memo: &Memo| matches!(memo, Memo::Text(text) if text.starts_with("order"));

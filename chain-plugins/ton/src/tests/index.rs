@@ -27,7 +27,7 @@ pub(super) const PAYER: Account = account(0xcc);
 pub(super) const USDT: Account = account(0x11);
 pub(super) const FAKE: Account = account(0x66);
 
-/// Where a master says that an owner's wallet is.
+/// The wallet of an owner, according to a master.
 pub(super) fn wallet(master: &Account, owner: &Account) -> Account {
     let hash = Sha256::digest([master.key(), owner.key()].concat()).into();
     Account { workchain: 0, hash }
@@ -42,7 +42,7 @@ pub(super) struct Tx {
     pub(super) account: Account,
     pub(super) height: u64,
     pub(super) lt: u64,
-    /// As the index answers it; links are filled in.
+    /// The transaction as the index answers it; links are filled in.
     pub(super) json: Value,
 }
 
@@ -78,7 +78,7 @@ pub(super) fn message(to: Account, from: Account, nano: u64, body: &Cell) -> Val
 }
 
 type Twist = Box<dyn Fn(&str, &mut Value)>;
-/// Why a request for cells fails, by its number since the test began.
+/// Fault of a request for cells, by its number since the test began.
 type Refusal = Box<dyn Fn(usize) -> Option<Fault>>;
 
 pub(super) const PROOFS: &str = r#"{"proofs":"v2"}"#;
@@ -86,12 +86,12 @@ pub(super) const PROOFS: &str = r#"{"proofs":"v2"}"#;
 pub(super) struct Index {
     pub(super) head: u64,
     pub(super) txs: Vec<Tx>,
-    /// What v2 gives, by the hash in hexadecimal.
+    /// Cells that v2 returns, by the hash in hexadecimal.
     pub(super) cells: RefCell<HashMap<String, String>>,
     pub(super) refusal: RefCell<Option<Refusal>>,
     /// Transactions that `/transactions` leaves out.
     pub(super) hidden: RefCell<Vec<[u8; 32]>>,
-    /// Transactions after this block are not in the states.
+    /// Block after which transactions are not in the states.
     pub(super) states_at: Slot<u64>,
     pub(super) owners: RefCell<Vec<Account>>,
     pub(super) native: bool,
@@ -100,9 +100,9 @@ pub(super) struct Index {
     pub(super) twist: RefCell<Option<Twist>>,
     pub(super) raw: RefCell<Option<(u16, Option<&'static str>, String)>>,
     pub(super) budget: Slot<usize>,
-    /// Requests that are served of those that come at once.
+    /// Maximum number of requests that are served of those that come at once.
     pub(super) served_max: Slot<usize>,
-    /// The waits that the host was told of.
+    /// Waits that the host was told of, milliseconds.
     pub(super) waits: RefCell<Vec<u32>>,
     pub(super) requests: RefCell<HashMap<String, usize>>,
     pub(super) stored: RefCell<BTreeMap<String, Vec<u8>>>,
@@ -173,7 +173,7 @@ impl Index {
         self.txs.push(Tx { account, height, lt, json });
     }
 
-    /// Changes answers: called with the endpoint and the answer.
+    /// Changes answers. `twist` is called with the endpoint and the answer.
     pub(super) fn twisted(self, twist: impl Fn(&str, &mut Value) + 'static) -> Self {
         *self.twist.borrow_mut() = Some(Box::new(twist));
         self
@@ -238,7 +238,7 @@ impl Index {
         if let Some(lt) = number(query, "start_lt") {
             heights.retain(|height| height * 1_000_000 + 999_000 >= lt);
         }
-        // By the second, and within it in an order of the database's own.
+        // Sorted by the second, and within it in an order of the database's own.
         heights.sort_by_key(|height| (height * 2 / 5, std::cmp::Reverse(*height)));
         if query.contains(&("sort", "desc")) {
             heights.reverse();
@@ -281,7 +281,7 @@ impl Index {
         json!({"transactions": rows, "address_book": {}})
     }
 
-    /// Transactions of one block that follow on each other are one trace here; its message is named after it.
+    /// Traces: consecutive transactions of one block are one trace here, with a message that is named after it.
     pub(super) fn traces(&self, query: &[(&str, &str)]) -> Value {
         assert!(query.contains(&("limit", "1")));
         let value = |name: &str| query.iter().find(|(found, _)| *found == name).map(|(_, value)| *value);

@@ -6,7 +6,7 @@ use crate::base64;
 use crate::boc::Boc;
 use serde_json::Value;
 
-/// Name, what v3 tells, and the cells that v2 gives. Written by tests/node/chains/ton/vectors.mjs.
+/// Name, the JSON of v3, and the cells of v2. Written by tests/node/chains/ton/vectors.mjs.
 #[cfg(test)]
 pub(crate) fn known() -> Vec<(String, Value, String)> {
     let rows: Vec<Value> = serde_json::from_str(include_str!("cells.json")).unwrap();
@@ -14,7 +14,7 @@ pub(crate) fn known() -> Vec<(String, Value, String)> {
     rows.into_iter().map(|row| (text(&row["name"]), row["told"].clone(), text(&row["data"]))).collect()
 }
 
-/// The bag of some cells without its checksum, so that a change in it is seen by what reads the cells.
+/// A bag without its checksum, so that what reads the cells sees a change in them.
 #[cfg(test)]
 pub(crate) fn unchecked(text: &str) -> Vec<u8> {
     let mut bytes = base64::decode(text).unwrap();
@@ -24,14 +24,14 @@ pub(crate) fn unchecked(text: &str) -> Vec<u8> {
     bytes
 }
 
-/// The cells of a bag; none where it is no bag that the plugin would read.
+/// The cells of a bag. `None` if the plugin would not read it.
 fn cell(text: &str) -> Option<Cell> {
     let bytes = base64::decode(text)?;
     let boc = Boc::parse_transaction(&bytes).ok()?;
     Some(Cell::of(&boc, boc.root()))
 }
 
-/// The cells of what an index tells. What it does not tell is empty.
+/// The cells of a transaction in the index's words. What they leave out is empty.
 pub(crate) fn transaction(told: &Value) -> Cell {
     let number = |value: &Value| value.as_str().unwrap().parse::<u128>().unwrap();
     let hash = |value: &Value| base64::decode(value.as_str().unwrap()).unwrap();

@@ -4,7 +4,7 @@ use super::cells::comment;
 use super::index::*;
 use kassa_sdk::chain::ScanLimits;
 
-/// Scans until the head is reached; `(height, amount)` of all transfers, and the number of scans.
+/// Scans until the head is reached. Returns `(height, amount)` of all transfers, and the number of scans.
 fn all(index: &Index, limits: &ScanLimits) -> (Vec<(u64, u128)>, usize) {
     let (mut at, mut found, mut scans) = (CURSOR, Vec::new(), 0);
     while at < index.head {
@@ -68,7 +68,7 @@ fn nothing_is_lost_or_doubled_under_any_limits() {
     }
 }
 
-/// More than one scan takes: it settles for fewer blocks, and for one block it reads on to its end.
+/// More than one scan takes: it is content with fewer blocks, but reads a single block to its end.
 #[test]
 fn thousands_of_transactions() {
     for (blocks, count) in [(9, 700), (2, 5_100)] {

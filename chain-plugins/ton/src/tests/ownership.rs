@@ -17,7 +17,7 @@ fn network(settings: &str) -> Network {
     }
 }
 
-/// The address and the proof of a wallet of this kind.
+/// Address and proof of a wallet of this kind.
 fn made(wallet: &str) -> (String, Value) {
     let all: Vec<Value> = serde_json::from_str(include_str!("ownership.json")).unwrap();
     let found = all.into_iter().find(|one| one["wallet"] == wallet).unwrap();
@@ -96,7 +96,7 @@ fn what_is_no_proof() {
     }
 }
 
-/// Whose state init it is decides, so these are asked about the very address that they hash to.
+/// Checks a state init with the very address that it hashes to, since the address is what decides.
 fn of_state(state: &[u8]) -> Result<(), OwnershipError> {
     let hash = Boc::parse(state).ok().and_then(|boc| boc.hash()).unwrap_or_default();
     let address = Account::new(0, hash).unwrap().show(false);
@@ -106,7 +106,7 @@ fn of_state(state: &[u8]) -> Result<(), OwnershipError> {
 
 #[test]
 fn states_that_hold_no_wallet() {
-    // A chain of so many cells, each in the one before.
+    // A chain of `cells` cells, each in the one before.
     let chain = |cells: u16| {
         let [high, low] = cells.to_be_bytes();
         let mut data = Vec::new();
@@ -121,13 +121,13 @@ fn states_that_hold_no_wallet() {
         bag
     };
     assert!(matches!(of_state(&chain(1_000)), Err(OwnershipError::UnknownWallet(_))));
-    // Deeper than there can be.
+    // Deeper than is possible on chain.
     assert!(matches!(of_state(&chain(1_200)), Err(OwnershipError::Malformed(_))));
     let (code, data) = (chain(2), single(&[0; 40], 320));
     for state in [single(&[], 0), single(&[0b0011_0000], 5), code, data] {
         assert!(matches!(of_state(&state), Err(OwnershipError::UnknownWallet(_))));
     }
-    // It says that it has as many cells as can be counted.
+    // A header with as many cells as can be counted.
     let claims = [0xb5, 0xee, 0x9c, 0x72, 4, 8, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 1, 0, 0, 0, 0];
     assert!(matches!(of_state(&claims), Err(OwnershipError::Malformed(_))));
 }

@@ -22,7 +22,7 @@ fn account_of(name: &str) -> Account {
     Account::of_raw(told(name)["account"].as_str().unwrap()).unwrap()
 }
 
-/// The local chain's transactions of these names. `wallet_of` stands in for the listed master.
+/// An index with the local chain's transactions of these names. `wallet_of` stands in for the listed master.
 fn local(names: &[&str]) -> Index {
     let mut index = Index::new(5_160);
     index.settings = PROOFS.into();
@@ -45,12 +45,12 @@ fn is_jetton(name: &str) -> bool {
     name.starts_with("jetton") || name == "forged"
 }
 
-/// From the block before the first transaction on.
+/// Scans from the block before the first transaction on.
 fn scan(index: &Index) -> Result<ScanResult, ScanError> {
     index.scan_from(index.txs[0].height - 1, &LIMITS)
 }
 
-/// The same with one answer of v3 or v2 changed.
+/// Scans with one answer of v3 or v2 changed.
 fn with(
     names: &[&str],
     changed: &'static str,
@@ -92,7 +92,7 @@ fn what_the_local_chain_made_is_proven() {
     }
 }
 
-/// Of which transaction, what is told instead, and the part that is named.
+/// The transaction, the changes to what the index says of it, and the part that the error names.
 type Lie = (&'static str, Vec<(&'static str, Value)>, &'static str);
 
 #[test]
@@ -178,7 +178,7 @@ fn cells_of_another_transaction() {
     let error =
         with(&["no contract"], V2, move |answer| answer["result"][0]["data"] = json!(other)).unwrap_err();
     assert_eq!(error, ScanError::Malformed("a transaction's cells: they have not its hash".into()));
-    // With its own id it is still another one.
+    // Even with its own id it is another one.
     let error = with(&["no contract"], V2, |answer| {
         answer["result"][0]["transaction_id"]["lt"] = json!("5");
     });
@@ -238,8 +238,8 @@ fn every_field_of_the_answer() {
     }
 }
 
-/// Whatever the index says of a transaction: a payment that is not there is never reported, nor one as
-/// another than it is. What it keeps back, or a body that it does not have, is all that it can do.
+/// Changes everything that the index says of a transaction. A payment that is not there is never reported, nor one as
+/// another than it is. Keeping one back, or leaving out a body, is all that the index can do.
 #[test]
 fn every_field_of_what_the_index_tells() {
     let row = index_with(PROOFS).txs[1].json.clone();
@@ -284,7 +284,7 @@ fn any_byte_of_the_cells() {
     }
 }
 
-/// So many payments in each of the blocks from 5,001 on, of both kinds.
+/// An index with `count` payments of both kinds in each of the blocks from 5,001 to `head`.
 fn several(head: u64, count: u64) -> Index {
     let mut index = Index::new(head);
     index.settings = PROOFS.into();
@@ -300,7 +300,7 @@ fn several(head: u64, count: u64) -> Index {
     index
 }
 
-/// Scans to the head: how many transfers each scan brought, and that each came once.
+/// Scans to the head. Returns the number of transfers of each scan, and checks that each came once.
 fn counts(index: &Index) -> Vec<usize> {
     let (mut at, mut counts, mut ids) = (CURSOR, vec![], std::collections::HashSet::new());
     while at < index.head {
@@ -343,7 +343,7 @@ fn budgets_that_end_early() {
     let refused = || Fault::Scan(ScanError::RateLimited(9_000));
     *index.refusal.borrow_mut() = Some(Box::new(move |count| (count % 16 > 13).then(refused)));
     assert_eq!(counts(&index), [30, 10]);
-    // None at all: the scan says why, and the cursor stays.
+    // Nothing is proven: the scan says why, and the cursor stays.
     let index = several(5_001, 1);
     *index.refusal.borrow_mut() = Some(Box::new(|_| Some(Fault::Scan(ScanError::RateLimited(9_000)))));
     assert_eq!(index.scan(), Err(ScanError::RateLimited(9_000)));
@@ -356,7 +356,7 @@ fn budgets_that_end_early() {
     assert_eq!((result.blocks.len(), result.transfers.len()), (2, 0));
 }
 
-/// Proven in one scan, told otherwise in the next.
+/// A payment is proven in one scan and told otherwise in the next.
 #[test]
 fn what_was_proven_is_not_what_is_told_later() {
     let index = several(5_001, 40);

@@ -1,4 +1,4 @@
-//! What a scan reports, and what it costs.
+//! Transfers that a scan reports, and its requests.
 
 use super::cells::{comment, operation};
 use super::index::*;
@@ -59,7 +59,7 @@ fn requests_are_few() {
     for byte in 0..150 {
         index.add(4_990, credited(USDT, account(byte), 7, "before"));
     }
-    // Learning where 150 wallets are takes three scans, and looking through their past two requests.
+    // Asking where 150 wallets are takes three scans, and reading their past two requests.
     for _ in 0..2 {
         assert!(index.scan().unwrap().blocks.is_empty());
     }
@@ -89,7 +89,7 @@ fn only_what_is_final_after_the_cursor_counts() {
     for height in [100, 4_500, 5_000, 5_001, 5_004] {
         index.add(height, paid(SHOP, height, &comment("x")));
     }
-    // A block that the list did not have yet: the next scan takes it.
+    // The list did not have the block yet: the next scan takes it.
     assert_eq!(brief(&index.scan().unwrap()), [(5_001, 0, Some(5_001), "x")]);
     index.head = 5_005;
     assert_eq!(brief(&index.scan_from(5_003, &LIMITS).unwrap()), [(5_004, 0, Some(5_004), "x")]);
@@ -111,7 +111,7 @@ fn what_is_not_final_yet_waits() {
         json.extend(fields.as_object().unwrap().clone());
         assert_eq!(brief(&index.scan().unwrap()), [(5_001, 0, Some(1), "x")], "{change}");
     }
-    // Older versions of the index do not say.
+    // Older versions of the index do not give it.
     let mut index = Index::new(5_002);
     index.add(5_001, paid(SHOP, 1, &comment("x")));
     index.txs[0].json.as_object_mut().unwrap().remove("finality");
@@ -215,13 +215,13 @@ fn while_nobody_pays_the_states_alone_are_asked_for() {
         index.stored.borrow_mut().clear();
         index.scan().unwrap();
     }
-    // One that has no transaction yet, and one that is watched since now.
+    // An account that has no transaction yet, and one that is only now watched.
     index.owners.borrow_mut().push(OTHER);
     assert_eq!(cursor(&index, &known(5_002)).unwrap().blocks.len(), 38);
     assert!(asked(&index).contains_key("/blocks"));
     assert!(index.scan_from(5_040, &known(5_040)).unwrap().blocks.is_empty());
     assert_eq!(asked(&index), [("/accountStates".to_owned(), 1)].into());
-    // Any that moves: the owner itself, its wallet, one that had nothing.
+    // Any account that moves: the owner itself, its wallet, one that had nothing.
     for (height, json) in [
         (5_041, paid(SHOP, 5, &comment("order 2"))),
         (5_042, credited(USDT, SHOP, 6, "order 3")),
@@ -232,7 +232,7 @@ fn while_nobody_pays_the_states_alone_are_asked_for() {
         let result = index.scan_from(height - 1, &known(height - 1)).unwrap();
         assert_eq!((result.blocks.len(), result.transfers.len()), (1, 1), "{height}");
     }
-    // A state that is older than what was read is judged as ever.
+    // A state that is older than what was read is handled as always.
     index.states_at.set(5_042);
     assert!(matches!(index.scan_from(5_043, &known(5_043)), Ok(result) if result.blocks.is_empty()));
     index.head = 5_044;

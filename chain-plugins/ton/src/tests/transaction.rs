@@ -45,7 +45,7 @@ fn the_hash_of_cells_with_proofs_inside() {
     }
 }
 
-/// A message with the given rest behind its head, in a transaction that ends an account.
+/// A message with the given rest after its head, in a transaction that ends an account.
 fn with_rest(rest: impl Fn(Cell) -> Cell) -> Cell {
     let address = Account { workchain: 0, hash: [9; 32] };
     let head = Cell::default().uint(0b0100, 4).address(Some(&address)).address(Some(&address));
@@ -63,7 +63,7 @@ fn with_rest(rest: impl Fn(Cell) -> Cell) -> Cell {
         .reference(outcome_cell(0b110, 3))
 }
 
-/// All phases there; compute skipped for the given reason.
+/// The cell of an outcome with all phases; compute is skipped for the given reason.
 fn outcome_cell(reason: u128, bits: usize) -> Cell {
     let storage = Cell::default().uint(1, 1).coins(5).uint(1, 1).coins(6).uint(0b11, 2);
     let credit = Cell::default().uint(0b11, 2).coins(7).coins(8).uint(1, 1).reference(Cell::default());
@@ -96,7 +96,7 @@ fn every_way_to_write_a_message() {
     };
     let tx = read(&with_rest(|head| state(head).uint(1, 1).reference(body.clone())).bag(0)).unwrap();
     assert_eq!(tx.message.unwrap().body, body.hash());
-    // More behind a body in a cell of its own.
+    // More after a body in a cell of its own.
     let more = with_rest(|head| head.uint(0b01, 2).reference(body.clone()).uint(1, 1));
     assert_eq!(read(&more.bag(0)), Err(NotATransaction("its message")));
 }
@@ -140,7 +140,7 @@ fn limits() {
     assert_eq!(Boc::parse_transaction(&vec![0; (2 << 20) + 1]).err().unwrap().0, "too large");
 }
 
-/// A bag of so many cells, each without data and references.
+/// A bag of `count` cells, each without data and references.
 fn bag_of(count: u32) -> Vec<u8> {
     let size = |number: u32| number.to_be_bytes()[1..].to_vec();
     let head = [vec![0xb5, 0xee, 0x9c, 0x72, 3, 3], size(count), size(1), size(0), size(2 * count), size(0)];
