@@ -10,7 +10,7 @@ pub(crate) fn keccak(input: &[u8]) -> [u8; 32] {
     Keccak256::digest(input).into()
 }
 
-/// The EIP-55 form: a letter is upper-case where the hash of the lower-case digits has a nibble of 8 or more.
+/// Writes the EIP-55 form: a letter is upper-case where the hash of the lower-case digits has a nibble of 8 or more.
 pub(crate) fn show(key: &Key) -> String {
     let plain = hex::text(key);
     let digits = plain.get(2..).unwrap_or_default();
@@ -32,7 +32,7 @@ pub(crate) fn normalize(text: &str) -> Result<Address, AddressError> {
         .ok_or_else(|| AddressError::Malformed("an address is 0x and 40 hexadecimal digits".into()))?;
     let shown = show(&key);
     let digits = text.get(2..).unwrap_or_default();
-    // One case throughout says that the writer has no checksum; a mixture is one, and it has to be right.
+    // One case throughout means that there is no checksum; mixed case is one, and it has to be right.
     let is_mixed = digits.bytes().any(|digit| digit.is_ascii_lowercase())
         && digits.bytes().any(|digit| digit.is_ascii_uppercase());
     if is_mixed && shown != text {

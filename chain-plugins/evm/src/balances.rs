@@ -1,4 +1,4 @@
-//! What addresses held at the end of blocks: by a node that has read that far, and keeps what was there.
+//! Balances of addresses at the end of blocks, from a node that has read that far and keeps the state of those blocks.
 
 use crate::fault::Fault;
 use crate::hex::{self, Key};
@@ -11,10 +11,10 @@ use kassa_sdk::balances::{BalanceError, Point};
 use kassa_sdk::chain::ScanError;
 use kassa_sdk::types::{Amount, Network};
 
-/// Calls before those for the points.
+/// Number of calls before those for the points.
 const HEAD_CALLS: usize = 2;
 
-/// The native coin is listed, and nothing is traced.
+/// True if the native coin is listed and not traced.
 pub(crate) fn needed(network: &Network) -> Result<bool, BalanceError> {
     let native = network.assets.iter().any(|asset| asset.contract.is_none());
     let settings = Settings::parse(&network.settings, native).map_err(BalanceError::Settings)?;
@@ -47,7 +47,7 @@ fn amounts(network: &Network, replies: &Replies, points: &[Point]) -> Result<Vec
     if chain != network.chain_id {
         return Err(Fault::Scan(ScanError::WrongNetwork(chain)));
     }
-    // Some nodes answer of their head when they are asked about a block above it.
+    // Some nodes answer with the state of their head when they are asked about a block above it.
     let head = number(replies.parse(1, "eth_blockNumber")?, "head")?;
     if let Some(above) = points.iter().find(|point| point.height > head) {
         return Err(Fault::lags(format!("block {} is asked for, with the head at {head}", above.height)));

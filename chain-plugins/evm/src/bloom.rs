@@ -1,15 +1,15 @@
-//! `logsBloom`: what a block's logs may be about.
+//! `logsBloom`: the addresses and topics that a block's logs may have.
 //!
-//! 2048 bits; an address or a topic sets three of them, which its Keccak-256 hash names (Yellow Paper, 4.3.1:
-//! each of the first three pairs of bytes modulo 2048, counted from the last bit). A bit that is not set
-//! proves absence; set bits prove nothing.
+//! 2048 bits; an address or a topic sets three of them, given by its Keccak-256 hash (Yellow Paper, 4.3.1: each of the
+//! first three pairs of bytes modulo 2048, counted from the last bit). A bit that is not set proves absence; set bits
+//! prove nothing.
 
 use crate::address::keccak;
 
 #[derive(Clone)]
 pub(crate) struct Bloom([u8; 256]);
 
-/// The three bits of an address or a topic: (byte, mask).
+/// The three bits of an address or a topic, as (byte, mask).
 #[derive(Clone, Copy)]
 pub(crate) struct Bits([(usize, u8); 3]);
 
@@ -50,8 +50,8 @@ impl Bloom {
         self.0.iter().all(|byte| *byte == u8::MAX)
     }
 
-    /// Whether more than a third of the bits are set: then one address in thirty looks present that is not,
-    /// and the bloom is no reason to doubt an answer at some expense.
+    /// True if more than a third of the bits are set: then one address in thirty looks present that is not, and the
+    /// bloom is no reason to doubt an answer at some expense.
     pub(crate) fn is_dense(&self) -> bool {
         self.0.iter().map(|byte| byte.count_ones()).sum::<u32>() > 2048 / 3
     }
@@ -74,7 +74,7 @@ impl Bloom {
 mod tests {
     use super::*;
 
-    /// From go-ethereum, core/types/bloom9_test.go: what the words set, and how the whole looks.
+    /// From go-ethereum, core/types/bloom9_test.go: some words, and the bloom that they give.
     #[test]
     fn sets_the_bits_that_geth_sets() {
         let mut bloom = Bloom::new([0; 256]);

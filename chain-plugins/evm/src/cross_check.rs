@@ -53,7 +53,7 @@ pub(crate) fn settle<H: Host>(
         let json = replies.get(place).map_err(|error| error.fault("eth_getLogs of a block"))?;
         let logs: Vec<LogJson<'_>> = rpc::parse(json, "eth_getLogs of a block")?;
         found.add(&scan.tokens, &logs, &(header.height..=header.height))?;
-        // In a dense bloom everything looks present: no reason to fetch receipts by the megabyte.
+        // In a dense bloom everything looks present, which is no reason to fetch receipts by the megabyte.
         if !found.heights.contains(&header.height) && !header.bloom.is_dense() {
             still_empty.push(header);
         }
@@ -69,14 +69,14 @@ fn by_receipts<H: Host>(
 ) -> Result<(), Fault> {
     let replies = receipts::ask(scan, headers, learned)?;
     for (place, header) in headers.iter().enumerate() {
-        // Not offered here: the answer by block hash stands.
+        // Receipts are not offered here: the answer by block hash stands.
         let Ok(receipts) = receipts::of_block(&replies, place, header)? else { continue };
         receipts::add(scan, &receipts, header, found)?;
     }
     Ok(())
 }
 
-/// Whether the receipts of their blocks say as well that these transactions failed.
+/// Errors unless the receipts of their blocks say as well that these transactions failed.
 pub(crate) fn failures<H: Host>(
     scan: &Scan<'_, H>,
     failed: &[(&Header, Hash)],

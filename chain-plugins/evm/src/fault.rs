@@ -1,13 +1,12 @@
-//! What goes wrong with providers, and how it is told from each other.
+//! Errors of providers, and how they are told apart.
 //!
-//! JSON-RPC has codes, but providers agree on few of them: -32005 is a rate limit at one and "too many
-//! results" at another. So messages are read too. The rule for what is not recognized: an error of
-//! `eth_getLogs` over several blocks is met by a smaller range, anything else ends the scan, and the host
-//! tries again, elsewhere if it can.
+//! JSON-RPC has codes, but providers agree on few of them: -32005 is a rate limit at one and "too many results" at
+//! another. So messages are read too. The rule for what is not recognized: an error of `eth_getLogs` over several
+//! blocks is met by a smaller range, anything else ends the scan, and the host tries again, elsewhere if it can.
 
 pub(crate) use kassa_sdk::upstream::Fault;
 
-/// An error that a provider answered to a call.
+/// An error with which a provider answered a call.
 #[derive(Clone, Debug)]
 pub(crate) struct RpcError {
     pub(crate) code: i64,
@@ -19,7 +18,7 @@ impl RpcError {
         Fault::upstream(format!("{what}: {} ({})", self.message, self.code))
     }
 
-    /// Too many calls, whatever they ask for.
+    /// True if there were too many calls, whatever they ask for.
     pub(crate) fn is_rate_limit(&self) -> bool {
         const WORDS: [&str; 10] = [
             "rate limit",
@@ -36,12 +35,12 @@ impl RpcError {
         self.code == 429 || self.says(&WORDS)
     }
 
-    /// The answers to several calls are too much together.
+    /// True if the answers to several calls are too large together.
     pub(crate) fn is_too_large(&self) -> bool {
         matches!(self.code, -32003 | -32008) || self.says(&["response too large", "response is too big"])
     }
 
-    /// The node does not have such a call.
+    /// True if the node does not have this method.
     pub(crate) fn is_unsupported(&self) -> bool {
         const WORDS: [&str; 6] = [
             "does not exist",
@@ -54,7 +53,7 @@ impl RpcError {
         self.code == -32601 || self.says(&WORDS)
     }
 
-    /// The node does not have what the call is about (yet).
+    /// True if the node does not have what the call is about (yet).
     pub(crate) fn is_missing(&self) -> bool {
         const WORDS: [&str; 8] = [
             "unknown block",
@@ -69,7 +68,7 @@ impl RpcError {
         self.code == -39001 || self.says(&WORDS)
     }
 
-    /// The node has the block, but no longer what there was before it, without which it cannot run it again.
+    /// True if the node has the block, but no longer the state before it, without which it cannot run it again.
     pub(crate) fn is_forgotten(&self) -> bool {
         const WORDS: [&str; 5] = [
             "historical state",
@@ -81,12 +80,12 @@ impl RpcError {
         self.says(&WORDS)
     }
 
-    /// What a call is about is not there: a block or a transaction, or the call itself.
+    /// True if the node does not find what the call is about: a block, a transaction, or the method itself.
     pub(crate) fn is_not_found(&self) -> bool {
         self.is_missing() || self.says(&["not found"])
     }
 
-    /// The node does not know the word `safe` or `finalized`, or has no such block yet.
+    /// True if the node does not know the tag `safe` or `finalized`, or has no such block yet.
     pub(crate) fn is_unknown_tag(&self) -> bool {
         const WORDS: [&str; 6] = ["not found", "unknown", "invalid", "tag", "parse", "hex string"];
         self.code == -32602 || self.is_missing() || self.is_unsupported() || self.says(&WORDS)

@@ -1,4 +1,4 @@
-//! In which block a transaction is: what its receipt says, by a node that has read that far itself.
+//! The block of a transaction: the one that its receipt names, from a node that has read that far itself.
 
 use crate::fault::Fault;
 use crate::hex::{self, Hash};
@@ -12,17 +12,17 @@ use kassa_sdk::finder::{FindError, Place};
 use kassa_sdk::types::Network;
 use serde::{Deserialize, Deserializer};
 
-/// A receipt, as far as it says where its transaction is.
+/// A receipt, reduced to the place of its transaction.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct WhereJson<'a> {
     transaction_hash: &'a str,
-    /// Null: it waits. Some nodes make up receipts for what does.
+    /// Null while it waits. Some nodes make up receipts for transactions that wait.
     #[serde(borrow, deserialize_with = "present")]
     block_number: Option<&'a str>,
 }
 
-/// A field that has to be there, even if it is null.
+/// Deserializes a field that has to be there, even if it is null.
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de str>, D::Error> {
     Option::deserialize(deserializer)
 }
@@ -61,7 +61,7 @@ fn place(network: &Network, replies: &Replies, hash: &Hash) -> Result<Option<Pla
     Ok(Some(Place { height, tx: hex::text(hash), more: Vec::new() }))
 }
 
-/// As wallets and explorers write it: `0x` or not, in either case.
+/// Reads a hash as wallets and explorers write it: with `0x` or without, in either case.
 fn hash_of(text: &str) -> Option<Hash> {
     let text = text.trim();
     let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")).unwrap_or(text);

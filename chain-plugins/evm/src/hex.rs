@@ -5,14 +5,14 @@ pub(crate) type Hash = [u8; 32];
 /// A 20-byte address.
 pub(crate) type Key = [u8; 20];
 
-/// Exactly `N` bytes after `0x`.
+/// Reads exactly `N` bytes after `0x`.
 pub(crate) fn bytes<const N: usize>(text: &str) -> Option<[u8; N]> {
     let digits = text.strip_prefix("0x")?.as_bytes();
     if digits.len() != N.checked_mul(2)? {
         return None;
     }
     let mut out = [0; N];
-    // One look at the end instead of a branch a digit: blocks are full of hexadecimal digits.
+    // One check at the end instead of a branch a digit: blocks are full of hexadecimal digits.
     let mut seen = 0;
     for (byte, pair) in out.iter_mut().zip(digits.chunks_exact(2)) {
         let [high, low] = pair else { return None };
@@ -25,7 +25,7 @@ pub(crate) fn bytes<const N: usize>(text: &str) -> Option<[u8; N]> {
 
 const NO_DIGIT: u8 = 0x80;
 
-/// The value of each character as a digit, or [`NO_DIGIT`].
+/// Value of each character as a digit, or [`NO_DIGIT`].
 static VALUES: [u8; 256] = {
     let mut values = [NO_DIGIT; 256];
     let mut value = 0;
@@ -37,12 +37,12 @@ static VALUES: [u8; 256] = {
     values
 };
 
-/// A quantity of at most 64 bits. Leading zeros are let pass: some nodes send them.
+/// Reads a quantity of at most 64 bits. Leading zeros are allowed, since some nodes send them.
 pub(crate) fn quantity(text: &str) -> Option<u64> {
     u64::try_from(big_quantity(text)??).ok()
 }
 
-/// A quantity of at most 256 bits; `Some(None)` where it is over 128.
+/// Reads a quantity of at most 256 bits. `Some(None)` if it has more than 128.
 pub(crate) fn big_quantity(text: &str) -> Option<Option<u128>> {
     let digits = text.strip_prefix("0x")?;
     if digits.is_empty() || digits.len() > 64 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
@@ -56,7 +56,7 @@ pub(crate) fn big_quantity(text: &str) -> Option<Option<u128>> {
     }
 }
 
-/// A 32-byte word as an amount; `None` where it is over 128 bits.
+/// A 32-byte word as an amount. `None` if it has more than 128 bits.
 pub(crate) fn word_amount(word: &Hash) -> Option<u128> {
     let (high, low) = word.split_at(16);
     if high.iter().any(|byte| *byte != 0) {
@@ -65,7 +65,7 @@ pub(crate) fn word_amount(word: &Hash) -> Option<u128> {
     low.try_into().ok().map(u128::from_be_bytes)
 }
 
-/// The address in a 32-byte word, whose first twelve bytes must be zero.
+/// The address in a 32-byte word. `None` unless its first twelve bytes are zero.
 pub(crate) fn word_key(word: &Hash) -> Option<Key> {
     let (padding, key) = word.split_at(12);
     if padding.iter().any(|byte| *byte != 0) {
@@ -74,7 +74,7 @@ pub(crate) fn word_key(word: &Hash) -> Option<Key> {
     key.try_into().ok()
 }
 
-/// `0x` and lower-case digits.
+/// Writes `0x` and lower-case digits.
 pub(crate) fn text(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut out = String::with_capacity(bytes.len().saturating_mul(2).saturating_add(2));

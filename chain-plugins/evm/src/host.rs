@@ -1,37 +1,38 @@
-//! What the plugin needs of the host, as a trait so that tests can script it.
+//! The host's functions that the plugin uses, as a trait so that tests can script them.
 
 use crate::fault::Fault;
 use kassa_sdk::upstream::{self, Answer, UpstreamTerms};
 use kassa_sdk::{clock, http, log, storage, watch};
 
-/// A body of JSON, and how many calls it holds.
+/// A body of JSON, and the number of calls in it.
 pub(crate) struct Post {
     pub(crate) body: String,
     pub(crate) calls: u32,
 }
 
-/// The upstream, the watched addresses and places for what was learned.
+/// The upstream, the watched addresses and storage for what was learned.
 pub(crate) trait Host {
-    /// POSTs to the upstream, all at once; the answers come in the same order.
+    /// POSTs to the upstream, all at once. The answers come in the order of the posts.
     fn post_all(&self, posts: Vec<Post>) -> Vec<Result<Answer, Fault>>;
-    /// What the upstream takes, as far as the host knows, and what was noted of it.
+    /// The limits of the upstream, as far as the host knows them, and what was noted of it.
     fn terms(&self) -> Result<UpstreamTerms, Fault>;
-    /// Keeps what was learned of the upstream, whatever becomes of this call.
+    /// Keeps what was learned of the upstream, even if this call fails.
     fn note(&self, notes: &str);
-    /// The upstream has refused so many calls in an answer, wants to be left alone for so long, and asked less from then on.
+    /// Tells the host that the upstream refused `calls` calls of a request that it answered: no request goes out for
+    /// `retry_ms` milliseconds, and fewer calls a second do from then on.
     fn refused(&self, calls: u32, retry_ms: u32);
-    /// Places of the watched addresses among 20-byte keys.
+    /// Indexes of the watched addresses among 20-byte keys.
     fn watched(&self, keys: &[u8]) -> Result<Vec<u32>, Fault>;
     fn load(&self, key: &str) -> Option<Vec<u8>>;
-    /// Kept if the scan succeeds.
+    /// Stores a value, which is kept if the scan succeeds.
     fn keep(&self, key: &str, value: &[u8]);
-    /// The host's time in milliseconds, for how long something takes: it says nothing about the chain.
+    /// The host's time, milliseconds. It measures how long something takes, and says nothing about the chain.
     fn now_ms(&self) -> u64;
-    /// A line in the host's log, for the operator.
+    /// Writes a line to the host's log, for the operator.
     fn warn(&self, line: &str);
 }
 
-/// The host itself.
+/// The host of a plugin that runs in Kassa.
 pub(crate) struct Real;
 
 impl Host for Real {
@@ -48,7 +49,7 @@ impl Host for Real {
     }
 
     fn note(&self, notes: &str) {
-        // Refused: the next scan learns the same again.
+        // If it is refused, the next scan learns the same again.
         let _ = upstream::note(notes);
     }
 
@@ -65,7 +66,7 @@ impl Host for Real {
     }
 
     fn keep(&self, key: &str, value: &[u8]) {
-        // Refused: the next scan learns the same again.
+        // If it is refused, the next scan learns the same again.
         let _ = storage::set(key, value);
     }
 

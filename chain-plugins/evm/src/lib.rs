@@ -31,7 +31,7 @@
 //!
 //! | key | default | meaning |
 //! |---|---|---|
-//! | `finality_depth` | none | so many blocks below the head count as final, if the node does not know the tag `finalized`; without it nothing is final there |
+//! | `finality_depth` | none | depth below the head at which blocks count as final, if the node does not know the tag `finalized`; without it nothing is final there |
 //! | `max_blocks_per_call` | 8; 25 if the native coin is not listed | blocks that one step reads; each HTTP answer has to fit into the host's limit |
 //! | `max_log_range` | `max_blocks_per_call` | blocks that one `eth_getLogs` covers; smaller caps are also learned from the provider's errors |
 //! | `max_batch` | 100 | calls in one JSON-RPC batch; smaller caps are learned too |

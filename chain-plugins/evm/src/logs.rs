@@ -1,4 +1,4 @@
-//! `Transfer` logs of the listed tokens, over ranges that the provider takes.
+//! `Transfer` logs of the listed tokens, over ranges that the provider accepts.
 
 use crate::fault::{Fault, RpcError};
 use crate::hex::{self, Hash};
@@ -10,12 +10,12 @@ use crate::wire::{Header, LogJson, Move, TRANSFER, Tokens, bytes, number};
 use std::collections::{HashMap, HashSet};
 use std::ops::RangeInclusive;
 
-/// One movement of a listed token, and where it was.
+/// One movement of a listed token, and its place.
 #[derive(Debug)]
 pub(crate) struct Log {
     pub(crate) height: u64,
     pub(crate) block: Hash,
-    /// Among all logs of the block.
+    /// Index among all logs of the block.
     pub(crate) index: u64,
     pub(crate) tx: Hash,
     pub(crate) movement: Move,
@@ -30,14 +30,14 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    /// Takes the logs of one answer, all of which must lie in `range`.
+    /// Adds the logs of one answer, all of which must lie in `range`.
     pub(crate) fn add(
         &mut self,
         tokens: &Tokens,
         logs: &[LogJson<'_>],
         range: &RangeInclusive<u64>,
     ) -> Result<(), Fault> {
-        // Logs of one block follow each other: its hash is read once, not for each of them.
+        // Logs of one block follow each other: its hash is parsed once, not for each of them.
         let mut last_block: Option<(&str, Hash)> = None;
         for log in logs {
             // A provider that ignores the filter is not believed, but not refused either.
@@ -68,7 +68,7 @@ impl Found {
     }
 }
 
-/// A range in pieces of at most `size` blocks.
+/// Splits a range into pieces of at most `size` blocks.
 pub(crate) fn ranges(range: &RangeInclusive<u64>, size: u64) -> Vec<RangeInclusive<u64>> {
     let (mut ranges, to) = (Vec::new(), *range.end());
     let mut next = Some(*range.start());
@@ -80,7 +80,7 @@ pub(crate) fn ranges(range: &RangeInclusive<u64>, size: u64) -> Vec<RangeInclusi
     ranges
 }
 
-/// Logs of a range of heights.
+/// Asks for the logs of a range of heights.
 pub(crate) fn call(tokens: &Tokens, range: &RangeInclusive<u64>) -> Call {
     let (from, to) = (range.start(), range.end());
     let filter = filter(tokens);
@@ -90,7 +90,7 @@ pub(crate) fn call(tokens: &Tokens, range: &RangeInclusive<u64>) -> Call {
     }
 }
 
-/// Logs of one block by its hash: a node that lacks the block has to say so.
+/// Asks for the logs of one block by its hash: a node that lacks the block has to say so.
 pub(crate) fn call_by_hash(tokens: &Tokens, block: &Hash) -> Call {
     let (hash, filter) = (hex::text(block), filter(tokens));
     Call { method: "eth_getLogs", params: format!(r#"{{"blockHash":"{hash}",{filter}}}"#) }
@@ -101,8 +101,8 @@ fn filter(tokens: &Tokens) -> String {
     format!(r#""address":[{}],"topics":["{TRANSFER}"]"#, addresses.join(","))
 }
 
-/// Reads the answers for `ranges`, which begin at `place`, and asks for halves of those that the provider
-/// found too much. The inner error refuses a single block, or the call as such.
+/// Reads the answers for `ranges`, which begin at index `place`, and asks for halves of those that were too much for
+/// the provider. The inner error is the refusal of a single block, or of the method.
 pub(crate) fn collect<H: Host>(
     scan: &Scan<'_, H>,
     replies: &Replies,
@@ -141,7 +141,7 @@ pub(crate) fn collect<H: Host>(
     Ok(Ok(()))
 }
 
-/// Takes what was answered; gives back the ranges that were too much, or what refuses a single block.
+/// Adds what was answered. Returns the ranges that were too much, or the error with which a single block is refused.
 fn take<H: Host>(
     scan: &Scan<'_, H>,
     replies: &Replies,
@@ -157,8 +157,8 @@ fn take<H: Host>(
                 found.add(&scan.tokens, &logs, range)?;
             }
             Err(error) if error.is_missing() => return Err(Fault::lags("eth_getLogs misses a block")),
-            // Whatever else is wrong with several blocks may be right with fewer: providers find new words
-            // for their limits all the time.
+            // Any other error of several blocks may go away with fewer: providers find new words for their limits all
+            // the time.
             Err(error) if !error.is_unsupported() && range.start() < range.end() => {
                 too_much.push(range.clone());
             }
@@ -168,7 +168,7 @@ fn take<H: Host>(
     Ok(Ok(too_much))
 }
 
-/// Puts the logs into the chain's order and checks that they are of the very blocks that were read.
+/// Sorts the logs into the chain's order. Errors if one is not of the blocks that were read.
 pub(crate) fn check(headers: &[Header], found: &mut Found) -> Result<(), Fault> {
     let hashes: HashMap<u64, &Hash> = headers.iter().map(|header| (header.height, &header.hash)).collect();
     for log in &found.logs {

@@ -1,6 +1,8 @@
-//! Whose an address is: `personal_sign` (EIP-191, <https://eips.ethereum.org/EIPS/eip-191>), as every wallet has it.
+//! Proof that an address is somebody's: `personal_sign` (EIP-191, <https://eips.ethereum.org/EIPS/eip-191>), which
+//! every wallet has.
 //!
-//! A contract has no key: whose signature it takes only its code says (EIP-1271), which would have to be asked on chain.
+//! A contract has no key: only its code says whose signature it accepts (EIP-1271), which would have to be asked on
+//! chain.
 
 use crate::address::keccak;
 use crate::hex::{self, Key};

@@ -1,8 +1,8 @@
-//! Blocks' receipts (`eth_getBlockReceipts`): every log of a block, and how each of its transactions ended.
+//! Blocks' receipts (`eth_getBlockReceipts`): every log of a block, and the outcome of each of its transactions.
 //!
-//! They are many times the size of the logs that are of interest, so they are read where those are doubted, and instead of
-//! them where a provider does not serve `eth_getLogs` at all, as the public nodes of BSC. That is noted of the provider;
-//! logs are tried again after a while, like larger batches.
+//! They are many times the size of the logs that are of interest, so they are read where those are doubted, and instead
+//! of them where a provider does not serve `eth_getLogs` at all, such as the public nodes of BSC. That is noted of the
+//! provider; logs are tried again after a while, like larger batches.
 
 use crate::bloom::Bits;
 use crate::fault::{Fault, RpcError};
@@ -25,7 +25,7 @@ pub(crate) fn ask<H: Host>(
     rpc::send(scan.host, &headers.iter().map(|header| call(header.height)).collect::<Vec<_>>(), learned)
 }
 
-/// The receipts of a block, all of them; the inner error is the node's, which does not offer them.
+/// All receipts of a block. The inner error is that of a node that does not offer them.
 pub(crate) fn of_block<'a>(
     replies: &'a Replies,
     place: usize,
@@ -50,8 +50,8 @@ pub(crate) fn of_block<'a>(
     Ok(Ok(receipts))
 }
 
-/// Takes the logs of a block's receipts, all of which have to be there: what the block's bloom filter names, some log has set.
-/// A filter that is full says nothing.
+/// Adds the logs of a block's receipts. Errors if some are missing: what the block's bloom filter shows, some log has
+/// set. A filter that is full shows nothing.
 pub(crate) fn add<H>(
     scan: &Scan<'_, H>,
     receipts: &[ReceiptJson<'_>],
@@ -74,7 +74,7 @@ pub(crate) fn add<H>(
     Err(Fault::lags("the receipts of a block lack logs"))
 }
 
-/// The logs of these blocks out of their receipts, whose answers begin at `place`.
+/// Adds the logs of these blocks from their receipts, whose answers begin at index `place`.
 pub(crate) fn collect<H>(
     scan: &Scan<'_, H>,
     replies: &Replies,
@@ -95,7 +95,8 @@ pub(crate) fn collect<H>(
     Ok(())
 }
 
-/// As [`collect`], after `eth_getLogs` of a single block was refused. Where receipts are as well, that is what is wrong.
+/// Like [`collect`], after `eth_getLogs` of a single block was refused. If receipts are refused as well, their error is
+/// returned.
 pub(crate) fn instead_of_logs<H: Host>(
     scan: &Scan<'_, H>,
     headers: &[Header],

@@ -20,24 +20,24 @@ use kassa_sdk::chain::{Block, Finality, ScanError, ScanLimits, ScanResult};
 use kassa_sdk::types::{Network, Position};
 use kassa_sdk::upstream::agrees;
 
-/// What was read for longer than this is handed over before more is.
+/// Time after which a scan returns what it has read instead of reading more, milliseconds.
 const TOOK_MS_MAX: u64 = 10_000;
 
-/// What a scan knows about its network.
+/// A scan and its network.
 pub(crate) struct Scan<'a, H> {
     pub(crate) host: &'a H,
     pub(crate) tokens: Tokens,
-    /// Place of the native coin in the list of assets, if it is listed.
+    /// Index of the native coin in the list of assets, if it is listed.
     pub(crate) native: Option<u32>,
     pub(crate) traces: Option<Dialect>,
-    /// The head's time, in seconds.
+    /// Time of the head, seconds.
     pub(crate) head_s: u32,
 }
 
 struct Heads {
     latest: Header,
     safe: Option<u64>,
-    /// None: nobody has told.
+    /// `None` if it was not told.
     finalized: Option<u64>,
 }
 
@@ -61,7 +61,7 @@ pub(crate) fn scan<H: Host>(
     Ok(result)
 }
 
-/// The listed assets: tokens by contract, and the native coin's place.
+/// The listed assets: tokens by contract, and the native coin's index.
 fn listed(network: &Network) -> Result<(Tokens, Option<u32>), String> {
     let mut tokens: Vec<(Key, u32)> = Vec::new();
     let mut native = None;
@@ -125,8 +125,8 @@ impl<H: Host> Scan<'_, H> {
                 learned.waits_since_s = 0;
             }
             Ok(()) => {}
-            // A scan that fails keeps nothing, and since when it fails is to be known: so the first one is a scan
-            // that read nothing.
+            // A scan that fails keeps nothing, and the time since which it fails has to be kept: so the first failure
+            // is a scan that read nothing.
             Err(fault) if learned.waits_since_s != waits_since_s => {
                 self.host.warn(&format!("{:?}; it is waited for", fault.into_scan_error()));
             }
@@ -136,7 +136,7 @@ impl<H: Host> Scan<'_, H> {
         Ok(result)
     }
 
-    /// The block after the cursor, which is the head if it is there.
+    /// Reads the block after the cursor, which is the head if it exists.
     fn next(
         &self,
         cursor: &Position,
@@ -173,7 +173,8 @@ impl<H: Host> Scan<'_, H> {
         Ok(result)
     }
 
-    /// A chain whose block stands on the cursor's is the cursor's. Another one may be on another branch, or another chain.
+    /// Checks which chain the node serves, unless the first block's parent is the cursor's block: then it is the
+    /// cursor's chain. Any other block is on another branch, or on another chain.
     fn joins(
         &self,
         network: &Network,
@@ -250,7 +251,7 @@ impl<H: Host> Scan<'_, H> {
             let room = transfers_max.saturating_sub(result.transfers.len());
             let step = match step::read(self, next..=to, room, !result.blocks.is_empty(), learned, None) {
                 Ok(step) => step,
-                // Too much at once for the host's budget: less may fit, if this was the first step.
+                // The answer is too large for the host's budget: less may fit, if this was the first step.
                 Err(Fault::Budget(_)) if to > next && result.blocks.is_empty() => {
                     learned.blocks = (to - next).div_ceil(2);
                     continue;
@@ -290,7 +291,7 @@ fn is_chain(network: &Network, replies: &Replies, place: usize) -> Result<(), Fa
     if chain == network.chain_id { Ok(()) } else { Err(Fault::Scan(ScanError::WrongNetwork(chain))) }
 }
 
-/// The height behind a tag; `None` where the node does not know the tag or has no such block yet.
+/// Reads the height behind a tag. `None` if the node does not know the tag or has no such block yet.
 fn tagged(replies: &Replies, place: usize, what: &str) -> Result<Option<u64>, Fault> {
     match replies.get(place) {
         Err(error) if RpcError::is_unknown_tag(error) => Ok(None),

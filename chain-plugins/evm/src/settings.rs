@@ -22,32 +22,33 @@ enum Traces {
     Parity,
 }
 
-/// How the provider tells what code did in a block.
+/// Method by which the provider tells what code did in a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
-    /// `debug_traceBlockByHash` with `callTracer`: Geth's.
+    /// `debug_traceBlockByHash` with `callTracer`, from Geth.
     Debug,
-    /// `trace_block`: Parity's.
+    /// `trace_block`, from Parity.
     Parity,
 }
 
 /// Checked settings of one network.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
-    /// What counts as final where the chain does not say so itself.
+    /// Depth at which blocks count as final where the chain does not say so itself.
     pub(crate) finality_depth: Option<u64>,
-    /// Blocks that one step reads.
+    /// Maximum number of blocks that one step reads.
     pub(crate) max_blocks: u64,
-    /// Blocks that one `eth_getLogs` covers.
+    /// Maximum number of blocks that one `eth_getLogs` covers.
     pub(crate) max_log_range: u64,
-    /// Calls in one JSON-RPC batch.
+    /// Maximum number of calls in one JSON-RPC batch.
     pub(crate) max_batch: usize,
-    /// None: it is not asked, and native coin out of contracts is not seen.
+    /// `None` if nothing is traced; then native coin from contracts is not seen.
     pub(crate) traces: Option<Dialect>,
 }
 
-/// A full block of a busy chain is half a megabyte, a header with its list of hashes some ten kilobytes;
-/// both come with the logs of listed tokens. So either step is some megabytes at the most.
+/// Default number of blocks in a step, with full blocks and with headers. A full block of a busy chain is half a
+/// megabyte, a header with its list of hashes some ten kilobytes; both come with the logs of listed tokens. So either
+/// step is some megabytes at most.
 const FULL_BLOCKS: u64 = 8;
 const HEADERS: u64 = 25;
 
@@ -63,7 +64,7 @@ impl Settings {
             max_blocks,
             max_log_range: raw.max_log_range.unwrap_or(max_blocks).min(max_blocks),
             max_batch: raw.max_batch.unwrap_or(100),
-            // Without the native coin there is nothing in them.
+            // Without the native coin there is nothing in traces.
             traces: match raw.traces {
                 _ if !full_blocks => None,
                 Traces::None => None,

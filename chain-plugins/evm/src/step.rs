@@ -23,17 +23,17 @@ use kassa_sdk::types::{Memo, Transfer};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::RangeInclusive;
 
-/// Keys that one question to the host carries: 200 kB.
+/// Maximum number of keys that one request to the host carries: 200 kB.
 const KEYS_MAX: usize = 10_000;
 
 pub(crate) struct Step {
     pub(crate) headers: Vec<Header>,
     pub(crate) transfers: Vec<Transfer>,
-    /// The limit of transfers, or traces that could not be had, ended the step early.
+    /// True if the step ended early, because of the limit of transfers or because of traces that could not be had.
     pub(crate) is_cut: bool,
 }
 
-/// A native payment that may be one: its receipt is still to be seen.
+/// A possible native payment, whose receipt is still to be read.
 struct Payment {
     height: u64,
     tx: Hash,
@@ -42,7 +42,7 @@ struct Payment {
     amount: Option<u128>,
 }
 
-/// What of one transaction is of interest.
+/// The parts of one transaction that may be payments.
 #[derive(Default)]
 struct Candidate {
     payment: Option<Payment>,
@@ -50,18 +50,18 @@ struct Candidate {
     internals: Vec<Internal>,
 }
 
-/// What a step found in its blocks.
+/// Everything that a step found in its blocks.
 #[derive(Default)]
 struct Seen {
     payments: Vec<Payment>,
     logs: Vec<Log>,
     internals: Vec<Internal>,
-    /// The transactions of each block, where they are traced.
+    /// Transactions of each block, if they are traced.
     txs: Vec<Vec<Hash>>,
 }
 
 impl Seen {
-    /// Whom something went to, and at which heights; each part in its own order.
+    /// Recipients with the heights at which they received something; each kind in its own order.
     fn recipients(&self) -> impl Iterator<Item = (u64, Key)> + '_ {
         let payments = self.payments.iter().map(|payment| (payment.height, payment.to));
         let logs = self.logs.iter().map(|log| (log.height, log.movement.to));
@@ -70,8 +70,8 @@ impl Seen {
     }
 }
 
-/// Reads blocks of these heights. `room` transfers still fit; at least one block is read unless `may_be_empty`. `blocks` are
-/// the blocks, if they are here already.
+/// Reads the blocks of these heights. `room` is the number of transfers that still fit; at least one block is read
+/// unless `may_be_empty`. `blocks` are the blocks, if they were read already.
 pub(crate) fn read<H: Host>(
     scan: &Scan<'_, H>,
     heights: RangeInclusive<u64>,
@@ -160,11 +160,11 @@ fn read_block<H: Host>(
     Ok(())
 }
 
-/// A transaction that moves the native coin, or that carries nothing at all: a call of a contract without
-/// value is no payment, but a plain zero-value transfer gets its outcome from the host.
+/// The payment of a transaction that moves the native coin, or that carries nothing at all: a call of a contract
+/// without value is no payment, but a plain zero-value transfer gets its outcome from the host.
 ///
-/// What an account sends to itself was there before, and is no payment; but it may be a deposit from another
-/// layer, and then what that brought was not.
+/// What an account sends to itself was there before, and is no payment; but it may be a deposit from another layer, and
+/// then what that brought was not.
 fn payment(tx: &TxJson<'_>, height: u64) -> Result<Option<Payment>, Fault> {
     let to = match tx.to {
         Some(Some(to)) => to,
@@ -203,8 +203,8 @@ fn drop_unwatched<H: Host>(scan: &Scan<'_, H>, seen: &mut Seen) -> Result<(), Fa
     Ok(())
 }
 
-/// Cuts the step after the last block whose transfers still fit. Whether all of them will be confirmed is
-/// not known yet; that they may be is reason enough to leave the rest to the next scan.
+/// Cuts the step after the last block whose transfers still fit. Not all of them may be confirmed; that they might be
+/// is reason enough to leave the rest to the next scan.
 fn cut(headers: &mut Vec<Header>, seen: &Seen, room: usize, may_be_empty: bool) {
     let mut counts: HashMap<u64, usize> = HashMap::new();
     for (height, _) in seen.recipients() {
@@ -222,7 +222,7 @@ fn cut(headers: &mut Vec<Header>, seen: &Seen, room: usize, may_be_empty: bool) 
     headers.truncate(if may_be_empty { fitting } else { fitting.max(1) });
 }
 
-/// The transfers of the blocks that are left, each confirmed by the receipt of its transaction.
+/// The transfers of the remaining blocks, each confirmed by the receipt of its transaction.
 fn confirm<H: Host>(
     scan: &Scan<'_, H>,
     headers: &[Header],
@@ -230,7 +230,7 @@ fn confirm<H: Host>(
     learned: &mut Learned,
 ) -> Result<Vec<Transfer>, Fault> {
     let kept: HashMap<u64, &Header> = headers.iter().map(|header| (header.height, header)).collect();
-    // By height first: the order in which the host reads them.
+    // By height first, which is the order in which the host reads them.
     let mut candidates: BTreeMap<(u64, Hash), Candidate> = BTreeMap::new();
     let Seen { payments, logs, internals, .. } = seen;
     for payment in payments.into_iter().filter(|payment| kept.contains_key(&payment.height)) {
@@ -272,10 +272,10 @@ fn confirm<H: Host>(
     Ok(transfers)
 }
 
-/// The transfers of one transaction. Ordinals: the payment itself is 0, a log is 1 and its place among all
-/// logs of the transaction, an internal transfer is [`traces::INTERNAL`] and its place among all of them; each is
-/// the same in whatever block the transaction ends up, and whether or not the others are read. A failed transaction has
-/// none, even on a chain where it leaves logs behind; but its logs have to be those that were found.
+/// The transfers of one transaction. Ordinals: the payment itself is 0, a log is 1 plus its index among all logs of the
+/// transaction, an internal transfer is [`traces::INTERNAL`] plus its index among all of them. Each is the same in
+/// whatever block the transaction ends up, and whether or not the others are read. A failed transaction has no
+/// transfers, even on a chain where it leaves logs behind; but its logs have to be those that were found.
 fn confirmed<H: Host>(
     scan: &Scan<'_, H>,
     receipt: &ReceiptJson<'_>,

@@ -1,7 +1,7 @@
 //! The shapes of JSON-RPC results, with the fields that matter and no others.
 //!
-//! Text is borrowed from the answer (hexadecimal digits are never escaped); what a chain adds (new transaction types, new header fields) passes
-//! unread. Fields that are read have one type: anything else is `malformed`.
+//! Text is borrowed from the answer (hexadecimal digits are never escaped); what a chain adds (new transaction types,
+//! new header fields) is ignored. Fields that are read have one type: anything else is `malformed`.
 
 use crate::bloom::Bloom;
 use crate::fault::Fault;
@@ -24,7 +24,7 @@ pub(crate) struct BlockJson<'a, T> {
 /// A block whose transactions are only counted.
 pub(crate) type HeaderJson<'a> = BlockJson<'a, IgnoredAny>;
 
-/// What is needed of a transaction is known once its recipient is: so everything is optional here.
+/// A transaction. Everything is optional, since only its recipient tells whether the rest is needed.
 #[derive(Deserialize)]
 pub(crate) struct TxJson<'a> {
     #[serde(rename = "type", borrow)]
@@ -33,34 +33,34 @@ pub(crate) struct TxJson<'a> {
     pub(crate) hash: Option<&'a str>,
     #[serde(borrow)]
     pub(crate) from: Option<&'a str>,
-    /// Null where a contract is made; kinds that came later may have no such field at all.
+    /// Null if the transaction creates a contract; later kinds may have no such field at all.
     #[serde(borrow, default, deserialize_with = "present")]
     pub(crate) to: Option<Option<&'a str>>,
     #[serde(borrow)]
     pub(crate) value: Option<&'a str>,
     #[serde(borrow)]
     pub(crate) input: Option<&'a str>,
-    /// What a deposit from another layer brings to its sender.
+    /// Amount that a deposit from another layer brings to its sender.
     #[serde(borrow)]
     mint: Option<&'a str>,
 }
 
-/// The kind of transaction that the OP Stack makes of a deposit.
+/// Type of a transaction that the OP Stack makes of a deposit.
 const DEPOSIT: &str = "0x7e";
 
 impl TxJson<'_> {
-    /// Whether it is of one of the kinds that have a recipient, if only null, and a value.
+    /// True for the kinds that have a recipient, possibly null, and a value.
     pub(crate) fn has_recipient(&self) -> bool {
         self.kind.is_none_or(|kind| ["0x0", "0x1", "0x2", "0x3", "0x4", DEPOSIT].contains(&kind))
     }
 
-    /// The value; the inner option is none where it is over 128 bits.
+    /// The value. The inner `Option` is `None` if it has more than 128 bits.
     pub(crate) fn amount(&self) -> Result<Option<u128>, Fault> {
         let amount = self.value.and_then(hex::big_quantity);
         amount.ok_or_else(|| Fault::malformed("transaction's value is not a quantity"))
     }
 
-    /// What came into being for the sender before anything was sent.
+    /// The amount that was created for the sender before anything was sent. `None` if it has more than 128 bits.
     pub(crate) fn minted(&self) -> Result<Option<u128>, Fault> {
         match self.mint.filter(|_| self.kind == Some(DEPOSIT)) {
             None => Ok(Some(0)),
@@ -69,7 +69,7 @@ impl TxJson<'_> {
     }
 }
 
-/// A field that is there, even if it is null.
+/// Deserializes a field that is there, even if it is null.
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<&'de str>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }
@@ -108,7 +108,7 @@ impl ReceiptJson<'_> {
     }
 }
 
-/// What a scan keeps of a block.
+/// The part of a block that a scan keeps.
 pub(crate) struct Header {
     pub(crate) height: u64,
     pub(crate) hash: Hash,
@@ -132,26 +132,26 @@ impl Header {
     }
 }
 
-/// What an ERC-20 `Transfer` says.
+/// The movement of an ERC-20 `Transfer`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Move {
-    /// Place in the network's list of assets.
+    /// Index in the network's list of assets.
     pub(crate) asset: u32,
     pub(crate) from: Key,
     pub(crate) to: Key,
-    /// `None`: over 128 bits.
+    /// `None` if it has more than 128 bits.
     pub(crate) amount: Option<u128>,
 }
 
-/// `keccak256("Transfer(address,address,uint256)")`.
+/// Signature of the event: `keccak256("Transfer(address,address,uint256)")`.
 pub(crate) const TRANSFER: &str = "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef";
 
 /// The listed tokens by contract.
 pub(crate) struct Tokens(pub(crate) Vec<(Key, u32)>);
 
 impl Tokens {
-    /// The asset whose `Transfer` event this log is, by contract and signature alone. A token is its
-    /// contract: the same event of any other one is somebody's imitation.
+    /// The asset whose `Transfer` event this log is, by contract and signature alone. A token is its contract: the same
+    /// event of another contract is an imitation.
     pub(crate) fn asset_of(&self, log: &LogJson<'_>) -> Result<Option<u32>, Fault> {
         if !log.topics.first().is_some_and(|topic| topic.eq_ignore_ascii_case(TRANSFER)) {
             return Ok(None);
@@ -160,16 +160,16 @@ impl Tokens {
         Ok(self.0.iter().find(|(token, _)| *token == contract).map(|(_, asset)| *asset))
     }
 
-    /// The movement that a log of a listed token reports, if it is one.
+    /// The movement that a log of a listed token reports. `None` if it reports none.
     pub(crate) fn movement(&self, log: &LogJson<'_>) -> Result<Option<Move>, Fault> {
         self.asset_of(log)?.map_or(Ok(None), |asset| log.movement(asset))
     }
 }
 
 impl LogJson<'_> {
-    /// What a `Transfer` of the asset says: three topics and one word of data. With a fourth topic it is the
-    /// event of an ERC-721 collection, which has the same signature. What an account sends to itself was there
-    /// before.
+    /// Reads a `Transfer` of the asset: three topics and one word of data. With a fourth topic it is the event of an
+    /// ERC-721 collection, which has the same signature. `None` too if an account sends to itself, since nothing
+    /// arrived.
     pub(crate) fn movement(&self, asset: u32) -> Result<Option<Move>, Fault> {
         let [_, from, to] = self.topics.as_slice() else { return Ok(None) };
         if self.data.len() != 66 {

@@ -1,4 +1,4 @@
-//! One HTTP answer, taken apart into the answers to the calls of its request.
+//! One HTTP answer, split into the answers to the calls of its request.
 
 use super::{Part, Replies, Taken};
 use crate::fault::{Fault, RpcError};
@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use std::ops::Range;
 
-/// No refusal in words is longer.
+/// Maximum length of a refusal in words, bytes.
 const REFUSAL_MAX: usize = 1_024;
 
 #[derive(Deserialize)]
@@ -18,7 +18,7 @@ struct Entry<'a> {
     error: Option<ErrorJson>,
 }
 
-/// A field that is there, even if it is null.
+/// Deserializes a field that is there, even if it is null.
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
 }
@@ -44,7 +44,7 @@ impl From<ErrorJson> for RpcError {
     }
 }
 
-/// Takes one HTTP answer apart into the places of its calls.
+/// Splits one HTTP answer into the answers to its calls.
 pub(super) fn read(answer: Answer, range: &Range<usize>, replies: &mut Replies) -> Result<Taken, Fault> {
     let Answer { status, retry_after_ms, body } = answer;
     let busy = Ok(Taken::Some(Some(retry_after_ms)));
@@ -87,7 +87,7 @@ pub(super) fn read(answer: Answer, range: &Range<usize>, replies: &mut Replies) 
             if error.is_rate_limit() {
                 is_busy = true;
             } else if is_one || entry.id.is_none() {
-                // One error for all: as an object instead of a list, or as an entry of nobody's.
+                // One error for all: an object instead of a list, or an entry without the id of a call.
                 return Ok(Taken::None(error));
             } else if error.is_too_large() && range.len() > 1 {
                 is_large = true;
@@ -101,7 +101,7 @@ pub(super) fn read(answer: Answer, range: &Range<usize>, replies: &mut Replies) 
         }
     }
     if count < range.len() && count == errors.len() {
-        // As an entry under the id of the first.
+        // An entry under the id of the first call.
         if let Some((_, error)) = errors.pop() {
             return Ok(Taken::None(error));
         }
@@ -136,7 +136,7 @@ fn put(replies: &mut Replies, range: &Range<usize>, id: Option<u64>, part: Part)
     }
 }
 
-/// Where `part`, which is a piece of `body`, lies in it.
+/// The range of `part` in `body`. Errors if it is not a slice of `body`.
 fn place_of(body: &[u8], part: &str) -> Result<Range<usize>, Fault> {
     let start = part.as_ptr().addr().wrapping_sub(body.as_ptr().addr());
     let range = start..start.wrapping_add(part.len());

@@ -22,19 +22,20 @@ use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::ops::Range;
 
-/// HTTP requests that go out at once.
+/// Number of HTTP requests that go out at once.
 const WAVE: usize = 8;
 
-/// Waves in a row of which everything was refused.
+/// Maximum number of waves in a row of which everything was refused.
 const STRIKES: u32 = 3;
 
-/// Answers in a row that were none, as of a broken backend among many.
+/// Maximum number of invalid answers in a row, as of a broken backend among many.
 const UNSOUND_MAX: u32 = 3;
 
-/// Times that a call is made which fails for no reason of its own.
+/// Number of times that a call is made which fails for no reason of its own.
 const TRIES: u32 = 3;
 
-/// What every provider serves, at every size that a call of them can have: an error is the passing trouble of a backend.
+/// Methods that every provider serves, at every size that a call of them can have: an error is the passing trouble of a
+/// backend.
 const PLAIN: [&str; 5] =
     ["eth_chainId", "eth_blockNumber", "eth_getBlockByNumber", "eth_getTransactionReceipt", "eth_getBalance"];
 
@@ -46,7 +47,7 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    /// Whether this error says nothing of the call: it may be answered if it is made again.
+    /// True if this error says nothing of the call: it may be answered if it is made again.
     fn may_pass(&self, error: &RpcError) -> bool {
         let has_a_reason = error.is_unknown_tag() || error.is_forgotten();
         PLAIN.contains(&self.method) && !has_a_reason
@@ -62,19 +63,19 @@ pub(crate) struct Replies {
 type Part = Result<(usize, Range<usize>), RpcError>;
 
 impl Replies {
-    /// The JSON text of a result, or the error that the provider gave.
+    /// The JSON text of a result. Errors if the provider answered with an error.
     pub(crate) fn get(&self, place: usize) -> Result<&str, &RpcError> {
         match self.parts.get(place) {
             Some(Some(Ok((body, range)))) => {
                 Ok(self.bodies.get(*body).and_then(|body| body.get(range.clone())).unwrap_or_default())
             }
             Some(Some(Err(error))) => Err(error),
-            // `send` leaves no place empty; an empty text is not JSON, so this would be seen as malformed.
+            // `send` leaves no answer out; an empty text is not JSON, so one would be seen as malformed.
             _ => Ok(""),
         }
     }
 
-    /// The places in this range that have no answer yet.
+    /// Indexes in this range that have no answer yet.
     fn open(&self, range: &Range<usize>) -> Vec<usize> {
         range.clone().filter(|place| matches!(self.parts.get(*place), Some(None))).collect()
     }
@@ -85,34 +86,34 @@ impl Replies {
         }
     }
 
-    /// The result parsed as `T`.
+    /// Parses the result as `T`.
     pub(crate) fn parse<'a, T: Deserialize<'a>>(&'a self, place: usize, what: &str) -> Result<T, Fault> {
         let json = self.get(place).map_err(|error| error.fault(what))?;
         parse(json, what)
     }
 }
 
-/// JSON as `T`, or `malformed`.
+/// Parses JSON as `T`. Errors with `malformed`.
 pub(crate) fn parse<'a, T: Deserialize<'a>>(json: &'a str, what: &str) -> Result<T, Fault> {
     serde_json::from_str(json).map_err(|error| Fault::malformed(format!("{what}: {error}")))
 }
 
-/// What one HTTP answer was for the calls of its request.
+/// Outcome of one HTTP request for its calls.
 enum Taken {
-    /// Each has its answer.
+    /// Every call has its answer.
     All,
-    /// Some have none yet: it was too much at once, in bytes or, with a time to wait, in calls.
+    /// Some calls have none yet: it was too much at once, in bytes or, with a wait in milliseconds, in calls.
     Some(Option<u32>),
     /// The request was refused as a whole.
     None(RpcError),
 }
 
-/// Sends the calls in batches of as many as the provider takes, which shrinks when it refuses.
+/// Sends the calls in batches of as many as the provider accepts, which shrink when it refuses.
 pub(crate) fn send<H: Host>(host: &H, calls: &[Call], learned: &mut Learned) -> Result<Replies, Fault> {
     let mut replies = Replies { bodies: Vec::new(), parts: vec![None; calls.len()] };
     let mut waiting: VecDeque<Range<usize>> = split(0..calls.len(), learned.batch()).collect();
     let before = *learned;
-    // After a refusal one request at a time shows which size the provider takes.
+    // After a refusal, one request at a time finds the size that the provider accepts.
     let (mut probing, mut strikes, mut unsound) = (false, 0u32, 0u32);
     let mut tries = vec![1u32; calls.len()];
     let (mut is_a_calls_own, mut is_limited) = (false, false);
@@ -137,7 +138,7 @@ pub(crate) fn send<H: Host>(host: &H, calls: &[Call], learned: &mut Learned) -> 
                         continue;
                     }
                 },
-                // The host has seen it itself.
+                // The host has seen this refusal itself.
                 Err(Fault::Scan(ScanError::RateLimited(ms))) => {
                     wait = wait.max(Some(ms));
                     Taken::Some(None)
@@ -215,9 +216,9 @@ pub(crate) fn send<H: Host>(host: &H, calls: &[Call], learned: &mut Learned) -> 
     Ok(replies)
 }
 
-/// Sends the calls in one request, beside another one that is small: the host shares what is left of the bytes
-/// among requests that go out together, so that this answer is half of them at the most. The inner error refuses
-/// the request as a whole.
+/// Sends the calls in one request, beside another one that is small: the host shares what is left of the bytes among
+/// requests that go out together, so this answer takes at most half of them. The inner error refuses the request as a
+/// whole.
 pub(crate) fn send_beside<H: Host>(host: &H, calls: &[Call]) -> Result<Result<Replies, RpcError>, Fault> {
     let range = 0..calls.len();
     let mut replies = Replies { bodies: Vec::new(), parts: vec![None; calls.len()] };
@@ -235,7 +236,7 @@ pub(crate) fn send_beside<H: Host>(host: &H, calls: &[Call]) -> Result<Result<Re
     })
 }
 
-/// Ascending places as ranges.
+/// Joins ascending indexes into ranges.
 fn runs(places: &[usize]) -> Vec<Range<usize>> {
     let mut runs: Vec<Range<usize>> = Vec::new();
     for place in places {
@@ -247,7 +248,7 @@ fn runs(places: &[usize]) -> Vec<Range<usize>> {
     runs
 }
 
-/// A range in pieces of at most `size`.
+/// Splits a range into pieces of at most `size`.
 pub(crate) fn split(range: Range<usize>, size: usize) -> impl DoubleEndedIterator<Item = Range<usize>> {
     let (size, end) = (size.max(1), range.end);
     range.step_by(size).map(move |start| start..end.min(start.saturating_add(size)))
@@ -261,7 +262,7 @@ fn count(calls: usize) -> u32 {
     u32::try_from(calls).unwrap_or(u32::MAX)
 }
 
-/// A batch, or the bare call if it is one. The id of a call is its place.
+/// Body of a request: a batch, or the bare call if there is one. The id of a call is its index.
 fn body(calls: &[Call], range: &Range<usize>) -> String {
     let calls = calls.get(range.clone()).unwrap_or_default();
     let mut out = String::with_capacity(calls.iter().map(|call| call.params.len().saturating_add(80)).sum());

@@ -1,4 +1,4 @@
-//! What strangers do with tokens, and what is and is not a payment.
+//! Token movements that strangers make, and what is and is not a payment.
 
 use super::node::*;
 use super::txs::*;
@@ -16,7 +16,7 @@ fn three_equal_transfers_in_one_transaction() {
 fn a_look_alike_token_pays_nothing() {
     let node = Node::new(vec![vec![call(vec![moved(FAKE, SHOP, 1_000_000)])]]);
     assert!(node.scan().unwrap().transfers.is_empty());
-    // Not even through a node that ignores the filter.
+    // Not even with a node that ignores the filter.
     let node = Node::new(vec![vec![call(vec![moved(FAKE, SHOP, 1), moved(USDC, SHOP, 2)])]]);
     let everything = serde_json::json!(node_logs(&node));
     let node = node.twisted(move |method, _, answer| {
@@ -62,7 +62,7 @@ fn a_reverted_transaction_pays_nothing() {
     assert!(node.scan().unwrap().transfers.is_empty());
 }
 
-/// As on Tempo, where the fee is a token's transfer and is paid even so.
+/// As on Tempo, where the fee is a token transfer and is paid even so.
 #[test]
 fn the_logs_of_a_failed_transaction_are_no_payments_and_stop_nothing() {
     let chain = || {
@@ -73,7 +73,7 @@ fn the_logs_of_a_failed_transaction_are_no_payments_and_stop_nothing() {
     let node = chain();
     assert_eq!(brief(&node.scan().unwrap()), [(1, 1, 1, Some(7)), (3, 0, 0, Some(9))]);
     assert_eq!(node.count("eth_getBlockReceipts"), 2);
-    // One question alone is not believed: neither when the other contradicts it, nor without another.
+    // One answer alone is not believed: neither if the other contradicts it, nor if there is no other.
     for field in ["status", "transactionHash", "blockHash"] {
         let node = chain().twisted(move |method, params, answer| {
             if method == "eth_getBlockReceipts" && params[0] == "0x2" {
@@ -123,7 +123,7 @@ fn what_an_account_sends_to_itself_brings_nothing_in() {
     };
     assert_eq!(sorted(chain(None)), [(1, 0, 0, Some(9)), (1, 3, 1, Some(7))]);
     assert_eq!(sorted(chain(Some("0x0"))), [(1, 0, 0, Some(9)), (1, 3, 1, Some(7))]);
-    // From another layer to the same address on this one: that was not there before.
+    // From another layer to the same address on this one, so that it was not there before.
     let bridged = [(1, 0, 0, Some(4)), (1, 0, 0, Some(4)), (1, 0, 0, Some(9)), (1, 3, 1, Some(7))];
     assert_eq!(sorted(chain(Some("0x4"))), bridged);
     assert!(matches!(chain(Some("4")).scan(), Err(ScanError::Malformed(_))));

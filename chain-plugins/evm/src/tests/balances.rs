@@ -1,4 +1,4 @@
-//! Balances, as honest and other nodes say.
+//! Reading balances, with honest and other nodes.
 
 use super::node::*;
 use super::txs::*;
@@ -8,7 +8,7 @@ use kassa_sdk::balances::{BalanceError, Point};
 use kassa_sdk::types::Amount;
 use serde_json::{Value, json};
 
-/// Blocks 2 and 4 hold payments, the latter one that failed as well.
+/// A node whose blocks 2 and 4 hold payments, the latter also one that failed.
 fn node() -> Node {
     let failed = Tx { ok: false, ..pay(SHOP, 6) };
     Node::new(vec![vec![], vec![pay(SHOP, 5)], vec![], vec![failed, pay(SHOP, 7), pay(OTHER, 1)]])
@@ -23,7 +23,7 @@ fn held(node: &Node, points: &[Point]) -> Result<Vec<u128>, BalanceError> {
     Ok(held.iter().map(|amount: &Amount| u128::from(amount)).collect())
 }
 
-/// What is made of an answer of this shape.
+/// Result of reading a balance if this is the node's answer.
 fn answered(value: Value) -> Result<Vec<u128>, BalanceError> {
     let node = node().twisted(move |method, _, answer| {
         if method == "eth_getBalance" {
@@ -41,7 +41,7 @@ fn each_point_is_answered_in_its_place() {
     assert_eq!(node.http_calls.get(), 1);
     assert!(node.stored.borrow().is_empty());
     assert_eq!(held(&node, &[]), Ok(vec![]));
-    // As many as the host asks for, by a provider that takes few at once.
+    // As many as the host asks for, from a provider that takes few at once.
     let mut node = node;
     node.batch_max =
         Some((10, json!({"jsonrpc": "2.0", "id": null, "error": {"code": -32600, "message": "batch"}})));
@@ -94,7 +94,7 @@ fn a_block_that_is_not_there_or_no_longer_is_not_answered() {
     let node = node();
     let ahead = held(&node, &[at(SHOP, 2), at(SHOP, 5)]);
     assert!(matches!(ahead, Err(BalanceError::Upstream(_))), "{ahead:?}");
-    // One that answers of its head whatever it is asked.
+    // A node that always answers with the state of its head.
     let node = node.twisted(|method, _, answer| {
         if method == "eth_getBalance" {
             *answer = json!({"jsonrpc": "2.0", "id": answer["id"], "result": "0xc"});

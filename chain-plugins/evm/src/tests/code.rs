@@ -1,4 +1,4 @@
-//! What code did in a transaction, as a test writes it and as nodes tell it in both dialects.
+//! Code of a transaction, as a test writes it and as nodes tell it in both dialects.
 
 use super::txs::{PAYER, Tx};
 use crate::hex::{self, Hash, Key};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 /// A call and the calls that it made.
 #[derive(Clone)]
 pub(super) struct Code {
-    /// In Geth's words.
+    /// Name of the kind, as Geth writes it.
     pub(super) kind: &'static str,
     pub(super) from: Key,
     pub(super) to: Key,
@@ -24,7 +24,7 @@ pub(super) fn failed(code: Code) -> Code {
     Code { has_failed: true, ..code }
 }
 
-/// A transaction of a block.
+/// A transaction of a block and its trace.
 pub(super) struct Traced<'a> {
     pub(super) block: Hash,
     pub(super) height: u64,
@@ -38,17 +38,17 @@ impl Traced<'_> {
         let Tx { to, value, ok, inside, .. } = self.tx;
         let kind = if to.is_some() { "CALL" } else { "CREATE" };
         let wei = hex::big_quantity(value).flatten().unwrap_or_default();
-        // Where contracts of the tests are made.
+        // The address of contracts that tests create.
         let to = to.unwrap_or(super::txs::SHOP);
         Code { kind, from: PAYER, to, wei, has_failed: !ok, calls: inside.clone() }
     }
 
-    /// Geth's: a call with its calls inside.
+    /// Geth's form: a call with its calls inside.
     pub(super) fn frame(&self) -> Value {
         frame(&self.root())
     }
 
-    /// Parity's: each call with its path.
+    /// Parity's form: each call with its path.
     pub(super) fn list(&self) -> Vec<Value> {
         let mut out = Vec::new();
         list(&self.root(), &[], &mut out);
@@ -61,7 +61,7 @@ impl Traced<'_> {
         out
     }
 
-    /// Of the block, whoever made it.
+    /// The reward of a block, which belongs to no transaction.
     pub(super) fn reward(block: Hash, height: u64) -> Value {
         json!({
             "action": {"author": hex::text(&super::txs::SHOP), "rewardType": "block", "value": "0x7"},
@@ -117,7 +117,7 @@ fn list(code: &Code, path: &[u32], out: &mut Vec<Value>) {
     }
     out.push(trace);
     let calls = (0..).zip(&code.calls).map(|(place, call)| ([path, &[place]].concat(), call));
-    // Some clients tell what a contract sends as it ends before what it called.
+    // Some clients list what a contract sends as it ends before what it called.
     let (ends, others): (Vec<_>, Vec<_>) = calls.partition(|(_, call)| call.kind == "SELFDESTRUCT");
     for (path, call) in ends.into_iter().chain(others) {
         list(call, &path, out);

@@ -1,4 +1,4 @@
-//! Logs that look too few, and logs that are not served: what the bloom filter and the receipts say.
+//! Logs that look too few, and logs that are not served: the bloom filter and the receipts decide.
 
 use super::limits::busy;
 use super::node::*;
@@ -6,7 +6,7 @@ use super::txs::*;
 use kassa_sdk::chain::{ScanError, ScanLimits};
 use serde_json::{Value, json};
 
-/// The range is answered by a node that lacks the blocks, everything else by one that has them.
+/// A node that lacks the blocks answers the range, and one that has them everything else.
 fn lagging(also: &'static str) -> Node {
     busy(3).twisted(move |method, params, answer| {
         let by_range = method == "eth_getLogs" && params[0].get("fromBlock").is_some();
@@ -38,7 +38,7 @@ fn empty_logs_are_doubted_where_the_bloom_speaks_for_some() {
     assert_eq!(node.scan().unwrap().transfers.len(), 3);
     assert_eq!(node.count("eth_getBlockReceipts"), 3);
     assert!(matches!(lagging("short").scan(), Err(ScanError::Upstream(_))));
-    // Without the method the answer by hash stands: nothing is known against it.
+    // Without the method the answer by hash stands: nothing contradicts it.
     assert!(lagging("unsupported").scan().unwrap().transfers.is_empty());
 }
 
@@ -49,7 +49,7 @@ fn blocks_without_a_sign_of_tokens_are_not_doubted() {
     assert_eq!(node.count("eth_getLogs"), 1);
 }
 
-/// As the public nodes of BSC answer; as one answers that has no such method; as one that has it, and refuses this.
+/// As the public nodes of BSC answer; as a node without the method; as one that has it and refuses this call.
 #[test]
 fn where_logs_are_not_served_receipts_are_read() {
     for (code, message, scans) in [
@@ -65,7 +65,7 @@ fn where_logs_are_not_served_receipts_are_read() {
             let result = node.scan_from(begin, &limits).unwrap();
             assert_eq!((result.blocks.len(), result.transfers.len()), (10, 10), "{message}");
         }
-        // It is known, and known of this provider.
+        // It is noted, of this provider.
         assert!(node.notes.borrow().contains("refused=2"), "{message}: {}", node.notes.borrow());
         let (asked, receipts) = (node.count("eth_getLogs"), node.count("eth_getBlockReceipts"));
         assert_eq!(receipts, 20, "{message}");
@@ -78,7 +78,7 @@ fn where_logs_are_not_served_receipts_are_read() {
         let next = ScanLimits { known: Some(finality), next_is_head: true, ..limits };
         assert_eq!(node.scan_from(29, &next).unwrap().transfers.len(), 1);
         assert_eq!(node.count("eth_getLogs"), asked);
-        // One call in vain after a while; served again, they are asked for again.
+        // One call in vain after a while; once served again, logs are asked for again.
         for _ in 0..70 {
             node.scan_from(29, &next).unwrap();
         }
@@ -92,7 +92,7 @@ fn where_logs_are_not_served_receipts_are_read() {
     }
 }
 
-/// Receipts are all of a block's or none.
+/// A block's receipts are complete or an error.
 #[test]
 fn receipts_instead_of_logs_have_to_be_whole() {
     type Change = fn(&mut Value);
@@ -121,7 +121,7 @@ fn an_error_that_has_no_reason_is_asked_again_twice() {
         ("eth_chainId", "internal error", 3, false),
         ("eth_getBlockByNumber", "limit exceeded", 2, true),
         ("eth_getTransactionReceipt", "internal error", 2, true),
-        // These have one.
+        // These errors have a reason.
         ("eth_chainId", "method not found", 1, false),
     ] {
         let left = std::cell::Cell::new(times);

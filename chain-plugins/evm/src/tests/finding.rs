@@ -1,4 +1,4 @@
-//! Where a transaction is, as honest and other nodes say.
+//! Finding a transaction, with honest and other nodes.
 
 use super::node::*;
 use super::txs::*;
@@ -7,7 +7,7 @@ use crate::hex;
 use kassa_sdk::finder::{FindError, Place};
 use serde_json::{Value, json};
 
-/// Block 2 holds a payment and one that failed.
+/// A node whose block 2 holds a payment and one that failed.
 fn node() -> Node {
     let failed = Tx { ok: false, ..pay(SHOP, 6) };
     Node::new(vec![vec![], vec![pay(SHOP, 5), failed], vec![]])

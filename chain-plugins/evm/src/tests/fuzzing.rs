@@ -1,4 +1,4 @@
-//! What tests/fuzz drives; not in the product.
+//! Entry points for tests/fuzz; not in the product.
 
 use super::code::{Code, code};
 use super::node::Node;
@@ -16,7 +16,7 @@ use std::cell::RefCell;
 /// Chooses a number below the one given; 0 when the input is used up.
 pub type Pick<'a> = dyn FnMut(u64) -> u64 + 'a;
 
-/// Changes the status and the body of an answer; false: the host's budget is used up.
+/// Changes the status and the body of an answer. Returns false if the host's budget is used up.
 pub type Tamper<'a> = dyn FnMut(&mut u16, &mut Vec<u8>) -> bool + 'a;
 
 /// The scripted node over a chain that the fuzzer writes.
@@ -54,7 +54,7 @@ impl Script {
         self.0.network()
     }
 
-    /// Where the scripted chain begins.
+    /// Position at which the scripted chain begins.
     pub fn begin(&self) -> Position {
         Position { height: 0, hash: hex::text(&self.0.hash(0)) }
     }

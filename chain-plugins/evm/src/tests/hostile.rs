@@ -98,9 +98,9 @@ fn every_needed_field() {
                 Err(ScanError::Malformed(why) | ScanError::Upstream(why)) => {
                     assert!(!why.is_empty() && why.len() <= 200 && why.is_ascii(), "{what}: {why}");
                 }
-                // Empty logs are made good by the blocks' receipts.
+                // Empty logs are repaired by the blocks' receipts.
                 Ok(result) if result.transfers.len() == 4 => {}
-                // A log that is no ERC-20 transfer is passed over.
+                // A log that is not an ERC-20 transfer is ignored.
                 Ok(_) if path.contains("/1/topics") || path.ends_with("/1/data") => {}
                 other => panic!("{what}: {other:?}"),
             }
@@ -129,7 +129,7 @@ fn transactions_of_unknown_kinds() {
     }
 }
 
-/// A recipient that is left out is no contract that is made; kinds that came later may have none.
+/// A recipient that is left out does not mean that a contract is created; later kinds may have none.
 #[test]
 fn a_recipient_that_is_left_out() {
     let scan = |kind: Option<Value>, to: Option<Value>, value: &'static str| {
@@ -234,7 +234,7 @@ fn the_same_log_twice_and_logs_that_nobody_asked_for() {
     assert!(matches!(far.scan(), Err(ScanError::Malformed(_))));
 }
 
-/// As when the chain moves between the question for the head and the one for its block.
+/// The chain moves between the request for the head and the one for its block.
 #[test]
 fn a_head_that_is_not_the_block_at_its_height() {
     let moved = node().twisted(|method, params, answer| {
@@ -245,7 +245,7 @@ fn a_head_that_is_not_the_block_at_its_height() {
     assert!(matches!(moved.scan(), Err(ScanError::Upstream(_))));
 }
 
-/// With a receipt for each of them.
+/// There is a receipt for each of them.
 #[test]
 fn a_transaction_in_two_blocks() {
     let node = Node::new(vec![vec![pay(SHOP, 5)]; 2]);

@@ -29,7 +29,7 @@ fn ranges_are_halved_and_the_size_is_remembered() {
         assert_eq!((result.blocks.len(), result.transfers.len()), (40, 40), "{message}");
         let first = node.count("eth_getLogs");
         let refusals = |node: &Node| node.count("eth_getLogs") - first;
-        // The next scan knows.
+        // The next scan knows the limit.
         node.scan().unwrap();
         let pieces: usize = 5 * (8usize.div_ceil(learned(&node, "logs")));
         assert_eq!(refusals(&node), pieces, "{message}");
@@ -155,7 +155,7 @@ fn calls_of_a_batch_that_are_refused_are_asked_again_and_no_others() {
             let again: Vec<_> =
                 node.served.borrow().clone().into_iter().filter(|(_, times)| *times > 1).collect();
             assert_eq!(again, [], "{max}");
-            // And the batches are as large as what is served soon, so that little is refused.
+            // The batches soon are as large as what is served, so that little is refused.
             let sent: usize = node.sizes.borrow().iter().sum();
             assert!(
                 sent <= 2 * node.served.borrow().len(),
@@ -216,7 +216,7 @@ fn what_is_noted_of_one_provider_is_not_anothers() {
     node.http_calls.set(0);
     node.scan().unwrap();
     assert!(node.http_calls.get() <= 12, "in large batches");
-    // The other way round as well; and what is no note is none.
+    // The other way round as well; and a malformed note counts as none.
     for notes in [of_the_first.as_str(), "batch=3", "batch=0 blocks=x logs", "\u{1F4A5}", "batch=99999999999"]
     {
         *node.notes.borrow_mut() = notes.into();

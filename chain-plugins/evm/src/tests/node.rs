@@ -19,16 +19,16 @@ use std::collections::HashMap;
 pub(super) const WIDE: ScanLimits =
     ScanLimits { blocks: 1_000, transfers: 10_000, known: None, next_is_head: false, more: Vec::new() };
 
-/// What a test does with an answer before it goes out.
+/// Change that a test makes to an answer before it goes out. Its arguments are the method, the params and the answer.
 type Twist = Box<dyn Fn(&str, &Value, &mut Value)>;
 
 pub(super) struct Node {
     pub(super) blocks: Vec<Vec<Tx>>,
     pub(super) branch: u8,
     pub(super) native: bool,
-    /// Failed transactions leave their logs behind.
+    /// True if failed transactions leave their logs behind.
     pub(super) failed_logs: bool,
-    /// Seconds between two blocks.
+    /// Time between two blocks, seconds.
     pub(super) spacing: u64,
     pub(super) settings: String,
     pub(super) range_max: Option<(u64, i64, &'static str)>,
@@ -40,24 +40,24 @@ pub(super) struct Node {
     pub(super) methods: RefCell<HashMap<String, usize>>,
     pub(super) stored: RefCell<HashMap<String, Vec<u8>>>,
     pub(super) notes: RefCell<String>,
-    /// What the host lets out in a second.
+    /// Number of calls that the host lets out in a second.
     pub(super) calls_per_s: Cell<u32>,
-    /// The waits that the host was told of.
+    /// Waits that the host was told of, milliseconds.
     pub(super) waits: RefCell<Vec<u32>>,
-    /// Calls of one request that are served; the rest gets this error.
+    /// Maximum number of calls of one request that are served, and the error that the rest gets.
     pub(super) served_max: RefCell<Option<(usize, Value)>>,
-    /// Calls in each request.
+    /// Number of calls in each request.
     pub(super) sizes: RefCell<Vec<usize>>,
-    /// How often each call was answered by more than a refusal.
+    /// Number of times that each call was answered by more than a refusal.
     pub(super) served: RefCell<HashMap<String, usize>>,
     pub(super) now_ms: Cell<u64>,
-    /// How time runs on.
+    /// Milliseconds by which the time moves on each time it is read.
     pub(super) ms_a_look: Cell<u64>,
     pub(super) warnings: RefCell<Vec<String>>,
 }
 
 impl Node {
-    /// Block 0 is empty; `blocks` follow it.
+    /// A chain whose block 0 is empty; `blocks` follow it.
     pub(super) fn new(blocks: Vec<Vec<Tx>>) -> Self {
         let mut all = vec![vec![]];
         all.extend(blocks);
@@ -88,7 +88,7 @@ impl Node {
         }
     }
 
-    /// Changes results: called with method, params and the result.
+    /// Changes results. `twist` is called with the method, the params and the result.
     pub(super) fn twisted(self, twist: impl Fn(&str, &Value, &mut Value) + 'static) -> Self {
         *self.twist.borrow_mut() = Some(Box::new(twist));
         self
@@ -122,7 +122,7 @@ impl Node {
         crate::scan::scan(self, &self.network(), Some(&position), limits)
     }
 
-    /// From block 0, with generous limits.
+    /// Scans from block 0, with generous limits.
     pub(super) fn scan(&self) -> Result<ScanResult, ScanError> {
         self.scan_from(0, &WIDE)
     }
@@ -309,7 +309,7 @@ impl Node {
 
 impl Host for Node {
     fn post_all(&self, posts: Vec<Post>) -> Vec<Result<Answer, Fault>> {
-        // As the host shares it among requests that go out together.
+        // The budget is shared among requests that go out together, as the host does.
         let share = self.budget.get() / posts.len().clamp(1, 8);
         let post = |Post { body, calls }: Post| {
             self.sizes.borrow_mut().push(usize::try_from(calls).unwrap());
@@ -323,7 +323,7 @@ impl Host for Node {
             let mut answer = match &request {
                 Value::Array(calls) => match &self.batch_max {
                     Some((max, refusal)) if calls.len() > *max => refusal.clone(),
-                    // Batches are answered in whatever order.
+                    // Batches are answered in another order.
                     _ => calls.iter().rev().map(|call| self.answer(call)).collect(),
                 },
                 single => self.answer(single),

@@ -11,7 +11,7 @@ const PROOF: &str = "0x4cfcd2a67378815660490b17023de1ba17fff7f3eade175a53292952e
 fn a_wallets_signature_proves() {
     assert_eq!(verify(ADDRESS, STATEMENT, PROOF), Ok(()));
     assert_eq!(verify(ADDRESS, STATEMENT, &format!(" {PROOF}\n")), Ok(()));
-    // Ledgers write which key it is as 0 or 1.
+    // Ledger devices write the number of the key as 0 or 1.
     let by_number = PROOF.strip_suffix("1b").map(|rest| format!("{rest}00")).unwrap();
     assert_eq!(verify(ADDRESS, STATEMENT, &by_number), Ok(()));
 }

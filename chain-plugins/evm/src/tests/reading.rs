@@ -1,4 +1,4 @@
-//! What an honest node says is read completely, in few calls.
+//! Reading an honest node: everything is found, in few calls.
 
 use super::node::*;
 use super::txs::*;
@@ -38,7 +38,7 @@ fn native_and_token_payments_with_their_ordinals() {
     let result = node.scan().unwrap();
     let mut all = brief(&result);
     all.sort_unstable();
-    // The log's place in its transaction is what counts, not that in the block.
+    // The log's index in its transaction counts, not that in the block.
     assert_eq!(all, [(2, 0, 0, Some(1_000_000)), (2, 2, 2, Some(7)), (4, 1, 1, Some(u128::MAX))]);
     let transfer = result.transfers.iter().find(|transfer| transfer.asset == 2).unwrap();
     assert_eq!(transfer.tx, hex::text(&Node::tx_hash(2, 2)));
@@ -47,7 +47,7 @@ fn native_and_token_payments_with_their_ordinals() {
     assert_eq!(transfer.memo, Memo::None);
     assert_eq!(result.blocks.iter().map(|block| block.height).collect::<Vec<_>>(), [1, 2, 3, 4]);
     assert_eq!(result.blocks[1].parent, result.blocks[0].hash);
-    // Heads, blocks with logs, receipts.
+    // One request each for heads, blocks with logs, and receipts.
     assert_eq!(node.http_calls.get(), 3);
 }
 
@@ -127,7 +127,7 @@ fn a_failing_finalized_is_not_an_unknown_one() {
 
 const KNOWN: Finality = Finality { safe: Some(1), final_: 1 };
 
-/// As the host asks at the head of a chain whose blocks come evenly.
+/// Scans as the host does at the head of a chain with regular blocks.
 fn next(node: &Node, cursor: &Position) -> Result<ScanResult, ScanError> {
     let limits = ScanLimits { known: Some(KNOWN), next_is_head: true, ..WIDE };
     crate::scan::scan(node, &node.network(), Some(cursor), &limits)
@@ -147,7 +147,7 @@ fn what_is_final_is_asked_when_it_is_wanted_and_said_again_when_it_is_not() {
     let result = node.scan_from(30, &WIDE).unwrap();
     assert_eq!((result.safe, result.final_), (Some(25), 20));
     assert_eq!(node.count("eth_chainId"), 1);
-    // With a depth it is known by the head's number.
+    // With a depth the final block follows from the head's number.
     let node = Node { settings: r#"{"finality_depth":20}"#.into(), ..Node::new(vec![vec![]; 30]) };
     let result = crate::scan::scan(&node, &node.network(), Some(&at(&node, 30)), &limits).unwrap();
     assert_eq!(result.final_, 1);
@@ -159,18 +159,18 @@ fn at_the_head_a_call_asks_for_the_next_block_itself() {
     let result = next(&node, &at(&node, 3)).unwrap();
     assert_eq!((result.blocks.len(), result.head, result.final_), (0, at(&node, 3), 1));
     assert_eq!(*node.sizes.borrow(), [1]);
-    // It is there, and with it a payment.
+    // The block exists, with a payment in it.
     let cursor = at(&node, 3);
     node.blocks.push(vec![call(vec![moved(USDC, SHOP, 7)])]);
     let result = next(&node, &cursor).unwrap();
     assert_eq!((brief(&result), result.head), (vec![(4, 1, 1, Some(7))], at(&node, 4)));
     assert_eq!(*node.sizes.borrow(), [1, 1, 1, 1], "the block, its logs, the receipt");
-    // An empty one that needs no more.
+    // An empty block, which needs no further request.
     node.blocks.push(vec![]);
     node.sizes.borrow_mut().clear();
     assert_eq!(next(&node, &at(&node, 4)).unwrap().blocks.len(), 1);
     assert_eq!(*node.sizes.borrow(), [1, 1]);
-    // Some nodes have words for what is not there.
+    // Some nodes have an error for what does not exist.
     let node = Node::new(vec![vec![]; 3]).twisted(|_, _, answer| {
         *answer = serde_json::json!({"id": answer["id"], "error": {"code": -32000, "message": "header not found"}});
     });
@@ -194,7 +194,7 @@ fn a_block_on_another_one_is_reported_for_a_reorg_if_the_chain_is_the_same() {
     assert_eq!(scan(&old).unwrap_err(), ScanError::WrongNetwork("1".into()));
     let above = Position { height: 9, ..old.clone() };
     assert_eq!(scan(&above).unwrap_err(), ScanError::WrongNetwork("1".into()));
-    // Whose block the cursor's was, nobody knows.
+    // The cursor's chain is not known.
     let unknown = Position { hash: String::new(), ..old };
     assert_eq!(scan(&unknown).unwrap_err(), ScanError::WrongNetwork("1".into()));
     assert_eq!(next(&foreign(), &unknown).unwrap_err(), ScanError::WrongNetwork("1".into()));

@@ -1,4 +1,4 @@
-//! Native coin that comes out of contracts, in both dialects.
+//! Native coin that contracts send, in both dialects.
 
 use super::code::{Code, code, failed};
 use super::node::*;
@@ -20,7 +20,7 @@ pub(super) fn traced(dialect: &str, blocks: Vec<Vec<Tx>>) -> Node {
     Node { settings: format!(r#"{{"traces":"{dialect}"}}"#), ..Node::new(blocks) }
 }
 
-/// A transaction to a contract that pays nobody itself.
+/// A transaction to a contract that itself pays nobody.
 pub(super) fn run(inside: Vec<Code>) -> Tx {
     Tx { to: Some(ENTRY), inside, ..call(vec![]) }
 }
@@ -29,14 +29,14 @@ pub(super) fn sends(from: Key, to: Key, wei: u128) -> Code {
     code("CALL", from, to, wei, vec![])
 }
 
-/// What both dialects come to, which has to be the same to the last word.
+/// Result of a scan, which has to be exactly the same in both dialects.
 fn both(blocks: &[Vec<Tx>]) -> ScanResult {
     let [debug, parity] = DIALECTS.map(|dialect| traced(dialect, blocks.to_vec()).scan().unwrap());
     assert_eq!(debug, parity);
     debug
 }
 
-/// Ordinal from [`INTERNAL`] on, amount, and the first byte of the sender.
+/// Ordinal counted from [`INTERNAL`], amount, and the sender.
 fn internal(txs: Vec<Tx>) -> Vec<(u32, u128, Key)> {
     let sender = |text: Option<String>| hex::bytes(&text.unwrap()).unwrap();
     let found = both(&[txs]).transfers.into_iter().map(|found| {
@@ -60,7 +60,7 @@ fn smart_accounts_that_one_bundle_pays_for() {
 
 #[test]
 fn a_safe_that_pays_out() {
-    // The proxy runs the code of the singleton as its own: the value that comes with that moves nothing.
+    // The proxy runs the singleton's code as its own: the value that comes with that moves nothing.
     let inside = vec![
         code("STATICCALL", ACCOUNT, SINGLETON, 0, vec![]),
         code("CALL", ACCOUNT, SHOP, 7, vec![code("DELEGATECALL", SHOP, SINGLETON, 7, vec![])]),
@@ -77,7 +77,7 @@ fn what_was_undone_did_not_happen() {
     let refused = failed(pays(3));
     let unmade = failed(code("CREATE", ENTRY, OTHER, 6, vec![pays(4)]));
     let tx = run(vec![caught, refused, pays(5), unmade, pays(6)]);
-    // Nor do they take a place.
+    // Nor do they take an ordinal.
     assert_eq!(internal(vec![tx.clone()]), [(0, 5, ACCOUNT), (1, 6, ACCOUNT)]);
     assert_eq!(internal(vec![Tx { ok: false, ..tx }]), []);
 }
@@ -95,7 +95,7 @@ fn contracts_that_are_made_and_that_end() {
     ]);
     let expected = [(0, 1, ACCOUNT), (1, 2, ACCOUNT), (2, 3, ENTRY), (3, 4, ACCOUNT), (4, 5, ENTRY)];
     assert_eq!(internal(vec![tx]), expected);
-    // By the transaction itself, whose recipient the block does not tell.
+    // By the transaction itself, whose recipient the block does not give.
     let made = Tx { to: None, inside: vec![ends(SHOP, 2)], ..pay(SHOP, 7) };
     assert_eq!(internal(vec![made.clone()]), [(0, 7, PAYER), (1, 2, ACCOUNT)]);
     assert_eq!(internal(vec![Tx { ok: false, ..made }]), []);
@@ -219,7 +219,7 @@ fn traces_that_do_not_fit() {
         });
         assert!(matches!(node.scan(), Err(ScanError::Upstream(_))));
     }
-    // Traces of a transaction that failed, if one believes its receipt.
+    // Traces of a transaction that failed, according to its receipt.
     for dialect in DIALECTS {
         let node = traced(dialect, vec![block()]).twisted(|method, _, answer| {
             if method == "eth_getTransactionReceipt" {
@@ -230,7 +230,7 @@ fn traces_that_do_not_fit() {
     }
 }
 
-/// What a call that moves something has to say.
+/// A call that moves something has to name its parts.
 #[test]
 fn what_decides_about_money_has_to_be_said() {
     let ends = code("SELFDESTRUCT", ACCOUNT, SHOP, 6, vec![]);
@@ -265,7 +265,7 @@ fn what_decides_about_money_has_to_be_said() {
     for (dialect, path) in places {
         let method = if dialect == "debug" { "debug_traceBlockByHash" } else { "trace_block" };
         for value in nonsense.iter().cloned().chain([Some(json!(format!("0x{}", "f".repeat(33))))]) {
-            // A path of no steps is that of the root.
+            // An empty path is that of the root.
             if path == "/result/0/traceAddress" && value == Some(json!([])) {
                 continue;
             }

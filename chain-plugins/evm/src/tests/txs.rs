@@ -25,7 +25,7 @@ pub(super) struct Tx {
     pub(super) input: &'static str,
     pub(super) ok: bool,
     pub(super) logs: Vec<Log>,
-    /// What its code called.
+    /// Calls that its code made.
     pub(super) inside: Vec<Code>,
 }
 

@@ -6,7 +6,7 @@ use crate::address::derive;
 use crate::link::payment_link;
 use kassa_sdk::chain::{LinkError, PaymentRequest};
 
-/// `m/44'/60'/0'/0` of the mnemonic "test test … junk" that every local test chain uses.
+/// Extended public key `m/44'/60'/0'/0` of the mnemonic "test test … junk" that every local test chain uses.
 const JUNK: &str = "xpub6DyUKdwoLWmUJ4Tn9Bbsdtx7B5Ws18mEN19e5HT52ikE53FiUheSQXrZUNPovqfyKmw4579A1Mm3GXXKM39N64uooBfJ4tNAzFsEbodRTx4";
 
 #[test]

@@ -15,7 +15,7 @@ fn pays(wei: u128) -> Tx {
     run(vec![sends(OTHER, SHOP, wei)])
 }
 
-/// Pays as well, beside calls without end.
+/// A transaction that pays and has an endless list of other calls.
 fn heavy() -> Tx {
     let idle: Vec<Code> = vec![code("STATICCALL", OTHER, USDC, 0, vec![]); 400];
     run([&idle[..], &[sends(OTHER, SHOP, HEAVY)]].concat())
@@ -32,7 +32,7 @@ fn amounts(node: &Node) -> Vec<u128> {
 fn a_block_that_is_too_much_is_read_in_pieces() {
     for dialect in DIALECTS {
         let node = traced(dialect, vec![(1..=60).map(pays).collect()]);
-        // A block of them is larger than half of it, a piece is not.
+        // A block of them is larger than half of the budget, a piece is not.
         node.budget.set(40_000);
         assert_eq!(amounts(&node).len(), 60, "{dialect}");
         assert!(node.warnings.borrow().is_empty());
@@ -41,7 +41,7 @@ fn a_block_that_is_too_much_is_read_in_pieces() {
     }
 }
 
-/// Nobody may stop the network by a transaction whose trace no one can take.
+/// A transaction whose trace nobody can take stops nothing.
 #[test]
 fn a_transaction_that_is_too_much_by_itself_is_passed_over_with_a_word() {
     for dialect in DIALECTS {
@@ -68,19 +68,19 @@ fn a_transaction_that_is_too_much_by_itself_is_passed_over_with_a_word() {
 #[test]
 fn the_budget_that_earlier_blocks_used_is_no_reason_to_pass_over() {
     let node = traced("debug", vec![vec![pays(1)], vec![heavy()], vec![pays(3)]]);
-    // What a step as a whole may cost is not looked at here; the second block's trace is too much.
+    // The cost of a step as a whole is not the point here; the second block's trace is too much.
     node.budget.set(60_000);
     let result = node.scan_from(0, &LIMITS).unwrap();
     assert_eq!((result.blocks.len(), result.transfers.len()), (1, 1));
     assert!(node.warnings.borrow().is_empty());
     assert_eq!(node.count("debug_traceTransaction"), 0);
-    // It is the first one now.
+    // It is the first block now.
     let result = node.scan_from(1, &LIMITS).unwrap();
     assert_eq!((result.blocks.len(), result.transfers.len()), (2, 1));
     assert_eq!(node.warnings.borrow().len(), 1);
 }
 
-/// In the words of providers, which know a block's trace to be too much or too long.
+/// A provider that refuses with this message, because a block's trace is too large or takes too long.
 fn refusing(message: &'static str, txs: Vec<Tx>) -> Node {
     let node = Node { spacing: 60, ..traced("debug", vec![txs]) };
     let refused = [node.hash(1), Node::tx_hash(1, 1)].map(|hash| json!(crate::hex::text(&hash)));
@@ -95,7 +95,7 @@ fn refusing(message: &'static str, txs: Vec<Tx>) -> Node {
 fn what_no_provider_can_trace_is_waited_for_and_then_passed_over() {
     for message in ["execution timeout", "response size exceeded", "words that nobody has heard yet"] {
         let mut node = refusing(message, vec![pays(1), pays(2), pays(3)]);
-        // Since when has to be kept, which a scan that fails cannot.
+        // The time since which it waits has to be kept, which a scan that fails cannot do.
         let first = node.scan().unwrap();
         assert!(first.blocks.is_empty() && first.transfers.is_empty());
         assert_eq!(node.warnings.borrow_mut().drain(..).count(), 1);
@@ -106,7 +106,7 @@ fn what_no_provider_can_trace_is_waited_for_and_then_passed_over() {
                 "{outcome:?}"
             );
         }
-        // The chain goes on for ten minutes. This machine's clock has no say in it.
+        // The chain goes on for ten minutes. This machine's clock does not matter.
         node.now_ms.set(u64::MAX / 2);
         node.blocks.extend(vec![vec![]; 9]);
         assert!(node.scan().is_err());
@@ -115,7 +115,7 @@ fn what_no_provider_can_trace_is_waited_for_and_then_passed_over() {
         let warnings = node.warnings.borrow_mut().drain(..).collect::<Vec<_>>();
         let named = crate::hex::text(&Node::tx_hash(1, 1));
         assert!(warnings.len() == 1 && warnings[0].contains(&named) && warnings[0].contains(message));
-        // It has caught up, and the next one is waited for as long.
+        // It has caught up, and the next block is waited for as long.
         let before = node.scan_from(1, &LIMITS).unwrap();
         assert_eq!((before.blocks.len(), before.transfers.len()), (10, 1));
         assert!(node.scan().unwrap().blocks.is_empty());
@@ -134,7 +134,7 @@ fn a_provider_that_does_not_answer_at_all_is_another_ones_turn() {
     for _ in 0..3 {
         assert!(matches!(node.scan(), Err(ScanError::Upstream(_))));
     }
-    // And one without such a method says what to do, however long it lasts.
+    // A node without such a method says what to do, however long it lasts.
     for dialect in DIALECTS {
         let mut node = traced(dialect, vec![vec![pays(1)]]).twisted(|method, _, answer| {
             if method.contains("trace") {
@@ -174,7 +174,7 @@ fn a_node_that_lacks_the_block_is_behind_however_long_and_one_that_forgot_is_not
     assert_eq!(node.scan().unwrap().blocks.len(), 21);
 }
 
-/// So many that one call cannot ask for them: it is waited for, and then they are passed over.
+/// More heavy transactions than one call can ask for: they are waited for, and then skipped.
 #[test]
 fn pieces_are_bounded_in_number_and_in_time() {
     let many = || traced("debug", vec![vec![heavy(); 40]]);

@@ -14,12 +14,12 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
-/// What follows the first letter of `null`.
+/// Number of characters after the first letter of `null`.
 const NULL_REST: usize = 3;
 
 const TRACER: &str = r#"{"tracer":"callTracer"}"#;
 
-/// By the hash: a node that lacks the block has to say so.
+/// Asks by the hash: a node that lacks the block has to say so.
 pub(super) fn block_call(header: &Header) -> Call {
     let params = format!(r#""{}",{TRACER}"#, hex::text(&header.hash));
     Call { method: "debug_traceBlockByHash", params }
@@ -39,7 +39,7 @@ struct TxJson<'a> {
     error: Option<Cow<'a, str>>,
 }
 
-/// The traces of a block, which are those of its transactions, in their order.
+/// Reads the traces of a block, which are those of its transactions, in their order.
 pub(super) fn read_block(json: &str, of: &[Hash]) -> Result<Read, Fault> {
     let txs: Vec<TxJson<'_>> = rpc::parse(json, "traces of a block")?;
     if txs.len() != of.len() {
@@ -60,7 +60,7 @@ pub(super) fn read_block(json: &str, of: &[Hash]) -> Result<Read, Fault> {
     Ok(Ok(moves))
 }
 
-/// The movements of one transaction. `json` has been checked to be JSON.
+/// Reads the movements of one transaction. `json` is known to be valid JSON.
 pub(super) fn read_tx(json: &str) -> Result<Vec<Inner>, Fault> {
     if json == "null" {
         return Err(Fault::lags("a transaction's trace is missing"));
@@ -76,12 +76,12 @@ pub(super) fn read_tx(json: &str) -> Result<Vec<Inner>, Fault> {
     Ok(reading.moves.into_iter().map(|(_, inner)| inner).collect())
 }
 
-/// A call that is not at its end yet.
+/// A call that has not ended yet.
 #[derive(Default)]
 struct Frame<'a> {
-    /// When it began among the calls of the transaction.
+    /// Index of its beginning among the calls of the transaction.
     place: u32,
-    /// How many movements there were before it.
+    /// Number of movements before it.
     before: usize,
     is_in_calls: bool,
     has_failed: bool,
@@ -95,7 +95,7 @@ struct Frame<'a> {
 struct Reading<'a> {
     stack: Vec<Frame<'a>>,
     places: u32,
-    /// With the places of their calls: a call's own fields may stand behind those of the calls inside.
+    /// Movements with the indexes of their calls: a call's own fields may come after those of the calls inside.
     moves: Vec<(u32, Inner)>,
 }
 
@@ -109,7 +109,7 @@ impl<'a> Reading<'a> {
         Ok(())
     }
 
-    /// Reads one more thing of the innermost call: a field, a call inside, or its end.
+    /// Reads the next item of the innermost call: a field, a call inside, or its end.
     fn step(&mut self, walk: &mut Walk<'a>) -> Result<(), Fault> {
         let Some(frame) = self.stack.last_mut() else { return Ok(()) };
         if frame.is_in_calls {
@@ -142,7 +142,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// Ends the innermost call. If it failed, all that was done inside of it is undone.
+    /// Ends the innermost call. If it failed, everything done inside it is undone.
     fn close(&mut self) -> Result<(), Fault> {
         let Some(frame) = self.stack.pop() else { return Ok(()) };
         if frame.has_failed {
@@ -154,7 +154,7 @@ impl<'a> Reading<'a> {
             // recipient that the block would tell.
             "CALL" | "EXTCALL" => !self.stack.is_empty(),
             "CREATE" | "CREATE2" | "EOFCREATE" | "SELFDESTRUCT" => true,
-            // Code of others on one's own behalf, or without the right to move anything.
+            // Others' code on one's own behalf, or without the right to move anything.
             "DELEGATECALL" | "STATICCALL" | "CALLCODE" | "EXTDELEGATECALL" | "EXTSTATICCALL" => false,
             kind => return Err(Fault::malformed(format!("a trace of the unknown type {kind:?}"))),
         };
@@ -166,7 +166,7 @@ impl<'a> Reading<'a> {
     }
 }
 
-/// A place in JSON that is known to be well-formed: so commas need not be counted.
+/// A position in JSON that is known to be well-formed, so that commas need not be counted.
 struct Walk<'a> {
     json: &'a [u8],
     at: usize,
@@ -184,14 +184,14 @@ impl<'a> Walk<'a> {
         Err(Fault::malformed("a trace is not what a call looks like"))
     }
 
-    /// Goes beyond the next character, which has to be one of these.
+    /// Reads the next character. Errors if it is not one of these.
     fn one_of(&mut self, wanted: &[u8]) -> Result<u8, Fault> {
         let Some(byte) = self.peek().filter(|byte| wanted.contains(byte)) else { return Self::unreadable() };
         self.at = self.at.saturating_add(1);
         Ok(byte)
     }
 
-    /// A text whose opening quote is behind. Escapes are left as they are: no text that matters has any.
+    /// Reads a text after its opening quote. Escapes are left as they are: no text that matters has any.
     fn text(&mut self) -> Result<&'a str, Fault> {
         let rest = self.json.get(self.at..).unwrap_or_default();
         let mut is_escaped = false;
@@ -220,7 +220,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Whether a list begins here.
+    /// Reads the beginning of a list, or `null`. Returns true if a list begins.
     fn list_or_null(&mut self) -> Result<bool, Fault> {
         match self.one_of(b"[n")? {
             b'[' => Ok(true),
@@ -231,7 +231,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Goes beyond a value of any kind.
+    /// Skips a value of any kind.
     fn pass(&mut self) -> Result<(), Fault> {
         let mut depth = 0usize;
         loop {

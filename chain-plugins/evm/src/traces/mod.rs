@@ -32,27 +32,28 @@ use kassa_sdk::chain::ScanError;
 use std::collections::VecDeque;
 use std::ops::Range;
 
-/// Ordinals of internal transfers begin here, beyond those of any number of logs. So neither moves the other.
+/// First ordinal of internal transfers, beyond those of any number of logs. So neither shifts the other.
 pub(crate) const INTERNAL: u32 = 1 << 31;
 
-/// The chain goes on for so many seconds while a block that cannot be traced is waited for.
+/// Time by which the chain moves on while a block that cannot be traced is waited for, seconds.
 const PATIENCE_S: u32 = 600;
 
-/// Requests for pieces of one block, and the time that they may take together: what is left of a call's minute
-/// has to do for the rest of it.
+/// Maximum number of requests for pieces of one block, and maximum time that they take together, milliseconds: the rest
+/// of a call's minute has to be enough for everything else.
 const PIECES_MAX: u32 = 32;
 const PIECES_MS_MAX: u64 = 15_000;
 
-/// Frames that lie in each other. The EVM allows 1,024 calls below the transaction's own.
+/// Maximum depth of nested frames. The EVM allows 1,024 calls below the transaction's own.
 const DEPTH_MAX: usize = 1_100;
 
-/// Movements in one block. A transfer of value costs 6,700 gas at the least, and no block has the gas for more.
+/// Maximum number of movements in one block. A transfer of value costs at least 6,700 gas, and no block has the gas for
+/// more.
 const MOVES_MAX: usize = 200_000;
 
-/// The transactions that one line of the log names.
+/// Maximum number of transactions that one line of the log names.
 const NAMED_MAX: usize = 5;
 
-/// One movement by code, to somebody else.
+/// One movement by code, to another account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Inner {
     pub(crate) from: Key,
@@ -60,7 +61,7 @@ pub(crate) struct Inner {
     pub(crate) amount: u128,
 }
 
-/// The same with the place that it has.
+/// The same with its place.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Internal {
     pub(crate) height: u64,
@@ -77,11 +78,11 @@ struct Block<'a> {
     txs: &'a [Hash],
 }
 
-/// The movements of each transaction in a list; or why the node could not trace one of them.
+/// The movements of each transaction in a list, or the reason that the node could not trace one of them.
 type Read = Result<Vec<Vec<Inner>>, String>;
 
-/// Reads on as far as it goes: blocks that it gets no further with are cut off, so that the failure comes again
-/// when the first of them is the first one. Of that one all is read unless the step `may_be_empty`.
+/// Reads traces as far as possible. Blocks with which it gets no further are cut off, so that the failure comes again
+/// when the first of them is the first one. That one is read completely unless the step `may_be_empty`.
 pub(crate) fn read<H: Host>(
     scan: &Scan<'_, H>,
     headers: &mut Vec<Header>,
@@ -139,7 +140,7 @@ fn of_block<H: Host>(
             Err(error) => refused(&call, error)?,
         },
         Ok(Err(error)) => refused(&call, &error)?,
-        // An earlier step used the budget, and a call of its own begins with a whole one.
+        // An earlier step used the budget; in a call of its own the block has a whole one.
         Err(fault) if !is_first => return Err(fault),
         Err(Fault::Budget(why)) => why,
         Err(Fault::Scan(ScanError::Upstream(why))) => {
@@ -154,7 +155,7 @@ fn of_block<H: Host>(
     Pieces::new(scan, block, learned).read(learned)
 }
 
-/// Why a call came to nothing, if with less it may come to something.
+/// The reason that a call was refused, if it may succeed with less. Errors if it cannot.
 fn refused(call: &Call, error: &RpcError) -> Result<String, Fault> {
     let method = call.method;
     if error.is_unsupported() {
@@ -168,14 +169,14 @@ fn refused(call: &Call, error: &RpcError) -> Result<String, Fault> {
     Ok(format!("{method}: {} ({})", error.message, error.code))
 }
 
-/// An error for as long as waiting may help.
+/// Errors as long as waiting may help.
 fn be_patient<H: Host>(
     scan: &Scan<'_, H>,
     block: Block<'_>,
     why: &str,
     learned: &mut Learned,
 ) -> Result<(), Fault> {
-    // A head that was ahead of its time is none to wait for.
+    // If the stored time is ahead of the head's, it is replaced.
     if learned.waits_since_s == 0 || learned.waits_since_s > scan.head_s {
         learned.waits_since_s = scan.head_s;
     }
@@ -192,15 +193,15 @@ fn checked(moves: Vec<Vec<Inner>>) -> Result<Vec<Vec<Inner>>, Fault> {
     }
 }
 
-/// A block that is too much at once, transaction by transaction where it has to be.
+/// Reads a block that is too much at once, transaction by transaction if necessary.
 struct Pieces<'s, 'h, 'b, H> {
     scan: &'s Scan<'h, H>,
     block: Block<'b>,
     open: VecDeque<Range<usize>>,
     moves: Vec<Vec<Inner>>,
-    /// Too much even by themselves.
+    /// Transactions that are too much even by themselves.
     heavy: Vec<usize>,
-    /// Failed, or not reached; and the first reason.
+    /// Transactions that failed or were not reached; and the first reason.
     failed: Vec<usize>,
     why: Option<String>,
 }
@@ -333,7 +334,7 @@ impl Block<'_> {
     }
 }
 
-/// A movement of so much from one to another; `None` where nothing moves, or only from an account to itself.
+/// A movement of an amount from one account to another. `None` if nothing moves, or only from an account to itself.
 fn moved(from: Option<&str>, to: Option<&str>, value: Option<&str>) -> Result<Option<Inner>, Fault> {
     let value = value.and_then(hex::big_quantity).flatten();
     let amount = value.ok_or_else(|| Fault::malformed("a trace's value is not an amount"))?;

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
-/// By the height, as clients have it; every trace names its block.
+/// Asks by the height, as clients have it; every trace names its block.
 pub(super) fn block_call(header: &Header) -> Call {
     Call { method: "trace_block", params: format!(r#""0x{:x}""#, header.height) }
 }
@@ -31,7 +31,7 @@ struct TraceJson<'a> {
     action: ActionJson<'a>,
     #[serde(borrow)]
     result: Option<ResultJson<'a>>,
-    /// What was done inside of a call that failed is undone with it, though it has no error of its own.
+    /// Error of the call. What was done inside a failed call is undone with it, though it has no error of its own.
     #[serde(borrow)]
     error: Option<Cow<'a, str>>,
     trace_address: Vec<u32>,
@@ -40,7 +40,7 @@ struct TraceJson<'a> {
     transaction_hash: Option<&'a str>,
 }
 
-/// Of all kinds.
+/// The fields of all kinds of action.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ActionJson<'a> {
@@ -52,7 +52,7 @@ struct ActionJson<'a> {
     to: Option<&'a str>,
     #[serde(borrow)]
     value: Option<&'a str>,
-    /// Of a contract that ends: itself, who gets what it has, and how much that is.
+    /// Fields of a contract that ends: its address, the recipient of its balance, and the balance.
     #[serde(borrow)]
     address: Option<&'a str>,
     #[serde(borrow)]
@@ -63,19 +63,19 @@ struct ActionJson<'a> {
 
 #[derive(Deserialize)]
 struct ResultJson<'a> {
-    /// Of a contract that was made.
+    /// Address of a contract that was created.
     #[serde(borrow)]
     address: Option<&'a str>,
 }
 
-/// A call of one transaction, and what it moved by itself.
+/// A call of one transaction, and the movement that it made itself.
 struct Traced {
     path: Vec<u32>,
     has_failed: bool,
     moved: Option<Inner>,
 }
 
-/// The traces of a block, which are those of its transactions, in their order.
+/// Reads the traces of a block, which are those of its transactions, in their order.
 pub(super) fn read_block(json: &str, header: &Header, txs: &[Hash]) -> Result<Vec<Vec<Inner>>, Fault> {
     let traces = list(json)?;
     let mut moves = Vec::with_capacity(txs.len());
@@ -120,7 +120,7 @@ fn list(json: &str) -> Result<Vec<&RawValue>, Fault> {
 }
 
 impl TraceJson<'_> {
-    /// Whether it is of the transaction. Rewards of a block are of none.
+    /// True if it is of this transaction. Rewards of a block are of none. Errors if it is of another block.
     fn is_of(&self, header: &Header, tx: &Hash) -> Result<bool, Fault> {
         if bytes::<32>(self.block_hash, "a trace's block")? != header.hash {
             return Err(Fault::lags("a trace of another block"));
@@ -148,7 +148,7 @@ impl TraceJson<'_> {
             // recipient that the block would tell.
             ("call", Some("call" | "extcall")) if self.trace_address.is_empty() => Ok(None),
             ("call", Some("call" | "extcall")) => moved(from, to, value),
-            // Code of others on one's own behalf, or without the right to move anything.
+            // Others' code on one's own behalf, or without the right to move anything.
             (
                 "call",
                 Some("delegatecall" | "staticcall" | "callcode" | "extdelegatecall" | "extstaticcall"),
