@@ -33,7 +33,7 @@ const LT_MARGIN: u64 = 1_000_000_000;
 /// is asked for then.
 const LT_MARGIN_LINKED: u64 = 30_000_000;
 
-/// What one scan knows of an account.
+/// State of an account during one scan.
 pub(crate) struct Track {
     pub(crate) account: Account,
     pub(crate) role: Role,

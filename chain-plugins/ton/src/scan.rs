@@ -238,7 +238,7 @@ fn fitting(chain: &Chain, transfers: &[Transfer], to: usize, max: u32) -> usize 
     blocks.take_while(|block| fits(block.height)).count().saturating_sub(1)
 }
 
-/// What is known of an account once the blocks up to this height were reported.
+/// State of the reading of an account once the blocks up to this height were reported.
 fn seen_at(track: &Track, height: u64) -> Seen {
     let read = track.rows.iter().take_while(|row| row.height <= height).last().map(|row| row.last);
     // The first transaction of a new account after the cursor names the last one before.

@@ -11,10 +11,11 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-/// Enough for a call that computes or matches. A long scan needs more, and more than it can gain here.
+/// Size of the arena, bytes: enough for a call that computes or matches. A long scan needs more, and more than it can
+/// gain here.
 const ARENA_BYTES: usize = 256 << 10;
 
-/// See the module.
+/// The allocator; see the module.
 pub(crate) struct Arena {
     bytes: UnsafeCell<[u8; ARENA_BYTES]>,
     used: AtomicUsize,
@@ -33,7 +34,7 @@ impl Arena {
         self.bytes.get().addr()
     }
 
-    /// Where the block lies in the arena, if it is of the arena.
+    /// Offset of the block in the arena. `None` if it is not in the arena.
     fn offset(&self, block: *mut u8) -> Option<usize> {
         block.addr().checked_sub(self.start()).filter(|offset| *offset < ARENA_BYTES)
     }
@@ -49,7 +50,7 @@ impl Arena {
         Some(self.bytes.get().cast::<u8>().wrapping_add(offset))
     }
 
-    /// Makes the block longer where it is, if it is the last one and there is room.
+    /// Extends the block in place, if it is the last one and there is room. Returns true if it did.
     fn extend(&self, offset: usize, size: usize, new_size: usize) -> bool {
         let is_last = self.used.load(Ordering::Relaxed) == offset + size;
         match offset.checked_add(new_size) {
@@ -130,7 +131,7 @@ mod tests {
             assert_eq!(std::slice::from_raw_parts(moved, 3), [9; 3]);
             assert_eq!(std::slice::from_raw_parts(wide, 64), [7; 64]);
 
-            // What does not fit comes from elsewhere, out of the arena and back out of nothing.
+            // What does not fit is allocated elsewhere: moved out of the arena, and shrunk again outside it.
             let big = arena.realloc(moved, layout(100, 1), ARENA_BYTES);
             assert_eq!(arena.offset(big), None);
             assert_eq!(std::slice::from_raw_parts(big, 3), [9; 3]);

@@ -1,9 +1,8 @@
-//! What `wit-bindgen` makes of the package `kassa:plugin`, and nothing else.
+//! The output of `wit-bindgen` for the package `kassa:plugin`, and nothing else.
 //!
-//! The services (imports) are generated once, in [`services`]; each role (export) has a world of its own
-//! that borrows the shared nouns from there. So a plugin of two roles calls two export macros, and both
-//! speak of the same `Transfer`. The encoder of components merges the worlds and leaves out every service
-//! that the plugin does not call.
+//! The services (imports) are generated once, in [`services`]; each role (export) has a world of its own that borrows
+//! the shared nouns from there. So a plugin of two roles calls two export macros, and both speak of the same
+//! `Transfer`. The encoder of components merges the worlds and leaves out every service that the plugin does not call.
 
 // Generated code: it passes pointers over the component boundary and casts lengths.
 #![allow(

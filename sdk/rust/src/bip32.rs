@@ -15,17 +15,17 @@ use sha2::Sha512;
 const PUBLIC: [[u8; 4]; 2] = [[0x04, 0x88, 0xb2, 0x1e], [0x04, 0x35, 0x87, 0xcf]];
 const PRIVATE: [[u8; 4]; 2] = [[0x04, 0x88, 0xad, 0xe4], [0x04, 0x35, 0x83, 0x94]];
 
-/// Children from here on need the private key.
+/// First index of the children that need the private key.
 const HARDENED: u32 = 1 << 31;
 
 struct ExtendedKey {
     chain_code: [u8; 32],
-    /// Compressed point.
+    /// The compressed point.
     point: [u8; 33],
 }
 
-/// The `index`-th child of an extended public key (`xpub` or `tpub`), as the 64 bytes of its uncompressed point:
-/// what Ethereum and its relatives hash into an address.
+/// Derives the `index`-th child of an extended public key (`xpub` or `tpub`). Returns the 64 bytes of its uncompressed
+/// point, which Ethereum and its relatives hash into an address.
 pub fn child_point(key: &str, index: u32) -> Result<[u8; 64], DeriveError> {
     uncompressed(&child(&parse(key.trim())?, index)?).ok_or(DeriveError::NoChild)
 }
@@ -59,7 +59,7 @@ fn parse(text: &str) -> Result<ExtendedKey, DeriveError> {
     Ok(key)
 }
 
-/// CKDpub of BIP-32, without the child's chain code, which nobody asks for here.
+/// CKDpub of BIP-32, without the child's chain code, which is not needed here.
 fn child(parent: &ExtendedKey, index: u32) -> Result<AffinePoint, DeriveError> {
     if index >= HARDENED {
         return Err(DeriveError::NoChild);
@@ -85,10 +85,10 @@ fn child(parent: &ExtendedKey, index: u32) -> Result<AffinePoint, DeriveError> {
 mod tests {
     use super::*;
 
-    /// `m/44'/60'/0'/0` of the mnemonic "test test … junk" that every local test chain uses.
+    /// Extended public key `m/44'/60'/0'/0` of the mnemonic "test test … junk" that every local test chain uses.
     const JUNK: &str = "xpub6DyUKdwoLWmUJ4Tn9Bbsdtx7B5Ws18mEN19e5HT52ikE53FiUheSQXrZUNPovqfyKmw4579A1Mm3GXXKM39N64uooBfJ4tNAzFsEbodRTx4";
 
-    /// BIP-32, test vector 2: the child 0 of m is the key that the vector gives for m/0.
+    /// BIP-32, test vector 2: child 0 of m is the key that the vector gives for m/0.
     #[test]
     fn bip_32_vector_2() {
         let root = "xpub661MyMwAqRbcFW31YEwpkMuc5THy2PSt5bDMsktWQcFF8syAmRUapSCGu8ED9W6oDMSgv6Zz8idoc4a6mr8BDzTJY47LJhkJ8UB7WEGuduB";

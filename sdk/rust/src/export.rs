@@ -1,7 +1,7 @@
-//! The macros with which a plugin crate makes itself known.
+//! Macros that export a plugin crate's roles.
 //!
-//! On targets other than wasm they export nothing, they only check that the type fits: there a plugin crate is an ordinary library,
-//! whose logic is tested natively, and two of them can be linked into one test.
+//! On targets other than wasm they export nothing, they only check that the type fits: there a plugin crate is an
+//! ordinary library, whose logic is tested natively, and two of them can be linked into one test.
 
 /// Puts the plugin's manifest into the component, as the custom section `kassa:manifest`.
 ///

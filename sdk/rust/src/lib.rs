@@ -33,7 +33,7 @@ pub mod http {
     pub use crate::request::literal;
 }
 
-/// Which addresses the host waits for (chains only).
+/// Watched addresses (chains only).
 pub use bindings::services::kassa::plugin::watch;
 
 /// The host's log.
@@ -45,7 +45,7 @@ pub use bindings::services::kassa::plugin::clock;
 /// Deliveries to the merchant's endpoints (hooks only).
 pub use bindings::services::kassa::plugin::webhooks;
 
-/// Signing with what the merchant keeps secret (hooks only).
+/// Signing with the merchant's secrets (hooks only).
 pub use bindings::services::kassa::plugin::secrets;
 
 /// Randomness that is recorded with the run (hooks only).

@@ -1,15 +1,15 @@
-//! Which key of secp256k1 has signed a hash, as wallets of Ethereum and its relatives sign.
+//! Recovery of the secp256k1 key that signed a hash, as wallets of Ethereum and its relatives sign.
 //!
-//! A signature is 65 bytes: `r`, `s` and which of two keys it is. Both forms of `s` are taken: the other one of a
-//! signature proves the same of the same key. It does not tell signatures apart, so never count by them.
+//! A signature is 65 bytes: `r`, `s` and the index of one of two keys. Both forms of `s` are accepted: the other one of
+//! a signature proves the same of the same key. So two signatures may prove the same; never count by them.
 
 use crate::curve::{decompress, uncompressed};
 use k256::elliptic_curve::PrimeField;
 use k256::elliptic_curve::ops::Reduce;
 use k256::{FieldBytes, ProjectivePoint, Scalar};
 
-/// The key that made this signature on this hash, as the 64 bytes of its uncompressed point. The last byte is 27 or 28,
-/// as wallets write it, or 0 or 1. None if there is no such key.
+/// Recovers the key that made this signature of this hash, as the 64 bytes of its uncompressed point. The last byte of
+/// the signature is 27 or 28, as wallets write it, or 0 or 1. `None` if there is no such key.
 #[must_use]
 pub fn recover(hash: &[u8; 32], signature: &[u8; 65]) -> Option<[u8; 64]> {
     let [rs @ .., which] = signature;
@@ -35,7 +35,7 @@ pub fn recover(hash: &[u8; 32], signature: &[u8; 65]) -> Option<[u8; 64]> {
     uncompressed(&key.to_affine())
 }
 
-/// A number from 1 to below the order of the curve.
+/// Reads a number from 1 to below the order of the curve.
 fn scalar(bytes: &[u8; 32]) -> Option<Scalar> {
     let scalar = Option::<Scalar>::from(Scalar::from_repr(FieldBytes::from(*bytes)))?;
     (scalar != Scalar::ZERO).then_some(scalar)
@@ -49,7 +49,7 @@ mod tests {
         scalar.to_repr().as_slice().try_into().unwrap()
     }
 
-    /// `s = (z + r d) / k`, with `r` the x of `k G`.
+    /// Signs with a given nonce: `s = (z + r d) / k`, with `r` the x of `k G`.
     fn sign(hash: Scalar, secret: Scalar, nonce: Scalar) -> [u8; 65] {
         let point = uncompressed(&(ProjectivePoint::GENERATOR * nonce).to_affine()).unwrap();
         let r = scalar(point.first_chunk().unwrap()).unwrap();

@@ -1,4 +1,4 @@
-//! Requests that are put together step by step.
+//! Builders of requests.
 
 use crate::form;
 use crate::http::{Method, Request, Target};
@@ -6,7 +6,7 @@ use crate::http::{Method, Request, Target};
 /// For hooks: `Request::post(url).header("Authorization", "Bearer {secret:token}").json(&body)`.
 ///
 /// In a URL and in a header's value `{secret:NAME}` stands for a secret of the URL's host, which the host fills in.
-/// What is not the hook's own text goes through [`literal`].
+/// Text that is not the hook's own goes through [`literal`].
 impl Request {
     /// A request to an absolute URL on a granted host.
     #[must_use]
@@ -38,14 +38,14 @@ impl Request {
         Self::new(Method::Patch, url)
     }
 
-    /// With a header more.
+    /// Adds a header.
     #[must_use]
     pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));
         self
     }
 
-    /// With this JSON as its body.
+    /// Sets the body to this JSON.
     #[must_use]
     pub fn json(mut self, body: &serde_json::Value) -> Self {
         self.body = body.to_string().into_bytes();
@@ -55,7 +55,7 @@ impl Request {
 
 /// For forms: `form::Request::post(body).header("x-signature", signature)`.
 impl form::Request {
-    /// A POST that any status from 200 to 299 takes.
+    /// A POST for which any status from 200 to 299 is a success.
     #[must_use]
     pub fn post(body: impl Into<Vec<u8>>) -> Self {
         Self {
@@ -67,7 +67,7 @@ impl form::Request {
         }
     }
 
-    /// With a header more.
+    /// Adds a header.
     #[must_use]
     pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));
@@ -75,7 +75,7 @@ impl form::Request {
     }
 }
 
-/// A text for a URL or a header that is sent as it is: `{secret:` in it stands for no secret.
+/// Escapes a text for a URL or a header so that it is sent as it is: `{secret:` in it stands for no secret.
 #[must_use]
 pub fn literal(text: &str) -> String {
     text.replace("{secret:", "{secret:}")

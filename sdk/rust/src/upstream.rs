@@ -1,6 +1,6 @@
-//! For chain plugins: answers of an upstream, and the faults that all of them have.
+//! For chain plugins: answers of an upstream, and the faults that all upstreams have.
 
-/// The limits of the upstream that this call asks, and a line about it that outlives the call.
+/// The limits of the upstream that this call uses, and a line about it that outlives the call.
 pub use crate::bindings::services::kassa::plugin::upstream::{
     NoteError, UpstreamTerms, note, refused, terms,
 };
@@ -11,21 +11,21 @@ use crate::finder::FindError;
 use crate::http::{HttpError, Response};
 use std::collections::HashSet;
 
-/// Longest text of a provider that is passed on.
+/// Maximum length of a provider's text that is passed on, characters.
 const TEXT_MAX: usize = 160;
-/// What is used of a wait that a provider asks for, in seconds.
+/// Maximum wait that is taken from a provider, seconds.
 const WAIT_MAX_S: u32 = 60;
-/// To be asked again after a second where the provider does not say when.
+/// Wait if the provider does not say how long, milliseconds.
 const RATE_LIMITED_MS: u32 = 1_000;
 
-/// An answer of HTTP, whatever its status.
+/// An HTTP answer, whatever its status.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    /// Of HTTP.
+    /// The HTTP status.
     pub status: u16,
-    /// From `Retry-After`, or its default.
+    /// Wait according to `Retry-After`, or its default, milliseconds.
     pub retry_after_ms: u32,
-    /// As it came.
+    /// The body as it came.
     pub body: Vec<u8>,
 }
 
@@ -55,32 +55,32 @@ impl From<HttpError> for ScanError {
     }
 }
 
-/// Why a step of a scan did not succeed, for plugins that go on with less where the budget ends.
+/// Reason that a step of a scan did not succeed, for plugins that go on with less if the budget ends.
 #[derive(Debug, PartialEq)]
 pub enum Fault {
-    /// This is the scan's answer.
+    /// The scan ends with this error.
     Scan(ScanError),
-    /// The host's budget is used up, or an answer was larger than what is left of it: less may do.
+    /// The host's budget is used up, or an answer was larger than what is left of it: less may succeed.
     Budget(String),
 }
 
 impl Fault {
-    /// As [`failed`].
+    /// A fault made by [`failed`].
     pub fn upstream(why: impl AsRef<str>) -> Self {
         Self::Scan(failed(why))
     }
 
-    /// As [`malformed`].
+    /// A fault made by [`malformed`].
     pub fn malformed(why: impl AsRef<str>) -> Self {
         Self::Scan(malformed(why))
     }
 
-    /// As [`lags`].
+    /// A fault made by [`lags`].
     pub fn lags(what: impl AsRef<str>) -> Self {
         Self::Scan(lags(what))
     }
 
-    /// What the scan answers when nothing less will do.
+    /// The scan's error when less would not succeed either.
     #[must_use]
     pub fn into_scan_error(self) -> ScanError {
         match self {
@@ -90,7 +90,7 @@ impl Fault {
     }
 }
 
-/// What kept a scan from its answer keeps a search from it as well.
+/// Gives a search the error that a scan would have.
 impl From<ScanError> for FindError {
     fn from(error: ScanError) -> Self {
         match error {
@@ -111,7 +111,7 @@ impl From<Fault> for FindError {
     }
 }
 
-/// And what kept it keeps balances from being read.
+/// Gives a reading of balances the error that a scan would have.
 impl From<ScanError> for BalanceError {
     fn from(error: ScanError) -> Self {
         match error {
@@ -141,29 +141,29 @@ impl From<HttpError> for Fault {
     }
 }
 
-/// The upstream failed; the text may be a stranger's.
+/// The upstream failed. The text may be a stranger's.
 pub fn failed(why: impl AsRef<str>) -> ScanError {
     ScanError::Upstream(clean(why.as_ref()))
 }
 
-/// The upstream's answer contradicts itself or the format; the text may be a stranger's.
+/// The upstream's answer contradicts itself or the format. The text may be a stranger's.
 pub fn malformed(why: impl AsRef<str>) -> ScanError {
     ScanError::Malformed(clean(why.as_ref()))
 }
 
-/// The answer is sound by itself but does not fit to another one.
+/// The answer is sound by itself but contradicts another one.
 pub fn lags(what: impl AsRef<str>) -> ScanError {
     failed(format!("{}: a backend lags or the chain moved", what.as_ref()))
 }
 
-/// Refusals in a row after which [`ask_all`] gives up.
+/// Number of refusals in a row after which [`ask_all`] gives up.
 const STRIKES: u32 = 3;
-/// Times that [`ask_all`] asks a question whose answers are none.
+/// Number of times that [`ask_all`] asks a question whose answers are invalid.
 const TRIES: u32 = 3;
 
-/// An error that may be the refusal to be asked so often.
+/// An error that may be a refusal for too many requests.
 pub trait Refusal: From<ScanError> {
-    /// For how many milliseconds the upstream wants to be left alone, if it is one.
+    /// Milliseconds that the upstream asks to wait, if the error is such a refusal.
     fn wait_ms(&self) -> Option<u32>;
 }
 
@@ -191,12 +191,12 @@ impl Refusal for Fault {
     }
 }
 
-/// What came of [`ask_all`].
+/// The result of [`ask_all`].
 #[derive(Debug, PartialEq)]
 pub struct Asked<T, E> {
-    /// In the order of the questions; none: not answered.
+    /// Answers in the order of the questions. `None` if one was not answered.
     pub answers: Vec<Option<T>>,
-    /// Why some are not.
+    /// Reason that some are missing.
     pub error: Option<E>,
 }
 
@@ -204,7 +204,7 @@ impl<T, E> Asked<T, E> {
     /// All answers.
     ///
     /// # Errors
-    /// Why one is missing.
+    /// The reason that one is missing.
     pub fn all(self) -> Result<Vec<T>, E> {
         match self.error {
             Some(error) => Err(error),
@@ -213,12 +213,12 @@ impl<T, E> Asked<T, E> {
     }
 }
 
-/// Asks so many questions, and keeps what was answered when the upstream refuses the rest for being asked too often: those
-/// are asked again, one at a time, until some refusals in a row have brought nothing. An answer that is none, as of a broken
-/// backend among many, is asked for again twice. Where the host has no answer at all, it ends.
+/// Asks `count` questions. When the upstream refuses some for being too many, it keeps what was answered and asks the
+/// rest again, one at a time, until several refusals in a row have brought nothing. An invalid answer, as of a broken
+/// backend among many, is asked for again twice. If the host has no answer at all, it ends.
 ///
-/// `ask` gets the places of questions and has their answers in that order; `accept` says what is in one, or why it is none.
-/// The host lets requests wait for their turn, so this need not.
+/// `ask` gets the indexes of questions and returns their answers in that order; `accept` takes what is in one, or
+/// returns the reason that it is invalid. The host makes requests wait for their turn, so this need not.
 pub fn ask_all<A, T, E: Refusal>(
     count: usize,
     mut ask: impl FnMut(&[usize]) -> Vec<Result<A, E>>,
@@ -255,7 +255,7 @@ pub fn ask_all<A, T, E: Refusal>(
         let before = open.len();
         open.retain(|place| matches!(asked.answers.get(*place), Some(None)));
         strikes = match refusal {
-            // One that was served shows that others will be.
+            // A question that was served shows that others will be.
             None => 0,
             Some(_) if open.len() < before => 1,
             Some(refusal) => {
@@ -269,8 +269,8 @@ pub fn ask_all<A, T, E: Refusal>(
     asked
 }
 
-/// Whether what an upstream said piece by piece is one report: the block at the head's height is the head (the
-/// chain may have moved between two questions), and no movement is there twice.
+/// Checks that the parts of an upstream's answers are one report: the block at the head's height is the head (the chain
+/// may have moved between two requests), and no movement is there twice. Errors if they are not.
 pub fn agrees(result: &ScanResult) -> Result<(), ScanError> {
     let is_at_head = |last: &&Block| last.height == result.head.height;
     if result.blocks.last().filter(is_at_head).is_some_and(|last| last.hash != result.head.hash) {
@@ -284,14 +284,14 @@ pub fn agrees(result: &ScanResult) -> Result<(), ScanError> {
     }
 }
 
-/// `Retry-After` in milliseconds. Its other form, a date, is not worth a calendar.
+/// `Retry-After` in milliseconds. Its other form, a date, is treated as absent.
 #[must_use]
 pub fn retry_after_ms(header: Option<&str>) -> u32 {
     let seconds = header.and_then(|text| text.trim().parse::<u32>().ok());
     seconds.map_or(RATE_LIMITED_MS, |seconds| seconds.clamp(1, WAIT_MAX_S).saturating_mul(1_000))
 }
 
-/// Text of strangers, fit for a log line.
+/// Makes strangers' text fit for a log line.
 #[must_use]
 pub fn clean(text: &str) -> String {
     text.chars()
@@ -317,7 +317,8 @@ mod tests {
         assert_eq!(retry_after_ms(Some("-5")), 1_000);
     }
 
-    /// A provider that serves so many requests at once; the sizes of what it was asked at once.
+    /// Asks a provider that serves `limit` requests at once. Returns the result, and the number of requests of each
+    /// wave.
     fn served(limit: usize, count: usize) -> (Asked<usize, ScanError>, Vec<usize>) {
         let mut waves = Vec::new();
         let asked = ask_all(
@@ -356,7 +357,7 @@ mod tests {
         assert_eq!(large.all(), Err(Fault::Budget("bytes".into())));
     }
 
-    /// Answers that are good only at the given try.
+    /// The answers are valid only at the given try.
     #[test]
     fn an_answer_that_is_none_is_asked_for_again_twice() {
         for (good_at, expected, waves) in [

@@ -1,10 +1,10 @@
-//! For chain plugins: what payment links are made of.
+//! For chain plugins: parts of payment links.
 
 use crate::chain::{LinkError, PaymentRequest};
 use crate::types::{Asset, Network};
 use std::fmt::Write as _;
 
-/// The asset that a request is about.
+/// The asset of a payment request.
 pub fn asset_of<'n>(network: &'n Network, request: &PaymentRequest) -> Result<&'n Asset, LinkError> {
     let asset = usize::try_from(request.asset).ok().and_then(|place| network.assets.get(place));
     asset.ok_or_else(|| {
@@ -12,7 +12,7 @@ pub fn asset_of<'n>(network: &'n Network, request: &PaymentRequest) -> Result<&'
     })
 }
 
-/// Percent-encoding of everything but the unreserved characters of RFC 3986.
+/// Percent-encodes everything but the unreserved characters of RFC 3986.
 #[must_use]
 pub fn encoded(text: &str) -> String {
     let mut out = String::with_capacity(text.len());

@@ -1,19 +1,19 @@
 //! Decimal text, as amounts and percentages are written.
 
-/// More digits than 128 bits have say nothing more.
+/// Maximum length of the text, bytes. Digits beyond those of 128 bits have no meaning.
 const CHARS_MAX: usize = 80;
 
-/// `digits / 10^scale`, exactly: `12.50` is 125 and 1.
+/// A decimal `digits / 10^scale`, exactly: `12.50` is 125 and 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decimal {
     /// All digits, without the zeros at the end of the fraction.
     pub digits: u128,
-    /// How many of them are behind the point.
+    /// Number of digits behind the point.
     pub scale: u32,
 }
 
 impl Decimal {
-    /// Reads `12`, `12.50` or `0.1`. None for everything else: signs, exponents, more than 128 bits.
+    /// Reads `12`, `12.50` or `0.1`. `None` for everything else: signs, exponents, more than 128 bits.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
@@ -28,8 +28,8 @@ impl Decimal {
         Some(Self { digits, scale: u32::try_from(fraction.len()).ok()? })
     }
 
-    /// So many base units, where one whole unit is `10^decimals`. None if it is finer than one base unit, or more
-    /// than 128 bits hold.
+    /// The amount in base units, where one whole unit is `10^decimals`. `None` if it is finer than one base unit, or
+    /// has more than 128 bits.
     #[must_use]
     pub fn units(self, decimals: u8) -> Option<u128> {
         let power = u32::from(decimals).checked_sub(self.scale)?;

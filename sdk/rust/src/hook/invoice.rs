@@ -1,36 +1,36 @@
-//! The invoice that an event is about.
+//! The invoice of an event.
 
 use crate::fulfiller::{Event, Outcome};
 use crate::upstream::clean;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// The host sends some kilobytes.
+/// Maximum size of an event's payload, bytes. The host sends some kilobytes.
 const PAYLOAD_BYTES_MAX: usize = 256 << 10;
-/// Longest text that a template makes.
+/// Maximum length of the text that a template makes, bytes.
 const TEXT_BYTES_MAX: usize = 16 << 10;
 
-/// What hooks need of the invoice in an `invoice.…` event.
+/// The fields of the invoice in an `invoice.…` event that hooks need.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Invoice {
-    /// Kassa's own id.
+    /// Kassa's id.
     pub id: String,
-    /// The merchant's, if there is one.
+    /// The merchant's id, if there is one.
     pub order_id: Option<String>,
-    /// What is paid for.
+    /// Title of what is paid for.
     pub title: String,
-    /// What the merchant attached.
+    /// Data that the merchant attached.
     pub meta: Option<Value>,
-    /// The asset's symbol.
+    /// Symbol of the asset.
     pub payable_asset: String,
-    /// What was asked for, in whole units: `12.50`.
+    /// Amount that was asked for, in whole units: `12.50`.
     pub amount: String,
-    /// What was credited, in whole units.
+    /// Amount that was credited, in whole units.
     pub credited_amount: String,
 }
 
 impl Invoice {
-    /// The invoice of an event; without one, the run is rejected.
+    /// Reads the invoice of an event. Without one, the run is rejected.
     pub fn of(event: &Event) -> Result<Self, Outcome> {
         #[derive(Deserialize)]
         struct Payload {
@@ -52,13 +52,13 @@ impl Invoice {
         }
     }
 
-    /// The merchant's order id, or Kassa's id where there is none.
+    /// The merchant's order id, or Kassa's id if there is none.
     #[must_use]
     pub fn order(&self) -> &str {
         self.order_id.as_deref().unwrap_or(&self.id)
     }
 
-    /// A field of `meta` that is text (not empty) or an integer, as text.
+    /// A field of `meta` that is text (not empty) or an integer, as text. `None` for anything else.
     #[must_use]
     pub fn meta(&self, field: &str) -> Option<String> {
         match self.meta.as_ref()?.get(field)? {
@@ -68,9 +68,8 @@ impl Invoice {
         }
     }
 
-    /// The template with `{order_id}` (see [`order`](Self::order)), `{title}`, `{amount}`, `{asset}` and the fields
-    /// of `more` filled in. Other braces stay, and what was filled in is not looked at again: a title cannot ask
-    /// for a field.
+    /// Fills in the template's `{order_id}` (see [`order`](Self::order)), `{title}`, `{amount}`, `{asset}` and the
+    /// fields of `more`. Other braces stay, and what was filled in is not read again: a title cannot ask for a field.
     pub fn render(&self, template: &str, more: &[(&str, &str)]) -> Result<String, Outcome> {
         let value = |name: &str| match name {
             "order_id" => Some(self.order()),

@@ -1,10 +1,10 @@
-//! For hooks: the host behind a trait, the invoice of an event, settings, and what the ends of a run have in common.
+//! For hooks: the host behind a trait, the invoice of an event, settings, and the ends that runs have in common.
 //!
-//! A matcher's logic is a function of what it is given. That of a fulfiller is one function of `&impl Host`, so that tests run it on a
-//! [`testing::Scripted`] host. It answers `Result<String, Outcome>`: the note of what was done, or why not.
-//! Every failure of a service becomes an [`Outcome`] by `?`: what can pass is tried again after
-//! [`SOON_S`], what the merchant has to mend after [`LATER_S`] (so that a mended hook fulfils what was paid
-//! meanwhile), what will never do is rejected.
+//! A matcher's logic is a function of its arguments. That of a fulfiller is one function of `&impl Host`, so that tests
+//! run it on a [`testing::Scripted`] host. It returns `Result<String, Outcome>`: the note of what was done, or the
+//! reason that it was not. Every failure of a service becomes an [`Outcome`] by `?`: what can pass is tried again after
+//! [`SOON_S`], what the merchant has to mend after [`LATER_S`] (so that a mended hook fulfils what was paid meanwhile),
+//! and what will never succeed is rejected.
 
 mod decimal;
 mod invoice;
@@ -28,42 +28,42 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::fmt;
 
-/// Seconds until another try of what may pass by itself.
+/// Time until another try of what may pass by itself, seconds.
 pub const SOON_S: u32 = 30;
-/// Seconds until another try of what the merchant has to mend.
+/// Time until another try of what the merchant has to mend, seconds.
 pub const LATER_S: u32 = 300;
 
-/// The bytes of an answer that are looked at for a reason.
+/// Length of the part of an answer in which a reason is looked for, bytes.
 const REASON_BYTES: usize = 640;
 
-/// The services of the host. See `wit/services.wit` for what each does.
+/// The services of the host. See `wit/services.wit` for their rules.
 pub trait Host {
-    /// What is stored under the key.
+    /// Reads the value under a key. `None` if there is none.
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StorageError>;
-    /// What is stored under up to 100 keys, in their order.
+    /// Reads the values under up to 100 keys, in their order.
     fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Vec<u8>>>, StorageError>;
-    /// Stores the value under the key.
+    /// Stores a value under a key.
     fn set(&self, key: &str, value: &[u8]) -> Result<(), StorageError>;
-    /// Forgets the key.
+    /// Deletes a key.
     fn delete(&self, key: &str) -> Result<(), StorageError>;
-    /// Keys with the prefix after `after`, ascending.
+    /// Keys with the prefix that sort after `after`, ascending.
     fn keys(&self, prefix: &str, after: Option<&str>, limit: u32) -> Result<Vec<String>, StorageError>;
     /// Sends a request and waits for its answer.
     fn send(&self, request: &Request) -> Result<Response, HttpError>;
     /// Queues a webhook; `data` is a JSON object.
     fn queue(&self, endpoint: Option<&str>, event: &str, data: &Value) -> Result<String, WebhooksError>;
-    /// The message's signature under a secret that signs; the algorithm by its name: `HMAC-SHA256`.
+    /// Signs a message with a secret that is for signing. The algorithm is given by name: `HMAC-SHA256`.
     fn sign(&self, secret: &str, algorithm: &str, message: &[u8]) -> Result<Vec<u8>, SecretError>;
-    /// So many bytes that nobody can guess. A replay is given the same.
+    /// Returns `count` bytes that nobody can guess. A replay gets the same.
     fn random(&self, count: u32) -> Result<Vec<u8>, RandomError>;
 
-    /// What is stored under the key, as text. What is no text is left for the merchant to mend.
+    /// Reads the value under a key as text. Errors if it is not text, with a retry for the merchant to mend it.
     fn text(&self, key: &str) -> Result<Option<String>, Outcome> {
         text(key, self.get(key)?)
     }
 }
 
-/// What was stored under the key, as text. What is no text is left for the merchant to mend.
+/// Reads a value of storage as text. Errors if it is not text, with a retry for the merchant to mend it.
 pub fn text(key: &str, value: Option<Vec<u8>>) -> Result<Option<String>, Outcome> {
     value
         .map(String::from_utf8)
@@ -71,7 +71,7 @@ pub fn text(key: &str, value: Option<Vec<u8>>) -> Result<Option<String>, Outcome
         .map_err(|_| Outcome::retry(LATER_S, format!("what is stored under {key} is not text: replace it")))
 }
 
-/// The host itself.
+/// The host of a hook that runs in Kassa.
 pub struct Real;
 
 impl Host for Real {
@@ -114,18 +114,18 @@ impl Host for Real {
 }
 
 impl Outcome {
-    /// Not now: again after so many seconds.
+    /// Not now: tries again after `seconds`.
     pub fn retry(seconds: u32, why: impl Into<String>) -> Self {
         Self::Retry((seconds, why.into()))
     }
 
-    /// Never: a person shall look.
+    /// Never: a person has to look.
     pub fn reject(why: impl Into<String>) -> Self {
         Self::Reject(why.into())
     }
 }
 
-/// The end of a run: a note of what was done, or why not.
+/// The end of a run: a note of what was done, or the reason that it was not.
 impl From<Result<String, Self>> for Outcome {
     fn from(end: Result<String, Self>) -> Self {
         end.map_or_else(|outcome| outcome, Self::Done)
@@ -196,7 +196,7 @@ impl From<RandomError> for Outcome {
     }
 }
 
-/// The settings are not what the hook's manifest asks for.
+/// Error of settings that are not what the hook's manifest asks for.
 #[derive(Debug, PartialEq)]
 pub struct SettingsError(pub String);
 
@@ -231,13 +231,13 @@ impl From<SecretError> for FormError {
     }
 }
 
-/// The settings of a context.
+/// Parses the settings of a context.
 pub fn settings<T: DeserializeOwned>(text: &str) -> Result<T, SettingsError> {
     serde_json::from_str(text).map_err(|error| SettingsError(clean(&error.to_string())))
 }
 
-/// A matcher's decision. Settings that cannot be read hold up no money: the built-in policy decides, and the host's
-/// log tells why.
+/// A matcher's decision. Settings that cannot be read hold up no money: the built-in policy decides, and the host's log
+/// says why.
 #[must_use]
 pub fn decided(decision: Result<Decision, SettingsError>) -> Decision {
     decision.unwrap_or_else(|error| {
@@ -246,8 +246,9 @@ pub fn decided(decision: Result<Decision, SettingsError>) -> Decision {
     })
 }
 
-/// An answer that says that the request was accepted: 2xx, or 409 from a service that has seen the run's
-/// `Idempotency-Key` before. Another 4xx means never, except those that ask for patience; all else may pass.
+/// Takes an answer that says that the request was accepted: 2xx, or 409 from a service that has seen the run's
+/// `Idempotency-Key` before. Errors with a rejection for another 4xx, except those that ask for patience, and with a
+/// retry for everything else.
 pub fn accepted(answer: Result<Response, HttpError>) -> Result<Response, Outcome> {
     let response = answer?;
     let reason = || {

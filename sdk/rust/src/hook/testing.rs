@@ -1,4 +1,4 @@
-//! For the tests of hooks; not there on wasm.
+//! For the tests of hooks; not available on wasm.
 
 use super::Host;
 use crate::fulfiller::{Context, Event};
@@ -14,24 +14,24 @@ use std::collections::{BTreeMap, VecDeque};
 /// A function of the algorithm's name and the message.
 pub type Sign = fn(&str, &[u8]) -> Vec<u8>;
 
-/// A host with storage in memory that answers what the test says, and keeps what it was asked.
+/// A host with storage in memory that answers as the test says, and records what it was asked.
 #[derive(Default)]
 pub struct Scripted {
-    /// What is stored.
+    /// The stored values.
     pub storage: RefCell<BTreeMap<String, Vec<u8>>>,
-    /// So many more values can be stored; none: any number.
+    /// Number of values that can still be stored. `None` for any number.
     pub sets_left: Cell<Option<u32>>,
-    /// The answers to requests, in their order. Without one, the connection fails.
+    /// Answers to requests, in their order. Without one, the connection fails.
     pub answers: RefCell<VecDeque<Result<Response, HttpError>>>,
-    /// The requests that were sent.
+    /// Requests that were sent.
     pub sent: RefCell<Vec<Request>>,
-    /// The webhooks that were queued: event and data.
+    /// Webhooks that were queued: event and data.
     pub queued: RefCell<Vec<(String, Value)>>,
-    /// Why no webhook can be queued, if so.
+    /// Error with which webhooks are refused, if they are.
     pub refuses_webhooks: Option<WebhooksError>,
-    /// What signs, if a secret for that is set.
+    /// Function that signs, if a secret for signing is set.
     pub sign: Option<Sign>,
-    /// So many bytes of randomness were given out: they count up from zero.
+    /// Number of random bytes that were given out: they count up from zero.
     pub random: Cell<u8>,
 }
 
@@ -111,14 +111,14 @@ impl Scripted {
         Self { answers: RefCell::new(answers.into()), ..Self::default() }
     }
 
-    /// The bodies of the requests that were sent, as JSON (null for what is none).
+    /// The bodies of the requests that were sent, as JSON (null if one is not JSON).
     #[must_use]
     pub fn bodies(&self) -> Vec<Value> {
         self.sent.borrow().iter().map(|sent| serde_json::from_slice(&sent.body).unwrap_or_default()).collect()
     }
 }
 
-/// An answer of HTTP.
+/// An HTTP answer.
 pub fn answer(status: u16, body: &str) -> Result<Response, HttpError> {
     Ok(Response { status, headers: Vec::new(), body: body.into() })
 }

@@ -22,7 +22,7 @@ struct Settings {
     url: String,
 }
 
-/// The note of what was done, or why not. `?` makes an outcome of whatever fails: again later, or never.
+/// Does the work, and returns a note of what was done. `?` makes an outcome of any failure: again later, or never.
 fn fulfill(host: &impl Host, event: &Event, context: &Context) -> Result<String, Outcome> {
     let invoice = Invoice::of(event)?;
     let settings: Settings = hook::settings(&context.settings)?;

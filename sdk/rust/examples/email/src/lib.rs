@@ -1,4 +1,4 @@
-//! Writes an email when an invoice was paid. The README says how it is used.
+//! Writes an email when an invoice was paid. The README explains its use.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 #![warn(missing_docs)]
 
@@ -22,7 +22,7 @@ impl Fulfiller for Hook {
     }
 }
 
-/// Longest address that mail servers take.
+/// Maximum length of an address that mail servers accept, bytes.
 const ADDRESS_BYTES_MAX: usize = 254;
 
 #[derive(Deserialize)]
@@ -57,7 +57,7 @@ fn fulfill(host: &impl Host, event: &Event, context: &Context) -> Result<String,
             "the recipient is no email address: one @, no control characters, at most {ADDRESS_BYTES_MAX} bytes"
         )));
     }
-    // A subject is one line; whatever the title brings, no mail API shall see the start of another header.
+    // A subject is one line: whatever the title contains, no mail API may see the start of another header.
     let subject = invoice.render(&settings.subject, &[])?.replace(char::is_control, " ");
     let text = invoice.render(&settings.text, &[])?;
     let request = Request::post(settings.api_url)
@@ -70,7 +70,7 @@ fn fulfill(host: &impl Host, event: &Event, context: &Context) -> Result<String,
     })
 }
 
-/// Whether it can be an address, and is only one. Whether it is in use is for the mail API to find out.
+/// True if the text can be an address, and only one. Whether it is in use is for the mail API to find out.
 fn is_address(text: &str) -> bool {
     let one_at = text
         .split_once('@')

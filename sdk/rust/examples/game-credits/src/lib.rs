@@ -1,4 +1,4 @@
-//! Credits a player by a signed call to the merchant's own API. The README says how it is used.
+//! Credits a player by a signed call to the merchant's own API. The README explains its use.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 #![warn(missing_docs)]
 
@@ -24,7 +24,7 @@ impl Fulfiller for Hook {
     }
 }
 
-/// The largest integer that every reader of JSON takes as it is: 2^53 - 1.
+/// Largest integer that every reader of JSON reads exactly: 2^53 - 1.
 const CREDITS_MAX: u64 = (1 << 53) - 1;
 const PLAYER_BYTES_MAX: usize = 256;
 
@@ -44,8 +44,8 @@ fn fulfill(host: &impl Host, event: &Event, context: &Context) -> Result<String,
     };
     let total = total(&invoice, settings.credits_per_unit)?;
 
-    // An invoice is first paid, then overpaid; or paid again after its payment had left the chain. So what the
-    // player gets is what was not given yet.
+    // An invoice is first paid, then overpaid; or paid again after its payment had left the chain. So the player gets
+    // what was not given yet.
     let place = format!("credited/{}", invoice.id);
     let given = host.text(&place)?.and_then(|text| text.parse().ok()).unwrap_or(0);
     let credits = total.saturating_sub(given);
@@ -67,7 +67,7 @@ fn fulfill(host: &impl Host, event: &Event, context: &Context) -> Result<String,
     })
 }
 
-/// What the player gets for the invoice: what its meta says, or what was credited times the merchant's rate.
+/// Total that the player gets for the invoice: its `meta.credits`, or the credited amount times the merchant's rate.
 fn total(invoice: &Invoice, per_unit: Option<u64>) -> Result<u64, Outcome> {
     let unreadable =
         |what| Outcome::reject(format!("{what}: a whole number from 1 to {CREDITS_MAX} is needed"));
@@ -80,7 +80,7 @@ fn total(invoice: &Invoice, per_unit: Option<u64>) -> Result<u64, Outcome> {
                 "how many credits? Set credits_per_unit in the settings, or meta.credits",
             ));
         };
-        // Parts of a credit are not given.
+        // Fractions of a credit are not given.
         Decimal::parse(&invoice.credited_amount)
             .and_then(|Decimal { digits, scale }| {
                 digits.checked_mul(per_unit.into())?.checked_div(10u128.checked_pow(scale)?)
@@ -91,7 +91,7 @@ fn total(invoice: &Invoice, per_unit: Option<u64>) -> Result<u64, Outcome> {
     if (1..=CREDITS_MAX).contains(&total) { Ok(total) } else { Err(unreadable("credits of the invoice")) }
 }
 
-/// The request with the headers of Standard Webhooks, by which the merchant's API knows who calls.
+/// Adds the headers of Standard Webhooks, by which the merchant's API knows the caller.
 fn signed(host: &impl Host, request: Request, context: &Context) -> Result<Request, Outcome> {
     let timestamp = (context.now_ms / 1_000).to_string();
     let start = format!("{}.{timestamp}.", context.run);

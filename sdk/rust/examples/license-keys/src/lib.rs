@@ -1,4 +1,4 @@
-//! Sells license keys, one for each paid invoice. The README says how it is used.
+//! Sells license keys, one for each paid invoice. The README explains its use.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 #![warn(missing_docs)]
 
@@ -26,7 +26,7 @@ fn fulfill(host: &impl Host, event: &Event) -> Result<String, Outcome> {
     let invoice = Invoice::of(event)?;
     let sold = format!("sold/{}", invoice.id);
     let place = host.keys(FOR_SALE, None, 1)?.into_iter().next();
-    // What this invoice was given, and what is for sale next, by one question.
+    // One request for the key that this invoice was given, and for the next one for sale.
     let keys: Vec<&str> = [Some(sold.as_str()), place.as_deref()].into_iter().flatten().collect();
     let mut values = host.get_many(&keys)?.into_iter();
     let (given, for_sale) = (values.next().flatten(), values.next().flatten());
@@ -56,7 +56,7 @@ fn hand_over(host: &impl Host, invoice: &Invoice, key: &str, place: &str) -> Res
     Ok(())
 }
 
-/// Says which key it was without giving it away.
+/// A note that identifies the key without giving it away.
 fn note(key: &str, invoice: &Invoice) -> String {
     let start = key.char_indices().rev().nth(3).map_or(0, |(at, _)| at);
     format!("key …{} for {}", &key[start..], invoice.order())

@@ -1,4 +1,4 @@
-//! Delivers events as NOWPayments' instant payment notifications. The README says how it is used.
+//! Delivers events as NOWPayments' instant payment notifications. The README explains its use.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 #![warn(missing_docs)]
 
@@ -22,9 +22,9 @@ impl Form for Hook {
     }
 }
 
-/// Digits that a number keeps in every language.
+/// Maximum number of digits that a number keeps in every language.
 const DIGITS_MAX: usize = 15;
-/// Where JavaScript begins to write numbers with an exponent.
+/// Maximum number of zeros behind the point of a number that JavaScript writes without an exponent.
 const ZEROS_MAX: usize = 5;
 
 #[derive(Deserialize)]
@@ -81,8 +81,8 @@ fn status(kind: &str) -> Option<&'static str> {
     })
 }
 
-/// A handler signs what it has read and sorted and written again: so the keys are sorted, and everything is written as
-/// JavaScript writes it.
+/// Body of a notification. A handler signs what it has parsed, sorted and written again: so the keys are sorted, and
+/// everything is written as JavaScript writes it.
 fn body(invoice: &Invoice, status: &str, currencies: &HashMap<String, String>) -> String {
     let text = |text: &str| Value::from(text).to_string();
     let optional = |value: &Option<String>| value.as_deref().map_or_else(|| "null".to_owned(), text);
@@ -110,7 +110,7 @@ fn body(invoice: &Invoice, status: &str, currencies: &HashMap<String, String>) -
     format!("{{{}}}", fields.join(","))
 }
 
-/// A decimal as JavaScript writes the number; as a text where it could not keep all digits.
+/// A decimal as JavaScript writes the number, or as a text if a number could not keep all digits.
 fn number(decimal: &str) -> String {
     let (whole, fraction) = decimal.split_once('.').unwrap_or((decimal, ""));
     let fraction = fraction.trim_end_matches('0');

@@ -1,4 +1,4 @@
-//! Says what assets cost, from an HTTP price API. The README says how it is used.
+//! Gives the prices of assets, from an HTTP price API. The README explains its use.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 #![warn(missing_docs)]
 
@@ -24,7 +24,7 @@ impl Rates for Hook {
     }
 }
 
-/// Digits behind the point that the host takes.
+/// Maximum number of digits behind the point that the host accepts.
 const SCALE_MAX: u32 = 18;
 
 #[derive(Deserialize)]
@@ -56,7 +56,7 @@ fn price_of(host: &impl Host, pair: &Pair, context: &Context) -> Result<Price, R
     Ok(Price { at_ms: context.now_ms, ..price })
 }
 
-/// A number, or the text of one, exactly as the source wrote it.
+/// Reads a number, or the text of one, exactly as the source wrote it.
 fn decimal(value: &Value) -> Option<Decimal> {
     match value {
         Value::Number(number) => scientific(&number.to_string()),
@@ -65,15 +65,15 @@ fn decimal(value: &Value) -> Option<Decimal> {
     }
 }
 
-/// Small numbers are written as `1.12e-5`.
+/// Reads a number that may be written as `1.12e-5`, as small ones are.
 fn scientific(text: &str) -> Option<Decimal> {
     let Some((digits, down)) = text.split_once("e-") else { return Decimal::parse(text) };
     let decimal = Decimal::parse(digits)?;
     Some(Decimal { scale: decimal.scale.checked_add(down.parse().ok()?)?, ..decimal })
 }
 
-/// With fewer digits where there are more than the contract carries. A price that is cut asks for a little more of
-/// the asset, never for less.
+/// Cuts the digits that are more than the contract carries. A price that is cut asks for a little more of the asset,
+/// never for less.
 fn fitting(mut decimal: Decimal) -> Option<Price> {
     while decimal.scale > 0 && (decimal.scale > SCALE_MAX || u64::try_from(decimal.digits).is_err()) {
         decimal.digits /= 10;

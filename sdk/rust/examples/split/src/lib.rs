@@ -1,4 +1,4 @@
-//! Divides one transfer among several open invoices. The README says how it is used.
+//! Divides one transfer among several open invoices. The README explains its use.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 #![warn(missing_docs)]
 
@@ -45,7 +45,7 @@ fn decide(
 
     let mut parts = Vec::new();
     for (_, candidate, wanted) in open {
-        // Money that pays nothing in full was hardly meant to be divided.
+        // Money that pays no invoice in full was hardly meant to be divided.
         let enough = rest >= wanted || (settings.partial && !parts.is_empty());
         if rest == 0 || !enough {
             break;
@@ -61,7 +61,7 @@ fn decide(
     })
 }
 
-/// What the invoice still waits for.
+/// Amount that the invoice still waits for, base units.
 fn wanted(candidate: &Candidate) -> u128 {
     u128::from(candidate.due).saturating_sub(candidate.received.into())
 }

@@ -109,7 +109,7 @@ fn settings_that_cannot_be_read_are_told() {
     }
 }
 
-/// Amounts where sums fit together, and where they overflow.
+/// Amounts for which sums match, and for which they overflow.
 fn amount() -> impl Strategy<Value = u128> {
     prop_oneof![0..20u128, any::<u128>(), Just(u128::MAX), Just(u128::MAX - 1)]
 }
@@ -147,7 +147,7 @@ proptest! {
             order = (candidate.created_ms, part.candidate);
             rest -= given;
         }
-        // The oldest that got nothing could not have been paid in full.
+        // The oldest invoice that got nothing could not have been paid in full.
         let left = (0u32..).zip(&open).filter(|(place, _)| !seen.contains(place));
         let left = left.filter(|(_, candidate)| wanted(candidate) > 0 && (!tagged || candidate.tag == "a"));
         if let Some((_, next)) = left.min_by_key(|(place, candidate)| (candidate.created_ms, *place)) {

@@ -1,4 +1,4 @@
-//! Tells a Telegram chat that an invoice was paid. The README says how it is used.
+//! Tells a Telegram chat that an invoice was paid. The README explains its use.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 #![warn(missing_docs)]
 
@@ -23,9 +23,9 @@ impl Fulfiller for Hook {
     }
 }
 
-/// Longest name of an invite link.
+/// Maximum length of an invite link's name, characters.
 const LINK_NAME_CHARS: usize = 32;
-/// Longest wait that Telegram may ask for.
+/// Maximum wait that Telegram may ask for, seconds.
 const WAIT_MAX_S: u32 = 24 * 3600;
 
 #[derive(Deserialize)]
@@ -66,7 +66,7 @@ fn fulfill(host: &impl Host, event: &Event, context: &Context) -> Result<String,
     Ok(format!("message {message}"))
 }
 
-/// The invoice's link. It lets one person in, so it is made once, however often the message is tried.
+/// The invoice's invite link. It lets one person in, so it is made once, however often the message is tried.
 fn invite(host: &impl Host, api_url: &str, invoice: &str, run: &str, chat: &str) -> Result<String, Outcome> {
     let place = format!("invite/{invoice}");
     if let Some(link) = host.text(&place)? {
@@ -82,11 +82,11 @@ fn invite(host: &impl Host, api_url: &str, invoice: &str, run: &str, chat: &str)
     Ok(link.to_owned())
 }
 
-/// Calls a method of the Bot API; the `result` of its answer.
+/// Calls a method of the Bot API. Returns the `result` of its answer.
 fn call(host: &impl Host, api_url: &str, method: &str, body: &Value) -> Result<Value, Outcome> {
     let url = format!("{}/bot{{secret:bot_token}}/{method}", api_url.trim_end_matches('/'));
     let response = host.send(&Request::post(url).json(body))?;
-    // A proxy's answer may be no JSON: then its status says what there is to know.
+    // A proxy's answer may not be JSON: then its status says all there is to know.
     let mut answer: Value =
         serde_json::from_str(&String::from_utf8_lossy(&response.body)).unwrap_or_default();
     let said = clean(answer["description"].as_str().unwrap_or("no description"));

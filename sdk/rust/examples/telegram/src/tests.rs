@@ -13,7 +13,7 @@ fn run(host: &Scripted, settings: &Value, invoice: Value) -> Outcome {
     fulfill(host, &paid(invoice), &context(settings)).into()
 }
 
-/// What becomes of a run to which the Bot API answers this.
+/// Outcome of a run to which the Bot API answers this.
 fn after(answer: Result<Response, HttpError>) -> Outcome {
     run(&Scripted::answering([answer]), &settings(), json!({}))
 }

@@ -1,4 +1,4 @@
-//! Lets a transfer pay that an exchange's fee made a little short. The README says how it is used.
+//! Lets a transfer pay that an exchange's fee made a little short. The README explains its use.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 #![warn(missing_docs)]
 
@@ -22,7 +22,7 @@ impl Matcher for Hook {
 }
 
 const PERCENT_MAX: u128 = 10;
-/// Few enough that a share never overflows.
+/// Maximum number of decimals of a percentage: few enough that a share never overflows.
 const PERCENT_SCALE_MAX: u32 = 4;
 
 #[derive(Deserialize)]
@@ -31,12 +31,12 @@ struct Settings {
     absolute: Option<String>,
 }
 
-/// How far an amount may be from what is open.
+/// Maximum distance of an amount from what is open.
 struct Tolerance {
-    /// `parts` of `whole`, at most a tenth.
+    /// The share `parts` of `whole`, at most a tenth.
     parts: u128,
     whole: u128,
-    /// In base units.
+    /// Base units.
     absolute: u128,
 }
 
@@ -62,9 +62,9 @@ impl Tolerance {
         Ok(Self { parts, whole: 100 * one, absolute })
     }
 
-    /// The largest distance from `open`.
+    /// Maximum distance from `open`, base units.
     fn from(&self, open: u128) -> u128 {
-        // As `open * parts / whole`, whose product may be more than 128 bits hold.
+        // Equals `open * parts / whole`, whose product may be more than 128 bits hold.
         let share = open / self.whole * self.parts + open % self.whole * self.parts / self.whole;
         share.max(self.absolute)
     }
@@ -98,7 +98,7 @@ fn decide(
     })
 }
 
-/// What the invoice still waits for.
+/// Amount that the invoice still waits for, base units.
 fn open(candidate: &Candidate) -> u128 {
     u128::from(candidate.due).saturating_sub(candidate.received.into())
 }

@@ -39,7 +39,7 @@ fn context(settings: &str, decimals: u8) -> Context {
     }
 }
 
-/// With two decimals: one whole unit is 100.
+/// Decision about a transfer, with two decimals: one whole unit is 100.
 fn of(amount: u128, open: &[u128], settings: &str) -> Decision {
     let open: Vec<_> = open.iter().map(|due| candidate(*due, 0)).collect();
     decide(&transfer(Some(amount)), &open, &context(settings, 2)).unwrap()
@@ -57,14 +57,14 @@ fn an_amount_within_the_tolerance_pays() {
         (9_849, 10_000, PERCENT, false),
         (10_150, 10_000, PERCENT, true),
         (10_151, 10_000, PERCENT, false),
-        // Less than a base unit does not count: 1.5 % of 99 is 1.
+        // Fractions of a base unit do not count: 1.5 % of 99 is 1.
         (98, 99, PERCENT, true),
         (97, 99, PERCENT, false),
         (9_975, 10_000, ABSOLUTE, true),
         (9_974, 10_000, ABSOLUTE, false),
         (10_025, 10_000, ABSOLUTE, true),
         (10_026, 10_000, ABSOLUTE, false),
-        // The wider of the two.
+        // The larger of the two.
         (9_850, 10_000, r#"{"percent":"1.5","absolute":"0.25"}"#, true),
         (75, 100, r#"{"percent":"1.5","absolute":"0.25"}"#, true),
         (9_000, 10_000, r#"{"percent":"10"}"#, true),
@@ -122,7 +122,7 @@ fn settings_that_are_no_tolerance_are_told() {
     }
 }
 
-/// Amounts near each other, and where sums and products overflow.
+/// Amounts near each other, and amounts whose sums and products overflow.
 fn amount() -> impl Strategy<Value = u128> {
     prop_oneof![
         0..50u128,
@@ -140,11 +140,11 @@ proptest! {
         percent in 0..=100_000u32,
         absolute in prop_oneof![0..100u128, any::<u128>()],
     ) {
-        // With so many digits behind the point, and no decimals: base units.
+        // Four decimals of a percentage, and no decimals of the asset: base units.
         let percent_text = format!("{}.{:04}", percent / 10_000, percent % 10_000);
         let settings = format!(r#"{{"percent":"{percent_text}","absolute":"{absolute}"}}"#);
         let candidates: Vec<_> = open.iter().map(|(due, received)| candidate(*due, *received)).collect();
-        // By division instead of multiplication, where the product would not fit.
+        // Division instead of multiplication, where the product would not fit.
         let near = |open: u128| {
             let distance = paid.abs_diff(open);
             let in_share = match open.checked_mul(percent.into()) {
