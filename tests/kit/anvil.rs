@@ -7,11 +7,11 @@ use tempfile::TempDir;
 
 use crate::{Contract, contract, eventually, process::Process, word};
 
-/// How the node is started. Blocks come only when a case mines them.
+/// Options of the node. Blocks come only when a case mines them.
 #[derive(Debug, Clone, Copy)]
 pub struct AnvilOptions {
     pub chain_id: u64,
-    /// `safe` is this far below the head, `final` twice as far.
+    /// Depth of `safe` below the head; `final` is twice as deep.
     pub slots_in_an_epoch: u64,
 }
 
@@ -21,7 +21,7 @@ impl Default for AnvilOptions {
     }
 }
 
-/// A running node, gone with this value.
+/// A running node, stopped when dropped.
 pub struct Anvil {
     url: String,
     client: reqwest::Client,
@@ -31,7 +31,7 @@ pub struct Anvil {
     _folder: TempDir,
 }
 
-/// What became of a transaction.
+/// The outcome of a transaction.
 #[derive(Debug, Clone)]
 pub struct Receipt {
     pub tx: String,
@@ -75,14 +75,14 @@ impl Anvil {
         &self.url
     }
 
-    /// One JSON-RPC call that must succeed.
+    /// Makes one JSON-RPC call, which must succeed.
     pub async fn rpc(&self, method: &str, params: Value) -> Value {
         self.try_rpc(method, params.clone())
             .await
             .unwrap_or_else(|why| panic!("anvil {method} {params}: {why}"))
     }
 
-    /// One JSON-RPC call, or the node's error.
+    /// Makes one JSON-RPC call. Errors with the node's error.
     pub async fn try_rpc(&self, method: &str, params: Value) -> Result<Value, Value> {
         let call = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
         let answer = self.client.post(&self.url).json(&call).send().await.expect("anvil answers");
@@ -98,35 +98,35 @@ impl Anvil {
         text(&self.rpc("eth_getBlockByNumber", json!([hex(height), false])).await["hash"])
     }
 
-    /// Mines so many blocks; the first takes what waits in the pool. Answers the new head.
+    /// Mines `blocks` blocks; the first takes what waits in the pool. Returns the new head.
     pub async fn mine(&self, blocks: u64) -> u64 {
         self.rpc("anvil_mine", json!([hex(blocks)])).await;
         self.head().await
     }
 
-    /// Puts a transaction from one of the node's accounts into the pool. Answers its hash.
+    /// Puts a transaction from one of the node's accounts into the pool. Returns its hash.
     pub async fn send(&self, transaction: Value) -> String {
         text(&self.rpc("eth_sendTransaction", json!([transaction])).await)
     }
 
-    /// Puts native coin on its way.
+    /// Puts a transfer of native coin into the pool. Returns its hash.
     pub async fn send_native(&self, from: &str, to: &str, units: u128) -> String {
         self.send(json!({"from": from, "to": to, "value": hex(units)})).await
     }
 
-    /// Puts a call of a contract on its way, with gas enough for anything here, so that the node does not
-    /// refuse one that will revert.
+    /// Puts a call of a contract into the pool, with gas enough for anything here, so that the node does not refuse one
+    /// that will revert. Returns its hash.
     pub async fn send_call(&self, from: &str, to: &str, data: &str) -> String {
         self.send(json!({"from": from, "to": to, "data": data, "gas": hex(2_000_000u64)})).await
     }
 
-    /// Puts an ERC-20 transfer on its way.
+    /// Puts an ERC-20 transfer into the pool. Returns its hash.
     pub async fn send_token(&self, token: &str, from: &str, to: &str, units: u128) -> String {
         let data = contract("Token").call("transfer(address,uint256)", &[word(to), word(&units.to_string())]);
         self.send_call(from, token, &data).await
     }
 
-    /// Deploys a contract and mines the block; answers its address.
+    /// Deploys a contract and mines the block. Returns its address.
     pub async fn deploy(&self, contract: &Contract, arguments: &[String]) -> String {
         let data = format!("0x{}{}", contract.code, arguments.concat());
         let tx = self.send(json!({"from": self.accounts[0], "data": data, "gas": hex(5_000_000u64)})).await;
@@ -136,7 +136,8 @@ impl Anvil {
         text(&receipt["contractAddress"])
     }
 
-    /// A stablecoin with so many decimals of which every account of the node holds plenty.
+    /// Deploys a stablecoin with `decimals` decimals, of which every account of the node holds plenty. Returns its
+    /// address.
     pub async fn deploy_token(&self, decimals: u8) -> String {
         let token = self.deploy(&contract("Token"), &[word(&decimals.to_string())]).await;
         self.mint("Token", &token, &self.accounts.clone()).await;
@@ -153,7 +154,7 @@ impl Anvil {
         self.mine(1).await;
     }
 
-    /// What became of a mined transaction. The node may need a moment to find it.
+    /// The outcome of a mined transaction. The node may need a moment to find it.
     pub async fn receipt(&self, tx: &str) -> Receipt {
         let found = eventually("a receipt", || async {
             let found = self.rpc("eth_getTransactionReceipt", json!([tx])).await;
@@ -179,8 +180,8 @@ impl Anvil {
         text(&self.rpc("eth_sendRawTransaction", json!([raw])).await)
     }
 
-    /// Replaces the last `depth` blocks by as many empty ones with other hashes. What was in them is gone:
-    /// neither mined nor waiting.
+    /// Replaces the last `depth` blocks by as many empty ones with other hashes. Their transactions are gone: neither
+    /// mined nor waiting.
     pub async fn reorg(&self, depth: u64) {
         self.rpc("anvil_reorg", json!([depth, []])).await;
     }
@@ -196,7 +197,7 @@ fn program() -> PathBuf {
     path
 }
 
-/// A quantity as JSON-RPC writes it.
+/// A quantity of JSON-RPC.
 pub(crate) fn hex(value: impl Into<u128>) -> String {
     format!("{:#x}", value.into())
 }

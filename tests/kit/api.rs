@@ -1,11 +1,11 @@
-//! The REST API as a client sees it.
+//! The REST API from a client's side.
 
 use reqwest::{Method, header::HeaderMap};
 use serde_json::Value;
 
 use crate::document;
 
-/// One key's view of a server.
+/// A server's API with one key.
 #[derive(Debug, Clone)]
 pub struct Api {
     url: String,
@@ -13,13 +13,13 @@ pub struct Api {
     client: reqwest::Client,
 }
 
-/// What came back.
+/// An answer of the API.
 #[derive(Debug, Clone)]
 pub struct Answer {
     pub asked: String,
     pub status: u16,
     pub headers: HeaderMap,
-    /// The body as JSON, or as a string where it is none.
+    /// The body as JSON, or as a string if it is not JSON.
     pub body: Value,
     /// The body as it came.
     pub text: String,
@@ -62,18 +62,18 @@ impl Api {
         self.send(Method::PATCH, path, &[], Some(body.to_string().into_bytes())).await
     }
 
-    /// A POST with an Idempotency-Key.
+    /// Sends a POST with an Idempotency-Key.
     pub async fn post_once(&self, path: &str, key: &str, body: &Value) -> Answer {
         let headers = [("idempotency-key", key)];
         self.send(Method::POST, path, &headers, Some(body.to_string().into_bytes())).await
     }
 
-    /// A POST of any bytes.
+    /// Sends a POST of any bytes.
     pub async fn post_raw(&self, path: &str, body: impl Into<Vec<u8>>) -> Answer {
         self.send(Method::POST, path, &[], Some(body.into())).await
     }
 
-    /// A request with headers that go before the usual ones.
+    /// Sends a request with headers that override the usual ones.
     pub async fn send(
         &self,
         method: Method,
@@ -85,7 +85,7 @@ impl Api {
         self.try_send(method, path, headers, body).await.unwrap_or_else(|why| panic!("{asked}: {why:?}"))
     }
 
-    /// As [`Api::send`], where the server may die meanwhile.
+    /// Like [`Api::send`], for a server that may die meanwhile.
     pub async fn try_send(
         &self,
         method: Method,
@@ -137,7 +137,7 @@ impl Answer {
         text
     }
 
-    /// The `type` of a problem with this status, checked for what every problem must have.
+    /// The `type` of a problem with this status. Panics if it lacks what every problem must have.
     pub fn problem(&self, status: u16) -> String {
         let what = format!("{}: {} {}", self.asked, self.status, self.body);
         assert_eq!(self.status, status, "{what}");

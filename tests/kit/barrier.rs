@@ -1,4 +1,4 @@
-//! What stands between a server and its database, and keeps it from writing for as long as a case wants.
+//! A barrier between a server and its database, which keeps it from writing for as long as a case wants.
 
 use std::path::{Path, PathBuf};
 
@@ -10,15 +10,15 @@ use tokio::{
 
 use crate::{Database, Kind};
 
-/// SQLite is locked by another process than the server. PostgreSQL's socket is another one that leads to the real one:
-/// as long as it is closed, the server is as good as stopped.
+/// For SQLite, a lock held by another process than the server. For PostgreSQL, another socket that leads to the real
+/// one: as long as it is closed, the server is as good as stopped.
 pub enum Barrier {
     Sqlite { path: String, lock: Option<SqliteConnection> },
     Postgres { url: String, socket: PathBuf, real: PathBuf, way: Option<JoinHandle<()>> },
 }
 
 impl Barrier {
-    /// An open one.
+    /// A barrier that is open.
     pub fn new(database: &Database) -> Self {
         let url = database.url();
         if database.kind() == Kind::Sqlite {
@@ -38,7 +38,7 @@ impl Barrier {
         barrier
     }
 
-    /// What `KASSA_DATABASE` is to be set to.
+    /// Value for `KASSA_DATABASE`.
     #[must_use]
     pub fn url(&self) -> String {
         match self {
@@ -52,7 +52,7 @@ impl Barrier {
             Self::Sqlite { path, lock } => {
                 let options = SqliteConnectOptions::new().filename(&*path);
                 let mut connection = SqliteConnection::connect_with(&options).await.expect("the database");
-                // The server's own writes are short: the lock is free within the time that is waited for it.
+                // The server's own writes are short: the lock becomes free within the time that it is waited for.
                 sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await.expect("the lock");
                 *lock = Some(connection);
             }
@@ -77,7 +77,7 @@ impl Barrier {
         let listener = UnixListener::bind(socket).expect("a socket");
         let real = real.clone();
         *way = Some(tokio::spawn(async move {
-            // They end with this task.
+            // The connections end with this task.
             let mut connections = JoinSet::new();
             while let Ok((mut near, _)) = listener.accept().await {
                 let real = real.clone();

@@ -9,15 +9,15 @@ use crate::tests_folder;
 /// A compiled contract.
 #[derive(Debug, Clone)]
 pub struct Contract {
-    /// What a deployment sends, hex without 0x.
+    /// Code that a deployment sends, hexadecimal without 0x.
     pub code: String,
-    /// What stands at the address afterwards, hex without 0x; immutables are zero in it.
+    /// Code at the address afterwards, hexadecimal without 0x; immutables are zero in it.
     pub runtime: String,
     selectors: Value,
 }
 
 impl Contract {
-    /// The calldata of a call: `transfer(address,uint256)` and its words.
+    /// Calldata of a call: a signature like `transfer(address,uint256)` and its words.
     #[must_use]
     pub fn call(&self, signature: &str, words: &[String]) -> String {
         let selector = self.selectors[signature].as_str();

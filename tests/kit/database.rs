@@ -1,4 +1,4 @@
-//! The databases that cases run on, and a look into them from outside.
+//! The databases that cases run on, and queries to them from outside.
 
 use std::{
     fs,
@@ -38,11 +38,11 @@ impl Kind {
 /// The answer to a query: its rows, each its columns.
 pub type Rows = Vec<Vec<Option<String>>>;
 
-/// One case's own database, empty at first, gone with this value.
+/// One case's own database, empty at first, deleted when dropped.
 pub struct Database {
     kind: Kind,
     folder: TempDir,
-    /// What `KASSA_DATABASE` is set to.
+    /// Value for `KASSA_DATABASE`.
     url: String,
 }
 
@@ -80,7 +80,7 @@ impl Database {
 
     /// The rows of several queries, all as of one moment.
     ///
-    /// A connection of its own each time: what is asked here must not depend on what the server holds.
+    /// Each call opens a connection of its own: the result must not depend on what the server holds.
     pub async fn snapshot(&self, queries: &[&str]) -> Vec<Rows> {
         self.try_snapshot(queries).await.unwrap_or_else(|why| panic!("{why}, one of {queries:#?}"))
     }
@@ -113,7 +113,7 @@ impl Database {
         }
     }
 
-    /// Another empty one of the same kind.
+    /// Another empty database of the same kind.
     pub async fn another(&self) -> Self {
         let folder = TempDir::with_prefix("kassa-case-").expect("a temp folder");
         fs::create_dir(folder.path().join("data")).expect("the data folder");
@@ -128,7 +128,7 @@ impl Database {
         Self { kind: self.kind, folder, url }
     }
 
-    /// Keeps what is in it, for [`Database::restore`]. The server must not run.
+    /// Keeps the content, for [`Database::restore`]. The server must not run.
     pub async fn back_up(&self) {
         match self.kind {
             Kind::Sqlite => self.copy_files("data", "backup"),
@@ -139,7 +139,7 @@ impl Database {
         }
     }
 
-    /// Goes back to what was in it at the backup. The server must not run.
+    /// Goes back to the content at the backup. The server must not run.
     pub async fn restore(&self) {
         match self.kind {
             Kind::Sqlite => self.copy_files("backup", "data"),
@@ -163,7 +163,7 @@ impl Database {
         }
     }
 
-    /// A database's name at its server.
+    /// Name of the database at its server.
     fn name(&self) -> &str {
         let end = self.url.rsplit('/').next().unwrap_or_default();
         end.split('?').next().unwrap_or_default()
@@ -197,11 +197,11 @@ pub(crate) struct Postgres {
 
 struct Server {
     folder: TempDir,
-    /// Its port is only the name of its socket: it does not listen on the network.
+    /// Port of the server. It only names the socket: the server does not listen on the network.
     port: u16,
 }
 
-/// Who the server runs as when the suite is run by root, which PostgreSQL refuses to be.
+/// User of the server when the suite is run by root, which PostgreSQL refuses to be.
 const SERVER_USER: &str = "postgres";
 
 impl Postgres {
@@ -210,7 +210,7 @@ impl Postgres {
         let name = format!("kassa_{}", self.databases.fetch_add(1, Ordering::Relaxed));
         let mut admin =
             PgConnection::connect(&server.url("postgres")).await.expect("the suite's PostgreSQL server");
-        // No two at once: they copy the same template.
+        // One at a time, since they copy the same template.
         static COPYING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
         let copying = COPYING.lock().await;
         let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
@@ -293,7 +293,7 @@ fn as_server_user(program: &Path) -> Command {
     }
 }
 
-/// Where the server's programs are: Debian keeps them out of the PATH, a folder for each version.
+/// Folder of the server's programs: Debian keeps them out of the PATH, in a folder for each version.
 fn bin_folder() -> PathBuf {
     let mut versions: Vec<(u32, PathBuf)> = fs::read_dir("/usr/lib/postgresql")
         .into_iter()

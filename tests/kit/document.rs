@@ -1,5 +1,5 @@
-//! The OpenAPI document, held against what really comes: every answer of the suite's clients, and every event that a
-//! case leaves behind.
+//! Comparison of the OpenAPI document with what really comes: every answer of the suite's clients, and every event that
+//! a case leaves behind.
 
 use std::{
     collections::HashMap,
@@ -10,14 +10,14 @@ use jsonschema::Validator;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-/// The snapshot; a unit test of the runtime compares it with what the code makes.
+/// The snapshot of the document; a unit test of the runtime compares it with the code.
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
     serde_json::from_str(include_str!("../../runtime/openapi.json")).expect("the snapshot is JSON")
 });
-/// By the schema's text.
+/// Validators by the text of their schema.
 static VALIDATORS: LazyLock<Mutex<HashMap<String, Arc<Validator>>>> = LazyLock::new(Mutex::default);
 
-/// Panics if the document knows of no such answer to this operation.
+/// Panics unless the document has such an answer to this operation.
 pub(crate) fn check(method: &Method, path: &str, status: u16, kind: &str, body: &Value) {
     let path = path.split('?').next().unwrap_or_default();
     let Some(operation) = operation(method, path) else { return };
@@ -35,10 +35,10 @@ pub(crate) fn check(method: &Method, path: &str, status: u16, kind: &str, body: 
     fits(schema, body).unwrap_or_else(|why| panic!("{what} is not as documented: {why}: {body}"));
 }
 
-/// Whether the document describes such a delivery.
+/// Checks that the document describes such a delivery.
 ///
 /// # Errors
-/// What is otherwise.
+/// The difference, if it does not.
 pub(crate) fn check_event(payload: &Value) -> Result<(), String> {
     let kind = payload["type"].as_str().unwrap_or_default();
     let name = if kind.starts_with("hook.") { "hook.*" } else { kind };

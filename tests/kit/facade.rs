@@ -1,4 +1,4 @@
-//! A local chain of any kind, run by Node.js: `tests/node/chains`, whose README says what each proves.
+//! A local chain of any kind, run by Node.js: `tests/node/chains`, whose README says what each of them proves.
 
 use std::{path::PathBuf, process::Command, time::Duration};
 
@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::{eventually, process::Process};
 
-/// A running local chain, gone with this value.
+/// A running local chain, stopped when dropped.
 pub struct Facade {
     url: String,
     client: reqwest::Client,
@@ -46,7 +46,7 @@ impl Facade {
         &self.url
     }
 
-    /// A control call, which must succeed.
+    /// Makes a control call, which must succeed.
     pub async fn control(&self, name: &str, body: Value) -> Value {
         let answer = self.client.post(format!("{}/control/{name}", self.url)).json(&body).send().await;
         let answer = answer.unwrap_or_else(|why| panic!("control {name} {body}: {why}"));

@@ -1,4 +1,4 @@
-//! Merchants' hooks: built from their sources by `kassa hook build`, as an author does.
+//! Merchants' hooks: built from their sources by `kassa hook build`, as authors do.
 
 use std::{
     collections::HashMap,
@@ -13,16 +13,16 @@ use serde_json::Value;
 
 use crate::{Answer, Api, Kassa, tests_folder, text};
 
-/// A hook's sources: a folder with a `plugin.toml`.
+/// Sources of a hook: a folder with a `plugin.toml`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Source {
-    /// A ready hook of the SDK in Rust.
+    /// An example of the Rust SDK.
     Rust(&'static str),
-    /// The same in JavaScript.
+    /// An example of the JavaScript SDK.
     JavaScript(&'static str),
-    /// The same in Python.
+    /// An example of the Python SDK.
     Python(&'static str),
-    /// One in Rust that means harm, of tests/hostile.
+    /// A hostile hook in Rust, from tests/hostile.
     Hostile(&'static str),
 }
 
@@ -48,7 +48,7 @@ impl Source {
     }
 }
 
-/// What is built already; one at a time each.
+/// Components that are built already, each under a lock of its own.
 static BUILT: OnceLock<Mutex<HashMap<Source, Arc<Vec<u8>>>>> = OnceLock::new();
 
 /// The component of these sources, built once.
@@ -65,7 +65,7 @@ fn build(source: Source) -> Vec<u8> {
     std::fs::create_dir_all(&folder).expect("a folder for hooks");
     let out = folder.join(source.file());
     let is_rust = matches!(source, Source::Rust(_) | Source::Hostile(_));
-    // cargo knows by itself what is new; an interpreter is put around a hook each time.
+    // cargo rebuilds by itself what has changed; an interpreter is put around a hook each time.
     let sdk = source.folder().join("../..");
     let fresh =
         !is_rust && newest(&out).is_some_and(|made| newest(&sdk).is_some_and(|changed| changed < made));
@@ -84,7 +84,7 @@ fn build(source: Source) -> Vec<u8> {
     std::fs::read(&out).expect("the component")
 }
 
-/// When anything in a folder was changed last.
+/// Time of the newest change in a folder.
 fn newest(path: &Path) -> Option<SystemTime> {
     if path.is_file() {
         return path.metadata().ok()?.modified().ok();
@@ -95,7 +95,7 @@ fn newest(path: &Path) -> Option<SystemTime> {
     kept.filter_map(|entry| newest(&entry.path())).max()
 }
 
-/// A hook in JavaScript with some of its text replaced: another version of it, mostly one with a defect.
+/// A JavaScript hook with some of its text replaced: another version of it, mostly one with a defect.
 #[must_use]
 pub fn patched(name: &str, patches: &[(&str, &str)]) -> Vec<u8> {
     let folder = tempfile::tempdir().expect("a folder");
@@ -117,7 +117,7 @@ pub fn patched(name: &str, patches: &[(&str, &str)]) -> Vec<u8> {
     std::fs::read(folder.path().join(format!("{name}.wasm"))).expect("the component")
 }
 
-/// What a merchant does with hooks.
+/// A merchant's actions with hooks.
 pub struct Hooks(pub Api);
 
 impl Hooks {
@@ -127,13 +127,13 @@ impl Hooks {
         self.0.send(Method::POST, &path, &kind, Some(wasm.to_vec())).await
     }
 
-    /// What an upload would be answered; nothing is kept.
+    /// The answer that an upload would get; nothing is kept.
     pub async fn validate(&self, wasm: &[u8]) -> Answer {
         let kind = [("content-type", "application/wasm")];
         self.0.send(Method::POST, "/v1/hooks/validate", &kind, Some(wasm.to_vec())).await
     }
 
-    /// Uploads a hook; answers its id and the version's.
+    /// Uploads a hook. Returns its id and the version's.
     pub async fn upload(&self, source: Source, activate: bool) -> (String, String) {
         let made = self.try_upload(&component(source), activate).await.ok();
         (text(&made["hook"]["id"]), text(&made["version"]["id"]))
@@ -156,7 +156,7 @@ impl Hooks {
         self.0.get(&format!("/v1/hook_runs/{}", text(id))).await.ok()
     }
 
-    /// What a matcher was asked, the newest first; waits until it was asked so often.
+    /// Questions that a matcher was asked, the newest first. Waits until there are `count`.
     pub async fn matches(&self, hook: &str, count: usize) -> Vec<Value> {
         crate::eventually(&format!("{count} questions"), || async {
             let asked = crate::list(&self.0.get(&format!("/v1/hooks/{hook}/matches?limit=100")).await.ok());
@@ -165,7 +165,7 @@ impl Hooks {
         .await
     }
 
-    /// Waits until so many runs of a hook stand like this; answers them.
+    /// Waits until `count` runs of a hook are in this state. Returns them.
     pub async fn wait_for(&self, hook: &str, state: &str, count: usize) -> Vec<Value> {
         crate::eventually(&format!("{count} runs that are {state}"), || async {
             let runs = self.runs(hook).await;

@@ -1,5 +1,5 @@
-//! Hostile components: those of tests/hostile in the text format, made fulfillers, and what else a hostile upload is
-//! made of.
+//! Hostile components: those of tests/hostile in the text format, turned into fulfillers, and the other parts of
+//! hostile uploads.
 
 use std::fmt::Write as _;
 
@@ -8,13 +8,13 @@ use wit_parser::Resolve;
 
 use crate::tests_folder;
 
-/// The sections of a component that are a module or a component of its own, and that of what it says of itself.
+/// Ids of the sections of a component that hold a module or a component, and of custom sections.
 const MODULE_SECTION: u8 = 1;
 const COMPONENT_SECTION: u8 = 4;
 const CUSTOM_SECTION: u8 = 0;
 
-/// What modules are given that bring nothing of the kind themselves. An instance lives for one call, so nothing is
-/// ever freed. The zeros at 1024 are the outcome `done("")`.
+/// Parts of a module that the text does not bring itself. An instance lives for one call, so nothing is ever freed. The
+/// zeros at 1024 are the outcome `done("")`.
 const MEMORY: &str = r#"(memory (export "memory") 2)"#;
 const REALLOC: &str = r#"
     (global $next (mut i32) (i32.const 8192))
@@ -27,7 +27,7 @@ const EXPORT: &str = r#"
         (call $fulfill))"#;
 
 /// A component of tests/hostile that is written in the text format: its file is the inside of a module with a function
-/// `$fulfill` that answers the address of its outcome, or a whole component.
+/// `$fulfill` that returns the address of its outcome, or a whole component.
 #[must_use]
 pub fn hostile(name: &str) -> Vec<u8> {
     fulfiller(name, &file(name), "")
@@ -38,7 +38,7 @@ fn file(name: &str) -> String {
     std::fs::read_to_string(&file).unwrap_or_else(|why| panic!("{}: {why}", file.display()))
 }
 
-/// A hook of this name that does as the text says, with more lines in its manifest.
+/// A hook of this name with this text as its code, and with more lines in its manifest.
 fn fulfiller(name: &str, text: &str, more: &str) -> Vec<u8> {
     let roles: Vec<&str> = ["fulfiller", "matcher", "rates", "form"]
         .into_iter()
@@ -79,7 +79,7 @@ fn with_custom(component: &[u8], name: &str, content: &str) -> Vec<u8> {
     with_section(component, CUSTOM_SECTION, &[&leb(name.len()), name.as_bytes(), content.as_bytes()].concat())
 }
 
-/// A module as a component of the world that this WIT text has.
+/// Makes a component of a module, for the world in this WIT text.
 fn componentize(module: &str, mut resolve: Resolve, world: &str) -> Vec<u8> {
     let package = resolve.push_str("hostile.wit", world).expect("a WIT text");
     let world = resolve.select_world(&[package], None).expect("its world");
@@ -89,32 +89,33 @@ fn componentize(module: &str, mut resolve: Resolve, world: &str) -> Vec<u8> {
     encoded.unwrap_or_else(|why| panic!("{why:?}"))
 }
 
-/// A quiet hook that has this module or component in it too. Nothing uses it; what checks and compiles has to look at it.
+/// A quiet hook that also contains this module or component. Nothing uses it, but what checks and compiles has to look
+/// at it.
 #[must_use]
 pub fn carrying(name: &str, text: &str) -> Vec<u8> {
     let is_module = text.starts_with("(module");
     with_section(&quiet(name), if is_module { MODULE_SECTION } else { COMPONENT_SECTION }, &assembled(text))
 }
 
-/// A hook that is this inside of a module, as the files of tests/hostile are.
+/// A hook with this inside of a module, as in the files of tests/hostile.
 #[must_use]
 pub fn doing(name: &str, text: &str) -> Vec<u8> {
     fulfiller(name, text, "")
 }
 
-/// The same component, but for a section that only makes it another one.
+/// The same component with a section that only makes it a different one.
 #[must_use]
 pub fn numbered(component: &[u8], number: u128) -> Vec<u8> {
     with_custom(component, "number", &number.to_string())
 }
 
-/// What a text of WebAssembly stands for.
+/// Assembles a text of WebAssembly.
 #[must_use]
 pub fn assembled(text: &str) -> Vec<u8> {
     wat::parse_str(text).unwrap_or_else(|why| panic!("{why}"))
 }
 
-/// tests/hostile/straight.wat with its call written out so often.
+/// tests/hostile/straight.wat with its call repeated `times` times.
 #[must_use]
 pub fn straight(times: usize) -> Vec<u8> {
     let text = file("straight");
@@ -128,13 +129,13 @@ pub fn quiet(name: &str) -> Vec<u8> {
     asking(name, "")
 }
 
-/// The same with more lines in its manifest.
+/// A hook that does nothing, with more lines in its manifest.
 #[must_use]
 pub fn asking(name: &str, more: &str) -> Vec<u8> {
     fulfiller(name, "(func $fulfill (result i32) i32.const 1024)", more)
 }
 
-/// A fulfiller of a version that never was: the same names, other types.
+/// A fulfiller of a version that never existed: the same names, other types.
 #[must_use]
 pub fn stale(name: &str) -> Vec<u8> {
     let wit = "package kassa:plugin@0.1.0;
@@ -151,7 +152,7 @@ fn with_section(component: &[u8], id: u8, content: &[u8]) -> Vec<u8> {
     [component, &[id], &leb(content.len()), content].concat()
 }
 
-/// A length as WebAssembly writes it.
+/// A length in WebAssembly's encoding (LEB128).
 fn leb(mut length: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     loop {

@@ -1,7 +1,7 @@
-//! What must hold in the database at every moment, whatever was killed: design invariants 1 to 4 as queries.
+//! Invariants of the database that must hold at every moment, whatever was killed: design invariants 1 to 4 as queries.
 //!
-//! All queries see one moment. What workers have not got to yet (sightings above settle's cursor, events that
-//! wait for dispatch) is not judged, nor is what is so old that some of it may have been deleted.
+//! All queries see one moment. What workers have not got to yet (sightings above settle's cursor, events that wait for
+//! dispatch) is not judged, nor is what is so old that some of it may have been deleted.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{Database, database::Rows, document};
 
-/// A rule, and a query whose rows break it. All columns are text.
+/// Rules, each with a query whose rows break it. All columns are text.
 const RULES: &[(&str, &str)] = &[
     (
         "a cursor stands on a block that was stored",
@@ -189,15 +189,15 @@ const RULES: &[(&str, &str)] = &[
 
 /// Ledger entries: journal, account, asset, amount.
 const ENTRIES: &str = "SELECT journal_id, account, asset_id, amount FROM ledger_entry";
-/// What invoices say was credited to them.
+/// Amounts of invoices: credited, pending and marked as paid.
 const INVOICES: &str = "SELECT id, credited, pending, marked FROM invoice";
-/// What transfers brought and what their payments took, and whether a rest is listed.
+/// Amounts that transfers brought and their payments took, and the reason of a rest that is listed.
 const PARTS: &str = "SELECT t.id, t.amount, p.amount, COALESCE(u.reason, '') FROM payment p
     JOIN transfer t ON t.id = p.transfer_id LEFT JOIN unmatched u ON u.transfer_id = t.id AND u.state <> 'assigned'
     WHERE p.status <> 'unassigned'";
-/// What their payments say.
+/// Amounts and states of the payments of invoices.
 const PAYMENTS: &str = "SELECT invoice_id, status, amount FROM payment WHERE invoice_id IS NOT NULL";
-/// What merchants are told.
+/// Payloads of events.
 const EVENTS: &str = "SELECT id, payload FROM event";
 
 /// Panics with each rule that is broken and the rows that break it.
@@ -228,12 +228,12 @@ pub async fn broken(database: &Database) -> Vec<String> {
     broken
 }
 
-/// Each event is of the shape that the document says.
+/// Checks that each event has the shape that the document gives.
 fn shapes(events: &Rows, broken: &mut Vec<String>) {
     for row in events {
         let [id, payload] = columns(row);
         let payload: Value = serde_json::from_str(&payload).expect("JSON");
-        // What a hook has said is erased with the invoice's personal data.
+        // What a hook said is erased with the invoice's personal data.
         if payload["data"] == json!({}) {
             continue;
         }
@@ -243,7 +243,7 @@ fn shapes(events: &Rows, broken: &mut Vec<String>) {
     }
 }
 
-/// The payments of a transfer take all that it brought, or a rest is listed.
+/// Checks that the payments of a transfer take all that it brought, or that a rest is listed.
 fn rests(parts: &Rows, broken: &mut Vec<String>) {
     let mut taken = BTreeMap::new();
     for row in parts {
@@ -261,7 +261,7 @@ fn rests(parts: &Rows, broken: &mut Vec<String>) {
     }
 }
 
-/// The rules about sums, which no database adds up in 128 bits.
+/// Checks the rules about sums, since no database adds up 128 bits.
 fn sums(entries: &Rows, invoices: &Rows, payments: &Rows, broken: &mut Vec<String>) {
     let mut journals = BTreeMap::new();
     let mut accounts = BTreeMap::new();

@@ -9,17 +9,17 @@ use std::{
 
 use crate::{Api, Database, eventually, process::Process};
 
-/// The operator's key that the first start is given.
+/// The operator's key that is given to the first start.
 const OPERATOR_KEY: &str = "op_suitesuitesuitesuitesuitesuite23";
-/// One for all servers of the suite, so that one of them compiles the plugins and the others find the code: it is
-/// authenticated with this key.
+/// Master key of all servers of the suite, so that one of them compiles the plugins and the others find the code, which
+/// is authenticated with this key.
 pub const MASTER_KEY: &str = "5a17e5a17e5a17e5a17e5a17e5a17e5a17e5a17e5a17e5a17e5a17e5a17e5a17";
-/// How the server is started.
+/// Options of a server's start.
 #[derive(Debug, Clone, Default)]
 pub struct KassaOptions {
     /// Further `KASSA_…` variables.
     pub env: Vec<(&'static str, String)>,
-    /// It finds [`MASTER_KEY`] in its folder, and not in a variable.
+    /// True if the server finds [`MASTER_KEY`] in its folder, and not in a variable.
     pub key_in_file: bool,
 }
 
@@ -42,7 +42,7 @@ pub struct Kassa {
 }
 
 impl Kassa {
-    /// Starts it on an empty database and waits until it is ready.
+    /// Starts a server on an empty database and waits until it is ready.
     pub async fn start(database: &Database, options: KassaOptions) -> Self {
         let mut kassa = Self::new(database, options);
         kassa.spawn(&[]);
@@ -50,7 +50,7 @@ impl Kassa {
         kassa
     }
 
-    /// Not yet running.
+    /// A server that does not run yet.
     #[must_use]
     pub fn new(database: &Database, options: KassaOptions) -> Self {
         Self {
@@ -63,7 +63,7 @@ impl Kassa {
         }
     }
 
-    /// Another replica on the same database (PostgreSQL only), not yet running: with a data folder of its own.
+    /// Another replica on the same database (PostgreSQL only) with a data folder of its own. It does not run yet.
     #[must_use]
     pub fn replica(database: &Database, options: KassaOptions, number: usize) -> Self {
         let folder = database.folder().join(format!("data-{number}"));
@@ -86,9 +86,9 @@ impl Kassa {
             .env("KASSA_MASTER_KEY", MASTER_KEY)
             .env("KASSA_WEBHOOKS__ALLOW_PRIVATE", "true")
             .env("KASSA_LOG_FORMAT", "json")
-            // What a failure shows should be the workers' lines: cases ask for an invoice very often.
+            // A failure should show the workers' lines: cases ask for an invoice very often.
             .env("KASSA_LOG_FILTER", "info,kassa::access=warn")
-            // What a killed server had claimed and leased holds up its successor: not for long here.
+            // Claims and leases of a killed server hold up its successor, but not for long here.
             .env("KASSA_WATCH__LEASE_MS", "1000")
             .env("KASSA_WEBHOOKS__TIMEOUT_S", "3")
             .envs(self.options.env.iter().map(|(name, value)| (*name, value.as_str())))
@@ -103,7 +103,7 @@ impl Kassa {
         self.process = Some(Process::start("kassa", &mut command, &self.folder.join("kassa.log")));
     }
 
-    /// A command of the binary, with no settings from around the suite.
+    /// A command of the binary, without any settings from outside the suite.
     #[must_use]
     pub fn command(name: &str) -> Command {
         let mut command = Command::new(binary());
@@ -114,8 +114,8 @@ impl Kassa {
         command
     }
 
-    /// Gives this server a folder of compiled code of its own, with what is in the one that all share; answers the
-    /// files. For cases that spoil them.
+    /// Gives this server its own folder of compiled code, with a copy of the shared one. Returns the files. For cases
+    /// that corrupt them.
     #[must_use]
     pub fn own_compiled(&self) -> Vec<PathBuf> {
         let folder = self.folder.join("compiled");
@@ -125,7 +125,7 @@ impl Kassa {
         let mut files = Vec::new();
         for entry in fs::read_dir(shared).expect("the shared folder").flatten() {
             let own = folder.join(entry.file_name());
-            // Another server may be writing it or taking it away just now.
+            // Another server may be writing or removing it just now.
             let complete = own.extension().is_some_and(|extension| extension == "cwasm");
             if complete && fs::copy(entry.path(), &own).is_ok() {
                 files.push(own);
@@ -134,13 +134,13 @@ impl Kassa {
         files
     }
 
-    /// Waits until it serves.
+    /// Waits until the server is ready.
     pub async fn ready(&mut self) {
         let url = self.try_ready().await;
         url.unwrap_or_else(|why| panic!("kassa did not start: {why}"));
     }
 
-    /// Waits until it serves, or until it has ended: then the end of its output.
+    /// Waits until the server is ready. Errors with the end of its output if it ends before that.
     pub async fn try_ready(&mut self) -> Result<(), String> {
         let address_file = self.address_file();
         let client = crate::client().build().expect("a client");
@@ -164,14 +164,14 @@ impl Kassa {
         Ok(())
     }
 
-    /// SIGKILL.
+    /// Sends SIGKILL.
     pub fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             process.kill();
         }
     }
 
-    /// SIGTERM, and waits for the end. Answers whether it ended by itself with status 0.
+    /// Sends SIGTERM and waits for the end. Returns true if it ended by itself with status 0.
     pub async fn stop(&mut self) -> bool {
         let Some(mut process) = self.process.take() else { return true };
         let _ = Command::new("kill").arg("-TERM").arg(process.id().to_string()).status();
@@ -183,14 +183,14 @@ impl Kassa {
         status.success()
     }
 
-    /// Starts again where it was, and waits until it serves.
+    /// Restarts the server on the same data, and waits until it is ready.
     pub async fn restart(&mut self) {
         self.kill();
         self.spawn(&[]);
         self.ready().await;
     }
 
-    /// Whether the process has ended by itself, by a crash point for instance.
+    /// True if the process has ended by itself, by a crash point for instance.
     pub fn has_ended(&mut self) -> bool {
         if self.process.as_mut().is_some_and(|process| process.ended().is_some()) {
             self.process = None;
@@ -199,13 +199,13 @@ impl Kassa {
         self.process.is_none()
     }
 
-    /// How often [`Kassa::has_ended`] has found it so.
+    /// Number of times that [`Kassa::has_ended`] found the process ended.
     #[must_use]
     pub fn deaths(&self) -> u32 {
         self.deaths
     }
 
-    /// Stops the process where it is (`STOP`) or lets it go on (`CONT`).
+    /// Sends a signal: stops the process where it is (`STOP`) or lets it go on (`CONT`).
     pub fn signal(&self, signal: &str) {
         let process = self.process.as_ref().expect("a running process");
         let status = Command::new("kill").arg(format!("-{signal}")).arg(process.id().to_string()).status();
@@ -222,7 +222,7 @@ impl Kassa {
         &self.folder
     }
 
-    /// All that it has logged, over all its starts.
+    /// The log of all its starts.
     #[must_use]
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.join("kassa.log")).unwrap_or_default()
@@ -239,22 +239,22 @@ impl Kassa {
     }
 }
 
-/// Lets a data folder have its compiled code where all others have it.
+/// Links a data folder's compiled code to the folder that all servers share.
 fn share_compiled(folder: &Path) {
     let shared = target_folder().join("kassa-tests/compiled");
     fs::create_dir_all(&shared).expect("a folder in target");
-    // There already, when it is started again.
+    // It exists already after a restart.
     let _ = std::os::unix::fs::symlink(shared, folder.join("compiled"));
 }
 
-/// The folder that cargo builds into, found from where this very program lies (`target/debug/deps`).
+/// The folder that cargo builds into, found from the path of this very program (`target/debug/deps`).
 pub(crate) fn target_folder() -> PathBuf {
     let program = std::env::current_exe().expect("the path of this program");
     let profile = program.parent().and_then(Path::parent).expect("target/<profile>/deps");
     profile.parent().expect("target").to_owned()
 }
 
-/// The server's binary with crash points: built when it is not up to date, unless `KASSA_TESTS_SERVER` names one.
+/// The server's binary with crash points. It is built if it is not up to date, unless `KASSA_TESTS_SERVER` names one.
 ///
 /// A link of its own is kept for this run: a build beside it may replace cargo's.
 fn binary() -> &'static Path {

@@ -1,12 +1,12 @@
-//! The test kit: everything around a running Kassa that a case needs, and nothing simulated that can be had.
+//! The test kit: everything around a running Kassa that a case needs, with nothing simulated that can be real.
 //!
 //! The cast:
 //! - [`Suite`] is the list of cases; a flow case runs once for each kind of [`Database`];
 //! - [`Shop`] is a merchant with a [`Receiver`] for its webhooks on a [`Kassa`] process;
-//! - [`World`] is what most cases start from: a shop, an [`Anvil`] node and a [`Proxy`] between them;
+//! - [`World`] is where most cases start: a shop, an [`Anvil`] node and a [`Proxy`] between them;
 //! - [`Sandbox`] is a shop on the simulated chain, [`Hooks`] what its merchant does with components;
 //! - [`Facade`] is a local chain of any kind, with the same control calls for all (`tests/node/chains`);
-//! - [`invariants::check`] looks at the database itself and says what must never be so.
+//! - [`invariants::check`] looks at the database itself and reports what must never be.
 //!
 //! Cases wait for conditions ([`eventually`]), never for a time; a case that waits in vain says what it saw.
 #![allow(
@@ -60,9 +60,9 @@ pub use world::{NETWORK, SHARED_ADDRESS, World, WorldOptions};
 
 use std::{path::PathBuf, time::Duration};
 
-/// How often [`eventually`] looks.
+/// Time between two looks of [`eventually`].
 const LOOK_EVERY: Duration = Duration::from_millis(25);
-/// How long a condition may take on a machine that is busy with everything else.
+/// Maximum time for a condition on a machine that is busy with everything else.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The folder `tests` of this repository.
@@ -71,13 +71,13 @@ pub fn tests_folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A client of plain HTTP, which is all that is spoken here: to read the machine's certificates takes longer than most
+/// A client of plain HTTP, which is all that is used here: reading the machine's certificates takes longer than most
 /// requests.
 fn client() -> reqwest::ClientBuilder {
     reqwest::Client::builder().tls_certs_only([])
 }
 
-/// Asks again and again until the answer is `Ok`; gives up after [`PATIENCE`] with the last `Err`.
+/// Asks again and again until the answer is `Ok`. Panics after [`PATIENCE`] with the last `Err`.
 pub async fn eventually<T, F, Fut>(what: &str, ask: F) -> T
 where
     F: FnMut() -> Fut,
@@ -86,7 +86,7 @@ where
     within(PATIENCE, what, ask).await
 }
 
-/// As [`eventually`], with another patience.
+/// Like [`eventually`], with another patience.
 pub async fn within<T, F, Fut>(patience: Duration, what: &str, mut ask: F) -> T
 where
     F: FnMut() -> Fut,

@@ -1,4 +1,4 @@
-//! Child processes that end with the one who started them.
+//! Child processes that end with the process that started them.
 
 use std::{
     fs::File,
@@ -6,7 +6,7 @@ use std::{
     process::{Child, Command, ExitStatus, Stdio},
 };
 
-/// Lines of a log that a failure shows.
+/// Number of lines of a log that a failure shows.
 const TAIL_LINES: usize = 40;
 
 /// A child with its output in a file. It is killed when this is dropped.
@@ -17,7 +17,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts it; stdout and stderr are appended to `log`.
+    /// Starts the child. Its stdout and stderr are appended to `log`.
     pub(crate) fn start(name: &'static str, command: &mut Command, log: &Path) -> Self {
         let open =
             || File::options().create(true).append(true).open(log).expect("a log file in the temp folder");
@@ -34,24 +34,24 @@ impl Process {
         self.child.id()
     }
 
-    /// What it has written so far.
+    /// Everything that it has written so far.
     pub(crate) fn output(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
-    /// The last lines of that.
+    /// The last lines of the output.
     pub(crate) fn tail(&self) -> String {
         let output = self.output();
         let lines: Vec<&str> = output.lines().collect();
         lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
     }
 
-    /// Its status, if it has ended.
+    /// Its status. `None` while it runs.
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().expect("the status of a child")
     }
 
-    /// SIGKILL: it has no chance to finish anything.
+    /// Sends SIGKILL: it has no chance to finish anything.
     pub(crate) fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -1,4 +1,4 @@
-//! A webhook receiver that answers as told and keeps what it got.
+//! A webhook receiver that answers as told and keeps what it received.
 
 use std::{
     collections::VecDeque,
@@ -20,31 +20,31 @@ use crate::{
     wire::{Body, Server, full},
 };
 
-/// How the receiver answers.
+/// An answer of the receiver.
 #[derive(Debug, Clone)]
 pub enum Reply {
     Status(u16),
-    /// With this body.
+    /// A status with this body.
     Json(u16, Value),
-    /// With a Retry-After in seconds.
+    /// A status with a Retry-After in seconds.
     RetryAfter(u16, u32),
-    /// 302 to this place.
+    /// Status 302, to this URL.
     Redirect(String),
-    /// Answers after so long.
+    /// A status after this time.
     Slow(Duration, u16),
-    /// Never answers.
+    /// No answer, ever.
     Stall,
-    /// 200, and a body that does not end.
+    /// Status 200, and a body that does not end.
     Endless,
-    /// Closes the connection without an answer.
+    /// A connection that closes without an answer.
     HangUp,
 }
 
-/// One POST that came.
+/// One POST that was received.
 #[derive(Debug, Clone)]
 pub struct Webhook {
     pub path: String,
-    /// Names in lower case.
+    /// Headers with names in lower case.
     pub headers: Vec<(String, String)>,
     pub body: String,
 }
@@ -61,7 +61,7 @@ impl Webhook {
             .unwrap_or_else(|why| panic!("a hook that is no JSON ({why}): {}", self.body))
     }
 
-    /// The invoice that it tells of; null if of none.
+    /// The invoice of the event; null if it has none.
     #[must_use]
     pub fn invoice(&self) -> Value {
         self.json()["data"]["invoice"].take()
@@ -80,14 +80,14 @@ struct State {
     then: Reply,
 }
 
-/// A running receiver, gone with this value.
+/// A running receiver, stopped when dropped.
 pub struct Receiver {
     state: Arc<Mutex<State>>,
     server: Server,
 }
 
 impl Receiver {
-    /// Answers 204 to everything until told otherwise.
+    /// Starts a receiver that answers 204 until told otherwise.
     pub async fn start() -> Self {
         let state = State { got: Vec::new(), script: VecDeque::new(), then: Reply::Status(204) };
         let state = Arc::new(Mutex::new(state));
@@ -109,35 +109,35 @@ impl Receiver {
         format!("{}/hooks", self.server.url())
     }
 
-    /// Where it listens, without a path.
+    /// URL of the receiver, without a path.
     #[must_use]
     pub fn origin(&self) -> String {
         self.server.url()
     }
 
-    /// Answers with these first, one each.
+    /// Sets the first replies, one for each request.
     pub fn script(&self, replies: impl IntoIterator<Item = Reply>) {
         self.state.lock().unwrap().script.extend(replies);
     }
 
-    /// Answers so when the script has ended.
+    /// Sets the reply after the end of the script.
     pub fn then(&self, reply: Reply) {
         self.state.lock().unwrap().then = reply;
     }
 
-    /// All that came so far, whatever was answered.
+    /// All webhooks received so far, whatever was answered.
     #[must_use]
     pub fn got(&self) -> Vec<Webhook> {
         self.state.lock().unwrap().got.clone()
     }
 
-    /// What came of one kind.
+    /// Webhooks of one kind.
     #[must_use]
     pub fn got_kind(&self, kind: &str) -> Vec<Webhook> {
         self.got().into_iter().filter(|hook| hook.kind() == kind).collect()
     }
 
-    /// Waits until so many of a kind have come; answers them.
+    /// Waits until `count` of a kind were received. Returns them.
     pub async fn wait_for(&self, kind: &str, count: usize) -> Vec<Webhook> {
         eventually(&format!("{count} hooks {kind}"), || async {
             let found = self.got_kind(kind);
@@ -192,7 +192,7 @@ async fn answer(reply: Reply) -> Option<Response<Body>> {
     Some(response.expect("a response"))
 }
 
-/// Lets the `standardwebhooks` package from npm judge a hook: no code of Kassa's is asked.
+/// Verifies a webhook with the `standardwebhooks` package from npm: no code of Kassa's is involved.
 pub fn verify(hook: &Webhook, secret: &str) -> Result<(), String> {
     let headers: serde_json::Map<String, Value> =
         hook.headers.iter().map(|(name, value)| (name.clone(), json!(value))).collect();

@@ -1,4 +1,4 @@
-//! A shop on the simulated chain that comes with the server: for what happens after a payment, whatever the chain.
+//! A shop on the simulated chain that comes with the server: for everything after a payment, whatever the chain.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use crate::{Answer, Api, Database, Hooks, Kassa, KassaOptions, Shop, text};
 
 const NETWORK: &str = "sandbox";
 
-/// A shop, and payers who do what a case says.
+/// A shop, and payers who do as a case says.
 pub struct Sandbox {
     pub shop: Shop,
 }
@@ -17,7 +17,7 @@ impl Sandbox {
     }
 
     pub async fn with(database: Database, options: KassaOptions) -> Self {
-        // The receivers of hooks are on this machine. What a case says goes before it.
+        // The receivers of hooks are on this machine. The case's own options override this.
         let mut own = KassaOptions { key_in_file: options.key_in_file, ..KassaOptions::default() }
             .with("KASSA_HOOKS__ALLOW_PRIVATE", "true");
         own.env.extend(options.env);
@@ -26,7 +26,7 @@ impl Sandbox {
         let sandbox = Self { shop };
         let address = sandbox.address("the shop").await;
         sandbox.shop.share_address(&address).await;
-        // What was there before it is watched is not read.
+        // Blocks from before the start of watching are not read.
         sandbox.shop.watching(NETWORK).await;
         sandbox
     }
@@ -35,12 +35,12 @@ impl Sandbox {
         Hooks(self.shop.api())
     }
 
-    /// An action on the whole chain, as only an operator's key may do it.
+    /// Does an action on the whole chain, as only an operator's key may.
     pub async fn simulate(&self, action: &Value) -> Value {
         self.act(&self.shop.kassa.operator(), action).await.ok()
     }
 
-    /// An action of whoever has this key.
+    /// Does an action with the key of `api`.
     pub async fn act(&self, api: &Api, action: &Value) -> Answer {
         api.post(&format!("/v1/sandbox/{NETWORK}"), action).await
     }
@@ -49,7 +49,7 @@ impl Sandbox {
         text(&self.simulate(&json!({"do": "address", "seed": seed})).await["address"])
     }
 
-    /// An invoice over so much USDT, with these fields beside the usual ones.
+    /// Makes an invoice over an amount of USDT, with these fields beside the usual ones.
     pub async fn invoice(&self, amount: &str, more: &Value) -> Value {
         let mut order = self.shop.order("USDT", amount);
         for (field, value) in more.as_object().expect("fields") {
@@ -73,8 +73,7 @@ impl Sandbox {
         self.simulate(&json!({"do": "mine", "blocks": 5})).await;
     }
 
-    /// Sends so many units of USDT to the shop's address, and mines until that is deep enough; answers the
-    /// transaction.
+    /// Sends base units of USDT to the shop's address, and mines until that is deep enough. Returns the transaction.
     pub async fn send(&self, units: u128) -> String {
         let to = self.address("the shop").await;
         let sent = json!({"do": "transfer", "to": to, "asset": "usdt", "amount": units.to_string()});
@@ -83,7 +82,7 @@ impl Sandbox {
         tx
     }
 
-    /// An invoice that is paid.
+    /// Makes an invoice and pays it.
     pub async fn paid(&self, amount: &str, more: &Value) -> Value {
         let invoice = self.invoice(amount, more).await;
         self.pay(std::slice::from_ref(&invoice)).await;

@@ -1,4 +1,4 @@
-//! A merchant on a running server: what cases do whatever the chain below is.
+//! A merchant on a running server: what cases do on any chain.
 
 use serde_json::{Value, json};
 
@@ -16,18 +16,18 @@ pub struct Merchant {
 /// A server that watches one network, and a merchant with a receiver.
 pub struct Shop {
     pub kassa: Kassa,
-    /// The network's name.
+    /// Name of the network.
     pub network: String,
     pub merchant: Merchant,
     pub receiver: Receiver,
-    /// The receiver's signing secret.
+    /// Signing secret of the receiver.
     pub secret: String,
-    /// Kept until the end: it is the last to be dropped.
+    /// The database. It is the last field, so that it is dropped last.
     pub database: Database,
 }
 
 impl Shop {
-    /// A merchant whose endpoint takes all events, on a server that may not know the network yet.
+    /// Makes a merchant whose endpoint takes all events, on a server that may not know the network yet.
     pub async fn open(kassa: Kassa, database: Database, network: &str, mode: &str) -> Self {
         let receiver = Receiver::start().await;
         let merchant = Merchant { id: String::new(), key: String::new() };
@@ -50,7 +50,7 @@ impl Shop {
         self.kassa.operator().post(&path, &upstream).await.ok()
     }
 
-    /// A merchant with a key of this mode.
+    /// Makes a merchant with a key of this mode.
     pub async fn new_merchant(&self, name: &str, mode: &str) -> Merchant {
         let operator = self.kassa.operator();
         let id = text(&operator.post("/v1/operator/merchants", &json!({"name": name})).await.ok()["id"]);
@@ -59,7 +59,7 @@ impl Shop {
         Merchant { id, key: text(&key["key"]) }
     }
 
-    /// A merchant of the operator's own who is told what concerns the operator; answers where.
+    /// Makes a merchant of the operator's own, who gets the operator's events. Returns its receiver.
     pub async fn operators_receiver(&self) -> Receiver {
         let merchant = self.new_merchant("our own", "live").await;
         let path = format!("/v1/operator/merchants/{}", merchant.id);
@@ -71,35 +71,35 @@ impl Shop {
         receiver
     }
 
-    /// An endpoint of the merchant that takes all events.
+    /// Adds an endpoint of the merchant that takes all events.
     pub async fn add_endpoint(&self, receiver: &Receiver) -> Value {
         self.api().post("/v1/endpoints", &json!({"url": receiver.url()})).await.ok()
     }
 
-    /// The address where all payers pay who are told apart by amounts or memos.
+    /// Sets the address that is shared by all payers who are told apart by amounts or memos.
     pub async fn share_address(&self, address: &str) -> Value {
         let body = json!({"network": self.network, "address": address});
         self.api().post("/v1/receive_addresses", &body).await.ok()
     }
 
-    /// A customer's own address: whatever arrives is this customer's.
+    /// Registers a customer's own address: whatever arrives there is this customer's.
     pub async fn customer(&self, unique_id: &str, address: &str) -> Value {
         let body = json!({"network": self.network, "address": address, "unique_id": unique_id});
         self.api().post("/v1/receive_addresses", &body).await.ok()
     }
 
-    /// The merchant's API, at wherever the server listens now.
+    /// The merchant's API, at the server's present address.
     #[must_use]
     pub fn api(&self) -> Api {
         Api::new(self.kassa.url(), &self.merchant.key)
     }
 
-    /// An invoice on the shared address.
+    /// Makes an invoice on the shared address.
     pub async fn invoice(&self, asset: &str, amount: &str) -> Value {
         self.api().post("/v1/invoices", &self.order(asset, amount)).await.ok()
     }
 
-    /// What an invoice is asked for with.
+    /// Body of a request for an invoice.
     #[must_use]
     pub fn order(&self, asset: &str, amount: &str) -> Value {
         json!({"title": "Order", "payable_network": self.network, "payable_asset": asset, "amount": amount})
@@ -109,7 +109,7 @@ impl Shop {
         self.api().get(&format!("/v1/invoices/{}", text(&invoice["id"]))).await.ok()
     }
 
-    /// Waits until the invoice has this status; answers it.
+    /// Waits until the invoice has this status. Returns it.
     pub async fn until(&self, invoice: &Value, status: &str) -> Value {
         eventually(&format!("an invoice that is {status}"), || async {
             let seen = self.get_invoice(invoice).await;
@@ -128,13 +128,13 @@ impl Shop {
         list(&self.api().get("/v1/transfers").await.ok())
     }
 
-    /// Asks for blocks to be read again.
+    /// Orders blocks to be read again.
     pub async fn rescan(&self, order: &Value) -> Answer {
         let path = format!("/v1/operator/networks/{}/rescans", self.network);
         self.kassa.operator().post(&path, order).await
     }
 
-    /// Reads blocks again; answers the rescan when it has ended.
+    /// Has blocks read again. Returns the rescan when it has ended.
     pub async fn rescanned(&self, order: &Value) -> Value {
         let made = self.rescan(order).await.ok();
         let path = format!("/v1/operator/networks/{}/rescans", self.network);
@@ -146,12 +146,12 @@ impl Shop {
         .await
     }
 
-    /// Looks for a transaction.
+    /// Asks for a search for a transaction.
     pub async fn find(&self, tx: &str) -> Answer {
         self.api().post("/v1/transfers/find", &json!({"network": self.network, "tx": tx})).await
     }
 
-    /// Waits until what was credited is final, which it becomes by itself at some time, and answers the books.
+    /// Waits until everything that was credited is final, which happens by itself. Returns the books.
     pub async fn final_books(&self) -> Vec<Vec<Value>> {
         eventually("transfers that are final", || async {
             let books = self.books().await;
@@ -163,7 +163,7 @@ impl Shop {
         .await
     }
 
-    /// All that the merchant is told of what came: transfers, payments and events.
+    /// All that the merchant sees of payments: transfers, payments and events.
     pub async fn books(&self) -> Vec<Vec<Value>> {
         let mut books = Vec::new();
         for path in ["/v1/transfers", "/v1/payments", "/v1/events"] {
@@ -172,7 +172,7 @@ impl Shop {
         books
     }
 
-    /// Waits until a network has a cursor, which a new one takes at the head.
+    /// Waits until a network has a cursor, which a new one gets at the head. Returns its height.
     pub async fn watching(&self, network: &str) -> i64 {
         let sql = format!("SELECT CAST(height AS TEXT) FROM cursor WHERE network = '{network}'");
         eventually("the watcher's first look", || async {
@@ -182,10 +182,10 @@ impl Shop {
         .await
     }
 
-    /// Whether the network is read up to just this block, and all that it brought is settled.
+    /// Checks that the network is read up to exactly this block, and that all that it brought is settled.
     ///
     /// # Errors
-    /// What stands there instead.
+    /// The actual state.
     pub async fn has_read(&self, height: u64, hash: &str) -> Result<(), String> {
         let network = &self.network;
         let cursor = format!("SELECT CAST(height AS TEXT), hash FROM cursor WHERE network = '{network}'");
@@ -198,14 +198,14 @@ impl Shop {
         if seen[0] == there && seen[1].is_empty() { Ok(()) } else { Err(format!("{seen:?}, not {there:?}")) }
     }
 
-    /// Lets a stranger's verifier judge hooks.
+    /// Verifies webhooks with a stranger's verifier.
     pub fn verify_all(&self, hooks: &[Webhook]) {
         for hook in hooks {
             verify(hook, &self.secret).unwrap_or_else(|why| panic!("{why}: {hook:?}"));
         }
     }
 
-    /// Waits until no delivery is owed any more, then checks the invariants.
+    /// Waits until no delivery is pending, then checks the invariants.
     pub async fn delivered(&self) {
         let owed = "SELECT event_id, 'dispatch', '', '' FROM dispatch_queue
                     UNION ALL

@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 
-/// What `node/sign.mjs` answers: the address, and the proof if there is a statement to sign.
+/// Calls `node/sign.mjs`. Returns the address, and the proof if there is a statement to sign.
 pub fn sign(asked: &Value) -> Value {
     let mut child = Command::new("node")
         .arg(crate::tests_folder().join("node/sign.mjs"))

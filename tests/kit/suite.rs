@@ -1,4 +1,4 @@
-//! The list of cases, and what is set up once for all of them.
+//! The list of cases, and the setup for all of them.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -12,11 +12,12 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::database::{Database, Kind, Postgres};
 
-/// A case that takes longer hangs: it ends with a message instead of holding up everything.
+/// Maximum time of a case. One that takes longer hangs: it ends with a message instead of holding up everything.
 const CASE_MAX: Duration = Duration::from_secs(600);
-/// A case mostly waits for its node; each runs a server, a node and a database of its own.
+/// Number of cases that run at once, per core. A case mostly waits for its node; each runs a server, a node and a
+/// database of its own.
 const CASES_PER_CORE: usize = 3;
-/// Cases whose times are told at the end.
+/// Number of cases whose times are printed at the end.
 const SLOWEST_SAID: usize = 15;
 
 /// All cases. `cargo test -p kassa-tests -- evm_reorgs` runs those whose name contains the word, `_sqlite`
@@ -25,9 +26,9 @@ pub struct Suite {
     trials: Vec<Trial>,
     runtime: Arc<Runtime>,
     postgres: Arc<Postgres>,
-    /// Held by every case that runs; by one that runs alone, against all others.
+    /// Lock of the running cases: held shared by each, and exclusively by one that runs alone.
     running: Arc<RwLock<()>>,
-    /// How long each case took.
+    /// Time that each case took.
     took: Arc<Mutex<Vec<(Duration, String)>>>,
 }
 
@@ -35,8 +36,7 @@ impl Suite {
     #[must_use]
     #[expect(clippy::new_without_default, reason = "it installs process-wide state")]
     pub fn new() -> Self {
-        // Only plain HTTP is spoken here, but the client wants to know who would do TLS. A second install is
-        // refused and harmless.
+        // Only plain HTTP is used here, but the client wants a TLS provider. A second install is refused and harmless.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let runtime = Builder::new_multi_thread().enable_all().build().expect("a runtime");
         Self {
@@ -48,7 +48,7 @@ impl Suite {
         }
     }
 
-    /// A case that runs on SQLite and on PostgreSQL, each time with an empty database.
+    /// Adds a case that runs on SQLite and on PostgreSQL, each time with an empty database.
     pub fn both<F, Fut>(&mut self, name: &str, case: F)
     where
         F: Fn(Database) -> Fut + Copy + Send + 'static,
@@ -59,7 +59,7 @@ impl Suite {
         }
     }
 
-    /// A case that runs on one of them, since others show already that it is the same on both.
+    /// Adds a case that runs on one of them, since other cases show that both behave alike.
     pub fn on<F, Fut>(&mut self, kind: Kind, name: &str, case: F)
     where
         F: FnOnce(Database) -> Fut + Send + 'static,
@@ -72,7 +72,7 @@ impl Suite {
         });
     }
 
-    /// A case on SQLite that measures times: no other case runs beside it.
+    /// Adds a case on SQLite that measures times: no other case runs beside it.
     pub fn alone<F, Fut>(&mut self, name: &str, case: F)
     where
         F: FnOnce(Database) -> Fut + Send + 'static,
@@ -85,7 +85,7 @@ impl Suite {
         });
     }
 
-    /// A case that needs no database, or opens its own.
+    /// Adds a case that needs no database, or opens its own.
     pub fn once<F, Fut>(&mut self, name: &str, case: F)
     where
         F: FnOnce() -> Fut + Send + 'static,
@@ -116,7 +116,7 @@ impl Suite {
         }));
     }
 
-    /// Runs what the command line asks for and tidies up.
+    /// Runs the cases that the command line selects, and cleans up.
     #[must_use]
     pub fn run(self) -> ExitCode {
         // One line at once; the whole message comes with the list of failures.

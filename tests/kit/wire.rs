@@ -1,4 +1,4 @@
-//! A small HTTP server whose handler may also hang up: what proxy and receiver are made of.
+//! A small HTTP server whose handler may also hang up, used by the proxy and the receiver.
 
 use std::{convert::Infallible, io, net::SocketAddr};
 
@@ -20,7 +20,8 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// The handler gets the whole request; `None` closes the connection without an answer.
+    /// Starts a server. The handler gets the whole request; if it returns `None`, the connection closes without an
+    /// answer.
     pub(crate) async fn start<H, F>(handler: H) -> Self
     where
         H: Fn(Request<Bytes>) -> F + Clone + Send + 'static,
@@ -44,7 +45,7 @@ impl Server {
                             answer.ok_or_else(|| io::Error::other("hang up"))
                         }
                     });
-                    // What goes wrong on a connection is the other side's to notice.
+                    // Errors of a connection are for the other side to notice.
                     let _ = hyper::server::conn::http1::Builder::new()
                         .serve_connection(TokioIo::new(stream), service)
                         .await;

@@ -1,4 +1,4 @@
-//! What most cases of EVM networks start from: a server that watches a node through a proxy.
+//! The setting of most cases of EVM networks: a server that watches a node through a proxy.
 
 use std::ops::{Deref, DerefMut};
 
@@ -10,15 +10,15 @@ use crate::{
 
 /// The network of a [`World`].
 pub const NETWORK: &str = "anvil-a";
-/// Where all payers pay who are told apart by their amounts.
+/// Address that is shared by all payers who are told apart by their amounts.
 pub const SHARED_ADDRESS: &str = "0x00000000000000000000000000000000005ca1ab";
 
-/// How a [`World`] is made.
+/// Options of a [`World`].
 #[derive(Debug, Clone)]
 pub struct WorldOptions {
     pub anvil: AnvilOptions,
     pub kassa: KassaOptions,
-    /// Confirmations, or `"safe"`, or `"final"`.
+    /// Number of confirmations, or `"safe"`, or `"final"`.
     pub credit: Value,
     /// The chain plugin's settings.
     pub settings: Value,
@@ -31,7 +31,7 @@ impl Default for WorldOptions {
     }
 }
 
-/// A running system. All that a [`Shop`] can do, it can do too.
+/// A running system. It can do all that a [`Shop`] can.
 pub struct World {
     pub shop: Shop,
     pub anvil: Anvil,
@@ -79,7 +79,7 @@ impl World {
         world
     }
 
-    /// A manifest of a network that this world's node is.
+    /// Manifest of a network that is this world's node.
     #[must_use]
     pub fn manifest(&self, name: &str, credit: &Value, settings: &Value, chain_id: u64) -> Value {
         let unique = json!({"decimals": 6, "slots": 9999});
@@ -96,7 +96,7 @@ impl World {
         })
     }
 
-    /// The contract of an asset; none for the coin.
+    /// The contract of an asset. `None` for the coin.
     #[must_use]
     pub fn contract_of(&self, asset: &str) -> Option<&str> {
         match asset {
@@ -112,7 +112,7 @@ impl World {
         if asset == "USDT" { 6 } else { 18 }
     }
 
-    /// What an invoice is due, in base units.
+    /// Amount that an invoice is due, in base units.
     #[must_use]
     pub fn due(&self, invoice: &Value) -> u128 {
         let due =
@@ -121,12 +121,12 @@ impl World {
         due
     }
 
-    /// Puts a payment into the node's pool: so many units of the invoice's asset to its address.
+    /// Puts a payment into the node's pool: `units` base units of the invoice's asset to its address. Returns its hash.
     pub async fn pay_units(&self, invoice: &Value, units: u128) -> String {
         self.send(&text(&invoice["payable_asset"]), &text(&invoice["destination_address"]), units).await
     }
 
-    /// Puts a transfer into the node's pool.
+    /// Puts a transfer into the node's pool. Returns its hash.
     pub async fn send(&self, asset: &str, to: &str, units: u128) -> String {
         let payer = &self.anvil.accounts[1];
         match self.contract_of(asset) {
@@ -135,7 +135,7 @@ impl World {
         }
     }
 
-    /// Puts the exact payment of an invoice into the node's pool.
+    /// Puts the exact payment of an invoice into the node's pool. Returns its hash.
     pub async fn pay(&self, invoice: &Value) -> String {
         self.pay_units(invoice, self.due(invoice)).await
     }
@@ -149,13 +149,14 @@ impl World {
         .await;
     }
 
-    /// Waits until nothing is owed any more, then checks the invariants.
+    /// Waits until nothing is pending any more, then checks the invariants.
     pub async fn settled(&self) {
         self.caught_up().await;
         self.delivered().await;
     }
 
-    /// A zero-value `transferFrom` of a real token by someone who may move nothing.
+    /// Puts a zero-value `transferFrom` of a real token, by someone who may move nothing, into the node's pool. Returns
+    /// its hash.
     pub async fn forge_zero(&self, token: &str, from: &str, to: &str) -> String {
         let words = [word(from), word(to), word("0")];
         let data = contract("Token").call("transferFrom(address,address,uint256)", &words);

@@ -1,4 +1,4 @@
-//! What a provider lets through that counts calls.
+//! The allowance of a provider that counts calls.
 
 use std::time::{Duration, Instant};
 
@@ -6,16 +6,16 @@ use super::Fault;
 
 #[derive(Default)]
 pub(super) struct Allowance {
-    /// The present second, and the calls that were served in it.
+    /// The present second, and the number of calls that were served in it.
     served: Option<(Instant, u32)>,
-    /// When the first of the periods began.
+    /// Beginning of the first of the periods.
     began: Option<Instant>,
-    /// Calls that a quota let through.
+    /// Number of calls that a quota allowed.
     of_quota: u32,
 }
 
 impl Allowance {
-    /// Whether so many calls more are served at this time.
+    /// True if `calls` more calls are served now. Counts them.
     pub(super) fn serves(&mut self, calls: u32, limit: &Fault) -> bool {
         let now = Instant::now();
         let most = match limit {

@@ -1,4 +1,4 @@
-//! What can go wrong between Kassa and a provider, and when.
+//! Faults between Kassa and a provider, and the rules for their occurrence.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use crate::anvil::hex;
 
-/// Makes another body of an answer: it is told what was asked (the method of JSON-RPC, or the path) and gets the
-/// answer's JSON. None: the answer passes as it is.
+/// A change of an answer's body. It gets the request (the method of JSON-RPC, or the path) and the answer's JSON.
+/// `None` lets the answer pass as it is.
 #[derive(Clone)]
 pub struct Change(Arc<Changes>);
 
@@ -29,12 +29,12 @@ impl fmt::Debug for Change {
     }
 }
 
-/// What goes wrong.
+/// A fault of a provider.
 #[derive(Debug, Clone)]
 pub enum Fault {
     /// An HTTP status with a body that is no JSON-RPC answer; 429 with a Retry-After in seconds, if given.
     Status { code: u16, retry_after_s: Option<u32> },
-    /// Half of the answer, and a Content-Length that fits that half.
+    /// Half of the answer, with a Content-Length that fits that half.
     Truncated,
     /// Half of the answer, then the connection breaks.
     Cut,
@@ -42,29 +42,30 @@ pub enum Fault {
     Stall,
     /// The connection closes without an answer.
     HangUp,
-    /// An answer with another id than was asked.
+    /// An answer with another id than that of the call.
     WrongId,
-    /// A batch is refused as a whole.
+    /// A refusal of every batch as a whole.
     BatchRefused,
-    /// Batches of more calls are refused, under the id of the first call.
+    /// A refusal of batches of more calls than this, under the id of the first call.
     BatchLimit(usize),
-    /// What comes after so many bytes of a batch's answer is refused, as Geth does.
+    /// Answers of a batch up to this many bytes, and refusals of the rest, as from Geth.
     BatchBytes(usize),
-    /// So many calls are served in a second, and the others refused.
+    /// Answers to this many calls in a second, and refusals of the others.
     PerSecond(u32, Refused),
-    /// So many calls are served at once, and then one a second.
+    /// Answers to this many calls at once, and then to one a second.
     Quota(u32, Refused),
-    /// Only in every other period of so long; in the others, those of the odd number, if `odd`.
+    /// Answers only in every other period of this length: in those of odd number, counted from 0, if `odd`, else in
+    /// those of even number.
     Alternately { period: Duration, odd: bool, words: Refused },
-    /// A batch of several calls is too large, whatever its calls are: status 413.
+    /// Status 413 for a batch of several calls, whatever they are.
     BatchTooLarge,
-    /// This status and a page for people, as a proxy's login or error page comes.
+    /// This status and a page for people, such as a proxy's login or error page.
     Page(u16),
-    /// A part of the answer, each time a longer one, and a Content-Length that fits it.
+    /// A part of the answer, each time a longer one, with a Content-Length that fits it.
     Parts,
-    /// A backend of an EVM node whose head is so many blocks below the node's: it does not know what is above.
+    /// A backend of an EVM node whose head is this many blocks below the node's: it does not know what is above.
     Lagging(u64),
-    /// What the façade serves under `/lagging`: a backend that is behind, on whatever chain.
+    /// The façade's path `/lagging`: a backend that is behind, on any chain.
     Stale,
     /// The answer, changed.
     Changed(Change),
@@ -72,35 +73,35 @@ pub enum Fault {
     Result(Value),
     /// This error instead of the node's answer.
     Error { code: i64, message: &'static str },
-    /// `eth_getLogs` takes only so many blocks, and says so in the provider's own words.
+    /// A limit of the blocks of an `eth_getLogs`, with an error in the provider's own words.
     RangeLimit(Provider, u64),
-    /// `eth_getLogs` answers only so many logs, and names a smaller range in the provider's own words.
+    /// A limit of the logs of an `eth_getLogs`, with an error that names a smaller range in the provider's own words.
     ResultLimit(usize),
 }
 
-/// The words of those who were asked too often.
+/// Refusals of too many requests, in the words of providers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
     /// Nothing but the status.
     Status429,
-    /// TronGrid, when the day's requests are used up.
+    /// TronGrid, once the day's requests are used up.
     Daily,
     /// toncenter, with status 200.
     Toncenter,
-    /// QuickNode: each call of a batch for itself.
+    /// QuickNode: one for each call of a batch.
     Entries,
     /// Alchemy, with its own status and the reason as JSON-RPC.
     Capacity,
-    /// Infura and Ankr: an error of JSON-RPC for the whole request, with status 200.
+    /// Infura and Ankr: a JSON-RPC error for the whole request, with status 200.
     Whole,
     /// The same in a list of one.
     WholeInList,
-    /// Words alone, with status 200.
+    /// Plain words, with status 200.
     Words,
 }
 
 impl Refused {
-    /// An answer to a whole request.
+    /// The answer to a whole request.
     pub(super) fn answer(self) -> (u16, &'static str) {
         match self {
             Self::Status429 | Self::Entries => (429, ""),
@@ -135,7 +136,7 @@ pub enum Provider {
     Bsc,
 }
 
-/// When something goes wrong.
+/// A fault and the requests that it spoils.
 #[derive(Debug, Clone)]
 pub struct Rule {
     pub(super) fault: Fault,
@@ -146,26 +147,26 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// From now on, for every request.
+    /// A rule for every request from now on.
     #[must_use]
     pub fn new(fault: Fault) -> Self {
         Self { fault, method: None, times: None, every: 1, random: 7 }
     }
 
-    /// Only for this method of JSON-RPC, or this path.
+    /// Limits the rule to this method of JSON-RPC, or this path.
     #[must_use]
     pub fn on(self, method: &'static str) -> Self {
         Self { method: Some(method), ..self }
     }
 
-    /// Only so often.
+    /// Limits the rule to this number of requests.
     #[must_use]
     pub fn times(self, times: u32) -> Self {
         Self { times: Some(times), ..self }
     }
 
-    /// Only about each n-th request that it fits, as when one of several backends behind one URL is ill. In
-    /// no pattern that the requests of a scan could fall in with, and yet the same in each run.
+    /// Limits the rule to about each n-th request that it fits, as if one of several backends behind one URL is ill.
+    /// There is no pattern that the requests of a scan could fall in with, and yet it is the same in each run.
     #[must_use]
     pub fn one_in(self, every: u32) -> Self {
         Self { every, ..self }
@@ -175,7 +176,7 @@ impl Rule {
         self.method.is_none_or(|wanted| wanted == method)
     }
 
-    /// Whether it strikes this request; counts it.
+    /// True if the rule spoils this request. Counts it.
     pub(super) fn strikes(&mut self, methods: &[&str]) -> bool {
         if !methods.iter().any(|method| self.fits(method)) {
             return false;
@@ -191,7 +192,7 @@ impl Rule {
 }
 
 impl Provider {
-    /// The error with which it refuses a range, in its words of 2025 and 2026.
+    /// The error with which the provider refuses a range, in its words of 2025 and 2026.
     pub(super) fn complaint(self, from: u64, to: u64, most: u64) -> (i64, String) {
         let asked = to - from + 1;
         match self {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::anvil::{hex, number};
 
-/// What a backend believes that has not seen the last blocks.
+/// The heads of a backend that has not seen the last blocks.
 pub(super) struct LaggingHead {
     pub(super) latest: u64,
     pub(super) safe: u64,
@@ -12,7 +12,7 @@ pub(super) struct LaggingHead {
 }
 
 impl LaggingHead {
-    /// The call with its own idea of the tags.
+    /// The call with this backend's idea of the tags.
     pub(super) fn ask(&self, call: &Value) -> Value {
         let mut call = call.clone();
         if let Some(params) = call["params"].as_array_mut() {
@@ -38,7 +38,7 @@ impl LaggingHead {
         *place = json!(hex(height));
     }
 
-    /// The answer without what is above its head.
+    /// The answer without what is above this backend's head.
     pub(super) fn limit(&self, mut answer: Value) -> Value {
         let above = |value: &Value| {
             let height = ["number", "blockNumber"].iter().find_map(|key| value.get(*key)?.as_str());

@@ -1,8 +1,8 @@
-//! A proxy that stands before the node and misbehaves as real providers do: calls of JSON-RPC one by one, any other
-//! API request by request.
+//! A proxy before the node that misbehaves as real providers do: with JSON-RPC call by call, with any other API request
+//! by request.
 //!
-//! A case adds [`Rule`]s; the first rule that fits a request spoils it, the others let it pass. Everything is
-//! counted: calls and answered bytes for each method, requests in all.
+//! A case adds [`Rule`]s; the first rule that fits a request spoils it, the others let it pass. Everything is counted:
+//! calls and answered bytes for each method, requests in all.
 
 mod allowance;
 mod calls;
@@ -30,15 +30,15 @@ use crate::{
     wire::{Body, Server},
 };
 
-/// What passed the proxy.
+/// Counts of what passed the proxy.
 #[derive(Debug, Clone, Default)]
 pub struct Counts {
     pub requests: u64,
-    /// Requests that a rule spoiled; one that changes answers has found something to change.
+    /// Number of requests that a rule spoiled. One that changes answers counts only if it found something to change.
     pub spoiled: u64,
-    /// When each request came.
+    /// Time of each request.
     pub times: Vec<Instant>,
-    /// Calls and answered bytes of each method.
+    /// Number of calls and of answered bytes of each method.
     pub methods: BTreeMap<String, (u64, u64)>,
 }
 
@@ -59,13 +59,13 @@ struct State {
     rules: Vec<Rule>,
     counts: Counts,
     headers: Vec<(String, String)>,
-    /// What the node answered to what, while its chain stands still.
+    /// The node's answers by request, while its chain stands still.
     remembered: Option<HashMap<String, (u16, Bytes)>>,
     allowance: Allowance,
 }
 
 impl State {
-    /// Whether so many calls more are served at this time.
+    /// True if `calls` more calls are served now. Counts a refusal as spoiled.
     fn serves(&mut self, calls: u32, limit: &Fault) -> bool {
         let is_served = self.allowance.serves(calls, limit);
         self.counts.spoiled += u64::from(!is_served);
@@ -79,14 +79,14 @@ struct Shared {
     state: Mutex<State>,
 }
 
-/// A running proxy, gone with this value.
+/// A running proxy, stopped when dropped.
 pub struct Proxy {
     shared: Arc<Shared>,
     server: Server,
 }
 
 impl Proxy {
-    /// Before the node at this URL.
+    /// Starts a proxy before the node at this URL.
     pub async fn start(node: &str) -> Self {
         // Node.js closes what was idle for five seconds, just when it may be used again.
         let client = crate::client().pool_idle_timeout(Duration::from_secs(2));
@@ -111,19 +111,19 @@ impl Proxy {
         self.shared.state.lock().unwrap().rules.push(rule);
     }
 
-    /// From now on everything passes.
+    /// Removes all rules: from now on everything passes.
     pub fn clear(&self) {
         let mut state = self.shared.state.lock().unwrap();
         state.rules.clear();
         state.allowance = Allowance::default();
     }
 
-    /// The chain stands still from now on: the node is asked for each thing once.
+    /// Remembers answers from now on, since the chain stands still: the node is asked for each thing once.
     pub fn remember(&self) {
         self.shared.state.lock().unwrap().remembered = Some(HashMap::new());
     }
 
-    /// What passed since the start or the last [`Proxy::reset_counts`].
+    /// Counts since the start or the last [`Proxy::reset_counts`].
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.shared.state.lock().unwrap().counts.clone()
@@ -186,7 +186,7 @@ impl Shared {
             Some(Fault::Truncated) => return Some(truncated(&body, body.len() / 2)),
             Some(Fault::Parts) => {
                 let spoiled = self.state.lock().unwrap().counts.spoiled;
-                // Each length below 200, and then in larger steps.
+                // Each length below 200, then in larger steps.
                 let length = if spoiled < 20 { spoiled * 10 } else { spoiled * 97 };
                 return Some(truncated(&body, usize::try_from(length).unwrap() % body.len().max(1)));
             }
@@ -202,7 +202,7 @@ impl Shared {
         Some(answered(status, body))
     }
 
-    /// The answers to calls of JSON-RPC, each spoiled if the rule fits it.
+    /// Answers calls of JSON-RPC. Each answer is spoiled if the rule fits its call.
     async fn answer_calls(&self, calls: &[Value], batch: bool, rule: Option<&Rule>) -> Vec<u8> {
         if batch && matches!(rule, Some(Rule { fault: Fault::BatchRefused, .. })) {
             let error = json!({"code": -32600, "message": "batch requests are not supported"});
@@ -247,7 +247,7 @@ impl Shared {
         whole.to_string().into_bytes()
     }
 
-    /// Sends the request on as it came, to the node or to its backend that is behind.
+    /// Relays the request as it came, to the node or to its backend that is behind.
     async fn relay(&self, request: &Request<Bytes>, stale: bool) -> (u16, Vec<u8>) {
         let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
         let url = format!("{}{}{path}", self.node, if stale { "/lagging" } else { "" });
@@ -280,7 +280,7 @@ impl Shared {
         };
         state.headers = request.headers().iter().map(header).collect();
         let rule = state.rules.iter_mut().find_map(|rule| rule.strikes(methods).then(|| rule.clone()));
-        // Those that find nothing to spoil in some requests count what they spoil.
+        // Rules that find nothing to spoil in some requests count what they spoil themselves.
         let spoils = rule.as_ref().is_some_and(|rule| {
             !matches!(
                 rule.fault,

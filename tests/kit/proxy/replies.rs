@@ -31,12 +31,12 @@ pub(super) fn answered(status: u16, body: Vec<u8>) -> Response<Body> {
     json_response(status, full(body))
 }
 
-/// So much of the body, and a length that fits that part.
+/// The first `length` bytes of the body, with a length that fits them.
 pub(super) fn truncated(body: &[u8], length: usize) -> Response<Body> {
     json_response(200, full(body[..length].to_vec()))
 }
 
-/// Half of the body, then the connection breaks.
+/// Half of the body, after which the connection breaks.
 pub(super) fn cut(body: &[u8]) -> Response<Body> {
     let half = Bytes::copy_from_slice(&body[..body.len() / 2]);
     let frames = stream::iter([Ok(Frame::data(half)), Err(io::Error::other("cut"))]);

@@ -1,4 +1,4 @@
-//! The chain of a simulation, and what its provider says of it.
+//! The chain of a simulation, and what its provider shows of it.
 
 use std::{
     pin::Pin,
@@ -14,13 +14,13 @@ pub(crate) struct Tx {
     pub(crate) id: String,
     pub(crate) to: String,
     pub(crate) asset: Asset,
-    /// A contract sends it: no transfer shows it.
+    /// True if a contract sends it: then no transfer shows it.
     pub(crate) unseen: bool,
     pub(crate) amount: u128,
     pub(crate) memo: Option<String>,
-    /// When it was sent: no block that is older holds it.
+    /// Time at which it was sent, milliseconds: no older block holds it.
     pub(crate) sent_at: i64,
-    /// So many blocks pass it over.
+    /// Number of blocks that pass it over.
     pub(crate) passed_over: u32,
 }
 
@@ -32,17 +32,17 @@ struct Mined {
     txs: Vec<Tx>,
 }
 
-/// What is so.
+/// The true state of the chain.
 #[derive(Debug)]
 pub(crate) struct Ledger {
     blocks: Vec<Mined>,
-    /// Names blocks anew after each reorg.
+    /// Number that makes block hashes unique, so that blocks have other hashes after a reorg.
     named: u64,
-    /// So many blocks below the head are final.
+    /// Depth of the final block below the head.
     depth: u64,
     r#final: u64,
     pool: Vec<Tx>,
-    /// The true time.
+    /// The true time, milliseconds.
     now: i64,
 }
 
@@ -84,8 +84,8 @@ impl Ledger {
         self.blocks.len() as u64 - 1
     }
 
-    /// Replaces the last blocks, above the final one, by as many others. Their payments come in another order: a block
-    /// earlier or later, or not yet.
+    /// Replaces the last `deep` blocks, but none that is final, by as many others. Their payments come in another
+    /// order: a block earlier or later, or not yet.
     pub(crate) fn reorg(&mut self, deep: u64, mut shuffle: impl FnMut(u64) -> u64) {
         let deep = deep.min(self.head() - self.r#final);
         let keep = self.blocks.len() - usize::try_from(deep).unwrap_or(0);
@@ -94,7 +94,7 @@ impl Ledger {
         let mut txs: Vec<Vec<Tx>> = vec![Vec::new(); old.len()];
         for (at, block) in old.into_iter().enumerate() {
             for tx in block.txs {
-                // One block earlier, where it was, later, or back to those who wait.
+                // One block earlier, in the same place, later, or back to those that wait.
                 let earliest =
                     times.iter().position(|time| *time >= tx.sent_at).unwrap_or(times.len()) as u64;
                 let to = (at as u64 + shuffle(4)).saturating_sub(1).max(earliest);
@@ -119,16 +119,16 @@ impl Ledger {
     }
 }
 
-/// How a provider is.
+/// State of a provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
     Well,
     Away,
     RateLimited,
     Malformed,
-    /// It shows no block that is younger than so many milliseconds.
+    /// It shows no block that is younger than this, milliseconds.
     Lags(i64),
-    /// It still shows the branch that it had when it became so.
+    /// It still shows the branch that it had when it went stale.
     Stale,
 }
 
@@ -139,13 +139,13 @@ pub(crate) struct Provider {
     slow: Mutex<Option<Slow>>,
 }
 
-/// An answer that is long on its way: it says that it is, and waits until it may arrive.
+/// An answer that is delayed: it reports that it has left, and waits until it may arrive.
 struct Slow {
     left: oneshot::Sender<()>,
     arrives: oneshot::Receiver<()>,
 }
 
-/// How a provider is, and the branch and the final block that it had when it became so.
+/// State of a provider, with the branch and the final block that it had when it got into that state.
 struct Condition {
     state: State,
     branch: Vec<Mined>,
@@ -153,7 +153,7 @@ struct Condition {
 }
 
 impl Condition {
-    /// The blocks that it shows, with its head and its final block.
+    /// The blocks that it shows, with its head and its final block. Errors if it answers with trouble.
     fn shows<'a>(&'a self, ledger: &'a Ledger) -> Result<(&'a [Mined], u64, u64), Trouble> {
         match self.state {
             State::Away => Err(Trouble::Away),
@@ -175,7 +175,8 @@ impl Provider {
         Self { ledger, condition: Mutex::new(condition), slow: Mutex::default() }
     }
 
-    /// Its next answer to a scan is long on its way. What comes back tells that it has left, and lets it arrive.
+    /// Delays its next answer to a scan. Returns a receiver that reports that the answer has left, and a sender that
+    /// lets it arrive.
     pub(crate) fn slow_down(&self) -> (oneshot::Receiver<()>, oneshot::Sender<()>) {
         let ((left, has_left), (arrive, arrives)) = (oneshot::channel(), oneshot::channel());
         *lock(&self.slow) = Some(Slow { left, arrives });
@@ -237,7 +238,7 @@ impl Chain for Provider {
             let slow = lock(&self.slow).take();
             if let Some(Slow { left, arrives }) = slow {
                 let _ = left.send(());
-                // Or it is not waited for any more.
+                // Or nobody waits for it any more.
                 let _ = arrives.await;
             }
         })

@@ -28,7 +28,7 @@ use kassa::simulation::Scene;
 
 use crate::{schedule::Schedule, stage::Stage};
 
-/// How many schedules go by from one word about them to the next.
+/// Number of schedules between two lines of progress.
 const TOLD_EACH: u64 = 5_000;
 
 /// Run seeded schedules of outages, restarts, reorgs and wrong clocks, and judge whose payment was whose.
@@ -40,7 +40,7 @@ Examples:
   simulator --schedules 2000              seeds 1 to 2000
   simulator --first 7 --schedules 1 -v    one seed, told step by step")]
 struct Args {
-    /// How many schedules to run
+    /// Number of schedules to run
     #[arg(long, default_value_t = 1_000)]
     schedules: u64,
     /// The seed of the first
@@ -71,7 +71,7 @@ fn stay_on(thread: usize) {
     if let Some(cpu) = allowed.get(thread % allowed.len().max(1)) {
         let mut one = CpuSet::new();
         one.set(*cpu);
-        // Where that is not allowed it is slower.
+        // If that is not allowed, it is only slower.
         let _ = sched_setaffinity(None, &one);
     }
 }
@@ -81,7 +81,7 @@ fn stay_on(_: usize) {}
 
 fn main() -> anyhow::Result<std::convert::Infallible> {
     let args = Args::parse();
-    // In memory, where the machine has a file system that is.
+    // In memory, if the machine has such a file system.
     let place = Some(Path::new("/dev/shm")).filter(|place| place.is_dir());
     let folder =
         place.map_or_else(tempfile::tempdir, tempfile::tempdir_in).context("no folder for databases")?;
@@ -140,6 +140,6 @@ fn main() -> anyhow::Result<std::convert::Infallible> {
         args.first,
         elapsed.as_secs()
     );
-    // What failed was said.
+    // Failures were reported already.
     std::process::exit(i32::from(failed > 0))
 }

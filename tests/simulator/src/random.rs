@@ -1,6 +1,6 @@
-//! Numbers that a seed decides.
+//! Random numbers from a seed.
 
-/// SplitMix64.
+/// The generator SplitMix64.
 #[derive(Debug, Clone)]
 pub(crate) struct Random(u64);
 
@@ -17,12 +17,12 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// One of `0..below`.
+    /// A number in `0..below`.
     pub(crate) fn below(&mut self, below: u64) -> u64 {
         self.next() % below.max(1)
     }
 
-    /// One of `from..=to`.
+    /// A number in `from..=to`.
     pub(crate) fn between(&mut self, from: i64, to: i64) -> i64 {
         let span = to.saturating_sub(from).unsigned_abs();
         from.saturating_add_unsigned(self.below(span.saturating_add(1)))

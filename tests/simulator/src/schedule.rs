@@ -1,4 +1,4 @@
-//! What happens in a simulation, in order: made from a seed, and written out so that a person can follow it.
+//! Operations of a simulation, in order: made from a seed, and written out so that a person can follow them.
 
 use std::fmt;
 
@@ -6,10 +6,10 @@ use kassa::simulation::{Asset, By};
 
 use crate::{chain::State, random::Random};
 
-/// Something that happens.
+/// An operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Op {
-    /// Time passes, in so many blocks.
+    /// Time passes, spread over some blocks.
     Wait {
         ms: i64,
         blocks: u32,
@@ -23,12 +23,12 @@ pub(crate) enum Op {
         by: By,
         expires_in_s: i64,
     },
-    /// The payer of an invoice pays, so many milliseconds from its deadline on (before it if negative), or now.
+    /// The payer of an invoice pays, at an offset from its deadline in milliseconds (before it if negative), or now.
     Pay {
         number: usize,
         how: How,
         from_deadline: Option<i64>,
-        /// So many blocks pass it over.
+        /// Number of blocks that pass it over.
         passed_over: u32,
     },
     /// Somebody sends what nobody asked for.
@@ -48,41 +48,41 @@ pub(crate) enum Op {
         made: bool,
     },
     Restart,
-    /// The machine's clock is set so much forward.
+    /// The machine's clock is set forward, by milliseconds.
     Clock {
         ms: i64,
     },
-    /// A second replica begins, or ends.
+    /// A second replica starts, or ends.
     Second,
     /// Another replica gets the leases.
     Leases,
-    /// An answer to the first replica is long on its way. Meanwhile a block is mined, so many are replaced, and the
+    /// An answer to the first replica is delayed. Meanwhile a block is mined, `deep` blocks are replaced, and the
     /// second replica gets the leases and works.
     Overlap {
         deep: u64,
         shuffle: u64,
     },
-    /// The operator has the last blocks read again, so many, or those of so many milliseconds.
+    /// The operator has the last blocks read again, by their number or by milliseconds.
     Rescan {
         blocks: i64,
         ms: Option<i64>,
     },
     BackUp,
-    /// Everything stops, and goes on with the last backup.
+    /// Everything stops, and continues from the last backup.
     Restore,
 }
 
-/// How a payer pays.
+/// Payment of an invoice by its payer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum How {
     Exactly,
-    /// So much less or more.
+    /// A difference from the exact amount.
     Off(i64),
-    /// Out of a contract, if it is coin: no transfer shows it.
+    /// Sent by a contract, if it is coin: no transfer shows it.
     Unseen,
 }
 
-/// An operation, and which workers get their turn after it. [`SECOND`] is the second replica.
+/// An operation, and the workers that get their turn after it. [`SECOND`] is the second replica.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Turn {
     pub(crate) op: Op,
@@ -93,25 +93,25 @@ pub(crate) const OBSERVE: u8 = 1;
 pub(crate) const SETTLE: u8 = 2;
 pub(crate) const EXPIRE: u8 = 4;
 pub(crate) const SECOND: u8 = 8;
-/// Rescan and balances.
+/// The workers for rescans and balances.
 pub(crate) const BESIDE: u8 = 16;
 pub(crate) const ALL: u8 = 31;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Schedule {
     pub(crate) seed: u64,
-    /// So many confirmations are a credit.
+    /// Number of confirmations of a credit.
     pub(crate) confirmations: u32,
-    /// So many blocks below the head are final.
+    /// Depth of the final block below the head.
     pub(crate) depth: u64,
     pub(crate) turns: Vec<Turn>,
 }
 
 const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
-/// Whole cents, so that no two rings of amounts overlap.
+/// Prices in whole cents, so that no two rings of amounts overlap.
 const PRICES: [u128; 3] = [10_000_000, 10_010_000, 25_000_000];
-/// So small that only two suffixes are a decent share of it: its amounts come again as soon as they may.
+/// A price so small that only two suffixes are a decent share of it: its amounts come again as soon as they may.
 pub(crate) const TINY_PRICE: u128 = 200;
 
 impl Schedule {
@@ -119,7 +119,7 @@ impl Schedule {
         let mut random = Random::new(seed);
         let depth = random.below(9);
         let confirmations = 1 + u32::try_from(random.below(4)).unwrap_or(0);
-        // The chain is read before anyone asks for anything; that it is not yet is tried now and then.
+        // The chain is read before anyone asks for anything; one time in ten it is not.
         let mut turns = Vec::new();
         if !random.one_in(10) {
             let op = Op::Wait { ms: 20_000, blocks: 4 };
@@ -131,7 +131,7 @@ impl Schedule {
             let op = op(&mut random, prices, invoices, backed_up);
             invoices += usize::from(matches!(op, Op::Invoice { .. }));
             backed_up |= op == Op::BackUp;
-            // Mostly everyone gets a turn, and now and then somebody is slow.
+            // Mostly everyone gets a turn; now and then some workers are slow.
             let workers = match random.below(6) {
                 0 => u8::try_from(random.below(32)).unwrap_or(0),
                 1 => ALL & !(1 << random.below(5)),

@@ -1,11 +1,11 @@
-//! Makes a failing schedule smaller: leaves out what does not matter to the failure.
+//! Shrinks a failing schedule: leaves out what does not matter to the failure.
 
 use crate::{schedule::Schedule, stage::Stage};
 
-/// Runs that shrinking may take.
+/// Maximum number of runs for shrinking.
 const RUNS_MAX: usize = 400;
 
-/// The least schedule found that fails in the same way.
+/// The smallest schedule found that fails in the same way.
 pub(crate) fn least(stage: &mut Stage, schedule: &Schedule, kind: &str) -> anyhow::Result<Schedule> {
     let mut least = schedule.clone();
     let mut runs = 0;

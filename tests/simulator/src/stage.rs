@@ -1,4 +1,4 @@
-//! Where schedules are played: one database, and what it takes to run one after the other on it.
+//! The place where schedules run: one database, and what it takes to run one after the other on it.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -11,7 +11,7 @@ use crate::{
     world::World,
 };
 
-/// What one thread runs one schedule after the other on.
+/// Everything on which one thread runs one schedule after the other.
 pub(crate) struct Stage {
     scene: Arc<Scene>,
     folder: PathBuf,
@@ -26,7 +26,7 @@ impl Stage {
         Ok(Self { scene, folder, runtime, store })
     }
 
-    /// Runs a schedule. Answers what was wrong.
+    /// Runs a schedule. Returns the rule that was broken, if one was.
     pub(crate) fn run(&mut self, schedule: &Schedule, verbose: bool) -> anyhow::Result<Option<Wrong>> {
         let Self { scene, folder, runtime, store } = self;
         runtime.block_on(async {

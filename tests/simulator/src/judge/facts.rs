@@ -1,15 +1,15 @@
-//! What the database says at the end of a simulation.
+//! State of the database at the end of a simulation.
 
 use std::collections::{BTreeMap, HashMap};
 
 use crate::world::World;
 
-/// What Kassa made of a transfer.
+/// The outcome of a transfer in Kassa.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
     pub(super) id: String,
     pub(super) status: String,
-    /// Invoice (empty for none), status and exception of each payment.
+    /// Invoice (empty if none), status and exception of each payment.
     pub(super) payments: Vec<(String, String, String)>,
     pub(super) listed: Option<String>,
     pub(super) credits: i64,
@@ -63,7 +63,7 @@ pub(super) async fn risen(world: &World<'_>) -> anyhow::Result<Vec<(String, Stri
         .collect()
 }
 
-/// What each invoice's merchant was told, in order.
+/// Kinds of the events of each invoice, in order.
 pub(super) async fn told(world: &World<'_>) -> anyhow::Result<HashMap<String, Vec<String>>> {
     let sql = "SELECT invoice_id, kind FROM event WHERE invoice_id IS NOT NULL ORDER BY sequence";
     let mut told: HashMap<String, Vec<String>> = HashMap::new();

@@ -1,4 +1,4 @@
-//! What must be true of every simulation, whatever happened in it. The rules are here; [`facts`] reads the database.
+//! The rules that every simulation must keep, whatever happened in it. [`facts`] reads the database.
 
 mod facts;
 
@@ -16,10 +16,10 @@ use crate::{
     world::{Made, World},
 };
 
-/// Kassa's own time of a chain may be behind by so much: a block is seen late, a clock is off by less than is noticed.
-/// Nobody is given to a stranger for it; a payment so short before its deadline may count as late.
+/// Maximum lag of Kassa's time of a chain, milliseconds: a block is seen late, a clock is off by less than is noticed.
+/// No payment goes to a stranger because of it; one that is this close before its deadline may count as late.
 const UNSURE_MS: i64 = 200_000;
-/// How long after its deadline an invoice's payment is told apart.
+/// Time after its deadline for which an invoice's payment is still told apart, milliseconds.
 const LATE_MS: i64 = 3_600_000;
 
 /// A rule that was broken.
@@ -60,7 +60,7 @@ pub(crate) async fn judge(world: &World<'_>) -> anyhow::Result<Option<Wrong>> {
     if let Some(wrong) = seen_before(world).await? {
         return Ok(Some(wrong));
     }
-    // Where no branch was ever left, a payment stays where it was, and nothing is taken back.
+    // If no branch was ever left, a payment stays where it was, and nothing is taken back.
     let calm = !world
         .schedule
         .turns
@@ -80,9 +80,9 @@ pub(crate) async fn judge(world: &World<'_>) -> anyhow::Result<Option<Wrong>> {
         .into_iter()
         .flatten()
         .collect();
-    // By the invoice's place: what was sent in time, if none of it pays.
+    // By the invoice's index: a payment that was sent in time, if none of them pays.
     let mut paid: HashMap<usize, Option<String>> = HashMap::new();
-    // Which invoice had been paid already by the time of a block.
+    // By the invoice's index: the time of the first block by which it was already paid.
     let mut already: HashMap<usize, i64> = HashMap::new();
     let ledger = lock(&world.ledger);
     for (tx, time) in ledger.all().filter(|(tx, _)| !tx.unseen) {
@@ -119,8 +119,8 @@ pub(crate) async fn judge(world: &World<'_>) -> anyhow::Result<Option<Wrong>> {
         let Some(made) = of.filter(|made| sent.exact && !made.lost && time <= made.deadline) else {
             continue;
         };
-        // Of several payments for one invoice any may: which of them came first, and which of them in time, can be
-        // another after a reorg.
+        // Of several payments for one invoice any may pay it: which of them came first, and which of them in time, may
+        // change in a reorg.
         let place = sent.of.unwrap_or_default();
         let does = is_paid(&made.asked.id, &outcomes);
         let what = || {
@@ -160,25 +160,25 @@ fn wrong(kind: &'static str, what: String) -> Option<Wrong> {
     Some(Wrong { kind, what })
 }
 
-/// Whether the amount that the payer of an invoice sends in a block of this time may be another's. Not while it is held,
-/// unless the database has forgotten that it is; and not before all other amounts of the ring were asked for.
+/// True if the amount that the payer of an invoice sends in a block of this time may be another's. It may not while it
+/// is held, unless the database has forgotten that; nor before all other amounts of the ring were given out.
 fn may_meet(made: &Made, other: Option<&Made>, time: i64) -> bool {
     if made.by != By::Amount {
         return false;
     }
     let is_held = time <= made.deadline + LATE_MS - UNSURE_MS;
     if made.price == TINY_PRICE {
-        // The other may be one whose merchant was never answered: the process ended with its commit.
+        // The other may be one whose merchant got no answer: the process ended with its commit.
         return made.lost || !is_held;
     }
     let Some(other) = other.filter(|other| other.by == By::Amount) else { return false };
     // Lives that began with the same backup draw their amounts at random, knowing nothing of each other.
     let drawn = made.restored > 0 && other.restored > 0 && made.restored != other.restored;
-    // A new life leaves out up to a half of a ring.
+    // A new life leaves out up to half of a ring.
     (made.lost && drawn) || (!is_held && other.life - made.life > 1)
 }
 
-/// Payments that were seen before their invoice was made: whatever block they are in since then, they are not for it.
+/// Payments that were seen before their invoice was made: they are not for it, whatever block they are in since then.
 async fn seen_before(world: &World<'_>) -> anyhow::Result<Option<Wrong>> {
     let sql = "SELECT t.tx, p.invoice_id FROM payment p JOIN transfer t ON t.id = p.transfer_id
                JOIN invoice i ON i.id = p.invoice_id WHERE p.status = 'credited' AND t.seq <= i.sighted";
@@ -200,7 +200,7 @@ async fn outside_its_hold(world: &World<'_>) -> anyhow::Result<Option<Wrong>> {
     Ok(paid.first().and_then(|row| wrong("an invoice is paid outside its hold", format!("{row:?}"))))
 }
 
-/// What was told or credited, and taken back or done again.
+/// Events that were sent or credits that were made, and then taken back or repeated.
 async fn taken_back(world: &World<'_>) -> anyhow::Result<Option<Wrong>> {
     let sql = "SELECT kind, invoice_id, transfer_id FROM event
                WHERE kind IN ('invoice.paid', 'invoice.expired', 'invoice.reverted', 'transfer.unmatched')
@@ -212,7 +212,7 @@ async fn taken_back(world: &World<'_>) -> anyhow::Result<Option<Wrong>> {
     Ok(told.first().and_then(|row| wrong("something is taken back, or told twice", format!("{row:?}"))))
 }
 
-/// Whether a payment of this invoice is credited.
+/// True if a payment of this invoice is credited.
 fn is_paid(invoice_id: &str, outcomes: &BTreeMap<String, Outcome>) -> bool {
     let pays = |(id, status, _): &(String, String, String)| id == invoice_id && status == "credited";
     outcomes.values().any(|outcome| outcome.payments.iter().any(pays))
@@ -233,7 +233,8 @@ fn one_outcome(tx: &str, outcome: &Outcome) -> Option<Wrong> {
     if paid || listed { None } else { wrong("a transfer has not one outcome", says) }
 }
 
-/// What contracts sent, as nobody saw it, is listed as rises: all that was waited for, and never more than there is.
+/// Coin that contracts sent, which no transfer shows, is listed as rises: all that was waited for, and never more than
+/// was sent.
 fn rises(
     world: &World<'_>,
     ledger: &Ledger,
@@ -254,7 +255,7 @@ fn rises(
         sum.1 += tx.amount;
         let of = world.sent.iter().find(|sent| sent.tx == tx.id).and_then(|sent| sent.of);
         let Some(made) = of.and_then(|place| world.made.get(place)) else { continue };
-        // Nobody looks any more at an address of an invoice's own, once it is paid.
+        // An invoice's own address is not looked at any more once it is paid.
         if !made.lost && time <= made.deadline && !is_paid(&made.asked.id, outcomes) {
             sum.2 += tx.amount;
         }
@@ -269,7 +270,7 @@ fn rises(
     })
 }
 
-/// What is not on chain any more is not credited.
+/// A transfer that is no longer on chain is not credited.
 fn reorged_away(outcomes: &BTreeMap<String, Outcome>, on_chain: &[String]) -> Option<Wrong> {
     outcomes
         .iter()

@@ -18,30 +18,30 @@ use crate::{
     schedule::{ALL, How, Op, Schedule, TINY_PRICE, Turn},
 };
 
-/// When every simulation begins: 2027-01-15.
+/// Beginning of every simulation, milliseconds since 1970: 2027-01-15.
 const START: i64 = 1_800_000_000_000;
 const DAY_MS: i64 = 24 * 3_600_000;
-/// Everything stops for so long while a backup is restored.
+/// Time for which everything stops while a backup is restored, milliseconds.
 const RESTORING_MS: i64 = 180_000;
 
-/// An invoice that a merchant was given.
+/// An invoice that was made for a merchant.
 #[derive(Debug, Clone)]
 pub(crate) struct Made {
     pub(crate) number: usize,
     pub(crate) asset: Asset,
     pub(crate) by: By,
-    /// Without its suffix.
+    /// Price without the suffix.
     pub(crate) price: u128,
     pub(crate) asked: Asked,
-    /// When, in truth.
+    /// True time at which it was made.
     pub(crate) at: i64,
-    /// Until when its payer was told to pay, in truth.
+    /// Deadline that its payer was told, in true time.
     pub(crate) deadline: i64,
-    /// How often a backup had been restored before.
+    /// Number of backups that had been restored before.
     pub(crate) restored: u32,
     /// The life of the database in which it was made.
     pub(crate) life: i64,
-    /// The database does not know it any more: it went back to a backup that was made before.
+    /// True if the database does not know it any more, because it went back to an earlier backup.
     pub(crate) lost: bool,
 }
 
@@ -49,22 +49,22 @@ pub(crate) struct Made {
 #[derive(Debug, Clone)]
 pub(crate) struct Sent {
     pub(crate) tx: String,
-    /// The place of the invoice that it is meant for. None: nobody asked for it.
+    /// Index of the invoice that it is meant for. `None` if nobody asked for it.
     pub(crate) of: Option<usize>,
     pub(crate) exact: bool,
 }
 
-/// Everything that happened.
+/// State of a running simulation.
 pub(crate) struct World<'a> {
     scene: &'a Scene,
     pub(crate) store: &'a mut Store,
     folder: &'a Path,
     pub(crate) ledger: Arc<Mutex<Ledger>>,
     pub(crate) schedule: &'a Schedule,
-    /// The true time.
+    /// The true time, milliseconds.
     now: i64,
     replicas: [Option<Replica>; 2],
-    /// By how much each machine's clock is ahead.
+    /// Milliseconds by which each machine's clock is ahead.
     ahead: [i64; 2],
     pub(crate) made: Vec<Made>,
     pub(crate) sent: Vec<Sent>,
@@ -72,9 +72,9 @@ pub(crate) struct World<'a> {
     later: Vec<(i64, Tx)>,
     backup: Option<Backup>,
     restored: u32,
-    /// Whether any blocks are to be read again, or any balances compared.
+    /// True if any blocks are to be read again, or any balances compared.
     beside: bool,
-    /// The time of the block at which reading began: nothing was promised before.
+    /// Time of the block at which reading began: nothing was promised before.
     pub(crate) began: Option<i64>,
     starts: u64,
     life: i64,
@@ -131,15 +131,15 @@ impl<'a> World<'a> {
         Ok(world)
     }
 
-    /// Starts a replica, or starts it again. How its provider is stays.
+    /// Starts or restarts a replica. Its provider keeps its state.
     async fn start(&mut self, at: usize) -> anyhow::Result<()> {
-        // A crash that was planned is of the process before.
+        // A crash that was planned belongs to the process before.
         simulation::revive();
         let provider = match self.replicas[at].take() {
             Some(replica) => replica.provider,
             None => Arc::new(Provider::new(Arc::clone(&self.ledger))),
         };
-        // Leases end by the database's own clock, which simulated time does not move: nobody is waited for.
+        // Leases end by the database's own clock, which simulated time does not move: nobody has to wait for them.
         self.store.end_leases().await?;
         self.starts += 1;
         let seed = self.schedule.seed.wrapping_mul(1_000).wrapping_add(self.starts);
@@ -185,8 +185,8 @@ impl<'a> World<'a> {
                 let tx = Tx { id, to, asset, unseen: false, amount, memo: None, sent_at, passed_over: 0 };
                 lock(&self.ledger).send(tx);
             }
-            // Where the machine's clock is worth nothing, a lag that nobody can see is not made up for. (It lags by blocks
-            // that are hours apart here, which are seconds apart on a real chain.)
+            // If the machine's clock is useless, a lag that nobody can see is not made up for. (It lags by blocks that
+            // are hours apart here, but seconds apart on a real chain.)
             Op::Provider(State::Lags(_)) if self.ahead[0].abs() > DAY_MS => self.each_provider(State::Well),
             Op::Provider(state) => self.each_provider(*state),
             Op::Reorg { deep, shuffle } => {
@@ -256,7 +256,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Time passes, and blocks with it. Of a long time the last two blocks come quickly, as blocks do.
+    /// Lets time pass, and blocks with it. At the end of a long time the last two blocks come quickly, as blocks do.
     async fn wait(&mut self, ms: i64, blocks: u32, workers: u8) -> anyhow::Result<()> {
         let quick = if ms > 600_000 { 2 } else { 0 };
         let slow = blocks.saturating_sub(quick).max(1);
@@ -289,7 +289,7 @@ impl<'a> World<'a> {
 
     async fn invoice(&mut self, op: &Op) -> anyhow::Result<()> {
         let &Op::Invoice { number, merchant, asset, amount, by, expires_in_s } = op else { return Ok(()) };
-        // Whoever is there makes it, in turn.
+        // The replicas that exist make it, in turn.
         let at = if self.replicas[1].is_some() && number % 2 == 1 { 1 } else { 0 };
         let Some(replica) = &self.replicas[at] else { return Ok(()) };
         match replica.process.invoice(MERCHANTS[merchant], asset, amount, by, expires_in_s).await {
@@ -360,7 +360,7 @@ impl<'a> World<'a> {
         Ok(())
     }
 
-    /// Providers are well again, the chain goes on, and everything is read to the end.
+    /// Ends the simulation: providers are well again, the chain goes on, and everything is read to the end.
     pub(crate) async fn end(&mut self) -> anyhow::Result<()> {
         simulation::revive();
         self.say(format_args!("the end: everyone is well, and a day and a half passes"));
@@ -373,7 +373,7 @@ impl<'a> World<'a> {
             anyhow::ensure!(rounds < 50, "payments wait for ever");
             self.wait(3_600_000, 3, ALL).await?;
         }
-        // What is paid by now becomes final, and one block more is what tells that time has passed.
+        // What is paid by now becomes final, and one more block shows that time has passed.
         let blocks = u32::try_from(self.schedule.depth).unwrap_or(0) + 2;
         self.wait(i64::from(blocks) * 5_000, blocks, ALL).await
     }

@@ -1,4 +1,4 @@
-//! Whose turn it is, and for how long.
+//! Turns of the workers, and their length.
 
 use kassa::simulation;
 
@@ -9,11 +9,11 @@ use crate::{
     schedule::{ALL, BESIDE, EXPIRE, OBSERVE, SECOND, SETTLE},
 };
 
-/// Steps of one worker in a turn.
+/// Maximum number of steps of one worker in a turn.
 const STEPS_MAX: usize = 40;
 
 impl World<'_> {
-    /// Everyone whose turn it is works until there is nothing left, or for so long as a turn lasts.
+    /// Lets everyone whose turn it is work until there is nothing left, or until the turn ends.
     pub(super) async fn work(&mut self, workers: u8) -> anyhow::Result<()> {
         for at in 0..self.replicas.len() {
             if at == 1 && workers & SECOND == 0 {
@@ -58,7 +58,7 @@ impl World<'_> {
         Ok(())
     }
 
-    /// What the first replica is answered arrives when the second has done the same work.
+    /// Delays the answer to the first replica until the second has done the same work.
     pub(super) async fn overlap(&mut self, deep: u64, shuffle: u64) -> anyhow::Result<()> {
         simulation::revive();
         if self.replicas[1].is_none() {
@@ -84,7 +84,7 @@ impl World<'_> {
                 }
                 let meanwhile = self.cursor().await?;
                 let _ = arrive.send(());
-                // No crash is planned.
+                // No crash is planned here.
                 let _ = step.await;
                 let after = self.cursor().await?;
                 if meanwhile != before && after != meanwhile {
