@@ -74,7 +74,7 @@ impl Bloom {
 mod tests {
     use super::*;
 
-    /// From go-ethereum, core/types/bloom9_test.go: some words, and the bloom that they give.
+    /// Vector of go-ethereum, core/types/bloom9_test.go: some words, and the bloom that they give.
     #[test]
     fn sets_the_bits_that_geth_sets() {
         let mut bloom = Bloom::new([0; 256]);

@@ -37,7 +37,7 @@ pub(crate) struct Scan<'a, H> {
 struct Heads {
     latest: Header,
     safe: Option<u64>,
-    /// `None` if it was not told.
+    /// Height of the final block. `None` if neither the node nor the settings give it.
     finalized: Option<u64>,
 }
 

@@ -63,7 +63,7 @@ pub(crate) fn derive(key: &str, index: u32) -> Result<Address, DeriveError> {
     Ok(Address { text: encode(account), key: account.to_vec(), more: Vec::new() })
 }
 
-/// Hash of sixteen bytes. Nothing on the sandbox is worth an attack, so it only has to avoid collisions by chance.
+/// A 16-byte hash of `input`. Nothing on the sandbox is worth an attack, so it only has to avoid collisions by chance.
 pub(crate) fn hash16(input: &[u8]) -> [u8; 16] {
     let high = mix(fnv64(0xcbf2_9ce4_8422_2325, input));
     let low = mix(fnv64(high, input));

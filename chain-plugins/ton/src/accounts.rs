@@ -22,7 +22,7 @@ const PAGE: u32 = 1_000;
 /// Maximum number of jetton wallets that one scan asks for. The rest follows with the next scans.
 const DERIVED_MAX: usize = 64;
 
-/// The part that an account has in a scan.
+/// Role of an account in a scan.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Role {
     Owner,

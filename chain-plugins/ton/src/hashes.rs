@@ -43,7 +43,7 @@ impl Hashes {
         Some(Self(all))
     }
 
-    /// The representation hash of a cell. `None` if something below it is pruned, which nothing on chain is.
+    /// The representation hash of a cell. `None` if its level is above zero, which no tree on chain has.
     pub(crate) fn get(&self, place: usize) -> Option<Hash> {
         let levels = self.0.get(place).filter(|levels| levels.mask == 0)?;
         levels.at.first().map(|(hash, _)| *hash)

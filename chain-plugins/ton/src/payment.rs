@@ -12,10 +12,10 @@ use crate::wire::{DescriptionJson, MessageJson, TxJson};
 use kassa_sdk::types::{Memo, Transfer};
 use kassa_sdk::upstream::Fault;
 
-/// A body as far as it could be read.
+/// Result of reading a body.
 enum Read<T> {
     Is(T),
-    /// The cells cannot be read, for this reason.
+    /// Reason that the cells cannot be read.
     Unreadable(&'static str),
 }
 

@@ -82,7 +82,7 @@ pub enum Fault {
 /// Refusals of too many requests, in the words of providers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
-    /// Nothing but the status.
+    /// The status alone.
     Status429,
     /// TronGrid, once the day's requests are used up.
     Daily,

@@ -126,9 +126,9 @@ pub(crate) enum State {
     Away,
     RateLimited,
     Malformed,
-    /// It shows no block that is younger than this, milliseconds.
+    /// Shows no block that is younger than this, milliseconds.
     Lags(i64),
-    /// It still shows the branch that it had when it went stale.
+    /// Still shows the branch that it had when it went stale.
     Stale,
 }
 

@@ -31,7 +31,7 @@ const STRIKES: u32 = 3;
 /// Maximum number of invalid answers in a row, as of a broken backend among many.
 const UNSOUND_MAX: u32 = 3;
 
-/// Number of times that a call is made which fails for no reason of its own.
+/// Number of times that a call is made if it fails for no reason of its own.
 const TRIES: u32 = 3;
 
 /// Methods that every provider serves, at every size that a call of them can have: an error is the passing trouble of a
@@ -93,7 +93,7 @@ impl Replies {
     }
 }
 
-/// Parses JSON as `T`. Errors with `malformed`.
+/// Parses JSON as `T`. Errors with `malformed` if it is not a `T`.
 pub(crate) fn parse<'a, T: Deserialize<'a>>(json: &'a str, what: &str) -> Result<T, Fault> {
     serde_json::from_str(json).map_err(|error| Fault::malformed(format!("{what}: {error}")))
 }

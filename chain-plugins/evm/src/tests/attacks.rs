@@ -62,7 +62,7 @@ fn a_reverted_transaction_pays_nothing() {
     assert!(node.scan().unwrap().transfers.is_empty());
 }
 
-/// As on Tempo, where the fee is a token transfer and is paid even so.
+/// Logs as on Tempo, where the fee is a token transfer and is paid even so.
 #[test]
 fn the_logs_of_a_failed_transaction_are_no_payments_and_stop_nothing() {
     let chain = || {

@@ -140,7 +140,7 @@ fn of_block<H: Host>(
             Err(error) => refused(&call, error)?,
         },
         Ok(Err(error)) => refused(&call, &error)?,
-        // An earlier step used the budget; in a call of its own the block has a whole one.
+        // An earlier step used the budget; in a call of its own the block has the whole budget.
         Err(fault) if !is_first => return Err(fault),
         Err(Fault::Budget(why)) => why,
         Err(Fault::Scan(ScanError::Upstream(why))) => {

@@ -131,7 +131,7 @@ fn any_bytes_at_all() {
     }
 }
 
-/// As large as a transaction may be, and larger.
+/// A transaction of the maximum size, and a larger one.
 #[test]
 fn limits() {
     assert!(Boc::parse_transaction(&bag_of(32_768)).is_ok());

@@ -114,12 +114,12 @@ impl Host for Real {
 }
 
 impl Outcome {
-    /// Not now: tries again after `seconds`.
+    /// An outcome that tries again after `seconds`.
     pub fn retry(seconds: u32, why: impl Into<String>) -> Self {
         Self::Retry((seconds, why.into()))
     }
 
-    /// Never: a person has to look.
+    /// An outcome that never tries again: a person has to look.
     pub fn reject(why: impl Into<String>) -> Self {
         Self::Reject(why.into())
     }
