@@ -2,10 +2,10 @@
 //!
 //! # What is read
 //!
-//! Tokens by `eth_getLogs` for the `Transfer` event of the listed contracts; the native coin, if it is
-//! listed, by the transactions of full blocks. Where a provider serves no `eth_getLogs`, tokens are read from all receipts of
-//! each block (`eth_getBlockReceipts`), which is many times the bytes. Every transfer that is reported was confirmed by the receipt
-//! of its transaction, in the block that was read. All of it is JSON-RPC over HTTP, in batches.
+//! Tokens by `eth_getLogs` for the `Transfer` event of the listed contracts; the native coin, if it is listed, by the
+//! transactions of full blocks. Where a provider serves no `eth_getLogs`, tokens are read from all receipts of each
+//! block (`eth_getBlockReceipts`), which is many times the bytes. Every transfer that is reported was confirmed by the
+//! receipt of its transaction, in the block that was read. All of it is JSON-RPC over HTTP, in batches.
 //!
 //! Not reported is what an account sends to itself, coin or tokens: it was there before, so nothing arrived. The
 //! logs of a failed transaction, which some chains have, are no payments either.

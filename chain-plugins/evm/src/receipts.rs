@@ -95,8 +95,8 @@ pub(crate) fn collect<H>(
     Ok(())
 }
 
-/// Like [`collect`], after `eth_getLogs` of a single block was refused. Errors with that refusal if receipts are refused
-/// as well.
+/// Like [`collect`], after `eth_getLogs` of a single block was refused. Errors with that refusal if receipts are
+/// refused as well.
 pub(crate) fn instead_of_logs<H: Host>(
     scan: &Scan<'_, H>,
     headers: &[Header],

@@ -1,12 +1,12 @@
 //! A scan: heads first, then steps of blocks until the limits or the head are reached.
 //!
-//! An idle scan is one call: the head, or the block after the cursor, where the host expects that one to be the head if it is
-//! there. The safe and the final block are asked for as often as the host wants them. A step is one
-//! request for its blocks and logs, and another one only where something was paid. Steps that were read
-//! completely are kept when a later one fails: the failure comes again at the next scan, the work does not.
+//! An idle scan is one call: the head, or the block after the cursor, where the host expects that one to be the head if
+//! it is there. The safe and the final block are asked for as often as the host wants them. A step is one request for
+//! its blocks and logs, and another one only where something was paid. Steps that were read completely are kept when a
+//! later one fails: the failure comes again at the next scan, the work does not.
 //!
-//! Which chain the node serves is asked together with what is final, and where it is in doubt: a chain whose block stands on
-//! the cursor's is the cursor's, or one that parted from it there.
+//! Which chain the node serves is asked together with what is final, and where it is in doubt: a chain whose block
+//! stands on the cursor's is the cursor's, or one that parted from it there.
 
 use crate::fault::{Fault, RpcError};
 use crate::hex::{self, Key};

@@ -1,6 +1,7 @@
 //! One step of a scan: a few blocks, read completely.
 //!
-//! 1. Blocks and logs of the range, in one batch; receipts of all blocks where logs are not served ([`crate::receipts`]).
+//! 1. Blocks and logs of the range, in one batch; receipts of all blocks where logs are not served
+//!    ([`crate::receipts`]).
 //! 2. Logs that look too few are asked for again by block hash, and then by receipts ([`crate::cross_check`]).
 //! 3. Where the provider traces, what code moved of the native coin ([`crate::traces`]).
 //! 4. The host says which recipients are watched; everything else is dropped.

@@ -143,7 +143,7 @@ pub(crate) struct Move {
     pub(crate) amount: Option<u128>,
 }
 
-/// Signature of the event: `keccak256("Transfer(address,address,uint256)")`.
+/// First topic of the event: `keccak256("Transfer(address,address,uint256)")`.
 pub(crate) const TRANSFER: &str = "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef";
 
 /// The listed tokens by contract.

@@ -14,10 +14,10 @@
 //! 5. where payments are to be proven, each of their transactions in its cells (`/getTransactions`), 32 in a
 //!    scan.
 //!
-//! While nobody pays the states alone are asked for, one request for each hundred accounts, and the blocks once a minute
-//! (or whenever the host wants to know the head): if no account has moved, nothing in the blocks is of interest. At a poll
-//! every two seconds that is 45,000 requests a day. An owner is one account for the native coin, and one more for each
-//! listed jetton. Jetton wallets become known 64 a scan; until all are, the cursor waits.
+//! While nobody pays the states alone are asked for, one request for each hundred accounts, and the blocks once a
+//! minute (or whenever the host wants to know the head): if no account has moved, nothing in the blocks is of interest.
+//! At a poll every two seconds that is 45,000 requests a day. An owner is one account for the native coin, and one more
+//! for each listed jetton. Jetton wallets become known 64 a scan; until all are, the cursor waits.
 //!
 //! # What is a payment
 //!
@@ -103,8 +103,8 @@
 //! # Ownership
 //!
 //! By the `ton_proof` of TON Connect with the wallet's state init, of wallets v3, v4 and v5r1. Its payload is the
-//! statement, or the statement's SHA-256 in hexadecimal, which fits what wallets take. Wallets do not show it, they show
-//! the domain: without `ownership_domain` a page that gets somebody to connect a wallet has such a proof.
+//! statement, or the statement's SHA-256 in hexadecimal, which fits what wallets take. Wallets do not show it, they
+//! show the domain: without `ownership_domain` a page that gets somebody to connect a wallet has such a proof.
 #![cfg_attr(
     test,
     allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::cast_possible_truncation)

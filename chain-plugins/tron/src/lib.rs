@@ -22,10 +22,10 @@
 //!
 //! # What cannot be seen
 //!
-//! **Internal transactions** are kept by java-tron only with `vm.saveInternalTx`, which TronGrid has and a
-//! node of one's own lacks by default; without it such payments are found by a person alone. (Such a node says
-//! nothing of balances at past blocks either, so there is no role `balances`.) Tokens are not affected. **Rewards and stakes** that come free go to their owner; they are no
-//! payments.
+//! **Internal transactions** are kept by java-tron only with `vm.saveInternalTx`, which TronGrid has and a node of
+//! one's own lacks by default; without it such payments are found by a person alone. (Such a node says nothing of
+//! balances at past blocks either, so there is no role `balances`.) Tokens are not affected. **Rewards and stakes**
+//! that come free go to their owner; they are no payments.
 //!
 //! # What is proven and what is believed
 //!

@@ -1,8 +1,8 @@
 //! A scan: head and solid block first, then steps of blocks until the limits or the head are reached.
 //!
-//! An idle scan is one request, and another one where the host wants to know the solid block anew; a block more costs one
-//! for itself (none if it is the head) and one for the infos of its transactions. Steps that were read completely are kept when a later one fails: the failure
-//! comes again at the next scan, the work does not.
+//! An idle scan is one request, and another one where the host wants to know the solid block anew; a block more costs
+//! one for itself (none if it is the head) and one for the infos of its transactions. Steps that were read completely
+//! are kept when a later one fails: the failure comes again at the next scan, the work does not.
 //!
 //! Which chain the node serves is asked only where it is in doubt: the last four bytes of the genesis
 //! block's id are the chain's id. A node whose chain holds the block of the cursor, by its hash, is on the

@@ -5,11 +5,12 @@
 //! a single entry, HTTP 413. Whatever refuses a batch is answered by half of it, down to single
 //! calls; only the error of a single call is an error of that call.
 //!
-//! Others take the batch and serve a part of it: so many calls a second, so many bytes an answer. What was answered
-//! is kept, and the rest is asked for again in batches of as many as were served. The host is told of refusals and
-//! lets the next requests wait; after [`STRIKES`] in a row that brought nothing the scan ends.
+//! Others take the batch and serve a part of it, up to a number of calls a second or of bytes an answer. What was
+//! answered is kept, and the rest is asked for again in batches of as many as were served. The host is told of refusals
+//! and lets the next requests wait; after [`STRIKES`] in a row that brought nothing the scan ends.
 //!
-//! An answer that is none, and the error of a call that has no reason for one, are one backend's of many: asked again twice.
+//! An invalid answer, or an error that the call gives no reason for, comes from one bad backend of many: the call is
+//! made again, twice.
 
 mod answer;
 

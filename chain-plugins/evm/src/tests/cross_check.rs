@@ -49,7 +49,8 @@ fn blocks_without_a_sign_of_tokens_are_not_doubted() {
     assert_eq!(node.count("eth_getLogs"), 1);
 }
 
-/// Answers like those of BSC's public nodes, of a node without the method, and of one that has it and refuses this call.
+/// Answers like those of BSC's public nodes, of a node without the method, and of one that has it and refuses this
+/// call.
 #[test]
 fn where_logs_are_not_served_receipts_are_read() {
     for (code, message, scans) in [
