@@ -41,8 +41,8 @@ impl Host {
         self.scan_on(&loaded, subject, network, Some(cursor), limits).await
     }
 
-    /// Finds the blocks that hold a transaction, and its transfers. Errors with [`CallError::NoRole`] if the plugin has
-    /// no finder.
+    /// Finds the block of a transaction, and those of the transactions that it set off. Errors with
+    /// [`CallError::NoRole`] if the plugin has no finder.
     pub(crate) async fn find(
         &self,
         network: &network::Manifest,
