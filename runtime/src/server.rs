@@ -157,7 +157,7 @@ impl App {
         Ok(())
     }
 
-    /// Logs the number of addresses in use without the proof that is now demanded.
+    /// Logs the numbers of addresses and extended keys that are in use without the proof that is now required.
     async fn warn_of_unproven(&self) {
         if self.config.addresses.ownership == Ownership::Optional {
             return;

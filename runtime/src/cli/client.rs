@@ -38,7 +38,7 @@ pub(super) struct ServerArgs {
 #[derive(Debug)]
 pub(super) struct Refused {
     pub(super) title: String,
-    /// What is wrong here, and usually the next step.
+    /// Explanation of the problem, and usually the next step.
     pub(super) detail: Option<String>,
     /// Advice that only the command line knows.
     pub(super) hint: Option<String>,

@@ -49,7 +49,7 @@ enum Command {
     OperatorEvents {
         /// mer_…
         id: String,
-        /// Whether to tell it from now on
+        /// Turn it on or off
         #[arg(value_enum)]
         switch: Switch,
     },

@@ -50,7 +50,7 @@ pub(super) const KEEP_RESIDENT_BLIND: usize = 64 << 10;
 /// Depth of a stack that is zeroed in place at the end of every call, touched or not, bytes; anything deeper is given
 /// back and faulted in again. A Rust hook goes about 8 KiB deep, a matcher with 100 candidates deeper.
 const STACK_KEEP_RESIDENT: usize = 16 << 10;
-/// Maximum size of a memory, bytes: more than a 32-bit one can have.
+/// Maximum size of a memory, bytes: that of a 32-bit one.
 const MEMORY_BYTES_MAX: usize = 4 << 30;
 /// Number of places in the pool in addition to those for admitted calls: admission tries new versions in them.
 const SPARE_CALLS: u32 = 8;

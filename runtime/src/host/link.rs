@@ -43,7 +43,7 @@ pub(super) struct Linked {
 }
 
 impl Linked {
-    /// Links a component. Errors if it wants a function that no service has, or lacks one of its own.
+    /// Links a component. Errors if it imports a function that no service has, or lacks a function of its roles.
     pub(super) fn new(component: &Component, roles: &[Role]) -> wasmtime::Result<Self> {
         let engine = component.engine();
         let mut linker = Linker::new(engine);

@@ -27,7 +27,7 @@ pub(crate) struct Shadow {
 pub(crate) struct Tally {
     /// Scans that both answered.
     pub(crate) scans: u64,
-    /// Scans of those with different answers.
+    /// Number of those with different answers.
     pub(crate) different: u64,
     /// Scans in which the shadow read less than the active version: its provider is behind, or it does not read.
     pub(crate) behind: u64,

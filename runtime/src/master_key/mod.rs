@@ -6,14 +6,14 @@
 //! for a new database alone.
 //!
 //! A *rotation* goes like this:
-//! 1. The new key is given: by [`MasterKeys::rotate`] into the file, or by the operator, who puts it before the old one in
-//!    `KASSA_MASTER_KEY` and starts again. The database keeps each key sealed under the other ([`master_keys::Copy`]): whoever has one
-//!    of them opens what either has sealed.
+//! 1. The new key is given: by [`MasterKeys::rotate`] into the file, or by the operator, who puts it before the old one
+//!    in `KASSA_MASTER_KEY` and starts again. The database keeps each key sealed under the other
+//!    ([`master_keys::Copy`]): whoever has one of them opens what either has sealed.
 //! 2. Each replica learns of the new key at its next look ([`MasterKeys::follow`]), and seals with it from the look
-//! after that: by then all know it. Replicas whose key is in a file write the new one there.
-//! 3. What the old key has sealed is opened and sealed anew, row by row ([`sealed`]).
+//!    after that: by then all know it. Replicas whose key is in a file write the new one there.
+//! 3. Values that the old key has sealed are resealed, row by row ([`sealed`]).
 //! 4. [`MasterKeys::finish`] deletes the new key as the old one opens it. From then on the old one opens nothing but
-//! earlier backups; it stays, sealed under the new one, since hashes of API keys are made with the very first key.
+//!    earlier backups; it stays, sealed under the new one, since hashes of API keys are made with the very first key.
 
 mod known;
 

@@ -34,7 +34,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Ended;
 
-/// Lets the next process end at its `nth` commit from now; `made` says whether that commit takes effect.
+/// Makes the process end at its `nth` commit from now; `made` says whether that commit takes effect.
 pub fn doom(nth: u32, made: bool) {
     simulated::doom(nth, made);
 }

@@ -49,8 +49,8 @@ impl Upstream {
         *lock(&self.record.kept) = (learned, self.clock.now());
     }
 
-    /// Records that the upstream refused: `calls` of requests that it answered otherwise. Nothing goes out for `ms`
-    /// milliseconds, and less after that.
+    /// Records that the upstream was asked too often, and refused `calls` calls within requests that it answered.
+    /// Nothing goes out for `ms` milliseconds, and less after that.
     pub(crate) fn refused(&self, calls: u32, ms: Millis) {
         lock(&self.record.allowance).refused(self.terms, calls, ms, self.clock.now());
     }

@@ -1,10 +1,10 @@
 //! RPC providers of the networks: the choice among them, their rates and their health.
 //!
-//! The cast: a network has several *upstreams*. A worker [`Upstreams::pick`]s one, lets a whole scan run against
-//! it (so that all answers fit together), and [`Upstreams::report`]s how the scan went. Only such a verdict moves
-//! the health of an upstream: whether an answer was any good is known to the one who read it, not to TCP. See
-//! `health` for the rules, `domain::allowance` for how often it is asked. What its plugin and these rules have learned of
-//! an upstream is kept in the database (`learned`), so that a restart does not run into the same walls again.
+//! The cast: a network has several *upstreams*. A worker [`Upstreams::pick`]s one, runs a whole scan against it (so
+//! that all answers fit together), and [`Upstreams::report`]s how the scan went. Only such a verdict changes the health
+//! of an upstream: only the reader of an answer knows whether it was any good, TCP does not. See `health` for the
+//! rules, `domain::allowance` for the rate of requests. Facts that the plugin and these rules have learned of an
+//! upstream are stored in the database (`learned`), so that a restart does not run into the same limits again.
 //!
 //! The URL of an upstream and its headers carry keys: outside of a request only scheme and host are ever shown.
 

@@ -67,7 +67,7 @@ pub(crate) struct Recording {
     cut: bool,
 }
 
-/// What happens to a call's questions.
+/// Recording or replay of a call's questions.
 #[derive(Debug, Default)]
 pub(crate) enum Tape {
     /// Nothing is recorded: for chain plugins.
