@@ -1,4 +1,4 @@
-//! What a running Kassa shares. [`crate::server`] starts it.
+//! State that a running Kassa shares. [`crate::server`] starts it.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -24,9 +24,9 @@ use crate::{
     wake::Wake,
 };
 
-/// Replays of hooks that run at once.
+/// Maximum number of concurrent replays of hooks.
 const REPLAYS_MAX: usize = 4;
-/// Checks of hooks' settings that run at once. Each may take a core for a while.
+/// Maximum number of concurrent checks of hooks' settings. Each may take a core for a while.
 const FITS_MAX: usize = 2;
 
 /// Everything that handlers and workers share. Cheap to clone.
@@ -38,7 +38,7 @@ pub struct App {
     pub(crate) ids: Ids,
     pub(crate) config: Arc<Config>,
     pub(crate) master_keys: Arc<MasterKeys>,
-    /// With the master keys.
+    /// Holds the master keys.
     pub(crate) vault: Arc<Vault>,
     pub(crate) wake: Wake,
     pub(crate) outbound: Outbound,
@@ -50,17 +50,18 @@ pub struct App {
     pub(crate) prices: Arc<Prices>,
     pub(crate) leases: Arc<Leases>,
     pub(crate) finds: Finds,
-    /// Components that may end the process are called while no other one is, see [`crate::flow::first_calls`].
+    /// Held while a component that may end the process is called, so that no other one is; see
+    /// [`crate::flow::first_calls`].
     pub(crate) suspects: Arc<Mutex<()>>,
-    /// Replays of hooks, of which each merchant has one under way at the most.
+    /// Places for replays of hooks; each merchant has at most one under way.
     pub(crate) replays: Arc<Shares>,
-    /// Checks of hooks' settings by schemas of their own, of which each merchant has one under way at the most.
+    /// Places for checks of hooks' settings by their own schemas; each merchant has at most one under way.
     pub(crate) fits: Arc<Shares>,
     pub(crate) health: Arc<Health>,
     pub(crate) simulations: Arc<Simulations>,
 }
 
-/// What an [`App`] is made of, beside what it keeps in memory.
+/// Parts of an [`App`], without its state in memory.
 pub(crate) struct Parts {
     pub(crate) db: Db,
     pub(crate) clock: Clock,
@@ -74,7 +75,7 @@ pub(crate) struct Parts {
 }
 
 impl App {
-    /// Puts the parts together. Invoices are written from now on; the workers do not run yet.
+    /// Assembles the parts. Invoices are written from now on; the workers do not run yet.
     pub(crate) fn new(parts: Parts) -> Self {
         let Parts { db, clock, ids, config, master_keys, outbound, upstreams, host, networks } = parts;
         let holder = ids.next(id::Kind::Request, clock.now()).into();
@@ -104,7 +105,7 @@ impl App {
         }
     }
 
-    /// Takes over the upstreams that the database holds.
+    /// Takes over the database's upstreams.
     pub(crate) async fn reload_upstreams(&self) -> Result<(), DbError> {
         let mut by_network: BTreeMap<String, Vec<UpstreamSpec>> =
             self.networks.all().iter().map(|network| (network.name.clone(), Vec::new())).collect();

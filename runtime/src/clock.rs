@@ -1,4 +1,4 @@
-//! Time, handed in from outside so that a test can hold it.
+//! Time, injected so that a test can control it.
 
 use std::{
     sync::{
@@ -10,16 +10,16 @@ use std::{
 
 use crate::domain::Millis;
 
-/// Where the time comes from. Cheap to clone.
+/// Source of the time. Cheap to clone.
 #[derive(Clone)]
 pub struct Clock(Arc<Source>);
 
 struct Source {
-    /// None: time stands still but for what a test adds.
+    /// `None` if time stands still and only a test moves it.
     started: Option<Instant>,
-    /// Added to the machine's time; only tests change it.
+    /// Added to the machine's time, milliseconds; only tests change it.
     wall_ms: AtomicI64,
-    /// Added to the time since the start; only tests change it.
+    /// Added to the time since the start, milliseconds; only tests change it.
     passed_ms: AtomicI64,
 }
 
@@ -34,7 +34,7 @@ impl Default for Clock {
     }
 }
 
-/// By how much the suite sets the machine's clock forward.
+/// Milliseconds by which the suite sets the machine's clock ahead.
 #[cfg(feature = "crash-points")]
 fn ahead_ms() -> Millis {
     std::env::var("KASSA_CLOCK_AHEAD_MS").ok().and_then(|text| text.parse().ok()).unwrap_or(0)
@@ -46,13 +46,13 @@ fn ahead_ms() -> Millis {
 }
 
 impl Clock {
-    /// One that stands still at this time.
+    /// A clock that stands still at this time.
     #[must_use]
     pub fn standing(at: Millis) -> Self {
         Self(Arc::new(Source { started: None, wall_ms: AtomicI64::new(at), passed_ms: AtomicI64::new(0) }))
     }
 
-    /// Milliseconds since 1970, as this machine believes. It may be wrong, and may jump.
+    /// Milliseconds since 1970 by this machine's clock. It may be wrong, and may jump.
     #[must_use]
     pub fn now(&self) -> Millis {
         let shift = self.0.wall_ms.load(Ordering::Relaxed);
@@ -63,7 +63,8 @@ impl Clock {
         i64::try_from(since.as_millis()).unwrap_or(i64::MAX).saturating_add(shift)
     }
 
-    /// Milliseconds since this process began: never goes back, never jumps. For how long something took or holds.
+    /// Milliseconds since this process began: never goes back, never jumps. For measuring how long something took or
+    /// holds.
     #[must_use]
     pub fn passed(&self) -> Millis {
         let elapsed = self.0.started.map_or(0, |started| started.elapsed().as_millis());

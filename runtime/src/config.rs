@@ -7,7 +7,7 @@ use toml::{Table, Value};
 
 use crate::domain::size::SizeClass;
 
-/// The documented defaults are the real ones: this very text is what a start begins with.
+/// Default configuration, with its documentation: every start begins with this very text.
 pub const DEFAULTS: &str = include_str!("../kassa.default.toml");
 
 /// All options; `kassa.default.toml` says what each means.
@@ -50,7 +50,7 @@ pub struct Addresses {
     pub ownership: Ownership,
 }
 
-/// Whether merchants have to prove that what they give for live networks is theirs.
+/// Requirement that merchants prove ownership of the addresses that they give for live networks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ownership {
@@ -122,7 +122,7 @@ pub struct Retention {
     pub idempotency_keys_days: Days,
 }
 
-/// How long something is kept; none: for ever. Written as a number, where 0 is for ever, or as "never".
+/// Retention in days; `None` for ever. Written as a number, where 0 is for ever, or as "never".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Said")]
 pub struct Days(pub Option<u32>);
@@ -155,7 +155,7 @@ pub enum ConfigError {
 }
 
 impl Config {
-    /// Reads the file if there is one (`required` says whether there must be), then the environment.
+    /// Reads the file if there is one, then the environment. Errors if the file is missing and `required`.
     pub fn load(
         file: &Path,
         required: bool,
@@ -178,7 +178,7 @@ impl Config {
         })
     }
 
-    /// Where the database is: a URL as it stands, or a file in the data folder.
+    /// URL of the database: a URL as it stands, or a file in the data folder.
     #[must_use]
     pub fn database_url(&self, data_dir: &Path) -> String {
         if self.database.contains("://") {
@@ -207,7 +207,7 @@ fn merge(base: &mut Table, over: Table) {
     }
 }
 
-/// Sets `section__option` where the defaults have that option; other variables of the prefix are not options.
+/// Sets `section__option` if the defaults have that option; other variables with the prefix are not options.
 fn set(table: &mut Table, path: &str, text: &str) {
     if let Some((section, rest)) = path.split_once("__") {
         if let Some(Value::Table(inner)) = table.get_mut(section) {

@@ -1,4 +1,4 @@
-//! API keys: how they look, how one is made, and whose one is.
+//! API keys: their form, their making and their lookup.
 //!
 //! A key is `live_`, `test_` or `op_` and 32 random letters and digits (160 bits), so a plain keyed hash is
 //! enough to store it by. [`Keys`] remembers for two seconds what it read, so that a busy key costs no query;
@@ -23,10 +23,10 @@ use crate::{
 
 const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 const RANDOM_LEN: usize = 32;
-/// Characters of a key that a list shows: its mode, and enough to tell two apart.
+/// Number of characters of a key that a list shows: its mode, and enough to tell two apart.
 const SHOWN_LEN: usize = 10;
 const REMEMBERED_MS: Millis = 2_000;
-/// Distinct keys in two seconds, at the most; more are looked up each time.
+/// Maximum number of distinct keys remembered; more are looked up each time.
 const REMEMBERED_MAX: usize = 100_000;
 
 fn prefix(mode: Mode) -> &'static str {
@@ -37,7 +37,7 @@ fn prefix(mode: Mode) -> &'static str {
     }
 }
 
-/// Whether `text` looks like a key: what does not is not looked up.
+/// True if `text` has the form of a key; other texts are not looked up.
 #[must_use]
 pub(crate) fn is_well_formed(text: &str) -> bool {
     [Mode::Operator, Mode::Live, Mode::Test]
@@ -54,10 +54,10 @@ pub(crate) fn generate(mode: Mode) -> Result<String, VaultError> {
     Ok(key)
 }
 
-/// What a new key is to be.
+/// A key to be made.
 #[derive(Debug, Clone)]
 pub(crate) struct NewKey {
-    /// None: an operator's key.
+    /// `None` for an operator's key.
     pub(crate) merchant_id: Option<String>,
     pub(crate) mode: Mode,
     pub(crate) name: String,
@@ -72,7 +72,7 @@ pub(crate) enum IssueError {
     Vault(#[from] VaultError),
 }
 
-/// Makes and stores a key. The text is shown once: it cannot be had again.
+/// Makes and stores a key. The text is shown once and cannot be recovered.
 pub(crate) async fn issue(
     conn: &mut Conn,
     vault: &Vault,
@@ -83,7 +83,7 @@ pub(crate) async fn issue(
     issue_text(conn, vault, new, text, now).await
 }
 
-/// As [`issue`], with a text that somebody else has made at random and that is well formed.
+/// Stores a key as [`issue`] does, with a given text that is random and well formed.
 pub(crate) async fn issue_text(
     conn: &mut Conn,
     vault: &Vault,
@@ -105,7 +105,7 @@ pub(crate) async fn issue_text(
     Ok((key, text))
 }
 
-/// By the key's hash: when it was read, and what.
+/// Keys by their hash, with the time at which each was read.
 type Remembered = HashMap<Vec<u8>, (Millis, Arc<Presented>)>;
 
 /// Looks up presented keys. Cheap to clone.
@@ -115,7 +115,7 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    /// Whose key this is, expired or not; none if it is nobody's.
+    /// Finds a key, expired or not; `None` if it is unknown.
     pub(crate) async fn find(
         &self,
         db: &Db,
@@ -145,7 +145,7 @@ impl Keys {
         (0..REMEMBERED_MS).contains(&(now - at)).then(|| presented.clone())
     }
 
-    /// Forgets all: a key was revoked, or a merchant changed.
+    /// Forgets all keys, since one was revoked or a merchant changed.
     pub(crate) fn forget(&self) {
         self.remembered.write().unwrap_or_else(PoisonError::into_inner).clear();
     }

@@ -1,4 +1,4 @@
-//! Figures for Prometheus. Any part of the program counts with the `metrics` macros; `/metrics` shows the sums.
+//! Metrics for Prometheus. Any part of the program counts with the `metrics` macros; `/metrics` shows the sums.
 
 use std::sync::OnceLock;
 
@@ -6,7 +6,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
 
-/// Upper bounds in seconds: from a read in memory to a request at its time limit.
+/// Upper bounds of the buckets, seconds: from a read in memory to a request at its time limit.
 const SECONDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
 
 /// Starts counting. Calling it again changes nothing.
@@ -27,7 +27,7 @@ pub(crate) fn install() {
     });
 }
 
-/// All figures in Prometheus' text format; empty before [`install`].
+/// All metrics in Prometheus' text format; empty before [`install`].
 #[must_use]
 pub(crate) fn render() -> String {
     HANDLE.get().map_or_else(String::new, |handle| {

@@ -1,7 +1,7 @@
 //! The enabled networks, in memory: every request and every worker asks for them.
 //!
-//! One snapshot, exchanged as a whole. It is read from the database at the start, after each change that this
-//! process makes, and now and then (by the app) for the changes that other replicas make.
+//! One snapshot, exchanged as a whole. It is read from the database at the start, after each change that this process
+//! makes, and periodically (by the app) for the changes that other replicas make.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -15,7 +15,7 @@ use crate::{
     host,
 };
 
-/// The networks that the binary brings along, enabled or not.
+/// Manifests of the networks in the binary, enabled or not.
 pub(crate) fn shipped() -> anyhow::Result<Vec<Manifest>> {
     let read = |text: &&str| toml::from_str(text).context("a manifest that the binary brings along");
     host::NETWORK_MANIFESTS.iter().map(read).collect()
@@ -35,7 +35,7 @@ struct Snapshot {
 }
 
 impl Networks {
-    /// With what the database holds now.
+    /// Loads the networks from the database.
     pub(crate) async fn load(db: Db) -> Result<Self, DbError> {
         let networks = Self {
             db,
@@ -63,14 +63,14 @@ impl Networks {
         self.changed.notified().await;
     }
 
-    /// Takes over what the database holds.
+    /// Takes over the database's present networks.
     pub(crate) async fn reload(&self) -> Result<(), DbError> {
         let mut conn = self.db.read().await?;
         let rows = networks::list(&mut conn).await?;
         let old = self.snapshot.load();
         let mut next = Snapshot::default();
         for row in rows.into_iter().filter(|row| row.enabled) {
-            // An unchanged manifest stays the same allocation: who holds it sees that nothing changed.
+            // An unchanged manifest stays the same allocation, so its holders see that nothing changed.
             let manifest = match old.by_name.get(&row.manifest.name) {
                 Some(known) if **known == row.manifest => known.clone(),
                 _ => Arc::new(row.manifest),

@@ -1,4 +1,4 @@
-//! The composition root: opens everything, starts the workers and the API, and ends them in good order.
+//! The composition root: opens everything, starts the workers and the API, and shuts them down in order.
 
 use std::{
     net::SocketAddr,
@@ -36,16 +36,16 @@ use crate::{
     vault::Vault,
 };
 
-/// What comes with a manifest is public and slow: whatever the operator adds is asked before it.
+/// Priority of the upstreams in a manifest, which are public and slow: an operator's own come first.
 const PRIORITY_OF_PUBLIC: i64 = 100;
-/// How often the changes of other replicas are looked for.
+/// Time between looks for the changes of other replicas.
 const FOLLOW_EVERY: Duration = Duration::from_secs(5);
-/// Every so many looks it is said that somebody runs on this database.
+/// Number of looks between records in the database that somebody runs on it.
 const LOOKS_PER_WORD: u32 = 4;
 
-/// What a start needs to know.
+/// Options of a start.
 pub struct Options {
-    /// Where the database (if it is SQLite), the master key and compiled plugins are.
+    /// Folder of the database (if it is SQLite), the master key and compiled plugins.
     pub data_dir: PathBuf,
     pub config: Config,
 }
@@ -57,14 +57,14 @@ impl App {
         let db = Db::open(&config.database_url(&data_dir)).await.context("cannot open the database")?;
         let given = Given::read(&db, &data_dir).await?;
         if db.kind() == "sqlite" {
-            // No replica works on a file: whoever holds a lease there was killed, and is not waited for.
+            // No replica works on a file: the holder of a lease there was killed, and is not waited for.
             db.write::<_, DbError, _>(|conn| Box::pin(async { leases::end_all(conn).await })).await?;
         }
         metrics::install();
         Self::assemble(db, given, config, &data_dir).await
     }
 
-    /// Puts the parts together over a database that is open.
+    /// Assembles the app over an open database.
     pub(crate) async fn assemble(
         db: Db,
         given: Given,
@@ -101,7 +101,7 @@ impl App {
         Ok(app)
     }
 
-    /// The first operator key, if there is none yet: the one given, or a new one. `None`: there is one already.
+    /// Makes the first operator key: the given one, or a new one. `None` if there is one already.
     pub async fn first_operator_key(&self, preset: Option<&str>) -> anyhow::Result<Option<String>> {
         let (vault, now) = (Arc::clone(&self.vault), self.clock.now());
         let text = match preset {
@@ -136,7 +136,7 @@ impl App {
         Ok(key)
     }
 
-    /// Runs workers and the API until `stop`, then ends in good order. `ready` is told the bound address.
+    /// Runs workers and the API until `stop`, then shuts down in order. `ready` receives the bound address.
     pub async fn serve(self, stop: CancellationToken, ready: impl FnOnce(SocketAddr)) -> anyhow::Result<()> {
         let listen = self.config.listen;
         let listener = TcpListener::bind(listen).await.with_context(|| {
@@ -157,7 +157,7 @@ impl App {
         Ok(())
     }
 
-    /// Says how much is in use without the proof that is demanded by now.
+    /// Logs the numbers of addresses and extended keys that are in use without the proof that is now required.
     async fn warn_of_unproven(&self) {
         if self.config.addresses.ownership == Ownership::Optional {
             return;
@@ -174,7 +174,7 @@ impl App {
         }
     }
 
-    /// Reads networks that exist only here for the first time: so that invoices can be made on them at once.
+    /// Reads simulated networks for the first time, so that invoices can be made on them at once.
     pub(crate) async fn begin_simulated(&self) {
         for network in self.networks.all().into_iter().filter(|network| network.is_simulated()) {
             if let Err(error) = Watcher::new(self.clone(), Arc::clone(&network)).step().await {
@@ -183,7 +183,8 @@ impl App {
         }
     }
 
-    /// Follows what other replicas change: master keys, networks, upstreams, plugins. Tells the database that somebody runs on it.
+    /// Follows what other replicas change: master keys, networks, upstreams, plugins. Records in the database that
+    /// somebody runs on it.
     async fn follow(self, stop: CancellationToken) {
         for look in (1..=LOOKS_PER_WORD).cycle() {
             tokio::select! {
@@ -223,16 +224,16 @@ impl App {
     }
 }
 
-/// What waits for a time that lies further ahead than any wait is due now. Answers of how many endpoints and hooks.
+/// Makes due whatever waits for a time further ahead than any wait. Returns the number of endpoints and hooks.
 async fn wake_sleepers(conn: &mut Conn, now: Millis) -> Result<usize, DbError> {
     let deliveries = deliveries::queue::wake(conn, now).await?;
     let runs = run_queue::wake(conn, now).await?;
     Ok(deliveries + runs + match_queue::wake(conn, now).await?)
 }
 
-/// What a start does to the database, one replica at a time: it says that somebody runs on it, seals the URLs of providers
-/// that an earlier Kassa has not sealed, and adds the networks that come with the binary and are not known yet. A test network that is its own chain is enabled; the others wait for the
-/// operator.
+/// Prepares the database at a start, one replica at a time: records that somebody runs on it, seals the URLs of
+/// providers that an earlier Kassa has not sealed, and adds the binary's networks that are not known yet. A test
+/// network that is its own chain is enabled; the others wait for the operator.
 async fn start(db: &Db, ids: &Ids, vault: &Arc<Vault>, now: Millis) -> anyhow::Result<()> {
     let manifests = networks::shipped()?;
     for manifest in &manifests {

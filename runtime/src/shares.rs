@@ -1,7 +1,7 @@
-//! Places of which nobody has more than a share.
+//! Places of which each owner has at most a share.
 //!
-//! Whoever wants one waits for its own share first and only then for a place. So however much one asks for at once, no
-//! more than its share of it waits in front of others.
+//! A caller waits first for its own share and only then for a place. So however much one owner asks for at once, no
+//! more than its share waits in front of others.
 
 use std::{
     collections::HashMap,
@@ -10,17 +10,17 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Owners that are remembered before those that have nothing under way are forgotten.
+/// Number of remembered owners above which those with nothing under way are forgotten.
 const OWNERS_MAX: usize = 1000;
 
-/// So many places, each owner's share of them, and who has how many.
+/// A number of places, and each owner's share of them.
 pub(crate) struct Shares {
     places: Arc<Semaphore>,
     share: usize,
     owners: Mutex<HashMap<String, Weak<Semaphore>>>,
 }
 
-/// A place that is taken until this is dropped.
+/// A place, held until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Place {
     _place: OwnedSemaphorePermit,
@@ -32,7 +32,7 @@ impl Shares {
         Self { places: Arc::new(Semaphore::new(places)), share, owners: Mutex::default() }
     }
 
-    /// Waits for a place. `None`: there are none any more, the process is going down.
+    /// Waits for a place. `None` if the process is shutting down.
     pub(crate) async fn enter(&self, owner: &str) -> Option<Place> {
         let of_share = self.of(owner).acquire_owned().await.ok()?;
         let place = self.places.clone().acquire_owned().await.ok()?;
@@ -67,7 +67,7 @@ mod tests {
         for wish in &mut more {
             assert!(wish.now_or_never().is_none(), "its share is used up");
         }
-        // Those hundred wait for the share, and not in front of another.
+        // Those hundred wait for their share, and not in front of another owner.
         let other = shares.enter("b").now_or_never();
         assert!(other.is_some());
         let mut third = Box::pin(shares.enter("c"));

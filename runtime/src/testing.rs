@@ -1,5 +1,5 @@
-//! For unit tests: an app without workers, and empty databases, always SQLite, and PostgreSQL where `KASSA_TEST_POSTGRES` names a server
-//! (`postgres://user@host/postgres`) on which databases may be made.
+//! For unit tests: an app without workers, and empty databases: always SQLite, and PostgreSQL if `KASSA_TEST_POSTGRES`
+//! names a server (`postgres://user@host/postgres`) on which databases may be made.
 
 use std::{
     ops::Deref,
@@ -51,7 +51,7 @@ pub(crate) async fn sqlite() -> TestDb {
     TestDb { db, folder: Some(folder) }
 }
 
-/// One of each kind that there is.
+/// An empty database of each available kind.
 pub(crate) async fn databases() -> Vec<TestDb> {
     let mut all = vec![sqlite().await];
     if let Ok(server) = std::env::var("KASSA_TEST_POSTGRES") {
@@ -82,7 +82,7 @@ pub(crate) async fn app_on(db: TestDb) -> TestApp {
     app_with(db, config()).await
 }
 
-/// As the default file says.
+/// The default configuration.
 pub(crate) fn config() -> Config {
     Config::load(std::path::Path::new("/nonexistent"), false, std::iter::empty()).unwrap()
 }
@@ -99,7 +99,7 @@ pub(crate) async fn app_with(db: TestDb, config: Config) -> TestApp {
 
 #[cfg(feature = "simulation")]
 impl TestApp {
-    /// The same with this chain in place of all plugins.
+    /// The same app with this chain in place of all plugins.
     pub(crate) fn telling(mut self, chain: std::sync::Arc<dyn crate::host::scripted::Scripted>) -> Self {
         self.app.host = self.app.host.telling(chain);
         self

@@ -1,9 +1,9 @@
-//! Secrets at rest: API keys as keyed hashes, and sealed values: webhook and hook secrets, where RPC providers are.
+//! Secrets at rest: API keys as keyed hashes, and sealed values: webhook and hook secrets, access to RPC providers.
 //!
 //! One master key (32 bytes, `master_key`) gives every other key, each for one purpose. A sealed value is bound to
 //! the id of its row (moved to another row, it does not open) and names the key that it was sealed with, so that there
-//! may be several: the newest seals, all open. API keys are hashed under the first there was, for the text that was
-//! hashed is not kept.
+//! may be several: the newest seals, all open. API keys are hashed under the very first key, since their text is not
+//! kept.
 
 use std::{
     fmt,
@@ -21,9 +21,9 @@ use zeroize::Zeroizing;
 const KEY_LEN: usize = 32;
 const ID_LEN: usize = 6;
 const NONCE_LEN: usize = 24;
-/// First byte of a sealed value: how it is sealed, so that another way can come later. The key's id follows.
+/// First byte of a sealed value: the way it is sealed, so that another can come later. The key's id follows.
 const XCHACHA: u8 = 2;
-/// As it was before keys had ids: sealed with the first there was.
+/// First byte of a value sealed before keys had ids, with the very first key.
 const XCHACHA_FIRST: u8 = 1;
 
 #[derive(Debug, thiserror::Error)]
@@ -37,18 +37,18 @@ pub enum VaultError {
     Sealed,
 }
 
-/// Names a master key, and tells nothing of it: 12 hex digits.
+/// Id of a master key, from which nothing of it can be learned: 12 hex digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct MasterKeyId([u8; ID_LEN]);
 
 impl MasterKeyId {
-    /// None: it is no id.
+    /// Parses an id; `None` if it is malformed.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut id = [0; ID_LEN];
         hex::decode_to_slice(text, &mut id).is_ok().then_some(Self(id))
     }
 
-    /// What every value begins with that is sealed with it.
+    /// The bytes with which every value sealed under this key begins.
     pub(crate) fn prefix(self) -> Vec<u8> {
         [&[XCHACHA], self.0.as_slice()].concat()
     }
@@ -68,14 +68,14 @@ pub(crate) struct MasterKey {
 }
 
 impl MasterKey {
-    /// From 64 hex digits.
+    /// Parses 64 hex digits.
     pub(crate) fn from_hex(text: &str) -> Result<Self, VaultError> {
         let mut master = Zeroizing::new([0; KEY_LEN]);
         hex::decode_to_slice(text.trim(), master.as_mut()).map_err(|_| VaultError::Malformed)?;
         Ok(Self::new(master))
     }
 
-    /// A new one.
+    /// Makes a new key.
     pub(crate) fn generate() -> Result<Self, VaultError> {
         let mut master = Zeroizing::new([0; KEY_LEN]);
         getrandom::fill(master.as_mut()).map_err(|_| VaultError::NoRandom)?;
@@ -92,7 +92,7 @@ impl MasterKey {
         self.id
     }
 
-    /// 64 hex digits.
+    /// The key as 64 hex digits.
     pub(crate) fn to_hex(&self) -> Zeroizing<String> {
         Zeroizing::new(hex::encode(self.master.as_slice()))
     }
@@ -113,7 +113,7 @@ impl MasterKey {
         Ok([&[XCHACHA], self.id.0.as_slice(), &nonce, &body].concat())
     }
 
-    /// Opens what this key has sealed for the row `row_id`, whatever key the value names.
+    /// Opens a value that this key has sealed for the row `row_id`, whatever key the value names.
     pub(crate) fn open(&self, row_id: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, VaultError> {
         let begins = match sealed.first() {
             Some(&XCHACHA) => 1 + ID_LEN,
@@ -135,11 +135,11 @@ pub struct Vault {
 }
 
 struct Ring {
-    /// What is known, the first there was before all others.
+    /// All known keys, the oldest first.
     known: Vec<Arc<MasterKey>>,
-    /// The one that seals: the newest, once all replicas know it.
+    /// The key that seals: the newest, once all replicas know it.
     seals: Arc<MasterKey>,
-    /// What API keys are hashed with: every request asks for it.
+    /// Key of the API keys' hashes; every request uses it.
     pepper: Zeroizing<[u8; KEY_LEN]>,
 }
 
@@ -151,18 +151,18 @@ impl Ring {
 }
 
 impl Vault {
-    /// With one key alone, given as 64 hex digits.
+    /// A vault with a single key, given as 64 hex digits.
     pub fn from_hex(text: &str) -> Result<Self, VaultError> {
         let key = Arc::new(MasterKey::from_hex(text)?);
         Ok(Self::new(vec![Arc::clone(&key)], key))
     }
 
-    /// With these keys, the first there was before all others; `seals` is one of them.
+    /// A vault with these keys, the oldest first; `seals` is one of them.
     pub(crate) fn new(known: Vec<Arc<MasterKey>>, seals: Arc<MasterKey>) -> Self {
         Self { ring: RwLock::new(Ring::new(known, seals)) }
     }
 
-    /// Goes on with these keys.
+    /// Replaces the keys.
     pub(crate) fn set(&self, known: Vec<Arc<MasterKey>>, seals: Arc<MasterKey>) {
         *self.ring.write().unwrap_or_else(PoisonError::into_inner) = Ring::new(known, seals);
     }
@@ -171,12 +171,12 @@ impl Vault {
         Arc::clone(&self.ring.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// All that are known, the first there was before all others.
+    /// All known keys, the oldest first.
     pub(crate) fn known(&self) -> Vec<Arc<MasterKey>> {
         self.ring().known.clone()
     }
 
-    /// The last there was.
+    /// The newest known key.
     pub(crate) fn newest(&self) -> Arc<MasterKey> {
         let ring = self.ring();
         Arc::clone(ring.known.last().unwrap_or(&ring.seals))
@@ -187,18 +187,18 @@ impl Vault {
         Arc::clone(&self.ring().seals)
     }
 
-    /// A key for one purpose, the same for as long as the master key is.
+    /// A key for one purpose, the same for as long as the master key stays.
     #[must_use]
     pub fn key_for(&self, purpose: &str) -> [u8; KEY_LEN] {
         *derive(&self.ring().seals.master, purpose)
     }
 
-    /// The same of every master key that is known: for what was made before another one seals.
+    /// The keys for one purpose of every known master key: for values made before another one seals.
     pub(crate) fn keys_for(&self, purpose: &str) -> Vec<[u8; KEY_LEN]> {
         self.ring().known.iter().map(|key| *derive(&key.master, purpose)).collect()
     }
 
-    /// What is stored of an API key. 128 random bits need no slow hash; the pepper keeps a stolen table useless.
+    /// Hash of an API key, as it is stored. 128 random bits need no slow hash; the pepper makes a stolen table useless.
     #[must_use]
     pub fn hash_api_key(&self, key: &str) -> Vec<u8> {
         mac(&self.ring().pepper, key.as_bytes()).to_vec()
@@ -209,7 +209,7 @@ impl Vault {
         self.ring().seals.seal(row_id, secret)
     }
 
-    /// Opens what was sealed for the row `row_id`.
+    /// Opens a value sealed for the row `row_id`.
     pub fn open(&self, row_id: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, VaultError> {
         let ring = self.ring();
         let key = match sealed.first() {
@@ -223,7 +223,7 @@ impl Vault {
     }
 }
 
-/// Whether this begins as what a vault has sealed does, and as no JSON does.
+/// True if the bytes begin as a vault's sealed values do, and as no JSON does.
 pub(crate) fn is_sealed(bytes: &[u8]) -> bool {
     matches!(bytes.first(), Some(&(XCHACHA | XCHACHA_FIRST)))
 }

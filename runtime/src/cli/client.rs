@@ -1,4 +1,4 @@
-//! A thin client of the operator's API, for the commands that are no more than that.
+//! A thin client of the operator's API, for commands that only call it.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -11,19 +11,19 @@ use url::Url;
 
 use super::{Global, folder, progress::Upload, secret};
 
-/// Longer than the server takes for anything but compiling an uploaded plugin.
+/// Longer than the server takes for anything except compiling an uploaded plugin.
 const TIMEOUT: Duration = Duration::from_secs(40);
-/// An upload is compiled before it is answered.
+/// Longer than an upload, which is compiled before it is answered.
 const UPLOAD_TIMEOUT: Duration = Duration::from_secs(300);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Items that a page may have.
+/// Maximum number of items on a page.
 const PAGE: usize = 100;
 
-/// Which server, and as whom.
+/// The server, and the key to use it with.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Server")]
 pub(super) struct ServerArgs {
-    /// Where the server is [default: the one that runs in the data folder, else the configured address]
+    /// URL of the server [default: the one that runs in the data folder, else the configured address]
     #[arg(long, global = true, env = "KASSA_URL", value_name = "URL", hide_env_values = true)]
     url: Option<String>,
     /// API key: the operator's, or a merchant's for `kassa hook`; @env:NAME and @file:PATH say where to read it
@@ -38,11 +38,11 @@ pub(super) struct ServerArgs {
 #[derive(Debug)]
 pub(super) struct Refused {
     pub(super) title: String,
-    /// What is wrong here, and mostly what to do.
+    /// Explanation of the problem, and usually the next step.
     pub(super) detail: Option<String>,
-    /// What only the command line knows.
+    /// Advice that only the command line knows.
     pub(super) hint: Option<String>,
-    /// Its kind, status and field: for looking it up.
+    /// Its kind, status and field, for looking it up.
     pub(super) about: String,
 }
 
@@ -67,7 +67,7 @@ impl Refused {
             "grant_refused" => Some("`kassa plugin grant` sets what a version may use."),
             _ => None,
         };
-        // `reason` is why a component was refused.
+        // `reason` says why a component was refused.
         let more = ["reason", "field"].map(|name| text(name).map(|value| format!(", {name} {value}")));
         let field: String = more.into_iter().flatten().collect();
         Self {
@@ -91,7 +91,7 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// The server that the arguments, the data folder or the configuration name.
+    /// A client of the server that the arguments, the data folder or the configuration name.
     pub(super) fn new(global: &Global, args: &ServerArgs) -> anyhow::Result<Self> {
         let base = match &args.url {
             Some(url) => url.clone(),
@@ -106,14 +106,14 @@ impl Client {
         Self::at(&base, key)
     }
 
-    /// The server at this URL.
+    /// A client of the server at this URL.
     pub(super) fn at(base: &str, key: Option<String>) -> anyhow::Result<Self> {
         let base: Url = base.trim_end_matches('/').parse().with_context(|| format!("{base} is no URL"))?;
         anyhow::ensure!(matches!(base.scheme(), "http" | "https"), "{base} is no http:// or https:// URL");
         let http = reqwest::Client::builder()
             .timeout(TIMEOUT)
             .connect_timeout(CONNECT_TIMEOUT)
-            // The key must not follow to wherever an answer points.
+            // The key must not follow a redirect.
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("kassa/", env!("CARGO_PKG_VERSION")))
             .build()
@@ -125,7 +125,7 @@ impl Client {
         self.send(self.request(Method::GET, path)?).await
     }
 
-    /// `null` stands for no body.
+    /// Posts a body; `null` stands for none.
     pub(super) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
         let request = self.request(Method::POST, path)?;
         self.send(if body.is_null() { request } else { request.json(body) }).await
@@ -143,7 +143,7 @@ impl Client {
         self.send(self.request(Method::DELETE, path)?).await
     }
 
-    /// A component, as it is.
+    /// Uploads a component as it is.
     pub(super) async fn upload(&self, path: &str, wasm: Vec<u8>) -> anyhow::Result<Value> {
         let request = self.request(Method::POST, path)?.timeout(UPLOAD_TIMEOUT);
         let request = request
@@ -199,7 +199,7 @@ impl Client {
     }
 }
 
-/// How a server that listens on this address is reached from the same machine.
+/// URL of a server that listens on this address, for the same machine.
 pub(super) fn local(address: std::net::SocketAddr) -> String {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),

@@ -1,4 +1,4 @@
-//! `kassa compile-component`: what the server starts for each component that it compiles. Not for people.
+//! `kassa compile-component`: the child process that the server starts for each compilation. Not for people.
 
 use std::process::ExitCode;
 
@@ -6,10 +6,10 @@ use crate::host::{Guests, compile_child};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct CompileArgs {
-    /// Whose engine the code is for
+    /// Engine that the code is for
     #[arg(value_enum)]
     guests: Guests,
-    /// Seconds of a processor that it may take
+    /// Maximum processor time, seconds
     cpu_s: u64,
 }
 

@@ -1,4 +1,4 @@
-//! The data folder: who may read it, and who works in it.
+//! The data folder: access to it, and the one process that works in it.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -20,7 +20,7 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// Makes the folder if it is not there (for its owner only) and locks it.
+    /// Makes the folder if it is missing (for its owner only) and locks it.
     pub(super) fn lock(path: &Path) -> anyhow::Result<Self> {
         let shown = path.display();
         fs::DirBuilder::new()
@@ -51,7 +51,7 @@ impl Folder {
                 return Err(why).with_context(|| format!("cannot lock {shown}/{LOCK}"));
             }
         }
-        // For the message above only; what counts is the lock.
+        // For the message above only; the lock is what counts.
         let _ = file
             .set_len(0)
             .and_then(|()| file.rewind())
@@ -63,10 +63,10 @@ impl Folder {
         &self.path
     }
 
-    /// Tells clients on this machine where the server listens, until this is dropped.
+    /// Tells clients on this machine the server's address, until this is dropped.
     pub(super) fn announce(&self, address: SocketAddr) -> anyhow::Result<()> {
         let file = self.path.join(ADDRESS);
-        // Whole or not at all: somebody may be waiting for it.
+        // Atomically, since somebody may be waiting for it.
         let new = self.path.join(format!("{ADDRESS}.new"));
         fs::write(&new, address.to_string())
             .and_then(|()| fs::rename(&new, &file))
@@ -76,12 +76,12 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // Before the lock goes: the next server's file is not ours to remove.
+        // Before the lock is released: the next server's file is not ours to remove.
         let _ = fs::remove_file(self.path.join(ADDRESS));
     }
 }
 
-/// Where the server of this data folder listens, if one is running.
+/// Address of the server of this data folder, if one is running.
 pub(super) fn announced(path: &Path) -> Option<SocketAddr> {
     fs::read_to_string(path.join(ADDRESS)).ok()?.trim().parse().ok()
 }

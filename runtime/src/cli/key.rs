@@ -1,4 +1,5 @@
-//! `kassa key`: API keys, and the master key. An API key's text is shown once, when it is made; what is kept is a keyed hash.
+//! `kassa key`: API keys, and the master key. An API key's text is shown once, when it is made; only a keyed hash is
+//! stored.
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -53,7 +54,7 @@ enum Command {
     RotateMaster(rotation::RotationArgs),
     /// Make an operator's key without having one, straight in the database; the server must not be running
     Operator {
-        /// What it is for: shown in lists
+        /// Purpose, shown in lists
         #[arg(long, default_value = "recovery")]
         name: String,
     },
@@ -69,10 +70,10 @@ struct CreateArgs {
     /// For networks on which money moves
     #[arg(long)]
     live: bool,
-    /// What it is for: shown in lists
+    /// Purpose, shown in lists
     #[arg(long)]
     name: Option<String>,
-    /// When it stops working, like 2027-01-31T00:00:00Z [default: never]
+    /// Time of its end, like 2027-01-31T00:00:00Z [default: never]
     #[arg(long, value_name = "TIME")]
     expires: Option<String>,
 }
@@ -156,7 +157,7 @@ async fn operator(global: &Global, name: String, json: bool) -> anyhow::Result<(
     Ok(())
 }
 
-/// Makes an operator's key: its id and text.
+/// Makes an operator's key. Returns its id and text.
 pub(super) async fn issue_operator(
     app: &App,
     name: String,

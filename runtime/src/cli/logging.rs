@@ -1,4 +1,4 @@
-//! Where the log goes.
+//! Destinations of the log.
 
 use std::{fs::File, path::Path, sync::Mutex};
 
@@ -12,7 +12,7 @@ fn filter(text: &str) -> anyhow::Result<EnvFilter> {
         .with_context(|| format!("log_filter {text:?} is no filter (like info or kassa=debug)"))
 }
 
-/// To stderr, in the form that the configuration names.
+/// Logs to stderr, in the configured format.
 pub(super) fn to_stderr(config: &Config) -> anyhow::Result<()> {
     let builder =
         tracing_subscriber::fmt().with_env_filter(filter(&config.log_filter)?).with_writer(std::io::stderr);
@@ -25,7 +25,7 @@ pub(super) fn to_stderr(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// To a file, for commands whose screen shows something else.
+/// Logs to a file, for commands whose screen shows something else.
 pub(super) fn to_file(file: &Path) -> anyhow::Result<()> {
     let out = File::create(file).with_context(|| format!("cannot write {}", file.display()))?;
     tracing_subscriber::fmt()

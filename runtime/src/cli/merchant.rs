@@ -29,7 +29,7 @@ pub(super) struct MerchantArgs {
 enum Command {
     /// Make a merchant
     Create {
-        /// What people call it
+        /// Name, for people
         name: String,
         /// Its endpoints and hooks are told what concerns the operator (`network.stalled`, …)
         #[arg(long)]
@@ -49,7 +49,7 @@ enum Command {
     OperatorEvents {
         /// mer_…
         id: String,
-        /// Whether it is told from now on
+        /// Turn it on or off
         #[arg(value_enum)]
         switch: Switch,
     },

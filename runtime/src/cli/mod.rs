@@ -1,7 +1,7 @@
 //! The command line: one subcommand a file.
 //!
-//! stdout carries what was asked for, stderr everything else. Exit status: 0 done, 1 it failed, 2 the command
-//! line itself is wrong.
+//! stdout carries the result, stderr everything else. Exit status: 0 done, 1 it failed, 2 the command line itself is
+//! wrong.
 //!
 //! `serve`, `demo`, `migrate` and `bench` work on a data folder; so do `key operator` and `plugin check`, in
 //! their way. All other commands are a client of the REST API: what they can do, any program can.
@@ -59,7 +59,7 @@ struct Cli {
     command: Command,
 }
 
-/// What every command takes.
+/// Options of every command.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Everywhere")]
 struct Global {
@@ -97,16 +97,16 @@ enum Command {
     Network(network::NetworkArgs),
     /// The merchants that this server takes payments for
     Merchant(merchant::MerchantArgs),
-    /// What moved on chain towards a merchant's addresses
+    /// Transfers to merchants' addresses
     Transfer(transfer::TransferArgs),
-    /// What is old, and would be deleted: how long each kind is kept
+    /// Old data that would be deleted, and how long each kind is kept
     Retention(retention::RetentionArgs),
     /// API keys of merchants, and of the operator
     Key(key::KeyArgs),
     /// Measure this machine, Kassa on it, and how far apart the two are
     #[cfg(feature = "bench")]
     Bench(bench::BenchArgs),
-    /// What the server starts for each component that it compiles; not for people
+    /// Compile one component, as the server's child; not for people
     #[command(hide = true)]
     CompileComponent(compile::CompileArgs),
 }

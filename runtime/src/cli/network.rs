@@ -1,4 +1,4 @@
-//! `kassa network`: which chains are watched, and through whom.
+//! `kassa network`: the watched chains, and their RPC providers.
 
 use std::{
     path::{Path, PathBuf},
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::domain::network::Manifest;
 
-/// How often it is looked whether an enabled network was read for the first time, and how many times.
+/// Time between looks whether an enabled network was read for the first time, and their maximum number.
 const START_LOOK: Duration = Duration::from_millis(250);
 const STARTS_LOOKED_FOR: u32 = 60;
 
@@ -112,7 +112,7 @@ enum UpstreamCommand {
 struct UpstreamArgs {
     /// Like base
     network: String,
-    /// Where it answers; @env:NAME and @file:PATH say where to read it
+    /// Its URL; @env:NAME and @file:PATH say where to read it
     // Not `url`: that is the server's, and clap would take the one for the other.
     #[arg(value_name = "URL")]
     upstream_url: String,
@@ -131,7 +131,7 @@ struct UpstreamArgs {
 }
 
 pub(super) async fn run(global: &Global, args: NetworkArgs) -> anyhow::Result<()> {
-    // Before the server is asked: a file that is wrong is wrong without one.
+    // Before the server is asked: a wrong file is wrong without one.
     let manifest = match &args.command {
         Command::Add { file } => Some(read(file)?),
         _ => None,
@@ -159,7 +159,7 @@ pub(super) async fn run(global: &Global, args: NetworkArgs) -> anyhow::Result<()
     }
 }
 
-/// A manifest, checked here so that the answer names the file.
+/// Reads a manifest, checked here so that the error names the file.
 pub(super) fn read(file: &Path) -> anyhow::Result<Manifest> {
     let shown = file.display();
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {shown}"))?;
@@ -235,7 +235,7 @@ impl Out<'_> {
         Ok(())
     }
 
-    /// `enable` or `disable`.
+    /// Switches a network; `verb` is `enable` or `disable`.
     async fn switch(&self, name: &str, verb: &str) -> anyhow::Result<()> {
         let switched = self.client.post(&format!("{}/{verb}", network(name)), &Value::Null).await?;
         if verb == "enable" && switched["state"].is_null() {
@@ -245,7 +245,7 @@ impl Out<'_> {
         Ok(())
     }
 
-    /// Until the chain was read once, nobody can be promised that a payment on it is seen.
+    /// Waits for the first read of the chain: until then nobody can be promised that a payment on it is seen.
     async fn wait_for_start(&self, name: &str) -> anyhow::Result<()> {
         let spinner = progress::spinner("asking the network's provider where to begin …");
         let mut now = Value::Null;
@@ -278,7 +278,7 @@ impl Out<'_> {
                  is now, repeat with --yes; what was credited up to its final block stays credited"
             );
         }
-        // The very reason that was read: the server refuses when it has become another one.
+        // The reason that was shown: the server refuses if it has changed.
         let unfrozen = self.client.post(&format!("{path}/unfreeze"), &json!({ "frozen": frozen })).await?;
         self.print(&unfrozen);
         Ok(())
@@ -359,7 +359,7 @@ fn credit(credit: String) -> String {
     }
 }
 
-/// An asset's credit by amount, if it has one of its own.
+/// An asset's credit by amount, if it has its own.
 fn tiers(asset: &Value) -> String {
     let tier = |tier: &Value| {
         let amount = some(tier, "up_to").map_or("more".to_owned(), |up_to| format!("up to {up_to}"));

@@ -1,4 +1,4 @@
-//! What people read: lines, lists, errors; and JSON for programs.
+//! Output for people: lines, lists, errors; and JSON for programs.
 
 use std::{
     fmt::{Display, Write as _},
@@ -23,17 +23,17 @@ pub(super) fn colors(wanted: Colors) {
     console::set_colors_enabled_stderr(decide(std::io::stderr().is_terminal()));
 }
 
-/// One line to stdout. A reader that has gone (`kassa … | head`) is no reason to fail.
+/// Prints one line to stdout. A closed reader (`kassa … | head`) is not an error.
 pub(super) fn line(text: impl Display) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
-/// One line to stderr.
+/// Prints one line to stderr.
 pub(super) fn note(text: impl Display) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-/// An error with all that caused it.
+/// Prints an error with its causes.
 pub(super) fn error(error: &anyhow::Error) {
     let head = style("error:").red().bold().for_stderr();
     if let Some(refused) = error.downcast_ref::<Refused>() {
@@ -44,7 +44,7 @@ pub(super) fn error(error: &anyhow::Error) {
         note(style(format!("       ({})", refused.about)).dim().for_stderr());
         return;
     }
-    // An error often repeats the text of its source: say each once.
+    // An error often repeats the text of its source: print each once.
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {
         if !text.contains(&cause) {
@@ -54,17 +54,17 @@ pub(super) fn error(error: &anyhow::Error) {
     note(format!("{head} {text}"));
 }
 
-/// What went well.
+/// Prints a success.
 pub(super) fn done(text: impl Display) {
     line(format!("{} {text}", style("✓").green()));
 }
 
-/// JSON for programs: one document, readable.
+/// Prints JSON for programs: one document, indented.
 pub(super) fn json(value: &Value) {
     line(format!("{value:#}"));
 }
 
-/// Labelled values, one a line. Those without a value are left out.
+/// Prints labelled values, one a line. Those without a value are left out.
 pub(super) fn fields(fields: &[(&str, Option<String>)]) {
     let width = fields.iter().map(|(label, _)| label.len()).max().unwrap_or(0);
     for (label, value) in fields {
@@ -74,7 +74,7 @@ pub(super) fn fields(fields: &[(&str, Option<String>)]) {
     }
 }
 
-/// A list, in columns as wide as they need to be.
+/// Prints a list, in columns as wide as they need to be.
 pub(super) fn table(head: &[&str], rows: &[Vec<String>]) {
     let mut widths: Vec<usize> = head.iter().map(|cell| cell.len()).collect();
     for row in rows {
@@ -100,7 +100,7 @@ pub(super) fn table(head: &[&str], rows: &[Vec<String>]) {
     }
 }
 
-/// A text field of an answer; empty when it is not there or null.
+/// A field of an answer as text; empty if it is missing or null.
 pub(super) fn text(value: &Value, field: &str) -> String {
     match value.get(field) {
         None | Some(Value::Null) => String::new(),
@@ -109,7 +109,7 @@ pub(super) fn text(value: &Value, field: &str) -> String {
     }
 }
 
-/// The same, for [`fields`].
+/// The same, for [`fields`]; `None` if it is empty.
 pub(super) fn some(value: &Value, field: &str) -> Option<String> {
     Some(text(value, field)).filter(|text| !text.is_empty())
 }

@@ -1,4 +1,4 @@
-//! Says on a terminal that something takes a while.
+//! Progress on a terminal, for work that takes a while.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -6,12 +6,12 @@ use futures_util::stream;
 use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::Body;
 
-/// Bytes of one step of the bar.
+/// Size of one step of the bar, bytes.
 const STEP: usize = 64 << 10;
 
 const WAITING: &str = "{spinner} {msg} {elapsed}";
 
-/// For what nobody knows how long it takes.
+/// A spinner for work of unknown length.
 pub(super) fn spinner(what: &'static str) -> ProgressBar {
     shown(ProgressBar::new_spinner().with_message(what), WAITING)
 }
@@ -24,7 +24,7 @@ fn shown(bar: ProgressBar, template: &str) -> ProgressBar {
     bar
 }
 
-/// Blocks that are read, once it is known how many there are.
+/// Progress of reading blocks, a bar once their number is known.
 pub(super) struct Blocks(ProgressBar);
 
 impl Blocks {
@@ -50,7 +50,7 @@ impl Drop for Blocks {
     }
 }
 
-/// A component that is sent: a bar while it is on its way, then a word that it is being compiled.
+/// Progress of an upload: a bar while it is sent, then a note that it is being compiled.
 pub(super) struct Upload(ProgressBar);
 
 impl Upload {
@@ -59,7 +59,7 @@ impl Upload {
         Self(shown(bar, "{spinner} {msg} {bar:30} {bytes}/{total_bytes} {elapsed}"))
     }
 
-    /// The component, which tells the bar how much of it has been taken.
+    /// A request body of the component, which advances the bar.
     pub(super) fn body(&self, wasm: Vec<u8>) -> Body {
         let bar = self.0.clone();
         let mut rest = bytes::Bytes::from(wasm);

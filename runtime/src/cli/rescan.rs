@@ -1,4 +1,4 @@
-//! `kassa network rescan`, `rescans` and `cancel-rescan`: blocks that are read again.
+//! `kassa network rescan`, `rescans` and `cancel-rescan`: reading blocks again.
 
 use std::time::Duration;
 
@@ -12,9 +12,9 @@ use super::{
     progress,
 };
 
-/// How often it is looked how far a rescan is.
+/// Time between looks at a rescan's progress.
 const LOOK: Duration = Duration::from_millis(500);
-/// Newest rescans of a network among which the one is that was just made.
+/// Number of a network's newest rescans among which a new one must be.
 const NEWEST: u32 = 5;
 
 pub(super) const EXAMPLES: &str = "\
@@ -57,7 +57,7 @@ impl RescanArgs {
     }
 }
 
-/// Starts one, and follows it to its end.
+/// Starts a rescan, and follows it to its end.
 pub(super) async fn start(client: &Client, as_json: bool, args: RescanArgs) -> anyhow::Result<()> {
     let path = format!("/v1/operator/networks/{}/rescans", args.name);
     let made = client.post(&path, &args.body()).await?;
@@ -91,7 +91,7 @@ async fn follow(client: &Client, path: &str, id: &str) -> anyhow::Result<Value> 
     }
 }
 
-/// What is going on.
+/// Describes the present state of a rescan.
 fn said(rescan: &Value) -> String {
     if let Some(error) = some(rescan, "error") {
         return error;

@@ -1,4 +1,4 @@
-//! `kassa retention`: what is old, and would be deleted by the next pass. It deletes nothing itself.
+//! `kassa retention`: old data that the next pass would delete. It deletes nothing itself.
 
 use clap::Args;
 use serde_json::Value;

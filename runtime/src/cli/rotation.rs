@@ -11,7 +11,7 @@ use super::{
     progress,
 };
 
-/// How often it is looked whether everything is sealed anew, and how many times.
+/// Time between looks whether everything is resealed, and their maximum number.
 const LOOK: Duration = Duration::from_secs(3);
 const LOOKS_MAX: u32 = 100;
 

@@ -3,7 +3,7 @@
 
 use anyhow::Context as _;
 
-/// `text` itself, or what it points to.
+/// `text` itself, or the secret that it points to.
 pub(super) fn read(text: &str) -> anyhow::Result<String> {
     if let Some(name) = text.strip_prefix("@env:") {
         return std::env::var(name).with_context(|| format!("@env:{name}: there is no such variable"));
@@ -15,7 +15,7 @@ pub(super) fn read(text: &str) -> anyhow::Result<String> {
     Ok(text.to_owned())
 }
 
-/// `Name: value`, the value as [`read`] takes it.
+/// Parses `Name: value`, the value as [`read`] takes it.
 pub(super) fn header(text: &str) -> anyhow::Result<(String, String)> {
     let (name, value) = text.split_once(':').context("a header is written 'Name: value'")?;
     let (name, value) = (name.trim(), value.trim());

@@ -42,7 +42,7 @@ pub(super) async fn run(global: &Global, ServeArgs {}: ServeArgs) -> anyhow::Res
             }
         })
         .await;
-    // It did not come to serving; the key is made all the same.
+    // It did not come to serving, but the key is made.
     if let Some(key) = first {
         show(&key);
     }
@@ -52,7 +52,7 @@ pub(super) async fn run(global: &Global, ServeArgs {}: ServeArgs) -> anyhow::Res
     Ok(())
 }
 
-/// Opens everything, with a sign of life while plugins compile.
+/// Opens everything, with a spinner while plugins compile.
 pub(super) async fn open(folder: &Folder, config: Config) -> anyhow::Result<App> {
     let spinner =
         progress::spinner("opening the database and compiling plugins (the first start takes longest) …");
@@ -67,7 +67,7 @@ fn listening(address: SocketAddr) {
     print::line(format!("  API reference: {url}/docs    Ctrl-C stops it"));
 }
 
-/// The operator's key, this once.
+/// Shows the operator's key, this once.
 fn show(key: &str) {
     let edge = |text: &str| style(text.to_owned()).dim();
     let bar = "─".repeat(key.len() + 4);
@@ -80,7 +80,7 @@ fn show(key: &str) {
     print::line("");
 }
 
-/// What to do after the first start.
+/// Shows the next steps after the first start.
 fn next(address: SocketAddr, key: &str) {
     let kassa = std::env::args().next().unwrap_or_else(|| "kassa".to_owned());
     let url = local(address);

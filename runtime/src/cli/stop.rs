@@ -1,10 +1,10 @@
-//! How a long-running command is asked to stop.
+//! Signals that stop a long-running command.
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// Cancelled at the first SIGINT or SIGTERM; the second one ends the process where it stands, which loses
-/// nothing: what is committed is committed.
+/// A token that the first SIGINT or SIGTERM cancels. The second one ends the process at once, which loses nothing:
+/// commits are durable.
 pub(super) fn on_signal() -> anyhow::Result<CancellationToken> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;

@@ -1,4 +1,4 @@
-//! `kassa transfer`: what moved on chain towards a merchant's addresses.
+//! `kassa transfer`: transfers to a merchant's addresses.
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};

@@ -1,12 +1,12 @@
-//! Admission: what an artefact must be before it may ever be called.
+//! Admission: the checks that an artefact must pass before it may be called.
 //!
-//! The order is from cheap to dear, and nothing is compiled before all that can be known without compiling is
-//! known: size, imports, exports, structure, manifest; then validity and the compiler, one artefact at a time; then
-//! the types of what it imports and exports; then a first call under small limits, so that a component that
-//! loops at its start is never active.
+//! The order is from cheap to expensive, and nothing is compiled until everything that can be known without compiling
+//! is known: size, imports, exports, structure, manifest; then validity and the compiler, one artefact at a time; then
+//! the types of its imports and exports; then a first call under small limits, so that a component that loops at its
+//! start is never active.
 //!
-//! Whatever a component is made to do to who checks or compiles it, it does to a process of its own (see
-//! [`super::compiler`]).
+//! Checking and compiling run in a process of their own (see [`super::compiler`]), so a component can do no harm to
+//! this one.
 
 use std::sync::Arc;
 
@@ -36,13 +36,13 @@ use crate::{
 pub(super) struct Admitted {
     pub(super) sha256: String,
     pub(super) manifest: Manifest,
-    /// What the compiler made of it just now; none if its code was known.
+    /// Freshly compiled code; `None` if its code was known.
     pub(super) code: Option<Vec<u8>>,
-    /// Bytes of its code.
+    /// Size of its code, bytes.
     pub(super) compiled: usize,
 }
 
-/// Who brings components, and what they may be.
+/// Rules for components, by who brings them.
 #[derive(Debug, Clone)]
 pub(super) enum Rules {
     /// The operator: chain plugins.
@@ -66,7 +66,7 @@ impl Rules {
         }
     }
 
-    /// What the manifest asks for and cannot have, whoever grants.
+    /// Refuses a manifest that asks for what nobody can grant.
     fn refuse(&self, manifest: &Manifest, class: SizeClass) -> Result<(), AdmitError> {
         let refuse = |what: String| Err(AdmitError::NotGrantable(what));
         let config = match self {
@@ -106,7 +106,7 @@ impl Rules {
     }
 }
 
-/// Lets artefacts in.
+/// Admits artefacts.
 pub(super) struct Admission {
     caller: Caller,
     rules: Rules,
@@ -118,7 +118,7 @@ impl Admission {
         Self { caller, rules, compiler }
     }
 
-    /// All checks, then the compiler (unless the code of this sha256 is `known`), then a first call.
+    /// Runs all checks, then the compiler (unless the code of this SHA-256 is `known`), then a first call.
     pub(super) async fn admit(
         &self,
         wasm: Arc<[u8]>,
@@ -147,7 +147,7 @@ impl Admission {
         Ok(Admitted { sha256, manifest, code, compiled: code_bytes(&component) })
     }
 
-    /// Compiles what was admitted before, by this or an older version of Kassa. Answers its code too.
+    /// Compiles an artefact that this or an older version of Kassa admitted before. Returns its code too.
     pub(super) async fn compile(&self, wasm: Arc<[u8]>) -> Result<(Component, Vec<u8>), AdmitError> {
         let engine = self.caller.engine().clone();
         let code = self.compiler.compile(&engine, self.rules.guests(), wasm).await?;
@@ -158,7 +158,7 @@ impl Admission {
         .await
     }
 
-    /// Instantiates it, checks the types of its roles, and asks a chain to describe itself.
+    /// Instantiates it, checks the types of its roles, and asks a chain plugin to describe itself.
     async fn first_call(
         &self,
         manifest: &Manifest,
@@ -197,7 +197,7 @@ impl Admission {
                     settings: "{}".to_owned(),
                     more: Vec::new(),
                 };
-                // That it answers is what is asked; an error is an answer too.
+                // Only that it answers matters; an error is an answer too.
                 let _ = chain.kassa_plugin_chain().call_describe(store, &network).await?;
             }
             Ok(Ok(()))
@@ -209,7 +209,7 @@ impl Admission {
     }
 }
 
-/// What compiled code takes, in memory and on disk.
+/// Size of compiled code, in memory and on disk, bytes.
 pub(super) fn code_bytes(component: &Component) -> usize {
     let code = component.image_range();
     (code.end as usize).saturating_sub(code.start as usize)
@@ -222,7 +222,7 @@ async fn blocking<T: Send + 'static>(
     done.unwrap_or_else(|_| Err(AdmitError::Compile("the check broke off".to_owned())))
 }
 
-/// Everything that can be known before compiling.
+/// Checks everything that can be known before compiling.
 fn inspect(wasm: &[u8], rules: &Rules, class: SizeClass) -> Result<Manifest, AdmitError> {
     let summary = ComponentSummary::of(wasm)?;
     let mut exports = Vec::new();
@@ -259,8 +259,8 @@ fn words(roles: &[Role]) -> String {
     roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-/// A component of several roles may import what any of them may; what the role that is called may not use is refused to
-/// that call (see [`Limits`]).
+/// Refuses an import that none of the component's roles may use. A component of several roles may import what any of
+/// them may; what the called role may not use is refused to that call (see [`Limits`]).
 fn may_import(import: &str, roles: &[Role]) -> Result<(), AdmitError> {
     let shown = || one_line(import, SHOWN_CHARS_MAX);
     let named_by = |service: &str, role: &Role| role.services().contains(&service);

@@ -16,7 +16,7 @@ use crate::{
 };
 
 impl Host {
-    /// The version of a plugin that is called; none where no component is.
+    /// The version of a plugin that is called; `None` if no component is.
     pub(crate) fn version_in_use(&self, plugin: &str) -> Option<String> {
         #[cfg(feature = "simulation")]
         if self.scripted.is_some() {
@@ -41,7 +41,8 @@ impl Host {
         self.scan_on(&loaded, subject, network, Some(cursor), limits).await
     }
 
-    /// In which blocks a transaction is, and what it set off. [`CallError::NoRole`] where the plugin cannot say.
+    /// Finds the block of a transaction, and those of the transactions that it set off. Errors with
+    /// [`CallError::NoRole`] if the plugin has no finder.
     pub(crate) async fn find(
         &self,
         network: &network::Manifest,

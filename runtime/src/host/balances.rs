@@ -13,12 +13,12 @@ use crate::{
 };
 
 impl Host {
-    /// Whether the plugin has this role at all.
+    /// True if the plugin has the role `balances`.
     pub(crate) fn has_balances(&self, network: &network::Manifest) -> bool {
         self.registry.active(&network.plugin).is_ok_and(|loaded| loaded.balances().is_ok())
     }
 
-    /// Whether native coin may arrive on this network that its plugin's scan does not see. It is asked once for each
+    /// True if native coin may arrive on this network unseen by its plugin's scan. The plugin is asked once for each
     /// version and manifest.
     pub(crate) async fn compares(&self, network: &Arc<network::Manifest>) -> Result<bool, CallFailed> {
         #[cfg(feature = "simulation")]
@@ -43,8 +43,8 @@ impl Host {
         Ok(compared)
     }
 
-    /// What addresses held at the end of blocks, in the order of the points. Upstreams in `passed_over` are not asked.
-    /// Nothing that the plugin would keep may be committed.
+    /// Balances of addresses at the end of blocks, in the order of the points. Upstreams in `passed_over` are not
+    /// asked. Nothing that the plugin would store may be committed.
     pub(crate) async fn balances(
         &self,
         network: &network::Manifest,

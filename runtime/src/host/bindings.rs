@@ -1,4 +1,4 @@
-//! What wasmtime makes of the package `kassa:plugin`, and nothing else.
+//! The code that wasmtime generates for the package `kassa:plugin`, and nothing else.
 //!
 //! The services (imports) are generated once; each role (export) has a world of its own that borrows the
 //! shared nouns from there. So a component of two roles is two small views on one instance, and a role that a
@@ -35,7 +35,7 @@ pub(crate) mod services {
             }
         ",
         world: "kassa:host/services",
-        // Every import may end the call: that is how a used-up budget of host calls is told.
+        // Every import may end the call: an exhausted budget of host calls is reported that way.
         imports: {
             "kassa:plugin/http": async | trappable,
             "kassa:plugin/storage": async | trappable,

@@ -26,7 +26,7 @@ use wasmtime::{Engine, component::Component};
 
 const MAC_LEN: usize = 32;
 const CODE: &str = "cwasm";
-/// A file that is being written.
+/// Extension of a file that is being written.
 const UNFINISHED: &str = "new";
 
 /// The folder of compiled code.
@@ -35,7 +35,7 @@ pub(super) struct Cache {
     keyed: Hmac<Sha256>,
     /// See [`super::engine::Runtime::compatibility`].
     compatibility: u64,
-    /// What all files of this engine may take together.
+    /// Maximum size of all files of this engine together, bytes.
     bytes_max: u64,
 }
 
@@ -58,13 +58,13 @@ impl Cache {
         mac
     }
 
-    /// The compiled form of an artefact, if it is there and this installation wrote it.
+    /// Loads the compiled form of an artefact; `None` if it is missing or was not written by this installation.
     pub(super) fn load(&self, engine: &Engine, sha256: &str) -> Option<Component> {
         let file = self.file(sha256);
         let bytes = fs::read(&file).ok()?;
         let component = self.verify(sha256, &bytes).and_then(|code| deserialize(engine, code).ok());
         if component.is_some() {
-            // What is used stays longest. One that cannot be marked is compiled again earlier than others.
+            // Files in use are kept longest. One that cannot be marked is compiled again earlier than others.
             let _ = File::open(&file).and_then(|file| file.set_modified(SystemTime::now()));
         } else {
             tracing::warn!(file = %file.display(), "compiled code does not verify; it is deleted and made again");
@@ -79,12 +79,12 @@ impl Cache {
         Some(code)
     }
 
-    /// The artefacts whose compiled form is here, by sha256.
+    /// SHA-256 hashes of the artefacts whose compiled form is here.
     pub(super) fn kept(&self) -> Vec<String> {
         self.files().into_iter().map(|(_, _, sha256)| sha256).collect()
     }
 
-    /// The files of this engine: when each was used last, its bytes, and the artefact that it is the code of.
+    /// The files of this engine: time of last use, size in bytes, and SHA-256 of the artefact.
     fn files(&self) -> Vec<(SystemTime, u64, String)> {
         let files = fs::read_dir(&self.dir).into_iter().flatten().flatten();
         let ours = files.filter_map(|file| {
@@ -101,8 +101,8 @@ impl Cache {
         let _ = fs::remove_file(self.file(sha256));
     }
 
-    /// Keeps the compiled form, and makes room for it: what is `in_use` (by sha256) stays. A cache that cannot be
-    /// written costs a compilation at the next start.
+    /// Stores the compiled form and evicts the least recently used ones, but nothing in `in_use` (by SHA-256). A cache
+    /// that cannot be written costs a compilation at the next start.
     pub(super) fn store(&self, sha256: &str, code: &[u8], in_use: &HashSet<String>) {
         if let Err(error) = self.try_store(sha256, code) {
             tracing::warn!(dir = %self.dir.display(), %error, "compiled code cannot be kept");
@@ -127,7 +127,7 @@ impl Cache {
         getrandom::fill(&mut random).map_err(|error| io::Error::other(error.to_string()))?;
         let beside = file.with_extension(format!("{}.{UNFINISHED}", hex::encode(random)));
         let written = write_private(&beside, &self.mac(sha256, code).finalize().into_bytes(), code)
-            // Its lock ends when it has its name.
+            // The lock ends once the file has its name.
             .and_then(|_locked| fs::rename(&beside, &file));
         if written.is_err() {
             let _ = fs::remove_file(&beside);
@@ -137,7 +137,7 @@ impl Cache {
 }
 
 fn write_private(file: &Path, mac: &[u8], code: &[u8]) -> io::Result<File> {
-    // No sync: a file that a crash cut short does not verify.
+    // No sync: a file that a crash truncated does not verify.
     let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
     file.try_lock()?;
     file.write_all(mac)?;
@@ -145,7 +145,7 @@ fn write_private(file: &Path, mac: &[u8], code: &[u8]) -> io::Result<File> {
     Ok(file)
 }
 
-/// What the name of a file here says.
+/// The parts of a file's name.
 struct Name {
     sha256: String,
     compatibility: u64,
@@ -153,7 +153,7 @@ struct Name {
 }
 
 impl Name {
-    /// None: it is no file of ours.
+    /// Parses a file's name; `None` if the file is not one of ours.
     fn read(name: &str) -> Option<Self> {
         let is_hex = |text: &str, len| {
             text.len() == len && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
@@ -170,8 +170,9 @@ impl Name {
     }
 }
 
-/// Deletes what nobody asks for again: code for engines other than `engines` (by [`super::engine::Runtime::compatibility`]),
-/// and files that nobody writes any more. Whatever else lies in the folder is left alone.
+/// Deletes files that nobody will ask for again: code for engines other than `engines` (by
+/// [`super::engine::Runtime::compatibility`]), and files that nobody is writing any more. Leaves everything else in the
+/// folder alone.
 pub(super) fn sweep(dir: &Path, engines: &[u64]) {
     let mut swept = 0_u32;
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
@@ -193,8 +194,8 @@ pub(super) fn sweep(dir: &Path, engines: &[u64]) {
     }
 }
 
-/// What the compiler made, ready to be linked. Only for code that came from [`super::compiler`] just now, or
-/// whose MAC was verified.
+/// Loads the compiler's output, ready to be linked. Only for code that came from [`super::compiler`] just now, or whose
+/// MAC was verified.
 ///
 /// # Errors
 /// The code is another engine's, or its instances would not fit into this engine's.
@@ -202,7 +203,7 @@ pub(super) fn sweep(dir: &Path, engines: &[u64]) {
 pub(super) fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
     // SAFETY: `code` was made by this installation's compiler and has not changed since: it came over a pipe from
     // a process of this binary, or its MAC was verified over these very bytes, and they are copied from here.
-    // That it is for this engine is checked by wasmtime itself.
+    // That it is for this engine is checked by wasmtime.
     unsafe { Component::deserialize(engine, code) }
 }
 
@@ -222,7 +223,7 @@ mod tests {
         hex::encode([number; 32])
     }
 
-    /// Names of all that lies there, sorted.
+    /// Sorted names of all files in the folder.
     fn names(dir: &Path) -> Vec<String> {
         let files = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
         let mut names: Vec<String> = files.collect();
@@ -240,7 +241,7 @@ mod tests {
         other.store(&sha256(1), b"code", &none);
         Cache::open(dir.path(), [1; 32], 9, 1).unwrap().store(&sha256(1), b"code", &none);
         let unfinished = |number: u8| format!("{}-{ENGINE:016x}.{}.new", sha256(number), "0123456789abcdef");
-        // Somebody was killed over the one; the other is being written.
+        // The writer of the first was killed; the second is being written.
         write_private(&at(&unfinished(2)), b"mac", b"cod").unwrap();
         let writing = write_private(&at(&unfinished(3)), b"mac", b"cod").unwrap();
         let foreign = [
@@ -265,7 +266,7 @@ mod tests {
         drop(writing);
         sweep(dir.path(), &[ENGINE, 8]);
         assert!(!at(&unfinished(3)).exists());
-        // No folder is nothing to sweep.
+        // A missing folder is nothing to sweep.
         sweep(&at("none"), &[ENGINE]);
     }
 
@@ -295,7 +296,7 @@ mod tests {
         used(3, 5);
         cache.store(&sha256(4), &code, &HashSet::from([sha256(1)]));
         assert_eq!(kept(), [sha256(1), sha256(4)], "the oldest is in use");
-        // The newest stays, whatever it takes: it is about to be called.
+        // The newest stays, whatever its size: it is about to be called.
         cache.store(&sha256(5), &vec![0; 2 << 20], &HashSet::from([sha256(4)]));
         assert_eq!(kept(), [sha256(4), sha256(5)]);
         assert_eq!(names(dir.path()).len(), 3);

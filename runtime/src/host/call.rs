@@ -1,4 +1,4 @@
-//! One call: a fresh store and instance, every limit, and what it leaves behind.
+//! One call: a fresh store and instance, every limit, and the effects that it leaves.
 //!
 //! The store never outlives its call. After a trap, a failed host function or a dropped future an instance
 //! refuses to be entered again; so nothing is kept, and all state of a plugin is in `storage`.
@@ -26,35 +26,35 @@ use super::{
 };
 use crate::db::plugin_storage::StorageWrites;
 
-/// A hook's call that has used more of a processor goes on in the slow lane: thrice what Python takes to start.
+/// Processor time after which a hook's call goes on in the slow lane, nanoseconds: three times Python's start.
 const QUICK_NS: u64 = 3_000_000;
-/// What is kept of a guest's own words about its end.
+/// Maximum length of a guest's own message about its end, characters.
 const MESSAGE_CHARS_MAX: usize = 300;
 
-/// A call without an answer, and the upstream that it had talked to: its health is counted by that.
+/// A call without an answer, and the upstream that it talked to, whose health is judged by that.
 #[derive(Debug, thiserror::Error)]
 #[error("{error}")]
 pub(crate) struct CallFailed {
     #[source]
     pub error: CallError,
     pub upstream: Option<String>,
-    /// What it used and said until then.
+    /// Usage and log of the call until it failed.
     pub trace: Box<Trace>,
 }
 
-/// What a call used and said, whether it came to an answer or not.
+/// Usage, log and tape of a call, whether it came to an answer or not.
 #[derive(Debug, Default)]
 pub(crate) struct Trace {
-    /// Processor time that the call was charged: what limits it.
+    /// Processor time charged to the call; this is what is limited.
     pub(crate) cpu: Duration,
-    /// Instructions, about; only those of hooks are counted.
+    /// Approximate number of instructions; counted for hooks only.
     pub(crate) fuel: u64,
     pub(crate) memory_bytes: usize,
     pub(crate) host_calls: u32,
     pub(crate) http_requests: u32,
-    /// What a hook wrote into its log.
+    /// Lines that a hook logged.
     pub(crate) log: Vec<LogLine>,
-    /// What a hook asked and was answered.
+    /// Questions of a hook to the host, with their answers.
     pub(crate) tape: Recording,
 }
 
@@ -64,33 +64,33 @@ impl From<CallError> for CallFailed {
     }
 }
 
-/// An answer, and what the call leaves to be committed with it.
+/// An answer, and the effects to be committed with it.
 #[derive(Debug)]
 pub(crate) struct Called<T> {
     pub(crate) value: T,
     /// For [`crate::db::plugin_storage::apply`], in the transaction that commits the value.
     pub(crate) writes: StorageWrites,
-    /// To be committed with them.
+    /// Webhooks to be committed with the writes.
     pub(crate) webhooks: Vec<QueuedWebhook>,
     /// The upstream that answered.
     pub(crate) upstream: Option<String>,
-    /// The plugin's version that ran.
+    /// The version of the plugin that ran.
     pub(crate) version_id: String,
     pub(crate) trace: Trace,
 }
 
-/// A call's own store.
+/// The store of one call.
 pub(super) type CallStore = Store<CallState>;
 
-/// What runs calls. Cheap to clone.
+/// Runs calls. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Caller {
     runtime: Runtime,
     places: Arc<Semaphore>,
-    /// Of hooks: for those that wait for the network.
+    /// Places for hooks' calls that wait for the network.
     waiting: Option<Arc<Semaphore>>,
-    /// Of hooks: where those calls go on that have used more than [`QUICK_NS`]. There they share this many
-    /// threads, a tick each in turn, so that the other threads are free for the quick ones.
+    /// Threads that hooks' calls share once they have used more than [`QUICK_NS`], a tick each in turn, so that the
+    /// other threads are free for the quick ones.
     slow_lane: Option<Arc<Semaphore>>,
     shared: Arc<Shared>,
 }
@@ -105,7 +105,7 @@ impl Caller {
         Self { runtime, places, waiting, slow_lane, shared }
     }
 
-    /// A seat of a call that has no place yet.
+    /// A seat for a call, with no place yet.
     pub(super) fn seat(&self) -> Seat {
         Seat::new(self.waiting.clone())
     }
@@ -132,8 +132,8 @@ impl Caller {
         self.run_taped(self.seat(), subject, limits, Tape::Off, work).await
     }
 
-    /// As [`Caller::run`], with what the call asks recorded, or answered from a recording; `seat` has the places that the
-    /// call needs besides one among all.
+    /// Runs `work` as [`Caller::run`] does, with the call's questions recorded, or answered from a recording. `seat`
+    /// has the places that the call needs in addition to one of the common ones.
     pub(crate) async fn run_taped<T, F>(
         &self,
         mut seat: Seat,
@@ -200,7 +200,7 @@ impl Caller {
         store.set_max_component_handles(limits.handles);
         store.set_epoch_deadline(1);
         if self.runtime.counts_fuel() {
-            // It counts and limits nothing: processor time does. It fails only where fuel is not counted.
+            // Fuel counts and limits nothing: processor time does. This fails only if fuel is not counted.
             let _ = store.set_fuel(u64::MAX);
         }
         let slow_lane = self.slow_lane.clone();
@@ -217,7 +217,7 @@ impl Caller {
     }
 }
 
-/// What ended a call, from what wasmtime says.
+/// Classifies the end of a call from wasmtime's error.
 pub(super) fn classify(error: &wasmtime::Error) -> CallError {
     if let Some(exceeded) = error.downcast_ref::<Exceeded>() {
         return match exceeded {
@@ -236,7 +236,7 @@ pub(super) fn classify(error: &wasmtime::Error) -> CallError {
         return CallError::Trap { message: trap.to_string() };
     }
     let message = error.root_cause().to_string();
-    // wasmtime has no public type for this one.
+    // wasmtime has no public type for this error.
     if message.contains("fuel allocated for hostcalls has been exhausted") {
         return CallError::Handover;
     }

@@ -1,4 +1,4 @@
-//! Admission for its own sake: would Kassa take this artefact? Nothing is kept, and no server is needed.
+//! Admission without a server: checks whether Kassa would take an artefact. Nothing is stored.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use crate::{clock::Clock, config::Config, db::Db, upstreams::Upstreams};
 pub(crate) struct Checked {
     pub(crate) sha256: String,
     pub(crate) manifest: Manifest,
-    /// What it imports, by full name.
+    /// Full names of its imports.
     pub(crate) imports: Vec<String>,
 }
 
@@ -27,8 +27,8 @@ pub(crate) enum CheckError {
     Host(#[from] HostError),
 }
 
-/// Does to the artefact what an upload does, the compiler and the first call included. `scratch` is a folder for
-/// the storage that the first call could ask.
+/// Checks the artefact as an upload does, the compiler and the first call included. `scratch` is a folder for the
+/// storage that the first call may read.
 pub(crate) async fn check(
     wasm: Vec<u8>,
     config: &Config,
@@ -36,7 +36,7 @@ pub(crate) async fn check(
     upstreams: Upstreams,
 ) -> Result<Checked, CheckError> {
     let db = Db::open(&scratch.join("check.db").display().to_string()).await.map_err(HostError::Db)?;
-    // The key of a cache that nothing is read from.
+    // The key of a cache from which nothing is read.
     let host =
         Host::empty(db.clone(), Clock::default(), config, &scratch.join("compiled"), [0; 32], upstreams)?;
     let wasm: std::sync::Arc<[u8]> = wasm.into();

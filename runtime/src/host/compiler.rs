@@ -4,11 +4,11 @@
 //! can make either do is not known. So each compilation is a child process of this same binary
 //! (`kassa compile-component`), which limits its own memory and processor time, works at a lower priority, is the
 //! first to go when the system has no memory left, and is killed when it takes too long. What it must not do is end
-//! the server.
+//! first to go when the system has no memory left, and is killed when it takes too long. It cannot end the server.
 //!
-//! One is at work for each of three queues, so that nobody waits long for what is made to take long: the operator's chain
-//! plugins have one of their own, and merchants' components of a size that is compiled in a second are tried with little
-//! time first. What needs more than that waits with the large ones.
+//! Three queues compile one component each at a time, so that nobody waits long for one that is made to take long: the
+//! operator's chain plugins have one of their own, and merchants' components of a size that compiles in a second are
+//! first tried with little time. Those that need more wait with the large ones.
 
 use std::{
     io::{Read as _, Write as _},
@@ -37,36 +37,38 @@ use crate::{
     },
 };
 
-/// A Python component with its standard library takes 10 s of two cores, on a busy machine thrice that.
+/// Maximum time of a compilation. A Python component with its standard library takes 10 s of two cores, three times
+/// that on a busy machine.
 const TIME_MAX: Duration = Duration::from_secs(120);
-/// Address space of the child. Python takes 1.2 GiB of it.
+/// Maximum address space of the child, bytes. Python takes 1.2 GiB.
 const MEMORY_BYTES_MAX: u64 = 4 << 30;
-/// Compiled code: three times the component, at the most.
+/// Maximum size of compiled code, bytes: code is at most three times the size of its component.
 const CODE_BYTES_MAX: u64 = 256 << 20;
 const WASM_BYTES_MAX: u64 = 64 << 20;
-/// What is kept of its last words.
+/// Maximum size of the child's last message that is kept, bytes.
 const WORDS_BYTES_MAX: u64 = 4 << 10;
 const WORDS_CHARS_MAX: usize = 200;
 const PRIORITY: i32 = 10;
-/// Where Linux reads whom to kill first for want of memory, and what means "this one".
+/// The file in which Linux reads whom to kill first when memory runs out, and the value for "this one".
 const OOM_SCORE: (&str, &str) = ("/proc/self/oom_score_adj", "1000");
-/// The child's exit code for a component that is not valid.
+/// Exit code of the child for a component that is not valid.
 const INVALID: u8 = 3;
 
-/// Why there is no code.
+/// Reason that there is no code.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refused {
     #[error("{0}")]
     Invalid(String),
     #[error("{0}")]
     Failed(String),
-    /// By its own limits, by the system's, or by its own hand when it got no memory: then its words are of no use.
+    /// By its own limits, by the system's, or by an abort of its own when it got no memory; its message is of no use
+    /// then.
     #[error("the compiler was stopped ({0}): it takes too much memory or time")]
     Stopped(ExitStatus),
 }
 
 impl Refused {
-    /// What the child says it with.
+    /// Exit code of the child for this reason.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Invalid(_) => INVALID,
@@ -92,7 +94,7 @@ impl From<Refused> for AdmitError {
     }
 }
 
-/// Seconds of a processor, all threads together: twenty times what honest components of this size take.
+/// Maximum processor time of all threads together, seconds: twenty times that of honest components of this size.
 fn cpu_max_s(bytes: usize) -> u64 {
     match SizeClass::of(bytes) {
         Some(SizeClass::Small) => 30,
@@ -101,7 +103,7 @@ fn cpu_max_s(bytes: usize) -> u64 {
     }
 }
 
-/// The same for a first try: four times what they take. None: it is large.
+/// Maximum processor time of a first try, seconds: four times that of honest components. `None` for large ones.
 fn cpu_first_s(bytes: usize) -> Option<u64> {
     match SizeClass::of(bytes) {
         Some(SizeClass::Small) => Some(3),
@@ -110,12 +112,12 @@ fn cpu_first_s(bytes: usize) -> Option<u64> {
     }
 }
 
-/// Compiles, one component of a queue at a time: the compiler takes all cores by itself.
+/// Compiles one component of a queue at a time: the compiler takes all cores by itself.
 #[derive(Clone)]
 pub(super) struct Compiler {
-    /// This binary; none: in this process, for unit tests, whose binary has no command line.
+    /// Path of this binary. `None` compiles in this process, for unit tests, whose binary has no command line.
     program: Option<PathBuf>,
-    /// Whose turn it is among chain plugins, among hooks that are tried with little time, and among the others.
+    /// Turns for chain plugins, for hooks that are tried with little time, and for the other hooks.
     chains: Arc<Semaphore>,
     quick: Arc<Semaphore>,
     slow: Arc<Semaphore>,
@@ -128,7 +130,7 @@ impl Compiler {
         Self { program, chains: turn(), quick: turn(), slow: turn() }
     }
 
-    /// Machine code for engines of these guests.
+    /// Compiles a component to machine code for engines of these guests.
     pub(super) async fn compile(
         &self,
         engine: &Engine,
@@ -159,7 +161,7 @@ impl Compiler {
     }
 }
 
-/// Compiles in a child, which has so many seconds of a processor, when it is its turn.
+/// Compiles in a child when it is its turn, with at most `cpu_s` seconds of processor time.
 async fn in_turn(
     turn: &Semaphore,
     program: &Path,
@@ -176,7 +178,7 @@ async fn in_turn(
     worked.unwrap_or_else(too_long)
 }
 
-/// Feeds the child and takes what it says. It is killed if this is given up.
+/// Feeds the child and reads its output. The child is killed if this future is dropped.
 async fn work(mut command: Command, wasm: &[u8]) -> Result<Vec<u8>, Refused> {
     let broke = |error: std::io::Error| format!("the compiler does not start: {error}");
     let mut child = command
@@ -193,7 +195,7 @@ async fn work(mut command: Command, wasm: &[u8]) -> Result<Vec<u8>, Refused> {
         return Err("the compiler has no pipes".to_owned().into());
     };
     let feed = async move {
-        // A child that ended early has said why.
+        // A child that ended early has given its reason.
         let _ = input.write_all(wasm).await;
     };
     let ((), code, words) = tokio::join!(feed, drain(output, CODE_BYTES_MAX), drain(errors, WORDS_BYTES_MAX));
@@ -208,14 +210,14 @@ async fn work(mut command: Command, wasm: &[u8]) -> Result<Vec<u8>, Refused> {
     Err(if status.code() == Some(INVALID.into()) { Refused::Invalid(words) } else { Refused::Failed(words) })
 }
 
-/// Reads so many bytes at the most, then closes the pipe: a child that would say more ends too.
+/// Reads at most `bytes_max` bytes, then closes the pipe: a child that would write more ends too.
 async fn drain(pipe: impl AsyncRead + Unpin, bytes_max: u64) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     pipe.take(bytes_max).read_to_end(&mut bytes).await?;
     Ok(bytes)
 }
 
-/// What the child does: reads a component, writes machine code, with so many seconds of a processor.
+/// The child's work: reads a component, writes machine code, in at most `cpu_s` seconds of processor time.
 pub(crate) fn child(guests: Guests, cpu_s: u64) -> Result<(), Refused> {
     let limit = |resource, max| {
         setrlimit(resource, Rlimit { current: Some(max), maximum: Some(max) })
@@ -224,7 +226,7 @@ pub(crate) fn child(guests: Guests, cpu_s: u64) -> Result<(), Refused> {
     limit(Resource::As, MEMORY_BYTES_MAX)?;
     limit(Resource::Core, 0)?;
     limit(Resource::Cpu, cpu_s)?;
-    // Where these are not allowed it is no loss.
+    // Nothing is lost if these are not allowed.
     let _ = nice(PRIORITY);
     let _ = std::fs::write(OOM_SCORE.0, OOM_SCORE.1);
     let mut wasm = Vec::new();
@@ -237,7 +239,7 @@ pub(crate) fn child(guests: Guests, cpu_s: u64) -> Result<(), Refused> {
 }
 
 fn translate(engine: &Engine, wasm: &[u8]) -> Result<Vec<u8>, Refused> {
-    // The compiler validates too, but does not say in a way of its own that this is what it stopped at.
+    // The compiler validates too, but has no error of its own that says so.
     let valid = Validator::new_with_features(engine.get_wasm_features()).validate_all(wasm);
     valid.map_err(|error| Refused::Invalid(error.to_string()))?;
     engine.precompile_component(wasm).map_err(|error| Refused::Failed(format!("{error:#}")))

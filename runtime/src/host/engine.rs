@@ -1,4 +1,4 @@
-//! The one engine: what compiled code looks like, where instances live, and the tick that makes them yield.
+//! The engine: the form of compiled code, the memory that instances live in, and the tick that makes them yield.
 //!
 //! Every number here has its reason beside it; those that an operator may change come from the configuration.
 
@@ -19,44 +19,45 @@ use wasmtime::{
 
 use super::HostError;
 
-/// How often a running guest is interrupted to let others run. 1 ms keeps timers of the process within 4 ms
+/// Time between interruptions of a running guest, which let others run. 1 ms keeps timers of the process within 4 ms
 /// while every worker thread has a looping guest; the yields cost up to 10 % of tight loops.
 pub(super) const TICK: Duration = Duration::from_millis(1);
-/// So many ticks without a call, and the ticker sleeps until the next one: an idle process wakes nobody.
+/// Number of ticks without a call after which the ticker sleeps until the next call: an idle process wakes nobody.
 const IDLE_TICKS: u32 = 100;
-/// How often a sleeping ticker looks whether its engine is still there.
+/// Time between a sleeping ticker's checks that its engine still exists.
 const ENGINE_CHECK: Duration = Duration::from_secs(5);
 
-/// Stack of the guest's own frames. wasmtime's default, enough for recursive parsers of real languages.
+/// Maximum stack of the guest's own frames, bytes. wasmtime's default, enough for recursive parsers of real languages.
 const WASM_STACK_BYTES: usize = 512 << 10;
-/// The stack a call runs on: the guest's part, and 1.5 MiB for the host functions that it calls, which poll
-/// the database's and the HTTP client's futures.
+/// Size of the stack that a call runs on, bytes: the guest's part, and 1.5 MiB for the host functions that it calls,
+/// which poll the futures of the database and the HTTP client.
 const CALL_STACK_BYTES: usize = 2 << 20;
-/// A Rust component has 3 to 5 core instances, a Python one more than 33.
+/// Maximum number of core instances of a component. A Rust component has 3 to 5, a Python one more than 33.
 pub(crate) const CORE_INSTANCES_MAX: u32 = 100;
-/// One memory is what every known toolchain makes; adapters between composed components add some.
+/// Maximum number of memories of a component. Every known toolchain makes one; adapters between composed components add
+/// some.
 pub(crate) const MEMORIES_MAX: u32 = 4;
 pub(crate) const TABLES_MAX: u32 = 16;
-/// Function pointers of one table: a C# module in debug mode has more than 10,000, Python 9,000.
+/// Maximum number of function pointers of a table: a C# module in debug mode has more than 10,000, Python 9,000.
 pub(crate) const TABLE_ELEMENTS_MAX: usize = 20_000;
-/// Bookkeeping of one component's instances. JavaScript takes 100 KiB of it, Python 600 KiB.
+/// Maximum size of a component's bookkeeping, bytes. JavaScript takes 100 KiB, Python 600 KiB.
 pub(super) const INSTANCE_BYTES_MAX: usize = 2 << 20;
-/// Pages that a finished call has touched are zeroed in place instead of given back, up to so many bytes.
-/// With PAGEMAP_SCAN (Linux 6.7) only touched ones are looked at, so that more is faster; without it the
-/// lowest pages are zeroed blindly, so that more is slower.
+/// Maximum size of touched pages that are zeroed in place instead of given back after a call, bytes. With PAGEMAP_SCAN
+/// (Linux 6.7) only touched pages are looked at, so more is faster; without it the lowest pages are zeroed blindly, so
+/// more is slower.
 pub(super) const KEEP_RESIDENT_SCANNED: usize = 1 << 20;
 pub(super) const KEEP_RESIDENT_BLIND: usize = 64 << 10;
-/// Of a stack: zeroed in place at the end of every call, touched or not; what is deeper is given back and faulted in
-/// again. A Rust hook goes about 8 KiB deep, a matcher with 100 candidates deeper.
+/// Depth of a stack that is zeroed in place at the end of every call, touched or not, bytes; anything deeper is given
+/// back and faulted in again. A Rust hook goes about 8 KiB deep, a matcher with 100 candidates deeper.
 const STACK_KEEP_RESIDENT: usize = 16 << 10;
-/// More than a 32-bit memory has.
+/// Maximum size of a memory, bytes: that of a 32-bit one.
 const MEMORY_BYTES_MAX: usize = 4 << 30;
-/// Places in the pool beside those of the calls that are let in: admission tries a new version out.
+/// Number of places in the pool in addition to those for admitted calls: admission tries new versions in them.
 const SPARE_CALLS: u32 = 8;
 
-/// What of WebAssembly guests may use: what the compilers of C, Rust, JavaScript and Python put out. Everything else is
-/// attack surface, whatever a new version of wasmtime has on by default: subtypes, memories of 64 bits, relaxed SIMD and
-/// others had an advisory each.
+/// Features of WebAssembly that guests may use: those that the compilers of C, Rust, JavaScript and Python emit.
+/// Everything else is attack surface, whatever a new version of wasmtime enables by default: subtypes, memories of 64
+/// bits, relaxed SIMD and others had an advisory each.
 const FEATURES: WasmFeatures = WasmFeatures::COMPONENT_MODEL
     .union(WasmFeatures::MUTABLE_GLOBAL)
     .union(WasmFeatures::SATURATING_FLOAT_TO_INT)
@@ -69,10 +70,10 @@ const FEATURES: WasmFeatures = WasmFeatures::COMPONENT_MODEL
     .union(WasmFeatures::FLOATS)
     .union(WasmFeatures::SIMD)
     .union(WasmFeatures::EXTENDED_CONST)
-    // SpiderMonkey, in components of JavaScript.
+    // For SpiderMonkey, in JavaScript components.
     .union(WasmFeatures::TAIL_CALL);
 
-/// Whose components an engine runs. Two engines: neither can take the other's places, and only hooks pay for
+/// Kinds of components, each with an engine of its own: neither can take the other's places, and only hooks pay for
 /// counting their instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Guests {
@@ -89,10 +90,10 @@ pub(crate) struct Runtime {
 }
 
 impl Runtime {
-    /// `calls_max` calls at once, each with so much memory at the most.
+    /// Makes an engine for `calls_max` calls at once, each with at most `memory_bytes_max` bytes of memory.
     pub(crate) fn new(guests: Guests, calls_max: u32, memory_bytes_max: usize) -> Result<Self, HostError> {
         let memory_bytes_max = memory_bytes_max.min(MEMORY_BYTES_MAX);
-        // The probe is the thing itself: making the engine reserves the whole pool.
+        // Trying is the only probe: making the engine reserves the whole pool.
         let engine = match Engine::new(&pooled(guests, calls_max, memory_bytes_max)) {
             Ok(engine) => engine,
             Err(error) => {
@@ -117,12 +118,12 @@ impl Runtime {
         &self.engine
     }
 
-    /// Keeps the ticks coming as long as the guard lives.
+    /// Keeps the ticks coming while the guard lives.
     pub(crate) fn ticking(&self) -> Ticking {
         self.ticker.clone().enter()
     }
 
-    /// Names the compiler, its settings and this processor: code compiled under another name does not run.
+    /// A hash of the compiler, its settings and this processor: code compiled under another one does not run.
     pub(crate) fn compatibility(&self) -> u64 {
         // Fixed keys: the same at every start.
         let mut hasher = DefaultHasher::new();
@@ -135,12 +136,12 @@ fn common(guests: Guests) -> Config {
     let mut config = Config::new();
     config
         .consume_fuel(guests == Guests::Hooks)
-        // Calls into a guest are fibers; nothing runs concurrently inside one. Off, a call is four times cheaper.
+        // Calls into a guest are fibers; nothing runs concurrently inside one. Without it a call is four times cheaper.
         .concurrency_support(false)
         .epoch_interruption(true)
         .cranelift_opt_level(OptLevel::Speed)
-        // Nobody is shown where in a guest's code it broke, and no debugger walks its frames: these tables would be
-        // a tenth to a seventh of all code in memory.
+        // Nobody is shown where in its code a guest trapped, and no debugger walks its frames. These tables would be 10
+        // to 14 % of all code in memory.
         .generate_address_map(false)
         .native_unwind_info(false)
         .wasm_backtrace_max_frames(None)
@@ -150,20 +151,20 @@ fn common(guests: Guests) -> Config {
         .async_stack_zeroing(true)
         .wasm_features(WasmFeatures::all(), false)
         .wasm_features(FEATURES, true)
-        // JavaScript's toolchain composes components; what passes between two of them is wasmtime's own code,
-        // which works on the memories of both.
+        // JavaScript's toolchain composes components; wasmtime's own code passes data between them and works on the
+        // memories of both.
         .wasm_multi_memory(guests == Guests::Hooks);
     config
 }
 
-/// An engine that compiles for [`Runtime`]s of these guests and runs nothing: where instances would live makes
-/// no difference to the code.
+/// An engine that compiles for [`Runtime`]s of these guests and runs nothing. The allocation of instances makes no
+/// difference to the code.
 pub(super) fn compiling(guests: Guests) -> wasmtime::Result<Engine> {
     Engine::new(&common(guests))
 }
 
 fn pooled(guests: Guests, calls_max: u32, memory_bytes_max: usize) -> Config {
-    // As many hooks again may wait for the network.
+    // The same number of hooks again may wait for the network.
     let waiting = if guests == Guests::Hooks { calls_max } else { 0 };
     let calls = calls_max.saturating_add(waiting).saturating_add(SPARE_CALLS);
     let scan = PoolingAllocationConfig::is_pagemap_scan_available();
@@ -192,7 +193,7 @@ fn pooled(guests: Guests, calls_max: u32, memory_bytes_max: usize) -> Config {
     config
 }
 
-/// Where address space is scarce: each memory reserves no more than it may grow to.
+/// Configuration for scarce address space: each memory reserves no more than it may grow to.
 fn on_demand(guests: Guests, memory_bytes_max: usize) -> Config {
     let mut config = common(guests);
     config
@@ -203,8 +204,8 @@ fn on_demand(guests: Guests, memory_bytes_max: usize) -> Config {
     config
 }
 
-/// A thread of its own moves the engine's epoch on; the executor's threads are the very ones that a looping
-/// guest would keep busy. It ticks while there are calls, and ends when the engine has gone.
+/// Advances the engine's epoch, on a thread of its own: the executor's threads are the ones that a looping guest would
+/// keep busy. It ticks while there are calls, and ends when the engine is gone.
 struct Ticker {
     calls: AtomicUsize,
     asleep: AtomicBool,
@@ -213,7 +214,7 @@ struct Ticker {
 
 impl Ticker {
     fn start(engine: EngineWeak) -> std::io::Result<Arc<Self>> {
-        // The thread needs the counters and the counters the thread: it is handed them when it has started.
+        // The thread needs the counters and the counters need the thread, so they are sent to it once it has started.
         let (hand_over, handed) = std::sync::mpsc::channel::<Arc<Self>>();
         let thread = thread::Builder::new().name("kassa-ticker".to_owned()).spawn(move || {
             if let Ok(ticker) = handed.recv() {
@@ -225,7 +226,7 @@ impl Ticker {
             asleep: AtomicBool::new(false),
             thread: thread.thread().clone(),
         });
-        // It fails only if the thread has ended, which it does not before it was handed this.
+        // Fails only if the thread has ended, which it cannot do before it has received this.
         let _ = hand_over.send(ticker.clone());
         Ok(ticker)
     }
@@ -246,7 +247,7 @@ impl Ticker {
             }
             drop(engine);
             self.asleep.store(true, Ordering::SeqCst);
-            // A call that came before the line above was counted saw nobody asleep; hence this second look.
+            // A call that was counted before the line above saw no sleeper; hence this second look.
             if self.calls.load(Ordering::SeqCst) == 0 {
                 thread::park_timeout(ENGINE_CHECK);
             }
@@ -263,7 +264,7 @@ impl Ticker {
     }
 }
 
-/// A call is under way.
+/// Guard of a call under way; the ticks go on while it lives.
 pub(crate) struct Ticking(Arc<Ticker>);
 
 impl Drop for Ticking {

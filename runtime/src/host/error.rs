@@ -1,14 +1,14 @@
-//! Why a component was refused, and why a call gave no answer.
+//! Reasons that a component was refused or that a call gave no answer.
 
 use super::{
     services::text::one_line,
     summary::{Fault, MANIFEST_SECTION},
 };
 
-/// Names and messages of a guest are cut here.
+/// Maximum length of a guest's names and messages, characters.
 pub(super) const SHOWN_CHARS_MAX: usize = 200;
 
-/// Why an artefact was refused. Each case has a slug that stays the same for good.
+/// Reason that an artefact was refused. Each case has a slug that never changes.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AdmitError {
     #[error("the component has {bytes} bytes; the operator allows {max} at the most")]
@@ -66,7 +66,7 @@ pub(crate) enum AdmitError {
 }
 
 impl AdmitError {
-    /// What a program tells the cases apart by.
+    /// The stable name of the case, for programs.
     #[must_use]
     pub(crate) fn slug(&self) -> &'static str {
         match self {
@@ -104,7 +104,7 @@ impl From<Fault> for AdmitError {
     }
 }
 
-/// Why a call gave no answer. Its effects are gone; the plugin's own typed errors are answers, not these.
+/// Reason that a call gave no answer. Its effects are discarded; the plugin's own typed errors are answers, not these.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CallError {
     #[error("plugin {plugin} is not loaded; `kassa plugin list` shows what is")]
@@ -127,10 +127,10 @@ pub(crate) enum CallError {
     HostCalls,
     #[error("the plugin handed over too much at once")]
     Handover,
-    /// It answered with a typed error where nobody can go on without an answer.
+    /// The plugin answered with a typed error where nobody can go on without an answer.
     #[error("the plugin cannot {what}: {why}")]
     Refused { what: &'static str, why: String },
-    /// Another call changed the plugin's storage meanwhile.
+    /// Another call changed the plugin's storage in the meantime.
     #[error("the plugin's storage changed during the call; try again")]
     Stale,
 }

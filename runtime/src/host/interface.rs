@@ -1,16 +1,16 @@
-//! Names of interfaces, and which versions of them fit.
+//! Names of interfaces, and the versions of them that fit.
 
-/// What a language's standard library may drag in; see `link`.
+/// Interfaces of WASI that a language's standard library may import; see `link`.
 const STANDARD: [&str; 5] = ["cli", "io", "clocks", "filesystem", "random"];
 
-/// An interface, by the name that a component imports or exports it under: `kassa:plugin/log@0.1.0`.
+/// An interface, by the name that a component imports or exports: `kassa:plugin/log@0.1.0`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Interface<'n> {
-    /// Of kassa:plugin, in a version that fits this one: any 0.1.
+    /// An interface of kassa:plugin, in a version that fits this one: any 0.1.
     Ours(&'n str),
-    /// Of kassa:plugin, in a version that does not fit.
+    /// An interface of kassa:plugin, in a version that does not fit.
     OtherVersion,
-    /// One that a language's library drags in.
+    /// An interface that a language's library imports.
     Standard,
     Unknown,
 }

@@ -1,4 +1,4 @@
-//! What one call may use, and who counts it.
+//! Limits of one call, and their counters.
 //!
 //! Every call has a budget of each kind; none of them is shared, so that no plugin can use up another's. What
 //! goes beyond the guest's own code (memory, processor time, host calls) ends the call; what it asks a service
@@ -15,34 +15,35 @@ use crate::{
     host::engine::{CORE_INSTANCES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX},
 };
 
-/// Calls of host functions. The dearest scan known (200 blocks of the sandbox chain) makes about 500.
+/// Maximum number of calls of host functions. The most expensive known scan (200 blocks of the sandbox chain) makes
+/// about 500.
 const HOST_CALLS_MAX: u32 = 10_000;
-/// Bytes that a guest hands to the host in one go: the parameters of a host call, or its own result. A scan
-/// that reports 5,000 transfers hands over 1.5 MB, and one block may hold more. It bounds what many strings
-/// over the same memory would multiply to.
+/// Maximum size of what a guest hands to the host at once, bytes: the parameters of a host call, or its own result. A
+/// scan that reports 5,000 transfers hands over 1.5 MB, and one block may hold more. It bounds the total of many
+/// strings that overlap in memory.
 const HANDOVER_BYTES_MAX: usize = 8 << 20;
-/// Live handles of resources. No interface of ours has resources; those that WASI's shims make are few.
+/// Maximum number of live handles of resources. Our interfaces have no resources; WASI's shims make few.
 const HANDLES_MAX: usize = 1_000;
-/// Lines in the log, and their bytes together: enough for a line a block.
+/// Maximum number of log lines, and their total size in bytes: enough for a line for each block.
 const LOG_LINES_MAX: u32 = 200;
 const LOG_BYTES_MAX: usize = 64 << 10;
-/// Questions to `storage`; each is a query of the database.
+/// Maximum number of operations on `storage`; each is a query of the database.
 const STORAGE_OPS_MAX: u32 = 5_000;
-/// Bytes written in one call: they wait in memory until the call's result is committed.
+/// Maximum size of a call's writes, bytes: they wait in memory until the call's result is committed.
 const STORAGE_WRITE_BYTES_MAX: u64 = 8 << 20;
-/// Of a hook, which sees one event at a time. Its log is kept with each call, in the database.
+/// Limits of a hook, which sees one event at a time. Its log is kept in the database with each call.
 const HOOK_HANDOVER_BYTES_MAX: usize = 1 << 20;
 const HOOK_STORAGE_OPS_MAX: u32 = 500;
 const HOOK_STORAGE_WRITE_BYTES_MAX: u64 = 1 << 20;
 const HOOK_LOG_LINES_MAX: u32 = 50;
 const HOOK_LOG_BYTES_MAX: usize = 8 << 10;
-/// Each becomes a delivery to every endpoint of the merchant.
+/// Maximum number of webhooks. Each becomes a delivery to every endpoint of the merchant.
 const WEBHOOKS_MAX: u32 = 10;
-/// Of a hook: some hundred tokens. They are kept with each run.
+/// Maximum number of random bytes for a hook: a few hundred tokens. They are kept with each run.
 const RANDOM_BYTES_MAX: u32 = 4096;
-/// Money waits for a matcher no longer.
+/// Maximum time of a question to a matcher: money waits no longer for it.
 const MATCHER_WALL_MAX: Duration = Duration::from_secs(1);
-/// A call that only computes (an address, a link) is answered within a request's time.
+/// Maximum times of a call that only computes (an address, a link): it is answered within one request.
 const PURE_CPU_MAX: Duration = Duration::from_millis(500);
 const PURE_WALL_MAX: Duration = Duration::from_secs(5);
 
@@ -59,9 +60,9 @@ pub(crate) struct Limits {
     pub(crate) http_bytes: usize,
     pub(crate) storage_ops: u32,
     pub(crate) storage_write_bytes: u64,
-    /// What the scope may hold in all.
+    /// Maximum size of the scope's storage, bytes.
     pub(crate) storage_bytes: u64,
-    /// What all hooks of the merchant may take.
+    /// Maximum size of what all hooks of the merchant store.
     pub(crate) disk: DiskLimit,
     pub(crate) log_lines: u32,
     pub(crate) log_bytes: usize,
@@ -70,7 +71,7 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// The operator's limits, for a plugin with so much memory and storage.
+    /// Limits of a chain plugin, with the memory and storage that the operator granted it.
     pub(crate) fn new(config: &config::Plugins, memory_mib: u32, storage_kib: u32) -> Self {
         Self {
             memory_bytes: usize::try_from(memory_mib).unwrap_or(usize::MAX).saturating_mul(1 << 20),
@@ -92,7 +93,7 @@ impl Limits {
         }
     }
 
-    /// Of a hook's call that does things: a fulfiller's, a price source's.
+    /// Limits of a hook's call that has effects: a fulfiller's, a price source's.
     pub(crate) fn hook(config: &config::Hooks, class: SizeClass, storage_kib: u32) -> Self {
         Self {
             memory_bytes: class.memory_bytes(),
@@ -114,17 +115,17 @@ impl Limits {
         }
     }
 
-    /// The same for a question to a matcher: no requests, and no longer than money may be held up.
+    /// These limits for a question to a matcher: no requests, and no longer than money may be held up.
     pub(crate) fn matcher(self) -> Self {
         Self { wall: self.wall.min(MATCHER_WALL_MAX), http_requests: 0, ..self }
     }
 
-    /// The same for a form, which asks nothing and remembers nothing. A delivery waits for it.
+    /// These limits for a form, which sends no requests and stores nothing. A delivery waits for it.
     pub(crate) fn form(self) -> Self {
         Self { webhooks: 0, random_bytes: 0, ..self.pure() }
     }
 
-    /// The same for a call that only computes: no requests, no storage, little time.
+    /// These limits for a call that only computes: no requests, no storage, little time.
     pub(crate) fn pure(&self) -> Self {
         Self {
             cpu: self.cpu.min(PURE_CPU_MAX),
@@ -136,7 +137,7 @@ impl Limits {
     }
 }
 
-/// Which budget ended a call.
+/// The budget that ended a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Exceeded {
     #[error("memory")]
@@ -147,8 +148,8 @@ pub(crate) enum Exceeded {
     HostCalls,
 }
 
-/// Counts the memory of a call over all its memories, and ends the call when there is no more: a guest that
-/// goes on after a failed allocation mostly aborts later, at a place that says nothing.
+/// Counts the memory of a call over all its memories, and ends the call when none is left: a guest that goes on after a
+/// failed allocation usually aborts later, at a place that says nothing.
 #[derive(Debug)]
 pub(crate) struct MemoryLimiter {
     bytes: usize,
@@ -161,13 +162,13 @@ impl MemoryLimiter {
         Self { bytes: memory_bytes, left: memory_bytes, table_elements_left: TABLE_ELEMENTS_MAX }
     }
 
-    /// What all memories have. They never shrink.
+    /// Total size of all memories, bytes. They never shrink.
     pub(crate) fn used(&self) -> usize {
         self.bytes - self.left
     }
 }
 
-/// Takes the growth from what is left, or says that it is not there.
+/// Subtracts the growth from what is left. Errors if there is not enough.
 fn take(left: &mut usize, current: usize, desired: usize) -> wasmtime::Result<bool> {
     *left = left.checked_sub(desired.saturating_sub(current)).ok_or(Exceeded::Memory)?;
     Ok(true)

@@ -1,4 +1,4 @@
-//! From compiled code to something that can be called: imports are linked, roles are looked up.
+//! Linking: makes compiled code callable by linking its imports and looking up its roles.
 
 use wasmtime::{
     Store,
@@ -24,7 +24,7 @@ use crate::host::{
     services::{self, CallState},
 };
 
-/// What a component imports when its language's library wants something to make hash maps unpredictable with.
+/// The import of a component whose language's library wants randomness for its hash maps.
 const SEED: &str = "wasi:random/insecure-seed@";
 
 /// A component with its imports linked, and a view of it for each role that it exports.
@@ -43,7 +43,7 @@ pub(super) struct Linked {
 }
 
 impl Linked {
-    /// Fails where the component wants a function that no service has, or has one of its own too few.
+    /// Links a component. Errors if it imports a function that no service has, or lacks a function of its roles.
     pub(super) fn new(component: &Component, roles: &[Role]) -> wasmtime::Result<Self> {
         let engine = component.engine();
         let mut linker = Linker::new(engine);
@@ -70,8 +70,8 @@ impl Linked {
         })
     }
 
-    /// Whether the roles that an instance exports have the types that they should. The role `chain` is looked at
-    /// by the one who calls it.
+    /// Checks that the roles that an instance exports have the types that they should. The role `chain` is checked by
+    /// the first call.
     pub(super) fn check_types(
         &self,
         store: &mut Store<CallState>,
@@ -105,8 +105,8 @@ impl Linked {
     }
 }
 
-/// Fills an interface of WASI with functions that end the call. What drags it in never calls it on the way of
-/// a plugin's work; and what is not there cannot be reached.
+/// Fills an interface of WASI with functions that end the call. A library that imports it never calls it in the course
+/// of a plugin's work; and functions that are not there cannot be reached.
 fn stand_in(
     linker: &mut Linker<CallState>,
     name: &str,
@@ -134,5 +134,5 @@ fn stand_in(
     Ok(())
 }
 
-/// There is never one of these.
+/// A resource of WASI that never exists.
 struct NoResource;

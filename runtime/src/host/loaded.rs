@@ -31,19 +31,19 @@ pub(crate) struct Loaded {
     plugin: String,
     pub(super) version_id: String,
     pub(super) version: String,
-    /// The activation that this is: another one replaces it.
+    /// Number of the activation that loaded this; another one replaces it.
     pub(super) generation: i64,
     pub(super) limits: Limits,
     linked: Linked,
-    /// What it says of each network, by name. An answer holds for the very manifest that was asked about.
+    /// The plugin's description of each network, by name. It holds for the very manifest that was asked about.
     pub(super) described: Told<Arc<Description>>,
-    /// Whether it wants balances compared, likewise.
+    /// The plugin's wish to have balances compared, likewise.
     pub(super) compared: Told<bool>,
     pub(super) sha256: String,
     pub(super) component: Component,
 }
 
-/// What was said, and of which manifest.
+/// The plugin's answers, each with the manifest that it is about, by network.
 pub(super) struct Told<T>(Mutex<HashMap<String, (Arc<network::Manifest>, T)>>);
 
 impl<T: Clone> Told<T> {
@@ -51,7 +51,7 @@ impl<T: Clone> Told<T> {
         Self(Mutex::default())
     }
 
-    /// What was said of the network before.
+    /// The earlier answer for this network and manifest.
     pub(super) fn of(&self, network: &Arc<network::Manifest>) -> Option<T> {
         let told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (of, what) = told.get(&network.name)?;

@@ -1,4 +1,4 @@
-//! What a plugin says about itself: a small TOML text in the custom section `kassa:manifest`.
+//! A plugin's manifest: a small TOML text in the custom section `kassa:manifest`.
 //!
 //! It asks; the operator's grants answer (see [`Grants`]); both are checked when a version becomes active.
 
@@ -15,7 +15,7 @@ const SECTION_BYTES_MAX: usize = 16 << 10;
 const DESCRIPTION_CHARS_MAX: usize = 500;
 const HOSTS_MAX: usize = 32;
 const SECRETS_MAX: usize = 16;
-/// What a host begins with that a setting names.
+/// Prefix of a host that a setting names.
 pub(crate) const HOST_OF_SETTING: &str = "settings:";
 
 /// The manifest as the plugin's author wrote it.
@@ -127,7 +127,7 @@ impl Role {
         Self::Form,
     ];
 
-    /// The role whose interface is called so: `fulfiller`.
+    /// The role with this interface name: `fulfiller`.
     pub(super) fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|role| role.as_str() == name)
     }
@@ -147,7 +147,7 @@ impl Role {
         }
     }
 
-    /// The role of a merchant's hook; none reads chains.
+    /// The role as one of a merchant's hook; `None` if it reads chains.
     #[must_use]
     pub(crate) fn of_hook(self) -> Option<hook::Role> {
         match self {
@@ -159,7 +159,7 @@ impl Role {
         }
     }
 
-    /// The services of its world (see wit/worlds.wit), beside the nouns that all share.
+    /// The services of the role's world (see wit/worlds.wit), beside the types that all share.
     pub(super) fn services(self) -> &'static [&'static str] {
         match self {
             Self::Chain | Self::Finder | Self::Balances | Self::Ownership | Self::Simulator => {
@@ -202,7 +202,7 @@ impl Grants {
     }
 }
 
-/// What a secret may be called: it stands in URLs between braces.
+/// True if a secret may have this name: it stands in URLs between braces.
 pub(crate) fn is_secret_name(name: &str) -> bool {
     (1..=40).contains(&name.len())
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
@@ -222,7 +222,7 @@ mod version_text {
 }
 
 impl Manifest {
-    /// Reads it from the sections that were found; otherwise says what is wrong.
+    /// Reads the manifest from the sections that were found. Errors with what is wrong.
     pub(super) fn read(sections: &[&[u8]]) -> Result<Self, String> {
         let bytes = match sections {
             [] => return Err("there is none; with the SDK, kassa_sdk::manifest! adds it".to_owned()),

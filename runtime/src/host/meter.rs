@@ -21,17 +21,17 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{engine::TICK, limits::Exceeded};
 
-/// What one call has used, and may use.
+/// Processor time that one call has used and may use.
 #[derive(Debug)]
 pub(super) struct Meter {
     limit_ns: u64,
-    /// The place in the slow lane, while it has one.
+    /// The place in the slow lane, while the call has one.
     lane: Mutex<Option<OwnedSemaphorePermit>>,
     began: Instant,
     ticked: AtomicBool,
     used_ns: AtomicU64,
-    /// From when on the poll under way is not yet in `used_ns`: by the wall clock before the first tick, then by
-    /// that of the thread.
+    /// Start of the part of this poll that is not yet in `used_ns`, nanoseconds: by the wall clock before the first
+    /// tick, then by the thread's clock.
     since_ns: AtomicU64,
 }
 
@@ -47,21 +47,22 @@ impl Meter {
         })
     }
 
-    /// Drives a future and counts its polls.
+    /// Drives a future and measures its polls.
     pub(super) async fn drive<F: Future>(self: Arc<Self>, future: F) -> F::Output {
         let mut future = std::pin::pin!(future);
         std::future::poll_fn(|context| {
             self.since_ns.store(self.clock_ns(), Ordering::Relaxed);
             let polled = future.as_mut().poll(context);
             self.used_ns.store(self.used_ns(), Ordering::Relaxed);
-            // Who waits for something needs no processor.
+            // A call that waits needs no processor.
             drop(self.lane().take());
             polled
         })
         .await
     }
 
-    /// At a tick, which comes inside a poll: answers what was used up to now, if it may be.
+    /// Handles a tick, which comes inside a poll. Returns the time used until now, nanoseconds. Errors if the limit is
+    /// passed.
     pub(super) fn tick(&self) -> Result<u64, Exceeded> {
         let used_ns = self.used_ns();
         if !self.ticked.load(Ordering::Relaxed) {
@@ -72,7 +73,7 @@ impl Meter {
         if used_ns > self.limit_ns { Err(Exceeded::Cpu) } else { Ok(used_ns) }
     }
 
-    /// At a host call.
+    /// Handles a host call, which is a tick if one is due.
     pub(super) fn asked(&self) -> Result<(), Exceeded> {
         let is_tick = self.ticked.load(Ordering::Relaxed)
             || self.this_poll_ns() >= nanos(TICK)
@@ -80,12 +81,12 @@ impl Meter {
         if is_tick { self.tick().map(drop) } else { Ok(()) }
     }
 
-    /// What all polls together used; asked between polls.
+    /// Processor time of all polls; asked between polls.
     pub(super) fn polled(&self) -> Duration {
         Duration::from_nanos(self.used_ns.load(Ordering::Relaxed))
     }
 
-    /// Lets others run, then waits for a place in the slow lane, which it has until it waits for anything else.
+    /// Lets others run, then waits for a place in the slow lane, which the call keeps until it waits for anything else.
     pub(super) async fn slow_down(self: Arc<Self>, lane: Arc<Semaphore>) {
         tokio::task::yield_now().await;
         // The semaphore is never closed.
@@ -110,7 +111,7 @@ impl Meter {
         self.clock_ns().saturating_sub(self.since_ns.load(Ordering::Relaxed))
     }
 
-    /// The poll under way included.
+    /// Processor time including the poll under way, nanoseconds.
     fn used_ns(&self) -> u64 {
         let most_ns = if self.ticked.load(Ordering::Relaxed) { u64::MAX } else { nanos(TICK) };
         self.used_ns.load(Ordering::Relaxed).saturating_add(self.this_poll_ns().min(most_ns))
@@ -125,7 +126,7 @@ fn nanos(time: Duration) -> u64 {
 mod tests {
     use super::*;
 
-    /// Longer than any tick; on a thread that has no other work it costs no processor time.
+    /// Longer than any tick; costs no processor time on a thread that has no other work.
     const PAUSE: Duration = Duration::from_millis(50);
 
     fn spin(time: Duration) {
@@ -137,7 +138,7 @@ mod tests {
     async fn a_call_is_not_charged_for_what_others_use() {
         let meter = Meter::start(PAUSE * 4);
         let call = async {
-            // Before the first tick: as if the thread had been taken away.
+            // Before the first tick, as if the thread had been preempted.
             std::thread::sleep(PAUSE);
             assert!(meter.tick().unwrap() <= nanos(TICK));
             std::thread::sleep(PAUSE);

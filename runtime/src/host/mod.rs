@@ -99,7 +99,7 @@ pub(crate) use services::{Recording, Tape, differences};
 pub(crate) use shadow::{Beside, Difference, Shadow, Tally};
 pub(crate) use version::PluginVersion;
 
-/// Why plugins cannot run at all.
+/// Reason that plugins cannot run at all.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HostError {
     #[error("the WebAssembly engine does not start: {0}")]
@@ -110,7 +110,7 @@ pub(crate) enum HostError {
     Cache(std::io::Error),
     #[error("cannot make an HTTP client for hooks: {0}")]
     Outbound(String),
-    /// A plugin that came with this binary is not usable: a defect of the binary.
+    /// A plugin that came with this binary is unusable: a defect of the binary.
     #[error("a plugin of this binary: {0}")]
     Embedded(RegistryError),
     #[error(transparent)]
@@ -123,13 +123,13 @@ pub(crate) struct Host {
     caller: Caller,
     registry: Arc<Registry>,
     hooks: Arc<Hooks>,
-    /// Stands in for all chain plugins.
+    /// Answers in place of all chain plugins.
     #[cfg(feature = "simulation")]
     scripted: Option<Arc<dyn scripted::Scripted>>,
 }
 
 impl Host {
-    /// Starts the engine, installs what the binary brings along, and makes every active plugin ready.
+    /// Starts the engine, installs the plugins in the binary, and loads every active plugin.
     ///
     /// `cache_dir` is for compiled code, which `cache_key` authenticates.
     pub(crate) async fn start(
@@ -206,7 +206,7 @@ impl Host {
         &self.hooks
     }
 
-    /// What the network's plugin says of its kind of chain. It is asked once for each version and manifest.
+    /// The plugin's description of the network's kind of chain. The plugin is asked once for each version and manifest.
     pub(crate) async fn describe(
         &self,
         network: &Arc<network::Manifest>,
@@ -236,7 +236,7 @@ impl Host {
         Ok(description)
     }
 
-    /// An address in its normal form and as the key that `watch` knows it by.
+    /// An address in its normal form, and the key under which `watch` knows it.
     pub(crate) async fn normalize_address(
         &self,
         network: &network::Manifest,
@@ -271,7 +271,7 @@ impl Host {
         Ok(called.await?.value)
     }
 
-    /// What a payer opens or scans. `asset_index` is the asset's place in the network's manifest.
+    /// A payment link for the payer to open or scan. `asset_index` is the asset's place in the network's manifest.
     pub(crate) async fn payment_link(
         &self,
         network: &network::Manifest,
@@ -307,7 +307,7 @@ impl Host {
         Ok(link?)
     }
 
-    /// Reads on from the cursor. [`Called::writes`] belong into the transaction that moves the cursor.
+    /// Reads on from the cursor. [`Called::writes`] belong in the transaction that moves the cursor.
     pub(crate) async fn scan(
         &self,
         network: &network::Manifest,
@@ -322,7 +322,7 @@ impl Host {
         self.scan_on(&loaded, subject, network, cursor, limits).await
     }
 
-    /// The same by a version in the shadow. Nothing of it may be committed.
+    /// Reads the same range with a version in the shadow. Nothing of it may be committed.
     pub(crate) async fn scan_in_shadow(
         &self,
         shadow: &Shadow,
@@ -351,7 +351,7 @@ impl Host {
             .await
     }
 
-    /// Does one action on a simulated chain. [`Called::writes`] are its only effect: commit them.
+    /// Performs one action on a simulated chain. [`Called::writes`] are its only effect: commit them.
     pub(crate) async fn simulate(
         &self,
         network: &network::Manifest,
@@ -367,7 +367,7 @@ impl Host {
             .await
     }
 
-    /// The active version of the network's plugin: the whole call stays on it, whatever is activated meanwhile.
+    /// The active version of the network's plugin. The whole call stays on it, whatever is activated in the meantime.
     fn on(&self, network: &network::Manifest) -> Result<(Arc<Loaded>, Arc<Subject>), CallError> {
         let loaded = self.registry.active(&network.plugin)?;
         let subject = Arc::new(loaded.subject(&network.name));
@@ -375,7 +375,7 @@ impl Host {
     }
 }
 
-/// What a plugin is told about the network.
+/// The network as a plugin is told about it.
 fn about(network: &network::Manifest) -> types::Network {
     types::Network {
         name: network.name.clone(),

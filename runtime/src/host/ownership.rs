@@ -1,4 +1,4 @@
-//! Whose an address is, by what its owner signed.
+//! Checks of an address's ownership by a signature of its owner.
 
 use super::{
     Host, OwnershipError, about,
@@ -7,12 +7,12 @@ use super::{
 use crate::domain::network;
 
 impl Host {
-    /// Whether the network's plugin can check proofs of ownership.
+    /// True if the network's plugin can check proofs of ownership.
     pub(crate) fn proves(&self, network: &network::Manifest) -> bool {
         self.on(network).is_ok_and(|(loaded, _)| loaded.ownership().is_ok())
     }
 
-    /// Whether `proof` is a signature on `statement` by the owner of `address`, which is in normal form.
+    /// True if `proof` is a signature on `statement` by the owner of `address`, which is in normal form.
     pub(crate) async fn verify_ownership(
         &self,
         network: &network::Manifest,

@@ -1,4 +1,4 @@
-//! Plugins by name, and which version of each is active.
+//! Plugins by name, and the active version of each.
 //!
 //! Two places know it. The database is the truth: versions, grants, and every activation in order, so that a
 //! rollback is the activation before and every replica sees the same. In memory is one map from a name to what
@@ -35,10 +35,10 @@ use crate::{
     },
 };
 
-/// What an uploaded version may store on each network if the operator says nothing, KiB.
+/// Storage on each network that an uploaded version is granted by default, KiB.
 const STORAGE_KIB_GRANTED: u32 = 64 << 10;
 
-/// Why a change of the registry was refused. Nothing has changed then.
+/// Reason that a change of the registry was refused. Nothing has changed then.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RegistryError {
     #[error(transparent)]
@@ -64,10 +64,10 @@ pub(crate) struct Registry {
     admission: Admission,
     cache: Arc<Cache>,
     active: ArcSwap<HashMap<String, Arc<Loaded>>>,
-    /// The code that the last change of each plugin took out of use: a rollback finds it ready.
+    /// The version of each plugin that the last change took out of use, still loaded for a rollback.
     before: Mutex<HashMap<String, Arc<Loaded>>>,
-    /// Changes go one after the other, so that memory never falls behind the database. Inside: activations that
-    /// could not be followed, so that each is tried once and not at every look.
+    /// Held while the registry changes, so that changes are serial and memory never falls behind the database. Inside:
+    /// activations that could not be followed, so that each is tried once and not at every refresh.
     changing: tokio::sync::Mutex<HashMap<String, i64>>,
     shadows: Shadows,
 }
@@ -102,15 +102,15 @@ impl Registry {
         loaded.ok_or_else(|| CallError::NotLoaded { plugin: plugin.to_owned() })
     }
 
-    /// Admits a component and stores it as a version of its plugin. It is not active yet. The same component
-    /// again is the version that it already is.
+    /// Admits a component and stores it as a version of its plugin, not active yet. A component that is already stored
+    /// gives the existing version.
     pub(crate) async fn install(&self, wasm: Vec<u8>) -> Result<PluginVersion, RegistryError> {
         self.install_as(wasm, Origin::Uploaded).await
     }
 
     async fn install_as(&self, wasm: Vec<u8>, origin: Origin) -> Result<PluginVersion, RegistryError> {
         let wasm: Arc<[u8]> = wasm.into();
-        // Compiled before by this installation: for another database, or before the version was removed.
+        // Code that this installation compiled before: for another database, or before the version was removed.
         let cache = self.cache.clone();
         let known = move |engine: &Engine, sha256: &str| cache.load(engine, sha256);
         let Admitted { sha256, manifest, code, .. } = self.admission.admit(wasm.clone(), known).await?;
@@ -118,7 +118,7 @@ impl Registry {
             self.keep(&sha256, code).await;
         }
         let grants = match origin {
-            // The operator runs this binary: what comes inside of it has what it asks for.
+            // The operator runs this binary, so what comes inside it is granted what it asks for.
             Origin::Embedded => Grants {
                 memory_mib: manifest.limits.memory_mib.unwrap_or_else(|| self.memory_mib()),
                 storage_kib: manifest.grants.storage_kib,
@@ -165,7 +165,7 @@ impl Registry {
             .ok_or(RegistryError::NoVersion { plugin: name, version_id: id })
     }
 
-    /// Lets a version read beside the active one from now on, or none.
+    /// Sets the version that reads beside the active one from now on; `None` ends that.
     pub(crate) async fn shadow(&self, plugin: &str, version_id: Option<&str>) -> Result<(), RegistryError> {
         let shadow = match version_id {
             None => None,
@@ -205,7 +205,7 @@ impl Registry {
         Ok(())
     }
 
-    /// Changes what a version is allowed. It counts from its next activation on.
+    /// Changes the grants of a version, from its next activation on.
     pub(crate) async fn grant(
         &self,
         plugin: &str,
@@ -255,8 +255,8 @@ impl Registry {
         Ok(views.collect::<Result<_, DbError>>()?)
     }
 
-    /// Takes over what the database says is active: at the start, and later what other replicas have changed.
-    /// A version that cannot be loaded is reported in the log; what ran before it goes on.
+    /// Follows the database's active versions: at the start, and later those that other replicas have changed. A
+    /// version that cannot be loaded is reported in the log; the one that ran before stays.
     pub(crate) async fn refresh(&self) -> Result<(), DbError> {
         let mut failed = self.changing.lock().await;
         for plugin in rows::list(&mut self.db.read().await?).await? {
@@ -283,9 +283,8 @@ impl Registry {
         Ok(())
     }
 
-    /// Installs the components that the binary brings along and that are not known yet. Such a one becomes
-    /// active where its plugin is new, or where the active version came with an earlier binary. What the
-    /// operator has chosen is never replaced.
+    /// Installs the components in the binary that are not known yet. Such a component becomes active if its plugin is
+    /// new, or if the active version came with an earlier binary. The operator's choice is never replaced.
     pub(super) async fn load_embedded(&self, components: &[&[u8]]) -> Result<(), RegistryError> {
         for wasm in components {
             let sha256 = hex::encode(Sha256::digest(wasm));
@@ -319,7 +318,7 @@ impl Registry {
         u32::try_from(self.config.memory_mib).unwrap_or(u32::MAX)
     }
 
-    /// Loads first, then commits, then exchanges: an activation that fails has changed nothing.
+    /// Loads first, then commits, then exchanges the pointer: an activation that fails changes nothing.
     async fn activate_row(&self, row: VersionRow) -> Result<PluginVersion, RegistryError> {
         let mut loaded = self.load(&row, 0).await?;
         loaded.generation = self.commit_activation(&row.plugin, Some(row.id.clone())).await?;
@@ -356,7 +355,7 @@ impl Registry {
         self.before.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes a stored version ready: from memory, from the cache in a millisecond, else by compiling it.
+    /// Loads a stored version: from memory, from the cache in a millisecond, or by compiling it.
     async fn load(&self, row: &VersionRow, generation: i64) -> Result<Loaded, RegistryError> {
         let (manifest, grants) = (manifest_of(row)?, grants_of(row)?);
         if let Some(what) = grants.refuse(&manifest) {
@@ -393,7 +392,7 @@ impl Registry {
     async fn keep(&self, sha256: &str, code: Vec<u8>) {
         let (cache, sha256) = (self.cache.clone(), sha256.to_owned());
         let in_use = self.active.load().values().map(|loaded| loaded.sha256.clone()).collect();
-        // It says itself what goes wrong.
+        // It logs its own failures.
         let _ = tokio::task::spawn_blocking(move || cache.store(&sha256, &code, &in_use)).await;
     }
 }

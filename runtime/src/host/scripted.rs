@@ -1,4 +1,4 @@
-//! A chain that a simulation tells, in place of all chain plugins.
+//! A chain scripted by a simulation, in place of all chain plugins.
 
 use std::{path::Path, pin::Pin, sync::Arc};
 
@@ -17,28 +17,28 @@ use crate::{
     upstreams::Upstreams,
 };
 
-/// What answers in place of a chain plugin.
+/// Answers in place of a chain plugin.
 pub(crate) trait Scripted: Send + Sync {
     fn scan(&self, cursor: Option<Position>, limits: &ScanLimits) -> Result<ScanResult, ScanError>;
 
-    /// The way of an answer to a scan.
+    /// The time that an answer to a scan takes to arrive.
     fn on_its_way(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(std::future::ready(()))
     }
 
-    /// Whether it does not see all that arrives.
+    /// True if its scan does not see everything that arrives.
     fn compares(&self) -> bool {
         false
     }
 
-    /// What was held at these points.
+    /// Balances at these points.
     fn balances(&self, _points: &[Point]) -> Result<Vec<Amount>, BalanceError> {
         Err(BalanceError::Upstream("it was not told".to_owned()))
     }
 }
 
 impl Host {
-    /// Without plugins. One is enough for any number of simulations: see [`Host::telling`].
+    /// A host without plugins. One is enough for any number of simulations: see [`Host::telling`].
     pub(crate) fn without_plugins(
         db: Db,
         clock: Clock,
@@ -49,7 +49,7 @@ impl Host {
         Self::empty(db, clock, config, cache_dir, [0; 32], upstreams)
     }
 
-    /// The same, with this chain in place of all plugins.
+    /// This host with `chain` in place of all plugins.
     #[must_use]
     pub(crate) fn telling(&self, chain: Arc<dyn Scripted>) -> Self {
         Self { scripted: Some(chain), ..self.clone() }

@@ -1,6 +1,6 @@
-//! A call's place among those that are at work. A call that waits for somebody outside leaves its place to others after a
-//! moment, and takes one again when it goes on: what waits for the network does not hold what computing needs. So many may
-//! wait like that as the pool has room for.
+//! A call's places among the calls at work. A call that waits for something outside gives its places up after a moment,
+//! and takes them again when it goes on, so that waiting for the network does not take places from computing. The
+//! pool's room bounds the number of calls that wait like that.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -8,26 +8,26 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::host::error::CallError;
 
-/// How long a call waits for a place before it is told that there is none.
+/// Maximum time that a call waits for a place before it is refused.
 const PLACE_WAIT: Duration = Duration::from_secs(5);
-/// Whoever is answered within this time keeps its place.
+/// Time within which an answer lets the call keep its places.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// Places of which a call has one each while it is at work.
+/// Sets of places, of each of which a call holds one while it is at work.
 pub(super) struct Seat {
     places: Vec<Arc<Semaphore>>,
     held: Vec<OwnedSemaphorePermit>,
-    /// For those that wait; none: a place is kept while waiting.
+    /// Places for calls that wait. `None` keeps the place while waiting.
     waiting: Option<Arc<Semaphore>>,
 }
 
 impl Seat {
-    /// Nothing is taken yet.
+    /// A seat that holds no place yet.
     pub(super) fn new(waiting: Option<Arc<Semaphore>>) -> Self {
         Self { places: Vec::new(), held: Vec::new(), waiting }
     }
 
-    /// Takes one of these places too. It has no timer where one is free.
+    /// Takes one of these places too. No timer runs if one is free. Errors if none is free in time.
     pub(super) async fn take(&mut self, places: &Arc<Semaphore>) -> Result<(), CallError> {
         let place = match places.clone().try_acquire_owned() {
             Ok(place) => place,
@@ -42,7 +42,7 @@ impl Seat {
         Ok(())
     }
 
-    /// Waits for something outside, after a moment without a place.
+    /// Waits for something outside; after a moment the call gives up its places meanwhile.
     pub(super) async fn wait_for<T>(&mut self, outside: impl Future<Output = T>) -> T {
         let Some(waiting) = &self.waiting else { return outside.await };
         let mut outside = std::pin::pin!(outside);
@@ -52,7 +52,7 @@ impl Seat {
         let Ok(waits) = waiting.clone().try_acquire_owned() else { return outside.await };
         self.held.clear();
         let answer = outside.await;
-        // In the order in which they were taken, so that no two wait for each other.
+        // In the order in which they were taken, so that no two calls wait for each other.
         for places in &self.places {
             if let Ok(place) = places.clone().acquire_owned().await {
                 self.held.push(place);
@@ -85,7 +85,7 @@ mod tests {
             let answer = slow.wait_for(answered).await;
             (answer, slow)
         });
-        // The next one comes while it waits; it did not come before.
+        // The next one can start only while this one waits.
         assert!(places.clone().try_acquire_owned().is_err());
         let other = seat(&places, &waiting).await;
         answer.send(7).unwrap();
@@ -106,12 +106,12 @@ mod tests {
             let mut slow = seat(&places, &waiting).await;
             tokio::spawn(async move { slow.wait_for(std::future::pending::<()>()).await });
         }
-        // One leaves its place, and no other does.
+        // One leaves its place, and no other can.
         let quick = seat(&places, &waiting).await;
         tokio::time::sleep(2 * PATIENCE).await;
         assert_eq!((places.available_permits(), waiting.available_permits()), (0, 0));
         drop(quick);
-        // Who is answered at once needs neither.
+        // A call that is answered at once needs neither.
         let mut quick = seat(&places, &waiting).await;
         assert!(quick.wait_for(async {}).now_or_never().is_some());
         assert_eq!(places.available_permits(), 0);

@@ -12,29 +12,30 @@ use super::{
 };
 use crate::domain::{hook::Purpose, verbatim::Verbatim};
 
-/// What a person is shown of what is wrong.
+/// Maximum length of an error text, characters.
 const SHOWN_CHARS_MAX: usize = 300;
-/// What these name is looked at again each time that it is named: forty lines of them take for ever.
+/// Refused keywords: what they name is evaluated again at each use, so forty lines of them take for ever.
 const REFUSED_KEYWORDS: [&str; 5] =
     ["$ref", "$dynamicRef", "$recursiveRef", "unevaluatedProperties", "unevaluatedItems"];
-/// Of one compiled pattern, and of what it keeps while it matches. A manifest has room for some hundred.
+/// Maximum size of one compiled pattern, and of its cache while it matches, bytes. A manifest has room for a few
+/// hundred.
 const PATTERN_BYTES_MAX: usize = 128 << 10;
 
-/// The most that a schema may have to look at: as many values as it has, times as many as the settings have. An honest
-/// one has some hundred, for some ten.
+/// Maximum number of steps of a check: values in the schema times values in the settings. An honest schema has a few
+/// hundred, for some ten values.
 const STEPS_MAX: usize = 1_000_000;
-/// Up to here it is said what does not fit.
+/// Maximum number of steps of a check whose errors are explained.
 const STEPS_TO_SAY_WHY: usize = 50_000;
 
-/// A schema that can be used.
+/// A usable schema.
 pub(crate) struct Schema {
     validator: Validator,
     values: usize,
 }
 
 impl Schema {
-    /// Compiles a schema, or says what is wrong with it. A schema is written by strangers: its patterns match in
-    /// linear time, and all of its work is bounded by its length and that of the settings.
+    /// Compiles a schema. Errors with what is wrong with it. Strangers write schemas: patterns match in linear time,
+    /// and all work is bounded by the lengths of the schema and the settings.
     pub(crate) fn new(schema: &Value) -> Result<Self, String> {
         if let Some(keyword) = refused_keyword(schema) {
             return Err(format!("{keyword} is not supported; write out what it stands for"));
@@ -48,7 +49,7 @@ impl Schema {
             .map_err(|error| one_line(&error.to_string(), SHOWN_CHARS_MAX))
     }
 
-    /// What is wrong with these settings, if anything is.
+    /// The problem with these settings; `None` if they fit.
     pub(crate) fn problem(&self, settings: &Value) -> Option<String> {
         let steps = self.values.saturating_mul(values(settings));
         if steps > STEPS_MAX {
@@ -57,7 +58,7 @@ impl Schema {
         if self.validator.is_valid(settings) {
             return None;
         }
-        // Why not, is said with all that each of its alternatives finds wrong.
+        // The explanation contains every problem of each alternative.
         if steps > STEPS_TO_SAY_WHY {
             return Some("settings: they do not fit the schema".to_owned());
         }
@@ -68,7 +69,7 @@ impl Schema {
     }
 }
 
-/// How many values a value has in it, with itself. A long text counts by its length, since patterns read all of it.
+/// Number of values in a value, itself included. A long text counts by its length, since patterns read all of it.
 fn values(value: &Value) -> usize {
     match value {
         Value::Object(fields) => 1 + fields.values().map(values).sum::<usize>(),
@@ -90,7 +91,7 @@ fn refused_keyword(schema: &Value) -> Option<&'static str> {
 }
 
 impl Manifest {
-    /// What is wrong with these settings for a hook with this manifest, if anything is.
+    /// The problem with these settings for a hook with this manifest; `None` if they fit.
     #[must_use]
     pub(crate) fn settings_problem(&self, settings: &Value) -> Option<String> {
         match &self.settings {
@@ -103,7 +104,7 @@ impl Manifest {
         }
     }
 
-    /// The settings, with what the schema says for those that are left out.
+    /// The settings, with the schema's defaults for those that are left out.
     #[must_use]
     pub(crate) fn settings_filled(&self, mut settings: Value) -> Value {
         let properties = self.settings.as_ref().and_then(|schema| schema.get("properties")?.as_object());
@@ -117,7 +118,7 @@ impl Manifest {
         settings
     }
 
-    /// The settings as a hook is told them: the text as it came, and behind it what the schema says for those that are
+    /// The settings as a hook receives them: the text as it came, followed by the schema's defaults for those that are
     /// left out.
     #[must_use]
     pub(crate) fn settings_told(&self, settings: Verbatim) -> Verbatim {
@@ -136,14 +137,14 @@ impl Manifest {
         Verbatim::of_text(text).unwrap_or(settings)
     }
 
-    /// The hosts that a hook with these settings (filled) may send requests to, as URLs write them.
+    /// Hosts that a hook with these settings (filled) may send requests to, as URLs write them.
     #[must_use]
     pub(crate) fn hosts(&self, settings: &Value) -> Vec<String> {
         self.grants.hosts.iter().filter_map(|host| resolve(host, settings)).collect()
     }
 
-    /// What a hook with these settings (filled) wants this secret for. None: it wants no such secret, or the setting that
-    /// names the host names none.
+    /// The purpose that a hook with these settings (filled) has for this secret. `None` if it has none, or if the
+    /// setting that names the host is unusable.
     #[must_use]
     pub(crate) fn purpose_of(&self, secret: &str, settings: &Value) -> Option<Purpose> {
         let asked = self.secrets.get(secret)?;

@@ -1,6 +1,6 @@
 //! Versions of chain plugins in the shadow: each reads what the active version reads, and only differences are kept.
 //!
-//! It lives in this process and ends with it. What it would store is thrown away, so that it always begins where the
+//! A shadow lives in this process and ends with it. Its writes are thrown away, so that it always begins where the
 //! active version stands.
 
 use std::{
@@ -11,42 +11,42 @@ use std::{
 use super::loaded::Loaded;
 use crate::domain::Millis;
 
-/// Differences that are kept, the newest.
+/// Number of differences that are kept, the newest.
 const KEPT: usize = 20;
 
 /// A version that is tried beside the active one.
 pub(crate) struct Shadow {
     pub(super) loaded: Loaded,
-    /// Since when.
+    /// Time at which it began.
     pub(crate) since: Millis,
     tally: Mutex<Tally>,
 }
 
-/// How it does.
+/// Counts of the scans, and the newest differences.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tally {
     /// Scans that both answered.
     pub(crate) scans: u64,
-    /// Of those, where they differ.
+    /// Number of those with different answers.
     pub(crate) different: u64,
-    /// Scans of which it read less than the active version: its provider is behind, or it does not read.
+    /// Scans in which the shadow read less than the active version: its provider is behind, or it does not read.
     pub(crate) behind: u64,
-    /// Scans that say nothing about it: a provider failed.
+    /// Scans that say nothing about the shadow, since a provider failed.
     pub(crate) skipped: u64,
     pub(crate) newest: VecDeque<Difference>,
 }
 
-/// Where the two part.
+/// A difference between the two versions.
 #[derive(Debug, Clone)]
 pub(crate) struct Difference {
     pub(crate) network: String,
-    /// The scan began behind this block.
+    /// The block after which the scan began.
     pub(crate) from: i64,
     pub(crate) what: String,
     pub(crate) at: Millis,
 }
 
-/// What came of one scan.
+/// Outcome of one scan.
 #[derive(Debug)]
 pub(crate) enum Beside {
     Same,
@@ -97,7 +97,7 @@ impl Shadows {
         self.lock().get(plugin).cloned()
     }
 
-    /// This version is the active one now.
+    /// Ends the shadow of a version that has become the active one.
     pub(super) fn promoted(&self, plugin: &str, version_id: &str) {
         self.lock().retain(|name, shadow| name != plugin || shadow.version_id() != version_id);
     }

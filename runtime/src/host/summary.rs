@@ -1,13 +1,13 @@
-//! One walk over an artefact, before any of it is compiled: how is it built, what does it say.
+//! One walk over an artefact, before any of it is compiled: its structure, its names, its manifest.
 //!
-//! Running a guest is limited in every way, compiling it is not: wasmtime's makers do not count a slow compile
-//! as a defect. So what would make the compiler's work explode is refused here. The worst is nesting: a
-//! component that instantiates another ten times, which instantiates another ten times, and so on, is a few
-//! hundred bytes that stand for billions of instances.
+//! Running a guest is limited in every way, compiling it is not: wasmtime's makers do not count a slow compile as a
+//! defect. So an artefact that would make the compiler's work explode is refused here. The worst is nesting: a
+//! component that instantiates another ten times, which instantiates another ten times, and so on, is a few hundred
+//! bytes that stand for billions of instances.
 //!
-//! The walk takes a time in proportion to the artefact's bytes. Whether it is valid is not asked here but in the
-//! compiler's process ([`super::compiler`]): there, two bytes that call a function of 1,000 parameters are 1,000
-//! checks, and a megabyte of them takes minutes.
+//! The walk takes time in proportion to the artefact's bytes. Validity is checked in the compiler's process
+//! ([`super::compiler`]) and not here: two bytes that call a function of 1,000 parameters are 1,000 checks, and a
+//! megabyte of them takes minutes.
 
 use wasmparser::{
     BinaryReaderError, ComponentAlias, ComponentExternalKind, ComponentInstance, ComponentOuterAliasKind,
@@ -19,16 +19,16 @@ use super::engine::{CORE_INSTANCES_MAX, MEMORIES_MAX, TABLES_MAX};
 /// The section that holds a plugin's manifest.
 pub(super) const MANIFEST_SECTION: &str = "kassa:manifest";
 
-/// Functions of all modules: a Python component with its standard library has about 60,000.
+/// Maximum number of functions in all modules: a Python component with its standard library has about 60,000.
 const FUNCTIONS_MAX: u64 = 200_000;
-/// Instances of components and modules once all nesting is unfolded. Python has some 130.
+/// Maximum number of instances of components and modules once all nesting is unfolded. Python has some 130.
 const INSTANCES_MAX: u64 = 1_000;
-/// Components in components. A composed one has three levels.
+/// Maximum depth of components in components. A composed one has three levels.
 const NESTING_MAX: u64 = 20;
-/// What the component itself imports, and what it exports. Python imports some 30 interfaces.
+/// Maximum number of the component's own imports, and of its exports. Python imports some 30 interfaces.
 const NAMES_MAX: u64 = 200;
 
-/// Why the walk ended early.
+/// Reason that the walk ended early.
 #[derive(Debug)]
 pub(super) enum Fault {
     NotWasm,
@@ -38,10 +38,10 @@ pub(super) enum Fault {
     TooComplex(String),
 }
 
-/// What an artefact consists of, as far as admission asks.
+/// The parts of an artefact that admission asks about.
 #[derive(Debug, Default)]
 pub(super) struct ComponentSummary<'a> {
-    /// Names of what the component itself imports and exports.
+    /// Names of the component's own imports.
     pub(super) imports: Vec<&'a str>,
     pub(super) exports: Vec<&'a str>,
     /// All manifests, at any depth: a component's modules keep the sections that their compiler wrote.
@@ -51,7 +51,7 @@ pub(super) struct ComponentSummary<'a> {
     tables: u64,
 }
 
-/// One component on the way down, and how many instances each component that it knows stands for.
+/// One component on the way down, and the number of instances that each component it knows stands for.
 #[derive(Default)]
 struct Frame {
     components: Vec<u64>,
@@ -69,7 +69,7 @@ impl From<BinaryReaderError> for Fault {
 }
 
 impl<'a> ComponentSummary<'a> {
-    /// Walks over all of it but the functions' bodies.
+    /// Walks over the whole artefact except the functions' bodies.
     pub(super) fn of(wasm: &'a [u8]) -> Result<Self, Fault> {
         if !b"\0asm".starts_with(wasm.get(..4).unwrap_or(wasm)) {
             return Err(Fault::NotWasm);
@@ -148,7 +148,7 @@ fn at_most(what: &str, found: u64, max: u64) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Counts what the innermost component instantiates, each nested component for all that it stands for.
+/// Counts the instances that the innermost component makes, each nested component with all that it stands for.
 fn note_instances(frames: &mut [Frame], payload: Payload<'_>) -> Result<(), Fault> {
     let odd = |what: &str| Err(Fault::TooComplex(format!("{what}, which no toolchain makes")));
     match payload {

@@ -26,7 +26,7 @@ pub(crate) struct PluginVersion {
 pub(crate) struct PluginInfo {
     pub(crate) name: String,
     pub(crate) active: Option<PluginVersion>,
-    /// Whether the active version is ready in this process; the log says why if it is not.
+    /// True if the active version is ready in this process; the log says why if it is not.
     pub(crate) loaded: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What a database knows of master keys, and which of them others open.
+//! The database's knowledge of master keys, and of those that open others.
 
 use std::sync::Arc;
 
@@ -11,12 +11,12 @@ use crate::{
     vault::{MasterKey, MasterKeyId, VaultError},
 };
 
-/// What the canary is sealed for, and says.
+/// Purpose and text of the canary.
 const CANARY: (&str, &[u8]) = ("canary", b"kassa");
 
-/// What the database knows of master keys: which there were, and which opens which.
+/// Master keys known to the database, and the copies that show which opens which.
 pub(super) struct Known {
-    /// The newest last.
+    /// Oldest first.
     pub(super) keys: Vec<KnownKey>,
     copies: Vec<Copy>,
 }
@@ -30,7 +30,7 @@ impl Known {
         self.keys.last().map(|key| key.id)
     }
 
-    /// All keys of the database that these open, the first there was before all others.
+    /// All keys of the database that the given ones open, the oldest first.
     pub(super) fn opened_by(&self, given: &[Arc<MasterKey>]) -> Vec<Arc<MasterKey>> {
         let mut opened: Vec<Arc<MasterKey>> = Vec::new();
         for key in given {
@@ -55,27 +55,27 @@ impl Known {
         opened
     }
 
-    /// Whether an older key still opens the newest one.
+    /// True if an older key still opens the newest one.
     pub(super) fn is_under_way(&self) -> bool {
         self.copies.iter().any(|copy| Some(copy.id) == self.newest())
     }
 }
 
-/// The key of a copy, if `by` opens it.
+/// The key of a copy; `None` if `by` does not open it.
 fn unseal(copy: &Copy, by: &MasterKey) -> Option<MasterKey> {
     let text = by.open(&copy.sealed_for(), &copy.sealed).ok()?;
     let key = MasterKey::from_hex(std::str::from_utf8(&text).ok()?).ok()?;
     (key.id() == copy.id).then_some(key)
 }
 
-/// A key as another one seals it.
+/// A key sealed under another one.
 pub(super) fn copy(key: &MasterKey, under: &MasterKey) -> Result<Copy, VaultError> {
     let mut copy = Copy { id: key.id(), under: under.id(), sealed: Vec::new() };
     copy.sealed = under.seal(&copy.sealed_for(), key.to_hex().as_bytes())?;
     Ok(copy)
 }
 
-/// A key as the database is to know it.
+/// A key as the database records it.
 pub(super) fn known_as(key: &MasterKey, now: Millis) -> Result<KnownKey, VaultError> {
     Ok(KnownKey { id: key.id(), canary: key.seal(CANARY.0, CANARY.1)?, created_at: now })
 }

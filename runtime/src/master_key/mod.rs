@@ -1,19 +1,19 @@
-//! The master keys of this installation: whether they are those that its database was sealed with, and how a new one
-//! takes the place of an old one while everything runs.
+//! Master keys of this installation: the check that they are those that its database was sealed with, and the
+//! replacement of an old one by a new one while everything runs.
 //!
-//! With a key that is not the database's nothing opens: no key of the API is known, no webhook can be signed, and what is
-//! sealed meanwhile is lost when the right one comes back. So a start looks at a canary first, and makes a new key for a
-//! new database alone.
+//! Nothing opens with a key that is not the database's: no API key is known, no webhook can be signed, and values
+//! sealed in the meantime are lost when the right key comes back. So a start checks a canary first, and makes a new key
+//! for a new database alone.
 //!
 //! A *rotation* goes like this:
-//! 1. The new key is given: by [`MasterKeys::rotate`] into the file, or by the operator, who puts it before the old one in
-//!    `KASSA_MASTER_KEY` and starts again. The database keeps each key sealed under the other ([`master_keys::Copy`]): whoever has one
-//!    of them opens what either has sealed.
-//! 2. Each replica learns of the new key when it looks next ([`MasterKeys::follow`]), and seals with it from the look after
-//!    that: by then all know it. Replicas whose key is in a file write the new one there.
-//! 3. What the old key has sealed is opened and sealed anew, row by row ([`sealed`]).
-//! 4. [`MasterKeys::finish`] deletes the new key as the old one opens it. From now on the old one opens nothing but backups
-//!    of before; it stays, sealed under the new one, since hashes of API keys are made with the first key there was.
+//! 1. The new key is given: by [`MasterKeys::rotate`] into the file, or by the operator, who puts it before the old one
+//!    in `KASSA_MASTER_KEY` and starts again. The database keeps each key sealed under the other
+//!    ([`master_keys::Copy`]): whoever has one of them opens what either has sealed.
+//! 2. Each replica learns of the new key at its next look ([`MasterKeys::follow`]), and seals with it from the look
+//!    after that: by then all know it. Replicas whose key is in a file write the new one there.
+//! 3. Values that the old key has sealed are resealed, row by row ([`sealed`]).
+//! 4. [`MasterKeys::finish`] deletes the new key as the old one opens it. From then on the old one opens nothing but
+//!    earlier backups; it stays, sealed under the new one, since hashes of API keys are made with the very first key.
 
 mod known;
 
@@ -41,26 +41,26 @@ use crate::{
     vault::{MasterKey, MasterKeyId, Vault, VaultError},
 };
 
-/// The file in the data folder.
+/// Name of the file in the data folder.
 const FILE: &str = "master.key";
 const VARIABLE: &str = "KASSA_MASTER_KEY";
 
-/// Where the keys of this process come from.
+/// Source of the keys of this process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Source {
     Variable,
     File(PathBuf),
 }
 
-/// The keys that a start was given: the newest first, one at least.
+/// Keys given to a start: the newest first, at least one.
 pub(crate) struct Given {
     source: Source,
     keys: Vec<Arc<MasterKey>>,
 }
 
 impl Given {
-    /// From `KASSA_MASTER_KEY`, or from the file in the data folder, which is made if nothing in the database was sealed
-    /// yet.
+    /// Reads the keys from `KASSA_MASTER_KEY`, or from the file in the data folder, which is made if nothing in the
+    /// database is sealed yet.
     pub(crate) async fn read(db: &Db, data_dir: &Path) -> anyhow::Result<Self> {
         if let Ok(text) = std::env::var(VARIABLE) {
             return Self::parse(Source::Variable, &text).context(VARIABLE);
@@ -86,7 +86,7 @@ impl Given {
         Ok(Self { source: Source::File(file), keys: vec![key] })
     }
 
-    /// Keys of 64 hex digits each, with blanks or lines between them.
+    /// Parses keys of 64 hex digits each, with blanks or lines between them.
     pub(crate) fn parse(source: Source, text: &str) -> Result<Self, VaultError> {
         let keys: Vec<_> = text
             .split_whitespace()
@@ -117,39 +117,40 @@ pub(crate) enum RotationError {
         "{0} values are sealed with an older master key yet; they are sealed anew within half a minute: try again then"
     )]
     Left(i64),
-    /// Another replica was faster, or no copy of the newest key is there any more that this process could open.
+    /// Another replica was faster, or there is no copy left of the newest key that this process could open.
     #[error(
         "the database has a newer master key than this server: try again in ten seconds, or start it with that one"
     )]
     Behind,
 }
 
-/// The master keys of this process, and where they come from.
+/// The master keys of this process, and their source.
 pub(crate) struct MasterKeys {
-    /// The workers': no look at everything that is sealed is broken off.
+    /// The workers' connection: a check of everything that is sealed must not be cut short.
     db: Db,
     source: Source,
     vault: Arc<Vault>,
-    /// Looks in a row that found nothing to seal anew. One alone may have been before a slower replica's last value.
+    /// Number of looks in a row that found nothing to reseal. A single one may have come before a slower replica's last
+    /// value.
     clean: AtomicU32,
-    /// What the file holds, if the keys come from one.
+    /// Ids of the keys in the file, if the keys come from one.
     in_file: Mutex<Vec<MasterKeyId>>,
 }
 
-/// How things stand.
+/// State of the keys and of a rotation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Standing {
-    /// The newest last.
+    /// Oldest first.
     pub(crate) keys: Vec<KnownKey>,
-    /// Whether an older key opens the newest.
+    /// True if an older key opens the newest.
     pub(crate) under_way: bool,
-    /// Values that older keys have sealed.
+    /// Number of values that older keys have sealed.
     pub(crate) left: i64,
 }
 
 impl MasterKeys {
-    /// Opens the keys of the database with the given ones, and refuses those that it was not sealed with. A new database is
-    /// sealed with them from now on; a new key before an old one begins a rotation.
+    /// Opens the database's keys with the given ones. Errors if the database was not sealed with them. A new database
+    /// is sealed with them from now on; a new key before an old one begins a rotation.
     pub(crate) async fn open(db: &Db, given: Given, now: Millis) -> anyhow::Result<Self> {
         let Given { source, keys } = given;
         let ids: Vec<_> = keys.iter().map(|key| key.id()).collect();
@@ -169,7 +170,7 @@ impl MasterKeys {
         }
     }
 
-    /// Of a vault alone, whose keys do not change.
+    /// The keys of a vault, which never change.
     #[cfg(feature = "simulation")]
     pub(crate) fn fixed(db: Db, vault: Arc<Vault>) -> Self {
         Self { db, source: Source::Variable, vault, clean: AtomicU32::new(0), in_file: Mutex::default() }
@@ -183,14 +184,14 @@ impl MasterKeys {
         &self.source
     }
 
-    /// Makes a new key and begins a rotation to it. Answers its id.
+    /// Makes a new key and begins a rotation to it. Returns its id.
     pub(crate) async fn rotate(&self, now: Millis) -> Result<MasterKeyId, RotationError> {
         let Source::File(file) = &self.source else { return Err(RotationError::Variable) };
         let (new, newest) = (Arc::new(MasterKey::generate()?), self.vault.newest());
         if Known::read(&mut self.db.read().await?).await?.is_under_way() {
             return Err(RotationError::UnderWay);
         }
-        // Before the database has it: a start with both goes on with either.
+        // Before the database has it: a start with both keys goes on with either.
         self.write_file(file, &[Arc::clone(&new), Arc::clone(&newest)])?;
         let (id, older) = (new.id(), self.vault.known());
         self.db
@@ -212,8 +213,8 @@ impl MasterKeys {
         Ok(id)
     }
 
-    /// Learns what other replicas have done, and brings the file to it. While a rotation is under way, what older keys have
-    /// sealed is sealed anew, once all replicas know the new one.
+    /// Follows what other replicas have done, and updates the file. During a rotation, values of older keys are
+    /// resealed once all replicas know the new key.
     pub(crate) async fn follow(&self) -> Result<(), RotationError> {
         let there = Known::read(&mut self.db.read().await?).await?;
         let before = self.vault.known();
@@ -222,7 +223,7 @@ impl MasterKeys {
             return Err(RotationError::Behind);
         };
         let is_news = before.iter().all(|key| key.id() != newest.id());
-        // What is news here is news elsewhere: it seals from the next look on.
+        // A key that is new here may be new elsewhere too: it seals from the next look on.
         let seals = if is_news { self.vault.seals() } else { Arc::clone(&newest) };
         let all_know = seals.id() == newest.id();
         let previous = known.iter().rev().nth(1).filter(|_| there.is_under_way()).cloned();
@@ -248,7 +249,7 @@ impl MasterKeys {
         Ok(Standing { under_way: there.is_under_way(), keys: there.keys, left })
     }
 
-    /// Ends a rotation: no older key opens anything from now on.
+    /// Ends a rotation: from now on no older key opens the newest.
     pub(crate) async fn finish(&self) -> Result<(), RotationError> {
         let newest = self.vault.seals().id();
         let there = Known::read(&mut self.db.read().await?).await?;
@@ -277,7 +278,7 @@ impl MasterKeys {
         self.follow().await
     }
 
-    /// Writes the file anew unless it holds these already, whole or not at all, for its owner alone.
+    /// Rewrites the file, atomically and readable for its owner alone, unless it holds these keys already.
     fn write_file(&self, file: &Path, keys: &[Arc<MasterKey>]) -> io::Result<()> {
         let ids: Vec<_> = keys.iter().map(|key| key.id()).collect();
         let mut in_file = self.in_file.lock().unwrap_or_else(PoisonError::into_inner);
@@ -291,7 +292,8 @@ impl MasterKeys {
 
 type Opened = (Vec<Arc<MasterKey>>, Arc<MasterKey>);
 
-/// The keys of the database that these open, and the one that seals; or the id of the newest, which they do not open.
+/// The database's keys that the given ones open, and the one that seals; or the id of the newest, if they do not open
+/// it.
 async fn opened(
     conn: &mut Conn,
     given: &[Arc<MasterKey>],

@@ -1,4 +1,4 @@
-//! Where an outbound request may go.
+//! Rules for the destinations of outbound requests.
 //!
 //! A merchant names the URL of a webhook; without a guard it could name what stands behind the operator's
 //! firewall (server-side request forgery). Two gates, since the HTTP client has two ways to an address:
@@ -23,7 +23,7 @@ use url::{Host, Position, Url};
 
 use super::OutboundError;
 
-/// Who chose the address, and so where it may lead.
+/// Origin of the address, which decides on where it may lead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reach {
     /// A merchant, a hook, a payer: public addresses over https.
@@ -32,14 +32,15 @@ pub(crate) enum Reach {
     Any,
 }
 
-/// Longer URLs are refused by many servers, and by us.
+/// Maximum length of a URL, bytes. Many servers refuse longer ones too.
 const URL_LEN_MAX: usize = 2048;
 
 const fn v4(a: u8, b: u8, c: u8, d: u8, len: u8) -> Ipv4Net {
     Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), len)
 }
 
-/// Source: the IANA IPv4 special-purpose address registry, and two that clouds use for their metadata.
+/// Ranges that are not public. Source: the IANA IPv4 special-purpose address registry, and two that clouds use for
+/// metadata.
 const NOT_PUBLIC_V4: [Ipv4Net; 16] = [
     v4(0, 0, 0, 0, 8),        // this network
     v4(10, 0, 0, 0, 8),       // private
@@ -59,12 +60,12 @@ const NOT_PUBLIC_V4: [Ipv4Net; 16] = [
     v4(240, 0, 0, 0, 4),      // reserved, broadcast
 ];
 
-/// Global unicast, all that is public in IPv6. Outside it: unspecified, loopback, v4-mapped and v4-compatible,
-/// NAT64 (64:ff9b::/96 and 64:ff9b:1::/48), discard (100::/64), SRv6 (5f00::/16), unique local (fc00::/7, with
-/// the metadata of AWS, fd00:ec2::254), link-local, site-local, multicast.
+/// Global unicast, the whole public part of IPv6. Outside it: unspecified, loopback, v4-mapped and v4-compatible, NAT64
+/// (64:ff9b::/96 and 64:ff9b:1::/48), discard (100::/64), SRv6 (5f00::/16), unique local (fc00::/7, with the metadata
+/// of AWS, fd00:ec2::254), link-local, site-local, multicast.
 const PUBLIC_V6: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
 
-/// Inside it, but not public (IANA IPv6 special-purpose address registry).
+/// Ranges inside it that are not public (IANA IPv6 special-purpose address registry).
 const NOT_PUBLIC_V6: [Ipv6Net; 4] = [
     // protocol assignments: Teredo (which carries an IPv4 address), benchmarking, ORCHID
     Ipv6Net::new_assert(Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23),
@@ -75,7 +76,7 @@ const NOT_PUBLIC_V6: [Ipv6Net; 4] = [
     Ipv6Net::new_assert(Ipv6Addr::new(0x2002, 0, 0, 0, 0, 0, 0, 0), 16),
 ];
 
-/// Whether an address is one of the public internet.
+/// True if an address belongs to the public internet.
 #[must_use]
 pub(crate) fn is_public(address: IpAddr) -> bool {
     match address {
@@ -86,10 +87,10 @@ pub(crate) fn is_public(address: IpAddr) -> bool {
     }
 }
 
-/// Reads a URL that someone wants requests to be sent to. The rules are those of [`check`].
+/// Parses a URL that someone wants requests to be sent to. The rules are those of [`check`].
 ///
 /// # Errors
-/// `Malformed` or `Denied`, for the one who wrote the URL.
+/// `Malformed` or `Denied`, for whoever wrote the URL.
 pub(crate) fn parse_url(text: &str, reach: Reach) -> Result<Url, OutboundError> {
     if text.len() > URL_LEN_MAX {
         return Err(malformed("the URL is longer than 2048 bytes"));
@@ -103,9 +104,9 @@ pub(crate) fn parse_url(text: &str, reach: Reach) -> Result<Url, OutboundError> 
     Ok(url)
 }
 
-/// Whether a request for `url` asks for what `text` says, from which it was parsed: what cannot stand in a request may
-/// have been percent-encoded, nothing else. The parser takes `\` for `/`, goes up where a segment is `..`, and fills in
-/// slashes before the host.
+/// True if a request for `url` asks for exactly what `text`, from which it was parsed, says: only characters that
+/// cannot stand in a request may have been percent-encoded. The parser takes `\` for `/`, resolves `..` segments, and
+/// fills in slashes before the host.
 pub(crate) fn is_as_written(text: &str, url: &Url) -> bool {
     let Some((_, rest)) = text.split_once("://") else { return false };
     let (authority, path) = rest.split_at(rest.find(['/', '?', '\\']).unwrap_or(rest.len()));
@@ -113,7 +114,7 @@ pub(crate) fn is_as_written(text: &str, url: &Url) -> bool {
         return false;
     }
     let mut sent = url[Position::BeforePath..Position::AfterQuery].bytes();
-    // An empty path is asked for as `/`.
+    // An empty path is requested as `/`.
     let root = (!path.starts_with('/')).then_some(b'/');
     root.into_iter().chain(path.bytes()).all(|byte| match sent.next() {
         Some(same) if same == byte => true,
@@ -122,7 +123,7 @@ pub(crate) fn is_as_written(text: &str, url: &Url) -> bool {
     }) && sent.next().is_none()
 }
 
-/// What can be known of a URL before its name is resolved.
+/// Checks everything that can be known of a URL before its name is resolved.
 pub(super) fn check(url: &Url, reach: Reach) -> Result<(), OutboundError> {
     match url.scheme() {
         "https" => {}
@@ -159,12 +160,12 @@ fn denied(why: &str) -> OutboundError {
     OutboundError::Denied(why.to_owned())
 }
 
-/// How a name becomes addresses; tests bring their own.
+/// Lookup of a name's addresses; tests bring their own.
 pub(crate) type Lookup = Arc<dyn Fn(String) -> Found + Send + Sync>;
 type Found = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
 
-/// Names that the system may be asked for at once. The system's resolver holds a thread for each, and goes on
-/// when nobody waits any more.
+/// Maximum number of concurrent lookups. The system's resolver holds a thread for each, and goes on when nobody waits
+/// any more.
 const LOOKUPS_MAX: usize = 128;
 
 /// The system's resolver.
@@ -184,7 +185,7 @@ pub(super) fn system_lookup() -> Lookup {
     })
 }
 
-/// A name all of whose addresses are forbidden. It stands in the chain of causes of the client's error.
+/// Error of a name with forbidden addresses only. It is in the source chain of the client's error.
 #[derive(Debug, thiserror::Error)]
 #[error("the name resolves to no public address")]
 pub(super) struct NoPublicAddress;
@@ -207,7 +208,7 @@ impl Resolve for Resolver {
                     return Err(NoPublicAddress.into());
                 }
             }
-            // Port 0: the client puts in the one of the URL.
+            // Port 0: the client sets the URL's.
             let addresses: Addrs = Box::new(addresses.into_iter().map(|address| SocketAddr::new(address, 0)));
             Ok(addresses)
         })

@@ -1,9 +1,9 @@
 //! The one outbound HTTP client. Everything that leaves this process goes through [`Outbound::send`].
 //!
-//! What it does not do is the point: no redirects (a public address could lead to a private one), no proxy from
-//! the environment, no decompression but of upstreams' answers (a small answer could become a large one), no cookies, no
-//! retries. What it always does: it keeps to a deadline for the whole exchange, the answer's body included, and to a size,
-//! which is that of what was decompressed.
+//! Its point is what it leaves out: no redirects (a public address could lead to a private one), no proxy from the
+//! environment, no decompression except of upstreams' answers (a small answer could become a large one), no cookies, no
+//! retries. It always keeps to a deadline for the whole exchange, the answer's body included, and to a size limit,
+//! which applies to the decompressed body.
 
 mod guard;
 
@@ -17,21 +17,22 @@ use url::Url;
 
 pub(crate) use guard::{Lookup, Reach, is_as_written, parse_url};
 
-/// A connection is made within this time or not at all; the deadline may be shorter.
+/// Maximum time to make a connection; the request's deadline may be shorter.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Most servers close an idle connection after 60 s or more; being first avoids a request that meets the close.
+/// Time after which an idle connection is closed. Most servers close one after 60 s or more; closing first avoids a
+/// request that meets the close.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 const IDLE_PER_HOST_MAX: usize = 64;
 const HEADERS_MAX: usize = 100;
 const HEADER_BYTES_MAX: usize = 64 * 1024;
 
-/// Why there is no answer. No text here contains the URL's path or query, which may carry keys.
+/// Reason that there is no answer. No text here contains the URL's path or query, which may carry keys.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum OutboundError {
-    /// The address is not one that may be reached.
+    /// The address may not be reached.
     #[error("{0}")]
     Denied(String),
-    /// Not a request that can be sent.
+    /// The request cannot be sent.
     #[error("{0}")]
     Malformed(String),
     #[error("no complete answer in time")]
@@ -48,12 +49,12 @@ pub(crate) enum OutboundError {
     Body(String),
 }
 
-/// What to do with an answer's body that is larger than wanted, or that breaks off.
+/// Treatment of an answer's body that is larger than wanted, or that breaks off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Over {
-    /// Keep what came. For webhooks: the status has said all that counts.
+    /// Keeps what came. For webhooks: the status says all that counts.
     Cut,
-    /// The answer is an error. For upstreams: half of an answer is worse than none.
+    /// Returns an error. For upstreams: half of an answer is worse than none.
     Refuse,
 }
 
@@ -64,11 +65,11 @@ pub(crate) struct Request {
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
     pub(crate) reach: Reach,
-    /// For the whole exchange, the answer's body included.
+    /// Maximum time of the whole exchange, the answer's body included.
     pub(crate) deadline: Duration,
     pub(crate) body_bytes_max: usize,
     pub(crate) over: Over,
-    /// Whether the answer may come compressed; it is decompressed then.
+    /// True if the answer may come compressed; it is then decompressed.
     pub(crate) gzip: bool,
 }
 
@@ -83,10 +84,10 @@ pub(crate) struct Answer {
 /// The client. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Outbound {
-    // Pools of their own: a connection made for the one is never lent to the other.
+    // Separate pools: a connection made for one is never lent to the other.
     public: Client,
     any: Client,
-    /// For anywhere, and answers may come compressed.
+    /// For any destination; answers may come compressed.
     gzip: Client,
 }
 
@@ -95,17 +96,17 @@ impl Outbound {
         Self::with_lookup(&guard::system_lookup())
     }
 
-    /// As `new`, with another way from names to addresses.
+    /// Makes a client with another lookup of names.
     pub(crate) fn with_lookup(lookup: &Lookup) -> Result<Self, OutboundError> {
-        // Fails when one is installed already, which is as good.
+        // Fails if a provider is already installed, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = |reach, gzip| client(reach, lookup, IDLE_PER_HOST_MAX, gzip);
         let (public, any) = (client(Reach::Public, false)?, client(Reach::Any, false)?);
         Ok(Self { public, any, gzip: client(Reach::Any, true)? })
     }
 
-    /// A client that keeps no connection: each request has one of its own, and none is shared between those who
-    /// know nothing of each other.
+    /// A client that keeps no connections: each request has its own, so none is shared between parties that do not know
+    /// each other.
     pub(crate) fn isolated() -> Result<Self, OutboundError> {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let lookup = guard::system_lookup();
@@ -144,12 +145,12 @@ impl Outbound {
 
 enum Body {
     Whole(Bytes),
-    /// What came, and why no more.
+    /// A part of the body, and the reason that the rest is missing.
     Part(Bytes, OutboundError),
 }
 
 async fn read_body(mut response: reqwest::Response, until: Instant, bytes_max: usize) -> Body {
-    // As long as the answer says that it is: growing copies all that came over and over again.
+    // Allocated at the announced length: growing would copy all that came again and again.
     let told = response.content_length().and_then(|length| usize::try_from(length).ok());
     let mut body = BytesMut::with_capacity(told.unwrap_or(0).min(bytes_max));
     let error = loop {
@@ -167,7 +168,7 @@ async fn read_body(mut response: reqwest::Response, until: Instant, bytes_max: u
             }
         }
     };
-    // Dropping the response closes its connection: what is still to come is not read.
+    // Dropping the response closes its connection: the rest is not read.
     Body::Part(body.freeze(), error)
 }
 
@@ -192,8 +193,8 @@ fn client(
             .pool_max_idle_per_host(idle_per_host_max)
             .dns_resolver(guard::Resolver { lookup: lookup.clone(), reach })
     };
-    // The machine's certificates (an operator's own authority among them) or, in a container that has none,
-    // those that browsers ship.
+    // The machine's certificates (which may include an operator's own authority) or, in a container without any, those
+    // that browsers ship.
     builder()
         .build()
         .or_else(|_| builder().tls_backend_preconfigured(bundled_roots()).build())
@@ -205,7 +206,7 @@ fn bundled_roots() -> rustls::ClientConfig {
     rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()
 }
 
-/// What the client's error means, read from its chain of causes.
+/// Classifies the client's error by its source chain.
 fn explain(error: &reqwest::Error) -> OutboundError {
     let mut cause: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(this) = cause {
@@ -215,7 +216,7 @@ fn explain(error: &reqwest::Error) -> OutboundError {
         if this.is::<rustls::Error>() {
             return OutboundError::Tls(this.to_string());
         }
-        // An io::Error leaves what it wraps out of the chain.
+        // An io::Error omits the error that it wraps from the chain.
         cause = match this.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
             Some(inner) => Some(inner),
             None => this.source(),
@@ -232,7 +233,7 @@ fn explain(error: &reqwest::Error) -> OutboundError {
     }
 }
 
-/// The innermost text. The outer ones name the URL.
+/// The innermost text. The outer ones contain the URL.
 fn root_cause(error: &reqwest::Error) -> String {
     let Some(mut cause) = error.source() else { return "unknown".to_owned() };
     while let Some(next) = cause.source() {

@@ -16,7 +16,7 @@ use super::*;
 
 const LONG: Duration = Duration::from_secs(20);
 
-/// A server that does to each connection what it is told; answers its port and counts connections.
+/// Starts a server that handles each connection with `serve`. Returns its port and its count of connections.
 async fn server<F, Fut>(serve: F) -> (u16, Arc<AtomicUsize>)
 where
     F: Fn(TcpStream) -> Fut + Send + 'static,
@@ -182,7 +182,7 @@ async fn nothing_is_decompressed_and_no_cookie_is_kept() {
     }
 }
 
-/// A resolver that gives one answer after the other, the last one again and again.
+/// A resolver that gives one answer after the other, and repeats the last.
 fn answers(list: Vec<&'static str>) -> (Lookup, Arc<AtomicUsize>) {
     let asked = Arc::new(AtomicUsize::new(0));
     let count = asked.clone();
@@ -197,7 +197,7 @@ fn answers(list: Vec<&'static str>) -> (Lookup, Arc<AtomicUsize>) {
 #[tokio::test]
 async fn a_name_that_turns_to_a_private_address_is_not_connected_to() {
     let (port, reached) = server(stalled).await;
-    // Public when someone looks at it first, private when the connection is made.
+    // Public at the first lookup, private when the connection is made.
     let (lookup, asked) = answers(vec!["8.8.8.8", "127.0.0.1"]);
     lookup("rebind.example".to_owned()).await.unwrap();
     let outbound = Outbound::with_lookup(&lookup).unwrap();
@@ -206,7 +206,7 @@ async fn a_name_that_turns_to_a_private_address_is_not_connected_to() {
     assert!(matches!(error, OutboundError::Denied(_)), "{error:?}");
     assert_eq!(asked.load(Ordering::SeqCst), 2);
     assert_eq!(reached.load(Ordering::SeqCst), 0);
-    // The operator's own may be there.
+    // An operator's own name may be private.
     let url = format!("http://rebind.example:{port}/");
     let request = Request { body_bytes_max: 3, ..get(&url, Reach::Any, Over::Cut) };
     let _ = outbound.send(Request { deadline: Duration::from_millis(300), ..request }).await.unwrap();
@@ -261,7 +261,7 @@ async fn what_comes_compressed_is_decompressed_for_upstreams_alone_and_counted_a
     let url = format!("http://127.0.0.1:{port}/");
     let request = Request { gzip: true, body_bytes_max: 1 << 20, ..get(&url, Reach::Any, Over::Refuse) };
     assert_eq!(outbound.send(request).await.unwrap_err(), OutboundError::TooLarge(1 << 20));
-    // Half of it, and what is none.
+    // A truncated stream, and one that is not gzip.
     for answer in [
         &zipped(&[7; 100])[..90],
         b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 3\r\n\r\nabc",

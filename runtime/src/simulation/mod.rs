@@ -1,9 +1,9 @@
-//! Kassa under a clock, a chain and ids that a simulation hands in. Only with the feature `simulation`; tests/simulator
-//! makes the schedules and judges what comes of them.
+//! Kassa with a clock, a chain and ids that a simulation provides. Only with the feature `simulation`; tests/simulator
+//! makes the schedules and judges the results.
 //!
 //! The cast: a [`Scene`] is what all simulations of a process share; a [`Store`] is one database; a [`Process`] is a
 //! replica that runs on it, one step at a time, with the real workers and the real database code; a [`Chain`] is what
-//! its provider says.
+//! its provider reports.
 
 mod process;
 
@@ -34,12 +34,12 @@ use crate::{
 pub const NETWORK: &str = "scripted";
 /// The merchants, each with one shared address.
 pub const MERCHANTS: [&str; 2] = ["mer_a", "mer_b"];
-/// A third of it is how long a process believes in a lease without asking.
+/// Duration of a lease, milliseconds. A process trusts a lease for a third of this without asking.
 const LEASE_MS: u64 = 600_000;
-/// So many suffixes there are of a price.
+/// Number of suffixes of a price.
 pub const SLOTS: u32 = 400;
 
-/// A block as the provider tells it.
+/// A block as the provider reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Block {
     pub height: u64,
@@ -48,11 +48,11 @@ pub struct Block {
     pub time: i64,
 }
 
-/// What is paid in.
+/// Asset of a payment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asset {
     Dollar,
-    /// The chain's own coin, which contracts send in no transfer that can be seen.
+    /// The chain's own coin, which contracts send without a visible transfer.
     Coin,
 }
 
@@ -67,7 +67,7 @@ pub struct Transfer {
     pub height: u64,
 }
 
-/// What a provider answers to a scan.
+/// A provider's answer to a scan.
 #[derive(Debug, Clone)]
 pub struct Report {
     pub blocks: Vec<Block>,
@@ -76,7 +76,7 @@ pub struct Report {
     pub r#final: u64,
 }
 
-/// Why a provider gives nothing.
+/// Reason that a provider gives no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trouble {
     Away,
@@ -85,15 +85,15 @@ pub enum Trouble {
     Behind(u64),
 }
 
-/// A chain, as its provider tells it.
+/// A chain, as its provider reports it.
 pub trait Chain: Send + Sync {
-    /// What follows on the block of this height and hash; without one, the highest final block alone.
+    /// The blocks after the one with this height and hash; with `None`, the highest final block alone.
     fn scan(&self, from: Option<(u64, &str)>, blocks: u32) -> Result<Report, Trouble>;
 
-    /// The way of an answer to a scan, which may be long.
+    /// The time that an answer to a scan takes to arrive, which may be long.
     fn on_its_way(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 
-    /// How much coin an address holds at the end of the block of this height.
+    /// Balance of the coin that an address holds at the end of the block at this height.
     fn held(&self, address: &str, height: u64) -> Result<u128, Trouble>;
 }
 
@@ -155,7 +155,7 @@ impl Scripted for Telling {
     }
 }
 
-/// What all simulations of a process share: an empty database as a template, and the parts that take long to make.
+/// State that all simulations of a process share: an empty database as a template, and the parts that are slow to make.
 pub struct Scene {
     template: PathBuf,
     host: Host,
@@ -168,7 +168,7 @@ impl Scene {
     /// Makes the template in this folder.
     pub async fn new(folder: &Path) -> anyhow::Result<Self> {
         let mut config = Config::load(Path::new(""), false, std::iter::empty())?;
-        // Whoever has lost a lease believes in it for longer, and four of ten writes were renewals.
+        // A process that has lost a lease trusts it for longer, and four of ten writes were renewals.
         config.watch.lease_ms = LEASE_MS;
         let (first, template) = (folder.join("first.db"), folder.join("template.db"));
         let db = Db::open(&first.display().to_string()).await?;
@@ -256,27 +256,27 @@ pub struct Store {
 }
 
 impl Store {
-    /// An empty one.
+    /// An empty database.
     pub async fn new(scene: &Scene) -> anyhow::Result<Self> {
         Ok(Self { memory: InMemory::like(&scene.template).await? })
     }
 
-    /// Lets it be as it was at the beginning.
+    /// Resets it to its initial state.
     pub async fn begin_anew(&mut self) -> anyhow::Result<()> {
         self.memory.begin_anew().await.context("the template")
     }
 
-    /// Writes what is in it now to this file.
+    /// Writes its present contents to this file.
     pub async fn back_up(&mut self, file: &Path) -> anyhow::Result<()> {
         self.memory.save(file).await.context("a backup")
     }
 
-    /// Lets it be as it was then.
+    /// Restores it from a backup.
     pub async fn restore(&mut self, file: &Path) -> anyhow::Result<()> {
         self.memory.load(file).await.context("a restored backup")
     }
 
-    /// Lets whoever comes next have the leases, as if they had ended.
+    /// Ends all leases, so that the next process can take them.
     pub async fn end_leases(&self) -> anyhow::Result<()> {
         self.memory.db.write::<_, DbError, _>(|conn| Box::pin(async { leases::end_all(conn).await })).await?;
         Ok(())

@@ -30,16 +30,16 @@ use crate::{
     upstreams::Upstreams,
 };
 
-/// The process has ended at a commit. What it had in memory is gone.
+/// Error of a process that has ended at a commit. What it had in memory is gone.
 #[derive(Debug)]
 pub struct Ended;
 
-/// The next process to be made ends at its `nth` commit from now; that one is `made` or not.
+/// Makes the process end at its `nth` commit from now; `made` says whether that commit takes effect.
 pub fn doom(nth: u32, made: bool) {
     simulated::doom(nth, made);
 }
 
-/// Forgets a crash that was planned or has happened.
+/// Cancels a crash that was planned or has happened.
 pub fn revive() {
     simulated::revive();
 }
@@ -51,7 +51,7 @@ pub struct Process {
     watcher: Watcher,
     rescanner: rescan::Worker,
     comparer: balances::Worker,
-    /// When it last said that it runs, by the machine's clock.
+    /// Time of its last sign of life, by the machine's clock.
     alive_at: Millis,
 }
 
@@ -65,14 +65,14 @@ pub struct Asked {
     pub memo: Option<String>,
 }
 
-/// Where reading again begins.
+/// Start of a rescan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Again {
     Height(i64),
     Time(Millis),
 }
 
-/// What an invoice is told apart by.
+/// Means by which invoices are told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum By {
     Amount,
@@ -80,11 +80,11 @@ pub enum By {
     Address,
 }
 
-/// Why no invoice was made.
+/// Reason that no invoice was made.
 #[derive(Debug)]
 pub enum NotMade {
     Ended,
-    /// The network was never read.
+    /// The network has never been read.
     NotStarted,
     /// All amounts of the price are held.
     Exhausted,
@@ -92,7 +92,7 @@ pub enum NotMade {
 }
 
 impl Process {
-    /// Starts on a database. `seed` decides its ids.
+    /// Starts on a database. `seed` determines its ids.
     pub async fn start(
         scene: &Scene,
         store: &Store,
@@ -124,7 +124,7 @@ impl Process {
         Ok(Self { app, network, watcher, rescanner, comparer, alive_at: now })
     }
 
-    /// Reads on. Answers whether there is more to read.
+    /// Reads on. Returns true if there is more to read.
     pub async fn observe(&mut self) -> Result<bool, Ended> {
         match self.watcher.step().await {
             Ok(Step::Read { more, .. }) => Ok(more),
@@ -135,17 +135,17 @@ impl Process {
         }
     }
 
-    /// Settles a batch. Answers whether there may be more.
+    /// Settles a batch. Returns true if there may be more.
     pub async fn settle(&self) -> Result<bool, Ended> {
         Self::survived(settle::step(&self.app, NETWORK, true).await).map(|settled| settled > 0)
     }
 
-    /// Lets invoices expire and holds end. Answers whether there may be more.
+    /// Lets invoices expire and holds end. Returns true if there may be more.
     pub async fn expire(&self) -> Result<bool, Ended> {
         Self::survived(expire::step(&self.app, &self.network).await)
     }
 
-    /// Asks for the blocks from this height on, or from this time on, to be read again. That may be refused.
+    /// Requests a rescan from this height or time on. The request may be refused.
     pub async fn order_rescan(&self, from: Again) -> Result<(), Ended> {
         let start = match from {
             Again::Height(height) => Start::Height(height),
@@ -164,18 +164,18 @@ impl Process {
         }
     }
 
-    /// Reads again what was asked for. Answers whether there is more.
+    /// Does a step of a requested rescan. Returns true if there is more.
     pub async fn rescan(&mut self) -> Result<bool, Ended> {
         Self::survived(self.rescanner.step().await.map(|step| step == rescan::Step::Moved))
     }
 
-    /// Compares balances. Answers whether there are more to compare.
+    /// Compares balances. Returns true if there are more to compare.
     pub async fn compare(&mut self) -> Result<bool, Ended> {
         let looked = self.comparer.step().await;
         Self::survived(looked.map(|step| matches!(step, balances::Step::Looked { more: true, .. })))
     }
 
-    /// Says that it runs, if it is time.
+    /// Records that it runs, if that is due.
     pub async fn live(&mut self) -> Result<(), Ended> {
         let now = self.app.clock.now();
         if (now - self.alive_at).abs() < 20_000 {
@@ -188,7 +188,7 @@ impl Process {
         Self::survived(alive.await)
     }
 
-    /// Makes an invoice of so many base units for a merchant.
+    /// Makes an invoice of `amount` base units for a merchant.
     pub async fn invoice(
         &self,
         merchant_id: &str,
@@ -236,12 +236,12 @@ impl Process {
         }
     }
 
-    /// A step that failed has done nothing: the next one does it.
+    /// Maps a step's result: a failed step has done nothing, and the next one does it.
     fn survived<T: Default>(step: Result<T, DbError>) -> Result<T, Ended> {
         if simulated::is_dead() { Err(Ended) } else { Ok(step.unwrap_or_default()) }
     }
 
-    /// How far it has read: height and the time of the final block.
+    /// Height of the cursor and time of the final block.
     pub async fn read_to(&self) -> anyhow::Result<Option<(i64, Millis)>> {
         let mut conn = self.app.db.read().await?;
         let cursor = chain::cursor(&mut conn, NETWORK).await?;

@@ -1,4 +1,4 @@
-//! Where a provider is and how it is asked: URLs and headers hold its tokens, so both are kept sealed.
+//! Access to a provider: URL and headers, both sealed, since they contain its tokens.
 
 use std::collections::BTreeMap;
 
@@ -30,31 +30,31 @@ impl Drop for Access {
 }
 
 impl Access {
-    /// By its URL alone.
+    /// Access by a URL without headers.
     pub(crate) fn of_url(url: &str) -> Self {
         Self { url: url.to_owned(), headers: BTreeMap::new() }
     }
 
-    /// Scheme, host and port: providers put keys into the path, the query or the user part.
+    /// Scheme, host and port, which may be shown: providers put keys into the path, the query or the user part.
     pub(crate) fn shown(&self) -> String {
         let Ok(url) = self.url.parse::<url::Url>() else { return "…".to_owned() };
         let hidden = url.path() != "/" || url.query().is_some();
         format!("{}{}", url.origin().ascii_serialization(), if hidden { "/…" } else { "" })
     }
 
-    /// Sealed for the row of this id.
+    /// Seals it for the row with this id.
     pub(crate) fn seal(&self, vault: &Vault, row_id: &str) -> Result<Vec<u8>, VaultError> {
         let text = Zeroizing::new(serde_json::to_vec(self).map_err(|_| VaultError::Sealed)?);
         vault.seal(row_id, &text)
     }
 
-    /// What was sealed in this row.
+    /// Opens what was sealed in this row.
     pub(crate) fn open(vault: &Vault, row: &Upstream) -> Result<Self, VaultError> {
         let text = vault.open(&row.id, &row.sealed)?;
         serde_json::from_slice(&text).map_err(|_| VaultError::Sealed)
     }
 
-    /// As a new row.
+    /// Makes a new row of it.
     pub(crate) fn into_row(
         self,
         vault: &Vault,

@@ -1,13 +1,14 @@
-//! Whether an upstream is fit to be asked: a pure function of the verdicts on it and the time.
+//! Health of an upstream: a pure function of the verdicts on it and the time.
 //!
 //! | verdict | effect |
 //! |---|---|
 //! | good | ready; passed over for a while if its head is far behind the best known one |
 //! | bad | rests: 1 s, then twice as long each time in a row, at most half a minute |
-//! | rate limited | rests as long as it said; if nothing else was heard of it, 1 s, then twice as long each time in a row, at most 15 s |
+//! | rate limited | rests as long as the upstream said; at least 1 s, then twice as long each time in a row, at most 15
+//! s |
 //! | wrong network | rests for 10 min; its head is forgotten |
 //! | behind | passed over for 30 s while another is fresher |
-//! | past | none, but that a probe is given back |
+//! | past | none, except that a probe is given back |
 //!
 //! When a rest is over the upstream is *due*: one caller may probe it, the others do not see it until the
 //! verdict on that probe is there (or the probe is given up).
@@ -17,22 +18,22 @@ use crate::domain::Millis;
 
 const REST_MS: Millis = 1000;
 const REST_MS_MAX: Millis = 30_000;
-/// Rests of one that refuses everything, as when a day's calls are used up.
+/// Maximum rest of an upstream that refuses everything (as when its daily quota is used up), milliseconds.
 const LIMITED_MS_MAX: Millis = 15_000;
-/// What is used of a wait that it asks for.
+/// Maximum wait that an upstream can ask for, milliseconds; a longer one is cut.
 const WAIT_MS_MAX: Millis = 300_000;
 const WRONG_NETWORK_MS: Millis = 600_000;
 const BEHIND_MS: Millis = 30_000;
-/// How long a probe may be without its verdict: as long as a call of a plugin may take.
+/// Maximum time of a probe without a verdict, milliseconds: that of a plugin's call.
 const PROBE_MS: Millis = 60_000;
-/// Blocks that an upstream may be behind the best head. Load balancers differ by a few all the time.
+/// Number of blocks that an upstream may be behind the best head. Load balancers differ by a few all the time.
 const BEHIND_BLOCKS: u64 = 20;
 
 #[derive(Debug, Default)]
 pub(super) struct Health {
-    /// Bad verdicts in a row.
+    /// Number of bad verdicts in a row.
     failures: u32,
-    /// Verdicts in a row that it was asked too often.
+    /// Number of rate-limited verdicts in a row.
     limited: u32,
     rest: Option<Rest>,
     probe_until: Millis,
@@ -47,17 +48,17 @@ struct Rest {
     why: UpstreamState,
 }
 
-/// Whether it may be picked now.
+/// Readiness of an upstream for being picked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
     Ready {
         behind: bool,
     },
-    /// Its rest is over: one may probe it.
+    /// Its rest is over; one caller may probe it.
     Due {
         behind: bool,
     },
-    /// Not before then.
+    /// Not before `until`.
     Resting {
         until: Millis,
     },
@@ -78,7 +79,7 @@ impl Health {
         self.probe_until = now + PROBE_MS;
     }
 
-    /// `best_head` is the highest head that any upstream of the network has told.
+    /// Records a verdict. `best_head` is the highest head that any upstream of the network has reported.
     pub(super) fn record(&mut self, verdict: Verdict, best_head: u64, now: Millis) {
         self.probe_until = 0;
         match verdict {
@@ -119,7 +120,7 @@ impl Health {
         self.rest = Some(Rest { until, why });
     }
 
-    /// For people: the state, and when it is asked again if it is not asked now.
+    /// The state, and the time at which a resting upstream is asked again, for people.
     pub(super) fn state(&self, now: Millis) -> (UpstreamState, Option<Millis>) {
         match (self.standing(now), self.rest) {
             (Standing::Ready { behind: false }, _) => (UpstreamState::Ready, None),
@@ -130,8 +131,8 @@ impl Health {
     }
 }
 
-/// Whether `until` is still to come. What is further ahead than anything here sets comes from a clock that was
-/// set back, and counts as past.
+/// True if `until` is still to come. A time further ahead than any set here comes from a clock that was set back, and
+/// counts as past.
 fn ahead(until: Millis, now: Millis) -> bool {
     until > now && until - now <= WRONG_NETWORK_MS
 }
@@ -152,7 +153,7 @@ mod tests {
         for expected in [1_000, 2_000, 4_000, 8_000, 15_000, 15_000] {
             assert_eq!(rest(&mut health, 1), Some(expected));
         }
-        // What it says itself is kept to, up to five minutes.
+        // Its own wait is kept, up to five minutes.
         assert_eq!(rest(&mut health, 60_000), Some(60_000));
         assert_eq!(rest(&mut health, u32::MAX), Some(300_000));
         health.record(Verdict::Good { head: 1 }, 1, NOW);
@@ -201,7 +202,7 @@ mod tests {
         (0..100).for_each(|_| health.record(unanswered(), 5, NOW));
         assert_eq!(health.standing(NOW), Standing::Ready { behind: false });
         assert_eq!(health.head, Some(5));
-        // Nor does it count as well: a probe that it was lent for is given back.
+        // Nor does it count as good: a probe that it was lent for is given back.
         health.record(bad(), 5, NOW);
         health.begin_probe(NOW + 1000);
         health.record(unanswered(), 5, NOW + 1000);

@@ -1,4 +1,4 @@
-//! What is learned of an upstream while it is asked, and when that is to be kept.
+//! Facts learned of an upstream while it is asked, and the times to store them.
 
 use std::sync::{Arc, PoisonError};
 
@@ -8,9 +8,9 @@ use crate::domain::{
     allowance::{Allowance, Learned},
 };
 
-/// More than this a plugin does not note of one upstream, in bytes.
+/// Maximum size of a plugin's notes on one upstream, bytes.
 pub(crate) const NOTES_MAX: usize = 1_024;
-/// How often the day's count of calls is kept.
+/// Time between writes of the day's count of calls, milliseconds.
 const COUNT_EVERY_MS: Millis = 60_000;
 
 impl Record {
@@ -33,31 +33,31 @@ impl Record {
 }
 
 impl Upstream {
-    /// Calls that may go out in a second, and what its plugin noted.
+    /// Number of calls that may go out per second, and the plugin's notes.
     pub(crate) fn terms(&self) -> (u32, String) {
         let milli = lock(&self.record.allowance).milli(self.terms);
         ((milli / 1_000).max(1), lock(&self.record.notes).clone())
     }
 
-    /// Of at most [`NOTES_MAX`] bytes.
+    /// Sets the plugin's notes, at most [`NOTES_MAX`] bytes.
     pub(crate) fn note(&self, notes: String) {
         *lock(&self.record.notes) = notes;
     }
 
-    /// The database has this now.
+    /// Records that the database has stored this.
     pub(crate) fn kept(&self, learned: Learned) {
         *lock(&self.record.kept) = (learned, self.clock.now());
     }
 
-    /// It said that it was asked too often, and refused so many calls of requests that were answered: nothing goes out for so
-    /// long, and less after that.
+    /// Records that the upstream was asked too often, and refused `calls` calls within requests that it answered.
+    /// Nothing goes out for `ms` milliseconds, and less after that.
     pub(crate) fn refused(&self, calls: u32, ms: Millis) {
         lock(&self.record.allowance).refused(self.terms, calls, ms, self.clock.now());
     }
 }
 
 impl Upstreams {
-    /// What was learned and is not kept yet. How many calls a day has had is news once a minute.
+    /// Learned facts that are not stored yet. A change of the daily count alone is included once a minute.
     pub(crate) fn news(&self) -> Vec<(Arc<Upstream>, Learned)> {
         let now = self.clock.now();
         let networks = self.networks.read().unwrap_or_else(PoisonError::into_inner);

@@ -1,10 +1,10 @@
-//! The RPC providers of the networks: whom to ask, how often, and who is out of order.
+//! RPC providers of the networks: the choice among them, their rates and their health.
 //!
-//! The cast: a network has several *upstreams*. A worker [`Upstreams::pick`]s one, lets a whole scan run against
-//! it (so that all answers fit together), and [`Upstreams::report`]s how the scan went. Only such a verdict moves
-//! the health of an upstream: whether an answer was any good is known to the one who read it, not to TCP. See
-//! `health` for the rules, `domain::allowance` for how often it is asked. What its plugin and these rules have learned of
-//! an upstream is kept in the database (`learned`), so that a restart does not run into the same walls again.
+//! The cast: a network has several *upstreams*. A worker [`Upstreams::pick`]s one, runs a whole scan against it (so
+//! that all answers fit together), and [`Upstreams::report`]s how the scan went. Only such a verdict changes the health
+//! of an upstream: only the reader of an answer knows whether it was any good, TCP does not. See `health` for the
+//! rules, `domain::allowance` for the rate of requests. Facts that the plugin and these rules have learned of an
+//! upstream are stored in the database (`learned`), so that a restart does not run into the same limits again.
 //!
 //! The URL of an upstream and its headers carry keys: outside of a request only scheme and host are ever shown.
 
@@ -55,7 +55,7 @@ words! {
     }
 }
 
-/// How an upstream is configured.
+/// Configuration of an upstream.
 pub(crate) struct UpstreamSpec {
     pub(crate) id: String,
     pub(crate) url: String,
@@ -64,7 +64,7 @@ pub(crate) struct UpstreamSpec {
     pub(crate) terms: Terms,
     /// Lower is asked first.
     pub(crate) priority: i64,
-    /// As it was kept; counts where nothing newer is known.
+    /// Facts from the database; newer ones in memory take precedence.
     pub(crate) learned: Learned,
 }
 
@@ -75,7 +75,7 @@ impl UpstreamSpec {
         Self { id, url: access.url.clone(), headers, terms, priority, learned }
     }
 
-    /// Whether it can be used at all; the text is for the operator who wrote it.
+    /// Checks that it can be used at all. The error is for the operator who wrote it.
     pub(crate) fn check(&self) -> Result<(), OutboundError> {
         self.parse().map(drop)
     }
@@ -86,7 +86,7 @@ impl UpstreamSpec {
     }
 }
 
-/// How a whole scan against an upstream went.
+/// Outcome of a whole scan against an upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Good {
@@ -97,9 +97,9 @@ pub(crate) enum Verdict {
     RateLimited {
         ms: u32,
     },
-    /// It answered, and knows less than is known already.
+    /// It answered, but knows less than is already known.
     Behind,
-    /// It was asked about the past, and could answer or could not. That says nothing about how well it reads on.
+    /// It was asked about the past, and either answered or could not. That says nothing about how well it reads on.
     Past(Result<(), String>),
 }
 
@@ -110,7 +110,7 @@ pub(crate) enum Verdict {
     Some(ms) => format!("no upstream of the network is usable for another {ms} ms"),
 })]
 pub(crate) struct NoUpstream {
-    /// When to try again; none: there is none at all.
+    /// Time until the next try, milliseconds; `None` if the network has no upstream.
     pub(crate) retry_ms: Option<u64>,
 }
 
@@ -119,16 +119,16 @@ pub(crate) struct NoUpstream {
 pub(crate) struct UpstreamStatus {
     pub(crate) id: String,
     pub(crate) state: UpstreamState,
-    /// When it is asked again, if it is not asked now.
+    /// Time at which it is asked again, if it rests.
     pub(crate) retry_at: Option<Millis>,
     pub(crate) head: Option<u64>,
     pub(crate) requests: u64,
     pub(crate) errors: u64,
-    /// Calls since 00:00 UTC.
+    /// Number of calls since 00:00 UTC.
     pub(crate) calls_today: u64,
-    /// Calls a second that it was seen to take, in thousandths; none: what the operator allows.
+    /// Calls a second that it was seen to take, in thousandths; `None` for the operator's limit.
     pub(crate) pace_milli: Option<u32>,
-    /// What its plugin noted.
+    /// The plugin's notes.
     pub(crate) notes: String,
     pub(crate) last_error: Option<String>,
     pub(crate) last_error_at: Option<Millis>,
@@ -144,7 +144,7 @@ pub(crate) struct Upstream {
     priority: i64,
     outbound: Outbound,
     clock: Clock,
-    /// Kept when the configuration changes around it.
+    /// Survives changes of the configuration.
     record: Arc<Record>,
 }
 
@@ -152,15 +152,15 @@ pub(crate) struct Upstream {
 struct Record {
     health: Mutex<Health>,
     allowance: Mutex<Allowance>,
-    /// What the plugin keeps of it.
+    /// The plugin's notes.
     notes: Mutex<String>,
-    /// What was kept in the database last, and when.
+    /// The facts last stored in the database, and the time of that.
     kept: Mutex<(Learned, Millis)>,
     requests: AtomicU64,
     errors: AtomicU64,
 }
 
-/// A plain value behind each lock: a panic beside it leaves nothing half done.
+/// Locks a mutex. Each holds a plain value, so a panic elsewhere leaves nothing half done.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -179,8 +179,8 @@ impl Upstreams {
         Self { outbound, clock, networks: Arc::default() }
     }
 
-    /// Configures the upstreams of a network. One whose URL and headers are as before keeps its health; calls
-    /// under way end on what they picked. One that cannot be used is left out, with a word in the log.
+    /// Configures the upstreams of a network. One with unchanged URL and headers keeps its health; calls under way end
+    /// on the upstream that they picked. An unusable one is left out, with a line in the log.
     pub(crate) fn set(&self, network: &str, specs: Vec<UpstreamSpec>) {
         let before = self.of(network);
         let mut after: Vec<Arc<Upstream>> = Vec::with_capacity(specs.len());
@@ -216,12 +216,12 @@ impl Upstreams {
         networks.get(network).cloned().unwrap_or_default()
     }
 
-    /// The upstream to ask: of those that are ready, or due for a probe, a fresh one before one that is behind,
-    /// then the one of the lowest priority number, then a ready one before a due one. Those whose ids are in
-    /// `passed_over` are not asked.
+    /// Picks the upstream to ask. Among those that are ready or due for a probe, fresh ones come before ones that are
+    /// behind, then the lowest priority number, then ready ones before due ones. Those whose ids are in `passed_over`
+    /// are not asked.
     ///
     /// # Errors
-    /// When all rest; it says until when.
+    /// If all rest, or there is none. The error has the time until the next try.
     pub(crate) fn pick(&self, network: &str, passed_over: &[String]) -> Result<Arc<Upstream>, NoUpstream> {
         let now = self.clock.now();
         let upstreams = self.of(network);
@@ -249,7 +249,7 @@ impl Upstreams {
         }
     }
 
-    /// How a scan against this upstream went. Unknown ones (removed meanwhile) are passed over.
+    /// Records the verdict of a scan against this upstream. Unknown ones (removed in the meantime) are ignored.
     pub(crate) fn report(&self, network: &str, id: &str, verdict: Verdict) {
         let now = self.clock.now();
         let upstreams = self.of(network);
@@ -265,12 +265,12 @@ impl Upstreams {
         }
     }
 
-    /// Whose an upstream is ([`Upstream::provider`]).
+    /// The provider of an upstream (see [`Upstream::provider`]).
     pub(crate) fn provider(&self, network: &str, id: &str) -> Option<String> {
         self.of(network).iter().find(|upstream| upstream.id == id).map(|upstream| upstream.provider())
     }
 
-    /// The ids of a provider's upstreams.
+    /// Ids of a provider's upstreams.
     pub(crate) fn of_provider(&self, network: &str, provider: &str) -> Vec<String> {
         let all = self.of(network);
         let its = all.iter().filter(|upstream| upstream.provider() == provider);
@@ -281,7 +281,7 @@ impl Upstreams {
         self.of(network).iter().map(|upstream| upstream.provider()).collect()
     }
 
-    /// How the upstreams of a network are, in the order of priority.
+    /// Status of the upstreams of a network, in the order of priority.
     pub(crate) fn status(&self, network: &str) -> Vec<UpstreamStatus> {
         let now = self.clock.now();
         self.of(network).iter().map(|upstream| upstream.status(now)).collect()
@@ -289,13 +289,13 @@ impl Upstreams {
 }
 
 impl Upstream {
-    /// Scheme, host and port: what may be shown of the URL.
+    /// Scheme, host and port: the part of the URL that may be shown.
     fn origin(&self) -> String {
         self.url.origin().ascii_serialization()
     }
 
-    /// Whose it is: the last two labels of its host's name, or where it is reached if that has no more. So two keys of one
-    /// provider are one provider; two names of one are not seen through.
+    /// The provider: the last two labels of its host's name, or the whole host and port if it has fewer. So two keys of
+    /// one provider are one provider; two names of one provider are not recognised.
     fn provider(&self) -> String {
         match self.url.domain().map(|name| name.trim_end_matches('.').rsplitn(3, '.').collect::<Vec<_>>()) {
             Some(labels) if labels.len() > 1 => {

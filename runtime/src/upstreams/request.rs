@@ -13,9 +13,9 @@ use crate::{
     outbound::{Answer, OutboundError, Over, Reach, Request},
 };
 
-/// So long a request waits for a place in the upstream's budget before it is told to come back.
+/// Maximum time that a request waits for a place in the upstream's budget before it is refused, milliseconds.
 pub(super) const WAIT_MS_MAX: Millis = 10_000;
-/// An upstream that says "too many requests" without saying until when.
+/// Wait after "too many requests" from an upstream that names no time, milliseconds.
 const RATE_LIMITED_MS: Millis = 1000;
 const RATE_LIMITED_MS_MAX: Millis = 60_000;
 
@@ -38,13 +38,13 @@ const NOT_THE_PLUGINS: [HeaderName; 13] = [
 
 pub(crate) struct UpstreamRequest {
     pub(crate) method: Method,
-    /// Path and query, put behind those of the upstream's URL; may be empty.
+    /// Path and query, appended to those of the upstream's URL; may be empty.
     pub(crate) path: String,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Bytes,
-    /// As how many calls the upstream counts it.
+    /// Number of calls that the upstream counts it as.
     pub(crate) calls: u32,
-    /// From now to the last byte of the answer, the wait for a place in the rate budget included.
+    /// Maximum time from now to the last byte of the answer, including the wait for a place in the rate budget.
     pub(crate) deadline: Duration,
     pub(crate) response_bytes_max: usize,
 }
@@ -131,7 +131,7 @@ impl Upstream {
     async fn exchange(&self, request: UpstreamRequest) -> Result<UpstreamResponse, UpstreamError> {
         let url = join(&self.url, &request.path)?;
         let mut headers = plugin_headers(request.headers)?;
-        // The operator's win over the plugin's.
+        // The operator's headers override the plugin's.
         for (name, value) in &self.headers {
             headers.insert(name, value.clone());
         }
@@ -191,8 +191,7 @@ fn rate_limited(ms: Millis) -> UpstreamError {
     UpstreamError::RateLimited { retry_ms: u32::try_from(ms).unwrap_or(u32::MAX) }
 }
 
-/// Puts a plugin's path and query behind those of the upstream. The result stays below the upstream's path:
-/// what the parser would take as a step upwards is refused.
+/// Appends a plugin's path and query to those of the upstream. Errors if the result would leave the upstream's path.
 fn join(base: &Url, path: &str) -> Result<Url, UpstreamError> {
     let refused = |why: &str| Err(UpstreamError::Malformed(format!("path: {why}")));
     if path.is_empty() {

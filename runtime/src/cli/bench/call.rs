@@ -17,12 +17,12 @@ use super::{
 };
 use crate::{app::App, db::plugins, domain::network::Manifest, host::bench::Bare};
 
-/// A network of the plugin that is called.
+/// Network of the plugin that is called.
 pub(super) const NETWORK: &str = "base";
 pub(super) const ADDRESS: &str = "0x833589fcd6edb6e08f4c7c32d4f71b54bda02913";
 pub(super) const NORMAL: &str = "0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913";
 
-/// What is called, and with what.
+/// The called plugin, in Kassa and in bare wasmtime.
 struct Callee {
     app: App,
     network: Manifest,
@@ -55,7 +55,7 @@ pub(super) async fn run(bench: &Bench) -> anyhow::Result<()> {
 
     let (mut ours, mut bare) = (Runs::default(), Runs::default());
     let (mut rate_ours, mut rate_bare) = (Vec::new(), Vec::new());
-    // Half of a run for one call at a time, half for as many as there are processors.
+    // Half of a run makes one call at a time, half as many as there are processors.
     let half = bench.run / 2;
     let of_ours = {
         let callee = callee.clone();
@@ -91,7 +91,7 @@ pub(super) async fn component(app: &App, plugin: &str) -> anyhow::Result<Vec<u8>
     wasm.context("the plugin's artefact is missing")
 }
 
-/// How long each call takes, in a task as every request is one.
+/// Durations of calls one after the other, in a task, as every request is one.
 async fn one_by_one<C, F>(time: Duration, call: C) -> anyhow::Result<Samples>
 where
     C: Fn() -> F + Send + 'static,

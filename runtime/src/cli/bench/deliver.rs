@@ -44,15 +44,15 @@ use crate::{
 };
 
 const NETWORK: &str = "base";
-/// Each is another merchant's, on a port of its own.
+/// Number of endpoints. Each is another merchant's, on a port of its own.
 const ENDPOINTS: usize = 32;
-/// Events of a run, for each of its seconds.
+/// Number of events in a run, per second of it.
 const EVENTS_PER_S: usize = 6_000;
 const EVENTS_PER_WRITE: usize = 200;
-/// How many events a second come when the way of a single one is looked at, and how often some of them.
+/// Number of events a second while the latency of a single one is measured, and the time between batches of them.
 const CALM_PER_S: usize = 1_000;
 const CALM_EVERY: Duration = Duration::from_millis(10);
-/// All must have arrived and been logged so long after the last one was committed.
+/// Maximum time from the commit of the last event until all have arrived and are logged.
 const PATIENCE: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
@@ -90,7 +90,7 @@ pub(super) async fn run(bench: &Bench) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Dispatch and deliver, as `serve` runs them.
+/// Tasks of dispatch and deliver, as `serve` runs them.
 struct Workers {
     stop: CancellationToken,
     tasks: [JoinHandle<()>; 2],
@@ -115,7 +115,7 @@ impl Workers {
     }
 }
 
-/// Merchants with one endpoint each, and what happens to them.
+/// Merchants with one endpoint each, and their events.
 struct Town<'b> {
     app: &'b App,
     sinks: &'b Sinks,
@@ -151,7 +151,7 @@ impl<'b> Town<'b> {
         Ok(Self { app, sinks, merchants, committed: 0 })
     }
 
-    /// Commits so many events, from all merchants in turn. Answers the ids.
+    /// Commits `count` events, from all merchants in turn. Returns their ids.
     async fn write(&mut self, count: usize) -> anyhow::Result<Vec<String>> {
         let now = self.app.clock.now();
         let merchants = self.merchants.iter().cycle().skip(self.committed % ENDPOINTS);
@@ -162,7 +162,7 @@ impl<'b> Town<'b> {
                 merchant_id: merchant_id.clone(),
                 test: false,
                 kind: event::Kind::InvoicePaid.into(),
-                // Of an invoice each, as most events are.
+                // Each has an invoice of its own, as most events do.
                 invoice_id: Some(id::new(id::Kind::Invoice, now)),
                 transfer_id: None,
                 sequence: 1,
@@ -189,7 +189,7 @@ impl<'b> Town<'b> {
         Ok(())
     }
 
-    /// Waits until the sinks have taken every event, once, and each attempt is written down.
+    /// Waits until the sinks have taken every event once and each attempt is logged.
     async fn all_taken(&self) -> anyhow::Result<()> {
         let started = Instant::now();
         while self.sinks.taken() < self.committed || self.waiting().await? > 0 {
@@ -214,7 +214,7 @@ impl<'b> Town<'b> {
         Ok(bench::undelivered(&mut self.app.db.read().await?).await?)
     }
 
-    /// Events come at their time, whatever becomes of them. How long each took from its commit to the sink.
+    /// Commits events at a fixed rate, whatever becomes of them. Returns the time of each from its commit to the sink.
     async fn calm(&mut self, time: Duration) -> anyhow::Result<Samples> {
         let per_tick = CALM_PER_S * usize::try_from(CALM_EVERY.as_millis())? / 1000;
         let mut ticks = tokio::time::interval(CALM_EVERY);
@@ -238,13 +238,13 @@ impl<'b> Town<'b> {
     }
 }
 
-/// As long as the body of a real event.
+/// A payload of a real event's length.
 fn body() -> String {
     let data = serde_json::json!({ "invoice": { "id": "inv_00000000000000000000000000", "title": "t".repeat(900) } });
     event::payload(&event::Kind::InvoicePaid.into(), 0, &data)
 }
 
-/// Receivers that take everything and remember when.
+/// Receivers that take everything and record the time.
 struct Sinks {
     addresses: Vec<SocketAddr>,
     taken: Arc<Mutex<Taken>>,
@@ -276,7 +276,7 @@ impl Sinks {
         self.lock().first_at.len()
     }
 
-    /// Requests, and different events in them.
+    /// Numbers of requests, and of different events in them.
     fn counts(&self) -> (usize, usize) {
         let taken = self.lock();
         (taken.posts, taken.first_at.len())
@@ -303,7 +303,7 @@ async fn take(
     let (head, body) = request.into_parts();
     body.collect().await?;
     let at = Instant::now();
-    // The bare POSTs have no id: they are counted by whoever sends them.
+    // The bare POSTs have no id: their sender counts them.
     if let Some(id) = text(&head.headers, "webhook-id") {
         let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
         taken.posts += 1;
@@ -318,7 +318,7 @@ fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// Signed POSTs a second, on as many connections as keep the machine busy.
+/// Signed POSTs a second, on enough connections to keep the machine busy.
 async fn bare(sinks: &Sinks, time: Duration) -> anyhow::Result<f64> {
     let started = Instant::now();
     let mut tasks = JoinSet::new();

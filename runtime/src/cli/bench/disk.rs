@@ -1,4 +1,4 @@
-//! What the disk promises, and how fast.
+//! The disk's durable writes, and their rate.
 
 use std::{
     fs::File,
@@ -11,13 +11,13 @@ use anyhow::Context as _;
 
 use super::stats;
 
-/// No disk makes so many writes durable in a second.
+/// Rate from which a disk is taken for memory: none makes that many writes a second durable.
 pub(super) const IN_MEMORY_FROM: f64 = 100_000.0;
 const PROBE: Duration = Duration::from_millis(500);
 /// One page of a database.
 const PAGE: [u8; 4096] = [7; 4096];
 
-/// How often a second a page can be overwritten and made durable, one after the other.
+/// Number of times a second that a page can be overwritten and made durable, one after the other.
 pub(super) fn syncs_per_s(file: &Path) -> anyhow::Result<f64> {
     let probe = || -> std::io::Result<f64> {
         let mut out = File::create(file)?;

@@ -1,4 +1,4 @@
-//! `settle`, the part before it: which of the addresses that a block pays are watched at all.
+//! `settle`, the part before it: finding out which of the addresses that a block pays are watched.
 
 use std::{
     collections::HashSet,
@@ -20,9 +20,9 @@ use crate::{
 
 const WATCHED: i64 = 1_000_000;
 const WATCHED_PER_WRITE: i64 = 50_000;
-/// Addresses of one question: a busy block's.
+/// Number of addresses in one question: those of a busy block.
 const ASKED: usize = 20_000;
-/// Of those, so many are watched.
+/// Number of those that are watched.
 const KNOWN: usize = 20;
 const KEY_BYTES: usize = 20;
 
@@ -32,7 +32,7 @@ pub(super) async fn run(bench: &Bench) -> anyhow::Result<()> {
     let (keys, places) = question(&app).await?;
     let busy = Busy::new("settle");
     busy.says("reading what is watched");
-    // The first question reads all.
+    // The first question reads all watched addresses.
     ensure!(
         app.host.watched(call::NETWORK, &keys, KEY_BYTES).await? == places,
         "others are watched than were added"
@@ -109,11 +109,11 @@ fn bare(numbers: &HashSet<u64>, asked: &[u64], time: Duration) -> f64 {
     rate(count, started.elapsed())
 }
 
-/// So many numbers from all over the range.
+/// `count` numbers from the whole range.
 fn random(count: u64) -> anyhow::Result<impl Iterator<Item = u64>> {
     let mut seed = [0; 8];
     getrandom::fill(&mut seed).map_err(|_| anyhow::anyhow!("the system gave no random bytes"))?;
     let seed = u64::from_le_bytes(seed) | 1;
-    // An odd multiplier makes each of them another; the golden section spreads them.
+    // An odd multiplier makes them all different; the golden ratio spreads them.
     Ok((0..count).map(move |index| seed.wrapping_add(index).wrapping_mul(0x9E37_79B9_7F4A_7C15)))
 }

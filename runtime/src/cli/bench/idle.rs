@@ -1,5 +1,5 @@
-//! `idle`: how long a start takes, what the process weighs when nothing happens, and how long it takes to be back
-//! after kill -9 in the middle of work, with very many open invoices. The process is this very binary.
+//! `idle`: the time of a start, the memory of the idle process, and the time to be back after kill -9 in the middle of
+//! work, with very many open invoices. The process is this very binary.
 
 use std::{
     net::SocketAddr,
@@ -26,11 +26,11 @@ use super::{
     world::Customer,
 };
 
-/// Idle for so long before it is weighed.
+/// Idle time before the memory is measured.
 pub(super) const IDLE: Duration = Duration::from_secs(5);
-/// Orders are made for so long before the kill.
+/// Time of making orders before the kill.
 const ORDERS: Duration = Duration::from_secs(1);
-/// Whoever closed the filled folder just now still has files open for so long.
+/// Time for which a process that has just closed the filled folder still has files open.
 const LEFT_ALONE: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(bench: &mut Bench) -> anyhow::Result<()> {
@@ -79,8 +79,7 @@ pub(super) async fn run(bench: &mut Bench) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Orders on all connections, and kills the server in the middle of it. Answers the invoices whose makers were told
-/// that they are there.
+/// Orders on all connections and kills the server in the middle of it. Returns the ids of invoices that were answered.
 async fn orders_until_killed(
     server: &mut Process,
     customer: &Customer,
@@ -121,7 +120,7 @@ async fn orders_until_killed(
         .collect()
 }
 
-/// Nothing that was answered is lost.
+/// Checks that nothing that was answered is lost.
 async fn look_for(address: SocketAddr, customer: &Customer, invoice_ids: &[String]) -> anyhow::Result<()> {
     let mut connection = Connection::open(address).await?;
     for id in invoice_ids {

@@ -1,4 +1,4 @@
-//! `invoices`: durable creation through HTTP, beside SQLite's own group commit of as many rows.
+//! `invoices`: durable creation through HTTP, beside SQLite's own group commit of the same number of rows.
 
 use std::time::{Duration, Instant};
 
@@ -13,9 +13,9 @@ use super::{
 };
 use crate::db::bench::{self, Bare};
 
-/// Invoices that the bare commits are grouped by: as many as Kassa's own may be.
+/// Number of invoices in a bare commit: the maximum of Kassa's own.
 const GROUP: i64 = 200;
-/// The rate at which the time of a single request is looked at.
+/// Rate at which the time of a single request is measured.
 const CALM_PER_S: u64 = 500;
 const WARM_UP: Duration = Duration::from_millis(500);
 
@@ -35,13 +35,13 @@ pub(super) async fn run(bench: &Bench) -> anyhow::Result<()> {
         made += u64::try_from(load.samples.len())?;
         Ok(())
     };
-    // Orders of one load never come again in another: each begins so far above the last.
+    // Order numbers never repeat between loads: each begins a billion above the last.
     let mut from = (0..).map(|load: u64| load * 1_000_000_000);
     let mut next = || from.next().unwrap_or(u64::MAX);
 
     busy.says("warming up");
     count(&load::closed(address, next(), WARM_UP, order.clone()).await?)?;
-    // Before the disk has to work off what the full load leaves it.
+    // Before the disk has to work off the backlog of the full load.
     busy.says(format!("{CALM_PER_S} a second"));
     let load = load::open(address, next(), CALM_PER_S, bench.run, order.clone()).await?;
     count(&load)?;

@@ -1,5 +1,5 @@
-//! Load through HTTP on kept connections: closed (each connection sends when it was answered) and open (requests
-//! come at their time, whatever the answers do).
+//! Load through HTTP on kept connections: closed (each connection sends after the answer) and open (requests are sent
+//! at their time, whatever the answers do).
 
 use std::{
     net::SocketAddr,
@@ -24,7 +24,7 @@ use tokio::{
 
 use super::stats::Samples;
 
-/// As many as keep a machine of this class busy.
+/// Number of connections: enough to keep a machine of this class busy.
 pub(super) const CONNECTIONS: usize = 64;
 
 /// A kept connection.
@@ -35,7 +35,7 @@ impl Connection {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        // How it ends is told to whoever sends on it.
+        // The sender on it gets the error of its end.
         tokio::spawn(connection);
         Ok(Self(sender))
     }
@@ -51,13 +51,13 @@ impl Connection {
     }
 }
 
-/// What came of a load: every request was answered with success.
+/// Result of a load in which every request was answered with success.
 pub(super) struct Load {
     pub(super) samples: Samples,
     pub(super) elapsed: Duration,
 }
 
-/// Sends requests number `from` and on, on each of [`CONNECTIONS`] as soon as the one before was answered.
+/// Sends requests number `from` and on, on each of [`CONNECTIONS`] as soon as the previous one is answered.
 pub(super) async fn closed<F>(
     address: SocketAddr,
     from: u64,
@@ -85,7 +85,7 @@ where
     .await
 }
 
-/// Sends so many a second. A request's time counts from when it was due: one that waits for a connection behind a
+/// Sends `per_s` requests a second. A request's time counts from its due time: one that waits for a connection behind a
 /// slow answer has waited too.
 pub(super) async fn open<F>(
     address: SocketAddr,
@@ -117,7 +117,7 @@ where
     .await
 }
 
-/// Opens [`CONNECTIONS`], and lets a worker on each of them begin at the same moment.
+/// Opens [`CONNECTIONS`] and starts a worker on each at the same moment.
 async fn all<W, F>(address: SocketAddr, worker: W) -> anyhow::Result<Load>
 where
     W: Fn(Connection, Instant) -> F,

@@ -1,4 +1,4 @@
-//! `kassa bench`: how fast Kassa is here, beside how fast this machine is.
+//! `kassa bench`: the speed of Kassa here, beside the speed of this machine.
 //!
 //! A figure alone says little: disks and processors differ by a factor of twenty. So each scenario measures two
 //! things in turn, several times over: Kassa, and the least that any program would have to do on this machine for
@@ -41,7 +41,7 @@ use self::{
 };
 use super::{Global, logging, print, stop};
 
-/// Runs of Kassa and of the limit, in turn.
+/// Number of runs of Kassa and of the limit, in turn.
 const PAIRS: usize = 3;
 
 const EXAMPLES: &str = "\
@@ -64,7 +64,7 @@ hook builds the ready hooks of sdk: Rust's need cargo and the target wasm32-unkn
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct BenchArgs {
-    /// What to measure; everything if none is named
+    /// Scenarios to measure; everything if none is named
     #[arg(value_enum, value_name = "SCENARIO", hide_possible_values = true)]
     scenarios: Vec<Scenario>,
     /// Print JSON, one object a line
@@ -73,7 +73,7 @@ pub(super) struct BenchArgs {
     /// Folder on the disk to be measured; all that is written there is removed at the end
     #[arg(long, value_name = "DIR", default_value = ".")]
     dir: PathBuf,
-    /// How long each of the runs takes
+    /// Length of each run
     #[arg(long, value_name = "SECONDS", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
     /// Open invoices that settle and idle work beside
@@ -93,13 +93,13 @@ enum Scenario {
     Idle,
 }
 
-/// What the scenarios share.
+/// State that the scenarios share.
 struct Bench {
     folder: PathBuf,
     run: Duration,
     open: u64,
     report: Report,
-    /// The data folder with many open invoices, once somebody needed it.
+    /// The data folder with many open invoices, once a scenario has needed it.
     filled: Option<Filled>,
 }
 
@@ -145,7 +145,7 @@ async fn measure(args: BenchArgs, folder: PathBuf) -> anyhow::Result<()> {
 }
 
 impl Bench {
-    /// What the disk does now: when it differs from before to after, so may everything between.
+    /// Measures the disk now: if it differs between before and after, so may everything between.
     async fn probe(&self, metric: &'static str) -> anyhow::Result<()> {
         let file = self.folder.join("probe");
         let rate = tokio::task::spawn_blocking(move || disk::syncs_per_s(&file)).await??;
@@ -167,7 +167,7 @@ impl Bench {
     }
 }
 
-/// A sign of life on a terminal, hidden elsewhere; gone when it is dropped.
+/// A spinner on a terminal, hidden elsewhere; gone when it is dropped.
 struct Busy(ProgressBar);
 
 impl Busy {
@@ -181,7 +181,7 @@ impl Busy {
         Self(bar)
     }
 
-    /// For something of which so many parts are to be done.
+    /// A bar for something that consists of `parts` parts.
     fn counted(doing: &'static str, parts: u64) -> Self {
         let bar = ProgressBar::new(parts);
         if let Ok(style) =
@@ -208,7 +208,7 @@ impl Drop for Busy {
     }
 }
 
-/// A folder that goes with everything in it.
+/// A folder that is deleted with its contents when dropped.
 struct TemporaryFolder(PathBuf);
 
 impl TemporaryFolder {

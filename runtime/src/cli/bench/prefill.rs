@@ -1,4 +1,4 @@
-//! A data folder with very many open invoices: what `settle` and `idle` work beside.
+//! A data folder with very many open invoices, beside which `settle` and `idle` work.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -31,21 +31,21 @@ use crate::{
 };
 
 const ASSET: &str = "USDC";
-/// Shared addresses that the invoices are spread over: 100,000 on each of a million.
+/// Number of shared addresses that the invoices are spread over: 100,000 on each for a million.
 const SHOPS: u64 = 10;
-/// Unique amounts of one price.
+/// Number of unique amounts of one price.
 const SLOTS: u64 = 9_999;
-/// Base units of the lowest price, and of the steps between prices.
+/// Base units of the lowest price, and between prices.
 const PRICE_MIN: u64 = 10_000_000;
 const PRICE_STEP: u64 = 1_000_000;
 const INVOICES_PER_WRITE: u64 = 1_000;
-/// Writes under way at once: while one is committed, the next one is made.
+/// Number of concurrent writes: while one is committed, the next one is made.
 const WRITES: usize = 2;
 const OPEN_FOR_MS: Millis = 7 * 24 * 3_600_000;
-/// Prime: its multiples visit all invoices, far apart, each once.
+/// A prime: its multiples visit all invoices, far apart, each once.
 const STRIDE: u64 = 2_147_483_647;
 
-/// The folder, and what is in it. Everything about an invoice or a transfer follows from its number.
+/// The folder and its contents. Everything about an invoice or a transfer follows from its number.
 #[derive(Clone)]
 pub(super) struct Filled {
     pub(super) folder: PathBuf,
@@ -57,7 +57,7 @@ pub(super) struct Filled {
     shops: Arc<Vec<ReceiveAddress>>,
 }
 
-/// The filled folder, made at the first time; no Kassa works in it.
+/// The filled folder, made on first use; no Kassa works in it.
 pub(super) async fn filled(bench: &mut Bench) -> anyhow::Result<Filled> {
     if let Some(filled) = &bench.filled {
         return Ok(filled.clone());
@@ -87,7 +87,7 @@ pub(super) async fn filled(bench: &mut Bench) -> anyhow::Result<Filled> {
 }
 
 impl Filled {
-    /// The network as it is once it was read: past all payments.
+    /// Sets the network's cursor past all payments, as if it had been read.
     async fn read(&self, app: &App) -> anyhow::Result<()> {
         let height = height(self.open)?;
         let cursor = Cursor {
@@ -162,7 +162,7 @@ impl Filled {
         (invoices, holds)
     }
 
-    /// The invoice of this number, as it is before anyone pays.
+    /// The invoice with this number, as it is before anyone pays.
     pub(super) fn invoice(&self, number: u64) -> Option<Invoice> {
         let shop = self.shops.get(usize::try_from(number % SHOPS).ok()?)?;
         let of_shop = number / SHOPS;
@@ -242,7 +242,7 @@ impl Filled {
     }
 }
 
-/// The block of the `nth` payment: 200 to each.
+/// Height of the `nth` payment's block: 200 to each.
 fn height(nth: u64) -> anyhow::Result<i64> {
     Ok(100 + i64::try_from(nth / 200)?)
 }

@@ -18,7 +18,7 @@ use super::load::Connection;
 const START_MAX: Duration = Duration::from_secs(120);
 const ASK_EVERY: Duration = Duration::from_millis(2);
 
-/// This binary, without the configuration of whoever measures it.
+/// A command of this binary, without the environment's Kassa configuration.
 pub(super) fn command() -> anyhow::Result<Command> {
     let mut command = Command::new(std::env::current_exe().context("cannot find this program's own file")?);
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("KASSA_")) {
@@ -35,7 +35,7 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts it in this folder; answers when `/ready` is, and how long that took.
+    /// Starts it in this folder. Returns once `/ready` answers, with the time that took.
     pub(super) async fn start(folder: &Path) -> anyhow::Result<(Self, Duration)> {
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let log = folder.join("stderr");
@@ -60,7 +60,7 @@ impl Process {
         }
     }
 
-    /// kill -9.
+    /// Kills it with SIGKILL.
     pub(super) async fn kill(&mut self) -> anyhow::Result<()> {
         Ok(self.child.kill().await?)
     }
@@ -70,7 +70,7 @@ impl Process {
     }
 }
 
-/// Megabytes of real memory of a process, or of `self`; none where /proc is not Linux's.
+/// Megabytes of resident memory of a process, or of `self`; `None` if /proc is not Linux's.
 pub(super) fn resident_mb(process: &str) -> Option<f64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;

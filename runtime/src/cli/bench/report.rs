@@ -1,4 +1,4 @@
-//! What is printed: a table for people, a JSON object a line for programs.
+//! Output of the measurements: a table for people, a JSON object a line for programs.
 
 use std::borrow::Cow;
 
@@ -7,23 +7,23 @@ use serde_json::{Value, json};
 
 use super::{super::print, stats::median};
 
-/// Which way a figure is better.
+/// Direction in which a figure is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Better {
     More,
     Less,
 }
 
-/// What is hoped for.
+/// The figure's aim.
 #[derive(Debug, Clone, Copy)]
 enum Aim {
-    /// In the figure's own unit.
+    /// A value in the figure's own unit.
     Own(f64),
-    /// Of the limit.
+    /// A share of the limit.
     Ratio(f64),
 }
 
-/// One measured thing: a value a run, and the limit's beside each.
+/// One figure: a value for each run, and the limit's beside it.
 pub(super) struct Figure {
     scenario: &'static str,
     metric: Cow<'static, str>,
@@ -39,7 +39,7 @@ impl Figure {
         Self { scenario, metric, unit, better, aim: None, ours: Vec::new(), limits: Vec::new() }
     }
 
-    /// The more the better.
+    /// A figure for which more is better.
     pub(super) fn more(
         scenario: &'static str,
         metric: impl Into<Cow<'static, str>>,
@@ -48,7 +48,7 @@ impl Figure {
         Self::new(scenario, metric.into(), unit, Better::More)
     }
 
-    /// The less the better.
+    /// A figure for which less is better.
     pub(super) fn less(
         scenario: &'static str,
         metric: impl Into<Cow<'static, str>>,
@@ -62,19 +62,19 @@ impl Figure {
         self
     }
 
-    /// What the machine does by itself, in the same unit, run by run.
+    /// Sets the machine's own values, in the same unit, run by run.
     pub(super) fn limit(mut self, values: Vec<f64>) -> Self {
         self.limits = values;
         self
     }
 
-    /// What it should come to.
+    /// Sets the value that it should reach.
     pub(super) fn aim(mut self, value: f64) -> Self {
         self.aim = Some(Aim::Own(value));
         self
     }
 
-    /// What share of the limit it should come to.
+    /// Sets the share of the limit that it should reach.
     pub(super) fn aim_ratio(mut self, share: f64) -> Self {
         self.aim = Some(Aim::Ratio(share));
         self
@@ -84,8 +84,8 @@ impl Figure {
         median(&self.ours).unwrap_or_default()
     }
 
-    /// The share of the limit that was reached: 1 is as fast as the machine. The runs are compared pair by pair,
-    /// since the machine may be faster in one minute than in the next.
+    /// The share of the limit that was reached: 1 is as fast as the machine. Runs are compared pair by pair, since the
+    /// machine may be faster in one minute than in the next.
     fn ratio(&self) -> Option<f64> {
         let share = |ours: f64, limit: f64| match self.better {
             Better::More => ours / limit,
@@ -173,7 +173,7 @@ fn columns(
     line.trim_end().to_owned()
 }
 
-/// Four significant digits: more would be noise.
+/// Rounds to four significant digits: more would be noise.
 fn short(value: f64) -> Value {
     format!("{value:.3e}").parse::<f64>().map_or(Value::Null, |value| {
         // Whole numbers without a point.
@@ -182,7 +182,7 @@ fn short(value: f64) -> Value {
     })
 }
 
-/// As people read it: 12,345 or 12.3 or 0.123.
+/// A number for people: 12,345 or 12.3 or 0.123.
 fn number(value: f64) -> String {
     if value < 1.0 && value > 0.0 {
         return format!("{value:.3}");
@@ -202,7 +202,7 @@ fn number(value: f64) -> String {
     text
 }
 
-/// Where figures go, as soon as they are there.
+/// Destination of figures, as soon as they are measured.
 pub(super) struct Report {
     json: bool,
 }
@@ -219,7 +219,7 @@ impl Report {
         }
     }
 
-    /// Says why a figure is not there.
+    /// Prints the reason that a figure is missing.
     pub(super) fn missing(&self, scenario: &str, metric: &str, why: &str) {
         if self.json {
             let line = json!({ "scenario": scenario, "metric": metric, "value": null, "why": why });

@@ -1,5 +1,5 @@
-//! `settle`: transfers become credited payments beside very many open invoices; and, since most of what is on a
-//! chain concerns nobody here, how fast strangers' addresses are passed over ([`super::filter`]).
+//! `settle`: transfers become credited payments beside very many open invoices; and, since most of a chain concerns
+//! nobody here, the rate at which strangers' addresses are passed over ([`super::filter`]).
 //!
 //! The limit writes the very same rows through the same connection, in transactions of the same size, but reads
 //! and decides nothing.
@@ -30,11 +30,11 @@ use crate::{
     flow::settle,
 };
 
-/// Transfers of a run, for each of its seconds.
+/// Number of transfers in a run, per second of it.
 const TRANSFERS_PER_S: u64 = 10_000;
-/// Transfers that are observed at once, as after a downtime: all of them deep enough already.
+/// Number of transfers observed at once, as after a downtime: all of them are deep enough already.
 const TRANSFERS_PER_SCAN: u64 = 2_000;
-/// Changes that settle takes into one transaction.
+/// Number of changes that settle takes into one transaction.
 const CHANGES_PER_COMMIT: usize = 500;
 
 pub(super) async fn run(bench: &mut Bench) -> anyhow::Result<()> {
@@ -75,7 +75,7 @@ pub(super) async fn run(bench: &mut Bench) -> anyhow::Result<()> {
     filter::run(bench).await
 }
 
-/// Exactly so many are credited, each once, and every journal balances.
+/// Checks that exactly `paid` transfers are credited, each once, and that every journal balances.
 async fn check(app: &App, pair: usize, paid: u64) -> anyhow::Result<()> {
     let counts = bench::counts(&mut app.db.read().await?).await?;
     ensure!(
@@ -89,7 +89,7 @@ async fn check(app: &App, pair: usize, paid: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes transfers as observe would, with or without telling settle.
+/// Writes transfers as observe would, with or without waking settle.
 async fn observe(app: &App, filled: &Filled, mut numbers: Range<u64>, tell: bool) -> anyhow::Result<()> {
     let network = filled.network.name.clone();
     while !numbers.is_empty() {
@@ -113,7 +113,7 @@ async fn observe(app: &App, filled: &Filled, mut numbers: Range<u64>, tell: bool
     Ok(())
 }
 
-/// What settle would write of these transfers, commit by commit.
+/// Rows that settle would write of these transfers, commit by commit.
 async fn rows(app: &App, filled: &Filled, numbers: Range<u64>) -> anyhow::Result<Vec<(Written, i64)>> {
     let now = app.clock.now();
     let payload = some_payload(app, filled).await?;
@@ -163,7 +163,7 @@ async fn rows(app: &App, filled: &Filled, numbers: Range<u64>) -> anyhow::Result
     Ok(commits)
 }
 
-/// The body of an event that settle has written.
+/// Payload of an event that settle has written.
 async fn some_payload(app: &App, filled: &Filled) -> anyhow::Result<String> {
     let invoice = filled.invoice(0).context("no invoices")?;
     let mut conn = app.db.read().await?;

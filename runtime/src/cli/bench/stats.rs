@@ -1,8 +1,8 @@
-//! What many measurements come to.
+//! Statistics of many measurements.
 
 use std::time::Duration;
 
-/// How long each of many things took.
+/// Durations of many measurements.
 #[derive(Default)]
 pub(super) struct Samples(Vec<Duration>);
 
@@ -19,7 +19,7 @@ impl Samples {
         self.0.len()
     }
 
-    /// Makes it ready to be asked.
+    /// Sorts them, for queries.
     pub(super) fn sorted(mut self) -> Sorted {
         self.0.sort_unstable();
         Sorted(self.0)
@@ -29,7 +29,7 @@ impl Samples {
 pub(super) struct Sorted(Vec<Duration>);
 
 impl Sorted {
-    /// So many of a thousand took no longer than this. Zero without measurements.
+    /// Duration that `share` of a thousand did not exceed. Zero without measurements.
     fn per_mille(&self, share: usize) -> Duration {
         let place = (self.0.len() * share / 1000).min(self.0.len().saturating_sub(1));
         self.0.get(place).copied().unwrap_or_default()
@@ -48,7 +48,7 @@ impl Sorted {
     }
 }
 
-/// What several runs came to, in microseconds.
+/// Percentiles of several runs, microseconds.
 #[derive(Default)]
 pub(super) struct Runs {
     pub(super) p50: Vec<f64>,
@@ -71,12 +71,12 @@ pub(super) fn us(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }
 
-/// So many in that time, a second.
+/// Rate per second.
 pub(super) fn rate(count: usize, time: Duration) -> f64 {
     count as f64 / time.as_secs_f64()
 }
 
-/// The middle one; of an even number the mean of the middle two. None of nothing.
+/// The median; of an even number the mean of the middle two. `None` without values.
 pub(super) fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

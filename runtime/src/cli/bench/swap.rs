@@ -1,7 +1,7 @@
 //! `swap`: two versions of a plugin take turns while calls never pause.
 //!
-//! Two processes' worth of it: one host makes each activation durable and goes over to it; a second one on the
-//! same database follows, as a replica does, which is the exchange by itself: look, load, switch.
+//! Two processes' worth of it: one host makes each activation durable and switches to it; a second one on the same
+//! database follows, as a replica does, which is the exchange by itself: look, load, switch.
 
 use std::{
     sync::{
@@ -111,8 +111,8 @@ async fn timed<T, E>(samples: &mut Samples, work: impl Future<Output = Result<T,
     Ok(done)
 }
 
-/// Two tasks that call without pause, one on each host. Not more: with all processors taken, what would be
-/// measured is how long a swap waits for one.
+/// Two tasks that call without pause, one on each host. Not more: with all processors taken, the measurement would be
+/// of a swap's wait for one.
 struct Callers {
     stop: Arc<AtomicBool>,
     tasks: JoinSet<(Samples, u32)>,

@@ -1,5 +1,5 @@
-//! A Kassa to be measured: the one that `serve` would run, but that it listens on any port, lets the load
-//! generator ask as often as it can, and delivers to this machine.
+//! A Kassa to be measured: the one that `serve` would run, except that it listens on any port, has no rate limit for
+//! the load generator, and delivers to this machine.
 
 use std::net::SocketAddr;
 
@@ -13,30 +13,29 @@ use tokio_util::sync::CancellationToken;
 pub(super) use crate::cli::scratch::{open, shop};
 use crate::{app::App, db::api_keys::Mode, domain::network::Manifest, keys, networks};
 
-/// The network that invoices are made on through HTTP: a chain of Kassa's own, on which nothing happens.
+/// Network of the invoices made through HTTP: a chain of Kassa's own, on which nothing happens.
 const SANDBOX: &str = "sandbox";
 /// The sandbox's dollar.
 const ASSET: &str = "USDT";
-/// Prices, so that the unique amounts of none are used up.
+/// Number of prices, enough that the unique amounts of none are used up.
 const PRICES: u64 = 500;
 const CENTS_MIN: u64 = 1_000;
-/// What a custom section of a component begins with, and the name of the one that makes another artefact of the
-/// same code.
+/// Id of a custom section of a component, and the name of the one that makes another artefact of the same code.
 const CUSTOM_SECTION: u8 = 0;
 const SECTION: &[u8] = b"\x05bench";
 
-/// The manifest of a network that the binary brings along, enabled or not.
+/// Manifest of a network in the binary, enabled or not.
 pub(super) fn network(name: &str) -> anyhow::Result<Manifest> {
     let found = networks::shipped()?.into_iter().find(|manifest| manifest.name == name);
     found.with_context(|| format!("this binary brings no network {name} along"))
 }
 
-/// The same component under another hash: each number is another one.
+/// The same component with another hash for each number.
 pub(super) fn another(wasm: &[u8], number: u64) -> Vec<u8> {
     let section = [SECTION, &number.to_be_bytes()].concat();
     let mut wasm = wasm.to_vec();
     wasm.push(CUSTOM_SECTION);
-    // Its length, in one byte of LEB128: it is below 128.
+    // Its length, in one byte of LEB128, since it is below 128.
     wasm.extend(u8::try_from(section.len()));
     wasm.extend(section);
     wasm
@@ -71,11 +70,11 @@ impl Server {
     }
 }
 
-/// Who orders invoices through HTTP.
+/// A customer that orders invoices through HTTP.
 #[derive(Debug, Clone)]
 pub(super) struct Customer {
     key: String,
-    /// Tells the orders of this one from all others.
+    /// Tells this one's orders from all others.
     name: String,
 }
 
@@ -118,7 +117,7 @@ impl Customer {
             .body(Full::from(body))?)
     }
 
-    /// The request that uploads a hook and makes it the one in use.
+    /// The request that uploads a hook and activates it.
     pub(super) fn upload(&self, wasm: Vec<u8>) -> anyhow::Result<Request<Full<Bytes>>> {
         let request = self.request(Method::POST, "/v1/hooks?activate=true");
         Ok(request.header(header::CONTENT_TYPE, "application/wasm").body(Full::from(wasm))?)

@@ -1,5 +1,5 @@
-//! The chain that the demo pays on: the sandbox inside of Kassa, or a local chain of the source tree that stands in
-//! for a network which Kassa knows (`tests/node/chains`; its README says what is real there and what is not).
+//! The chain that the demo pays on: the sandbox inside Kassa, or a local chain of the source tree that stands in for a
+//! network that Kassa knows (`tests/node/chains`; its README says what is real there and what is not).
 
 use std::time::Duration;
 
@@ -20,49 +20,49 @@ use crate::{
 
 /// The network of a demo that names none.
 pub(super) const SANDBOX: &str = "sandbox";
-/// Nothing on a local chain is far away.
+/// Time between polls of a local chain, milliseconds: it is on this machine.
 const POLL_MS: u64 = 200;
-/// Blocks after which a payment is final on every local chain.
+/// Maximum number of blocks until a payment is final on any local chain.
 const FINAL_MAX: u32 = 100;
 
-/// How sure the demo has to wait for its chain to be.
+/// Certainty that the demo waits for on its chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wait {
-    /// For so many confirmations; its own block is the first.
+    /// This number of confirmations; the payment's own block is the first.
     Confirmations(u64),
-    /// Until the chain calls the block final or safe.
+    /// The chain's tag `final` or `safe` for the block.
     Final,
-    /// For nothing: what is in a block is final.
+    /// None: a payment in a block is final.
     Nothing,
 }
 
 pub(super) struct Ground {
     pub(super) network: Manifest,
-    /// What the invoice asks for.
+    /// Asset of the invoice.
     pub(super) asset: Asset,
     local: Option<Local>,
 }
 
 impl Ground {
-    /// The network of this name, and the asset of its first token.
+    /// The network with this name, and the asset of its first token.
     pub(super) fn of(name: &str) -> anyhow::Result<Self> {
         let known = networks::shipped()?;
         let names: Vec<&str> = known.iter().map(|network| network.name.as_str()).collect();
         let Some(network) = known.iter().find(|network| network.name == name) else {
             bail!("no network {name}; there are {}", names.join(", "));
         };
-        // A dollar where there is one.
+        // A dollar if there is one.
         let pegged = network.assets.iter().find(|asset| asset.peg.is_some());
         let asset = pegged.or(network.assets.first()).context("the network has no asset")?;
         Ok(Self { asset: asset.clone(), network: network.clone(), local: None })
     }
 
-    /// Whether a local chain stands in for it.
+    /// True if a local chain stands in for it.
     pub(super) fn is_local(&self) -> bool {
         self.network.plugin != SANDBOX
     }
 
-    /// The local chain of this network's plugin; what it is made of is installed at the first time.
+    /// Starts the local chain of this network's plugin; its packages are installed the first time.
     pub(super) async fn start(&mut self) -> anyhow::Result<()> {
         if self.is_local() {
             self.local = Some(Local::start(&self.network.plugin, &self.network.caip2).await?);
@@ -70,7 +70,7 @@ impl Ground {
         Ok(())
     }
 
-    /// Puts the local chain under the network, in place of all that it was to be read from, and switches it on.
+    /// Replaces the network's upstreams by the local chain, and enables it.
     pub(super) async fn connect(&self, operator: &Client) -> anyhow::Result<String> {
         let local = self.local()?;
         let name = &self.network.name;
@@ -86,7 +86,7 @@ impl Ground {
         Ok(format!("{} stands in for {}", local.what(), self.network.title))
     }
 
-    /// Which keys use the network.
+    /// Mode of the keys that use the network.
     pub(super) fn mode(&self) -> &'static str {
         if self.network.test { "test" } else { "live" }
     }
@@ -105,12 +105,12 @@ impl Ground {
             return address.map(str::to_owned).context("the local chain gave no address");
         }
         let me = shop.get("/v1/me").await?;
-        // The sandbox makes addresses of words; one of its own for each merchant, since two could not share it.
+        // The sandbox makes addresses of words; each merchant has its own, since two could not share one.
         let seed = json!({ "do": "address", "seed": text(&me, "merchant_id") });
         Ok(text(&shop.post(&self.sandbox(), &seed).await?, "address"))
     }
 
-    /// Pays what the invoice asks for, in the way that it asks for; answers the height of the block.
+    /// Pays the invoice as it asks. Returns the height of the block.
     pub(super) async fn pay(&self, shop: &Client, invoice: &Value) -> anyhow::Result<u64> {
         let (to, units) = (text(invoice, "destination_address"), text(invoice, "payable_amount_units"));
         let contract = &self.asset.contract;
@@ -135,7 +135,7 @@ impl Ground {
         Ok(())
     }
 
-    /// Mines until the chain calls this block final; answers how many blocks that took.
+    /// Mines until the chain calls this block final. Returns the number of blocks that took.
     pub(super) async fn mine_until_final(&self, shop: &Client, height: u64) -> anyhow::Result<u32> {
         for blocks in 0..FINAL_MAX {
             if self.local()?.height("final").await? >= height {
@@ -146,7 +146,7 @@ impl Ground {
         bail!("block {height} is not final after {FINAL_MAX} more");
     }
 
-    /// What the network's manifest waits for, on this chain.
+    /// The certainty that the network's manifest asks for, on this chain.
     pub(super) async fn wait(&self) -> anyhow::Result<Wait> {
         Ok(match self.network.credit {
             Credit::Confirmations(count) => Wait::Confirmations(u64::from(count)),
@@ -158,7 +158,7 @@ impl Ground {
         })
     }
 
-    /// How a reader pays an invoice and lets it be credited, as shell commands. `$INVOICE` is the invoice.
+    /// Shell commands for a reader to pay an invoice and have it credited. `$INVOICE` is the invoice.
     pub(super) fn commands(&self, address: &str) -> Vec<String> {
         let field =
             |name: &str| format!("$(echo \"$INVOICE\" | sed -n 's/.*\"{name}\":\"\\([^\"]*\\)\".*/\\1/p')");
@@ -192,5 +192,5 @@ impl Ground {
     }
 }
 
-/// What the local chain may take at its start: contracts are compiled then, and packages installed once.
+/// Maximum time of a local chain's start: contracts are compiled then, and packages installed once.
 pub(super) const START_PATIENCE: Duration = Duration::from_secs(300);

@@ -1,4 +1,4 @@
-//! A local chain: a program of the source tree that Node.js runs. It ends with this process, however that ends.
+//! A local chain: a program of the source tree that Node.js runs. It ends with this process, in whatever way that ends.
 
 use std::{
     path::{Path, PathBuf},
@@ -12,9 +12,9 @@ use tokio::{
     process::{Child, Command},
 };
 
-/// What the programs need of Node.js.
+/// Minimum version of Node.js.
 const NODE_MIN: (u32, u32) = (20, 11);
-/// Made when packages were installed, to see whether they are still the right ones.
+/// Copy of the lock file at the last installation, to see whether the packages are up to date.
 const INSTALLED: &str = "node_modules/.kassa-lock";
 
 /// A running local chain.
@@ -55,7 +55,7 @@ impl Local {
         }
     }
 
-    /// What it is, for people.
+    /// Description for people.
     pub(super) fn what(&self) -> &'static str {
         match self.plugin.as_str() {
             "evm" => "a local EVM node",
@@ -73,14 +73,14 @@ impl Local {
         Ok(told)
     }
 
-    /// A height of its state: `head` or `final`.
+    /// A height in its state: `head` or `final`.
     pub(super) async fn height(&self, name: &str) -> anyhow::Result<u64> {
         let state = self.control("state", &serde_json::json!({})).await?;
         state.get(name).and_then(Value::as_u64).with_context(|| format!("no {name} in {state}"))
     }
 }
 
-/// `tests/node` of the source tree, above this program or the working folder.
+/// `tests/node` of the source tree that contains this program or the working folder.
 fn folder() -> anyhow::Result<PathBuf> {
     let places = [std::env::current_dir().ok(), std::env::current_exe().ok()];
     let above = places.iter().flatten().flat_map(|place| place.ancestors());

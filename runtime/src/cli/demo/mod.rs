@@ -1,7 +1,7 @@
 //! `kassa demo`: one payment from the order to the verified webhook, against a real server in this process.
 //!
-//! The demo speaks to the server as everybody does, by HTTP; nothing is shown that was not seen there or in a
-//! webhook. Only the chain is not the real one: the sandbox simulates it, or a local chain stands in for it.
+//! The demo speaks to the server by HTTP, as everybody does, and shows only what it saw there or in a webhook. Only the
+//! chain is not the real one: the sandbox simulates it, or a local chain stands in for it.
 
 mod ground;
 mod local;
@@ -42,9 +42,9 @@ Without --data it works in a temporary folder and removes that at the end.
 Local chains are programs of the source tree: they need a checkout and Node.js 20.11 or later, and nothing of the
 real networks is asked.";
 
-/// The address of a real server, if it is free.
+/// Port of a real server, used if it is free.
 const PORT: u16 = 7070;
-/// The operator's key that the demo makes for itself.
+/// Life of the operator's key that the demo makes for itself, milliseconds.
 const KEY_LIFE_MS: i64 = 24 * 3600 * 1000;
 
 #[derive(Debug, Args)]
@@ -150,7 +150,7 @@ impl Server {
     }
 }
 
-/// The defaults, and what a demo on one machine needs: deliveries to this machine, and a port that is free.
+/// The default configuration, with deliveries to this machine and a free port.
 fn config() -> anyhow::Result<Config> {
     let mut config = Config::load(Path::new(""), false, std::iter::empty())?;
     config.webhooks.allow_private = true;
@@ -161,7 +161,7 @@ fn config() -> anyhow::Result<Config> {
     Ok(config)
 }
 
-/// The folder that the demo works in.
+/// Folder of the demo.
 struct Place {
     path: PathBuf,
     /// Removed when the demo has ended well.
@@ -188,5 +188,5 @@ impl Drop for Place {
     }
 }
 
-/// How long anything in the demo may take before it counts as missing.
+/// Maximum time of anything in the demo before it counts as missing.
 const PATIENCE: Duration = Duration::from_secs(20);

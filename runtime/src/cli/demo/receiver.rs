@@ -1,4 +1,4 @@
-//! What a merchant has to write: an HTTP handler that verifies the signature before it believes anything.
+//! The part that a merchant writes: an HTTP handler that verifies the signature before it believes anything.
 
 use std::{
     net::Ipv4Addr,
@@ -13,14 +13,14 @@ use tokio::{net::TcpListener, sync::mpsc};
 
 use crate::domain::signature::{self, Secret, SignatureError};
 
-/// A webhook that came.
+/// A received webhook.
 #[derive(Debug)]
 pub(super) struct Hook {
     /// `invoice.paid`, …
     pub(super) kind: String,
     pub(super) invoice_id: String,
     pub(super) verified: Result<(), SignatureError>,
-    /// When it came.
+    /// Time of arrival.
     pub(super) at: Instant,
 }
 
@@ -29,7 +29,7 @@ pub(super) struct Receiver {
     pub(super) url: String,
     secret: Arc<OnceLock<Secret>>,
     hooks: mpsc::UnboundedReceiver<Hook>,
-    /// Came, and nobody has asked for them yet.
+    /// Received webhooks that nobody has asked for yet.
     waiting: Vec<Hook>,
     server: tokio::task::JoinHandle<()>,
 }
@@ -55,13 +55,13 @@ impl Receiver {
         Ok(Self { url, secret, hooks, waiting: Vec::new(), server })
     }
 
-    /// The secret that the endpoint was given when it was registered.
+    /// Sets the secret that the endpoint got at its registration.
     pub(super) fn trust(&self, secret: &str) -> anyhow::Result<()> {
         let _ = self.secret.set(Secret::parse(secret)?);
         Ok(())
     }
 
-    /// The next one that nobody has waited for by name.
+    /// The next webhook that nobody has waited for by name.
     pub(super) async fn next(&mut self) -> Hook {
         if !self.waiting.is_empty() {
             return self.waiting.remove(0);
@@ -72,7 +72,7 @@ impl Receiver {
         }
     }
 
-    /// The one of this kind about this invoice; others are kept. They may come in any order.
+    /// The webhook of this kind about this invoice; others are kept. They may arrive in any order.
     pub(super) async fn wait_for(&mut self, kind: &str, invoice_id: &str) -> Hook {
         let wanted = |hook: &Hook| hook.kind == kind && hook.invoice_id == invoice_id;
         if let Some(place) = self.waiting.iter().position(wanted) {

@@ -1,4 +1,4 @@
-//! What the demo shows, in 80 columns.
+//! Output of the demo, in 80 columns.
 
 use std::{cell::RefCell, time::Duration};
 
@@ -10,7 +10,7 @@ use super::{super::print::line, ground::Ground, receiver::Hook, story::Shop};
 const COLUMNS: usize = 80;
 const LABEL: usize = 13;
 
-/// The terminal. Between two lines a spinner says what is waited for.
+/// The terminal. Between two lines a spinner shows what the demo waits for.
 #[derive(Default)]
 pub(super) struct Screen {
     spinner: RefCell<Option<ProgressBar>>,
@@ -33,7 +33,7 @@ impl Screen {
         line("");
     }
 
-    /// What is being done now.
+    /// Shows the present step.
     pub(super) fn begin(&self, label: &str, doing: &str) {
         self.clear();
         let spinner = ProgressBar::new_spinner();
@@ -45,7 +45,7 @@ impl Screen {
         self.spinner.replace(Some(spinner));
     }
 
-    /// A step that was seen, and how long that took from what caused it.
+    /// Shows a step that was seen, and its time since its cause.
     pub(super) fn seen(&self, label: &str, text: &str, took_so_long: Duration) {
         self.clear();
         let left = format!("  {} {} {text}", style("✓").green(), style(format!("{label:<LABEL$}")).bold());
@@ -54,7 +54,7 @@ impl Screen {
         line(format!("{left}{}{}", " ".repeat(gap), style(took).dim()));
     }
 
-    /// More about the step above.
+    /// Shows more about the step above.
     pub(super) fn more(&self, text: &str) {
         self.clear();
         line(format!("    {:<LABEL$} {text}", ""));
@@ -75,7 +75,7 @@ impl Screen {
         line("");
     }
 
-    /// A webhook that came while the reader was trying things.
+    /// Shows a webhook that came while the reader was trying things.
     pub(super) fn hook(&self, hook: &Hook) {
         let verdict = match hook.verified {
             Ok(()) => style("signature verified".to_owned()).green(),
@@ -90,7 +90,7 @@ impl Screen {
         }
     }
 
-    /// What the reader can do now. Each command works as it stands, in any POSIX shell.
+    /// Shows what the reader can do now. Each command works as it stands, in any POSIX shell.
     pub(super) fn your_turn(&self, url: &str, ground: &Ground, shop: &Shop) {
         let head = |text: &str| line(format!("  {}", style(text).bold()));
         let Shop { key, address, .. } = shop;

@@ -17,21 +17,21 @@ use super::{
     screen::Screen,
 };
 
-/// More confirmations than these are shown in one line.
+/// Maximum number of confirmations with a line each; more share one line.
 const CONFIRMATIONS_SHOWN: u64 = 3;
 const AMOUNT: &str = "25.00";
 const POLL_EVERY: Duration = Duration::from_millis(10);
 
-/// What the story leaves behind, for the reader to go on with.
+/// The story's results, for the reader to go on with.
 pub(super) struct Shop {
-    /// A key of the merchant.
+    /// API key of the merchant.
     pub(super) key: String,
-    /// Where its payers pay.
+    /// Address of its payers' payments.
     pub(super) address: String,
     pub(super) receiver: Receiver,
 }
 
-/// Tells the story, and stops at the first step that is not seen.
+/// Tells the story. Errors at the first step that is not seen.
 pub(super) async fn tell(
     screen: &Screen,
     ground: &mut Ground,
@@ -74,7 +74,7 @@ pub(super) async fn tell(
     Ok(Shop { key, address, receiver })
 }
 
-/// What the payer has to do.
+/// Shows the payer's part.
 fn terms(screen: &Screen, ground: &Ground, invoice: &Value) {
     let (amount, payable) = (text(invoice, "amount"), text(invoice, "payable_amount"));
     let symbol = &ground.asset.symbol;
@@ -95,7 +95,7 @@ struct Teller<'s> {
 }
 
 impl Teller<'_> {
-    /// A step that begins now.
+    /// Does a step, timed from now.
     async fn step<T>(
         &self,
         label: &str,
@@ -105,7 +105,7 @@ impl Teller<'_> {
         self.step_since(label, doing, Instant::now(), work).await
     }
 
-    /// A step that was caused before: its time runs from there.
+    /// Waits for a step with an earlier cause, from which its time counts.
     async fn step_since<T>(
         &self,
         label: &str,
@@ -118,7 +118,7 @@ impl Teller<'_> {
         Ok(value)
     }
 
-    /// A webhook that must come and verify; its time ends when it came, which may be before it was asked for.
+    /// Waits for a webhook, which must verify. Its time ends at its arrival, which may be before it was asked for.
     async fn webhook(
         &self,
         receiver: &mut Receiver,
@@ -138,7 +138,7 @@ impl Teller<'_> {
         Ok(())
     }
 
-    /// Lets the chain go on until the payment is as deep as the network wants. Answers when that was so.
+    /// Advances the chain until the payment is as deep as the network wants. Returns the time of that.
     async fn sure(
         &self,
         ground: &Ground,
@@ -188,7 +188,7 @@ impl Teller<'_> {
         Ok(at)
     }
 
-    /// Waits with patience, and shows what is waited for.
+    /// Waits with a time limit, and shows what it waits for.
     async fn wait<T>(
         &self,
         label: &str,
@@ -259,7 +259,7 @@ async fn invoice(ground: &Ground, shop: &Client) -> anyhow::Result<(Value, Strin
     Ok((invoice, id))
 }
 
-/// Sends what the invoice asks for.
+/// Pays the invoice.
 async fn pay(ground: &Ground, shop: &Client, invoice: &Value) -> anyhow::Result<(u64, String)> {
     let height = ground.pay(shop, invoice).await?;
     let amount = text(invoice, "payable_amount");
@@ -301,7 +301,7 @@ async fn made_final(
     Ok(((), format!("block {block} is read; {why}")))
 }
 
-/// Waits until the network's state has got so far.
+/// Waits until a field of the network's state has reached the block.
 async fn reached(ground: &Ground, operator: &Client, field: &str, block: u64) -> anyhow::Result<()> {
     let path = format!("/v1/operator/networks/{}", ground.network.name);
     poll(async || {
@@ -328,7 +328,7 @@ async fn credited(ground: &Ground, shop: &Client, id: &str) -> anyhow::Result<((
     Ok(((), format!("{credited} {}; the invoice is paid", ground.asset.symbol)))
 }
 
-/// All deliveries stand in the log as taken.
+/// Waits until the log shows all deliveries as taken.
 async fn deliveries(shop: &Client, id: &str) -> anyhow::Result<((), String)> {
     let count = poll(async || {
         let events = shop.list("/v1/events", &format!("&invoice_id={id}")).await?;
@@ -344,7 +344,7 @@ async fn deliveries(shop: &Client, id: &str) -> anyhow::Result<((), String)> {
     Ok(((), format!("{count} events, each delivered")))
 }
 
-/// Asks again until there is an answer; the caller bounds how long.
+/// Asks again until there is an answer; the caller bounds the time.
 async fn poll<T>(ask: impl AsyncFn() -> anyhow::Result<Option<T>>) -> anyhow::Result<T> {
     loop {
         if let Some(found) = ask().await? {

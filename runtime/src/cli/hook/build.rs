@@ -1,7 +1,7 @@
-//! `kassa hook build`: from a folder with sources to a component with its manifest.
+//! `kassa hook build`: makes a component with its manifest from a folder with sources.
 //!
-//! Which language it is, the folder says: Cargo.toml, hook.py, or else JavaScript. Rust is built here; the others
-//! by their SDK, which knows how to put an interpreter around a hook. What the compilers say is shown as they say it.
+//! The folder tells the language: Cargo.toml, hook.py, or else JavaScript. Rust is built here; the others by their SDK,
+//! which wraps an interpreter around a hook. The compilers' output is shown as it is.
 
 use std::{
     fs,
@@ -18,7 +18,8 @@ use crate::cli::{print, progress};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
-/// Small counts more than fast: a hook runs once for an event. And what is set for native code must not reach it.
+/// Cargo's release profile for hooks. Small counts more than fast, since a hook runs once for an event; and settings
+/// for native code must not apply.
 const RUST_PROFILE: [(&str, &str); 5] = [
     ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "s"),
     ("CARGO_PROFILE_RELEASE_LTO", "true"),
@@ -29,7 +30,7 @@ const RUST_PROFILE: [(&str, &str); 5] = [
 const NOT_FOR_GUESTS: [&str; 4] =
     ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_RUSTFLAGS", "CARGO_BUILD_TARGET"];
 
-/// Builds the hook of a folder into `out`, or else into `<name>.wasm` there. Answers where it is.
+/// Builds the hook of a folder into `out`, or into `<name>.wasm` there. Returns the file.
 pub(in crate::cli) fn build(folder: &Path, out: Option<PathBuf>) -> anyhow::Result<PathBuf> {
     let folder = folder.canonicalize().with_context(|| format!("there is no folder {}", folder.display()))?;
     let manifest = folder.join("plugin.toml");
@@ -78,7 +79,7 @@ fn rust(folder: &Path) -> anyhow::Result<Vec<u8>> {
         .map_err(|error| anyhow::anyhow!("it is no component: {error:#}"))
 }
 
-/// The wasm file that cargo says it made of the crate in this folder.
+/// The wasm file that cargo reports for the crate in this folder.
 fn artefact(messages: &[u8], folder: &Path) -> Option<PathBuf> {
     let manifest = folder.join("Cargo.toml");
     let messages = messages.split(|byte| *byte == b'\n');
@@ -115,8 +116,8 @@ fn python(folder: &Path) -> anyhow::Result<()> {
     run(&mut command, &python.display().to_string(), hint).map(drop)
 }
 
-/// Runs a compiler and answers what it wrote to stdout. What it writes to stderr is shown line by line, above a line that
-/// says how long it has been at work.
+/// Runs a compiler and returns its stdout. Its stderr is shown line by line, above a line with the time that it has
+/// been at work.
 fn run(command: &mut Command, name: &str, hint: &str) -> anyhow::Result<Vec<u8>> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut compiler = command.spawn().with_context(|| format!("{name} does not start; {hint}"))?;

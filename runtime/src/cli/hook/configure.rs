@@ -1,4 +1,4 @@
-//! `kassa hook bind`, `settings`, `secret` and `storage`: what a hook is run for and with.
+//! `kassa hook bind`, `settings`, `secret` and `storage`: a hook's events, settings and data.
 
 use std::{collections::BTreeMap, io::Read as _, path::Path};
 
@@ -130,7 +130,7 @@ impl Out {
     }
 }
 
-/// What a secret is for, in words.
+/// A secret's purpose, in words.
 fn purpose(secret: &Value) -> String {
     secret["host"].as_str().map_or_else(|| "to sign with".to_owned(), |host| format!("for {host}"))
 }

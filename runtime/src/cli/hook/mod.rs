@@ -51,10 +51,10 @@ enum Command {
     },
     /// Make a component of a folder with a hook in Rust, JavaScript or Python; needs no server
     Build {
-        /// Where plugin.toml and the sources are
+        /// Folder with plugin.toml and the sources
         #[arg(default_value = ".")]
         folder: PathBuf,
-        /// Where to write it [default: NAME.wasm in the folder]
+        /// File to write [default: NAME.wasm in the folder]
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
@@ -91,7 +91,7 @@ enum Command {
         hook: String,
         /// hkv_… [default: the newest]
         version: Option<String>,
-        /// How many of the newest events
+        /// Number of newest events
         #[arg(long, default_value_t = 25)]
         limit: u32,
     },
@@ -137,10 +137,10 @@ enum Command {
         /// A JSON object; `-` reads stdin
         file: Option<PathBuf>,
     },
-    /// What a hook keeps secret even from its own code
+    /// Keep secrets for a hook, hidden even from its own code
     #[command(subcommand)]
     Secret(SecretCommand),
-    /// What a hook has stored
+    /// Look at a hook's storage, and change it
     #[command(subcommand)]
     Storage(StorageCommand),
     /// List runs, the newest first
@@ -149,7 +149,7 @@ enum Command {
     Matches {
         /// Like tolerance
         hook: String,
-        /// How many to list
+        /// Number to list
         #[arg(long, default_value_t = 25)]
         limit: u32,
     },
@@ -319,7 +319,7 @@ fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
 }
 
 impl Out {
-    /// The hook of this name; its id is taken too.
+    /// The hook with this name or id.
     async fn find(&self, hook: &str) -> anyhow::Result<Value> {
         let hooks = self.client.get("/v1/hooks").await?;
         let hooks = hooks["data"].as_array().cloned().unwrap_or_default();
@@ -346,7 +346,7 @@ impl Out {
     }
 }
 
-/// One segment of a path, or one value of a query.
+/// Encodes one segment of a path, or one value of a query.
 fn encoded(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
 }

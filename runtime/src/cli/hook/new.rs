@@ -1,5 +1,5 @@
-//! `kassa hook new`: a folder to begin with, and the SDK that this Kassa was built with beside it. So a new hook
-//! needs no release of the SDK anywhere, and fits the server that it is for.
+//! `kassa hook new`: a folder to begin with, which includes the SDK that this Kassa was built with. So a new hook needs
+//! no release of the SDK, and fits the server that it is for.
 
 use std::{fs, path::Path};
 
@@ -10,9 +10,9 @@ mod sdk {
     include!(concat!(env!("OUT_DIR"), "/sdk.rs"));
 }
 
-/// What the templates call their hook.
+/// Name of the hook in the templates.
 const PLACEHOLDER: &str = "my-hook";
-/// Where the SDK lies in the new folder.
+/// Folder of the SDK in the new folder.
 const SDK: &str = "kassa-sdk";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -23,7 +23,7 @@ pub(in crate::cli) enum Language {
 }
 
 impl Language {
-    /// In names of folders and figures.
+    /// Name in folders and figures.
     pub(in crate::cli) fn word(self) -> &'static str {
         match self {
             Self::Rust => "rust",
@@ -32,7 +32,7 @@ impl Language {
         }
     }
 
-    /// What is to be done once before the first build.
+    /// Command to run once before the first build.
     pub(super) fn first(self) -> Option<&'static str> {
         match self {
             Self::Rust => None,
@@ -42,7 +42,7 @@ impl Language {
     }
 }
 
-/// Makes the folder of a hook of this name; it must not be there yet.
+/// Makes the folder of a hook with this name. Errors if it exists.
 pub(super) fn make(folder: &Path, name: &str, language: Language) -> anyhow::Result<()> {
     let name_ok = (1..=40).contains(&name.len())
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
@@ -68,7 +68,7 @@ pub(super) fn make(folder: &Path, name: &str, language: Language) -> anyhow::Res
     Ok(())
 }
 
-/// A file of the template, under the hook's own name and with the SDK that lies beside it.
+/// A file of the template, with the hook's own name and the SDK in its folder.
 fn own(path: &str, text: &str, name: &str) -> String {
     let text = text.replace(PLACEHOLDER, name);
     match path {
@@ -82,7 +82,7 @@ fn standing_alone(path: &str, text: &str) -> String {
     match path {
         "Cargo.toml" => crate_alone(text),
         "src/bindings.rs" => text.replace("../../wit", "wit"),
-        // The contract lies inside of the package here.
+        // The contract lies inside the package here.
         "pyproject.toml" => {
             text.split_once("# The contract is copied").map_or(text, |(before, _)| before).to_owned()
         }
@@ -90,7 +90,7 @@ fn standing_alone(path: &str, text: &str) -> String {
     }
 }
 
-/// What a crate takes from its workspace, written out.
+/// A crate's Cargo.toml with the workspace's values written out.
 fn crate_alone(text: &str) -> String {
     let written_out = [
         ("rust-version.workspace = true", concat!("rust-version = \"", env!("CARGO_PKG_RUST_VERSION"), "\"")),

@@ -1,4 +1,4 @@
-//! `kassa hook runs`, `run`, `again` and `usage`: what hooks did.
+//! `kassa hook runs`, `run`, `again` and `usage`: the work of hooks.
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ pub(super) struct RunsArgs {
     /// Only those that are pending, done, rejected or exhausted
     #[arg(long)]
     state: Option<String>,
-    /// How many to list
+    /// Number to list
     #[arg(long, default_value_t = 25)]
     limit: u32,
 }
@@ -125,7 +125,7 @@ impl Out {
         print::line(format!("\n{:#}", run["input"]));
     }
 
-    /// What the merchant's hooks take, and may.
+    /// Shows the disk space of the merchant's hooks, and its limit.
     pub(super) async fn disk(&self) -> anyhow::Result<()> {
         let usage = self.client.get("/v1/usage").await?;
         if self.json {

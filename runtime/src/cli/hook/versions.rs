@@ -1,4 +1,4 @@
-//! `kassa hook upload` and what follows it: versions, which of them is in use, whether it runs.
+//! `kassa hook upload` and what follows it: versions, the one in use, and whether it runs.
 
 use std::path::Path;
 
@@ -120,7 +120,7 @@ impl Out {
         Ok(())
     }
 
-    /// The version itself, or the newest of the hook.
+    /// The given version, or the newest of the hook.
     async fn newest(&self, path: &str, version: Option<String>) -> anyhow::Result<String> {
         if let Some(version) = version {
             return Ok(version);
@@ -201,7 +201,7 @@ impl Out {
 
     pub(super) async fn roll_back(&self, hook: &str) -> anyhow::Result<()> {
         let found = self.find(hook).await?;
-        // Naming the version to leave, so that two of these at once go back one step, not two.
+        // Names the version to leave, so that two of these at once go back one step, not two.
         let from = json!({ "from": found["active"]["id"] });
         let path = format!("/v1/hooks/{}/roll_back", text(&found, "id"));
         self.say(&self.client.post(&path, &from).await?, "is in use again");

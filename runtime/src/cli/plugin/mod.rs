@@ -255,7 +255,7 @@ impl Out {
         let versions = self.client.list(&path, "").await?;
         let left =
             versions.iter().find(|version| version["active"] == true).map(|version| text(version, "id"));
-        // Naming the version to leave, so that two of these at once go back one step, not two.
+        // Names the version to leave, so that two of these at once go back one step, not two.
         let active = self.client.post(&format!("{path}/roll_back"), &json!({ "from": left })).await?;
         self.version(&active, "is active again");
         Ok(())

@@ -1,5 +1,5 @@
 //! `kassa plugin try`: lets a plugin read a chain as the server would, in the sandbox and with all its limits, and
-//! shows what it says. For those who write a plugin or a manifest; it touches no installation.
+//! shows the result. For authors of plugins and manifests; it touches no installation.
 
 use std::{
     path::{Path, PathBuf},
@@ -34,7 +34,8 @@ Examples:
 It reads from the highest final block (or from --from) to the head, in a folder that is thrown away. The status is 0
 only if every step was answered and obeys the contract in wit/chain.wit.";
 
-/// Steps in a row that may report no block though there are some: a plugin may have to learn something first.
+/// Maximum number of steps in a row that report no block though there are some: a plugin may have to learn something
+/// first.
 const STEPS_WITHOUT_A_BLOCK: u32 = 1000;
 
 #[derive(Debug, Args)]
@@ -121,14 +122,14 @@ fn spec((number, url): (usize, String)) -> UpstreamSpec {
     UpstreamSpec { id: format!("try-{number}"), url, headers: Vec::new(), terms, priority, learned }
 }
 
-/// What a step came to.
+/// Outcome of a step.
 enum Outcome {
     Read(Scan),
-    /// The plugin's typed error: its kind and its words.
+    /// The plugin's typed error: its kind and its text.
     Refused(&'static str, String),
-    /// It answered against the contract.
+    /// An answer that breaks the contract.
     Contrary(String),
-    /// It trapped or went over a limit.
+    /// A trap or an exceeded limit.
     Broke(String),
 }
 
@@ -183,7 +184,7 @@ impl Trial {
         }
     }
 
-    /// One scan, checked as the server checks it, and what it wants to store.
+    /// One scan, checked as the server checks it, and the writes that it wants stored.
     async fn step(&self, from: Option<&Position>) -> (Outcome, Option<StorageWrites>) {
         let watch = &self.app.config.watch;
         let limits = ScanLimits {

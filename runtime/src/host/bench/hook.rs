@@ -20,14 +20,14 @@ use crate::host::{
     error::CallError,
 };
 
-/// What a hook finds in its storage.
+/// Contents of a hook's storage.
 pub(crate) type Stored = BTreeMap<String, Vec<u8>>;
 
-/// Compiles hooks and runs them, and nothing else.
+/// Compiles hooks and runs them, nothing else.
 #[derive(Clone)]
 pub(crate) struct BareHooks(Engine);
 
-/// A hook without a host. The least that a fresh instance for each call can cost.
+/// A hook without a host: the least that a fresh instance for each call can cost.
 pub(crate) struct BareHook {
     engine: Engine,
     fulfiller: Option<FulfillerRolePre<Stored>>,
@@ -50,7 +50,7 @@ impl BareHooks {
         Ok(Self(Engine::new(&config).map_err(|error| engine_error(&error))?))
     }
 
-    /// Compiles a hook that finds this in its storage.
+    /// Compiles a hook whose storage has these contents.
     pub(crate) fn compile(&self, wasm: &[u8], stored: Stored) -> Result<BareHook, HostError> {
         self.compiled(wasm, stored).map_err(|error| engine_error(&error))
     }
@@ -63,7 +63,7 @@ impl BareHooks {
         let pre = linker.instantiate_pre(&component)?;
         Ok(BareHook {
             engine: self.0.clone(),
-            // Of another role.
+            // A hook of another role gives an error.
             fulfiller: FulfillerRolePre::new(pre.clone()).ok(),
             matcher: MatcherRolePre::new(pre).ok(),
             stored: Arc::new(stored),
@@ -75,7 +75,7 @@ fn engine_error(error: &wasmtime::Error) -> HostError {
     HostError::Engine(format!("{error:#}"))
 }
 
-/// What hooks ask for that are measured.
+/// Links the services that the measured hooks import.
 fn services(linker: &mut Linker<Stored>) -> wasmtime::Result<()> {
     type Context<'c> = StoreContextMut<'c, Stored>;
     let mut storage = linker.instance("kassa:plugin/storage@0.1.0")?;

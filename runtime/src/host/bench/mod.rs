@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{db::DbError, domain::network};
 
-/// Calls at once.
+/// Maximum number of concurrent calls.
 const CALLS: u32 = 64;
 
 /// A chain plugin without a host: no limits, no services, no accounting. The least that a fresh instance for
@@ -29,7 +29,7 @@ pub(crate) struct Bare {
 }
 
 impl Bare {
-    /// Compiles it, for calls about this network.
+    /// Compiles the component, for calls about this network.
     pub(crate) fn new(wasm: &[u8], network: &network::Manifest) -> Result<Self, HostError> {
         Self::compiled(wasm, network).map_err(|error| HostError::Engine(format!("{error:#}")))
     }
@@ -58,7 +58,7 @@ impl Bare {
     }
 }
 
-/// Places for so many calls; of memories and the like, whoever asks says how many.
+/// A pool for [`CALLS`] calls; the caller sets the number of memories and the like.
 fn pool() -> PoolingAllocationConfig {
     let scan = PoolingAllocationConfig::is_pagemap_scan_available();
     let mut pool = PoolingAllocationConfig::new();
@@ -80,7 +80,7 @@ fn config(pool: PoolingAllocationConfig) -> Config {
 }
 
 impl Host {
-    /// The places of those keys that are watched, as `watch.filter` answers a plugin of this network.
+    /// Indices of the watched keys, as `watch.filter` answers a plugin of this network.
     pub(crate) async fn watched(
         &self,
         network: &str,

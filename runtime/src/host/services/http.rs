@@ -1,9 +1,10 @@
-//! Requests: of a chain plugin to its network's upstream, of a hook to the hosts that it is granted ([`hosts`]).
+//! Requests: those of a chain plugin to its network's upstream, those of a hook to the hosts that it is granted
+//! ([`hosts`]).
 //!
 //! [`hosts`]: super::hosts
 //!
-//! Of a chain plugin's call the first request of a call picks the upstream, and all others go to the same one, so that their answers
-//! fit together; when it fails, the caller makes the whole call again, on the next one.
+//! The first request of a chain plugin's call picks the upstream, and all others of the call go to the same one, so
+//! that their answers fit together; when it fails, the caller repeats the whole call on the next one.
 
 use std::{
     sync::{
@@ -35,16 +36,17 @@ use super::{
     tape::{Answered, Asked, taped},
 };
 
-/// Requests of one `send-all` under way at once: what an HTTP/2 connection and a public provider take well.
+/// Maximum number of requests of one `send-all` under way at once: what an HTTP/2 connection and a public provider take
+/// well.
 const CONCURRENCY: usize = 8;
-/// One request. A provider that takes longer is better left for the next one.
+/// Maximum time of one request. It is better to leave a slower provider for the next one.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
-/// Kept back from the call's own deadline, so that the guest can still say what failed.
+/// Time kept back from the call's own deadline, so that the guest can still say what failed.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 const PATH_BYTES_MAX: usize = 8 << 10;
 const HEADERS_MAX: usize = 32;
 const HEADER_BYTES_MAX: usize = 8 << 10;
-/// What the client sets by itself, or what would change where a request goes.
+/// Headers that the client sets itself, or that would change where a request goes.
 const HEADERS_OF_OURS: [&str; 8] = [
     "host",
     "content-length",
@@ -67,7 +69,7 @@ pub(in crate::host) struct Http {
     repeats: Repeats,
 }
 
-/// A request that may be sent.
+/// A request that has passed the checks.
 enum Prepared {
     ToUpstream(UpstreamRequest),
     ToHost(outbound::Request),
@@ -96,7 +98,7 @@ impl Http {
         self.chosen.as_ref().map(|upstream| upstream.id.clone())
     }
 
-    /// Requests that were sent or refused by the one who was asked.
+    /// Number of requests that were sent, or refused by the other side.
     pub(in crate::host) fn requests(&self) -> u32 {
         self.requests_max - self.requests_left
     }
@@ -146,7 +148,7 @@ impl Http {
         Ok(prepared)
     }
 
-    /// The upstream of this call; picks it if that was not done yet.
+    /// The upstream of this call; picks it first if necessary.
     pub(super) fn upstream(&mut self) -> Result<&Upstream, HttpError> {
         let chosen = match self.chosen.take() {
             Some(chosen) => chosen,
@@ -159,7 +161,7 @@ impl Http {
         Ok(self.chosen.insert(chosen))
     }
 
-    /// Sends what was prepared; `share` requests may be under way at once and share what is left of the bytes.
+    /// Sends a prepared request; up to `share` requests are under way at once and share the remaining bytes.
     async fn send(&self, prepared: Prepared, share: usize) -> Result<Response, HttpError> {
         let left = self.bytes_left.load(Ordering::Relaxed);
         if left == 0 {
@@ -187,7 +189,7 @@ impl Http {
         };
         let used = answer.body.len();
         let take = |left: usize| Some(left.saturating_sub(used));
-        // It never fails: `take` always answers.
+        // Never fails: `take` always returns `Some`.
         let _ = self.bytes_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
         Ok(answer)
     }
@@ -214,7 +216,7 @@ fn refusal(error: UpstreamError) -> HttpError {
     }
 }
 
-/// Below the upstream's URL and nowhere else.
+/// Checks that a path stays below the upstream's URL.
 fn check_path(path: &str) -> Result<(), HttpError> {
     let visible = path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\' && byte != b'#');
     let rooted = path.is_empty() || path.starts_with(['/', '?']);
@@ -226,7 +228,7 @@ fn check_path(path: &str) -> Result<(), HttpError> {
     Ok(())
 }
 
-/// Of a chain plugin: secrets are no part of these, the host adds the upstream's own.
+/// Checks the headers of a chain plugin. They contain no secrets; the host adds the upstream's own.
 fn check_headers(headers: Vec<(String, String)>) -> Result<Vec<(String, String)>, HttpError> {
     count_headers(&headers)?;
     headers.into_iter().map(|(name, value)| Ok((check_header(&name, &value)?, value))).collect()
@@ -239,7 +241,7 @@ pub(super) fn count_headers(headers: &[(String, String)]) -> Result<(), HttpErro
     Ok(())
 }
 
-/// The header's name in lower case, if it may be sent with this value.
+/// The header's name in lower case. Errors if it may not be sent with this value.
 pub(super) fn check_header(name: &str, value: &str) -> Result<String, HttpError> {
     let name = name.to_ascii_lowercase();
     let sound = ::http::HeaderName::from_bytes(name.as_bytes()).is_ok()
@@ -271,7 +273,7 @@ impl http::Host for CallState {
     }
 }
 
-/// What a version hears that asks for something that the one before it did not ask for.
+/// Answers for requests in a replay that the recorded run did not make.
 fn not_sent(count: usize) -> Vec<Result<Response, HttpError>> {
     let why = "a replay sends nothing, and the run that it repeats did not send this";
     vec![Err(HttpError::Denied(why.to_owned())); count]
@@ -309,7 +311,7 @@ mod tests {
         assert_eq!(check_headers(header("x", "{secret:k}")), Ok(header("x", "{secret:k}")));
     }
 
-    /// A provider that answers with as many bytes as the path says.
+    /// A provider whose answers have as many bytes as the path says.
     async fn provider() -> String {
         use axum::{Router, extract::Path, routing::any};
         let body = |Path(length): Path<usize>| async move { "x".repeat(length) };

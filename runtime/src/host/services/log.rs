@@ -1,9 +1,9 @@
-//! The plugin's voice in the host's log: cleaned, counted, and never the reason that a call fails.
+//! A plugin's lines in the host's log: cleaned, counted, and never the reason that a call fails.
 
 use super::{Behalf, text};
 use crate::host::{bindings::services::kassa::plugin::log, limits::Limits, services::CallState};
 
-/// One line in the log, however long the guest's was.
+/// Maximum length of a line, characters; longer ones are cut.
 const LINE_CHARS_MAX: usize = 2_000;
 
 /// A line that a hook wrote, kept for its merchant.
@@ -16,7 +16,7 @@ pub(crate) struct LogLine {
 pub(in crate::host) struct Log {
     lines_left: u32,
     bytes_left: usize,
-    /// Of a hook; what chain plugins say stands in the log of the process.
+    /// Lines of a hook; those of chain plugins go to the log of the process.
     pub(in crate::host) kept: Vec<LogLine>,
 }
 
@@ -25,7 +25,7 @@ impl Log {
         Self { lines_left: limits.log_lines, bytes_left: limits.log_bytes, kept: Vec::new() }
     }
 
-    /// What of `message` is written: none once the budget is used up, and the last line says so.
+    /// The line to write for `message`; `None` once the budget is used up, and the last line says so.
     fn admit(&mut self, message: &str) -> Option<String> {
         self.lines_left = self.lines_left.checked_sub(1)?;
         let line = text::one_line(message, LINE_CHARS_MAX);

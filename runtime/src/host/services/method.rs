@@ -6,12 +6,12 @@ use super::text::one_line;
 use crate::host::bindings::services::kassa::plugin::{http::HttpError, types};
 
 const BYTES_MAX: usize = 20;
-/// The methods that are cases of their own, so that each has one writing.
+/// Methods that are cases of their own in the contract, so that each has one spelling.
 const NAMED: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
-/// One makes a tunnel of a connection, the other sends back what a proxy has added.
+/// `CONNECT` makes a tunnel of a connection, `TRACE` sends back headers that a proxy has added.
 const REFUSED: [&str; 2] = ["CONNECT", "TRACE"];
 
-/// The method of a request, if it may be sent.
+/// The method of a request. Errors if it may not be sent.
 pub(super) fn method(method: &types::Method) -> Result<Method, HttpError> {
     let name = match method {
         types::Method::Get => return Ok(Method::GET),
@@ -38,7 +38,7 @@ pub(super) fn method(method: &types::Method) -> Result<Method, HttpError> {
     })
 }
 
-/// Its name, for people.
+/// The method's name, for people.
 pub(super) fn name(method: &types::Method) -> &str {
     match method {
         types::Method::Get => "GET",

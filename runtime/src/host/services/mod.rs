@@ -1,5 +1,5 @@
-//! What a plugin may import: each service is a file, and is written three times over in the same way: what all
-//! calls share ([`Shared`]), what one call holds (a field of [`Services`]), and the generated trait on top.
+//! Services that a plugin may import. Each is a file, with the same three parts: state that all calls share
+//! ([`Shared`]), state of one call (a field of [`Services`]), and the generated trait on top.
 
 mod clock;
 mod hosts;
@@ -43,7 +43,7 @@ pub(crate) use tape::{Recording, Tape, differences};
 pub(crate) use watch::WatchSets;
 pub(crate) use webhooks::QueuedWebhook;
 
-/// What the services of all calls stand on.
+/// State that the services of all calls share.
 pub(crate) struct Shared {
     pub(crate) db: Db,
     pub(crate) clock: Clock,
@@ -52,21 +52,21 @@ pub(crate) struct Shared {
     pub(crate) hosts: Hosts,
 }
 
-/// Who calls, and on whose behalf.
+/// The called component, and the party on whose behalf it is called.
 #[derive(Debug)]
 pub(crate) struct Subject {
     pub(crate) plugin: String,
     pub(crate) version: String,
     pub(crate) version_id: String,
     pub(crate) behalf: Behalf,
-    /// Upstreams of the network that this call does not ask, though they are well: they could not answer it before.
+    /// Upstreams of the network that this call does not ask, though they are healthy: they could not answer it before.
     pub(crate) passed_over: Vec<String>,
 }
 
-/// On whose behalf a component is called.
+/// The party on whose behalf a component is called.
 #[derive(Debug)]
 pub(crate) enum Behalf {
-    /// A chain plugin reads this network.
+    /// A network that a chain plugin reads.
     Network(String),
     Merchant(OfMerchant),
 }
@@ -77,15 +77,15 @@ pub(crate) struct OfMerchant {
     pub(crate) hook_id: String,
     pub(crate) merchant_id: String,
     pub(crate) test: bool,
-    /// The run's id, which is in the keys that requests carry; none if nothing is sent.
+    /// The run's id, which is in the keys that requests carry; `None` if no request is sent.
     pub(crate) run_id: Option<String>,
-    /// Hosts that it may send requests to.
+    /// Hosts that the hook may send requests to.
     pub(crate) hosts: Vec<String>,
     pub(crate) secrets: BTreeMap<String, Secret>,
 }
 
 impl Subject {
-    /// What the plugin's storage is kept under.
+    /// The scope of the plugin's storage.
     fn scope(&self) -> String {
         match &self.behalf {
             Behalf::Network(network) => format!("{}/{network}", self.plugin),
@@ -102,13 +102,13 @@ impl Subject {
     }
 }
 
-/// What a hook's storage is kept under. No plugin's name has a colon.
+/// The scope of a hook's storage. No plugin's name has a colon.
 #[must_use]
 pub(crate) fn scope_of_hook(hook_id: &str) -> String {
     ["hook:", hook_id].concat()
 }
 
-/// What one call has of the services.
+/// State of the services for one call.
 pub(crate) struct Services {
     pub(super) storage: storage::Storage,
     pub(super) http: http::Http,
@@ -121,7 +121,7 @@ pub(crate) struct Services {
 }
 
 impl Services {
-    /// For a call that has to be over by `deadline`.
+    /// Services for a call that must end by `deadline`.
     pub(super) fn new(
         shared: Arc<Shared>,
         subject: Arc<Subject>,

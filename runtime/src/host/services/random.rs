@@ -7,7 +7,7 @@ use crate::host::{
     services::CallState,
 };
 
-/// What is left of a call's bytes.
+/// Remaining random bytes of a call.
 pub(in crate::host) struct Random {
     bytes_left: u32,
 }

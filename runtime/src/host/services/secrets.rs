@@ -1,4 +1,4 @@
-//! What a merchant keeps secret from its own hook.
+//! Secrets that a merchant keeps from its own hook.
 
 use zeroize::Zeroizing;
 

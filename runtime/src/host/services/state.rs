@@ -1,4 +1,4 @@
-//! What a store holds while its call runs.
+//! State of a store while its call runs.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::host::{
     seat::Seat,
 };
 
-/// What a store holds while its call runs.
+/// State of a store while its call runs.
 pub(crate) struct CallState {
     pub(in crate::host) memory: MemoryLimiter,
     meter: Arc<Meter>,
@@ -31,18 +31,18 @@ impl CallState {
         }
     }
 
-    /// Calls of host functions so far.
+    /// Number of calls of host functions so far.
     pub(in crate::host) fn host_calls(&self) -> u32 {
         self.host_calls_max - self.host_calls_left
     }
 
-    /// Every host function begins with this.
+    /// Counts a call of a host function; each begins with this. Errors if the budget is used up.
     pub(in crate::host) fn count(&mut self) -> wasmtime::Result<()> {
         self.host_calls_left = self.host_calls_left.checked_sub(1).ok_or(Exceeded::HostCalls)?;
         Ok(self.meter.asked()?)
     }
 
-    /// What a host function waits with that waits for somebody outside.
+    /// The seat and services of a host function that waits for something outside.
     pub(in crate::host) fn outside(&mut self) -> (&mut Seat, &mut Services) {
         (&mut self.seat, &mut self.services)
     }

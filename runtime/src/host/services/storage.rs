@@ -1,9 +1,9 @@
 //! Key-value storage that is transactional with the call.
 //!
-//! A call reads what was committed before it, through its own writes, which wait here until the caller commits
-//! them with the call's result. The scope's revision is read with every value: when it moves during a call,
-//! what the call has seen is of two times, and the call is ended to be made again. The same revision is
-//! checked when its writes are applied, so that two calls (of two replicas, say) never overwrite each other.
+//! A call reads what was committed before it, through its own writes, which wait here until the caller commits them
+//! with the call's result. The scope's revision is read with every value: if it moves during a call, the call has seen
+//! values of two different times and is ended, to be made again. The same revision is checked when its writes are
+//! applied, so that two calls (of two replicas, say) never overwrite each other.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ use crate::{
 const KEY_BYTES_MAX: usize = 256;
 const VALUE_BYTES_MAX: u32 = 1 << 20;
 const KEYS_MAX: u32 = 1_000;
-/// Keys of one `get-many`.
+/// Maximum number of keys of one `get-many`.
 const KEYS_AT_ONCE_MAX: usize = 100;
 
 /// The storage changed between two reads of a call.
@@ -35,26 +35,27 @@ pub(crate) struct StaleRead;
 pub(in crate::host) struct Storage {
     db: Db,
     scope: String,
-    /// Whose hook it is, and what all of them may take.
+    /// The hook's merchant, and the limit of what all its hooks store.
     merchant: Option<(String, DiskLimit)>,
-    /// What they still may, as it was at the first write of this call that takes more.
+    /// Remaining room of all the merchant's hooks, bytes, as of the first write of this call that needed more.
     room: Option<i64>,
-    /// As it was at the first read.
+    /// Revision at the first read.
     base: Option<Revision>,
-    /// What the scope would hold after this call's writes.
+    /// Size of the scope after this call's writes, bytes.
     bytes: u64,
     bytes_max: u64,
     ops_left: u32,
     write_bytes_left: u64,
     written: BTreeMap<String, Option<Vec<u8>>>,
-    /// What keys take in the database, of those that this call has read: a write of one need not look again.
+    /// Sizes of the keys that this call has read, as they are in the database, bytes: a write of one need not read it
+    /// again.
     seen: BTreeMap<String, u64>,
 }
 
-/// A host function's answer: a trap outside, the guest's own error inside.
+/// Result of a host function: a trap outside, the guest's own error inside.
 type Answer<T> = wasmtime::Result<Result<T, StorageError>>;
 
-/// Takes a value out of an answer, or ends with the guest's error.
+/// Unwraps the value of a result, or returns the guest's error.
 macro_rules! known {
     ($answer:expr) => {
         match $answer {
@@ -101,7 +102,7 @@ impl Storage {
         Ok(())
     }
 
-    /// Compares what a read saw with what the first read of this call saw.
+    /// Compares the revision of a read with that of this call's first read. Errors if they differ.
     fn check(&mut self, seen: Revision) -> wasmtime::Result<()> {
         match self.base {
             None => {
@@ -130,7 +131,7 @@ impl Storage {
         self.committed(key).await
     }
 
-    /// Of keys that this call has written, what it wrote; the others by one query.
+    /// Values of keys: those that this call has written from its writes, the others by one query.
     async fn get_many(&mut self, keys: &[String]) -> Answer<Vec<Option<Vec<u8>>>> {
         if keys.len() > KEYS_AT_ONCE_MAX {
             return Ok(Err(StorageError::Quota(format!("{KEYS_AT_ONCE_MAX} keys at once"))));
@@ -173,7 +174,7 @@ impl Storage {
             return Ok(Err(StorageError::Quota("bytes written in this call".to_owned())));
         };
         let bytes = self.bytes.saturating_sub(before).saturating_add(after);
-        // What shrinks is always let through: it is the way out of a full storage.
+        // A shrinking value is always allowed: it is the way out of a full storage.
         if bytes > self.bytes_max && after > before {
             return Ok(Err(StorageError::Quota(format!("{} bytes for this plugin here", self.bytes_max))));
         }
@@ -187,7 +188,7 @@ impl Storage {
         Ok(Ok(()))
     }
 
-    /// Whether the merchant's hooks may take so much more that the scope holds `bytes`.
+    /// True if the merchant's hooks have room for the scope to grow to `bytes`.
     async fn has_room(&mut self, bytes: u64) -> Result<bool, StorageError> {
         let Some((merchant_id, limit)) = &self.merchant else { return Ok(true) };
         let room = match self.room {
@@ -227,7 +228,7 @@ impl Storage {
     }
 }
 
-/// What a key with this value takes.
+/// Size of a key with its value, bytes.
 fn taken(key: &str, value: Option<&Vec<u8>>) -> u64 {
     value.map_or(0, |value| length(key.len() + value.len()))
 }
@@ -236,7 +237,7 @@ fn length(bytes: usize) -> u64 {
     u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
-/// A NUL is what PostgreSQL's text cannot hold.
+/// Checks a key. PostgreSQL's text cannot hold a NUL.
 fn check_key(key: &str) -> Result<(), StorageError> {
     if key.is_empty() || key.len() > KEY_BYTES_MAX || key.contains('\0') {
         return Err(StorageError::BadKey);
@@ -253,7 +254,7 @@ impl storage::Host for CallState {
     async fn get(&mut self, key: String) -> Answer<Option<Vec<u8>>> {
         self.count()?;
         if self.services.storage.written.contains_key(&key) {
-            // Whatever was there when a tape was recorded: what this call wrote counts.
+            // The tape may say otherwise, but this call's own write counts.
             return self.services.storage.get(&key).await;
         }
         Ok(taped!(self, Get(key.clone()), self.services.storage.get(&key).await?))
@@ -267,7 +268,7 @@ impl storage::Host for CallState {
             self.services.tape.note(Asked::GetMany(keys), Answered::GetMany(answer.clone()));
             return Ok(answer);
         }
-        // As with `get`, what this call wrote counts, whatever was there when the tape was recorded.
+        // As with `get`, this call's own writes count, whatever the tape says.
         let own: Vec<_> = keys.iter().map(|key| storage.written.get(key).cloned()).collect();
         let mut answer = taped!(self, GetMany(keys.clone()), self.services.storage.get_many(&keys).await?);
         if let Ok(values) = &mut answer {
@@ -423,7 +424,7 @@ mod tests {
         }
     }
 
-    /// What was read need not be read again to be written, and the count of bytes stays right.
+    /// A write of a key that was read needs no second read, and the count of bytes stays right.
     #[tokio::test]
     async fn a_write_of_what_was_read_counts_what_was_there() {
         for db in testing::databases().await {
@@ -468,7 +469,7 @@ mod tests {
             put(&mut one, "a", "1").await;
             put(&mut two, "a", "2").await;
             commit(&db, one).await.unwrap();
-            // A read of another time than the first one.
+            // A read at another revision than the first one.
             assert!(two.get("b").await.unwrap_err().is::<StaleRead>());
             assert!(matches!(commit(&db, two).await, Err(DbError::Stale(_))));
             let (mut one, mut two) = (storage(&db), storage(&db));

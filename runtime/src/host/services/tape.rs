@@ -1,9 +1,9 @@
-//! What a hook's call asked the host and was answered: recorded with every run, and played to another version to
-//! see what that would have done.
+//! Tapes of hooks' calls: the questions to the host and its answers, recorded with every run, and played to another
+//! version to see what that would have done.
 //!
-//! A version that is played a tape has no effects. What it asks as the first one asked, it is answered as that
-//! was; what nobody asked before is read from the storage as it is now, sent nowhere and queued for nobody. Where
-//! the two part, [`differences`] says so.
+//! A version that is played a tape has no effects. A question that the recorded version asked too gets the recorded
+//! answer; any other is read from the storage as it is now, sent nowhere and queued for nobody. [`differences`] says
+//! where the two part.
 
 use std::collections::VecDeque;
 
@@ -18,9 +18,9 @@ use crate::host::bindings::services::kassa::plugin::{
     webhooks::WebhooksError,
 };
 
-/// A recording stops here: what is longer cannot be played.
+/// Maximum length of a recording, bytes. A longer one is cut and cannot be played.
 const BYTES_MAX: usize = 128 << 10;
-/// Of what was stored or sent, as much is shown.
+/// Maximum length of stored or sent text that is shown, characters.
 const SHOWN_CHARS_MAX: usize = 500;
 
 /// A question to the host.
@@ -38,7 +38,7 @@ pub(in crate::host) enum Asked {
     Now,
 }
 
-/// Its answer.
+/// The answer to a question.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(in crate::host) enum Answered {
     Get(Result<Option<Vec<u8>>, StorageError>),
@@ -59,22 +59,22 @@ pub(crate) struct Step {
     answered: Answered,
 }
 
-/// A recording, as it is kept.
+/// A recording as it is stored.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Recording {
     steps: Vec<Step>,
-    /// It became too long, and ends before the call did.
+    /// True if it became too long and ends before the call did.
     cut: bool,
 }
 
-/// What happens to what a call asks.
+/// Recording or replay of a call's questions.
 #[derive(Debug, Default)]
 pub(crate) enum Tape {
-    /// Of chain plugins.
+    /// Nothing is recorded: for chain plugins.
     #[default]
     Off,
     Record(Recorder),
-    /// Answers come from a recording, as far as it has them.
+    /// Answers come from a recording while it has any.
     Play(VecDeque<Step>, Recorder),
 }
 
@@ -89,7 +89,7 @@ impl Tape {
         Self::Record(Recorder::default())
     }
 
-    /// Plays this; nothing that is asked has an effect.
+    /// A tape that plays a recording; nothing that is asked has an effect.
     pub(crate) fn play(recording: Recording) -> Self {
         Self::Play(recording.steps.into(), Recorder::default())
     }
@@ -102,7 +102,7 @@ impl Tape {
         matches!(self, Self::Play(..))
     }
 
-    /// What was answered to the same question, the first time that it was not used up.
+    /// The recorded answer to the same question, each used once and in order.
     pub(in crate::host) fn played(&mut self, asked: &Asked) -> Option<Answered> {
         let Self::Play(steps, _) = self else { return None };
         let place = steps.iter().position(|step| step.asked == *asked)?;
@@ -115,7 +115,7 @@ impl Tape {
             return;
         }
         let step = Step { asked, answered };
-        // About what it takes where it is kept.
+        // Approximately its size where it is stored.
         recorder.bytes += serde_json::to_vec(&step).map_or(BYTES_MAX, |bytes| bytes.len());
         if recorder.bytes > BYTES_MAX {
             recorder.recording = Recording { steps: Vec::new(), cut: true };
@@ -132,7 +132,7 @@ impl Tape {
     }
 }
 
-/// Asks the tape first, and writes down what was answered: `taped!(self, Get(key.clone()), storage.get(&key))`.
+/// Asks the tape first, and records the answer: `taped!(self, Get(key.clone()), storage.get(&key))`.
 macro_rules! taped {
     ($state:expr, $case:ident $(($($asked:expr),*))?, $answer:expr) => {{
         let asked = $state.services.tape.is_on().then(|| Asked::$case $(($($asked),*))?);
@@ -153,18 +153,18 @@ macro_rules! taped {
 pub(super) use taped;
 
 impl Recording {
-    /// It became too long to be kept.
+    /// True if the recording became too long to be kept.
     pub(crate) fn is_cut(&self) -> bool {
         self.cut
     }
 
-    /// What the call did, or would have done, as people read it.
+    /// Effects that the call had, or would have had, as people read them.
     pub(crate) fn effects(&self) -> Vec<Value> {
         self.steps.iter().flat_map(|step| step.asked.effects()).collect()
     }
 }
 
-/// What the second did not do that the first did, and what it did instead.
+/// Effects that the second recording lacks, and those that it has instead.
 pub(crate) fn differences(then: &Recording, now: &Recording) -> (Vec<Value>, Vec<Value>) {
     let mut missing = then.effects();
     let mut added = Vec::new();
@@ -240,7 +240,7 @@ mod tests {
         assert_eq!(played.played(&get("a")), None);
     }
 
-    /// What is recorded is what the hook wrote and was answered: names of secrets, and no key.
+    /// A recording holds what the hook wrote and was answered: names of secrets, and no key.
     #[test]
     fn a_replay_is_given_the_same_randomness_and_signatures() {
         let asked = || {

@@ -1,9 +1,9 @@
-//! `{secret:NAME}` in the text of a request: where a secret goes that the hook never holds.
+//! `{secret:NAME}` in the text of a request: a place for a secret that the hook never holds.
 
 use super::text::one_line;
 use crate::host::{bindings::services::kassa::plugin::http::HttpError, manifest::is_secret_name};
 
-/// The beginning of a place for a secret.
+/// Opening of a placeholder.
 const OPEN: &str = "{secret:";
 
 /// A part of a text.
@@ -14,7 +14,7 @@ pub(super) enum Piece<'t> {
     Secret(&'t str),
 }
 
-/// Reads a text from left to right. `{secret:}`, which names none, is the text `{secret:` itself.
+/// Splits a text from left to right. `{secret:}`, which names none, is the text `{secret:` itself.
 pub(super) fn pieces(text: &str) -> Result<Vec<Piece<'_>>, HttpError> {
     let mut pieces = Vec::new();
     let mut rest = text;
@@ -56,9 +56,9 @@ mod tests {
             ("{secret:a}", vec![Secret("a")]),
             ("Bearer {secret:a_1}", vec![Text("Bearer "), Secret("a_1")]),
             ("{{secret:a}}:{secret:b}", vec![Text("{"), Secret("a"), Text("}:"), Secret("b")]),
-            // As many as there are, and no space between them is needed.
+            // Any number of them, with nothing between.
             ("{secret:a}{secret:b}", vec![Secret("a"), Secret("b")]),
-            // The escape: what comes after it is text, whatever it looks like.
+            // The escape: whatever comes after it is text.
             ("{secret:}a}", vec![Text(OPEN), Text("a}")]),
             ("{secret:}{secret:a}", vec![Text(OPEN), Secret("a")]),
             ("{Secret:a}{ secret:a}", vec![Text("{Secret:a}{ secret:a}")]),

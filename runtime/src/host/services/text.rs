@@ -1,6 +1,6 @@
 //! Text from a guest on its way to a person.
 
-/// One line without control characters (a terminal would obey them), cut at so many characters.
+/// One line without control characters (a terminal would obey them), cut to `chars_max` characters.
 pub(crate) fn one_line(text: &str, chars_max: usize) -> String {
     let clean = |c: char| if c.is_control() || is_invisible(c) { ' ' } else { c };
     let mut line: String = text.chars().take(chars_max).map(clean).collect();
@@ -10,7 +10,7 @@ pub(crate) fn one_line(text: &str, chars_max: usize) -> String {
     line
 }
 
-/// Characters that turn or hide what stands beside them.
+/// True for characters that reverse or hide their neighbours.
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{2069}' | '\u{FEFF}')
 }

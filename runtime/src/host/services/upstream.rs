@@ -1,4 +1,4 @@
-//! What a chain plugin knows, and says, of the upstream that its call asks.
+//! Terms and notes of the upstream that a chain plugin's call asks.
 
 use super::text::one_line;
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
     upstreams::NOTES_MAX,
 };
 
-/// Longer an upstream is not left alone for a word of the plugin.
+/// Maximum time that an upstream is left alone because a plugin said so, milliseconds.
 const REFUSED_MS_MAX: u32 = 300_000;
 const SHOWN_CHARS_MAX: usize = 60;
 
@@ -44,7 +44,7 @@ impl upstream::Host for CallState {
     }
 }
 
-/// A line that an operator may be shown.
+/// Checks that notes are one short line that an operator may be shown.
 fn check(notes: &str) -> Result<(), String> {
     if notes.len() <= NOTES_MAX && !notes.chars().any(char::is_control) {
         return Ok(());

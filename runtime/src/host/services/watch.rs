@@ -1,8 +1,8 @@
-//! Which addresses of a network the host waits for.
+//! Addresses of each network that the host waits for.
 //!
-//! Each network has a set of 64-bit keyed hashes of its address keys: 19 MB for a million. It leaves none out;
-//! that it names a stranger's address happens once in 10^13 questions, and costs a look into the database. A
-//! chain cannot provoke it, since the hash has a key that nobody outside knows.
+//! Each network has a set of 64-bit keyed hashes of its address keys: 19 MB for a million. It has no false negatives; a
+//! false positive happens once in 10^13 questions, and costs a query of the database. A chain cannot provoke one, since
+//! nobody outside knows the hash's key.
 //!
 //! A question first takes in the rows that were committed since the last one. So an address that was handed
 //! out before a scan asks is always seen by it.
@@ -22,12 +22,12 @@ use crate::{
     },
 };
 
-/// No address key of any chain is longer.
+/// Maximum length of an address key, bytes. No chain has longer ones.
 const KEY_BYTES_MAX: u32 = 64;
 const LIST_MAX: u32 = 1_000;
-/// Rows taken in by one query.
+/// Maximum number of rows that one query reads.
 const ROWS_PER_QUERY: i64 = 10_000;
-/// Keys looked up before others on this thread have a turn.
+/// Number of keys looked up before others on this thread have a turn.
 const KEYS_PER_TURN: usize = 16_384;
 
 /// The sets of all networks.
@@ -39,7 +39,7 @@ pub(crate) struct WatchSets {
 
 #[derive(Default)]
 struct WatchSet {
-    /// The last row that is in the set.
+    /// Sequence number of the last row in the set.
     seq: i64,
     hashes: HashSet<u64>,
 }
@@ -50,7 +50,7 @@ impl WatchSets {
         networks.entry(network.to_owned()).or_default().clone()
     }
 
-    /// The places of those keys that may be watched, ascending.
+    /// Indices of the keys that may be watched, ascending.
     pub(in crate::host) async fn filter(
         &self,
         db: &Db,

@@ -27,7 +27,7 @@ const DATA_BYTES_MAX: usize = 64 << 10;
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct QueuedWebhook {
     pub(crate) event_id: String,
-    /// None: all endpoints that listen to it.
+    /// `None` for all endpoints that listen to it.
     pub(crate) endpoint_id: Option<String>,
     pub(crate) kind: Type,
     /// An object, as the hook wrote it.
@@ -45,7 +45,7 @@ impl Webhooks {
     }
 }
 
-/// The event's type and data, if they are usable.
+/// The event's type and data. Errors if they are unusable.
 fn read(event: &str, data: &str) -> Result<(Type, Verbatim), WebhooksError> {
     let malformed = |why: String| WebhooksError::Malformed(why);
     let kind: Type = event.parse().map_err(malformed)?;

@@ -1,4 +1,4 @@
-//! What is refused before it is ever active, and under which name.
+//! Refusals of artefacts before they are ever active, and their slugs.
 
 use super::*;
 
@@ -38,7 +38,7 @@ async fn features_that_plugins_do_not_have() {
     }
 }
 
-/// A quiet guest that has another module in it, which it does not use.
+/// A quiet guest that contains another module, unused.
 fn carrying(inside: &str) -> Vec<u8> {
     const MODULE_SECTION: u8 = 1;
     let module = wat::parse_str(format!("(module {inside})")).unwrap();
@@ -55,7 +55,7 @@ async fn functions_that_are_not_valid() {
     }
 }
 
-/// A core module as a component of a world that has nothing to do with `kassa:plugin`'s own.
+/// A core module as a component of a world that is unrelated to `kassa:plugin`'s own.
 fn component_of(wit: &str, module: &str) -> Vec<u8> {
     let mut resolve = wit_parser::Resolve::default();
     let package = resolve.push_str("other.wit", wit).unwrap();
@@ -122,7 +122,7 @@ async fn imports_beyond_the_list() {
     let error = Bench::new().await.refused(guest.component()).await;
     assert_eq!(error.slug(), "forbidden-import");
     assert!(error.to_string().contains("wasi:sockets/tcp"), "{error}");
-    // A hook's service is none of a chain's.
+    // A hook's service is not one of a chain plugin's.
     let wit = "package test:w;
         world w { include kassa:plugin/chain-plugin@0.1.0; import kassa:plugin/webhooks@0.1.0; }";
     let guest = Guest::new().world("test:w/w", wit).imports(

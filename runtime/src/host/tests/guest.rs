@@ -3,8 +3,8 @@
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
-/// A guest whose functions all answer with zeros (which every result of the roles allows), except where a test
-/// says otherwise.
+/// A guest whose functions all answer with zeros (which every result of the roles allows), unless a test says
+/// otherwise.
 pub(super) struct Guest {
     world: &'static str,
     /// WIT packages and the world itself, beside `kassa:plugin`.
@@ -15,9 +15,9 @@ pub(super) struct Guest {
     start: &'static str,
     normalize: &'static str,
     scan: &'static str,
-    /// The body of the finder, if it is one.
+    /// Body of `find`, if it has the role `finder`.
     find: Option<&'static str>,
-    /// The body that reads balances, if it does; its answer, whether that is needed.
+    /// Body that reads balances, and its answer to whether that is needed, if it has the role `balances`.
     balances: Option<(&'static str, bool)>,
     simulator: bool,
 }
@@ -32,7 +32,7 @@ roles = ["chain"]
 storage_kib = 4
 "#;
 
-/// Where the guest's zeros are.
+/// Address of the guest's zeros.
 const ZEROS: &str = "i32.const 1024";
 
 impl Guest {
@@ -52,7 +52,7 @@ impl Guest {
         }
     }
 
-    /// A guest whose `scan` has this body. It leaves the address of its result on the stack.
+    /// A guest whose `scan` has this body, which leaves the address of its result on the stack.
     pub(super) fn scanning(scan: &'static str) -> Self {
         Self { scan, ..Self::new() }
     }
@@ -61,17 +61,17 @@ impl Guest {
         Self { normalize, ..self }
     }
 
-    /// Core imports, as `(import …)`.
+    /// Sets core imports, as `(import …)`.
     pub(super) fn imports(self, imports: &'static str) -> Self {
         Self { imports, ..self }
     }
 
-    /// Globals, tables, functions that the bodies use.
+    /// Sets globals, tables and functions that the bodies use.
     pub(super) fn items(self, items: &'static str) -> Self {
         Self { items, ..self }
     }
 
-    /// What runs when it is instantiated.
+    /// Sets code that runs at instantiation.
     pub(super) fn starting(self, start: &'static str) -> Self {
         Self { start, ..self }
     }
@@ -80,7 +80,7 @@ impl Guest {
         self.manifest(&MANIFEST.replace("\"test\"", &format!("{name:?}")).replace("0.1.0", version))
     }
 
-    /// The same manifest as another version.
+    /// The same manifest with another version.
     pub(super) fn named_also(self, version: &str) -> Self {
         let manifests = self.manifests.iter().map(|text| text.replace("0.1.0", version)).collect();
         Self { manifests, ..self }
@@ -94,14 +94,15 @@ impl Guest {
         Self { manifests: manifests.iter().map(|text| (*text).to_owned()).collect(), ..self }
     }
 
-    /// A guest that also says where transactions are, by this body; or nowhere.
+    /// A guest that also finds transactions, with this body; `None` finds nothing.
     pub(super) fn finding(self, find: Option<&'static str>) -> Self {
         let manifest = MANIFEST.replace("[\"chain\"]", "[\"chain\", \"finder\"]");
         let world = "kassa:plugin/finding-chain-plugin@0.1.0";
         Self { world, find: Some(find.unwrap_or(ZEROS)), ..self }.manifest(&manifest)
     }
 
-    /// A guest that finds nothing and reads balances by this body, if it says that they are needed.
+    /// A guest that finds nothing and reads balances with this body; `needed` is its answer to whether they are
+    /// compared.
     pub(super) fn comparing(self, read: &'static str, needed: bool) -> Self {
         let manifest = MANIFEST.replace("[\"chain\"]", "[\"chain\", \"finder\", \"balances\"]");
         let world = "kassa:plugin/comparing-chain-plugin@0.1.0";
@@ -112,7 +113,7 @@ impl Guest {
         Self { world: "kassa:plugin/sandbox-plugin@0.1.0", simulator: true, ..self }
     }
 
-    /// Another world, and the packages that it needs.
+    /// Sets another world, and the packages that it needs.
     pub(super) fn world(self, world: &'static str, wit: &str) -> Self {
         Self { world, wit: wit.to_owned(), ..self }
     }

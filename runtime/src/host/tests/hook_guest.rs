@@ -3,7 +3,7 @@
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
-/// A fulfiller that says `done("")`.
+/// A fulfiller that answers `done("")`.
 pub(crate) struct HookGuest {
     manifest: String,
     start: &'static str,
@@ -29,18 +29,18 @@ impl HookGuest {
         Self { manifest: manifest.replace("0.1.0", version), ..self }
     }
 
-    /// What it may store.
+    /// Sets the storage that it asks for.
     pub(crate) fn grants(self, storage_kib: u32) -> Self {
         let granted = format!("storage_kib = {storage_kib}");
         Self { manifest: self.manifest.replace("storage_kib = 4", &granted), ..self }
     }
 
-    /// More lines of the manifest, behind the others.
+    /// Appends lines to the manifest.
     pub(crate) fn asking(self, lines: &str) -> Self {
         Self { manifest: format!("{}\n{lines}", self.manifest), ..self }
     }
 
-    /// What runs when it is instantiated.
+    /// Sets code that runs at instantiation.
     pub(crate) fn starting(self, start: &'static str) -> Self {
         Self { start, ..self }
     }

@@ -1,4 +1,4 @@
-//! Guests that take what they can. Each is stopped by the limit that is meant for it, and hurts nobody else.
+//! Guests that take all they can. Each is stopped by the limit meant for it, and harms nobody else.
 
 use super::*;
 
@@ -8,7 +8,7 @@ async fn failure(guest: Guest) -> CallError {
     let bench = Bench::new().await;
     bench.load(&guest).await;
     let error = bench.scan().await.unwrap_err().error;
-    // Whatever it did: the next call of the same plugin is as good as the first.
+    // Whatever it did, the next call of the same plugin works.
     bench.host.describe(&network("test")).await.unwrap();
     error
 }
@@ -42,7 +42,7 @@ async fn waiting_is_not_processor_time_but_ends_too() {
 async fn a_memory_bomb_ends_at_its_limit() {
     let bomb = "(loop $again (drop (memory.grow (i32.const 16))) (br $again)) unreachable";
     assert!(matches!(failure(Guest::scanning(bomb)).await, CallError::Memory));
-    // In one step, beyond what any memory may have.
+    // In one step, beyond the maximum of any memory.
     let bomb = "(drop (memory.grow (i32.const 65000))) i32.const 1024";
     assert!(matches!(failure(Guest::scanning(bomb)).await, CallError::Memory));
 }
@@ -102,7 +102,7 @@ async fn a_huge_string_for_the_host_is_not_taken() {
          i32.const 1024",
     );
     assert!(matches!(failure(guest.imports(LOG)).await, CallError::Handover));
-    // The same as a result: a list that claims the whole memory, over and over.
+    // The same as a result: a list that claims the whole memory, many times.
     let guest = Guest::new().normalizing(
         "(drop (memory.grow (i32.const 300)))
          (i32.store (i32.const 2052) (i32.const 1024))
@@ -137,7 +137,7 @@ async fn a_call_that_only_computes_sends_nothing_and_keeps_nothing() {
     assert!(matches!(answer, Err(AddressError::Malformed(_))), "{answer:?}");
 }
 
-/// Writes `a` under its key `a`, then does what follows.
+/// Writes `a` under the key `a`; code follows.
 const SET: &str = r#"(import "kassa:plugin/storage@0.1.0" "set" (func $set (param i32 i32 i32 i32 i32)))"#;
 const SET_A: &str = "(i32.store8 (i32.const 4096) (i32.const 97))
     (call $set (i32.const 4096) (i32.const 1) (i32.const 4096) (i32.const 1) (i32.const 2048))";

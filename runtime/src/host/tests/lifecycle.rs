@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _};
 use super::*;
 use crate::host::Point;
 
-/// A guest whose description says which one it is: `memo` is its number.
+/// A guest that tells its number in its description, as `memo`.
 fn numbered(number: u8, version: &str) -> Guest {
     let start: &'static str = format!("(i32.store8 (i32.const 1036) (i32.const {number}))").leak();
     Guest::new().starting(start).named("test", version)
@@ -119,7 +119,7 @@ async fn the_binary_replaces_its_own_and_never_the_operators() {
     assert_eq!(number(&bench.host).await, MemoSupport::No);
     registry.load_embedded(&[&two]).await.unwrap();
     assert_eq!(number(&bench.host).await, MemoSupport::Optional);
-    // A rollback is the operator's word, and the binary does not take it back.
+    // A rollback is the operator's choice, and the binary does not undo it.
     registry.roll_back("test").await.unwrap();
     registry.load_embedded(&[&two]).await.unwrap();
     assert_eq!(number(&bench.host).await, MemoSupport::No);
@@ -153,7 +153,7 @@ async fn compiled_code_that_was_tampered_with_is_made_again() {
     let other = files().into_iter().find(|other| *other != file).unwrap();
     fs::copy(&file, &other).unwrap();
     assert_eq!(number(&bench.restarted().await).await, MemoSupport::No);
-    // No cache at all is a slower start.
+    // No cache at all only slows the start.
     fs::remove_dir_all(&folder).unwrap();
     assert_eq!(number(&bench.restarted().await).await, MemoSupport::No);
 }
@@ -179,7 +179,7 @@ async fn a_plugin_need_not_find_transactions() {
     assert!(matches!(find().await.unwrap_err().error, CallError::NoRole { role: "finder", .. }));
     bench.load(&Guest::new().finding(None).named_also("2.0.0")).await;
     assert_eq!(find().await.unwrap().value, Ok(vec![]));
-    // One that breaks ends its call, as in any role.
+    // A finder that traps ends its call, as in any role.
     bench.load(&Guest::new().finding(Some("unreachable")).named_also("3.0.0")).await;
     assert!(matches!(find().await.unwrap_err().error, CallError::Trap { .. }));
     bench
@@ -209,9 +209,9 @@ async fn a_plugin_need_not_read_balances() {
     let nothing = "i32.const 1024";
     bench.load(&Guest::new().comparing(nothing, true).named_also("2.0.0")).await;
     assert!(bench.host.compares(&plain).await.unwrap() && bench.host.compares(&changed).await.unwrap());
-    // Too few answers are for the caller to see.
+    // Too few answers are the caller's to notice.
     assert_eq!(read().await.unwrap().value, Ok(vec![]));
-    // Another version says something else.
+    // Another version says otherwise.
     bench.load(&Guest::new().comparing("unreachable", false).named_also("3.0.0")).await;
     assert!(!bench.host.compares(&plain).await.unwrap());
     assert!(matches!(read().await.unwrap_err().error, CallError::Trap { .. }));

@@ -17,7 +17,7 @@ use crate::{
 };
 use guest::Guest;
 
-/// A host with nothing in it, and the folder that it lives in.
+/// A host with nothing in it, and its folder.
 struct Bench {
     host: Host,
     db: TestDb,
@@ -54,7 +54,7 @@ impl Bench {
         Host::empty(db.clone(), Clock::default(), config, &cache, [7; 32], upstreams()).unwrap()
     }
 
-    /// The same database and folder, as after a restart.
+    /// A host on the same database and folder, as after a restart.
     async fn restarted(&self) -> Host {
         let host = Self::host(&self.db, &self.config, &self.dir);
         host.registry.refresh().await.unwrap();
@@ -108,7 +108,7 @@ fn network(plugin: &str) -> Arc<network::Manifest> {
     Arc::new(manifest.unwrap())
 }
 
-/// No network has an upstream.
+/// Upstreams of no network.
 fn upstreams() -> Upstreams {
     Upstreams::new(Outbound::new().unwrap(), Clock::default())
 }

@@ -1,4 +1,4 @@
-//! The components that the binary brings along.
+//! The components in the binary.
 
 use super::*;
 use crate::db::{DbError, plugin_storage};

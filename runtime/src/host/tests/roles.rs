@@ -1,4 +1,4 @@
-//! Roles of hooks: what each may import, which versions of them run, and a form at work.
+//! Roles of hooks: their imports, the versions of them that run, and a form at work.
 
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
@@ -9,7 +9,7 @@ use crate::{
     host::bindings::{form::exports::kassa::plugin::form, services::kassa::plugin::types::Method},
 };
 
-/// An allocator that never frees; what it gives begins at 8192.
+/// An allocator that never frees; its memory begins at 8192.
 const MEMORY: &str = r#"
     (memory (export "memory") 2)
     (global $next (mut i32) (i32.const 8192))
@@ -22,7 +22,7 @@ const MATCHES: &str =
     r#"(func (export "kassa:plugin/matcher@0.1.0#match-transfer") (param i32) (result i32) i32.const 1024)"#;
 const SENDS: &str = r#"(import "kassa:plugin/http@0.1.0" "send-all" (func (param i32 i32 i32)))"#;
 
-/// A hook of these roles, whose world imports these services besides.
+/// A hook of these roles, whose world imports these services too.
 fn hook(roles: &[&str], services: &[&str], module: &str) -> Vec<u8> {
     let items: String =
         services.iter().map(|service| format!("import kassa:plugin/{service}@0.1.0; ")).collect();
@@ -68,7 +68,7 @@ async fn a_matcher_sends_no_requests() {
     );
     let both = hook(&["matcher", "fulfiller"], &["http"], &[SENDS, MEMORY, MATCHES, FULFILLS].concat());
     admitted(&bench, both).await.unwrap();
-    // What is of no role of a hook at all.
+    // A service of no hook's role.
     let watching = r#"(import "kassa:plugin/watch@0.1.0" "list" (func (param i32 i32 i32 i32 i32)))"#;
     let watcher = hook(&["fulfiller"], &["watch"], &[watching, MEMORY, FULFILLS].concat());
     assert_eq!(admitted(&bench, watcher).await.unwrap_err().slug(), "forbidden-import");
@@ -134,7 +134,7 @@ fn of(secrets: &[(&str, &str)]) -> OfMerchant {
     }
 }
 
-/// A form that sends the payload's signature, if `$end` does not say otherwise, with PUT, and wants `ok` for it.
+/// A form that answers with a PUT request signed over the payload and wants `ok` for it, unless `$end` says otherwise.
 fn form(end: &str) -> Vec<u8> {
     let sign =
         r#"(import "kassa:plugin/secrets@0.1.0" "sign" (func $sign (param i32 i32 i32 i32 i32 i32 i32)))"#;

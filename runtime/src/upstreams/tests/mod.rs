@@ -38,7 +38,7 @@ fn the_lowest_priority_number_that_is_ready_is_picked_and_comes_back() {
     upstreams.report("base", "a", bad());
     assert_eq!(picked(&upstreams), "b");
     clock.shift(1001);
-    // One probe of the first, while others stay with the second.
+    // One probe of the first, while other callers stay with the second.
     assert_eq!(picked(&upstreams), "a");
     assert_eq!(picked(&upstreams), "b");
     upstreams.report("base", "a", bad());
@@ -226,12 +226,12 @@ fn what_is_learned_of_one_is_its_own_news_once_and_is_there_after_a_restart() {
     assert_eq!((a.terms().1.as_str(), b.terms().1.as_str()), ("batch=3", ""));
     let news = of_two.news();
     assert_eq!(news.len(), 1);
-    // Until it is kept.
+    // Until it is stored.
     assert_eq!(of_two.news().len(), 1);
     let kept = news[0].1.clone();
     news[0].0.kept(kept.clone());
     assert!(of_two.news().is_empty());
-    // The configuration comes again, and with another rate: what is known stays.
+    // The same configuration with another rate: learned facts stay.
     of_two.set("base", vec![spec("a", "https://rpc.example/v2/KEY?k=KEY", 1)]);
     assert_eq!(of_two.pick("base", &[]).unwrap().terms().1, "batch=3");
     // Another process, and another URL under the same id.

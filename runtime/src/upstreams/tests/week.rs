@@ -1,9 +1,9 @@
-//! A week on free tiers: each network with three providers whose quotas and rates are those of their free plans, in time that
-//! is only told.
+//! A week on free tiers: each network with three providers that have the quotas and rates of their free plans, in
+//! simulated time.
 //!
-//! What is real is all that decides whom to ask, how often and how long to leave whom alone. The reader is a model: it asks
-//! for as many calls a block as the suite has measured of the plugins (`conformance::*::days_`), keeps what was served, and
-//! pauses after failures as the watcher does.
+//! Everything that decides on whom to ask, how often, and whom to leave alone for how long is real. The reader is a
+//! model: it makes as many calls a block as the suite has measured of the plugins (`conformance::*::days_`), keeps what
+//! was served, and pauses after failures as the watcher does.
 
 use super::*;
 use crate::{
@@ -18,11 +18,11 @@ const HOUR_MS: Millis = 60 * MINUTE_MS;
 const DAY_MS: Millis = 24 * HOUR_MS;
 /// 00:00 UTC.
 const START: Millis = 20_000 * DAY_MS;
-/// A network is at the head while it is no further behind.
+/// Maximum distance from the head, milliseconds, at which a network counts as at the head.
 const BEHIND_MS: Millis = 30 * SECOND_MS;
-/// Blocks of one step while it catches up.
+/// Number of blocks per step while it catches up.
 const STEP: i64 = 20;
-/// Refusals in a row after which a plugin ends its scan, as the SDK has it.
+/// Number of refusals in a row after which a plugin ends its scan, as in the SDK.
 const STRIKES: u32 = 3;
 
 /// A free plan.
@@ -31,7 +31,7 @@ struct Plan {
     name: &'static str,
     per_s: u32,
     per_day: Option<u32>,
-    /// Calls a second that are served beyond the day's.
+    /// Calls a second that are served beyond the day's quota.
     beyond: u32,
 }
 
@@ -39,7 +39,7 @@ const fn plan(name: &'static str, per_s: u32, per_day: Option<u32>) -> Plan {
     Plan { name, per_s, per_day, beyond: 0 }
 }
 
-// Monthly plans by the day: 3 million calls, 30 million units of 20, 10 million of 20, 210 million of 20.
+// Monthly plans, per day: 3 million calls, 30 million units of 20, 10 million of 20, 210 million of 20.
 const CHAINSTACK: Plan = plan("chainstack", 25, Some(100_000));
 const ALCHEMY: Plan = plan("alchemy", 25, Some(50_000));
 const QUICKNODE: Plan = plan("quicknode", 15, Some(16_600));
@@ -53,14 +53,14 @@ const PAID: Plan = plan("the smallest paid plan", 50, None);
 
 struct Case {
     network: &'static str,
-    /// Time between reads at the head: that of a block, or of a poll.
+    /// Time between reads at the head, milliseconds: that of a block, or of a poll.
     every_ms: Millis,
-    /// Calls of a day at the head, as measured.
+    /// Number of calls a day at the head, as measured.
     calls: i64,
-    /// While it catches up, one read covers all that was missed.
+    /// True if one read covers everything that was missed while it catches up.
     is_polled: bool,
     plans: &'static [Plan],
-    /// Minutes of the week that it may be behind.
+    /// Number of minutes of the week that it may be behind.
     minutes: i64,
 }
 
@@ -77,7 +77,7 @@ const CASES: [Case; 10] = [
     case("ethereum", 12_000, 22_320, &[QUICKNODE, ALCHEMY, CHAINSTACK]),
     case("tron", 3_000, 58_560, &[TRONGRID, CHAINSTACK, PUBLICNODE]),
     Case { plans: &[TONCENTER, TONCENTER_KEY, TONCENTER], ..TON },
-    // One alone: as long as it is away, and until what was missed is read.
+    // A single provider: for as long as it is down, and until the missed blocks are read.
     Case { minutes: 130, ..case("base", 2_000, 109_440, &[DRPC]) },
     Case { minutes: 140, ..case("bsc", 900, 363_940, &[PAID]) },
     Case { minutes: 130, ..case("ethereum", 12_000, 22_320, &[CHAINSTACK]) },
@@ -85,7 +85,7 @@ const CASES: [Case; 10] = [
     Case { minutes: 121, plans: &[TONCENTER], ..TON },
 ];
 
-/// What a provider does with calls.
+/// A provider's reply to calls.
 enum Reply {
     Served,
     Refused,
@@ -94,7 +94,7 @@ enum Reply {
 
 struct Provider {
     plan: Plan,
-    /// From when to when it is away.
+    /// Start and end of its outage.
     away: (Millis, Millis),
     second: (Millis, u32),
     day: (Millis, u32),
@@ -142,7 +142,7 @@ impl Week {
             ..spec(&number.to_string(), &format!("https://{number}.example"), number)
         });
         upstreams.set(case.network, specs.collect());
-        // One after the other is away for two hours, each on another day.
+        // Each provider is down for two hours, on different days.
         let providers = (1..).zip(case.plans).map(|(number, &plan)| {
             let from = START + number * (DAY_MS + 7 * HOUR_MS);
             let away = (from, from + 2 * HOUR_MS);
@@ -152,7 +152,7 @@ impl Week {
         Self { upstreams, clock, providers }
     }
 
-    /// Calls of one scan, in requests of as many as go out in a second at the most. Says whether all were served.
+    /// Makes the calls of one scan, in requests of at most one second's calls. Returns true if all were served.
     fn scan(&mut self, network: &str, calls: u32, head: i64) -> bool {
         let Ok(upstream) = self.upstreams.pick(network, &[]) else { return false };
         let provider = &mut self.providers[upstream.id.parse::<usize>().unwrap()];
@@ -168,7 +168,7 @@ impl Week {
                 Err(ms) => break Verdict::RateLimited { ms: u32::try_from(ms).unwrap_or(u32::MAX) },
                 Ok(ms) => self.clock.shift(Millis::try_from(ms).unwrap()),
             }
-            // An answer's way.
+            // Latency of an answer.
             self.clock.shift(50);
             match provider.asked(batch, self.clock.now()) {
                 Reply::Served => {
@@ -193,7 +193,7 @@ impl Week {
     }
 }
 
-/// Reads a network for a week. Answers for how many minutes it was behind.
+/// Reads a network for a week. Returns the number of minutes that it was behind.
 fn behind(case: &Case, is_said: bool) -> (i64, Week) {
     let mut week = Week::new(case, is_said);
     let (mut read, mut pause, mut behind_ms) = (0, PAUSE_MIN, 0);
@@ -231,7 +231,7 @@ fn behind(case: &Case, is_said: bool) -> (i64, Week) {
 #[expect(clippy::print_stdout, reason = "it is what the test is for, with --nocapture")]
 fn a_week_on_free_tiers_stays_at_the_head() {
     for case in &CASES {
-        // Also where nobody has said what a day allows.
+        // Also if nobody has configured a day's quota.
         for is_said in [true, false] {
             if !is_said && case.plans.iter().all(|plan| plan.per_day.is_none()) {
                 continue;
@@ -240,7 +240,7 @@ fn a_week_on_free_tiers_stays_at_the_head() {
             println!("{} (a day's calls said: {is_said}): behind for {behind} min of the week", case.network);
             for Provider { plan, served, refused, .. } in &week.providers {
                 println!("  {}: {} calls a day, {} refused", plan.name, served / 7, refused / 7);
-                // Who is used up is asked four times a minute at the most.
+                // A provider whose quota is used up is asked at most four times a minute.
                 let most = served / 100 + if is_said { 0 } else { 7 * 3_500 };
                 assert!(*refused <= most, "{}: {}: {refused}", case.network, plan.name);
             }

@@ -1,4 +1,4 @@
-//! Calls: fulfillers in each language, and a matcher that chooses among as many invoices as are ever offered.
+//! Calls: fulfillers in each language, and a matcher that chooses among the maximum number of invoices.
 
 use std::{
     sync::Arc,
@@ -29,15 +29,15 @@ use crate::{
     },
 };
 
-/// One of the two runs for so long before it is the other's turn: noise hits both.
+/// Time of one side before it is the other's turn, so that noise hits both.
 pub(super) const SLICE: Duration = Duration::from_millis(50);
-/// As many as are ever offered.
+/// Number of candidates: the maximum that a matcher is offered.
 const CANDIDATES: u32 = 100;
 const KEY: (&str, &[u8]) = ("key/1", b"AAAA-BBBB-CCCC-DDDD");
-/// The candidate whose amount the transfer comes near.
+/// Index of the candidate whose amount the transfer comes near.
 const MEANT: u32 = 60;
 
-/// A hook in Kassa, and the same without.
+/// A hook in Kassa, and the same in bare wasmtime.
 struct Callee {
     app: App,
     hook: Installed,
@@ -81,7 +81,7 @@ async fn callee(app: &App, wasm: &Arc<[u8]>, bare: &BareHooks) -> anyhow::Result
     Ok(Arc::new(Callee { app: app.clone(), hook, bare }))
 }
 
-/// An event for a fulfiller, and whether it is sold a key for it or refused.
+/// An event for a fulfiller, and whether it sells a key or refuses.
 struct Task {
     told: (fulfiller::Event, fulfiller::Context),
     sells: bool,
@@ -139,7 +139,7 @@ async fn fulfillers(
             Language::Js => 200.0,
             Language::Python => 1_500.0,
         });
-        // Fuel and ticks are woven into an interpreter's own loop: there is no aim for what they take of it.
+        // Fuel and ticks are woven into an interpreter's own loop: there is no aim for their share of the time.
         let aim_ratio = (language == Language::Rust && !task.sells).then_some(0.7);
         let (ours, bare) = ((callee.clone(), task.clone()), (callee.clone(), task));
         let runs = in_turn(
@@ -153,7 +153,7 @@ async fn fulfillers(
     Ok(())
 }
 
-/// A transfer, the open invoices that it may pay, and what a matcher should know beside them.
+/// A transfer, the open invoices that it may pay, and the matcher's context.
 type Question = (PluginTransfer, Vec<matcher::Candidate>, matcher::Context);
 
 fn question() -> Question {
@@ -246,8 +246,7 @@ impl Beside {
     }
 }
 
-/// Both, in turn: how long each of their calls took, as they say themselves. One call at a time, in a task as every
-/// call is in one.
+/// Measures both sides in turn, each call by its own report. One call at a time, in a task, as every call is in one.
 async fn in_turn<O, B, FO, FB>(bench: &Bench, busy: &Busy, ours: O, bare: B) -> anyhow::Result<Beside>
 where
     O: Fn() -> FO + Send + Sync + 'static,

@@ -11,7 +11,7 @@ use crate::cli::hook::build;
 
 pub(super) use crate::cli::hook::new::Language;
 
-/// What the SDK of a language cannot build without, and what puts it there.
+/// Path that the SDK of a language cannot build without, and the command that makes it.
 fn needs(language: Language) -> Option<(&'static str, &'static str)> {
     match language {
         Language::Rust => None,
@@ -23,10 +23,10 @@ fn needs(language: Language) -> Option<(&'static str, &'static str)> {
     }
 }
 
-/// A component, or why there is none.
+/// A component, or the reason that there is none.
 pub(super) type Component = Result<Arc<[u8]>, String>;
 
-/// What is measured: the hook that sells license keys, in each language, and a matcher.
+/// The measured hooks: the one that sells license keys, in each language, and a matcher.
 pub(super) struct Components {
     pub(super) fulfillers: Vec<(Language, Component)>,
     pub(super) matcher: Component,
@@ -66,7 +66,7 @@ fn ready_hook(language: Language, name: &str, into: &Path) -> Component {
     built.map(Arc::from).map_err(|error| format!("{error:#}"))
 }
 
-/// The source tree, above the working folder or this program.
+/// The source tree that contains the working folder or this program.
 fn checkout() -> Option<PathBuf> {
     let places = [std::env::current_dir().ok(), std::env::current_exe().ok()];
     let above = places.iter().flatten().flat_map(|place| place.ancestors());

@@ -1,5 +1,5 @@
-//! Ten thousand hooks, most of which sleep: what their number costs a start, how long the first call of one takes,
-//! and what those in use weigh. The process that is started and weighed is this very binary.
+//! Ten thousand hooks, most of which sleep: the cost of their number at a start, the time of a hook's first call, and
+//! the memory of those in use. The process that is started and measured is this very binary.
 //!
 //! [`IN_USE`] of them have an artefact of their own, the same component with another number in a custom section; the
 //! others share the first one, since they are never called. Compiling is not what is measured here, and the code of
@@ -32,10 +32,10 @@ use crate::{
 
 const HOOKS: usize = 10_000;
 const IN_USE: usize = 500;
-/// How long all that are in use may take to be called once.
+/// Maximum time until every hook in use was called once.
 const CALLED_MAX: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// Longer than a hook that is not called stays in memory.
+/// Longer than a hook that is not called stays in memory, milliseconds.
 const LONG_MS: i64 = 3_600_000;
 
 /// A folder with many hooks.
@@ -112,7 +112,7 @@ pub(super) async fn run(bench: &Bench, wasm: &[u8], busy: &Busy) -> anyhow::Resu
     Ok(())
 }
 
-/// Until each of the hooks in use was called.
+/// Waits until each of the hooks in use was called.
 async fn wait_for_calls(app: &App) -> anyhow::Result<()> {
     let started = Instant::now();
     loop {
@@ -125,7 +125,7 @@ async fn wait_for_calls(app: &App) -> anyhow::Result<()> {
     }
 }
 
-/// Calls the hook of this number; it finds no keys.
+/// Calls the hook with this number; it finds no keys.
 async fn call(app: &App, version: &HookVersion, number: usize) -> anyhow::Result<Duration> {
     let (event, context) = told(PAID, paid());
     let of = of_merchant(rows::hook_id(number));
@@ -179,7 +179,7 @@ impl Many {
         Ok((first, again))
     }
 
-    /// Lets an invoice of each merchant be paid whose hook is in use.
+    /// Commits a paid invoice for each merchant whose hook is in use.
     async fn happen(&self, app: &App) -> anyhow::Result<()> {
         let now = app.clock.now();
         let events = (0..self.artefacts.len()).map(|number| NewEvent {

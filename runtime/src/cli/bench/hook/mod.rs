@@ -4,9 +4,9 @@
 //! component in bare wasmtime: a fresh instance of a pooling engine, services that answer from memory, and nothing
 //! else. The two take turns every [`call::SLICE`].
 //!
-//! *Decide* is an event that the hook refuses after it has read it: it asks the host nothing, so what is measured
-//! is what a call costs by itself. *Sale* gives a license key out: three questions to the storage, two writes and a
-//! webhook. Each of the five is a query of SQLite, of which the bare one makes none.
+//! *Decide* is an event that the hook refuses after it has read it: it asks the host nothing, so this measures the cost
+//! of a call itself. *Sale* gives a license key out: three questions to the storage, two writes and a webhook. Each of
+//! the five is a query of SQLite, of which the bare one makes none.
 
 mod call;
 mod components;
@@ -33,7 +33,7 @@ use crate::{
     host::{HookVersion, OfMerchant, fulfiller},
 };
 
-/// An event that the ready hooks do something for.
+/// An event that the ready hooks act on.
 pub(super) const PAID: Kind = Kind::InvoicePaid;
 const NOW_MS: u64 = 1_800_000_000_000;
 const RUN: &str = "run_01KAN2Q5T4W2J6G0Z8Y3V7X9BC";
@@ -108,7 +108,7 @@ pub(super) async fn install(app: &App, wasm: Vec<u8>) -> anyhow::Result<Installe
     })
 }
 
-/// Without hosts and secrets: the hooks here have none.
+/// A merchant without hosts and secrets: the hooks here have none.
 pub(super) fn of_merchant(hook_id: String) -> OfMerchant {
     OfMerchant {
         hook_id,
@@ -120,7 +120,7 @@ pub(super) fn of_merchant(hook_id: String) -> OfMerchant {
     }
 }
 
-/// What a fulfiller is told of an event.
+/// Event and context of a fulfiller's call.
 fn told(kind: Kind, payload: String) -> (fulfiller::Event, fulfiller::Context) {
     let event = fulfiller::Event {
         id: "evt_01KAN2Q5T4W2J6G0Z8Y3V7X9BC".to_owned(),
@@ -138,7 +138,7 @@ fn told(kind: Kind, payload: String) -> (fulfiller::Event, fulfiller::Context) {
     (event, context)
 }
 
-/// What hooks are told of a paid invoice, as long as a real one.
+/// Payload of a paid invoice, with a real one's length.
 pub(super) fn paid() -> String {
     let invoice = json!({
         "id": "inv_01KAN2Q5T4W2J6G0Z8Y3V7X9BC", "status": "paid", "exception": "none", "title": "License, one year",
@@ -152,7 +152,7 @@ pub(super) fn paid() -> String {
     payload(PAID, &json!({ "invoice": invoice }))
 }
 
-/// An event about no invoice.
+/// Payload of an event about no invoice.
 fn unmatched() -> String {
     let transfer = json!({
         "id": "trf_01KAN2Q5T4W2J6G0Z8Y3V7X9BC", "network": "base", "asset": "USDC", "amount": "12.49",

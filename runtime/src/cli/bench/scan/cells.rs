@@ -3,12 +3,12 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use sha2::{Digest as _, Sha256};
 
-/// The generic form, with a checksum; numbers of cells have one byte.
+/// The generic form, with a checksum; references to cells take one byte.
 const MAGIC: [u8; 4] = [0xb5, 0xee, 0x9c, 0x72];
 const CRC_AND_REF_BYTES: u8 = 0x40 | 1;
 const OFFSET_BYTES: u8 = 2;
 
-/// A cell that is being written.
+/// A cell under construction.
 #[derive(Clone, Default)]
 pub(super) struct Cell {
     data: Vec<u8>,
@@ -27,7 +27,7 @@ impl Cell {
         self.bits += 1;
     }
 
-    /// At most 128 bits, the highest first.
+    /// Appends at most 128 bits, the highest first.
     pub(super) fn uint(mut self, value: u128, bits: usize) -> Self {
         for place in (0..bits).rev() {
             self.bit(value >> place & 1 == 1);
@@ -39,13 +39,13 @@ impl Cell {
         bytes.iter().fold(self, |cell, byte| cell.uint(u128::from(*byte), 8))
     }
 
-    /// `VarUInteger 16`.
+    /// Appends a `VarUInteger 16`.
     pub(super) fn coins(self, value: u128) -> Self {
         let bytes: u128 = (0..16).filter(|byte| value >> (byte * 8) > 0).count().try_into().unwrap_or(0);
         (0..bytes).rev().fold(self.uint(bytes, 4), |cell, byte| cell.uint(value >> (byte * 8) & 0xff, 8))
     }
 
-    /// An account of the basechain.
+    /// Appends the address of a basechain account.
     pub(super) fn address(self, hash: &[u8; 32]) -> Self {
         self.uint(0b100, 3).uint(0, 8).bytes(hash)
     }
@@ -55,7 +55,7 @@ impl Cell {
         self
     }
 
-    /// The data as it is written and hashed: a one and zeros fill the last byte up.
+    /// The data as it is written and hashed: a one and zeros fill the last byte.
     pub(super) fn padded(&self) -> Vec<u8> {
         let mut padded = self.clone();
         if !padded.bits.is_multiple_of(8) {
@@ -87,7 +87,8 @@ impl Cell {
         STANDARD.encode(self.hash())
     }
 
-    /// Its cells, each before those that it refers to, with the places of these.
+    /// Appends its cells to `cells`, each before those that it refers to, with the indices of these. Returns its own
+    /// index.
     fn flat<'a>(&'a self, cells: &mut Vec<(&'a Self, Vec<u8>)>) -> u8 {
         let place = cells.len();
         cells.push((self, Vec::new()));
@@ -100,7 +101,7 @@ impl Cell {
         u8::try_from(place).unwrap_or(u8::MAX)
     }
 
-    /// The bag with this root.
+    /// The bag of cells with this root, as base64.
     pub(super) fn base64(&self) -> String {
         let mut cells = Vec::new();
         self.flat(&mut cells);

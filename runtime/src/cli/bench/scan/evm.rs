@@ -5,19 +5,19 @@ use serde_json::{Value, json};
 use super::{Payment, Scene, noise::Noise, provider::Asked};
 use crate::host::Position;
 
-/// As in Base's blocks of August 2026, 3.1 MB of JSON.
+/// Number of transactions, as in Base's blocks of August 2026: 3.1 MB of JSON.
 const TRANSACTIONS: u64 = 2_700;
 const HEAD: u64 = 38_345_678;
 const TIME_S: u64 = 1_785_330_570;
 const USDC: &str = "0x833589fcd6edb6e08f4c7c32d4f71b54bda02913";
 const USDT: &str = "0xfde4c96c8593536e31f229ea8f37b2ada2699bb2";
 const TRANSFER_EVENT: &str = "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef";
-/// Places of the assets in the network's manifest.
+/// Indices of the assets in the network's manifest.
 const ETH_PLACE: u32 = 0;
 const USDC_PLACE: u32 = 1;
 const USDT_PLACE: u32 = 2;
 const WATCHED: u64 = 5;
-/// Logs of a call that is not a mere transfer; one of them is USDC's.
+/// Number of logs of a call that is not a mere transfer; one of them is USDC's.
 const SWAP_LOGS: usize = 6;
 
 pub(super) fn scene() -> Scene {
@@ -52,7 +52,7 @@ fn shop_key(shop: u64) -> [u8; 20] {
     Noise::new(1_000 + shop).bytes()
 }
 
-/// A block with transactions as told: objects, or hashes alone.
+/// A block with the given transactions: objects, or hashes alone.
 fn block(height: u64, transactions: &[Value]) -> Value {
     let mut noise = Noise::new(height + 1);
     let mut word = || format!("0x{}", noise.hex(32));
@@ -64,14 +64,14 @@ fn block(height: u64, transactions: &[Value]) -> Value {
         "nonce": "0x0000000000000000", "parentBeaconBlockRoot": word(), "receiptsRoot": word(),
         "requestsHash": word(), "sha3Uncles": word(), "stateRoot": word(), "transactionsRoot": word(),
         "withdrawalsRoot": word(), "size": "0x2c3f1", "uncles": [], "withdrawals": [],
-        // Some of its bits: real ones are those of logs, which the plugin looks at only where there are none.
+        // Random bits: the plugin looks at a real bloom only if there are no logs.
         "logsBloom": format!("0x{}", noise.hex(256)), "transactions": transactions,
     })
 }
 
 struct Block {
     full: Value,
-    /// Of listed tokens.
+    /// Logs of listed tokens.
     logs: Vec<Value>,
     receipts: Vec<Value>,
     hashes: Vec<Value>,
@@ -97,7 +97,7 @@ impl Block {
         Self { full: block(HEAD, &full), logs, receipts, hashes, payments }
     }
 
-    /// A batch, or a single call.
+    /// Answers a batch or a single call.
     fn answer(&self, body: &[u8]) -> Option<String> {
         let one = |call: &Value| {
             let result = self.result(call["method"].as_str()?, &call["params"])?;
@@ -137,7 +137,7 @@ fn topic(key: &Key) -> String {
 
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
-    /// The one with which each block begins.
+    /// The transaction with which each block begins.
     Deposit,
     Coin,
     Token(&'static str),
@@ -155,7 +155,7 @@ struct Tx {
 }
 
 impl Tx {
-    /// Of ten transactions three move the coin, four a listed token, three call something larger.
+    /// Makes a transaction. Of ten, three move the coin, four a listed token, three call something larger.
     fn new(index: u64, noise: &mut Noise) -> Self {
         let kind = match index % 10 {
             _ if index == 0 => Kind::Deposit,
@@ -177,7 +177,7 @@ impl Tx {
         }
     }
 
-    /// The account that is called or paid, the coins that go along, and the data.
+    /// The account that is called or paid, the coins sent along, and the data.
     fn call(&self, noise: &mut Noise) -> (String, u64, String) {
         match self.kind {
             Kind::Deposit => {
@@ -212,7 +212,7 @@ impl Tx {
         json
     }
 
-    /// What it logged, from this place in the block on.
+    /// Its logs, numbered from `first` in the block.
     fn logs(&self, first: usize, noise: &mut Noise) -> Vec<Value> {
         let log = |place: usize, address: &str, topics: Vec<String>, data: String| {
             json!({
@@ -250,7 +250,7 @@ impl Tx {
         })
     }
 
-    /// What it pays to a watched address.
+    /// Its payment to a watched address, if it is one.
     fn payment(&self) -> Option<Payment> {
         let (ordinal, asset) = match self.kind {
             Kind::Coin => (0, ETH_PLACE),

@@ -1,22 +1,21 @@
 //! `scan`: a chain plugin reads a block, as the watcher of a network makes it do.
 //!
-//! A provider in this process tells a made-up chain in the shapes of real ones, with all the fields that real
-//! ones send. The real component reads its newest block again and again, in the real host with all limits on, and
-//! must find exactly the payments that were put there. Nothing is committed, so each scan begins where the last
-//! one began.
+//! A provider in this process serves a made-up chain in the shapes of real ones, with all the fields that real ones
+//! send. The real component reads its newest block again and again, in the real host with all limits on, and must find
+//! exactly the payments in it. Nothing is committed, so each scan begins where the last one began.
 //!
-//! Two times are told of each block. `block` is the whole scan, on a clock: requests, parsing, watched addresses,
-//! proofs. `inside` is the processor time that the host charges to the call, the same that `plugins.cpu_ms`
-//! limits: the component's own work and that of the host functions which it calls, with the copies of all answers
-//! into its memory; but neither the wait for the provider nor its work nor that of the connection. That is what a
-//! plugin can do about its speed, so it is what the aims are about.
+//! Two times are reported for each block. `block` is the wall-clock time of the whole scan: requests, parsing, watched
+//! addresses, proofs. `inside` is the processor time that the host charges to the call, the same that `plugins.cpu_ms`
+//! limits: the component's own work and that of the host functions that it calls, with the copies of all answers into
+//! its memory; but neither the wait for the provider nor its work nor that of the connection. A plugin can only improve
+//! this part, so the aims are about it.
 //!
 //! The limit does the least that any program must do: it asks for the same bytes from the same provider, all at
 //! once, by a plain client, and parses them natively, keeping nothing (`block`); `inside` is its time of the
 //! processor for the parsing alone.
 //!
-//! Calls and bytes are those of a scan at the head, as providers count them: the entries of a batch one by one. `day` has as
-//! many scans as the chain has blocks, or as it is polled, each of such a block; one a minute asks as well what is final.
+//! Calls and bytes are those of a scan at the head, as providers count them: the entries of a batch one by one. `day`
+//! has one scan for each of the chain's blocks or polls, all of such a block; one a minute also asks for finality.
 
 mod cells;
 mod evm;
@@ -53,25 +52,25 @@ use crate::{
     upstreams::{Learned, Terms, UpstreamSpec},
 };
 
-/// Scans until the block below the one that is measured was read: a plugin may learn only so much at once.
+/// Maximum number of scans before the block below the measured one is read: a plugin may learn only so much at once.
 const LEARNING_SCANS_MAX: usize = 20;
 const DAY_MS: u64 = 86_400_000;
 const MINUTES_A_DAY: u64 = 1_440;
 const SCENES: [fn() -> Scene; 3] = [tron::scene, ton::scene, evm::scene];
 
-/// A chain, and what there is to find in its newest block.
+/// A chain, and the payments in its newest block.
 struct Scene {
-    /// How the figures call it.
+    /// Name in the figures.
     chain: &'static str,
     network: &'static str,
     watched: Vec<String>,
-    /// Below the cursor: a plugin that keeps what it learned of its addresses learns it from here.
+    /// A position below the cursor: a plugin that stores facts about its addresses learns them from here.
     before: Option<Position>,
     /// The block below the newest.
     cursor: Position,
     payments: Vec<Payment>,
     answers: Answers,
-    /// Time between blocks, or between polls.
+    /// Time between blocks, or between polls, milliseconds.
     every_ms: u32,
     aim_ms: Option<f64>,
 }
@@ -82,7 +81,7 @@ struct Payment {
     tx: String,
     ordinal: u32,
     asset: u32,
-    /// The place of the recipient among the watched addresses.
+    /// Index of the recipient among the watched addresses.
     shop: usize,
     amount: u128,
     memo: Option<String>,
@@ -103,7 +102,7 @@ pub(super) async fn run(bench: &Bench) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Who reads a chain's newest block.
+/// Reads a chain's newest block.
 struct Reader {
     app: App,
     chain: &'static str,
@@ -149,7 +148,7 @@ impl Reader {
         Ok(reader)
     }
 
-    /// Scans up to the cursor, and keeps what the plugin learns on the way.
+    /// Scans up to the cursor, and stores what the plugin learns on the way.
     async fn learn(&self, before: Position) -> anyhow::Result<()> {
         for _ in 0..LEARNING_SCANS_MAX {
             let Called { value, writes, .. } = self.scan(before.clone(), 1, None).await?;
@@ -166,7 +165,7 @@ impl Reader {
         anyhow::bail!("the plugin of {} does not reach block {}", self.chain, self.cursor.height)
     }
 
-    /// `known`: what is final, where the next block is expected to be the head.
+    /// Scans from `cursor`. `known` is the finality, given if the next block is expected to be the head.
     async fn scan(
         &self,
         cursor: Position,
@@ -186,7 +185,7 @@ impl Reader {
         Ok(Called { value, writes, webhooks, upstream, version_id, trace })
     }
 
-    /// Reads the newest block and makes sure of what was found. How long it took, and on the processor.
+    /// Reads the newest block and checks the result. Returns the wall-clock and the processor time.
     async fn read(&self) -> anyhow::Result<(Duration, Duration)> {
         let blocks = self.app.config.watch.blocks_per_scan;
         let started = Instant::now();
@@ -264,7 +263,7 @@ impl Reader {
         Ok(())
     }
 
-    /// What reading at the head costs.
+    /// The cost of reading at the head.
     async fn cost(&self) -> anyhow::Result<Cost> {
         let blocks = self.app.config.watch.blocks_per_scan;
         let full = self.scan(self.cursor.clone(), blocks, None).await?.value;
@@ -277,7 +276,7 @@ impl Reader {
         Ok(Cost { block, day: (day(block.0, with_finality.0), day(block.1, with_finality.1)) })
     }
 
-    /// Calls and bytes of what was asked.
+    /// Calls and bytes of the requests since the last count.
     async fn count(&self) -> anyhow::Result<(u64, u64)> {
         let asked = self.provider.take_asked();
         let calls = asked.iter().map(|asked| match serde_json::from_slice(&asked.body) {
@@ -300,7 +299,7 @@ impl Reader {
         .await
     }
 
-    /// The same bytes, fetched and parsed. How long it took, and the parsing on the processor.
+    /// Fetches and parses the same bytes. Returns the wall-clock time, and the processor time of the parsing.
     async fn bare(&self, asked: &[Asked]) -> anyhow::Result<(Duration, Duration)> {
         let started = Instant::now();
         let bodies = self.fetch(asked).await?;
@@ -312,7 +311,7 @@ impl Reader {
     }
 }
 
-/// Calls and bytes.
+/// Calls and bytes of a block and of a day.
 struct Cost {
     block: (u64, u64),
     day: (u64, u64),
@@ -331,7 +330,7 @@ impl Runs {
     }
 }
 
-/// Does it for so long, in a task as the watcher is one.
+/// Repeats `read` for `time`, in a task, as the watcher is one.
 async fn again<C, F>(time: Duration, read: C) -> anyhow::Result<(Samples, Samples)>
 where
     C: Fn() -> F + Send + 'static,

@@ -26,7 +26,7 @@ impl Noise {
         [(); N].map(|()| self.number().to_be_bytes()[0])
     }
 
-    /// So many bytes in hexadecimal digits.
+    /// Hexadecimal digits of `bytes` bytes.
     pub(super) fn hex(&mut self, bytes: usize) -> String {
         let bytes: Vec<u8> = (0..bytes).map(|_| self.number().to_be_bytes()[0]).collect();
         hex::encode(bytes)

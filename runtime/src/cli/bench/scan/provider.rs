@@ -1,5 +1,5 @@
-//! A provider of a chain in this process. What is asked twice is made once, so that its own work is little more
-//! than sending bytes.
+//! A provider of a chain in this process. Repeated requests are answered from memory, so that its own work is little
+//! more than sending bytes.
 
 use std::{
     collections::HashMap,
@@ -16,19 +16,19 @@ use bytes::Bytes;
 use http::{Method, StatusCode, Uri, header};
 use tokio::{net::TcpListener, task::JoinSet};
 
-/// A request as it came.
+/// A request as it was received.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Asked {
     pub(super) method: Method,
-    /// With the query.
+    /// Path with the query.
     pub(super) path: String,
     pub(super) body: Bytes,
 }
 
-/// What a chain answers; `None` where it knows no such question.
+/// A chain's answer to a request; `None` if it does not know the question.
 pub(super) type Answers = Box<dyn Fn(&Asked) -> Option<String> + Send + Sync>;
 
-/// It listens until it is dropped.
+/// A provider that listens until it is dropped.
 pub(super) struct Provider {
     address: SocketAddr,
     desk: Arc<Desk>,
@@ -58,13 +58,13 @@ impl Provider {
         format!("http://{}", self.address)
     }
 
-    /// What was asked since this was called last.
+    /// Requests since the last call of this.
     pub(super) fn take_asked(&self) -> Vec<Asked> {
         std::mem::take(&mut *lock(&self.desk.asked))
     }
 }
 
-/// A plain value behind each lock.
+/// Locks a mutex. Each holds a plain value, so a panic elsewhere leaves nothing half done.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

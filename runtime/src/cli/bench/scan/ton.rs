@@ -1,4 +1,4 @@
-//! A TON index: the shapes of toncenter v3, with a block of the masterchain that makes many payments final.
+//! A TON index in the shapes of toncenter v3, with a block of the masterchain that makes many payments final.
 
 use std::{collections::HashSet, ops::Range, sync::Arc};
 
@@ -15,17 +15,17 @@ use super::{
 use crate::host::Position;
 
 const TRANSACTIONS: usize = 1_000;
-/// Each is two accounts: its own, and its wallet of the listed jetton.
+/// Number of owners. Each has two accounts: its own, and its wallet of the listed jetton.
 const OWNERS: usize = 120;
 const HEAD: u64 = 48_345_678;
 const TIME_S: u64 = 1_785_330_570;
 const SHARD: &str = "8000000000000000";
-/// How the main network calls itself.
+/// Id of the main network.
 const GLOBAL_ID: i64 = -239;
-/// Logical time: of the head, and of a block.
+/// Logical time of the head, and of the length of a block.
 const HEAD_LT: u64 = 58_765_432_000_000;
 const BLOCK_LT: u64 = 1_100_000;
-/// So long before the head was the last transaction that an account had before it.
+/// Logical time between the head and each account's last transaction before it.
 const QUIET_LT: u64 = 5_000_000_000;
 const TX_LT: u64 = 10;
 
@@ -77,9 +77,9 @@ fn block(height: u64) -> Value {
 struct Index {
     owners: Vec<[u8; 32]>,
     wallets: Vec<[u8; 32]>,
-    /// By account, as [`Index::accounts`] gives them.
+    /// States of the accounts, in the order of [`Index::accounts`].
     states: Vec<Value>,
-    /// In the order of logical time.
+    /// Transactions in the order of logical time.
     txs: Vec<Tx>,
     payments: Vec<Payment>,
 }
@@ -104,7 +104,7 @@ impl Index {
         index
     }
 
-    /// Every account with a transaction long ago.
+    /// All accounts, each with an old last transaction.
     fn accounts(&self, noise: &mut Noise) -> Vec<Account> {
         let owners = self.owners.iter().enumerate().map(|(shop, owner)| (*owner, shop, None));
         let wallets = self.wallets.iter().zip(&self.owners).enumerate();
@@ -158,7 +158,7 @@ impl Index {
         Some(json!({ "transactions": rows, "address_book": book(&wanted) }))
     }
 
-    /// Where the jetton's master says that an owner's wallet is.
+    /// The address of an owner's wallet, as the jetton's master answers it.
     fn wallet_address(&self, body: &[u8]) -> Option<Value> {
         let question: Value = serde_json::from_slice(body).ok()?;
         let asked = STANDARD.decode(question["stack"][0]["value"].as_str()?).ok()?;
@@ -181,7 +181,7 @@ fn named<'a>(query: &[(&str, &'a str)], name: &str) -> HashSet<&'a str> {
     query.iter().filter(|(found, _)| *found == name).map(|(_, value)| *value).collect()
 }
 
-/// What the index adds about accounts. Nobody reads it; the addresses are only as long as real ones.
+/// The index's additions about accounts. Nobody reads them; the addresses only have the length of real ones.
 fn book(accounts: &HashSet<&str>) -> Value {
     let row = |account: &&str| {
         let friendly = account.get(..48).unwrap_or_default();

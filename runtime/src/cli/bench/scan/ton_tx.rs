@@ -1,4 +1,5 @@
-//! Transactions as toncenter v3 tells them: payments to owners and to their jetton wallets, and what is none.
+//! Transactions as toncenter v3 reports them: payments to owners and to their jetton wallets, and others that are no
+//! payments.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
@@ -10,23 +11,23 @@ const TRANSFER: u32 = 0x0f8a_7ea5;
 const INTERNAL_TRANSFER: u32 = 0x178d_4519;
 const TRANSFER_NOTIFICATION: u32 = 0x7362_d09c;
 const EXCESSES: u32 = 0xd532_76db;
-/// Places of the assets in the network's manifest.
+/// Indices of the assets in the network's manifest.
 const NATIVE_PLACE: u32 = 0;
 const JETTON_PLACE: u32 = 1;
 
 /// An account and its last transaction.
 pub(super) struct Account {
     pub(super) key: [u8; 32],
-    /// The place of its owner among the watched addresses.
+    /// Index of its owner among the watched addresses.
     pub(super) shop: usize,
-    /// Of a jetton wallet.
+    /// The owner's key, of a jetton wallet.
     pub(super) owner: Option<[u8; 32]>,
     pub(super) last_lt: u64,
     pub(super) last_hash: String,
 }
 
 impl Account {
-    /// As the index tells it.
+    /// The account's state as the index reports it.
     pub(super) fn state(&self, noise: &mut Noise) -> Value {
         let interface = if self.owner.is_some() { "jetton_wallet" } else { "wallet_v5r1" };
         json!({
@@ -39,7 +40,7 @@ impl Account {
     }
 }
 
-/// An account of the basechain as the index writes it.
+/// The address of a basechain account as the index writes it.
 pub(super) fn raw(key: &[u8; 32]) -> String {
     format!("0:{}", hex::encode_upper(key))
 }
@@ -50,18 +51,18 @@ pub(super) struct Tx {
     pub(super) json: Value,
 }
 
-/// What came to an account.
+/// An incoming message of an account.
 struct Incoming {
     body: Cell,
     opcode: Option<u32>,
-    /// Nano; none from outside of the chain.
+    /// Value in nano; `None` for a message from outside the chain.
     value: Option<u64>,
     out: Vec<Value>,
     paid: Option<(u128, Option<String>)>,
 }
 
 impl Tx {
-    /// The `nth` transaction of the block, on this account, and the payment that it is.
+    /// Makes the `nth` transaction of the block, on this account, and its payment if it is one.
     pub(super) fn new(
         account: &mut Account,
         nth: usize,
@@ -117,7 +118,7 @@ fn operation(op: u32) -> Cell {
     Cell::default().uint(u128::from(op), 32).uint(7, 64)
 }
 
-/// To a wallet of the native coin: of ten seven with a comment, one without, and two that are no payments.
+/// A message to a wallet of the native coin: of ten, seven with a comment, one without, and two that are no payments.
 fn native(key: &[u8; 32], nth: usize, noise: &mut Noise) -> Incoming {
     let value = 1_000_000_000 + noise.below(1_000_000_000_000);
     let text = format!("Order {nth}");
@@ -143,7 +144,7 @@ fn native(key: &[u8; 32], nth: usize, noise: &mut Noise) -> Incoming {
     Incoming { body, opcode, value: Some(value), out: Vec::new(), paid }
 }
 
-/// To a jetton wallet: of ten eight credits with a comment, one without, and one that its owner sends.
+/// A message to a jetton wallet: of ten, eight credits with a comment, one without, and one that its owner sends.
 fn jetton(key: &[u8; 32], owner: &[u8; 32], nth: usize, noise: &mut Noise) -> Incoming {
     let amount = u128::from(1_000_000 + noise.below(10_000_000_000));
     let (payer, payers_wallet): ([u8; 32], [u8; 32]) = (noise.bytes(), noise.bytes());

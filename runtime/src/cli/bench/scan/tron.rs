@@ -1,4 +1,4 @@
-//! A TRON node: the shapes of java-tron 4.8 and TronGrid, with blocks many times as full as the main network's.
+//! A TRON node in the shapes of java-tron 4.8 and TronGrid, with blocks many times as full as the main network's.
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -11,17 +11,17 @@ const HEAD: u64 = 78_345_678;
 const SOLID: u64 = HEAD - 18;
 const TIME_MS: u64 = 1_785_330_570_000;
 const BLOCK_MS: u64 = 3_000;
-/// Tether's contract, and the event that it logs.
+/// Tether's contract, and the events that it logs.
 const USDT: &str = "a614f803b6fd780986a42c78ec9c7f77e6ded13c";
 const TRANSFER_EVENT: &str = "ddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef";
 const APPROVAL_EVENT: &str = "8c5be1e5ebec7d5bd14f71427d1e84f3dd0314c0f7b2291e5b200ac8c7c3b925";
-/// Places of the assets in the network's manifest.
+/// Indices of the assets in the network's manifest.
 const TRX_PLACE: u32 = 0;
 const USDT_PLACE: u32 = 1;
-/// Where the plugin begins to count what code sends on.
+/// Ordinal from which the plugin counts internal transfers.
 const INTERNAL: u32 = 1 << 31;
 const WATCHED: u64 = 5;
-/// One payment of each kind to a watched address in so many transactions.
+/// Number of transactions among which one of each kind pays a watched address.
 const PAID_EVERY: usize = 250;
 
 pub(super) fn scene() -> Scene {
@@ -53,7 +53,7 @@ fn height(asked: &Asked) -> Option<u64> {
     serde_json::from_slice::<Value>(&asked.body).ok()?["num"].as_u64()
 }
 
-/// The number in eight bytes, and 24 of a hash.
+/// A block's id: its number in eight bytes, and 24 of a hash.
 fn block_id(height: u64) -> String {
     format!("{height:016x}{}", Noise::new(height).hex(24))
 }
@@ -116,9 +116,9 @@ fn event(contract: &str, signature: &str, from: &Key, to: &Key, amount: u64) -> 
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
     Transfer,
-    /// Of Tether.
+    /// A transfer of Tether.
     Token,
-    /// Of an exchange's contract, which pays out in the native coin.
+    /// A call of an exchange's contract, which pays out in the native coin.
     Swap,
     Delegate,
 }
@@ -126,7 +126,7 @@ enum Kind {
 struct Tx {
     kind: Kind,
     from: Key,
-    /// Who gets what is paid.
+    /// Recipient of the payment.
     to: Key,
     shop: Option<u64>,
     amount: u64,
@@ -135,7 +135,7 @@ struct Tx {
 }
 
 impl Tx {
-    /// The mix of the main network: of ten transactions four are transfers of the coin and five of Tether.
+    /// Makes a transaction in the main network's mix: of ten, four are transfers of the coin and five of Tether.
     fn new(index: usize, shop: Option<u64>, noise: &mut Noise) -> Self {
         let kind = match (index % 10, index % 20) {
             (0..4, _) => Kind::Transfer,
@@ -177,7 +177,7 @@ impl Tx {
     fn callee(&self) -> Key {
         let mut key = [0x5c; 20];
         if self.kind == Kind::Token {
-            // Its length is that of a key.
+            // The constant has a key's length.
             let _ = hex::decode_to_slice(USDT, &mut key);
         }
         key
@@ -199,7 +199,7 @@ impl Tx {
         data
     }
 
-    /// What is in the contract: its JSON and its protobuf.
+    /// The contract's value: its JSON and its protobuf.
     fn value(&self) -> (Value, Vec<u8>) {
         let prefixed = |key: &Key| [&[0x41], key.as_slice()].concat();
         let owner = bytes(1, &prefixed(&self.from));
@@ -225,7 +225,7 @@ impl Tx {
         }
     }
 
-    /// As it stands in the block, and its id.
+    /// The transaction as it stands in the block, and its id.
     fn json(&self, time_ms: u64, noise: &mut Noise) -> (Value, String) {
         let (kind, kind_number) = self.contract();
         let (value, message) = self.value();
@@ -267,7 +267,7 @@ impl Tx {
         if self.has_succeeded { "SUCCESS" } else { "OUT_OF_ENERGY" }
     }
 
-    /// What the node says of its end.
+    /// The node's report of its execution.
     fn info(&self, id: &str, height: u64, time_ms: u64, noise: &mut Noise) -> Value {
         let mut info = json!({
             "id": id, "blockNumber": height, "blockTimeStamp": time_ms, "contractResult": [""],
@@ -313,7 +313,7 @@ impl Tx {
         info
     }
 
-    /// What it pays to a watched address.
+    /// Its payment to a watched address, if it is one.
     fn payment(&self, tx: String, height: u64) -> Option<Payment> {
         let (ordinal, asset) = match self.kind {
             Kind::Transfer => (0, TRX_PLACE),
@@ -327,12 +327,12 @@ impl Tx {
     }
 }
 
-/// A number of a protobuf message; zero is left out.
+/// Encodes a number field of a protobuf message; zero is left out.
 fn number(field: u64, value: u64) -> Vec<u8> {
     if value == 0 { Vec::new() } else { [varint(field << 3), varint(value)].concat() }
 }
 
-/// Bytes of a protobuf message; empty ones are left out.
+/// Encodes a bytes field of a protobuf message; empty ones are left out.
 fn bytes(field: u64, value: &[u8]) -> Vec<u8> {
     let length = u64::try_from(value.len()).unwrap_or(u64::MAX);
     if length == 0 { Vec::new() } else { [varint(field << 3 | 2), varint(length), value.to_vec()].concat() }

@@ -1,7 +1,7 @@
 //! Signatures with keys that a hook never holds.
 //!
-//! The algorithms are an open list of names; a key is the text of a secret. What signs is `ring`, which TLS brings
-//! along.
+//! The algorithms are an open list of names; a key is the text of a secret. `ring`, a dependency of TLS anyway, does
+//! the signing.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use ring::{
@@ -16,10 +16,10 @@ use rustls::pki_types::{PrivateKeyDer, pem::PemObject as _};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-/// What standardwebhooks.com writes before a secret's base64.
+/// Prefix of a secret's base64 in standardwebhooks.com's format.
 const WEBHOOK_SECRET: &str = "whsec_";
 
-/// A way to sign, by the name that the contract and manifests have for it.
+/// A signature algorithm, by its name in the contract and in manifests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub(crate) enum Algorithm {
@@ -31,12 +31,12 @@ pub(crate) enum Algorithm {
     Rs256,
 }
 
-/// What hinders a signature. Neither text has anything of the key in it.
+/// Reason that no signature was made. Neither text contains anything of the key.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum SignError {
-    /// The secret is no key of the algorithm; the text says what one looks like.
+    /// The secret is not a key of the algorithm; the text says what one looks like.
     Key(String),
-    /// It is one, and it did not sign.
+    /// The key is valid but did not sign.
     Other(String),
 }
 
@@ -44,7 +44,7 @@ impl Algorithm {
     const ALL: [Self; 6] =
         [Self::HmacSha1, Self::HmacSha256, Self::HmacSha512, Self::Ed25519, Self::Es256, Self::Rs256];
 
-    /// As the contract and manifests name it.
+    /// Name in the contract and in manifests.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::HmacSha1 => "HMAC-SHA1",
@@ -56,7 +56,7 @@ impl Algorithm {
         }
     }
 
-    /// What its keys look like.
+    /// Description of the form of its keys, for messages.
     fn key_form(self) -> &'static str {
         match self {
             Self::HmacSha1 | Self::HmacSha256 | Self::HmacSha512 => "any text",
@@ -69,7 +69,7 @@ impl Algorithm {
         }
     }
 
-    /// Whether a secret's text can be its key.
+    /// Checks that a secret's text can be a key of the algorithm.
     pub(crate) fn check(self, secret: &str) -> Result<(), String> {
         match Key::new(self, secret) {
             Ok(_) => Ok(()),
@@ -109,7 +109,7 @@ impl TryFrom<String> for Algorithm {
     }
 }
 
-/// A key that was read.
+/// A parsed key.
 enum Key {
     Hmac(hmac::Key),
     Ed25519(Ed25519KeyPair),
@@ -176,8 +176,8 @@ impl Key {
     }
 }
 
-/// The bytes that key an HMAC: of a `whsec_…` those that it stands for, as all verifiers of Standard Webhooks do,
-/// else the text's own.
+/// The key bytes of an HMAC: of `whsec_…` the decoded base64, as all verifiers of Standard Webhooks do, otherwise the
+/// text itself.
 fn hmac_key(secret: &str) -> Zeroizing<Vec<u8>> {
     let bytes = secret.strip_prefix(WEBHOOK_SECRET).and_then(|text| BASE64_STANDARD.decode(text).ok());
     Zeroizing::new(bytes.unwrap_or_else(|| secret.as_bytes().to_vec()))

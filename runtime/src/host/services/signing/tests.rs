@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-/// Keys in every form, and signatures of `MESSAGE`; then, for what stands on stdin, whether each signature is good.
+/// Prints keys in every form and signatures of `MESSAGE`; then, for each signature on stdin, whether it is good.
 const KEYS: &str = r#"
 const { generateKeyPairSync, createHmac, sign } = require("node:crypto");
 const message = Buffer.from(process.argv[1]);
