@@ -12,11 +12,12 @@ use std::{
 use crate::{
     db::{
         Conn, Db, DbError,
-        api_keys::{self, ApiKey, Mode, Presented},
+        api_keys::{self, ApiKey, KeyMode, Presented},
     },
     domain::{
         Millis,
         id::{self, Kind},
+        tenant::Tenant,
     },
     vault::{Vault, VaultError},
 };
@@ -29,24 +30,24 @@ const REMEMBERED_MS: Millis = 2_000;
 /// Maximum number of distinct keys remembered; more are looked up each time.
 const REMEMBERED_MAX: usize = 100_000;
 
-fn prefix(mode: Mode) -> &'static str {
+fn prefix(mode: KeyMode) -> &'static str {
     match mode {
-        Mode::Operator => "op_",
-        Mode::Live => "live_",
-        Mode::Test => "test_",
+        KeyMode::Operator => "op_",
+        KeyMode::Live => "live_",
+        KeyMode::Test => "test_",
     }
 }
 
 /// True if `text` has the form of a key; other texts are not looked up.
 #[must_use]
 pub(crate) fn is_well_formed(text: &str) -> bool {
-    [Mode::Operator, Mode::Live, Mode::Test]
+    [KeyMode::Operator, KeyMode::Live, KeyMode::Test]
         .into_iter()
         .filter_map(|mode| text.strip_prefix(prefix(mode)))
         .any(|random| random.len() == RANDOM_LEN && random.bytes().all(|byte| ALPHABET.contains(&byte)))
 }
 
-pub(crate) fn generate(mode: Mode) -> Result<String, VaultError> {
+pub(crate) fn generate(mode: KeyMode) -> Result<String, VaultError> {
     let mut random = [0_u8; RANDOM_LEN];
     getrandom::fill(&mut random).map_err(|_| VaultError::NoRandom)?;
     let mut key = prefix(mode).to_owned();
@@ -58,8 +59,7 @@ pub(crate) fn generate(mode: Mode) -> Result<String, VaultError> {
 #[derive(Debug, Clone)]
 pub(crate) struct NewKey {
     /// `None` for an operator's key.
-    pub(crate) merchant_id: Option<String>,
-    pub(crate) mode: Mode,
+    pub(crate) tenant: Option<Tenant>,
     pub(crate) name: String,
     pub(crate) expires_at: Option<Millis>,
 }
@@ -79,7 +79,7 @@ pub(crate) async fn issue(
     new: NewKey,
     now: Millis,
 ) -> Result<(ApiKey, String), IssueError> {
-    let text = generate(new.mode)?;
+    let text = generate(KeyMode::of(new.tenant.as_ref()))?;
     issue_text(conn, vault, new, text, now).await
 }
 
@@ -93,8 +93,7 @@ pub(crate) async fn issue_text(
 ) -> Result<(ApiKey, String), IssueError> {
     let key = ApiKey {
         id: id::new(Kind::ApiKey, now),
-        merchant_id: new.merchant_id,
-        mode: new.mode,
+        tenant: new.tenant,
         name: new.name,
         prefix: text.chars().take(SHOWN_LEN).collect(),
         created_at: now,
@@ -157,7 +156,7 @@ mod tests {
 
     #[test]
     fn made_keys_are_well_formed_and_differ() {
-        for mode in [Mode::Operator, Mode::Live, Mode::Test] {
+        for mode in [KeyMode::Operator, KeyMode::Live, KeyMode::Test] {
             let (one, two) = (generate(mode).unwrap(), generate(mode).unwrap());
             assert!(is_well_formed(&one), "{one}");
             assert_ne!(one, two);

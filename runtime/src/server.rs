@@ -111,7 +111,7 @@ impl App {
                 )
             }
             Some(preset) => preset.to_owned(),
-            None => keys::generate(api_keys::Mode::Operator)?,
+            None => keys::generate(api_keys::KeyMode::Operator)?,
         };
         let key = self
             .db
@@ -122,12 +122,7 @@ impl App {
                     if api_keys::any_operator(conn).await? {
                         return Ok(None);
                     }
-                    let new = keys::NewKey {
-                        merchant_id: None,
-                        mode: api_keys::Mode::Operator,
-                        name: "first".to_owned(),
-                        expires_at: None,
-                    };
+                    let new = keys::NewKey { tenant: None, name: "first".to_owned(), expires_at: None };
                     let (_, text) = keys::issue_text(conn, &vault, new, text, now).await?;
                     Ok(Some(text))
                 })

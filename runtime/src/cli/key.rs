@@ -13,7 +13,6 @@ use super::{
 };
 use crate::{
     app::App,
-    db::api_keys::Mode,
     domain::Millis,
     keys::{self, NewKey},
 };
@@ -164,7 +163,7 @@ pub(super) async fn issue_operator(
     expires_at: Option<Millis>,
 ) -> anyhow::Result<(String, String)> {
     let (vault, now) = (app.vault.clone(), app.clock.now());
-    let new = NewKey { merchant_id: None, mode: Mode::Operator, name, expires_at };
+    let new = NewKey { tenant: None, name, expires_at };
     let (key, text) = app
         .db
         .write::<_, keys::IssueError, _>(move |conn| {

@@ -1,12 +1,16 @@
 //! API keys, as keyed hashes.
 
 use super::{Conn, DbError, Row, args};
-use crate::domain::{Millis, policy::Policy, word::words};
+use crate::domain::{
+    Millis,
+    policy::Policy,
+    tenant::{Mode, Tenant},
+    word::words,
+};
 
 words! {
     /// What a key opens.
-    #[schema(as = KeyMode)]
-    Mode {
+    KeyMode {
         Operator = "operator",
         /// A merchant's, on networks with real money.
         Live = "live",
@@ -15,12 +19,32 @@ words! {
     }
 }
 
+impl KeyMode {
+    /// None: an operator's.
+    pub(crate) fn of(tenant: Option<&Tenant>) -> Self {
+        match tenant.map(|tenant| tenant.mode) {
+            None => Self::Operator,
+            Some(Mode::Live) => Self::Live,
+            Some(Mode::Test) => Self::Test,
+        }
+    }
+
+    /// A merchant with a key of this mode, or none with an operator's. Nothing if the two do not go together.
+    pub(crate) fn tenant(self, merchant: Option<String>) -> Option<Option<Tenant>> {
+        match (self, merchant) {
+            (Self::Operator, None) => Some(None),
+            (Self::Live, Some(merchant)) => Some(Some(Tenant::live(merchant))),
+            (Self::Test, Some(merchant)) => Some(Some(Tenant::test(merchant))),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub(crate) struct ApiKey {
     pub(crate) id: String,
     /// None: an operator's.
-    pub(crate) merchant_id: Option<String>,
-    pub(crate) mode: Mode,
+    pub(crate) tenant: Option<Tenant>,
     pub(crate) name: String,
     /// The first characters, to tell keys apart in a list.
     pub(crate) prefix: String,
@@ -46,8 +70,9 @@ pub(crate) struct Holder {
 fn read(row: &Row) -> Result<ApiKey, DbError> {
     Ok(ApiKey {
         id: row.text("id")?,
-        merchant_id: row.opt_text("merchant_id")?,
-        mode: row.parsed("mode")?,
+        tenant: row.parsed::<KeyMode>("mode")?.tenant(row.opt_text("merchant_id")?).ok_or_else(|| {
+            DbError::Unreadable { column: "mode", why: "not with this merchant_id".to_owned() }
+        })?,
         name: row.text("name")?,
         prefix: row.text("prefix")?,
         created_at: row.int("created_at")?,
@@ -63,8 +88,8 @@ pub(crate) async fn insert(conn: &mut Conn, key: &ApiKey, hash: Vec<u8>) -> Resu
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         args![
             &key.id,
-            &key.merchant_id,
-            key.mode,
+            key.tenant.as_ref().map(|tenant| tenant.merchant.clone()),
+            KeyMode::of(key.tenant.as_ref()),
             &key.name,
             &key.prefix,
             hash,

@@ -2,7 +2,10 @@
 
 use crate::{
     db::{Conn, DbError, Row, Value, args},
-    domain::correction::{Correction, Mark},
+    domain::{
+        correction::{Correction, Mark},
+        tenant::Tenant,
+    },
 };
 
 /// Adds one.
@@ -15,8 +18,8 @@ pub(crate) async fn insert(conn: &mut Conn, correction: Correction) -> Result<()
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
         args![
             correction.id,
-            correction.merchant_id,
-            correction.test,
+            correction.tenant.merchant,
+            correction.tenant.mode,
             correction.kind,
             correction.transfer_id,
             correction.payment_id,
@@ -82,8 +85,7 @@ fn listed(row: &Row) -> Result<Listed, DbError> {
     Ok(Listed {
         correction: Correction {
             id: row.text("id")?,
-            merchant_id: row.text("merchant_id")?,
-            test: row.bool("test")?,
+            tenant: row.tenant()?,
             kind: row.parsed("kind")?,
             transfer_id: row.opt_text("transfer_id")?,
             payment_id: row.opt_text("payment_id")?,
@@ -104,13 +106,12 @@ fn listed(row: &Row) -> Result<Listed, DbError> {
 /// The merchant's, newest first, before the one with the id `before`.
 pub(crate) async fn list(
     conn: &mut Conn,
-    merchant_id: &str,
-    test: bool,
+    tenant: &Tenant,
     of: Of,
     before: String,
     rows: i64,
 ) -> Result<Vec<Listed>, DbError> {
-    let mut args = args![merchant_id.to_owned(), test, before, rows];
+    let mut args = args![&tenant.merchant, tenant.mode, before, rows];
     let sql = match of {
         Of::All => {
             select!(

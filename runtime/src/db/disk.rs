@@ -185,11 +185,15 @@ mod tests {
     use crate::{
         db::{
             Db,
-            hooks::{self, Limits, NewVersion, Owner, StoreError},
+            hooks::{self, Limits, NewVersion, StoreError},
             merchants::{self, Merchant},
             plugin_storage::Revision,
         },
-        domain::{hook::Binding, policy::Policy},
+        domain::{
+            hook::Binding,
+            policy::Policy,
+            tenant::{Mode, Tenant},
+        },
         testing,
     };
 
@@ -228,10 +232,10 @@ mod tests {
             let limits = Limits { hooks: 99, versions: 99, disk: DiskLimit(700) };
             let uploads = (0..AT_ONCE).map(|number| {
                 let (db, new) = ((*db).clone(), version(number));
-                let owner = Owner { merchant_id: "mer_1".to_owned(), test: number % 3 == 0 };
+                let tenant = Tenant { merchant: "mer_1".to_owned(), mode: Mode::of_test(number % 3 == 0) };
                 tokio::spawn(async move {
                     db.write(move |conn| {
-                        Box::pin(async move { hooks::insert(conn, &owner, new, limits, 5).await })
+                        Box::pin(async move { hooks::insert(conn, &tenant, new, limits, 5).await })
                     })
                     .await
                 })

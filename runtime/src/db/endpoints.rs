@@ -3,7 +3,7 @@
 //! What a merchant asks for names the merchant and the mode: a function here finds nothing of another's.
 
 use super::{Conn, DbError, Row, args, merchants};
-use crate::domain::{Millis, event, word::words};
+use crate::domain::{Millis, event, tenant::Tenant, word::words};
 
 /// Active endpoints that a merchant may have in each mode: so many deliveries does one event become.
 pub(crate) const PER_MERCHANT_MAX: i64 = 32;
@@ -43,8 +43,7 @@ pub(crate) struct Endpoint {
 #[derive(Debug, Clone)]
 pub(crate) struct NewEndpoint {
     pub(crate) id: String,
-    pub(crate) merchant_id: String,
-    pub(crate) test: bool,
+    pub(crate) tenant: Tenant,
     pub(crate) url: String,
     pub(crate) events: Option<Vec<event::Type>>,
     /// Sealed for this id.
@@ -78,7 +77,7 @@ fn read(row: &Row) -> Result<Endpoint, DbError> {
 
 /// Whether it was made: not when the merchant has [`PER_MERCHANT_MAX`] active ones already.
 pub(crate) async fn insert(conn: &mut Conn, endpoint: NewEndpoint) -> Result<bool, DbError> {
-    merchants::alone(conn, &endpoint.merchant_id).await?;
+    merchants::alone(conn, &endpoint.tenant.merchant).await?;
     let events = endpoint.events.map(|kinds| json(&kinds));
     let made = conn
         .exec(
@@ -88,8 +87,8 @@ pub(crate) async fn insert(conn: &mut Conn, endpoint: NewEndpoint) -> Result<boo
                AND (SELECT COUNT(*) FROM endpoint WHERE merchant_id = $2 AND test = $3 AND deleted_at IS NULL) < $9",
             args![
                 endpoint.id,
-                endpoint.merchant_id,
-                endpoint.test,
+                endpoint.tenant.merchant,
+                endpoint.tenant.mode,
                 endpoint.url,
                 events,
                 endpoint.secret,
@@ -107,21 +106,15 @@ fn json(kinds: &[event::Type]) -> String {
     serde_json::Value::from_iter(kinds.iter().map(|kind| kind.as_str())).to_string()
 }
 
-pub(crate) async fn get(
-    conn: &mut Conn,
-    merchant_id: &str,
-    test: bool,
-    id: &str,
-) -> Result<Option<Endpoint>, DbError> {
+pub(crate) async fn get(conn: &mut Conn, tenant: &Tenant, id: &str) -> Result<Option<Endpoint>, DbError> {
     let sql = select!("WHERE merchant_id = $1 AND test = $2 AND id = $3 AND deleted_at IS NULL");
-    conn.row(sql, args![merchant_id.to_owned(), test, id.to_owned()]).await?.as_ref().map(read).transpose()
+    conn.row(sql, args![&tenant.merchant, tenant.mode, id.to_owned()]).await?.as_ref().map(read).transpose()
 }
 
 /// The newest first, from below the id `before`.
 pub(crate) async fn list(
     conn: &mut Conn,
-    merchant_id: &str,
-    test: bool,
+    tenant: &Tenant,
     before: String,
     rows: i64,
 ) -> Result<Vec<Endpoint>, DbError> {
@@ -129,37 +122,31 @@ pub(crate) async fn list(
         "WHERE merchant_id = $1 AND test = $2 AND id /*pg: COLLATE \"C\"*/ < $3 AND deleted_at IS NULL
          ORDER BY id /*pg: COLLATE \"C\"*/ DESC LIMIT $4"
     );
-    conn.rows(sql, args![merchant_id.to_owned(), test, before, rows]).await?.iter().map(read).collect()
+    conn.rows(sql, args![&tenant.merchant, tenant.mode, before, rows]).await?.iter().map(read).collect()
 }
 
 /// Stops deliveries to it. Whether there is such an endpoint.
 pub(crate) async fn disable(
     conn: &mut Conn,
-    merchant_id: &str,
-    test: bool,
+    tenant: &Tenant,
     id: &str,
     why: String,
 ) -> Result<bool, DbError> {
     let sql = "UPDATE endpoint SET state = 'disabled', disabled_why = $4
                WHERE merchant_id = $1 AND test = $2 AND id = $3 AND deleted_at IS NULL";
-    let changed = conn.exec(sql, args![merchant_id.to_owned(), test, id.to_owned(), why]).await?;
+    let changed = conn.exec(sql, args![&tenant.merchant, tenant.mode, id.to_owned(), why]).await?;
     Ok(changed == 1)
 }
 
 /// Lets deliveries go again, those that waited first. Ends a pause too. Not when there is no such endpoint, and
 /// not when it is disabled and the merchant has [`PER_MERCHANT_MAX`] active ones.
-pub(crate) async fn enable(
-    conn: &mut Conn,
-    merchant_id: &str,
-    test: bool,
-    id: &str,
-) -> Result<bool, DbError> {
-    merchants::alone(conn, merchant_id).await?;
+pub(crate) async fn enable(conn: &mut Conn, tenant: &Tenant, id: &str) -> Result<bool, DbError> {
+    merchants::alone(conn, &tenant.merchant).await?;
     let sql = "UPDATE endpoint SET state = 'active', disabled_why = NULL, failures = 0, paused_until = NULL
                WHERE merchant_id = $1 AND test = $2 AND id = $3 AND deleted_at IS NULL
                  AND (state = 'active' OR (SELECT COUNT(*)
                    FROM endpoint WHERE merchant_id = $1 AND test = $2 AND state = 'active') < $4)";
-    Ok(conn.exec(sql, args![merchant_id.to_owned(), test, id.to_owned(), PER_MERCHANT_MAX]).await? == 1)
+    Ok(conn.exec(sql, args![&tenant.merchant, tenant.mode, id.to_owned(), PER_MERCHANT_MAX]).await? == 1)
 }
 
 /// What is to be different about an endpoint. None: it stays.
@@ -174,8 +161,7 @@ pub(crate) struct Change {
 /// does not count against this one. Whether there is such an endpoint.
 pub(crate) async fn change(
     conn: &mut Conn,
-    merchant_id: &str,
-    test: bool,
+    tenant: &Tenant,
     id: &str,
     change: Change,
 ) -> Result<bool, DbError> {
@@ -186,39 +172,32 @@ pub(crate) async fn change(
                WHERE merchant_id = $1 AND test = $2 AND id = $3 AND deleted_at IS NULL";
     let events = change.events.as_ref().and_then(Option::as_ref).map(|kinds| json(kinds));
     let set_events = change.events.is_some();
-    let args = args![merchant_id.to_owned(), test, id.to_owned(), change.url, set_events, events];
+    let args = args![&tenant.merchant, tenant.mode, id.to_owned(), change.url, set_events, events];
     Ok(conn.exec(sql, args).await? == 1)
 }
 
 /// Deletes it: it is listed no more, and nothing new is queued for it. What waits is for
 /// [`super::deliveries::leaving`] to give up. Whether there was such an endpoint.
-pub(crate) async fn delete(
-    conn: &mut Conn,
-    merchant_id: &str,
-    test: bool,
-    id: &str,
-    now: Millis,
-) -> Result<bool, DbError> {
+pub(crate) async fn delete(conn: &mut Conn, tenant: &Tenant, id: &str, now: Millis) -> Result<bool, DbError> {
     // The secrets have no use any more.
     let sql =
         "UPDATE endpoint SET deleted_at = $4, state = 'disabled', disabled_why = 'deleted', old_secret = NULL
                WHERE merchant_id = $1 AND test = $2 AND id = $3 AND deleted_at IS NULL";
-    Ok(conn.exec(sql, args![merchant_id.to_owned(), test, id.to_owned(), now]).await? == 1)
+    Ok(conn.exec(sql, args![&tenant.merchant, tenant.mode, id.to_owned(), now]).await? == 1)
 }
 
 /// Gives it another secret (sealed for its id). The one before signs too for 24 hours; one still before that
 /// does not sign any more. Whether there is such an endpoint.
 pub(crate) async fn rotate(
     conn: &mut Conn,
-    merchant_id: &str,
-    test: bool,
+    tenant: &Tenant,
     id: &str,
     secret: Vec<u8>,
     now: Millis,
 ) -> Result<bool, DbError> {
     let sql = "UPDATE endpoint SET old_secret = secret, old_until = $5, secret = $4
                WHERE merchant_id = $1 AND test = $2 AND id = $3 AND deleted_at IS NULL";
-    let args = args![merchant_id.to_owned(), test, id.to_owned(), secret, now + OLD_SECRET_MS];
+    let args = args![&tenant.merchant, tenant.mode, id.to_owned(), secret, now + OLD_SECRET_MS];
     Ok(conn.exec(sql, args).await? == 1)
 }
 
@@ -226,8 +205,7 @@ pub(crate) async fn rotate(
 #[derive(Debug, Clone)]
 pub(crate) struct Subscriber {
     pub(crate) id: String,
-    pub(crate) merchant_id: String,
-    pub(crate) test: bool,
+    pub(crate) tenant: Tenant,
     /// The kinds of events that it gets; none: all.
     pub(crate) events: Option<Vec<String>>,
 }
@@ -246,12 +224,7 @@ pub(crate) async fn subscribers(
         .await?;
     rows.iter()
         .map(|row| {
-            Ok(Subscriber {
-                id: row.text("id")?,
-                merchant_id: row.text("merchant_id")?,
-                test: row.bool("test")?,
-                events: row.opt_json("events")?,
-            })
+            Ok(Subscriber { id: row.text("id")?, tenant: row.tenant()?, events: row.opt_json("events")? })
         })
         .collect()
 }

@@ -32,7 +32,7 @@ pub(crate) async fn begin(
     conn.exec(
         "INSERT INTO erasure (invoice_id, merchant_id, test, key_id, at) VALUES ($1, $2, $3, $4, $5)
          ON CONFLICT (invoice_id) DO NOTHING",
-        args![&invoice.id, &invoice.merchant_id, invoice.test, key_id.to_owned(), now],
+        args![&invoice.id, &invoice.tenant.merchant, invoice.tenant.mode, key_id.to_owned(), now],
     )
     .await?;
     let row = conn.row("SELECT key_id, at FROM erasure WHERE invoice_id = $1", args![&invoice.id]).await?;
@@ -43,7 +43,7 @@ pub(crate) async fn begin(
 /// The events of an invoice, by id.
 pub(crate) async fn events_of(conn: &mut Conn, invoice: &Invoice) -> Result<Vec<String>, DbError> {
     let sql = "SELECT id FROM event WHERE merchant_id = $1 AND test = $2 AND invoice_id = $3";
-    let rows = conn.rows(sql, args![&invoice.merchant_id, invoice.test, &invoice.id]).await?;
+    let rows = conn.rows(sql, args![&invoice.tenant.merchant, invoice.tenant.mode, &invoice.id]).await?;
     rows.iter().map(|row| row.text("id")).collect()
 }
 
@@ -56,7 +56,7 @@ pub(crate) async fn matches_about(conn: &mut Conn, invoice: &Invoice) -> Result<
     let since = id::first_at(id::Kind::HookMatch, invoice.created_at);
     // An underline stands for any letter, which does no harm here.
     let about = format!("%\"{}\"%", invoice.id);
-    let rows = conn.rows(sql, args![&invoice.merchant_id, invoice.test, since, about]).await?;
+    let rows = conn.rows(sql, args![&invoice.tenant.merchant, invoice.tenant.mode, since, about]).await?;
     rows.iter().map(|row| row.text("id")).collect()
 }
 

@@ -6,6 +6,7 @@ use super::{Conn, DbError, Row, Value, args, queue::Place};
 use crate::domain::{
     Millis,
     event::{NewEvent, Type},
+    tenant::Tenant,
 };
 
 /// Commits events with their cause, and queues them for dispatch. Of those of one invoice the caller holds the invoice,
@@ -24,8 +25,8 @@ pub(super) async fn insert_told(conn: &mut Conn, events: Vec<NewEvent>) -> Resul
         .map(|event| {
             args![
                 event.id,
-                event.merchant_id,
-                event.test,
+                event.tenant.merchant,
+                event.tenant.mode,
                 &event.kind,
                 event.invoice_id,
                 event.transfer_id,
@@ -83,26 +84,20 @@ fn read(row: &Row) -> Result<Event, DbError> {
     })
 }
 
-pub(crate) async fn get(
-    conn: &mut Conn,
-    merchant_id: &str,
-    test: bool,
-    id: &str,
-) -> Result<Option<Event>, DbError> {
+pub(crate) async fn get(conn: &mut Conn, tenant: &Tenant, id: &str) -> Result<Option<Event>, DbError> {
     let sql = select!("WHERE merchant_id = $1 AND test = $2 AND id = $3");
-    conn.row(sql, args![merchant_id.to_owned(), test, id.to_owned()]).await?.as_ref().map(read).transpose()
+    conn.row(sql, args![&tenant.merchant, tenant.mode, id.to_owned()]).await?.as_ref().map(read).transpose()
 }
 
 /// The newest first, from below the id `before`; of one invoice, or of all.
 pub(crate) async fn list(
     conn: &mut Conn,
-    merchant_id: &str,
-    test: bool,
+    tenant: &Tenant,
     invoice_id: Option<String>,
     before: String,
     rows: i64,
 ) -> Result<Vec<Event>, DbError> {
-    let mut args = args![merchant_id.to_owned(), test, before, rows];
+    let mut args = args![&tenant.merchant, tenant.mode, before, rows];
     let sql = match invoice_id {
         None => select!(
             "WHERE merchant_id = $1 AND test = $2 AND id /*pg: COLLATE \"C\"*/ < $3
@@ -125,8 +120,7 @@ pub(crate) struct Undispatched {
     /// Its number in the queue.
     pub(crate) n: i64,
     pub(crate) id: String,
-    pub(crate) merchant_id: String,
-    pub(crate) test: bool,
+    pub(crate) tenant: Tenant,
     pub(crate) kind: Type,
     pub(crate) place: Option<Place>,
 }
@@ -145,8 +139,7 @@ fn undispatched_row(row: &Row) -> Result<Undispatched, DbError> {
     Ok(Undispatched {
         n: row.int("n")?,
         id: row.text("id")?,
-        merchant_id: row.text("merchant_id")?,
-        test: row.bool("test")?,
+        tenant: row.tenant()?,
         kind: row.parsed("kind")?,
         place: place(row)?,
     })

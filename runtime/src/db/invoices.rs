@@ -6,6 +6,7 @@ use crate::{
         Millis,
         invoice::{Invoice, Matching, Status},
         matching::{amount_key, memo_key},
+        tenant::Tenant,
     },
 };
 
@@ -22,8 +23,7 @@ macro_rules! select {
 pub(super) fn invoice(row: &Row) -> Result<Invoice, DbError> {
     Ok(Invoice {
         id: row.text("id")?,
-        merchant_id: row.text("merchant_id")?,
-        test: row.bool("test")?,
+        tenant: row.tenant()?,
         order_id: row.opt_text("order_id")?,
         title: row.text("title")?,
         tag: row.opt_text("tag")?,
@@ -60,29 +60,23 @@ pub(super) fn invoice(row: &Row) -> Result<Invoice, DbError> {
 }
 
 /// One of the merchant's invoices.
-pub(crate) async fn get(
-    conn: &mut Conn,
-    merchant_id: &str,
-    test: bool,
-    id: &str,
-) -> Result<Option<Invoice>, DbError> {
+pub(crate) async fn get(conn: &mut Conn, tenant: &Tenant, id: &str) -> Result<Option<Invoice>, DbError> {
     let sql = select!("WHERE i.id = $1 AND i.merchant_id = $2 AND i.test = $3");
-    let row = conn.row(sql, args![id.to_owned(), merchant_id.to_owned(), test]).await?;
+    let row = conn.row(sql, args![id.to_owned(), &tenant.merchant, tenant.mode]).await?;
     row.as_ref().map(invoice).transpose()
 }
 
 /// Those of the merchant's invoices with these numbers of the merchant's own that are open or paid.
 pub(crate) async fn by_order_ids(
     conn: &mut Conn,
-    merchant_id: &str,
-    test: bool,
+    tenant: &Tenant,
     order_ids: Vec<String>,
 ) -> Result<Vec<Invoice>, DbError> {
     let items = order_ids.into_iter().map(Into::into).collect();
     let head = select!(
         "WHERE i.merchant_id = $1 AND i.test = $2 AND i.status NOT IN ('expired', 'cancelled') AND i.order_id IN"
     );
-    let rows = conn.rows_in_with(head, args![merchant_id.to_owned(), test], items, "").await?;
+    let rows = conn.rows_in_with(head, args![&tenant.merchant, tenant.mode], items, "").await?;
     rows.iter().map(invoice).collect()
 }
 
@@ -98,13 +92,12 @@ pub(crate) enum Of {
 /// The merchant's invoices, newest first, before the one with the id `before`.
 pub(crate) async fn list(
     conn: &mut Conn,
-    merchant_id: &str,
-    test: bool,
+    tenant: &Tenant,
     of: Of,
     before: String,
     limit: i64,
 ) -> Result<Vec<Invoice>, DbError> {
-    let mut args = args![merchant_id.to_owned(), test, before, limit];
+    let mut args = args![&tenant.merchant, tenant.mode, before, limit];
     let sql = match of {
         Of::All => select!(
             "JOIN ",
@@ -177,8 +170,8 @@ pub(crate) async fn insert(conn: &mut Conn, invoices: &[Invoice]) -> Result<(), 
         .map(|i| {
             args![
                 &i.id,
-                &i.merchant_id,
-                i.test,
+                &i.tenant.merchant,
+                i.tenant.mode,
                 &i.order_id,
                 &i.title,
                 &i.tag,

@@ -1,7 +1,7 @@
 //! Whose an address or an extended key is: what its merchant has proven, and what others want of it.
 
 use super::{Conn, DbError, Row, args};
-use crate::domain::Millis;
+use crate::domain::{Millis, tenant::Mode};
 
 /// How often a merchant is told of one address or key at the most.
 const TOLD_EVERY_MS: Millis = 24 * 60 * 60 * 1000;
@@ -90,10 +90,10 @@ pub(crate) async fn unproven(conn: &mut Conn) -> Result<(i64, i64), DbError> {
     let sql = "SELECT COUNT(*) AS n FROM receive_address
                WHERE test = $1 AND kind <> 'invoice' AND derived_index IS NULL AND retired_at IS NULL
                  AND ownership_proven_at IS NULL";
-    let addresses = conn.row(sql, args![false]).await?.map_or(Ok(0), |row| row.int("n"))?;
+    let addresses = conn.row(sql, args![Mode::Live]).await?.map_or(Ok(0), |row| row.int("n"))?;
     let sql = "SELECT COUNT(*) AS n FROM extended_key
                WHERE replaced_at IS NULL AND ownership_proven_at IS NULL
                  AND network IN (SELECT name FROM network WHERE test = $1)";
-    let keys = conn.row(sql, args![false]).await?.map_or(Ok(0), |row| row.int("n"))?;
+    let keys = conn.row(sql, args![Mode::Live]).await?.map_or(Ok(0), |row| row.int("n"))?;
     Ok((addresses, keys))
 }

@@ -7,6 +7,7 @@ use crate::{
         matching::Reason,
         payment::Payment,
         settlement::{self, Listing},
+        tenant::Tenant,
     },
 };
 
@@ -144,14 +145,13 @@ fn listed(row: &Row) -> Result<Listed, DbError> {
 /// The merchant's payments, newest first, before the one with the id `before`; of one invoice, if named.
 pub(crate) async fn list(
     conn: &mut Conn,
-    merchant_id: &str,
-    test: bool,
+    tenant: &Tenant,
     invoice_id: Option<&str>,
     before: Option<&str>,
     limit: i64,
 ) -> Result<Vec<Listed>, DbError> {
     let before = before.unwrap_or(super::AFTER_ALL_IDS).to_owned();
-    let mut args = args![merchant_id.to_owned(), test, before, limit];
+    let mut args = args![&tenant.merchant, tenant.mode, before, limit];
     let rows = match invoice_id {
         None => {
             let sql = listed!(
@@ -172,14 +172,9 @@ pub(crate) async fn list(
     rows.iter().map(listed).collect()
 }
 
-pub(crate) async fn get(
-    conn: &mut Conn,
-    merchant_id: &str,
-    test: bool,
-    id: &str,
-) -> Result<Option<Listed>, DbError> {
+pub(crate) async fn get(conn: &mut Conn, tenant: &Tenant, id: &str) -> Result<Option<Listed>, DbError> {
     let sql = listed!("WHERE p.merchant_id = $1 AND p.test = $2 AND p.id = $3");
-    let row = conn.row(sql, args![merchant_id.to_owned(), test, id.to_owned()]).await?;
+    let row = conn.row(sql, args![&tenant.merchant, tenant.mode, id.to_owned()]).await?;
     row.as_ref().map(listed).transpose()
 }
 

@@ -5,7 +5,13 @@ use std::borrow::Cow;
 use sqlx::{Row as _, postgres::PgRow, sqlite::SqliteRow};
 
 use super::DbError;
-use crate::domain::{event, money::Amount, verbatim::Verbatim, word::Word};
+use crate::domain::{
+    event,
+    money::Amount,
+    tenant::{Mode, Tenant},
+    verbatim::Verbatim,
+    word::Word,
+};
 
 /// An argument of a statement. Typed even when it is null, since PostgreSQL wants to know.
 #[derive(Debug, Clone)]
@@ -49,6 +55,12 @@ impl From<u32> for Value {
 impl From<bool> for Value {
     fn from(value: bool) -> Self {
         Self::Int(Some(i64::from(value)))
+    }
+}
+/// The column `test`.
+impl From<Mode> for Value {
+    fn from(mode: Mode) -> Self {
+        Self::from(mode.is_test())
     }
 }
 impl From<&'static str> for Value {
@@ -139,6 +151,15 @@ impl Row {
 
     pub(crate) fn bool(&self, column: &'static str) -> Result<bool, DbError> {
         Ok(self.int(column)? != 0)
+    }
+
+    pub(crate) fn mode(&self, column: &'static str) -> Result<Mode, DbError> {
+        self.bool(column).map(Mode::of_test)
+    }
+
+    /// Whose the row is, by its columns `merchant_id` and `test`.
+    pub(crate) fn tenant(&self) -> Result<Tenant, DbError> {
+        Ok(Tenant { merchant: self.text("merchant_id")?, mode: self.mode("test")? })
     }
 
     /// The decimals of a joined asset; the schema keeps them in 0 to 30.

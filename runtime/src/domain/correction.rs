@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Millis, money::Amount, verbatim::Verbatim, word::words};
+use super::{Millis, money::Amount, tenant::Tenant, verbatim::Verbatim, word::words};
 
 words! {
     /// What a person did.
@@ -50,8 +50,7 @@ pub struct Evidence {
 #[derive(Debug, Clone)]
 pub struct Correction {
     pub id: String,
-    pub merchant_id: String,
-    pub test: bool,
+    pub tenant: Tenant,
     pub kind: Kind,
     pub transfer_id: Option<String>,
     pub payment_id: Option<String>,

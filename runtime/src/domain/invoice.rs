@@ -15,7 +15,7 @@
 //! | `cancelled`     | 0                   | 0       | the merchant cancelled it    |
 //! | `manual_review` | less than due       | any     | a transfer waits for a person |
 
-use super::{Millis, money::Amount, policy::Policy, verbatim::Verbatim, word::words};
+use super::{Millis, money::Amount, policy::Policy, tenant::Tenant, verbatim::Verbatim, word::words};
 
 words! {
     /// Where an invoice stands.
@@ -73,8 +73,7 @@ impl Status {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invoice {
     pub id: String,
-    pub merchant_id: String,
-    pub test: bool,
+    pub tenant: Tenant,
     /// The merchant's own number for it, unique within merchant and mode among what is open or paid.
     pub order_id: Option<String>,
     pub title: String,

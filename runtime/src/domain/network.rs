@@ -7,6 +7,7 @@ use super::{
     credit::{self, Credit, Rule, Tier},
     money::Amount,
     slots::{Ring, Unique},
+    tenant::Mode,
 };
 
 /// One chain instance: which plugin reads it, which assets are money there, when a transfer is credited.
@@ -92,6 +93,13 @@ pub struct Upstream {
 
 fn default_rate() -> u32 {
     10
+}
+
+impl Manifest {
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        Mode::of_test(self.test)
+    }
 }
 
 impl Asset {

@@ -96,7 +96,7 @@ impl From<&Invoice> for InvoiceView {
             title: i.title.clone(),
             tag: i.tag.clone(),
             meta: i.meta.clone(),
-            test: i.test,
+            test: i.tenant.mode.is_test(),
             status: i.status,
             exception: i.exception,
             sequence: i.sequence,

@@ -21,7 +21,7 @@ use crate::{
         events::{self, Undispatched},
         hooks::{self, Bound, run_queue},
     },
-    domain::{Millis, hook::About, id},
+    domain::{Millis, hook::About, id, tenant::Tenant},
 };
 
 /// Events of one transaction.
@@ -63,7 +63,7 @@ pub(crate) async fn step(db: &Db, clock: &Clock) -> Result<usize, DbError> {
             Box::pin(async move {
                 let events = events::undispatched(conn, BATCH).await?;
                 let merchants: BTreeSet<String> =
-                    events.iter().map(|event| event.merchant_id.clone()).collect();
+                    events.iter().map(|event| event.tenant.merchant.clone()).collect();
                 let bound = hooks::bound(conn, merchants.iter().cloned()).await?;
                 let subscribers = endpoints::subscribers(conn, merchants.into_iter()).await?;
                 queue::insert(conn, fan_out(&events, &subscribers, now), now).await?;
@@ -91,14 +91,13 @@ pub(crate) async fn step(db: &Db, clock: &Clock) -> Result<usize, DbError> {
 }
 
 fn fan_out(events: &[Undispatched], subscribers: &[Subscriber], now: Millis) -> Vec<Owed> {
-    let mut by_owner: HashMap<(&str, bool), Vec<&Subscriber>> = HashMap::new();
+    let mut by_tenant: HashMap<&Tenant, Vec<&Subscriber>> = HashMap::new();
     for subscriber in subscribers {
-        by_owner.entry((&subscriber.merchant_id, subscriber.test)).or_default().push(subscriber);
+        by_tenant.entry(&subscriber.tenant).or_default().push(subscriber);
     }
     let mut owed = Vec::with_capacity(events.len());
     for event in events {
-        let owner = (event.merchant_id.as_str(), event.test);
-        for subscriber in by_owner.get(&owner).into_iter().flatten() {
+        for subscriber in by_tenant.get(&event.tenant).into_iter().flatten() {
             if subscriber
                 .events
                 .as_ref()
@@ -108,8 +107,7 @@ fn fan_out(events: &[Undispatched], subscribers: &[Subscriber], now: Millis) -> 
                     delivery_id: id::new(id::Kind::Delivery, now),
                     event_id: event.id.clone(),
                     endpoint_id: subscriber.id.clone(),
-                    merchant_id: event.merchant_id.clone(),
-                    test: event.test,
+                    tenant: event.tenant.clone(),
                     place: event.place.clone(),
                 });
             }
@@ -120,21 +118,19 @@ fn fan_out(events: &[Undispatched], subscribers: &[Subscriber], now: Millis) -> 
 
 /// The runs that events may become, as far as their types say.
 fn bind<'h>(events: &[Undispatched], bound: &'h [Bound], now: Millis) -> Vec<(run_queue::Owed, &'h Bound)> {
-    let mut by_owner: HashMap<(&str, bool), Vec<&Bound>> = HashMap::new();
+    let mut by_tenant: HashMap<&Tenant, Vec<&Bound>> = HashMap::new();
     for hook in bound {
-        by_owner.entry((&hook.merchant_id, hook.test)).or_default().push(hook);
+        by_tenant.entry(&hook.tenant).or_default().push(hook);
     }
     let mut runs = Vec::new();
     for event in events {
-        let owner = (event.merchant_id.as_str(), event.test);
-        for hook in by_owner.get(&owner).into_iter().flatten() {
+        for hook in by_tenant.get(&event.tenant).into_iter().flatten() {
             if hook.binding.wants_type(&event.kind) {
                 let owed = run_queue::Owed {
                     run_id: id::new(id::Kind::HookRun, now),
                     event_id: event.id.clone(),
                     hook_id: hook.id.clone(),
-                    merchant_id: event.merchant_id.clone(),
-                    test: event.test,
+                    tenant: event.tenant.clone(),
                     place: event.place.clone(),
                 };
                 runs.push((owed, *hook));
@@ -147,38 +143,37 @@ fn bind<'h>(events: &[Undispatched], bound: &'h [Bound], now: Millis) -> Vec<(ru
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::tenant::Mode;
 
     #[test]
     fn an_event_goes_to_its_merchants_endpoints_of_its_mode_that_want_it() {
-        let subscriber = |id: &str, merchant: &str, test, events: Option<&[&str]>| Subscriber {
+        let subscriber = |id: &str, merchant: &str, mode, events: Option<&[&str]>| Subscriber {
             id: id.to_owned(),
-            merchant_id: merchant.to_owned(),
-            test,
+            tenant: Tenant { merchant: merchant.to_owned(), mode },
             events: events.map(|kinds| kinds.iter().map(|kind| (*kind).to_owned()).collect()),
         };
-        let event = |merchant: &str, test, kind: &str| Undispatched {
+        let event = |merchant: &str, mode, kind: &str| Undispatched {
             n: 1,
             id: "evt_1".to_owned(),
-            merchant_id: merchant.to_owned(),
-            test,
+            tenant: Tenant { merchant: merchant.to_owned(), mode },
             kind: kind.parse().unwrap(),
             place: None,
         };
         let subscribers = [
-            subscriber("all", "a", false, None),
-            subscriber("paid", "a", false, Some(&["invoice.paid"])),
-            subscriber("none", "a", false, Some(&[])),
-            subscriber("test", "a", true, None),
-            subscriber("other", "b", false, None),
+            subscriber("all", "a", Mode::Live, None),
+            subscriber("paid", "a", Mode::Live, Some(&["invoice.paid"])),
+            subscriber("none", "a", Mode::Live, Some(&[])),
+            subscriber("test", "a", Mode::Test, None),
+            subscriber("other", "b", Mode::Live, None),
         ];
         let told = |event| {
             let owed = fan_out(&[event], &subscribers, 1_800_000_000_000);
             owed.into_iter().map(|owed| owed.endpoint_id).collect::<Vec<_>>()
         };
-        assert_eq!(told(event("a", false, "invoice.paid")), ["all", "paid"]);
-        assert_eq!(told(event("a", false, "invoice.expired")), ["all"]);
-        assert_eq!(told(event("a", true, "invoice.paid")), ["test"]);
-        assert_eq!(told(event("b", false, "invoice.paid")), ["other"]);
-        assert!(told(event("c", false, "invoice.paid")).is_empty());
+        assert_eq!(told(event("a", Mode::Live, "invoice.paid")), ["all", "paid"]);
+        assert_eq!(told(event("a", Mode::Live, "invoice.expired")), ["all"]);
+        assert_eq!(told(event("a", Mode::Test, "invoice.paid")), ["test"]);
+        assert_eq!(told(event("b", Mode::Live, "invoice.paid")), ["other"]);
+        assert!(told(event("c", Mode::Live, "invoice.paid")).is_empty());
     }
 }

@@ -7,7 +7,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::{
     app::App,
     db::{
-        api_keys::{self, Mode},
+        api_keys::{self, KeyMode},
         installation, merchants,
     },
     domain::id::Kind as IdKind,
@@ -37,7 +37,7 @@ struct ApiKeyView {
     id: String,
     /// None: an operator's.
     merchant_id: Option<String>,
-    mode: Mode,
+    mode: KeyMode,
     name: String,
     /// The first characters, to tell keys apart.
     #[schema(example = "live_k3m9p")]
@@ -51,8 +51,8 @@ impl From<api_keys::ApiKey> for ApiKeyView {
     fn from(key: api_keys::ApiKey) -> Self {
         Self {
             id: key.id,
-            merchant_id: key.merchant_id,
-            mode: key.mode,
+            mode: KeyMode::of(key.tenant.as_ref()),
+            merchant_id: key.tenant.map(|tenant| tenant.merchant),
             name: key.name,
             prefix: key.prefix,
             created_at: Time(key.created_at),
@@ -76,7 +76,7 @@ struct NewApiKeyView {
 struct NewApiKey {
     /// Whose it is to be; not for an operator's key.
     merchant_id: Option<String>,
-    mode: Mode,
+    mode: KeyMode,
     /// What it is for: shown in lists.
     #[schema(max_length = 100, example = "shop backend")]
     name: Option<String>,
@@ -100,17 +100,17 @@ async fn create(_: Operator, State(app): State<App>, body: Json<NewApiKey>) -> R
     if new.expires_at.is_some_and(|at| at.0 <= now) {
         return Err(Problem::new(Kind::FieldMalformed, "expires_at: it has passed.").field("expires_at"));
     }
-    if (new.mode == Mode::Operator) != new.merchant_id.is_none() {
+    let tenant = new.mode.tenant(new.merchant_id).ok_or_else(|| {
         let detail = "merchant_id: a live or test key needs one, an operator's key has none.";
-        return Err(Problem::new(Kind::FieldMalformed, detail).field("merchant_id"));
-    }
+        Problem::new(Kind::FieldMalformed, detail).field("merchant_id")
+    })?;
     let expires_at = new.expires_at.map(|at| at.0);
-    let wanted = NewKey { merchant_id: new.merchant_id, mode: new.mode, name, expires_at };
+    let wanted = NewKey { tenant, name, expires_at };
     let vault = app.vault.clone();
     idempotent(&app, Operator::OWNER.to_owned(), body.once, move |conn| {
         Box::pin(async move {
-            if let Some(merchant) = &wanted.merchant_id {
-                let found = merchants::get(conn, merchant).await?;
+            if let Some(tenant) = &wanted.tenant {
+                let found = merchants::get(conn, &tenant.merchant).await?;
                 found.ok_or_else(|| Problem::not_found("merchant").field("merchant_id"))?;
             }
             let (key, text) = keys::issue(conn, &vault, wanted, now).await.map_err(Problem::internal)?;
@@ -171,7 +171,7 @@ async fn revoke(_: Operator, State(app): State<App>, id: PathParam, body: NoBody
             installation::alone(conn).await?;
             api_keys::revoke(conn, &id, now).await?;
             let key = api_keys::get(conn, &id).await?.ok_or_else(|| Problem::not_found("API key"))?;
-            if key.mode == Mode::Operator && api_keys::operators_left(conn, now).await? == 0 {
+            if key.tenant.is_none() && api_keys::operators_left(conn, now).await? == 0 {
                 let detail = "This is the last operator's key: make another one first.";
                 return Err(Problem::new(Kind::Conflict, detail));
             }

@@ -19,11 +19,8 @@ use super::{
 };
 use crate::{
     app::App,
-    db::{
-        REQUEST_READS_MAX,
-        api_keys::{Mode, Presented},
-    },
-    domain::policy::Policy,
+    db::{REQUEST_READS_MAX, api_keys::Presented},
+    domain::{policy::Policy, tenant::Tenant},
     keys,
     shares::Shares,
 };
@@ -45,9 +42,8 @@ impl Operator {
 /// A merchant's key was shown.
 #[derive(Debug, Clone)]
 pub(crate) struct Merchant {
-    pub(crate) id: String,
-    /// The key's mode: what belongs to the other mode is not seen.
-    pub(crate) test: bool,
+    /// The merchant, in the key's mode: what belongs to the other mode is not seen.
+    pub(crate) tenant: Tenant,
     pub(crate) key_id: String,
     /// The merchant's policy of at most two seconds ago.
     pub(crate) policy: Policy,
@@ -56,7 +52,7 @@ pub(crate) struct Merchant {
 impl Merchant {
     /// Whose idempotency keys this merchant's are.
     pub(crate) fn owner(&self) -> String {
-        format!("{}:{}", self.id, if self.test { "test" } else { "live" })
+        self.tenant.to_string()
     }
 }
 
@@ -72,7 +68,7 @@ impl Caller {
     fn name(&self) -> &str {
         match self {
             Self::Operator(_) => Operator::OWNER,
-            Self::Merchant(merchant) => &merchant.id,
+            Self::Merchant(merchant) => &merchant.tenant.merchant,
         }
     }
 }
@@ -174,18 +170,13 @@ fn one<'h>(found: &mut Option<&'h str>, key: &'h str) -> Result<(), Problem> {
 
 fn caller(presented: &Presented) -> Result<Caller, Problem> {
     let key = &presented.key;
-    let (Some(id), Some(holder)) = (&key.merchant_id, presented.merchant) else {
+    let (Some(tenant), Some(holder)) = (&key.tenant, presented.merchant) else {
         return Ok(Caller::Operator(Operator));
     };
     if holder.disabled_at.is_some() {
         return Err(Problem::new(Kind::MerchantDisabled, "Ask the operator of this installation."));
     }
-    Ok(Caller::Merchant(Merchant {
-        id: id.clone(),
-        test: key.mode == Mode::Test,
-        key_id: key.id.clone(),
-        policy: holder.policy,
-    }))
+    Ok(Caller::Merchant(Merchant { tenant: tenant.clone(), key_id: key.id.clone(), policy: holder.policy }))
 }
 
 fn caller_of(parts: &Parts) -> Result<&Caller, Problem> {

@@ -114,7 +114,7 @@ async fn list(
     };
     let mut conn = app.db.read().await?;
     let (before, rows) = (page.before.clone(), page.rows);
-    let rows = corrections::list(&mut conn, &merchant.id, merchant.test, of, before, rows).await?;
+    let rows = corrections::list(&mut conn, &merchant.tenant, of, before, rows).await?;
     Ok(Answer(page.cut(rows, |row| &row.correction.id, Into::into)))
 }
 
@@ -140,7 +140,7 @@ pub(super) fn check_why(why: Option<&str>) -> Result<(), Problem> {
 }
 
 pub(super) fn scope(merchant: &Merchant) -> Scope {
-    Scope { merchant_id: merchant.id.clone(), test: merchant.test, key_id: merchant.key_id.clone() }
+    Scope { tenant: merchant.tenant.clone(), key_id: merchant.key_id.clone() }
 }
 
 impl From<ResolveError> for Problem {

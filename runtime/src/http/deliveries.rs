@@ -142,8 +142,7 @@ async fn list(
     };
     let mut conn = app.db.read().await?;
     let (before, rows) = (page.before.clone(), page.rows);
-    let rows =
-        deliveries::list(&mut conn, &merchant.id, merchant.test, of, params.state, before, rows).await?;
+    let rows = deliveries::list(&mut conn, &merchant.tenant, of, params.state, before, rows).await?;
     Ok(Answer(page.cut(rows, |row| &row.id, Into::into)))
 }
 
@@ -158,12 +157,12 @@ async fn get(
     let id = id.id(IdKind::Delivery, "delivery")?;
     let mut conn = app.db.read().await?;
     let delivery = view_of(&mut conn, &merchant, &id).await?;
-    let rows = deliveries::attempts(&mut conn, &merchant.id, merchant.test, &id, ATTEMPTS_SHOWN).await?;
+    let rows = deliveries::attempts(&mut conn, &merchant.tenant, &id, ATTEMPTS_SHOWN).await?;
     Ok(Answer(DeliveryWithAttempts { delivery, attempt_log: rows.into_iter().map(Into::into).collect() }))
 }
 
 async fn view_of(conn: &mut Conn, owner: &Merchant, id: &str) -> Result<DeliveryView, Problem> {
-    let found = deliveries::get(conn, &owner.id, owner.test, id).await?;
+    let found = deliveries::get(conn, &owner.tenant, id).await?;
     Ok(found.ok_or_else(|| Problem::not_found("delivery"))?.into())
 }
 
@@ -183,7 +182,7 @@ async fn resend(
     let now = app.clock.now();
     let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
         Box::pin(async move {
-            match deliveries::resend(conn, &merchant.id, merchant.test, &id, now).await? {
+            match deliveries::resend(conn, &merchant.tenant, &id, now).await? {
                 Resend::Queued => Reply::ok(&view_of(conn, &merchant, &id).await?),
                 Resend::Pending => {
                     Err(Problem::new(Kind::DeliveryPending, "It is sent by itself when it is due."))

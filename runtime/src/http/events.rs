@@ -80,7 +80,7 @@ async fn list(
     let page = Page::new(params.limit, params.cursor.as_deref(), IdKind::Event)?;
     let mut conn = app.db.read().await?;
     let (before, rows) = (page.before.clone(), page.rows);
-    let rows = events::list(&mut conn, &merchant.id, merchant.test, params.invoice_id, before, rows).await?;
+    let rows = events::list(&mut conn, &merchant.tenant, params.invoice_id, before, rows).await?;
     let Listed { data, next_cursor } = page.cut(rows, |row| &row.id, EventView::try_from);
     Ok(Answer(Listed { data: data.into_iter().collect::<Result<_, _>>()?, next_cursor }))
 }
@@ -94,6 +94,6 @@ async fn get(
     id: PathParam,
 ) -> Result<Answer<EventView>, Problem> {
     let id = id.id(IdKind::Event, "event")?;
-    let found = events::get(&mut app.db.read().await?, &merchant.id, merchant.test, &id).await?;
+    let found = events::get(&mut app.db.read().await?, &merchant.tenant, &id).await?;
     Ok(Answer(found.ok_or_else(|| Problem::not_found("event"))?.try_into()?))
 }

@@ -100,7 +100,7 @@ async fn find_transfers(
     check_text("tx", &tx, TX_CHARS_MAX)?;
     let network = network(&app, &merchant, &name).map_err(|problem| problem.field("network"))?;
     let work = async {
-        let found = find(&app, &network, &merchant.id, &tx).await?;
+        let found = find(&app, &network, &merchant.tenant.merchant, &tx).await?;
         let poll_s = network.poll_ms.div_ceil(1000).max(1);
         Reply::ok(&view(&app, &merchant, &network.name, poll_s, found).await?)
     };
@@ -126,7 +126,7 @@ async fn view(
         Whereabouts::Unread { height } => (height, Vec::new(), Some(height)),
         Whereabouts::Read { height, txs, unread } => (height, txs, unread),
     };
-    let rows = transfers::of_merchant(&mut conn, &merchant.id, network, &txs).await?;
+    let rows = transfers::of_merchant(&mut conn, &merchant.tenant.merchant, network, &txs).await?;
     if !rows.is_empty() {
         let detail = format!("It is in block {height}; what it moved to your addresses is listed.");
         let transfers = rows.into_iter().map(Into::into).collect();

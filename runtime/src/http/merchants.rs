@@ -10,6 +10,7 @@ use crate::{
     domain::{
         id::{self, Kind as IdKind},
         policy::Policy,
+        tenant::Tenant,
     },
     http::{
         auth::{Merchant, Operator},
@@ -178,8 +179,8 @@ struct Me {
 /// Who am I?
 #[utoipa::path(get, path = "/v1/me", tag = "account", responses((status = 200, body = Me)))]
 async fn me(merchant: Merchant, State(app): State<App>) -> Result<Answer<Me>, Problem> {
-    let found = merchants::get(&mut app.db.read().await?, &merchant.id).await?;
+    let found = merchants::get(&mut app.db.read().await?, &merchant.tenant.merchant).await?;
     let row = found.ok_or_else(|| Problem::internal("a key without its merchant"))?;
-    let Merchant { id, test, key_id, .. } = merchant;
-    Ok(Answer(Me { merchant_id: id, name: row.name, test, key_id, policy: row.policy }))
+    let Merchant { tenant: Tenant { merchant: merchant_id, mode }, key_id, .. } = merchant;
+    Ok(Answer(Me { merchant_id, name: row.name, test: mode.is_test(), key_id, policy: row.policy }))
 }

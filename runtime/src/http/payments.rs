@@ -71,9 +71,7 @@ async fn list(
     let page = Page::new(params.limit, params.cursor.as_deref(), IdKind::Payment)?;
     let invoice_id = params.invoice_id.as_deref();
     let mut conn = app.db.read().await?;
-    let rows =
-        payments::list(&mut conn, &merchant.id, merchant.test, invoice_id, Some(&page.before), page.rows)
-            .await?;
+    let rows = payments::list(&mut conn, &merchant.tenant, invoice_id, Some(&page.before), page.rows).await?;
     Ok(Answer(page.cut(rows, |row| &row.payment.id, Into::into)))
 }
 
@@ -86,6 +84,6 @@ async fn get(
     id: PathParam,
 ) -> Result<Answer<PlacedPayment>, Problem> {
     let id = id.id(IdKind::Payment, "payment")?;
-    let found = payments::get(&mut app.db.read().await?, &merchant.id, merchant.test, &id).await?;
+    let found = payments::get(&mut app.db.read().await?, &merchant.tenant, &id).await?;
     Ok(Answer(found.ok_or_else(|| Problem::not_found("payment"))?.into()))
 }

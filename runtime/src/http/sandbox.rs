@@ -52,9 +52,11 @@ async fn simulate(
 ) -> Result<Reply, Problem> {
     let name = name.name("network")?;
     let (network, owner, merchant_id) = match &caller {
-        Caller::Merchant(merchant) => {
-            (invoices::network(&app, merchant, &name)?, merchant.owner(), Some(merchant.id.clone()))
-        }
+        Caller::Merchant(merchant) => (
+            invoices::network(&app, merchant, &name)?,
+            merchant.owner(),
+            Some(merchant.tenant.merchant.clone()),
+        ),
         Caller::Operator(_) => {
             let network = app.networks.get(&name).ok_or_else(super::networks::missing)?;
             (network, Operator::OWNER.to_owned(), None)

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use crate::{
     app::App,
-    db::{DbError, api_keys::Mode, chain, networks},
+    db::{DbError, chain, networks},
     http::{
         auth,
         json::Answer,
@@ -135,7 +135,7 @@ async fn reading(app: &App) -> Result<Vec<Reading>, Problem> {
 
 async fn for_operators(app: &App, headers: &HeaderMap) -> Result<(), Problem> {
     let presented = auth::authenticate(app, headers).await?;
-    if presented.key.mode != Mode::Operator {
+    if presented.key.tenant.is_some() {
         return Err(Problem::new(Kind::OperatorOnly, "This key belongs to a merchant."));
     }
     Ok(())

@@ -113,9 +113,7 @@ async fn list(
     let page = Page::new(params.limit, params.cursor.as_deref(), IdKind::Transfer)?;
     let filter = Filter { unmatched: params.state.is_some() };
     let mut conn = app.db.read().await?;
-    let rows =
-        transfers::list(&mut conn, &merchant.id, merchant.test, &filter, Some(&page.before), page.rows)
-            .await?;
+    let rows = transfers::list(&mut conn, &merchant.tenant, &filter, Some(&page.before), page.rows).await?;
     Ok(Answer(page.cut(rows, |row| &row.transfer.id, Into::into)))
 }
 
@@ -128,7 +126,7 @@ async fn get(
     id: PathParam,
 ) -> Result<Answer<SettledTransfer>, Problem> {
     let id = id.id(IdKind::Transfer, "transfer")?;
-    let found = transfers::get(&mut app.db.read().await?, &merchant.id, merchant.test, &id).await?;
+    let found = transfers::get(&mut app.db.read().await?, &merchant.tenant, &id).await?;
     Ok(Answer(found.ok_or_else(|| Problem::not_found("transfer"))?.into()))
 }
 
@@ -243,7 +241,7 @@ async fn decide(
                 Decision::Undismiss => resolve::undismiss(conn, &scope, &id, why, now).await?,
                 Decision::Unassign => resolve::unassign(conn, &scope, &id, why, now).await?,
             }
-            let row = transfers::get(conn, &scope.merchant_id, scope.test, &id).await?;
+            let row = transfers::get(conn, &scope.tenant, &id).await?;
             Reply::ok(&SettledTransfer::from(row.ok_or_else(|| Problem::not_found("transfer"))?))
         })
     })

@@ -14,6 +14,7 @@ use crate::{
         money::Amount,
         network::Manifest,
         policy::Policy,
+        tenant::{Mode, Tenant},
     },
     flow::{
         balances,
@@ -137,7 +138,7 @@ impl Process {
 
     /// Settles a batch. Returns true if there may be more.
     pub async fn settle(&self) -> Result<bool, Ended> {
-        Self::survived(settle::step(&self.app, NETWORK, true).await).map(|settled| settled > 0)
+        Self::survived(settle::step(&self.app, NETWORK, Mode::Test).await).map(|settled| settled > 0)
     }
 
     /// Lets invoices expire and holds end. Returns true if there may be more.
@@ -200,8 +201,7 @@ impl Process {
         let asset = asset as usize;
         let asset_id = self.network.assets.get(asset).map(|asset| asset.id(NETWORK)).unwrap_or_default();
         let new = NewInvoice {
-            merchant_id: merchant_id.to_owned(),
-            test: true,
+            tenant: Tenant::test(merchant_id),
             network: Arc::clone(&self.network),
             asset,
             asset_id,
@@ -224,7 +224,7 @@ impl Process {
             _ if simulated::is_dead() => Err(NotMade::Ended),
             Ok(Made::New(invoice)) => Ok(Asked {
                 id: invoice.id,
-                merchant_id: invoice.merchant_id,
+                merchant_id: invoice.tenant.merchant,
                 address: invoice.address,
                 due: invoice.due.0,
                 memo: invoice.memo,

@@ -1,7 +1,8 @@
 //! The walls of the house, read from the sources: which layer may know of which, that no two modules know of each other in
-//! a circle, that every file is in a module, and how large a file may be.
+//! a circle, that every file is in a module, that tenants go by type, and how large a file may be.
 
 mod modules;
+mod tenants;
 
 use std::{
     collections::BTreeSet,
@@ -80,6 +81,8 @@ pub(crate) fn cases(suite: &mut Suite) {
     suite.once("layers::no_modules_know_each_other_in_a_circle", || async { modules::circles() });
     suite.once("layers::every_file_is_in_a_module", || async { modules::orphans() });
     suite.once("layers::sql_stands_in_db_alone", || async { sql() });
+    suite.once("layers::tenants_go_by_type", || async { tenants::tenants() });
+    suite.once("layers::a_tenant_in_parts_is_seen", || async { tenants::are_seen() });
     suite.once("layers::files_fit_on_a_few_pages", || async { lengths() });
     suite.once("layers::the_reader_of_sources_reads_them", || async { reader() });
     suite.once("layers::the_simulators_faults_can_be_put_back", || async { faults() });

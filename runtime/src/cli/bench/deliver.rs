@@ -39,6 +39,7 @@ use crate::{
         event::{self, NewEvent},
         id,
         signature::{self, Secret},
+        tenant::Tenant,
     },
     flow::{deliver, dispatch},
 };
@@ -133,8 +134,7 @@ impl<'b> Town<'b> {
             let now = app.clock.now();
             let id = id::new(id::Kind::Endpoint, now);
             let endpoint = NewEndpoint {
-                merchant_id: shop.merchant_id.clone(),
-                test: false,
+                tenant: Tenant::live(&shop.merchant_id),
                 url: format!("http://{address}/webhooks"),
                 events: None,
                 secret: app.vault.seal(&id, Secret::generate()?.to_text().as_bytes())?,
@@ -159,8 +159,7 @@ impl<'b> Town<'b> {
             .take(count)
             .map(|merchant_id| NewEvent {
                 id: id::new(id::Kind::Event, now),
-                merchant_id: merchant_id.clone(),
-                test: false,
+                tenant: Tenant::live(merchant_id.as_str()),
                 kind: event::Kind::InvoicePaid.into(),
                 // Each has an invoice of its own, as most events do.
                 invoice_id: Some(id::new(id::Kind::Invoice, now)),

@@ -26,6 +26,7 @@ use crate::{
         money::Amount,
         network::{Asset, Manifest},
         policy::Policy,
+        tenant::Tenant,
         transfer::{self, Transfer},
     },
 };
@@ -172,8 +173,7 @@ impl Filled {
         let expires_at = self.made_at + OPEN_FOR_MS;
         Some(Invoice {
             id: format!("inv_{number:026}"),
-            merchant_id: shop.merchant_id.clone(),
-            test: false,
+            tenant: Tenant::live(&shop.merchant_id),
             order_id: Some(format!("order-{number}")),
             title: format!("Order {number}"),
             tag: None,
@@ -225,7 +225,7 @@ impl Filled {
             ordinal: 0,
             asset_id: invoice.asset_id.clone(),
             address_id: invoice.address_id.clone(),
-            merchant_id: invoice.merchant_id.clone(),
+            merchant_id: invoice.tenant.merchant.clone(),
             sender: Some(format!("0x{nth:040x}")),
             amount: Some(invoice.due),
             memo: None,

@@ -25,6 +25,7 @@ use crate::{
         ledger::JournalKind,
         payment::{self, Payment},
         settlement::{JournalEntry, JournalOf, Written},
+        tenant::Tenant,
         transfer::{Sighting, Transfer},
     },
     flow::settle,
@@ -51,7 +52,7 @@ pub(super) async fn run(bench: &mut Bench) -> anyhow::Result<()> {
         observe(&app, &filled, written.clone(), false).await?;
         busy.pair(pair);
         let started = Instant::now();
-        while settle::step(&app, &filled.network.name, filled.network.test).await? > 0 {}
+        while settle::step(&app, &filled.network.name, filled.network.mode()).await? > 0 {}
         ours.push(rate(usize::try_from(count)?, started.elapsed()));
         paid += count;
         check(&app, pair, paid).await?;
@@ -140,8 +141,7 @@ async fn rows(app: &App, filled: &Filled, numbers: Range<u64>) -> anyhow::Result
             };
             let event = |kind, sequence| NewEvent {
                 id: id::new(id::Kind::Event, now),
-                merchant_id: transfer.merchant_id.clone(),
-                test: false,
+                tenant: Tenant::live(&transfer.merchant_id),
                 kind,
                 invoice_id: payment.invoice_id.clone(),
                 transfer_id: Some(transfer.id.clone()),
@@ -167,7 +167,6 @@ async fn rows(app: &App, filled: &Filled, numbers: Range<u64>) -> anyhow::Result
 async fn some_payload(app: &App, filled: &Filled) -> anyhow::Result<String> {
     let invoice = filled.invoice(0).context("no invoices")?;
     let mut conn = app.db.read().await?;
-    let events =
-        events::list(&mut conn, &invoice.merchant_id, false, None, AFTER_ALL_IDS.to_owned(), 1).await?;
+    let events = events::list(&mut conn, &invoice.tenant, None, AFTER_ALL_IDS.to_owned(), 1).await?;
     Ok(events.into_iter().next().context("settle has written no event")?.payload)
 }

@@ -11,7 +11,11 @@ use tokio::{sync::oneshot, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 pub(super) use crate::cli::scratch::{open, shop};
-use crate::{app::App, db::api_keys::Mode, domain::network::Manifest, keys, networks};
+use crate::{
+    app::App,
+    domain::{network::Manifest, tenant::Tenant},
+    keys, networks,
+};
 
 /// Network of the invoices made through HTTP: a chain of Kassa's own, on which nothing happens.
 const SANDBOX: &str = "sandbox";
@@ -86,8 +90,7 @@ impl Customer {
             address.map_err(|error| anyhow::anyhow!("the sandbox derives no address: {error:?}"))?;
         let shop = shop(app, &sandbox, &address.text).await?;
         let new = keys::NewKey {
-            merchant_id: Some(shop.merchant_id),
-            mode: Mode::Test,
+            tenant: Some(Tenant::test(shop.merchant_id)),
             name: "bench".to_owned(),
             expires_at: None,
         };

@@ -6,7 +6,7 @@ use super::{
     Conn, DbError, Row, args, merchants,
     ownership::{self, Proof},
 };
-use crate::domain::{Millis, verbatim::Verbatim, word::words};
+use crate::domain::{Millis, tenant::Tenant, verbatim::Verbatim, word::words};
 
 words! {
     /// Whose payments arrive at an address.
@@ -187,14 +187,13 @@ pub(crate) async fn create(conn: &mut Conn, new: NewAddress) -> Result<ReceiveAd
 /// One of a merchant's addresses, on a network of this mode.
 pub(crate) async fn get(
     conn: &mut Conn,
-    merchant_id: &str,
-    test: bool,
+    tenant: &Tenant,
     id: &str,
 ) -> Result<Option<ReceiveAddress>, DbError> {
     let sql = select!(
         "WHERE id = $1 AND merchant_id = $2 AND network IN (SELECT name FROM network WHERE test = $3)"
     );
-    let args = args![id.to_owned(), merchant_id.to_owned(), test];
+    let args = args![id.to_owned(), &tenant.merchant, tenant.mode];
     conn.row(sql, args).await?.as_ref().map(read).transpose()
 }
 
@@ -202,8 +201,7 @@ pub(crate) async fn get(
 /// the id `before`.
 pub(crate) async fn list(
     conn: &mut Conn,
-    merchant_id: &str,
-    test: bool,
+    tenant: &Tenant,
     before: String,
     rows: i64,
 ) -> Result<Vec<ReceiveAddress>, DbError> {
@@ -211,7 +209,7 @@ pub(crate) async fn list(
         "WHERE merchant_id = $1 AND test = $2 AND kind <> 'invoice' AND id /*pg: COLLATE \"C\"*/ < $3
          ORDER BY id /*pg: COLLATE \"C\"*/ DESC LIMIT $4"
     );
-    conn.rows(sql, args![merchant_id.to_owned(), test, before, rows]).await?.iter().map(read).collect()
+    conn.rows(sql, args![&tenant.merchant, tenant.mode, before, rows]).await?.iter().map(read).collect()
 }
 
 /// The merchant's shared address on a network, as it is given out.
@@ -333,15 +331,11 @@ pub(crate) async fn extended_key_of(
     conn.row(sql, args).await?.as_ref().map(read_extended).transpose()
 }
 
-pub(crate) async fn extended_keys(
-    conn: &mut Conn,
-    merchant_id: &str,
-    test: bool,
-) -> Result<Vec<ExtendedKey>, DbError> {
+pub(crate) async fn extended_keys(conn: &mut Conn, tenant: &Tenant) -> Result<Vec<ExtendedKey>, DbError> {
     let sql = "SELECT id, merchant_id, network, public_key, next_index, created_at, ownership_proven_at FROM extended_key
                WHERE merchant_id = $1 AND replaced_at IS NULL
                  AND network IN (SELECT name FROM network WHERE test = $2) ORDER BY network";
-    conn.rows(sql, args![merchant_id.to_owned(), test]).await?.iter().map(read_extended).collect()
+    conn.rows(sql, args![&tenant.merchant, tenant.mode]).await?.iter().map(read_extended).collect()
 }
 
 /// Takes the next child of a key: no other caller gets the same one. In a new life of the database `left_out` are

@@ -77,8 +77,8 @@ async fn an_address_belongs_to_one_merchant_and_seq_counts_up() {
         assert_eq!(found.keys().collect::<Vec<_>>(), ["0x1"]);
         assert_eq!(shared_of(&mut conn, "mer_a", "base").await.unwrap().unwrap().id, first.id);
         assert_eq!(by_unique_id(&mut conn, "mer_a", "base", "u").await.unwrap().unwrap().id, second.id);
-        assert_eq!(list(&mut conn, "mer_a", false, "b".into(), 9).await.unwrap().len(), 2);
-        assert_eq!(list(&mut conn, "mer_a", true, "b".into(), 9).await.unwrap().len(), 0);
+        assert_eq!(list(&mut conn, &Tenant::live("mer_a"), "b".into(), 9).await.unwrap().len(), 2);
+        assert_eq!(list(&mut conn, &Tenant::test("mer_a"), "b".into(), 9).await.unwrap().len(), 0);
     }
 }
 
@@ -193,7 +193,7 @@ async fn whose_it_is_is_told_once_a_day_and_proven() {
         .unwrap();
         assert_eq!(unproven().await, (0, 0));
         let mut conn = db.read().await.unwrap();
-        let found = get(&mut conn, "mer_a", false, &address.id).await.unwrap().unwrap();
+        let found = get(&mut conn, &Tenant::live("mer_a"), &address.id).await.unwrap().unwrap();
         assert_eq!(found.ownership_proven_at, Some(8));
     }
 }

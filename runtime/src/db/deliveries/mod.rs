@@ -12,6 +12,7 @@ use crate::domain::{
     Millis,
     event::{self, NewEvent},
     id,
+    tenant::Tenant,
     word::{Word as _, words},
 };
 
@@ -101,14 +102,9 @@ fn read(row: &Row) -> Result<Delivery, DbError> {
     })
 }
 
-pub(crate) async fn get(
-    conn: &mut Conn,
-    merchant_id: &str,
-    test: bool,
-    id: &str,
-) -> Result<Option<Delivery>, DbError> {
+pub(crate) async fn get(conn: &mut Conn, tenant: &Tenant, id: &str) -> Result<Option<Delivery>, DbError> {
     let sql = select!("WHERE d.merchant_id = $1 AND d.test = $2 AND d.id = $3");
-    conn.row(sql, args![merchant_id.to_owned(), test, id.to_owned()]).await?.as_ref().map(read).transpose()
+    conn.row(sql, args![&tenant.merchant, tenant.mode, id.to_owned()]).await?.as_ref().map(read).transpose()
 }
 
 /// What comes behind a delivery in a list: `$id` is its id, and `$made_at` when it was made if it has gone meanwhile.
@@ -181,8 +177,7 @@ macro_rules! ended {
 /// The newest first, from below the id `before`.
 pub(crate) async fn list(
     conn: &mut Conn,
-    merchant_id: &str,
-    test: bool,
+    tenant: &Tenant,
     of: Of,
     state: Option<DeliveryState>,
     before: String,
@@ -199,7 +194,7 @@ pub(crate) async fn list(
     use DeliveryState::{Delivered, Exhausted, Pending};
     // Of one that has gone meanwhile, its id says when it was made.
     let made_at = id::made_at(&before);
-    let mut args = args![merchant_id.to_owned(), test, before, rows, made_at];
+    let mut args = args![&tenant.merchant, tenant.mode, before, rows, made_at];
     let sql = match (&of, state) {
         (Of::All, None) => listed!(
             pending_of_merchant!(),
@@ -235,8 +230,7 @@ pub(crate) async fn list(
 /// The attempts of a delivery, the last one first.
 pub(crate) async fn attempts(
     conn: &mut Conn,
-    merchant_id: &str,
-    test: bool,
+    tenant: &Tenant,
     delivery_id: &str,
     rows: i64,
 ) -> Result<Vec<Attempt>, DbError> {
@@ -244,7 +238,7 @@ pub(crate) async fn attempts(
                FROM attempt a JOIN delivery d ON d.id = a.delivery_id
                WHERE d.merchant_id = $1 AND d.test = $2 AND d.id = $3
                ORDER BY a.number DESC LIMIT $4";
-    let args = args![merchant_id.to_owned(), test, delivery_id.to_owned(), rows];
+    let args = args![&tenant.merchant, tenant.mode, delivery_id.to_owned(), rows];
     let rows = conn.rows(sql, args).await?;
     rows.iter()
         .map(|row| {
@@ -271,8 +265,7 @@ pub(crate) async fn send_to(
         delivery_id: id::new(id::Kind::Delivery, now),
         event_id: event.id.clone(),
         endpoint_id,
-        merchant_id: event.merchant_id.clone(),
-        test: event.test,
+        tenant: event.tenant.clone(),
         place: None,
     };
     // Fanned out here, to this one, and so not by dispatch.
@@ -296,8 +289,7 @@ pub(crate) enum Resend {
 /// Sends a delivery again that was delivered or given up: a new round of attempts, due now.
 pub(crate) async fn resend(
     conn: &mut Conn,
-    merchant_id: &str,
-    test: bool,
+    tenant: &Tenant,
     id: &str,
     now: Millis,
 ) -> Result<Resend, DbError> {
@@ -305,7 +297,7 @@ pub(crate) async fn resend(
                    e.created_at AS event_at
                FROM delivery d JOIN endpoint n ON n.id = d.endpoint_id JOIN event e ON e.id = d.event_id
                WHERE d.merchant_id = $1 AND d.test = $2 AND d.id = $3 /*pg: FOR UPDATE OF d*/";
-    let Some(row) = conn.row(sql, args![merchant_id.to_owned(), test, id.to_owned()]).await? else {
+    let Some(row) = conn.row(sql, args![&tenant.merchant, tenant.mode, id.to_owned()]).await? else {
         return Ok(Resend::NotFound);
     };
     if row.parsed::<DeliveryState>("state")? == DeliveryState::Pending {
@@ -335,8 +327,7 @@ pub(crate) struct Range {
 /// queued; if they are as many as `rows` there may be more, after the last of them.
 pub(crate) async fn resend_range(
     conn: &mut Conn,
-    merchant_id: &str,
-    test: bool,
+    tenant: &Tenant,
     range: Range,
     rows: i64,
     now: Millis,
@@ -358,8 +349,8 @@ pub(crate) async fn resend_range(
     // Of one that has gone meanwhile, its id says when it was made.
     let after_at = range.after.as_ref().map_or(-1, |after| id::made_at(after));
     let args = args![
-        merchant_id.to_owned(),
-        test,
+        &tenant.merchant,
+        tenant.mode,
         range.endpoint_id,
         range.from,
         range.to,

@@ -5,7 +5,7 @@ use crate::{
         Conn, DbError, args,
         queue::{Entry, Place, lines::lines, queue},
     },
-    domain::Millis,
+    domain::{Millis, tenant::Tenant},
 };
 
 queue!(owner "endpoint", queue "delivery_queue", owner_id "endpoint_id", item_id "delivery_id");
@@ -20,8 +20,7 @@ pub(crate) struct Owed {
     pub(crate) delivery_id: String,
     pub(crate) event_id: String,
     pub(crate) endpoint_id: String,
-    pub(crate) merchant_id: String,
-    pub(crate) test: bool,
+    pub(crate) tenant: Tenant,
     /// In the line of the events that it is one of.
     pub(crate) place: Option<Place>,
 }
@@ -39,8 +38,8 @@ pub(crate) async fn insert(conn: &mut Conn, owed: Vec<Owed>, now: Millis) -> Res
                 owed.delivery_id,
                 owed.event_id,
                 owed.endpoint_id,
-                owed.merchant_id,
-                owed.test,
+                owed.tenant.merchant,
+                owed.tenant.mode,
                 "pending",
                 0_i64,
                 now

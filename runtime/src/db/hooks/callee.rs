@@ -1,15 +1,15 @@
 //! What a call needs of a hook.
 
-use super::{Hook, Owner, VersionRow};
+use super::{Hook, VersionRow};
 use crate::db::{DbError, Row};
+use crate::domain::tenant::Tenant;
 
 /// The version of a hook that is called, and whose it is.
 #[derive(Debug, Clone)]
 pub(crate) struct Callee {
     pub(crate) hook_id: String,
     pub(crate) hook_name: String,
-    pub(crate) merchant_id: String,
-    pub(crate) test: bool,
+    pub(crate) tenant: Tenant,
     pub(crate) version_id: String,
     pub(crate) version: String,
     pub(crate) sha256: String,
@@ -25,8 +25,7 @@ impl Callee {
         Ok(Self {
             hook_id: row.text("hook_id")?,
             hook_name: row.text("name")?,
-            merchant_id: row.text("merchant_id")?,
-            test: row.bool("test")?,
+            tenant: row.tenant()?,
             version_id: row.text("version_id")?,
             version: row.text("version")?,
             sha256: row.text("sha256")?,
@@ -38,12 +37,11 @@ impl Callee {
 
 impl VersionRow {
     /// This version as one that is called.
-    pub(crate) fn called(&self, owner: &Owner, hook: &Hook) -> Callee {
+    pub(crate) fn called(&self, tenant: &Tenant, hook: &Hook) -> Callee {
         Callee {
             hook_id: hook.id.clone(),
             hook_name: hook.name.clone(),
-            merchant_id: owner.merchant_id.clone(),
-            test: owner.test,
+            tenant: tenant.clone(),
             version_id: self.id.clone(),
             version: self.version.clone(),
             sha256: self.sha256.clone(),

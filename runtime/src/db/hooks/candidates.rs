@@ -7,7 +7,7 @@
 
 use crate::{
     db::{Conn, DbError, args, invoices::invoice, newest::newest_of_each},
-    domain::{invoice::Invoice, matching::amount_key, money::Amount, transfer::Transfer},
+    domain::{invoice::Invoice, matching::amount_key, money::Amount, tenant::Tenant, transfer::Transfer},
 };
 
 /// Invoices (of `from`, as `i`) that are open.
@@ -28,7 +28,7 @@ macro_rules! open {
 pub(crate) async fn near(
     conn: &mut Conn,
     transfer: &Transfer,
-    test: bool,
+    tenant: &Tenant,
     amount: Amount,
 ) -> Result<Vec<Invoice>, DbError> {
     let key = |amount: &str| amount_key(&transfer.address_id, &transfer.asset_id, amount);
@@ -55,7 +55,7 @@ pub(crate) async fn near(
         ),
         " AS newest JOIN invoice i ON i.id = newest.id"
     );
-    rows.extend(conn.rows(newest, args![&transfer.merchant_id, test]).await?);
+    rows.extend(conn.rows(newest, args![&tenant.merchant, tenant.mode]).await?);
     let own = open!("(SELECT * FROM invoice WHERE matching = 'address' AND address_id = $1) AS i");
     rows.extend(conn.rows(own, args![&transfer.address_id]).await?);
     let mut near: Vec<Invoice> = rows.iter().map(invoice).collect::<Result<_, _>>()?;

@@ -11,6 +11,7 @@ use crate::{
         Millis,
         hook::Binding,
         settlement::{Matcher, Waiting},
+        tenant::{Mode, Tenant},
     },
 };
 
@@ -37,7 +38,7 @@ pub(super) async fn forgive(conn: &mut Conn, hook_id: &str) -> Result<(), DbErro
 /// The matchers of these merchants that can be asked now, the oldest first.
 pub(crate) async fn of_merchants(
     conn: &mut Conn,
-    test: bool,
+    mode: Mode,
     merchant_ids: impl Iterator<Item = String>,
     now: Millis,
 ) -> Result<Vec<Matcher>, DbError> {
@@ -47,7 +48,7 @@ pub(crate) async fn of_merchants(
                WHERE h.test = $1 AND h.state = 'active' AND h.deleted_at IS NULL
                  AND (m.paused_until IS NULL OR m.paused_until <= $2) AND h.merchant_id IN";
     let items = merchant_ids.map(Into::into).collect();
-    conn.rows_in_with(sql, args![test, now], items, "ORDER BY h.id")
+    conn.rows_in_with(sql, args![mode, now], items, "ORDER BY h.id")
         .await?
         .iter()
         .map(|row| {
@@ -86,8 +87,7 @@ pub(crate) async fn due(conn: &mut Conn, now: Millis) -> Result<Vec<DueHook>, Db
 pub(crate) struct Claimed {
     pub(crate) transfer_id: String,
     pub(crate) hook_id: String,
-    pub(crate) merchant_id: String,
-    pub(crate) test: bool,
+    pub(crate) tenant: Tenant,
     pub(crate) fence: i64,
     /// Claims before this one, in a row, of which nothing was heard.
     pub(crate) unheard: i64,
@@ -142,8 +142,7 @@ fn claimed(row: &Row, now: Millis) -> Result<Claimed, DbError> {
     Ok(Claimed {
         transfer_id: row.text("transfer_id")?,
         hook_id: row.text("hook_id")?,
-        merchant_id: row.text("merchant_id")?,
-        test: row.bool("test")?,
+        tenant: row.tenant()?,
         fence: row.int("fence")? + 1,
         unheard: row.int("claims")?,
         callee,

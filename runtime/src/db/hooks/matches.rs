@@ -4,9 +4,9 @@ use crate::{
     db::{
         Conn, DbError, Row, args,
         disk::{self, DiskLimit, sum},
-        hooks::{Owner, run_queue::use_up, runs::Used},
+        hooks::{run_queue::use_up, runs::Used},
     },
-    domain::{Millis, hook::MatchOutcome, settlement::Share, verbatim::Verbatim},
+    domain::{Millis, hook::MatchOutcome, settlement::Share, tenant::Tenant, verbatim::Verbatim},
 };
 
 /// One question.
@@ -58,7 +58,7 @@ fn read(row: &Row) -> Result<Match, DbError> {
 /// Writes one down. Where the merchant's hooks have reached their `limit` it goes without question, log and recording.
 pub(crate) async fn insert(
     conn: &mut Conn,
-    owner: &Owner,
+    tenant: &Tenant,
     one: &Match,
     limit: DiskLimit,
 ) -> Result<(), DbError> {
@@ -73,7 +73,7 @@ pub(crate) async fn insert(
     let mut tape_bytes = disk::bytes(question) + disk::bytes(tape);
     let mut bytes = disk::row_bytes(&[&one.note, &parts, &log]) + tape_bytes;
     let without = disk::row_bytes(&[&one.note, &parts, "[]"]);
-    if !disk::count_call(conn, &owner.merchant_id, (bytes - freed, without - freed), limit).await? {
+    if !disk::count_call(conn, &tenant.merchant, (bytes - freed, without - freed), limit).await? {
         log = "[]".to_owned();
         (question, tape, tape_bytes, bytes) = ("null", "null", 0, without);
     }
@@ -84,8 +84,8 @@ pub(crate) async fn insert(
         args![
             &one.id,
             &one.hook_id,
-            &owner.merchant_id,
-            owner.test,
+            &tenant.merchant,
+            tenant.mode,
             &one.transfer_id,
             &one.version_id,
             one.outcome,
@@ -138,13 +138,13 @@ pub(super) async fn forget_tapes_of(conn: &mut Conn, matches: &[Row]) -> Result<
 /// Those of a hook, the newest first, from below the id `before`.
 pub(crate) async fn list(
     conn: &mut Conn,
-    owner: &Owner,
+    tenant: &Tenant,
     hook_id: &str,
     before: String,
     rows: i64,
 ) -> Result<Vec<Match>, DbError> {
     let sql = "SELECT * FROM hook_match WHERE merchant_id = $1 AND test = $2 AND hook_id = $3 AND id /*pg: COLLATE \"C\"*/ < $4
                ORDER BY id /*pg: COLLATE \"C\"*/ DESC LIMIT $5";
-    let args = args![&owner.merchant_id, owner.test, hook_id.to_owned(), before, rows];
+    let args = args![&tenant.merchant, tenant.mode, hook_id.to_owned(), before, rows];
     conn.rows(sql, args).await?.iter().map(read).collect()
 }

@@ -1,6 +1,6 @@
 //! Merchants' hooks: versions, activations, settings, secrets.
 //!
-//! What a merchant asks for names the merchant and the mode: a function here finds nothing of another's.
+//! What a merchant asks for names the tenant: a function here finds nothing of another's.
 
 mod callee;
 pub(crate) mod candidates;
@@ -24,6 +24,7 @@ use crate::domain::{
     Millis,
     hook::{Binding, Role},
     id::{self, Kind},
+    tenant::Tenant,
     verbatim::Verbatim,
     word::words,
 };
@@ -67,13 +68,6 @@ pub(crate) struct VersionRow {
     /// JSON.
     pub(crate) manifest: String,
     pub(crate) created_at: Millis,
-}
-
-/// Whose it is.
-#[derive(Debug, Clone)]
-pub(crate) struct Owner {
-    pub(crate) merchant_id: String,
-    pub(crate) test: bool,
 }
 
 /// What may not be more.
@@ -154,19 +148,19 @@ fn text<T: serde::Serialize>(value: &T) -> Result<String, DbError> {
     serde_json::to_string(value).map_err(|error| DbError::Unusable(error.to_string()))
 }
 
-pub(crate) async fn get(conn: &mut Conn, owner: &Owner, id: &str) -> Result<Option<Hook>, DbError> {
-    let args = args![&owner.merchant_id, owner.test, id.to_owned()];
+pub(crate) async fn get(conn: &mut Conn, tenant: &Tenant, id: &str) -> Result<Option<Hook>, DbError> {
+    let args = args![&tenant.merchant, tenant.mode, id.to_owned()];
     conn.row(select!("AND id = $3"), args).await?.as_ref().map(read).transpose()
 }
 
-pub(crate) async fn by_name(conn: &mut Conn, owner: &Owner, name: &str) -> Result<Option<Hook>, DbError> {
-    let args = args![&owner.merchant_id, owner.test, name.to_owned()];
+pub(crate) async fn by_name(conn: &mut Conn, tenant: &Tenant, name: &str) -> Result<Option<Hook>, DbError> {
+    let args = args![&tenant.merchant, tenant.mode, name.to_owned()];
     conn.row(select!("AND name = $3"), args).await?.as_ref().map(read).transpose()
 }
 
 /// All of the merchant's, by name: they are few.
-pub(crate) async fn list(conn: &mut Conn, owner: &Owner) -> Result<Vec<Hook>, DbError> {
-    let args = args![&owner.merchant_id, owner.test];
+pub(crate) async fn list(conn: &mut Conn, tenant: &Tenant) -> Result<Vec<Hook>, DbError> {
+    let args = args![&tenant.merchant, tenant.mode];
     conn.rows(select!("ORDER BY name"), args).await?.iter().map(read).collect()
 }
 
@@ -174,25 +168,25 @@ pub(crate) async fn list(conn: &mut Conn, owner: &Owner) -> Result<Vec<Hook>, Db
 /// artefact again is the version that it already is.
 pub(crate) async fn insert(
     conn: &mut Conn,
-    owner: &Owner,
+    tenant: &Tenant,
     new: NewVersion,
     limits: Limits,
     now: Millis,
 ) -> Result<(Hook, VersionRow), StoreError> {
-    merchants::alone(conn, &owner.merchant_id).await?;
-    let hook = match by_name(conn, owner, &new.name).await? {
+    merchants::alone(conn, &tenant.merchant).await?;
+    let hook = match by_name(conn, tenant, &new.name).await? {
         Some(hook) => hook,
         None => {
-            if list(conn, owner).await?.len() >= usize::try_from(limits.hooks).unwrap_or(usize::MAX) {
+            if list(conn, tenant).await?.len() >= usize::try_from(limits.hooks).unwrap_or(usize::MAX) {
                 return Err(StoreError::TooManyHooks(limits.hooks));
             }
             conn.exec(
                 "INSERT INTO hook (id, merchant_id, test, name, generation, binding, settings, state, failures, created_at)
                  VALUES ($1, $2, $3, $4, 0, $5, '{}', 'active', 0, $6)",
-                args![id::new(Kind::Hook, now), &owner.merchant_id, owner.test, &new.name, text(&new.binding)?, now],
+                args![id::new(Kind::Hook, now), &tenant.merchant, tenant.mode, &new.name, text(&new.binding)?, now],
             )
             .await?;
-            let made = by_name(conn, owner, &new.name).await?;
+            let made = by_name(conn, tenant, &new.name).await?;
             made.ok_or_else(|| DbError::Unusable("a hook vanished as it was stored".to_owned()))?
         }
     };
@@ -207,7 +201,7 @@ pub(crate) async fn insert(
     let bytes = |bytes: usize| i64::try_from(bytes).unwrap_or(i64::MAX);
     let (components, compiled_code) = (bytes(new.wasm.len() + new.manifest.len()), bytes(new.compiled));
     let more = Taken { components, compiled_code, ..Taken::default() };
-    limits.disk.check(disk::count(conn, &owner.merchant_id, more).await?)?;
+    limits.disk.check(disk::count(conn, &tenant.merchant, more).await?)?;
     super::plugins::keep_artefact(conn, &new.sha256, new.wasm, now).await?;
     let row = VersionRow {
         id: id::new(Kind::HookVersion, now),
@@ -328,7 +322,7 @@ pub(crate) async fn set_state(conn: &mut Conn, hook_id: &str, state: HookState) 
 }
 
 /// The merchant's hooks that say what assets cost, the oldest first.
-pub(crate) async fn that_price(conn: &mut Conn, owner: &Owner) -> Result<Vec<(Callee, Binding)>, DbError> {
+pub(crate) async fn that_price(conn: &mut Conn, tenant: &Tenant) -> Result<Vec<(Callee, Binding)>, DbError> {
     let sql =
         "SELECT h.id AS hook_id, h.name, h.merchant_id, h.test, h.settings, h.binding, v.id AS version_id,
                    v.version, v.sha256, v.manifest
@@ -337,7 +331,7 @@ pub(crate) async fn that_price(conn: &mut Conn, owner: &Owner) -> Result<Vec<(Ca
                JOIN hook_version v ON v.id = h.active_id
                WHERE h.merchant_id = $1 AND h.test = $2 AND h.state = 'active'
                  AND h.deleted_at IS NULL ORDER BY h.id";
-    let rows = conn.rows(sql, args![&owner.merchant_id, owner.test]).await?;
+    let rows = conn.rows(sql, args![&tenant.merchant, tenant.mode]).await?;
     rows.iter().map(|row| Ok((Callee::read(row)?, row.json("binding")?))).collect()
 }
 
@@ -345,8 +339,7 @@ pub(crate) async fn that_price(conn: &mut Conn, owner: &Owner) -> Result<Vec<(Ca
 #[derive(Debug, Clone)]
 pub(crate) struct Bound {
     pub(crate) id: String,
-    pub(crate) merchant_id: String,
-    pub(crate) test: bool,
+    pub(crate) tenant: Tenant,
     pub(crate) binding: Binding,
 }
 
@@ -361,13 +354,6 @@ pub(crate) async fn bound(
     conn.rows_in(sql, merchants.map(Into::into).collect(), "")
         .await?
         .iter()
-        .map(|row| {
-            Ok(Bound {
-                id: row.text("id")?,
-                merchant_id: row.text("merchant_id")?,
-                test: row.bool("test")?,
-                binding: row.json("binding")?,
-            })
-        })
+        .map(|row| Ok(Bound { id: row.text("id")?, tenant: row.tenant()?, binding: row.json("binding")? }))
         .collect()
 }

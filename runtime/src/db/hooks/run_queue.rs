@@ -14,6 +14,7 @@ use crate::{
         Millis,
         hook::{Outcome, RunState},
         retry::{self, Next},
+        tenant::Tenant,
     },
 };
 
@@ -29,8 +30,7 @@ pub(crate) struct Owed {
     pub(crate) run_id: String,
     pub(crate) event_id: String,
     pub(crate) hook_id: String,
-    pub(crate) merchant_id: String,
-    pub(crate) test: bool,
+    pub(crate) tenant: Tenant,
     /// In the line of the events that it is one of.
     pub(crate) place: Option<Place>,
 }
@@ -48,8 +48,8 @@ pub(crate) async fn insert(conn: &mut Conn, owed: Vec<Owed>, now: Millis) -> Res
                 owed.run_id,
                 owed.hook_id,
                 owed.event_id,
-                owed.merchant_id,
-                owed.test,
+                owed.tenant.merchant,
+                owed.tenant.mode,
                 RunState::Pending,
                 0_i64,
                 now

@@ -9,13 +9,13 @@ use crate::{
         Conn, DbError, Row, args,
         disk::sum,
         events::place,
-        hooks::Owner,
         newest::newest_of_each,
         queue::{Entry, FENCES_PER_ATTEMPT},
     },
     domain::{
         Millis,
         hook::{Outcome, RunState},
+        tenant::Tenant,
     },
 };
 
@@ -106,8 +106,8 @@ fn read(row: &Row) -> Result<Run, DbError> {
     })
 }
 
-pub(crate) async fn get(conn: &mut Conn, owner: &Owner, id: &str) -> Result<Option<Run>, DbError> {
-    let args = args![&owner.merchant_id, owner.test, id.to_owned()];
+pub(crate) async fn get(conn: &mut Conn, tenant: &Tenant, id: &str) -> Result<Option<Run>, DbError> {
+    let args = args![&tenant.merchant, tenant.mode, id.to_owned()];
     conn.row(select!("WHERE r.merchant_id = $1 AND r.test = $2 AND r.id = $3"), args)
         .await?
         .as_ref()
@@ -118,13 +118,13 @@ pub(crate) async fn get(conn: &mut Conn, owner: &Owner, id: &str) -> Result<Opti
 /// The newest first, from below the id `before`; of one hook, or of all.
 pub(crate) async fn list(
     conn: &mut Conn,
-    owner: &Owner,
+    tenant: &Tenant,
     hook_id: Option<String>,
     state: Option<RunState>,
     before: String,
     rows: i64,
 ) -> Result<Vec<Run>, DbError> {
-    let mut args = args![&owner.merchant_id, owner.test, before, rows];
+    let mut args = args![&tenant.merchant, tenant.mode, before, rows];
     let sql = match (hook_id, state) {
         (None, None) => select!(
             "WHERE r.merchant_id || '' = $1 AND r.test + 0 = $2 AND r.id IN ",

@@ -10,6 +10,7 @@ use crate::domain::{
     money::Amount,
     near::NearMiss,
     settlement::AssetNames,
+    tenant::Tenant,
     transfer::{Destination, Sighting, Transfer},
 };
 
@@ -265,14 +266,13 @@ pub(crate) async fn paid_by(
 /// The merchant's transfers, newest first, before the one with the id `before`.
 pub(crate) async fn list(
     conn: &mut Conn,
-    merchant_id: &str,
-    test: bool,
+    tenant: &Tenant,
     filter: &Filter,
     before: Option<&str>,
     limit: i64,
 ) -> Result<Vec<Listed>, DbError> {
     let before = before.unwrap_or(super::AFTER_ALL_IDS).to_owned();
-    let args = args![merchant_id.to_owned(), test, before, limit];
+    let args = args![&tenant.merchant, tenant.mode, before, limit];
     let rows = if filter.unmatched {
         let sql = listed!(
             "WHERE u.merchant_id = $1 AND u.test = $2 AND u.state = 'open' AND u.transfer_id /*pg: COLLATE \"C\"*/ < $3
@@ -312,14 +312,9 @@ async fn with_payments(conn: &mut Conn, rows: &[Row]) -> Result<Vec<Listed>, DbE
 }
 
 /// One of the merchant's transfers.
-pub(crate) async fn get(
-    conn: &mut Conn,
-    merchant_id: &str,
-    test: bool,
-    id: &str,
-) -> Result<Option<Listed>, DbError> {
+pub(crate) async fn get(conn: &mut Conn, tenant: &Tenant, id: &str) -> Result<Option<Listed>, DbError> {
     let sql = listed!("WHERE t.merchant_id = $1 AND t.test = $2 AND t.id = $3");
-    let row = conn.row(sql, args![merchant_id.to_owned(), test, id.to_owned()]).await?;
+    let row = conn.row(sql, args![&tenant.merchant, tenant.mode, id.to_owned()]).await?;
     Ok(with_payments(conn, row.as_slice()).await?.pop())
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 pub use data::{Data, Kind};
 
-use super::{Millis, id, view};
+use super::{Millis, id, tenant::Tenant, view};
 
 /// What the types of a hook's own events begin with.
 const OF_HOOKS: &str = "hook.";
@@ -82,8 +82,7 @@ impl TryFrom<String> for Type {
 #[derive(Debug, Clone)]
 pub struct NewEvent {
     pub id: String,
-    pub merchant_id: String,
-    pub test: bool,
+    pub tenant: Tenant,
     pub kind: Type,
     pub invoice_id: Option<String>,
     pub transfer_id: Option<String>,
@@ -95,14 +94,13 @@ pub struct NewEvent {
 }
 
 impl NewEvent {
-    /// What this data tells, to a merchant in test or live mode.
+    /// What this data tells a tenant.
     #[must_use]
-    pub fn new(id: String, merchant_id: &str, test: bool, data: &Data, at: Millis) -> Self {
+    pub fn new(id: String, tenant: &Tenant, data: &Data, at: Millis) -> Self {
         let kind = data.kind();
         Self {
             id,
-            merchant_id: merchant_id.to_owned(),
-            test,
+            tenant: tenant.clone(),
             payload: payload(&kind, at, data),
             kind,
             invoice_id: None,
@@ -114,8 +112,8 @@ impl NewEvent {
 
     /// The same, with an id of this process.
     #[must_use]
-    pub fn now(merchant_id: &str, test: bool, data: &Data, at: Millis) -> Self {
-        Self::new(id::new(id::Kind::Event, at), merchant_id, test, data, at)
+    pub fn now(tenant: &Tenant, data: &Data, at: Millis) -> Self {
+        Self::new(id::new(id::Kind::Event, at), tenant, data, at)
     }
 }
 

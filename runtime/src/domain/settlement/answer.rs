@@ -67,7 +67,7 @@ impl Book {
         }
         for Share { invoice_id, amount } in shares {
             let invoice = self.known.invoices.get(invoice_id);
-            let invoice = invoice.filter(|invoice| invoice.merchant_id == transfer.merchant_id);
+            let invoice = invoice.filter(|invoice| invoice.tenant.merchant == transfer.merchant_id);
             let invoice = invoice.ok_or_else(|| format!("{invoice_id} is no invoice of the merchant's"))?;
             if !seen.insert(invoice_id) {
                 return Err(format!("it pays {invoice_id} twice"));

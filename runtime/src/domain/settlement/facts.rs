@@ -11,6 +11,7 @@ use crate::domain::{
     matching::Reason,
     near::NearMiss,
     payment::{PartOf, Payment},
+    tenant::Mode,
     transfer::{Destination, Transfer},
 };
 
@@ -30,7 +31,7 @@ pub struct Matcher {
 }
 
 /// What is known before the changes.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Known {
     /// By id: those that change, and those that the payments are of.
     pub transfers: BTreeMap<String, Transfer>,
@@ -54,10 +55,32 @@ pub struct Known {
     pub near: BTreeMap<String, Vec<NearMiss>>,
     /// Those that are asked; none while an answer is taken in.
     pub matchers: Vec<Matcher>,
-    /// Test mode of the network.
-    pub test: bool,
+    /// The network's.
+    pub mode: Mode,
     /// The last block that was read completely.
     pub height: i64,
+}
+
+impl Known {
+    /// Nothing yet, of a network of this mode.
+    #[must_use]
+    pub fn of(mode: Mode) -> Self {
+        Self {
+            transfers: BTreeMap::new(),
+            destinations: BTreeMap::new(),
+            assets: BTreeMap::new(),
+            invoices: BTreeMap::new(),
+            payments: BTreeMap::new(),
+            listed: BTreeMap::new(),
+            in_review: BTreeMap::new(),
+            named: BTreeMap::new(),
+            former: BTreeMap::new(),
+            near: BTreeMap::new(),
+            matchers: Vec::new(),
+            mode,
+            height: 0,
+        }
+    }
 }
 
 /// How a transfer stands on the list of those that pay nothing.

@@ -9,6 +9,7 @@ use crate::domain::{
     id,
     matching::Reason,
     payment::Payment,
+    tenant::Tenant,
     transfer::{self, Transfer},
     view::{InvoiceView, Names, PaymentView, TransferView},
 };
@@ -34,7 +35,7 @@ impl Book {
             tx_hash: newest.and_then(|(_, transfer)| transfer.tx_hash()).map(str::to_owned),
             correction: self.correction.clone(),
         }));
-        let event = self.event(&invoice.merchant_id, &data);
+        let event = self.event(&invoice.tenant.merchant, &data);
         let (invoice_id, sequence) = (Some(invoice_id.to_owned()), invoice.sequence);
         self.events.push(NewEvent { invoice_id, sequence, ..event });
     }
@@ -107,6 +108,7 @@ impl Book {
 
     fn event(&self, merchant_id: &str, data: &Data) -> NewEvent {
         let id = self.ids.next(id::Kind::Event, self.now);
-        NewEvent::new(id, merchant_id, self.known.test, data, self.now)
+        let tenant = Tenant { merchant: merchant_id.to_owned(), mode: self.known.mode };
+        NewEvent::new(id, &tenant, data, self.now)
     }
 }

@@ -25,6 +25,7 @@ use crate::domain::{
     payment::{self, Payment},
     policy::{Late, Policy},
     settlement::{AssetNames, Book, Known},
+    tenant::{Mode, Tenant},
     transfer::{Destination, Sighting, Transfer},
     verbatim::Verbatim,
     view::time,
@@ -76,7 +77,7 @@ fn payment_of(units: u128) -> Transfer {
 
 /// What is known when this is on its way to that invoice.
 fn known(invoice: Invoice, transfer: Transfer) -> Known {
-    let mut known = Known { height: HEIGHT + 11, ..Known::default() };
+    let mut known = Known { height: HEIGHT + 11, ..Known::of(Mode::Live) };
     let destination =
         Destination { address: invoice.address.clone(), customer: false, unique_id: None, meta: None };
     known.destinations.insert(ADDRESS.to_owned(), destination);
@@ -103,8 +104,7 @@ fn seen(units: u128, sightings: &[Sighting]) -> NewEvent {
 fn corrected(kind: CorrectionKind) -> Correction {
     Correction {
         id: "cor_01KAN2Q5T4W2J6G0Z8Y3V7X9BC".to_owned(),
-        merchant_id: "mer".to_owned(),
-        test: false,
+        tenant: Tenant::live("mer"),
         kind,
         transfer_id: None,
         payment_id: None,
@@ -254,7 +254,7 @@ fn others() -> Vec<Data> {
 
 #[test]
 fn golden_files_are_what_the_code_writes() {
-    let others = others().into_iter().map(|data| NewEvent::now("mer", false, &data, NOW));
+    let others = others().into_iter().map(|data| NewEvent::now(&Tenant::live("mer"), &data, NOW));
     let events: Vec<NewEvent> = of_invoices().into_iter().chain(of_transfers()).chain(others).collect();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/domain/event/golden");
     for event in &events {

@@ -10,6 +10,7 @@ use super::{
     money::Amount,
     network::Manifest,
     policy::Policy,
+    tenant::Tenant,
     transfer::{Status, Transfer},
 };
 
@@ -48,8 +49,7 @@ fn transfer(id: &str, amount: u128) -> Transfer {
 fn invoice(id: &str, due: u128) -> Invoice {
     Invoice {
         id: id.to_owned(),
-        merchant_id: "mer".to_owned(),
-        test: false,
+        tenant: Tenant::live("mer"),
         order_id: None,
         title: "t".to_owned(),
         tag: None,

@@ -214,7 +214,7 @@ async fn settled(app: &App, network: &Manifest, seq: i64) -> Result<(), AgainErr
         if payments::peek(&mut app.db.read().await?, &network.name).await? >= seq {
             return Ok(());
         }
-        if settle::step(app, &network.name, network.test).await? == 0 {
+        if settle::step(app, &network.name, network.mode()).await? == 0 {
             tokio::time::sleep(SETTLE_LOOK).await;
         }
     }

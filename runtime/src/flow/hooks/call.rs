@@ -84,7 +84,7 @@ impl Effects {
         limit: DiskLimit,
         now: Millis,
     ) -> Result<(), DbError> {
-        disk::store(conn, &callee.merchant_id, &self.writes, limit).await?;
+        disk::store(conn, &callee.tenant.merchant, &self.writes, limit).await?;
         for webhook in self.webhooks {
             let event_id = send(conn, callee, webhook, now).await?;
             if let Some(cause) = cause {
@@ -117,8 +117,7 @@ pub(in crate::flow) async fn ready(
     let settings = told.value();
     let of = OfMerchant {
         hook_id: callee.hook_id.clone(),
-        merchant_id: callee.merchant_id.clone(),
-        test: callee.test,
+        tenant: callee.tenant.clone(),
         run_id,
         hosts: manifest.hosts(&settings),
         secrets: secrets(app, &callee.hook_id, &manifest, &settings).await?,
@@ -178,7 +177,7 @@ async fn send(
 ) -> Result<String, DbError> {
     let event_id = webhook.event_id;
     let data = Data::OfHook(webhook.kind, webhook.data);
-    let event = NewEvent::new(event_id.clone(), &callee.merchant_id, callee.test, &data, now);
+    let event = NewEvent::new(event_id.clone(), &callee.tenant, &data, now);
     match webhook.endpoint_id {
         None => events::insert(conn, vec![event]).await?,
         Some(endpoint_id) => drop(deliveries::send_to(conn, event, endpoint_id, now).await?),

@@ -72,7 +72,7 @@ impl queue::Queue for Runs {
     }
 
     fn owner(claimed: &Claimed) -> (&str, &str) {
-        (&claimed.callee.hook_id, &claimed.callee.merchant_id)
+        (&claimed.callee.hook_id, &claimed.callee.tenant.merchant)
     }
 
     fn unheard(claimed: &Claimed) -> i64 {
@@ -170,7 +170,7 @@ impl call::Attempt for Making<'_> {
         let ended = Ended {
             run_id: claimed.run_id.clone(),
             hook_id: claimed.callee.hook_id.clone(),
-            merchant_id: claimed.callee.merchant_id.clone(),
+            merchant_id: claimed.callee.tenant.merchant.clone(),
             fence: claimed.fence,
             attempt: written(claimed, &ending, at, started),
             in_round,
@@ -321,7 +321,7 @@ fn told(claimed: &Claimed, told_as: fn(Box<HookRunEvent>) -> Data, ended: &Ended
         },
         event: EventNamed { id: claimed.event_id.clone(), r#type: claimed.event_kind.clone() },
     }));
-    NewEvent::now(&callee.merchant_id, callee.test, &data, now)
+    NewEvent::now(&callee.tenant, &data, now)
 }
 
 /// Lets go what hooks left in memory and on disk.

@@ -11,11 +11,12 @@ use crate::{
     db::{
         DbError,
         disk::DiskLimit,
-        hooks::{self, Callee, Owner, run_queue},
+        hooks::{self, Callee, run_queue},
     },
     domain::{
         Millis,
         price::{self, Price, PriceError},
+        tenant::Tenant,
     },
     flow::hooks::call::{self, Effects, NOTE_CHARS_MAX, Ready, ready, used},
     host::{CallError, CallFailed, one_line, rates},
@@ -37,12 +38,12 @@ pub(crate) enum PricingError {
 /// What one whole unit of an asset on a network costs.
 pub(crate) async fn price(
     app: &App,
-    owner: &Owner,
+    tenant: &Tenant,
     network: &str,
     asset: &str,
     currency: &str,
 ) -> Result<Price, PricingError> {
-    let sources = hooks::that_price(&mut app.db.read().await?, owner).await?;
+    let sources = hooks::that_price(&mut app.db.read().await?, tenant).await?;
     let source = sources.into_iter().find(|(_, binding)| binding.wants_transfer(network, asset));
     let (callee, _) = source.ok_or(NoPrice::NoHook)?;
     let about = (callee.version_id.clone(), callee.settings.clone(), asset.to_owned(), currency.to_owned());

@@ -19,7 +19,7 @@ use crate::{
         DbError,
         events::{self, Event},
         hooks::{
-            Hook, Owner, VersionRow, matches,
+            Hook, VersionRow, matches,
             run_queue::Claimed,
             runs::{self, Attempt},
         },
@@ -28,6 +28,7 @@ use crate::{
         event::Type,
         hook::{About, Outcome},
         id,
+        tenant::Tenant,
     },
     flow::hooks::{
         call::{Failed, used},
@@ -69,7 +70,7 @@ pub(crate) struct Replay {
 /// at the most.
 pub(crate) async fn replay(
     app: &App,
-    owner: &Owner,
+    tenant: &Tenant,
     hook: &Hook,
     version: &VersionRow,
     limit: i64,
@@ -80,20 +81,20 @@ pub(crate) async fn replay(
     let mut replay = Replay::default();
     if manifest.roles.contains(&Role::Matcher) {
         let all = crate::db::AFTER_ALL_IDS.to_owned();
-        let asked = matches::list(&mut app.db.read().await?, owner, &hook.id, all, limit).await?;
+        let asked = matches::list(&mut app.db.read().await?, tenant, &hook.id, all, limit).await?;
         for then in asked.into_iter().filter(|then| then.question.text() != "null") {
             if started.elapsed() > TIME_MAX {
                 return Ok(Replay { stopped_early: true, ..replay });
             }
-            replay.matches.push(matching::again(app, &version.called(owner, hook), then).await?);
+            replay.matches.push(matching::again(app, &version.called(tenant, hook), then).await?);
         }
     }
     if manifest.roles.contains(&Role::Fulfiller) {
-        for (event, then) in past(app, owner, hook, limit).await? {
+        for (event, then) in past(app, tenant, hook, limit).await? {
             if started.elapsed() > TIME_MAX {
                 return Ok(Replay { stopped_early: true, ..replay });
             }
-            replay.events.push(play(app, owner, hook, version, event, then).await?);
+            replay.events.push(play(app, tenant, hook, version, event, then).await?);
         }
     }
     Ok(replay)
@@ -102,22 +103,21 @@ pub(crate) async fn replay(
 /// The newest events with the last call that was made for each, if there was one.
 async fn past(
     app: &App,
-    owner: &Owner,
+    tenant: &Tenant,
     hook: &Hook,
     limit: i64,
 ) -> Result<Vec<(Event, Option<(String, Attempt)>)>, DbError> {
     let mut conn = app.db.read().await?;
-    let (merchant_id, test) = (&owner.merchant_id, owner.test);
     let mut past = Vec::new();
     let mut seen = HashSet::new();
     for (run_id, event_id, attempt) in runs::last_calls(&mut conn, &hook.id, limit).await? {
-        if let Some(event) = events::get(&mut conn, merchant_id, test, &event_id).await? {
+        if let Some(event) = events::get(&mut conn, tenant, &event_id).await? {
             seen.insert(event_id);
             past.push((event, Some((run_id, attempt))));
         }
     }
     let all = crate::db::AFTER_ALL_IDS.to_owned();
-    for event in events::list(&mut conn, merchant_id, test, None, all, EVENTS_LOOKED_AT).await? {
+    for event in events::list(&mut conn, tenant, None, all, EVENTS_LOOKED_AT).await? {
         if past.len() >= usize::try_from(limit).unwrap_or(usize::MAX) {
             break;
         }
@@ -135,23 +135,23 @@ pub(super) async fn shadow(app: &App, claimed: &Claimed, version_id: &str, attem
     let call = (claimed.run_id.clone(), attempt.number);
     let then = (claimed.run_id.clone(), attempt);
     let compared = async {
-        let Some(InShadow { owner, hook, version }) =
+        let Some(InShadow { tenant, hook, version }) =
             InShadow::read(app, &claimed.callee, version_id).await?
         else {
             return Ok(None);
         };
         let mut conn = app.db.read().await?;
-        let event = events::get(&mut conn, &owner.merchant_id, owner.test, &claimed.event_id).await?;
+        let event = events::get(&mut conn, &tenant, &claimed.event_id).await?;
         drop(conn);
         let Some(event) = event else { return Ok(None) };
-        play(app, &owner, &hook, &version, event, Some(then)).await.map(|replayed| Some(replayed.compared))
+        play(app, &tenant, &hook, &version, event, Some(then)).await.map(|replayed| Some(replayed.compared))
     };
     keep(app, &claimed.callee, version_id, call, "effects", compared.await).await;
 }
 
 async fn play(
     app: &App,
-    owner: &Owner,
+    tenant: &Tenant,
     hook: &Hook,
     version: &VersionRow,
     event: Event,
@@ -167,7 +167,7 @@ async fn play(
     let claimed = Claimed {
         shadow_id: None,
         run_id,
-        callee: version.called(owner, hook),
+        callee: version.called(tenant, hook),
         event_id: event.id.clone(),
         event_kind: event.kind.as_str().to_owned(),
         payload: event.payload,

@@ -10,11 +10,12 @@ use crate::{
         DbError,
         disk::DiskLimit,
         hooks::{
-            self, Callee, Hook, Owner, VersionRow,
+            self, Callee, Hook, VersionRow,
             runs::Used,
             shadows::{self, Shadowed},
         },
     },
+    domain::tenant::Tenant,
 };
 
 /// How a version did in a call, or would have done: `O` is an outcome of its role, `S` what else it said.
@@ -74,7 +75,7 @@ impl<O: PartialEq + Serialize, S: Serialize> Compared<O, S> {
 
 /// The version in the shadow of a hook's active one.
 pub(super) struct InShadow {
-    pub(super) owner: Owner,
+    pub(super) tenant: Tenant,
     pub(super) hook: Hook,
     pub(super) version: VersionRow,
 }
@@ -83,10 +84,10 @@ impl InShadow {
     /// None: it is gone.
     pub(super) async fn read(app: &App, callee: &Callee, version_id: &str) -> Result<Option<Self>, DbError> {
         let mut conn = app.db.read().await?;
-        let owner = Owner { merchant_id: callee.merchant_id.clone(), test: callee.test };
-        let hook = hooks::get(&mut conn, &owner, &callee.hook_id).await?;
+        let tenant = callee.tenant.clone();
+        let hook = hooks::get(&mut conn, &tenant, &callee.hook_id).await?;
         let version = hooks::version_by_id(&mut conn, version_id).await?;
-        Ok(hook.zip(version).map(|(hook, version)| Self { owner, hook, version }))
+        Ok(hook.zip(version).map(|(hook, version)| Self { tenant, hook, version }))
     }
 }
 
@@ -109,7 +110,7 @@ pub(super) async fn keep<O: PartialEq + Serialize, S: Serialize>(
             let (callee, version_id) = (callee.clone(), version_id.to_owned());
             let write = app.db.write(move |conn| {
                 Box::pin(async move {
-                    let (merchant_id, hook_id) = (&callee.merchant_id, &callee.hook_id);
+                    let (merchant_id, hook_id) = (&callee.tenant.merchant, &callee.hook_id);
                     shadows::insert(conn, merchant_id, hook_id, &version_id, shadowed, limit).await
                 })
             });

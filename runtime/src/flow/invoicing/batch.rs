@@ -18,7 +18,7 @@ use crate::{
         idempotency::{self, Answer, Claim, Claimed, Stored},
         invoices,
     },
-    domain::{Millis, invoice::Invoice, matching::Hold, view::InvoiceView},
+    domain::{Millis, invoice::Invoice, matching::Hold, tenant::Tenant, view::InvoiceView},
 };
 
 /// Orders that share a commit.
@@ -274,20 +274,19 @@ async fn check_order_ids(
     twins: &HashMap<usize, usize>,
     verdicts: &mut [Option<Verdict>],
 ) -> Result<(), DbError> {
-    let mut wanted: BTreeMap<(String, bool), BTreeSet<String>> = BTreeMap::new();
+    let mut wanted: BTreeMap<Tenant, BTreeSet<String>> = BTreeMap::new();
     for (order, verdict) in work.iter().zip(verdicts.iter()) {
         let invoice = &order.0.invoice;
         if let (None, Some(order_id)) = (verdict, &invoice.order_id) {
-            let merchant = (invoice.merchant_id.clone(), invoice.test);
-            wanted.entry(merchant).or_default().insert(order_id.clone());
+            wanted.entry(invoice.tenant.clone()).or_default().insert(order_id.clone());
         }
     }
-    let mut owners: HashMap<(String, bool, String), String> = HashMap::new();
-    for ((merchant_id, test), order_ids) in wanted {
+    let mut owners: HashMap<(Tenant, String), String> = HashMap::new();
+    for (tenant, order_ids) in wanted {
         let order_ids = order_ids.into_iter().collect();
-        for invoice in invoices::by_order_ids(conn, &merchant_id, test, order_ids).await? {
+        for invoice in invoices::by_order_ids(conn, &tenant, order_ids).await? {
             if let Some(order_id) = invoice.order_id {
-                owners.insert((merchant_id.clone(), test, order_id), invoice.id);
+                owners.insert((tenant.clone(), order_id), invoice.id);
             }
         }
     }
@@ -297,7 +296,7 @@ async fn check_order_ids(
         }
         let invoice = &order.0.invoice;
         let (None, Some(order_id)) = (&verdict, &invoice.order_id) else { continue };
-        let name = (invoice.merchant_id.clone(), invoice.test, order_id.clone());
+        let name = (invoice.tenant.clone(), order_id.clone());
         match owners.get(&name) {
             Some(invoice_id) => *verdict = Some(Verdict::OrderIdTaken { invoice_id: invoice_id.clone() }),
             None => {

@@ -34,6 +34,7 @@ use crate::{
         network::Manifest,
         policy::Policy,
         slots::Ring,
+        tenant::Tenant,
         verbatim::Verbatim,
     },
     host::MemoSupport,
@@ -47,8 +48,7 @@ const MEMO_LEN: usize = 8;
 /// What a merchant asks for.
 #[derive(Debug, Clone)]
 pub(crate) struct NewInvoice {
-    pub(crate) merchant_id: String,
-    pub(crate) test: bool,
+    pub(crate) tenant: Tenant,
     pub(crate) network: Arc<Manifest>,
     /// Place in the network's list of assets.
     pub(crate) asset: usize,
@@ -157,8 +157,7 @@ async fn draft(
     let expires_at = moment.at.saturating_add(new.expires_in_s.saturating_mul(1000));
     let invoice = Invoice {
         id,
-        merchant_id: new.merchant_id.clone(),
-        test: new.test,
+        tenant: new.tenant.clone(),
         order_id: new.order_id.clone(),
         title: new.title.clone(),
         tag: new.tag.clone(),
@@ -213,7 +212,7 @@ async fn choose(app: &App, new: &NewInvoice) -> Result<(Option<ReceiveAddress>, 
     if chain::standing(&mut conn, &network.name).await?.is_none() {
         return Err(InvoicingError::NotStarted { network: network.name.clone() });
     }
-    let shared = addresses::shared_of(&mut conn, &new.merchant_id, &network.name).await?;
+    let shared = addresses::shared_of(&mut conn, &new.tenant.merchant, &network.name).await?;
     let matching = match (new.matching, &shared) {
         (Some(matching), _) => matching,
         (None, None) => Matching::Address,
@@ -223,7 +222,8 @@ async fn choose(app: &App, new: &NewInvoice) -> Result<(Option<ReceiveAddress>, 
         }
     };
     if matching == Matching::Address {
-        let has_key = addresses::extended_key_of(&mut conn, &new.merchant_id, &network.name).await?.is_some();
+        let has_key =
+            addresses::extended_key_of(&mut conn, &new.tenant.merchant, &network.name).await?.is_some();
         return if has_key {
             Ok((None, matching))
         } else {
@@ -248,12 +248,12 @@ async fn choose(app: &App, new: &NewInvoice) -> Result<(Option<ReceiveAddress>, 
 
 /// The next address of the merchant's extended key. Its number is used up even when the invoice is not made.
 async fn own_address(app: &App, new: &NewInvoice, now: i64) -> Result<addresses::NewAddress, InvoicingError> {
-    let child = children::next(app, &new.merchant_id, &new.network)
+    let child = children::next(app, &new.tenant.merchant, &new.network)
         .await
         .map_err(|error| of_child(error, &new.network))?;
     Ok(addresses::NewAddress {
         id: app.ids.next(id::Kind::ReceiveAddress, now),
-        merchant_id: new.merchant_id.clone(),
+        merchant_id: new.tenant.merchant.clone(),
         network: new.network.name.clone(),
         address: child.text,
         key: child.key,

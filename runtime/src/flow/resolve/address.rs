@@ -20,7 +20,7 @@ pub(crate) async fn give_out(
     why: Option<String>,
     now: Millis,
 ) -> Result<ReceiveAddress, ResolveError> {
-    let found = addresses::get(conn, &scope.merchant_id, scope.test, id).await?;
+    let found = addresses::get(conn, &scope.tenant, id).await?;
     let mut address = found.ok_or(ResolveError::NoAddress)?;
     if address.kind == Kind::Invoice {
         return Err(ResolveError::OfAnInvoice);

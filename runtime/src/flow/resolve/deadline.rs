@@ -80,8 +80,7 @@ pub(crate) async fn reopen(
         return Err(ResolveError::NotReopenable(invoice.status.as_str()));
     }
     if let Some(order_id) = &invoice.order_id {
-        let others =
-            invoices::by_order_ids(conn, &scope.merchant_id, scope.test, vec![order_id.clone()]).await?;
+        let others = invoices::by_order_ids(conn, &scope.tenant, vec![order_id.clone()]).await?;
         if let Some(other) = others.into_iter().find(|other| other.id != id) {
             return Err(ResolveError::OrderTaken { invoice_id: other.id });
         }

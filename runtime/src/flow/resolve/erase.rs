@@ -44,7 +44,7 @@ pub(crate) async fn erase(app: &App, scope: Scope, id: &str, owner: &str) -> Res
     let mut seen: HashSet<String> = own.iter().cloned().collect();
     let mut causes = of_events(app, &scope, own, Some(id.to_owned())).await?;
     for some in asked.chunks(EVENTS_PER_STEP) {
-        let (merchant_id, some) = (scope.merchant_id.clone(), some.to_vec());
+        let (merchant_id, some) = (scope.tenant.merchant.clone(), some.to_vec());
         app.db
             .write::<_, DbError, _>(move |conn| {
                 Box::pin(async move { erasures::of_matches(conn, &merchant_id, &some).await })
@@ -71,7 +71,7 @@ async fn of_events(
 ) -> Result<Vec<String>, DbError> {
     let mut runs = Vec::new();
     for some in events.chunks(EVENTS_PER_STEP) {
-        let (merchant_id, some, of) = (scope.merchant_id.clone(), some.to_vec(), invoice_id.clone());
+        let (merchant_id, some, of) = (scope.tenant.merchant.clone(), some.to_vec(), invoice_id.clone());
         let made = app.db.write::<_, DbError, _>(move |conn| {
             Box::pin(async move { erasures::of_events(conn, &merchant_id, &some, of.as_deref()).await })
         });

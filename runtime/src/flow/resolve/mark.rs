@@ -41,7 +41,9 @@ pub(crate) async fn mark_paid(
     }
     if let Some(tx) = &marking.evidence.tx {
         let seen = transfers::of_transactions(conn, &invoice.network, &spellings(tx)).await?;
-        if let Some(transfer) = seen.into_iter().find(|transfer| transfer.merchant_id == scope.merchant_id) {
+        if let Some(transfer) =
+            seen.into_iter().find(|transfer| transfer.merchant_id == scope.tenant.merchant)
+        {
             return Err(ResolveError::TxSeen { transfer_id: transfer.id });
         }
     }
@@ -52,7 +54,7 @@ pub(crate) async fn mark_paid(
     correction.evidence = Some(marking.evidence);
     let mark = Mark {
         correction_id: correction.id.clone(),
-        merchant_id: scope.merchant_id.clone(),
+        merchant_id: scope.tenant.merchant.clone(),
         invoice_id: id.to_owned(),
         asset_id: invoice.asset_id.clone(),
         amount,

@@ -24,6 +24,7 @@ use crate::{
         invoice::Invoice,
         payment,
         settlement::{Book, Known, Written},
+        tenant::Tenant,
         transfer,
     },
 };
@@ -94,8 +95,7 @@ pub(crate) enum ResolveError {
 /// Who decides: a merchant, with one of its keys.
 #[derive(Debug, Clone)]
 pub(crate) struct Scope {
-    pub(crate) merchant_id: String,
-    pub(crate) test: bool,
+    pub(crate) tenant: Tenant,
     pub(crate) key_id: String,
 }
 
@@ -104,8 +104,7 @@ impl Scope {
     fn did(&self, kind: Kind, why: Option<String>, now: Millis) -> Correction {
         Correction {
             id: id::new(id::Kind::Correction, now),
-            merchant_id: self.merchant_id.clone(),
-            test: self.test,
+            tenant: self.tenant.clone(),
             kind,
             transfer_id: None,
             payment_id: None,
@@ -175,8 +174,8 @@ pub(crate) async fn assign(
     // From here on it stands as it is: a reorg that takes it away is settled after this.
     let transfer = transfers::lock(conn, transfer_id).await?.ok_or(ResolveError::NoTransfer)?;
     let also = [invoice_id.to_owned()];
-    let mut known = settle::gather(conn, &transfer.network, vec![transfer.clone()], &also).await?;
-    known.test = scope.test;
+    let known =
+        settle::gather(conn, &transfer.network, scope.tenant.mode, vec![transfer.clone()], &also).await?;
     let invoice =
         known.invoices.get(invoice_id).filter(|i| belongs(i, scope)).ok_or(ResolveError::NoInvoice)?;
     if invoice.asset_id != transfer.asset_id {
@@ -226,7 +225,7 @@ pub(crate) async fn dismiss(
     {
         return Err(ResolveError::NotOpen);
     }
-    let mut known = Known { test: scope.test, ..Known::default() };
+    let mut known = Known::of(scope.tenant.mode);
     settle::add_invoices(conn, &mut known, listed.invoice_id.as_slice()).await?;
     let mut correction = scope.did(Kind::Dismiss, why, now);
     correction.transfer_id = Some(transfer_id.to_owned());
@@ -244,19 +243,19 @@ async fn listing(
     scope: &Scope,
     transfer_id: &str,
 ) -> Result<transfers::Listed, ResolveError> {
-    let found = transfers::get(conn, &scope.merchant_id, scope.test, transfer_id).await?;
+    let found = transfers::get(conn, &scope.tenant, transfer_id).await?;
     found.ok_or(ResolveError::NoTransfer)
 }
 
 /// An invoice of theirs with its payments, locked.
 async fn locked(conn: &mut Conn, scope: &Scope, id: &str) -> Result<Known, ResolveError> {
     // First by whose it is: an id of another merchant is as good as none.
-    invoices::get(conn, &scope.merchant_id, scope.test, id).await?.ok_or(ResolveError::NoInvoice)?;
-    let mut known = Known { test: scope.test, ..Known::default() };
+    invoices::get(conn, &scope.tenant, id).await?.ok_or(ResolveError::NoInvoice)?;
+    let mut known = Known::of(scope.tenant.mode);
     settle::add_invoices(conn, &mut known, &[id.to_owned()]).await?;
     Ok(known)
 }
 
 fn belongs(invoice: &Invoice, scope: &Scope) -> bool {
-    invoice.merchant_id == scope.merchant_id && invoice.test == scope.test
+    invoice.tenant == scope.tenant
 }

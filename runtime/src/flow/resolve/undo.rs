@@ -72,8 +72,7 @@ impl Again {
         correction.transfer_id = Some(transfer_id.to_owned());
         let network = transfer.network.clone();
         let also = listed.invoice_id.as_slice();
-        let mut known = settle::gather(conn, &network, vec![transfer], also).await?;
-        known.test = scope.test;
+        let known = settle::gather(conn, &network, scope.tenant.mode, vec![transfer], also).await?;
         let mut book = Book::open(known, &Ids::of_process(), now);
         book.corrected_by(&correction);
         let reason = listed.reason.and_then(|reason| reason.parse().ok());

@@ -9,6 +9,7 @@ use crate::{
         Millis,
         network::Manifest,
         settlement::{Book, Known},
+        tenant::Mode,
     },
     flow::settle,
 };
@@ -40,7 +41,7 @@ pub(crate) async fn step(app: &App, network: &Manifest) -> Result<bool, DbError>
     }
     if !overdue.is_empty() {
         more = true;
-        expire(app, network.test, overdue).await?;
+        expire(app, network.mode(), overdue).await?;
     }
     if let Some(time) = holds_to {
         let name = network.name.clone();
@@ -102,12 +103,12 @@ async fn look(app: &App, network: &Manifest) -> Result<Due, DbError> {
     })
 }
 
-async fn expire(app: &App, test: bool, overdue: Vec<String>) -> Result<(), DbError> {
+async fn expire(app: &App, mode: Mode, overdue: Vec<String>) -> Result<(), DbError> {
     let (now, ids) = (app.clock.now(), app.ids.clone());
     app.db
         .write::<_, DbError, _>(move |conn| {
             Box::pin(async move {
-                let mut known = Known { test, ..Known::default() };
+                let mut known = Known::of(mode);
                 settle::add_invoices(conn, &mut known, &overdue).await?;
                 // Another replica may have been here since they were looked up.
                 known.invoices.retain(|_, invoice| invoice.expired_at.is_none());

@@ -30,6 +30,7 @@ use crate::{
         matching::{Hold, Named, amount_key, memo_key, named},
         network::Manifest,
         settlement::{Book, Known, Listed, Written},
+        tenant::Mode,
         transfer::{Kind, Transfer},
     },
 };
@@ -66,7 +67,7 @@ pub(crate) async fn run(app: App, network: Arc<Manifest>, stop: CancellationToke
 
 /// Answers whether there may be more.
 async fn work(app: &App, network: &Manifest, given_at: &mut Option<i64>) -> Result<bool, DbError> {
-    if step(app, &network.name, network.test).await? > 0 || expire::step(app, network).await? {
+    if step(app, &network.name, network.mode()).await? > 0 || expire::step(app, network).await? {
         return Ok(true);
     }
     // Its blocks have to be read before there is more to do.
@@ -74,7 +75,7 @@ async fn work(app: &App, network: &Manifest, given_at: &mut Option<i64>) -> Resu
 }
 
 /// Settles what is there, at most a batch. Answers how many changes.
-pub(crate) async fn step(app: &App, network: &str, test: bool) -> Result<usize, DbError> {
+pub(crate) async fn step(app: &App, network: &str, mode: Mode) -> Result<usize, DbError> {
     // Looking costs a read; only work costs a write.
     let mut conn = app.db.read().await?;
     if !payments::any_unsettled(&mut conn, network).await? {
@@ -91,7 +92,7 @@ pub(crate) async fn step(app: &App, network: &str, test: bool) -> Result<usize, 
                 else {
                     return Ok((0, Wakeups::default()));
                 };
-                settle(conn, &network, test, fence, &ids, now).await
+                settle(conn, &network, mode, fence, &ids, now).await
             })
         })
         .await?;
@@ -115,7 +116,7 @@ struct Wakeups {
 async fn settle(
     conn: &mut Conn,
     network: &str,
-    test: bool,
+    mode: Mode,
     fence: i64,
     ids: &Ids,
     now: Millis,
@@ -128,10 +129,9 @@ async fn settle(
     }
     let changed: BTreeSet<String> = changes.iter().map(|change| change.transfer_id.clone()).collect();
     let found = transfers::by_ids(conn, &changed.into_iter().collect::<Vec<_>>()).await?;
-    let mut known = gather(conn, network, found, &[]).await?;
-    known.test = test;
+    let mut known = gather(conn, network, mode, found, &[]).await?;
     let merchants: BTreeSet<String> = known.transfers.values().map(|t| t.merchant_id.clone()).collect();
-    known.matchers = match_queue::of_merchants(conn, test, merchants.into_iter(), now).await?;
+    known.matchers = match_queue::of_merchants(conn, mode, merchants.into_iter(), now).await?;
     let mut book = Book::open(known, ids, now);
     for change in &changes {
         book.apply(change.kind, &change.transfer_id, change.epoch);
@@ -147,10 +147,11 @@ async fn settle(
 pub(crate) async fn gather(
     conn: &mut Conn,
     network: &str,
+    mode: Mode,
     found: Vec<Transfer>,
     also: &[String],
 ) -> Result<Known, DbError> {
-    let mut known = Known::default();
+    let mut known = Known::of(mode);
     let transfer_ids: Vec<String> = found.iter().map(|t| t.id.clone()).collect();
     let address_ids: BTreeSet<String> = found.iter().map(|t| t.address_id.clone()).collect();
     let address_ids: Vec<String> = address_ids.into_iter().collect();

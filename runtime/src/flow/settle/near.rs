@@ -54,7 +54,7 @@ pub(super) async fn look(
         let mut misses: Vec<NearMiss> = near.iter().map(|i| NearMiss::new(i, Likeness::Fee)).collect();
         for (because, ids) in like(conn, transfer, amount).await? {
             let others = invoices::by_ids(conn, ids).await?;
-            let open = others.iter().filter(|i| is_open(i) && i.merchant_id == transfer.merchant_id);
+            let open = others.iter().filter(|i| is_open(i) && i.tenant.merchant == transfer.merchant_id);
             misses.extend(open.map(|invoice| NearMiss::new(invoice, because)));
         }
         let mut seen = BTreeSet::new();

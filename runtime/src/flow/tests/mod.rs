@@ -18,6 +18,7 @@ use crate::{
         money::Amount,
         network::Manifest,
         policy::Policy,
+        tenant::{Mode, Tenant},
     },
     flow::{
         invoicing::{self, Made, NewInvoice, children},
@@ -42,7 +43,7 @@ struct Shop {
 impl Shop {
     /// Its owner, with a key.
     fn scope(&self) -> Scope {
-        Scope { merchant_id: self.merchant.clone(), test: true, key_id: "key_1".to_owned() }
+        Scope { tenant: Tenant::test(&self.merchant), key_id: "key_1".to_owned() }
     }
 
     async fn open(app: TestApp) -> Self {
@@ -89,8 +90,7 @@ impl Shop {
         let asset = self.network.assets.iter().position(|asset| asset.symbol == symbol).unwrap();
         let decimals = self.network.assets[asset].decimals;
         NewInvoice {
-            merchant_id: self.merchant.clone(),
-            test: true,
+            tenant: Tenant::test(&self.merchant),
             network: Arc::clone(&self.network),
             asset,
             asset_id: self.network.assets[asset].id(NETWORK),
@@ -146,7 +146,7 @@ impl Shop {
                 break;
             }
         }
-        while settle::step(&self.app, NETWORK, true).await.unwrap() > 0 {}
+        while settle::step(&self.app, NETWORK, Mode::Test).await.unwrap() > 0 {}
         while expire::step(&self.app, &self.network).await.unwrap() {}
     }
 
@@ -158,13 +158,13 @@ impl Shop {
 
     async fn now(&self, invoice: &Invoice) -> Invoice {
         let mut conn = self.app.db.read().await.unwrap();
-        invoices::get(&mut conn, &self.merchant, true, &invoice.id).await.unwrap().unwrap()
+        invoices::get(&mut conn, &Tenant::test(&self.merchant), &invoice.id).await.unwrap().unwrap()
     }
 
     async fn unmatched(&self) -> Vec<transfers::Listed> {
         let mut conn = self.app.db.read().await.unwrap();
         let filter = transfers::Filter { unmatched: true };
-        transfers::list(&mut conn, &self.merchant, true, &filter, None, 100).await.unwrap()
+        transfers::list(&mut conn, &Tenant::test(&self.merchant), &filter, None, 100).await.unwrap()
     }
 
     /// Active credits of the ledger, and whether every journal balances.

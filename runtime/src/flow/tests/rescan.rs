@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     db::{Conn, DbError, chain, rescans, transfers::Listed},
-    domain::rescan::State,
+    domain::{rescan::State, tenant::Tenant},
     flow::{
         find::{FindFailed, Whereabouts, find},
         rescan::{
@@ -90,7 +90,9 @@ impl Shop {
 
     async fn all(&self) -> Vec<Listed> {
         let filter = transfers::Filter::default();
-        transfers::list(&mut self.conn().await, &self.merchant, true, &filter, None, 100).await.unwrap()
+        transfers::list(&mut self.conn().await, &Tenant::test(&self.merchant), &filter, None, 100)
+            .await
+            .unwrap()
     }
 
     async fn find(&self, tx: &str) -> Result<Whereabouts, FindFailed> {

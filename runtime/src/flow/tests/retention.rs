@@ -9,10 +9,10 @@ use crate::{
         Conn, DbError, args,
         deliveries::{self, Of},
         disk::{self, DiskLimit, Taken},
-        hooks::{self, Limits, NewVersion, Owner},
+        hooks::{self, Limits, NewVersion},
         retention::Kind,
     },
-    domain::{Millis, hook::Binding},
+    domain::{Millis, hook::Binding, tenant::Tenant},
     flow::retention::{self, Passed},
 };
 
@@ -113,7 +113,7 @@ impl Shop {
 
     /// A hook with a version; its id and the version's.
     async fn hook(&self) -> (String, String) {
-        let owner = Owner { merchant_id: self.merchant.clone(), test: true };
+        let tenant = Tenant::test(&self.merchant);
         let new = NewVersion {
             name: "hook".to_owned(),
             version: "0.1.0".to_owned(),
@@ -127,7 +127,7 @@ impl Shop {
         let stored = self
             .app
             .db
-            .write(move |conn| Box::pin(async move { hooks::insert(conn, &owner, new, limits, 5).await }));
+            .write(move |conn| Box::pin(async move { hooks::insert(conn, &tenant, new, limits, 5).await }));
         let (hook, version) = stored.await.unwrap();
         (hook.id, version.id)
     }
@@ -240,8 +240,9 @@ async fn what_is_old_goes_and_what_is_needed_stays() {
         let gone = old_id(id::Kind::Delivery, shop.at(200));
         let mut conn = shop.app.db.read().await.unwrap();
         let of = Of::Endpoint(ENDPOINT.to_owned());
-        let page =
-            deliveries::list(&mut conn, &shop.merchant, true, of, None, gone.clone(), 99).await.unwrap();
+        let page = deliveries::list(&mut conn, &Tenant::test(&shop.merchant), of, None, gone.clone(), 99)
+            .await
+            .unwrap();
         assert_eq!(page.len(), 4, "those that are older");
         drop(conn);
         let (merchant, after) = (shop.merchant.clone(), Some(gone));
@@ -253,7 +254,9 @@ async fn what_is_old_goes_and_what_is_needed_stays() {
             after,
         };
         let resent = shop.app.db.write::<_, DbError, _>(move |conn| {
-            Box::pin(async move { deliveries::resend_range(conn, &merchant, true, range, 99, 5).await })
+            Box::pin(
+                async move { deliveries::resend_range(conn, &Tenant::test(&merchant), range, 99, 5).await },
+            )
         });
         assert_eq!(resent.await.unwrap().len(), 1, "those that are younger");
     }

@@ -26,6 +26,7 @@ use wasmtime::component::{HasSelf, Linker};
 use crate::{
     clock::Clock,
     db::Db,
+    domain::tenant::Tenant,
     host::{
         bindings::services::{Services as Imports, kassa::plugin::types},
         limits::Limits,
@@ -75,8 +76,7 @@ pub(crate) enum Behalf {
 #[derive(Debug, Clone)]
 pub(crate) struct OfMerchant {
     pub(crate) hook_id: String,
-    pub(crate) merchant_id: String,
-    pub(crate) test: bool,
+    pub(crate) tenant: Tenant,
     /// The run's id, which is in the keys that requests carry; `None` if no request is sent.
     pub(crate) run_id: Option<String>,
     /// Hosts that the hook may send requests to.

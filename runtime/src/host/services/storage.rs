@@ -71,7 +71,7 @@ impl Storage {
             db,
             scope: subject.scope(),
             merchant: match &subject.behalf {
-                Behalf::Merchant(of) => Some((of.merchant_id.clone(), limits.disk)),
+                Behalf::Merchant(of) => Some((of.tenant.merchant.clone(), limits.disk)),
                 Behalf::Network(_) => None,
             },
             room: None,

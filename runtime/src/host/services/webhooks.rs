@@ -100,7 +100,7 @@ impl CallState {
         if let Some(endpoint_id) = &endpoint {
             let known = async {
                 let mut conn = services.shared.db.read().await?;
-                endpoints::get(&mut conn, &of.merchant_id, of.test, endpoint_id).await
+                endpoints::get(&mut conn, &of.tenant, endpoint_id).await
             };
             match known.await {
                 Ok(Some(_)) => {}

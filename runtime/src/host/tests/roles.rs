@@ -5,7 +5,7 @@ use wit_parser::Resolve;
 
 use super::*;
 use crate::{
-    domain::hook::Purpose,
+    domain::{hook::Purpose, tenant::Tenant},
     host::bindings::{form::exports::kassa::plugin::form, services::kassa::plugin::types::Method},
 };
 
@@ -126,8 +126,7 @@ fn of(secrets: &[(&str, &str)]) -> OfMerchant {
     let secret = |(name, text): &(&str, &str)| ((*name).to_owned(), Secret::new(text, Purpose::Sign));
     OfMerchant {
         hook_id: "hook_1".to_owned(),
-        merchant_id: "mer_1".to_owned(),
-        test: true,
+        tenant: Tenant::test("mer_1"),
         run_id: None,
         hosts: Vec::new(),
         secrets: secrets.iter().map(secret).collect(),

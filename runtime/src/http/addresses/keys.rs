@@ -96,7 +96,7 @@ async fn put_key(
     let first = app.host.derive_address(&manifest, &public_key, 0).await?.map_err(derive_problem)?;
     let (subject, address, signed) = (Subject::ExtendedKey, first.text.as_str(), signed.as_ref());
     let proof = ownership::proof(&app, &merchant, &manifest, subject, address, signed).await?;
-    let owner = merchant.id.clone();
+    let owner = merchant.tenant.merchant.clone();
     match children::set_key(&app, owner, &manifest, public_key, address.to_owned(), first_index, proof).await
     {
         Ok(key) => Ok(Answer(key.into())),
@@ -117,6 +117,6 @@ async fn list_keys(
     merchant: Merchant,
     State(app): State<App>,
 ) -> Result<Answer<Listed<ExtendedKeyView>>, Problem> {
-    let keys = addresses::extended_keys(&mut app.db.read().await?, &merchant.id, merchant.test).await?;
+    let keys = addresses::extended_keys(&mut app.db.read().await?, &merchant.tenant).await?;
     Ok(Answer(Listed::all(keys.into_iter().map(Into::into).collect())))
 }

@@ -147,7 +147,8 @@ async fn create(
     let mut there = None;
     if let Some(unique_id) = &new.unique_id {
         let mut conn = app.db.read().await?;
-        there = addresses::by_unique_id(&mut conn, &merchant.id, &manifest.name, unique_id).await?;
+        there =
+            addresses::by_unique_id(&mut conn, &merchant.tenant.merchant, &manifest.name, unique_id).await?;
         // A customer's address is a promise that what arrives is seen.
         if there.is_none() && chain::standing(&mut conn, &manifest.name).await?.is_none() {
             let error = InvoicingError::NotStarted { network: manifest.name.clone() };
@@ -181,7 +182,7 @@ async fn create(
     let shared = new.unique_id.is_none();
     let row = NewAddress {
         id: id::new(IdKind::ReceiveAddress, now),
-        merchant_id: merchant.id.clone(),
+        merchant_id: merchant.tenant.merchant.clone(),
         network: manifest.name.clone(),
         address: wanted.text,
         key: wanted.key,
@@ -292,22 +293,23 @@ async fn derived(
     merchant: &Merchant,
     network: &Manifest,
 ) -> Result<(Address, Option<i64>), Problem> {
-    let child = children::next(app, &merchant.id, network).await.map_err(|error| match error {
-        ChildError::Db(error) => error.into(),
-        ChildError::Plugin(failed) => failed.into(),
-        ChildError::Refused(error) => derive_problem(error),
-        ChildError::NoKey => {
-            let detail = "Give `address`, or set an extended public key first (PUT /v1/extended_keys).";
-            Problem::new(Kind::AddressMissing, detail).field("address")
-        }
-        ChildError::UsedUp => {
-            Problem::new(Kind::Conflict, "The extended public key has no more children: set another one.")
-        }
-        ChildError::AllInUse => {
-            let detail = "Many children of the extended public key are in use; the search goes on.";
-            Problem::new(Kind::Busy, detail).retry_after(1)
-        }
-    })?;
+    let child =
+        children::next(app, &merchant.tenant.merchant, network).await.map_err(|error| match error {
+            ChildError::Db(error) => error.into(),
+            ChildError::Plugin(failed) => failed.into(),
+            ChildError::Refused(error) => derive_problem(error),
+            ChildError::NoKey => {
+                let detail = "Give `address`, or set an extended public key first (PUT /v1/extended_keys).";
+                Problem::new(Kind::AddressMissing, detail).field("address")
+            }
+            ChildError::UsedUp => {
+                Problem::new(Kind::Conflict, "The extended public key has no more children: set another one.")
+            }
+            ChildError::AllInUse => {
+                let detail = "Many children of the extended public key are in use; the search goes on.";
+                Problem::new(Kind::Busy, detail).retry_after(1)
+            }
+        })?;
     Ok((Address { text: child.text, key: child.key, more: Vec::new() }, Some(child.index)))
 }
 
@@ -337,8 +339,7 @@ async fn list(
 ) -> Result<Answer<Listed<AddressView>>, Problem> {
     let page = params.page(IdKind::ReceiveAddress)?;
     let mut conn = app.db.read().await?;
-    let rows =
-        addresses::list(&mut conn, &merchant.id, merchant.test, page.before.clone(), page.rows).await?;
+    let rows = addresses::list(&mut conn, &merchant.tenant, page.before.clone(), page.rows).await?;
     Ok(Answer(page.cut(rows, |row| &row.id, Into::into)))
 }
 
@@ -351,6 +352,6 @@ async fn get(
     id: PathParam,
 ) -> Result<Answer<AddressView>, Problem> {
     let id = id.id(IdKind::ReceiveAddress, "receive address")?;
-    let found = addresses::get(&mut app.db.read().await?, &merchant.id, merchant.test, &id).await?;
+    let found = addresses::get(&mut app.db.read().await?, &merchant.tenant, &id).await?;
     Ok(Answer(found.ok_or_else(|| Problem::not_found("receive address"))?.into()))
 }

@@ -17,6 +17,7 @@ use crate::{
         event::{Data, NewEvent, data::ClaimedEvent},
         network::Manifest,
         ownership::{self, Claim, Subject, Unfit},
+        tenant::Tenant,
     },
     host::{OwnershipError, one_line},
     http::{
@@ -105,7 +106,7 @@ async fn state(
             }
         };
         can_be_proven(&app, &manifest)?;
-        let row = merchants::get(&mut app.db.read().await?, &merchant.id).await?;
+        let row = merchants::get(&mut app.db.read().await?, &merchant.tenant.merchant).await?;
         let name = row.ok_or_else(|| Problem::internal("a key without its merchant"))?.name;
         let now = app.clock.now();
         let claim = claim(subject, &merchant, &manifest, &address);
@@ -116,7 +117,13 @@ async fn state(
 }
 
 fn claim<'a>(subject: Subject, merchant: &'a Merchant, network: &'a Manifest, address: &'a str) -> Claim<'a> {
-    Claim { subject, merchant_id: &merchant.id, network: &network.name, caip2: &network.caip2, address }
+    Claim {
+        subject,
+        merchant_id: &merchant.tenant.merchant,
+        network: &network.name,
+        caip2: &network.caip2,
+        address,
+    }
 }
 
 fn can_be_proven(app: &App, network: &Manifest) -> Result<(), Problem> {
@@ -227,9 +234,9 @@ pub(super) async fn tell(
             Box::pin(async move {
                 let of_key = subject == Subject::ExtendedKey;
                 let claimed = if of_key {
-                    rows::claimed_key(conn, &network, &address, &by.id, now).await?
+                    rows::claimed_key(conn, &network, &address, &by.tenant.merchant, now).await?
                 } else {
-                    rows::claimed_address(conn, &network, &address, &by.id, now).await?
+                    rows::claimed_address(conn, &network, &address, &by.tenant.merchant, now).await?
                 };
                 let Some(Claimed { id, merchant_id }) = claimed else { return Ok(()) };
                 let (extended_key_id, receive_address_id) =
@@ -240,7 +247,8 @@ pub(super) async fn tell(
                     receive_address_id,
                     extended_key_id,
                 }));
-                let event = NewEvent::now(&merchant_id, by.test, &data, now);
+                let told = Tenant { merchant: merchant_id, mode: by.tenant.mode };
+                let event = NewEvent::now(&told, &data, now);
                 events::insert(conn, vec![event]).await
             })
         })

@@ -67,16 +67,16 @@ async fn update(
     check_events(events.as_ref().and_then(Option::as_deref))?;
     let reply = idempotent(&app, merchant.owner(), once, move |conn| {
         Box::pin(async move {
-            let (owner, test) = (&merchant.id, merchant.test);
-            if !endpoints::change(conn, owner, test, &id, Change { url, events }).await? {
+            let tenant = &merchant.tenant;
+            if !endpoints::change(conn, tenant, &id, Change { url, events }).await? {
                 return Err(missing());
             }
             match state {
-                Some(EndpointState::Active) if !endpoints::enable(conn, owner, test, &id).await? => {
+                Some(EndpointState::Active) if !endpoints::enable(conn, tenant, &id).await? => {
                     return Err(too_many());
                 }
                 Some(EndpointState::Disabled) => {
-                    endpoints::disable(conn, owner, test, &id, "by the merchant".to_owned()).await?;
+                    endpoints::disable(conn, tenant, &id, "by the merchant".to_owned()).await?;
                 }
                 Some(EndpointState::Active) | None => {}
             }
@@ -105,7 +105,7 @@ async fn delete(
     let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
         Box::pin(async move {
             let view = view_of(conn, &merchant, &id).await?;
-            endpoints::delete(conn, &merchant.id, merchant.test, &id, now).await?;
+            endpoints::delete(conn, &merchant.tenant, &id, now).await?;
             leaving::give_up(conn, &id, GIVEN_UP_AT_ONCE, now).await?;
             Reply::ok(&view)
         })

@@ -102,7 +102,7 @@ struct NewEndpointBody {
 }
 
 async fn view_of(conn: &mut Conn, owner: &Merchant, id: &str) -> Result<EndpointView, Problem> {
-    let found = endpoints::get(conn, &owner.id, owner.test, id).await?;
+    let found = endpoints::get(conn, &owner.tenant, id).await?;
     Ok(found.ok_or_else(missing)?.into())
 }
 
@@ -154,8 +154,7 @@ async fn create(
     let (secret, shown) = new_secret(&app, &id)?;
     let row = NewEndpoint {
         id: id.clone(),
-        merchant_id: merchant.id.clone(),
-        test: merchant.test,
+        tenant: merchant.tenant.clone(),
         url: new.url,
         events: new.events,
         secret,
@@ -183,8 +182,7 @@ async fn list(
 ) -> Result<Answer<Listed<EndpointView>>, Problem> {
     let page = params.page(IdKind::Endpoint)?;
     let mut conn = app.db.read().await?;
-    let rows =
-        endpoints::list(&mut conn, &merchant.id, merchant.test, page.before.clone(), page.rows).await?;
+    let rows = endpoints::list(&mut conn, &merchant.tenant, page.before.clone(), page.rows).await?;
     Ok(Answer(page.cut(rows, |row| &row.id, Into::into)))
 }
 
@@ -217,7 +215,7 @@ async fn rotate_secret(
     let now = app.clock.now();
     idempotent(&app, merchant.owner(), body.once, move |conn| {
         Box::pin(async move {
-            if !endpoints::rotate(conn, &merchant.id, merchant.test, &id, sealed, now).await? {
+            if !endpoints::rotate(conn, &merchant.tenant, &id, sealed, now).await? {
                 return Err(missing());
             }
             let endpoint = view_of(conn, &merchant, &id).await?;
@@ -242,7 +240,7 @@ async fn disable(
     idempotent(&app, merchant.owner(), body.once, move |conn| {
         Box::pin(async move {
             let why = "by the merchant".to_owned();
-            if !endpoints::disable(conn, &merchant.id, merchant.test, &id, why).await? {
+            if !endpoints::disable(conn, &merchant.tenant, &id, why).await? {
                 return Err(missing());
             }
             Reply::ok(&view_of(conn, &merchant, &id).await?)
@@ -266,7 +264,7 @@ async fn enable(
     let id = id.id(IdKind::Endpoint, "endpoint")?;
     let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
         Box::pin(async move {
-            let enabled = endpoints::enable(conn, &merchant.id, merchant.test, &id).await?;
+            let enabled = endpoints::enable(conn, &merchant.tenant, &id).await?;
             let view = view_of(conn, &merchant, &id).await?;
             if enabled { Reply::ok(&view) } else { Err(too_many()) }
         })
@@ -312,13 +310,13 @@ async fn queue_test(
     now: Millis,
 ) -> Result<QueuedDelivery, Problem> {
     view_of(conn, merchant, &endpoint_id).await?;
-    let active = endpoints::subscribers(conn, std::iter::once(merchant.id.clone())).await?;
+    let active = endpoints::subscribers(conn, std::iter::once(merchant.tenant.merchant.clone())).await?;
     if !active.iter().any(|subscriber| subscriber.id == endpoint_id) {
         return Err(Problem::new(Kind::EndpointDisabled, "Enable it first."));
     }
     let event_id = id::new(IdKind::Event, now);
     let data = Data::EndpointTest(TestEvent { endpoint_id: endpoint_id.clone() }.into());
-    let event = NewEvent::new(event_id.clone(), &merchant.id, merchant.test, &data, now);
+    let event = NewEvent::new(event_id.clone(), &merchant.tenant, &data, now);
     let delivery_id = deliveries::send_to(conn, event, endpoint_id, now).await?;
     Ok(QueuedDelivery { event_id, delivery_id })
 }
@@ -376,8 +374,7 @@ async fn resend(
     let reply = idempotent(&app, merchant.owner(), once, move |conn| {
         Box::pin(async move {
             view_of(conn, &merchant, &endpoint_id).await?;
-            let mut ids =
-                deliveries::resend_range(conn, &merchant.id, merchant.test, range, RESENT_MAX, now).await?;
+            let mut ids = deliveries::resend_range(conn, &merchant.tenant, range, RESENT_MAX, now).await?;
             let queued = ids.len();
             let more = i64::try_from(queued).unwrap_or(i64::MAX) >= RESENT_MAX;
             Reply::ok(&ResentRange { queued, next_after: ids.pop().filter(|_| more) })

@@ -46,10 +46,10 @@ async fn bind(
     }
     idempotent(&app, merchant.owner(), body.once, move |conn| {
         Box::pin(async move {
-            let owner = merchant.of_hooks();
-            found(conn, &owner, &id).await?;
+            let tenant = merchant.tenant.clone();
+            found(conn, &tenant, &id).await?;
             hooks::set_binding(conn, &id, &binding).await?;
-            let hook = found(conn, &owner, &id).await?;
+            let hook = found(conn, &tenant, &id).await?;
             Reply::ok(&view(conn, hook).await?)
         })
     })
@@ -76,17 +76,17 @@ async fn set(
         return Err(refuse(format!("A JSON object of at most {SETTINGS_BYTES_MAX} bytes is needed.")));
     }
     let mut conn = app.db.read().await?;
-    let version = match hooks::get(&mut conn, &merchant.of_hooks(), &id).await? {
+    let version = match hooks::get(&mut conn, &merchant.tenant, &id).await? {
         Some(hook) => fitted(&mut conn, &hook).await?,
         None => None,
     };
     drop(conn);
-    let fit = Fit::of_version(&app, &merchant.id, version, &settings).await?;
+    let fit = Fit::of_version(&app, &merchant.tenant.merchant, version, &settings).await?;
     let config = app.config.clone();
     idempotent(&app, merchant.owner(), body.once, move |conn| {
         Box::pin(async move {
-            let owner = merchant.of_hooks();
-            let hook = found(conn, &owner, &id).await?;
+            let tenant = merchant.tenant.clone();
+            let hook = found(conn, &tenant, &id).await?;
             if let Some(version) = fitted(conn, &hook).await?
                 && let Some(problem) = Fit::problem(fit.as_ref(), &version, &settings)?
             {
@@ -101,7 +101,7 @@ async fn set(
                 hosts_allowed(&config.hooks.hosts, &manifest, &after)?;
             }
             hooks::set_settings(conn, &id, &settings).await?;
-            let hook = found(conn, &owner, &id).await?;
+            let hook = found(conn, &tenant, &id).await?;
             Reply::ok(&view(conn, hook).await?)
         })
     })

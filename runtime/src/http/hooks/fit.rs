@@ -4,8 +4,8 @@
 use super::manifest_of;
 use crate::{
     app::App,
-    db::hooks::{self, Owner, VersionRow},
-    domain::verbatim::Verbatim,
+    db::hooks::{self, VersionRow},
+    domain::{tenant::Tenant, verbatim::Verbatim},
     host::Manifest,
     http::problem::{Kind, Problem},
 };
@@ -55,19 +55,19 @@ impl Fit {
     /// is none.
     pub(super) async fn of_hook(
         app: &App,
-        owner: &Owner,
+        tenant: &Tenant,
         hook_id: &str,
         version_id: Option<&str>,
     ) -> Result<Option<Self>, Problem> {
         let mut conn = app.db.read().await?;
-        let Some(hook) = hooks::get(&mut conn, owner, hook_id).await? else { return Ok(None) };
+        let Some(hook) = hooks::get(&mut conn, tenant, hook_id).await? else { return Ok(None) };
         let version = match version_id {
             Some(id) => hooks::version_by_id(&mut conn, id).await?,
             None => hooks::before_active(&mut conn, hook_id).await?,
         };
         drop(conn);
         let version = version.filter(|version| version.hook_id == hook.id);
-        Self::of_version(app, &owner.merchant_id, version, &hook.settings).await
+        Self::of_version(app, &tenant.merchant, version, &hook.settings).await
     }
 
     /// What is wrong, if it was this version and these settings that were looked at.

@@ -91,8 +91,8 @@ async fn list(
 ) -> Result<Answer<Listed<MatchView>>, Problem> {
     let page = Page::new(params.limit, params.cursor.as_deref(), IdKind::HookMatch)?;
     let mut conn = app.db.read().await?;
-    let owner = merchant.of_hooks();
-    let hook = found(&mut conn, &owner, &hook_id(id)?).await?;
-    let rows = matches::list(&mut conn, &owner, &hook.id, page.before.clone(), page.rows).await?;
+    let tenant = merchant.tenant.clone();
+    let hook = found(&mut conn, &tenant, &hook_id(id)?).await?;
+    let rows = matches::list(&mut conn, &tenant, &hook.id, page.before.clone(), page.rows).await?;
     Ok(Answer(page.cut(rows, |row| &row.id, Into::into)))
 }

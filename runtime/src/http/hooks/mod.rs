@@ -22,10 +22,10 @@ use crate::{
     app::App,
     db::{
         Conn,
-        hooks::{self, Hook, HookState, Owner, StoreError, VersionRow, runs as run_rows},
+        hooks::{self, Hook, HookState, StoreError, VersionRow, runs as run_rows},
         plugins,
     },
-    domain::{hook::Binding, id::Kind as IdKind, verbatim::Verbatim},
+    domain::{hook::Binding, id::Kind as IdKind, tenant::Tenant, verbatim::Verbatim},
     host::{Manifest, scope_of_hook},
     http::{
         auth::Merchant,
@@ -139,19 +139,13 @@ impl From<StoreError> for Problem {
     }
 }
 
-impl Merchant {
-    pub(in crate::http) fn of_hooks(&self) -> Owner {
-        Owner { merchant_id: self.id.clone(), test: self.test }
-    }
-}
-
 fn hook_id(id: PathParam) -> Result<String, Problem> {
     id.id(IdKind::Hook, "hook")
 }
 
 /// The merchant's hook of this id.
-async fn found(conn: &mut Conn, owner: &Owner, id: &str) -> Result<Hook, Problem> {
-    hooks::get(conn, owner, id).await?.ok_or_else(|| Problem::not_found("hook"))
+async fn found(conn: &mut Conn, tenant: &Tenant, id: &str) -> Result<Hook, Problem> {
+    hooks::get(conn, tenant, id).await?.ok_or_else(|| Problem::not_found("hook"))
 }
 
 /// List hooks
@@ -159,7 +153,7 @@ async fn found(conn: &mut Conn, owner: &Owner, id: &str) -> Result<Hook, Problem
 async fn list(merchant: Merchant, State(app): State<App>) -> Result<Answer<Listed<HookView>>, Problem> {
     let mut conn = app.db.read().await?;
     let mut views = Vec::new();
-    for hook in hooks::list(&mut conn, &merchant.of_hooks()).await? {
+    for hook in hooks::list(&mut conn, &merchant.tenant).await? {
         views.push(view(&mut conn, hook).await?);
     }
     Ok(Answer(Listed::all(views)))
@@ -170,7 +164,7 @@ async fn list(merchant: Merchant, State(app): State<App>) -> Result<Answer<Liste
     responses((status = 200, body = HookView)))]
 async fn get(merchant: Merchant, State(app): State<App>, id: PathParam) -> Result<Answer<HookView>, Problem> {
     let mut conn = app.db.read().await?;
-    let hook = found(&mut conn, &merchant.of_hooks(), &hook_id(id)?).await?;
+    let hook = found(&mut conn, &merchant.tenant, &hook_id(id)?).await?;
     Ok(Answer(view(&mut conn, hook).await?))
 }
 
@@ -189,9 +183,9 @@ async fn delete(
     let codes = codes_of(&app, &id).await?;
     let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
         Box::pin(async move {
-            let hook = found(conn, &merchant.of_hooks(), &id).await?;
+            let hook = found(conn, &merchant.tenant, &id).await?;
             let view = view(conn, hook).await?;
-            hooks::delete(conn, &merchant.id, &id, scope_of_hook(&id), now).await?;
+            hooks::delete(conn, &merchant.tenant.merchant, &id, scope_of_hook(&id), now).await?;
             Reply::ok(&view)
         })
     })
@@ -257,13 +251,13 @@ async fn set_state(
     let (id, now) = (hook_id(id)?, app.clock.now());
     let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
         Box::pin(async move {
-            let owner = merchant.of_hooks();
-            found(conn, &owner, &id).await?;
+            let tenant = merchant.tenant.clone();
+            found(conn, &tenant, &id).await?;
             hooks::set_state(conn, &id, state).await?;
             if state == HookState::Active {
                 run_rows::hurry(conn, &id, None, now).await?;
             }
-            let hook = found(conn, &owner, &id).await?;
+            let hook = found(conn, &tenant, &id).await?;
             Reply::ok(&view(conn, hook).await?)
         })
     })

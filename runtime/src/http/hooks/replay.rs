@@ -197,14 +197,14 @@ async fn replay(
     }
     let work = async {
         // One of a merchant at a time: it makes up to a hundred calls, one after the other, outside of every queue.
-        let _place = app.replays.enter(&merchant.id).await;
-        let owner = merchant.of_hooks();
+        let _place = app.replays.enter(&merchant.tenant.merchant).await;
+        let tenant = merchant.tenant.clone();
         let mut conn = app.db.read().await?;
-        let hook = found(&mut conn, &owner, &id).await?;
+        let hook = found(&mut conn, &tenant, &id).await?;
         let version = version_of(&mut conn, &hook, &wanted.version_id).await?;
         drop(conn);
         let replay::Replay { events, matches, stopped_early } =
-            replay::replay(&app, &owner, &hook, &version, i64::from(limit)).await?;
+            replay::replay(&app, &tenant, &hook, &version, i64::from(limit)).await?;
         let data: Vec<ReplayedView> = events.into_iter().map(Into::into).collect();
         let matches: Vec<RematchedView> = matches.into_iter().map(Into::into).collect();
         let different = data.iter().filter(|one| !one.same).count();
@@ -282,8 +282,8 @@ async fn shadow(
     let (id, version_id) = (hook_id(id)?, body.value.version_id);
     idempotent(&app, merchant.owner(), body.once, move |conn| {
         Box::pin(async move {
-            let owner = merchant.of_hooks();
-            let hook = found(conn, &owner, &id).await?;
+            let tenant = merchant.tenant.clone();
+            let hook = found(conn, &tenant, &id).await?;
             if let Some(version_id) = &version_id {
                 version_of(conn, &hook, version_id).await?;
                 if hook.active_id.as_ref() == Some(version_id) {
@@ -291,7 +291,7 @@ async fn shadow(
                 }
             }
             hooks::set_shadow(conn, &id, version_id).await?;
-            let hook = found(conn, &owner, &id).await?;
+            let hook = found(conn, &tenant, &id).await?;
             Reply::ok(&shadow_of(conn, &hook).await?)
         })
     })
@@ -307,6 +307,6 @@ async fn tally(
     id: PathParam,
 ) -> Result<Answer<ShadowView>, Problem> {
     let mut conn = app.db.read().await?;
-    let hook = found(&mut conn, &merchant.of_hooks(), &hook_id(id)?).await?;
+    let hook = found(&mut conn, &merchant.tenant, &hook_id(id)?).await?;
     Ok(Answer(shadow_of(&mut conn, &hook).await?))
 }

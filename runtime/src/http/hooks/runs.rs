@@ -9,14 +9,12 @@ use crate::{
     app::App,
     db::{
         Conn, events,
-        hooks::{
-            Owner,
-            runs::{self, Attempt, Run, Usage, Used},
-        },
+        hooks::runs::{self, Attempt, Run, Usage, Used},
     },
     domain::{
         hook::{Outcome, RunState},
         id::Kind as IdKind,
+        tenant::Tenant,
         verbatim::Verbatim,
     },
     http::{
@@ -184,14 +182,14 @@ async fn list(
 ) -> Result<Answer<Listed<RunView>>, Problem> {
     let page = Page::new(params.limit, params.cursor.as_deref(), IdKind::HookRun)?;
     let mut conn = app.db.read().await?;
-    let (owner, before) = (merchant.of_hooks(), page.before.clone());
-    let rows = runs::list(&mut conn, &owner, params.hook_id, params.state, before, page.rows).await?;
+    let (tenant, before) = (merchant.tenant.clone(), page.before.clone());
+    let rows = runs::list(&mut conn, &tenant, params.hook_id, params.state, before, page.rows).await?;
     Ok(Answer(page.cut(rows, |row| &row.id, Into::into)))
 }
 
-async fn details(conn: &mut Conn, owner: &Owner, id: &str) -> Result<RunDetails, Problem> {
-    let run = runs::get(conn, owner, id).await?.ok_or_else(missing)?;
-    let event = events::get(conn, &owner.merchant_id, owner.test, &run.event_id).await?;
+async fn details(conn: &mut Conn, tenant: &Tenant, id: &str) -> Result<RunDetails, Problem> {
+    let run = runs::get(conn, tenant, id).await?.ok_or_else(missing)?;
+    let event = events::get(conn, tenant, &run.event_id).await?;
     let payload = event.map(|event| event.payload).unwrap_or_default();
     let calls = runs::attempts(conn, &run.id, CALLS_MAX).await?;
     Ok(RunDetails {
@@ -216,7 +214,7 @@ async fn get(
     id: PathParam,
 ) -> Result<Answer<RunDetails>, Problem> {
     let id = id.id(IdKind::HookRun, "run")?;
-    Ok(Answer(details(&mut app.db.read().await?, &merchant.of_hooks(), &id).await?))
+    Ok(Answer(details(&mut app.db.read().await?, &merchant.tenant, &id).await?))
 }
 
 /// Run again
@@ -236,9 +234,9 @@ async fn run_again(
     let now = app.clock.now();
     let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
         Box::pin(async move {
-            let owner = merchant.of_hooks();
-            let run = runs::get(conn, &owner, &id).await?.ok_or_else(missing)?;
-            found(conn, &owner, &run.hook_id).await?;
+            let tenant = merchant.tenant.clone();
+            let run = runs::get(conn, &tenant, &id).await?.ok_or_else(missing)?;
+            found(conn, &tenant, &run.hook_id).await?;
             if run.attempts >= CALLS_OF_RUN_MAX {
                 let detail = format!("It was made {} times, and is made no more.", run.attempts);
                 return Err(Problem::new(Kind::Conflict, detail));
@@ -247,7 +245,7 @@ async fn run_again(
                 let detail = "It is being made; wait for its end.";
                 return Err(Problem::new(Kind::RunPending, detail));
             }
-            Reply::ok(&details(conn, &owner, &id).await?)
+            Reply::ok(&details(conn, &tenant, &id).await?)
         })
     })
     .await;
@@ -289,7 +287,7 @@ async fn usage(
     id: PathParam,
 ) -> Result<Answer<Listed<UsageView>>, Problem> {
     let mut conn = app.db.read().await?;
-    let hook = found(&mut conn, &merchant.of_hooks(), &hook_id(id)?).await?;
+    let hook = found(&mut conn, &merchant.tenant, &hook_id(id)?).await?;
     let days = runs::usage(&mut conn, &hook.id, USAGE_DAYS).await?;
     Ok(Answer(Listed::all(days.into_iter().map(Into::into).collect())))
 }

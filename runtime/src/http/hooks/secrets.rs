@@ -84,7 +84,7 @@ async fn list(
     id: PathParam,
 ) -> Result<Answer<Listed<SecretView>>, Problem> {
     let mut conn = app.db.read().await?;
-    let hook = found(&mut conn, &merchant.of_hooks(), &hook_id(id)?).await?;
+    let hook = found(&mut conn, &merchant.tenant, &hook_id(id)?).await?;
     let rows = secrets::list(&mut conn, &hook.id).await?;
     Ok(Answer(Listed::all(rows.into_iter().map(Into::into).collect())))
 }
@@ -130,8 +130,8 @@ async fn set(
     let (now, vault) = (app.clock.now(), app.vault.clone());
     idempotent(&app, merchant.owner(), body.once, move |conn| {
         Box::pin(async move {
-            merchants::alone(conn, &merchant.id).await?;
-            let hook = found(conn, &merchant.of_hooks(), &id).await?;
+            merchants::alone(conn, &merchant.tenant.merchant).await?;
+            let hook = found(conn, &merchant.tenant, &id).await?;
             let purpose = match purpose {
                 Some(purpose) => purpose,
                 None => wanted_purpose(conn, &hook, &name).await?,
@@ -289,7 +289,7 @@ async fn delete(
     let (id, name) = path.id(IdKind::Hook, "hook")?;
     idempotent(&app, merchant.owner(), body.once, move |conn| {
         Box::pin(async move {
-            let hook = found(conn, &merchant.of_hooks(), &id).await?;
+            let hook = found(conn, &merchant.tenant, &id).await?;
             if !secrets::delete(conn, &hook.id, &name).await? {
                 return Err(Problem::not_found("secret of this hook"));
             }

@@ -112,7 +112,7 @@ async fn keys(
         return Err(Problem::new(Kind::QueryMalformed, detail).field("limit"));
     }
     let mut conn = app.db.read().await?;
-    let hook = found(&mut conn, &merchant.of_hooks(), &hook_id(id)?).await?;
+    let hook = found(&mut conn, &merchant.tenant, &hook_id(id)?).await?;
     let scope = scope_of_hook(&hook.id);
     let (prefix, after) = (params.prefix, params.after);
     let (_, data) =
@@ -132,7 +132,7 @@ async fn get(
     let (id, key) = path.id(IdKind::Hook, "hook")?;
     let key = checked(key)?;
     let mut conn = app.db.read().await?;
-    let hook = found(&mut conn, &merchant.of_hooks(), &id).await?;
+    let hook = found(&mut conn, &merchant.tenant, &id).await?;
     let (_, value) = plugin_storage::get(&mut conn, &scope_of_hook(&hook.id), &key).await?;
     Ok(Answer(value.ok_or_else(|| Problem::not_found("value under this key"))?.into()))
 }
@@ -155,9 +155,9 @@ async fn put(
     idempotent(&app, merchant.owner(), body.once, move |conn| {
         Box::pin(async move {
             hooks::lock(conn, &id).await?;
-            let hook = found(conn, &merchant.of_hooks(), &id).await?;
+            let hook = found(conn, &merchant.tenant, &id).await?;
             let shown = StoredValue::from(value.clone());
-            change(conn, &merchant.id, &hook, (key, Some(value)), bytes_max, limit).await?;
+            change(conn, &merchant.tenant.merchant, &hook, (key, Some(value)), bytes_max, limit).await?;
             Reply::ok(&shown)
         })
     })
@@ -178,8 +178,9 @@ async fn delete(
     idempotent(&app, merchant.owner(), body.once, move |conn| {
         Box::pin(async move {
             hooks::lock(conn, &id).await?;
-            let hook = found(conn, &merchant.of_hooks(), &id).await?;
-            let old = change(conn, &merchant.id, &hook, (key, None), 0, DiskLimit::of_mib(0)).await?;
+            let hook = found(conn, &merchant.tenant, &id).await?;
+            let old =
+                change(conn, &merchant.tenant.merchant, &hook, (key, None), 0, DiskLimit::of_mib(0)).await?;
             Reply::ok(&StoredValue::from(old.ok_or_else(|| Problem::not_found("value under this key"))?))
         })
     })

@@ -39,20 +39,20 @@ impl Turn {
         }
         let mut uploads = UPLOADS.lock().unwrap_or_else(PoisonError::into_inner);
         let Uploads { under_way, of_late } = uploads.get_or_insert_default();
-        if under_way.contains(&merchant.id) {
+        if under_way.contains(&merchant.tenant.merchant) {
             let detail = "Another upload of yours is under way; wait for its end.";
             return Err(Problem::new(Kind::UploadsLimited, detail).retry_after(5));
         }
         of_late.retain(|_, (began, _)| now - *began < HOUR_MS);
-        let (began, count) = of_late.entry(merchant.id.clone()).or_insert((now, 0));
+        let (began, count) = of_late.entry(merchant.tenant.merchant.clone()).or_insert((now, 0));
         if *count >= max {
             let left_s = u64::try_from((*began + HOUR_MS - now) / 1000 + 1).unwrap_or(3600);
             let detail = format!("{max} in an hour are allowed (hooks.uploads_per_hour).");
             return Err(Problem::new(Kind::UploadsLimited, detail).retry_after(left_s));
         }
         *count += 1;
-        under_way.insert(merchant.id.clone());
-        Ok(Self(merchant.id.clone()))
+        under_way.insert(merchant.tenant.merchant.clone());
+        Ok(Self(merchant.tenant.merchant.clone()))
     }
 }
 

@@ -17,9 +17,11 @@ use crate::{
     db::{
         Conn,
         disk::{self, DiskLimit},
-        hooks::{self, Hook, Limits, NewVersion, Owner, VersionRow, runs},
+        hooks::{self, Hook, Limits, NewVersion, VersionRow, runs},
     },
-    domain::{Millis, hook::Binding, id::Kind as IdKind, size::SizeClass, verbatim::Verbatim},
+    domain::{
+        Millis, hook::Binding, id::Kind as IdKind, size::SizeClass, tenant::Tenant, verbatim::Verbatim,
+    },
     host::Manifest,
     http::{
         auth::Merchant,
@@ -81,7 +83,7 @@ async fn upload(
     // Before the body is read: a component takes megabytes.
     let turn = Turn::take(&app, &merchant)?;
     let limit = DiskLimit::of_mib(app.config.hooks.disk_mib_per_merchant);
-    limit.check(disk::taken(&mut app.db.read().await?, &merchant.id).await?)?;
+    limit.check(disk::taken(&mut app.db.read().await?, &merchant.tenant.merchant).await?)?;
     let wasm = Wasm::read(request, app.config.hooks.largest.artefact_bytes_max()).await?;
     // In a task of its own: compiling goes on though the client has hung up, and is there when it asks again.
     let task = tokio::spawn(async move {
@@ -107,12 +109,12 @@ async fn upload(
             let config = &app.config.hooks;
             let (hooks, versions) = (config.per_merchant, config.versions_max);
             let limits = Limits { hooks, versions, disk: limit };
-            let (of, now, size) = (merchant.of_hooks(), app.clock.now(), admitted.class);
+            let (of, now, size) = (merchant.tenant.clone(), app.clock.now(), admitted.class);
             let config = app.config.clone();
             let fit = if params.activate {
                 let hook = hooks::by_name(&mut app.db.read().await?, &of, &new.name).await?;
                 let settings = hook.map_or_else(|| Verbatim::of(&json!({})), |hook| hook.settings);
-                Fit::of(&app, &of.merchant_id, &new.sha256, admitted.manifest, &settings).await?
+                Fit::of(&app, &of.merchant, &new.sha256, admitted.manifest, &settings).await?
             } else {
                 None
             };
@@ -178,7 +180,7 @@ async fn list(
     id: PathParam,
 ) -> Result<Answer<Listed<HookVersionView>>, Problem> {
     let mut conn = app.db.read().await?;
-    let hook = found(&mut conn, &merchant.of_hooks(), &hook_id(id)?).await?;
+    let hook = found(&mut conn, &merchant.tenant, &hook_id(id)?).await?;
     let versions = hooks::versions(&mut conn, &hook.id).await?;
     let views = versions.into_iter().map(|version| HookVersionView::new(version, hook.active_id.as_deref()));
     Ok(Answer(Listed::all(views.collect::<Result<_, _>>()?)))
@@ -206,15 +208,15 @@ async fn activate(
 ) -> Result<Reply, Problem> {
     let (id, now) = (hook_id(id)?, app.clock.now());
     let version_id = body.value.version_id;
-    let fit = Fit::of_hook(&app, &merchant.of_hooks(), &id, Some(&version_id)).await?;
+    let fit = Fit::of_hook(&app, &merchant.tenant, &id, Some(&version_id)).await?;
     let config = app.config.clone();
     let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
         Box::pin(async move {
-            let owner = merchant.of_hooks();
-            let hook = found(conn, &owner, &id).await?;
+            let tenant = merchant.tenant.clone();
+            let hook = found(conn, &tenant, &id).await?;
             let version = version_of(conn, &hook, &version_id).await?;
             make_active(conn, &hook, &version, fit.as_ref(), &config.hooks.hosts, now).await?;
-            active_view(conn, &owner, &id).await
+            active_view(conn, &tenant, &id).await
         })
     })
     .await;
@@ -243,12 +245,12 @@ async fn roll_back(
 ) -> Result<Reply, Problem> {
     let (id, now) = (hook_id(id)?, app.clock.now());
     let from = body.value.from;
-    let fit = Fit::of_hook(&app, &merchant.of_hooks(), &id, None).await?;
+    let fit = Fit::of_hook(&app, &merchant.tenant, &id, None).await?;
     let config = app.config.clone();
     let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
         Box::pin(async move {
-            let owner = merchant.of_hooks();
-            let hook = found(conn, &owner, &id).await?;
+            let tenant = merchant.tenant.clone();
+            let hook = found(conn, &tenant, &id).await?;
             if from.is_some() && from != hook.active_id {
                 let detail = "from: another version is in use now.";
                 return Err(Problem::new(Kind::Conflict, detail).field("from"));
@@ -258,7 +260,7 @@ async fn roll_back(
                 Problem::new(Kind::Conflict, "The hook had no other version before this one.")
             })?;
             make_active(conn, &hook, &before, fit.as_ref(), &config.hooks.hosts, now).await?;
-            active_view(conn, &owner, &id).await
+            active_view(conn, &tenant, &id).await
         })
     })
     .await;
@@ -285,7 +287,7 @@ async fn delete(
         Box::pin(async move {
             // As it is: nobody activates the version meanwhile.
             hooks::lock(conn, &id).await?;
-            let hook = found(conn, &merchant.of_hooks(), &id).await?;
+            let hook = found(conn, &merchant.tenant, &id).await?;
             let version = version_of(conn, &hook, &version_id).await?;
             if hook.active_id.as_ref() == Some(&version.id) {
                 return Err(Problem::new(
@@ -293,7 +295,7 @@ async fn delete(
                     "The version is in use; activate another one first.",
                 ));
             }
-            hooks::delete_version(conn, &merchant.id, &version).await?;
+            hooks::delete_version(conn, &merchant.tenant.merchant, &version).await?;
             let versions = hooks::versions(conn, &hook.id).await?;
             let views =
                 versions.into_iter().map(|version| HookVersionView::new(version, hook.active_id.as_deref()));
@@ -305,8 +307,8 @@ async fn delete(
     reply
 }
 
-async fn active_view(conn: &mut Conn, owner: &Owner, id: &str) -> Result<Reply, Problem> {
-    let hook = found(conn, owner, id).await?;
+async fn active_view(conn: &mut Conn, tenant: &Tenant, id: &str) -> Result<Reply, Problem> {
+    let hook = found(conn, tenant, id).await?;
     Reply::ok(&view(conn, hook).await?)
 }
 

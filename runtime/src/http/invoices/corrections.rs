@@ -68,7 +68,7 @@ fn check_evidence(evidence: &Evidence) -> Result<(), Problem> {
 /// The invoice as it stands.
 async fn found(app: &App, merchant: &Merchant, id: PathParam) -> Result<Invoice, Problem> {
     let id = id.id(IdKind::Invoice, "invoice")?;
-    let found = invoices::get(&mut app.db.read().await?, &merchant.id, merchant.test, &id).await?;
+    let found = invoices::get(&mut app.db.read().await?, &merchant.tenant, &id).await?;
     found.ok_or_else(|| Problem::not_found("invoice"))
 }
 

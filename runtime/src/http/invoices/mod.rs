@@ -184,8 +184,7 @@ async fn read(app: &App, merchant: &Merchant, new: NewInvoice) -> Result<invoici
     };
     let asset_id = listed.id(&network.name);
     Ok(invoicing::NewInvoice {
-        merchant_id: merchant.id.clone(),
-        test: merchant.test,
+        tenant: merchant.tenant.clone(),
         network,
         asset,
         asset_id,
@@ -211,7 +210,7 @@ async fn worth(
     cost: &Decimal,
 ) -> Result<Amount, Problem> {
     let units = amount_of("base_amount_usd", cost, USD_DECIMALS)?;
-    let price = rates::price(app, &merchant.of_hooks(), network, &asset.symbol, USD).await;
+    let price = rates::price(app, &merchant.tenant, network, &asset.symbol, USD).await;
     let price = price.map_err(|error| match error {
         PricingError::Db(error) => error.into(),
         PricingError::NoPrice(why) => {
@@ -236,13 +235,18 @@ pub(super) const NETWORK: &[Kind] = &[Kind::NetworkUnknown, Kind::NetworkModeMis
 /// A network that this key may use.
 pub(super) fn network(app: &App, merchant: &Merchant, name: &str) -> Result<Arc<Manifest>, Problem> {
     let network = app.networks.get(name).ok_or_else(|| {
-        let known: Vec<String> =
-            app.networks.all().iter().filter(|n| n.test == merchant.test).map(|n| n.name.clone()).collect();
+        let known: Vec<String> = app
+            .networks
+            .all()
+            .iter()
+            .filter(|n| n.mode() == merchant.tenant.mode)
+            .map(|n| n.name.clone())
+            .collect();
         let detail = format!("There is no such network. This key can use: {}.", known.join(", "));
         Problem::new(Kind::NetworkUnknown, detail).field("payable_network")
     })?;
-    if network.test != merchant.test {
-        let (key, other) = if merchant.test { ("test", "live") } else { ("live", "test") };
+    if network.mode() != merchant.tenant.mode {
+        let (key, other) = (merchant.tenant.mode.as_str(), network.mode().as_str());
         let detail = format!("{name} is a {other} network, and this is a {key} key.");
         return Err(Problem::new(Kind::NetworkModeMismatch, detail).field("payable_network"));
     }
@@ -298,7 +302,7 @@ async fn get(
     id: PathParam,
 ) -> Result<Answer<InvoiceView>, Problem> {
     let id = id.id(IdKind::Invoice, "invoice")?;
-    let found = invoices::get(&mut app.db.read().await?, &merchant.id, merchant.test, &id).await?;
+    let found = invoices::get(&mut app.db.read().await?, &merchant.tenant, &id).await?;
     let found = found.ok_or_else(|| Problem::not_found("invoice"))?;
     Ok(Answer(InvoiceView::at(&found, app.clock.now())))
 }
@@ -338,7 +342,7 @@ async fn list(
     };
     let mut conn = app.db.read().await?;
     let before = page.before.clone();
-    let rows = invoices::list(&mut conn, &merchant.id, merchant.test, of, before, page.rows).await?;
+    let rows = invoices::list(&mut conn, &merchant.tenant, of, before, page.rows).await?;
     let now = app.clock.now();
     Ok(Answer(page.cut(rows, |row| &row.id, |row| InvoiceView::at(&row, now))))
 }

@@ -111,7 +111,7 @@ impl OfferedNetwork {
 #[utoipa::path(get, path = "/v1/networks", tag = "networks", responses((status = 200, body = Listed<OfferedNetwork>)))]
 async fn offered(merchant: Merchant, State(app): State<App>) -> Answer<Listed<OfferedNetwork>> {
     let mut offered = Vec::new();
-    for network in app.networks.all().into_iter().filter(|network| network.test == merchant.test) {
+    for network in app.networks.all().into_iter().filter(|network| network.mode() == merchant.tenant.mode) {
         // A plugin that breaks is seen where its chain is read.
         let compared = app.host.compares(&network).await.unwrap_or(false);
         offered.push(OfferedNetwork::new(&network, compared));

@@ -9,7 +9,6 @@ use tower::ServiceExt as _;
 use super::documented;
 use crate::{
     config::Config,
-    db::api_keys::Mode,
     host::tests::hook_guest::HookGuest,
     http::router,
     keys::{self, NewKey},
@@ -78,7 +77,7 @@ impl Api {
 
     pub(super) async fn with(db: TestDb, config: Config) -> Self {
         let app = testing::app_with(db, config).await;
-        let new = NewKey { merchant_id: None, mode: Mode::Operator, name: "test".into(), expires_at: None };
+        let new = NewKey { tenant: None, name: "test".into(), expires_at: None };
         let (vault, now) = (app.vault.clone(), app.clock.now());
         let (_, operator) = app
             .db

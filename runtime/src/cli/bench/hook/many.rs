@@ -26,7 +26,7 @@ use crate::{
         world,
     },
     db::{bench as rows, events},
-    domain::{event::NewEvent, id},
+    domain::{event::NewEvent, id, tenant::Tenant},
     host::{HookVersion, Manifest, Tape, fulfiller},
 };
 
@@ -184,8 +184,7 @@ impl Many {
         let now = app.clock.now();
         let events = (0..self.artefacts.len()).map(|number| NewEvent {
             id: id::new(id::Kind::Event, now),
-            merchant_id: rows::hook_merchant_id(number),
-            test: false,
+            tenant: Tenant::live(rows::hook_merchant_id(number)),
             kind: PAID.into(),
             invoice_id: None,
             transfer_id: None,

@@ -21,7 +21,7 @@ use crate::{
     app::App,
     db::{
         disk::DiskLimit,
-        hooks::{self, Limits, NewVersion, Owner},
+        hooks::{self, Limits, NewVersion},
         merchants::{self, Merchant},
     },
     domain::{
@@ -29,6 +29,7 @@ use crate::{
         hook::Binding,
         id,
         policy::Policy,
+        tenant::Tenant,
     },
     host::{HookVersion, OfMerchant, fulfiller},
 };
@@ -76,7 +77,7 @@ pub(super) async fn install(app: &App, wasm: Vec<u8>) -> anyhow::Result<Installe
         created_at: now,
         disabled_at: None,
     };
-    let owner = Owner { merchant_id: merchant.id.clone(), test: false };
+    let tenant = Tenant::live(&merchant.id);
     let new = NewVersion {
         name: admitted.manifest.name.clone(),
         version: admitted.manifest.version.to_string(),
@@ -92,7 +93,7 @@ pub(super) async fn install(app: &App, wasm: Vec<u8>) -> anyhow::Result<Installe
         .write::<_, hooks::StoreError, _>(move |conn| {
             Box::pin(async move {
                 merchants::insert(conn, &merchant).await?;
-                hooks::insert(conn, &owner, new, limits, now).await
+                hooks::insert(conn, &tenant, new, limits, now).await
             })
         })
         .await?;
@@ -112,8 +113,7 @@ pub(super) async fn install(app: &App, wasm: Vec<u8>) -> anyhow::Result<Installe
 pub(super) fn of_merchant(hook_id: String) -> OfMerchant {
     OfMerchant {
         hook_id,
-        merchant_id: String::new(),
-        test: false,
+        tenant: Tenant::live(""),
         run_id: Some(RUN.to_owned()),
         hosts: Vec::new(),
         secrets: std::collections::BTreeMap::new(),

@@ -29,6 +29,7 @@ use crate::{
         id,
         policy::Policy,
         signature::Secret,
+        tenant::Tenant,
     },
     flow::{deliver::Worker, dispatch},
     outbound::Outbound,
@@ -150,8 +151,7 @@ impl Desk {
         let secret = Secret::generate().unwrap();
         let endpoint = NewEndpoint {
             id: id.clone(),
-            merchant_id: merchant_id.to_owned(),
-            test: false,
+            tenant: Tenant::live(merchant_id),
             url: url.to_owned(),
             events: None,
             secret: self.vault.seal(&id, secret.to_text().as_bytes()).unwrap(),
@@ -164,14 +164,14 @@ impl Desk {
 
     pub(super) async fn find(&self, merchant_id: &str, id: &str) -> endpoints::Endpoint {
         let mut conn = self.db.read().await.unwrap();
-        endpoints::get(&mut conn, merchant_id, false, id).await.unwrap().unwrap()
+        endpoints::get(&mut conn, &Tenant::live(merchant_id), id).await.unwrap().unwrap()
     }
 
     pub(super) async fn enable(&self, merchant_id: &'static str, id: &str) {
         let id = id.to_owned();
         self.db
             .write::<_, DbError, _>(move |conn| {
-                Box::pin(async move { endpoints::enable(conn, merchant_id, false, &id).await })
+                Box::pin(async move { endpoints::enable(conn, &Tenant::live(merchant_id), &id).await })
             })
             .await
             .unwrap();
@@ -182,7 +182,9 @@ impl Desk {
         let sealed = self.vault.seal(id, secret.to_text().as_bytes()).unwrap();
         let (id, now) = (id.to_owned(), self.clock.now());
         let rotated = self.db.write::<_, DbError, _>(move |conn| {
-            Box::pin(async move { endpoints::rotate(conn, merchant_id, false, &id, sealed, now).await })
+            Box::pin(
+                async move { endpoints::rotate(conn, &Tenant::live(merchant_id), &id, sealed, now).await },
+            )
         });
         assert!(rotated.await.unwrap());
         secret
@@ -199,8 +201,7 @@ impl Desk {
     fn new_event(&self, merchant_id: &str, payload: &str) -> NewEvent {
         NewEvent {
             id: id::new(id::Kind::Event, self.clock.now()),
-            merchant_id: merchant_id.to_owned(),
-            test: false,
+            tenant: Tenant::live(merchant_id),
             kind: Kind::InvoicePaid.into(),
             invoice_id: None,
             transfer_id: None,
@@ -250,19 +251,19 @@ impl Desk {
     pub(super) async fn deliveries(&self, merchant_id: &str, of: Of) -> Vec<Delivery> {
         let mut conn = self.db.read().await.unwrap();
         let top = "dlv_ZZZZZZZZZZZZZZZZZZZZZZZZZZ".to_owned();
-        deliveries::list(&mut conn, merchant_id, false, of, None, top, 100_000).await.unwrap()
+        deliveries::list(&mut conn, &Tenant::live(merchant_id), of, None, top, 100_000).await.unwrap()
     }
 
     pub(super) async fn attempts(&self, merchant_id: &str, delivery_id: &str) -> Vec<Attempt> {
         let mut conn = self.db.read().await.unwrap();
-        deliveries::attempts(&mut conn, merchant_id, false, delivery_id, 100).await.unwrap()
+        deliveries::attempts(&mut conn, &Tenant::live(merchant_id), delivery_id, 100).await.unwrap()
     }
 
     pub(super) async fn resend(&self, merchant_id: &'static str, delivery_id: &str) -> Resend {
         let (id, now) = (delivery_id.to_owned(), self.clock.now());
         self.db
             .write::<_, DbError, _>(move |conn| {
-                Box::pin(async move { deliveries::resend(conn, merchant_id, false, &id, now).await })
+                Box::pin(async move { deliveries::resend(conn, &Tenant::live(merchant_id), &id, now).await })
             })
             .await
             .unwrap()
@@ -277,9 +278,9 @@ impl Desk {
         let now = self.clock.now();
         self.db
             .write::<_, DbError, _>(move |conn| {
-                Box::pin(
-                    async move { deliveries::resend_range(conn, merchant_id, false, range, rows, now).await },
-                )
+                Box::pin(async move {
+                    deliveries::resend_range(conn, &Tenant::live(merchant_id), range, rows, now).await
+                })
             })
             .await
             .unwrap()

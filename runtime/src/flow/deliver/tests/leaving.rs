@@ -12,7 +12,7 @@ use crate::{
         deliveries::{self, DeliveryState, Of, Resend, leaving, queue},
         endpoints::{self, Change},
     },
-    domain::event::Kind,
+    domain::{event::Kind, tenant::Tenant},
 };
 
 const WHY: &str = "the endpoint was deleted";
@@ -22,7 +22,7 @@ async fn delete(desk: &Desk, endpoint_id: &str, rows: i64) {
     let (id, now) = (endpoint_id.to_owned(), desk.clock.now());
     let deleted = desk.db.write::<_, DbError, _>(move |conn| {
         Box::pin(async move {
-            let deleted = endpoints::delete(conn, "mer_a", false, &id, now).await?;
+            let deleted = endpoints::delete(conn, &Tenant::live("mer_a"), &id, now).await?;
             leaving::give_up(conn, &id, rows, now).await?;
             Ok(deleted)
         })
@@ -146,7 +146,7 @@ async fn what_waits_goes_to_the_new_url_and_another_choice_counts_from_now_on() 
         let change = |change: Change| {
             let id = endpoint.id.clone();
             desk.db.write::<_, DbError, _>(move |conn| {
-                Box::pin(async move { endpoints::change(conn, "mer_a", false, &id, change).await })
+                Box::pin(async move { endpoints::change(conn, &Tenant::live("mer_a"), &id, change).await })
             })
         };
         let kinds = Some(vec![Kind::InvoiceExpired.into()]);
@@ -220,8 +220,9 @@ async fn lists_show_everything_once_whatever_was_deleted_and_however_the_clock_w
             let shown: Vec<String> = shown.map(|(_, id, ..)| id.clone()).collect();
             let (mut before, mut found) = ("dlv_ZZZZZZZZZZZZZZZZZZZZZZZZZZ".to_owned(), Vec::new());
             loop {
-                let page =
-                    deliveries::list(&mut conn, "mer_a", false, of.clone(), state, before, 2).await.unwrap();
+                let page = deliveries::list(&mut conn, &Tenant::live("mer_a"), of.clone(), state, before, 2)
+                    .await
+                    .unwrap();
                 let Some(last) = page.last() else { break };
                 before = last.id.clone();
                 found.extend(page.into_iter().map(|delivery| delivery.id));

@@ -12,7 +12,10 @@ use self::fixture::{Desk, Receiver, each_database, ok};
 use super::*;
 use crate::{
     db::deliveries::{self, DeliveryState, Of, Range, Resend},
-    domain::signature::{Secret, SignatureError, verify},
+    domain::{
+        signature::{Secret, SignatureError, verify},
+        tenant::Tenant,
+    },
 };
 
 #[tokio::test]
@@ -216,22 +219,22 @@ async fn lists_are_of_one_merchant_and_mode_the_newest_first() {
         desk.dispatch().await;
         let mut conn = desk.db.read().await.unwrap();
         let top = "dlv_ZZZZZZZZZZZZZZZZZZZZZZZZZZ";
-        let mut list = async |merchant: &str, test, of, state, before: &str, rows| {
+        let mut list = async |tenant: Tenant, of, state, before: &str, rows| {
             let before = before.to_owned();
-            let found = deliveries::list(&mut conn, merchant, test, of, state, before, rows).await.unwrap();
+            let found = deliveries::list(&mut conn, &tenant, of, state, before, rows).await.unwrap();
             found.into_iter().map(|delivery| delivery.id).collect::<Vec<_>>()
         };
-        let all = list("mer_a", false, Of::All, None, top, 100).await;
+        let all = list(Tenant::live("mer_a"), Of::All, None, top, 100).await;
         assert_eq!(all.len(), 6);
         assert!(all.iter().rev().is_sorted());
-        assert_eq!(list("mer_a", false, Of::All, None, &all[1], 2).await, all[2..4]);
+        assert_eq!(list(Tenant::live("mer_a"), Of::All, None, &all[1], 2).await, all[2..4]);
         let of_endpoint = Of::Endpoint(endpoint.id.clone());
-        assert_eq!(list("mer_a", false, of_endpoint.clone(), None, top, 100).await, all);
+        assert_eq!(list(Tenant::live("mer_a"), of_endpoint.clone(), None, top, 100).await, all);
         let pending = Some(DeliveryState::Pending);
-        assert_eq!(list("mer_a", false, of_endpoint.clone(), pending, top, 100).await, all[..1]);
-        assert_eq!(list("mer_a", false, Of::Event(event), None, top, 100).await, all[..1]);
-        assert!(list("mer_a", true, Of::All, None, top, 100).await.is_empty());
-        assert!(list("mer_b", false, of_endpoint, None, top, 100).await.is_empty());
+        assert_eq!(list(Tenant::live("mer_a"), of_endpoint.clone(), pending, top, 100).await, all[..1]);
+        assert_eq!(list(Tenant::live("mer_a"), Of::Event(event), None, top, 100).await, all[..1]);
+        assert!(list(Tenant::test("mer_a"), Of::All, None, top, 100).await.is_empty());
+        assert!(list(Tenant::live("mer_b"), of_endpoint, None, top, 100).await.is_empty());
     })
     .await;
 }

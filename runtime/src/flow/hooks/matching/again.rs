@@ -64,10 +64,10 @@ pub(crate) async fn again(app: &App, callee: &Callee, then: Match) -> Result<Rem
 pub(super) async fn shadow(app: &App, callee: &Callee, version_id: &str, then: Match) {
     let call = (then.id.clone(), 1);
     let compared = async {
-        let Some(InShadow { owner, hook, version }) = InShadow::read(app, callee, version_id).await? else {
+        let Some(InShadow { tenant, hook, version }) = InShadow::read(app, callee, version_id).await? else {
             return Ok(None);
         };
-        again(app, &version.called(&owner, &hook), then).await.map(|one| Some(one.compared))
+        again(app, &version.called(&tenant, &hook), then).await.map(|one| Some(one.compared))
     };
     keep(app, callee, version_id, call, "parts", compared.await).await;
 }

@@ -24,7 +24,7 @@ use crate::{
         disk::DiskLimit,
         events,
         hooks::{
-            Callee, Owner,
+            Callee,
             match_queue::{self, Claimed},
             matches,
             run_queue::DueHook,
@@ -83,7 +83,7 @@ impl queue::Queue for Matches {
     }
 
     fn owner(claimed: &Claimed) -> (&str, &str) {
-        (&claimed.hook_id, &claimed.merchant_id)
+        (&claimed.hook_id, &claimed.tenant.merchant)
     }
 
     fn unheard(claimed: &Claimed) -> i64 {
@@ -278,8 +278,7 @@ async fn commit(
         log: trace.log.iter().map(|line| json!(line)).collect(),
         tape: json!(trace.tape).to_string(),
     };
-    let owner = Owner { merchant_id: callee.merchant_id.clone(), test: callee.test };
-    matches::insert(conn, &owner, &record, limit).await?;
+    matches::insert(conn, &callee.tenant, &record, limit).await?;
     metrics::counter!("kassa_hook_matches_total", "outcome" => record.outcome.as_str()).increment(1);
     let paused = match_queue::judged(conn, &callee.hook_id, answer.is_ok(), now).await?;
     if answer.is_err() {
@@ -288,7 +287,7 @@ async fn commit(
             r#match: MatchNamed { id: record.id.clone(), note: record.note.clone(), paused },
             transfer_id: transfer.id,
         }));
-        let told = NewEvent::now(&callee.merchant_id, callee.test, &data, now);
+        let told = NewEvent::now(&callee.tenant, &data, now);
         let event_id = told.id.clone();
         events::insert(conn, vec![told]).await?;
         events::caused_by(conn, &event_id, &record.id).await?;
@@ -312,8 +311,8 @@ async fn settled(
         Answer::Pay(shares) => shares.iter().map(|share| share.invoice_id.clone()).collect(),
         _ => Vec::new(),
     };
-    let mut known = settle::gather(conn, &transfer.network, vec![transfer.clone()], &also).await?;
-    known.test = claimed.test;
+    let (network, mode) = (&transfer.network, claimed.tenant.mode);
+    let known = settle::gather(conn, network, mode, vec![transfer.clone()], &also).await?;
     let mut book = Book::open(known, &Ids::of_process(), now);
     let confirmed = matches!(transfer.status, Status::Confirmed | Status::Final);
     if let Err(why) = book.answered(&transfer.id, answer, confirmed) {

@@ -90,10 +90,10 @@ pub(super) async fn about(
         return Ok(None);
     };
     let Some(amount) = transfer.amount else { return Ok(None) };
-    let near = candidates::near(&mut conn, &transfer, claimed.test, amount).await?;
+    let near = candidates::near(&mut conn, &transfer, &claimed.tenant, amount).await?;
     let seen = matching::Transfer::from(&transfer);
     let may_pay = |invoice: &Invoice| {
-        invoice.merchant_id == claimed.merchant_id
+        invoice.tenant == claimed.tenant
             && claimed.binding.offers(invoice.tag.as_deref())
             && matches!(matching::decide(&seen, Some(&Candidate::from(invoice))), Decision::Pay { .. })
     };

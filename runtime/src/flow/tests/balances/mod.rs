@@ -6,7 +6,7 @@ use self::dark::{DEPTH, darks};
 use super::*;
 use crate::{
     db::{AFTER_ALL_IDS, DbError, balances, chain, events},
-    domain::{invoice::Matching, transfer::Kind},
+    domain::{invoice::Matching, tenant::Tenant, transfer::Kind},
     flow::balances::{Step as Compared, Worker},
     host::BalanceError,
 };
@@ -51,8 +51,7 @@ async fn what_a_contract_pays_is_listed_once_and_paid_by_a_person() {
         assert_eq!(dark.shop.now(&other).await.status, Status::New);
         let told = events::list(
             &mut dark.conn().await,
-            &dark.shop.merchant,
-            true,
+            &Tenant::test(&dark.shop.merchant),
             None,
             AFTER_ALL_IDS.to_owned(),
             100,

@@ -1,5 +1,6 @@
 //! Where a hook's requests go, and with what.
 
+use crate::domain::tenant::Tenant;
 use std::time::Duration;
 
 use super::{super::Secret, *};
@@ -9,8 +10,7 @@ fn of() -> OfMerchant {
     let bound = |host: &str| Secret::new("12:s/e?c#r t", Purpose::Host(host.to_owned()));
     OfMerchant {
         hook_id: "hook_1".to_owned(),
-        merchant_id: "mer_1".to_owned(),
-        test: true,
+        tenant: Tenant::test("mer_1"),
         run_id: Some("run_1".to_owned()),
         hosts: vec!["api.example".to_owned(), "other.example".to_owned()],
         secrets: [

@@ -1,0 +1,85 @@
+//! Tenants by type: a merchant and a mode go together as one `Tenant`, so that no query can be asked for the one
+//! without the other, or with the wrong one; and a mode is never a bool.
+
+use std::{collections::BTreeSet, fs};
+
+use super::{code, is_test, repository, rust_files};
+
+/// Files that may say a mode as a bool, or hold the two side by side, and why.
+const MAY: &[(&str, &str)] = &[
+    ("cli/key.rs", "the option --test"),
+    ("domain/network.rs", "the manifest's own field; who asks for a mode asks `Manifest::mode`"),
+    ("domain/tenant.rs", "the type itself"),
+    ("domain/view.rs", "the API's `test` of an invoice"),
+    ("http/merchants.rs", "the API's `test` of a key"),
+    ("http/networks/mod.rs", "the API's `test` of a network"),
+];
+
+pub(super) fn tenants() {
+    let source = repository().join("runtime/src");
+    let (mut broken, mut used) = (Vec::new(), BTreeSet::new());
+    for path in rust_files(&source).into_iter().filter(|path| !is_test(path)) {
+        let shown = path.strip_prefix(&source).expect("below src").display().to_string();
+        let loose = loose(&code(&fs::read_to_string(&path).expect("a source file")));
+        if !loose.is_empty() && MAY.iter().any(|(file, _)| *file == shown) {
+            used.insert(shown);
+        } else {
+            broken.extend(loose.into_iter().map(|what| format!("{shown}: {what}")));
+        }
+    }
+    let idle = MAY.iter().filter(|(file, _)| !used.contains(*file));
+    broken.extend(idle.map(|(file, _)| format!("{file} needs no exception: take it off the list")));
+    assert!(broken.is_empty(), "a Tenant in parts:\n{}", broken.join("\n"));
+}
+
+/// What is wrong with the signatures and structs of some code.
+fn loose(code: &str) -> Vec<String> {
+    let signatures = declared(code, "fn ", &["{", ";\n"]);
+    let structs = declared(code, "struct ", &["\n}", "\n    }", ";\n"]);
+    let mut found = Vec::new();
+    for declaration in signatures.into_iter().chain(structs) {
+        let has = |wanted: &str| {
+            declaration.match_indices(wanted).any(|(place, _)| {
+                !declaration[..place].ends_with(|sign: char| sign.is_alphanumeric() || sign == '_')
+            })
+        };
+        let name = declaration.split(['(', '<', '{', ' ']).next().unwrap_or_default();
+        if has("test: bool") {
+            found.push(format!("{name} takes a mode as a bool"));
+        } else if (has("merchant_id: ") || has("merchant: ")) && (has("mode: Mode") || has("test: ")) {
+            found.push(format!("{name} takes a merchant and a mode apart"));
+        }
+    }
+    found
+}
+
+/// What follows each of these keywords, up to the first of these ends.
+fn declared<'c>(code: &'c str, keyword: &str, ends: &[&str]) -> Vec<&'c str> {
+    let starts = code
+        .match_indices(keyword)
+        .filter(|(place, _)| !code[..*place].ends_with(|sign: char| sign.is_alphanumeric() || sign == '_'));
+    starts
+        .map(|(place, _)| &code[place + keyword.len()..])
+        .map(|rest| &rest[..ends.iter().filter_map(|end| rest.find(end)).min().unwrap_or(rest.len())])
+        .collect()
+}
+
+pub(super) fn are_seen() {
+    for broken in [
+        "async fn get(conn: &mut Conn, merchant_id: &str, test: bool) -> Found {\n}",
+        "fn step(app: &App, test: bool) {\n}",
+        "fn list(\n    merchant_id: &str,\n    mode: Mode,\n) {\n}",
+        "pub(crate) struct Row {\n    pub(crate) merchant_id: String,\n    pub(crate) mode: Mode,\n}",
+        "struct Row {\n    id: String,\n    test: bool,\n}",
+    ] {
+        assert_eq!(loose(broken).len(), 1, "{broken}");
+    }
+    for sound in [
+        "fn get(conn: &mut Conn, tenant: &Tenant, id: &str) {\n    let test: bool = true;\n}",
+        "fn of_merchants(conn: &mut Conn, mode: Mode) {\n}\nfn taken(merchant_id: &str) {\n}",
+        "struct A {\n    merchant_id: String,\n}\nstruct B {\n    mode: Mode,\n}",
+        "fn expand(latest: bool) {\n}",
+    ] {
+        assert!(loose(sound).is_empty(), "{sound}");
+    }
+}
