@@ -8,27 +8,28 @@ pub struct Watched {
     pub address_id: String,
     pub address: String,
     pub merchant_id: String,
-    /// Whether it is one invoice's own.
+    /// True if the address belongs to one invoice alone.
     pub own: bool,
-    /// The block at which it was looked at last, or is to be looked at first.
+    /// Block at which it was last looked at, or at which it is to be looked at first.
     pub height: i64,
-    /// What it held then. None: nobody has looked yet.
+    /// Balance at that block, in base units. `None` before the first look.
     pub amount: Option<Amount>,
-    /// Payments are waited for until the chain's time is past this.
+    /// Payments are expected until the chain's time is past this.
     pub until: Millis,
 }
 
-/// A transfer that was seen, as far as balances are concerned.
+/// A transfer that was seen, reduced to what the comparison of balances needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Arrived {
     pub address_id: String,
     pub height: i64,
-    /// None: more than 128 bits.
+    /// `None` if it exceeds 128 bits.
     pub amount: Option<Amount>,
 }
 
-/// By how much an address holds more at block `to` than at block `watched.height`, where it held `base`, than what arrived
-/// in between explains. What was spent meanwhile hides as much: there may be less, never more.
+/// The part of a balance's rise that no transfer explains: the balance at block `to`, less `base` (the balance at block
+/// `watched.height`) and less what arrived in between. Spending hides an equal amount, so the result may be too low,
+/// never too high. `None` if nothing is unexplained.
 #[must_use]
 pub fn unexplained(
     watched: &Watched,
@@ -47,7 +48,7 @@ pub fn unexplained(
     held.0.checked_sub(explained).filter(|rise| *rise > 0).map(Amount)
 }
 
-/// What a rise is called where a transaction has its hash. No chain's hash looks so.
+/// The name that stands in place of the transaction's hash for a rise. No chain's hash has this shape.
 #[must_use]
 pub fn rise_name(address: &str, height: i64) -> String {
     format!("rise:{address}:{height}")

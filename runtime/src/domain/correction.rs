@@ -9,25 +9,25 @@ words! {
     /// What a person did.
     #[schema(as = CorrectionKind)]
     Kind {
-        /// A listed transfer pays an invoice.
+        /// Assigns a listed transfer to an invoice.
         Assign = "assign",
-        /// It does not after all.
+        /// Takes an assignment back.
         Unassign = "unassign",
-        /// A listed transfer pays nothing.
+        /// Closes a listed transfer as paying nothing.
         Dismiss = "dismiss",
-        /// It is listed again.
+        /// Lists a dismissed transfer again.
         Undismiss = "undismiss",
-        /// An invoice was paid in a way that is not seen here.
+        /// Marks an invoice as paid in a way that Kassa cannot see.
         MarkPaid = "mark_paid",
-        /// It was not after all.
+        /// Takes such a mark back.
         Unmark = "unmark",
-        /// An invoice has another deadline.
+        /// Gives an invoice another deadline.
         Extend = "extend",
-        /// An invoice that had expired or was cancelled can be paid again.
+        /// Makes an invoice that had expired or was cancelled payable again.
         Reopen = "reopen",
-        /// An address is no longer given out.
+        /// Stops giving an address out.
         Retire = "retire",
-        /// It is given out again.
+        /// Gives a retired address out again.
         Unretire = "unretire",
     }
 }
@@ -46,7 +46,7 @@ pub struct Evidence {
     pub text: Option<String>,
 }
 
-/// Something that a person did, when, with which API key, and why.
+/// A decision of a person: its time, API key and reason.
 #[derive(Debug, Clone)]
 pub struct Correction {
     pub id: String,
@@ -56,7 +56,7 @@ pub struct Correction {
     pub payment_id: Option<String>,
     pub invoice_id: Option<String>,
     pub address_id: Option<String>,
-    /// The one that this takes back.
+    /// The correction that this one takes back.
     pub of_id: Option<String>,
     /// What was marked as paid.
     pub amount: Option<Amount>,
@@ -84,10 +84,10 @@ impl From<&Correction> for Told {
     }
 }
 
-/// What a person marked as paid.
+/// An amount that a person marked as paid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mark {
-    /// The correction that it was made by.
+    /// The correction that made it.
     pub correction_id: String,
     pub merchant_id: String,
     pub invoice_id: String,

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use super::money::Amount;
 
-/// Tiers of one asset.
+/// Maximum number of tiers of one asset.
 const TIERS_MAX: usize = 10;
 
 /// When a transfer is deep enough to be credited.
@@ -40,7 +40,7 @@ impl Credit {
         Ok(())
     }
 
-    /// Whether it is known to come no later than `other`. What is safe cannot be compared with confirmations.
+    /// True if this is known to come no later than `other`. The tag `safe` cannot be compared with confirmations.
     fn is_before(self, other: Self) -> bool {
         match (self, other) {
             (Self::Confirmations(one), Self::Confirmations(other)) => one <= other,
@@ -71,14 +71,14 @@ impl Tier {
     }
 }
 
-/// What holds for one transfer.
+/// The credit rule of one transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rule {
     pub at: Credit,
     pub agreed: bool,
 }
 
-/// The rule for so much of an asset; none: more than 128 bits.
+/// The rule for an amount of an asset; `None` stands for more than 128 bits.
 pub(super) fn rule(tiers: &[Tier], decimals: u8, amount: Option<Amount>) -> Option<Rule> {
     let fits = |tier: &&Tier| match (tier.up_to(decimals), amount) {
         (Some(up_to), Some(amount)) => amount <= up_to,
@@ -89,7 +89,7 @@ pub(super) fn rule(tiers: &[Tier], decimals: u8, amount: Option<Amount>) -> Opti
     Some(Rule { at: tier.at, agreed: tier.agreed })
 }
 
-/// Says what is wrong with an asset's tiers, if anything.
+/// Checks an asset's tiers. The error says what is wrong.
 pub(super) fn check(tiers: &[Tier], decimals: u8) -> Result<(), String> {
     if !(1..=TIERS_MAX).contains(&tiers.len()) {
         return Err(format!("from 1 to {TIERS_MAX} tiers"));
@@ -126,16 +126,16 @@ pub struct AtRisk {
     pub transfer_id: String,
     pub asset_id: String,
     pub address_id: String,
-    /// Payers of many invoices share the address, and tell them apart by memo or by amount.
+    /// True if payers of many invoices share the address and are told apart by memo or by amount.
     pub is_shared: bool,
     pub memo: Option<String>,
-    /// None: more than 128 bits.
+    /// `None` if it exceeds 128 bits.
     pub amount: Option<Amount>,
 }
 
-/// How much counts for each of these transfers, by its id: all that is at risk of the same asset for the same purpose, which
-/// is what an address of one's own gets, or a memo of a shared one. Where only the amount tells payments of a shared address
-/// apart, each is a purpose of its own.
+/// Amount that decides the rule of each transfer, by the transfer's id: the sum of all that is at risk of the same
+/// asset for the same purpose. A purpose is an own address, or a memo of a shared one. Where only the amount tells
+/// payments of a shared address apart, each transfer is a purpose of its own. `None` if a sum exceeds 128 bits.
 #[must_use]
 pub fn counted(all: &[AtRisk]) -> HashMap<&str, Option<Amount>> {
     let purpose = |one: &AtRisk| {

@@ -3,12 +3,12 @@
 
 use serde_json::{Map, Value, json};
 
-/// What a merchant writes into an invoice.
+/// Fields of an invoice that the merchant writes.
 const OF_MERCHANTS: [&str; 3] = ["title", "tag", "meta"];
-/// What hooks were given, said, logged and did, as answers about runs and replays show it.
+/// Fields of answers about runs and replays that hold a hook's input, result, log and effects.
 const OF_HOOKS: [&str; 6] = ["input", "note", "log", "effects", "missing", "added"];
 
-/// The payload of an event of the invoice.
+/// Erases the payload of an event of the invoice.
 #[must_use]
 pub fn payload(text: &str, invoice_id: &str) -> String {
     edited(text, &|object| {
@@ -18,14 +18,14 @@ pub fn payload(text: &str, invoice_id: &str) -> String {
     })
 }
 
-/// The payload of an event that a hook had sent, or that tells of a hook's run: only what it is, and when it was.
+/// Erases the payload of an event that a hook sent or that tells of a hook's run; its type and time remain.
 #[must_use]
 pub fn payload_of_hook(text: &str) -> String {
     let payload: Value = serde_json::from_str(text).unwrap_or_default();
     json!({ "type": payload["type"], "timestamp": payload["timestamp"], "data": {} }).to_string()
 }
 
-/// An answer that speaks of the invoice, as it is kept under an Idempotency-Key.
+/// Erases an answer about the invoice that is kept under an Idempotency-Key.
 #[must_use]
 pub fn answer(text: &str) -> String {
     edited(text, &|object| {
@@ -40,7 +40,7 @@ fn edited(text: &str, edit: &impl Fn(&mut Map<String, Value>)) -> String {
     value.to_string()
 }
 
-/// What is kept has a bounded depth: bodies are refused beyond it, and views add a few levels.
+/// Recursion is bounded: bodies beyond a depth are refused, and views add only a few levels.
 fn walk(value: &mut Value, edit: &impl Fn(&mut Map<String, Value>)) {
     match value {
         Value::Object(object) => {
@@ -52,7 +52,7 @@ fn walk(value: &mut Value, edit: &impl Fn(&mut Map<String, Value>)) {
     }
 }
 
-/// A title is a text in any case.
+/// Empties these fields. A title stays a text; the others become null.
 fn blank(object: &mut Map<String, Value>, fields: &[&str]) {
     for field in fields {
         if let Some(value) = object.get_mut(*field) {

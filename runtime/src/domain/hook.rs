@@ -11,12 +11,12 @@ use super::{
     word::words,
 };
 
-/// What a secret of a hook is for, and is used for alone.
+/// The one purpose that a secret of a hook may be used for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Purpose {
-    /// It is sent to this host (with its port, if that is not the usual one).
+    /// Sent to this host (with its port, if that is not the usual one).
     Host(String),
-    /// It keys signatures, and is sent nowhere.
+    /// Keys signatures, and is sent nowhere.
     Sign,
 }
 
@@ -47,21 +47,21 @@ impl std::str::FromStr for Purpose {
 }
 
 words! {
-    /// What a hook can be asked: an interface that its component exports.
+    /// An interface that a hook's component exports and the host calls.
     #[schema(as = HookRole)]
     Role {
-        /// Does what a paid invoice is for.
+        /// Fulfils a paid invoice.
         Fulfiller = "fulfiller",
-        /// Says what a transfer pays.
+        /// Decides which invoices a transfer pays.
         Matcher = "matcher",
-        /// Says what an asset costs.
+        /// Prices an asset.
         Rates = "rates",
-        /// Says what a delivery looks like on the wire.
+        /// Shapes a delivery: headers, body, signature.
         Form = "form",
     }
 }
 
-/// What a binding may name of each kind.
+/// Maximum number of names of each kind in a binding.
 const NAMES_MAX: usize = 50;
 const NAME_LEN_MAX: usize = 100;
 
@@ -69,10 +69,10 @@ words! {
     /// How a run stands.
     #[schema(as = HookRunState)]
     RunState {
-        /// It is made as soon as it is due and its hook is neither disabled nor paused.
+        /// Waits for its time, and for its hook to be neither disabled nor paused.
         Pending = "pending",
         Done = "done",
-        /// The hook said that a person has to look.
+        /// The hook asked for a person to look at it.
         Rejected = "rejected",
         /// Given up; running it again begins anew.
         Exhausted = "exhausted",
@@ -86,7 +86,7 @@ words! {
         Done = "done",
         Retry = "retry",
         Reject = "reject",
-        /// It gave no answer: it broke, or used up a limit. Nothing of it was kept.
+        /// Broke or exceeded a limit. Nothing that it stored or queued was kept.
         Failed = "failed",
     }
 }
@@ -95,13 +95,13 @@ words! {
     /// What came of a question to a matcher.
     #[schema(as = HookMatchOutcome)]
     MatchOutcome {
-        /// It said what the transfer pays.
+        /// Says which invoices the transfer pays.
         Pay = "pay",
-        /// It said that a person has to look.
+        /// Asks for a person to look at it.
         Review = "review",
-        /// It had no opinion: the built-in policy decided.
+        /// Has no opinion: the built-in policy decided.
         Pass = "pass",
-        /// It broke, used up a limit, or said what cannot be: the built-in policy decided.
+        /// Broke, exceeded a limit, or gave an impossible answer: the built-in policy decided.
         Failed = "failed",
     }
 }
@@ -129,7 +129,7 @@ pub struct Binding {
 }
 
 impl Binding {
-    /// What is wrong with it, if anything is.
+    /// The first problem of the binding; `None` if it is valid.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
         let lists = [("networks", &self.networks), ("assets", &self.assets), ("tags", &self.tags)];
@@ -151,19 +151,19 @@ impl Binding {
             .then(|| "events: name at least one type, or leave it out for all".to_owned())
     }
 
-    /// Whether it looks into what an event carries.
+    /// True if it depends on an event's payload.
     #[must_use]
     pub fn looks_inside(&self) -> bool {
         self.networks.is_some() || self.assets.is_some() || self.tags.is_some()
     }
 
-    /// Whether an event of this type is one of its, as far as the type says.
+    /// True if the binding accepts this type of event; the payload may still rule an event out.
     #[must_use]
     pub fn wants_type(&self, kind: &Type) -> bool {
         kind.starts_hooks() && self.events.as_ref().is_none_or(|events| events.contains(kind))
     }
 
-    /// Whether what an event carries is what it is bound to.
+    /// True if the binding accepts an event with this content.
     #[must_use]
     pub fn wants(&self, about: &About) -> bool {
         within(&self.networks, about.network.as_deref())
@@ -171,13 +171,13 @@ impl Binding {
             && within(&self.tags, about.tag.as_deref())
     }
 
-    /// Whether a matcher is asked about transfers of this asset on this network.
+    /// True if a matcher is asked about transfers of this asset on this network.
     #[must_use]
     pub fn wants_transfer(&self, network: &str, asset: &str) -> bool {
         within(&self.networks, Some(network)) && within(&self.assets, Some(asset))
     }
 
-    /// Whether a matcher is offered an invoice with this tag.
+    /// True if a matcher is offered an invoice with this tag.
     #[must_use]
     pub fn offers(&self, tag: Option<&str>) -> bool {
         within(&self.tags, tag)
@@ -188,7 +188,7 @@ fn within(names: &Option<BTreeSet<String>>, name: Option<&str>) -> bool {
     names.as_ref().is_none_or(|names| name.is_some_and(|name| names.contains(name)))
 }
 
-/// What an event is about, as far as bindings ask.
+/// The properties of an event that bindings ask for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct About {
     pub network: Option<String>,
@@ -197,7 +197,7 @@ pub struct About {
 }
 
 impl About {
-    /// From the JSON that webhooks carry.
+    /// Reads the JSON that webhooks carry.
     #[must_use]
     pub fn of_payload(payload: &str) -> Self {
         let payload: serde_json::Value = serde_json::from_str(payload).unwrap_or_default();
@@ -212,14 +212,15 @@ impl About {
     }
 }
 
-/// A run that its hook puts off is tried so often as it asks; from then on at least an hour lies between.
+/// Number of calls of a round up to which the wait that the hook asks for holds as it is; later waits last at least an
+/// hour.
 const RETRIES_AS_ASKED: u32 = retry::ATTEMPTS_MAX;
-/// A week of hours later it is given up.
+/// Maximum number of calls of a round for a hook that asks for retries: those, and a week of hourly ones.
 const RETRIES_MAX: u32 = RETRIES_AS_ASKED + 7 * 24;
 const HOUR: Millis = 3_600_000;
 
-/// What follows from a call of a run. `number` counts the calls of this round from 1; `asked_s` is what the hook
-/// asked to wait, in seconds (from 1 to a day). One that failed is tried again like a delivery.
+/// Decides what follows a call of a run. `number` counts the calls of this round from 1; `asked_s` is the wait that the
+/// hook asked for, in seconds (1 to a day). A failed call is retried like a delivery.
 #[must_use]
 pub fn judge(run_id: &str, number: u32, ended_at: Millis, outcome: Outcome, asked_s: u32) -> Next {
     match outcome {

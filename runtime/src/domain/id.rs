@@ -10,7 +10,7 @@ use super::Millis;
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 const BODY_LEN: usize = 26;
 
-/// What an id names.
+/// The kind of thing that an id names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     ApiKey,
@@ -66,7 +66,7 @@ impl Kind {
         }
     }
 
-    /// Whether `text` could be an id of this kind: what is not, is not looked up.
+    /// True if `text` has the shape of an id of this kind; anything else is not looked up.
     #[must_use]
     pub fn accepts(self, text: &str) -> bool {
         text.strip_prefix(self.prefix())
@@ -74,15 +74,15 @@ impl Kind {
     }
 }
 
-/// Where ids, and what else is left to chance, come from. Cheap to clone.
+/// The source of ids and of other random numbers. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Ids(Arc<Mutex<Source>>);
 
 #[derive(Debug, Default)]
 struct Source {
-    /// The last id's bits: the next one is greater, even within a millisecond or when the clock goes back.
+    /// Bits of the last id. The next id is greater, even within a millisecond or after the clock was set back.
     last: u128,
-    /// The state of a generator that always says the same. None: the system's.
+    /// State of the deterministic generator; `None` for the system's.
     seeded: Option<u64>,
 }
 
@@ -109,20 +109,20 @@ fn splitmix(state: &mut u64) -> u64 {
 }
 
 impl Ids {
-    /// Those of this process.
+    /// Returns the source that this process shares.
     #[must_use]
     pub fn of_process() -> Self {
         static PROCESS: LazyLock<Ids> = LazyLock::new(|| Ids(Arc::default()));
         PROCESS.clone()
     }
 
-    /// Always the same ones for a seed, for simulations.
+    /// Makes a source that yields the same sequence for the same seed, for simulations.
     #[must_use]
     pub fn seeded(seed: u64) -> Self {
         Self(Arc::new(Mutex::new(Source { last: 0, seeded: Some(seed) })))
     }
 
-    /// A new id.
+    /// Makes a new id.
     #[must_use]
     pub fn next(&self, kind: Kind, now: Millis) -> String {
         let mut source = self.lock();
@@ -135,7 +135,7 @@ impl Ids {
         render(kind, bits)
     }
 
-    /// Two numbers that nobody can guess.
+    /// Two numbers that nobody can guess, unless the source is seeded.
     #[must_use]
     pub fn random(&self) -> [u32; 2] {
         let [.., a, b, c, d, e, f, g, h] = self.lock().random().to_be_bytes();
@@ -147,19 +147,19 @@ impl Ids {
     }
 }
 
-/// A new id of this process.
+/// Makes a new id from this process's source.
 #[must_use]
 pub fn new(kind: Kind, now: Millis) -> String {
     Ids::of_process().next(kind, now)
 }
 
-/// The least id that can have been made at this time: where a range of time begins.
+/// The least id that can have been made at this time: the start of a range of time.
 #[must_use]
 pub fn first_at(kind: Kind, at: Millis) -> String {
     render(kind, u128::from(at.clamp(0, 0xFFFF_FFFF_FFFF).unsigned_abs()) << 80)
 }
 
-/// When something with this id was made, by the id. Of what is no id, the end of all times.
+/// Time at which the thing with this id was made, as the id says; [`Millis::MAX`] if `id` is not an id.
 #[must_use]
 pub fn made_at(id: &str) -> Millis {
     let body = id.rsplit('_').next().unwrap_or_default();

@@ -22,7 +22,7 @@ words! {
     #[schema(as = InvoiceStatus)]
     Status {
         New = "new",
-        /// A payment was seen and is not yet credited.
+        /// A payment was seen and is not credited yet.
         Detected = "detected",
         Underpaid = "underpaid",
         Paid = "paid",
@@ -52,17 +52,17 @@ words! {
 words! {
     /// How a payment is recognised.
     Matching {
-        /// By the exact, unique amount on a shared address.
+        /// By its unique amount on a shared address.
         Amount = "amount",
-        /// By the chain's memo on a shared address.
+        /// By its memo on a shared address.
         Memo = "memo",
-        /// By an address of the invoice's own.
+        /// By the invoice's own address.
         Address = "address",
     }
 }
 
 impl Status {
-    /// Whether the invoice can still be paid in time or cancelled.
+    /// True if the invoice can still be paid in time or cancelled.
     #[must_use]
     pub fn is_open(self) -> bool {
         matches!(self, Self::New | Self::Detected | Self::Underpaid | Self::ManualReview)
@@ -74,11 +74,11 @@ impl Status {
 pub struct Invoice {
     pub id: String,
     pub tenant: Tenant,
-    /// The merchant's own number for it, unique within merchant and mode among what is open or paid.
+    /// The merchant's own number for it, unique within merchant and mode among open and paid invoices.
     pub order_id: Option<String>,
     pub title: String,
     pub tag: Option<String>,
-    /// JSON that the merchant gets back as it was.
+    /// The merchant's JSON, returned unchanged.
     pub meta: Option<Verbatim>,
     pub network: String,
     pub asset_id: String,
@@ -88,68 +88,68 @@ pub struct Invoice {
     pub address: String,
     pub matching: Matching,
     pub memo: Option<String>,
-    /// The currency that it was priced in, and the price there, if not in the asset itself.
+    /// Currency of the price, if it is not priced in the asset itself.
     pub currency: Option<String>,
     pub price: Option<String>,
     /// What was asked for.
     pub amount: Amount,
-    /// What is to be paid: the amount and its unique suffix.
+    /// Amount to pay, base units: the price and its unique suffix.
     pub due: Amount,
     pub status: Status,
     pub exception: Exception,
     pub pending: Amount,
     pub credited: Amount,
-    /// What a person marked as paid; a part of what is credited.
+    /// Amount that a person marked as paid, base units; part of `credited`.
     pub marked: Amount,
     pub sequence: i64,
     pub payment_uri: Option<String>,
     pub policy: Policy,
-    /// The network's log when it was made: a transfer that stood in it was paid before.
+    /// Number of the last entry of the network's log when the invoice was made: transfers up to it were seen before.
     pub sighted: i64,
-    /// By this machine's clock.
+    /// Time by this machine's clock.
     pub created_at: Millis,
     /// The deadline, by the chain's time.
     pub expires_at: Millis,
-    /// Until then (by the chain's time) a late payment is still told apart.
+    /// Chain time until which a late payment is still told apart.
     pub held_until: Millis,
-    /// Whether its deadline counts. It does not yet if the chain was not being read when the invoice was made: then
-    /// nobody knows the chain's time for certain.
+    /// True if the deadline counts. It does not count yet if the chain was not being read when the invoice was made,
+    /// since the chain's time is then uncertain.
     pub pinned: bool,
     pub expired_at: Option<Millis>,
     pub cancelled_at: Option<Millis>,
     pub paid_at: Option<Millis>,
 }
 
-/// What is known of an invoice.
+/// The facts that decide an invoice's status.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts {
     pub due: Amount,
-    /// The sum of its credited payments, and what a person marked as paid.
+    /// Sum of its credited payments and of what a person marked as paid, base units.
     pub credited: Amount,
-    /// The sum of its payments that are not credited yet.
+    /// Sum of its payments that are not credited yet, base units.
     pub pending: Amount,
-    /// The deadline has passed (the chain was read past it, once).
+    /// The chain was read past the deadline.
     pub expired: bool,
     pub cancelled: bool,
     /// A transfer that may be meant for it waits for a person.
     pub in_review: bool,
     /// One of its payments came after the deadline.
     pub late: bool,
-    /// One of its payments was assigned by a person, or marked as paid.
+    /// A person assigned one of its payments, or marked it as paid.
     pub manual: bool,
     /// A credit was reversed and has not come back.
     pub reorged: bool,
 }
 
 impl Invoice {
-    /// How much may be missing for it to count as paid, in base units.
+    /// Amount that may be missing for it to count as paid, base units.
     #[must_use]
     pub fn tolerated(&self) -> Amount {
         self.policy.tolerated(self.due)
     }
 }
 
-/// What the facts make of an invoice.
+/// Derives an invoice's status and exception from its facts.
 #[must_use]
 pub fn derive(facts: &Facts, policy: &Policy) -> (Status, Exception) {
     let paid_from = facts.due.0 - policy.tolerated(facts.due).0;

@@ -4,16 +4,16 @@ use std::fmt;
 
 use super::money::Amount;
 
-/// Whose money an entry counts.
+/// An account of the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Account {
-    /// What arrived on chain at a receive address (its id).
+    /// Money that arrived on chain at a receive address (its id).
     Chain(String),
-    /// What an invoice (its id) was paid.
+    /// Money paid to an invoice (its id).
     Invoice(String),
-    /// What a customer paid to an address of their own (its id).
+    /// Money that a customer paid to an address of their own (its id).
     Customer(String),
-    /// What a merchant (its id) says was paid in a way that is not seen here.
+    /// Money that a merchant (its id) reports as paid in a way that Kassa cannot see.
     Manual(String),
 }
 
@@ -28,11 +28,11 @@ impl fmt::Display for Account {
     }
 }
 
-/// Why a journal is written.
+/// The reason for a journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JournalKind {
     Credit,
-    /// Takes back a credit: the block that held it is no longer there, or a person says so.
+    /// Takes back a credit: its block is no longer on chain, or a person decided so.
     Reversal,
 }
 
@@ -55,7 +55,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// As stored: a debit is positive, a credit negative.
+    /// The signed amount as stored: debits are positive, credits negative.
     #[must_use]
     pub fn signed(&self) -> String {
         if self.negative && !self.amount.is_zero() {
@@ -66,7 +66,7 @@ impl Entry {
     }
 }
 
-/// The entries of a journal: where something came from stands against what it paid.
+/// The two entries of a journal: the source against the payee.
 #[must_use]
 pub fn entries(kind: JournalKind, from: Account, payee: Account, amount: Amount) -> [Entry; 2] {
     let reversed = kind == JournalKind::Reversal;

@@ -18,7 +18,7 @@ words! {
     /// Why a transfer pays nothing by itself.
     #[schema(as = UnmatchedReason)]
     Reason {
-        /// It moves nothing. Strangers can cause such transfers from anyone to anyone.
+        /// It moves nothing. Strangers can cause such transfers between any two addresses.
         ZeroValue = "zero_value",
         /// More than 128 bits of base units.
         AmountUnsupported = "amount_unsupported",
@@ -30,29 +30,29 @@ words! {
         WrongAsset = "wrong_asset",
         /// It was paid before the invoice was made.
         BeforeInvoice = "before_invoice",
-        /// After the deadline, and the merchant wants to look at late payments.
+        /// It came after the deadline, and the merchant wants to look at late payments.
         Late = "late",
-        /// After the time in which a late payment is still told apart.
+        /// It came after the time in which a late payment is still told apart.
         TooLate = "too_late",
-        /// The merchant cancelled the invoice before this arrived.
+        /// The merchant cancelled the invoice before it arrived.
         Cancelled = "cancelled",
         /// Another payment had paid the invoice already.
         AlreadyPaid = "already_paid",
         /// Several invoices of this address are open.
         Ambiguous = "ambiguous",
-        /// A balance rose by it, and no transaction that was seen explains that: a contract sent it, mostly.
+        /// A balance rose by it, and no transaction that was seen explains the rise: mostly a contract sent it.
         UnexplainedRise = "unexplained_rise",
-        /// A hook of the merchant's is being asked; it will not be long.
+        /// A hook of the merchant's is being asked, which takes a moment.
         Matching = "matching",
         /// A hook said that a person has to look.
         HookReview = "hook_review",
-        /// A hook divided it among invoices, and this much was left over.
+        /// It is what remained after a hook divided a transfer among invoices.
         Rest = "rest",
     }
 }
 
-/// The key under which an invoice on a shared address waits for its exact amount. With a price instead of the
-/// amount due it names the ring of unique amounts of that price.
+/// The key under which an invoice on a shared address waits for its exact amount. With a price in place of the amount
+/// due, it names the ring of unique amounts of that price.
 #[must_use]
 pub fn amount_key(address_id: &str, asset_id: &str, amount: impl fmt::Display) -> String {
     format!("{address_id}/{asset_id}={amount}")
@@ -64,7 +64,7 @@ pub fn memo_key(address_id: &str, memo: &str) -> String {
     format!("{address_id}/memo={}", memo.trim())
 }
 
-/// The key that an invoice's payment is told apart by; none if it has an address of its own.
+/// The key that tells an invoice's payment apart; `None` if the invoice has an address of its own.
 #[must_use]
 pub fn hold_key(invoice: &Invoice) -> Option<String> {
     match (invoice.matching, &invoice.memo) {
@@ -74,7 +74,7 @@ pub fn hold_key(invoice: &Invoice) -> Option<String> {
     }
 }
 
-/// Who holds a key, since when and until when, by the time of blocks. Both ends belong to it.
+/// The holder of a key from one block time to another, both inclusive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hold {
     pub key: String,
@@ -83,17 +83,17 @@ pub struct Hold {
     pub until: Millis,
 }
 
-/// Whom a key names at a moment.
+/// The invoice that a key names at a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Named<'a> {
     /// The invoice that held it then.
     Holder(&'a str),
-    /// Nobody held it then any more; this one was the last before.
+    /// Nobody held it any more; this invoice was the last holder before.
     Former(&'a str),
     Nobody,
 }
 
-/// Whom these holds of one key name at the time of a block.
+/// Finds the invoice that these holds of one key name at the time of a block.
 #[must_use]
 pub fn named<'a>(holds: impl Iterator<Item = &'a Hold> + Clone, at: Millis) -> Named<'a> {
     let holder = holds.clone().find(|hold| hold.since <= at && at <= hold.until);
@@ -105,7 +105,7 @@ pub fn named<'a>(holds: impl Iterator<Item = &'a Hold> + Clone, at: Millis) -> N
     }
 }
 
-/// What matching needs to know of a transfer.
+/// A transfer, reduced to what matching needs.
 #[derive(Debug, Clone)]
 pub struct Transfer<'a> {
     pub asset_id: &'a str,
@@ -128,18 +128,18 @@ impl<'a> From<&'a transfer::Transfer> for Transfer<'a> {
     }
 }
 
-/// What matching needs to know of an invoice that a transfer may pay.
+/// An invoice that a transfer may pay, reduced to what matching needs.
 #[derive(Debug, Clone)]
 pub struct Candidate<'a> {
     pub asset_id: &'a str,
     pub matching: Matching,
     pub policy: Policy,
-    /// The network's log when the invoice was made.
+    /// Number of the last entry of the network's log when the invoice was made.
     pub sighted: i64,
-    /// The deadline, if it counts yet.
+    /// The deadline; `None` if it does not count yet.
     pub deadline: Option<Millis>,
     pub cancelled_at: Option<Millis>,
-    /// Whether payments (credited or on their way) cover what is due.
+    /// True if payments (credited or on their way) cover the amount due.
     pub covered: bool,
 }
 
@@ -158,14 +158,14 @@ impl<'a> From<&'a Invoice> for Candidate<'a> {
 }
 
 impl Candidate<'_> {
-    /// Whether a block of this time is past the deadline.
+    /// True if a block of this time is past the deadline.
     #[must_use]
     pub fn is_missed_by(&self, block_time: Millis) -> bool {
         self.deadline.is_some_and(|deadline| block_time > deadline)
     }
 }
 
-/// What becomes of a transfer.
+/// The decision about a transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
     /// It pays the candidate.
@@ -174,7 +174,7 @@ pub enum Decision {
     List { reason: Reason, of_candidate: bool },
 }
 
-/// Whether a transfer can pay anything at all, whoever it is for.
+/// The reason why a transfer can pay nothing at all, whoever it is for; `None` if it can.
 #[must_use]
 pub fn unusable(transfer: &Transfer<'_>) -> Option<Reason> {
     match transfer.amount {
@@ -270,7 +270,7 @@ mod tests {
     fn what_was_seen_before_the_invoice_was_made_is_older() {
         let older = Transfer { seq: 100, ..transfer() };
         assert_eq!(reason(decide(&older, Some(&candidate()))), Some(Reason::BeforeInvoice));
-        // Whatever a clock says.
+        // The deadline is by the time of blocks, whatever a clock says.
         let clock_behind = Transfer { block_time: 0, ..transfer() };
         assert_eq!(decide(&clock_behind, Some(&candidate())), Decision::Pay { late: false });
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Amount(pub u128);
 
-/// Why a text is no amount.
+/// Reason that a text is not an amount.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AmountError {
     #[error("not a decimal number: write digits with an optional point, as in \"12.50\"")]
@@ -20,11 +20,11 @@ pub enum AmountError {
     TooLarge,
 }
 
-/// Digits of the largest amount, so that an absurd text is refused before it is read.
+/// Number of digits of the largest amount, so that an absurd text is refused before it is read.
 const DIGITS_MAX: usize = 39;
 
 impl Amount {
-    /// So many basis points of it, rounded down.
+    /// Takes `bp` basis points of the amount, rounded down.
     #[must_use]
     pub fn share(self, bp: u16) -> Self {
         let bp = u128::from(bp);
@@ -57,8 +57,8 @@ impl Amount {
         padded.parse()
     }
 
-    /// Whole units with as many decimals as are needed, and at least two where the asset has them:
-    /// `12.50`, `0.000001`.
+    /// Writes whole units with as many decimals as are needed, and at least two where the asset has them: `12.50`,
+    /// `0.000001`.
     #[must_use]
     pub fn to_decimal(self, decimals: u8) -> String {
         let places = usize::from(decimals);
@@ -87,7 +87,7 @@ impl Amount {
     }
 }
 
-/// Base units, as stored.
+/// Writes base units, as stored.
 impl fmt::Display for Amount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

@@ -9,11 +9,11 @@ use super::{invoice::Invoice, word::words};
 words! {
     /// In what an invoice is like a transfer.
     Likeness {
-        /// It tolerates what is missing, and a fee that an exchange took would have left these digits.
+        /// It differs by a fee that an exchange took: the invoice tolerates it, and the digits fit.
         Fee = "fee",
-        /// Its memo was written with other cases, or with O for 0, or I or L for 1.
+        /// Its memo differs in case, or by O for 0, or I or L for 1.
         Memo = "memo",
-        /// The same sender has paid a part of it.
+        /// The same sender has paid part of it.
         Sender = "sender",
         /// It is one of the nearest amounts.
         Amount = "amount",
@@ -44,7 +44,8 @@ impl NearMiss {
     }
 }
 
-/// A memo as Kassa would have written it, if it is like one of Kassa's: people confuse what looks alike.
+/// The memo as Kassa would have written it, with characters that people confuse corrected; `None` if it is not like one
+/// of Kassa's.
 #[must_use]
 pub fn as_written(memo: &str) -> Option<String> {
     let plain = |c: char| match c.to_ascii_uppercase() {

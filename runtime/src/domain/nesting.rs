@@ -1,10 +1,10 @@
 //! How deep what strangers write is nested. It is read, checked and dropped by functions that call themselves, and their
 //! stack is the server's; and what is stored has to be readable again.
 
-/// Levels of arrays, objects and tables, in whatever comes from outside.
+/// Maximum number of levels of arrays, objects and tables in anything that comes from outside.
 pub(crate) const DEPTH_MAX: usize = 32;
 
-/// How many levels of arrays and objects a JSON text has.
+/// Number of levels of arrays and objects in a JSON text.
 #[must_use]
 pub(crate) fn of_json(text: &str) -> usize {
     let (mut depth, mut deepest) = (0_usize, 0);
@@ -14,7 +14,7 @@ pub(crate) fn of_json(text: &str) -> usize {
             b'{' | b'[' => depth += 1,
             b'}' | b']' => depth = depth.saturating_sub(1),
             b'"' => {
-                // Over the string: what a stroke escapes ends none.
+                // Skips the string: a quotation mark behind a backslash does not end it.
                 while let Some(byte) = bytes.next().filter(|byte| *byte != b'"') {
                     if byte == b'\\' {
                         bytes.next();
@@ -28,13 +28,13 @@ pub(crate) fn of_json(text: &str) -> usize {
     deepest
 }
 
-/// How many levels of tables and arrays a TOML text has, at the most: each dot and each bracket is one, and a dot of a
-/// header two, since what stands before it may be a list of tables.
+/// Upper bound of the number of levels of tables and arrays in a TOML text: each dot and each bracket is one, and a dot
+/// of a header two, since what stands before it may be a list of tables.
 #[must_use]
 pub(crate) fn of_toml(text: &str) -> usize {
     use toml_parser::lexer::TokenKind;
 
-    // Of the last header, of what is open around this place, and here.
+    // Levels of the last header, of the brackets open at this place, and at this place in all.
     let (mut header, mut open, mut depth) = (1_usize, Vec::new(), 1_usize);
     let (mut in_header, mut begins, mut deepest) = (false, true, 1);
     for token in toml_parser::Source::new(text).lex() {

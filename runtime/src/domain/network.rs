@@ -109,7 +109,7 @@ impl Asset {
         format!("{network}:{}", self.contract.as_deref().unwrap_or("native"))
     }
 
-    /// The ring of unique amounts of a price, if this asset has one and the price leaves room for it.
+    /// The ring of unique amounts of a price; `None` if the asset has none or the price leaves no room for it.
     #[must_use]
     pub fn ring(&self, price: Amount) -> Option<Ring> {
         self.unique.and_then(|unique| Ring::new(unique, self.decimals, price))
@@ -117,7 +117,7 @@ impl Asset {
 }
 
 impl Manifest {
-    /// Says what is wrong with it, if anything: names the field.
+    /// Checks the manifest. The error names the field and what is wrong with it.
     pub fn check(&self) -> Result<(), String> {
         let name_ok = !self.name.is_empty()
             && self.name.len() <= 40
@@ -165,19 +165,19 @@ impl Manifest {
         Ok(())
     }
 
-    /// The reference part of the CAIP-2 id: what the chain itself answers when asked who it is.
+    /// The reference part of the CAIP-2 id: the chain's own answer when asked for its identity.
     #[must_use]
     pub fn chain_id(&self) -> &str {
         self.caip2.split_once(':').map_or("", |(_, reference)| reference)
     }
 
-    /// Whether it is a chain that exists only inside Kassa, and has the blocks that somebody asks for.
+    /// True if the chain exists only inside Kassa and produces blocks on request.
     #[must_use]
     pub fn is_simulated(&self) -> bool {
         self.plugin == "sandbox"
     }
 
-    /// What has to hold before so much of an asset is credited; none: more than 128 bits.
+    /// The rule for crediting this amount of an asset; `None` stands for more than 128 bits.
     #[must_use]
     pub fn credit_of(&self, asset_id: &str, amount: Option<Amount>) -> Rule {
         let tiers = self.tiered(asset_id);
@@ -185,38 +185,38 @@ impl Manifest {
         rule.unwrap_or(Rule { at: self.credit, agreed: false })
     }
 
-    /// The same for the most that there can be: the deepest of them.
+    /// The deepest credit rule of an asset, which holds for the largest amounts.
     #[must_use]
     pub fn deepest_credit_of(&self, asset_id: &str) -> Credit {
         self.credit_of(asset_id, None).at
     }
 
-    /// Whether it depends on the amount when an asset is credited.
+    /// True if an asset's credit rule depends on the amount.
     #[must_use]
     pub fn is_tiered(&self, asset_id: &str) -> bool {
         self.tiered(asset_id).is_some()
     }
 
     fn tiered(&self, asset_id: &str) -> Option<(&[Tier], u8)> {
-        // Few networks have any, and ids are made for each comparison.
+        // Looks for tiers first: few networks have any, and each comparison makes an id.
         let asset =
             self.assets.iter().find(|asset| asset.credit.is_some() && asset.id(&self.name) == asset_id)?;
         Some((asset.credit.as_deref()?, asset.decimals))
     }
 
-    /// All that its transfers may wait for.
+    /// All credit rules that its transfers may wait for.
     pub fn credits(&self) -> impl Iterator<Item = Credit> {
         let tiers = self.assets.iter().filter_map(|asset| asset.credit.as_deref()).flatten();
         std::iter::once(self.credit).chain(tiers.map(|tier| tier.at))
     }
 
-    /// Whether some transfers have to be seen by a second provider.
+    /// True if some transfers have to be seen by a second provider.
     #[must_use]
     pub fn wants_agreement(&self) -> bool {
         self.assets.iter().filter_map(|asset| asset.credit.as_deref()).flatten().any(|tier| tier.agreed)
     }
 
-    /// An asset by its symbol.
+    /// Finds an asset by its symbol.
     #[must_use]
     pub fn asset(&self, symbol: &str) -> Option<&Asset> {
         self.assets.iter().find(|asset| asset.symbol.eq_ignore_ascii_case(symbol))

@@ -13,8 +13,8 @@ use super::{
     transfer::{Depth, Kind, Moved, Sighting, Status, Transfer, moved},
 };
 
-/// A point of the chain. An empty hash stands for a height whose block is not known: where the operator let a
-/// frozen network go on.
+/// A point of the chain. An empty hash stands for a height whose block is not known: the operator let a frozen network
+/// go on there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Position {
     pub height: i64,
@@ -34,7 +34,7 @@ pub struct Block {
 pub struct Seen {
     pub tx: String,
     pub ordinal: i64,
-    /// Place in the network's list of assets.
+    /// Index into the network's list of assets.
     pub asset: usize,
     pub sender: Option<String>,
     pub recipient: String,
@@ -44,7 +44,7 @@ pub struct Seen {
     pub height: i64,
 }
 
-/// What a scan reports.
+/// The report of a scan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scan {
     pub blocks: Vec<Block>,
@@ -54,12 +54,12 @@ pub struct Scan {
     pub r#final: i64,
 }
 
-/// Longest text of a hash, an address or a transaction id.
+/// Maximum length of a hash, an address or a transaction id, bytes.
 const NAME_LEN_MAX: usize = 256;
-/// Longest memo that is kept; a longer one is unreadable.
+/// Maximum length of a memo that is kept, bytes; a longer one counts as unreadable.
 pub const MEMO_LEN_MAX: usize = 4096;
 
-/// How a scan continues what was read.
+/// The relation of a scan to the position that it continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Course {
     /// Nothing new.
@@ -68,11 +68,11 @@ pub enum Course {
     Forward,
     /// The position's block is no longer on the chain.
     Reorg,
-    /// The upstream has not got so far.
+    /// The upstream has not reached the position yet.
     Behind,
 }
 
-/// Checks a report in itself. The text says what is wrong; nothing of such a report is used.
+/// Checks a report by itself. The error says what is wrong; nothing of such a report is used.
 pub fn check(scan: &Scan, from: Option<&Position>, assets: usize, blocks_max: usize) -> Result<(), String> {
     let name = |text: &str| (1..=NAME_LEN_MAX).contains(&text.len()) && !text.contains(char::is_control);
     if scan.blocks.len() > blocks_max.max(1) {
@@ -136,7 +136,7 @@ pub fn check(scan: &Scan, from: Option<&Position>, assets: usize, blocks_max: us
     Ok(())
 }
 
-/// How a checked report continues the position that it was asked for.
+/// Finds how a checked report continues the position that it was asked for.
 #[must_use]
 pub fn course(scan: &Scan, from: &Position) -> Course {
     let other = |hash: &str| !from.hash.is_empty() && hash != from.hash;
@@ -149,31 +149,31 @@ pub fn course(scan: &Scan, from: &Position) -> Course {
     }
 }
 
-/// Whose address a recipient is.
+/// The merchant and the address that receive a transfer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owner {
     pub address_id: String,
     pub merchant_id: String,
 }
 
-/// What is known when a report is taken in.
+/// The facts that a report is taken in against.
 pub struct Known<'a> {
     pub network: &'a Manifest,
-    /// The height that the report's blocks follow on.
+    /// The height on which the report's blocks follow.
     pub base: i64,
     /// Transfers above the base that count as being on chain.
     pub above: Vec<Transfer>,
     /// Transfers of the report's transactions, wherever they are.
     pub same_tx: Vec<Transfer>,
-    /// By the recipient's address. A recipient that is nobody's is left out.
+    /// Owners by the recipient's address. Recipients that belong to nobody are left out.
     pub owners: BTreeMap<String, Owner>,
-    /// Number of the next entry of the network's log: what is seen for the first time carries it.
+    /// Number of the next entry of the network's log, which newly seen transfers carry.
     pub first_seq: i64,
     pub ids: &'a Ids,
     pub now: Millis,
 }
 
-/// What is to be written.
+/// The changes to write.
 #[derive(Debug, Default)]
 pub struct Plan {
     pub insert: Vec<Transfer>,
@@ -181,7 +181,7 @@ pub struct Plan {
     pub log: Vec<(Sighting, Transfer)>,
 }
 
-/// Takes a checked report in that reaches to `depth`.
+/// Plans the changes that a checked report up to `depth` makes.
 #[must_use]
 pub fn plan(scan: &Scan, mut known: Known<'_>, depth: Depth) -> Plan {
     let blocks: BTreeMap<i64, &Block> = scan.blocks.iter().map(|block| (block.height, block)).collect();
@@ -207,7 +207,7 @@ pub fn plan(scan: &Scan, mut known: Known<'_>, depth: Depth) -> Plan {
             }
         }
     }
-    // What is left was on the old branch only, or is in a block that has not changed.
+    // The rest was on the old branch only, or is in a block that has not changed.
     for (_, mut transfer) in before {
         let on_old_branch = transfer.height > known.base && transfer.status != Status::Retracted;
         if on_old_branch && !stays(&transfer) {
@@ -219,7 +219,7 @@ pub fn plan(scan: &Scan, mut known: Known<'_>, depth: Depth) -> Plan {
     plan
 }
 
-/// A transfer that is known already is reported again.
+/// Takes a known transfer that is reported again.
 fn again(mut transfer: Transfer, block: &Block, base: i64, credited_to: i64, plan: &mut Plan) {
     let same_place = transfer.block_hash == block.hash && transfer.height == block.height;
     if transfer.status == Status::Retracted {
@@ -242,10 +242,10 @@ fn again(mut transfer: Transfer, block: &Block, base: i64, credited_to: i64, pla
         }
         plan.place.push(transfer);
     }
-    // Otherwise it is the same report once more, or a transaction that lies below the base: it stands.
+    // Otherwise the same report came once more, or the transaction lies below the base: nothing changes.
 }
 
-/// One that was taken back is on chain again: another epoch begins.
+/// Puts a retracted transfer back on chain: another epoch begins.
 pub(super) fn include_again(mut transfer: Transfer, block: &Block, plan: &mut Plan) {
     put(&mut transfer, block);
     transfer.epoch += 1;
@@ -285,15 +285,15 @@ pub(super) fn new_transfer(seen: &Seen, owner: &Owner, block: &Block, known: &Kn
     }
 }
 
-/// Where the chain stands when its blocks were read up to `height`. What was final stays final, whatever a
-/// slower upstream says.
+/// The depth of the chain when its blocks were read up to `height`. The final block never goes back, whatever a slower
+/// upstream says.
 #[must_use]
 pub fn depth(height: i64, scan: &Scan, final_before: i64) -> Depth {
     Depth { height, safe: scan.safe, r#final: scan.r#final.max(final_before).min(height) }
 }
 
-/// How far down the next look for a common ancestor goes: doubling, but never more than one scan reads, so that
-/// the scan that finds it also covers where the branches part.
+/// Number of blocks that the next look for a common ancestor goes down: twice the last, but never more than one scan
+/// reads, so that the scan that finds the ancestor also covers the fork.
 #[must_use]
 pub fn next_step(step: i64, blocks_max: i64) -> i64 {
     (step * 2).min(blocks_max.max(1))

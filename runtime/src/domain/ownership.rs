@@ -6,18 +6,18 @@ use sha2::Sha256;
 
 use super::{Millis, view};
 
-/// How long a statement can be handed in.
+/// Time for which a statement can be handed in, milliseconds.
 pub(crate) const VALID_MS: Millis = 60 * 60 * 1000;
-/// A hundred and twenty-eight bits: enough for what is guessed one request at a time.
+/// Number of random bytes of a code: 128 bits suffice against guesses of one per request.
 const CODE_BYTES: usize = 16;
 const CODE: &str = "\nCode: ";
 
-/// What is signed for.
+/// The thing that a statement claims.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Subject {
     Address,
-    /// Signed for by the first address that it derives: who has that one's key and the extended public key has all of its
-    /// private ones.
+    /// Signed for by the first address that it derives: whoever has that address's private key and the extended public
+    /// key can derive all private keys.
     ExtendedKey,
 }
 
@@ -33,21 +33,21 @@ impl Subject {
     }
 }
 
-/// Who says that what is theirs.
+/// A merchant's claim to own an address or an extended key.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Claim<'a> {
     pub(crate) subject: Subject,
     pub(crate) merchant_id: &'a str,
     pub(crate) network: &'a str,
     pub(crate) caip2: &'a str,
-    /// In normal form; of an extended key the first one.
+    /// The address in normal form; for an extended key the first one that it derives.
     pub(crate) address: &'a str,
 }
 
-/// Why a statement is none for this claim.
+/// Reason that a statement does not fit a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unfit {
-    /// It was changed, or another installation made it.
+    /// It was changed, or made by another installation.
     NotOurs,
     AnotherMerchant,
     AnotherNetwork,
@@ -69,7 +69,7 @@ pub(crate) fn statement(key: &[u8], claim: &Claim<'_>, merchant_name: &str, now:
     format!("{text}{CODE}{}", hex::encode(code))
 }
 
-/// Whether a statement that was made with one of these keys is of this claim, and still good.
+/// Checks that a statement was made with one of these keys, is of this claim, and is still valid.
 pub(crate) fn check(keys: &[[u8; 32]], statement: &str, claim: &Claim<'_>, now: Millis) -> Result<(), Unfit> {
     let (text, code) = statement.rsplit_once(CODE).ok_or(Unfit::NotOurs)?;
     let mut bytes = [0; CODE_BYTES];
@@ -79,7 +79,7 @@ pub(crate) fn check(keys: &[[u8; 32]], statement: &str, claim: &Claim<'_>, now: 
     if !keys.iter().any(made_with) {
         return Err(Unfit::NotOurs);
     }
-    // From here on it is as it was made: no name has a line break.
+    // From here on the text is as it was made, and no name has a line break.
     let mut parts = text.split('\n');
     let mut next = || parts.next().unwrap_or_default();
     let (sentence, merchant, network, address, time) = (next(), next(), next(), next(), next());

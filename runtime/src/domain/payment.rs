@@ -29,21 +29,21 @@ words! {
 }
 
 impl Status {
-    /// Whether it takes something of its transfer, now or when that comes back.
+    /// True if it takes part of its transfer, now or when the transfer comes back.
     #[must_use]
     pub fn takes(self) -> bool {
         self != Self::Unassigned
     }
 
-    /// Whether it counts for what it pays.
+    /// True if it counts towards what it pays.
     #[must_use]
     pub fn counts(self) -> bool {
         matches!(self, Self::Pending | Self::Credited)
     }
 }
 
-/// A transfer, or a part of one, and what it pays: an invoice, or (without one) the customer whose address it came
-/// to.
+/// A transfer or a part of one, and the invoice that it pays; without one, it pays to the customer who owns the
+/// address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Payment {
     pub id: String,
@@ -57,13 +57,13 @@ pub struct Payment {
     pub amount: Amount,
     pub status: Status,
     pub exception: Exception,
-    /// The transfer's inclusion that it stands for.
+    /// The epoch of the transfer that the payment stands for.
     pub epoch: i64,
     pub created_at: Millis,
     pub credited_at: Option<Millis>,
 }
 
-/// Which payment of which transfer.
+/// Identity of a payment: the transfer's id, and the part of it.
 pub type PartOf = (String, i64);
 
 impl Payment {

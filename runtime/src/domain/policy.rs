@@ -29,13 +29,13 @@ pub struct Policy {
 #[serde(rename_all = "snake_case")]
 #[schema(as = LatePolicy)]
 pub enum Late {
-    /// It pays the invoice, which is marked `late`.
+    /// The payment pays the invoice, which is marked `late`.
     Accept,
     /// A person decides: the transfer is listed and the invoice goes to `manual_review`.
     Review,
 }
 
-/// A day: payers' wallets and exchanges hold payments back for hours, hardly ever longer.
+/// A day, seconds: payers' wallets and exchanges hold payments back for hours, hardly ever longer.
 const LATE_WINDOW_S: u32 = 24 * 3600;
 
 impl Default for Policy {
@@ -45,21 +45,21 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// How much may be missing of what is due, in base units.
+    /// Amount that may be missing of `due`, base units.
     #[must_use]
     pub fn tolerated(&self, due: Amount) -> Amount {
         due.share(self.under_tolerance_bp)
     }
 
-    /// Whether the tolerance can do anything where a payment is told apart by its amount: what is missing has to leave
-    /// the suffix's digits.
+    /// False if a tolerance is set that cannot take effect where payments are told apart by amount: below the suffix's
+    /// step, an amount that is missing changes the suffix's digits.
     #[must_use]
     pub fn works_by_amount(&self, price: Amount, asset: &Asset) -> bool {
         let step = asset.unique.and_then(|unique| unique.step(asset.decimals));
         self.under_tolerance_bp == 0 || step.is_some_and(|step| self.tolerated(price).0 >= step)
     }
 
-    /// Says what is out of range, if anything.
+    /// Checks the ranges. The error says what is out of range.
     pub fn check(&self) -> Result<(), &'static str> {
         if self.under_tolerance_bp > 5000 {
             return Err("under_tolerance_bp is at most 5000 (half)");

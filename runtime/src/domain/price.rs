@@ -2,28 +2,28 @@
 
 use super::{Millis, money::Amount};
 
-/// A price that is older says too little.
+/// Maximum age of a price, milliseconds.
 const AGE_MAX: Millis = 10 * 60_000;
-/// The source's clock may be ahead by so much.
+/// Maximum time by which the source's clock may be ahead, milliseconds.
 const AHEAD_MAX: Millis = 60_000;
-/// More digits behind the point say nothing more.
+/// Maximum number of digits behind the point; more say nothing.
 const SCALE_MAX: u8 = 18;
 
-/// Within [`STEADY_MS`] a price changes by less than this factor. What is further off is a mistake in a unit, not a market.
+/// Maximum factor by which a price changes within [`STEADY_MS`]. A larger jump is a mistake in a unit, not a market.
 const STEADY_FACTOR: u128 = 5;
-/// So long a price is what the next one is compared with.
+/// Time for which the next price is compared with this one, milliseconds.
 pub const STEADY_MS: Millis = 60 * 60_000;
 
-/// One whole unit of the asset costs `mantissa / 10^scale` of the currency.
+/// A price: one whole unit of the asset costs `mantissa / 10^scale` of the currency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Price {
     pub mantissa: u64,
     pub scale: u8,
-    /// When its source says that this was so.
+    /// Time of the price, by its source.
     pub at: Millis,
 }
 
-/// Why a price cannot be used.
+/// Reason that a price cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PriceError {
     #[error("its price is zero")]
@@ -54,7 +54,7 @@ impl Price {
         }
     }
 
-    /// Refuses a price that is too far off one that was good a short while ago.
+    /// Errors if the price is too far off one that was good a short while ago.
     pub fn follows(&self, last: &Self) -> Result<(), PriceError> {
         // Both as multiples of the same unit; a mantissa of 64 bits times 10^18 fits.
         let shown = |price: &Self, by: u8| u128::from(price.mantissa) * 10u128.pow(by.min(SCALE_MAX).into());
@@ -63,8 +63,8 @@ impl Price {
         if within(now, before) && within(before, now) { Ok(()) } else { Err(PriceError::Jumped) }
     }
 
-    /// The amount that `cost` (in units of `10^-cost_scale` of the currency) is worth, rounded up to `places` of
-    /// the asset's `decimals`: whoever sells never gets less than was asked for.
+    /// The amount that `cost` (in units of `10^-cost_scale` of the currency) is worth, rounded up to `places` of the
+    /// asset's `decimals`: a seller never gets less than the price.
     pub fn amount(&self, cost: u128, cost_scale: u8, decimals: u8, places: u8) -> Result<Amount, PriceError> {
         let places = places.min(decimals);
         // cost / 10^cost_scale / (mantissa / 10^scale) * 10^places, with the powers of ten on one side.

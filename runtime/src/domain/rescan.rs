@@ -12,11 +12,11 @@ use super::{
     word::words,
 };
 
-/// Blocks of one rescan at the most.
+/// Maximum number of blocks of one rescan.
 pub const BLOCKS_MAX: i64 = 5_000_000;
-/// Questions to find the block of a time. Halving alone needs 23 for [`BLOCKS_MAX`].
+/// Maximum number of block times asked for in a search. Halving alone needs 23 for [`BLOCKS_MAX`].
 const PROBES_MAX: u32 = 100;
-/// How far the first look goes back, and how many times as far as the last one the next may go.
+/// Number of blocks that the first look goes back. The next constant is the maximum factor from one look to the next.
 const FIRST_LOOK: i64 = 1_000;
 const LOOK_GROWS: i64 = 8;
 
@@ -33,7 +33,7 @@ words! {
     }
 }
 
-/// What the watcher knows of a chain's blocks.
+/// The blocks of a chain that the watcher knows.
 #[derive(Debug)]
 pub struct Ground {
     /// The last block that it has read.
@@ -43,8 +43,8 @@ pub struct Ground {
     pub kept: BTreeMap<i64, String>,
 }
 
-/// Whether these blocks are those that the watcher has read. What is final is taken as it is told, since it stays; above
-/// that a block has to be the very one. The text says what does not fit.
+/// Checks that these blocks are the ones that the watcher has read. Blocks up to the final one are taken as told, since
+/// they stay; above it a block has to be the very same. The error says which block does not fit.
 pub fn check(scan: &Scan, ground: &Ground) -> Result<(), String> {
     for block in &scan.blocks {
         let height = block.height;
@@ -66,8 +66,8 @@ pub fn check(scan: &Scan, ground: &Ground) -> Result<(), String> {
     Ok(())
 }
 
-/// What a report about the past adds to what is known: transfers that nobody knew, and such as were taken back and are
-/// there all the same. What is known otherwise stays as it is.
+/// Plans the changes that a report about the past makes: it adds unknown transfers, and puts back retracted ones that
+/// are on chain after all. Everything else stays.
 #[must_use]
 pub fn plan(scan: &Scan, mut known: Known<'_>) -> Plan {
     let blocks: BTreeMap<i64, _> = scan.blocks.iter().map(|block| (block.height, block)).collect();
@@ -93,7 +93,7 @@ pub fn plan(scan: &Scan, mut known: Known<'_>) -> Plan {
     plan
 }
 
-/// Looks for the first block that is not older than a time, by asking for the times of single blocks.
+/// Search for the first block that is not older than a time, by asking for the times of single blocks.
 ///
 /// It goes back from the newest block in growing steps, each guessed from the pace so far, so that it asks for blocks
 /// near the wanted one: providers do not keep all.
@@ -109,28 +109,28 @@ pub struct Search {
     probes: u32,
 }
 
-/// What to do next in a search.
+/// The next step of a search.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
     /// Ask for the time of this block.
     Probe(i64),
-    /// This is the block.
+    /// The block is found.
     Found(i64),
-    /// It cannot be found; the text says why.
+    /// The block cannot be found; the text says why.
     GiveUp(String),
 }
 
-/// The first block that can be read: it follows on block 0.
+/// The lowest block that can be read: it follows on block 0.
 const FLOOR: i64 = 1;
 
 impl Search {
-    /// `top` is a block that is not older than `since`.
+    /// Begins a search from `top`, a block that is not older than `since`.
     #[must_use]
     pub fn new(since: Millis, top: (i64, Millis)) -> Self {
         Self { since, top, high: top, low: None, probes: 0 }
     }
 
-    /// A block's time.
+    /// Takes the time of a block.
     pub fn tell(&mut self, height: i64, time: Millis) {
         self.probes += 1;
         if time < self.since {
@@ -159,7 +159,7 @@ impl Search {
         }
         let guess = match self.low {
             None => self.further_back(),
-            // Guesses alone may creep; every other look halves.
+            // Guesses alone may converge slowly, so every other look halves.
             Some(low) if self.probes.is_multiple_of(2) => self.between(low),
             Some((low, _)) => low + (high - low) / 2,
         };
@@ -173,8 +173,8 @@ impl Search {
             return high - FIRST_LOOK;
         }
         let missing = scaled(high_time - self.since, blocks, ms.max(1));
-        // A little more, so that it is passed by and not approached; twice as much with each look, since many blocks may
-        // have the same time.
+        // The step is a little longer than the guess, to pass the block by rather than approach it, and its minimum
+        // doubles with each look, since many blocks may have the same time.
         let step = (missing + missing / 16).max(1_i64 << self.probes.min(30));
         high - step.min(blocks.saturating_mul(LOOK_GROWS))
     }
@@ -185,12 +185,12 @@ impl Search {
     }
 }
 
-/// `part * whole / all`, whatever their size.
+/// Computes `part * whole / all` without overflow.
 fn scaled(part: i64, whole: i64, all: i64) -> i64 {
     i64::try_from(i128::from(part) * i128::from(whole) / i128::from(all.max(1))).unwrap_or(i64::MAX / 2)
 }
 
-/// Why so many blocks are not read again at once.
+/// Says why this number of blocks is not read again at once.
 #[must_use]
 pub fn too_many(blocks: i64) -> String {
     format!("{blocks} blocks are more than are read again at once ({BLOCKS_MAX}); say where to end with `to`")

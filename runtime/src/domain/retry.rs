@@ -12,38 +12,40 @@ const SECOND: Millis = 1000;
 const MINUTE: Millis = 60 * SECOND;
 const HOUR: Millis = 60 * MINUTE;
 
-/// Claims of the same work in a row of which nothing was heard, since the process ended: then it is set aside.
+/// Number of claims of the same work in a row that ended with the process and without a result, after which it is set
+/// aside.
 pub const UNHEARD_MAX: i64 = 3;
 
-/// The wait before the second, third, … attempt of a round; then [`LAST_WAIT`].
+/// Waits before the second, third, … attempt of a round, milliseconds; after them [`LAST_WAIT`].
 const WAITS: [Millis; 9] =
     [5 * SECOND, 30 * SECOND, 2 * MINUTE, 10 * MINUTE, 30 * MINUTE, HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR];
 const LAST_WAIT: Millis = 12 * HOUR;
-/// Attempts of a round. Counted, not timed: a delivery that waited behind a paused endpoint loses none.
+/// Maximum number of attempts of a round. Attempts are counted rather than timed: a delivery that waited behind a
+/// paused endpoint loses none.
 pub const ATTEMPTS_MAX: u32 = 24;
 
 const RETRY_AFTER_MIN: Millis = SECOND;
 const RETRY_AFTER_MAX: Millis = 24 * HOUR;
-/// No wait is longer, of deliveries, runs of hooks or breakers. What is further ahead was set by a clock that was ahead,
-/// and is due now.
+/// Maximum wait of deliveries, runs of hooks and breakers, milliseconds. A time further ahead was set by a clock that
+/// was ahead, and is due now.
 pub const LONGEST_WAIT: Millis = RETRY_AFTER_MAX + RETRY_AFTER_MAX / 10;
 
-/// After so many failures, which is a quarter of an hour, what is tried again holds nobody up any more: a handler that
-/// cannot take one event of an invoice shall not keep all others away from it for days.
+/// Number of failures (a quarter of an hour) after which a retry no longer holds up later work: a handler that cannot
+/// take one event of an invoice must not keep all others away from it for days.
 const OVERTAKEN_AFTER: u32 = 5;
 
-/// Whether what comes later of the same invoice goes although this one, of which that many attempts have failed, is still
-/// to be tried again.
+/// True if later events of the same invoice may overtake this one, which has failed this many times and is to be tried
+/// again.
 #[must_use]
 pub fn lets_others_pass(failed: u32) -> bool {
     failed >= OVERTAKEN_AFTER
 }
 
-/// What is known of an attempt that has ended.
+/// The facts of an attempt that has ended.
 #[derive(Debug, Clone, Copy)]
 pub struct AttemptFacts<'a> {
     pub delivery_id: &'a str,
-    /// Of this round, from 1.
+    /// Number within this round, from 1.
     pub number: u32,
     pub ended_at: Millis,
     pub outcome: Outcome<'a>,
@@ -54,16 +56,16 @@ pub enum Outcome<'a> {
     Answered {
         /// The HTTP status.
         status: u16,
-        /// The header `Retry-After`.
+        /// Value of the header `Retry-After`.
         retry_after: Option<&'a str>,
-        /// The header `webhook-delivery` (docs.svix.com/receiving/delivery-control).
+        /// Value of the header `webhook-delivery` (docs.svix.com/receiving/delivery-control).
         control: Option<&'a str>,
     },
-    /// No answer.
+    /// No answer came.
     Failed,
 }
 
-/// What follows.
+/// The consequence of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
     Delivered,
@@ -74,9 +76,10 @@ pub enum Next {
     DisableEndpoint,
 }
 
-/// Any 2xx is an acknowledgement, whatever else the answer says. 410 and `webhook-delivery: disable` disable the
-/// endpoint; `webhook-delivery: abort-message` gives this delivery up. Everything else (a redirect too: it is
-/// not followed) is a failure. On 429 and 503 a `Retry-After` puts the next attempt off, never brings it forward.
+/// Decides what follows an attempt. Any 2xx is an acknowledgement, whatever else the answer says. 410 and
+/// `webhook-delivery: disable` disable the endpoint; `webhook-delivery: abort-message` gives this delivery up.
+/// Everything else (a redirect too: it is not followed) is a failure. On 429 and 503 a `Retry-After` puts the next
+/// attempt off, never brings it forward.
 #[must_use]
 pub fn judge(attempt: &AttemptFacts<'_>) -> Next {
     let mut wait_min = 0;
@@ -104,14 +107,14 @@ pub fn judge(attempt: &AttemptFacts<'_>) -> Next {
     Next::RetryAt(attempt.ended_at + wait + jitter(wait, attempt.delivery_id, attempt.number))
 }
 
-/// From nothing to a tenth of `wait`, always the same for the same attempt.
+/// A prolongation between zero and a tenth of `wait`, always the same for the same attempt.
 pub(super) fn jitter(wait: Millis, delivery_id: &str, number: u32) -> Millis {
     let hash = Sha256::new().chain_update(delivery_id).chain_update(number.to_be_bytes()).finalize();
     let share = hash.iter().take(2).fold(0, |share, byte| (share << 8) | Millis::from(*byte));
     wait / 10 * share / 0xFFFF
 }
 
-/// How long a `Retry-After` asks to wait: seconds, or a date of HTTP (RFC 9110 §10.2.3). May be negative.
+/// Wait that a `Retry-After` asks for, milliseconds: seconds, or a date of HTTP (RFC 9110 §10.2.3). May be negative.
 #[must_use]
 pub fn retry_after(text: &str, now: Millis) -> Option<Millis> {
     let text = text.trim();
@@ -124,7 +127,7 @@ pub fn retry_after(text: &str, now: Millis) -> Option<Millis> {
     Some(Millis::try_from(at.as_millis()).ok()?.saturating_sub(now))
 }
 
-/// Failures in a row after which an endpoint is paused.
+/// Number of failures in a row after which an endpoint is paused.
 const FAILURES_MAX: u32 = 5;
 const PAUSE: Millis = 30 * SECOND;
 const PAUSE_MAX: Millis = HOUR;
@@ -139,7 +142,7 @@ pub struct Breaker {
 }
 
 impl Breaker {
-    /// After an attempt. One that was under way when the pause began says nothing new by failing.
+    /// The breaker after an attempt. A failure of an attempt that was under way when the pause began changes nothing.
     #[must_use]
     pub fn after(self, success: bool, now: Millis) -> Self {
         if success {

@@ -9,10 +9,10 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 const PREFIX: &str = "whsec_";
-/// Bytes of a secret, as the specification bounds them.
+/// Length of a secret in bytes, as the specification bounds it.
 const LEN: std::ops::RangeInclusive<usize> = 24..=64;
 const LEN_NEW: usize = 32;
-/// How far a timestamp may be from now, both ways.
+/// Maximum distance of a timestamp from now, both ways, seconds.
 pub const TOLERANCE_S: i64 = 300;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -27,13 +27,13 @@ pub enum SignatureError {
     Signature,
 }
 
-/// What an endpoint and we sign with. Never shown by debug output.
+/// A signing secret shared with an endpoint. Debug output never shows it.
 pub struct Secret {
     key: Zeroizing<Vec<u8>>,
 }
 
 impl Secret {
-    /// A new random one.
+    /// Makes a new random secret.
     pub fn generate() -> Result<Self, SignatureError> {
         let mut key = Zeroizing::new(vec![0; LEN_NEW]);
         getrandom::fill(&mut key).map_err(|_| SignatureError::NoRandom)?;
@@ -47,7 +47,7 @@ impl Secret {
         if LEN.contains(&key.len()) { Ok(Self { key }) } else { Err(SignatureError::Secret) }
     }
 
-    /// `whsec_…`, as it is shown once and as it is sealed.
+    /// The text `whsec_…`, as it is shown once and as it is sealed.
     #[must_use]
     pub fn to_text(&self) -> Zeroizing<String> {
         Zeroizing::new(format!("{PREFIX}{}", STANDARD.encode(&self.key)))

@@ -21,7 +21,7 @@ words! {
 impl SizeClass {
     pub const ALL: [Self; 3] = [Self::Small, Self::Medium, Self::Large];
 
-    /// The class of a component of so many bytes; none takes more than [`Self::Large`].
+    /// The class of a component of this size; `None` if it is larger than [`Self::Large`] allows.
     pub fn of(bytes: usize) -> Option<Self> {
         Self::ALL.into_iter().find(|class| bytes <= class.artefact_bytes_max())
     }
@@ -34,7 +34,7 @@ impl SizeClass {
         }
     }
 
-    /// Memory of one call. A runtime takes 2 MiB (JavaScript) or 30 (Python) before the hook does anything.
+    /// Memory of one call, bytes. A runtime takes 2 MiB (JavaScript) or 30 (Python) before the hook does anything.
     pub fn memory_bytes(self) -> usize {
         match self {
             Self::Small | Self::Medium => 32 << 20,
@@ -42,7 +42,7 @@ impl SizeClass {
         }
     }
 
-    /// Processor time of one call: a thousand times what a plain hook of its kind needs.
+    /// Processor time of one call: a thousand times the need of a plain hook of its kind.
     pub fn cpu(self) -> Duration {
         Duration::from_millis(match self {
             Self::Small => 100,
@@ -51,7 +51,8 @@ impl SizeClass {
         })
     }
 
-    /// Calls of this class at work at once, of `calls_max` in all: so the memory of all that are at work stays below 1.5 GiB.
+    /// Maximum number of calls of this class at once, out of `calls_max` in all: the memory of all running calls stays
+    /// below 1.5 GiB.
     pub fn calls(self, calls_max: u32) -> u32 {
         match self {
             Self::Small => calls_max,

@@ -12,27 +12,27 @@ use sha2::{Digest as _, Sha256};
 
 use super::money::Amount;
 
-/// What an operator lets unique amounts look like for an asset.
+/// The shape of an asset's unique amounts, set by the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Unique {
     /// The last decimal that the suffix may use. Wallets and exchanges cut off more than 6 to 8.
     pub decimals: u8,
-    /// How many suffixes there are, from 1 unit of that decimal upwards.
+    /// Number of suffixes, from 1 unit of that decimal upwards.
     pub slots: u32,
-    /// The largest share of a price that a suffix may be, in parts per 10,000. A small price has fewer suffixes, and
-    /// none where not even one unit fits.
+    /// Maximum share of a price that a suffix may be, in parts per 10,000. A small price has fewer suffixes, and none
+    /// where not even one unit fits.
     #[serde(default = "share_bp")]
     pub share_bp: u16,
 }
 
-/// One percent: a payer takes it for a fee, not for another price.
+/// One percent: payers take it for a fee, not for another price.
 fn share_bp() -> u16 {
     100
 }
 
 impl Unique {
-    /// What one slot adds, in base units. None: the asset's decimals leave no room, or the numbers make no ring.
+    /// Amount that one slot adds, base units. `None` if the asset's decimals leave no room or the numbers make no ring.
     #[must_use]
     pub fn unit(self, asset_decimals: u8) -> Option<u128> {
         let below = asset_decimals.checked_sub(self.decimals)?;
@@ -40,8 +40,8 @@ impl Unique {
         10u128.checked_pow(u32::from(below)).filter(|_| usable)
     }
 
-    /// The power of ten, in base units, above all suffixes: amounts that differ by a multiple of it end in the same
-    /// digits. An exchange's fee is such a multiple, or it changes them.
+    /// The power of ten above all suffixes, base units: amounts that differ by a multiple of it end in the same digits.
+    /// An exchange's fee is such a multiple, or it changes the digits.
     #[must_use]
     pub fn step(self, asset_decimals: u8) -> Option<u128> {
         let digits = self.slots.checked_ilog10()? + 1;
@@ -49,7 +49,7 @@ impl Unique {
     }
 }
 
-/// The amounts of a price, in the order in which they are given out.
+/// The unique amounts of a price, in the order in which they are given out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ring {
     price: Amount,
@@ -59,7 +59,7 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// `None` if no suffix fits the asset's decimals or the price.
+    /// Makes the ring of a price. `None` if no suffix fits the asset's decimals or the price.
     #[must_use]
     pub fn new(unique: Unique, asset_decimals: u8, price: Amount) -> Option<Self> {
         let unit = unique.unit(asset_decimals)?;
@@ -81,7 +81,7 @@ impl Ring {
         self.slots
     }
 
-    /// What the invoice with this count is due. `None` on overflow.
+    /// Amount due of the invoice with this count; `None` on overflow.
     #[must_use]
     pub fn due(self, count: i64) -> Option<Amount> {
         let slots = u64::from(self.slots);
@@ -90,22 +90,23 @@ impl Ring {
         self.price.checked_add(Amount(suffix))
     }
 
-    /// The least and the largest amount of this ring.
+    /// The least and the largest amount of the ring.
     #[must_use]
     pub fn range(self) -> (Amount, Amount) {
         let last = self.unit.saturating_mul(u128::from(self.slots));
         (Amount(self.price.0.saturating_add(self.unit)), Amount(self.price.0.saturating_add(last)))
     }
 
-    /// Where the count of a ring of this name begins, on every life of a database alike: a life that has forgotten the ring
-    /// leaps over it as over one that it knows. The name holds a random id, so that installations begin apart.
+    /// The first count of a ring with this name, the same in every life of a database: a life that has forgotten the
+    /// ring leaps over it as it leaps over a known one. The name holds a random id, so that installations begin apart.
     #[must_use]
     pub fn begin(self, name: &str) -> i64 {
         i64::from(drawn_from(name) % self.slots.max(1))
     }
 
-    /// By how much a count is advanced where what it says may be older than what payers were told: past an eighth of
-    /// the ring, and at `random` up to a half: two lives that began with one backup are not to ask for the same.
+    /// Number of counts to skip where the stored count may be older than the amounts that payers were told: at least an
+    /// eighth of the ring and, by `random`, up to a half. Two lives that began from one backup should not ask for the
+    /// same amounts.
     #[must_use]
     pub fn leap(self, random: u32) -> i64 {
         let eighth = self.slots.div_ceil(8);
@@ -113,8 +114,7 @@ impl Ring {
     }
 }
 
-/// A number that a name decides: the same on every life of a database, and no one's guess where the name holds a
-/// random id.
+/// A number derived from a name: the same in every life of a database, and hard to guess if the name holds a random id.
 #[must_use]
 pub fn drawn_from(name: &str) -> u32 {
     let [a, b, c, d, ..] = <[u8; 32]>::from(Sha256::digest(name));

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Whether money is real. It has no default: whoever asks for it says which.
+/// Real money, or test networks. There is no default: callers say which mode they mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Mode {
     /// Networks with real money.
@@ -12,7 +12,7 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// The mode that a flag `test` stands for, as manifests and the database write it.
+    /// The mode of a flag `test`, as manifests and the database write it.
     #[must_use]
     pub fn of_test(flag: bool) -> Self {
         if flag { Self::Test } else { Self::Live }

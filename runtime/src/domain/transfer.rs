@@ -16,7 +16,7 @@ words! {
         Included = "included",
         /// Deep enough to be credited.
         Confirmed = "confirmed",
-        /// For good.
+        /// Stays for good.
         Final = "final",
         /// Its block is no longer there.
         Retracted = "retracted",
@@ -35,7 +35,7 @@ words! {
 }
 
 words! {
-    /// A change of a transfer that settle has to know of.
+    /// A change of a transfer that settle has to learn of.
     Sighting {
         Included = "included",
         Confirmed = "confirmed",
@@ -49,7 +49,7 @@ pub struct Transfer {
     pub id: String,
     pub network: String,
     pub kind: Kind,
-    /// The transaction. A rise has a name of its own here, which is no hash.
+    /// The transaction's hash. A rise has a name of its own here, which is not a hash.
     pub tx: String,
     /// Which movement of the transaction.
     pub ordinal: i64,
@@ -57,16 +57,16 @@ pub struct Transfer {
     pub address_id: String,
     pub merchant_id: String,
     pub sender: Option<String>,
-    /// None: more than 128 bits.
+    /// `None` if it exceeds 128 bits.
     pub amount: Option<Amount>,
     pub memo: Option<String>,
-    /// Why the memo cannot be read, if there is one that cannot.
+    /// Reason that the memo is unreadable, if it is.
     pub memo_problem: Option<String>,
     pub height: i64,
     pub block_hash: String,
     pub block_time: Millis,
     pub status: Status,
-    /// Counts its inclusions: one that comes back after a retraction begins a new epoch.
+    /// Number of its inclusions: a transfer that comes back after a retraction begins a new epoch.
     pub epoch: i64,
     pub seen_at: Millis,
     /// Place in the network's log at which it was first seen.
@@ -74,20 +74,20 @@ pub struct Transfer {
 }
 
 impl Transfer {
-    /// The transaction's hash, if it is known to be one.
+    /// The transaction's hash; `None` for a rise.
     #[must_use]
     pub fn tx_hash(&self) -> Option<&str> {
         (self.kind == Kind::Seen).then_some(&self.tx)
     }
 
-    /// Blocks from its own to this height, both counted; 0 if its block is no longer there.
+    /// Number of blocks from its own up to `height`, both included; 0 if its block is no longer on chain.
     #[must_use]
     pub fn confirmations(&self, height: i64) -> i64 {
         if self.status == Status::Retracted { 0 } else { (height - self.height + 1).max(0) }
     }
 }
 
-/// Where the chain stands after a scan.
+/// The chain's height and final blocks after a scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Depth {
     /// The last block that was read completely.
@@ -97,8 +97,7 @@ pub struct Depth {
 }
 
 impl Depth {
-    /// The highest block whose transfers are credited. Counted from what was read, not from what an upstream
-    /// says lies above.
+    /// The highest block whose transfers are credited, counted from what was read rather than from an upstream's head.
     #[must_use]
     pub fn credited_to(&self, credit: Credit) -> i64 {
         let by_rule = match credit {
@@ -106,23 +105,24 @@ impl Depth {
             Credit::Tag(Tag::Safe) => self.safe.unwrap_or(0),
             Credit::Tag(Tag::Final) => self.r#final,
         };
-        // What is final is credited whatever the count says.
+        // Final transfers are credited whatever the count says.
         by_rule.max(self.r#final).min(self.height)
     }
 }
 
-/// What a reorg makes of a transfer whose block was replaced.
+/// The effect of a reorg on a transfer whose block was replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moved {
-    /// It is nowhere on the new branch.
+    /// Nowhere on the new branch.
     Retracted,
-    /// It is on the new branch and as good as before: only its place changes.
+    /// On the new branch and as good as before: only its place changes.
     Stands,
-    /// It had been credited, and is on the new branch but not deep enough: taken back, and begun anew.
+    /// Credited before, and not deep enough on the new branch: taken back, and begun anew.
     BeginsAnew,
 }
 
-/// `new_height` is its block on the new branch, if it is there; `credited_to` is that branch's depth.
+/// Decides the effect of a reorg. `new_height` is the transfer's block on the new branch, if it is there; `credited_to`
+/// is that branch's depth.
 #[must_use]
 pub fn moved(status: Status, new_height: Option<i64>, credited_to: i64) -> Moved {
     match (new_height, status) {
@@ -132,15 +132,15 @@ pub fn moved(status: Status, new_height: Option<i64>, credited_to: i64) -> Moved
     }
 }
 
-/// The receive address of a transfer, as far as settlement and events ask.
+/// The receive address of a transfer, reduced to what settlement and events need.
 #[derive(Debug, Clone)]
 pub struct Destination {
     pub address: String,
-    /// All that arrives is one customer's: what pays no invoice is a deposit.
+    /// True if the address belongs to one customer: payments that no invoice claims are deposits.
     pub customer: bool,
-    /// The merchant's own name for that customer.
+    /// The merchant's own name for the customer.
     pub unique_id: Option<String>,
-    /// JSON that the merchant gets back as it was.
+    /// The merchant's JSON, returned unchanged.
     pub meta: Option<Verbatim>,
 }
 
@@ -156,7 +156,7 @@ mod tests {
         assert_eq!(depth.credited_to(Credit::Confirmations(50)), 90);
         assert_eq!(depth.credited_to(Credit::Tag(Tag::Safe)), 95);
         assert_eq!(depth.credited_to(Credit::Tag(Tag::Final)), 90);
-        // While catching up the chain's final block is above what was read.
+        // While catching up, the chain's final block lies above what was read.
         assert_eq!(Depth { height: 50, ..depth }.credited_to(Credit::Tag(Tag::Final)), 50);
     }
 

@@ -11,18 +11,18 @@ use serde_json::{
     value::{RawValue, to_raw_value},
 };
 
-/// A JSON value as text. Equal are those that are written alike.
+/// A JSON value as text. Values are equal if they are written alike.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Verbatim(Box<RawValue>);
 
 impl Verbatim {
-    /// Takes text that is one JSON value.
+    /// Takes a text that is one JSON value. Errors if it is not JSON.
     pub fn of_text(text: String) -> Result<Self, serde_json::Error> {
         RawValue::from_string(text).map(Self)
     }
 
-    /// Writes something of ours. Null, should it be something that JSON cannot say.
+    /// Writes a value of ours; `null` if JSON cannot express it.
     #[must_use]
     pub fn of(written: &impl Serialize) -> Self {
         Self(to_raw_value(written).unwrap_or_else(|_| RawValue::NULL.to_owned()))
@@ -33,7 +33,7 @@ impl Verbatim {
         self.0.get()
     }
 
-    /// What it says, as far as values hold it: to look into, never to keep.
+    /// Parses the text, to look into it. Values may lose digits, so they are never stored.
     #[must_use]
     pub fn value(&self) -> Value {
         serde_json::from_str(self.text()).unwrap_or_default()

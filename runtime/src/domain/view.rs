@@ -13,7 +13,7 @@ use super::{
     verbatim::Verbatim,
 };
 
-/// `2026-11-22T06:10:47.123Z`.
+/// Writes a time as `2026-11-22T06:10:47.123Z`.
 #[must_use]
 pub fn time(ms: Millis) -> String {
     jiff::Timestamp::from_millisecond(ms).map_or_else(|_| "unknown".to_owned(), |at| format!("{at:.3}"))
@@ -80,7 +80,7 @@ pub struct InvoiceView {
 }
 
 impl InvoiceView {
-    /// An invoice as it is shown at this time.
+    /// The view of an invoice at a time.
     #[must_use]
     pub fn at(invoice: &Invoice, now: Millis) -> Self {
         let passed = invoice.status.is_open() && invoice.expired_at.is_none() && invoice.expires_at < now;
@@ -124,7 +124,7 @@ impl From<&Invoice> for InvoiceView {
     }
 }
 
-/// The names behind the ids of a transfer or a payment.
+/// Names to show in place of the ids of a transfer or a payment.
 #[derive(Debug, Clone, Copy)]
 pub struct Names<'a> {
     pub address: &'a str,

@@ -1,8 +1,8 @@
 //! Enums whose cases are words: one spelling for the code's case, the API and the database.
 
-/// A case that stands in the API and in the database as one word.
+/// A case that is one word in the API and in the database.
 pub trait Word: Copy {
-    /// That word.
+    /// Returns the word.
     fn word(self) -> &'static str;
 }
 

@@ -2,9 +2,9 @@
 
 use crate::domain::Millis;
 
-/// A second's worth may be sent at once.
+/// Length of the burst that may be sent at once, microseconds.
 const BURST_US: i64 = 1_000_000;
-/// No hold is longer; what looks longer comes from a clock that was set back.
+/// Maximum length of a hold, milliseconds; a longer one comes from a clock that was set back.
 const HOLD_MS_MAX: Millis = 300_000;
 
 /// A token bucket, kept as the one moment at which it is full again (GCRA).
@@ -14,8 +14,8 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    /// Takes places for so many calls, at `milli` thousandths of a call a second, and answers how many milliseconds to wait
-    /// for them; `Err`, with the same figure and without taking them, when that is more than `wait_ms_max`.
+    /// Takes places for this number of calls at a rate of `milli` (thousandths of a call per second). Returns the wait
+    /// before sending, milliseconds. Errors with that wait, and takes nothing, if it is more than `wait_ms_max`.
     pub(super) fn take(
         &mut self,
         milli: u32,
@@ -39,7 +39,7 @@ impl Budget {
         Ok(wait_ms)
     }
 
-    /// No place before `ms` from now: the upstream itself said so.
+    /// Holds all calls back for `ms` milliseconds from now, as the upstream itself asked.
     pub(super) fn hold(&mut self, now: Millis, ms: Millis) {
         let until_us = (now + ms.clamp(0, HOLD_MS_MAX)) * 1000;
         self.full_at_us = self.full_at_us.max(until_us + BURST_US);
@@ -72,7 +72,7 @@ mod tests {
         let mut budget = Budget::default();
         assert_eq!(budget.take(10_000, 10, NOW, 0), Ok(0));
         assert_eq!(budget.take(10_000, 5, NOW, 0), Err(500));
-        // More than a second's worth goes out when nothing is owed, and is owed then.
+        // A request larger than a second's worth is sent when nothing is owed, and is owed afterwards.
         assert_eq!(budget.take(10_000, 54, NOW + 60_000, 0), Ok(0));
         assert_eq!(budget.take(10_000, 1, NOW + 60_000, 0), Err(4_500));
         assert_eq!(budget.take(200, 1, NOW + 120_000, 0), Ok(0));

@@ -5,18 +5,18 @@ use serde::{Deserialize, Serialize};
 use super::{Day, Pace};
 use crate::domain::Millis;
 
-/// Everything has a default: what is unreadable was not learned.
+/// Facts learned about an upstream. All have defaults: unreadable ones count as not learned.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Learned {
-    /// Its plugin's.
+    /// Notes of its plugin.
     pub(crate) notes: String,
     pub(crate) pace: Option<Pace>,
     pub(crate) day: Day,
 }
 
 impl Learned {
-    /// As its column holds it.
+    /// Reads the column's text.
     #[must_use]
     pub(crate) fn parse(text: &str) -> Self {
         serde_json::from_str(text).unwrap_or_default()

@@ -16,13 +16,15 @@ use self::budget::Budget;
 pub(crate) use self::learned::Learned;
 use super::{Millis, network};
 
-/// The slowest pace: a call a second. Who refuses some of those refuses no rate, and what it serves of them is kept.
+/// Minimum pace, thousandths of a call per second. An upstream that refuses some of a call per second does not refuse
+/// by rate; the calls that it serves are kept.
 const PACE_MIN: u32 = 1_000;
-/// A refusal so soon after the last one is of what was on its way already.
+/// Time after a refusal in which further ones are put down to calls that were already on their way, milliseconds.
 const ON_ITS_WAY_MS: Millis = 2_000;
-/// So long nothing is refused before more is tried; twice as long each time that it was too much.
+/// Time without refusals before a faster pace is tried, milliseconds; it doubles each time that the faster pace was
+/// refused.
 const GROWS_AFTER_MS: Millis = 10_000;
-/// Twice as long so often at the most.
+/// Maximum number of those doublings.
 const TOO_MUCH_MAX: u32 = 4;
 const SECOND_MS: Millis = 1_000;
 const HOUR_MS: Millis = 3_600_000;
@@ -45,40 +47,40 @@ impl From<&network::Upstream> for Terms {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Pace {
     pub(crate) milli: u32,
-    /// Since when.
+    /// Time since which the pace holds.
     at: Millis,
-    /// More than before, to see whether it is served.
+    /// True if the pace is faster than the one before, on trial.
     #[serde(default)]
     is_tried: bool,
-    /// How often in a row more was too much.
+    /// Number of faster paces refused in a row.
     #[serde(default)]
     too_much: u32,
 }
 
 impl Pace {
-    /// Whether it has held for so many times as long as more is waited for.
+    /// True if the pace has held for `times` the time before a faster one is tried.
     fn has_held(self, times: Millis, now: Millis) -> bool {
         let wait_ms = GROWS_AFTER_MS << self.too_much.min(TOO_MUCH_MAX);
         !(0..times * wait_ms).contains(&(now - self.at))
     }
 }
 
-/// Calls that went out since 00:00 UTC.
+/// Number of calls sent since 00:00 UTC.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Day {
-    /// Since 1970.
+    /// Day number since 1970-01-01.
     day: i64,
     pub(crate) calls: u64,
 }
 
 impl Day {
-    /// None yet on another day.
+    /// The count of the day of `now`; 0 if that is another day.
     pub(crate) fn at(self, now: Millis) -> Self {
         let day = now.div_euclid(DAY_MS);
         if self.day == day { self } else { Self { day, calls: 0 } }
     }
 
-    /// How long `calls` have to wait.
+    /// Time that `calls` more calls have to wait for the day's allowance, milliseconds.
     fn wait(self, per_day: u32, calls: u32, now: Millis) -> Millis {
         let per_day = i64::from(per_day.max(1));
         let wanted = i64::try_from(self.at(now).calls).unwrap_or(i64::MAX / DAY_MS) + i64::from(calls);
@@ -90,7 +92,7 @@ impl Day {
     }
 }
 
-/// Calls that were answered in the present second and in the one before.
+/// Number of calls answered in the present second and in the one before.
 #[derive(Debug, Clone, Copy, Default)]
 struct Served {
     second: Millis,
@@ -108,13 +110,13 @@ impl Served {
         }
     }
 
-    /// The most in a second.
+    /// The larger of the two.
     fn most(self) -> u32 {
         self.calls.max(self.before)
     }
 }
 
-/// What may be sent to one upstream.
+/// The allowance of one upstream: the calls that may be sent to it now.
 #[derive(Debug, Default)]
 pub(crate) struct Allowance {
     budget: Budget,
@@ -129,8 +131,8 @@ impl Allowance {
         Self { pace, day, ..Self::default() }
     }
 
-    /// Takes places for so many calls and answers how many milliseconds to wait for them; `Err`, with the same figure and
-    /// without taking them, when that is more than `wait_ms_max`.
+    /// Takes places for this number of calls. Returns the wait before sending, milliseconds. Errors with that wait, and
+    /// takes nothing, if it is more than `wait_ms_max`.
     pub(crate) fn take(
         &mut self,
         terms: Terms,
@@ -150,14 +152,14 @@ impl Allowance {
         Ok(wait_ms.unsigned_abs())
     }
 
-    /// So many calls were answered, whatever was answered.
+    /// Counts calls that were answered, whatever the answer.
     pub(crate) fn served(&mut self, calls: u32, now: Millis) {
         self.served = self.served.at(now);
         self.served.calls = self.served.calls.saturating_add(calls);
     }
 
-    /// The upstream was asked too often, and has refused so many of the calls that count as answered: nothing goes out
-    /// before `ms` from now, and less after that.
+    /// Takes a refusal: the upstream was asked too often, and has refused `calls` of the calls that count as answered.
+    /// Nothing goes out for `ms` milliseconds from now, and less after that.
     pub(crate) fn refused(&mut self, terms: Terms, calls: u32, ms: Millis, now: Millis) {
         self.budget.hold(now, ms);
         self.served = self.served.at(now);
@@ -177,7 +179,7 @@ impl Allowance {
         self.pace = Some(Pace { milli, at: now, is_tried: false, too_much });
     }
 
-    /// A scan has gone well.
+    /// Takes a scan that went well: the pace has held.
     pub(crate) fn held(&mut self, terms: Terms, now: Millis) {
         let Some(pace) = self.pace.filter(|pace| pace.has_held(1, now)) else { return };
         let more = if pace.too_much == 0 { pace.milli } else { pace.milli.div_ceil(4) };
@@ -185,7 +187,7 @@ impl Allowance {
         self.pace = (milli < allowed(terms)).then_some(Pace { milli, at: now, is_tried: true, ..pace });
     }
 
-    /// Calls a second, in thousandths.
+    /// The present rate, thousandths of a call per second.
     pub(crate) fn milli(&self, terms: Terms) -> u32 {
         self.pace.map_or(u32::MAX, |pace| pace.milli).min(allowed(terms))
     }
@@ -210,16 +212,16 @@ mod tests {
     fn after_a_refusal_a_little_less_goes_out_than_was_served_and_holding_brings_it_back() {
         let (terms, mut allowance) = (terms(100, None), Allowance::default());
         allowance.served(12, NOW);
-        // Two of them were refused one by one.
+        // Two of them were refused singly.
         allowance.refused(terms, 2, 1_000, NOW + 100);
         assert_eq!(allowance.milli(terms), 9_000);
-        // What was on its way is refused as well, and counts once.
+        // Calls on their way are refused as well, and count once.
         allowance.refused(terms, 0, 1_000, NOW + 200);
         assert_eq!(allowance.milli(terms), 9_000);
         assert!(allowance.take(terms, 1, NOW + 300, 0).is_err(), "it is held");
         allowance.held(terms, NOW + 10_000);
         assert_eq!(allowance.milli(terms), 9_000);
-        // In the second before.
+        // Answered in the second before.
         allowance.served(4, NOW + 10_900);
         allowance.refused(terms, 0, 1_000, NOW + 11_100);
         assert_eq!(allowance.milli(terms), 3_600);
@@ -237,7 +239,7 @@ mod tests {
     fn what_is_always_too_much_is_tried_more_and_more_seldom() {
         let (terms, mut allowance) = (terms(100, None), Allowance::default());
         let (mut now, mut refusals) = (NOW, Vec::new());
-        // Ten a second are served, and no more.
+        // Ten calls a second are served, and no more.
         for _ in 0..1_200 {
             let sent = (allowance.milli(terms) / 1_000).min(12);
             allowance.served(sent.min(10), now);
@@ -260,7 +262,7 @@ mod tests {
         assert_eq!(allowance.milli(terms), 10_000);
         assert!(allowance.take(terms, 1, NOW + 19 * 60_000 + 4_000, 0).is_err());
         assert_eq!(allowance.take(terms, 1, NOW + 20 * 60_000, 0), Ok(0));
-        // The slowest is a call a second.
+        // The slowest pace is a call a second.
         let mut now = NOW + HOUR_MS;
         for _ in 0..60 {
             allowance.served(1, now);
@@ -281,7 +283,7 @@ mod tests {
         assert_eq!(allowance.take(terms, 1, NOW, 10_000), Ok(3_600));
         assert_eq!(allowance.take(terms, 999, NOW + HOUR_MS, 0), Ok(0));
         assert!(allowance.take(terms, 1, NOW + HOUR_MS, 0).is_err());
-        // Near its end the rest may go out, and not more than the day has.
+        // Near the day's end the rest may go out, and not more than the day has.
         let late = NOW + 17 * HOUR_MS + 59 * 60_000;
         assert_eq!(allowance.take(terms, 16_000, late, 0), Ok(0));
         assert_eq!(allowance.take(terms, 1, late, 0), Err(60_000));

@@ -27,21 +27,21 @@ use crate::domain::{
     word::words,
 };
 
-/// The newest payments of an invoice that its events name.
+/// Maximum number of payments that an invoice's events name: the newest.
 pub const PAYMENTS_MAX: usize = 20;
 
 macro_rules! events {
     ($($(#[doc = $about:literal])+ $case:ident($data:ty) = $word:tt,)*) => {
         words! {
-            /// What happened, as far as Kassa itself tells of it.
+            /// The type of an event of Kassa's own.
             Kind { $($(#[doc = $about])+ $case = $word,)* }
         }
 
-        /// What an event tells.
+        /// The content of an event.
         #[derive(Debug, Clone)]
         pub enum Data {
             $($(#[doc = $about])+ $case(Box<$data>),)*
-            /// What a hook had sent, under a type that it made up (`hook.license.issued`).
+            /// An event that a hook sent, under a type that it made up (`hook.license.issued`).
             OfHook(Type, Verbatim),
         }
 
@@ -65,7 +65,7 @@ macro_rules! events {
             }
         }
 
-        /// All kinds, as the OpenAPI document describes them.
+        /// All kinds of events, for the OpenAPI document.
         #[must_use]
         pub fn shapes() -> Vec<Shape> {
             vec![$({
@@ -87,9 +87,9 @@ macro_rules! events {
 pub struct Shape {
     pub kind: &'static str,
     pub about: &'static str,
-    /// The name of its data's schema.
+    /// Name of the schema of its data.
     pub data: String,
-    /// That schema, and those that it refers to.
+    /// That schema, and the schemas that it refers to.
     pub schemas: Vec<(String, RefOr<Schema>)>,
     /// The JSON of a delivery.
     pub example: &'static str,
@@ -134,7 +134,7 @@ events! {
     HookRunFailing(HookRunEvent) = "hook_run.failing",
     /// A matcher gave no answer that could be used: the built-in policy decided about a transfer.
     HookMatchFailed(HookMatchEvent) = "hook_match.failed",
-    // Only merchants that the operator chose for it get those below.
+    // Only merchants that the operator chose for them get the following events.
     /// No provider of a network gives a good answer. For merchants with `operator_events`.
     NetworkStalled(NetworkStalled) = "network.stalled",
     /// A provider of the network gives good answers again. For merchants with `operator_events`.
@@ -192,7 +192,7 @@ pub struct PaidPart {
 }
 
 impl PaidPart {
-    /// A payment of this invoice, when the network was read up to `read_to`.
+    /// The view of a payment of this invoice, when the network was read up to `read_to`.
     #[must_use]
     pub fn new(payment: &Payment, transfer: &Transfer, invoice: &Invoice, read_to: i64) -> Self {
         Self {

@@ -10,7 +10,7 @@ pub use data::{Data, Kind};
 
 use super::{Millis, id, tenant::Tenant, view};
 
-/// What the types of a hook's own events begin with.
+/// Prefix of the types of hooks' own events.
 const OF_HOOKS: &str = "hook.";
 const OF_HOOKS_LEN_MAX: usize = 64;
 
@@ -34,7 +34,8 @@ impl Type {
         &self.0
     }
 
-    /// Hooks are not run for what hooks cause, or one could keep itself busy for good.
+    /// True if hooks are run for this type. They are not run for what hooks cause, or a hook could keep itself busy for
+    /// good.
     #[must_use]
     pub fn starts_hooks(&self) -> bool {
         !self.0.starts_with("hook") && self.0 != Kind::EndpointTest.as_str()
@@ -86,7 +87,7 @@ pub struct NewEvent {
     pub kind: Type,
     pub invoice_id: Option<String>,
     pub transfer_id: Option<String>,
-    /// Within the invoice, from 1; 0 without an invoice.
+    /// Number within the invoice, from 1; 0 without an invoice.
     pub sequence: i64,
     /// The JSON that webhooks carry: `{"type", "timestamp", "data"}` (Standard Webhooks).
     pub payload: String,
@@ -94,7 +95,7 @@ pub struct NewEvent {
 }
 
 impl NewEvent {
-    /// What this data tells a tenant.
+    /// Makes the event that tells a tenant this data.
     #[must_use]
     pub fn new(id: String, tenant: &Tenant, data: &Data, at: Millis) -> Self {
         let kind = data.kind();
@@ -110,15 +111,15 @@ impl NewEvent {
         }
     }
 
-    /// The same, with an id of this process.
+    /// As [`NewEvent::new`], with an id from this process's source.
     #[must_use]
     pub fn now(tenant: &Tenant, data: &Data, at: Millis) -> Self {
         Self::new(id::new(id::Kind::Event, at), tenant, data, at)
     }
 }
 
-/// What an event is told with: `{"type", "timestamp", "data"}`, as Standard Webhooks recommends. It is written as it
-/// is, without a detour over values: what `data` holds of a merchant's stays as it came.
+/// The JSON of an event: `{"type", "timestamp", "data"}`, as Standard Webhooks recommends. It is serialized directly,
+/// without values in between, so that a merchant's JSON in `data` stays unchanged.
 #[derive(Serialize)]
 struct Payload<'a, T> {
     r#type: &'a Type,
@@ -126,7 +127,7 @@ struct Payload<'a, T> {
     data: &'a T,
 }
 
-/// The JSON of an event.
+/// Writes the JSON of an event.
 #[must_use]
 pub fn payload(kind: &Type, at: Millis, data: &impl Serialize) -> String {
     // Views have text for keys, so writing them cannot fail.

@@ -14,7 +14,7 @@ use crate::domain::{
     transfer::Transfer,
 };
 
-/// What an invoice gets of a transfer.
+/// The part of a transfer that an invoice receives.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Share {
     pub invoice_id: String,
@@ -24,18 +24,19 @@ pub struct Share {
 /// What a matcher said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// It pays these. What is left over is listed.
+    /// Pays these shares. The rest is listed.
     Pay(Vec<Share>),
-    /// A person shall look.
+    /// Asks for a person to look.
     Review,
-    /// Nothing: the built-in policy decides.
+    /// No opinion: the built-in policy decides.
     Pass,
 }
 
 impl Book {
-    /// Takes a matcher's answer about a transfer that is no longer listed. `confirmed`: it is deep enough already.
+    /// Takes a matcher's answer about a transfer that is no longer listed. `confirmed` is true if the transfer is deep
+    /// enough already.
     ///
-    /// The text says why the facts do not allow the answer; then nothing was done.
+    /// Errors with the reason if the facts do not allow the answer; nothing is done then.
     pub fn answered(&mut self, transfer_id: &str, answer: &Answer, confirmed: bool) -> Result<(), String> {
         let Some(transfer) = self.known.transfers.get(transfer_id).cloned() else { return Ok(()) };
         match answer {
@@ -57,7 +58,7 @@ impl Book {
         Ok(())
     }
 
-    /// Whether the shares may be paid, each with what is odd about it.
+    /// Checks that the shares may be paid, and finds each one's exception.
     fn allowed(&self, transfer: &Transfer, shares: &[Share]) -> Result<Vec<payment::Exception>, String> {
         let mut seen = BTreeSet::new();
         let mut left = transfer.amount.unwrap_or(Amount::ZERO).0;
@@ -87,7 +88,7 @@ impl Book {
         Ok(allowed)
     }
 
-    /// The matcher that is asked about this transfer: the first that is bound to what it is.
+    /// The matcher to ask about this transfer: the first whose binding fits it.
     pub(super) fn matcher(&self, transfer: &Transfer) -> Option<&Matcher> {
         let symbol = &self.known.assets.get(&transfer.asset_id)?.symbol;
         let asked = |matcher: &&Matcher| {
@@ -97,7 +98,7 @@ impl Book {
         self.known.matchers.iter().find(asked)
     }
 
-    /// Lists it until the matcher has answered. Nobody is told: that comes with the answer.
+    /// Lists the transfer until the matcher has answered. No event is made before that.
     pub(super) fn wait(&mut self, transfer: &Transfer, matcher_id: String) {
         let listed = Listed::Open { reason: Reason::Matching, invoice_id: None };
         self.known.listed.insert(transfer.id.clone(), listed);

@@ -12,12 +12,12 @@ use crate::domain::{
 };
 
 impl Book {
-    /// Lets what follows tell of this correction.
+    /// Attaches this correction to the events that follow.
     pub fn corrected_by(&mut self, correction: &Correction) {
         self.correction = Some(correction.into());
     }
 
-    /// Takes back what a person assigned of this transfer. Answers the payment, if there is one.
+    /// Takes back a person's assignment of this transfer. Returns its payment, if there is one.
     pub fn unassign(&mut self, transfer_id: &str) -> Option<Payment> {
         let manual = |part: &payment::PartOf| {
             self.known.payments.get(part).is_some_and(|payment| {
@@ -41,7 +41,7 @@ impl Book {
         Some(payment)
     }
 
-    /// A transfer is on the list again, for this reason. An invoice that it may be meant for waits for it.
+    /// Tells that a transfer is listed again for this reason. An invoice that a late one may be meant for waits for it.
     pub fn listed_again(&mut self, transfer_id: &str, reason: Reason, invoice_id: Option<&str>) {
         let Some(transfer) = self.known.transfers.get(transfer_id).cloned() else { return };
         self.tell_listed(&transfer, reason, invoice_id);
@@ -50,17 +50,17 @@ impl Book {
         }
     }
 
-    /// A person says that so much was paid in a way that is not seen here.
+    /// Adds an amount that a person reports as paid in a way that Kassa cannot see.
     pub fn mark(&mut self, mark: Mark) {
         let Some(invoice) = self.known.invoices.get_mut(&mark.invoice_id) else { return };
-        // Whether it can be counted was asked before.
+        // The caller has checked that the sum fits.
         invoice.marked.0 = invoice.marked.0.saturating_add(mark.amount.0);
         let invoice_id = mark.invoice_id.clone();
         self.journals.push(JournalEntry { kind: JournalKind::Credit, of: JournalOf::Mark(mark) });
         self.rederive(&invoice_id);
     }
 
-    /// It was not.
+    /// Takes such an amount back.
     pub fn unmark(&mut self, mark: Mark) {
         let Some(invoice) = self.known.invoices.get_mut(&mark.invoice_id) else { return };
         invoice.marked.0 = invoice.marked.0.saturating_sub(mark.amount.0);
@@ -69,13 +69,13 @@ impl Book {
         self.rederive(&invoice_id);
     }
 
-    /// An invoice gets another deadline.
+    /// Gives an invoice another deadline.
     pub fn extend(&mut self, invoice_id: &str, expires_at: Millis, held_until: Millis) {
         self.set_deadline(invoice_id, expires_at, held_until);
         self.bring(invoice_id, Some(Data::InvoiceExtended));
     }
 
-    /// An invoice that had expired or was cancelled can be paid again.
+    /// Makes an invoice that had expired or was cancelled payable again.
     pub fn reopen(&mut self, invoice_id: &str, expires_at: Millis, held_until: Millis) {
         self.set_deadline(invoice_id, expires_at, held_until);
         if let Some(invoice) = self.known.invoices.get_mut(invoice_id) {

@@ -12,7 +12,7 @@ use crate::domain::{
     transfer::{self, Transfer},
 };
 
-/// What is to become of a transfer.
+/// The outcome of a decision about a transfer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Outcome {
     Pay {
@@ -21,23 +21,23 @@ enum Outcome {
         exception: Exception,
     },
     List(Reason, Option<String>),
-    /// This matcher is asked.
+    /// Asks this matcher.
     Ask(String),
 }
 
-/// Whether another block's time may lead to another decision.
+/// True if another block time may change the decision.
 fn follows_from_time(reason: Reason) -> bool {
     matches!(reason, Reason::TooLate | Reason::Late | Reason::NoMatch)
 }
 
 impl Book {
-    /// What the policy makes of a transfer, or who is asked about it.
+    /// Decides about a transfer by the policy, or leaves it to a matcher.
     pub(super) fn decide(&mut self, transfer: &Transfer) {
         let outcome = self.outcome(transfer);
         self.take(transfer, outcome);
     }
 
-    /// Decides again about a listed transfer that may have another block's time now.
+    /// Decides again about a listed transfer whose block time may have changed.
     pub(super) fn decide_again(&mut self, transfer: &Transfer, listed: Listed) {
         let Listed::Open { reason, invoice_id } = listed else { return };
         if !follows_from_time(reason) {
@@ -47,7 +47,7 @@ impl Book {
         let is_new = match &outcome {
             Outcome::Pay { .. } => true,
             Outcome::List(now, of) => follows_from_time(*now) && (*now, of) != (reason, &invoice_id),
-            // A matcher that had nothing to say about it is not asked a second time.
+            // A matcher that had no opinion is not asked a second time.
             Outcome::Ask(_) => false,
         };
         if !is_new {
@@ -61,7 +61,7 @@ impl Book {
         self.take(transfer, outcome);
     }
 
-    /// Finds out again whether the payments of a transfer are late.
+    /// Checks again whether the payments of a transfer are late.
     pub(super) fn time_again(&mut self, transfer: &Transfer, parts: &[PartOf]) {
         for part in parts {
             let Some(payment) = self.known.payments.get_mut(part) else { continue };
@@ -98,7 +98,7 @@ impl Book {
         };
         let named = self.known.named.get(&transfer.id).map_or(&[][..], Vec::as_slice);
         if transfer.kind == transfer::Kind::Rise {
-            // Never matched: what it was may yet be seen itself.
+            // A rise is never matched: the transfer behind it may still be seen.
             let only = named.first().filter(|_| named.len() == 1).cloned();
             return Outcome::List(Reason::UnexplainedRise, only);
         }

@@ -15,14 +15,14 @@ use crate::domain::{
     transfer::{Destination, Transfer},
 };
 
-/// An asset, as far as settlement asks.
+/// An asset, reduced to what settlement needs.
 #[derive(Debug, Clone)]
 pub struct AssetNames {
     pub symbol: String,
     pub decimals: u8,
 }
 
-/// A hook of a merchant's that says what a transfer pays.
+/// A merchant's hook that decides what a transfer pays.
 #[derive(Debug, Clone)]
 pub struct Matcher {
     pub id: String,
@@ -30,39 +30,39 @@ pub struct Matcher {
     pub binding: Binding,
 }
 
-/// What is known before the changes.
+/// The facts before the changes.
 #[derive(Debug, Clone)]
 pub struct Known {
-    /// By id: those that change, and those that the payments are of.
+    /// Transfers by id: the changed ones, and those behind the payments.
     pub transfers: BTreeMap<String, Transfer>,
-    /// By id.
+    /// Destinations by id.
     pub destinations: BTreeMap<String, Destination>,
-    /// By id.
+    /// Assets by id.
     pub assets: BTreeMap<String, AssetNames>,
-    /// By id: every invoice that a transfer names or has paid.
+    /// Invoices by id: all that a transfer names or has paid.
     pub invoices: BTreeMap<String, Invoice>,
-    /// Every payment of those transfers and of those invoices.
+    /// All payments of those transfers and of those invoices.
     pub payments: BTreeMap<PartOf, Payment>,
-    /// By the transfer's id: those that are listed as unmatched already.
+    /// Transfers that are listed as unmatched already, by id.
     pub listed: BTreeMap<String, Listed>,
-    /// By the invoice's id: the late transfers that may be meant for it, are on chain and wait for a person.
+    /// Late transfers that may be meant for an invoice, are on chain and wait for a person, by the invoice's id.
     pub in_review: BTreeMap<String, BTreeSet<String>>,
-    /// By the transfer's id: the invoice that its address, memo or amount names. Two make it ambiguous.
+    /// Invoices that a transfer's address, memo or amount names, by the transfer's id. Two make it ambiguous.
     pub named: BTreeMap<String, Vec<String>>,
-    /// By the transfer's id: the invoice that had its memo or amount last, when nobody has it any more.
+    /// The last invoice that held a transfer's memo or amount, if none holds it now, by the transfer's id.
     pub former: BTreeMap<String, String>,
-    /// By the transfer's id: open invoices that it could be meant for.
+    /// Open invoices that a transfer could be meant for, by the transfer's id.
     pub near: BTreeMap<String, Vec<NearMiss>>,
-    /// Those that are asked; none while an answer is taken in.
+    /// Matchers to ask; empty while an answer is taken in.
     pub matchers: Vec<Matcher>,
-    /// The network's.
+    /// Mode of the network.
     pub mode: Mode,
     /// The last block that was read completely.
     pub height: i64,
 }
 
 impl Known {
-    /// Nothing yet, of a network of this mode.
+    /// Makes empty facts of a network of this mode.
     #[must_use]
     pub fn of(mode: Mode) -> Self {
         Self {
@@ -83,7 +83,7 @@ impl Known {
     }
 }
 
-/// How a transfer stands on the list of those that pay nothing.
+/// The state of a transfer on the list of those that pay nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Listed {
     /// It waits for a person.
@@ -93,7 +93,7 @@ pub enum Listed {
 }
 
 impl Listed {
-    /// The invoice that waits for a person to look at it.
+    /// The invoice that waits for a person to look at this late transfer.
     #[must_use]
     pub fn late_for(&self) -> Option<&str> {
         match self {
@@ -103,7 +103,7 @@ impl Listed {
     }
 }
 
-/// A transfer that is to be listed.
+/// A transfer to be listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listing {
     pub transfer_id: String,
@@ -113,34 +113,34 @@ pub struct Listing {
     pub near: Vec<NearMiss>,
 }
 
-/// A transfer about which a matcher is to be asked.
+/// A transfer to put to a matcher.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waiting {
     pub transfer_id: String,
     pub matcher_id: String,
 }
 
-/// A journal that is to be written.
+/// A journal to be written.
 #[derive(Debug, Clone)]
 pub struct JournalEntry {
     pub kind: JournalKind,
     pub of: JournalOf,
 }
 
-/// What a journal is of.
+/// The subject of a journal.
 #[derive(Debug, Clone)]
 pub enum JournalOf {
     Payment(Payment),
     Mark(Mark),
 }
 
-/// What is to be written.
+/// The changes to write.
 #[derive(Debug, Default)]
 pub struct Written {
     pub payments: Vec<Payment>,
     pub journals: Vec<JournalEntry>,
     pub invoices: Vec<Invoice>,
-    /// Transfers that are taken off the list, before anything is put on it.
+    /// Transfers to take off the list, before others are put on it.
     pub unlisted: Vec<String>,
     pub listings: Vec<Listing>,
     pub waiting: Vec<Waiting>,

@@ -27,12 +27,12 @@ use super::{
     transfer::{Sighting, Transfer},
 };
 
-/// Facts, and what the changes so far made of them.
+/// Facts, and the changes made to them so far.
 pub struct Book {
     known: Known,
     ids: Ids,
     now: Millis,
-    /// The payments that are for an invoice.
+    /// Payments by their invoice.
     by_invoice: BTreeMap<String, BTreeSet<PartOf>>,
     touched_payments: BTreeSet<PartOf>,
     touched_invoices: BTreeSet<String>,
@@ -42,7 +42,7 @@ pub struct Book {
     listings: Vec<Listing>,
     waiting: Vec<Waiting>,
     events: Vec<NewEvent>,
-    /// What a person did that all this follows from.
+    /// The correction of a person from which all changes follow.
     correction: Option<Told>,
 }
 
@@ -71,7 +71,7 @@ impl Book {
         }
     }
 
-    /// Takes one change of a transfer. `epoch` is the inclusion that it speaks of.
+    /// Takes one change of a transfer. `epoch` is the inclusion that it is about.
     pub fn apply(&mut self, kind: Sighting, transfer_id: &str, epoch: i64) {
         match kind {
             Sighting::Included => self.included(transfer_id, epoch),
@@ -83,8 +83,8 @@ impl Book {
         }
     }
 
-    /// A person says that what is left of this transfer pays this invoice. `confirmed`: it is deep enough already.
-    /// Answers the payment's id.
+    /// Assigns the rest of a transfer to an invoice, for a person. `confirmed` is true if the transfer is deep enough
+    /// already. Returns the payment's id.
     pub fn assign(&mut self, transfer_id: &str, invoice_id: &str, confirmed: bool) -> Option<String> {
         let transfer = self.known.transfers.get(transfer_id).cloned()?;
         let amount = self.unpaid(transfer_id)?;
@@ -97,7 +97,7 @@ impl Book {
         Some(self.known.payments.get(&part)?.id.clone())
     }
 
-    /// The chain was read past this invoice's deadline.
+    /// Expires an invoice: the chain was read past its deadline.
     pub fn expire(&mut self, invoice_id: &str) {
         if let Some(invoice) = self.known.invoices.get_mut(invoice_id) {
             invoice.expired_at.get_or_insert(self.now);
@@ -105,7 +105,7 @@ impl Book {
         }
     }
 
-    /// The merchant cancels it. What has been paid or is on its way stands.
+    /// Cancels an invoice, for the merchant. Payments that arrived or are on their way stand.
     pub fn cancel(&mut self, invoice_id: &str) {
         if let Some(invoice) = self.known.invoices.get_mut(invoice_id) {
             invoice.cancelled_at.get_or_insert(self.now);
@@ -113,20 +113,20 @@ impl Book {
         }
     }
 
-    /// A listed transfer that this invoice may have waited for is dealt with.
+    /// Ends an invoice's wait for a listed transfer that has been dealt with.
     pub fn reviewed(&mut self, transfer_id: &str, invoice_id: &str) {
         self.no_longer_waits(transfer_id, invoice_id);
         self.rederive(invoice_id);
     }
 
-    /// The invoice waits for all others that it waited for.
+    /// Removes the transfer from those that the invoice waits for.
     fn no_longer_waits(&mut self, transfer_id: &str, invoice_id: &str) {
         if let Some(waited_for) = self.known.in_review.get_mut(invoice_id) {
             waited_for.remove(transfer_id);
         }
     }
 
-    /// A transfer came or went that an invoice may wait for.
+    /// Updates the invoice that waits for a transfer, after the transfer came or went.
     fn review_moved(&mut self, transfer_id: &str) {
         let listed = self.known.listed.get(transfer_id);
         if let Some(invoice_id) = listed.and_then(Listed::late_for).map(str::to_owned) {
@@ -134,7 +134,7 @@ impl Book {
         }
     }
 
-    /// An invoice as the changes so far made it.
+    /// The invoice with the changes so far.
     #[must_use]
     pub fn invoice(&self, id: &str) -> Option<&Invoice> {
         self.known.invoices.get(id)
@@ -241,7 +241,7 @@ impl Book {
         }
     }
 
-    /// The payments that a transfer is, in order.
+    /// The parts of a transfer that are payments, in order.
     fn parts(&self, transfer_id: &str) -> Vec<PartOf> {
         let from = (transfer_id.to_owned(), 0);
         self.known
@@ -253,7 +253,7 @@ impl Book {
             .collect()
     }
 
-    /// What no payment has taken of a transfer.
+    /// Amount of a transfer that no payment has taken, base units.
     #[must_use]
     pub fn unpaid(&self, transfer_id: &str) -> Option<Amount> {
         let amount = self.known.transfers.get(transfer_id)?.amount?;
@@ -267,12 +267,12 @@ impl Book {
         amount.0.checked_sub(paid).map(Amount)
     }
 
-    /// Brings an invoice to what its facts say, and tells of it if that is something new.
+    /// Derives an invoice's status from its facts, and tells of the invoice if the status is new.
     fn rederive(&mut self, invoice_id: &str) {
         self.bring(invoice_id, None);
     }
 
-    /// As [`Book::rederive`]; as what it is told of in any case, if that is said.
+    /// As [`Book::rederive`]; with `told_as`, tells of the invoice in any case, as that event.
     fn bring(&mut self, invoice_id: &str, told_as: Option<fn(Box<InvoiceEvent>) -> Data>) {
         let in_review = self.known.in_review.get(invoice_id).is_some_and(|waits| !waits.is_empty());
         let Some(invoice) = self.known.invoices.get_mut(invoice_id) else { return };
@@ -335,7 +335,7 @@ fn late_or_not(late: bool) -> payment::Exception {
     if late { payment::Exception::Late } else { payment::Exception::None }
 }
 
-/// Whether another payment of this amount can be counted.
+/// True if another payment of this amount does not overflow the sums.
 fn fits(invoice: &Invoice, amount: Amount) -> bool {
     invoice.credited.checked_add(invoice.pending).and_then(|sum| sum.checked_add(amount)).is_some()
 }

@@ -15,7 +15,7 @@ use crate::domain::{
 };
 
 impl Book {
-    /// An invoice tells of itself, with the payments that it has.
+    /// Adds an event about an invoice, with its payments.
     pub(super) fn tell_invoice(&mut self, invoice_id: &str, told_as: fn(Box<InvoiceEvent>) -> Data) {
         let Some(invoice) = self.known.invoices.get(invoice_id) else { return };
         let parts = self.by_invoice.get(invoice_id).into_iter().flatten();
@@ -40,7 +40,7 @@ impl Book {
         self.events.push(NewEvent { invoice_id, sequence, ..event });
     }
 
-    /// The invoice that a payment is for tells of itself; a deposit is told of as `deposit`.
+    /// Adds an event about the invoice that a payment is for; a deposit is told of as `deposit`.
     pub(super) fn tell_of(&mut self, payment: &Payment, deposit: fn(Box<DepositEvent>) -> Data) {
         if let Some(invoice_id) = &payment.invoice_id {
             return self.rederive(invoice_id);
@@ -74,7 +74,7 @@ impl Book {
         }
     }
 
-    /// An invoice waits for a person to look at this transfer, as long as that is on chain.
+    /// Makes an invoice wait for a person to look at this transfer, as long as the transfer is on chain.
     pub(super) fn waits(&mut self, transfer: &Transfer, invoice_id: &str) {
         if transfer.status != transfer::Status::Retracted {
             let waited_for = self.known.in_review.entry(invoice_id.to_owned()).or_default();
@@ -84,7 +84,7 @@ impl Book {
     }
 
     pub(super) fn tell_listed(&mut self, transfer: &Transfer, reason: Reason, invoice_id: Option<&str>) {
-        // Anyone can cause transfers of nothing; telling of each would be a way to flood a merchant.
+        // Anyone can cause zero-value transfers; an event for each would let strangers flood a merchant.
         if reason == Reason::ZeroValue {
             return;
         }

@@ -75,7 +75,7 @@ fn payment_of(units: u128) -> Transfer {
     }
 }
 
-/// What is known when this is on its way to that invoice.
+/// Facts with this transfer on its way to that invoice.
 fn known(invoice: Invoice, transfer: Transfer) -> Known {
     let mut known = Known { height: HEIGHT + 11, ..Known::of(Mode::Live) };
     let destination =
@@ -88,7 +88,7 @@ fn known(invoice: Invoice, transfer: Transfer) -> Known {
     known
 }
 
-/// The last event of a book.
+/// The last event of a book after `work`.
 fn told(known: Known, work: impl FnOnce(&mut Book)) -> NewEvent {
     let mut book = Book::open(known, &Ids::seeded(1), NOW);
     work(&mut book);
@@ -120,7 +120,7 @@ fn corrected(kind: CorrectionKind) -> Correction {
     }
 }
 
-/// What settlement tells of invoices.
+/// Events that settlement makes of invoices.
 fn of_invoices() -> Vec<NewEvent> {
     use Sighting::{Confirmed, Included, Retracted};
     let none = || known(order(), payment_of(0));
@@ -152,7 +152,7 @@ fn of_invoices() -> Vec<NewEvent> {
     ]
 }
 
-/// What settlement tells of other transfers.
+/// Events that settlement makes of other transfers.
 fn of_transfers() -> Vec<NewEvent> {
     use Sighting::{Confirmed, Retracted};
     let deposit = || {
@@ -177,7 +177,7 @@ fn of_transfers() -> Vec<NewEvent> {
     ]
 }
 
-/// What everything else tells.
+/// Data of all other events.
 fn others() -> Vec<Data> {
     let hook = || HookNamed {
         id: "hook_01KAN2Q5T4W2J6G0Z8Y3V7X9BC".to_owned(),

@@ -120,7 +120,7 @@ fn final_blocks_are_taken_as_told_and_others_only_if_they_are_the_very_ones() {
     assert!(check(&scan(105..=115, vec![]), &hole).unwrap_err().contains("110 is not kept"));
 }
 
-/// The block that is found, and how many were asked for.
+/// The result of a search, and the blocks whose times were asked for.
 fn search(since: i64, top: i64, time: impl Fn(i64) -> i64) -> (Next, Vec<i64>) {
     let mut search = Search::new(since, (top, time(top)));
     let mut asked = Vec::new();
@@ -139,7 +139,7 @@ fn search(since: i64, top: i64, time: impl Fn(i64) -> i64) -> (Next, Vec<i64>) {
 
 #[test]
 fn the_first_block_of_a_time_is_found_with_few_questions() {
-    // Even, two to a second, with a pause of a day, standing still, and of odd steps.
+    // Even times, two blocks to a second, a pause of a day, standing still, and odd steps.
     type Pace = fn(i64) -> i64;
     let paces: [(&str, Pace); 5] = [
         ("even", |h| 1_000_000 + h * 12_000),
@@ -157,7 +157,7 @@ fn the_first_block_of_a_time_is_found_with_few_questions() {
                 assert!(time(height) >= since, "{pace} {wanted}");
                 assert!(height == 1 || time(height - 1) < since, "{pace} {wanted}: {height}");
                 assert!(asked.len() <= 45, "{pace} {wanted}: {} questions", asked.len());
-                // Not much below the wanted block, or nobody keeps what is asked for.
+                // The search stays near the wanted block, since providers may not keep older ones.
                 let depth = top - asked.iter().min().copied().unwrap_or(top);
                 assert!(
                     depth <= 2 * (top - height).max(1_000) || pace == "still" || pace == "pause",
@@ -180,7 +180,7 @@ fn too_far_back_is_told_and_nonsense_ends() {
     let (end, asked) = search(0, 900_000_000, |h| 1_000_000 + h);
     assert!(matches!(&end, Next::GiveUp(why) if why.contains(&BLOCKS_MAX.to_string())), "{end:?}");
     assert!(asked.len() < 20);
-    // Times that go up and down: whatever is found, it ends.
+    // With times that go up and down, the search still ends.
     let (_, asked) = search(5_000, 1_000_000, |h| (h * 7_919) % 10_007 + i64::from(h == 1_000_000) * 5_000);
     assert!(asked.len() <= 100);
     let (_, asked) = search(i64::MAX, 1_000_000, |h| if h == 1_000_000 { i64::MAX } else { h });

@@ -22,7 +22,7 @@ use crate::domain::{
     transfer::{self, Destination, Sighting},
 };
 
-/// What a database would hold between batches.
+/// The facts that a database would hold between batches.
 struct World {
     known: Known,
     journals: Vec<(JournalKind, String, i64, u128)>,
@@ -56,7 +56,7 @@ impl World {
         world
     }
 
-    /// One batch; the facts are gathered anew for each, as from a database.
+    /// Settles one batch; the facts are gathered anew for each, as from a database.
     fn batch(&mut self, changes: &[(Sighting, usize, i64)]) {
         self.look_for_reviews();
         let mut book = Book::open(self.known.clone(), &Ids::seeded(1), 7);
@@ -66,7 +66,7 @@ impl World {
         self.keep(book.close());
     }
 
-    /// What the database says of late transfers that wait.
+    /// Gathers the late transfers that wait, as the database would.
     fn look_for_reviews(&mut self) {
         self.known.in_review.clear();
         for (transfer_id, listed) in &self.known.listed {
@@ -152,7 +152,7 @@ fn nothing_and_too_much_are_listed() {
     world.batch(&[(Included, 0, 1), (Included, 1, 1), (Included, 2, 1)]);
     assert_eq!(world.reasons["0"], Reason::ZeroValue);
     assert_eq!(world.reasons["2"], Reason::AmountUnsupported);
-    // What moves nothing is listed in silence.
+    // A zero-value transfer is listed without an event.
     let unmatched = world.events.iter().filter(|(kind, _)| *kind == Kind::TransferUnmatched).count();
     assert_eq!(unmatched, 1);
 }
@@ -168,7 +168,7 @@ fn an_assigned_transfer_pays_by_hand() {
     world.keep(book.close());
     assert_eq!(world.status(), InvoiceStatus::Paid);
     assert_eq!(world.known.payments[&("0".to_owned(), 0)].exception, payment::Exception::Manual);
-    // Its log entry, read once more, changes nothing.
+    // The same log entry, read again, changes nothing.
     world.batch(&[(Confirmed, 0, 1)]);
     assert_eq!(world.journals.len(), 1);
 }
@@ -194,7 +194,7 @@ fn a_rise_is_never_matched_whoever_it_is_for() {
     rise(&mut deposit);
 }
 
-/// A world where a hook is asked about what the built-in matching cannot tell.
+/// A world in which a hook is asked about transfers that the built-in matching cannot decide.
 fn asking(match_first: bool) -> World {
     let mut world = World::new(Matching::Amount, 5, &[9]);
     world.known.named.clear();
@@ -209,7 +209,7 @@ fn asking(match_first: bool) -> World {
     world
 }
 
-/// The hook has answered.
+/// Takes the hook's answer.
 fn answer(world: &mut World, answer: &Answer, confirmed: bool) -> Result<(), String> {
     let matchers = std::mem::take(&mut world.known.matchers);
     world.known.listed.clear();
@@ -231,20 +231,20 @@ fn what_waits_for_a_hook_is_listed_in_silence_until_it_has_answered() {
     assert_eq!(world.reasons["0"], Reason::Matching);
     assert_eq!(world.waiting, ["0"]);
     assert!(world.events.is_empty() && world.journals.is_empty());
-    // Nothing of its log asks twice.
+    // No later entry of its log asks a second time.
     world.batch(&[(Confirmed, 0, 1)]);
     assert_eq!(world.waiting.len(), 1);
     answer(&mut world, &Answer::Pass, true).unwrap();
     assert_eq!(world.reasons["0"], Reason::NoMatch);
     assert_eq!(world.events, [(Kind::TransferUnmatched, 0)]);
-    // Where the built-in matching can tell, only a hook that wants to be first is asked.
+    // Where the built-in matching decides, only a hook that wants to be first is asked.
     for match_first in [false, true] {
         let mut world = asking(match_first);
         world.known.named.insert("0".to_owned(), vec!["inv".to_owned()]);
         world.batch(&[(Included, 0, 1)]);
         assert_eq!(world.waiting.len(), usize::from(match_first));
     }
-    // Nothing and too much are no questions.
+    // Hooks are not asked about zero and unsupported amounts.
     let mut world = asking(true);
     world.known.transfers.insert("0".to_owned(), transfer("0", 0));
     world.batch(&[(Included, 0, 1)]);
@@ -266,7 +266,7 @@ fn a_divided_transfer_is_paid_taken_back_and_paid_again_in_all_its_parts() {
     world.batch(&[(Included, 0, 2), (Confirmed, 0, 2)]);
     assert_eq!((status(&world, "b"), status(&world, "c")), (InvoiceStatus::Paid, InvoiceStatus::Paid));
     assert_eq!(world.journals.len(), 6, "a credit, a reversal and a credit of each part");
-    // A person gives what is left to the third.
+    // A person assigns the rest to the third.
     let mut book = Book::open(world.known.clone(), &Ids::seeded(1), 9);
     assert_eq!(book.unpaid("0"), Some(Amount(2)));
     book.assign("0", "inv", true);

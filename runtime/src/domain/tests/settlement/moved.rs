@@ -11,7 +11,7 @@ use crate::domain::{
     settlement::Listed,
 };
 
-/// The reorg of a test: the first transfer's block has this time now.
+/// Simulates a reorg: the first transfer's block now has this time.
 fn moved_to(world: &mut World, block_time: i64) {
     world.known.transfers.get_mut("0").unwrap().block_time = block_time;
 }
@@ -19,7 +19,7 @@ fn moved_to(world: &mut World, block_time: i64) {
 #[test]
 fn another_blocks_time_is_another_decision() {
     let in_review = Policy { late: Late::Review, ..Policy::default() };
-    // Seen after everything had ended, after the deadline, or before anybody had the amount.
+    // First seen after everything had ended, after the deadline, or before anybody had the amount.
     for first in [Reason::TooLate, Reason::Late, Reason::NoMatch] {
         for sighting in [Included, Confirmed] {
             let mut world = World::new(Matching::Amount, 5, &[5]);

@@ -11,7 +11,7 @@ use crate::domain::{
     transfer::Status,
 };
 
-/// So many late transfers for an invoice that has expired.
+/// A world with `count` late transfers for an invoice that has expired.
 fn late(count: usize) -> World {
     let mut world = World::new(Matching::Address, 5, &vec![5; count]);
     let invoice = world.known.invoices.get_mut("inv").unwrap();
@@ -24,7 +24,7 @@ fn late(count: usize) -> World {
     world
 }
 
-/// A person decides about one, which is no longer listed as open.
+/// Decides about one transfer as a person does; it is no longer listed as open.
 fn decide(world: &mut World, transfer_id: &str, decision: impl FnOnce(&mut Book)) {
     world.known.listed.insert(transfer_id.to_owned(), Listed::Closed);
     with_book(world, decision);
@@ -94,7 +94,7 @@ fn a_reorg_takes_away_whom_it_waited_for() {
     stands(&mut world, "0", Status::Retracted);
     world.batch(&[(Retracted, 0, 1)]);
     assert_eq!(world.status(), InvoiceStatus::ManualReview);
-    // What is not on chain is waited for by nobody, also when it is listed again.
+    // Nobody waits for a transfer that is not on chain, even when it is listed again.
     with_book(&mut world, |book| book.listed_again("0", Reason::Late, Some("inv")));
     stands(&mut world, "1", Status::Retracted);
     world.batch(&[(Retracted, 1, 1)]);
@@ -104,7 +104,7 @@ fn a_reorg_takes_away_whom_it_waited_for() {
     assert_eq!(world.status(), InvoiceStatus::ManualReview);
     let told = told_of_invoice(&world);
     assert_eq!(told, [Kind::InvoiceManualReview, Kind::InvoiceExpired, Kind::InvoiceManualReview]);
-    // Taken away and back within one batch: the facts are those of its end.
+    // Retracted and back within one batch: the facts are those at its end.
     world.batch(&[(Retracted, 1, 2), (Included, 1, 3)]);
     assert_eq!(told_of_invoice(&world), told);
 }
