@@ -6,18 +6,18 @@ use super::{Conn, DbError, args};
 use crate::domain::{Millis, transfer::Transfer, word::words};
 
 words! {
-    /// How far two providers agree about a transfer.
+    /// The agreement of two providers about a transfer.
     State {
-        /// Two have seen it.
+        /// Two providers have seen it.
         Agreed = "agreed",
-        /// One says otherwise.
+        /// A provider contradicts.
         Disputed = "disputed",
-        /// There is no second one to ask.
+        /// There is no second provider to ask.
         Alone = "alone",
     }
 }
 
-/// Which of these transfers two providers have seen in the block that they are in.
+/// Finds the transfers that two providers have seen, with the hash of the block in which they saw them.
 pub(crate) async fn agreed(
     conn: &mut Conn,
     transfers: &[&Transfer],
@@ -28,7 +28,7 @@ pub(crate) async fn agreed(
     rows.iter().map(|row| Ok((row.text("transfer_id")?, row.text("block_hash")?))).collect()
 }
 
-/// Writes down what is said of a transfer in its block. Answers whether that is news; what was agreed of a block stands.
+/// Records the state of a transfer in its block. Returns true if that is news; an agreement about a block stands.
 pub(crate) async fn note(
     conn: &mut Conn,
     transfer: &Transfer,

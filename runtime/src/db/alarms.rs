@@ -9,7 +9,7 @@ use crate::domain::{
     view::time,
 };
 
-/// Tells it every merchant that gets the operator's events; none: nobody is told.
+/// Sends the alarm to every merchant that gets the operator's events, if there is one.
 pub(crate) async fn tell(conn: &mut Conn, alarm: &Data, now: Millis) -> Result<(), DbError> {
     let sql = "SELECT id FROM merchant WHERE operator_events = 1 AND disabled_at IS NULL ORDER BY id";
     let merchants = conn.rows(sql, args![]).await?;
@@ -18,7 +18,8 @@ pub(crate) async fn tell(conn: &mut Conn, alarm: &Data, now: Millis) -> Result<(
     events::insert(conn, told).await
 }
 
-/// Tells that a network stalls, unless that was told already, or somebody has heard it since `heard_at` (none: never).
+/// Tells that a network stalls, unless that was told already or a provider of it answered since `heard_at` (`None`:
+/// never).
 pub(crate) async fn stalled(
     conn: &mut Conn,
     network: &str,
@@ -26,7 +27,7 @@ pub(crate) async fn stalled(
     why: Option<String>,
     now: Millis,
 ) -> Result<(), DbError> {
-    // The row of who hears it at this moment is waited for.
+    // Waits for the row's lock if the network is being heard at this moment.
     let sql = "SELECT heard_at FROM reading WHERE network = $1 /*pg: FOR UPDATE*/";
     let row = conn.row(sql, args![network.to_owned()]).await?;
     if row.map(|row| row.int("heard_at")).transpose()? != heard_at {
@@ -44,7 +45,7 @@ pub(crate) async fn stalled(
     Ok(())
 }
 
-/// Tells of those of these networks that were said to stall that they do no more.
+/// Tells which of these networks, told to stall before, stall no more.
 pub(crate) async fn resumed(conn: &mut Conn, networks: &[String], now: Millis) -> Result<(), DbError> {
     let over = networks.iter().map(Into::into).collect();
     let sql = "DELETE FROM stall WHERE network IN";

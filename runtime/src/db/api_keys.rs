@@ -12,9 +12,9 @@ words! {
     /// What a key opens.
     KeyMode {
         Operator = "operator",
-        /// A merchant's, on networks with real money.
+        /// A merchant's key for networks with real money.
         Live = "live",
-        /// A merchant's, on test networks.
+        /// A merchant's key for test networks.
         Test = "test",
     }
 }
@@ -29,7 +29,8 @@ impl KeyMode {
         }
     }
 
-    /// A merchant with a key of this mode, or none with an operator's. Nothing if the two do not go together.
+    /// The tenant of a key of this mode; `Some(None)` for an operator's. `None` if merchant and mode do not go
+    /// together.
     pub(crate) fn tenant(self, merchant: Option<String>) -> Option<Option<Tenant>> {
         match (self, merchant) {
             (Self::Operator, None) => Some(None),
@@ -46,14 +47,14 @@ pub(crate) struct ApiKey {
     /// None: an operator's.
     pub(crate) tenant: Option<Tenant>,
     pub(crate) name: String,
-    /// The first characters, to tell keys apart in a list.
+    /// First characters of the key, to tell keys apart in a list.
     pub(crate) prefix: String,
     pub(crate) created_at: Millis,
     pub(crate) expires_at: Option<Millis>,
     pub(crate) revoked_at: Option<Millis>,
 }
 
-/// A key that was presented, and whose it is.
+/// A presented key, and its owner.
 #[derive(Debug, Clone)]
 pub(crate) struct Presented {
     pub(crate) key: ApiKey,
@@ -81,7 +82,7 @@ fn read(row: &Row) -> Result<ApiKey, DbError> {
     })
 }
 
-/// `hash` is the keyed hash of the secret, which is never stored.
+/// Stores a key. `hash` is the keyed hash of the secret, which itself is never stored.
 pub(crate) async fn insert(conn: &mut Conn, key: &ApiKey, hash: Vec<u8>) -> Result<(), DbError> {
     conn.exec(
         "INSERT INTO api_key (id, merchant_id, mode, name, prefix, hash, created_at, expires_at, revoked_at)
@@ -102,7 +103,7 @@ pub(crate) async fn insert(conn: &mut Conn, key: &ApiKey, hash: Vec<u8>) -> Resu
     Ok(())
 }
 
-/// The key with this hash, expired or not.
+/// Finds the key with this hash, expired or not.
 pub(crate) async fn by_hash(conn: &mut Conn, hash: Vec<u8>) -> Result<Option<Presented>, DbError> {
     let row = conn
         .row(
@@ -120,7 +121,7 @@ pub(crate) async fn by_hash(conn: &mut Conn, hash: Vec<u8>) -> Result<Option<Pre
     Ok(Some(Presented { key: read(&row)?, merchant }))
 }
 
-/// A merchant's keys, or the operators' without one; the newest first, from below the id `before`.
+/// A merchant's keys, or the operators' without a merchant; the newest first, below the id `before`.
 pub(crate) async fn list(
     conn: &mut Conn,
     merchant_id: Option<String>,
@@ -156,21 +157,21 @@ pub(crate) async fn get(conn: &mut Conn, id: &str) -> Result<Option<ApiKey>, DbE
     conn.row(sql, args![id.to_owned()]).await?.as_ref().map(read).transpose()
 }
 
-/// Ends a key for good. One that was revoked before keeps its time.
+/// Revokes a key for good. A key that was revoked before keeps its time.
 pub(crate) async fn revoke(conn: &mut Conn, id: &str, now: Millis) -> Result<(), DbError> {
     let sql = "UPDATE api_key SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL";
     conn.exec(sql, args![id.to_owned(), now]).await?;
     Ok(())
 }
 
-/// Operators' keys that still open something at `now`.
+/// Number of operators' keys that are still valid at `now`.
 pub(crate) async fn operators_left(conn: &mut Conn, now: Millis) -> Result<i64, DbError> {
     let sql = "SELECT count(*) AS n FROM api_key
                WHERE mode = 'operator' AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $1)";
     conn.row(sql, args![now]).await?.map_or(Ok(0), |row| row.int("n"))
 }
 
-/// Whether there is an operator's key, revoked or not: then this is not the first start.
+/// True if there is an operator's key, revoked or not: this is not the first start.
 pub(crate) async fn any_operator(conn: &mut Conn) -> Result<bool, DbError> {
     let row = conn.row("SELECT id FROM api_key WHERE mode = 'operator' LIMIT 1", args![]).await?;
     Ok(row.is_some())

@@ -7,19 +7,19 @@ use crate::domain::{
     money::Amount,
 };
 
-/// An address on which native coin is waited for from now on.
+/// An address whose native coin is compared from now on.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Begin {
     pub(crate) address_id: String,
     pub(crate) network: String,
-    /// The network's final block: nothing that is waited for is in it.
+    /// The network's final block: it holds no payment that is waited for.
     pub(crate) height: i64,
     pub(crate) until: Millis,
 }
 
-/// Begins to compare, or goes on for longer.
+/// Begins to compare balances, or prolongs the comparison.
 pub(crate) async fn begin(conn: &mut Conn, mut new: Vec<Begin>) -> Result<(), DbError> {
-    // One order for all that write several, and each once.
+    // A single order for all writers of several rows, and each row once.
     new.sort();
     let mut rows: Vec<Begin> = Vec::with_capacity(new.len());
     for one in new {
@@ -39,7 +39,7 @@ pub(crate) async fn begin(conn: &mut Conn, mut new: Vec<Begin>) -> Result<(), Db
     Ok(())
 }
 
-/// Goes on for longer where it is compared at all.
+/// Prolongs the comparison of addresses that are compared already.
 pub(crate) async fn extend(conn: &mut Conn, ends: Vec<(String, Millis)>) -> Result<(), DbError> {
     let rows = ends.into_iter().map(|(address_id, until)| args![address_id, until]).collect();
     let sql = "UPDATE balance SET until = v.column2 FROM (";
@@ -70,7 +70,7 @@ fn watched(row: &Row) -> Result<Watched, DbError> {
     })
 }
 
-/// Addresses to be looked at, when the network is final up to `to`; whoever waits longest first.
+/// Addresses to look at when the network is final up to `to`, the longest waiting first.
 pub(crate) async fn due(
     conn: &mut Conn,
     network: &str,
@@ -84,7 +84,7 @@ pub(crate) async fn due(
     conn.rows(sql, args![network.to_owned(), to, limit]).await?.iter().map(watched).collect()
 }
 
-/// Those of these addresses that are still compared.
+/// The addresses among these that are still compared.
 pub(crate) async fn of(conn: &mut Conn, address_ids: &[String]) -> Result<Vec<Watched>, DbError> {
     let items = address_ids.iter().map(Into::into).collect();
     conn.rows_in(select!("WHERE b.address_id IN"), items, "").await?.iter().map(watched).collect()
@@ -118,7 +118,7 @@ pub(crate) async fn arrived(
         .collect()
 }
 
-/// Keeps what these addresses held at the end of a block. The caller has locked the cursor.
+/// Stores the balances of these addresses at the end of a block. The caller has locked the cursor.
 pub(crate) async fn keep(conn: &mut Conn, height: i64, held: Vec<(String, Amount)>) -> Result<(), DbError> {
     let rows = held.into_iter().map(|(address_id, amount)| args![address_id, height, amount]).collect();
     let sql = "UPDATE balance SET height = v.column2, amount = v.column3 FROM (";
@@ -126,7 +126,7 @@ pub(crate) async fn keep(conn: &mut Conn, height: i64, held: Vec<(String, Amount
     Ok(())
 }
 
-/// Ends the comparison, unless it is to go on for longer meanwhile.
+/// Ends the comparison, unless it was prolonged meanwhile.
 pub(crate) async fn end(conn: &mut Conn, ended: &[Watched]) -> Result<(), DbError> {
     for one in ended {
         let sql = "DELETE FROM balance WHERE address_id = $1 AND until = $2";
@@ -135,13 +135,13 @@ pub(crate) async fn end(conn: &mut Conn, ended: &[Watched]) -> Result<(), DbErro
     Ok(())
 }
 
-/// Looks at `to` for the first time, where nobody could look at `from`.
+/// Moves first looks from block `from` to `to`, where `from` can no longer be looked at. Returns their number.
 pub(crate) async fn begin_later(conn: &mut Conn, network: &str, from: i64, to: i64) -> Result<u64, DbError> {
     let sql = "UPDATE balance SET height = $3 WHERE network = $1 AND height = $2 AND amount IS NULL";
     conn.exec(sql, args![network.to_owned(), from, to]).await
 }
 
-/// Of addresses that are each one invoice's own, those whose invoice is paid.
+/// The addresses among these, each one invoice's own, whose invoice is paid.
 pub(crate) async fn paid(conn: &mut Conn, address_ids: Vec<String>) -> Result<Vec<String>, DbError> {
     let items = address_ids.into_iter().map(Into::into).collect();
     let sql = "SELECT address_id FROM invoice WHERE matching = 'address' AND status IN ('paid', 'overpaid')
@@ -149,13 +149,13 @@ pub(crate) async fn paid(conn: &mut Conn, address_ids: Vec<String>) -> Result<Ve
     conn.rows_in(sql, items, "").await?.iter().map(|row| row.text("address_id")).collect()
 }
 
-/// The open invoice in this asset of an address that several may use, if it is the only one.
+/// The open invoice in this asset on a shared address, if it is the only one.
 pub(crate) async fn only_open(
     conn: &mut Conn,
     address_id: &str,
     asset_id: &str,
 ) -> Result<Option<String>, DbError> {
-    // All keys of the address: they begin with its id and a stroke, whose next character is 0.
+    // All keys of the address: they begin with its id and a slash, and `0` is the next character after the slash.
     let rows = conn
         .rows(
             "SELECT DISTINCT i.id FROM hold h JOIN invoice i ON i.id = h.invoice_id

@@ -7,13 +7,13 @@ use sqlx::{Connection as _, Executor as _, Sqlite, SqliteConnection};
 use super::{Conn, Db, DbError, Value, args, sqlite};
 use crate::domain::policy::Policy;
 
-/// A database with the schema, settings and checkpoints of Kassa's, written to by one connection and nothing else:
-/// no queue, no savepoints, no rows that pass through this process, no look at what is there.
+/// A database with Kassa's schema, settings and checkpoints, written by one connection and nothing else: no queue, no
+/// savepoints, no rows that pass through this process, no look at existing rows.
 pub(crate) struct Bare {
-    /// Nothing is written through it; its checkpoints run.
+    /// Only runs the checkpoints; nothing is written through it.
     _db: Db,
     conn: SqliteConnection,
-    /// Rows written so far.
+    /// Number of rows written so far.
     rows: i64,
 }
 
@@ -29,7 +29,7 @@ macro_rules! numbered {
     };
 }
 
-/// What creating an invoice writes at the least: the invoice, its hold, its answer; as long as the real ones.
+/// The least that creating an invoice writes: the invoice, its hold and its answer, as long as the real ones.
 const INVOICE_ROWS: [&str; 3] = [
     numbered!(
         "INSERT INTO idempotency (owner, key, fingerprint, status, body, created_at)",
@@ -54,15 +54,15 @@ const INVOICE_ROWS: [&str; 3] = [
 ];
 
 impl Bare {
-    /// In a file of its own.
+    /// Opens it in a file of its own.
     pub(crate) async fn open(path: &Path) -> Result<Self, DbError> {
         let db = Db::open(&path.display().to_string()).await?;
-        // Rows without what they refer to: looking that up is no part of the least.
+        // Rows refer to nothing: looking references up is not part of the least.
         let options = sqlite::options(path).foreign_keys(false);
         Ok(Self { _db: db, conn: SqliteConnection::connect_with(&options).await?, rows: 0 })
     }
 
-    /// Commits so many invoices at once, each with its hold and its idempotency key.
+    /// Commits `count` invoices at once, each with its hold and its idempotency key.
     pub(crate) async fn commit_invoices(&mut self, count: i64) -> Result<(), DbError> {
         let (first, last) = (self.rows + 1, self.rows + count);
         self.conn.execute("BEGIN IMMEDIATE").await?;
@@ -99,14 +99,14 @@ pub(crate) async fn watch_random(
     Ok(())
 }
 
-/// What is there.
+/// Numbers of rows in a database.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Counts {
     pub(crate) invoices: i64,
     pub(crate) holds: i64,
     pub(crate) credited: i64,
     pub(crate) credits: i64,
-    /// Journals whose entries are not two, or do not come to zero.
+    /// Number of journals that have not exactly two entries, or whose entries do not sum to zero.
     pub(crate) unbalanced: i64,
     pub(crate) unmatched: i64,
 }
@@ -130,20 +130,20 @@ pub(crate) async fn counts(conn: &mut Conn) -> Result<Counts, DbError> {
     })
 }
 
-/// Events and deliveries that still wait.
+/// Number of events and deliveries that still wait.
 pub(crate) async fn undelivered(conn: &mut Conn) -> Result<i64, DbError> {
     let sql = "SELECT (SELECT COUNT(*) FROM dispatch_queue) + (SELECT COUNT(*) FROM delivery_queue) AS n";
     conn.row(sql, args![]).await?.map_or(Ok(0), |row| row.int("n"))
 }
 
-/// Deliveries that were taken at their first attempt, which is logged.
+/// Number of deliveries that were accepted at their first attempt, which is logged.
 pub(crate) async fn delivered(conn: &mut Conn) -> Result<i64, DbError> {
     let sql = "SELECT COUNT(*) AS n FROM delivery d JOIN attempt a ON a.delivery_id = d.id
                WHERE d.state = 'delivered' AND d.attempts = 1 AND a.status BETWEEN 200 AND 299";
     conn.row(sql, args![]).await?.map_or(Ok(0), |row| row.int("n"))
 }
 
-/// The ids of what [`hooks`] adds, by its number from 0.
+/// The id of the hook with this number (from 0) that [`hooks`] adds.
 pub(crate) fn hook_id(number: usize) -> String {
     format!("hook_{number:026}")
 }
@@ -156,8 +156,8 @@ pub(crate) fn hook_merchant_id(number: usize) -> String {
     format!("mer_{number:026}")
 }
 
-/// Adds so many merchants, each with a hook in use: of one of these artefacts (sha256 and bytes) each, and the rest
-/// of the first one. They are run when an invoice is paid.
+/// Adds merchants, each with an active hook that runs when an invoice is paid. Each of these artefacts (SHA-256 and
+/// bytes) serves one hook; the remaining hooks share the first.
 pub(crate) async fn hooks(
     conn: &mut Conn,
     artefacts: Vec<(String, Vec<u8>)>,
@@ -212,7 +212,7 @@ pub(crate) async fn hooks(
     Ok(())
 }
 
-/// Calls of hooks' runs so far.
+/// Number of calls of hooks' runs so far.
 pub(crate) async fn hook_attempts(conn: &mut Conn) -> Result<i64, DbError> {
     conn.row("SELECT COUNT(*) AS n FROM hook_attempt", args![]).await?.map_or(Ok(0), |row| row.int("n"))
 }

@@ -10,16 +10,16 @@ pub(crate) struct Cursor {
     /// The last block that was read completely.
     pub(crate) height: i64,
     pub(crate) hash: String,
-    /// The chain's head when it was last asked for.
+    /// Height of the chain's head when it was last asked for.
     pub(crate) head: i64,
     pub(crate) safe: Option<i64>,
     /// The highest block that the chain called final; never goes back.
     pub(crate) r#final: i64,
     /// Time of the last block that was read.
     pub(crate) time: Millis,
-    /// Time of the final block, which never goes back: what lies before it was read, and stays as it is.
+    /// Time of the final block; never goes back. Everything before it was read and stays as it is.
     pub(crate) final_time: Millis,
-    /// Why nothing moves, if the network is frozen.
+    /// Reason that the network is frozen, if it is.
     pub(crate) frozen: Option<String>,
     pub(crate) moved_at: Millis,
 }
@@ -44,7 +44,7 @@ pub(crate) async fn cursor(conn: &mut Conn, network: &str) -> Result<Option<Curs
     row.as_ref().map(read).transpose()
 }
 
-/// The cursor, which nobody moves until the transaction ends, and the number of the last entry of the network's log.
+/// The cursor, locked until the transaction ends, and the number of the last entry of the network's log.
 pub(crate) async fn lock(conn: &mut Conn, network: &str) -> Result<Option<(Cursor, i64)>, DbError> {
     let sql = "SELECT * FROM cursor WHERE network = $1 /*pg: FOR NO KEY UPDATE*/";
     let row = conn.row(sql, args![network.to_owned()]).await?;
@@ -66,9 +66,9 @@ fn read(row: &Row) -> Result<Cursor, DbError> {
     })
 }
 
-/// Moves the cursor from where the caller read it, or makes the first one, and locks it. Answers the number of the
-/// last entry of the network's log. None: somebody else moved or froze it, or holds a newer fence; the caller must
-/// undo everything.
+/// Moves the cursor from where the caller read it, or makes the first one, and locks it. Returns the number of the last
+/// entry of the network's log. `None` if another moved or froze it, or holds a newer fence: the caller must undo
+/// everything.
 pub(crate) async fn advance(
     conn: &mut Conn,
     from: Option<&Cursor>,
@@ -121,13 +121,13 @@ pub(crate) async fn advance(
     row.map(|row| row.int("seq")).transpose()
 }
 
-/// Keeps the number of the last entry of the network's log. The caller has locked the cursor.
+/// Stores the number of the last entry of the network's log. The caller has locked the cursor.
 pub(crate) async fn logged(conn: &mut Conn, network: &str, seq: i64) -> Result<(), DbError> {
     conn.exec("UPDATE cursor SET seq = $1 WHERE network = $2", args![seq, network.to_owned()]).await?;
     Ok(())
 }
 
-/// Where a network stands for invoices that are made now.
+/// The position of a network for new invoices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Standing {
     /// Number of the last entry of its log.
@@ -136,7 +136,8 @@ pub(crate) struct Standing {
     pub(crate) final_time: Millis,
 }
 
-/// None: the network was never read, or not since it was unfrozen, so that nothing on it can be promised.
+/// Reads the position for new invoices. `None` if the network was never read, or not since it was unfrozen, so that
+/// nothing on it can be promised.
 pub(crate) async fn standing(conn: &mut Conn, network: &str) -> Result<Option<Standing>, DbError> {
     let sql = "SELECT seq, final, final_time FROM cursor WHERE network = $1 AND final_time >= 0";
     let row = conn.row(sql, args![network.to_owned()]).await?;
@@ -168,7 +169,7 @@ pub(crate) async fn block_time(
     conn.row(sql, args![network.to_owned(), height]).await?.map(|row| row.int("time")).transpose()
 }
 
-/// Stops the network until the operator decides, and tells it.
+/// Freezes the network until the operator decides, and tells of it.
 pub(crate) async fn freeze(conn: &mut Conn, network: &str, why: &str, now: Millis) -> Result<(), DbError> {
     let frozen = conn
         .exec(
@@ -183,10 +184,10 @@ pub(crate) async fn freeze(conn: &mut Conn, network: &str, why: &str, now: Milli
     Ok(())
 }
 
-/// Lets a frozen network go on, on the branch that it is now: reading begins again above the last block that was
-/// final, whatever its hash is by now. What the new branch does not hold is then retracted as in any reorg; what
-/// lies at or below that block stays as it is. Nothing is promised until the time of a final block of the new branch is
-/// known: that of the old one may lie behind payments to come. `false`: it is not frozen.
+/// Unfreezes a network on its present branch: reading begins again above the last final block, whatever that block's
+/// hash is by now. Transfers that the new branch does not hold are then retracted as in any reorg; those at or below
+/// that block stay. Nothing is promised until the time of a final block of the new branch is known: the old one's may
+/// lie behind payments to come. Returns false if the network is not frozen.
 pub(crate) async fn unfreeze(conn: &mut Conn, network: &str) -> Result<bool, DbError> {
     let changed = conn
         .exec(
@@ -196,14 +197,14 @@ pub(crate) async fn unfreeze(conn: &mut Conn, network: &str) -> Result<bool, DbE
         )
         .await?;
     if changed == 1 {
-        // What addresses held is to be asked of the new branch.
+        // Balances have to be read again on the new branch.
         conn.exec("UPDATE balance SET amount = NULL WHERE network = $1", args![network.to_owned()]).await?;
         conn.exec("DELETE FROM block WHERE network = $1", args![network.to_owned()]).await?;
     }
     Ok(changed == 1)
 }
 
-/// The stored blocks above `height`, or at it, descending.
+/// The stored blocks at or above `height`, descending.
 pub(crate) async fn blocks_from(conn: &mut Conn, network: &str, height: i64) -> Result<Vec<Block>, DbError> {
     let rows = conn
         .rows(
@@ -223,7 +224,7 @@ pub(crate) async fn blocks_from(conn: &mut Conn, network: &str, height: i64) -> 
         .collect()
 }
 
-/// Replaces what is stored above `base` by `blocks`, and forgets what lies below `keep_from`.
+/// Replaces the stored blocks above `base` by `blocks`, and deletes those below `keep_from`.
 pub(crate) async fn replace_blocks(
     conn: &mut Conn,
     network: &str,
@@ -245,7 +246,7 @@ pub(crate) async fn replace_blocks(
     Ok(())
 }
 
-/// Whether some transfers above the final block are not deep enough yet. One that is final waits for something else.
+/// True if some transfers above the final block are not deep enough yet. Final ones wait for something else.
 pub(crate) async fn is_waited_for(conn: &mut Conn, network: &str, r#final: i64) -> Result<bool, DbError> {
     let sql = "SELECT 1 AS one FROM transfer WHERE network = $1 AND height > $2 AND status = 'included'
                AND status IN ('included', 'confirmed') LIMIT 1";

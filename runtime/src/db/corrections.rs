@@ -8,7 +8,7 @@ use crate::{
     },
 };
 
-/// Adds one.
+/// Adds a correction.
 pub(crate) async fn insert(conn: &mut Conn, correction: Correction) -> Result<(), DbError> {
     let evidence = correction.evidence.as_ref().map(serde_json::to_string).transpose();
     let evidence = evidence.map_err(|error| DbError::Unusable(error.to_string()))?;
@@ -38,7 +38,7 @@ pub(crate) async fn insert(conn: &mut Conn, correction: Correction) -> Result<()
     Ok(())
 }
 
-/// The mark of an invoice that nobody has taken back. The caller holds the invoice.
+/// The mark of an invoice that nobody has taken back, if there is one. The caller has locked the invoice.
 pub(crate) async fn live_mark(conn: &mut Conn, invoice_id: &str) -> Result<Option<Mark>, DbError> {
     let sql = "SELECT c.id, c.merchant_id, c.amount, i.asset_id FROM correction c JOIN invoice i ON i.id = c.invoice_id
                WHERE c.invoice_id = $1 AND c.kind = 'mark_paid'
@@ -56,14 +56,14 @@ pub(crate) async fn live_mark(conn: &mut Conn, invoice_id: &str) -> Result<Optio
     .transpose()
 }
 
-/// A correction, and how fine the asset is that its amount is in.
+/// A correction, and the decimals of its amount's asset.
 #[derive(Debug, Clone)]
 pub(crate) struct Listed {
     pub(crate) correction: Correction,
     pub(crate) decimals: u8,
 }
 
-/// Which to list.
+/// Filter of a list of corrections.
 #[derive(Debug, Clone)]
 pub(crate) enum Of {
     All,
@@ -103,7 +103,7 @@ fn listed(row: &Row) -> Result<Listed, DbError> {
     })
 }
 
-/// The merchant's, newest first, before the one with the id `before`.
+/// The merchant's corrections, the newest first, below the id `before`.
 pub(crate) async fn list(
     conn: &mut Conn,
     tenant: &Tenant,
@@ -137,7 +137,7 @@ pub(crate) async fn list(
     conn.rows(sql, args).await?.iter().map(listed).collect()
 }
 
-/// What was decided about these transfers, the oldest first.
+/// Decisions about these transfers, the oldest first.
 pub(crate) async fn of_transfers(conn: &mut Conn, ids: Vec<Value>) -> Result<Vec<Listed>, DbError> {
     let rows = conn.rows_in(select!("WHERE c.transfer_id IN"), ids, "ORDER BY c.id").await?;
     rows.iter().map(listed).collect()

@@ -48,7 +48,7 @@ pub(crate) mod simulated {
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     enum State {
         Well,
-        /// After so many more commits. Whether the last of them is made.
+        /// Crashes after `left` more commits; `made` tells whether the last of them takes effect.
         Doomed {
             left: u32,
             made: bool,
@@ -60,22 +60,22 @@ pub(crate) mod simulated {
         static STATE: Cell<State> = const { Cell::new(State::Well) };
     }
 
-    /// The process ends at its `nth` commit from now, which is `made` or not.
+    /// Crashes the process at its `nth` commit from now, which takes effect if `made`.
     pub(crate) fn doom(nth: u32, made: bool) {
         STATE.set(State::Doomed { left: nth.max(1), made });
     }
 
-    /// Whether it has ended.
+    /// True if the process has crashed.
     pub(crate) fn is_dead() -> bool {
         STATE.get() == State::Dead
     }
 
-    /// Another process begins.
+    /// Starts another process.
     pub(crate) fn revive() {
         STATE.set(State::Well);
     }
 
-    /// Whether the commit is made.
+    /// Counts a commit. True if it takes effect.
     pub(super) fn before_commit() -> bool {
         match STATE.get() {
             State::Well => true,
@@ -92,7 +92,7 @@ pub(crate) mod simulated {
     }
 }
 
-/// A worker of this name calls its plugin first of all.
+/// Crashes here if the plugin of this worker is set to crash at its first call.
 pub(crate) fn in_call(resource: &str) {
     #[cfg(feature = "crash-points")]
     if std::env::var("KASSA_CRASH_IN_CALL").is_ok_and(|poison| poison == resource) {
@@ -101,7 +101,7 @@ pub(crate) fn in_call(resource: &str) {
     let _ = resource;
 }
 
-/// A hook of this name is called.
+/// Crashes here if the hook of this name is set to crash.
 pub(crate) fn in_hook(name: &str) {
     #[cfg(feature = "crash-points")]
     if std::env::var("KASSA_CRASH_IN_HOOK").is_ok_and(|poison| poison == name) {
@@ -110,7 +110,7 @@ pub(crate) fn in_hook(name: &str) {
     let _ = name;
 }
 
-/// A commit of this process, by its number: there may be several at the same moment.
+/// The number of a commit of this process: several may run at the same moment.
 #[must_use]
 #[derive(Clone, Copy)]
 pub(super) struct Commit {
@@ -118,7 +118,7 @@ pub(super) struct Commit {
     number: u64,
 }
 
-/// An error says that the commit must not be made.
+/// Errors if the commit must not be made.
 pub(super) fn before_commit() -> Result<Commit, DbError> {
     let commit = Commit {
         #[cfg(feature = "crash-points")]
@@ -131,7 +131,7 @@ pub(super) fn before_commit() -> Result<Commit, DbError> {
     Ok(commit)
 }
 
-/// An error says that nobody may be told of the commit.
+/// Errors if nobody may learn of the commit.
 pub(super) fn after_commit(commit: Commit) -> Result<(), DbError> {
     #[cfg(feature = "crash-points")]
     armed::after_commit(commit.number);

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use super::{Conn, DbError, Row, args, plugin_storage, plugin_storage::StorageWrites};
 
-/// What a row takes besides its texts, about.
+/// Approximate size of a row besides its texts, bytes.
 const ROW_BYTES: i64 = 256;
 
 /// Bytes, by what takes them.
@@ -37,7 +37,7 @@ impl Taken {
         Self { runs: bytes, ..Self::default() }
     }
 
-    /// As much less.
+    /// The same sizes, negated.
     pub(crate) fn freed(self) -> Self {
         Self {
             components: -self.components,
@@ -57,11 +57,11 @@ impl Taken {
     }
 }
 
-/// All that a merchant's hooks may take, bytes.
+/// Maximum size of all that a merchant's hooks keep, bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct DiskLimit(pub(crate) i64);
 
-/// They would take more than they may.
+/// The limit is exceeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the hooks take {} bytes, {} are allowed", limit.counted(*taken), limit.0)]
 pub(crate) struct Full {
@@ -70,38 +70,38 @@ pub(crate) struct Full {
 }
 
 impl DiskLimit {
-    /// As the operator writes it; 0: as much as there is.
+    /// The limit as the operator writes it, MiB; 0 for no limit.
     pub(crate) fn of_mib(mib: u32) -> Self {
         Self(if mib == 0 { i64::MAX } else { i64::from(mib) << 20 })
     }
 
-    /// What runs may take of it. A shop with many orders has many runs, and they keep nobody from uploading and storing.
+    /// Maximum size of the runs. A shop with many orders has many runs; these must not prevent uploads and storage.
     fn of_runs(self) -> i64 {
         self.0 / 2
     }
 
-    /// What counts of that.
+    /// The part of `taken` that counts against the limit.
     pub(crate) fn counted(self, taken: Taken) -> i64 {
         taken.components + taken.compiled_code + taken.storage + taken.runs.min(self.of_runs())
     }
 
-    /// Whether that is allowed.
+    /// Errors if `taken` is over the limit.
     pub(crate) fn check(self, taken: Taken) -> Result<(), Full> {
         if self.counted(taken) > self.0 { Err(Full { taken, limit: self }) } else { Ok(()) }
     }
 }
 
-/// What a text counts for.
+/// Size of a text, bytes.
 pub(super) fn bytes(text: &str) -> i64 {
     i64::try_from(text.len()).unwrap_or(i64::MAX)
 }
 
-/// What texts and their row count for.
+/// Size of a row with these texts, bytes.
 pub(super) fn row_bytes(texts: &[&str]) -> i64 {
     texts.iter().map(|text| bytes(text)).sum::<i64>() + ROW_BYTES
 }
 
-/// What a column of bytes comes to.
+/// Sum of a column of sizes, bytes.
 pub(super) fn sum(rows: &[Row], column: &'static str) -> Result<i64, DbError> {
     rows.iter().map(|row| row.int(column)).sum()
 }
@@ -112,7 +112,7 @@ pub(crate) async fn taken(conn: &mut Conn, merchant_id: &str) -> Result<Taken, D
     row.as_ref().map_or(Ok(Taken::default()), Taken::read)
 }
 
-/// Adds to what is taken, or frees some of it. Answers what is taken then; it stays so until the transaction ends.
+/// Adds to the sizes, or subtracts. Returns the sums, which stay until the transaction ends.
 pub(crate) async fn count(conn: &mut Conn, merchant_id: &str, more: Taken) -> Result<Taken, DbError> {
     let row = conn
         .row(
@@ -127,8 +127,8 @@ pub(crate) async fn count(conn: &mut Conn, merchant_id: &str, more: Taken) -> Re
     row.as_ref().map_or(Ok(Taken::default()), Taken::read)
 }
 
-/// Counts what is about to be written down about a call. `false`: there is no room for its recording and its log; then only
-/// the rest is counted.
+/// Counts the record of a call: its size as a `whole`, or `without` recording and log if there is no room for them.
+/// Returns false in the latter case.
 pub(super) async fn count_call(
     conn: &mut Conn,
     merchant_id: &str,
@@ -143,8 +143,8 @@ pub(super) async fn count_call(
     Ok(false)
 }
 
-/// Writes what a hook's call has stored. [`DbError::Stale`]: its storage has changed since the call read it, or there is
-/// no room any more. Undo all and make the call again; it is then told that there is none.
+/// Writes the storage of a hook's call. [`DbError::Stale`] if the storage has changed since the call read it, or if
+/// there is no room any more: undo everything and repeat the call, which is then told that there is no room.
 pub(crate) async fn store(
     conn: &mut Conn,
     merchant_id: &str,
@@ -157,7 +157,7 @@ pub(crate) async fn store(
     }
 }
 
-/// As [`store`], with the limit as an answer of its own.
+/// As [`store`], with a result of its own for the limit.
 pub(crate) async fn try_store(
     conn: &mut Conn,
     merchant_id: &str,
@@ -228,7 +228,7 @@ mod tests {
     async fn the_limit_holds_when_all_ask_at_once() {
         for db in testing::databases().await {
             merchant(&db).await;
-            // Room for three versions and a half.
+            // Room for three and a half versions.
             let limits = Limits { hooks: 99, versions: 99, disk: DiskLimit(700) };
             let uploads = (0..AT_ONCE).map(|number| {
                 let (db, new) = ((*db).clone(), version(number));
@@ -274,7 +274,7 @@ mod tests {
             assert!(whole[..2].iter().all(|whole| *whole) && whole[2..].iter().all(|whole| !whole));
             let all = taken(&mut db.read().await.unwrap(), "mer_1").await.unwrap();
             assert_eq!((all.runs, limit.counted(all)), (2 * 200 + 28 * 50, 500));
-            // There is room for what is uploaded and stored all the same.
+            // Uploads and storage still have room.
             assert!(limit.check(Taken { storage: 500, ..all }).is_ok());
             assert!(limit.check(Taken { storage: 501, ..all }).is_err());
         }
@@ -295,7 +295,7 @@ mod tests {
             };
             write((0, 0), 500).await.unwrap();
             assert!(matches!(write((1, 500), 501).await, Err(DbError::Stale(_))));
-            // What was read before another wrote counts for nothing.
+            // Data read before another's write is not accepted.
             assert!(matches!(write((0, 0), 100).await, Err(DbError::Stale(_))));
             assert_eq!(taken(&mut db.read().await.unwrap(), "mer_1").await.unwrap().storage, 500);
             write((1, 500), 499).await.unwrap();

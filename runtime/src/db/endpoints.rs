@@ -5,18 +5,18 @@
 use super::{Conn, DbError, Row, args, merchants};
 use crate::domain::{Millis, event, tenant::Tenant, word::words};
 
-/// Active endpoints that a merchant may have in each mode: so many deliveries does one event become.
+/// Maximum number of active endpoints of a merchant in each mode: each event becomes as many deliveries.
 pub(crate) const PER_MERCHANT_MAX: i64 = 32;
-/// With the disabled ones.
+/// Maximum number including the disabled ones.
 const PER_MERCHANT_EVER_MAX: i64 = 1000;
-/// So long the secret before the last rotation signs too.
+/// Time for which the secret before the last rotation signs too, milliseconds.
 const OLD_SECRET_MS: Millis = 24 * 3600 * 1000;
 
 words! {
     /// Whether an endpoint gets deliveries.
     EndpointState {
         Active = "active",
-        /// By the merchant, or because the receiver asked for it. What waits for it is kept.
+        /// By the merchant, or because the receiver asked for it. Waiting deliveries are kept.
         Disabled = "disabled",
     }
 }
@@ -26,27 +26,27 @@ words! {
 pub(crate) struct Endpoint {
     pub(crate) id: String,
     pub(crate) url: String,
-    /// The kinds of events that it gets; none: all.
+    /// Kinds of events that it gets; `None` for all.
     pub(crate) events: Option<Vec<String>>,
     pub(crate) state: EndpointState,
     pub(crate) disabled_why: Option<String>,
     /// Until then the secret before the last rotation signs too.
     pub(crate) old_until: Option<Millis>,
-    /// In a row.
+    /// Number of failed attempts in a row.
     pub(crate) failures: i64,
-    /// After many failures in a row its deliveries wait until then.
+    /// End of the pause after many failures in a row; its deliveries wait until then.
     pub(crate) paused_until: Option<Millis>,
     pub(crate) created_at: Millis,
 }
 
-/// An endpoint about to be made.
+/// An endpoint to be made.
 #[derive(Debug, Clone)]
 pub(crate) struct NewEndpoint {
     pub(crate) id: String,
     pub(crate) tenant: Tenant,
     pub(crate) url: String,
     pub(crate) events: Option<Vec<event::Type>>,
-    /// Sealed for this id.
+    /// Secret, sealed for this id.
     pub(crate) secret: Vec<u8>,
     pub(crate) created_at: Millis,
 }
@@ -75,7 +75,8 @@ fn read(row: &Row) -> Result<Endpoint, DbError> {
     })
 }
 
-/// Whether it was made: not when the merchant has [`PER_MERCHANT_MAX`] active ones already.
+/// Adds an endpoint. Returns false if the merchant has [`PER_MERCHANT_MAX`] active ones or [`PER_MERCHANT_EVER_MAX`] in
+/// all.
 pub(crate) async fn insert(conn: &mut Conn, endpoint: NewEndpoint) -> Result<bool, DbError> {
     merchants::alone(conn, &endpoint.tenant.merchant).await?;
     let events = endpoint.events.map(|kinds| json(&kinds));
@@ -101,7 +102,7 @@ pub(crate) async fn insert(conn: &mut Conn, endpoint: NewEndpoint) -> Result<boo
     Ok(made == 1)
 }
 
-/// Kinds of events as they are kept.
+/// The kinds of events as the column holds them.
 fn json(kinds: &[event::Type]) -> String {
     serde_json::Value::from_iter(kinds.iter().map(|kind| kind.as_str())).to_string()
 }
@@ -111,7 +112,7 @@ pub(crate) async fn get(conn: &mut Conn, tenant: &Tenant, id: &str) -> Result<Op
     conn.row(sql, args![&tenant.merchant, tenant.mode, id.to_owned()]).await?.as_ref().map(read).transpose()
 }
 
-/// The newest first, from below the id `before`.
+/// The endpoints, the newest first, below the id `before`.
 pub(crate) async fn list(
     conn: &mut Conn,
     tenant: &Tenant,
@@ -125,7 +126,7 @@ pub(crate) async fn list(
     conn.rows(sql, args![&tenant.merchant, tenant.mode, before, rows]).await?.iter().map(read).collect()
 }
 
-/// Stops deliveries to it. Whether there is such an endpoint.
+/// Stops deliveries to an endpoint. Returns false if there is none.
 pub(crate) async fn disable(
     conn: &mut Conn,
     tenant: &Tenant,
@@ -138,8 +139,8 @@ pub(crate) async fn disable(
     Ok(changed == 1)
 }
 
-/// Lets deliveries go again, those that waited first. Ends a pause too. Not when there is no such endpoint, and
-/// not when it is disabled and the merchant has [`PER_MERCHANT_MAX`] active ones.
+/// Resumes deliveries, the waiting ones first, and ends a pause. Returns false if there is no such endpoint, or if it
+/// is disabled and the merchant has [`PER_MERCHANT_MAX`] active ones.
 pub(crate) async fn enable(conn: &mut Conn, tenant: &Tenant, id: &str) -> Result<bool, DbError> {
     merchants::alone(conn, &tenant.merchant).await?;
     let sql = "UPDATE endpoint SET state = 'active', disabled_why = NULL, failures = 0, paused_until = NULL
@@ -149,16 +150,16 @@ pub(crate) async fn enable(conn: &mut Conn, tenant: &Tenant, id: &str) -> Result
     Ok(conn.exec(sql, args![&tenant.merchant, tenant.mode, id.to_owned(), PER_MERCHANT_MAX]).await? == 1)
 }
 
-/// What is to be different about an endpoint. None: it stays.
+/// Changes to an endpoint; `None` leaves a field as it is.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Change {
     pub(crate) url: Option<String>,
-    /// Inside: the kinds of events that it gets; none: all.
+    /// The inner value: the kinds of events that it gets; `None` for all.
     pub(crate) events: Option<Option<Vec<event::Type>>>,
 }
 
-/// Changes where and what it is told, for all that is not being sent yet. What is known of the receiver at another URL
-/// does not count against this one. Whether there is such an endpoint.
+/// Changes the URL and the events of an endpoint, for all deliveries that are not being sent yet. Failures at the old
+/// URL do not count against the new one. Returns false if there is no such endpoint.
 pub(crate) async fn change(
     conn: &mut Conn,
     tenant: &Tenant,
@@ -176,18 +177,18 @@ pub(crate) async fn change(
     Ok(conn.exec(sql, args).await? == 1)
 }
 
-/// Deletes it: it is listed no more, and nothing new is queued for it. What waits is for
-/// [`super::deliveries::leaving`] to give up. Whether there was such an endpoint.
+/// Deletes an endpoint: it is no longer listed, and nothing new is queued for it. [`super::deliveries::leaving`] gives
+/// its waiting deliveries up. Returns false if there is no such endpoint.
 pub(crate) async fn delete(conn: &mut Conn, tenant: &Tenant, id: &str, now: Millis) -> Result<bool, DbError> {
-    // The secrets have no use any more.
+    // The old secret has no use any more.
     let sql =
         "UPDATE endpoint SET deleted_at = $4, state = 'disabled', disabled_why = 'deleted', old_secret = NULL
                WHERE merchant_id = $1 AND test = $2 AND id = $3 AND deleted_at IS NULL";
     Ok(conn.exec(sql, args![&tenant.merchant, tenant.mode, id.to_owned(), now]).await? == 1)
 }
 
-/// Gives it another secret (sealed for its id). The one before signs too for 24 hours; one still before that
-/// does not sign any more. Whether there is such an endpoint.
+/// Replaces an endpoint's secret (sealed for its id). The previous secret signs too for 24 hours; earlier ones do not
+/// sign any more. Returns false if there is no such endpoint.
 pub(crate) async fn rotate(
     conn: &mut Conn,
     tenant: &Tenant,
@@ -201,12 +202,12 @@ pub(crate) async fn rotate(
     Ok(conn.exec(sql, args).await? == 1)
 }
 
-/// What dispatch needs of an active endpoint.
+/// An active endpoint, reduced to what dispatch needs.
 #[derive(Debug, Clone)]
 pub(crate) struct Subscriber {
     pub(crate) id: String,
     pub(crate) tenant: Tenant,
-    /// The kinds of events that it gets; none: all.
+    /// Kinds of events that it gets; `None` for all.
     pub(crate) events: Option<Vec<String>>,
 }
 

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::domain::{Millis, erasure, id, invoice::Invoice};
 
-/// That it was done.
+/// The record of an erasure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Erasure {
     pub(crate) invoice_id: String,
@@ -19,8 +19,8 @@ pub(crate) struct Erasure {
     pub(crate) at: Millis,
 }
 
-/// Takes the data out of the invoice itself, so that whatever is told of it from now on has none, and writes down who did
-/// it. The caller holds the invoice. Answers the first time that it was done.
+/// Erases the data of the invoice itself, so that later events hold none, and records who did it. The caller has locked
+/// the invoice. Returns the first record if it was erased before.
 pub(crate) async fn begin(
     conn: &mut Conn,
     invoice: &Invoice,
@@ -40,28 +40,28 @@ pub(crate) async fn begin(
     Ok(Erasure { invoice_id: invoice.id.clone(), key_id: row.text("key_id")?, at: row.int("at")? })
 }
 
-/// The events of an invoice, by id.
+/// Ids of an invoice's events.
 pub(crate) async fn events_of(conn: &mut Conn, invoice: &Invoice) -> Result<Vec<String>, DbError> {
     let sql = "SELECT id FROM event WHERE merchant_id = $1 AND test = $2 AND invoice_id = $3";
     let rows = conn.rows(sql, args![&invoice.tenant.merchant, invoice.tenant.mode, &invoice.id]).await?;
     rows.iter().map(|row| row.text("id")).collect()
 }
 
-/// The questions to matchers in which an invoice was offered, as far as they are kept, and those of which it came that a
-/// transfer pays it.
+/// Ids of the questions to matchers that offered an invoice, as far as they are kept, and of those whose answer was
+/// that the transfer pays it.
 pub(crate) async fn matches_about(conn: &mut Conn, invoice: &Invoice) -> Result<Vec<String>, DbError> {
     let sql = "SELECT m.id FROM hook h JOIN hook_match m ON m.hook_id = h.id
                WHERE h.merchant_id = $1 AND h.test = $2 AND m.id >= $3 AND (m.question LIKE $4 OR m.parts LIKE $4)";
-    // It was offered to nobody before it was made.
+    // Nobody was offered it before it was made.
     let since = id::first_at(id::Kind::HookMatch, invoice.created_at);
-    // An underline stands for any letter, which does no harm here.
+    // The underscore in an id matches any character in `LIKE`, which does no harm here.
     let about = format!("%\"{}\"%", invoice.id);
     let rows = conn.rows(sql, args![&invoice.tenant.merchant, invoice.tenant.mode, since, about]).await?;
     rows.iter().map(|row| row.text("id")).collect()
 }
 
-/// Takes the data out of events of a merchant, with all that was made of them. `invoice_id`: they are the invoice's own;
-/// none: a hook had them sent. Answers the runs of hooks for them.
+/// Erases the data of a merchant's events, and all that was made of it. With `invoice_id`, the events are the invoice's
+/// own; without, a hook sent them. Returns the ids of the hooks' runs for them.
 pub(crate) async fn of_events(
     conn: &mut Conn,
     merchant_id: &str,
@@ -83,7 +83,7 @@ pub(crate) async fn of_events(
     let deliveries = texts(&conn.rows_in("SELECT id FROM delivery WHERE event_id IN", items(), "").await?)?;
     let sql = "UPDATE delivery_queue SET fence = fence + 1 WHERE delivery_id IN";
     conn.exec_in(sql, deliveries.clone(), "").await?;
-    // Receivers may say again what they were told.
+    // Receivers may echo what they were sent.
     conn.exec_in("UPDATE attempt SET response = NULL WHERE delivery_id IN", deliveries, "").await?;
 
     let runs = conn.rows_in("SELECT id FROM hook_run WHERE event_id IN", items(), "").await?;
@@ -100,7 +100,7 @@ pub(crate) async fn of_events(
     runs.iter().map(|row| row.text("id")).collect()
 }
 
-/// Takes the data out of questions to matchers. What they said is paid stays.
+/// Erases the data of questions to matchers. Payments by their answers stay.
 pub(crate) async fn of_matches(conn: &mut Conn, merchant_id: &str, ids: &[String]) -> Result<(), DbError> {
     let items: Vec<Value> = ids.iter().map(Into::into).collect();
     let sql = "SELECT bytes - OCTET_LENGTH(parts) AS bytes FROM hook_match WHERE id IN";
@@ -113,7 +113,7 @@ pub(crate) async fn of_matches(conn: &mut Conn, merchant_id: &str, ids: &[String
     Ok(())
 }
 
-/// How versions in the shadow differed in these runs or matches.
+/// Erases the differences of shadow versions in these runs or matches. Returns the bytes freed.
 async fn of_shadows(conn: &mut Conn, runs: Vec<Value>) -> Result<i64, DbError> {
     let sql = "SELECT bytes FROM hook_shadow WHERE run_id IN";
     let shadows = conn.rows_in(sql, runs.clone(), "/*pg: FOR UPDATE*/").await?;
@@ -122,32 +122,32 @@ async fn of_shadows(conn: &mut Conn, runs: Vec<Value>) -> Result<i64, DbError> {
     freed(&shadows)
 }
 
-/// What is freed when of each of these rows nothing but the row is left.
+/// Number of bytes freed when only the bare rows remain.
 fn freed(rows: &[Row]) -> Result<i64, DbError> {
     rows.iter().map(|row| Ok((row.int("bytes")? - 256).max(0))).sum()
 }
 
-/// The events that hooks had sent in these runs or matches.
+/// Ids of the events that hooks sent in these runs or matches.
 pub(crate) async fn events_by(conn: &mut Conn, causes: &[String]) -> Result<Vec<String>, DbError> {
     let items = causes.iter().map(Into::into).collect();
     let rows = conn.rows_in("SELECT id FROM event WHERE cause IN", items, "").await?;
     rows.iter().map(|row| row.text("id")).collect()
 }
 
-/// A kept answer: its key, and what it says.
+/// A kept answer: its key and its text.
 pub(crate) struct Kept {
     pub(crate) key: String,
     pub(crate) body: Vec<u8>,
 }
 
-/// Answers that are kept under keys of this owner, behind a key.
+/// Answers kept for this owner, after the key `after`.
 pub(crate) async fn kept(conn: &mut Conn, owner: &str, after: &str, rows: i64) -> Result<Vec<Kept>, DbError> {
     let sql = "SELECT key, body FROM idempotency WHERE owner = $1 AND key > $2 ORDER BY key LIMIT $3";
     let rows = conn.rows(sql, args![owner.to_owned(), after.to_owned(), rows]).await?;
     rows.iter().map(|row| Ok(Kept { key: row.text("key")?, body: row.blob("body")? })).collect()
 }
 
-/// Puts another text in the place of a kept answer.
+/// Replaces the text of a kept answer.
 pub(crate) async fn keep(conn: &mut Conn, owner: &str, kept: Kept) -> Result<(), DbError> {
     let sql = "UPDATE idempotency SET body = $3 WHERE owner = $1 AND key = $2";
     conn.exec(sql, args![owner.to_owned(), kept.key, kept.body]).await?;

@@ -9,8 +9,8 @@ use crate::domain::{
     tenant::Tenant,
 };
 
-/// Commits events with their cause, and queues them for dispatch. Of those of one invoice the caller holds the invoice,
-/// so that they are queued in the order of their sequence.
+/// Stores events in the transaction of their cause, and queues them for dispatch. The caller has locked the invoice of
+/// events of an invoice, so that they are queued in the order of their sequence.
 pub(crate) async fn insert(conn: &mut Conn, events: Vec<NewEvent>) -> Result<(), DbError> {
     let queue = events.iter().map(|event| args![&event.id]).collect();
     insert_told(conn, events).await?;
@@ -18,7 +18,7 @@ pub(crate) async fn insert(conn: &mut Conn, events: Vec<NewEvent>) -> Result<(),
     Ok(())
 }
 
-/// Commits events that are not for dispatch.
+/// Stores events that are not for dispatch.
 pub(super) async fn insert_told(conn: &mut Conn, events: Vec<NewEvent>) -> Result<(), DbError> {
     let rows = events
         .into_iter()
@@ -45,7 +45,7 @@ pub(super) async fn insert_told(conn: &mut Conn, events: Vec<NewEvent>) -> Resul
     Ok(())
 }
 
-/// Writes down in which run or match a hook had an event sent, or of which one it tells.
+/// Records the run or match in which a hook sent an event, or of which the event tells.
 pub(crate) async fn caused_by(conn: &mut Conn, event_id: &str, cause: &str) -> Result<(), DbError> {
     let sql = "UPDATE event SET cause = $2 WHERE id = $1";
     conn.exec(sql, args![event_id.to_owned(), cause.to_owned()]).await?;
@@ -59,7 +59,7 @@ pub(crate) struct Event {
     pub(crate) kind: Type,
     pub(crate) invoice_id: Option<String>,
     pub(crate) transfer_id: Option<String>,
-    /// Within the invoice, from 1; 0 without an invoice.
+    /// Number within the invoice, from 1; 0 without an invoice.
     pub(crate) sequence: i64,
     /// The JSON that webhooks carry.
     pub(crate) payload: String,
@@ -89,7 +89,7 @@ pub(crate) async fn get(conn: &mut Conn, tenant: &Tenant, id: &str) -> Result<Op
     conn.row(sql, args![&tenant.merchant, tenant.mode, id.to_owned()]).await?.as_ref().map(read).transpose()
 }
 
-/// The newest first, from below the id `before`; of one invoice, or of all.
+/// The events of one invoice or of all, the newest first, below the id `before`.
 pub(crate) async fn list(
     conn: &mut Conn,
     tenant: &Tenant,
@@ -117,7 +117,7 @@ pub(crate) async fn list(
 /// An event that is not fanned out yet.
 #[derive(Debug, Clone)]
 pub(crate) struct Undispatched {
-    /// Its number in the queue.
+    /// Number in the queue.
     pub(crate) n: i64,
     pub(crate) id: String,
     pub(crate) tenant: Tenant,
@@ -125,7 +125,7 @@ pub(crate) struct Undispatched {
     pub(crate) place: Option<Place>,
 }
 
-/// In which line an event stands, and where: that of its invoice by its sequence, or that of its transfer by its time.
+/// The line of an event and its place there: that of its invoice by the sequence, or that of its transfer by the time.
 pub(super) fn place(row: &Row) -> Result<Option<Place>, DbError> {
     let sequence = row.int("sequence")?;
     if let Some(of) = row.opt_text("invoice_id")?.filter(|_| sequence > 0) {
@@ -156,8 +156,8 @@ macro_rules! undispatched {
     };
 }
 
-/// The oldest ones, locked; replicas get different ones. What another replica has an earlier one of the same line of is
-/// left where it is, so that those of a line are fanned out in their order.
+/// The oldest events of the queue, locked; replicas get different ones. An event stays if another replica has an
+/// earlier one of its line, so that the events of a line are fanned out in order.
 pub(crate) async fn undispatched(conn: &mut Conn, rows: i64) -> Result<Vec<Undispatched>, DbError> {
     let (mut after, mut ours) = (i64::MIN, BTreeSet::new());
     loop {
@@ -178,7 +178,7 @@ pub(crate) async fn undispatched(conn: &mut Conn, rows: i64) -> Result<Vec<Undis
     }
 }
 
-/// Of the queue up to `last`, what is not ours: by line the number of its first event.
+/// The lines up to `last` that other replicas work on, each with the number of its first event.
 async fn elsewhere(
     conn: &mut Conn,
     last: i64,
@@ -190,7 +190,7 @@ async fn elsewhere(
     if usize::try_from(count).is_ok_and(|count| count == ours.len()) {
         return Ok(others);
     }
-    // Each other replica has a batch at most.
+    // Each other replica has one batch at most.
     for row in conn.rows(undispatched!("WHERE q.n < $1 ORDER BY q.n"), args![last]).await? {
         let event = undispatched_row(&row)?;
         if let (false, Some(place)) = (ours.contains(&event.n), event.place) {
@@ -200,13 +200,13 @@ async fn elsewhere(
     Ok(others)
 }
 
-/// The JSON that these events carry, by their ids.
+/// The JSON of these events, by id.
 pub(crate) async fn payloads(conn: &mut Conn, ids: Vec<Value>) -> Result<HashMap<String, String>, DbError> {
     let rows = conn.rows_in("SELECT id, payload FROM event WHERE id IN", ids, "").await?;
     rows.iter().map(|row| Ok((row.text("id")?, row.text("payload")?))).collect()
 }
 
-/// Takes them off the queue.
+/// Takes these events off the queue.
 pub(crate) async fn dispatched(conn: &mut Conn, events: &[Undispatched]) -> Result<(), DbError> {
     let numbers = events.iter().map(|event| event.n.into()).collect();
     conn.exec_in("DELETE FROM dispatch_queue WHERE n IN", numbers, "").await?;

@@ -3,14 +3,14 @@
 use super::{Conn, DbError, alarms, args};
 use crate::domain::{Millis, event::Data};
 
-/// How many calls in a row of this version were not heard of.
+/// Number of calls of this version in a row that ended without a result.
 pub(crate) async fn unheard(conn: &mut Conn, resource: &str, version_id: &str) -> Result<i64, DbError> {
     let sql = "SELECT unheard FROM first_call WHERE resource = $1 AND version_id = $2";
     let row = conn.row(sql, args![resource.to_owned(), version_id.to_owned()]).await?;
     row.map_or(Ok(0), |row| row.int("unheard"))
 }
 
-/// One more is begun.
+/// Counts a call that begins.
 pub(crate) async fn begin(
     conn: &mut Conn,
     resource: &str,
@@ -25,7 +25,7 @@ pub(crate) async fn begin(
     Ok(())
 }
 
-/// Tells once that calls of this version are made no more.
+/// Tells once that this version is called no more.
 pub(crate) async fn set_aside(
     conn: &mut Conn,
     resource: &str,
@@ -40,7 +40,7 @@ pub(crate) async fn set_aside(
     Ok(())
 }
 
-/// One was heard of, or is to be made again whatever was heard.
+/// Forgets the calls: one had a result, or calls are to be made again regardless.
 pub(crate) async fn heard(conn: &mut Conn, resource: &str) -> Result<(), DbError> {
     conn.exec("DELETE FROM first_call WHERE resource = $1", args![resource.to_owned()]).await?;
     Ok(())

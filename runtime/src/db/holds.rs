@@ -11,19 +11,19 @@ use crate::domain::{
     slots::Ring,
 };
 
-/// Where a hold ends of an invoice whose deadline does not count yet.
+/// End of the hold of an invoice whose deadline does not count yet.
 pub(crate) const UNPINNED_UNTIL: Millis = Millis::MAX;
 
-/// A hold about to be taken.
+/// A hold to be taken.
 #[derive(Debug, Clone)]
 pub(crate) struct NewHold {
     pub(crate) network: String,
     pub(crate) hold: Hold,
 }
 
-/// Takes these holds. Answers the keys that were free; the others belong to someone.
+/// Takes these holds. Returns the keys that were free; the others are held already.
 pub(crate) async fn take(conn: &mut Conn, mut holds: Vec<NewHold>) -> Result<Vec<String>, DbError> {
-    // One order for all that take several: no two can wait for each other.
+    // A single order for all that take several: no two can deadlock.
     holds.sort_by(|a, b| a.hold.key.cmp(&b.hold.key));
     let rows = holds
         .iter()
@@ -48,27 +48,27 @@ fn hold(row: &Row) -> Result<Hold, DbError> {
     })
 }
 
-/// Who holds these keys now.
+/// The present holds of these keys.
 pub(crate) async fn present(conn: &mut Conn, keys: Vec<String>) -> Result<Vec<Hold>, DbError> {
     let items = keys.into_iter().map(Into::into).collect();
     let sql = "SELECT key, invoice_id, since, until FROM hold WHERE key IN";
     conn.rows_in(sql, items, "").await?.iter().map(hold).collect()
 }
 
-/// Who held these keys before.
+/// The past holds of these keys.
 pub(crate) async fn past(conn: &mut Conn, keys: Vec<String>) -> Result<Vec<Hold>, DbError> {
     let items = keys.into_iter().map(Into::into).collect();
     let sql = "SELECT key, invoice_id, since, until FROM past_hold WHERE key IN";
     conn.rows_in(sql, items, "").await?.iter().map(hold).collect()
 }
 
-/// Whether holds of a network end before `time` (of the final block).
+/// True if holds of a network end before `time` (of the final block).
 pub(crate) async fn any_ended(conn: &mut Conn, network: &str, time: Millis) -> Result<bool, DbError> {
     let sql = "SELECT 1 AS one FROM hold WHERE network = $1 AND until < $2 LIMIT 1";
     Ok(conn.row(sql, args![network.to_owned(), time]).await?.is_some())
 }
 
-/// Lets go of what ends before `time`, and remembers who had it. Answers how many.
+/// Ends the holds that end before `time`, at most `limit`, and keeps them as past ones. Returns their number.
 pub(crate) async fn end(conn: &mut Conn, network: &str, time: Millis, limit: i64) -> Result<usize, DbError> {
     let rows = conn
         .rows(
@@ -86,7 +86,7 @@ pub(crate) async fn end(conn: &mut Conn, network: &str, time: Millis, limit: i64
     Ok(count)
 }
 
-/// Lets the hold of an invoice end no sooner than `until`. `false`: it holds the key no more.
+/// Prolongs the hold of an invoice to `until` at least. Returns false if the invoice no longer holds the key.
 pub(crate) async fn prolong(
     conn: &mut Conn,
     key: String,
@@ -97,7 +97,7 @@ pub(crate) async fn prolong(
     Ok(conn.exec(sql, args![key, invoice_id.to_owned(), until]).await? == 1)
 }
 
-/// Sets when these keys' present holds end.
+/// Sets the end of these keys' present holds.
 pub(crate) async fn set_end(conn: &mut Conn, ends: Vec<(String, Millis)>) -> Result<(), DbError> {
     let rows = ends.into_iter().map(|(key, until)| args![key, until]).collect();
     let sql = "UPDATE hold SET until = v.column2 FROM (";
@@ -107,7 +107,7 @@ pub(crate) async fn set_end(conn: &mut Conn, ends: Vec<(String, Millis)>) -> Res
 
 // ------------------------------------------------------------------ rings
 
-/// Where the amounts of a price lie.
+/// The place of a price's unique amounts: the address, the asset and the ring.
 #[derive(Debug, Clone)]
 pub(crate) struct Price<'a> {
     pub(crate) address_id: &'a str,
@@ -116,14 +116,14 @@ pub(crate) struct Price<'a> {
     pub(crate) ring: Ring,
 }
 
-/// Amounts that one reservation looks at before it looks at all of a ring.
+/// Number of amounts that one reservation looks at before it looks at all of a ring.
 const LOOKED_AT: i64 = 32;
 
-/// Takes the next amounts of a price, at most `wanted`, at least one if one is free. Nobody else is given them before
-/// all others of the ring. Empty: none is free.
+/// Takes the next amounts of a price: at most `wanted`, and at least one if one is free. They are given to nobody else
+/// before all others of the ring. Empty if none is free.
 ///
-/// `random` decides by how much a ring leaps in a new life of the database, also one that this life is the first to see:
-/// one before may have used it.
+/// `random` decides how far a ring leaps in a new life of the database. A ring that this life sees first leaps too: an
+/// earlier life may have used it.
 pub(crate) async fn reserve(
     conn: &mut Conn,
     price: &Price<'_>,
@@ -145,7 +145,7 @@ pub(crate) async fn reserve(
     let key = |amount: Amount| amount_key(address_id, asset_id, amount);
     let mut free = Vec::new();
     let mut passed = 0;
-    // First the next few, which is enough unless most of the ring is held.
+    // Looks at the next few first, which suffices unless most of the ring is held.
     while free.is_empty() && passed < slots {
         let counts = next..next + if passed == 0 { wanted.max(LOOKED_AT).min(slots) } else { slots };
         let held: std::collections::HashSet<Amount> = if passed == 0 {
@@ -172,7 +172,7 @@ pub(crate) async fn reserve(
     Ok(free)
 }
 
-/// The amounts of a ring that are held, whoever for.
+/// The amounts of a ring that are held, whoever holds them.
 async fn held_in(conn: &mut Conn, price: &Price<'_>) -> Result<Vec<Amount>, DbError> {
     let mut held = Vec::new();
     for (least, largest) in same_length(price.ring.range()) {
@@ -185,7 +185,8 @@ async fn held_in(conn: &mut Conn, price: &Price<'_>) -> Result<Vec<Amount>, DbEr
     Ok(held)
 }
 
-/// The holds of the amounts nearest to this one, from its half to its double: at most `each` below it and as many above.
+/// The holds of the amounts nearest to this one, from its half to its double: at most `each` below it, and as many
+/// above.
 pub(crate) async fn nearest(
     conn: &mut Conn,
     address_id: &str,
@@ -212,7 +213,7 @@ pub(crate) async fn nearest(
         if *had >= each {
             continue;
         }
-        // Amounts with another number of digits stand among them.
+        // Amounts with another number of digits sort among them.
         let (least, largest) = (key(least), key(largest));
         let length = i64::try_from(largest.chars().count()).unwrap_or(i64::MAX);
         let rows = conn.rows(sql, args![least, largest, length, each - *had]).await?;
@@ -229,8 +230,7 @@ fn amount_of(key: &str) -> Option<Amount> {
     key.rsplit_once('=')?.1.parse().ok()
 }
 
-/// A range of amounts, cut where their number of digits changes: texts with as many digits stand in the order of their
-/// numbers.
+/// The range of amounts, cut where the number of digits changes: texts of one length sort as their numbers do.
 fn same_length((least, largest): (Amount, Amount)) -> Vec<(Amount, Amount)> {
     let mut ranges = Vec::new();
     let mut from = least.0;
@@ -335,7 +335,7 @@ mod tests {
         for db in testing::databases().await {
             let mut seen = std::collections::HashSet::new();
             for _ in 0..SLOTS {
-                // Where it begins is decided once.
+                // The beginning of a ring is decided once.
                 assert!(seen.insert(reserve_one(&db, 1_000_000, 3).await.unwrap()));
             }
             assert!(seen.contains(&reserve_one(&db, 1_000_000, 9).await.unwrap()));
@@ -358,7 +358,7 @@ mod tests {
             let leap = one.ring.leap(3);
             assert_eq!(reserve_one(&db, 1_000_000, 3).await, one.ring.due(begun + 1 + leap));
             assert_eq!(reserve_one(&db, 1_000_000, 3).await, one.ring.due(begun + 2 + leap));
-            // A life before may have used the other too, and then it began where it always does.
+            // An earlier life may have used the other ring too, and then began it at the same place.
             assert_eq!(reserve_one(&db, 2_000_000, 3).await, other.ring.due(begin(&other) + leap));
         }
     }
@@ -372,7 +372,7 @@ mod tests {
                 all.push(due);
             }
             assert_eq!(all.len(), usize::try_from(SLOTS).unwrap());
-            // The price beside it, whose ring overlaps with this one.
+            // A neighbouring price, whose ring overlaps this one.
             let near = reserve_one(&db, 1_000_020, 0).await.unwrap();
             assert!(!all.contains(&near));
             assert_eq!(ended(&db, 3).await, all.len());

@@ -9,29 +9,29 @@ use std::collections::{HashMap, HashSet};
 use super::{Conn, DbError, args};
 use crate::domain::Millis;
 
-/// A wish to be the one who does it.
+/// A request to be the one that does the work of a key.
 #[derive(Debug, Clone)]
 pub(crate) struct Claim {
-    /// Whose key it is: `mer_…:live`, `mer_…:test` or `operator`.
+    /// Owner of the key: `mer_…:live`, `mer_…:test` or `operator`.
     pub(crate) owner: String,
     pub(crate) key: String,
-    /// SHA-256 of what was asked.
+    /// SHA-256 of the request.
     pub(crate) fingerprint: Vec<u8>,
     pub(crate) now: Millis,
 }
 
-/// What became of a claim.
+/// The result of a claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Claimed {
-    /// It is yours: do it, and store the answer in this transaction.
+    /// The key is yours: do the work, and store the answer in this transaction.
     New,
-    /// It was done; this was the answer.
+    /// The work was done, with this answer.
     Replay(Stored),
-    /// The claim at this place of the same batch has the same key; its answer will be this one's too.
+    /// Another claim of the same batch, at index `of`, has the same key; its answer will serve both.
     Twin { of: usize },
 }
 
-/// An answer that was given.
+/// A stored answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Stored {
     pub(crate) fingerprint: Vec<u8>,
@@ -39,7 +39,7 @@ pub(crate) struct Stored {
     pub(crate) body: Vec<u8>,
 }
 
-/// An answer to be kept.
+/// An answer to be stored.
 #[derive(Debug, Clone)]
 pub(crate) struct Answer {
     pub(crate) owner: String,
@@ -53,7 +53,7 @@ pub(crate) async fn claim(conn: &mut Conn, claim: Claim) -> Result<Claimed, DbEr
     Ok(claim_many(conn, vec![claim]).await?.pop().unwrap_or(Claimed::New))
 }
 
-/// Claims keys; answers in their order.
+/// Claims keys. Results are in the order of the claims.
 pub(crate) async fn claim_many(conn: &mut Conn, claims: Vec<Claim>) -> Result<Vec<Claimed>, DbError> {
     let mut first: HashMap<(String, String), usize> = HashMap::with_capacity(claims.len());
     for (index, claim) in claims.iter().enumerate() {
@@ -96,17 +96,17 @@ pub(crate) async fn claim_many(conn: &mut Conn, claims: Vec<Claim>) -> Result<Ve
 }
 
 async fn stored(conn: &mut Conn, (owner, key): (String, String)) -> Result<Stored, DbError> {
-    // Swept between the claim and this query, since it was old: the next try claims it anew.
+    // The key was old and was swept between the claim and this query: the next try claims it anew.
     let swept = || DbError::Unusable("an idempotency key was swept while it was asked for".to_owned());
     find(conn, &owner, &key).await?.ok_or_else(swept)
 }
 
-/// What an answer that shows a secret is sealed for.
+/// The text that an answer with a secret is sealed for.
 pub(crate) fn sealed_for(owner: &str, key: &str) -> String {
     format!("idempotency:{owner}:{key}")
 }
 
-/// The answer that was kept for a key, if there is one.
+/// The answer stored for a key, if there is one.
 pub(crate) async fn find(conn: &mut Conn, owner: &str, key: &str) -> Result<Option<Stored>, DbError> {
     let sql = "SELECT fingerprint, status, body FROM idempotency WHERE owner = $1 AND key = $2";
     let row = conn.row(sql, args![owner.to_owned(), key.to_owned()]).await?;
@@ -120,16 +120,16 @@ pub(crate) async fn find(conn: &mut Conn, owner: &str, key: &str) -> Result<Opti
     .transpose()
 }
 
-/// Lets go of a key that this transaction has claimed: what it was for is not done after all.
+/// Releases a key that this transaction has claimed: its work is not done after all.
 pub(crate) async fn let_go(conn: &mut Conn, owner: &str, key: &str) -> Result<(), DbError> {
     let sql = "DELETE FROM idempotency WHERE owner = $1 AND key = $2";
     conn.exec(sql, args![owner.to_owned(), key.to_owned()]).await?;
     Ok(())
 }
 
-/// Keeps the answers of keys that this transaction has claimed.
+/// Stores the answers of keys that this transaction has claimed.
 pub(crate) async fn store_many(conn: &mut Conn, answers: Vec<Answer>) -> Result<(), DbError> {
-    // An insert that always meets its row: the one way to update many rows in one statement on both databases.
+    // An insert that always conflicts: the only way to update many rows in one statement on both databases.
     let rows = answers
         .into_iter()
         .map(|answer| args![answer.owner, answer.key, Vec::new(), answer.status, answer.body, 0_i64])
@@ -143,7 +143,7 @@ pub(crate) async fn store_many(conn: &mut Conn, answers: Vec<Answer>) -> Result<
     Ok(())
 }
 
-/// Forgets keys that are older than `before`, so many rows at the most; answers how many.
+/// Deletes keys older than `before`, at most `rows` of them. Returns their number.
 pub(super) async fn sweep(conn: &mut Conn, before: Millis, rows: i64) -> Result<u64, DbError> {
     conn.exec(
         "DELETE FROM idempotency WHERE (owner, key) IN

@@ -8,17 +8,17 @@
 use super::{Conn, DbError, args};
 use crate::domain::Millis;
 
-/// The present life.
+/// Number of the present life of the database.
 pub(crate) async fn life(conn: &mut Conn) -> Result<i64, DbError> {
     let row = conn.row("SELECT life FROM installation WHERE one = 1", args![]).await?;
     row.map_or(Ok(0), |row| row.int("life"))
 }
 
-/// Nobody who runs on a database is silent for so long, milliseconds.
+/// Maximum silence of a process that runs on a database, milliseconds.
 const SILENT_MAX: Millis = 60_000;
 
-/// A process begins to run on this database: one at a time, until the transaction ends. Answers whether a new life has
-/// begun with it.
+/// Registers a process that starts on this database: one at a time, until the transaction ends. Returns true if a new
+/// life of the database has begun.
 pub(crate) async fn start(conn: &mut Conn, now: Millis) -> Result<bool, DbError> {
     alone(conn).await?;
     let row = conn.row("SELECT alive_at FROM installation WHERE one = 1", args![]).await?;
@@ -37,12 +37,12 @@ pub(crate) async fn start(conn: &mut Conn, now: Millis) -> Result<bool, DbError>
 
 /// Waits until no other process is at its start, and keeps others waiting until the transaction ends.
 pub(crate) async fn alone(conn: &mut Conn) -> Result<(), DbError> {
-    // Any number will do that nothing else of this database locks.
+    // Any number that nothing else of this database locks.
     conn.row("SELECT 1 AS one /*pg: FROM pg_advisory_xact_lock(7261534008) AS lock*/", args![]).await?;
     Ok(())
 }
 
-/// Says that somebody runs on it.
+/// Records that a process runs on the database.
 pub(crate) async fn alive(conn: &mut Conn, now: Millis) -> Result<(), DbError> {
     let sql = "INSERT INTO installation (one, life, alive_at) VALUES (1, 0, $1)
                ON CONFLICT (one) DO UPDATE SET alive_at = excluded.alive_at";

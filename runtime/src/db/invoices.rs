@@ -59,14 +59,14 @@ pub(super) fn invoice(row: &Row) -> Result<Invoice, DbError> {
     })
 }
 
-/// One of the merchant's invoices.
+/// Finds one of the merchant's invoices.
 pub(crate) async fn get(conn: &mut Conn, tenant: &Tenant, id: &str) -> Result<Option<Invoice>, DbError> {
     let sql = select!("WHERE i.id = $1 AND i.merchant_id = $2 AND i.test = $3");
     let row = conn.row(sql, args![id.to_owned(), &tenant.merchant, tenant.mode]).await?;
     row.as_ref().map(invoice).transpose()
 }
 
-/// Those of the merchant's invoices with these numbers of the merchant's own that are open or paid.
+/// The merchant's invoices with these order ids that are open or paid.
 pub(crate) async fn by_order_ids(
     conn: &mut Conn,
     tenant: &Tenant,
@@ -80,16 +80,16 @@ pub(crate) async fn by_order_ids(
     rows.iter().map(invoice).collect()
 }
 
-/// Which invoices to list.
+/// Filter of a list of invoices.
 #[derive(Debug, Clone)]
 pub(crate) enum Of {
     All,
     Status(Status),
-    /// All that were made for this order.
+    /// All invoices of this order.
     Order(String),
 }
 
-/// The merchant's invoices, newest first, before the one with the id `before`.
+/// The merchant's invoices, the newest first, below the id `before`.
 pub(crate) async fn list(
     conn: &mut Conn,
     tenant: &Tenant,
@@ -117,7 +117,7 @@ pub(crate) async fn list(
         }
         Of::Order(order_id) => {
             args.push(order_id.into());
-            // One of an order has its turn; the turn of each other one is its id.
+            // Only one invoice of an order has the empty turn; the turn of each other is its id.
             select!(
                 "WHERE i.id IN (
                    SELECT id FROM invoice WHERE merchant_id = $1 AND test = $2 AND order_id = $5 AND order_turn = ''
@@ -132,15 +132,15 @@ pub(crate) async fn list(
     conn.rows(sql, args).await?.iter().map(invoice).collect()
 }
 
-/// These invoices, as they stand.
+/// The invoices with these ids.
 pub(crate) async fn by_ids(conn: &mut Conn, ids: Vec<String>) -> Result<Vec<Invoice>, DbError> {
     let items = ids.into_iter().map(Into::into).collect();
     conn.rows_in(select!("WHERE i.id IN"), items, "").await?.iter().map(invoice).collect()
 }
 
-/// These invoices, locked until the transaction ends: whoever changes what they were paid goes one at a time.
+/// The invoices with these ids, locked until the transaction ends: whoever changes their payments goes one at a time.
 pub(crate) async fn lock(conn: &mut Conn, ids: &[String]) -> Result<Vec<Invoice>, DbError> {
-    // One order for all that lock several: no two can wait for each other.
+    // A single order for all that lock several: no two can deadlock.
     let mut ids = ids.to_vec();
     ids.sort();
     ids.dedup();
@@ -149,7 +149,7 @@ pub(crate) async fn lock(conn: &mut Conn, ids: &[String]) -> Result<Vec<Invoice>
     rows.iter().map(invoice).collect()
 }
 
-/// The invoices whose own address is one of these.
+/// The invoices whose own address is among these.
 pub(crate) async fn by_addresses(
     conn: &mut Conn,
     address_ids: &[String],
@@ -211,8 +211,8 @@ pub(crate) async fn insert(conn: &mut Conn, invoices: &[Invoice]) -> Result<(), 
     Ok(())
 }
 
-/// Writes what changes in an invoice's life. Nothing else of it changes, but for what a person puts right. One that
-/// expired or was cancelled makes way for another of its order.
+/// Writes the fields that change in an invoice's life; all others change only by corrections. An expired or cancelled
+/// invoice makes way for another of its order.
 pub(crate) async fn update(conn: &mut Conn, invoices: &[Invoice]) -> Result<(), DbError> {
     let rows = invoices
         .iter()
@@ -244,28 +244,28 @@ pub(crate) async fn update(conn: &mut Conn, invoices: &[Invoice]) -> Result<(), 
     Ok(())
 }
 
-/// Writes what a person marked as paid of an invoice, in all.
+/// Writes the total that a person marked as paid.
 pub(crate) async fn set_marked(conn: &mut Conn, invoice: &Invoice) -> Result<(), DbError> {
     let sql = "UPDATE invoice SET marked = $2 WHERE id = $1";
     conn.exec(sql, args![&invoice.id, invoice.marked]).await?;
     Ok(())
 }
 
-/// Writes an invoice's deadline and until when it is told apart.
+/// Writes an invoice's deadline and the end of its hold.
 pub(crate) async fn set_deadline(conn: &mut Conn, invoice: &Invoice) -> Result<(), DbError> {
     let sql = "UPDATE invoice SET expires_at = $2, held_until = $3 WHERE id = $1";
     conn.exec(sql, args![&invoice.id, invoice.expires_at, invoice.held_until]).await?;
     Ok(())
 }
 
-/// Gives an invoice its order back that had made way. Fails ([`DbError::is_taken`]) if another has it.
+/// Gives an invoice its order back. Errors ([`DbError::is_taken`]) if another invoice has it.
 pub(crate) async fn take_order(conn: &mut Conn, id: &str) -> Result<(), DbError> {
     conn.exec("UPDATE invoice SET order_turn = '' WHERE id = $1", args![id.to_owned()]).await?;
     Ok(())
 }
 
-/// Open invoices of a network whose deadline lies before `time` (of the final block), the oldest first. Those of a
-/// merchant whose hook is being asked what a transfer pays have to wait: it may be for one of them.
+/// Open invoices of a network whose deadline lies before `time` (of the final block), the oldest first. They wait while
+/// a hook of their merchant is being asked about a transfer, which may be for one of them.
 pub(crate) async fn overdue(
     conn: &mut Conn,
     network: &str,
@@ -287,16 +287,16 @@ pub(crate) async fn overdue(
 
 // ------------------------------------------------------------------ deadlines that do not count yet
 
-/// Whether deadlines of a network wait for its time to be known.
+/// True if deadlines of a network wait for the chain's time to be known.
 pub(crate) async fn any_unpinned(conn: &mut Conn, network: &str) -> Result<bool, DbError> {
     let sql = "SELECT 1 AS one FROM invoice WHERE network = $1 AND pinned = 0 LIMIT 1";
     Ok(conn.row(sql, args![network.to_owned()]).await?.is_some())
 }
 
-/// The chain's time is known to be `time`: deadlines that did not count do so from now on, and lie as far ahead as was
-/// promised at least. Answers how many.
+/// Starts the deadlines that did not count, now that the chain's time is known to be `time`, and moves each on, so that
+/// at least the promised time remains. At most `limit`; returns their number.
 pub(crate) async fn pin(conn: &mut Conn, network: &str, time: Millis, limit: i64) -> Result<usize, DbError> {
-    // What was promised is a length of time, by a clock that may be wrong.
+    // The promise is a length of time, by a clock that may be wrong.
     let rows = conn
         .rows(
             "UPDATE invoice SET pinned = 1,

@@ -3,10 +3,11 @@
 
 use super::{Conn, DbError, args};
 
-/// No lease lasts longer. One that ends later was taken when the database's clock was ahead, and is nobody's.
+/// Maximum length of a lease, milliseconds. A lease that ends later was taken when the database's clock was ahead, and
+/// has no holder.
 const LONGEST_MS: i64 = 3_600_000;
 
-/// Takes the lease, or renews it for its holder. `None`: another holds it. The fence grows with every change of
+/// Takes the lease, or renews it for its holder. `None` if another holds it. The fence grows with every change of
 /// hands. Times are the database's own.
 pub(crate) async fn take(
     conn: &mut Conn,
@@ -30,20 +31,20 @@ pub(crate) async fn take(
     row.map(|row| row.int("fence")).transpose()
 }
 
-/// Gives a lease back, if this holder has it.
+/// Releases a lease if this holder has it.
 pub(crate) async fn release(conn: &mut Conn, resource: &str, holder: &str) -> Result<(), DbError> {
     let sql = "UPDATE lease SET expires_at = 0 WHERE resource = $1 AND holder = $2";
     conn.exec(sql, args![resource.to_owned(), holder.to_owned()]).await?;
     Ok(())
 }
 
-/// Gives the leases of this holder back, so that the next does not have to wait for their end.
+/// Releases all leases of this holder, so that the next one does not have to wait for their end.
 pub(crate) async fn release_all(conn: &mut Conn, holder: &str) -> Result<(), DbError> {
     conn.exec("UPDATE lease SET expires_at = 0 WHERE holder = $1", args![holder.to_owned()]).await?;
     Ok(())
 }
 
-/// Ends all leases, whoever holds them: for the start of the only process that there can be.
+/// Ends all leases, whoever holds them: for the start of the only possible process.
 pub(crate) async fn end_all(conn: &mut Conn) -> Result<(), DbError> {
     conn.exec("UPDATE lease SET expires_at = 0", args![]).await?;
     Ok(())

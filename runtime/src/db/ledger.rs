@@ -7,7 +7,7 @@ use crate::domain::{
     settlement::JournalOf,
 };
 
-/// A journal about to be written.
+/// A journal to be written.
 #[derive(Debug, Clone)]
 pub(crate) struct NewJournal {
     pub(crate) id: String,
@@ -15,7 +15,7 @@ pub(crate) struct NewJournal {
     pub(crate) of: JournalOf,
 }
 
-/// Writes journals with their entries. The schema refuses a second credit or reversal of the same inclusion, and of the
+/// Writes journals with their entries. The schema refuses a second credit or reversal of the same inclusion, or of the
 /// same mark.
 pub(crate) async fn write(conn: &mut Conn, journals: &[NewJournal], now: Millis) -> Result<(), DbError> {
     let mut heads = Vec::with_capacity(journals.len());

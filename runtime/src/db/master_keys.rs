@@ -3,7 +3,7 @@
 use super::{Conn, DbError, Row, args};
 use crate::{domain::Millis, vault::MasterKeyId};
 
-/// A key by name, and something that it sealed.
+/// A key's id, and a value that the key sealed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct KnownKey {
     pub(crate) id: MasterKeyId,
@@ -11,7 +11,7 @@ pub(crate) struct KnownKey {
     pub(crate) created_at: Millis,
 }
 
-/// A key as another one has sealed it: whoever has `under` has `id` too.
+/// A key sealed by another one: the owner of `under` can open `id` too.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Copy {
     pub(crate) id: MasterKeyId,
@@ -20,7 +20,7 @@ pub(crate) struct Copy {
 }
 
 impl Copy {
-    /// What it is bound to.
+    /// The text that the copy is sealed for.
     pub(crate) fn sealed_for(&self) -> String {
         format!("master key {}", self.id)
     }
@@ -32,7 +32,7 @@ fn id(row: &Row, column: &'static str) -> Result<MasterKeyId, DbError> {
         .ok_or_else(|| DbError::Unreadable { column, why: "it is no id of a key".to_owned() })
 }
 
-/// All that there were, the newest last. None: nothing was ever sealed in it.
+/// All keys that were ever used, the newest last. Empty if nothing was ever sealed.
 pub(crate) async fn all(conn: &mut Conn) -> Result<Vec<KnownKey>, DbError> {
     let rows = conn.rows("SELECT id, canary, created_at FROM master_key ORDER BY place", args![]).await?;
     let read = |row: &Row| {
@@ -41,7 +41,7 @@ pub(crate) async fn all(conn: &mut Conn) -> Result<Vec<KnownKey>, DbError> {
     rows.iter().map(read).collect()
 }
 
-/// Adds the newest one.
+/// Adds the newest key.
 pub(crate) async fn keep(conn: &mut Conn, key: KnownKey) -> Result<(), DbError> {
     let sql = "INSERT INTO master_key (id, canary, created_at, place)
                SELECT $1, $2, $3, COALESCE(MAX(place), 0) + 1 FROM master_key";
@@ -62,7 +62,7 @@ pub(crate) async fn keep_copy(conn: &mut Conn, copy: Copy) -> Result<(), DbError
     Ok(())
 }
 
-/// Deletes this key as others have sealed it.
+/// Deletes the copies of this key that others have sealed.
 pub(crate) async fn forget_copies_of(conn: &mut Conn, id: MasterKeyId) -> Result<(), DbError> {
     conn.exec("DELETE FROM master_key_copy WHERE id = $1", args![id.to_string()]).await?;
     Ok(())

@@ -8,10 +8,11 @@ pub(crate) struct Merchant {
     pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) policy: Policy,
-    /// Whether it is told what concerns the operator.
+    /// True if the merchant gets the operator's events.
     pub(crate) operator_events: bool,
     pub(crate) created_at: Millis,
-    /// None: enabled. A disabled merchant's keys open nothing; its payments are still credited.
+    /// Time at which it was disabled; `None` while enabled. A disabled merchant's keys open nothing; its payments are
+    /// still credited.
     pub(crate) disabled_at: Option<Millis>,
 }
 
@@ -26,14 +27,14 @@ fn read(row: &Row) -> Result<Merchant, DbError> {
     })
 }
 
-/// A policy as its column holds it.
+/// The policy as its column holds it.
 fn policy_text(policy: &Policy) -> Result<String, DbError> {
     serde_json::to_string(policy)
         .map_err(|error| DbError::Unreadable { column: "policy", why: error.to_string() })
 }
 
-/// Keeps others who count what a merchant has waiting, until the transaction ends: what is counted behind it is still so
-/// when something is added.
+/// Locks out others who count what a merchant has waiting, until the transaction ends: the count still holds when
+/// something is added.
 pub(crate) async fn alone(conn: &mut Conn, merchant_id: &str) -> Result<(), DbError> {
     let sql = "SELECT id FROM merchant WHERE id = $1 /*pg: FOR NO KEY UPDATE*/";
     conn.row(sql, args![merchant_id.to_owned()]).await?;
@@ -62,15 +63,15 @@ pub(crate) async fn get(conn: &mut Conn, id: &str) -> Result<Option<Merchant>, D
     conn.row(sql, args![id.to_owned()]).await?.as_ref().map(read).transpose()
 }
 
-/// The newest first, from below the id `before`.
+/// The merchants, the newest first, below the id `before`.
 pub(crate) async fn list(conn: &mut Conn, before: String, rows: i64) -> Result<Vec<Merchant>, DbError> {
     let sql = "SELECT id, name, policy, operator_events, created_at, disabled_at FROM merchant
                WHERE id < $1 ORDER BY id DESC LIMIT $2";
     conn.rows(sql, args![before, rows]).await?.iter().map(read).collect()
 }
 
-/// Writes what may change: name, policy, whether it is disabled and gets the operator's events. Whether there is such a
-/// merchant.
+/// Writes the fields that may change: name, policy, disabled or not, operator's events. Returns false if there is no
+/// such merchant.
 pub(crate) async fn update(conn: &mut Conn, merchant: &Merchant) -> Result<bool, DbError> {
     let changed = conn
         .exec(

@@ -78,34 +78,34 @@ pub(crate) use conn::Conn;
 pub(crate) use trouble::{Trouble, Writes};
 pub(crate) use value::{Row, Value, args};
 
-/// A future that borrows the connection it works on.
+/// A future that borrows its connection.
 pub(crate) type Work<'t, T> = Pin<Box<dyn Future<Output = T> + Send + 't>>;
 
-/// Why the database did not do what was asked.
+/// Error of the database.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DbError {
     #[error("database: {0}")]
     Sqlx(#[from] sqlx::Error),
     #[error("migration: {0}")]
     Migrate(#[from] sqlx::migrate::MigrateError),
-    /// A row holds what this program never writes.
+    /// A row holds a value that this program never writes.
     #[error("unreadable value in column {column}: {why}")]
     Unreadable { column: &'static str, why: String },
-    /// The writer has stopped; the process is going down.
+    /// The writer has stopped, and the process is going down.
     #[error("the database is closed")]
     Closed,
-    /// Nobody could write at this moment; a person has to look.
+    /// Nobody can write at this moment; a person has to look.
     #[error("the database takes no writes: {0}")]
     CannotWrite(Trouble),
-    /// The work itself broke (a defect); its changes were undone.
+    /// The work itself panicked (a defect); its changes were undone.
     #[error("a database task panicked; its changes were undone")]
     Panicked,
-    /// SQLite loses data below this version: sqlite.org/wal.html, "WAL-reset".
+    /// SQLite loses data below version 3.51.3: sqlite.org/wal.html, "WAL-reset".
     #[error("SQLite {0} can lose committed data; 3.51.3 or later is needed")]
     SqliteTooOld(String),
     #[error("{0}")]
     Unusable(String),
-    /// What a write was based on has changed meanwhile; the write was undone. Read again and try again.
+    /// The data that a write was based on has changed meanwhile; the write was undone. Read again and try again.
     #[error("{0} changed meanwhile; try again")]
     Stale(&'static str),
 }
@@ -118,7 +118,7 @@ pub(crate) struct Db {
     writes: Writes,
 }
 
-/// Whose connections are read from.
+/// The pool of connections to read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Lane {
     Workers,
@@ -133,30 +133,29 @@ enum Inner {
 
 #[derive(Clone)]
 struct Pools {
-    /// For all writes, and the workers' reads.
+    /// Serves all writes, and the workers' reads.
     work: sqlx::PgPool,
     for_requests: sqlx::PgPool,
 }
 
-/// Sorts behind every id, in whatever collation: where a page begins that lists the newest first.
+/// A text that sorts behind every id in any collation: the start of a list with the newest first.
 pub(crate) const AFTER_ALL_IDS: &str = "zzzz";
 
-/// Requests that read at once.
+/// Maximum number of requests that read at once.
 pub(crate) const REQUEST_READS_MAX: usize = 8;
-/// A statement of a request is broken off after this: a page of any list takes a hundredth of it.
+/// Time after which a request's statement is interrupted: a page of any list takes a hundredth of it.
 const REQUEST_READ_TIME: Duration = Duration::from_secs(2);
 
-/// How long a caller waits for a connection before it is told that the database is busy.
+/// Time that a caller waits for a connection before it is told that the database is busy.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The same limit, kept by PostgreSQL.
 const REQUEST_SETTINGS: &str = "SET statement_timeout = '2s'";
 
-/// The one history that both databases take.
+/// The migrations, in one history for both databases.
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
-/// The migrations with the parts that begin like this, which are for one database only; their checksums are those of
-/// the files.
+/// The migrations, with the parts for one database only, which begin with `begins`. Checksums are those of the files.
 fn migrations(begins: &'static str) -> Migrator {
     let ours = |migration: &Migration| {
         let sql = AssertSqlSafe(conn::only_for(begins, migration.sql.as_str()));
@@ -166,7 +165,7 @@ fn migrations(begins: &'static str) -> Migrator {
 }
 
 impl DbError {
-    /// Whether somebody else has what was to be unique: another replica was faster.
+    /// True if a unique value is taken already: another replica was faster.
     #[must_use]
     pub(crate) fn is_taken(&self) -> bool {
         matches!(self, Self::Sqlx(sqlx::Error::Database(error)) if error.is_unique_violation())
@@ -197,13 +196,13 @@ impl Db {
         Ok(Self { inner, lane: Lane::Workers, writes })
     }
 
-    /// The same database, read from with the connections of requests.
+    /// The same database, read through the connections for requests.
     #[must_use]
     pub(crate) fn for_requests(&self) -> Self {
         Self { lane: Lane::Requests, ..self.clone() }
     }
 
-    /// `sqlite` or `postgres`: for messages.
+    /// Name of the database for messages: `sqlite` or `postgres`.
     #[must_use]
     pub(crate) fn kind(&self) -> &'static str {
         match self.inner {
@@ -212,13 +211,13 @@ impl Db {
         }
     }
 
-    /// What the last writes of this process came to.
+    /// The outcome of the last writes of this process.
     #[must_use]
     pub(crate) fn writes(&self) -> &Writes {
         &self.writes
     }
 
-    /// A connection for reading. It sees what was committed when each query starts.
+    /// A connection for reading. Each query sees what was committed when it starts.
     pub(crate) async fn read(&self) -> Result<Conn, DbError> {
         Ok(match &self.inner {
             Inner::Sqlite(sqlite) => sqlite.read(self.lane).await?,
@@ -235,7 +234,7 @@ impl Db {
         })
     }
 
-    /// Runs `work` in a transaction, commits it when it answers `Ok` and undoes it when it answers `Err`.
+    /// Runs `work` in a transaction, commits it on `Ok` and undoes it on `Err`.
     pub(crate) async fn write<T, E, F>(&self, work: F) -> Result<T, E>
     where
         T: Send + 'static,
@@ -246,7 +245,7 @@ impl Db {
             Inner::Sqlite(sqlite) => sqlite.write(work).await,
             Inner::Postgres(pools) => {
                 let (pool, writes) = (pools.work.clone(), self.writes.clone());
-                // A task of its own: a caller that goes away does not stop it half way.
+                // Runs in a task of its own: a caller that goes away does not stop it half way.
                 tokio::spawn(async move {
                     let failed = |error: DbError| {
                         writes.failed(&error);
@@ -268,7 +267,7 @@ impl Db {
         }
     }
 
-    /// Finishes what is under way and closes.
+    /// Finishes the running work and closes.
     pub(crate) async fn close(&self) {
         match &self.inner {
             Inner::Sqlite(sqlite) => sqlite.close().await,

@@ -17,14 +17,14 @@ pub(crate) struct Network {
     pub(crate) created_at: Millis,
 }
 
-/// One RPC provider.
+/// An RPC provider.
 #[derive(Debug, Clone)]
 pub(crate) struct Upstream {
     pub(crate) id: String,
     pub(crate) network: String,
-    /// As people may see it.
+    /// The URL, reduced to what people may see.
     pub(crate) shown: String,
-    /// Where it is and with which headers it is asked, sealed for the row's id.
+    /// URL and headers, sealed for the row's id.
     pub(crate) sealed: Vec<u8>,
     pub(crate) has_headers: bool,
     pub(crate) terms: Terms,
@@ -34,12 +34,12 @@ pub(crate) struct Upstream {
     pub(crate) learned: Learned,
 }
 
-/// Why a manifest was not taken.
+/// Error of storing a manifest.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PutError {
     #[error(transparent)]
     Db(#[from] DbError),
-    /// It would change what earlier amounts or addresses mean; says what.
+    /// The change would alter the meaning of earlier amounts or addresses; the text says which.
     #[error("{0}")]
     Fixed(String),
 }
@@ -63,9 +63,9 @@ pub(crate) async fn get(conn: &mut Conn, name: &str) -> Result<Option<Network>, 
     conn.row(sql, args![name.to_owned()]).await?.as_ref().map(read).transpose()
 }
 
-/// Makes the network, or brings it to this manifest; whether it was made. The manifest must have been checked.
+/// Makes the network, or updates it to this manifest. Returns true if it was made. The manifest must have been checked.
 ///
-/// The manifest's upstreams are not kept with it: whoever makes the network adds them one by one
+/// The manifest's upstreams are not stored with it: whoever makes the network adds them one by one
 /// ([`insert_upstream`]).
 pub(crate) async fn put(conn: &mut Conn, manifest: &Manifest, now: Millis) -> Result<bool, PutError> {
     let mut kept = manifest.clone();
@@ -144,14 +144,14 @@ async fn put_asset(conn: &mut Conn, network: &str, asset: &Asset) -> Result<(), 
     Ok(())
 }
 
-/// Without an index on purpose: decimals change only to mend a typing error, before there is much to search.
+/// Reads without an index on purpose: decimals change only to mend a typing error, before there is much to search.
 async fn asset_in_use(conn: &mut Conn, asset_id: &str) -> Result<bool, DbError> {
     let sql = "SELECT 1 AS one FROM invoice WHERE asset_id = $1
                UNION ALL SELECT 1 FROM transfer WHERE asset_id = $1 LIMIT 1";
     Ok(conn.row(sql, args![asset_id.to_owned()]).await?.is_some())
 }
 
-/// Whether there is such a network.
+/// Enables or disables a network. Returns false if there is none.
 pub(crate) async fn set_enabled(conn: &mut Conn, name: &str, enabled: bool) -> Result<bool, DbError> {
     let sql = "UPDATE network SET enabled = $2 WHERE name = $1";
     Ok(conn.exec(sql, args![name.to_owned(), enabled]).await? == 1)
@@ -189,7 +189,7 @@ macro_rules! select_upstreams {
     };
 }
 
-/// The upstreams of all networks, in the order in which they are asked.
+/// The upstreams of all networks, in the order of their priority.
 pub(crate) async fn upstreams(conn: &mut Conn) -> Result<Vec<Upstream>, DbError> {
     let sql = select_upstreams!("ORDER BY network, priority, id");
     conn.rows(sql, args![]).await?.iter().map(read_upstream).collect()
@@ -221,23 +221,23 @@ pub(crate) async fn insert_upstream(conn: &mut Conn, upstream: Upstream) -> Resu
     Ok(())
 }
 
-/// Keeps what was learned of an upstream.
+/// Stores the facts learned about an upstream.
 pub(crate) async fn learned(conn: &mut Conn, id: &str, learned: &Learned) -> Result<(), DbError> {
     let sql = "UPDATE upstream SET learned = $2 WHERE id = $1";
     conn.exec(sql, args![id.to_owned(), learned.text()]).await?;
     Ok(())
 }
 
-/// An upstream of before its URL was sealed.
+/// An upstream whose URL was stored before URLs were sealed.
 #[derive(Debug, Clone)]
 pub(crate) struct Unsealed {
     pub(crate) id: String,
     pub(crate) url: String,
-    /// A JSON object of secret headers, sealed for the row's id.
+    /// JSON object of secret headers, sealed for the row's id.
     pub(crate) headers: Option<Vec<u8>>,
 }
 
-/// All whose URLs are not sealed yet.
+/// All upstreams whose URLs are not sealed yet.
 pub(crate) async fn unsealed(conn: &mut Conn) -> Result<Vec<Unsealed>, DbError> {
     let rows = conn.rows("SELECT id, url, headers FROM upstream WHERE sealed IS NULL", args![]).await?;
     let read = |row: &Row| {
@@ -246,7 +246,7 @@ pub(crate) async fn unsealed(conn: &mut Conn) -> Result<Vec<Unsealed>, DbError> 
     rows.iter().map(read).collect()
 }
 
-/// Keeps an upstream's URL and headers sealed from now on.
+/// Stores an upstream's URL and headers sealed.
 pub(crate) async fn seal_upstream(
     conn: &mut Conn,
     id: &str,
@@ -259,7 +259,7 @@ pub(crate) async fn seal_upstream(
     Ok(())
 }
 
-/// Whether there was one.
+/// Deletes an upstream. Returns false if there is none.
 pub(crate) async fn delete_upstream(conn: &mut Conn, id: &str) -> Result<bool, DbError> {
     Ok(conn.exec("DELETE FROM upstream WHERE id = $1", args![id.to_owned()]).await? == 1)
 }
@@ -304,7 +304,7 @@ mod tests {
             let mut other = manifest();
             other.assets[1].contract = Some("0xdef".to_owned());
             assert!(matches!(put_it(&db, other).await, Err(PutError::Fixed(_))));
-            // Nothing stands on it yet: a typing error can still be mended.
+            // Nothing depends on it yet: a typing error can still be mended.
             let mut mended = manifest();
             mended.assets[1].decimals = 8;
             mended.caip2 = "eip155:1".to_owned();

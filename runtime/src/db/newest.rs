@@ -1,7 +1,7 @@
 //! The newest rows over all words of a column, by an index in which that column comes before the id.
 
-/// A subselect of ids: the newest of each word, put together. The first text ends in front of the word, the second
-/// begins behind it and ends in `ORDER BY … LIMIT …`.
+/// A subselect of the newest ids of each word. The first text ends before the word; the second follows it and ends in
+/// `ORDER BY … LIMIT …`.
 macro_rules! newest_of_each {
     ($before:expr, $after:expr, [$first:literal $(, $word:literal)*]) => {
         concat!(

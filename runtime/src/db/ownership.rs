@@ -3,17 +3,17 @@
 use super::{Conn, DbError, Row, args};
 use crate::domain::{Millis, tenant::Mode};
 
-/// How often a merchant is told of one address or key at the most.
+/// Minimum time between two events to a merchant about one address or key, milliseconds.
 const TOLD_EVERY_MS: Millis = 24 * 60 * 60 * 1000;
 
-/// What is shown for something new.
+/// The proof of ownership of a new address or key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Proof {
-    /// A proof that was checked at this time.
+    /// A proof was checked at this time.
     Given(Millis),
-    /// None, and none is needed.
+    /// No proof, and none is needed.
     NotNeeded,
-    /// None, though the operator demands one.
+    /// No proof, though the operator demands one.
     Missing,
 }
 
@@ -26,14 +26,14 @@ impl Proof {
     }
 }
 
-/// Writes down that the merchant of an address has proven to own it.
+/// Records that the merchant of an address has proven to own it.
 pub(crate) async fn prove_address(conn: &mut Conn, id: &str, at: Millis) -> Result<(), DbError> {
     let sql = "UPDATE receive_address SET ownership_proven_at = $2 WHERE id = $1";
     conn.exec(sql, args![id.to_owned(), at]).await?;
     Ok(())
 }
 
-/// The same of an extended key.
+/// Records the same for an extended key.
 pub(crate) async fn prove_key(conn: &mut Conn, id: &str, at: Millis) -> Result<(), DbError> {
     let sql = "UPDATE extended_key SET ownership_proven_at = $2 WHERE id = $1";
     conn.exec(sql, args![id.to_owned(), at]).await?;
@@ -44,7 +44,7 @@ pub(crate) async fn prove_key(conn: &mut Conn, id: &str, at: Millis) -> Result<(
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Claimed {
     pub(crate) id: String,
-    /// Whose it is.
+    /// The merchant that owns it.
     pub(crate) merchant_id: String,
 }
 
@@ -52,7 +52,7 @@ fn read(row: &Row) -> Result<Claimed, DbError> {
     Ok(Claimed { id: row.text("id")?, merchant_id: row.text("merchant_id")? })
 }
 
-/// The address that another merchant than `by` has, if that one is to be told now.
+/// Finds the address that another merchant than `by` has, if that merchant is due to be told now.
 pub(crate) async fn claimed_address(
     conn: &mut Conn,
     network: &str,
@@ -69,7 +69,7 @@ pub(crate) async fn claimed_address(
     conn.row(sql, args).await?.as_ref().map(read).transpose()
 }
 
-/// The same of the extended key whose first address this is.
+/// Finds the extended key with this first address, under the same conditions.
 pub(crate) async fn claimed_key(
     conn: &mut Conn,
     network: &str,
@@ -85,7 +85,8 @@ pub(crate) async fn claimed_key(
     conn.row(sql, args).await?.as_ref().map(read).transpose()
 }
 
-/// How many addresses that merchants gave, and how many extended keys, are in use on live networks without a proof.
+/// Number of addresses given by merchants, and number of extended keys, that are in use on live networks without a
+/// proof.
 pub(crate) async fn unproven(conn: &mut Conn) -> Result<(i64, i64), DbError> {
     let sql = "SELECT COUNT(*) AS n FROM receive_address
                WHERE test = $1 AND kind <> 'invoice' AND derived_index IS NULL AND retired_at IS NULL

@@ -29,7 +29,7 @@ fn payment(row: &Row) -> Result<Payment, DbError> {
     })
 }
 
-/// The number of the last change that was settled, and locks it.
+/// Reads and locks the number of the last change that was settled.
 pub(crate) async fn settled_to(conn: &mut Conn, network: &str) -> Result<i64, DbError> {
     let row = conn
         .row("SELECT seq FROM settle_cursor WHERE network = $1 /*pg: FOR UPDATE*/", args![network.to_owned()])
@@ -37,7 +37,7 @@ pub(crate) async fn settled_to(conn: &mut Conn, network: &str) -> Result<i64, Db
     row.map_or(Ok(0), |row| row.int("seq"))
 }
 
-/// Moves settle's cursor. `false`: somebody else moved it, or holds a newer fence; undo everything.
+/// Moves settle's cursor. Returns false if another moved it or holds a newer fence: undo everything.
 pub(crate) async fn settle_to(
     conn: &mut Conn,
     network: &str,
@@ -56,7 +56,7 @@ pub(crate) async fn settle_to(
     Ok(changed == 1)
 }
 
-/// The payments that these transfers are.
+/// The payments that these transfers make.
 pub(crate) async fn of_transfers(conn: &mut Conn, transfer_ids: &[String]) -> Result<Vec<Payment>, DbError> {
     let items = transfer_ids.iter().map(Into::into).collect();
     let rows = conn.rows_in("SELECT * FROM payment WHERE transfer_id IN", items, "").await?;
@@ -70,7 +70,7 @@ pub(crate) async fn of_invoices(conn: &mut Conn, invoice_ids: &[String]) -> Resu
     rows.iter().map(payment).collect()
 }
 
-/// Makes payments, or writes how those that are there stand now.
+/// Adds payments, or updates the state of existing ones.
 pub(crate) async fn put(conn: &mut Conn, payments: &[Payment]) -> Result<(), DbError> {
     let rows = payments
         .iter()
@@ -105,12 +105,12 @@ pub(crate) async fn put(conn: &mut Conn, payments: &[Payment]) -> Result<(), DbE
     Ok(())
 }
 
-/// A payment with what it needs to be shown.
+/// A payment, with the facts that its view needs.
 #[derive(Debug, Clone)]
 pub(crate) struct Listed {
     pub(crate) payment: Payment,
     pub(crate) network: String,
-    /// None: its transfer is a rise.
+    /// `None` if its transfer is a rise.
     pub(crate) tx: Option<String>,
     pub(crate) height: i64,
     pub(crate) symbol: String,
@@ -142,7 +142,7 @@ fn listed(row: &Row) -> Result<Listed, DbError> {
     })
 }
 
-/// The merchant's payments, newest first, before the one with the id `before`; of one invoice, if named.
+/// The merchant's payments, the newest first, below the id `before`; of one invoice, if given.
 pub(crate) async fn list(
     conn: &mut Conn,
     tenant: &Tenant,
@@ -180,7 +180,7 @@ pub(crate) async fn get(conn: &mut Conn, tenant: &Tenant, id: &str) -> Result<Op
 
 // ------------------------------------------------------------------ transfers that pay nothing
 
-/// Lists them. One that is listed already (a transfer that came back after a reorg) keeps its state.
+/// Lists transfers. One that is listed already (it came back after a reorg) keeps its state.
 pub(crate) async fn list_unmatched(
     conn: &mut Conn,
     unmatched: &[Listing],
@@ -203,7 +203,7 @@ pub(crate) async fn list_unmatched(
     Ok(())
 }
 
-/// Those of these transfers that are listed as unmatched.
+/// The transfers among these that are listed as unmatched.
 pub(crate) async fn listed_of(
     conn: &mut Conn,
     transfer_ids: &[String],
@@ -224,7 +224,7 @@ pub(crate) async fn listed_of(
     rows.iter().map(listed).collect()
 }
 
-/// Takes open ones off the list. Fails if a person has decided about one meanwhile.
+/// Takes open transfers off the list. Errors if a person has decided about one meanwhile.
 pub(crate) async fn unlist(conn: &mut Conn, transfer_ids: &[String]) -> Result<(), DbError> {
     for id in transfer_ids {
         let sql = "DELETE FROM unmatched WHERE transfer_id = $1 AND state = 'open'";
@@ -235,7 +235,7 @@ pub(crate) async fn unlist(conn: &mut Conn, transfer_ids: &[String]) -> Result<(
     Ok(())
 }
 
-/// Of these invoices, each with each late transfer that may be meant for it and waits for a person.
+/// Pairs of one of these invoices and a late transfer that may be meant for it and waits for a person.
 pub(crate) async fn in_review(
     conn: &mut Conn,
     invoice_ids: &[String],
@@ -252,13 +252,13 @@ pub(crate) async fn in_review(
     rows.iter().map(|row| Ok((row.text("invoice_id")?, row.text("transfer_id")?))).collect()
 }
 
-/// Takes one off the list that waits for a matcher. `false`: a person has decided about it.
+/// Takes a transfer that waits for a matcher off the list. Returns false if a person has decided about it.
 pub(crate) async fn unlist_matching(conn: &mut Conn, transfer_id: &str) -> Result<bool, DbError> {
     let sql = "DELETE FROM unmatched WHERE transfer_id = $1 AND state = 'open' AND reason = $2";
     Ok(conn.exec(sql, args![transfer_id.to_owned(), Reason::Matching]).await? == 1)
 }
 
-/// Closes an open one. `false`: it is not open.
+/// Closes an open transfer. Returns false if it is not open.
 pub(crate) async fn resolve(
     conn: &mut Conn,
     transfer_id: &str,
@@ -274,9 +274,9 @@ pub(crate) async fn resolve(
     Ok(changed == 1)
 }
 
-/// Opens one again that a person had closed like this. `false`: it is not closed like this.
+/// Opens a transfer again that a person closed in this way. Returns false if it is not closed in this way.
 ///
-/// A matcher is not asked a second time: what waited for one is what no invoice waits for.
+/// A matcher is not asked a second time: a transfer that waited for one is listed as `no_match`.
 pub(crate) async fn relist(
     conn: &mut Conn,
     transfer_id: &str,
@@ -290,13 +290,13 @@ pub(crate) async fn relist(
     Ok(conn.exec(sql, args![transfer_id.to_owned(), closed]).await? == 1)
 }
 
-/// The number of the last change that was settled, without locking it.
+/// The number of the last change that was settled, not locked.
 pub(crate) async fn peek(conn: &mut Conn, network: &str) -> Result<i64, DbError> {
     let row = conn.row("SELECT seq FROM settle_cursor WHERE network = $1", args![network.to_owned()]).await?;
     row.map_or(Ok(0), |row| row.int("seq"))
 }
 
-/// Whether settle has not come to the end of the network's log.
+/// True if settle has not reached the end of the network's log.
 pub(crate) async fn any_unsettled(conn: &mut Conn, network: &str) -> Result<bool, DbError> {
     let sql = "SELECT 1 AS one FROM sighting WHERE network = $1
                    AND seq > COALESCE((SELECT seq FROM settle_cursor WHERE network = $1), 0) LIMIT 1";

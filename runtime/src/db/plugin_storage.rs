@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::{Conn, DbError, args};
 
-/// How often a scope was written, and how many bytes it holds. A scope never written has the default.
+/// Number of writes to a scope, and its size in bytes. A scope never written has the default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Revision {
     pub(crate) number: u64,
@@ -29,15 +29,15 @@ impl Revision {
     }
 }
 
-/// What a call wrote, based on what it had read.
+/// The writes of a call, based on its reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StorageWrites {
     pub(crate) scope: String,
     /// The revision that the call saw.
     pub(crate) base: Revision,
-    /// What the scope holds afterwards.
+    /// Size of the scope afterwards, bytes.
     pub(crate) bytes: u64,
-    /// A value, or none where the key was deleted.
+    /// Values by key; `None` deletes the key.
     pub(crate) entries: BTreeMap<String, Option<Vec<u8>>>,
 }
 
@@ -63,13 +63,13 @@ pub(crate) async fn get(
     Ok(found)
 }
 
-/// The values of several keys, of those that are there, and the scope's revision at the same moment.
+/// The values of the existing ones of several keys, and the scope's revision at the same moment.
 pub(crate) async fn get_many(
     conn: &mut Conn,
     scope: &str,
     keys: Vec<String>,
 ) -> Result<(Revision, BTreeMap<String, Vec<u8>>), DbError> {
-    // The scope's own row among them. All fit into one statement, and so are of one moment.
+    // The scope's own row is among them. All fit into one statement, and so are of one moment.
     let items = std::iter::once(String::new()).chain(keys).flat_map(|key| args![key]).collect();
     let head = "SELECT key, value FROM plugin_storage WHERE scope = $1 AND key IN";
     let rows = conn.rows_in_with(head, args![scope.to_owned()], items, "").await?;
@@ -83,9 +83,9 @@ pub(crate) async fn get_many(
     Ok(found)
 }
 
-/// Deletes all that a scope holds. Answers how many bytes that was.
+/// Deletes all data of a scope. Returns its size, bytes.
 pub(crate) async fn delete(conn: &mut Conn, scope: &str) -> Result<i64, DbError> {
-    // Its own row first, which every write moves on: what it says is then what is there.
+    // Deletes its own row first, which every write changes: the size in it is then exact.
     let sql = "DELETE FROM plugin_storage WHERE scope = $1 AND key = '' RETURNING value";
     let Some(row) = conn.row(sql, args![scope.to_owned()]).await? else { return Ok(0) };
     let bytes = Revision::decode(&row.blob("value")?)?.bytes;
@@ -93,7 +93,7 @@ pub(crate) async fn delete(conn: &mut Conn, scope: &str) -> Result<i64, DbError>
     Ok(i64::try_from(bytes).unwrap_or(i64::MAX))
 }
 
-/// Keys with a prefix, after `after`, ascending by their bytes, and the scope's revision at the same moment.
+/// The keys with a prefix after the key `after`, ascending by bytes, and the scope's revision at the same moment.
 pub(crate) async fn keys(
     conn: &mut Conn,
     scope: &str,
@@ -101,7 +101,7 @@ pub(crate) async fn keys(
     after: Option<&str>,
     limit: i64,
 ) -> Result<(Revision, Vec<String>), DbError> {
-    // PostgreSQL would sort by language.
+    // PostgreSQL would otherwise sort by language.
     let rows = conn
         .rows(
             "SELECT key, CASE WHEN key = '' THEN value END AS revision FROM plugin_storage
@@ -134,7 +134,7 @@ pub(crate) async fn keys(
 fn end_of(prefix: &str) -> String {
     let mut chars: Vec<char> = prefix.chars().collect();
     while let Some(last) = chars.pop() {
-        // A range of chars leaves out the surrogates by itself.
+        // A range of chars leaves out the surrogates.
         if let Some(next) = (last..=char::MAX).nth(1) {
             chars.push(next);
             return chars.into_iter().collect();
@@ -143,9 +143,9 @@ fn end_of(prefix: &str) -> String {
     String::new()
 }
 
-/// Writes what a call wrote, in the transaction that commits the call's result.
+/// Applies the writes of a call, in the transaction that commits the call's result.
 ///
-/// [`DbError::Stale`] if the scope has changed since the call read it: undo all and make the call again.
+/// Errors with [`DbError::Stale`] if the scope has changed since the call read it: undo everything and repeat the call.
 pub(crate) async fn apply(conn: &mut Conn, writes: &StorageWrites) -> Result<(), DbError> {
     if writes.entries.is_empty() {
         return Ok(());

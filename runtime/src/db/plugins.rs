@@ -10,14 +10,14 @@ use crate::domain::{
 words! {
     /// Who brought a version.
     Origin {
-        /// The binary: a newer binary may replace it by its own.
+        /// The binary, which a newer binary may replace by its own.
         Embedded = "embedded",
-        /// The operator: only the operator replaces it.
+        /// The operator, who alone may replace it.
         Uploaded = "uploaded",
     }
 }
 
-/// A version of a plugin: one artefact, and what the operator allows it.
+/// A version of a plugin: one artefact, and the operator's grants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct VersionRow {
     pub(crate) id: String,
@@ -32,16 +32,16 @@ pub(crate) struct VersionRow {
     pub(crate) created_at: Millis,
 }
 
-/// A plugin and which version of it is in use.
+/// A plugin and its active version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PluginRow {
     pub(crate) name: String,
     pub(crate) active_id: Option<String>,
-    /// Counts its activations.
+    /// Number of its activations.
     pub(crate) generation: i64,
 }
 
-/// What a new version consists of.
+/// The parts of a new version.
 #[derive(Debug, Clone)]
 pub(crate) struct NewVersion {
     pub(crate) plugin: String,
@@ -74,7 +74,7 @@ fn plugin(row: &Row) -> Result<PluginRow, DbError> {
     })
 }
 
-/// Stores an artefact as a version of its plugin. The same artefact again is the version that it already is.
+/// Stores an artefact as a version of its plugin. The same artefact again yields the existing version.
 pub(crate) async fn insert(conn: &mut Conn, new: NewVersion, now: Millis) -> Result<VersionRow, DbError> {
     keep_artefact(conn, &new.sha256, new.wasm, now).await?;
     conn.exec(
@@ -117,7 +117,7 @@ pub(super) async fn keep_artefact(
     Ok(())
 }
 
-/// Forgets a component's bytes, unless a version of a plugin or of any hook is made of them.
+/// Deletes a component's bytes, unless a version of a plugin or of any hook uses them.
 pub(super) async fn drop_artefact(conn: &mut Conn, sha256: &str) -> Result<(), DbError> {
     conn.exec(
         "DELETE FROM artefact WHERE sha256 = $1
@@ -143,7 +143,7 @@ pub(crate) async fn by_sha256(
     .transpose()
 }
 
-/// Whether an artefact is some plugin's version already.
+/// True if an artefact is a version of some plugin already.
 pub(crate) async fn any_by_sha256(conn: &mut Conn, sha256: &str) -> Result<bool, DbError> {
     let row =
         conn.row("SELECT id FROM plugin_version WHERE sha256 = $1 LIMIT 1", args![sha256.to_owned()]).await?;
@@ -173,7 +173,7 @@ pub(crate) async fn artefact(conn: &mut Conn, sha256: &str) -> Result<Option<Vec
         .transpose()
 }
 
-/// How many bytes the component has.
+/// Size of the component, bytes.
 pub(crate) async fn artefact_bytes(conn: &mut Conn, sha256: &str) -> Result<usize, DbError> {
     let sql = "SELECT CAST(LENGTH(wasm) AS BIGINT) AS n FROM artefact WHERE sha256 = $1";
     let bytes = conn.row(sql, args![sha256.to_owned()]).await?.map_or(Ok(0), |row| row.int("n"))?;
@@ -193,7 +193,7 @@ pub(crate) async fn by_name(conn: &mut Conn, name: &str) -> Result<Option<Plugin
         .transpose()
 }
 
-/// Changes what the operator allows a version; counts for calls once it is activated again.
+/// Changes a version's grants; they hold for calls once the version is activated again.
 pub(crate) async fn set_grants(
     conn: &mut Conn,
     name: &str,
@@ -207,7 +207,7 @@ pub(crate) async fn set_grants(
     .await
 }
 
-/// Makes a version the active one, or none, and remembers it. Answers the new generation.
+/// Makes a version the active one, or none, and records it. Returns the new generation.
 pub(crate) async fn activate(
     conn: &mut Conn,
     name: &str,
@@ -229,7 +229,7 @@ pub(crate) async fn activate(
     Ok(generation)
 }
 
-/// The version that was active before the one that is (or, when none is, the last one that was).
+/// The version that was active before the present one; if none is active, the last one that was.
 pub(crate) async fn before_active(conn: &mut Conn, name: &str) -> Result<Option<VersionRow>, DbError> {
     conn.row(
         "SELECT v.* FROM plugin_activation a

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::{Conn, DbError, alarms, args};
 use crate::domain::Millis;
 
-/// Somebody has heard these networks; who was told that one stalls hears that it does no more. Answers the time that is
-/// kept: by the database's clock, which all replicas share.
+/// Records that providers of these networks answered, and tells that those that stalled no longer do. Returns the
+/// recorded time, by the database's clock, which all replicas share.
 pub(crate) async fn heard(conn: &mut Conn, networks: &[String]) -> Result<Millis, DbError> {
     let now = conn.now().await?;
     let rows = networks.iter().map(|network| args![network, now]).collect();
@@ -16,7 +16,7 @@ pub(crate) async fn heard(conn: &mut Conn, networks: &[String]) -> Result<Millis
     Ok(now)
 }
 
-/// By network; one that nobody has heard yet is not there.
+/// Times of the last answers, by network; networks without an answer yet are missing.
 pub(crate) async fn all(conn: &mut Conn) -> Result<BTreeMap<String, Millis>, DbError> {
     let rows = conn.rows("SELECT network, heard_at FROM reading", args![]).await?;
     rows.iter().map(|row| Ok((row.text("network")?, row.int("heard_at")?))).collect()

@@ -8,17 +8,17 @@ use crate::domain::{Millis, rescan::State};
 pub(crate) struct Rescan {
     pub(crate) id: String,
     pub(crate) network: String,
-    /// Where it was asked to begin, if by a time.
+    /// Time at which it was asked to begin, if it was.
     pub(crate) since: Option<Millis>,
     /// None: the block of that time is still looked for.
     pub(crate) from: Option<i64>,
     pub(crate) to: i64,
     /// The block that is read next.
     pub(crate) next: Option<i64>,
-    /// Hash of the block before that, as it was read here; empty where none was.
+    /// Hash of the block before that, as it was read here; empty if none was.
     pub(crate) parent: String,
     pub(crate) state: State,
-    /// Transfers that nobody knew before.
+    /// Number of transfers that were unknown before.
     pub(crate) found: i64,
     pub(crate) error: Option<String>,
     pub(crate) created_at: Millis,
@@ -42,7 +42,7 @@ fn read(row: &Row) -> Result<Rescan, DbError> {
     })
 }
 
-/// Keeps a new one. `false`: another of this network is running.
+/// Stores a new rescan. Returns false if another of this network is running.
 pub(crate) async fn insert(conn: &mut Conn, rescan: &Rescan) -> Result<bool, DbError> {
     let made = conn
         .exec(
@@ -68,13 +68,13 @@ pub(crate) async fn get(conn: &mut Conn, id: &str) -> Result<Option<Rescan>, DbE
     conn.row(sql, args![id.to_owned()]).await?.as_ref().map(read).transpose()
 }
 
-/// The one that is running on a network.
+/// The running rescan of a network.
 pub(crate) async fn running(conn: &mut Conn, network: &str) -> Result<Option<Rescan>, DbError> {
     let sql = "SELECT * FROM rescan WHERE network = $1 AND state = 'running'";
     conn.row(sql, args![network.to_owned()]).await?.as_ref().map(read).transpose()
 }
 
-/// Those of a network, the newest first, before the one with the id `before`.
+/// The rescans of a network, the newest first, below the id `before`.
 pub(crate) async fn list(
     conn: &mut Conn,
     network: &str,
@@ -86,25 +86,25 @@ pub(crate) async fn list(
     rows.iter().map(read).collect()
 }
 
-/// Its first block was found.
+/// Records the first block, once it is found.
 pub(crate) async fn begin(conn: &mut Conn, id: &str, from: i64) -> Result<bool, DbError> {
     let sql = "UPDATE rescan SET from_height = $2, next_height = $2, error = NULL
                WHERE id = $1 AND state = 'running' AND from_height IS NULL";
     Ok(conn.exec(sql, args![id.to_owned(), from]).await? == 1)
 }
 
-/// Where a step of it has got to.
+/// The progress of a rescan after a step.
 #[derive(Debug, Clone)]
 pub(crate) struct Progress {
     pub(crate) next: i64,
     /// Hash of the block before that.
     pub(crate) parent: String,
-    /// Transfers that nobody knew before.
+    /// Number of transfers that were unknown before.
     pub(crate) found: i64,
 }
 
-/// Moves it from where the caller read it; it is done when its last block was read. `false`: it was cancelled, or
-/// another has moved it, and the caller must undo everything.
+/// Moves a rescan on from where the caller read it; it is done when its last block was read. Returns false if it was
+/// cancelled or another has moved it: the caller must undo everything.
 pub(crate) async fn advance(
     conn: &mut Conn,
     from: &Rescan,
@@ -123,14 +123,14 @@ pub(crate) async fn advance(
     Ok(changed == 1)
 }
 
-/// Says what holds it up.
+/// Records the reason of a delay.
 pub(crate) async fn held_up(conn: &mut Conn, id: &str, why: &str) -> Result<(), DbError> {
     let sql = "UPDATE rescan SET error = $2 WHERE id = $1 AND state = 'running'";
     conn.exec(sql, args![id.to_owned(), why.to_owned()]).await?;
     Ok(())
 }
 
-/// Ends it before its time. `false`: it has ended already.
+/// Ends a rescan early. Returns false if it has ended already.
 pub(crate) async fn end(
     conn: &mut Conn,
     id: &str,
@@ -218,7 +218,7 @@ mod tests {
             assert_eq!((done.state, done.error, done.done_at), (State::Done, None, Some(9)));
             assert_eq!(running(&mut conn, "net").await.unwrap(), None);
 
-            // Now another may run, which is cancelled under the hands of its worker.
+            // Another may run now; its worker finds it cancelled.
             assert!(add(&db, rescan("rsc_2", Some(3))).await);
             let cancel =
                 || write(&db, |conn| Box::pin(async { end(conn, "rsc_2", State::Cancelled, None, 9).await }));

@@ -5,18 +5,18 @@ use crate::{
     vault::{MasterKeyId, Vault},
 };
 
-/// Rows that are sealed anew in one transaction.
+/// Number of rows that are sealed anew in one transaction.
 const PAGE: i64 = 100;
 
-/// A column of sealed values. In its statements `$1` is what a value begins with that the newest key has sealed, and `$2` is
-/// what JSON begins with: answers that were kept are sealed only if they show a secret.
+/// A column of sealed values. In its statements `$1` is the prefix of values that the newest key has sealed, and `$2`
+/// the prefix of JSON: stored answers are sealed only if they show a secret.
 struct Place {
     left: &'static str,
-    /// Rows after the key `$3`, `$4`, as `a`, `b` and `sealed`.
+    /// Selects rows after the key `$3`, `$4`, as `a`, `b` and `sealed`.
     page: &'static str,
-    /// Puts `$4` in place of `$3` in the row of the key `$1`, `$2`.
+    /// Replaces `$3` by `$4` in the row of the key `$1`, `$2`.
     put: &'static str,
-    /// What the value in the row of this key is sealed for.
+    /// Returns the text that the value in the row of this key is sealed for.
     sealed_for: fn(&str, &str) -> String,
 }
 
@@ -77,7 +77,7 @@ const PLACES: [Place; 5] = [
     place!("idempotency", "body", "owner", "key", idempotency::sealed_for),
 ];
 
-/// How many values another key than this one has sealed.
+/// Number of values that other keys have sealed.
 pub(crate) async fn left(conn: &mut Conn, newest: MasterKeyId) -> Result<i64, DbError> {
     let mut left = 0;
     for place in &PLACES {
@@ -87,8 +87,8 @@ pub(crate) async fn left(conn: &mut Conn, newest: MasterKeyId) -> Result<i64, Db
     Ok(left)
 }
 
-/// Seals anew what another key has sealed than the one that seals now. A value that does not open stays, and is told; one
-/// that was changed meanwhile is left for the next time. Answers how many were.
+/// Seals anew the values that other keys than the newest have sealed. A value that does not open stays and is logged;
+/// one that was changed meanwhile is left for the next time. Returns the number of values sealed anew.
 pub(crate) async fn renew(db: &Db, vault: &Vault) -> Result<usize, DbError> {
     let mut renewed = 0;
     let begins = vault.seals().id().prefix();

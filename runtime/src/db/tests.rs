@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Db, REQUEST_READS_MAX, args};
 use crate::testing;
 
-/// Takes for ever.
+/// A query that runs for ever.
 const ENDLESS: &str = "WITH RECURSIVE n (i) AS (SELECT CAST($1 AS BIGINT) UNION ALL SELECT i + 1 FROM n)
                        SELECT COUNT(*) AS n FROM n";
 
@@ -38,7 +38,7 @@ async fn requests_that_read_for_ever_hold_up_no_worker() {
             })
             .collect();
         tokio::time::sleep(Duration::from_millis(50)).await;
-        // Not after them, though there are more of them than connections.
+        // It is answered before them, though they outnumber the connections.
         assert_eq!(one(&db).await, 1);
         assert!(reads.iter().all(|read| !read.is_finished()));
         for read in reads {
@@ -51,7 +51,7 @@ async fn requests_that_read_for_ever_hold_up_no_worker() {
 async fn what_nobody_waits_for_any_more_is_broken_off() {
     let db = testing::sqlite().await;
     for _ in 0..3 {
-        // As many as there are connections, which have no limit of time.
+        // As many as there are connections, without a time limit.
         let reads: Vec<_> = (0..REQUEST_READS_MAX)
             .map(|_| {
                 let db = db.clone();

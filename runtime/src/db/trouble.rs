@@ -10,7 +10,7 @@ use std::{
 
 use super::DbError;
 
-/// Why nothing can be written, whoever tries.
+/// Reason that nobody can write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Trouble {
     #[error("its disk is full")]
@@ -26,7 +26,7 @@ pub(crate) enum Trouble {
 }
 
 impl DbError {
-    /// What a person has to look at, if this error is no fault of the one request.
+    /// The trouble that a person has to look at; `None` if the error concerns this request alone.
     #[must_use]
     pub(crate) fn trouble(&self) -> Option<Trouble> {
         match self {
@@ -38,7 +38,7 @@ impl DbError {
     }
 }
 
-/// By SQLite's (extended) result code or by PostgreSQL's SQLSTATE, which has five characters.
+/// Reads SQLite's (extended) result code, or PostgreSQL's SQLSTATE of five characters.
 fn of_code(code: &str) -> Option<Trouble> {
     if code.len() == 5 {
         return match code {
@@ -51,7 +51,7 @@ fn of_code(code: &str) -> Option<Trouble> {
     }
     // The lower byte is the kind.
     match code.parse::<u32>().ok()? & 0xff {
-        // One writer in this process: whoever else holds the lock is another one.
+        // This process has one writer, so another process holds the lock.
         5 => Some(Trouble::Locked),
         8 => Some(Trouble::ReadOnly),
         10 | 11 | 14 => Some(Trouble::Broken),
@@ -60,15 +60,15 @@ fn of_code(code: &str) -> Option<Trouble> {
     }
 }
 
-/// What the last writes of this process came to. Cheap to clone.
+/// The outcome of the last writes of this process. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Writes(Arc<State>);
 
 struct State {
     began: Instant,
-    /// When a write was committed last, milliseconds since then.
+    /// Time of the last commit, milliseconds since `began`.
     written: AtomicU64,
-    /// When a connection was had last, likewise.
+    /// Time at which a connection was last had, milliseconds since `began`.
     reached: AtomicU64,
     trouble: Mutex<Option<Trouble>>,
 }
@@ -86,13 +86,13 @@ impl Default for Writes {
 }
 
 impl Writes {
-    /// How long ago something was committed last, or this process began.
+    /// Time since the last commit, or since this process began.
     #[must_use]
     pub(crate) fn age(&self) -> Duration {
         self.since(&self.0.written)
     }
 
-    /// What is in the way since then, if the last write has failed.
+    /// The trouble since then, if the last write has failed.
     #[must_use]
     pub(crate) fn trouble(&self) -> Option<Trouble> {
         *self.0.trouble.lock().unwrap_or_else(PoisonError::into_inner)
@@ -113,7 +113,7 @@ impl Writes {
         self.0.reached.store(self.now(), Ordering::Relaxed);
     }
 
-    /// What an error of a pool means: when others get connections meanwhile, it is merely busy.
+    /// Turns an error of a pool into one of ours: while others get connections, the database is merely busy.
     pub(super) fn explain(&self, error: sqlx::Error, waited: Duration) -> DbError {
         let nobody = self.since(&self.0.reached) >= waited;
         match error {
@@ -155,7 +155,7 @@ mod tests {
             ("13", Some(Trouble::Full)),
             ("53100", Some(Trouble::Full)),
             ("57P03", Some(Trouble::Unreachable)),
-            // One that is there already, a conflict of two transactions, too many clients.
+            // A row that exists already, a conflict of two transactions, too many clients.
             ("2067", None),
             ("40001", None),
             ("53300", None),
@@ -195,7 +195,7 @@ mod tests {
     async fn a_full_disk_is_said() {
         let folder = tempfile::tempdir().unwrap();
         let db = Db::open(folder.path().join("kassa.db").to_str().unwrap()).await.unwrap();
-        // What a full disk looks like: no page more.
+        // Simulates a full disk: no page more.
         let fill = |pages: &'static str| {
             db.write::<_, DbError, _>(move |conn| {
                 Box::pin(async move {

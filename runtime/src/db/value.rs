@@ -13,7 +13,7 @@ use crate::domain::{
     word::Word,
 };
 
-/// An argument of a statement. Typed even when it is null, since PostgreSQL wants to know.
+/// An argument of a statement. A null has a type too, since PostgreSQL needs it.
 #[derive(Debug, Clone)]
 pub(crate) enum Value {
     Int(Option<i64>),
@@ -124,7 +124,7 @@ impl From<&Option<Verbatim>> for Value {
     }
 }
 
-/// A row of an answer; columns are asked for by their name.
+/// A row of a result; columns are read by name.
 #[derive(Debug)]
 pub(crate) enum Row {
     Sqlite(SqliteRow),
@@ -157,7 +157,7 @@ impl Row {
         self.bool(column).map(Mode::of_test)
     }
 
-    /// Whose the row is, by its columns `merchant_id` and `test`.
+    /// The tenant that the row belongs to, by its columns `merchant_id` and `test`.
     pub(crate) fn tenant(&self) -> Result<Tenant, DbError> {
         Ok(Tenant { merchant: self.text("merchant_id")?, mode: self.mode("test")? })
     }
@@ -195,7 +195,7 @@ impl Row {
         }
     }
 
-    /// A column whose text one of the domain's types reads.
+    /// Reads a text column by one of the domain's types.
     pub(crate) fn parsed<T>(&self, column: &'static str) -> Result<T, DbError>
     where
         T: std::str::FromStr,
@@ -206,7 +206,7 @@ impl Row {
             .map_err(|error: T::Err| DbError::Unreadable { column, why: error.to_string() })
     }
 
-    /// A column that holds JSON.
+    /// Reads a column that holds JSON.
     pub(crate) fn json<T: serde::de::DeserializeOwned>(&self, column: &'static str) -> Result<T, DbError> {
         serde_json::from_str(&self.text(column)?)
             .map_err(|error| DbError::Unreadable { column, why: error.to_string() })

@@ -8,12 +8,12 @@ use sqlx::{
 
 use super::{DbError, MIGRATIONS};
 
-/// The version that this program brings a database to.
+/// The schema version of this program.
 pub(crate) fn known() -> i64 {
     MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
 }
 
-/// The version of the database at this URL (as [`super::Db::open`] takes it); 0 if it is empty or not there.
+/// The schema version of the database at this URL (see [`super::Db::open`]); 0 if it is empty or missing.
 pub(crate) async fn applied(url: &str) -> Result<i64, DbError> {
     const NEWEST: &str = "SELECT COALESCE(MAX(version), 0) FROM _sqlx_migrations WHERE success";
     if url.starts_with("postgres://") || url.starts_with("postgresql://") {

@@ -2,10 +2,10 @@
 
 use super::{Conn, DbError, args};
 
-/// Addresses' keys with a `seq` above `seq`, in that order.
+/// The keys of addresses with a `seq` above the given one, in that order.
 ///
-/// `seq` is the order of commit (the counter's row lock makes it so): whoever has seen up to one of them has
-/// missed none below it.
+/// `seq` is the order of commit (the counter's row lock makes it so): a reader that has seen one of them has missed
+/// none below it.
 pub(crate) async fn keys_after(
     conn: &mut Conn,
     network: &str,

@@ -12,7 +12,7 @@ words! {
     /// Whose payments arrive at an address.
     #[schema(as = AddressKind)]
     Kind {
-        /// Any: they are told apart by amount or memo.
+        /// Anyone's: payments are told apart by amount or memo.
         Shared = "shared",
         /// One customer's.
         Customer = "customer",
@@ -26,26 +26,26 @@ pub(crate) struct ReceiveAddress {
     pub(crate) id: String,
     pub(crate) merchant_id: String,
     pub(crate) network: String,
-    /// In the plugin's normal form.
+    /// The address in the plugin's normal form.
     pub(crate) address: String,
-    /// The same as bytes: what watchers filter by.
+    /// The same as bytes, by which watchers filter.
     pub(crate) key: Vec<u8>,
     pub(crate) kind: Kind,
     pub(crate) unique_id: Option<String>,
     /// The merchant's own JSON.
     pub(crate) meta: Option<Verbatim>,
     pub(crate) derived_index: Option<i64>,
-    /// Order of commit within the network.
+    /// Number in the order of commit within the network.
     #[cfg_attr(not(test), expect(dead_code, reason = "what watchers read by; tests look at it"))]
     pub(crate) seq: i64,
     pub(crate) created_at: Millis,
     /// Since when it is no longer given out.
     pub(crate) retired_at: Option<Millis>,
-    /// When its merchant last proved to own it.
+    /// Time at which its merchant last proved to own it, if ever.
     pub(crate) ownership_proven_at: Option<Millis>,
 }
 
-/// An address about to be watched; the fields are those of [`ReceiveAddress`].
+/// An address to be watched; the fields are those of [`ReceiveAddress`].
 #[derive(Debug, Clone)]
 pub(crate) struct NewAddress {
     pub(crate) id: String,
@@ -64,8 +64,8 @@ pub(crate) struct NewAddress {
 pub(crate) enum CreateError {
     #[error(transparent)]
     Db(#[from] DbError),
-    /// The address is watched already (for anyone), or the merchant has its shared address or this `unique_id`
-    /// on this network.
+    /// The address is watched already (for anyone), or the merchant has a shared address or this `unique_id` on the
+    /// network.
     #[error("the address, the unique_id or the place of the shared address is taken")]
     Taken,
 }
@@ -76,7 +76,7 @@ pub(crate) enum SetKeyError {
     Db(#[from] DbError),
     #[error("it is another merchant's")]
     Taken,
-    /// It is new, and the proof that is demanded is missing.
+    /// The address is new, and the demanded proof is missing.
     #[error("nobody has proven whose it is")]
     Unproven,
 }
@@ -90,7 +90,7 @@ pub(crate) struct ExtendedKey {
     /// Child that the next address is derived from.
     pub(crate) next_index: i64,
     pub(crate) created_at: Millis,
-    /// When its merchant last proved to own it.
+    /// Time at which its merchant last proved to own it, if ever.
     pub(crate) ownership_proven_at: Option<Millis>,
 }
 
@@ -123,7 +123,7 @@ macro_rules! select {
     };
 }
 
-/// Adds an address to what is watched.
+/// Adds an address to watch.
 pub(crate) async fn create(conn: &mut Conn, new: NewAddress) -> Result<ReceiveAddress, CreateError> {
     // The counter's row lock is held until the commit: seq is the order of commit.
     let sql = "UPDATE address_counter SET seq = seq + 1 WHERE network = $1 RETURNING seq";
@@ -184,7 +184,7 @@ pub(crate) async fn create(conn: &mut Conn, new: NewAddress) -> Result<ReceiveAd
     })
 }
 
-/// One of a merchant's addresses, on a network of this mode.
+/// Finds one of a merchant's addresses, on a network of this mode.
 pub(crate) async fn get(
     conn: &mut Conn,
     tenant: &Tenant,
@@ -197,8 +197,8 @@ pub(crate) async fn get(
     conn.row(sql, args).await?.as_ref().map(read).transpose()
 }
 
-/// A merchant's addresses on networks of this mode, invoices' own ones left out; the newest first, from below
-/// the id `before`.
+/// A merchant's addresses on networks of this mode, without invoices' own ones; the newest first, below the id
+/// `before`.
 pub(crate) async fn list(
     conn: &mut Conn,
     tenant: &Tenant,
@@ -212,7 +212,7 @@ pub(crate) async fn list(
     conn.rows(sql, args![&tenant.merchant, tenant.mode, before, rows]).await?.iter().map(read).collect()
 }
 
-/// The merchant's shared address on a network, as it is given out.
+/// The merchant's shared address on a network, if it is not retired.
 pub(crate) async fn shared_of(
     conn: &mut Conn,
     merchant_id: &str,
@@ -222,7 +222,7 @@ pub(crate) async fn shared_of(
     conn.row(sql, args![merchant_id.to_owned(), network.to_owned()]).await?.as_ref().map(read).transpose()
 }
 
-/// The address of one of a merchant's customers, as it is given out.
+/// The address of one of a merchant's customers, if it is not retired.
 pub(crate) async fn by_unique_id(
     conn: &mut Conn,
     merchant_id: &str,
@@ -234,7 +234,7 @@ pub(crate) async fn by_unique_id(
     conn.row(sql, args).await?.as_ref().map(read).transpose()
 }
 
-/// Stops giving an address out, or (`None`) gives it out again. `false`: it stands so already. Fails
+/// Retires an address at this time, or (`None`) gives it out again. Returns false if there is nothing to change. Errors
 /// ([`DbError::is_taken`]) if another has its place by now.
 pub(crate) async fn set_retired(conn: &mut Conn, id: &str, at: Option<Millis>) -> Result<bool, DbError> {
     let sql =
@@ -242,7 +242,7 @@ pub(crate) async fn set_retired(conn: &mut Conn, id: &str, at: Option<Millis>) -
     Ok(conn.exec(sql, args![id.to_owned(), at]).await? == 1)
 }
 
-/// Those of these addresses (in normal form) that are watched, by their text.
+/// The watched addresses among these (in normal form), by their text.
 pub(crate) async fn by_address(
     conn: &mut Conn,
     network: &str,
@@ -270,8 +270,9 @@ fn read_extended(row: &Row) -> Result<ExtendedKey, DbError> {
     })
 }
 
-/// Sets the key that a merchant's addresses on a network are derived from. One that was set before goes on where it
-/// was, and needs no proof. A key is what it derives, however it is written: `first_address` is the first of all.
+/// Sets the key that a merchant's addresses on a network are derived from. A key that was set before continues where it
+/// was, and needs no proof. Keys are compared by what they derive, however they are written: `first_address` is the
+/// first derived address.
 pub(crate) async fn put_extended_key(
     conn: &mut Conn,
     key: &ExtendedKey,
@@ -338,8 +339,8 @@ pub(crate) async fn extended_keys(conn: &mut Conn, tenant: &Tenant) -> Result<Ve
     conn.rows(sql, args![&tenant.merchant, tenant.mode]).await?.iter().map(read_extended).collect()
 }
 
-/// Takes the next child of a key: no other caller gets the same one. In a new life of the database `left_out` are
-/// passed over first. None without such a key.
+/// Takes the next child index of a key: no other caller gets the same one. In a new life of the database, `left_out`
+/// children are skipped first. `None` if there is no such key.
 pub(crate) async fn next_index(
     conn: &mut Conn,
     extended_key_id: &str,
@@ -353,7 +354,7 @@ pub(crate) async fn next_index(
     row.map(|row| row.int("taken")).transpose()
 }
 
-/// The children of a key below `to` are in use.
+/// Marks the children of a key below `to` as used.
 pub(crate) async fn step_over(conn: &mut Conn, extended_key_id: &str, to: i64) -> Result<(), DbError> {
     let sql = "UPDATE extended_key SET next_index = $2 WHERE id = $1 AND next_index < $2";
     conn.exec(sql, args![extended_key_id.to_owned(), to]).await?;

@@ -118,11 +118,11 @@ async fn no_two_get_the_same_child() {
         }
         assert_eq!(put(key("mer_a", "xpub1")).await.unwrap().next_index, 3);
         assert_eq!(put(key("mer_a", "xpub2")).await.unwrap().next_index, 0);
-        // However it is written.
+        // The same key, written differently.
         assert_eq!(put(key("mer_a", " xpub1")).await.unwrap().next_index, 3);
         assert!(matches!(put(key("mer_b", "xpub1 ")).await, Err(SetKeyError::Taken)));
         assert_eq!(put(key("mer_a", "xpub2 ")).await.unwrap().public_key, "xpub2");
-        // It is remembered where the first one was, and whose it is.
+        // The key's position and its owner are remembered.
         assert!(matches!(put(key("mer_b", "xpub1")).await, Err(SetKeyError::Taken)));
         assert_eq!(put(key("mer_a", "xpub1")).await.unwrap().next_index, 3);
         let id = made.id.clone();
@@ -160,7 +160,7 @@ async fn whose_it_is_is_told_once_a_day_and_proven() {
         };
         assert!(matches!(put(&key, Proof::Missing).await, Err(SetKeyError::Unproven)));
         put(&key, Proof::NotNeeded).await.unwrap();
-        // Back from a clock that was ahead, it is told at once.
+        // After a clock that was ahead is set back, the merchant is told at once.
         for (at, by, is_told) in [
             (DAY, "mer_a", false),
             (DAY, "mer_b", true),

@@ -18,7 +18,7 @@ use crate::db::Value;
 pub(crate) type Query = (Cow<'static, str>, Vec<Value>);
 
 tokio::task_local! {
-    /// Where the queries of a task are written down.
+    /// Queries of a task, as recorded.
     pub(crate) static ASKED: Mutex<Vec<Query>>;
 }
 
@@ -27,7 +27,8 @@ pub(super) fn asked(sql: Cow<'static, str>, args: &[Value]) {
 }
 
 impl Conn {
-    /// Runs a query of a reader. Answers its steps on SQLite's virtual machine, or the rows that PostgreSQL looked at.
+    /// Runs a query of a reader. Returns its steps on SQLite's virtual machine, or the number of rows that PostgreSQL
+    /// looked at.
     pub(crate) async fn cost(&mut self, (sql, args): Query) -> u64 {
         match self.handle().unwrap() {
             Handle::Sqlite(conn) => {

@@ -12,12 +12,13 @@ use sqlx::{
 
 use super::{DbError, Row, Value, sqlite::Reader};
 
-/// Rows of one `INSERT … VALUES`: enough to pay for the statement, few enough to keep its text in the cache.
+/// Maximum number of rows of one `INSERT … VALUES`: enough to pay for the statement, few enough to keep its text in the
+/// cache.
 const ROWS_PER_INSERT: usize = 50;
-/// Members of one `IN (…)`.
+/// Maximum number of members of one `IN (…)`.
 const ITEMS_PER_LIST: usize = 200;
 
-/// A connection that is read from, or the transaction that a write runs in.
+/// A connection for reading, or the transaction of a write.
 pub(crate) struct Conn {
     inner: Inner,
 }
@@ -35,7 +36,7 @@ enum Handle<'c> {
 }
 
 impl DbError {
-    /// Whether others were faster: done again with what they left, the same work may succeed at once.
+    /// True if another was faster: the same work may succeed at once when done again.
     #[must_use]
     pub(crate) fn is_conflict(&self) -> bool {
         match self {
@@ -48,8 +49,8 @@ impl DbError {
         }
     }
 
-    /// Whether the same work may succeed a moment later: a busy or restarting database, two transactions in
-    /// each other's way, a full disk.
+    /// True if the same work may succeed a moment later: a busy or restarting database, two conflicting transactions, a
+    /// full disk.
     #[must_use]
     pub(crate) fn is_passing(&self) -> bool {
         match self {
@@ -67,7 +68,7 @@ impl DbError {
         }
     }
 
-    /// Whether a statement was broken off because it took too long: SQLITE_INTERRUPT, PostgreSQL's query_canceled.
+    /// True if a statement was interrupted because it took too long: SQLITE_INTERRUPT, PostgreSQL's query_canceled.
     #[must_use]
     pub(crate) fn is_too_long(&self) -> bool {
         matches!(self, Self::Sqlx(sqlx::Error::Database(error))
@@ -99,7 +100,7 @@ impl Conn {
         Ok(())
     }
 
-    /// What runs one statement; [`Conn::done`] is said when it has ended.
+    /// The handle that runs one statement. Call [`Conn::done`] when the statement has ended.
     fn handle(&mut self) -> Result<Handle<'_>, DbError> {
         Ok(match &mut self.inner {
             Inner::SqliteReader(reader) => Handle::Sqlite(reader.begin().ok_or(DbError::Closed)?),
@@ -115,7 +116,7 @@ impl Conn {
         }
     }
 
-    /// Runs a statement; answers how many rows it changed.
+    /// Runs a statement. Returns the number of rows that it changed.
     pub(crate) async fn exec(&mut self, sql: &'static str, args: Vec<Value>) -> Result<u64, DbError> {
         self.exec_text(Cow::Borrowed(sql), args).await
     }
@@ -171,7 +172,7 @@ impl Conn {
         Ok(row?)
     }
 
-    /// `head VALUES (…), (…) tail` for any number of rows, in as few statements as fit.
+    /// Runs `head VALUES (…), (…) tail` for any number of rows, in as few statements as possible.
     pub(crate) async fn insert_many(
         &mut self,
         head: &'static str,
@@ -199,7 +200,7 @@ impl Conn {
         Ok(found)
     }
 
-    /// `head ($1, $2, …) tail` for any number of items, in as few statements as fit; `head` ends in `IN`.
+    /// Runs `head ($1, $2, …) tail` for any number of items, in as few statements as possible; `head` ends in `IN`.
     pub(crate) async fn rows_in(
         &mut self,
         head: &'static str,
@@ -238,8 +239,8 @@ impl Conn {
         Ok(changed)
     }
 
-    /// The database's own time, milliseconds since 1970: what leases are measured by, since the clocks of
-    /// replicas differ.
+    /// The database's own time, milliseconds since 1970: leases are measured by it, since the clocks of replicas
+    /// differ.
     pub(crate) async fn now(&mut self) -> Result<i64, DbError> {
         let sql = match &self.inner {
             Inner::SqliteReader(_) | Inner::SqliteWriter(_) => {
@@ -298,7 +299,7 @@ fn lists(
     })
 }
 
-/// Appends `count` placeholders after the `used` first ones; answers the number of the last.
+/// Appends `count` placeholders after the first `used` ones. Returns the number of the last.
 fn placeholders(sql: &mut String, used: usize, count: usize) -> usize {
     for place in 1..=count {
         // Writing to a String cannot fail.
@@ -310,8 +311,8 @@ fn placeholders(sql: &mut String, used: usize, count: usize) -> usize {
 type SqliteQuery = sqlx::query::Query<'static, Sqlite, sqlx::sqlite::SqliteArguments>;
 type PostgresQuery = sqlx::query::Query<'static, Postgres, sqlx::postgres::PgArguments>;
 
-// No text here is made from anything but this crate's own literals and placeholder numbers: all that comes
-// from outside is an argument. Hence AssertSqlSafe.
+// Every text here is made of this crate's own literals and placeholder numbers: all outside data is passed as
+// arguments. Hence AssertSqlSafe.
 
 fn sqlite_query(sql: Cow<'static, str>, args: Vec<Value>) -> SqliteQuery {
     let mut query = match sql {
@@ -340,9 +341,9 @@ fn postgres_query(sql: &str, args: Vec<Value>) -> PostgresQuery {
     query
 }
 
-/// Turns `$1, $2, …` into `?, ?, …`. Only for texts that were made here, whose placeholders stand in order, each
-/// once. SQLite takes `$1` for a name, and looks each name up among all others, when it prepares a statement and
-/// again when it binds: with hundreds of them that was over a third of the time of a large insert.
+/// Turns `$1, $2, …` into `?, ?, …`. Only for texts made here, whose placeholders stand in order, each once. SQLite
+/// takes `$1` for a name, and looks each name up among all others when it prepares a statement and again when it binds:
+/// with hundreds of them that was over a third of the time of a large insert.
 fn unnumbered(sql: &str) -> String {
     let mut out = String::with_capacity(sql.len());
     let mut parts = sql.split('$');

@@ -6,17 +6,17 @@ use crate::{
     domain::Millis,
 };
 
-/// What their deliveries are given up for.
+/// Reason given for the deliveries that are given up.
 const WHY: &str = "the endpoint was deleted";
 
-/// A deleted endpoint for which something waits that can be given up now.
+/// A deleted endpoint with deliveries that can be given up now, if there is one.
 pub(crate) async fn any(conn: &mut Conn, now: Millis) -> Result<Option<String>, DbError> {
     let sql = "SELECT id FROM endpoint WHERE deleted_at IS NOT NULL AND due_at IS NOT NULL AND due_at <= $1 LIMIT 1";
     conn.row(sql, args![now]).await?.map(|row| row.text("id")).transpose()
 }
 
-/// Gives up what waits for a deleted endpoint, `rows` deliveries at most. Those under way (more was claimed of them than
-/// has ended) are left until they end, or their lease does.
+/// Gives up waiting deliveries of a deleted endpoint, at most `rows`. Those under way (more claims than ends) are left
+/// until they or their leases end.
 pub(crate) async fn give_up(
     conn: &mut Conn,
     endpoint_id: &str,
@@ -47,6 +47,6 @@ pub(crate) async fn give_up(
     if i64::try_from(waiting.len()).unwrap_or(i64::MAX) < rows {
         return settle_due(conn, vec![owner.into()]).await;
     }
-    // There may be more, whenever it is due.
+    // There may be more, whatever their due time.
     due_by(conn, [(owner, now)].into()).await
 }

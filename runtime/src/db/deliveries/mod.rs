@@ -19,7 +19,7 @@ use crate::domain::{
 words! {
     /// How a delivery stands.
     DeliveryState {
-        /// It is sent as soon as it is due and its endpoint is neither disabled nor paused.
+        /// Waits for its time, and for its endpoint to be neither disabled nor paused.
         Pending = "pending",
         Delivered = "delivered",
         /// Given up; a resend begins anew.
@@ -37,9 +37,9 @@ pub(crate) struct Delivery {
     pub(crate) state: DeliveryState,
     pub(crate) attempts: i64,
     pub(crate) created_at: Millis,
-    /// While pending: when the next attempt is due. While one is under way: when it is taken for lost.
+    /// Time of the next attempt while pending; while an attempt is under way, the time at which it counts as lost.
     pub(crate) due_at: Option<Millis>,
-    /// It waits until an earlier event of the same invoice is delivered or given up.
+    /// True if it waits for an earlier event of the same invoice to be delivered or given up.
     pub(crate) waits: bool,
     pub(crate) done_at: Option<Millis>,
     /// Why it was given up, if not for its attempts.
@@ -49,7 +49,7 @@ pub(crate) struct Delivery {
 /// One POST.
 #[derive(Debug, Clone)]
 pub(crate) struct Attempt {
-    /// From 1, over all rounds.
+    /// Number over all rounds, from 1.
     pub(crate) number: i64,
     pub(crate) at: Millis,
     pub(crate) duration_ms: i64,
@@ -61,7 +61,7 @@ pub(crate) struct Attempt {
     pub(crate) response: Option<String>,
 }
 
-/// Which deliveries to list.
+/// Filter of a list of deliveries.
 #[derive(Debug, Clone)]
 pub(crate) enum Of {
     All,
@@ -69,8 +69,8 @@ pub(crate) enum Of {
     Event(String),
 }
 
-// Where something is looked for by another index than the merchant's, the merchant is compared as an expression: without
-// figures about its tables SQLite takes whichever index it likes.
+// Where rows are found by another index than the merchant's, the merchant is compared as an expression: without
+// statistics of its tables SQLite might take either index.
 macro_rules! select {
     ($($rest:expr),+) => {
         concat!(
@@ -107,7 +107,7 @@ pub(crate) async fn get(conn: &mut Conn, tenant: &Tenant, id: &str) -> Result<Op
     conn.row(sql, args![&tenant.merchant, tenant.mode, id.to_owned()]).await?.as_ref().map(read).transpose()
 }
 
-/// What comes behind a delivery in a list: `$id` is its id, and `$made_at` when it was made if it has gone meanwhile.
+/// Condition for the deliveries after `$id` in a list; `$made_at` is the time to use if that delivery is gone.
 macro_rules! behind {
     ($id:literal, $made_at:literal) => {
         concat!(
@@ -124,7 +124,7 @@ macro_rules! behind {
     };
 }
 
-/// Ids of what is still to be delivered to any of a merchant's endpoints: of each the newest, found one after the other.
+/// Ids of the newest pending deliveries of each of a merchant's endpoints, found one after the other.
 macro_rules! pending_of_merchant {
     () => {
         concat!(
@@ -148,7 +148,7 @@ macro_rules! pending_of_merchant {
     };
 }
 
-/// Ids of what an endpoint waits for, the newest.
+/// Ids of an endpoint's newest pending deliveries.
 macro_rules! pending_of_endpoint {
     () => {
         concat!(
@@ -159,7 +159,7 @@ macro_rules! pending_of_endpoint {
     };
 }
 
-/// Ids of what has ended in one of these ways, the newest of each; `$of` says whose.
+/// Ids of the newest deliveries in each of these end states; `$of` says whose.
 macro_rules! ended {
     ($of:literal, [$($state:literal),+]) => {
         concat!(
@@ -174,7 +174,7 @@ macro_rules! ended {
     };
 }
 
-/// The newest first, from below the id `before`.
+/// The deliveries, the newest first, below the id `before`.
 pub(crate) async fn list(
     conn: &mut Conn,
     tenant: &Tenant,
@@ -192,7 +192,7 @@ pub(crate) async fn list(
         };
     }
     use DeliveryState::{Delivered, Exhausted, Pending};
-    // Of one that has gone meanwhile, its id says when it was made.
+    // The id of a delivery that is gone still tells its time.
     let made_at = id::made_at(&before);
     let mut args = args![&tenant.merchant, tenant.mode, before, rows, made_at];
     let sql = match (&of, state) {
@@ -212,7 +212,7 @@ pub(crate) async fn list(
         (Of::Endpoint(_), Some(Pending)) => listed!(pending_of_endpoint!()),
         (Of::Endpoint(_), Some(Delivered)) => listed!(ended!("d.endpoint_id = $6", ["delivered"])),
         (Of::Endpoint(_), Some(Exhausted)) => listed!(ended!("d.endpoint_id = $6", ["exhausted"])),
-        // It has few, one for each endpoint.
+        // An event has few deliveries: one for each endpoint.
         (Of::Event(_), _) => select!(
             "WHERE d.merchant_id || '' = $1 AND d.test + 0 = $2 AND d.event_id = $6 AND ($7 IS NULL OR d.state = $7) AND ",
             behind!("$3", "$5"),
@@ -254,7 +254,7 @@ pub(crate) async fn attempts(
         .collect()
 }
 
-/// Commits an event that goes to one endpoint alone, whatever types it gets otherwise. Answers the delivery's id.
+/// Stores an event for one endpoint alone, whatever types the endpoint gets otherwise. Returns the delivery's id.
 pub(crate) async fn send_to(
     conn: &mut Conn,
     event: NewEvent,
@@ -268,25 +268,25 @@ pub(crate) async fn send_to(
         tenant: event.tenant.clone(),
         place: None,
     };
-    // Fanned out here, to this one, and so not by dispatch.
+    // Fanned out here, to this endpoint alone, and not by dispatch.
     events::insert_told(conn, vec![event]).await?;
     let delivery_id = owed.delivery_id.clone();
     queue::insert(conn, vec![owed], now).await?;
     Ok(delivery_id)
 }
 
-/// What became of the wish to send again.
+/// The result of a request to send again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Resend {
     Queued,
-    /// It is still pending: it is sent anyway.
+    /// It is still pending and will be sent anyway.
     Pending,
     /// Its endpoint was deleted.
     NoEndpoint,
     NotFound,
 }
 
-/// Sends a delivery again that was delivered or given up: a new round of attempts, due now.
+/// Starts a new round of attempts for a delivery that was delivered or given up, due now.
 pub(crate) async fn resend(
     conn: &mut Conn,
     tenant: &Tenant,
@@ -310,21 +310,21 @@ pub(crate) async fn resend(
     Ok(Resend::Queued)
 }
 
-/// Which deliveries of an endpoint to send again.
+/// The deliveries of an endpoint to send again.
 #[derive(Debug, Clone)]
 pub(crate) struct Range {
     pub(crate) endpoint_id: String,
-    /// Made at or after this time, and before that.
+    /// Start of the range of times at which they were made, inclusive; the end is exclusive.
     pub(crate) from: Millis,
     pub(crate) to: Millis,
     /// Those that were delivered too, not only those that were given up.
     pub(crate) delivered_too: bool,
-    /// Only those behind this one: where the last call ended.
+    /// Id after which to go on: where the last call ended.
     pub(crate) after: Option<String>,
 }
 
-/// Sends again what was made in a range of time, the oldest first, `rows` at most. Answers the ids that were
-/// queued; if they are as many as `rows` there may be more, after the last of them.
+/// Sends the deliveries made in a range of time again, the oldest first, at most `rows`. Returns the ids that were
+/// queued; if they are as many as `rows`, there may be more after the last of them.
 pub(crate) async fn resend_range(
     conn: &mut Conn,
     tenant: &Tenant,
@@ -346,7 +346,7 @@ pub(crate) async fn resend_range(
         ),
         " ORDER BY d.created_at, d.id LIMIT $8 /*pg: FOR UPDATE OF d*/"
     );
-    // Of one that has gone meanwhile, its id says when it was made.
+    // The id of a delivery that is gone still tells its time.
     let after_at = range.after.as_ref().map_or(-1, |after| id::made_at(after));
     let args = args![
         &tenant.merchant,

@@ -11,7 +11,7 @@ use crate::{
 queue!(owner "endpoint", queue "delivery_queue", owner_id "endpoint_id", item_id "delivery_id");
 lines!(queue "delivery_queue", owner_id "endpoint_id", item_id "delivery_id");
 
-/// Endpoints that are looked at in one statement.
+/// Number of endpoints that one statement looks at.
 const PAGE: i64 = 64;
 
 /// An event owed to an endpoint.
@@ -21,11 +21,11 @@ pub(crate) struct Owed {
     pub(crate) event_id: String,
     pub(crate) endpoint_id: String,
     pub(crate) tenant: Tenant,
-    /// In the line of the events that it is one of.
+    /// Place in the line of its events.
     pub(crate) place: Option<Place>,
 }
 
-/// Makes deliveries and queues them, due now.
+/// Adds deliveries and queues them, due now.
 pub(crate) async fn insert(conn: &mut Conn, owed: Vec<Owed>, now: Millis) -> Result<(), DbError> {
     let entries = owed
         .iter()
@@ -55,28 +55,28 @@ pub(crate) async fn insert(conn: &mut Conn, owed: Vec<Owed>, now: Millis) -> Res
     push(conn, entries, now).await
 }
 
-/// What a claim brought.
+/// The result of a claim.
 #[derive(Debug)]
 pub(crate) struct Claims {
     pub(crate) claims: Vec<Claim>,
-    /// Every endpoint with something due was looked at: none was locked, none was left for want of room.
+    /// True if every endpoint with something due was looked at: none was locked, none left for want of room.
     pub(crate) complete: bool,
 }
 
-/// What was claimed from one endpoint.
+/// The deliveries claimed from one endpoint.
 #[derive(Debug)]
 pub(crate) struct Claim {
     pub(crate) endpoint_id: String,
     pub(crate) merchant_id: String,
     pub(crate) url: String,
-    /// Sealed.
+    /// Secret, sealed.
     pub(crate) secret: Vec<u8>,
-    /// Sealed; signs too until then.
+    /// Previous secret, sealed, and the time until which it signs too.
     pub(crate) old_secret: Option<(Vec<u8>, Millis)>,
-    /// In a row.
+    /// Number of failed attempts in a row.
     pub(crate) failures: u32,
     pub(crate) deliveries: Vec<Claimed>,
-    /// There may be more that is due.
+    /// True if more may be due.
     pub(crate) more: bool,
 }
 
@@ -86,16 +86,16 @@ pub(crate) struct Claimed {
     pub(crate) event_id: String,
     pub(crate) payload: String,
     pub(crate) fence: i64,
-    /// Logged so far, over all rounds.
+    /// Number of attempts logged so far, over all rounds.
     pub(crate) attempts: i64,
-    /// Of those, before this round.
+    /// Number of those before this round.
     pub(crate) attempts_before: i64,
-    /// Earlier claims in a row of which nothing was heard.
+    /// Number of earlier claims in a row that ended without a result.
     pub(crate) unheard: i64,
 }
 
-/// Claims up to `room` deliveries until `lease_until`, of each endpoint as many as `allowed(id, failures)`
-/// says. An endpoint that another transaction has locked is passed over.
+/// Claims up to `room` deliveries until `lease_until`, of each endpoint as many as `allowed(id, failures)` says. Skips
+/// endpoints that another transaction has locked.
 pub(crate) async fn claim(
     conn: &mut Conn,
     now: Millis,
@@ -151,7 +151,7 @@ pub(crate) async fn claim(
     Ok(Claims { claims, complete })
 }
 
-/// Endpoints with something due, whether locked or not.
+/// Number of endpoints with something due, locked or not.
 async fn count_due(conn: &mut Conn, now: Millis) -> Result<usize, DbError> {
     let sql = "SELECT COUNT(*) AS n FROM endpoint
                WHERE due_at <= $1 AND state = 'active' AND (paused_until IS NULL OR paused_until <= $1)";

@@ -12,15 +12,15 @@ use crate::{
     },
 };
 
-/// An attempt that has ended, and what follows from it.
+/// An attempt that has ended, and its consequence.
 #[derive(Debug, Clone)]
 pub(crate) struct Ended {
     pub(crate) delivery_id: String,
     pub(crate) endpoint_id: String,
     pub(crate) fence: i64,
-    /// Over all rounds, from 1.
+    /// Number over all rounds, from 1.
     pub(crate) number: i64,
-    /// Of this round, from 1.
+    /// Number within this round, from 1.
     pub(crate) in_round: u32,
     pub(crate) at: Millis,
     pub(crate) duration_ms: i64,
@@ -28,7 +28,7 @@ pub(crate) struct Ended {
     pub(crate) error: Option<String>,
     pub(crate) response: Option<String>,
     pub(crate) next: Next,
-    /// It was not sent: sending it ended the process too often.
+    /// Alarm of a delivery that was not sent, since sending it ended the process too often.
     pub(crate) set_aside: Option<Data>,
 }
 
@@ -38,18 +38,18 @@ impl Ended {
     }
 }
 
-/// What became of attempts that were reported.
+/// The result of reporting attempts.
 #[derive(Debug, Default)]
 pub(crate) struct Finished {
-    /// Endpoints that are paused now.
+    /// Endpoints that were paused by this.
     pub(crate) paused: Vec<String>,
-    /// Attempts whose claim was no longer theirs: nothing of them was written.
+    /// Number of attempts whose claims were lost: nothing of them was written.
     pub(crate) stale: usize,
-    /// Deliveries that had waited for these are due now.
+    /// True if deliveries that waited for these are due now.
     pub(crate) advanced: bool,
 }
 
-/// Writes down how attempts ended: the log, the state, the queue, the breaker of the endpoint.
+/// Records the end of attempts: the log, the state, the queue, the endpoint's breaker.
 pub(crate) async fn finish(conn: &mut Conn, ended: &[Ended], now: Millis) -> Result<Finished, DbError> {
     let held = fences(conn, ended.iter().map(|one| &one.delivery_id)).await?;
     let live: Vec<&Ended> =
@@ -107,8 +107,8 @@ async fn log(conn: &mut Conn, ended: &[&Ended]) -> Result<(), DbError> {
     Ok(())
 }
 
-/// Moves the breakers of the endpoints, disables those that want no more, and tells them what is due. Answers
-/// those that are paused. An endpoint that has no failures and gets none is not touched.
+/// Updates the breakers of the endpoints, disables those that want no more, and sets their due times. Returns the
+/// endpoints that were paused. An endpoint without failures that gets none is not touched.
 async fn tell_endpoints(conn: &mut Conn, ended: &[&Ended], now: Millis) -> Result<Vec<String>, DbError> {
     let mut touched: BTreeSet<String> =
         ended.iter().filter(|one| !one.delivered()).map(|one| one.endpoint_id.clone()).collect();

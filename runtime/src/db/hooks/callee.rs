@@ -4,7 +4,7 @@ use super::{Hook, VersionRow};
 use crate::db::{DbError, Row};
 use crate::domain::tenant::Tenant;
 
-/// The version of a hook that is called, and whose it is.
+/// The version of a hook to call, and its owner.
 #[derive(Debug, Clone)]
 pub(crate) struct Callee {
     pub(crate) hook_id: String,
@@ -20,7 +20,7 @@ pub(crate) struct Callee {
 }
 
 impl Callee {
-    /// From a hook (`hook_id`, `name`, …) with its version (`version_id`, …).
+    /// Reads a hook (`hook_id`, `name`, …) with its version (`version_id`, …).
     pub(in crate::db) fn read(row: &Row) -> Result<Self, DbError> {
         Ok(Self {
             hook_id: row.text("hook_id")?,
@@ -36,7 +36,7 @@ impl Callee {
 }
 
 impl VersionRow {
-    /// This version as one that is called.
+    /// Makes this version one to call.
     pub(crate) fn called(&self, tenant: &Tenant, hook: &Hook) -> Callee {
         Callee {
             hook_id: hook.id.clone(),

@@ -23,8 +23,8 @@ macro_rules! open {
     };
 }
 
-/// The open invoices that a transfer may be meant for, the nearest in amount first. Not all of them, where there are
-/// thousands.
+/// The open invoices that a transfer may be meant for, the nearest in amount first. Where there are thousands, some are
+/// left out.
 pub(crate) async fn near(
     conn: &mut Conn,
     transfer: &Transfer,
@@ -59,7 +59,7 @@ pub(crate) async fn near(
     let own = open!("(SELECT * FROM invoice WHERE matching = 'address' AND address_id = $1) AS i");
     rows.extend(conn.rows(own, args![&transfer.address_id]).await?);
     let mut near: Vec<Invoice> = rows.iter().map(invoice).collect::<Result<_, _>>()?;
-    // Some collations pass over the signs between the parts of a key.
+    // Some collations ignore the separators between the parts of a key.
     near.retain(|i| i.address_id == transfer.address_id && i.asset_id == transfer.asset_id);
     near.sort_by(|a, b| {
         let distance = |invoice: &Invoice| invoice.due.0.abs_diff(amount.0);
@@ -69,16 +69,16 @@ pub(crate) async fn near(
     Ok(near)
 }
 
-/// A look at held keys, from the amount where it begins.
+/// A range of held keys to look at, from the amount at which it begins.
 #[derive(Debug, PartialEq, Eq)]
 struct Look {
     from: String,
     to: String,
-    /// From `to` downwards.
+    /// True if it is read from `to` downwards.
     down: bool,
 }
 
-/// Where to look: at amounts with as many digits, and at the nearest of those with one digit less and one more.
+/// The ranges to look at: the amounts with as many digits, and the nearest ones with a digit less or more.
 fn looks(amount: Amount) -> Vec<Look> {
     let text = amount.to_string();
     let digits = text.len();

@@ -11,11 +11,11 @@ use crate::{
     domain::Millis,
 };
 
-/// Recordings that are deleted at once with their version; the writer is not held for longer.
+/// Maximum number of recordings deleted together with their version; the writer is not held for longer.
 const TAPES_AT_ONCE: i64 = 200;
 
-/// Deletes a version of a merchant's hook that is not in use. The recordings of its calls go with it; if they are many,
-/// retention deletes the rest.
+/// Deletes an inactive version of a merchant's hook, with the recordings of its calls; if they are many, retention
+/// deletes the rest.
 pub(crate) async fn delete_version(
     conn: &mut Conn,
     merchant_id: &str,
@@ -26,7 +26,7 @@ pub(crate) async fn delete_version(
     Ok(())
 }
 
-/// Forgets a version, with what it did in the shadow and `tapes` recordings of its calls. Answers what that has freed.
+/// Deletes a version, with its results in the shadow and `tapes` recordings of its calls. Returns the sizes freed.
 async fn forget(conn: &mut Conn, version: &VersionRow, tapes: i64) -> Result<Taken, DbError> {
     lock(conn, &version.hook_id).await?;
     conn.exec("DELETE FROM hook_activation WHERE version_id = $1", args![&version.id]).await?;
@@ -47,8 +47,8 @@ async fn forget(conn: &mut Conn, version: &VersionRow, tapes: i64) -> Result<Tak
     Ok(Taken { components, compiled_code, storage: 0, runs })
 }
 
-/// Deletes a merchant's hook: its secrets, its storage (`scope`) and its waiting runs with it. What it did stays listed; the
-/// recordings of it, retention deletes.
+/// Deletes a merchant's hook, with its secrets, its storage (`scope`) and its waiting runs. Past runs stay listed;
+/// retention deletes their recordings.
 pub(crate) async fn delete(
     conn: &mut Conn,
     merchant_id: &str,

@@ -17,10 +17,10 @@ use crate::{
 
 queue!(owner "matcher", queue "match_queue", owner_id "matcher_id", item_id "transfer_id");
 
-/// Matchers with something due that one look takes in.
+/// Maximum number of matchers with something due in one look.
 const DUE_MAX: i64 = 1_000;
 
-/// Lets a hook be asked, from now on or again: its failures so far are forgotten.
+/// Lets a hook be asked, from now on or again; its failures so far are forgotten.
 pub(super) async fn begin(conn: &mut Conn, hook_id: &str) -> Result<(), DbError> {
     let sql = "INSERT INTO matcher (id, failures) VALUES ($1, 0)
                ON CONFLICT (id) DO UPDATE SET failures = 0, paused_until = NULL";
@@ -70,8 +70,8 @@ pub(crate) async fn wait(conn: &mut Conn, waiting: Vec<Waiting>, now: Millis) ->
     push(conn, waiting.into_iter().map(entry).collect(), now).await
 }
 
-/// Matchers with something due, the longest waiting first. Also those that cannot be asked any more: what waits for
-/// them does not wait longer.
+/// Matchers with something due, the longest waiting first, including those that can no longer be asked: their transfers
+/// must not wait longer.
 pub(crate) async fn due(conn: &mut Conn, now: Millis) -> Result<Vec<DueHook>, DbError> {
     let sql = "SELECT m.id, h.merchant_id FROM matcher m JOIN hook h ON h.id = m.id
                WHERE m.due_at <= $1 ORDER BY m.due_at, m.id LIMIT $2";
@@ -82,24 +82,24 @@ pub(crate) async fn due(conn: &mut Conn, now: Millis) -> Result<Vec<DueHook>, Db
         .collect()
 }
 
-/// A transfer that was claimed, and all that its question needs.
+/// A claimed transfer, and all that its question needs.
 #[derive(Debug, Clone)]
 pub(crate) struct Claimed {
     pub(crate) transfer_id: String,
     pub(crate) hook_id: String,
     pub(crate) tenant: Tenant,
     pub(crate) fence: i64,
-    /// Claims before this one, in a row, of which nothing was heard.
+    /// Number of earlier claims in a row that ended without a result.
     pub(crate) unheard: i64,
-    /// None: the hook cannot be asked any more.
+    /// The hook to ask; `None` if it can no longer be asked.
     pub(crate) callee: Option<Callee>,
-    /// The version that the question is put to as well.
+    /// The shadow version, which is asked too.
     pub(crate) shadow_id: Option<String>,
     pub(crate) binding: Binding,
 }
 
-/// Claims transfers until `lease_until`, for each of these matchers so many as `take` says. A matcher that another
-/// transaction has locked is passed over.
+/// Claims transfers until `lease_until`, for each of these matchers as many as `take` says. Skips matchers that another
+/// transaction has locked.
 pub(crate) async fn claim(
     conn: &mut Conn,
     matchers: Vec<(String, usize)>,
@@ -151,7 +151,7 @@ fn claimed(row: &Row, now: Millis) -> Result<Claimed, DbError> {
     })
 }
 
-/// Takes a transfer out of the queue. `false`: the claim is no longer its own, and nothing of it may be kept.
+/// Takes a transfer out of the queue. Returns false if the claim was lost: nothing of it may be kept.
 pub(crate) async fn take(conn: &mut Conn, claimed: &Claimed) -> Result<bool, DbError> {
     if fences(conn, std::iter::once(&claimed.transfer_id)).await?.get(&claimed.transfer_id)
         != Some(&claimed.fence)
@@ -162,8 +162,7 @@ pub(crate) async fn take(conn: &mut Conn, claimed: &Claimed) -> Result<bool, DbE
     Ok(true)
 }
 
-/// Tells the breaker how a question to this matcher went. `true`: with this one it has begun to fail always, and is
-/// not asked for a while.
+/// Tells the breaker the outcome of a question to this matcher. Returns true if this failure paused the matcher.
 pub(crate) async fn judged(conn: &mut Conn, hook_id: &str, well: bool, now: Millis) -> Result<bool, DbError> {
     let mut breakers = lock_owners(conn, std::iter::once(&hook_id.to_owned())).await?;
     let judged = judge(&mut breakers, well, now);

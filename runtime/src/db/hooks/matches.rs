@@ -9,7 +9,7 @@ use crate::{
     domain::{Millis, hook::MatchOutcome, settlement::Share, tenant::Tenant, verbatim::Verbatim},
 };
 
-/// One question.
+/// A question to a matcher.
 #[derive(Debug, Clone)]
 pub(crate) struct Match {
     pub(crate) id: String,
@@ -19,7 +19,7 @@ pub(crate) struct Match {
     pub(crate) outcome: MatchOutcome,
     /// Why: what the hook said, or what was wrong with it.
     pub(crate) note: String,
-    /// What it was asked; null where it is not kept: of all but the newest thousand, and of what is old.
+    /// The question; null where it is not kept: only the newest thousand are, for a limited time.
     pub(crate) question: Verbatim,
     /// What the transfer pays by it.
     pub(crate) parts: Vec<Share>,
@@ -27,7 +27,7 @@ pub(crate) struct Match {
     pub(crate) used: Used,
     /// What it wrote into its log: objects of `level` and `text`.
     pub(crate) log: Vec<serde_json::Value>,
-    /// What it asked the host and was answered, as JSON.
+    /// The recording of its calls to the host and their answers, JSON.
     pub(crate) tape: String,
 }
 
@@ -55,7 +55,7 @@ fn read(row: &Row) -> Result<Match, DbError> {
     })
 }
 
-/// Writes one down. Where the merchant's hooks have reached their `limit` it goes without question, log and recording.
+/// Stores a question. Where the merchant's hooks have reached their `limit`, its text, log and recording are left out.
 pub(crate) async fn insert(
     conn: &mut Conn,
     tenant: &Tenant,
@@ -63,7 +63,7 @@ pub(crate) async fn insert(
     limit: DiskLimit,
 ) -> Result<(), DbError> {
     use_up(conn, &one.hook_id, one.at, one.outcome == MatchOutcome::Failed, one.used).await?;
-    // A question with a hundred offers is long: of older ones only the answer is kept.
+    // A question with a hundred offers is long: only the answers of older ones are kept.
     let sql = "SELECT id FROM hook_match WHERE hook_id = $1 ORDER BY id DESC LIMIT 1 OFFSET 999";
     let old = conn.rows(sql, args![&one.hook_id]).await?;
     let freed = forget_tapes_of(conn, &old).await?;
@@ -108,8 +108,8 @@ pub(crate) async fn insert(
     Ok(())
 }
 
-/// Deletes the recordings of a version's questions, and the questions, the oldest first and `rows` at most; `before`: only
-/// those below this id. Answers how many and how many bytes that was.
+/// Deletes the recordings and the texts of a version's questions, the oldest first, at most `rows`; with `before`, only
+/// those below this id. Returns their number, and the bytes freed.
 pub(crate) async fn forget_tapes(
     conn: &mut Conn,
     version_id: &str,
@@ -123,7 +123,7 @@ pub(crate) async fn forget_tapes(
     Ok((i64::try_from(found.len()).unwrap_or(i64::MAX), freed))
 }
 
-/// Deletes questions and recordings, by the ids of these rows. Answers how many bytes that was.
+/// Deletes the texts and recordings of these rows' questions. Returns the bytes freed.
 pub(super) async fn forget_tapes_of(conn: &mut Conn, matches: &[Row]) -> Result<i64, DbError> {
     let ids: Vec<_> = matches.iter().map(|row| Ok(row.text("id")?.into())).collect::<Result<_, DbError>>()?;
     let sql = "SELECT tape_bytes FROM hook_match WHERE tape_bytes > 0 AND id IN";
@@ -135,7 +135,7 @@ pub(super) async fn forget_tapes_of(conn: &mut Conn, matches: &[Row]) -> Result<
     Ok(freed)
 }
 
-/// Those of a hook, the newest first, from below the id `before`.
+/// The questions to a hook, the newest first, below the id `before`.
 pub(crate) async fn list(
     conn: &mut Conn,
     tenant: &Tenant,

@@ -33,7 +33,7 @@ words! {
     /// Whether a hook is run.
     HookState {
         Active = "active",
-        /// By the merchant. Its waiting runs are kept.
+        /// Disabled by the merchant. Waiting runs are kept.
         Disabled = "disabled",
     }
 }
@@ -45,10 +45,10 @@ pub(crate) struct Hook {
     pub(crate) name: String,
     /// The version in use.
     pub(crate) active_id: Option<String>,
-    /// The version that every run is played to as well.
+    /// The shadow version, which every run is played to as well.
     pub(crate) shadow_id: Option<String>,
     pub(crate) binding: Binding,
-    /// A JSON object, as it came.
+    /// JSON object, as the merchant sent it.
     pub(crate) settings: Verbatim,
     pub(crate) state: HookState,
     /// Calls in a row that failed.
@@ -70,7 +70,7 @@ pub(crate) struct VersionRow {
     pub(crate) created_at: Millis,
 }
 
-/// What may not be more.
+/// Limits of a merchant's hooks.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     pub(crate) hooks: u32,
@@ -78,21 +78,21 @@ pub(crate) struct Limits {
     pub(crate) disk: DiskLimit,
 }
 
-/// What a new version consists of.
+/// The parts of a new version.
 #[derive(Debug, Clone)]
 pub(crate) struct NewVersion {
     pub(crate) name: String,
     pub(crate) version: String,
     pub(crate) sha256: String,
     pub(crate) wasm: Vec<u8>,
-    /// Bytes that the compiler made of it.
+    /// Size of the compiled code, bytes.
     pub(crate) compiled: usize,
     pub(crate) manifest: String,
-    /// For a hook that is new.
+    /// Binding of the hook, if the hook is new.
     pub(crate) binding: Binding,
 }
 
-/// Why a version was not stored.
+/// Error of storing a version.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
     #[error(
@@ -158,14 +158,14 @@ pub(crate) async fn by_name(conn: &mut Conn, tenant: &Tenant, name: &str) -> Res
     conn.row(select!("AND name = $3"), args).await?.as_ref().map(read).transpose()
 }
 
-/// All of the merchant's, by name: they are few.
+/// All hooks of the merchant, by name: they are few.
 pub(crate) async fn list(conn: &mut Conn, tenant: &Tenant) -> Result<Vec<Hook>, DbError> {
     let args = args![&tenant.merchant, tenant.mode];
     conn.rows(select!("ORDER BY name"), args).await?.iter().map(read).collect()
 }
 
-/// Stores an artefact as a version of the hook that its manifest names, which is made if there is none. The same
-/// artefact again is the version that it already is.
+/// Stores an artefact as a version of the hook that its manifest names; makes the hook if there is none. The same
+/// artefact again yields the existing version.
 pub(crate) async fn insert(
     conn: &mut Conn,
     tenant: &Tenant,
@@ -229,7 +229,7 @@ pub(crate) async fn insert(
     Ok((hook, row))
 }
 
-/// Keeps a hook as it is until the transaction ends.
+/// Locks a hook until the transaction ends.
 pub(crate) async fn lock(conn: &mut Conn, hook_id: &str) -> Result<(), DbError> {
     let sql = "SELECT id FROM hook WHERE id = $1 /*pg: FOR NO KEY UPDATE*/";
     conn.row(sql, args![hook_id.to_owned()]).await?;
@@ -247,7 +247,7 @@ pub(crate) async fn version_by_id(conn: &mut Conn, id: &str) -> Result<Option<Ve
     conn.row(sql, args![id.to_owned()]).await?.as_ref().map(version).transpose()
 }
 
-/// Plays every run to this version as well, or to none.
+/// Sets the shadow version, which every run is played to as well, or none.
 pub(crate) async fn set_shadow(
     conn: &mut Conn,
     hook_id: &str,
@@ -258,7 +258,7 @@ pub(crate) async fn set_shadow(
     Ok(())
 }
 
-/// Makes a version, which has these roles, the one in use, and remembers it.
+/// Makes a version with these roles the active one, and records it.
 pub(crate) async fn activate(
     conn: &mut Conn,
     hook_id: &str,
@@ -286,7 +286,7 @@ pub(crate) async fn activate(
     if roles.contains(&Role::Matcher) { match_queue::begin(conn, hook_id).await } else { Ok(()) }
 }
 
-/// The version that was in use before the one that is.
+/// The version that was active before the present one.
 pub(crate) async fn before_active(conn: &mut Conn, hook_id: &str) -> Result<Option<VersionRow>, DbError> {
     conn.row(
         "SELECT v.* FROM hook_activation a
@@ -314,14 +314,14 @@ pub(crate) async fn set_settings(conn: &mut Conn, hook_id: &str, settings: &Verb
     Ok(())
 }
 
-/// Lets it run, or stops it. Ends a pause too.
+/// Enables or disables a hook. Ends a pause too.
 pub(crate) async fn set_state(conn: &mut Conn, hook_id: &str, state: HookState) -> Result<(), DbError> {
     let sql = "UPDATE hook SET state = $2, failures = 0, paused_until = NULL WHERE id = $1";
     conn.exec(sql, args![hook_id.to_owned(), state]).await?;
     match_queue::forgive(conn, hook_id).await
 }
 
-/// The merchant's hooks that say what assets cost, the oldest first.
+/// The merchant's hooks that price assets, the oldest first.
 pub(crate) async fn that_price(conn: &mut Conn, tenant: &Tenant) -> Result<Vec<(Callee, Binding)>, DbError> {
     let sql =
         "SELECT h.id AS hook_id, h.name, h.merchant_id, h.test, h.settings, h.binding, v.id AS version_id,
@@ -335,7 +335,7 @@ pub(crate) async fn that_price(conn: &mut Conn, tenant: &Tenant) -> Result<Vec<(
     rows.iter().map(|row| Ok((Callee::read(row)?, row.json("binding")?))).collect()
 }
 
-/// A hook that may want an event, as dispatch asks.
+/// A hook that may want an event, reduced to what dispatch needs.
 #[derive(Debug, Clone)]
 pub(crate) struct Bound {
     pub(crate) id: String,
@@ -343,7 +343,7 @@ pub(crate) struct Bound {
     pub(crate) binding: Binding,
 }
 
-/// The hooks of these merchants that are run for events.
+/// The hooks of these merchants that run for events.
 pub(crate) async fn bound(
     conn: &mut Conn,
     merchants: impl Iterator<Item = String>,

@@ -21,7 +21,7 @@ use crate::{
 queue!(owner "hook", queue "hook_run_queue", owner_id "hook_id", item_id "run_id");
 lines!(queue "hook_run_queue", owner_id "hook_id", item_id "run_id");
 
-/// Hooks with something due that one look takes in.
+/// Maximum number of hooks with something due in one look.
 const DUE_HOOKS_MAX: i64 = 1_000;
 
 /// An event owed to a hook.
@@ -31,11 +31,11 @@ pub(crate) struct Owed {
     pub(crate) event_id: String,
     pub(crate) hook_id: String,
     pub(crate) tenant: Tenant,
-    /// In the line of the events that it is one of.
+    /// Place in the line of its events.
     pub(crate) place: Option<Place>,
 }
 
-/// Makes runs and queues them, due now.
+/// Adds runs and queues them, due now.
 pub(crate) async fn insert(conn: &mut Conn, owed: Vec<Owed>, now: Millis) -> Result<(), DbError> {
     let entries = owed
         .iter()
@@ -65,7 +65,7 @@ pub(crate) async fn insert(conn: &mut Conn, owed: Vec<Owed>, now: Millis) -> Res
     push(conn, entries, now).await
 }
 
-/// A hook that has something due.
+/// A hook with something due.
 #[derive(Debug, Clone)]
 pub(crate) struct DueHook {
     pub(crate) id: String,
@@ -84,27 +84,27 @@ pub(crate) async fn due_hooks(conn: &mut Conn, now: Millis) -> Result<Vec<DueHoo
         .collect()
 }
 
-/// A run that was claimed, and all that its call needs.
+/// A claimed run, and all that its call needs.
 #[derive(Debug, Clone)]
 pub(crate) struct Claimed {
     pub(crate) run_id: String,
     pub(crate) callee: Callee,
-    /// The version that the run is played to as well.
+    /// The shadow version, which the run is played to as well.
     pub(crate) shadow_id: Option<String>,
     pub(crate) event_id: String,
     pub(crate) event_kind: String,
     pub(crate) payload: String,
     pub(crate) fence: i64,
-    /// Made so far, over all rounds.
+    /// Number of attempts so far, over all rounds.
     pub(crate) attempts: i64,
-    /// Of those, before this round.
+    /// Number of those before this round.
     pub(crate) attempts_before: i64,
-    /// Claims before this one, in a row, of which nothing was heard.
+    /// Number of earlier claims in a row that ended without a result.
     pub(crate) unheard: i64,
 }
 
-/// Claims runs until `lease_until`, of each of these hooks so many as `take` says. A hook that another
-/// transaction has locked is passed over.
+/// Claims runs until `lease_until`, of each of these hooks as many as `take` says. Skips hooks that another transaction
+/// has locked.
 pub(crate) async fn claim(
     conn: &mut Conn,
     hooks: Vec<(String, usize)>,
@@ -155,7 +155,7 @@ async fn due_of(conn: &mut Conn, hook_id: String, now: Millis, take: usize) -> R
         .collect()
 }
 
-/// A call that has ended, and what follows from it.
+/// A call that has ended, and its consequence.
 #[derive(Debug, Clone)]
 pub(crate) struct Ended {
     pub(crate) run_id: String,
@@ -163,24 +163,24 @@ pub(crate) struct Ended {
     pub(crate) merchant_id: String,
     pub(crate) fence: i64,
     pub(crate) attempt: Attempt,
-    /// Of this round, from 1.
+    /// Number within this round, from 1.
     pub(crate) in_round: u32,
     pub(crate) next: Next,
 }
 
-/// What a run's end was to the queue.
+/// The result of reporting a call's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Finish {
-    /// Its claim was no longer its own: nothing was written, and nothing of it may be kept.
+    /// The claim was lost: nothing was written, and nothing of the call may be kept.
     Stale,
     Written {
-        /// With this one the hook has begun to fail always: its runs wait.
+        /// True if this failure paused the hook: its runs wait.
         paused: bool,
     },
 }
 
-/// Writes down how a call ended: the attempt, the run, the queue, the breaker, the usage. Where the merchant's hooks have
-/// reached their `limit` the attempt goes without its log and its recording.
+/// Records the end of a call: the attempt, the run, the queue, the breaker, the usage. Where the merchant's hooks have
+/// reached their `limit`, the attempt's log and recording are left out.
 pub(crate) async fn finish(
     conn: &mut Conn,
     ended: &Ended,
@@ -232,7 +232,7 @@ pub(crate) async fn finish(
 async fn log(conn: &mut Conn, ended: &Ended, limit: DiskLimit) -> Result<(), DbError> {
     let (run_id, attempt) = (&ended.run_id, &ended.attempt);
     let used = attempt.used;
-    // A replay begins with the last call; the recordings of those before it would only take space.
+    // A replay uses the last call; recordings of earlier ones would only take space.
     let before = conn
         .row(
             "SELECT tape_bytes FROM hook_attempt WHERE run_id = $1 AND number = $2 AND tape_bytes > 0 /*pg: FOR UPDATE*/",
@@ -284,7 +284,7 @@ async fn log(conn: &mut Conn, ended: &Ended, limit: DiskLimit) -> Result<(), DbE
     Ok(())
 }
 
-/// Adds a call to what its hook used on that day.
+/// Adds a call to its hook's usage of that day.
 pub(crate) async fn use_up(
     conn: &mut Conn,
     hook_id: &str,

@@ -28,18 +28,18 @@ pub(crate) struct Used {
     pub(crate) duration_us: i64,
     /// Of a processor.
     pub(crate) cpu_us: i64,
-    /// Instructions of WebAssembly, about; the same for the same input on every machine.
+    /// Approximate number of WebAssembly instructions; the same for the same input on every machine.
     pub(crate) fuel: i64,
-    /// The most that it had at once.
+    /// Peak memory, bytes.
     pub(crate) memory_bytes: i64,
     pub(crate) host_calls: i64,
     pub(crate) http_requests: i64,
 }
 
-/// One call.
+/// One call of a run.
 #[derive(Debug, Clone)]
 pub(crate) struct Attempt {
-    /// From 1, over all rounds.
+    /// Number over all rounds, from 1.
     pub(crate) number: i64,
     pub(crate) at: Millis,
     pub(crate) version_id: String,
@@ -49,7 +49,7 @@ pub(crate) struct Attempt {
     pub(crate) used: Used,
     /// What it wrote into its log: objects of `level` and `text`.
     pub(crate) log: Vec<serde_json::Value>,
-    /// What it asked the host and was answered, as JSON.
+    /// The recording of its calls to the host and their answers, JSON.
     pub(crate) tape: String,
 }
 
@@ -65,15 +65,15 @@ pub(crate) struct Run {
     pub(crate) attempts: i64,
     pub(crate) note: Option<String>,
     pub(crate) created_at: Millis,
-    /// While pending: when the next call is due. While one is under way: when it is taken for lost.
+    /// Time of the next call while pending; while a call is under way, the time at which it counts as lost.
     pub(crate) due_at: Option<Millis>,
-    /// It waits until the run for an earlier event of the same invoice has ended.
+    /// True if it waits for the run of an earlier event of the same invoice to end.
     pub(crate) waits: bool,
     pub(crate) done_at: Option<Millis>,
 }
 
-// Where something is looked for by another index than the merchant's, the merchant is compared as an expression: without
-// figures about its tables SQLite takes whichever index it likes.
+// Where rows are found by another index than the merchant's, the merchant is compared as an expression: without
+// statistics of its tables SQLite might take either index.
 macro_rules! select {
     ($($rest:expr),+) => {
         concat!(
@@ -115,7 +115,7 @@ pub(crate) async fn get(conn: &mut Conn, tenant: &Tenant, id: &str) -> Result<Op
         .transpose()
 }
 
-/// The newest first, from below the id `before`; of one hook, or of all.
+/// The runs of one hook or of all, the newest first, below the id `before`.
 pub(crate) async fn list(
     conn: &mut Conn,
     tenant: &Tenant,
@@ -167,7 +167,7 @@ pub(crate) async fn list(
     conn.rows(sql, args).await?.iter().map(read).collect()
 }
 
-/// The last so many calls of a run, the oldest first.
+/// The last calls of a run, at most `rows`, the oldest first.
 pub(crate) async fn attempts(conn: &mut Conn, run_id: &str, rows: i64) -> Result<Vec<Attempt>, DbError> {
     let sql = "SELECT * FROM hook_attempt WHERE run_id = $1 ORDER BY number DESC LIMIT $2";
     conn.rows(sql, args![run_id.to_owned(), rows]).await?.iter().rev().map(attempt).collect()
@@ -193,8 +193,8 @@ fn attempt(row: &Row) -> Result<Attempt, DbError> {
     })
 }
 
-/// The last calls of a hook, one for each event that it was run for: what a replay begins with. The newest
-/// first; each with its run's and its event's id.
+/// The last calls of a hook, one for each event that it ran for: the input of a replay. The newest first; each with its
+/// run's and its event's id.
 pub(crate) async fn last_calls(
     conn: &mut Conn,
     hook_id: &str,
@@ -214,11 +214,11 @@ pub(crate) async fn last_calls(
     rows.iter().map(|row| Ok((row.text("run_id")?, row.text("event_id")?, attempt(row)?))).collect()
 }
 
-/// What a call has instead of a recording that is not kept.
+/// Stands in place of a recording that is not kept.
 pub(super) const NO_TAPE: &str = r#"{"steps":[],"cut":true}"#;
 
-/// Deletes the recordings of a version's calls, the oldest first and `rows` at most; `before`: only those of runs below this
-/// id. Answers how many calls and how many bytes that was.
+/// Deletes the recordings of a version's calls, the oldest first, at most `rows`; with `before`, only those of runs
+/// below this id. Returns the number of calls, and the bytes freed.
 pub(crate) async fn forget_tapes(
     conn: &mut Conn,
     version_id: &str,
@@ -240,8 +240,8 @@ pub(crate) async fn forget_tapes(
     Ok((i64::try_from(found.len()).unwrap_or(i64::MAX), sum(&found, "tape_bytes")?))
 }
 
-/// Makes the runs of a hook due now that wait for another try, or only one of them. Those under way stay as they
-/// are: of them more was claimed than has ended. Answers how many.
+/// Makes the runs of a hook (or one of them) that wait for a retry due now. Runs under way stay as they are: they have
+/// more claims than ends. Returns the number of runs.
 pub(crate) async fn hurry(
     conn: &mut Conn,
     hook_id: &str,
@@ -263,8 +263,8 @@ pub(crate) async fn hurry(
     Ok(hurried)
 }
 
-/// Makes a run again that has ended, whatever came of it: a new round, due now. One that waits for another try is
-/// made now. `false`: it is under way.
+/// Starts a new round of a run that has ended, whatever its end, due now. A run that waits for a retry becomes due now.
+/// Returns false if it is under way.
 pub(crate) async fn run_again(conn: &mut Conn, run: &Run, now: Millis) -> Result<bool, DbError> {
     if run.state == RunState::Pending {
         return Ok(hurry(conn, &run.hook_id, Some(&run.id), now).await? > 0);
@@ -283,7 +283,7 @@ pub(crate) async fn run_again(conn: &mut Conn, run: &Run, now: Millis) -> Result
 /// What a hook used on one day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Usage {
-    /// Its first millisecond, in UTC.
+    /// First millisecond of the day, UTC.
     pub(crate) day: Millis,
     pub(crate) attempts: i64,
     pub(crate) failed: i64,
@@ -291,7 +291,7 @@ pub(crate) struct Usage {
     pub(crate) http_requests: i64,
 }
 
-/// The last so many days on which it was run, the newest first.
+/// The usage of the last `days` days with runs, the newest first.
 pub(crate) async fn usage(conn: &mut Conn, hook_id: &str, days: i64) -> Result<Vec<Usage>, DbError> {
     let sql = "SELECT * FROM hook_usage WHERE hook_id = $1 ORDER BY day DESC LIMIT $2";
     conn.rows(sql, args![hook_id.to_owned(), days])

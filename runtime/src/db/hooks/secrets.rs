@@ -11,29 +11,29 @@ pub(crate) struct SecretRow {
     pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) purpose: Purpose,
-    /// Sealed for what [`SecretRow::sealed_for`] says.
+    /// Value, sealed for the text of [`SecretRow::sealed_for`].
     pub(crate) value: Vec<u8>,
     pub(crate) created_at: Millis,
 }
 
 impl SecretRow {
-    /// What its value is bound to: it opens as nothing else, and for no other purpose.
+    /// The text that its value is sealed for: it opens as nothing else, and for no other purpose.
     pub(crate) fn sealed_for(&self) -> String {
         sealed_for(&self.id, &self.purpose)
     }
 }
 
-/// What the value of a secret with this id and purpose is sealed for.
+/// The text that the value of a secret with this id and purpose is sealed for.
 pub(crate) fn sealed_for(id: &str, purpose: &Purpose) -> String {
     sealed_for_text(id, &purpose.to_string())
 }
 
-/// As [`sealed_for`], by the text of the purpose.
+/// As [`sealed_for`], with the purpose as text.
 pub(in crate::db) fn sealed_for_text(id: &str, purpose: &str) -> String {
     format!("{id} {purpose}")
 }
 
-/// All of a hook, by name.
+/// All secrets of a hook, by name.
 pub(crate) async fn list(conn: &mut Conn, hook_id: &str) -> Result<Vec<SecretRow>, DbError> {
     let sql = "SELECT id, name, purpose, value, created_at FROM hook_secret WHERE hook_id = $1
                ORDER BY name, purpose";
@@ -52,7 +52,7 @@ pub(crate) async fn list(conn: &mut Conn, hook_id: &str) -> Result<Vec<SecretRow
         .collect()
 }
 
-/// Sets a secret, in place of the one of this name and purpose.
+/// Sets a secret, and replaces the one with this name and purpose.
 pub(crate) async fn set(conn: &mut Conn, hook_id: &str, secret: SecretRow) -> Result<(), DbError> {
     let purpose = secret.purpose.to_string();
     let sql = "DELETE FROM hook_secret WHERE hook_id = $1 AND name = $2 AND purpose = $3";
@@ -65,7 +65,7 @@ pub(crate) async fn set(conn: &mut Conn, hook_id: &str, secret: SecretRow) -> Re
     Ok(())
 }
 
-/// Deletes what is set under a name, whatever it is for. Whether there was anything.
+/// Deletes the secrets with this name, for all purposes. Returns true if there were any.
 pub(crate) async fn delete(conn: &mut Conn, hook_id: &str, name: &str) -> Result<bool, DbError> {
     let sql = "DELETE FROM hook_secret WHERE hook_id = $1 AND name = $2";
     Ok(conn.exec(sql, args![hook_id.to_owned(), name.to_owned()]).await? > 0)

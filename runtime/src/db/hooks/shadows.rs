@@ -8,10 +8,10 @@ use crate::{
     domain::Millis,
 };
 
-/// Differences that are shown.
+/// Maximum number of differences shown.
 const SHOWN: i64 = 50;
 
-/// One call, and how the version in the shadow would have done.
+/// A call, compared with the shadow version's.
 #[derive(Debug, Clone)]
 pub(crate) struct Shadowed {
     pub(crate) run_id: String,
@@ -22,7 +22,7 @@ pub(crate) struct Shadowed {
     pub(crate) at: Millis,
 }
 
-/// How the version has done so far.
+/// The results of a shadow version so far.
 #[derive(Debug, Clone)]
 pub(crate) struct Tally {
     pub(crate) calls: i64,
@@ -31,7 +31,7 @@ pub(crate) struct Tally {
     pub(crate) newest: Vec<Shadowed>,
 }
 
-/// Writes down one. Of what was the same it keeps no more than that, and so where the merchant's hooks have reached their
+/// Stores a comparison. The difference is left out if there is none, or if the merchant's hooks have reached their
 /// `limit`.
 pub(crate) async fn insert(
     conn: &mut Conn,
@@ -41,7 +41,7 @@ pub(crate) async fn insert(
     shadowed: Shadowed,
     limit: DiskLimit,
 ) -> Result<(), DbError> {
-    // Deleted meanwhile: then nobody asks how it did.
+    // If the version was deleted meanwhile, its results are of no use.
     super::lock(conn, hook_id).await?;
     let sql = "SELECT 1 AS one FROM hook_version WHERE id = $1
                  AND NOT EXISTS (SELECT 1 FROM hook_shadow s WHERE s.hook_id = $2 AND s.version_id = $1

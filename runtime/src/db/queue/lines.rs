@@ -11,22 +11,22 @@ use sha2::{Digest as _, Sha256};
 
 use super::Entry;
 
-/// Where an item stands.
+/// The place of an item in a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Place {
-    /// What the line is of: an invoice's id.
+    /// The subject of the line: an invoice's id.
     pub(crate) of: String,
-    /// The lower is the earlier.
+    /// Position; lower is earlier.
     pub(crate) place: i64,
 }
 
-/// The number of an owner's line. Two that share one, once in 2^64, only wait for each other.
+/// The number of an owner's line. Two lines share one by a chance of 1 in 2^64, and then only wait for each other.
 pub(in crate::db) fn line(owner: &str, of: &str) -> i64 {
     let hash = Sha256::new().chain_update(owner).chain_update([0]).chain_update(of).finalize();
     hash.iter().take(8).fold(0, |line, byte| (line << 8) | i64::from(*byte))
 }
 
-/// Whether each of these waits, behind what is queued (line and place) or behind another of them.
+/// Flags of these entries: true if one waits, behind a queued item (line and place) or behind another entry.
 pub(in crate::db) fn waiting(entries: &[Entry], queued: &[(i64, i64)]) -> Vec<bool> {
     let mut first: HashMap<i64, i64> = HashMap::new();
     for (line, place) in queued {
@@ -44,7 +44,7 @@ pub(in crate::db) fn waiting(entries: &[Entry], queued: &[(i64, i64)]) -> Vec<bo
     waits
 }
 
-/// Of those that are left of some lines (item, line, place, whether it waits), the first of each, if it waits.
+/// The first item of each line among those left (item, line, place, whether it waits), if it waits.
 pub(in crate::db) fn next(left: &[(String, i64, i64, bool)]) -> Vec<&String> {
     let mut first: HashMap<i64, &(String, i64, i64, bool)> = HashMap::new();
     for one in left {
@@ -60,11 +60,11 @@ pub(in crate::db) fn next(left: &[(String, i64, i64, bool)]) -> Vec<&String> {
     next
 }
 
-/// The statements of a queue that has lines.
+/// The statements of a queue with lines.
 macro_rules! lines {
     (queue $queue:literal, owner_id $owner_id:literal, item_id $item_id:literal) => {
-        /// Lets the next of each of these lines go, now: one of theirs has ended, or no longer holds the others up.
-        /// Whether there were any.
+        /// Makes the next item of each of these lines due now: an earlier one has ended, or no longer holds the line
+        /// up. Returns true if there were any.
         pub(super) async fn advance(
             conn: &mut $crate::db::Conn,
             lines: Vec<i64>,
@@ -116,7 +116,7 @@ macro_rules! lines {
             Ok(true)
         }
 
-        /// Takes these items out of their lines; they hold nobody up any more. Answers the lines.
+        /// Takes these items out of their lines, so that they hold nobody up. Returns the lines.
         pub(super) async fn step_aside(
             conn: &mut $crate::db::Conn,
             items: Vec<$crate::db::Value>,
@@ -133,7 +133,7 @@ macro_rules! lines {
             rows.iter().map(|row| row.int("line")).collect()
         }
 
-        /// Takes these items out of the queue. Answers the lines that they stood in.
+        /// Takes these items out of the queue. Returns the lines in which they stood.
         pub(super) async fn remove(
             conn: &mut $crate::db::Conn,
             items: Vec<$crate::db::Value>,
@@ -169,7 +169,7 @@ mod tests {
         assert_eq!(waiting(&entries, &[]), [true, false, false, false, false, false]);
         let queued = [(line("ep_1", "inv_1"), 1), (line("ep_2", "inv_1"), 4)];
         assert_eq!(waiting(&entries, &queued), [true, true, false, false, false, false]);
-        // What came at the same time goes in the order in which it was made.
+        // Items of the same time keep the order in which they were made.
         let twins = [entry("b", "ep_1", Some(("t", 7))), entry("a", "ep_1", Some(("t", 7)))];
         assert_eq!(waiting(&twins, &[]), [true, false]);
     }

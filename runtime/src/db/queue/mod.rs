@@ -21,33 +21,33 @@ pub(crate) use lines::Place;
 use super::{Conn, DbError};
 use crate::domain::{Millis, retry::Breaker};
 
-/// Fences of different rounds of an item must differ: each round starts so far above the one before.
+/// Distance of the first fences of two successive attempts: fences of different rounds of an item must differ.
 pub(super) const FENCES_PER_ATTEMPT: i64 = 1 << 20;
 
-/// An item about to be queued.
+/// An item to be queued.
 pub(super) struct Entry {
     pub(super) item: String,
     pub(super) owner: String,
     pub(super) attempts_before: i64,
-    /// None: it waits for nobody.
+    /// Number of its line; `None` if it waits for nobody.
     pub(super) line: Option<i64>,
     pub(super) place: i64,
 }
 
 impl Entry {
-    /// The first round of an item.
+    /// Makes the entry of an item's first round.
     pub(super) fn new(item: String, owner: String, place: Option<&Place>) -> Self {
         let line = place.map(|place| lines::line(&owner, &place.of));
         Self { item, owner, attempts_before: 0, line, place: place.map_or(0, |place| place.place) }
     }
 
-    /// Another round, after so many attempts.
+    /// Makes the entry of another round, after this number of attempts.
     pub(super) fn again(self, attempts_before: i64) -> Self {
         Self { attempts_before, ..self }
     }
 }
 
-/// Locks those of these owners that no other transaction has locked; `select` reads their ids and ends in `IN`.
+/// Locks the owners among these that no other transaction has locked; `select` reads their ids and ends in `IN`.
 pub(super) async fn lock_free(
     conn: &mut Conn,
     select: &'static str,
@@ -58,15 +58,15 @@ pub(super) async fn lock_free(
     locked.iter().map(|row| row.text("id")).collect()
 }
 
-/// What a call for an owner changed about its breaker.
+/// Changes to an owner's breaker by a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Judged {
     pub(super) changed: bool,
-    /// With this call it has begun to fail always.
+    /// True if this failure paused the owner.
     pub(super) paused: bool,
 }
 
-/// Tells the breakers of owners how a call for them went.
+/// Tells the breakers the outcome of a call for their owners.
 pub(super) fn judge(breakers: &mut HashMap<String, Breaker>, well: bool, now: Millis) -> Judged {
     let mut judged = Judged { changed: false, paused: false };
     for breaker in breakers.values_mut() {
@@ -81,7 +81,7 @@ pub(super) fn judge(breakers: &mut HashMap<String, Breaker>, well: bool, now: Mi
 /// The statements of a queue, as functions of the module that names its tables.
 macro_rules! queue {
     (owner $owner:literal, queue $queue:literal, owner_id $owner_id:literal, item_id $item_id:literal) => {
-        /// Puts items into the queue, due now but for those that wait in their line.
+        /// Queues items, due now unless they wait in their line.
         pub(super) async fn push(
             conn: &mut $crate::db::Conn,
             entries: Vec<$crate::db::queue::Entry>,
@@ -137,7 +137,7 @@ macro_rules! queue {
             due_by(conn, due).await
         }
 
-        /// Tells owners that something is due then.
+        /// Moves the due times of owners to these times, if those are earlier.
         pub(super) async fn due_by(
             conn: &mut $crate::db::Conn,
             due: std::collections::BTreeMap<String, $crate::domain::Millis>,
@@ -163,8 +163,8 @@ macro_rules! queue {
             Ok(())
         }
 
-        /// Locks owners until the transaction ends; `ids` ascend, so that two who lock do not wait for each
-        /// other. Answers their breakers.
+        /// Locks owners until the transaction ends; `ids` ascend, so that two transactions do not deadlock. Returns
+        /// their breakers.
         pub(super) async fn lock_owners(
             conn: &mut $crate::db::Conn,
             ids: impl Iterator<Item = &String>,
@@ -185,7 +185,7 @@ macro_rules! queue {
                 .collect()
         }
 
-        /// Writes breakers down.
+        /// Stores breakers.
         pub(super) async fn set_breakers(
             conn: &mut $crate::db::Conn,
             breakers: &std::collections::HashMap<String, $crate::domain::retry::Breaker>,
@@ -208,8 +208,7 @@ macro_rules! queue {
             Ok(())
         }
 
-        /// Leases items, each an id with its new fence, and tells the owners that were looked at when their
-        /// next one is due.
+        /// Leases items, each an id with its new fence, and sets the next due times of the owners that were looked at.
         pub(super) async fn lease<'i>(
             conn: &mut $crate::db::Conn,
             items: impl Iterator<Item = (&'i String, i64)>,
@@ -232,7 +231,7 @@ macro_rules! queue {
             settle_due(conn, looked_at).await
         }
 
-        /// Tells owners, which are locked, when their next one is due.
+        /// Sets the next due times of owners, which are locked.
         pub(super) async fn settle_due(
             conn: &mut $crate::db::Conn,
             owners: Vec<$crate::db::Value>,
@@ -272,7 +271,7 @@ macro_rules! queue {
             rows.iter().map(|row| Ok((row.text("item")?, row.int("fence")?))).collect()
         }
 
-        /// Sets when items are due, whose claims were heard of; each row is an id and a time.
+        /// Sets the due times of items whose claims were reported; each row is an id and a time.
         pub(super) async fn reschedule(
             conn: &mut $crate::db::Conn,
             rows: Vec<Vec<$crate::db::Value>>,

@@ -50,7 +50,7 @@ words! {
 }
 
 impl Kind {
-    /// In the order in which a pass deletes them: events when what refers to them has gone.
+    /// All kinds, in the order in which a pass deletes them: events go after everything that refers to them.
     pub(crate) const ALL: [Self; 8] = [
         Self::Deliveries,
         Self::HookRuns,
@@ -63,14 +63,14 @@ impl Kind {
     ];
 }
 
-/// Rows that one step looks at.
+/// Number of rows that one step looks at.
 const ROWS: i64 = 200;
-/// Attempts or calls that one step deletes with what they are of.
+/// Maximum number of attempts or calls that one step deletes with their deliveries or runs.
 const PARTS: i64 = 2_000;
-/// Of what would go, so many are counted.
+/// Maximum number of old rows that are counted.
 pub(crate) const COUNTED: i64 = 100_000;
 
-/// Where a pass goes on: behind this place, of this part of the table.
+/// The place at which a pass goes on: after this row, in this part of the table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Place {
     part: String,
@@ -84,15 +84,15 @@ impl Place {
     }
 }
 
-/// What a step has done.
+/// The result of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Step {
     pub(crate) deleted: u64,
-    /// None: the pass is over.
+    /// `None` if the pass is over.
     pub(crate) next: Option<Place>,
 }
 
-/// Deletes some of what is older than `before`, from this place on.
+/// Deletes some rows older than `before`, from this place on.
 pub(crate) async fn step(conn: &mut Conn, kind: Kind, place: Place, before: Millis) -> Result<Step, DbError> {
     match kind {
         Kind::Deliveries => told::deliveries(conn, place, before).await,
@@ -110,15 +110,15 @@ pub(crate) async fn step(conn: &mut Conn, kind: Kind, place: Place, before: Mill
     }
 }
 
-/// What would go.
+/// The rows that a pass would delete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Old {
-    /// At the most [`COUNTED`].
+    /// Number of rows, at most [`COUNTED`].
     pub(crate) rows: i64,
     pub(crate) oldest: Option<Millis>,
 }
 
-/// Counts what a pass would delete now.
+/// Counts the rows that a pass would delete now.
 pub(crate) async fn count(conn: &mut Conn, kind: Kind, before: Millis) -> Result<Old, DbError> {
     let row = match kind {
         Kind::Deliveries => told::count_deliveries(conn, before).await?,
@@ -142,7 +142,7 @@ pub(crate) async fn count(conn: &mut Conn, kind: Kind, before: Millis) -> Result
     Ok(Old { rows: row.int("n")?, oldest: row.opt_int("oldest")? })
 }
 
-/// Says that what is older may be gone from now on.
+/// Records that older rows may be gone from now on.
 pub(crate) async fn begin(conn: &mut Conn, kind: Kind, before: Millis, now: Millis) -> Result<(), DbError> {
     conn.exec(
         "INSERT INTO retention (kind, before, at) VALUES ($1, $2, $3) ON CONFLICT (kind) DO UPDATE SET
@@ -154,16 +154,16 @@ pub(crate) async fn begin(conn: &mut Conn, kind: Kind, before: Millis, now: Mill
     Ok(())
 }
 
-/// The ids that a step looks at: behind `after`, and below those that were made at `before` or later.
+/// The ids that a step looks at: after `after`, and made before `before`.
 struct Window {
     after: String,
-    /// Its last one; everything that is old, if nothing comes behind it.
+    /// The last id; above all old ones if no id follows.
     to: String,
     is_last: bool,
 }
 
 impl Window {
-    /// `ends` reads the last id of `$3` rows behind `$1` and below `$2`.
+    /// Finds the next window. `ends` reads the last id of `$3` rows after `$1` and below `$2`.
     async fn next(
         conn: &mut Conn,
         ends: &'static str,

@@ -15,10 +15,10 @@ use crate::{
     },
 };
 
-/// The parts of the recordings: those of calls, then those of questions.
+/// The parts of the recordings: calls first, then questions.
 const CALLS: &str = "";
 const QUESTIONS: &str = "questions";
-/// A network's log is done with.
+/// The part in which a network's log is finished.
 const OVER: &str = "over";
 
 pub(super) async fn count_tapes(conn: &mut Conn, before: Millis) -> Result<Option<Row>, DbError> {
@@ -33,7 +33,7 @@ pub(super) async fn count_tapes(conn: &mut Conn, before: Millis) -> Result<Optio
     conn.row(sql, args![runs, matches, COUNTED]).await
 }
 
-/// Version by version, in the order of their ids. Of a version that was deleted all go.
+/// Deletes recordings version by version, in the order of their ids; all recordings of a deleted version.
 pub(super) async fn tapes(conn: &mut Conn, place: Place, before: Millis) -> Result<Step, DbError> {
     let is_calls = place.part == CALLS;
     let sql = if is_calls {
@@ -127,7 +127,7 @@ pub(super) async fn count_sightings(conn: &mut Conn, before: Millis) -> Result<O
     conn.row(sql, args![before, COUNTED]).await
 }
 
-/// Network by network, in the order of the log, as far as settle has read it.
+/// Deletes log entries network by network, in the order of the log, as far as settle has read it.
 pub(super) async fn sightings(conn: &mut Conn, place: Place, before: Millis) -> Result<Step, DbError> {
     let sql = "SELECT network, seq FROM settle_cursor WHERE network > $1 OR (network = $1 AND $2 = 0)
                ORDER BY network LIMIT 1";

@@ -24,7 +24,7 @@ macro_rules! counting {
     };
 }
 
-// What may go between two ids, if it ended before `$3`.
+// Deliveries between two ids that may go, if they ended before `$3`.
 macro_rules! old_deliveries {
     () => {
         "FROM delivery WHERE id > $1 AND id <= $2 AND state <> 'pending' AND done_at < $3"
@@ -64,7 +64,7 @@ pub(super) async fn deliveries(conn: &mut Conn, place: Place, before: Millis) ->
     let window = Window::next(conn, ends, IdKind::Delivery, place.clone(), before).await?;
     let sql = concat!("SELECT id ", old_deliveries!(), " ORDER BY id /*pg: FOR UPDATE SKIP LOCKED*/");
     let old = ids(&conn.rows(sql, args![&window.after, &window.to, before]).await?)?;
-    // One that was sent again and again may have many.
+    // A delivery that was sent again and again may have many attempts.
     let sql = "SELECT delivery_id, number FROM attempt WHERE delivery_id IN";
     let attempts = conn.rows_in(sql, old.clone(), "ORDER BY delivery_id, number LIMIT 2000").await?;
     let parts = attempts.iter().map(|row| Ok(args![row.text("delivery_id")?, row.int("number")?]));
@@ -122,7 +122,7 @@ pub(super) async fn events(conn: &mut Conn, place: Place, before: Millis) -> Res
     Ok(Step { deleted, next: window.next_place() })
 }
 
-/// There may be more of them than were read.
+/// True if there may be more parts than were read.
 fn is_many(parts: &[Row]) -> bool {
     i64::try_from(parts.len()).is_ok_and(|count| count >= PARTS)
 }

@@ -18,29 +18,29 @@ use readers::Readers;
 #[cfg(feature = "simulation")]
 pub(crate) mod simulated;
 
-/// Writes that may share one commit. More would make the first of them wait longer than the disk does.
+/// Maximum number of writes that share one commit. More would make the first of them wait longer than the disk does.
 const WRITES_PER_COMMIT: usize = 256;
-/// Workers that read at once.
+/// Maximum number of workers that read at once.
 const WORKER_READS_MAX: usize = 8;
-/// Writes that may wait. Beyond it callers wait for a place, which slows them to what the disk takes.
+/// Maximum number of writes that wait. Beyond it callers wait for a place, which slows them to the disk's pace.
 const WRITES_WAITING: usize = 4096;
 /// The first version without the WAL-reset corruption (sqlite.org/changes.html).
 const OLDEST: (u32, u32, u32) = (3, 51, 3);
-/// What begins a part of a migration that is for SQLite only.
+/// Prefix of a part of a migration that is for SQLite only.
 const FOR_SQLITE: &str = "/*sqlite:";
 const CHECKPOINT_EVERY: Duration = Duration::from_millis(500);
 
 #[derive(Clone)]
 pub(super) struct Sqlite {
-    /// Of the workers.
+    /// Connections of the workers.
     readers: Readers,
-    /// Of requests.
+    /// Connections of requests.
     for_requests: Readers,
     writer: mpsc::Sender<Job>,
     writes: Writes,
 }
 
-/// A write without its types: runs, and says whether to keep what it did and whom to tell.
+/// A write without its types: runs, and says whether to keep its changes and whom to tell.
 type Job = Box<dyn for<'t> FnOnce(&'t mut Conn) -> Work<'t, Done> + Send>;
 
 struct Done {
@@ -54,7 +54,7 @@ impl Sqlite {
         let mut writer = SqliteConnection::connect_with(&options).await?;
         check_version(&mut writer).await?;
         crate::db::migrations(FOR_SQLITE).run(&mut writer).await?;
-        // Each has a cache of its own; what they share is the system's.
+        // Each has a cache of its own; the system's cache is shared.
         let reading = options.clone().read_only(true).pragma("cache_size", "-16384");
         let for_requests = Readers::new(reading.clone(), REQUEST_READS_MAX, Some(REQUEST_READ_TIME));
         let readers = Readers::new(reading, WORKER_READS_MAX, None);
@@ -91,7 +91,7 @@ impl Sqlite {
                         Err(error) if keep => Err(error.into()),
                         _ => result,
                     };
-                    // Whoever asked may have gone; the write stands all the same.
+                    // The caller may have gone; the write stands all the same.
                     let _ = answer.send(result);
                 });
                 Done { keep, tell }
@@ -111,7 +111,7 @@ impl Sqlite {
     }
 }
 
-/// How every connection is opened.
+/// The options of every connection.
 pub(super) fn options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
@@ -136,19 +136,19 @@ async fn check_version(conn: &mut SqliteConnection) -> Result<(), DbError> {
     Ok(())
 }
 
-/// The one writer. Whatever waits when a commit has ended goes into the next one.
+/// Runs the only writer. All writes that wait when a commit has ended go into the next one.
 async fn write_loop(mut conn: Conn, mut jobs: mpsc::Receiver<Job>, writes: Writes) {
     let mut batch = Vec::with_capacity(WRITES_PER_COMMIT);
     while jobs.recv_many(&mut batch, WRITES_PER_COMMIT).await > 0 {
         let mut told = Vec::with_capacity(batch.len());
-        // What is not begun is told of by being dropped, and so not before it is known why.
+        // Callers of writes that were not begun learn of it when these are dropped: not before the reason is known.
         let mut left = batch.drain(..);
         let committed = write_batch(&mut conn, &mut left, &mut told).await;
         match &committed {
             Ok(()) => writes.committed(),
             Err(error) => {
                 writes.failed(error);
-                // Without an open transaction this fails, which is as good.
+                // Without an open transaction this fails, which does no harm.
                 let _ = conn.exec("ROLLBACK", Vec::new()).await;
             }
         }
@@ -172,7 +172,7 @@ async fn write_batch(
     told: &mut Vec<Tell>,
 ) -> Result<(), DbError> {
     conn.exec("BEGIN IMMEDIATE", Vec::new()).await?;
-    // Mostly there is one alone, which needs no place to go back to.
+    // Mostly there is a single write, which needs no savepoint.
     let alone = batch.len() == 1;
     for job in batch {
         if alone {
@@ -215,7 +215,7 @@ async fn checkpoint_loop(mut conn: SqliteConnection, writer: mpsc::WeakSender<Jo
 mod tests {
     use super::*;
 
-    /// What a credited transfer was in the tables of before payments had parts.
+    /// A credited transfer, in the tables of the time before payments had parts.
     const OLDER: &str = "
         INSERT INTO merchant (id, name, policy, created_at) VALUES ('mer', 'm', '{}', 1);
         INSERT INTO network (name, plugin, manifest, test, enabled, created_at) VALUES ('net', 'p', '{}', 1, 1, 1);

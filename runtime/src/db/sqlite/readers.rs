@@ -20,17 +20,17 @@ use tokio::{
 
 use crate::db::{ACQUIRE_TIMEOUT, DbError};
 
-/// Steps of SQLite's virtual machine between two looks at the clock: some ten microseconds.
+/// Number of steps of SQLite's virtual machine between two looks at the clock: some ten microseconds.
 const STEPS_PER_LOOK: i32 = 1000;
 const NEVER: u64 = u64::MAX;
 
-/// Some connections, opened when they are needed.
+/// A pool of connections, opened when they are needed.
 #[derive(Clone)]
 pub(super) struct Readers {
     options: Arc<SqliteConnectOptions>,
     places: Arc<Semaphore>,
     idle: Arc<Mutex<Vec<Connected>>>,
-    /// How long whoever takes one may keep it; none: as long as it takes.
+    /// Maximum time for which a connection may be kept; `None` for no limit.
     longest: Option<Duration>,
 }
 
@@ -39,7 +39,7 @@ struct Connected {
     until: Arc<Until>,
 }
 
-/// When a connection's statements are broken off, in milliseconds since `began`.
+/// Time at which a connection's statements are interrupted, milliseconds since `began`.
 struct Until {
     began: Instant,
     ms: AtomicU64,
@@ -65,10 +65,10 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(NEVER - 1)
 }
 
-/// A connection that is lent. It goes back when this is dropped.
+/// A borrowed connection, which is returned on drop.
 pub(in crate::db) struct Reader {
     connected: Option<Connected>,
-    /// A statement has begun and was not heard of again.
+    /// True if a statement has begun and has not been reported as ended.
     at_work: bool,
     idle: Arc<Mutex<Vec<Connected>>>,
     place: Option<OwnedSemaphorePermit>,
@@ -84,7 +84,7 @@ impl Readers {
         }
     }
 
-    /// Waits for a connection that is free.
+    /// Waits for a free connection.
     pub(super) async fn take(&self) -> Result<Reader, DbError> {
         let place = match tokio::time::timeout(ACQUIRE_TIMEOUT, self.places.clone().acquire_owned()).await {
             Ok(Ok(place)) => place,
@@ -108,19 +108,19 @@ impl Readers {
         Ok(Connected { conn, until })
     }
 
-    /// Lets nobody read any more, and closes what is not lent.
+    /// Ends all reading, and closes the connections that are not borrowed.
     pub(super) async fn close(&self) {
         self.places.close();
         let idle = std::mem::take(&mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner));
         for connected in idle {
-            // What cannot be closed is gone with the process.
+            // A connection that cannot be closed is gone with the process.
             let _ = connected.conn.close().await;
         }
     }
 }
 
 impl Reader {
-    /// The connection, for one statement; [`Reader::done`] is said when it has ended.
+    /// The connection, for one statement. Call [`Reader::done`] when the statement has ended.
     pub(in crate::db) fn begin(&mut self) -> Option<&mut SqliteConnection> {
         self.at_work = true;
         self.connected.as_mut().map(|connected| &mut connected.conn)

@@ -9,19 +9,19 @@ use tokio::sync::mpsc;
 use super::{Conn, Readers, Sqlite, WRITES_WAITING, write_loop};
 use crate::db::{Db, DbError, Inner, Lane, Writes};
 
-/// The database, and what fills and empties it.
+/// The database, and the statements that fill and empty it.
 pub(crate) struct InMemory {
     pub(crate) db: Db,
     conn: SqliteConnection,
     tables: Vec<String>,
-    /// Makes it hold what the template holds.
+    /// Statements that give it the template's contents.
     begin_anew: String,
 }
 
 impl InMemory {
-    /// One with the tables of this file, all empty.
+    /// Makes a database with the tables of this file, all empty.
     pub(crate) async fn like(template: &Path) -> Result<Self, DbError> {
-        // It exists while one of its connections does.
+        // It exists as long as one of its connections does.
         let options = SqliteConnectOptions::from_str("sqlite::memory:")?
             .statement_cache_capacity(512)
             .pragma("read_uncommitted", "1");
@@ -48,13 +48,13 @@ impl InMemory {
         Ok(Self { db, conn, tables, begin_anew })
     }
 
-    /// Makes it hold what the template holds.
+    /// Gives it the template's contents.
     pub(crate) async fn begin_anew(&mut self) -> Result<(), DbError> {
         self.conn.execute(sqlx::query(AssertSqlSafe(self.begin_anew.clone()))).await?;
         Ok(())
     }
 
-    /// Makes it hold what this file holds.
+    /// Gives it the contents of this file.
     pub(crate) async fn load(&mut self, file: &Path) -> Result<(), DbError> {
         attach(&mut self.conn, "file", file).await?;
         let filled = self.conn.execute(AssertSqlSafe(filled_from("file", &self.tables))).await;
@@ -63,7 +63,7 @@ impl InMemory {
         Ok(())
     }
 
-    /// Writes all of it to this file, which does not exist yet.
+    /// Writes it to this file, which must not exist yet.
     pub(crate) async fn save(&mut self, file: &Path) -> Result<(), DbError> {
         copy(&mut self.conn, file).await
     }
@@ -86,12 +86,12 @@ async fn attach(conn: &mut SqliteConnection, name: &str, file: &Path) -> Result<
     Ok(())
 }
 
-/// Names a file on the disk: by its path alone it would be opened as the connection's own database is, in memory.
+/// The URI of a file on disk: a bare path would be opened in memory, as the connection's own database is.
 fn uri(file: &Path, mode: &str) -> String {
     format!("file:{}?mode={mode}&cache=private", file.display())
 }
 
-/// What empties these tables and fills them from an attached database.
+/// Statements that empty these tables and fill them from an attached database.
 fn filled_from(attached: &str, tables: &[String]) -> String {
     let mut sql = "BEGIN;".to_owned();
     for name in tables {

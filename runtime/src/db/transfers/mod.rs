@@ -50,7 +50,7 @@ pub(crate) async fn of_transactions(
     rows.iter().map(transfer).collect()
 }
 
-/// The transfers above `height` that are on chain as far as we know.
+/// The transfers above `height` that are on chain as far as is known.
 pub(crate) async fn above(conn: &mut Conn, network: &str, height: i64) -> Result<Vec<Transfer>, DbError> {
     let rows = conn
         .rows(
@@ -67,7 +67,7 @@ pub(crate) async fn by_ids(conn: &mut Conn, ids: &[String]) -> Result<Vec<Transf
     rows.iter().map(transfer).collect()
 }
 
-/// A transfer, locked until the transaction ends: what is on chain does not move under it meanwhile.
+/// A transfer, locked until the transaction ends: its state on chain does not change meanwhile.
 pub(crate) async fn lock(conn: &mut Conn, id: &str) -> Result<Option<Transfer>, DbError> {
     let sql = "SELECT * FROM transfer WHERE id = $1 /*pg: FOR NO KEY UPDATE*/";
     conn.row(sql, args![id.to_owned()]).await?.as_ref().map(transfer).transpose()
@@ -111,7 +111,7 @@ pub(crate) async fn insert(conn: &mut Conn, transfers: &[Transfer]) -> Result<()
     Ok(())
 }
 
-/// Writes where these transfers stand now: place, status and epoch.
+/// Writes the place, status and epoch of these transfers.
 pub(crate) async fn place(conn: &mut Conn, transfers: &[Transfer]) -> Result<(), DbError> {
     let rows = transfers
         .iter()
@@ -127,8 +127,8 @@ pub(crate) async fn place(conn: &mut Conn, transfers: &[Transfer]) -> Result<(),
     Ok(())
 }
 
-/// Appends changes to the network's log, after the entry with the number `seq`. Answers the last one's number. The
-/// caller holds the cursor's row, so that numbers come in order of commit.
+/// Appends changes to the network's log, after the entry number `seq`. Returns the last entry's number. The caller has
+/// locked the cursor's row, so that numbers are in order of commit.
 pub(crate) async fn log(
     conn: &mut Conn,
     network: &str,
@@ -187,10 +187,10 @@ pub(crate) async fn changes_after(
         .collect()
 }
 
-/// Which transfers a merchant wants to see.
+/// Filter of a merchant's list of transfers.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Filter {
-    /// Only those that pay nothing and wait for a person.
+    /// True for only those that pay nothing and wait for a person.
     pub(crate) unmatched: bool,
 }
 
@@ -202,14 +202,14 @@ pub(crate) struct Paid {
     pub(crate) amount: Amount,
 }
 
-/// A transfer with what settle made of it.
+/// A transfer, and the results of settle.
 #[derive(Debug, Clone)]
 pub(crate) struct Listed {
     pub(crate) transfer: Transfer,
     pub(crate) address: String,
     pub(crate) symbol: String,
     pub(crate) decimals: u8,
-    /// What it pays.
+    /// Payments that it makes.
     pub(crate) paid: Vec<Paid>,
     /// The invoice that it may be meant for, if it pays nothing by itself.
     pub(crate) invoice_id: Option<String>,
@@ -249,7 +249,7 @@ fn listed(row: &Row) -> Result<Listed, DbError> {
     })
 }
 
-/// The invoices that this sender has paid to this address for last, at most `limit` payments back.
+/// The invoices that this sender has last paid to this address, at most `limit` payments back.
 pub(crate) async fn paid_by(
     conn: &mut Conn,
     sender: &str,
@@ -263,7 +263,7 @@ pub(crate) async fn paid_by(
     rows.iter().map(|row| row.text("invoice_id")).collect()
 }
 
-/// The merchant's transfers, newest first, before the one with the id `before`.
+/// The merchant's transfers, the newest first, below the id `before`.
 pub(crate) async fn list(
     conn: &mut Conn,
     tenant: &Tenant,
@@ -311,14 +311,14 @@ async fn with_payments(conn: &mut Conn, rows: &[Row]) -> Result<Vec<Listed>, DbE
     Ok(all)
 }
 
-/// One of the merchant's transfers.
+/// Finds one of the merchant's transfers.
 pub(crate) async fn get(conn: &mut Conn, tenant: &Tenant, id: &str) -> Result<Option<Listed>, DbError> {
     let sql = listed!("WHERE t.merchant_id = $1 AND t.test = $2 AND t.id = $3");
     let row = conn.row(sql, args![&tenant.merchant, tenant.mode, id.to_owned()]).await?;
     Ok(with_payments(conn, row.as_slice()).await?.pop())
 }
 
-/// The merchant's transfers of these transactions of a network, in the order of the chain.
+/// The merchant's transfers in these transactions of a network, in the order of the chain.
 pub(crate) async fn of_merchant(
     conn: &mut Conn,
     merchant_id: &str,
@@ -336,7 +336,7 @@ pub(crate) async fn of_merchant(
     with_payments(conn, &rows).await
 }
 
-/// The receive addresses with these ids, as settlement asks for them.
+/// The receive addresses with these ids, reduced to what settlement needs.
 pub(crate) async fn destinations(
     conn: &mut Conn,
     address_ids: &[String],

@@ -6,7 +6,7 @@ use crate::{
     domain::{credit::AtRisk, transfer::Transfer},
 };
 
-/// The transfers that are on chain and not final yet, or not confirmed.
+/// The transfers on chain that are not final yet, or not confirmed.
 pub(crate) async fn at_risk(conn: &mut Conn, network: &str) -> Result<Vec<AtRisk>, DbError> {
     let sql = "SELECT t.id, t.asset_id, t.address_id, t.memo, t.amount, r.kind AS address_kind
                FROM transfer t JOIN receive_address r ON r.id = t.address_id
@@ -26,7 +26,7 @@ pub(crate) async fn at_risk(conn: &mut Conn, network: &str) -> Result<Vec<AtRisk
         .collect()
 }
 
-/// The included transfers up to `height`: those that become confirmed now.
+/// The included transfers up to `height`, which become confirmed now.
 pub(crate) async fn included_to(
     conn: &mut Conn,
     network: &str,
@@ -42,7 +42,7 @@ pub(crate) async fn included_to(
     rows.iter().map(transfer).collect()
 }
 
-/// Marks what is final by now.
+/// Marks the transfers that are final by now.
 pub(crate) async fn finalize_to(conn: &mut Conn, network: &str, height: i64) -> Result<u64, DbError> {
     conn.exec(
         "UPDATE transfer SET status = 'final' WHERE network = $1 AND height <= $2 AND status = 'confirmed'
