@@ -24,7 +24,7 @@ fn ended(lanes: &mut Lanes, endpoint: &str, delivered: bool) -> bool {
     lanes.ended(&endpoint.into(), Went::of(delivered, 0))
 }
 
-/// Lets one who takes his time take a delivery.
+/// Ends a delivery slowly.
 fn ended_slowly(lanes: &mut Lanes, endpoint: &str) {
     lanes.ended(&endpoint.into(), Went::of(true, SLOW_MS + 1));
 }
