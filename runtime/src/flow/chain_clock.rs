@@ -88,8 +88,8 @@ impl ChainClock {
         }
     }
 
-    /// The chain's time; `None` if the chain is not being read. It is late by at most the delay with which its newest
-    /// block was seen.
+    /// The chain's time; `None` if the chain is not being read. It is behind the true time by at most the delay
+    /// with which its newest block was seen.
     pub(crate) fn now(&self, network: &Manifest) -> Option<Millis> {
         let passed = self.clock.passed();
         let by_network = self.lock();

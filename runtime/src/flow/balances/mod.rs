@@ -44,14 +44,14 @@ const ADDRESSES_PER_STEP: i64 = 100;
 const REST_POLLS: u64 = 5;
 const REST_MIN: Duration = Duration::from_secs(1);
 const REST_MAX: Duration = Duration::from_secs(10);
-/// After a failure it waits this long, doubling up to the second.
+/// Bounds of the pause after a failure, which doubles each time.
 const PAUSE_MIN: Duration = Duration::from_millis(500);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
-/// Failures in a row after which a first look is made later, where all upstreams know the present; for each upstream, if
-/// it has many.
+/// Number of failures in a row after which first looks move to a later block, if all upstreams know balances there;
+/// counted per upstream if there are many.
 const FAILURES_MAX: u32 = 6;
 const FAILURES_PER_UPSTREAM: u32 = 2;
-/// And where an upstream is away, which may keep more than the others: about an hour.
+/// The same number while an upstream is away that may keep older blocks than the others: about an hour.
 const FAILURES_AWAY_MAX: u32 = 120;
 
 /// Result of a step.
@@ -95,7 +95,7 @@ pub(crate) async fn run(app: App, network: Arc<Manifest>, stop: CancellationToke
 pub(crate) struct Worker {
     app: App,
     network: Arc<Manifest>,
-    /// Upstreams that could not answer. Asked again when all could not.
+    /// Upstreams that gave no answer. They are asked again once none has.
     passed_over: Vec<String>,
     failures: u32,
     first: First,
