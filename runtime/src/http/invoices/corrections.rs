@@ -65,7 +65,7 @@ fn check_evidence(evidence: &Evidence) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The invoice as it stands.
+/// Reads the invoice.
 async fn found(app: &App, merchant: &Merchant, id: PathParam) -> Result<Invoice, Problem> {
     let id = id.id(IdKind::Invoice, "invoice")?;
     let found = invoices::get(&mut app.db.read().await?, &merchant.tenant, &id).await?;
