@@ -1,4 +1,4 @@
-//! First calls: a component that ends the process is found out before it has ended it for ever.
+//! First calls: finds components that end the process, before they do so at every start.
 //!
 //! What a worker of a network calls first after a start is written down before, and crossed out when anything was heard of
 //! it, be it an error. A block that ends the process is in that first call: the cursor has not moved past it. Where a call

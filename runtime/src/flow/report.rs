@@ -1,5 +1,5 @@
-//! What a chain plugin reported, in the domain's words. Numbers that do not fit are a contradiction in the
-//! report, not a defect of ours.
+//! Reports of chain plugins, converted into the domain's types. Numbers that do not fit are an error in the report, not
+//! a defect of ours.
 
 use crate::{
     domain::{

@@ -1,7 +1,7 @@
-//! Simulations: whose turn it is to do something to a chain that exists only here.
+//! Simulations: turns of those who act on a chain that exists only here.
 //!
 //! Such a chain lies in its plugin's storage: one action at a time, each on what the one before left, and no scan in
-//! between. All merchants share it, so each has a share: so many actions, and a queue of its own, of which only the
+//! between. All merchants share it, so each has a bucket of actions and a queue of its own, of which only the
 //! first waits with those of others. Of this process alone; replicas are kept apart by the storage's revision.
 
 use std::{

@@ -1,4 +1,4 @@
-//! Who is asking: API keys, and how often each may ask.
+//! Authentication: API keys, and the rate limit of each.
 //!
 //! Every route behind [`identify`] needs a key; a handler says by its argument whose: [`Operator`] or
 //! [`Merchant`]. A key comes as `Authorization: Bearer …` or as `X-API-Key`. Basic is not taken: browsers and
@@ -25,7 +25,7 @@ use crate::{
     shares::Shares,
 };
 
-/// Divisor of the readers at once that gives one merchant's maximum.
+/// Maximum number of one merchant's requests that read at once.
 const READERS_SHARE: usize = 2;
 
 pub(crate) const API_KEY: HeaderName = HeaderName::from_static("x-api-key");

@@ -1,4 +1,4 @@
-//! Deliveries: what became of the sending of each event to each endpoint.
+//! Deliveries: the state of sending each event to each endpoint.
 
 use axum::extract::State;
 use serde::{Deserialize, Serialize};

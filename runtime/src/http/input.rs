@@ -1,4 +1,4 @@
-//! What stands in a request's address: ids and names in the path, parameters after the question mark.
+//! Parameters in a request's address: ids and names in the path, and the query.
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use http::request::Parts;

@@ -1,5 +1,5 @@
-//! What surrounds every request: its id, its time limit, the log line, what happens when a handler panics, or when it
-//! does not read what came.
+//! The layer around every request: its id, its time limit, its log line, and the handling of panics and of bodies that
+//! were not read to the end.
 
 use std::{
     panic::AssertUnwindSafe,

@@ -1,4 +1,4 @@
-//! How often a key may ask: so many requests in a window of ten seconds, counted by each process for itself.
+//! Rate limit of a key: a maximum number of requests in a window of ten seconds, counted by each process for itself.
 
 use std::{
     collections::HashMap,

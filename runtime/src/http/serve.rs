@@ -1,4 +1,4 @@
-//! Connections: how many, how slow they may be, how they end.
+//! Connections: their number, their time limits, their end.
 
 use std::{
     collections::HashMap,

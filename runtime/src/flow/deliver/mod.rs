@@ -150,7 +150,7 @@ impl Worker {
         Millis::try_from(self.sender.timeout.as_millis()).unwrap_or(Millis::MAX / 2)
     }
 
-    /// Starts all that can be started: sends, and one claim and one report at a time.
+    /// Starts what can be started: attempts, and one claim and one report at a time.
     fn start(&mut self, look: &mut bool) {
         self.start_sends();
         if *look && !self.claiming && self.lanes.room() > 0 {

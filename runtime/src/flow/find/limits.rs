@@ -1,4 +1,4 @@
-//! Who may look for transactions how often, and what was found just now. Of this process alone.
+//! Limits on finds, and recent answers. Each process has its own.
 
 use std::{
     collections::HashMap,
@@ -20,7 +20,7 @@ const GOOD_MS: Millis = 5_000;
 /// Maximum number of merchants and of answers remembered before old ones are forgotten.
 const KEPT_MAX: usize = 1_000;
 
-/// Cheap to clone.
+/// Limits and recent answers of this process's finds. Cheap to clone.
 #[derive(Clone, Default)]
 pub(crate) struct Finds(Arc<Mutex<State>>);
 

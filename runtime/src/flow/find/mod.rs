@@ -2,7 +2,7 @@
 //! watcher, and what it moved goes the way of everything.
 //!
 //! It costs requests to the network's providers, which all merchants share: so each merchant has a few finds, an answer is
-//! good for some seconds whoever asks, and only so many run at once ([`limits`]).
+//! good for some seconds whoever asks, and a limited number run at once ([`limits`]).
 
 pub(crate) mod limits;
 mod outcome;

@@ -1,4 +1,4 @@
-//! What a find comes to.
+//! Results of finds.
 
 /// State of a transaction, the same for every caller.
 #[derive(Debug, Clone, PartialEq, Eq)]

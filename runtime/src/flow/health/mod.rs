@@ -1,4 +1,4 @@
-//! Health: since when a network is read, and the database written, or not.
+//! Health: the time since a network was last read, and the database written.
 //!
 //! Each watcher says when a provider has answered well, and this worker writes that down now and then, so that replicas
 //! know it of networks that others read. How long ago that was is measured here, by a clock that does not jump, from the
@@ -32,7 +32,7 @@ pub(crate) struct Health {
     by_network: Mutex<BTreeMap<String, Heard>>,
 }
 
-/// Times are [`Clock::passed`].
+/// State of a network. Times are [`Clock::passed`].
 #[derive(Debug, Clone, Default)]
 struct Heard {
     /// Time of the last good answer, or of this process's first look.

@@ -1,5 +1,5 @@
-//! A call of a hook, whatever its role: what it needs, that it is made again when others have changed the hook's storage
-//! under it, and its effects, which are committed with its result or not at all.
+//! A call of a hook, whatever its role: its inputs, its repetition when others have changed the hook's storage under
+//! it, and its effects, which are committed with its result or not at all.
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 

@@ -1,4 +1,4 @@
-//! What sources of prices said last.
+//! Cache of the last answers of sources of prices.
 
 use std::{
     collections::HashMap,

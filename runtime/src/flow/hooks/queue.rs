@@ -1,4 +1,4 @@
-//! Work that is calls of hooks: a queue is claimed from, each claim is made, and nobody is held up by another.
+//! A queue of calls of hooks, in which no merchant holds up another.
 //!
 //! Places are given out fairly: to the merchant with the fewest calls under way first, and to no merchant and no
 //! hook more than its share. So ten thousand waiting calls of one merchant cost another a place that becomes free a

@@ -1,5 +1,5 @@
-//! What another version would have done, beside what was done: the comparison, and what is kept of it where a version runs
-//! in the shadow of the active one.
+//! Comparison of a call with its replay by another version, and the record of it when a version runs in the shadow of
+//! the active one.
 
 use serde::Serialize;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! What invoicing keeps in memory: amounts that were reserved, and orders that wait to be written together.
+//! State of invoicing in memory: reserved amounts, and orders that wait to be written together.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ const ORDERS_WAITING_MAX: usize = 4096;
 /// Duration of a commit beyond which it is logged.
 const SLOW: Duration = Duration::from_secs(1);
 
-/// One a process.
+/// State of invoicing. One per process.
 pub(crate) struct Invoicing {
     pub(super) amounts: AmountPool,
     orders: mpsc::Sender<Order>,

@@ -1,4 +1,4 @@
-//! What is deep enough to be credited, by how much is at risk and by how many have seen it.
+//! Transfers deep enough to be credited, by the amount at risk and the number of providers that have seen them.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! When a plugin is to ask what is safe and final: at the head that seldom matters, and costs calls.
+//! Times at which a plugin asks for the safe and the final block: at the head they seldom matter, and they cost calls.
 
 use super::Watcher;
 use crate::{

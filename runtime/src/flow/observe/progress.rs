@@ -1,5 +1,5 @@
-//! How far a network is read: in figures, and in a word now and then while a long catch-up lasts, after a downtime or on a
-//! network that is new.
+//! Progress of reading a network: in metrics, and in the log during a long catch-up, after a downtime or on a new
+//! network.
 
 use std::time::{Duration, Instant};
 
@@ -71,7 +71,7 @@ pub(super) fn measure(network: &str, (height, head): (i64, i64), blocks: usize, 
     tracing::debug!(network, height, head, blocks, changed, "read");
 }
 
-/// Heights fit a float exactly up to 2^53.
+/// Converts a height for a gauge; exact up to 2^53.
 #[expect(clippy::cast_precision_loss, reason = "a gauge is for looking at")]
 pub(super) fn gauge(height: i64) -> f64 {
     height as f64

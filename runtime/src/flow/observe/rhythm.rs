@@ -1,6 +1,6 @@
-//! When a network is asked again: shortly after its next block can be there.
+//! Time at which a network is asked again: shortly after its next block can be there.
 //!
-//! Many chains make a block every so many seconds. Asking them every second costs calls that cannot bring anything, and
+//! Many chains make blocks at even intervals. Asking them every second costs calls that cannot bring anything, and
 //! finds a block half a second late all the same. So where blocks were seen to come as evenly as they are dated, the next
 //! one is asked for when it is due: a little earlier each time it was there already, and again a quarter of an interval
 //! later when it was not. That is a call and a bit for each block. Any unevenness ends it at once, and the network is asked
@@ -116,7 +116,7 @@ mod tests {
         Block { height, hash: height.to_string(), parent: (height - 1).to_string(), time }
     }
 
-    /// Blocks that arrive at these times, dated by `dated`; answers how often was asked, and how late each was found.
+    /// Lets blocks arrive at these times, dated by `dated`. Returns the number of questions, and each block's delay.
     fn watch(poll_ms: Millis, arrivals: &[Millis], dated: impl Fn(usize) -> Millis) -> (usize, Vec<Millis>) {
         let mut rhythm = Rhythm::new(poll_ms.unsigned_abs());
         let (mut now, mut next, mut asked, mut late) = (0, 0, 0, Vec::new());

@@ -1,4 +1,4 @@
-//! What an operator may ask to be read again.
+//! Orders for rescans, from operators.
 
 use crate::{
     db::{

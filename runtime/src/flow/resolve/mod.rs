@@ -1,6 +1,6 @@
-//! What a person decides: cancel an invoice, assign a listed transfer to one, or set it aside; and what was decided
-//! wrong, put right ([`undo`]), marked as paid ([`mark`]), given more time ([`deadline`]) or asked for on another address
-//! ([`address`]). Each decision about money is kept, with whose it was and why.
+//! Decisions of people: to cancel an invoice, to assign a listed transfer to one or dismiss it, and to take that back
+//! ([`undo`]); to mark an invoice as paid ([`mark`]), to give it more time ([`deadline`]), or to retire an address
+//! ([`address`]). Each decision about money is recorded, with its author and reason.
 
 mod address;
 mod deadline;

@@ -1,4 +1,4 @@
-//! Takes back what was decided about a transfer: it is on the list again, for another decision.
+//! Takes back a decision about a transfer, which is listed again for another one.
 
 use super::{ResolveError, Scope, listing, write};
 use crate::{

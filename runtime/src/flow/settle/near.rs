@@ -1,4 +1,4 @@
-//! Transfers that no key names: what their payers may have meant.
+//! Transfers without a key that names an invoice, and the invoices that their payers may have meant.
 //!
 //! One thing is certain enough to be paid: of the invoices that tolerate what is missing there is one whose suffix the
 //! amount still ends in, as it does when an exchange has taken its fee of what was typed. Everything else is named for
@@ -31,7 +31,7 @@ const NAMED_MAX: usize = 5;
 /// Maximum number of transfers looked into in one batch. Whoever sends more that pays nothing is no payer.
 const LOOKED_INTO: usize = 50;
 
-/// Looks for invoices like those of these transfers that name none.
+/// Looks, for each transfer that names no invoice, for invoices that its payer may have meant.
 pub(super) async fn look(
     conn: &mut Conn,
     known: &mut Known,

@@ -1,4 +1,4 @@
-//! What is old goes, what something needs stays, and money goes on as if nothing had gone.
+//! Old rows are deleted, needed ones stay, and payments are unaffected.
 
 use tokio_util::sync::CancellationToken;
 

@@ -1,5 +1,5 @@
-//! Whose an address or an extended key is: statements to sign, what comes back signed, and who is told when another
-//! merchant wants the same.
+//! Ownership of addresses and extended keys: statements to sign, the check of signed ones, and the notice to an owner
+//! when another merchant wants the same address.
 
 use axum::extract::State;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! Endpoints: the URLs that a merchant is told at.
+//! Endpoints: the URLs that a merchant's events are sent to.
 
 mod change;
 

@@ -1,4 +1,4 @@
-//! What a hook is run for and with: its binding and its settings.
+//! A hook's binding and settings.
 
 use axum::extract::State;
 use serde_json::Value;

@@ -1,5 +1,5 @@
-//! Whether a hook's settings fit the schema of a version. Both are a stranger's, so the answer is found before the
-//! transaction that hangs on it begins, on a thread that may take its time.
+//! Check of a hook's settings against the schema of a version. Both are untrusted, so it is made before the transaction
+//! that depends on it begins, on a thread that may take its time.
 
 use super::manifest_of;
 use crate::{

@@ -1,4 +1,4 @@
-//! Whose turn it is to upload: a merchant's own, one at a time, and so many in an hour.
+//! Limits on uploads: one at a time for each merchant, and a maximum number in an hour.
 
 use std::{
     collections::{HashMap, HashSet},

@@ -1,4 +1,4 @@
-//! What a person puts right about an invoice: that it was paid in a way that is not seen here, or has more time.
+//! Corrections of an invoice by a person: it was paid in a way that is not seen here, or it gets more time.
 
 use axum::extract::State;
 use serde::Deserialize;

@@ -1,7 +1,7 @@
 //! JSON bodies, read strictly.
 //!
-//! What parsers disagree about is refused, so that no proxy, log or fingerprint sees another request than the one
-//! that is served: keys that stand twice, text after the end, characters that a database cannot hold. The shape
+//! Input that parsers disagree about is refused, so that no proxy, log or fingerprint sees another request than the one
+//! that is served: duplicate keys, text after the end, characters that a database cannot hold. The shape
 //! comes next: unknown fields are refused, and a refusal names the field.
 
 use std::{collections::HashSet, fmt, time::Duration};

@@ -1,9 +1,9 @@
-//! What a field's name says of its text. The API gives one name to one thing everywhere, so that the form of an id, an
+//! Forms of texts by their fields' names. The API gives one name to one thing everywhere, so that the form of an id, an
 //! amount, a time or a cursor stands here once and not at each field.
 
 use serde_json::{Map, Value, json};
 
-/// Form of a text: a regular expression or a format, and an example.
+/// Form of a text: a keyword of JSON Schema (`pattern` or `format`), its value, and an example.
 type Form = (&'static str, &'static str, &'static str);
 
 const ID: &str = "^[a-z]+_[0-9A-HJKMNP-TV-Z]{26}$";

@@ -138,7 +138,7 @@ fn refer(schemas: &mut Value) {
     }
 }
 
-/// Describes an answer without a description by the first sentence of its schema's.
+/// Describes an answer without a description by the first line of its schema's.
 fn describe(status: &str, answer: &mut Response, components: &Components) {
     if !answer.description.is_empty() {
         return;
@@ -220,9 +220,9 @@ fn problem_schema() -> RefOr<utoipa::openapi::Schema> {
         .into()
 }
 
-/// The document and the page.
+/// Serves the document and the page.
 ///
-/// The document is put together when it is first asked for: a start does not wait for it.
+/// The document is made when it is first requested, so that a start does not wait for it.
 pub(super) fn pages(parts: [Described; 2]) -> Router<App> {
     let made: Box<dyn FnOnce() -> Bytes + Send> = Box::new(move || document(&parts).to_string().into());
     let json = Arc::new(LazyLock::new(made));

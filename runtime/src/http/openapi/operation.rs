@@ -1,4 +1,4 @@
-//! What an operation says of itself beyond what stands at its handler.
+//! The part of an operation's description that follows from its handler's signature.
 //!
 //! Each part of a handler's signature is a [`Part`] that tells what it does: which problems an extractor refuses with,
 //! whose key is wanted, whether an answer is kept under an `Idempotency-Key`. What the handler's own work refuses with

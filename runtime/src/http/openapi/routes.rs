@@ -1,4 +1,4 @@
-//! Routes, each with what the OpenAPI document says of it.
+//! Routes, each with its part of the OpenAPI document.
 
 use axum::{Router, routing::MethodRouter};
 use utoipa::openapi::{RefOr, Schema, path::Paths};

@@ -8,7 +8,7 @@ use crate::{
     http::openapi::routes::Schemas,
 };
 
-/// Name under which the document describes a hook's own events.
+/// Name of the entry for a hook's own events.
 const OF_HOOKS: &str = "hook.*";
 
 /// Schemas that deliveries refer to.

@@ -1,4 +1,4 @@
-//! What a merchant's hooks take, how much they may, and how room is made.
+//! Disk use of a merchant's hooks, its limit, and the ways to make room.
 
 use http::Method;
 use serde_json::{Value, json};

@@ -5,8 +5,8 @@
 //! with a failure. So endpoints that hang hold few places before anything is known of them, and one place each
 //! once they have failed; and all that failed last (the *suspects*) share half of the places at most. The other
 //! half belongs to those that answer quickly: one that takes its time is a suspect too, with as large a window as any.
-//! No merchant has more than a quarter of the places once half of all are taken. After a failure a lane rests until it is written down, so that the breaker
-//! (`domain::retry`) decides whether there is a next one.
+//! No merchant has more than a quarter of the places once half of all are taken. After a failure a lane rests until it
+//! is written down, so that the breaker (`domain::retry`) decides whether there is a next one.
 //!
 //! A lane whose window is full-grown may claim ahead, so that fast endpoints do not wait for the database.
 

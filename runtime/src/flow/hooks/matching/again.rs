@@ -1,4 +1,4 @@
-//! A past question, put to another version: what it would have said. Nothing of it has an effect.
+//! Past questions, put to another version without effects.
 
 use std::time::Instant;
 

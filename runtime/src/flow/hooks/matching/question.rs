@@ -1,4 +1,4 @@
-//! The question to a matcher: which invoices it is offered, and whether what it says is an answer.
+//! The question to a matcher: the choice of invoices that it is offered, and the check of its decision.
 
 use serde::{Deserialize, Serialize};
 
