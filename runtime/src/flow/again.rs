@@ -25,17 +25,17 @@ use crate::{
     upstreams::Verdict,
 };
 
-/// How long to wait for what passes by itself.
+/// Time to wait for a condition that passes by itself, milliseconds.
 const MOMENT_MS: u64 = 200;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AgainError {
     #[error(transparent)]
     Db(#[from] DbError),
-    /// It has to wait; nothing is wrong.
+    /// The call has to wait `ms` milliseconds; nothing is wrong.
     #[error("{why}")]
     Wait { why: String, ms: u64 },
-    /// There is no answer, or none that can be believed. Another upstream may have one.
+    /// No answer, or none that can be believed. Another upstream may have one.
     #[error("{why}")]
     Unanswered { why: String, upstream: Option<String> },
     /// The network was never read.
@@ -48,14 +48,14 @@ pub(crate) enum AgainError {
     Stale,
 }
 
-/// Blocks as they are told now.
+/// Blocks as a provider reports them now.
 pub(crate) struct Told {
     pub(crate) scan: Scan,
     pub(crate) upstream: Option<String>,
 }
 
 impl Told {
-    /// The last of its blocks.
+    /// Position of the last of its blocks.
     pub(crate) fn last(&self) -> Position {
         let last = self.scan.blocks.last();
         last.map_or(Position { height: 0, hash: String::new() }, |block| Position {
@@ -65,16 +65,16 @@ impl Told {
     }
 }
 
-/// What was taken in.
+/// Result of [`take_in`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Taken {
-    /// Transfers that nobody knew.
+    /// Number of transfers that were not known.
     pub(crate) found: i64,
     /// Number of the last entry of the network's log.
     pub(crate) seq: i64,
 }
 
-/// Asks for the blocks after `from`, up to `to` at the most; at least one comes. Upstreams in `passed_over` are not asked.
+/// Asks for the blocks after `from`, up to `to`; at least one comes. Upstreams in `passed_over` are not asked.
 pub(crate) async fn read(
     app: &App,
     network: &Manifest,
@@ -107,7 +107,7 @@ pub(crate) async fn read(
     }
 }
 
-/// The report without what goes beyond `to`, if it has any blocks that follow on the position.
+/// Cuts a report off after `to`. Errors if none of its blocks follows on `from`.
 fn follows(mut scan: Scan, from: &Position, to: i64) -> Result<Scan, String> {
     let next = from.height + 1;
     match observation::course(&scan, from) {
@@ -123,8 +123,8 @@ fn follows(mut scan: Scan, from: &Position, to: i64) -> Result<Scan, String> {
     Ok(scan)
 }
 
-/// Takes blocks in, with the progress of the rescan that they are read for. What does not fit to what the watcher has read
-/// is not taken.
+/// Commits blocks together with the progress of the rescan that they were read for. Blocks that contradict what the
+/// watcher has read are not taken.
 pub(crate) async fn take_in(
     app: &App,
     network: &Arc<Manifest>,
@@ -232,7 +232,7 @@ pub(super) fn scan_failed(
     }
 }
 
-/// That a provider cannot answer about the past is not held against it by those who read on.
+/// Records that an upstream gave no answer about the past; those who read new blocks go on using it.
 fn unanswered(app: &App, network: &Manifest, upstream: Option<String>, why: String) -> AgainError {
     if let Some(id) = &upstream {
         app.upstreams.report(&network.name, id, Verdict::Past(Err(why.clone())));

@@ -33,15 +33,16 @@ use crate::{
     },
 };
 
-/// Providers that have to agree.
+/// Number of providers that have to agree.
 const VOICES: usize = 2;
-/// Upstreams that are asked for one transfer.
+/// Maximum number of upstreams asked for one transfer.
 const ASKED_MAX: usize = 8;
-/// Transfers of one step.
+/// Maximum number of transfers of one step.
 const TRANSFERS_PER_STEP: usize = 8;
-/// Contradictions in a row that make it disputed: the first may be of a reorg that the watcher has yet to meet.
+/// Number of contradictions in a row that make a transfer disputed. The first may come from a reorg that the watcher
+/// has yet to meet.
 const CONTRADICTIONS: u32 = 2;
-/// After a try that decided nothing it is asked again, after twice as long each time.
+/// Time until a try that decided nothing is repeated, milliseconds; it doubles each time.
 const AGAIN_MS: Millis = 500;
 const AGAIN_MS_MAX: Millis = 30_000;
 const REST_MIN: Duration = Duration::from_millis(500);
@@ -69,9 +70,9 @@ pub(crate) async fn run(app: App, network: Arc<Manifest>, stop: CancellationToke
 
 /// What one provider says of a transfer.
 enum Says {
-    /// It is where it was read, and deep enough.
+    /// The transfer is where it was read, and deep enough.
     Sees,
-    /// It is there, and not deep enough yet.
+    /// The transfer is there, and not deep enough yet.
     Shallow,
     Otherwise(String),
 }
@@ -96,17 +97,17 @@ struct Worker {
     app: App,
     network: Arc<Manifest>,
     first: First,
-    /// By transfer and its block.
+    /// By the transfer and its block.
     tried: HashMap<(String, String), Tried>,
 }
 
-/// What has come of asking about a transfer.
+/// Tries so far to have a transfer confirmed by a second provider.
 #[derive(Default)]
 struct Tried {
     times: u32,
-    /// Not asked again before, by [`crate::clock::Clock::passed`].
+    /// Earliest time of the next try, by [`crate::clock::Clock::passed`].
     not_before: Millis,
-    /// Contradictions in a row.
+    /// Number of contradictions in a row.
     contradicted: u32,
 }
 
@@ -165,7 +166,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Asks until enough have answered, or there is nobody left to ask now.
+    /// Asks upstreams until enough have answered or there is none left to ask now.
     async fn ask(&self, transfer: &Transfer, rule: Rule) -> Result<Vec<Voice>, DbError> {
         let from = Position { height: transfer.height - 1, hash: String::new() };
         let (mut voices, mut passed_over) = (Vec::new(), Vec::new());
@@ -237,7 +238,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Writes down that it is not credited, and tells the operator once.
+    /// Records that a transfer is not credited, and tells the operator once.
     async fn note(&self, transfer: &Transfer, state: State, alarm: Data) -> Result<(), DbError> {
         let (transfer, now) = (transfer.clone(), self.app.clock.now());
         let (network, tx) = (self.network.name.clone(), transfer.tx.clone());
@@ -266,7 +267,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Writes down that two have seen it, and confirms it.
+    /// Records that two providers have seen a transfer, and confirms it.
     async fn agreed(&self, transfer: &Transfer) -> Result<(), DbError> {
         let (network, transfer, now) = (Arc::clone(&self.network), transfer.clone(), self.app.clock.now());
         self.app

@@ -16,38 +16,39 @@ use crate::{
     domain::{Millis, network::Manifest},
 };
 
-/// The machine's clock and a chain's newest block may differ by so much: blocks come in steps, and are seen late.
+/// Maximum difference between the machine's clock and a chain's newest block, milliseconds, that is normal: blocks come
+/// in steps and are seen late.
 const AGREES_MS: Millis = 2 * 60_000;
-/// No provider whose chain goes on lags so much: a machine that is further ahead has a wrong clock.
+/// Maximum lag of a provider whose chain goes on, milliseconds: a machine that is further ahead has a wrong clock.
 const LAGS_MS: Millis = 24 * 3_600_000;
-/// A chain that was not heard of for so long (or for three polls, if that is longer) is not being read.
+/// Time without news, milliseconds, after which a chain counts as not being read; three polls if that is longer.
 const HEARD_MS: Millis = 2 * 60_000;
 
-/// What a new deadline counts from.
+/// The time from which a new deadline counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Moment {
     pub(crate) at: Millis,
-    /// Whether the chain says so. If not, it is what this machine believes.
+    /// True if `at` is the chain's time, false if it is this machine's.
     pub(crate) certain: bool,
 }
 
-/// The times of all chains. One a process.
+/// The times of all chains. One per process.
 pub(crate) struct ChainClock {
     clock: Clock,
     by_network: Mutex<HashMap<String, Known>>,
 }
 
-/// What was seen of a chain. Times are [`Clock::passed`], but for a block's own.
+/// State of a chain. Times are [`Clock::passed`], except those of blocks.
 #[derive(Debug, Clone, Default)]
 struct Known {
     height: i64,
     hash: String,
-    /// The latest time of a block that was read: the chain's time is that at least.
+    /// Latest time of a block that was read. The chain's time is at least that.
     time: Millis,
-    /// When it was last known to be read to its end.
+    /// Time at which it was last known to be read to its end.
     heard: Option<Millis>,
-    /// A block that arrived while this process watched, and when: the one that was seen soonest. A block that was found
-    /// there when it came may be of any age.
+    /// Time of a block that arrived while this process watched, and the time of its arrival: the one that was seen
+    /// soonest. A block that was there already when this process began may be of any age.
     arrived: Option<(Millis, Millis)>,
 }
 
@@ -56,7 +57,7 @@ impl ChainClock {
         Self { clock, by_network: Mutex::default() }
     }
 
-    /// The cursor as it is now: this process has moved it, or found that another one has.
+    /// Takes over the cursor as it is now, moved by this process or by another.
     pub(crate) fn saw(&self, cursor: &Cursor) {
         let now = self.clock.passed();
         let mut by_network = self.lock();
@@ -79,7 +80,7 @@ impl ChainClock {
         }
     }
 
-    /// The watcher of this process has asked, and nothing is newer.
+    /// Records that the watcher of this process has asked and there was nothing newer.
     pub(crate) fn still(&self, network: &str) {
         let now = self.clock.passed();
         if let Some(known) = self.lock().get_mut(network) {
@@ -87,7 +88,8 @@ impl ChainClock {
         }
     }
 
-    /// The chain's time, if the chain is being read. Too early by as much as its newest block was seen late, at most.
+    /// The chain's time; `None` if the chain is not being read. It is behind the true time by at most the delay
+    /// with which its newest block was seen.
     pub(crate) fn now(&self, network: &Manifest) -> Option<Millis> {
         let passed = self.clock.passed();
         let by_network = self.lock();
@@ -101,23 +103,24 @@ impl ChainClock {
         known.arrived.map(|(time, arrived)| time.saturating_add(passed - arrived))
     }
 
-    /// By how much the machine's clock is ahead of a chain that is being read, milliseconds. Some seconds mean nothing.
+    /// Milliseconds by which the machine's clock is ahead of the chain's; `None` if the chain is not being read. Some
+    /// seconds are normal.
     pub(crate) fn ahead(&self, network: &Manifest) -> Option<Millis> {
         self.now(network).map(|chain| self.clock.now().saturating_sub(chain))
     }
 
-    /// The earliest that anything here says it is: this machine, or one of these chains that are being read. For what may
-    /// come late, and must not come early because of a wrong clock.
+    /// The earlier of this machine's time and the times of these chains, as far as they are being read. For actions
+    /// that may come late but must not come early because of a wrong clock.
     pub(crate) fn earliest<'a>(&self, networks: impl IntoIterator<Item = &'a Manifest>) -> Millis {
         networks.into_iter().filter_map(|network| self.now(network)).fold(self.clock.now(), Millis::min)
     }
 
-    /// Whether the machine's clock and the chain differ by more than blocks explain.
+    /// True if the machine's clock and the chain differ by more than blocks explain.
     pub(crate) fn differs(ahead_ms: Millis) -> bool {
         ahead_ms.saturating_abs() > AGREES_MS
     }
 
-    /// What a deadline counts from that is set now.
+    /// The time from which a deadline that is set now counts.
     pub(crate) fn moment(&self, network: &Manifest) -> Moment {
         let machine = self.clock.now();
         match self.now(network) {

@@ -24,13 +24,13 @@ use crate::{
     domain::{Millis, hook::About, id, tenant::Tenant},
 };
 
-/// Events of one transaction.
+/// Maximum number of events of one transaction.
 const BATCH: i64 = 256;
-/// How often it looks without being woken: another replica may have committed events.
+/// Time between polls: another replica may have committed events without waking this one.
 const POLL: Duration = Duration::from_millis(250);
 const AFTER_ERROR: Duration = Duration::from_secs(1);
 
-/// Runs until told to stop.
+/// Dispatches events until told to stop.
 pub(crate) async fn run(app: App, stop: CancellationToken) {
     while !stop.is_cancelled() {
         let pause = match step(&app.db, &app.clock).await {
@@ -55,7 +55,7 @@ pub(crate) async fn run(app: App, stop: CancellationToken) {
     }
 }
 
-/// Fans out the oldest events; answers how many.
+/// Fans out the oldest events. Returns their number.
 pub(crate) async fn step(db: &Db, clock: &Clock) -> Result<usize, DbError> {
     let now = clock.now();
     let events = db
@@ -116,7 +116,7 @@ fn fan_out(events: &[Undispatched], subscribers: &[Subscriber], now: Millis) -> 
     owed
 }
 
-/// The runs that events may become, as far as their types say.
+/// Pairs events with the hooks that subscribe to their types.
 fn bind<'h>(events: &[Undispatched], bound: &'h [Bound], now: Millis) -> Vec<(run_queue::Owed, &'h Bound)> {
     let mut by_tenant: HashMap<&Tenant, Vec<&Bound>> = HashMap::new();
     for hook in bound {

@@ -1,4 +1,4 @@
-//! First calls: a component that ends the process is found out before it has ended it for ever.
+//! First calls: finds components that end the process, before they do so at every start.
 //!
 //! What a worker of a network calls first after a start is written down before, and crossed out when anything was heard of
 //! it, be it an error. A block that ends the process is in that first call: the cursor has not moved past it. Where a call
@@ -19,23 +19,23 @@ use crate::{
     },
 };
 
-/// As figures and alarms name it.
+/// Name of the queue in metrics and alarms.
 const QUEUE: &str = "chain calls";
 
-/// How far a worker is with its first call.
+/// Progress of a worker's first call.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum First {
     #[default]
     New,
-    /// It is written down.
+    /// The call is recorded as begun.
     Begun,
-    /// It was set aside, and the operator was told.
+    /// The call was set aside, and the operator was told.
     SetAside,
-    /// It was heard of.
+    /// The call has ended.
     Heard,
 }
 
-/// The worker's calls came to nothing for want of being made.
+/// Error: the worker's calls are set aside and were not made.
 pub(super) struct SetAside;
 
 impl SetAside {

@@ -11,17 +11,18 @@ use crate::{
     domain::Millis,
 };
 
-/// A lease is let go of after this many failures in a row, and after as many again.
+/// Number of failures in a row after which a lease is given up, and after as many again.
 const FAILURES_TO_LET_GO: u32 = 4;
 
-/// What is held, by resource. Renewed after a third of the lease's time, so that two renewals may fail.
+/// Leases that this process holds, by resource. Each is renewed after a third of its time, so that two renewals may
+/// fail.
 pub(crate) struct Leases {
     db: Db,
     clock: Clock,
-    /// This process, among the replicas.
+    /// Id of this process among the replicas.
     holder: Arc<str>,
     ttl_ms: Millis,
-    /// Fence, and when it was asked for by [`Clock::passed`].
+    /// The fence, and the time at which it was asked for, by [`Clock::passed`].
     held: Mutex<HashMap<String, (i64, Millis)>>,
 }
 
@@ -36,18 +37,17 @@ impl Leases {
         }
     }
 
-    /// This process, among the replicas.
+    /// Id of this process among the replicas.
     pub(crate) fn holder(&self) -> &Arc<str> {
         &self.holder
     }
 
-    /// How long a lease lasts, milliseconds.
+    /// Duration of a lease, milliseconds.
     pub(crate) fn ttl_ms(&self) -> Millis {
         self.ttl_ms
     }
 
-    /// The fence of what only one process at a time should work on; asks the database if it has to. `None`: another one
-    /// does.
+    /// Claims a resource and returns its fence; asks the database if need be. `None` if another process has it.
     pub(crate) async fn claim(&self, resource: &str) -> Result<Option<i64>, DbError> {
         if let Some(fence) = self.held(resource) {
             return Ok(Some(fence));
@@ -64,8 +64,9 @@ impl Leases {
         Ok(fence)
     }
 
-    /// Lets another replica try after [`FAILURES_TO_LET_GO`] failures in a row: what is down may be no provider, but this
-    /// one's way there. Nobody else need be there; then this process claims it again.
+    /// Gives the lease up after [`FAILURES_TO_LET_GO`] failures in a row, so that another replica can try: the fault
+    /// may lie with this machine's network rather than with the provider. Without other replicas this process claims it
+    /// again.
     pub(crate) async fn failed(&self, resource: &str, failures: u32) -> Result<(), DbError> {
         if !failures.is_multiple_of(FAILURES_TO_LET_GO) {
             return Ok(());
@@ -77,20 +78,20 @@ impl Leases {
             .await
     }
 
-    /// Gives all of them back, for the others.
+    /// Releases all leases, so that others can claim them.
     pub(crate) async fn release_all(&self) -> Result<(), DbError> {
         let holder = Arc::clone(&self.holder);
         self.db.write(move |conn| Box::pin(async move { leases::release_all(conn, &holder).await })).await
     }
 
-    /// The fence, while there is no need to ask again.
+    /// The fence, as long as it needs no renewal.
     pub(crate) fn held(&self, resource: &str) -> Option<i64> {
         let now = self.clock.passed();
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.get(resource).filter(|(_, asked)| now - asked < self.ttl_ms / 3).map(|(fence, _)| *fence)
     }
 
-    /// What the database answered to a request made at `asked` (by [`Clock::passed`]).
+    /// Records the database's answer to a claim made at `asked` (by [`Clock::passed`]).
     pub(crate) fn remember(&self, resource: &str, fence: Option<i64>, asked: Millis) {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         match fence {

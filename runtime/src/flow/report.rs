@@ -1,5 +1,5 @@
-//! What a chain plugin reported, in the domain's words. Numbers that do not fit are a contradiction in the
-//! report, not a defect of ours.
+//! Reports of chain plugins, converted into the domain's types. Numbers that do not fit are an error in the report, not
+//! a defect of ours.
 
 use crate::{
     domain::{
@@ -10,7 +10,7 @@ use crate::{
     host,
 };
 
-/// A report that can be believed to follow on a position, as far as it says itself. The text says what does not fit.
+/// Checks that a report is consistent and can follow on a position. Errors with a description of what does not fit.
 pub(crate) fn checked(
     result: host::ScanResult,
     from: Option<&Position>,
@@ -70,7 +70,7 @@ fn seen(transfer: host::PluginTransfer) -> Result<Seen, String> {
     })
 }
 
-/// Where a scan goes on from, in the plugin's words.
+/// Converts the position at which a scan begins into the plugin's type.
 pub(crate) fn position(from: &Position) -> host::Position {
     host::Position { height: u64::try_from(from.height).unwrap_or(0), hash: from.hash.clone() }
 }

@@ -19,10 +19,10 @@ use crate::{
 };
 
 const LEASE: &str = "retention";
-/// A start has other things to do, and a machine that has just started may not know the time yet.
+/// Delay of the first pass after a start: there is other work, and a freshly started machine may not know the time yet.
 const FIRST_AFTER: Duration = Duration::from_secs(60);
 const EVERY: Duration = Duration::from_secs(3600);
-/// Rest after a step: as long as the step took, within these.
+/// Bounds of the rest after a step, which is as long as the step took.
 const REST_MIN: Duration = Duration::from_millis(5);
 const REST_MAX: Duration = Duration::from_secs(1);
 const DAY_MS: Millis = 86_400_000;
@@ -51,16 +51,16 @@ pub(crate) async fn run(app: App, stop: CancellationToken) {
     }
 }
 
-/// What a pass came to.
+/// Result of a pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Passed {
-    /// Rows.
+    /// Number of rows.
     pub(crate) deleted: u64,
-    /// It went through all; otherwise another replica is at it, or this one is told to stop.
+    /// True if the pass went through everything; otherwise another replica is at it, or this one was told to stop.
     pub(crate) is_over: bool,
 }
 
-/// How long after a start the first pass begins; the suite does not wait for it.
+/// Delay of the first pass after a start, which the suite shortens.
 #[cfg(feature = "crash-points")]
 fn first_after() -> Duration {
     let said = std::env::var("KASSA_RETENTION_AFTER_MS").ok().and_then(|text| text.parse().ok());
@@ -72,7 +72,7 @@ fn first_after() -> Duration {
     FIRST_AFTER
 }
 
-/// Deletes what is old of these kinds.
+/// Deletes old rows of these kinds.
 pub(crate) async fn pass(app: &App, kinds: &[Kind], stop: &CancellationToken) -> Result<Passed, DbError> {
     let mut deleted = 0;
     for &kind in kinds {
@@ -107,7 +107,7 @@ pub(crate) async fn pass(app: &App, kinds: &[Kind], stop: &CancellationToken) ->
     Ok(Passed { deleted, is_over: true })
 }
 
-/// For how long this is kept.
+/// Days for which rows of this kind are kept; `None` if they are kept for ever.
 pub(crate) fn kept_days(config: &config::Retention, kind: Kind) -> Option<u32> {
     let Days(days) = match kind {
         Kind::Deliveries => config.deliveries_days,
@@ -121,14 +121,15 @@ pub(crate) fn kept_days(config: &config::Retention, kind: Kind) -> Option<u32> {
     days
 }
 
-/// What is older goes; none: nothing does. A machine that is years ahead of the chains that it reads takes nothing away.
+/// Time before which rows of this kind are deleted; `None` if none are. A machine whose clock is years ahead of the
+/// chains deletes nothing.
 fn before(app: &App, kind: Kind) -> Option<Millis> {
     let networks = app.networks.all();
     let now = app.chain_clock.earliest(networks.iter().map(AsRef::as_ref));
     kept_days(&app.config.retention, kind).map(|days| now - Millis::from(days) * DAY_MS)
 }
 
-/// What a pass would delete now.
+/// Counts the rows that a pass would delete now.
 pub(crate) async fn old(app: &App, kind: Kind) -> Result<Old, DbError> {
     let before = match before(app, kind) {
         None if kind == Kind::Tapes => 0,

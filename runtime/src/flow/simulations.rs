@@ -1,7 +1,7 @@
-//! Simulations: whose turn it is to do something to a chain that exists only here.
+//! Simulations: turns of those who act on a chain that exists only here.
 //!
 //! Such a chain lies in its plugin's storage: one action at a time, each on what the one before left, and no scan in
-//! between. All merchants share it, so each has a share: so many actions, and a queue of its own, of which only the
+//! between. All merchants share it, so each has a bucket of actions and a queue of its own, of which only the
 //! first waits with those of others. Of this process alone; replicas are kept apart by the storage's revision.
 
 use std::{
@@ -13,20 +13,20 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::domain::Millis;
 
-/// Actions that a merchant has in store, and how long each takes to come back.
+/// Capacity of a merchant's bucket of actions, and the time in which one comes back.
 const STORE: i64 = 600;
 const BACK_MS: Millis = 50;
-/// Merchants that are remembered before those who are idle are thrown out.
+/// Number of merchants remembered before idle ones are forgotten.
 const KEPT_MAX: usize = 1_000;
 
-/// All turns of this process.
+/// All turns in this process.
 #[derive(Default)]
 pub(crate) struct Simulations {
     turn: Arc<Mutex<()>>,
     merchants: Plain<HashMap<String, Merchant>>,
 }
 
-/// A token bucket, kept as the one moment at which it is full again, and a queue.
+/// A token bucket, kept as the time at which it is full again, and a queue.
 #[derive(Default)]
 struct Merchant {
     full_at: Millis,
@@ -39,19 +39,19 @@ pub(crate) struct Turn {
     _own: Option<OwnedMutexGuard<()>>,
 }
 
-/// A merchant has used up what it had in store.
+/// Error: a merchant has no action left.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Limited {
     pub(crate) retry_s: u64,
 }
 
 impl Simulations {
-    /// The turn of whoever is no merchant.
+    /// Waits for the turn of a caller who is not a merchant.
     pub(crate) async fn turn(&self) -> Turn {
         Turn { _all: Arc::clone(&self.turn).lock_owned().await, _own: None }
     }
 
-    /// A merchant's turn, which takes one of its actions. `now` is [`crate::clock::Clock::passed`].
+    /// Waits for a merchant's turn, which takes one of its actions. `now` is [`crate::clock::Clock::passed`].
     pub(crate) async fn turn_of(&self, merchant_id: &str, now: Millis) -> Result<Turn, Limited> {
         let own = self.take(merchant_id, now)?.lock_owned().await;
         Ok(Turn { _own: Some(own), ..self.turn().await })

@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// A broken worker waits so long before it starts again.
+/// Time before a broken worker starts again.
 const RESTART_AFTER: Duration = Duration::from_secs(1);
 
 struct Running {
@@ -25,7 +25,7 @@ struct Running {
     stop: CancellationToken,
 }
 
-/// Runs everything until told to stop, and until all of it has stopped.
+/// Runs all workers until told to stop and all have stopped.
 pub(crate) async fn run(app: App, stop: CancellationToken) {
     let mut tasks = JoinSet::new();
     keep(&mut tasks, "dispatch", &stop, {
@@ -104,7 +104,7 @@ fn watch(app: &App, network: &Arc<Manifest>, stop: &CancellationToken, tasks: &m
     Running { network: Arc::clone(network), stop }
 }
 
-/// Runs a worker, and again when it breaks.
+/// Runs a worker, and restarts it when it breaks.
 fn keep<W, F>(tasks: &mut JoinSet<()>, name: &'static str, stop: &CancellationToken, worker: W)
 where
     W: Fn() -> F + Send + 'static,

@@ -1,4 +1,4 @@
-//! Who is asking: API keys, and how often each may ask.
+//! Authentication: API keys, and the rate limit of each.
 //!
 //! Every route behind [`identify`] needs a key; a handler says by its argument whose: [`Operator`] or
 //! [`Merchant`]. A key comes as `Authorization: Bearer …` or as `X-API-Key`. Basic is not taken: browsers and
@@ -25,24 +25,24 @@ use crate::{
     shares::Shares,
 };
 
-/// Of the requests that read at once, so many are of one merchant.
+/// Maximum number of one merchant's requests that read at once.
 const READERS_SHARE: usize = 2;
 
 pub(crate) const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
-/// An operator's key was shown.
+/// A caller with an operator's key.
 #[derive(Debug, Clone)]
 pub(crate) struct Operator;
 
 impl Operator {
-    /// Whose idempotency keys the operator's are.
+    /// Owner of the operators' idempotency keys.
     pub(crate) const OWNER: &'static str = "operator";
 }
 
-/// A merchant's key was shown.
+/// A caller with a merchant's key.
 #[derive(Debug, Clone)]
 pub(crate) struct Merchant {
-    /// The merchant, in the key's mode: what belongs to the other mode is not seen.
+    /// The merchant, in the key's mode: objects of the other mode are not visible.
     pub(crate) tenant: Tenant,
     pub(crate) key_id: String,
     /// The merchant's policy of at most two seconds ago.
@@ -50,13 +50,13 @@ pub(crate) struct Merchant {
 }
 
 impl Merchant {
-    /// Whose idempotency keys this merchant's are.
+    /// Owner of this merchant's idempotency keys.
     pub(crate) fn owner(&self) -> String {
         self.tenant.to_string()
     }
 }
 
-/// Either of them.
+/// An operator or a merchant.
 #[derive(Debug, Clone)]
 pub(crate) enum Caller {
     Operator(Operator),
@@ -64,7 +64,7 @@ pub(crate) enum Caller {
 }
 
 impl Caller {
-    /// Whose share of something it takes.
+    /// Name under which the caller's share of readers is counted.
     fn name(&self) -> &str {
         match self {
             Self::Operator(_) => Operator::OWNER,
@@ -77,12 +77,12 @@ impl Caller {
 #[derive(Debug, Clone)]
 pub(super) struct KeyId(pub(super) String);
 
-/// What [`identify`] works with.
+/// State of [`identify`].
 #[derive(Clone)]
 pub(super) struct Gate {
     app: App,
     rates: Arc<Rates>,
-    /// Of those who read.
+    /// Places for concurrent readers.
     readers: Arc<Shares>,
 }
 
@@ -92,7 +92,7 @@ impl Gate {
     }
 }
 
-/// Lets through who shows a good key, no more often than allowed.
+/// Admits requests with a valid key, up to the key's rate limit.
 pub(super) async fn identify(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
     let presented = match authenticate(&gate.app, request.headers()).await {
         Ok(presented) => presented,
@@ -120,7 +120,7 @@ pub(super) async fn identify(State(gate): State<Gate>, mut request: Request, nex
     response
 }
 
-/// The key that the headers show, if it opens anything now.
+/// The key in the headers, if it is valid now.
 pub(super) async fn authenticate(app: &App, headers: &HeaderMap) -> Result<Arc<Presented>, Problem> {
     let text = shown(headers)?;
     if !keys::is_well_formed(text) {
@@ -141,7 +141,7 @@ pub(super) async fn authenticate(app: &App, headers: &HeaderMap) -> Result<Arc<P
     Ok(presented)
 }
 
-/// The text of the key, wherever it stands.
+/// Text of the key, from whichever header carries it.
 fn shown(headers: &HeaderMap) -> Result<&str, Problem> {
     let mut found: Option<&str> = None;
     for value in headers.get_all(header::AUTHORIZATION) {

@@ -1,5 +1,5 @@
-//! Corrections: what was decided by hand, by whom, when and why. They are made where they belong: on invoices, transfers
-//! and receive addresses.
+//! Corrections: decisions made by hand, each with its author, time and reason. They are made on invoices, transfers and
+//! receive addresses.
 
 use axum::extract::State;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! Deliveries: what became of the sending of each event to each endpoint.
+//! Deliveries: the state of sending each event to each endpoint.
 
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-/// Attempts of one delivery that are shown, the last ones.
+/// Maximum number of a delivery's attempts shown, the last ones.
 const ATTEMPTS_SHOWN: i64 = 100;
 
 pub(super) fn routes() -> Routes {

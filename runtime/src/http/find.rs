@@ -23,9 +23,9 @@ use crate::{
     },
 };
 
-/// No chain's id is longer.
+/// Maximum length of a transaction id on any chain, characters.
 const TX_CHARS_MAX: usize = 128;
-/// When to ask again for what is in no block yet.
+/// Time after which a transaction that is in no block yet is worth another look, seconds.
 const ASK_AGAIN_S: u64 = 30;
 
 pub(super) fn routes() -> Routes {

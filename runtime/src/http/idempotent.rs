@@ -2,8 +2,8 @@
 //!
 //! A key belongs to a merchant and mode (or to the operator). The first request with it has the effect, and its
 //! answer is kept for three days (`retention.idempotency_keys_days`); whoever repeats it gets that answer, marked
-//! `Idempotent-Replayed: true`. The same key with another method, path or body is refused. A refusal that would come again (4xx) is kept too; 429
-//! and 5xx never are, so that a repetition can succeed.
+//! `Idempotent-Replayed: true`. The same key with another method, path or body is refused. A refusal that would come
+//! again (4xx) is kept too; 429 and 5xx never are, so that a repetition can succeed.
 //!
 //! An answer that shows a secret once (a new API key) is kept sealed.
 
@@ -25,7 +25,7 @@ const HEADER: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 const KEY_LEN_MAX: usize = 255;
 
-/// What a request said about happening once.
+/// A request's idempotency key, if it has one.
 #[derive(Debug, Clone)]
 pub(crate) struct Once {
     pub(crate) key: Option<Key>,
@@ -34,7 +34,7 @@ pub(crate) struct Once {
 #[derive(Debug, Clone)]
 pub(crate) struct Key {
     pub(crate) text: String,
-    /// SHA-256 of method, path and raw body.
+    /// SHA-256 of the method, the path and the raw body.
     pub(crate) fingerprint: Vec<u8>,
 }
 
@@ -60,7 +60,7 @@ impl Once {
     }
 }
 
-/// The same key, quoted (as the standard's draft writes it) or bare.
+/// Reads the key, quoted (as in the draft of the standard) or bare.
 fn read_key(value: &HeaderValue) -> Option<String> {
     let text = value.to_str().ok()?;
     let text = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text);
@@ -68,7 +68,7 @@ fn read_key(value: &HeaderValue) -> Option<String> {
     ((1..=KEY_LEN_MAX).contains(&text.len()) && text.bytes().all(plain)).then(|| text.to_owned())
 }
 
-/// An answer as it is sent and kept.
+/// An answer as it is sent and stored.
 #[derive(Debug, Clone)]
 pub(crate) struct Reply {
     status: StatusCode,
@@ -91,7 +91,7 @@ impl Reply {
         Self::new(StatusCode::CREATED, view)
     }
 
-    /// The body shows a secret: it is kept sealed.
+    /// Marks the answer as secret: its body is stored encrypted.
     #[must_use]
     pub(crate) fn secret(mut self) -> Self {
         self.secret = true;
@@ -102,7 +102,7 @@ impl Reply {
         Self { status: problem.status(), body: problem.body(), replayed: false, secret: false }
     }
 
-    /// This answer, to be kept under a key.
+    /// Converts the answer for storage under a key.
     pub(crate) fn keep(&self, app: &App, owner: &str, key: &str) -> Result<Answer, Problem> {
         let body = if self.secret {
             app.vault.seal(&idempotency::sealed_for(owner, key), &self.body).map_err(Problem::internal)?
@@ -113,7 +113,7 @@ impl Reply {
         Ok(Answer { owner: owner.to_owned(), key: key.to_owned(), status, body })
     }
 
-    /// The answer that was kept, if the request is the same.
+    /// Restores a stored answer. Errors if the request is not the same.
     pub(crate) fn replay(app: &App, owner: &str, key: &Key, stored: Stored) -> Result<Self, Problem> {
         if stored.fingerprint != key.fingerprint {
             return Err(reused());
@@ -175,9 +175,9 @@ where
     }
 }
 
-/// As [`idempotent`], for work that has transactions of its own. Between its effect and the keeping of the answer
-/// there is a moment in which a crash lets a repetition do it again, so the work must bear that. It must not run
-/// twice at once either: the caller sees to that.
+/// Like [`idempotent`], for work with transactions of its own. A crash between its effect and the storing of the answer
+/// lets a repetition do it again, so the work must tolerate that. It must not run twice at once either: the caller sees
+/// to that.
 pub(crate) async fn remembered<F>(app: &App, owner: String, once: Once, work: F) -> Result<Reply, Problem>
 where
     F: Future<Output = Result<Reply, Problem>> + Send,
@@ -198,7 +198,7 @@ where
     outcome
 }
 
-/// The answer to this request that was kept, for work that would not come so far again.
+/// The stored answer to this request, for work that a repetition could not do again.
 pub(crate) async fn kept(app: &App, owner: &str, once: &Once) -> Result<Option<Reply>, Problem> {
     let Some(key) = &once.key else { return Ok(None) };
     let stored = idempotency::find(&mut app.db.read().await?, owner, &key.text).await?;

@@ -1,4 +1,4 @@
-//! What stands in a request's address: ids and names in the path, parameters after the question mark.
+//! Parameters in a request's address: ids and names in the path, and the query.
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use http::request::Parts;
@@ -7,14 +7,14 @@ use serde::de::DeserializeOwned;
 use super::problem::{Kind, Problem};
 use crate::{app::App, domain::id};
 
-/// Names (of networks, plugins) are short.
+/// Maximum length of a name (of a network or a plugin).
 const NAME_LEN_MAX: usize = 100;
 
-/// The one parameter of a path. It has to be asked for as what it should be, so that nothing unchecked gets out.
+/// The one parameter of a path. It can be had only by a method that checks it.
 pub(crate) struct PathParam(String);
 
 impl PathParam {
-    /// An id of this kind. Whatever could be none is not looked up.
+    /// An id of this kind. Errors if it cannot be one, without a look into the database.
     pub(crate) fn id(self, kind: id::Kind, what: &str) -> Result<String, Problem> {
         if kind.accepts(&self.0) { Ok(self.0) } else { Err(Problem::not_found(what)) }
     }
@@ -41,11 +41,11 @@ impl FromRequestParts<App> for PathParam {
     }
 }
 
-/// The two parameters of a path: the first an id, the second whatever its handler checks.
+/// The two parameters of a path: an id, and one that the handler checks.
 pub(crate) struct PathPair(String, pub(crate) String);
 
 impl PathPair {
-    /// The id, and the other one.
+    /// The id and the second parameter.
     pub(crate) fn id(self, kind: id::Kind, what: &str) -> Result<(String, String), Problem> {
         if kind.accepts(&self.0) { Ok((self.0, self.1)) } else { Err(Problem::not_found(what)) }
     }
@@ -65,8 +65,8 @@ impl FromRequestParts<App> for PathPair {
     }
 }
 
-/// Parameters after the question mark. Their type denies unknown fields, so that a misspelt filter does not
-/// silently list everything.
+/// Parameters of the query. Their type denies unknown fields, so that a misspelt filter does not silently list
+/// everything.
 pub(crate) struct Query<T>(pub(crate) T);
 
 impl<T: DeserializeOwned> FromRequestParts<App> for Query<T> {
@@ -84,8 +84,8 @@ impl<T: DeserializeOwned> FromRequestParts<App> for Query<T> {
     }
 }
 
-/// Checks a text that people will read: not empty, at most `chars_max` characters, on one line, and without the
-/// controls that make a text show as another one.
+/// Checks a text for people: not empty, at most `chars_max` characters, on one line, and without control characters
+/// that make a text look like another.
 pub(crate) fn check_text(field: &str, text: &str, chars_max: usize) -> Result<(), Problem> {
     let refused =
         |why: String| Err(Problem::new(Kind::FieldMalformed, format!("{field}: {why}.")).field(field));

@@ -1,4 +1,4 @@
-//! The master keys: with which one what is secret is sealed, and how a new one takes its place.
+//! The master key that secrets are sealed with, and its rotation.
 
 use axum::extract::State;
 use serde::Serialize;

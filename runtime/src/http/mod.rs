@@ -60,7 +60,7 @@ use crate::app::App;
 
 pub(crate) use serve::serve;
 
-/// Everything that is served.
+/// All routes.
 pub(crate) fn router(app: App) -> Router {
     let app = App { db: app.db.for_requests(), ..app };
     let (guarded, public) = (guarded(), public());
@@ -82,7 +82,7 @@ pub(crate) fn document() -> serde_json::Value {
     openapi::document(&[guarded().described, public().described])
 }
 
-/// Routes that need a key.
+/// Routes that require a key.
 fn guarded() -> Routes {
     Routes::default()
         .merge(merchants::routes())
@@ -106,7 +106,7 @@ fn guarded() -> Routes {
         .merge(sandbox::routes())
 }
 
-/// Routes that anyone may ask for.
+/// Routes without a key.
 fn public() -> Routes {
     status::routes()
 }

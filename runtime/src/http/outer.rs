@@ -1,5 +1,5 @@
-//! What surrounds every request: its id, its time limit, the log line, what happens when a handler panics, or when it
-//! does not read what came.
+//! The layer around every request: its id, its time limit, its log line, and the handling of panics and of bodies that
+//! were not read to the end.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -33,10 +33,10 @@ use crate::{
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_LEN_MAX: usize = 64;
-/// What the connection takes in of a body that nobody reads.
+/// Number of bytes of an unread body that the connection still accepts.
 const UNREAD_BYTES_MAX: u64 = 8 << 10;
 
-/// The outermost layer.
+/// The outermost layer around all routes.
 pub(super) async fn surround(State(app): State<App>, request: Request, next: Next) -> Response {
     let started = Instant::now();
     let request_id =
@@ -90,7 +90,8 @@ async fn answer(request: Request, next: Next, timeout: Duration) -> Response {
     }
 }
 
-/// A request, and whether its body was not read to the end yet. None: it is so short that it does not matter.
+/// Wraps a request's body. Returns a flag too that is true until the body has been read to its end; `None` for bodies
+/// so short that it does not matter.
 fn watched(request: Request) -> (Request, Option<Arc<AtomicBool>>) {
     if request.body().size_hint().upper().is_some_and(|most| most <= UNREAD_BYTES_MAX) {
         return (request, None);
@@ -104,7 +105,7 @@ fn watched(request: Request) -> (Request, Option<Arc<AtomicBool>>) {
     (request.map(|body| Body::from_stream(body.into_data_stream().chain(end))), Some(unread))
 }
 
-/// The caller's own id for the request, if it is one that can stand in a log.
+/// The caller's own id of the request, if it is fit for a log.
 fn request_id(headers: &HeaderMap) -> Option<String> {
     let text = headers.get(REQUEST_ID)?.to_str().ok()?;
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
@@ -112,7 +113,7 @@ fn request_id(headers: &HeaderMap) -> Option<String> {
     fits.then(|| text.to_owned())
 }
 
-/// A method for logs and metrics; a client cannot make up new ones.
+/// Name of a method for logs and metrics, from a fixed set.
 fn method_name(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
@@ -125,7 +126,7 @@ fn method_name(method: &Method) -> &'static str {
     }
 }
 
-/// Headers that keep a browser from doing anything with an answer but showing it. A page sets its own policy.
+/// Sets headers that let a browser do nothing with an answer but show it. A page sets its own policy.
 fn secure(headers: &mut HeaderMap) {
     let nothing = "default-src 'none'; frame-ancestors 'none'";
     for (name, value) in [

@@ -13,7 +13,7 @@ use crate::domain::id;
 const LIMIT_DEFAULT: u32 = 25;
 const LIMIT_MAX: u32 = 100;
 
-/// The parameters of a list that has no filters of its own.
+/// Parameters of a list without filters of its own.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -25,11 +25,11 @@ pub(crate) struct PageParams {
     pub(crate) cursor: Option<String>,
 }
 
-/// Which rows to read: `id < before ORDER BY id DESC LIMIT rows`.
+/// Rows to read: `id < before ORDER BY id DESC LIMIT rows`.
 #[derive(Debug, Clone)]
 pub(crate) struct Page {
     pub(crate) before: String,
-    /// One more than are shown: whether there is a next page.
+    /// Number of rows to read: one more than are shown, to see if there is a next page.
     pub(crate) rows: i64,
     limit: usize,
 }
@@ -49,7 +49,7 @@ impl PageParams {
 }
 
 impl Page {
-    /// The page of a list of things whose ids are of this kind.
+    /// A page of a list whose ids are of this kind.
     pub(crate) fn new(limit: Option<u32>, cursor: Option<&str>, kind: id::Kind) -> Result<Self, Problem> {
         let limit = limit.unwrap_or(LIMIT_DEFAULT);
         if !(1..=LIMIT_MAX).contains(&limit) {
@@ -66,7 +66,7 @@ impl Page {
         Ok(Self { before, rows: i64::from(limit) + 1, limit: usize::try_from(limit).unwrap_or(usize::MAX) })
     }
 
-    /// Makes the answer of the rows that were read.
+    /// Makes the answer from the rows read.
     pub(crate) fn cut<R, V>(
         &self,
         mut rows: Vec<R>,
@@ -81,7 +81,7 @@ impl Page {
 }
 
 impl<T> Listed<T> {
-    /// A list that is always short enough for one page.
+    /// A list that always fits on one page.
     pub(crate) fn all(data: Vec<T>) -> Self {
         Self { data, next_cursor: None }
     }
@@ -92,7 +92,7 @@ fn read_cursor(cursor: &str, kind: id::Kind) -> Option<String> {
     String::from_utf8(bytes).ok().filter(|id| kind.accepts(id))
 }
 
-/// No id of this kind is greater, in any collation: `Z` is the last letter of the alphabet of ids.
+/// An id not less than any of this kind, in any collation: `Z` is the last letter of the alphabet of ids.
 fn greatest(kind: id::Kind) -> String {
     format!("{}{}", kind.prefix(), "Z".repeat(26))
 }

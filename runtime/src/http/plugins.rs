@@ -28,7 +28,7 @@ use crate::{
     },
 };
 
-/// One change at a time, so that two requests with one key do not both do it.
+/// Lock for one change at a time, so that two requests with one key do not both do it.
 static TURN: Mutex<()> = Mutex::const_new(());
 
 pub(super) fn routes() -> Routes {
@@ -94,7 +94,7 @@ impl From<AdmitError> for Problem {
     }
 }
 
-/// What the registry refuses with.
+/// Kinds of the registry's refusals.
 const ADMISSION: &[Kind] = &[Kind::ComponentRefused, Kind::GrantRefused, Kind::Conflict];
 
 impl From<RegistryError> for Problem {
@@ -147,7 +147,7 @@ async fn upload(
     .await
 }
 
-/// Does a change in a task of its own: compiling goes on though the client has hung up, and is there when it
+/// Makes a change in a task of its own: compiling continues after the client hangs up, and the answer is there when it
 /// asks again.
 async fn change<F>(app: &App, once: Once, work: F) -> Result<Reply, Problem>
 where

@@ -20,10 +20,10 @@ macro_rules! problems {
         pub(crate) enum Kind { $($(#[$meta])* $case,)* }
 
         impl Kind {
-            /// All of them, for documentation and tests.
+            /// All kinds, for documentation and tests.
             pub(crate) const ALL: &'static [Self] = &[$(Self::$case,)*];
 
-            /// The stable name, last part of `type`.
+            /// Stable name, the last part of `type`.
             pub(crate) fn slug(self) -> &'static str {
                 match self { $(Self::$case => $slug,)* }
             }
@@ -163,13 +163,13 @@ problems! {
     Internal = 500 "internal" "Something broke on our side",
 }
 
-/// What a request is refused with.
+/// An error answer to a request (RFC 9457).
 #[derive(Debug, Clone)]
 pub(crate) struct Problem {
     pub(crate) kind: Kind,
-    /// For the person who reads it: what is wrong here, and what to do. Never an inner error's text.
+    /// Text for people: what is wrong here, and what to do. Never an inner error's text.
     pub(crate) detail: String,
-    /// The field that it is about, as a path: `assets[0].symbol`.
+    /// The field in question, as a path: `assets[0].symbol`.
     pub(crate) field: Option<String>,
     pub(crate) retry_after_s: Option<u64>,
     extra: Map<String, Value>,
@@ -203,19 +203,19 @@ impl Problem {
         self
     }
 
-    /// One more member of the answer.
+    /// Adds a member to the answer.
     #[must_use]
     pub(crate) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.extra.insert(name.to_owned(), value.into());
         self
     }
 
-    /// The same answer for what is not there and for what is another's: ids tell nothing away.
+    /// The same answer for objects that do not exist and for those of others, so that ids reveal nothing.
     pub(crate) fn not_found(what: &str) -> Self {
         Self::new(Kind::NotFound, format!("There is no {what} with this id, or it is not yours."))
     }
 
-    /// For a defect of ours: `why` goes into the log, not to the caller.
+    /// Answer for a defect of the server: `why` goes into the log, not to the caller.
     pub(crate) fn internal(why: impl std::fmt::Display) -> Self {
         tracing::error!(%why, "request failed");
         Self::new(
@@ -228,7 +228,7 @@ impl Problem {
         self.kind.status()
     }
 
-    /// Whether the same request would be refused the same way again, so that its answer may be kept.
+    /// True if the same request would be refused in the same way again, so that the answer may be stored.
     pub(crate) fn is_deterministic(&self) -> bool {
         self.status().is_client_error() && self.status() != StatusCode::TOO_MANY_REQUESTS
     }
@@ -309,7 +309,7 @@ impl From<DbError> for Problem {
     }
 }
 
-/// What a failed call of a plugin is refused with.
+/// Kinds of the refusals for a failed call of a plugin.
 pub(crate) const PLUGIN: &[Kind] = &[Kind::PluginFailed, Kind::PluginMissing];
 
 impl From<CallFailed> for Problem {

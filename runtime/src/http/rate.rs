@@ -1,4 +1,4 @@
-//! How often a key may ask: so many requests in a window of ten seconds, counted by each process for itself.
+//! Rate limit of a key: a maximum number of requests in a window of ten seconds, counted by each process for itself.
 
 use std::{
     collections::HashMap,
@@ -11,7 +11,7 @@ use crate::domain::Millis;
 
 const WINDOW_MS: Millis = 10_000;
 const WINDOW_S: u64 = 10;
-/// So many windows are kept before those that are over are thrown out.
+/// Number of windows in memory beyond which those that are over are dropped.
 const WINDOWS_MAX: usize = 10_000;
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -26,10 +26,10 @@ struct Window {
     used: u32,
 }
 
-/// What a request was told.
+/// State of a key's limit after a request.
 pub(super) struct Rate {
     pub(super) refused: bool,
-    /// Until the window is over.
+    /// Seconds until the window is over.
     pub(super) reset_s: u64,
     limit: u32,
     left: u32,
@@ -57,7 +57,7 @@ impl Rates {
 }
 
 impl Rate {
-    /// Writes the RateLimit headers (draft-ietf-httpapi-ratelimit-headers).
+    /// Writes the `RateLimit` headers (draft-ietf-httpapi-ratelimit-headers).
     pub(super) fn tell(&self, headers: &mut HeaderMap) {
         let policy = format!("\"default\";q={};w={WINDOW_S}", self.limit);
         let limit = format!("\"default\";r={};t={}", self.left, self.reset_s);

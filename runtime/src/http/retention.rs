@@ -1,4 +1,4 @@
-//! What is kept for a while, and what of it is old.
+//! Retention: the kinds of rows that are deleted when they are old.
 
 use axum::extract::State;
 use serde::Serialize;

@@ -22,9 +22,9 @@ use crate::{
     },
 };
 
-/// Another replica may act on the same chain between reading and writing: so often it is tried.
+/// Maximum number of tries: another replica may act on the same chain between reading and writing.
 const TRIES: u32 = 5;
-/// Whose an action is; nobody says so but the server.
+/// Field of an action that names its merchant. Only the server sets it.
 const BY: &str = "by";
 
 pub(super) fn routes() -> Routes {
@@ -111,7 +111,7 @@ async fn act(
     .await
 }
 
-/// Refuses what pays another merchant. The plugin's answer names whom an action pays.
+/// Refuses an action that pays another merchant. The plugin's answer names the payees.
 async fn check_payees(
     conn: &mut Conn,
     network: &str,

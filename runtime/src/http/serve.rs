@@ -1,4 +1,4 @@
-//! Connections: how many, how slow they may be, how they end.
+//! Connections: their number, their time limits, their end.
 
 use std::{
     collections::HashMap,
@@ -23,19 +23,19 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{app::App, config};
 
-/// Connections at once; more wait in the system's queue. Half of the usual limit of 8192 open files, so that
-/// deliveries and the database keep theirs.
+/// Maximum number of connections; more wait in the system's queue. It is half of the usual limit of 8192 open files, so
+/// that deliveries and the database keep theirs.
 const CONNECTIONS_MAX: usize = 4096;
-/// From the first byte of a request to the end of its headers, and between two requests of a connection.
+/// Maximum time from the first byte of a request to the end of its headers, and between two requests of a connection.
 const HEADERS_TIMEOUT: Duration = Duration::from_secs(30);
-/// Line and headers of one request.
+/// Maximum size of a request's line and headers.
 const HEADERS_BYTES_MAX: usize = 64 * 1024;
-/// Whoever reads nothing of an answer for so long is not waited for: what is written for it lies in memory.
+/// Maximum time for which a client may read nothing of its answer, which lies in memory meanwhile.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
-/// What is under way when a stop comes may take so long.
+/// Time in which requests under way may end after a stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Serves until `stop`, then ends what is under way.
+/// Serves until `stop`, then lets requests under way end.
 pub(crate) async fn serve(app: App, listener: TcpListener, stop: CancellationToken) {
     let addresses = Addresses::new(&app.config.http);
     let router = super::router(app);
@@ -106,7 +106,8 @@ async fn connection(router: axum::Router, stream: TcpStream, stop: CancellationT
     }
 }
 
-/// How many connections each address has. Behind a proxy there is one address for all, so proxies are not counted.
+/// Number of connections of each address. Those of proxies are not counted: behind a proxy all clients have one
+/// address.
 #[derive(Clone)]
 struct Addresses {
     most: usize,
@@ -114,7 +115,7 @@ struct Addresses {
     open: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
-/// The right of an address to one connection, until it is over.
+/// One connection of an address, until it is dropped.
 struct Turn {
     of: IpAddr,
     addresses: Addresses,
@@ -126,7 +127,7 @@ impl Addresses {
         Self { most: config.connections_per_address, proxies, open: Arc::default() }
     }
 
-    /// None: this address has as many as one may have.
+    /// Counts a connection. `None` if this address has as many as it may have.
     fn enter(&self, from: IpAddr) -> Option<Option<Turn>> {
         if self.proxies.contains(&from) {
             return Some(None);
@@ -142,7 +143,7 @@ impl Addresses {
     }
 }
 
-/// Whoever has one address of IPv6 has a network of 64 bits of them.
+/// The address under which a client is counted: of IPv6 its network of 64 bits, all of whose addresses it has.
 fn subscriber(from: IpAddr) -> IpAddr {
     match from {
         IpAddr::V4(_) => from,

@@ -1,4 +1,4 @@
-//! Whether Kassa is well, for machines that watch it.
+//! Health and metrics, for machines that watch Kassa.
 
 use axum::{
     extract::{RawQuery, State},

@@ -8,11 +8,11 @@ use utoipa::openapi::{
 
 use crate::domain::Millis;
 
-/// `2026-03-01T12:00:00.000Z`.
+/// A time as in `2026-03-01T12:00:00.000Z`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Time(pub(crate) Millis);
 
-/// The end of the year 9999 in the last of all time zones: beyond it RFC 3339 has no spelling.
+/// End of the year 9999 in the last time zone: RFC 3339 has no spelling beyond it.
 const LATEST: Millis = 253_402_207_200_000;
 
 impl std::fmt::Display for Time {

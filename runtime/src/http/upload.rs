@@ -12,22 +12,22 @@ use super::{
 };
 const WASM: &str = "application/wasm";
 const FORM: &str = "multipart/form-data";
-/// The file's field in a form.
+/// Name of the form's field with the file.
 const FIELD: &str = "component";
-/// Twenty megabytes over a slow line.
+/// Maximum time for a body: twenty megabytes over a slow line.
 const BODY_TIMEOUT: Duration = Duration::from_secs(120);
-/// For the upload and the compiler together.
+/// Maximum time for the upload and the compilation together.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(300);
-/// What a form has around its file.
+/// Maximum size of a form around its file.
 const FORM_BYTES_MAX: usize = 64 << 10;
 
-/// A component, and what makes its request happen once.
+/// A component, with the idempotency key of its request.
 pub(super) struct Wasm {
     pub(super) bytes: Vec<u8>,
     pub(super) once: Once,
 }
 
-/// Whether the request carries a component, by what it says of itself.
+/// True if the request's headers say that it carries a component.
 pub(super) fn is_one(headers: &HeaderMap) -> bool {
     matches!(kind(headers), Some(WASM | FORM))
 }
@@ -39,7 +39,7 @@ fn kind(headers: &HeaderMap) -> Option<&str> {
 }
 
 impl Wasm {
-    /// Reads a component of so many bytes at the most.
+    /// Reads a component of at most `bytes_max` bytes.
     pub(super) async fn read(request: Request, bytes_max: usize) -> Result<Self, Problem> {
         check_encoding(request.headers())?;
         let is_form = match kind(request.headers()) {

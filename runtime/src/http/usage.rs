@@ -1,4 +1,4 @@
-//! What a merchant takes of this server's disk.
+//! A merchant's use of this server's disk.
 
 use axum::extract::State;
 use serde::Serialize;

@@ -16,16 +16,16 @@ use crate::{
     },
 };
 
-/// An address that was looked at.
+/// An address whose balance was read.
 pub(super) struct Look {
     pub(super) watched: Watched,
-    /// What it held at the block of the look before.
+    /// Balance at the block of the previous look.
     pub(super) base: Amount,
-    /// What it holds at the block of this one.
+    /// Balance at the block of this look.
     pub(super) held: Amount,
 }
 
-/// The final block at which addresses are looked at.
+/// The final block at which balances are read.
 #[derive(Debug, Clone)]
 pub(super) struct At {
     pub(super) height: i64,
@@ -38,7 +38,7 @@ fn native(network: &Manifest) -> String {
     native.map(|asset| asset.id(&network.name)).unwrap_or_default()
 }
 
-/// What was seen to arrive at these addresses since they were looked at.
+/// Transfers that arrived at these addresses since the previous look.
 pub(super) async fn arrived(
     conn: &mut Conn,
     network: &Manifest,
@@ -50,7 +50,7 @@ pub(super) async fn arrived(
     balances::arrived(conn, &network.name, &native(network), (from, to), &address_ids).await
 }
 
-/// Takes looks in. Answers how many rises were listed.
+/// Commits looks. Returns the number of rises listed.
 pub(super) async fn commit(
     app: &App,
     network: &Arc<Manifest>,
@@ -140,7 +140,7 @@ async fn take_in(
     Ok(rises)
 }
 
-/// Addresses on which nothing is waited for any more at a block of this time.
+/// Addresses that await nothing any more at a block of this time.
 async fn ended(
     conn: &mut Conn,
     network: &str,

@@ -38,32 +38,32 @@ use crate::{
     upstreams::Verdict,
 };
 
-/// Addresses that are looked at in one step, each at two blocks at the most.
+/// Maximum number of addresses of one step, each at up to two blocks.
 const ADDRESSES_PER_STEP: i64 = 100;
-/// Rest after a step, in polls of the network: what a contract sent is for a person, and need not be noticed at once.
+/// Rest after a step, in polls of the network: a rise is for a person to decide, and need not be noticed at once.
 const REST_POLLS: u64 = 5;
 const REST_MIN: Duration = Duration::from_secs(1);
 const REST_MAX: Duration = Duration::from_secs(10);
-/// After a failure it waits this long, doubling up to the second.
+/// Bounds of the pause after a failure, which doubles each time.
 const PAUSE_MIN: Duration = Duration::from_millis(500);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
-/// Failures in a row after which a first look is made later, where all upstreams know the present; for each upstream, if
-/// it has many.
+/// Number of failures in a row after which first looks move to a later block, if all upstreams know balances there;
+/// counted per upstream if there are many.
 const FAILURES_MAX: u32 = 6;
 const FAILURES_PER_UPSTREAM: u32 = 2;
-/// And where an upstream is away, which may keep more than the others: about an hour.
+/// The same number while an upstream is away that may keep older blocks than the others: about an hour.
 const FAILURES_AWAY_MAX: u32 = 120;
 
-/// What a step came to.
+/// Result of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// There is nothing to look at.
+    /// There is no address to look at.
     Idle,
-    /// Another replica does it.
+    /// Another replica compares this network.
     NotOurs,
-    /// It has looked; `more`: at others it has not.
+    /// Balances were compared; `more` if further addresses are due.
     Looked { rises: usize, more: bool },
-    /// Something is in the way.
+    /// A step cannot be made before this time has passed.
     Waits(Duration),
 }
 
@@ -95,11 +95,11 @@ pub(crate) async fn run(app: App, network: Arc<Manifest>, stop: CancellationToke
 pub(crate) struct Worker {
     app: App,
     network: Arc<Manifest>,
-    /// Upstreams that could not answer. Asked again when all could not.
+    /// Upstreams that gave no answer. They are asked again once none has.
     passed_over: Vec<String>,
     failures: u32,
     first: First,
-    /// When the cursor had moved last as it failed first.
+    /// Time of the cursor's last move, as of the first failure.
     failed_at: Option<Millis>,
 }
 
@@ -108,7 +108,7 @@ impl Worker {
         Self { app, network, passed_over: Vec::new(), failures: 0, first: First::New, failed_at: None }
     }
 
-    /// One step: choose, ask, commit.
+    /// Makes one step: choose, ask, commit.
     pub(crate) async fn step(&mut self) -> Result<Step, DbError> {
         if self.first == First::New && !self.app.host.has_balances(&self.network) {
             return self.compare().await;
@@ -157,7 +157,7 @@ impl Worker {
         }
     }
 
-    /// Looks at these addresses at a final block. Answers how many rises were listed.
+    /// Compares the balances of these addresses at a final block. Returns the number of rises listed.
     async fn look(&self, all: Vec<Watched>, at: At) -> Result<usize, AgainError> {
         let to = at.height;
         let mut points = Vec::with_capacity(all.len() * 2);
@@ -188,7 +188,7 @@ impl Worker {
         Ok(listed)
     }
 
-    /// Whoever says that there is more than was seen is not believed alone, where there is another to ask.
+    /// Asks another upstream, if there is one, about balances higher than the transfers seen explain.
     async fn ask_another(&self, looks: &mut [Look], to: i64, upstream: String) -> Result<(), AgainError> {
         let mut conn = self.app.db.read().await.map_err(AgainError::Db)?;
         let arrived = listing::arrived(&mut conn, &self.network, looks, to).await?;
@@ -224,7 +224,7 @@ impl Worker {
         Ok(())
     }
 
-    /// What was held at these points, and who says so.
+    /// Asks for the balances at these points. Returns them with the upstream that answered.
     async fn ask(
         &self,
         points: &[(String, i64)],
@@ -256,7 +256,7 @@ impl Worker {
         Err(again::scan_failed(&self.app, &self.network, upstream, error))
     }
 
-    /// How many upstreams know what an address holds at the end of a block.
+    /// Counts the upstreams that know an address's balance at the end of a block.
     async fn knowing(&self, address: &str, height: i64) -> Result<usize, DbError> {
         let (mut knowing, mut asked) = (0, Vec::new());
         for _ in 0..self.upstreams() {
@@ -274,7 +274,7 @@ impl Worker {
         Ok(knowing)
     }
 
-    /// What becomes of a look that came to nothing.
+    /// Decides how to go on after a look that failed.
     async fn trouble(
         &mut self,
         cursor: &chain::Cursor,

@@ -27,18 +27,18 @@ use crate::{
     vault::Vault,
 };
 
-/// More of an answer is not read.
+/// Maximum number of bytes read of an answer.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
-/// More of an answer is not kept.
+/// Maximum number of bytes kept of an answer.
 const RESPONSE_BYTES_KEPT: usize = 1024;
 
 const WEBHOOK_DELIVERY: &str = "webhook-delivery";
 
-/// Where to send and how to sign. The secrets live as long as what was claimed with them.
+/// Destination and signing of an endpoint's deliveries. The secrets live as long as the deliveries claimed with them.
 pub(super) struct Target {
     pub(super) endpoint_id: Arc<str>,
     pub(super) merchant_id: Arc<str>,
-    /// Or why nothing can be sent.
+    /// Errors with the reason why nothing can be sent.
     ready: Result<Ready, String>,
 }
 
@@ -49,7 +49,7 @@ struct Ready {
 }
 
 impl Target {
-    /// Opens what was claimed of an endpoint.
+    /// Decrypts the secrets of a claimed endpoint.
     pub(super) fn open(claim: &Claim, vault: &Vault, reach: Reach, now: Millis) -> Self {
         let old = claim.old_secret.as_ref().filter(|(_, until)| *until > now).map(|(sealed, _)| sealed);
         let secrets: Result<Vec<Secret>, String> = std::iter::once(&claim.secret)
@@ -79,7 +79,7 @@ pub(super) struct Due {
     pub(super) lease_until: Millis,
 }
 
-/// What all attempts share.
+/// State that all attempts share.
 #[derive(Clone)]
 pub(super) struct Sender {
     pub(super) outbound: Outbound,
@@ -89,7 +89,7 @@ pub(super) struct Sender {
 }
 
 impl Sender {
-    /// Makes the attempt. Whatever happens, something follows from it.
+    /// Makes the attempt. Every outcome, a failure included, gives an [`Ended`].
     pub(super) async fn attempt(&self, due: &Due) -> Ended {
         let at = self.clock.now();
         let started = std::time::Instant::now();
@@ -150,8 +150,7 @@ impl Sender {
     }
 }
 
-/// What ended the process so often is not sent this time, and again only when its next attempt is due. Answers what the
-/// operator is told.
+/// Puts a delivery that ended the process too often off to its next attempt. Returns the event for the operator.
 fn set_aside(due: &Due) -> Data {
     let (queue, work) = ("deliveries", due.claimed.delivery_id.clone());
     let endpoint_id = due.target.endpoint_id.to_string();
@@ -180,7 +179,7 @@ fn problem(status: u16) -> Option<String> {
     }
 }
 
-/// The first bytes of an answer as text that every database and terminal takes.
+/// The first bytes of an answer, as text that every database and terminal accepts.
 fn kept(body: &Bytes) -> Option<String> {
     let start = body.get(..RESPONSE_BYTES_KEPT).unwrap_or(body);
     let text: String = String::from_utf8_lossy(start)

@@ -38,23 +38,23 @@ use crate::{
     vault::Vault,
 };
 
-/// How often it looks without being woken: retries fall due, another replica may have dispatched.
+/// Time between polls: retries fall due, and another replica may have dispatched.
 const POLL: Duration = Duration::from_millis(250);
-/// After a claim that found endpoints locked, or had no room for them.
+/// Pause after a claim that found endpoints locked or had no room for them.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 const AFTER_ERROR: Duration = Duration::from_secs(1);
-/// A claim lasts so much longer than an attempt may: what was claimed by a process that died waits that long.
+/// Time by which a claim outlasts an attempt's timeout, milliseconds. The claims of a process that died wait that long.
 const LEASE_MARGIN_MS: Millis = 20_000;
-/// An attempt begins only while this much of the lease is left behind its timeout, to report it in.
+/// Time of the lease, milliseconds, that must remain after an attempt's timeout for its report.
 const REPORT_MS: Millis = 5_000;
-/// Deliveries to deleted endpoints that are given up in one transaction.
+/// Maximum number of deliveries to deleted endpoints that one transaction gives up.
 const GIVEN_UP_MAX: i64 = 500;
-/// Such transactions before it is somebody else's turn.
+/// Maximum number of such transactions in a row.
 const GIVE_UPS_MAX: usize = 20;
-/// What is under way when the process is told to stop may end within this time.
+/// Time in which attempts under way may end after a stop.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Runs until told to stop.
+/// Delivers until told to stop.
 pub(crate) async fn run(app: App, stop: CancellationToken) {
     let mut worker =
         Worker::new(app.db.clone(), app.clock.clone(), app.vault.clone(), app.outbound, &app.config.webhooks);
@@ -98,23 +98,23 @@ pub(crate) struct Worker {
 /// A piece of work that has ended.
 enum Done {
     Sent(Arc<str>, Ended),
-    /// The last claim could not look everywhere.
+    /// The last claim could not look at every endpoint.
     LookAgain,
-    /// The attempt panicked (a defect). Nothing is known of it; when its lease ends it is made again.
+    /// The attempt panicked (a defect). Its outcome is unknown; it is made again when its lease ends.
     Broken(Arc<str>),
     Claimed {
         claims: Result<Claims, DbError>,
         allowance: Arc<Allowance>,
         lease_until: Millis,
     },
-    /// Reports have waited for others.
+    /// The wait for further reports is over.
     Waited,
     Reported {
         reports: Arc<Vec<Ended>>,
         finished: Result<Finished, DbError>,
     },
     Released(Result<(), DbError>),
-    /// Looked for what waits for deleted endpoints.
+    /// Deliveries to deleted endpoints were given up.
     Left(Result<(), DbError>),
 }
 
@@ -150,7 +150,7 @@ impl Worker {
         Millis::try_from(self.sender.timeout.as_millis()).unwrap_or(Millis::MAX / 2)
     }
 
-    /// Starts all that can be started: sends, and one claim and one report at a time.
+    /// Starts what can be started: attempts, and one claim and one report at a time.
     fn start(&mut self, look: &mut bool) {
         self.start_sends();
         if *look && !self.claiming && self.lanes.room() > 0 {
@@ -196,7 +196,7 @@ impl Worker {
         });
     }
 
-    /// While so many attempts are under way.
+    /// Starts to write reports, given the number of attempts under way.
     fn start_report(&mut self, under_way: usize) {
         let reports = match self.reports.next(under_way) {
             reports::Next::Write(reports) => reports,
@@ -241,7 +241,7 @@ impl Worker {
         });
     }
 
-    /// Gives up what waits for endpoints that were deleted.
+    /// Gives up the deliveries that wait for deleted endpoints.
     fn start_leaving(&mut self) {
         if self.leaving {
             return;
@@ -251,7 +251,7 @@ impl Worker {
         self.work.spawn(async move { Done::Left(give_up(&db, now).await) });
     }
 
-    /// Takes in what has ended. Whether it is worth looking into the queue.
+    /// Handles work that has ended. Returns true if it is worth looking into the queue.
     fn done(&mut self, done: Result<Done, tokio::task::JoinError>) -> bool {
         match done {
             Ok(Done::Sent(endpoint_id, ended)) => {
@@ -348,7 +348,7 @@ impl Worker {
         }
     }
 
-    /// Lets what is under way end, writes it down, and gives the rest back.
+    /// Lets work under way end, records it, and gives the rest back.
     async fn wind_up(&mut self) {
         loop {
             let dues = self.lanes.withdraw_all();
@@ -359,7 +359,7 @@ impl Worker {
         }
     }
 
-    /// Claims what is due, sends it and writes it down; answers how many attempts were made.
+    /// Claims due deliveries, sends them and records the results. Returns the number of attempts.
     #[cfg(test)]
     pub(crate) async fn step(&mut self) -> usize {
         let mut attempts = 0;

@@ -7,28 +7,28 @@ use std::{sync::Arc, time::Duration};
 
 use crate::db::deliveries::report::Ended;
 
-/// Reports of one transaction.
+/// Maximum number of reports in one transaction.
 const MAX: usize = 512;
-/// So many are written down at once.
+/// Number of reports that are written without waiting for more.
 const WORTH: usize = 256;
-/// Fewer wait this long for others.
+/// Time that fewer reports wait for more.
 pub(super) const WAIT: Duration = Duration::from_millis(15);
 
-/// One report is written at a time.
+/// Reports to be written, one transaction at a time.
 #[derive(Default)]
 pub(super) struct Reports {
     ended: Vec<Ended>,
     writing: bool,
-    /// Somebody is to say when the wait is over.
+    /// A call of [`Reports::waited`] is to come.
     waiting: bool,
     /// The wait is over.
     is_due: bool,
 }
 
-/// What is to be done about reports.
+/// Next step with reports.
 pub(super) enum Next {
     Write(Arc<Vec<Ended>>),
-    /// Say [`Reports::waited`] after [`WAIT`].
+    /// Call [`Reports::waited`] after [`WAIT`].
     Wait,
     Nothing,
 }
@@ -48,7 +48,7 @@ impl Reports {
         std::mem::take(&mut self.ended)
     }
 
-    /// While so many attempts are under way.
+    /// The next step while `under_way` attempts run.
     pub(super) fn next(&mut self, under_way: usize) -> Next {
         if self.writing || self.ended.is_empty() {
             return Next::Nothing;
@@ -65,17 +65,17 @@ impl Reports {
         (self.waiting, self.is_due) = (false, !self.ended.is_empty());
     }
 
-    /// The transaction has ended.
+    /// Records that the transaction has ended.
     pub(super) fn written(&mut self) {
         self.writing = false;
     }
 
-    /// It wrote nothing: they are to be written again.
+    /// Takes back reports whose transaction failed.
     pub(super) fn again(&mut self, reports: &[Ended]) {
         self.ended.extend_from_slice(reports);
     }
 
-    /// What was under way has broken, and will say nothing.
+    /// Records that the write or wait under way panicked and will not report back.
     pub(super) fn broken(&mut self) {
         (self.writing, self.waiting) = (false, false);
     }

@@ -1,4 +1,4 @@
-//! Who may look for transactions how often, and what was found just now. Of this process alone.
+//! Limits on finds, and recent answers. Each process has its own.
 
 use std::{
     collections::HashMap,
@@ -8,19 +8,19 @@ use std::{
 use super::outcome::{Denied, Whereabouts};
 use crate::domain::Millis;
 
-/// Finds of a merchant that run at once.
+/// Maximum number of a merchant's finds that run at once.
 const AT_ONCE: u32 = 2;
-/// The same of all merchants.
+/// Maximum number of finds of all merchants that run at once.
 const AT_ONCE_ALL: u32 = 8;
-/// Finds that a merchant has in store, and how long each takes to come back.
+/// Capacity of a merchant's bucket of finds, and the time in which one comes back.
 const STORE: i64 = 10;
 const BACK_MS: Millis = 6_000;
-/// How long an answer is good.
+/// Time for which an answer is reused, milliseconds.
 const GOOD_MS: Millis = 5_000;
-/// Merchants and answers that are remembered before the old ones are thrown out.
+/// Maximum number of merchants and of answers remembered before old ones are forgotten.
 const KEPT_MAX: usize = 1_000;
 
-/// Cheap to clone.
+/// Limits and recent answers of this process's finds. Cheap to clone.
 #[derive(Clone, Default)]
 pub(crate) struct Finds(Arc<Mutex<State>>);
 
@@ -28,11 +28,11 @@ pub(crate) struct Finds(Arc<Mutex<State>>);
 struct State {
     merchants: HashMap<String, Merchant>,
     going: u32,
-    /// By network and transaction, as it was written; with the time until which it is good.
+    /// Answers by network and transaction (as it was written), each with the time until which it is good.
     answers: HashMap<(String, String), (Millis, Whereabouts)>,
 }
 
-/// A token bucket, kept as the one moment at which it is full again.
+/// A token bucket, kept as the time at which it is full again.
 #[derive(Debug, Default)]
 struct Merchant {
     full_at: Millis,
@@ -57,7 +57,7 @@ impl Drop for Going {
 
 /// Times are [`crate::clock::Clock::passed`].
 impl Finds {
-    /// What was found within the last seconds.
+    /// The answer to the same question of the last seconds, if there is one.
     pub(super) fn known(&self, network: &str, tx: &str, now: Millis) -> Option<Whereabouts> {
         let state = self.lock();
         let (good_to, found) = state.answers.get(&(network.to_owned(), tx.to_owned()))?;
@@ -74,7 +74,7 @@ impl Finds {
         }
     }
 
-    /// Takes one of the merchant's finds. It is under way until what is answered is dropped.
+    /// Takes one of the merchant's finds. It counts as under way until the returned value is dropped.
     pub(super) fn begin(&self, merchant_id: &str, now: Millis) -> Result<Going, Denied> {
         let mut state = self.lock();
         if state.going >= AT_ONCE_ALL {

@@ -2,7 +2,7 @@
 //! watcher, and what it moved goes the way of everything.
 //!
 //! It costs requests to the network's providers, which all merchants share: so each merchant has a few finds, an answer is
-//! good for some seconds whoever asks, and only so many run at once ([`limits`]).
+//! good for some seconds whoever asks, and a limited number run at once ([`limits`]).
 
 pub(crate) mod limits;
 mod outcome;
@@ -23,22 +23,22 @@ use crate::{
 
 pub(crate) use outcome::{Denied, Whereabouts};
 
-/// A find takes no longer.
+/// Maximum duration of a find.
 const TIME_MAX: Duration = Duration::from_secs(20);
-/// Places of a transaction that are looked at.
+/// Maximum number of places of a transaction that are looked at.
 const PLACES_MAX: usize = 64;
-/// Places that are so near to each other are read in one go.
+/// Maximum distance in blocks between places that are read together.
 const GAP_MAX: i64 = 16;
-/// Stretches of blocks that are read for one transaction, and blocks of each.
+/// Maximum number of block ranges read for one transaction, and of blocks in each.
 const STRETCHES_MAX: usize = 4;
 const BLOCKS_MAX: i64 = 64;
-/// How often it is tried again, by another provider if there is one.
+/// Maximum number of tries, each by another provider if there is one.
 const TRIES: usize = 3;
 const TRY_AFTER_MAX: Duration = Duration::from_secs(1);
-/// How long it is waited for settle to see what was found.
+/// Number of looks, and the time between them, while waiting for settle to process what was found.
 const SETTLE_LOOKS: u32 = 20;
 const SETTLE_LOOK: Duration = Duration::from_millis(100);
-/// No chain's transaction id is longer.
+/// Maximum length of a transaction id on any chain.
 const TX_LEN_MAX: usize = 256;
 
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +54,7 @@ pub(crate) enum FindFailed {
     Again(#[from] AgainError),
 }
 
-/// Where a transaction is, after its block was read again if it may be.
+/// Finds a transaction. Its block is read again if possible.
 pub(crate) async fn find(
     app: &App,
     network: &Arc<Manifest>,
@@ -78,7 +78,7 @@ pub(crate) async fn find(
     Ok(found)
 }
 
-/// Tries again where something passes by itself, or another provider may know more.
+/// Tries again if a failure may pass by itself or another provider may know more.
 async fn patiently(app: &App, network: &Arc<Manifest>, tx: &str) -> Result<Whereabouts, FindFailed> {
     let mut passed_over = Vec::new();
     for left in (0..TRIES).rev() {
@@ -128,7 +128,7 @@ async fn look(
     Ok(Whereabouts::Read { height: first, txs, unread })
 }
 
-/// Asks the plugin for the places of a transaction, the one that was asked for first.
+/// Asks the plugin for the places of a transaction; that of the requested transaction comes first.
 async fn ask(
     app: &App,
     network: &Manifest,
@@ -163,7 +163,7 @@ async fn ask(
     Err(again::scan_failed(app, network, upstream, error).into())
 }
 
-/// Numbers and names that fit.
+/// Checks a place's height and transaction id.
 fn place(place: Place) -> Result<(i64, String), String> {
     let height =
         i64::try_from(place.height).map_err(|_| format!("height {} is beyond any chain", place.height))?;
@@ -173,7 +173,7 @@ fn place(place: Place) -> Result<(i64, String), String> {
     Ok((height, place.tx))
 }
 
-/// Heights as stretches to be read in one go each.
+/// Groups heights into ranges, each to be read at once.
 fn stretches(mut heights: Vec<i64>) -> Vec<(i64, i64)> {
     heights.retain(|height| *height > 0);
     heights.sort_unstable();
@@ -188,7 +188,7 @@ fn stretches(mut heights: Vec<i64>) -> Vec<(i64, i64)> {
     stretches
 }
 
-/// Reads blocks again. Answers the number of the last entry of the network's log.
+/// Reads blocks again. Returns the number of the last entry of the network's log.
 async fn read(
     app: &App,
     network: &Arc<Manifest>,
@@ -207,8 +207,8 @@ async fn read(
     }
 }
 
-/// Sees to it that the log is settled up to this number, so that the answer tells what was paid; waits a little where
-/// another replica does that.
+/// Settles the log up to this number, so that the answer tells what was paid. Waits a little if another replica settles
+/// it.
 async fn settled(app: &App, network: &Manifest, seq: i64) -> Result<(), AgainError> {
     for _ in 0..SETTLE_LOOKS {
         if payments::peek(&mut app.db.read().await?, &network.name).await? >= seq {

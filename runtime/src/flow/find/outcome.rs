@@ -1,29 +1,29 @@
-//! What a find comes to.
+//! Results of finds.
 
-/// What is known of a transaction, whoever asks.
+/// State of a transaction, the same for every caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Whereabouts {
     /// In no block that a provider knows of.
     Nowhere,
-    /// In a block that was not read yet.
+    /// In a block that has not been read yet.
     Unread { height: i64 },
-    /// Its block was read, and so were those of what it set off.
+    /// Its block was read, as were those of the transactions it caused.
     Read {
         height: i64,
-        /// It and what it set off, by the ids that transfers have.
+        /// Ids, as transfers have them, of the transaction and those it caused.
         txs: Vec<String>,
-        /// The lowest block that holds something of it and was not read yet.
+        /// Height of the lowest block that holds part of it and has not been read yet.
         unread: Option<i64>,
     },
 }
 
-/// Why nobody looked for it.
+/// Reason that a transaction was not looked for.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(crate) enum Denied {
-    /// The merchant has looked for too many.
+    /// The merchant has made too many finds. `retry_s`: seconds until the next one.
     #[error("another one in {retry_s} s")]
     Limited { retry_s: u64 },
-    /// Too many look for transactions at this moment.
+    /// Too many finds are under way.
     #[error("too many are under way")]
     Busy,
 }

@@ -1,4 +1,4 @@
-//! Health: since when a network is read, and the database written, or not.
+//! Health: the time since a network was last read, and the database written.
 //!
 //! Each watcher says when a provider has answered well, and this worker writes that down now and then, so that replicas
 //! know it of networks that others read. How long ago that was is measured here, by a clock that does not jump, from the
@@ -19,47 +19,47 @@ use crate::{
     domain::{Millis, network::Manifest},
 };
 
-/// So old what another process hears may be here while it is well: it is written down every five seconds, and looked for
-/// every two.
+/// Maximum age, milliseconds, of news from another process while that process is well: it is written every five seconds
+/// and read every two.
 const LATE_MS: Millis = 10_000;
-/// What is kept of an error.
+/// Maximum number of characters kept of an error.
 const WHY_CHARS_MAX: usize = 200;
 
-/// What is known of each network that is read. One a process.
+/// Health of each network that is read. One per process.
 pub(crate) struct Health {
     clock: Clock,
     stalled_ms: Millis,
     by_network: Mutex<BTreeMap<String, Heard>>,
 }
 
-/// Times are [`Clock::passed`].
+/// State of a network. Times are [`Clock::passed`].
 #[derive(Debug, Clone, Default)]
 struct Heard {
-    /// The last sign of a good answer, or when this process began to look.
+    /// Time of the last good answer, or of this process's first look.
     at: Millis,
-    /// Whether there ever was one.
+    /// True if there was ever a good answer.
     ever: bool,
-    /// Whether this process heard it: of what others hear it learns a little later.
+    /// True if this process had the answer itself: answers to other processes are learned of a little later.
     here: bool,
-    /// What was last found written down.
+    /// Time last found in the database.
     written: Option<Millis>,
-    /// Whether a watcher of this process has heard something that is not written down.
+    /// True if a watcher of this process has news that is not written down.
     news: bool,
-    /// Why the last scan here gave nothing.
+    /// Reason that the last scan here failed.
     why: Option<String>,
-    /// Whether the log has said that it stalls.
+    /// True if the log has reported the stall.
     told: bool,
-    /// Whether the operator's event of it is committed.
+    /// True if the operator's event about the stall is committed.
     alarmed: bool,
 }
 
-/// How long ago a provider of a network has answered well.
+/// Time since a provider of a network last gave a good answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Age {
     pub(crate) ms: Millis,
-    /// Whether one has ever answered. If not, the age is that of the first look.
+    /// True if there was ever a good answer. If not, the age counts from the first look.
     pub(crate) ever: bool,
-    /// Whether that is too long.
+    /// True if the age is too great.
     pub(crate) stalled: bool,
 }
 
@@ -69,7 +69,7 @@ impl Health {
         Self { clock, stalled_ms, by_network: Mutex::default() }
     }
 
-    /// A provider has answered the watcher of this process well, with a head.
+    /// Records that a provider gave the watcher of this process a good answer, with a head.
     pub(crate) fn heard(&self, network: &str) {
         let now = self.clock.passed();
         let mut by_network = self.lock();
@@ -77,14 +77,14 @@ impl Health {
         *heard = Heard { at: now, ever: true, here: true, news: true, why: None, ..heard.clone() };
     }
 
-    /// A scan of this process gave nothing.
+    /// Records that a scan of this process failed.
     pub(crate) fn failed(&self, network: &str, why: &str) {
         if let Some(heard) = self.lock().get_mut(network) {
             heard.why = Some(crate::host::one_line(why, WHY_CHARS_MAX));
         }
     }
 
-    /// None: nobody here has looked yet.
+    /// Age of the last good answer; `None` if nobody here has looked yet.
     pub(crate) fn age(&self, network: &Manifest) -> Option<Age> {
         let heard = self.lock().get(&network.name).cloned()?;
         let ms = self.clock.passed() - heard.at;
@@ -94,7 +94,7 @@ impl Health {
         Some(Age { ms, ever: heard.ever, stalled })
     }
 
-    /// Takes over what is written down; `now` is the database's time. Networks that are not read are forgotten.
+    /// Takes over the times in the database; `now` is the database's time. Forgets networks that are not read.
     fn found(&self, written: &BTreeMap<String, Millis>, enabled: &[&str], now: Millis) {
         let passed = self.clock.passed();
         let mut by_network = self.lock();
@@ -123,7 +123,7 @@ impl Health {
         }
     }
 
-    /// The networks that were heard since this was asked last.
+    /// Networks with news since the last call.
     fn news(&self) -> Vec<String> {
         let mut by_network = self.lock();
         let news =
@@ -131,7 +131,7 @@ impl Health {
         news.cloned().collect()
     }
 
-    /// What was heard here of these is written down with this time.
+    /// Records that the news of these networks was written down with this time.
     fn wrote(&self, networks: &[String], at: Millis) {
         let mut by_network = self.lock();
         for name in networks {
@@ -141,7 +141,7 @@ impl Health {
         }
     }
 
-    /// Whether it stalls, and why if that is known, when that is to be said.
+    /// Age and, if known, the reason, when the log has to report that a stall began or ended; else `None`.
     fn to_tell(&self, network: &Manifest) -> Option<(Age, Option<String>)> {
         let age = self.age(network)?;
         let mut by_network = self.lock();
@@ -153,8 +153,8 @@ impl Health {
         Some((age, heard.why.clone()))
     }
 
-    /// What the operator is to be told of a network that stalls, until [`Health::alarmed`]: when it was heard as written
-    /// down, and why it is not.
+    /// Time of the last good answer, as written down, and the reason of the stall, if the operator is still to be told
+    /// of it: until [`Health::alarmed`].
     fn to_alarm(&self, network: &Manifest) -> Option<(Option<Millis>, Option<String>)> {
         let stalled = self.age(network)?.stalled;
         let mut by_network = self.lock();

@@ -10,9 +10,9 @@ use crate::{
     domain::{Millis, alarm::DatabaseUnwritable, event::Data},
 };
 
-/// How often it is looked.
+/// Time between looks.
 const LOOK: Duration = Duration::from_secs(2);
-/// What was heard is written down so often; it also shows whether the database takes writes.
+/// Time between writes of news, milliseconds. They also show whether the database accepts writes.
 const WRITE_EVERY_MS: Millis = 5_000;
 
 /// Looks until told to stop.
@@ -45,18 +45,18 @@ pub(crate) async fn run(app: App, stop: CancellationToken) {
     }
 }
 
-/// What was said of the database.
+/// Trouble with the database that was reported.
 #[derive(Default)]
 struct Told {
-    /// What is in the way of writes.
+    /// Current obstacle to writes.
     trouble: Option<Trouble>,
-    /// Since when that is so, by [`crate::clock::Clock::passed`].
+    /// Start of the trouble, by [`crate::clock::Clock::passed`].
     since: Millis,
-    /// What is over, and not yet an event of the operator's.
+    /// Trouble that is over and not yet committed as an event for the operator.
     over: Option<Data>,
 }
 
-/// Commits the operator's events of what was noticed.
+/// Commits the events for the operator.
 async fn alarm(app: &App, told: &mut Told) -> Result<(), DbError> {
     let now = app.clock.now();
     if let Some(alarm) = told.over.clone() {
@@ -82,7 +82,7 @@ async fn alarm(app: &App, told: &mut Told) -> Result<(), DbError> {
     Ok(())
 }
 
-/// One after the other: what is found after a write was written by another replica.
+/// Writes, then reads: news found after a write comes from another replica.
 async fn once(app: &App, write: bool) {
     if write && let Err(error) = write_down(app).await {
         tracing::debug!(%error, "nothing could be written down");
@@ -92,7 +92,7 @@ async fn once(app: &App, write: bool) {
     }
 }
 
-/// Writes down what was heard here. Where there is nothing and nobody else writes: that somebody is there.
+/// Writes down the news of this process. Without any, and if nobody else writes, records that a process is alive.
 async fn write_down(app: &App) -> Result<(), DbError> {
     let (news, now) = (app.health.news(), app.clock.now());
     let learned = app.upstreams.news();

@@ -1,5 +1,5 @@
-//! A call of a hook, whatever its role: what it needs, that it is made again when others have changed the hook's storage
-//! under it, and its effects, which are committed with its result or not at all.
+//! A call of a hook, whatever its role: its inputs, its repetition when others have changed the hook's storage under
+//! it, and its effects, which are committed with its result or not at all.
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
@@ -22,22 +22,22 @@ use crate::{
     host::{CallFailed, Called, HookVersion, Manifest, OfMerchant, QueuedWebhook, Secret, Trace},
 };
 
-/// How often a call is made while others change the hook's storage under it.
+/// Maximum number of attempts of a call while others change the hook's storage under it.
 const TRIES_MAX: u32 = 10;
-/// What is kept of a hook's own words.
+/// Maximum number of characters kept of a hook's note.
 pub(in crate::flow) const NOTE_CHARS_MAX: usize = 500;
 
-/// A call of a role, with the commit of what came of it.
+/// A call of a role, with the commit of its result.
 pub(super) trait Attempt: Sync {
     type Committed;
 
-    /// Makes the call and commits it. A [conflict](DbError::is_conflict) means that others have changed what it was based
-    /// on; at the `last` attempt a stale read is a failure of the call like any other.
+    /// Makes the call and commits it. A [conflict](DbError::is_conflict) means that others have changed the data it was
+    /// based on; in the `last` attempt a stale read fails the call like any other error.
     fn attempt(&self, last: bool) -> impl Future<Output = Result<Self::Committed, DbError>> + Send;
 }
 
-/// Makes a call again while others change what it was based on. Answers what was committed, and whether the first attempt
-/// was enough; a conflict means that none of them was.
+/// Repeats a call while others change the data it was based on. Returns what was committed, and true if the first
+/// attempt was enough. Errors with a conflict if no attempt was.
 pub(super) async fn until_fresh<A: Attempt>(call: &A) -> Result<(A::Committed, bool), DbError> {
     let mut tries = 1;
     loop {
@@ -48,7 +48,7 @@ pub(super) async fn until_fresh<A: Attempt>(call: &A) -> Result<(A::Committed, b
     }
 }
 
-/// Why a call gave no answer.
+/// Reason that a call gave no answer.
 pub(in crate::flow) enum Failed {
     Db(DbError),
     Call(CallFailed),
@@ -60,7 +60,7 @@ impl From<DbError> for Failed {
     }
 }
 
-/// What a call does beside its answer.
+/// Effects of a call besides its answer.
 #[derive(Debug)]
 pub(super) struct Effects {
     writes: StorageWrites,
@@ -68,14 +68,14 @@ pub(super) struct Effects {
 }
 
 impl Effects {
-    /// Takes an answer apart: itself, what it leaves to be committed, and what it took.
+    /// Splits a call's result into its answer, its effects and its trace.
     pub(super) fn of<T>(called: Called<T>) -> (T, Self, Trace) {
         let Called { value, writes, webhooks, trace, .. } = called;
         (value, Self { writes, webhooks }, trace)
     }
 
-    /// Commits them with the call's answer. `cause` is the id of the run or the question that they come from, if there
-    /// is one.
+    /// Commits the effects with the call's answer. `cause` is the id of the run or question that they come from, if
+    /// there is one.
     pub(super) async fn commit(
         self,
         conn: &mut Conn,
@@ -95,7 +95,7 @@ impl Effects {
     }
 }
 
-/// All that a call needs of its hook.
+/// The parts of a hook that a call needs.
 pub(in crate::flow) struct Ready {
     pub(in crate::flow) version: HookVersion,
     pub(in crate::flow) of: OfMerchant,
@@ -103,7 +103,7 @@ pub(in crate::flow) struct Ready {
     pub(in crate::flow) told: Verbatim,
 }
 
-/// Reads what a call needs; `run_id` is what its requests carry.
+/// Reads the parts of a hook that a call needs; `run_id` is what its requests carry.
 pub(in crate::flow) async fn ready(
     app: &App,
     callee: &Callee,
@@ -132,8 +132,8 @@ pub(in crate::flow) async fn ready(
     Ok(Ready { version, of, told })
 }
 
-/// The hook's secrets, opened, that were set for what this version wants them for. One that does not open is left out:
-/// the hook hears that there is none.
+/// Decrypts the secrets whose purpose is the one that this version states. A secret that cannot be decrypted is left
+/// out, as if it were not set.
 async fn secrets(
     app: &App,
     hook_id: &str,
@@ -168,7 +168,7 @@ pub(in crate::flow) fn used(trace: &Trace, started: Instant) -> Used {
     }
 }
 
-/// Commits a webhook that a hook queued. Answers the event's id.
+/// Commits a webhook that a hook queued. Returns the event's id.
 async fn send(
     conn: &mut Conn,
     callee: &Callee,

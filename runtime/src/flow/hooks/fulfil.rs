@@ -41,9 +41,9 @@ use crate::{
     host::{CallError, CallFailed, Called, Tape, Trace, fulfiller, one_line},
 };
 
-/// How often hooks that are not used are let go.
+/// Time between evictions of idle hooks from memory.
 const LET_GO_EVERY: Duration = Duration::from_secs(60);
-/// How often the compiled code of hooks that are gone is deleted.
+/// Time between deletions of compiled code that no hook has any more.
 const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 
 /// Runs until told to stop.
@@ -84,26 +84,26 @@ impl queue::Queue for Runs {
     }
 }
 
-/// What a call of a run came to.
+/// Result of a call of a run.
 pub(super) struct Ending {
     pub(super) outcome: Outcome,
     pub(super) note: String,
-    /// Seconds that the hook asks to be left alone for.
+    /// Seconds for which the hook asks not to be called.
     asked_s: u32,
-    /// None: nothing of it is kept.
+    /// `None` if no effect of the call is kept.
     effects: Option<Effects>,
     pub(super) trace: Trace,
-    /// It is made no more, and its hook is disabled.
+    /// True if the run is not made again and its hook is disabled.
     set_aside: bool,
 }
 
-/// What was committed of a run.
+/// The committed part of a run.
 struct Committed {
     attempt: Attempt,
     slowly: bool,
 }
 
-/// Makes the call and commits what came of it.
+/// Makes the call and commits its result.
 async fn run_once(app: &App, claimed: Claimed) -> RunOutcome {
     let claimed = Arc::new(claimed);
     match call::until_fresh(&Making { app, claimed: &claimed }).await {
@@ -141,7 +141,7 @@ struct Making<'a> {
 }
 
 impl call::Attempt for Making<'_> {
-    /// None: there was no place for the call.
+    /// `None` if there was no place for the call.
     type Committed = Option<Committed>;
 
     async fn attempt(&self, last: bool) -> Result<Option<Committed>, DbError> {
@@ -196,7 +196,7 @@ async fn release(app: &App, claimed: &Claimed) {
     }
 }
 
-/// Calls the version that was claimed, as of this time.
+/// Calls the claimed version, as of this time.
 pub(super) async fn call(
     app: &App,
     claimed: &Claimed,
@@ -237,7 +237,7 @@ pub(super) fn answered(called: Called<fulfiller::Outcome>) -> Ending {
     }
 }
 
-/// What becomes of a run that is made no more.
+/// Result of a run that is not made again, because it ended the process too often.
 fn ended_the_process() -> Ending {
     Ending {
         outcome: Outcome::Failed,
@@ -276,7 +276,7 @@ fn written(claimed: &Claimed, ending: &Ending, at: Millis, started: Instant) -> 
     }
 }
 
-/// All that the call came to, or nothing of it.
+/// Commits the result of the call in full, or nothing of it.
 async fn commit(app: &App, claimed: Arc<Claimed>, ended: Ended, ending: Ending) -> Result<(), DbError> {
     let (now, limit) = (app.clock.now(), DiskLimit::of_mib(app.config.hooks.disk_mib_per_merchant));
     app.db
@@ -309,7 +309,7 @@ async fn commit(app: &App, claimed: Arc<Claimed>, ended: Ended, ending: Ending) 
         .await
 }
 
-/// What the merchant is told about a run that needs somebody.
+/// Event for the merchant about a run that needs attention.
 fn told(claimed: &Claimed, told_as: fn(Box<HookRunEvent>) -> Data, ended: &Ended, now: Millis) -> NewEvent {
     let callee = &claimed.callee;
     let data = told_as(Box::new(HookRunEvent {
@@ -324,7 +324,7 @@ fn told(claimed: &Claimed, told_as: fn(Box<HookRunEvent>) -> Data, ended: &Ended
     NewEvent::now(&callee.tenant, &data, now)
 }
 
-/// Lets go what hooks left in memory and on disk.
+/// Frees memory and disk of hooks that are idle or gone.
 async fn tidy_up(app: &App, stop: &CancellationToken) {
     let mut let_go = tokio::time::interval(LET_GO_EVERY);
     let mut sweep = tokio::time::interval_at(tokio::time::Instant::now() + SWEEP_EVERY, SWEEP_EVERY);

@@ -1,7 +1,7 @@
-//! Merchants' hooks: who calls them, when, and what becomes of what they say.
+//! Merchants' hooks: their calls, and the effects of their answers.
 //!
 //! The cast:
-//! - [`queue`] claims what is due for each hook and lets so much of it run at once; it knows no role.
+//! - [`queue`] claims the calls due for each hook and bounds how many run at once; it knows no role.
 //! - [`call`] is one call: what it needs, the call itself, made again when others changed the hook's storage under it, and
 //!   its effects, committed with its result.
 //! - [`fulfil`], [`matching`] and [`rates`] are the roles: what is asked, and what the answer does.

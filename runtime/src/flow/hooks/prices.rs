@@ -1,4 +1,4 @@
-//! What sources of prices said last.
+//! Cache of the last answers of sources of prices.
 
 use std::{
     collections::HashMap,
@@ -9,10 +9,10 @@ use tokio::sync::Mutex as Turn;
 
 use crate::domain::{Millis, price::Price};
 
-/// What is kept at most; then all is forgotten.
+/// Maximum number of prices in memory; beyond it all are forgotten.
 const KEPT_MAX: usize = 10_000;
 
-/// Why there is no price.
+/// Reason that there is no price.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum NoPrice {
     #[error("no hook says what it costs")]
@@ -23,16 +23,16 @@ pub(crate) enum NoPrice {
     Failed { hook: String, why: String },
 }
 
-/// Which version with which settings said it about what; another of either is asked anew.
+/// Key of a price: version, settings, asset and currency. Another version or other settings are asked anew.
 pub(super) type About = (String, String, String, String);
 
-/// What a source said last. Times are [`crate::clock::Clock::passed`]. Whoever asks while another does waits for that
-/// one's answer.
+/// Last answers of a source. Times are [`crate::clock::Clock::passed`]. The lock around it is held while the source is
+/// asked, so that concurrent callers share one answer.
 #[derive(Default)]
 pub(super) struct Said {
-    /// The last answer, and until when it holds.
+    /// Last answer, and the time until which it holds.
     pub(super) last: Option<(Result<Price, NoPrice>, Millis)>,
-    /// The last price that was good, and when.
+    /// Last good price, and its time.
     pub(super) good: Option<(Price, Millis)>,
 }
 

@@ -1,4 +1,4 @@
-//! Work that is calls of hooks: a queue is claimed from, each claim is made, and nobody is held up by another.
+//! A queue of calls of hooks, in which no merchant holds up another.
 //!
 //! Places are given out fairly: to the merchant with the fewest calls under way first, and to no merchant and no
 //! hook more than its share. So ten thousand waiting calls of one merchant cost another a place that becomes free a
@@ -40,38 +40,38 @@ use crate::{
     },
 };
 
-/// How often it looks without being woken: retries fall due, another replica may have put something in.
+/// Time between polls: retries fall due, and another replica may have queued something.
 const POLL: Duration = Duration::from_millis(250);
-/// What is under way when the process is told to stop may end within this time.
+/// Time in which calls under way may end after a stop.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// A claim lasts this much longer than a call may, milliseconds: time to write down what came of it.
+/// Time by which a claim outlasts a call's limit, milliseconds: the time to record its result.
 pub(super) const LEASE_MARGIN_MS: Millis = 30_000;
-/// A call that takes longer waits for somebody.
+/// Time after which a call counts as slow: it waits for an outside service.
 pub(super) const SLOW: Duration = Duration::from_secs(1);
-/// Slow hooks that are remembered, and then all are forgotten.
+/// Maximum number of slow hooks remembered; beyond it all are forgotten.
 const SLOW_KEPT_MAX: usize = 10_000;
 
-/// Claims of a call of which nothing was heard, and then it is made alone.
+/// Number of claims without a result after which a call is made alone.
 const UNHEARD_TO_BE_ALONE: i64 = 2;
-/// Held by each call that is under way; by one that has to be alone, against all others.
+/// Lock held shared by each call under way, and exclusively by one that has to be alone.
 static UNDER_WAY: RwLock<()> = RwLock::const_new(());
 
-/// How a call went, as far as the next ones are concerned.
+/// Outcome of a call, as far as it matters to the next ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RunOutcome {
     Well,
-    /// Well, after it had waited for somebody outside for longer than [`SLOW`].
+    /// The call went well, but waited longer than [`SLOW`] for an outside service.
     Slowly,
-    /// Calls of the same hook changed its storage under each other.
+    /// Calls of the same hook changed its storage under one another.
     InTheWay,
-    /// Nothing is known of it; when its lease ends it is made again.
+    /// The outcome is unknown; the call is made again when its lease ends.
     Broken,
 }
 
 /// A queue of calls.
 pub(super) trait Queue: 'static {
-    /// What it is, for the log.
+    /// Name in the log.
     const NAME: &'static str;
     /// A call that was claimed.
     type Claimed: Send + 'static;
@@ -81,20 +81,20 @@ pub(super) trait Queue: 'static {
     /// Hooks with something due, the longest waiting first.
     fn due(app: &App, now: Millis) -> impl Future<Output = Result<Vec<DueHook>, DbError>> + Send;
 
-    /// Claims so many calls of these hooks.
+    /// Claims up to the given number of calls of each of these hooks.
     fn claim(
         app: &App,
         hooks: Vec<(String, usize)>,
         now: Millis,
     ) -> impl Future<Output = Result<Vec<Self::Claimed>, DbError>> + Send;
 
-    /// The hook's id and the merchant's.
+    /// Ids of the hook and of its merchant.
     fn owner(claimed: &Self::Claimed) -> (&str, &str);
 
-    /// How often it was claimed before, in a row, and nothing was heard of it.
+    /// Number of claims in a row, before this one, without a result.
     fn unheard(claimed: &Self::Claimed) -> i64;
 
-    /// Makes a call and writes down what came of it.
+    /// Makes a call and records its result.
     fn make(app: App, claimed: Self::Claimed) -> impl Future<Output = RunOutcome> + Send;
 }
 
@@ -184,14 +184,14 @@ fn ended<Q: Queue>(places: &mut Places, done: Result<(String, RunOutcome), tokio
     }
 }
 
-/// Who has how many calls under way. Pure bookkeeping.
+/// Number of calls under way, by hook. Pure bookkeeping.
 struct Places {
     all: usize,
     per_merchant: usize,
     per_hook: usize,
-    /// The merchant of each hook with calls under way, and how many.
+    /// The merchant of each hook with calls under way, and their number.
     hooks: HashMap<String, (String, usize)>,
-    /// Hooks whose runs were in each other's way: so many at once, growing with each that goes well.
+    /// Maximum number of calls at once of hooks whose runs conflicted; it grows with each that goes well.
     windows: HashMap<String, usize>,
     /// Hooks whose last call went slowly.
     slow: HashSet<String>,
@@ -222,8 +222,8 @@ impl Places {
         self.windows.get(hook_id).copied().unwrap_or(self.per_hook)
     }
 
-    /// How many runs to claim of which hook: place by place, each to the merchant that has the fewest, and there
-    /// to the hook that has the fewest; of equals to the one that has waited longest.
+    /// Number of runs to claim of each hook. Places are given one by one to the merchant with the fewest, and there to
+    /// the hook with the fewest; among equals, to the one that has waited longest.
     fn choose(&self, due: &[DueHook]) -> Vec<(String, usize)> {
         let mut of_merchant: HashMap<&str, usize> = HashMap::new();
         for (merchant_id, under_way) in self.hooks.values() {

@@ -22,9 +22,9 @@ use crate::{
     host::{CallError, CallFailed, one_line, rates},
 };
 
-/// A price is not asked for again for so long.
+/// Time for which a price is reused, milliseconds.
 const KEPT_MS: Millis = 30_000;
-/// A source that failed is left alone for so long.
+/// Time before a source that failed is asked again, milliseconds.
 const LEFT_ALONE_MS: Millis = 3_000;
 
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +35,7 @@ pub(crate) enum PricingError {
     Db(#[from] DbError),
 }
 
-/// What one whole unit of an asset on a network costs.
+/// Price of one whole unit of an asset on a network.
 pub(crate) async fn price(
     app: &App,
     tenant: &Tenant,
@@ -72,7 +72,7 @@ pub(crate) async fn price(
     Ok(said?)
 }
 
-/// Asks the hook. What it stored and queued is committed with its answer.
+/// Asks the hook. Its effects are committed with its answer.
 async fn ask(
     app: &App,
     callee: &Callee,

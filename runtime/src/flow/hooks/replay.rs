@@ -39,12 +39,12 @@ use crate::{
     host::{Manifest, Recording, Role, Tape, differences},
 };
 
-/// A replay ends here, with what it has seen so far.
+/// Maximum duration of a replay, which then ends with what it has so far.
 const TIME_MAX: Duration = Duration::from_secs(20);
-/// So many of the newest events are looked through for those that the hook was not run for.
+/// Number of the newest events searched for those that the hook was not run for.
 const EVENTS_LOOKED_AT: i64 = 500;
 
-/// What a fulfiller did: its effects.
+/// Result of a fulfiller: `said` is its effects.
 pub(crate) type DidFulfil = Did<Outcome, Vec<Value>>;
 
 /// One event, then and now.
@@ -52,22 +52,22 @@ pub(crate) type DidFulfil = Did<Outcome, Vec<Value>>;
 pub(crate) struct Replayed {
     pub(crate) event_id: String,
     pub(crate) event_kind: Type,
-    /// `then` is none where the hook was not run for it.
+    /// `then` is `None` if the hook was not run for the event.
     pub(crate) compared: Compared<Outcome, Vec<Value>>,
 }
 
-/// What a replay showed.
+/// Result of a replay.
 #[derive(Debug, Default)]
 pub(crate) struct Replay {
     pub(crate) events: Vec<Replayed>,
     /// Questions to a matcher.
     pub(crate) matches: Vec<Rematched>,
-    /// The time was not enough for all of them.
+    /// True if there was not enough time for all of them.
     pub(crate) stopped_early: bool,
 }
 
-/// Replays the newest events to a version that fulfils, and the newest questions to one that matches, `limit` of each
-/// at the most.
+/// Replays the newest events to a version that fulfils, and the newest questions to one that matches, at most `limit`
+/// of each.
 pub(crate) async fn replay(
     app: &App,
     tenant: &Tenant,
@@ -100,7 +100,7 @@ pub(crate) async fn replay(
     Ok(replay)
 }
 
-/// The newest events with the last call that was made for each, if there was one.
+/// The newest events, each with its last call if there was one.
 async fn past(
     app: &App,
     tenant: &Tenant,
@@ -130,7 +130,7 @@ async fn past(
     Ok(past)
 }
 
-/// A call of a run that has just ended, made once more by the version in the shadow.
+/// Repeats a call of a run that has just ended with the version in the shadow.
 pub(super) async fn shadow(app: &App, claimed: &Claimed, version_id: &str, attempt: Attempt) {
     let call = (claimed.run_id.clone(), attempt.number);
     let then = (claimed.run_id.clone(), attempt);

@@ -1,5 +1,5 @@
-//! What another version would have done, beside what was done: the comparison, and what is kept of it where a version runs
-//! in the shadow of the active one.
+//! Comparison of a call with its replay by another version, and the record of it when a version runs in the shadow of
+//! the active one.
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -18,35 +18,35 @@ use crate::{
     domain::tenant::Tenant,
 };
 
-/// How a version did in a call, or would have done: `O` is an outcome of its role, `S` what else it said.
+/// Result of a version in a call, real or replayed: `O` is an outcome of its role, `S` the rest of its answer.
 #[derive(Debug)]
 pub(crate) struct Did<O, S> {
     pub(crate) version_id: String,
     pub(crate) outcome: O,
-    /// In its own words.
+    /// The hook's own words.
     pub(crate) note: String,
     pub(crate) said: S,
     pub(crate) used: Used,
 }
 
-/// One call, then and now.
+/// A past call and its replay.
 #[derive(Debug)]
 pub(crate) struct Compared<O, S> {
-    /// None: it was not made.
+    /// `None` if the call was not made.
     pub(crate) then: Option<Did<O, S>>,
     pub(crate) now: Did<O, S>,
     /// What was done then and would not be done now.
     pub(crate) missing: Vec<Value>,
     /// What would be done now and was not done then.
     pub(crate) added: Vec<Value>,
-    /// The recording of then is not complete: it says little.
+    /// True if the recording of the past call is incomplete, so that a difference means little.
     pub(crate) cut: bool,
-    /// The same outcome, words and effects. What was never done is different from anything.
+    /// True if outcome, note and effects are the same. Without a past call it is false.
     pub(crate) same: bool,
 }
 
 impl<O: PartialEq + Serialize, S: Serialize> Compared<O, S> {
-    /// Compares, by `alike` in what is said.
+    /// Compares the two; `alike` compares what they said.
     pub(super) fn new(
         then: Option<Did<O, S>>,
         now: Did<O, S>,
@@ -61,7 +61,8 @@ impl<O: PartialEq + Serialize, S: Serialize> Compared<O, S> {
         Self { then, now, missing, added, cut, same }
     }
 
-    /// For people: how the two did, and where they part. What is said stands under the word that its role has for it.
+    /// Both results and their differences, for people to read. What was said stands under `word`, the role's name for
+    /// it.
     fn difference(&self, word: &'static str) -> Value {
         let did = |did: &Did<O, S>| json!({ "outcome": did.outcome, "note": did.note, word: did.said });
         json!({
@@ -81,7 +82,7 @@ pub(super) struct InShadow {
 }
 
 impl InShadow {
-    /// None: it is gone.
+    /// Reads the version; `None` if it or its hook is gone.
     pub(super) async fn read(app: &App, callee: &Callee, version_id: &str) -> Result<Option<Self>, DbError> {
         let mut conn = app.db.read().await?;
         let tenant = callee.tenant.clone();
@@ -91,8 +92,8 @@ impl InShadow {
     }
 }
 
-/// Keeps how the version in the shadow would have done in a call that was just made, if it could be asked. `call` is the
-/// run's or the question's id, and which of its calls it was; what is said stands under `word`.
+/// Records the result of the version in the shadow for a call that was just made, if it could be called. `call` is the
+/// id of the run or question, and the number of the call; what was said stands under `word`.
 pub(super) async fn keep<O: PartialEq + Serialize, S: Serialize>(
     app: &App,
     callee: &Callee,

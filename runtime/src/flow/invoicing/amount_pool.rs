@@ -19,11 +19,12 @@ use crate::{
     domain::{id::Ids, matching::amount_key, money::Amount, slots::Ring},
 };
 
-/// Prices kept in memory. More than that at once take new runs.
+/// Maximum number of prices kept in memory; further ones take new runs.
 const RINGS_MAX: usize = 4096;
-/// Amounts of a run at the most.
+/// Maximum number of amounts in a run.
 const RUN_MAX: i64 = 64;
-/// The share of a ring that one run may be: what lies about in other processes is given out by no one.
+/// Divisor of a ring's size that gives the maximum size of a run: amounts that lie in other processes' runs are given
+/// out by nobody.
 const RUNS_OF_RING: i64 = 128;
 
 #[derive(Default)]
@@ -31,18 +32,18 @@ pub(super) struct AmountPool {
     by_price: Mutex<HashMap<String, Arc<Run>>>,
 }
 
-/// The rest of a run of a price.
+/// The remaining amounts of a price's run.
 #[derive(Default)]
 struct Run {
     left: Turn<Left>,
-    /// How many wait for an amount of it.
+    /// Number of callers that wait for an amount of it.
     waiting: AtomicI64,
 }
 
 #[derive(Default)]
 struct Left {
     amounts: VecDeque<Amount>,
-    /// How many the last run was of: the next is twice as long.
+    /// Size of the last run; the next is twice as long.
     taken: i64,
 }
 
@@ -62,7 +63,7 @@ impl Priced<'_> {
 }
 
 impl AmountPool {
-    /// An amount for the price that nobody is asked for. `None`: none is free.
+    /// Takes an amount for the price that nobody else is asked for. `None` if none is free.
     pub(super) async fn take(
         &self,
         db: &Db,
@@ -82,7 +83,7 @@ impl AmountPool {
         Ok(left.amounts.pop_front())
     }
 
-    /// An amount was not asked for after all.
+    /// Returns an amount that was not asked for after all.
     pub(super) async fn give_back(&self, price: Priced<'_>, due: Amount) {
         self.of(&price.key()).left.lock().await.amounts.push_front(due);
     }

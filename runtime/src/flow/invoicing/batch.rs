@@ -21,13 +21,13 @@ use crate::{
     domain::{Millis, invoice::Invoice, matching::Hold, tenant::Tenant, view::InvoiceView},
 };
 
-/// Orders that share a commit.
+/// Maximum number of orders in a commit.
 pub(super) const ORDERS_PER_COMMIT: usize = 200;
 const HOUR_MS: Millis = 3_600_000;
-/// What an invoice's maker is answered.
+/// HTTP status of the answer to whoever creates an invoice.
 const CREATED: i64 = 201;
 
-/// Whose Idempotency-Key it is.
+/// Idempotency key of a request, with its owner.
 #[derive(Debug, Clone)]
 pub(crate) struct Claimant {
     pub(crate) owner: String,
@@ -39,10 +39,10 @@ pub(crate) struct Claimant {
 /// An invoice ready to be written.
 pub(super) struct Draft {
     pub(super) invoice: Invoice,
-    /// The key that its payment is told apart by, on a shared address.
+    /// Key that tells its payment apart on a shared address.
     pub(super) key: Option<String>,
     pub(super) new_address: Option<NewAddress>,
-    /// Whether what the address holds is compared.
+    /// True if the balance of its address is compared.
     pub(super) compared: bool,
 }
 
@@ -59,7 +59,7 @@ pub(super) enum Verdict {
     OrderIdTaken {
         invoice_id: String,
     },
-    /// Somebody else has this amount or memo.
+    /// Another invoice holds this amount or memo.
     HoldTaken,
     /// Somebody else has this address.
     AddressTaken,
@@ -67,8 +67,8 @@ pub(super) enum Verdict {
     NotStarted,
 }
 
-/// Writes orders and answers each. An order that cannot be written ends itself and no other: what fails together is
-/// tried again in halves.
+/// Writes orders and answers each. A failure ends only the order that causes it: a batch that fails is tried again in
+/// halves.
 pub(super) async fn write(db: &Db, orders: Vec<Order>) {
     let (mut work, mut answers) = (Vec::with_capacity(orders.len()), Vec::with_capacity(orders.len()));
     for order in orders {
@@ -146,14 +146,14 @@ async fn commit(conn: &mut Conn, work: &[Work]) -> Result<Vec<Verdict>, DbError>
     Ok(verdicts.into_iter().map(|verdict| verdict.unwrap_or(Verdict::HoldTaken)).collect())
 }
 
-/// Which orders have no verdict yet, and are not the same request as another.
+/// Indexes of the orders that have no verdict yet and do not repeat another order of the batch.
 fn open(work: &[Work], twins: &HashMap<usize, usize>, verdicts: &[Option<Verdict>]) -> Vec<usize> {
     let is_open =
         |index: &usize| verdicts.get(*index).is_some_and(Option::is_none) && !twins.contains_key(index);
     (0..work.len()).filter(is_open).collect()
 }
 
-/// Where the networks of the orders stand.
+/// Standings of the orders' networks. Orders of networks without one get a verdict.
 async fn stand(
     conn: &mut Conn,
     work: &[Work],
@@ -195,7 +195,8 @@ async fn make_addresses(
     Ok(())
 }
 
-/// Takes what tells payments apart. It is held from the final block on: whoever held it before let go before that.
+/// Takes the holds on the keys that tell payments apart. Each begins at the time of the final block: earlier holders
+/// let go before that.
 async fn take_holds(
     conn: &mut Conn,
     work: &[Work],
@@ -226,7 +227,7 @@ async fn take_holds(
     Ok(())
 }
 
-/// Claims the keys first of all. Answers which orders are the same request as another of this batch.
+/// Claims the idempotency keys, first of all. Returns which orders repeat another order of the batch.
 async fn claim(
     conn: &mut Conn,
     work: &[Work],
@@ -307,7 +308,7 @@ async fn check_order_ids(
     Ok(())
 }
 
-/// Keeps the answers of what was made, and lets go of the keys of what was not.
+/// Stores the answers of invoices that were made, and releases the idempotency keys of the others.
 async fn answer(conn: &mut Conn, work: &[Work], verdicts: &[Option<Verdict>]) -> Result<(), DbError> {
     let mut answers = Vec::new();
     for (order, verdict) in work.iter().zip(verdicts) {

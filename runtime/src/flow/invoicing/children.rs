@@ -19,15 +19,16 @@ use crate::{
     host::{Address, CallFailed, DeriveError},
 };
 
-/// Children that one look ahead takes in.
+/// Number of children derived in one look ahead.
 const LOOK_AHEAD: u32 = 100;
-/// Looks before it gives up for now. What was stepped over stays so.
+/// Maximum number of looks before an error. Children that were stepped over stay so.
 const LOOKS_MAX: usize = 20;
-/// In a new life of the database so many are left out at least: they may have been given out after the backup was made.
+/// Minimum number of children skipped in a new life of the database: they may have been given out after the backup was
+/// made.
 const LEFT_OUT: i64 = 1_000;
-/// And at the most so many times that.
+/// Maximum multiple of [`LEFT_OUT`] that is skipped.
 const LEFT_OUT_TIMES: u32 = 500;
-/// Children of a key have 31 bits: BIP 32.
+/// Number of children of a key: 31 bits, by BIP 32.
 const CHILDREN: i64 = 1 << 31;
 
 #[derive(Debug, thiserror::Error)]
@@ -54,8 +55,9 @@ pub(crate) struct Child {
     pub(crate) index: i64,
 }
 
-/// Sets the key that a merchant's addresses on a network are derived from. One that was set before goes on where it
-/// was, however it is written: it is what it derives first. A new one begins at the `first` that its merchant names, or at a block of its own.
+/// Sets the key from which a merchant's addresses on a network are derived. A key that was set before goes on where it
+/// was, however it is written: it is known by its first address. A new one begins at `first`, or else at a block of its
+/// own.
 pub(crate) async fn set_key(
     app: &App,
     merchant_id: String,
@@ -89,7 +91,7 @@ pub(crate) async fn set_key(
         .await
 }
 
-/// Takes the next child that nobody has.
+/// Takes the next child whose address nobody has.
 pub(crate) async fn next(app: &App, merchant_id: &str, network: &Manifest) -> Result<Child, ChildError> {
     for _ in 0..LOOKS_MAX {
         let (key, index) = take(app, merchant_id, network).await?;
@@ -128,7 +130,7 @@ async fn take(app: &App, merchant_id: &str, network: &Manifest) -> Result<(Exten
     taken.ok_or(ChildError::NoKey)
 }
 
-/// The free ones of some children, from `from` on.
+/// Children from `from` on, `count` at most, whose addresses nobody has.
 async fn free(
     app: &App,
     network: &Manifest,
@@ -157,15 +159,15 @@ async fn free(
     Ok(derived)
 }
 
-/// How many a new life leaves out: at random, so that of two that began with the same backup the second does not give
-/// out what the first did.
+/// Number of children that a new life of the database skips: random, so that of two that began with the same backup the
+/// second does not give out the first one's addresses.
 fn left_out([random, _]: [u32; 2]) -> i64 {
     LEFT_OUT * (1 + i64::from(random % LEFT_OUT_TIMES))
 }
 
-/// Where a new key begins unless its merchant says so: at a million that hangs on the merchant's random id, so that two
-/// installations with one key give out different addresses, and one that has forgotten the key knows where it began. In
-/// the lower half, so that there is room for thousands of lives.
+/// First index of a new key, unless the merchant names one: a multiple of a million that depends on the merchant's
+/// random id. Two installations with one key thus give out different addresses, and one that has forgotten the key
+/// knows where it began. It is in the lower half, which leaves room for thousands of lives.
 fn first_index(merchant_id: &str, network: &str, public_key: &str) -> i64 {
     const BLOCK: i64 = 1_000_000;
     let drawn = slots::drawn_from(&format!("{merchant_id} {network} {public_key}"));

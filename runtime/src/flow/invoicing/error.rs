@@ -1,4 +1,4 @@
-//! Why no invoice was made.
+//! Reasons that no invoice was made.
 
 use crate::{db::DbError, host::CallFailed};
 

@@ -40,17 +40,17 @@ use crate::{
     host::MemoSupport,
 };
 
-/// How often a proposal may lose to somebody else before it is given up.
+/// Maximum number of proposals lost to others before an error.
 const PROPOSALS_MAX: usize = 20;
-/// Characters of a memo: 32^8 are enough to be unique, few enough to be typed.
+/// Length of a memo in characters: 32^8 values are enough to be unique, and it is short enough to be typed.
 const MEMO_LEN: usize = 8;
 
-/// What a merchant asks for.
+/// A merchant's request for an invoice.
 #[derive(Debug, Clone)]
 pub(crate) struct NewInvoice {
     pub(crate) tenant: Tenant,
     pub(crate) network: Arc<Manifest>,
-    /// Place in the network's list of assets.
+    /// Index in the network's list of assets.
     pub(crate) asset: usize,
     pub(crate) asset_id: String,
     pub(crate) amount: Amount,
@@ -60,13 +60,13 @@ pub(crate) struct NewInvoice {
     pub(crate) order_id: Option<String>,
     pub(crate) tag: Option<String>,
     pub(crate) meta: Option<Verbatim>,
-    /// None: what suits the network and the merchant's addresses.
+    /// `None`: the way that suits the network and the merchant's addresses.
     pub(crate) matching: Option<Matching>,
     pub(crate) policy: Policy,
     pub(crate) expires_in_s: i64,
 }
 
-/// What came of it.
+/// Result of [`make`].
 #[derive(Debug)]
 pub(crate) enum Made {
     New(Box<Invoice>),
@@ -194,7 +194,7 @@ async fn draft(
     Ok(Draft { written: batch::Draft { invoice, key, new_address, compared }, ring, due })
 }
 
-/// An invoice ready to be written, and where its amount came from.
+/// An invoice ready to be written, and the source of its amount.
 struct Draft {
     written: batch::Draft,
     ring: Option<Ring>,
@@ -205,7 +205,7 @@ fn priced<'a>(shared: &'a ReceiveAddress, new: &'a NewInvoice, ring: Ring) -> Pr
     Priced { address_id: &shared.id, asset_id: &new.asset_id, amount: new.amount, ring }
 }
 
-/// On which address, and told apart by what.
+/// Chooses the address, and the way to tell the payment apart.
 async fn choose(app: &App, new: &NewInvoice) -> Result<(Option<ReceiveAddress>, Matching), InvoicingError> {
     let network = &new.network;
     let mut conn = app.db.read().await?;
@@ -246,7 +246,7 @@ async fn choose(app: &App, new: &NewInvoice) -> Result<(Option<ReceiveAddress>, 
     }
 }
 
-/// The next address of the merchant's extended key. Its number is used up even when the invoice is not made.
+/// The next address of the merchant's extended key. Its index is used up even if the invoice is not made.
 async fn own_address(app: &App, new: &NewInvoice, now: i64) -> Result<addresses::NewAddress, InvoicingError> {
     let child = children::next(app, &new.tenant.merchant, &new.network)
         .await

@@ -1,4 +1,4 @@
-//! What invoicing keeps in memory: amounts that were reserved, and orders that wait to be written together.
+//! State of invoicing in memory: reserved amounts, and orders that wait to be written together.
 
 use std::time::Duration;
 
@@ -14,26 +14,26 @@ use super::{
 };
 use crate::db::{Db, DbError};
 
-/// Orders that may wait; whoever comes then waits to hand in its own.
+/// Maximum number of waiting orders; further callers wait to hand theirs in.
 const ORDERS_WAITING_MAX: usize = 4096;
-/// A commit that takes longer is said.
+/// Duration of a commit beyond which it is logged.
 const SLOW: Duration = Duration::from_secs(1);
 
-/// One a process.
+/// State of invoicing. One per process.
 pub(crate) struct Invoicing {
     pub(super) amounts: AmountPool,
     orders: mpsc::Sender<Order>,
 }
 
 impl Invoicing {
-    /// Takes orders, which a task of its own writes to this database until this is dropped.
+    /// Starts the task that writes orders to this database, until this is dropped.
     pub(crate) fn start(db: Db) -> Self {
         let (orders, waiting) = mpsc::channel(ORDERS_WAITING_MAX);
         tokio::spawn(write(db, waiting));
         Self { amounts: AmountPool::default(), orders }
     }
 
-    /// Has an invoice written, and waits for what came of it.
+    /// Has an invoice written, and waits for the verdict.
     pub(super) async fn order(
         &self,
         draft: Draft,
@@ -45,7 +45,7 @@ impl Invoicing {
     }
 }
 
-/// Writes orders, whatever waits in one transaction.
+/// Writes orders: those that wait go into one transaction.
 async fn write(db: Db, mut orders: mpsc::Receiver<Order>) {
     let mut waiting = Vec::new();
     while orders.recv_many(&mut waiting, batch::ORDERS_PER_COMMIT).await > 0 {

@@ -17,14 +17,14 @@ use crate::{
     upstreams::Verdict,
 };
 
-/// The active version is not kept waiting longer.
+/// Maximum time that the active version waits for the one in the shadow.
 const LONGER_MAX: Duration = Duration::from_secs(2);
-/// What is kept of one difference.
+/// Maximum number of characters kept of one difference.
 const WHAT_CHARS_MAX: usize = 300;
 
 type Answer = Result<Called<Result<ScanResult, ScanError>>, CallFailed>;
 
-/// The active version's answer; if there is a version in the shadow, it is asked as well.
+/// Scans with the active version and, if there is one, the version in the shadow. Returns the active version's answer.
 pub(super) async fn scan(
     app: &App,
     network: &Arc<Manifest>,
@@ -93,7 +93,7 @@ fn last(scan: &Scan) -> Option<i64> {
     scan.blocks.last().map(|block| block.height)
 }
 
-/// Where two reports part, as far as the active version has read.
+/// First difference between two reports, as far as the active version has read. `None` if they agree.
 fn parting(active: &Scan, shadow: &Scan) -> Option<String> {
     let to = last(active)?;
     let hashes = |scan: &Scan| -> Vec<Block> {

@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// Answers where the cursor is now, and how many changes of transfers were logged.
+/// Commits a report. Returns the cursor as it is now, and the number of changes of transfers logged.
 pub(super) async fn commit(
     conn: &mut Conn,
     network: &Manifest,
@@ -72,7 +72,7 @@ pub(super) async fn commit(
     Ok((to, usize::try_from(logged - seq).unwrap_or(0)))
 }
 
-/// Times of the last block read and of the final one. Neither a chain nor a reorg can turn the latter back.
+/// Times of the last block read and of the final one. The latter never goes back, whatever a chain or a reorg says.
 async fn times(
     conn: &mut Conn,
     network: &str,
@@ -92,17 +92,17 @@ async fn times(
     Ok((time, final_time.max(final_before)))
 }
 
-/// Where a report is taken in.
+/// Position at which a report is taken in.
 struct Place {
-    /// The height that it follows on.
+    /// Height of the block before the report's first.
     base: i64,
-    /// How deep it reaches.
+    /// Depth that the report establishes.
     depth: Depth,
     /// Number of the last entry of the network's log.
     seq: i64,
 }
 
-/// Answers the number of the last entry of the network's log.
+/// Writes a report. Returns the number of the last entry of the network's log.
 async fn take_in(
     conn: &mut Conn,
     network: &Manifest,
@@ -117,7 +117,7 @@ async fn take_in(
     put(conn, network, plan, depth, seq, now).await
 }
 
-/// What is known of a report's transactions and recipients.
+/// Reads the stored facts about a report's transactions and recipients.
 pub(in crate::flow) async fn known<'a>(
     conn: &mut Conn,
     network: &'a Manifest,
@@ -145,8 +145,8 @@ pub(in crate::flow) async fn known<'a>(
     })
 }
 
-/// Writes a plan, and what is deep enough by now. The caller holds the cursor's row. Answers the number of the last entry
-/// of the network's log.
+/// Writes a plan, and confirms what is deep enough by now. The caller holds the cursor's row. Returns the number of the
+/// last entry of the network's log.
 pub(in crate::flow) async fn put(
     conn: &mut Conn,
     network: &Manifest,

@@ -1,4 +1,4 @@
-//! What is deep enough to be credited, by how much is at risk and by how many have seen it.
+//! Transfers deep enough to be credited, by the amount at risk and the number of providers that have seen them.
 
 use std::collections::HashMap;
 
@@ -23,7 +23,7 @@ pub(super) async fn enough(
     Ok(deep.into_iter().filter(is_enough).map(|(transfer, _)| transfer).collect())
 }
 
-/// Those that lack nothing but a second provider's word, each with its rule.
+/// Transfers that lack only a second provider's confirmation, each with its rule.
 pub(in crate::flow) async fn but_unagreed(
     conn: &mut Conn,
     network: &Manifest,
@@ -45,7 +45,7 @@ fn is_agreed(transfer: &Transfer, agreed: &HashMap<String, String>) -> bool {
     agreed.get(&transfer.id) == Some(&transfer.block_hash)
 }
 
-/// Those that are as deep as their rule wants.
+/// Transfers that are as deep as their rules demand.
 async fn deep(conn: &mut Conn, network: &Manifest, depth: Depth) -> Result<Vec<(Transfer, Rule)>, DbError> {
     let to = network.credits().map(|credit| depth.credited_to(credit)).max().unwrap_or(0);
     let included = transfers::included_to(conn, &network.name, to).await?;

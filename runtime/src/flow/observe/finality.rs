@@ -1,4 +1,4 @@
-//! When a plugin is to ask what is safe and final: at the head that seldom matters, and costs calls.
+//! Times at which a plugin asks for the safe and the final block: at the head they seldom matter, and they cost calls.
 
 use super::Watcher;
 use crate::{
@@ -7,13 +7,13 @@ use crate::{
     host::Finality,
 };
 
-/// The safe and the final block are asked for once in so many polls, and at least once in so long.
+/// Maximum number of polls, and maximum time in milliseconds, between requests for the safe and the final block.
 const FINALITY_POLLS: Millis = 30;
 const FINALITY_MS: Millis = 60_000;
 
 impl Watcher {
-    /// The safe and the final block as they were told last, unless they are to be asked for again: now and then, and at once
-    /// where a credit waits for them, or promises do.
+    /// The safe and the final block as last reported. `None` if they are to be asked for again: at intervals, and at
+    /// once if a credit or a promise waits for them.
     pub(super) async fn finality(
         &self,
         conn: &mut Conn,

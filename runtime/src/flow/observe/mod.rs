@@ -38,10 +38,10 @@ use crate::{
     upstreams::Verdict,
 };
 
-/// After a failure it waits this long, doubling up to the second.
+/// Bounds of the pause after a failure, which doubles each time.
 pub(crate) const PAUSE_MIN: Duration = Duration::from_millis(250);
 pub(crate) const PAUSE_MAX: Duration = Duration::from_secs(15);
-/// How often in a row a branch below the final block must be seen before the network is frozen: one upstream
+/// Number of times in a row that a branch below the final block must be seen before the network is frozen: an upstream
 /// that lies is passed over first.
 const VIOLATIONS_TO_FREEZE: u32 = 3;
 
@@ -53,17 +53,17 @@ pub(crate) enum ObserveError {
     Plugin(String),
     #[error("upstream: {0}")]
     Upstream(String),
-    /// Another replica, or an earlier life of this one, moved the cursor meanwhile. Everything was undone.
+    /// Another replica, or an earlier life of this one, has moved the cursor. Everything was undone.
     #[error("the cursor moved meanwhile")]
     Stale,
 }
 
-/// What a step came to.
+/// Result of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// Blocks were read; `more`: there are further ones.
+    /// Blocks were read; `more` if there are further ones.
     Read { blocks: usize, more: bool },
-    /// Nothing new.
+    /// There was nothing new.
     Still,
     /// Another replica watches this network.
     NotOurs,
@@ -110,20 +110,20 @@ pub(crate) async fn run(app: App, network: Arc<Manifest>, stop: CancellationToke
 pub(crate) struct Watcher {
     pub(crate) app: App,
     pub(crate) network: Arc<Manifest>,
-    /// How often in a row a branch below the final block was seen.
+    /// Number of times in a row that a branch below the final block was seen.
     violations: u32,
-    /// Scans in a row that gave nothing.
+    /// Number of scans in a row that failed.
     failures: u32,
     progress: Progress,
     rhythm: Rhythm,
-    /// When the safe and the final block were asked for last, by [`crate::clock::Clock::passed`].
+    /// Time of the last request for the safe and the final block, by [`crate::clock::Clock::passed`].
     finality_at: Option<Millis>,
     first: First,
-    /// Whether this machine's clock was seen to differ from the chain's blocks.
+    /// True if this machine's clock was seen to differ from the chain's blocks.
     clock_differs: bool,
 }
 
-/// A report that follows on `base`, with what the call wants to store.
+/// A report that follows on `base`, with the storage writes of the call.
 struct Found {
     base: Option<Position>,
     scan: Scan,
@@ -133,7 +133,7 @@ struct Found {
 enum Look {
     Found(Found),
     Still,
-    /// The branch parts below the final block.
+    /// The chain branches off below the final block.
     Violation {
         upstream: Option<String>,
         height: i64,
@@ -156,7 +156,7 @@ impl Watcher {
         }
     }
 
-    /// One step: claim, scan, commit.
+    /// Makes one step: claim, scan, commit.
     pub(crate) async fn step(&mut self) -> Result<Step, ObserveError> {
         let resource = format!("observe/{}", self.network.name);
         let Some(fence) = self.app.leases.claim(&resource).await? else { return Ok(Step::NotOurs) };
@@ -220,7 +220,7 @@ impl Watcher {
         Ok(Step::Read { blocks, more: last < head })
     }
 
-    /// Asks the plugin what follows on the cursor, and goes back where a reorg took the cursor's block away.
+    /// Asks the plugin for the blocks after the cursor, and goes back if a reorg removed the cursor's block.
     async fn look(
         &self,
         cursor: Option<&chain::Cursor>,
@@ -244,7 +244,7 @@ impl Watcher {
         }
     }
 
-    /// Steps back over the kept blocks until what the chain says follows on one of them.
+    /// Goes back over the stored blocks to one that the chain's blocks follow on.
     async fn look_back(&self, cursor: &chain::Cursor) -> Result<Look, ObserveError> {
         let mut conn = self.app.db.read().await?;
         let kept = chain::blocks_from(&mut conn, &self.network.name, cursor.r#final).await?;
@@ -285,7 +285,7 @@ impl Watcher {
         }
     }
 
-    /// One scan, checked. Tells the upstreams how it went when it gave nothing.
+    /// Makes one scan and checks it. Reports failures to the upstreams.
     async fn scan(
         &self,
         from: Option<&Position>,
@@ -326,7 +326,7 @@ impl Watcher {
         }
     }
 
-    /// A branch below the final block: another upstream is asked first, then the network is frozen.
+    /// Handles a branch below the final block: first another upstream is asked, then the network is frozen.
     async fn violation(&mut self, upstream: Option<String>, height: i64) -> Result<Step, ObserveError> {
         self.violations += 1;
         let why = format!("the chain no longer holds block {height}, which was final");
@@ -349,8 +349,8 @@ impl Watcher {
         Ok(Step::Frozen)
     }
 
-    /// Transfers, blocks, the plugin's storage and the cursor in one transaction. Answers where the cursor is now and
-    /// how many transfers changed.
+    /// Commits transfers, blocks, the plugin's storage and the cursor in one transaction. Returns the cursor as it is
+    /// now, and the number of transfers changed.
     async fn commit(
         &self,
         cursor: Option<chain::Cursor>,
@@ -385,7 +385,7 @@ impl Watcher {
     }
 }
 
-/// Whether a scan without blocks still says something new: the chain's final block moved on.
+/// True if a scan without blocks has news all the same: a new final or safe block.
 fn scan_moves(scan: &Scan, cursor: &chain::Cursor) -> bool {
     scan.r#final.min(cursor.height) > cursor.r#final || scan.safe > cursor.safe
 }

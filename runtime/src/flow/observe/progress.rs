@@ -1,13 +1,13 @@
-//! How far a network is read: in figures, and in a word now and then while a long catch-up lasts, after a downtime or on a
-//! network that is new.
+//! Progress of reading a network: in metrics, and in the log during a long catch-up, after a downtime or on a new
+//! network.
 
 use std::time::{Duration, Instant};
 
-/// So many blocks behind is worth a word.
+/// Number of blocks behind the head from which progress is logged.
 const BEHIND_FROM: i64 = 500;
 const TELL_EVERY: Duration = Duration::from_secs(5);
 
-/// Of one network.
+/// Progress of one network.
 #[derive(Default)]
 pub(crate) struct Progress(Option<CatchUp>);
 
@@ -24,7 +24,7 @@ enum Word {
 }
 
 impl Progress {
-    /// Blocks up to `last` are read, of those up to `head`.
+    /// Records that the blocks up to `last` have been read, of those up to `head`.
     pub(super) fn read(&mut self, network: &str, last: i64, head: i64) {
         match self.word(last, head, Instant::now()) {
             Some(Word::Behind { blocks, percent, seconds_left }) => {
@@ -62,7 +62,7 @@ impl Progress {
     }
 }
 
-/// The figures of a network: how far it is read of its `(height, head)`, and what was found.
+/// Sets a network's metrics: `(height, head)`, and the numbers of blocks and changes found.
 pub(super) fn measure(network: &str, (height, head): (i64, i64), blocks: usize, changed: usize) {
     let blocks = u64::try_from(blocks).unwrap_or(0);
     metrics::counter!("kassa_blocks_read_total", "network" => network.to_owned()).increment(blocks);
@@ -71,7 +71,7 @@ pub(super) fn measure(network: &str, (height, head): (i64, i64), blocks: usize, 
     tracing::debug!(network, height, head, blocks, changed, "read");
 }
 
-/// Heights fit a float exactly up to 2^53.
+/// Converts a height for a gauge; exact up to 2^53.
 #[expect(clippy::cast_precision_loss, reason = "a gauge is for looking at")]
 pub(super) fn gauge(height: i64) -> f64 {
     height as f64

@@ -1,6 +1,6 @@
-//! When a network is asked again: shortly after its next block can be there.
+//! Time at which a network is asked again: shortly after its next block can be there.
 //!
-//! Many chains make a block every so many seconds. Asking them every second costs calls that cannot bring anything, and
+//! Many chains make blocks at even intervals. Asking them every second costs calls that cannot bring anything, and
 //! finds a block half a second late all the same. So where blocks were seen to come as evenly as they are dated, the next
 //! one is asked for when it is due: a little earlier each time it was there already, and again a quarter of an interval
 //! later when it was not. That is a call and a bit for each block. Any unevenness ends it at once, and the network is asked
@@ -10,28 +10,30 @@ use std::time::Duration;
 
 use crate::domain::{Millis, observation::Block};
 
-/// Blocks in a row that came evenly.
+/// Number of blocks in a row that must come evenly.
 const EVEN_MIN: u32 = 8;
-/// Slower chains are polled for: who hears nothing for long does not know whether their providers still answer.
+/// Maximum interval between blocks, milliseconds. Slower chains are polled: a long silence does not show whether their
+/// providers still answer.
 const INTERVAL_MAX: Millis = 15_000;
-/// What is asked again is asked after such a part of the interval.
+/// Divisor of the interval that gives the time until a question is repeated.
 const AGAIN: Millis = 4;
-/// As long as nothing is asked in vain, the next one is asked for earlier by such a part of that.
+/// Divisor of that time that gives how much earlier the next block is asked for, while each is there at once.
 const EARLIER: Millis = 12;
-/// Each one being earlier than the one before, so many cannot have been there at once unless there are more.
+/// Number of blocks that can be there at once in a row; beyond it, since each is asked for earlier, there must be more
+/// than one at a time.
 const AT_ONCE_MAX: u32 = 16;
 
-/// Of one network. Times are [`crate::clock::Clock::passed`], but for those of blocks.
+/// Rhythm of one network's blocks. Times are [`crate::clock::Clock::passed`], except those of blocks.
 #[derive(Debug)]
 pub(super) struct Rhythm {
     poll_ms: Millis,
-    /// The last block that was found, its height and time, and when it was asked for.
+    /// Last block found.
     last: Option<Last>,
-    /// Blocks since then that came evenly.
+    /// Number of blocks in a row that came evenly.
     even: u32,
-    /// Times that it was asked in vain since the last one.
+    /// Number of questions in vain since the last block.
     in_vain: u32,
-    /// Blocks in a row that were there when they were asked for.
+    /// Number of blocks in a row that were there when they were asked for.
     at_once: u32,
 }
 
@@ -40,9 +42,9 @@ struct Last {
     height: i64,
     time: Millis,
     asked: Millis,
-    /// Since the one before, by their dates.
+    /// Time since the block before, by their dates.
     passed: Millis,
-    /// Between blocks, by their dates.
+    /// Time between blocks, by their dates.
     interval: Millis,
     was_early: bool,
 }
@@ -53,7 +55,7 @@ impl Rhythm {
         Self { poll_ms, last: None, even: 0, in_vain: 0, at_once: 0 }
     }
 
-    /// These blocks were found by what was asked at `asked`; `more`: there are others.
+    /// Records blocks found by a question at `asked`; `more` if there are others.
     pub(super) fn found(&mut self, blocks: &[Block], more: bool, asked: Millis) {
         let (Some(block), in_vain) = (blocks.last(), std::mem::take(&mut self.in_vain)) else { return };
         let passed = self.last.map_or(0, |last| block.time - last.time);
@@ -75,17 +77,18 @@ impl Rhythm {
         self.last = Some(Last { height: block.height, time: block.time, asked, passed, interval, was_early });
     }
 
-    /// What was asked brought nothing.
+    /// Records a question in vain.
     pub(super) fn nothing(&mut self) {
         self.in_vain = self.in_vain.saturating_add(1);
     }
 
-    /// Whether the next block will be the only one, if it is there. When it was there at once for long, others may be.
+    /// True if the next block, when it is there, will be the only one. After many blocks that were there at once, there
+    /// may be others.
     pub(super) fn expects_one(&self) -> bool {
         self.even >= EVEN_MIN && (self.in_vain > 0 || self.at_once < AT_ONCE_MAX)
     }
 
-    /// How long to wait from now.
+    /// Time to wait from now.
     pub(super) fn wait(&self, now: Millis) -> Duration {
         let ms = match self.last.filter(|_| self.even >= EVEN_MIN) {
             Some(Last { asked, interval, was_early, .. }) => {
@@ -113,7 +116,7 @@ mod tests {
         Block { height, hash: height.to_string(), parent: (height - 1).to_string(), time }
     }
 
-    /// Blocks that arrive at these times, dated by `dated`; answers how often was asked, and how late each was found.
+    /// Lets blocks arrive at these times, dated by `dated`. Returns the number of questions, and each block's delay.
     fn watch(poll_ms: Millis, arrivals: &[Millis], dated: impl Fn(usize) -> Millis) -> (usize, Vec<Millis>) {
         let mut rhythm = Rhythm::new(poll_ms.unsigned_abs());
         let (mut now, mut next, mut asked, mut late) = (0, 0, 0, Vec::new());

@@ -1,4 +1,4 @@
-//! What the outcome of a scan says of the upstream that was asked.
+//! Verdict on an upstream, from the outcome of a scan.
 
 use super::{ObserveError, Watcher};
 use crate::{host::ScanError, upstreams::Verdict};

@@ -34,32 +34,33 @@ use crate::{
     },
 };
 
-/// How often it is looked for a rescan that another replica was asked for.
+/// Time between looks for rescans that other replicas accepted.
 const POLL: Duration = Duration::from_secs(5);
-/// Rest after a step: as long as the step took, within these.
+/// Bounds of the rest after a step, which is as long as the step took.
 const REST_MIN: Duration = Duration::from_millis(50);
 const REST_MAX: Duration = Duration::from_secs(5);
-/// After a failure it waits this long, doubling up to the second.
+/// Bounds of the pause after a failure, which doubles each time.
 const PAUSE_MIN: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
-/// Failures in a row after which it is given up while the network is read on; for each upstream, if it has many.
+/// Number of failures in a row after which a rescan is given up while the network itself is being read; counted per
+/// upstream if there are many.
 const FAILURES_MAX: u32 = 6;
 const FAILURES_PER_UPSTREAM: u32 = 2;
-/// The same while the network is not read either: about two hours.
+/// The same number while the network is not being read either: about two hours.
 const FAILURES_MAX_AWAY: u32 = 250;
 
-/// What a step came to.
+/// Result of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Step {
     /// There is nothing to do.
     Idle,
-    /// Another replica does it.
+    /// Another replica works on the rescans of this network.
     NotOurs,
-    /// It got further.
+    /// The rescan has advanced.
     Moved,
-    /// It ended.
+    /// The rescan has ended.
     Ended(State),
-    /// Something is in the way.
+    /// A step cannot be made before this time has passed.
     Waits(Duration),
 }
 
@@ -93,21 +94,21 @@ pub(crate) async fn run(app: App, network: Arc<Manifest>, stop: CancellationToke
 pub(crate) struct Worker {
     app: App,
     network: Arc<Manifest>,
-    /// What it is at.
+    /// The rescan under way.
     current: Option<Current>,
     first: First,
-    /// Whether the watcher was seen to be behind.
+    /// True if the watcher was seen to be behind.
     watcher_lags: bool,
 }
 
-/// What is known of a rescan only while it runs here.
+/// State of a rescan that exists only while it runs here.
 struct Current {
     id: String,
     search: Option<Search>,
-    /// Upstreams that could not answer. Asked again when all could not.
+    /// Upstreams that gave no answer. They are asked again once none has.
     passed_over: Vec<String>,
     failures: u32,
-    /// The cursor when it failed first.
+    /// The cursor as of the first failure.
     failed_at: Option<chain::Cursor>,
 }
 
@@ -122,7 +123,7 @@ impl Worker {
         Self { app, network, current: None, first: First::New, watcher_lags: false }
     }
 
-    /// One step: claim, read, commit.
+    /// Makes one step: claim, read, commit.
     pub(crate) async fn step(&mut self) -> Result<Step, DbError> {
         let mut conn = self.app.db.read().await?;
         let Some(rescan) = rescans::running(&mut conn, &self.network.name).await? else {
@@ -165,7 +166,7 @@ impl Worker {
         Ok(step)
     }
 
-    /// Some more blocks of the range.
+    /// Reads the next blocks of the range.
     async fn read(&self, rescan: &Rescan, next: i64, current: &Current) -> Result<Step, AgainError> {
         let from = Position { height: next - 1, hash: rescan.parent.clone() };
         let told = again::read(&self.app, &self.network, &from, rescan.to, &current.passed_over).await?;
@@ -180,7 +181,7 @@ impl Worker {
         Ok(Step::Ended(State::Done))
     }
 
-    /// One look for the block that the rescan begins with.
+    /// Makes one step of the search for the block that the rescan begins with.
     async fn look_for_start(
         &self,
         rescan: &Rescan,
@@ -224,7 +225,7 @@ impl Worker {
         }
     }
 
-    /// What becomes of a rescan that did not get further.
+    /// Decides how to go on after a step that failed.
     async fn trouble(
         &self,
         rescan: &Rescan,
@@ -276,7 +277,7 @@ impl Worker {
         Ok(Step::Waits((PAUSE_MIN * 2_u32.saturating_pow(failures.min(16) - 1)).min(PAUSE_MAX)))
     }
 
-    /// It ended the process. Another one is another decision.
+    /// Ends a rescan that ended the process too often. A new one takes a new request.
     async fn set_aside(&mut self, rescan: &Rescan) -> Result<Step, DbError> {
         let step = self.give_up(rescan, SetAside::why(&self.network)).await?;
         let resource = self.resource();
@@ -323,7 +324,7 @@ impl Worker {
         Ok(Step::Ended(State::Failed))
     }
 
-    /// How long to leave the providers to the watcher.
+    /// Time for which the providers are left to the watcher.
     fn rest(&self, worked: Duration) -> Duration {
         if self.watcher_lags { REST_MAX } else { worked.clamp(REST_MIN, REST_MAX) }
     }

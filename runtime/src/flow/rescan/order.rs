@@ -1,4 +1,4 @@
-//! What an operator may ask to be read again.
+//! Orders for rescans, from operators.
 
 use crate::{
     db::{
@@ -11,11 +11,11 @@ use crate::{
     },
 };
 
-/// Where to begin.
+/// Start of the range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Start {
     Height(i64),
-    /// The first block that is not older.
+    /// The first block that is not older than this.
     Time(Millis),
 }
 
@@ -23,11 +23,11 @@ pub(crate) enum Start {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Order {
     pub(crate) start: Start,
-    /// None: all that were read.
+    /// Last height; `None`: the last one that was read.
     pub(crate) to: Option<i64>,
 }
 
-/// Why nothing is read again.
+/// Reason that a rescan was refused.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refused {
     #[error(transparent)]
@@ -40,14 +40,14 @@ pub(crate) enum Refused {
     NotStarted,
     #[error("the network is frozen: {0}")]
     Frozen(String),
-    /// What is wrong with which field.
+    /// A field is wrong; `why` tells how.
     #[error("{why}")]
     Range { field: &'static str, why: String },
     #[error("{} is running", .0.id)]
     Running(Box<Rescan>),
 }
 
-/// Takes the order, if it can be done.
+/// Places an order for a rescan, if it can be done.
 pub(crate) async fn place(
     conn: &mut Conn,
     network: &str,

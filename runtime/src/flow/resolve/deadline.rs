@@ -16,17 +16,17 @@ use crate::{
     },
 };
 
-/// A deadline is at least so far ahead.
+/// Minimum time to a new deadline, milliseconds.
 const AHEAD_MIN_MS: Millis = 60_000;
 
-/// Until when an invoice can be paid in time, by the chain's time.
+/// Request for a new deadline, by the chain's time.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadline {
-    /// None: as it is, if it is ahead, or else so long from now as a new invoice has.
+    /// `None`: the invoice's own deadline if it is still ahead, else `usual_ms` from now.
     pub(crate) at: Option<Millis>,
-    /// What is now, by the chain's time.
+    /// The chain's time.
     pub(crate) now: Millis,
-    /// How long a new invoice has.
+    /// Time that a new invoice has, milliseconds.
     pub(crate) usual_ms: Millis,
 }
 
@@ -64,7 +64,7 @@ pub(crate) async fn extend(
     finish(conn, book, id, correction, now).await
 }
 
-/// Lets an invoice be paid again that had expired or was cancelled.
+/// Makes an invoice payable again that had expired or was cancelled.
 pub(crate) async fn reopen(
     conn: &mut Conn,
     scope: &Scope,
@@ -98,8 +98,8 @@ pub(crate) async fn reopen(
     Ok(invoice)
 }
 
-/// Keeps what tells the invoice's payment apart held for it beyond this deadline, as long after it as before. Answers
-/// until when.
+/// Prolongs the hold on the key that tells the invoice's payment apart, by as much beyond the new deadline as beyond
+/// the old. Returns its end.
 async fn hold_on(conn: &mut Conn, invoice: &Invoice, expires_at: Millis) -> Result<Millis, ResolveError> {
     let window = invoice.held_until.saturating_sub(invoice.expires_at);
     let until = invoice.held_until.max(expires_at.saturating_add(window));

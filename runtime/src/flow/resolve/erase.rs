@@ -15,12 +15,13 @@ use crate::{
     domain::erasure,
 };
 
-/// Events that one step takes.
+/// Maximum number of events in one step.
 const EVENTS_PER_STEP: usize = 50;
-/// Kept answers that are looked through at once.
+/// Number of stored answers searched at once.
 const ANSWERS_PER_STEP: i64 = 200;
 
-/// Erases what there is about an invoice that is in an end state. `owner`: whose Idempotency-Keys the merchant's are.
+/// Erases the personal data of an invoice that is in an end state. `owner` is the owner of the merchant's idempotency
+/// keys.
 pub(crate) async fn erase(app: &App, scope: Scope, id: &str, owner: &str) -> Result<Erasure, ResolveError> {
     let (now, of, invoice_id) = (app.clock.now(), scope.clone(), id.to_owned());
     let (invoice, erasure) = app
@@ -62,7 +63,7 @@ pub(crate) async fn erase(app: &App, scope: Scope, id: &str, owner: &str) -> Res
     Ok(erasure)
 }
 
-/// Answers the runs of hooks for these events.
+/// Erases the data of these events. Returns the runs of hooks for them.
 async fn of_events(
     app: &App,
     scope: &Scope,
@@ -80,7 +81,8 @@ async fn of_events(
     Ok(runs)
 }
 
-/// Answers are kept for whoever repeats a request; that it was done stays, what it said of the invoice goes.
+/// Erases stored answers that are about the invoice. The idempotency keys stay, so that a repeated request is still
+/// recognised.
 async fn of_answers(app: &App, id: &str, owner: &str) -> Result<(), DbError> {
     let mut after = String::new();
     loop {

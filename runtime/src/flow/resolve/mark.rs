@@ -14,16 +14,16 @@ use crate::{
     },
 };
 
-/// What is to be marked.
+/// Details of a payment that is to be marked.
 #[derive(Debug, Clone)]
 pub(crate) struct Marking {
-    /// None: what is missing.
+    /// `None`: the amount that is missing.
     pub(crate) amount: Option<Amount>,
     pub(crate) why: String,
     pub(crate) evidence: Evidence,
 }
 
-/// Marks an invoice as paid. At most once, until that is taken back.
+/// Marks an invoice as paid. This is possible once, until it is taken back.
 pub(crate) async fn mark_paid(
     conn: &mut Conn,
     scope: &Scope,
@@ -68,7 +68,7 @@ pub(crate) async fn mark_paid(
     Ok(invoice)
 }
 
-/// It was not paid after all: what was marked is reversed.
+/// Takes a mark back: what was marked is reversed.
 pub(crate) async fn unmark(
     conn: &mut Conn,
     scope: &Scope,
@@ -91,14 +91,14 @@ pub(crate) async fn unmark(
     Ok(invoice)
 }
 
-/// How the hash of a transaction may be spelt here.
+/// Possible spellings of a transaction's hash in the database.
 fn spellings(tx: &str) -> Vec<String> {
     let mut spellings = vec![tx.to_owned(), tx.to_ascii_lowercase()];
     spellings.dedup();
     spellings
 }
 
-/// How much is marked: what was said, or what is missing.
+/// The amount to mark: the given one, or else the missing one.
 fn amount(invoice: &Invoice, said: Option<Amount>) -> Result<Amount, ResolveError> {
     let counted = invoice.credited.checked_add(invoice.pending).ok_or(ResolveError::TooMuch)?;
     let missing = || invoice.due.checked_sub(counted).filter(|missing| !missing.is_zero());

@@ -1,6 +1,6 @@
-//! What a person decides: cancel an invoice, assign a listed transfer to one, or set it aside; and what was decided
-//! wrong, put right ([`undo`]), marked as paid ([`mark`]), given more time ([`deadline`]) or asked for on another address
-//! ([`address`]). Each decision about money is kept, with whose it was and why.
+//! Decisions of people: to cancel an invoice, to assign a listed transfer to one or dismiss it, and to take that back
+//! ([`undo`]); to mark an invoice as paid ([`mark`]), to give it more time ([`deadline`]), or to retire an address
+//! ([`address`]). Each decision about money is recorded, with its author and reason.
 
 mod address;
 mod deadline;
@@ -37,7 +37,7 @@ pub(crate) enum ResolveError {
     NoInvoice,
     #[error("no such transfer")]
     NoTransfer,
-    /// It pays something, or was dealt with.
+    /// The transfer pays something, or was dealt with.
     #[error("the transfer does not wait for a decision")]
     NotOpen,
     #[error("the transfer is no longer on chain")]
@@ -92,7 +92,7 @@ pub(crate) enum ResolveError {
     PlaceTaken,
 }
 
-/// Who decides: a merchant, with one of its keys.
+/// A merchant and the key with which it decides.
 #[derive(Debug, Clone)]
 pub(crate) struct Scope {
     pub(crate) tenant: Tenant,
@@ -100,7 +100,7 @@ pub(crate) struct Scope {
 }
 
 impl Scope {
-    /// A correction of theirs, about nothing yet.
+    /// A new correction by this key, about nothing yet.
     fn did(&self, kind: Kind, why: Option<String>, now: Millis) -> Correction {
         Correction {
             id: id::new(id::Kind::Correction, now),
@@ -121,7 +121,7 @@ impl Scope {
     }
 }
 
-/// Writes what a book came to, and the correction that it follows from.
+/// Writes a book's result, and the correction that caused it.
 async fn write(
     conn: &mut Conn,
     written: Written,
@@ -134,8 +134,8 @@ async fn write(
     Ok(())
 }
 
-/// Cancels an invoice that nothing has been paid to yet. Its amount stays held: what is on its way is listed
-/// with the reason `cancelled`, and never given to another invoice.
+/// Cancels an invoice that nothing has been paid to yet. Its amount stays held: a payment under way is listed with the
+/// reason `cancelled`, and never given to another invoice.
 pub(crate) async fn cancel(
     conn: &mut Conn,
     scope: &Scope,
@@ -158,7 +158,7 @@ pub(crate) async fn cancel(
     Ok(invoice)
 }
 
-/// A listed transfer pays this invoice after all.
+/// Assigns a listed transfer to an invoice.
 pub(crate) async fn assign(
     conn: &mut Conn,
     scope: &Scope,
@@ -211,7 +211,7 @@ pub(crate) async fn assign(
     Ok(invoice)
 }
 
-/// A listed transfer is set aside: a person has looked, and it pays nothing.
+/// Dismisses a listed transfer: a person has looked at it, and it pays nothing.
 pub(crate) async fn dismiss(
     conn: &mut Conn,
     scope: &Scope,
@@ -237,7 +237,7 @@ pub(crate) async fn dismiss(
     write(conn, book.close(), correction, now).await
 }
 
-/// A transfer of theirs, with what became of it.
+/// Reads a transfer of the merchant, with its listing.
 async fn listing(
     conn: &mut Conn,
     scope: &Scope,
@@ -247,7 +247,7 @@ async fn listing(
     found.ok_or(ResolveError::NoTransfer)
 }
 
-/// An invoice of theirs with its payments, locked.
+/// Reads and locks an invoice of the merchant, with its payments.
 async fn locked(conn: &mut Conn, scope: &Scope, id: &str) -> Result<Known, ResolveError> {
     // First by whose it is: an id of another merchant is as good as none.
     invoices::get(conn, &scope.tenant, id).await?.ok_or(ResolveError::NoInvoice)?;

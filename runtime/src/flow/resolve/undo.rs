@@ -1,4 +1,4 @@
-//! Takes back what was decided about a transfer: it is on the list again, for another decision.
+//! Takes back a decision about a transfer, which is listed again for another one.
 
 use super::{ResolveError, Scope, listing, write};
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
     flow::settle,
 };
 
-/// What a person assigned is not paid by this transfer after all. What was credited is reversed.
+/// Takes back that a person assigned a transfer to an invoice. What was credited is reversed.
 pub(crate) async fn unassign(
     conn: &mut Conn,
     scope: &Scope,
@@ -29,7 +29,7 @@ pub(crate) async fn unassign(
     again.write(conn, transfer_id, now).await
 }
 
-/// A transfer that was set aside waits for a decision again.
+/// Takes back that a transfer was dismissed: it waits for a decision again.
 pub(crate) async fn undismiss(
     conn: &mut Conn,
     scope: &Scope,
@@ -42,7 +42,7 @@ pub(crate) async fn undismiss(
     again.await?.ok_or(ResolveError::NotDismissed)?.write(conn, transfer_id, now).await
 }
 
-/// A book about a transfer that is listed again, and by whom.
+/// A book about a transfer that is listed again, and the correction by whom.
 struct Again {
     book: Book,
     correction: Correction,
@@ -52,7 +52,7 @@ struct Again {
 }
 
 impl Again {
-    /// Lists a transfer again that was closed like this. None: it was not.
+    /// Lists a transfer again that was closed in this way. `None` if it was not.
     async fn listed(
         conn: &mut Conn,
         scope: &Scope,

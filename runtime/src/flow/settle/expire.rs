@@ -17,7 +17,7 @@ use crate::{
 const INVOICES_PER_STEP: i64 = 200;
 const HOLDS_PER_STEP: i64 = 1000;
 
-/// What is to be done on a network.
+/// Work that is due on a network.
 #[derive(Debug, Default)]
 struct Due {
     /// The chain's time, if deadlines wait for it.
@@ -27,7 +27,7 @@ struct Due {
     holds_to: Option<Millis>,
 }
 
-/// Answers whether there may be more.
+/// Makes one step. Returns true if there may be more to do.
 pub(crate) async fn step(app: &App, network: &Manifest) -> Result<bool, DbError> {
     // Looking costs a read; only work costs a write.
     let Due { pin_at, overdue, holds_to } = look(app, network).await?;

@@ -35,9 +35,9 @@ use crate::{
     },
 };
 
-/// Changes settled in one transaction.
+/// Maximum number of changes settled in one transaction.
 const CHANGES_PER_STEP: i64 = 500;
-/// How often it looks by itself.
+/// Time between polls.
 const POLL: Duration = Duration::from_millis(250);
 
 /// Settles one network until told to stop.
@@ -65,7 +65,7 @@ pub(crate) async fn run(app: App, network: Arc<Manifest>, stop: CancellationToke
     }
 }
 
-/// Answers whether there may be more.
+/// Settles and expires once. Returns true if there may be more to do.
 async fn work(app: &App, network: &Manifest, given_at: &mut Option<i64>) -> Result<bool, DbError> {
     if step(app, &network.name, network.mode()).await? > 0 || expire::step(app, network).await? {
         return Ok(true);
@@ -74,7 +74,7 @@ async fn work(app: &App, network: &Manifest, given_at: &mut Option<i64>) -> Resu
     expire::let_time_pass(app, network, given_at).await.map(|()| false)
 }
 
-/// Settles what is there, at most a batch. Answers how many changes.
+/// Settles at most one batch. Returns its number of changes.
 pub(crate) async fn step(app: &App, network: &str, mode: Mode) -> Result<usize, DbError> {
     // Looking costs a read; only work costs a write.
     let mut conn = app.db.read().await?;
@@ -106,7 +106,7 @@ pub(crate) async fn step(app: &App, network: &str, mode: Mode) -> Result<usize, 
     Ok(settled)
 }
 
-/// Whose work a batch has made.
+/// Workers that have work from a batch.
 #[derive(Debug, Clone, Copy, Default)]
 struct Wakeups {
     told: bool,
@@ -142,8 +142,8 @@ async fn settle(
     Ok((changes.len(), wakeups))
 }
 
-/// All facts that these transfers touch, and these invoices with theirs. Locks the invoices, all at once: whoever
-/// locked some first and others later could wait for one who does it the other way round.
+/// Reads all facts about these transfers, and about these invoices. Locks all invoices at once: in two steps, two
+/// callers could wait for each other.
 pub(crate) async fn gather(
     conn: &mut Conn,
     network: &str,
@@ -173,7 +173,7 @@ pub(crate) async fn gather(
     Ok(known)
 }
 
-/// Adds these invoices with all their payments, and how far the network was read. Locks the invoices.
+/// Adds these invoices with all their payments, and the height to which the network was read. Locks the invoices.
 pub(crate) async fn add_invoices(conn: &mut Conn, known: &mut Known, ids: &[String]) -> Result<(), DbError> {
     known.invoices.extend(invoices::lock(conn, ids).await?.into_iter().map(|i| (i.id.clone(), i)));
     let payments = payments::of_invoices(conn, ids).await?;
@@ -191,8 +191,8 @@ pub(crate) async fn add_invoices(conn: &mut Conn, known: &mut Known, ids: &[Stri
     Ok(())
 }
 
-/// Finds which invoice each transfer names: by an own address, else by its memo, else by its exact amount. A memo or an
-/// amount names whoever held it at the time of the transfer's block.
+/// Finds the invoice that each transfer names: by an address of its own, else by its memo, else by its exact amount. A
+/// memo or an amount names the invoice that held it at the time of the transfer's block.
 async fn name_invoices(
     conn: &mut Conn,
     known: &mut Known,
@@ -243,7 +243,7 @@ async fn name_invoices(
     Ok(())
 }
 
-/// What a transfer may be told apart by, the surest first.
+/// Keys by which a transfer may be told apart, the surest first.
 fn keys(transfer: &Transfer) -> Vec<String> {
     let memo = transfer.memo.as_deref().map(|memo| memo_key(&transfer.address_id, memo));
     let amount = transfer.amount.map(|amount| amount_key(&transfer.address_id, &transfer.asset_id, amount));
@@ -254,7 +254,7 @@ fn whom<'a>(of_key: &'a BTreeMap<String, Vec<Hold>>, key: &str, transfer: &Trans
     of_key.get(key).map_or(Named::Nobody, |holds| named(holds.iter(), transfer.block_time))
 }
 
-/// Writes what a book came to.
+/// Writes a book's result.
 pub(crate) async fn write(conn: &mut Conn, written: Written, ids: &Ids, now: Millis) -> Result<(), DbError> {
     payments::put(conn, &written.payments).await?;
     let journals: Vec<_> = written

@@ -1,4 +1,4 @@
-//! Transfers that no key names: what their payers may have meant.
+//! Transfers without a key that names an invoice, and the invoices that their payers may have meant.
 //!
 //! One thing is certain enough to be paid: of the invoices that tolerate what is missing there is one whose suffix the
 //! amount still ends in, as it does when an exchange has taken its fee of what was typed. Everything else is named for
@@ -19,18 +19,19 @@ use crate::{
     },
 };
 
-/// Fees that are tried, in steps of what is above a suffix. Of a hundredth of a dollar: three dollars.
+/// Maximum fee tried, in units of the amount above the suffix. With units of a hundredth of a dollar it is three
+/// dollars.
 const FEES_MAX: u128 = 300;
-/// Amounts that are named, below and above.
+/// Number of amounts named below, and above.
 const NEAREST: i64 = 2;
-/// Payments of the same sender that are looked through.
+/// Number of the same sender's payments searched.
 const PAYMENTS_BACK: i64 = 10;
-/// Invoices that are named for one transfer.
+/// Maximum number of invoices named for one transfer.
 const NAMED_MAX: usize = 5;
-/// Transfers of one batch that are looked into. Whoever sends more that pays nothing is no payer.
+/// Maximum number of transfers looked into in one batch. Whoever sends more that pays nothing is no payer.
 const LOOKED_INTO: usize = 50;
 
-/// Looks into those of these transfers that nothing is known of.
+/// Looks, for each transfer that names no invoice, for invoices that its payer may have meant.
 pub(super) async fn look(
     conn: &mut Conn,
     known: &mut Known,
@@ -67,7 +68,7 @@ pub(super) async fn look(
     Ok(())
 }
 
-/// What a fee has to be a multiple of, by the asset's id. None: its amounts have no suffixes.
+/// The unit of which a fee is a multiple, by asset id; `None` for assets whose amounts have no suffixes.
 async fn steps(conn: &mut Conn, network: &str) -> Result<BTreeMap<String, Option<u128>>, DbError> {
     let Some(network) = networks::get(conn, network).await? else { return Ok(BTreeMap::new()) };
     let manifest = network.manifest;
@@ -75,7 +76,7 @@ async fn steps(conn: &mut Conn, network: &str) -> Result<BTreeMap<String, Option
     Ok(manifest.assets.iter().map(|asset| (asset.id(&manifest.name), step(asset))).collect())
 }
 
-/// The invoices that this transfer pays if a fee was taken from it, and which are content with that.
+/// The invoices that this transfer pays if a fee was deducted from it, and which accept that.
 async fn short(
     conn: &mut Conn,
     transfer: &Transfer,
@@ -124,7 +125,7 @@ async fn like(
     Ok(like)
 }
 
-/// Whether somebody may still want to pay it.
+/// True if somebody may still want to pay the invoice.
 fn is_open(invoice: &Invoice) -> bool {
     invoice.status.is_open() && invoice.cancelled_at.is_none() && !is_covered(invoice)
 }

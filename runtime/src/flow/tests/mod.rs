@@ -41,7 +41,7 @@ struct Shop {
 }
 
 impl Shop {
-    /// Its owner, with a key.
+    /// Scope of its merchant, with a key.
     fn scope(&self) -> Scope {
         Scope { tenant: Tenant::test(&self.merchant), key_id: "key_1".to_owned() }
     }
@@ -128,7 +128,7 @@ impl Shop {
         serde_json::from_str(&answer).unwrap()
     }
 
-    /// Pays an address; answers the transaction.
+    /// Pays an address. Returns the transaction's hash.
     async fn pay(&self, to: &str, units: &str) -> String {
         let token = self.network.assets.iter().find(|asset| asset.symbol == TOKEN).unwrap();
         let action = json!({"do": "transfer", "to": to, "asset": token.contract, "amount": units});
@@ -167,7 +167,7 @@ impl Shop {
         transfers::list(&mut conn, &Tenant::test(&self.merchant), &filter, None, 100).await.unwrap()
     }
 
-    /// Active credits of the ledger, and whether every journal balances.
+    /// Number of active credits in the ledger, and true if every journal balances.
     async fn ledger(&self) -> (i64, bool) {
         let mut conn = self.app.db.read().await.unwrap();
         let row = conn

@@ -27,7 +27,7 @@ impl Shop {
         Worker::new((*self.app).clone(), Arc::clone(&self.network))
     }
 
-    /// Reads again until that has ended; answers how, and how many steps it took.
+    /// Reads again until the rescan has ended. Returns it, and the number of steps.
     async fn rescan(&mut self, start: Start, to: Option<i64>) -> (rescans::Rescan, usize) {
         let rescan = self.order(start, to).await.unwrap();
         let mut worker = self.worker();
@@ -52,7 +52,7 @@ impl Shop {
         chain::cursor(&mut self.conn().await, NETWORK).await.unwrap().unwrap()
     }
 
-    /// The address of a customer, which is registered only later.
+    /// A customer's address, which is registered only later.
     async fn child(&self, index: u32) -> crate::host::Address {
         self.app.host.derive_address(&self.network, "sbxpub", index).await.unwrap().unwrap()
     }
@@ -77,7 +77,7 @@ impl Shop {
             .unwrap();
     }
 
-    /// Rows of all tables that money leaves its marks in.
+    /// Row counts of all tables that show movements of money.
     async fn marks(&self) -> Vec<i64> {
         let mut conn = self.conn().await;
         let sql = "SELECT (SELECT COUNT(*) FROM transfer) AS a, (SELECT COUNT(*) FROM sighting) AS b,

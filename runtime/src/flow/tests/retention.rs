@@ -1,4 +1,4 @@
-//! What is old goes, what something needs stays, and money goes on as if nothing had gone.
+//! Old rows are deleted, needed ones stay, and payments are unaffected.
 
 use tokio_util::sync::CancellationToken;
 
@@ -42,7 +42,7 @@ impl Shop {
         row.unwrap().int("n").unwrap()
     }
 
-    /// What a pass says that it would delete.
+    /// Number of rows that a pass reports it would delete.
     async fn old(&self, kind: Kind) -> i64 {
         retention::old(&self.app, kind).await.unwrap().rows
     }
@@ -63,7 +63,7 @@ impl Shop {
         .await;
     }
 
-    /// An event that dispatch is done with.
+    /// An event that has been dispatched.
     async fn event(&self, days_ago: i64) -> String {
         let (at, merchant) = (self.at(days_ago), self.merchant.clone());
         let id = old_id(id::Kind::Event, at);
@@ -83,7 +83,7 @@ impl Shop {
         id
     }
 
-    /// A delivery of it that ended so many days ago, if it did.
+    /// A delivery of the event, ended `ended` days ago if at all.
     async fn delivery(&self, event: &str, days_ago: i64, ended: Option<i64>, attempts: i64) -> String {
         let (at, merchant, event) = (self.at(days_ago), self.merchant.clone(), event.to_owned());
         let (id, done_at) = (old_id(id::Kind::Delivery, at), ended.map(|days| self.at(days)));
@@ -172,7 +172,7 @@ impl Shop {
     }
 }
 
-/// As it was made then: ids of a process never go back.
+/// An id as it was made then: the ids of a process never go back.
 fn old_id(kind: id::Kind, at: Millis) -> String {
     let random = id::new(kind, 1_800_000_000_000);
     let first = id::first_at(kind, at);

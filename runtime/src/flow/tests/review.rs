@@ -4,7 +4,7 @@ use super::*;
 use crate::domain::policy::Late;
 
 impl Shop {
-    /// Dismisses, or takes that back.
+    /// Dismisses a transfer, or takes that back.
     async fn decide(&self, transfer_id: &str, dismiss: bool) {
         let (scope, of, now) = (self.scope(), transfer_id.to_owned(), self.app.clock.now());
         let decided = self.app.db.write(move |conn| {
@@ -36,7 +36,7 @@ impl Shop {
         taken.await.unwrap();
     }
 
-    /// A late payment of this invoice, of which a person has to say what it is for; transaction and transfer.
+    /// A late payment of this invoice, which a person has to decide on. Returns transaction and transfer.
     async fn late(&mut self, invoice: &Invoice) -> (String, String) {
         let tx = self.pay(&invoice.address, &invoice.due.to_string()).await;
         self.go_on().await;
@@ -46,7 +46,7 @@ impl Shop {
         (tx, one.transfer.id.clone())
     }
 
-    /// How often the invoice was told of like this.
+    /// Number of events of this type about the invoice.
     async fn told(&self, invoice: &Invoice, kind: &str) -> i64 {
         let mut conn = self.app.db.read().await.unwrap();
         let args = vec![invoice.id.clone().into(), kind.to_owned().into()];

@@ -237,7 +237,7 @@ async fn same_purpose(conn: &mut Conn, new: &NewAddress) -> Result<Option<Receiv
     })
 }
 
-/// The address as it is with the proof, which is written down.
+/// Records the proof with the address.
 async fn proven(conn: &mut Conn, row: ReceiveAddress, proof: Proof) -> Result<ReceiveAddress, Problem> {
     let Proof::Given(at) = proof else { return Ok(row) };
     prove_address(conn, &row.id, at).await?;
@@ -265,10 +265,10 @@ async fn there(
     Err(Problem::new(Kind::AddressTaken, detail).field("address").with("id", row.id))
 }
 
-/// What [`normalized`] refuses with.
+/// Kinds of [`normalized`]'s refusals.
 const ADDRESS: &[Kind] = &[Kind::AddressMalformed, Kind::AddressChecksum, Kind::AddressWrongNetwork];
 
-/// A merchant's text as an address of the network.
+/// Normalizes a merchant's text to an address of the network.
 async fn normalized(app: &App, network: &Manifest, text: &str) -> Result<Address, Problem> {
     check_text("address", text, ADDRESS_CHARS_MAX)?;
     app.host.normalize_address(network, text.trim()).await?.map_err(|error| {
@@ -313,7 +313,7 @@ async fn derived(
     Ok((Address { text: child.text, key: child.key, more: Vec::new() }, Some(child.index)))
 }
 
-/// What [`derive_problem`] makes.
+/// Kinds of [`derive_problem`]'s refusals.
 const DERIVATION: &[Kind] = &[Kind::DerivationUnsupported, Kind::ExtendedKeyMalformed];
 
 fn derive_problem(error: DeriveError) -> Problem {

@@ -1,5 +1,5 @@
-//! Whose an address or an extended key is: statements to sign, what comes back signed, and who is told when another
-//! merchant wants the same.
+//! Ownership of addresses and extended keys: statements to sign, the check of signed ones, and the notice to an owner
+//! when another merchant wants the same address.
 
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -32,10 +32,10 @@ use crate::{
     },
 };
 
-/// What the statements' codes are made with.
+/// Name of the key that the statements' codes are made with.
 const KEY: &str = "ownership";
 const STATEMENT_CHARS_MAX: usize = 1_000;
-/// The largest comes from TON, with the code of its wallet.
+/// Maximum length of a proof: the longest comes from TON, with the code of its wallet.
 const PROOF_CHARS_MAX: usize = 16_384;
 
 pub(super) fn routes() -> Routes {
@@ -138,11 +138,11 @@ fn can_be_proven(app: &App, network: &Manifest) -> Result<(), Problem> {
     Err(Problem::new(Kind::OwnershipUnsupported, detail).field("network"))
 }
 
-/// What [`proof`] and [`unproven`] refuse with.
+/// Kinds of [`proof`]'s and [`unproven`]'s refusals.
 pub(super) const OWNERSHIP: &[Kind] =
     &[Kind::OwnershipRefused, Kind::OwnershipUnproven, Kind::OwnershipUnsupported];
 
-/// What is known of whose an address (of an extended key, its first one) is. It is checked before anything is written.
+/// Checks a proof of ownership of an address (of an extended key: of its first one), before anything is written.
 pub(super) async fn proof(
     app: &App,
     merchant: &Merchant,
@@ -208,7 +208,7 @@ fn refused(reason: &str, detail: String, field: &str) -> Problem {
     Problem::new(Kind::OwnershipRefused, detail).field(field).with("reason", reason)
 }
 
-/// What a new address or key is refused with for want of a proof.
+/// The refusal of a new address or key without the required proof.
 pub(super) fn unproven(app: &App, network: &Manifest) -> Problem {
     if let Err(problem) = can_be_proven(app, network) {
         return problem;
@@ -218,8 +218,8 @@ pub(super) fn unproven(app: &App, network: &Manifest) -> Problem {
     Problem::new(Kind::OwnershipUnproven, detail).field("ownership")
 }
 
-/// Tells the merchant who has this address (of an extended key, its first one) that another one wanted it: at most once a
-/// day of each.
+/// Tells the owner of this address (of an extended key: of its first one) that another merchant wanted it, at most once
+/// a day for each.
 pub(super) async fn tell(
     app: &App,
     by: &Merchant,

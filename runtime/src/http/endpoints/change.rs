@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-/// Deliveries that are given up in the request itself; the rest follows.
+/// Maximum number of deliveries given up in the request itself; the rest follows.
 const GIVEN_UP_AT_ONCE: i64 = 500;
 
 pub(super) fn routes() -> Routes {
@@ -43,7 +43,7 @@ struct EndpointChange {
     state: Option<EndpointState>,
 }
 
-/// Tells null, which is a value here, from what is left out.
+/// Reads a field that may be null, so that null differs from a missing field.
 fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }

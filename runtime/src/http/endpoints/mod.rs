@@ -1,4 +1,4 @@
-//! Endpoints: the URLs that a merchant is told at.
+//! Endpoints: the URLs that a merchant's events are sent to.
 
 mod change;
 
@@ -31,7 +31,7 @@ use crate::{
     outbound::{Reach, parse_url},
 };
 
-/// Deliveries that one request may send again.
+/// Maximum number of deliveries that one request may send again.
 const RESENT_MAX: i64 = 1000;
 
 pub(super) fn routes() -> Routes {
@@ -128,7 +128,7 @@ fn check_events(events: Option<&[event::Type]>) -> Result<(), Problem> {
     Ok(())
 }
 
-/// A new secret as its row keeps it, and as it is shown.
+/// A new secret, encrypted for its row and in clear for the answer.
 fn new_secret(app: &App, endpoint_id: &str) -> Result<(Vec<u8>, String), Problem> {
     let text = Secret::generate().map_err(Problem::internal)?.to_text();
     let sealed = app.vault.seal(endpoint_id, text.as_bytes()).map_err(Problem::internal)?;

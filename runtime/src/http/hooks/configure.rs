@@ -1,4 +1,4 @@
-//! What a hook is run for and with: its binding and its settings.
+//! A hook's binding and settings.
 
 use axum::extract::State;
 use serde_json::Value;
@@ -108,7 +108,7 @@ async fn set(
     .await
 }
 
-/// Refuses a version that would send requests, with these settings, to a host that the operator does not allow.
+/// Refuses a version that, with these settings, would send requests to a host that the operator does not allow.
 pub(super) fn hosts_allowed(
     allowed: &[String],
     manifest: &Manifest,
@@ -124,7 +124,7 @@ pub(super) fn hosts_allowed(
     }
 }
 
-/// The version that a hook's settings have to fit: before the first activation it is the newest.
+/// The version that a hook's settings have to fit: the one in use, or before the first activation the newest.
 async fn fitted(conn: &mut Conn, hook: &Hook) -> Result<Option<VersionRow>, DbError> {
     match &hook.active_id {
         Some(active) => hooks::version_by_id(conn, active).await,

@@ -1,5 +1,5 @@
-//! Whether a hook's settings fit the schema of a version. Both are a stranger's, so the answer is found before the
-//! transaction that hangs on it begins, on a thread that may take its time.
+//! Check of a hook's settings against the schema of a version. Both are untrusted, so it is made before the transaction
+//! that depends on it begins, on a thread that may take its time.
 
 use super::manifest_of;
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     http::problem::{Kind, Problem},
 };
 
-/// What was looked at, and what is wrong with it.
+/// Result of checking a version against settings.
 pub(super) struct Fit {
     sha256: String,
     settings: String,
@@ -18,7 +18,7 @@ pub(super) struct Fit {
 }
 
 impl Fit {
-    /// Looks whether these settings fit the manifest of the component with this SHA-256.
+    /// Checks these settings against the manifest of the component with this SHA-256.
     pub(super) async fn of(
         app: &App,
         merchant_id: &str,
@@ -36,7 +36,7 @@ impl Fit {
         }))
     }
 
-    /// The same for a version that is stored. None if there is none.
+    /// Does the same for a stored version. `None` if there is none.
     pub(super) async fn of_version(
         app: &App,
         merchant_id: &str,
@@ -51,8 +51,8 @@ impl Fit {
         }
     }
 
-    /// Looks whether a hook's settings fit this version of it; without one, that before the one in use. None if there
-    /// is none.
+    /// Checks a hook's settings against this version of it, or else against the one before the one in use. `None` if
+    /// there is none.
     pub(super) async fn of_hook(
         app: &App,
         tenant: &Tenant,
@@ -70,7 +70,7 @@ impl Fit {
         Self::of_version(app, &tenant.merchant, version, &hook.settings).await
     }
 
-    /// What is wrong, if it was this version and these settings that were looked at.
+    /// The problem found, if there is one. Errors if other settings or another version were checked.
     pub(super) fn problem<'f>(
         fit: Option<&'f Self>,
         version: &VersionRow,

@@ -143,7 +143,7 @@ fn hook_id(id: PathParam) -> Result<String, Problem> {
     id.id(IdKind::Hook, "hook")
 }
 
-/// The merchant's hook of this id.
+/// The merchant's hook with this id.
 async fn found(conn: &mut Conn, tenant: &Tenant, id: &str) -> Result<Hook, Problem> {
     hooks::get(conn, tenant, id).await?.ok_or_else(|| Problem::not_found("hook"))
 }
@@ -194,14 +194,14 @@ async fn delete(
     reply
 }
 
-/// The artefacts of a hook, by sha256.
+/// SHA-256 of each artefact of a hook.
 async fn codes_of(app: &App, hook_id: &str) -> Result<Vec<String>, Problem> {
     let versions = hooks::versions(&mut app.db.read().await?, hook_id).await?;
     Ok(versions.into_iter().map(|version| version.sha256).collect())
 }
 
-/// Deletes the compiled code of those artefacts that are no longer there, and has recordings of their calls deleted. What
-/// other replicas keep of them, their sweep finds.
+/// Deletes the compiled code of those artefacts that no longer exist, and has recordings of their calls deleted. Other
+/// replicas delete their copies in their own sweep.
 async fn forget_code(app: &App, artefacts: Vec<String>) -> Result<(), Problem> {
     app.wake.retention.notify_one();
     let mut conn = app.db.read().await?;

@@ -30,9 +30,9 @@ use crate::{
 };
 
 const USAGE_DAYS: i64 = 31;
-/// Calls that a run is shown with. Each may have some kilobytes of log.
+/// Maximum number of calls shown with a run. Each may have some kilobytes of log.
 const CALLS_MAX: i64 = 50;
-/// Each call is kept. A run that was made so often is not made again by hand.
+/// Number of calls after which a run is not made again by hand: each call is stored.
 const CALLS_OF_RUN_MAX: i64 = 1_000;
 
 pub(super) fn routes() -> Routes {

@@ -159,7 +159,7 @@ fn refuse(detail: impl Into<String>, field: &str) -> Problem {
     Problem::new(Kind::FieldMalformed, detail).field(field)
 }
 
-/// The purpose that a request names, if it does.
+/// The purpose that a request names, if it names one.
 fn named_purpose(host: Option<String>, purpose: Option<Use>) -> Result<Option<Purpose>, Problem> {
     match (host, purpose) {
         (None, None) => Ok(None),
@@ -178,7 +178,7 @@ fn named_purpose(host: Option<String>, purpose: Option<Use>) -> Result<Option<Pu
     }
 }
 
-/// What the version in use wants a secret for, or else the newest version.
+/// The purpose that the version in use, or else the newest, has for a secret.
 async fn wanted_purpose(conn: &mut Conn, hook: &Hook, name: &str) -> Result<Purpose, Problem> {
     let versions = hooks::versions(conn, &hook.id).await?;
     let settings = hook.settings.value();
@@ -194,8 +194,8 @@ async fn wanted_purpose(conn: &mut Conn, hook: &Hook, name: &str) -> Result<Purp
     Err(refuse(detail, "host"))
 }
 
-/// Refuses a value that cannot serve its purpose: one that no header takes, or that is no key of the algorithm that the
-/// version in use (or else the newest) signs with.
+/// Refuses a value that is unfit for its purpose: one that no header can carry, or that is no key of the algorithm that
+/// the version in use (or else the newest) signs with.
 async fn fits(
     conn: &mut Conn,
     hook: &Hook,
@@ -222,8 +222,8 @@ async fn fits(
     }
 }
 
-/// Refuses a version that wants secrets which are not set for what it wants them for. One whose host a setting names that
-/// is not set is not wanted.
+/// Refuses a version if secrets that it requires are not set for the purposes that it states. A secret whose host comes
+/// from a setting that is not set is not required.
 pub(super) async fn are_set(conn: &mut Conn, hook: &Hook, manifest: &Manifest) -> Result<(), Problem> {
     let filled = manifest.settings_filled(hook.settings.value());
     let wanted =
@@ -231,7 +231,7 @@ pub(super) async fn are_set(conn: &mut Conn, hook: &Hook, manifest: &Manifest) -
     missing(conn, hook, wanted.collect()).await
 }
 
-/// Refuses settings with which the version in use wants secrets for something that they are not set for.
+/// Refuses settings that give secrets of the version in use purposes for which they are not set.
 pub(super) async fn still_set(
     conn: &mut Conn,
     hook: &Hook,

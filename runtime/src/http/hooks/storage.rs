@@ -187,7 +187,7 @@ async fn delete(
     .await
 }
 
-/// Changes one value as the hook itself would. Answers the one before.
+/// Changes one value as the hook itself would. Returns the previous one.
 async fn change(
     conn: &mut Conn,
     merchant_id: &str,

@@ -1,4 +1,4 @@
-//! Whose turn it is to upload: a merchant's own, one at a time, and so many in an hour.
+//! Limits on uploads: one at a time for each merchant, and a maximum number in an hour.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -16,18 +16,18 @@ use crate::{
 
 const HOUR_MS: Millis = 3_600_000;
 
-/// Who uploads what at present, and how much of late. Compiling is dear: one component of a merchant at a time,
-/// and so many in an hour. Counted by each process for itself.
+/// Uploads under way, and their numbers in the last hour. Compiling is expensive: a merchant may upload one component
+/// at a time, and `uploads_per_hour`. Each process counts for itself.
 static UPLOADS: Mutex<Option<Uploads>> = Mutex::new(None);
 
 #[derive(Default)]
 struct Uploads {
     under_way: HashSet<String>,
-    /// When the merchant's hour began, and its uploads since then.
+    /// Start of each merchant's hour, and the number of uploads since then.
     of_late: HashMap<String, (Millis, u32)>,
 }
 
-/// The right to one upload, until it is over.
+/// The right to one upload, until it is dropped.
 pub(super) struct Turn(String);
 
 impl Turn {

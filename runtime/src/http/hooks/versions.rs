@@ -325,10 +325,10 @@ pub(super) async fn version_of(
     version.filter(|version| version.hook_id == hook.id).ok_or_else(missing)
 }
 
-/// What [`make_active`] refuses with.
+/// Kinds of [`make_active`]'s refusals.
 const ACTIVATION: &[Kind] = &[Kind::HookNotReady, Kind::GrantRefused, Kind::Conflict];
 
-/// Makes a version the one in use, if it has all that it cannot work without.
+/// Activates a version, if everything that it requires is set.
 async fn make_active(
     conn: &mut Conn,
     hook: &Hook,

@@ -1,4 +1,4 @@
-//! What a person puts right about an invoice: that it was paid in a way that is not seen here, or has more time.
+//! Corrections of an invoice by a person: it was paid in a way that is not seen here, or it gets more time.
 
 use axum::extract::State;
 use serde::Deserialize;
@@ -65,7 +65,7 @@ fn check_evidence(evidence: &Evidence) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The invoice as it stands.
+/// Reads the invoice.
 async fn found(app: &App, merchant: &Merchant, id: PathParam) -> Result<Invoice, Problem> {
     let id = id.id(IdKind::Invoice, "invoice")?;
     let found = invoices::get(&mut app.db.read().await?, &merchant.tenant, &id).await?;

@@ -46,11 +46,11 @@ const META_BYTES_MAX: usize = 4096;
 const EXPIRES_IN_S: i64 = 3600;
 const EXPIRES_IN_S_MIN: i64 = 60;
 const EXPIRES_IN_S_MAX: i64 = 30 * 24 * 3600;
-/// The currency that prices can be given in. Assets pegged to it are worth one each.
+/// The currency of prices. An asset pegged to it is worth one unit.
 const USD: &str = "USD";
-/// How fine prices in it may be.
+/// Maximum number of decimals of a price.
 const USD_DECIMALS: u8 = 6;
-/// How fine amounts are that are worth such a price, where the network does not say.
+/// Number of decimals of amounts that are worth such a price, unless the network states one.
 const PLACES: u8 = 8;
 
 pub(super) fn routes() -> Routes {
@@ -146,7 +146,7 @@ async fn replay(app: &App, merchant: &Merchant, once: &Once) -> Result<Option<Re
     stored.map(|stored| Reply::replay(app, &owner, key, stored)).transpose()
 }
 
-/// Reads what is asked for, against the networks that there are.
+/// Checks a request against the networks that exist.
 async fn read(app: &App, merchant: &Merchant, new: NewInvoice) -> Result<invoicing::NewInvoice, Problem> {
     check_text("title", &new.title, TITLE_CHARS_MAX)?;
     for (field, text) in [("order_id", &new.order_id), ("tag", &new.tag)] {
@@ -201,7 +201,7 @@ async fn read(app: &App, merchant: &Merchant, new: NewInvoice) -> Result<invoici
     })
 }
 
-/// How much of an asset a price in dollars is, as a hook of the merchant's says.
+/// Converts a price in dollars to an amount of an asset, at the rate of one of the merchant's hooks.
 async fn worth(
     app: &App,
     merchant: &Merchant,
@@ -229,7 +229,7 @@ async fn worth(
     amount.map_err(|error| Problem::new(Kind::AmountTooLarge, sentence(&error)).field("base_amount_usd"))
 }
 
-/// What [`network`] refuses with.
+/// Kinds of [`network`]'s refusals.
 pub(super) const NETWORK: &[Kind] = &[Kind::NetworkUnknown, Kind::NetworkModeMismatch];
 
 /// A network that this key may use.
@@ -272,7 +272,7 @@ fn asset(network: &Manifest, symbol: Option<&str>) -> Result<usize, Problem> {
     place.map_err(|detail| Problem::new(Kind::AssetUnknown, detail).field("payable_asset"))
 }
 
-/// What [`amount_of`] refuses with.
+/// Kinds of [`amount_of`]'s refusals.
 const AMOUNT: &[Kind] =
     &[Kind::AmountMalformed, Kind::AmountTooSmall, Kind::AmountTooLarge, Kind::AmountTooManyDecimals];
 

@@ -1,7 +1,7 @@
 //! JSON bodies, read strictly.
 //!
-//! What parsers disagree about is refused, so that no proxy, log or fingerprint sees another request than the one
-//! that is served: keys that stand twice, text after the end, characters that a database cannot hold. The shape
+//! Input that parsers disagree about is refused, so that no proxy, log or fingerprint sees another request than the one
+//! that is served: duplicate keys, text after the end, characters that a database cannot hold. The shape
 //! comes next: unknown fields are refused, and a refusal names the field.
 
 use std::{collections::HashSet, fmt, time::Duration};
@@ -26,10 +26,10 @@ use crate::{
     domain::{nesting::DEPTH_MAX, objects::Objects},
 };
 
-/// A body may take so long to arrive; who sends slower than this holds a connection for nothing.
+/// Maximum time for a body to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A JSON body, and what makes its request happen once.
+/// A JSON body, with the idempotency key of its request.
 pub(crate) struct Json<T> {
     pub(crate) value: T,
     pub(crate) once: Once,
@@ -47,7 +47,7 @@ impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
     }
 }
 
-/// A JSON body that may be left out.
+/// An optional JSON body.
 pub(crate) struct MaybeJson<T> {
     pub(crate) value: T,
     pub(crate) once: Once,
@@ -68,14 +68,14 @@ impl<T: DeserializeOwned + Default> FromRequest<App> for MaybeJson<T> {
     }
 }
 
-/// The body of a POST that says everything by its address: empty, or an empty object.
+/// Body of a POST whose address says everything: empty, or an empty object.
 pub(crate) type NoBody = MaybeJson<Nothing>;
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Nothing {}
 
-/// An answer in JSON, with status 200. What a POST answers is a [`super::idempotent::Reply`].
+/// An answer in JSON, with status 200. POSTs answer with a [`super::idempotent::Reply`].
 pub(crate) struct Answer<T>(pub(crate) T);
 
 impl<T: serde::Serialize> IntoResponse for Answer<T> {
@@ -111,12 +111,12 @@ impl<'de> Deserialize<'de> for Decimal {
     }
 }
 
-/// Reads a body of `bytes_max` at the most.
+/// Reads a body of at most `bytes_max` bytes.
 pub(crate) async fn read(body: axum::body::Body, bytes_max: usize) -> Result<bytes::Bytes, Problem> {
     read_within(BODY_TIMEOUT, body, bytes_max).await
 }
 
-/// Reads a body of `bytes_max` at the most, which has to arrive within this time.
+/// Reads a body of at most `bytes_max` bytes, which has to arrive within `patience`.
 pub(crate) async fn read_within(
     patience: Duration,
     body: axum::body::Body,
@@ -148,7 +148,7 @@ fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
     Err(Problem::new(Kind::ContentType, "Send it as Content-Type: application/json, in UTF-8."))
 }
 
-/// No decompression: a small body could become a huge one.
+/// Refuses compressed bodies: a small one could become a huge one.
 pub(crate) fn check_encoding(headers: &HeaderMap) -> Result<(), Problem> {
     match headers.get(header::CONTENT_ENCODING) {
         Some(value) if value != "identity" => {
@@ -158,7 +158,7 @@ pub(crate) fn check_encoding(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-/// Reads the value, or says what is wrong and where.
+/// Reads a value. Errors with what is wrong, and where.
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let text = std::str::from_utf8(bytes)
         .map_err(|_| Problem::new(Kind::JsonMalformed, "The body is not UTF-8."))?;
@@ -170,7 +170,7 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     serde_path_to_error::deserialize(Objects(&mut reader)).map_err(|error| shape_problem(&error))
 }
 
-/// The first pass: everything that is about JSON as such.
+/// First pass: checks the JSON as such.
 fn check_text(text: &str) -> Result<(), Problem> {
     let mut found = None;
     let mut reader = serde_json::Deserializer::from_str(text);
@@ -185,7 +185,7 @@ fn check_text(text: &str) -> Result<(), Problem> {
     }
 }
 
-/// Walks any JSON value and keeps the first thing that is refused.
+/// Visitor of a JSON value that records the first thing to refuse.
 struct Check<'f> {
     depth: usize,
     found: &'f mut Option<Problem>,
@@ -274,7 +274,7 @@ impl<'de> Visitor<'de> for Check<'_> {
     }
 }
 
-/// The second pass failed: the JSON is well-formed, but not what this address takes.
+/// Second pass: the problem of well-formed JSON that does not fit this request's type.
 fn shape_problem(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {
     let path = error.path().to_string();
     let message = error.inner().to_string();
@@ -299,7 +299,7 @@ fn shape_problem(error: &serde_path_to_error::Error<serde_json::Error>) -> Probl
     Problem::new(kind, format!("{}: {message}.", shortened(&field))).field(shortened(&field))
 }
 
-/// A name from the body, short enough to be sent back.
+/// A name from the body, shortened for the answer.
 fn shortened(text: &str) -> String {
     text.chars().take(80).collect()
 }

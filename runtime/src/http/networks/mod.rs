@@ -76,12 +76,12 @@ struct OfferedAsset {
     payer_note: Option<&'static str>,
 }
 
-/// Of native coin where nobody tells what contracts send.
+/// Instruction for native coin where transfers from contracts are not seen.
 const FROM_A_WALLET: &str = "Pay from an ordinary wallet. What a contract sends (a smart wallet, a Safe, some exchanges) \
     is noticed late, and credited by hand.";
 
 impl OfferedNetwork {
-    /// `compared`: native coin may arrive that is not seen.
+    /// `compared`: true if native coin may arrive unseen and balances are compared.
     fn new(manifest: &Manifest, compared: bool) -> Self {
         let assets = manifest.assets.iter().map(|asset| OfferedAsset {
             id: asset.id(&manifest.name),
@@ -167,7 +167,7 @@ impl From<Cursor> for NetworkState {
     }
 }
 
-/// When a network was heard last, and since when it stalls.
+/// Times of the last good answer of a network's providers, and of the start of its stall.
 pub(super) fn heard(app: &App, network: &Manifest) -> (Option<Time>, Option<Time>) {
     let Some(age) = app.health.age(network) else { return (None, None) };
     let at = Time(app.clock.now().saturating_sub(age.ms));
@@ -271,7 +271,7 @@ impl From<PutError> for Problem {
     }
 }
 
-/// Takes over at once what has changed here; other replicas follow within seconds.
+/// Applies changes in this process at once; other replicas follow within seconds.
 pub(super) async fn reload(app: &App) -> Result<(), Problem> {
     app.networks.reload().await?;
     app.reload_upstreams().await?;

@@ -125,7 +125,7 @@ struct NewUpstream {
     priority: Option<i64>,
 }
 
-/// Whether requests can be sent so.
+/// Checks that requests can be sent with this access.
 pub(super) fn check(access: &Access) -> Result<(), Problem> {
     let terms = Terms { calls_per_s: 1, calls_per_day: None };
     UpstreamSpec::new(String::new(), access, terms, 0, Learned::default())

@@ -5,10 +5,10 @@
 
 use serde_json::{Map, Value, json};
 
-/// Descriptions that contain themselves end here.
+/// Depth at which examples of recursive types end.
 const DEPTH_MAX: usize = 16;
 
-/// Gives the JSON bodies of these operations an example each.
+/// Adds an example to each JSON body of these operations.
 pub(super) fn apply(paths: &mut Value, components: &Value) {
     let Value::Object(paths) = paths else { return };
     for operation in paths.values_mut().filter_map(Value::as_object_mut).flat_map(Map::values_mut) {
@@ -36,7 +36,7 @@ fn show(body: &mut Value, examples: &Examples<'_>) {
 
 struct Examples<'c> {
     components: &'c Value,
-    /// Also fields that may be left out.
+    /// True to include optional fields too.
     all: bool,
 }
 

@@ -1,9 +1,9 @@
-//! What a field's name says of its text. The API gives one name to one thing everywhere, so that the form of an id, an
+//! Forms of texts by their fields' names. The API gives one name to one thing everywhere, so that the form of an id, an
 //! amount, a time or a cursor stands here once and not at each field.
 
 use serde_json::{Map, Value, json};
 
-/// The form of a text: a pattern or a format, and one that shows it.
+/// Form of a text: a keyword of JSON Schema (`pattern` or `format`), its value, and an example.
 type Form = (&'static str, &'static str, &'static str);
 
 const ID: &str = "^[a-z]+_[0-9A-HJKMNP-TV-Z]{26}$";
@@ -13,7 +13,7 @@ const CURSOR: &str = "^[A-Za-z0-9_-]+$";
 const SHA256: &str = "^[0-9a-f]{64}$";
 const NAME: &str = "^[a-z0-9._-]{1,100}$";
 
-/// Ids by their fields' names. `id` itself has an example where it stands, with its own prefix.
+/// Examples of ids by the names of their fields. `id` itself has an example in its type, with its prefix.
 const IDS: &[(&str, &str)] = &[
     ("api_key_id", "key_01KAN2Q5T4W2J6G0Z8Y3V7X9BC"),
     ("correction_id", "cor_01KAN2Q5T4W2J6G0Z8Y3V7X9BC"),
@@ -48,10 +48,10 @@ fn form(name: &str) -> Option<Form> {
     })
 }
 
-/// The root of BIP-32's second test vector.
+/// Root key of BIP-32's second test vector.
 const XPUB: &str = "xpub661MyMwAqRbcFW31YEwpkMuc5THy2PSt5bDMsktWQcFF8syAmRUapSCGu8ED9W6oDMSgv6Zz8idoc4a6mr8BDzTJY47LJhkJ8UB7WEGuduB";
 
-/// What a text without a form of its own looks like, in examples.
+/// Examples of texts without a form, by the names of their fields.
 const SHOWN: &[(&str, &str)] = &[
     ("address", "0x52908400098527886E0F7030069857D2E4169EE7"),
     ("asset", "USDC"),
@@ -72,7 +72,7 @@ const SHOWN: &[(&str, &str)] = &[
     ("version", "1.0.0"),
 ];
 
-/// Gives every field and parameter in this part of the document the form that its name says.
+/// Gives fields and parameters in this part of the document the forms that belong to their names.
 pub(super) fn apply(part: &mut Value) {
     match part {
         Value::Object(object) => {

@@ -10,7 +10,7 @@ pub(super) const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 pub(super) const REPLAYED: &str = "Idempotent-Replayed";
 pub(super) const RETRY_AFTER: &str = "Retry-After";
 pub(super) const AUTHENTICATE: &str = "WWW-Authenticate";
-/// Of every answer to a key.
+/// Headers of every answer to a request with a key.
 pub(super) const RATES: [&str; 2] = ["RateLimit", "RateLimit-Policy"];
 
 /// All headers of answers, for the document's components.
@@ -44,7 +44,7 @@ pub(super) fn refs(names: &[&'static str]) -> Vec<(String, RefOr<Header>)> {
     names.iter().map(|name| ((*name).to_owned(), reference(name))).collect()
 }
 
-/// What every delivery of a webhook carries beside its body.
+/// Headers of every delivery of a webhook.
 pub(super) fn of_deliveries() -> Value {
     let header = |name: &str, example: &str, about: &str| {
         json!({"name": name, "in": "header", "required": true, "description": about,
@@ -66,7 +66,7 @@ pub(super) fn of_deliveries() -> Value {
     ])
 }
 
-/// The parameter that makes a request happen once.
+/// The parameter for an idempotency key.
 pub(super) fn idempotency_key() -> Parameter {
     let schema = ObjectBuilder::new()
         .schema_type(Type::String)

@@ -36,10 +36,10 @@ use crate::{
 const MERCHANT_KEYS: &[&str; 2] = &["bearer", "api_key"];
 const OPERATOR_KEYS: &[&str; 2] = &["operator_bearer", "operator_api_key"];
 
-/// What the names of lists begin with.
+/// Prefix of the names of lists.
 const LISTED: &str = "Listed_";
 
-/// The groups of operations.
+/// Tags, which group operations.
 const TAGS: &[(&str, &str)] = &[
     ("invoices", "What a merchant asks to be paid."),
     ("payments", "Transfers that pay something."),
@@ -61,7 +61,7 @@ const TAGS: &[(&str, &str)] = &[
 
 const PAGE: &str = include_str!("../../../web/api.html");
 
-/// What the document says before its paths.
+/// Head of the document, before its paths.
 fn head() -> OpenApi {
     let info = InfoBuilder::new()
         .title("Kassa")
@@ -85,7 +85,7 @@ effect and gets the first answer, marked `Idempotent-Replayed: true`. The same k
 `detail` to people. After `retry_after_s` the same request may succeed.\n\n\
 **Lists** come in pages, the newest first: give `next_cursor` back as `cursor`.";
 
-/// The whole document, of these parts.
+/// The whole document, made of these parts.
 pub(super) fn document(parts: &[Described]) -> Value {
     let mut document = head();
     let mut components = Components::new();
@@ -127,7 +127,7 @@ pub(super) fn document(parts: &[Described]) -> Value {
     document
 }
 
-/// Lets a list name the type that it is of, which utoipa writes out.
+/// Makes lists refer to the type of their items, which utoipa writes out.
 fn refer(schemas: &mut Value) {
     let Value::Object(schemas) = schemas else { return };
     let known: BTreeSet<String> = schemas.keys().cloned().collect();
@@ -138,7 +138,7 @@ fn refer(schemas: &mut Value) {
     }
 }
 
-/// Gives an answer that says nothing of itself the first words of what it carries.
+/// Describes an answer without a description by the first line of its schema's.
 fn describe(status: &str, answer: &mut Response, components: &Components) {
     if !answer.description.is_empty() {
         return;
@@ -161,8 +161,8 @@ fn describe(status: &str, answer: &mut Response, components: &Components) {
     answer.description = said.and_then(|text| text.lines().next()).unwrap_or(created).to_owned();
 }
 
-/// How keys are sent. Whose a key is can be seen by its first letters; the schemes are told apart so that a document's
-/// reader sees which operations take which.
+/// The security schemes. The first letters of a key show whose it is; there is a scheme for each kind so that readers
+/// of the document see which operations take which.
 fn security_schemes() -> impl Iterator<Item = (String, RefOr<SecurityScheme>)> {
     let of = [
         (MERCHANT_KEYS, "A merchant's key (`live_…` or `test_…`)."),
@@ -178,7 +178,7 @@ fn security_schemes() -> impl Iterator<Item = (String, RefOr<SecurityScheme>)> {
     })
 }
 
-/// The words of the path and the handler's: `invoices_create`, `operator_networks_enable`.
+/// Joins the words of the path and the handler's name: `invoices_create`, `operator_networks_enable`.
 fn operation_id(path: &str, function: &str) -> String {
     let words = path.split('/').filter(|word| !word.is_empty() && *word != "v1" && !word.starts_with('{'));
     let mut words: Vec<&str> = words.collect();
@@ -220,9 +220,9 @@ fn problem_schema() -> RefOr<utoipa::openapi::Schema> {
         .into()
 }
 
-/// The document and the page.
+/// Serves the document and the page.
 ///
-/// The document is put together when it is first asked for: a start does not wait for it.
+/// The document is made when it is first requested, so that a start does not wait for it.
 pub(super) fn pages(parts: [Described; 2]) -> Router<App> {
     let made: Box<dyn FnOnce() -> Bytes + Send> = Box::new(move || document(&parts).to_string().into());
     let json = Arc::new(LazyLock::new(made));
@@ -244,7 +244,7 @@ pub(super) fn pages(parts: [Described; 2]) -> Router<App> {
     Router::new().route("/openapi.json", get(document)).route("/docs", get(page))
 }
 
-/// Allows the page's own script and style, by their hashes, and the one request that the page makes.
+/// Allows the page's own script and style, by their hashes, and the page's one request.
 fn page_policy() -> HeaderValue {
     let hash = |open: &str, close: &str| {
         let inside = PAGE

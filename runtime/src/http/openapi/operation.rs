@@ -1,4 +1,4 @@
-//! What an operation says of itself beyond what stands at its handler.
+//! The part of an operation's description that follows from its handler's signature.
 //!
 //! Each part of a handler's signature is a [`Part`] that tells what it does: which problems an extractor refuses with,
 //! whose key is wanted, whether an answer is kept under an `Idempotency-Key`. What the handler's own work refuses with
@@ -27,16 +27,16 @@ use crate::{
     },
 };
 
-/// The member of an operation that lists what its handler's own work refuses with: sets of kinds.
+/// Member of an operation that lists the refusals of its handler's own work, as sets of kinds.
 const OWN: &str = "x-problems";
 
-/// What the parts of a signature do together.
+/// Contract of an operation, from the parts of its handler's signature.
 #[derive(Debug, Default)]
 pub(crate) struct Contract {
     problems: BTreeSet<Kind>,
-    /// The security schemes of which one is wanted. None: the route is public.
+    /// Security schemes, one of which is required. None for a public route.
     keys: Vec<&'static str>,
-    /// Whether a repetition with the same `Idempotency-Key` gets the first answer.
+    /// True if a repetition with the same `Idempotency-Key` gets the first answer.
     once: bool,
 }
 
@@ -52,9 +52,9 @@ impl Contract {
     }
 }
 
-/// A part of a handler's signature: an extractor, or the answer.
+/// Part of a handler's signature: an extractor or the answer.
 pub(crate) trait Part {
-    /// Adds what it does; nothing if not said.
+    /// Adds the part's effects to the contract; by default there are none.
     fn tell(_: &mut Contract) {}
 }
 
@@ -70,7 +70,7 @@ impl Part for Merchant {
     }
 }
 
-/// A public route that tells more to an operator's key.
+/// Headers: a public route that tells more to an operator's key.
 impl Part for HeaderMap {
     fn tell(contract: &mut Contract) {
         contract.refuses(&[Kind::KeyAmbiguous, Kind::OperatorOnly]);
@@ -124,7 +124,7 @@ impl<T> Part for MaybeJson<T> {
     }
 }
 
-/// An uploaded component.
+/// Body of a request: an uploaded component.
 impl Part for Request {
     fn tell(contract: &mut Contract) {
         contract.refuses(BODY);
@@ -172,7 +172,7 @@ handlers! { () (A) (A, B) (A, B, C) (A, B, C, D) (A, B, C, D, E) }
 const UNAUTHORIZED: &[Kind] =
     &[Kind::KeyMissing, Kind::KeyMalformed, Kind::KeyUnknown, Kind::KeyExpired, Kind::KeyRevoked];
 const NOT_FOUND: &[Kind] = &[Kind::NotFound];
-/// Of whatever reads a body. A malformed `Idempotency-Key` is refused wherever one may come.
+/// Refusals of extractors that read a body. A malformed `Idempotency-Key` is refused wherever one is allowed.
 const BODY: &[Kind] = &[
     Kind::BodyTooLarge,
     Kind::BodyUnreadable,
@@ -214,7 +214,7 @@ pub(super) fn shared() -> impl Iterator<Item = (String, RefOr<Response>)> {
     SHARED.iter().map(|(name, kinds)| ((*name).to_owned(), refusal(&kinds.concat(), true).into()))
 }
 
-/// Adds to the operation of a handler what its signature says.
+/// Completes an operation by its handler's signature.
 pub(crate) fn complete<P: utoipa::Path, H: Handler<S>, S>(paths: &mut Paths, _: H) {
     let Some(item) = paths.paths.get_mut(&P::path()) else { return };
     for method in P::methods() {
@@ -281,7 +281,7 @@ fn sign(operation: &mut Operation, mut contract: Contract) {
     }
 }
 
-/// What the handler's own work refuses with.
+/// Takes the refusals of the handler's own work out of the operation.
 fn own(operation: &mut Operation) -> Vec<Kind> {
     let listed = operation.extensions.as_mut().and_then(|extensions| extensions.remove(OWN));
     let sets: Vec<Vec<String>> =
@@ -290,7 +290,7 @@ fn own(operation: &mut Operation) -> Vec<Kind> {
     sets.iter().flatten().filter_map(kind).collect()
 }
 
-/// The answer that refuses with one of these, which have one status.
+/// The answer for refusals of these kinds, which have one status.
 fn refusal(kinds: &[Kind], guarded: bool) -> Response {
     let status = kinds.first().map_or(StatusCode::INTERNAL_SERVER_ERROR, |kind| kind.status());
     let lines: Vec<String> =

@@ -1,11 +1,11 @@
-//! Routes, each with what the OpenAPI document says of it.
+//! Routes, each with its part of the OpenAPI document.
 
 use axum::{Router, routing::MethodRouter};
 use utoipa::openapi::{RefOr, Schema, path::Paths};
 
 use crate::app::App;
 
-/// Descriptions of types by name, as they were met: a name comes as often as its type is used.
+/// Schemas by name, in the order of their use: a name occurs as often as its type is used.
 pub(crate) type Schemas = Vec<(String, RefOr<Schema>)>;
 
 /// Handlers with their addresses, and their part of the document.
@@ -23,7 +23,7 @@ pub(crate) struct Described {
 }
 
 impl Routes {
-    /// Adds the handlers of one address, as [`routes!`] names them.
+    /// Adds the handlers of one address, as made by [`routes!`].
     #[must_use]
     pub(crate) fn routes(mut self, (schemas, paths, methods): (Schemas, Paths, MethodRouter<App>)) -> Self {
         for path in paths.paths.keys() {
@@ -34,7 +34,7 @@ impl Routes {
         self
     }
 
-    /// Adds another resource's.
+    /// Adds the routes of another resource.
     #[must_use]
     pub(crate) fn merge(mut self, other: Self) -> Self {
         self.router = self.router.merge(other.router);

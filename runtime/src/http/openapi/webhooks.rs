@@ -8,15 +8,15 @@ use crate::{
     http::openapi::routes::Schemas,
 };
 
-/// Where a hook's own events stand.
+/// Name of the entry for a hook's own events.
 const OF_HOOKS: &str = "hook.*";
 
-/// The descriptions that deliveries refer to.
+/// Schemas that deliveries refer to.
 pub(in crate::http) fn schemas() -> Schemas {
     shapes().into_iter().flat_map(|shape| shape.schemas).collect()
 }
 
-/// A delivery of each kind.
+/// Describes a delivery of each type of event.
 pub(super) fn section() -> Value {
     let kinds = shapes().into_iter().map(|shape| {
         let Shape { kind, about, data, example, .. } = shape;

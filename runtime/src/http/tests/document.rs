@@ -12,7 +12,7 @@ use super::{
 };
 use crate::http::{document, guarded, openapi::webhooks, public};
 
-/// `KASSA_UPDATE=1 cargo test` writes the snapshot anew.
+/// Compares the document with its snapshot, which `KASSA_UPDATE=1 cargo test` renews.
 #[test]
 fn the_snapshot_is_what_the_code_makes() {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json");

@@ -14,10 +14,10 @@ use super::kit::Answer;
 use crate::http::document;
 
 static DOCUMENT: LazyLock<Value> = LazyLock::new(document);
-/// By the schema's text.
+/// Validators by the schema's text.
 static VALIDATORS: LazyLock<Mutex<HashMap<String, Arc<Validator>>>> = LazyLock::new(Mutex::default);
 
-/// A part of the document, wherever it stands.
+/// Resolves a reference in the document.
 pub(super) fn resolved<'d>(document: &'d Value, part: &'d Value) -> &'d Value {
     match part["$ref"].as_str() {
         Some(to) => document.pointer(to.trim_start_matches('#')).unwrap(),
@@ -25,7 +25,7 @@ pub(super) fn resolved<'d>(document: &'d Value, part: &'d Value) -> &'d Value {
     }
 }
 
-/// Panics if the document does not know that this operation gives such an answer.
+/// Panics if the document lacks this answer of the operation.
 pub(super) fn check(method: &Method, path: &str, answer: &Answer) {
     let Some(operation) = operation(method, path) else { return };
     let (status, body) = (answer.status, &answer.body);

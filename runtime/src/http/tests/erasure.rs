@@ -10,10 +10,10 @@ use crate::{
     host::tests::hook_guest::HookGuest,
 };
 
-/// What nobody else writes.
+/// A text that occurs nowhere else.
 const MARK: &str = "Jo Payer <jo@example.org>";
 
-/// Tables in which the mark is found.
+/// Tables that contain the mark.
 async fn found(conn: &mut Conn, kind: &str) -> Vec<String> {
     let sql = if kind == "sqlite" {
         "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"
@@ -36,7 +36,7 @@ async fn found(conn: &mut Conn, kind: &str) -> Vec<String> {
     found
 }
 
-/// Whether a text or bytes of a row have the mark.
+/// True if a text or blob of the row contains the mark.
 fn says(row: &crate::db::Row) -> bool {
     macro_rules! look {
         ($row:expr) => {
@@ -58,7 +58,8 @@ async fn erase(api: &Api, key: &str, invoice: &str) -> Answer {
     api.call(key, Method::DELETE, &format!("/v1/invoices/{invoice}/personal_data"), json!({})).await
 }
 
-/// What hooks made of the invoice's events: a run and its call, an event that it had sent, a run for that, a question.
+/// Rows that hooks make of the invoice's events: a run and its call, an event that it sent, a run for that, and a
+/// question.
 async fn made_of_it(api: &Api, merchant: &str, hook: &str, version: &str, invoice: &str) {
     let [merchant, hook, version, invoice] = [merchant, hook, version, invoice].map(str::to_owned);
     let (now, mark) = (api.app.clock.now(), format!("\"{MARK}\""));

@@ -28,7 +28,7 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// The slug of the problem that this is.
+    /// Slug of the problem in the answer.
     pub(super) fn problem(&self) -> &str {
         assert!(
             self.status.is_client_error() || self.status.is_server_error(),
@@ -88,7 +88,7 @@ impl Api {
         Self { app, router, operator }
     }
 
-    /// One on each database that there is.
+    /// An API on each kind of database.
     pub(super) async fn all() -> Vec<Self> {
         let mut all = Vec::new();
         for db in testing::databases().await {
@@ -97,7 +97,7 @@ impl Api {
         all
     }
 
-    /// Sends it, and compares the answer with the document.
+    /// Sends a request, and checks the answer against the document.
     pub(super) async fn send(&self, request: Request<Body>) -> Answer {
         let at = (request.method().clone(), request.uri().path().to_owned());
         let response = self.router.clone().oneshot(request).await.unwrap();

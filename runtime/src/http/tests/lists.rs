@@ -14,13 +14,13 @@ use crate::{
     http::document,
 };
 
-/// Rows of each kind that a page does not show.
+/// Number of rows of each kind that a page does not show.
 const ROWS: i64 = 20_000;
-/// What a query may cost: steps of SQLite's virtual machine, or rows that PostgreSQL looks at. To walk past the rows is
-/// at least one each.
+/// Maximum cost of a query: steps of SQLite's virtual machine, or rows that PostgreSQL visits. Walking past the rows
+/// costs at least one each.
 const COST_MAX: u64 = 5_000;
 
-/// What the fills and the filters below name.
+/// Ids that the fills and filters below use.
 struct Named {
     merchant: String,
     other_merchant: String,
@@ -29,7 +29,7 @@ struct Named {
     invoice: String,
 }
 
-/// What a merchant has whose lists are asked for, none of which any filter below asks for.
+/// Rows of the merchant whose lists are read, none of which matches a filter below.
 fn fills(named: &Named) -> Vec<String> {
     let Named { merchant, other_merchant, endpoint, hook, .. } = named;
     let id = |prefix: &str| format!("'{prefix}_000000000' || CAST(10000000000000000 + i AS TEXT)");
@@ -125,7 +125,7 @@ fn fills(named: &Named) -> Vec<String> {
     fills
 }
 
-/// What to filter by: nothing of what is there, mostly.
+/// Values to filter by, most of which match nothing.
 fn values(parameter: &str, schema: &Value, named: &Named) -> Vec<String> {
     match parameter {
         "invoice_id" => vec![named.invoice.clone()],
@@ -146,7 +146,7 @@ fn values(parameter: &str, schema: &Value, named: &Named) -> Vec<String> {
     }
 }
 
-/// The words of an enumeration, by itself or as the name of one.
+/// Values of an enumeration, given inline or by reference.
 fn words(schema: &Value) -> Vec<String> {
     if let Some(words) = schema["enum"].as_array() {
         return words.iter().filter_map(|word| Some(word.as_str()?.to_owned())).collect();
@@ -158,7 +158,7 @@ fn words(schema: &Value) -> Vec<String> {
     inner.chain(named).collect()
 }
 
-/// The addresses of all lists, with every set of filters.
+/// Addresses of all lists, with every set of filters.
 fn lists(named: &Named) -> Vec<String> {
     let document = document();
     let mut lists = Vec::new();

@@ -32,7 +32,7 @@ impl Running {
         self.workers.await.unwrap();
     }
 
-    /// Waits until the sandbox is so.
+    /// Waits until the sandbox is in this state.
     async fn until(&self, is_so: impl Fn(&Value) -> bool) -> Value {
         for _ in 0..600 {
             let network = self.api.get(&self.api.operator, "/v1/operator/networks/sandbox").await.ok();
@@ -54,12 +54,12 @@ impl Running {
         self.api.post(key, "/v1/sandbox/sandbox", action).await.ok()
     }
 
-    /// The provider fails, as an operator has it.
+    /// Makes the provider fail, as an operator.
     async fn outage(&self, action: Value) -> Value {
         self.sandbox(&self.api.operator, action).await
     }
 
-    /// Mines, and waits until that is read.
+    /// Mines blocks, and waits until they are read.
     async fn mine(&self, key: &str, blocks: u32) -> i64 {
         let height =
             self.sandbox(key, json!({"do": "mine", "blocks": blocks})).await["height"].as_i64().unwrap();
@@ -81,7 +81,7 @@ impl Running {
         self.api.post(&self.api.operator, RESCANS, body).await
     }
 
-    /// Follows a rescan to its end.
+    /// Waits for the end of a rescan.
     async fn ended(&self, made: &Value) -> Value {
         for _ in 0..600 {
             let list = self.api.get(&self.api.operator, RESCANS).await.ok();

@@ -1,4 +1,4 @@
-//! What the resources do: receive addresses, networks, upstreams, plugins, webhooks, status.
+//! The resources: receive addresses, networks, upstreams, plugins, webhooks, status.
 
 use http::{Method, header};
 use serde_json::{Value, json};

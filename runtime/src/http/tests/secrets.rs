@@ -1,4 +1,4 @@
-//! What a hook's secrets are for.
+//! Purposes of a hook's secrets.
 
 use std::sync::Arc;
 

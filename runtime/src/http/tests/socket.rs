@@ -43,7 +43,7 @@ impl Served {
     }
 }
 
-/// What has come so far, up to the end of an answer that holds `last`.
+/// Reads up to the end of an answer that contains `last`.
 async fn read_to(stream: &mut TcpStream, last: &str) -> String {
     let mut text = String::new();
     let mut piece = [0; 1024];

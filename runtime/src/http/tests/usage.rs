@@ -1,4 +1,4 @@
-//! What a merchant's hooks take, how much they may, and how room is made.
+//! Disk use of a merchant's hooks, its limit, and the ways to make room.
 
 use http::Method;
 use serde_json::{Value, json};
@@ -12,10 +12,10 @@ use crate::{
 };
 
 const FULL: i64 = 1 << 20;
-/// More than one request can put.
+/// Size of a value larger than one request can store.
 const VALUE: i64 = 60_000;
 
-/// On each database, with hooks that may take one MiB.
+/// An API on each kind of database, whose hooks may take one MiB.
 async fn small() -> Vec<Api> {
     let mut all = Vec::new();
     for db in testing::databases().await {
@@ -39,7 +39,7 @@ async fn delete(api: &Api, key: &str, path: &str) -> Answer {
     api.call(key, Method::DELETE, path, json!({})).await
 }
 
-/// What is counted is what is there.
+/// Compares the counted sizes with the stored ones.
 async fn counted_right(conn: &mut Conn) {
     let sql = "SELECT d.merchant_id FROM hook_disk d WHERE d.components <> COALESCE((SELECT SUM(v.bytes)
             FROM hook_version v JOIN hook h ON h.id = v.hook_id WHERE h.merchant_id = d.merchant_id), 0)

@@ -42,7 +42,7 @@ fn routes() -> Vec<Route> {
     routes
 }
 
-/// The route with an id of the right form that names nothing.
+/// The route with a well-formed id of nothing.
 fn with_some_id(path: &str) -> String {
     let kinds = [
         ("api_keys", "key"),
@@ -128,7 +128,7 @@ async fn no_route_takes_a_list_for_an_object() {
     assert_eq!(of_another_kind, BTreeMap::from(expected));
 }
 
-/// One thing of each kind that belongs to a merchant in test mode: path parameter's kind to its id.
+/// One object of each kind that belongs to a merchant in test mode, by the name of its path parameter.
 async fn belongings(api: &Api, key: &str) -> BTreeMap<&'static str, String> {
     let id = |made: &Value| made["id"].as_str().unwrap().to_owned();
     let network = api.app.networks.get("sandbox").unwrap();
@@ -161,7 +161,7 @@ async fn belongings(api: &Api, key: &str) -> BTreeMap<&'static str, String> {
     ])
 }
 
-/// The id of the first thing in a list, once there is one.
+/// Waits for the first object in a list. Returns its id.
 async fn seen(api: &Api, key: &str, path: &str) -> String {
     for _ in 0..600 {
         let list = api.get(key, path).await.ok();

@@ -19,20 +19,20 @@ pub(super) enum Form {
     Standard,
 }
 
-/// What is told.
+/// The event of a delivery.
 pub(super) struct Event<'e> {
     pub(super) id: &'e str,
     /// `{"type", "timestamp", "data"}`, as it is stored.
     pub(super) payload: &'e str,
 }
 
-/// Whom it is told to.
+/// The endpoint of a delivery.
 pub(super) struct Endpoint<'e> {
-    /// What it verifies with: the newest first, and while one is being replaced the one before.
+    /// Secrets to sign with, newest first; two while one is being replaced.
     pub(super) secrets: &'e [Secret],
 }
 
-/// A POST, but for where it goes.
+/// A POST without its URL.
 #[derive(Debug)]
 pub(super) struct Rendered {
     pub(super) headers: HeaderMap,
@@ -46,7 +46,7 @@ pub(super) enum FormError {
 }
 
 impl Form {
-    /// The delivery of this event to this endpoint, sent at this time.
+    /// Renders the delivery of this event to this endpoint, sent at this time.
     pub(super) fn render(
         self,
         event: &Event<'_>,

@@ -5,8 +5,8 @@
 //! with a failure. So endpoints that hang hold few places before anything is known of them, and one place each
 //! once they have failed; and all that failed last (the *suspects*) share half of the places at most. The other
 //! half belongs to those that answer quickly: one that takes its time is a suspect too, with as large a window as any.
-//! No merchant has more than a quarter of the places once half of all are taken. After a failure a lane rests until it is written down, so that the breaker
-//! (`domain::retry`) decides whether there is a next one.
+//! No merchant has more than a quarter of the places once half of all are taken. After a failure a lane rests until it
+//! is written down, so that the breaker (`domain::retry`) decides whether there is a next one.
 //!
 //! A lane whose window is full-grown may claim ahead, so that fast endpoints do not wait for the database.
 
@@ -17,26 +17,26 @@ use std::{
 
 use super::attempt::{Due, Target};
 
-/// The window of an endpoint of which nothing is known.
+/// Window of an endpoint about which nothing is known.
 const FIRST_WINDOW: usize = 2;
-/// Whoever takes longer to take a delivery is slow.
+/// Time, milliseconds, after which an endpoint that took a delivery counts as slow.
 const SLOW_MS: i64 = 1_000;
-/// How many windows a full-grown lane may have claimed.
+/// Number of windows that a lane of full size may have claimed.
 const AHEAD: usize = 8;
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
-    /// Deliveries under way at once, in all.
+    /// Maximum number of deliveries under way in all.
     pub(super) concurrency: usize,
-    /// To one endpoint.
+    /// Maximum number of deliveries under way to one endpoint.
     pub(super) per_endpoint: usize,
 }
 
-/// How an attempt went.
+/// Outcome of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Went {
     Well,
-    /// It was taken, after more than [`SLOW_MS`].
+    /// The delivery was taken, after more than [`SLOW_MS`].
     Slowly,
     Badly,
 }
@@ -54,9 +54,9 @@ impl Went {
 pub(super) struct Lanes {
     limits: Limits,
     lanes: HashMap<Arc<str>, Lane>,
-    /// Deliveries under way of each merchant that has any.
+    /// Number of deliveries under way of each merchant that has any.
     of_merchants: HashMap<Arc<str>, usize>,
-    /// Lanes with something waiting and room in their window, each once, in turn.
+    /// Lanes with deliveries waiting and room in their window, each once, in turn.
     turn: VecDeque<Arc<str>>,
     sending: usize,
     suspects_sending: usize,
@@ -67,18 +67,18 @@ struct Lane {
     merchant_id: Arc<str>,
     window: usize,
     suspect: bool,
-    /// Of those under way, how many count as a suspect's.
+    /// Number of those under way that count as a suspect's.
     sending_as_suspect: usize,
     sending: usize,
-    /// Failures that are not written down yet.
+    /// Number of failures that are not written down yet.
     unwritten: usize,
     waiting: VecDeque<Due>,
-    /// The database may have more that is due.
+    /// True if the database may have more that is due.
     more: bool,
     in_turn: bool,
 }
 
-/// How many deliveries a claim may take, of each endpoint.
+/// Maximum number of deliveries that a claim may take of each endpoint.
 pub(super) struct Allowance {
     known: HashMap<Arc<str>, usize>,
     unknown: usize,
@@ -106,7 +106,7 @@ impl Lane {
         }
     }
 
-    /// Claims that are worth a transaction: nothing until half of what it may hold is gone.
+    /// Number of deliveries worth claiming in a transaction: 0 until half of what the lane may hold is gone.
     fn room(&self, per_endpoint: usize) -> usize {
         if self.unwritten > 0 {
             return 0;
@@ -132,14 +132,14 @@ impl Lanes {
         }
     }
 
-    /// Whether a merchant has all that it may have at present.
+    /// True if a merchant has all the attempts that it may have at present.
     fn has_its_share(&self, merchant_id: &str) -> bool {
         let (half, quarter) = (self.limits.concurrency.div_ceil(2), self.limits.concurrency.div_ceil(4));
         let of_merchant = self.of_merchants.get(merchant_id).copied().unwrap_or(0);
         self.sending >= half && of_merchant >= quarter
     }
 
-    /// An attempt for an endpoint is no longer under way.
+    /// Records that an attempt for an endpoint is no longer under way.
     fn give_place_back(&mut self, endpoint_id: &str) {
         let Some(lane) = self.lanes.get_mut(endpoint_id) else { return };
         lane.sending = lane.sending.saturating_sub(1);
@@ -156,12 +156,12 @@ impl Lanes {
         }
     }
 
-    /// How many attempts are under way.
+    /// Number of attempts under way.
     pub(super) fn sending(&self) -> usize {
         self.sending
     }
 
-    /// How many deliveries may be claimed in all.
+    /// Number of deliveries that may be claimed in all.
     pub(super) fn room(&self) -> usize {
         (self.limits.concurrency * AHEAD).saturating_sub(self.sending + self.waiting)
     }
@@ -172,7 +172,7 @@ impl Lanes {
         Allowance { known, unknown: FIRST_WINDOW.min(per_endpoint) }
     }
 
-    /// Takes in what was claimed from an endpoint.
+    /// Adds deliveries claimed of an endpoint.
     pub(super) fn add(&mut self, target: &Target, failures: u32, more: bool, dues: Vec<Due>) {
         let endpoint_id = &target.endpoint_id;
         let suspect = failures > 0;
@@ -197,7 +197,7 @@ impl Lanes {
         }
     }
 
-    /// The next delivery to send, lane by lane in turn. It counts as under way until [`Lanes::ended`].
+    /// The next delivery to send, from the lanes in turn. It counts as under way until [`Lanes::ended`].
     pub(super) fn next(&mut self) -> Option<Due> {
         if self.sending >= self.limits.concurrency {
             return None;
@@ -230,7 +230,7 @@ impl Lanes {
         None
     }
 
-    /// An attempt has ended. Whether its lane would take more, and the database may have it.
+    /// Records that an attempt has ended. Returns true if its lane has room and the database may have more for it.
     pub(super) fn ended(&mut self, endpoint_id: &Arc<str>, went: Went) -> bool {
         self.give_place_back(endpoint_id);
         let Some(lane) = self.lanes.get_mut(endpoint_id) else { return false };
@@ -243,7 +243,8 @@ impl Lanes {
         hungry
     }
 
-    /// A failure has been written down. Whether the lane would take more, and the database may have it.
+    /// Records that a failure has been written down. Returns true if the lane has room and the database may have more
+    /// for it.
     pub(super) fn written(&mut self, endpoint_id: &str) -> bool {
         let Some((endpoint_id, _)) = self.lanes.get_key_value(endpoint_id) else { return false };
         let endpoint_id = endpoint_id.clone();
@@ -254,13 +255,13 @@ impl Lanes {
         hungry
     }
 
-    /// What [`Lanes::next`] gave was not sent after all.
+    /// Records that a delivery from [`Lanes::next`] was not sent.
     pub(super) fn dropped(&mut self, endpoint_id: &Arc<str>) {
         self.give_place_back(endpoint_id);
         self.take_turn(endpoint_id);
     }
 
-    /// Takes back all that waits for an endpoint.
+    /// Takes back the deliveries that wait for an endpoint.
     pub(super) fn withdraw(&mut self, endpoint_id: &str) -> Vec<Due> {
         let Some(lane) = self.lanes.get_mut(endpoint_id) else { return Vec::new() };
         lane.more = false;
@@ -269,14 +270,14 @@ impl Lanes {
         dues
     }
 
-    /// Takes back all that waits.
+    /// Takes back all waiting deliveries.
     pub(super) fn withdraw_all(&mut self) -> Vec<Due> {
         let ids: Vec<Arc<str>> = self.lanes.keys().cloned().collect();
         ids.iter().flat_map(|id| self.withdraw(id)).collect()
     }
 
-    /// A claim has looked at all endpoints: one that it could have taken from and did not, has nothing due.
-    /// Lanes with nothing left to do are forgotten.
+    /// Records that a claim has looked at all endpoints: those that it could have taken from and did not have nothing
+    /// due. Forgets lanes with nothing left to do.
     pub(super) fn looked(&mut self, brought: impl Fn(&str) -> bool, allowance: &Allowance) {
         self.lanes.retain(|id, lane| {
             if allowance.known.get(id).is_some_and(|room| *room > 0) && !brought(id) {

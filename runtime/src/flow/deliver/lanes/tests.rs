@@ -5,7 +5,7 @@ fn lanes(concurrency: usize, per_endpoint: usize) -> Lanes {
     Lanes::new(Limits { concurrency, per_endpoint })
 }
 
-/// Each endpoint is of a merchant of its own.
+/// Adds deliveries to an endpoint, which has a merchant of its own.
 fn add(lanes: &mut Lanes, endpoint: &str, failures: u32, count: usize) {
     add_of(lanes, &format!("owner of {endpoint}"), endpoint, failures, count);
 }
@@ -24,7 +24,7 @@ fn ended(lanes: &mut Lanes, endpoint: &str, delivered: bool) -> bool {
     lanes.ended(&endpoint.into(), Went::of(delivered, 0))
 }
 
-/// Lets one who takes his time take a delivery.
+/// Ends a delivery slowly.
 fn ended_slowly(lanes: &mut Lanes, endpoint: &str) {
     lanes.ended(&endpoint.into(), Went::of(true, SLOW_MS + 1));
 }

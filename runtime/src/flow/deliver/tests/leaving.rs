@@ -17,7 +17,7 @@ use crate::{
 
 const WHY: &str = "the endpoint was deleted";
 
-/// Deletes an endpoint as the API does, but gives up only so many deliveries at once.
+/// Deletes an endpoint as the API does, but gives up at most `rows` deliveries at once.
 async fn delete(desk: &Desk, endpoint_id: &str, rows: i64) {
     let (id, now) = (endpoint_id.to_owned(), desk.clock.now());
     let deleted = desk.db.write::<_, DbError, _>(move |conn| {
@@ -30,7 +30,7 @@ async fn delete(desk: &Desk, endpoint_id: &str, rows: i64) {
     assert!(deleted.await.unwrap());
 }
 
-/// How often each state and reason stands among the deliveries of the merchant.
+/// State and reason of each of the merchant's deliveries.
 async fn states(desk: &Desk) -> Vec<(DeliveryState, Option<String>)> {
     let deliveries = desk.deliveries("mer_a", Of::All).await;
     deliveries.into_iter().map(|delivery| (delivery.state, delivery.why)).collect()

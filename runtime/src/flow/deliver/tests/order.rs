@@ -21,7 +21,7 @@ use crate::{
     flow::dispatch,
 };
 
-/// What came, in order: `invoice/number`.
+/// Bodies received, in order: `invoice/number`.
 fn got(receiver: &Receiver) -> Vec<String> {
     let body = |request: &Arc<super::fixture::Received>| String::from_utf8(request.body.to_vec()).unwrap();
     receiver.requests().iter().map(body).collect()
@@ -149,7 +149,7 @@ async fn what_is_sent_again_goes_in_order_too() {
     .await;
 }
 
-/// What another replica has in its hands is not overtaken.
+/// Events that another replica is dispatching are not overtaken.
 #[tokio::test]
 async fn replicas_dispatch_the_events_of_an_invoice_in_order() {
     each_database(async |desk| {

@@ -1,4 +1,4 @@
-//! A past question, put to another version: what it would have said. Nothing of it has an effect.
+//! Past questions, put to another version without effects.
 
 use std::time::Instant;
 
@@ -17,17 +17,17 @@ use crate::{
     host::{Recording, Tape, differences},
 };
 
-/// What a matcher said: what the transfer pays by it.
+/// Result of a matcher: `said` is what the transfer pays.
 pub(crate) type DidMatch = Did<MatchOutcome, Vec<Share>>;
 
-/// One question, then and now.
+/// A past question and its replay.
 #[derive(Debug)]
 pub(crate) struct Rematched {
     pub(crate) transfer_id: String,
     pub(crate) compared: Compared<MatchOutcome, Vec<Share>>,
 }
 
-/// Puts a question of then to this version, with its present settings and the recording of then.
+/// Puts a past question to this version, with its present settings and the past recording.
 pub(crate) async fn again(app: &App, callee: &Callee, then: Match) -> Result<Rematched, DbError> {
     let unreadable =
         |column| move |error: serde_json::Error| DbError::Unreadable { column, why: error.to_string() };
@@ -60,7 +60,7 @@ pub(crate) async fn again(app: &App, callee: &Callee, then: Match) -> Result<Rem
     Ok(Rematched { transfer_id: then.transfer_id, compared })
 }
 
-/// A question that has just been answered, put to the version in the shadow.
+/// Puts a question that has just been answered to the version in the shadow.
 pub(super) async fn shadow(app: &App, callee: &Callee, version_id: &str, then: Match) {
     let call = (then.id.clone(), 1);
     let compared = async {

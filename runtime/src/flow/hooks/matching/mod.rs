@@ -55,7 +55,7 @@ use crate::{
     host::{CallError, CallFailed, Tape, Trace, matcher, one_line},
 };
 
-/// A question for which there is never a place is not put for ever.
+/// Maximum number of claims of a question for which there is never a place.
 const CLAIMS_MAX: i64 = 5;
 
 /// Runs until told to stop.
@@ -95,7 +95,7 @@ impl queue::Queue for Matches {
     }
 }
 
-/// What a question came to.
+/// A question that was put, with its answer.
 struct Asked {
     callee: Callee,
     question: Question,
@@ -104,13 +104,13 @@ struct Asked {
     started: Instant,
 }
 
-/// What a version said.
+/// Answer of a version, with its effects.
 struct Said {
-    /// The text says what was wrong.
+    /// Errors with a description of what was wrong with the answer.
     answer: Result<Answer, String>,
-    /// In the hook's own words.
+    /// The hook's own words.
     note: String,
-    /// None: nothing of the call is kept.
+    /// `None` if no effect of the call is kept.
     effects: Option<Effects>,
     trace: Trace,
 }
@@ -148,7 +148,7 @@ struct Asking<'a> {
 }
 
 impl call::Attempt for Asking<'_> {
-    /// What was written down, if somebody was asked. The outer none: there was no place for the call.
+    /// The recorded match, if a matcher was asked. The outer `None` means that there was no place for the call.
     type Committed = Option<Option<matches::Match>>;
 
     async fn attempt(&self, last: bool) -> Result<Self::Committed, DbError> {
@@ -209,7 +209,7 @@ async fn put(app: &App, ready: Ready, question: &Question, tape: Tape) -> Result
     Ok(Said { answer: question.check(decision), note, effects: Some(effects), trace })
 }
 
-/// A call that gave no answer.
+/// The answer that stands for a failed call.
 fn broke(failed: CallFailed) -> Said {
     Said { answer: Err(failed.error.to_string()), note: String::new(), effects: None, trace: *failed.trace }
 }
@@ -230,7 +230,7 @@ fn parts(answer: &Result<Answer, String>) -> Vec<Share> {
     }
 }
 
-/// All that the answer comes to, or nothing of it. Answers what was written down.
+/// Commits the answer and its effects, or nothing of them. Returns the recorded match, if there is one.
 async fn commit(
     conn: &mut Conn,
     claimed: &Claimed,
@@ -299,7 +299,7 @@ async fn commit(
     Ok(Some(record))
 }
 
-/// Settles an answer. The inner error says why the facts do not allow it; then nothing was written.
+/// Settles an answer. The inner error tells why the facts do not allow it; nothing is written then.
 async fn settled(
     conn: &mut Conn,
     transfer: &Transfer,

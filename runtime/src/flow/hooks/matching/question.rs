@@ -1,4 +1,4 @@
-//! The question to a matcher: which invoices it is offered, and whether what it says is an answer.
+//! The question to a matcher: the choice of invoices that it is offered, and the check of its decision.
 
 use serde::{Deserialize, Serialize};
 
@@ -21,19 +21,18 @@ use crate::{
     host::{Memo, PluginTransfer, matcher},
 };
 
-/// Invoices that are offered at most.
+/// Maximum number of invoices offered.
 const OFFERED_MAX: usize = 100;
-/// Of those, so many on either side of the amount come before others that are nearer.
+/// Number of places kept for invoices on either side of the amount, even if others are nearer.
 const EACH_SIDE: usize = OFFERED_MAX / 2;
 
-/// What a matcher is asked, as it is kept: the transfer, the invoices that are offered, and what it should know
-/// beside them.
+/// A question to a matcher, as it is stored: the transfer, the invoices offered, and their context.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Question {
     network: String,
     asset: String,
     decimals: u8,
-    /// Place in the network's list of assets.
+    /// Index in the network's list of assets.
     asset_index: u32,
     tx_hash: String,
     ordinal: u32,
@@ -44,7 +43,7 @@ pub(super) struct Question {
     memo_problem: Option<String>,
     height: u64,
     at: Millis,
-    /// As the hook was told.
+    /// Settings of the hook at the time of the question.
     settings: Verbatim,
     /// The oldest first.
     offers: Vec<Offer>,
@@ -77,7 +76,7 @@ impl From<Invoice> for Offer {
     }
 }
 
-/// The question about a claimed transfer. None: it is not on chain any more, or no invoice can be offered.
+/// The question about a claimed transfer. `None` if it is no longer on chain or no invoice can be offered.
 pub(super) async fn about(
     app: &App,
     claimed: &Claimed,
@@ -121,7 +120,7 @@ pub(super) async fn about(
     }))
 }
 
-/// The invoices that are offered, of those that may be (the nearest first): the oldest first.
+/// Chooses the invoices to offer, oldest first, from candidates sorted by nearness.
 fn choose(near: Vec<Invoice>, amount: Amount) -> Vec<Invoice> {
     let (mut above, mut others, mut below) = (Vec::new(), Vec::new(), Vec::new());
     for invoice in near {
@@ -136,12 +135,12 @@ fn choose(near: Vec<Invoice>, amount: Amount) -> Vec<Invoice> {
 }
 
 impl Question {
-    /// The same question to a version with other settings.
+    /// The same question with other settings.
     pub(super) fn with_settings(self, settings: Verbatim) -> Self {
         Self { settings, ..self }
     }
 
-    /// The transfer, in the words of the interface.
+    /// The transfer in the interface's types.
     pub(super) fn transfer(&self) -> PluginTransfer {
         PluginTransfer {
             tx: self.tx_hash.clone(),
@@ -160,7 +159,7 @@ impl Question {
         }
     }
 
-    /// The offers, in the words of the interface.
+    /// The offers in the interface's types.
     pub(super) fn candidates(&self) -> Vec<matcher::Candidate> {
         let ms = |at: Millis| u64::try_from(at).unwrap_or(0);
         self.offers
@@ -188,7 +187,7 @@ impl Question {
         }
     }
 
-    /// What a decision means; the text says why it is none.
+    /// Checks a decision and converts it. Errors with a description of what is wrong with it.
     pub(super) fn check(&self, decision: matcher::Decision) -> Result<Answer, String> {
         let share = |place: u32, amount| {
             let offer = usize::try_from(place).ok().and_then(|place| self.offers.get(place));

@@ -17,29 +17,29 @@ use crate::{
     },
 };
 
-/// Blocks between the head and the final one.
+/// Number of blocks between the head and the final one.
 pub(super) const DEPTH: u64 = 2;
 
 /// Height, recipient, amount.
 pub(super) type Move = (u64, String, u128);
 
-/// What the only provider says.
+/// Answers of the only provider.
 #[derive(Default)]
 pub(super) struct Script {
     pub(super) head: u64,
-    /// When block 0 was, milliseconds.
+    /// Time of block 0, milliseconds.
     pub(super) began: u64,
-    /// From these heights on it is so many milliseconds later.
+    /// Heights from which on the chain's time is later by a number of milliseconds.
     pub(super) jumps: Vec<(u64, u64)>,
     pub(super) seen: Vec<Move>,
-    /// What only balances show.
+    /// Moves that only balances show.
     pub(super) hidden: Vec<Move>,
     pub(super) spent: Vec<Move>,
-    /// What it says instead of a balance.
+    /// Error that it gives instead of a balance.
     pub(super) trouble: Option<BalanceError>,
-    /// It knows no balance below this height.
+    /// Lowest height at which it knows balances.
     pub(super) keeps_from: u64,
-    /// It answers so many balances too few.
+    /// Number of balances missing from its answer.
     pub(super) swallows: usize,
     pub(super) asked: Vec<usize>,
 }
@@ -144,7 +144,7 @@ impl Dark {
         Self { shop, chain, worker }
     }
 
-    /// Another replica, and what its provider says.
+    /// Another replica, and the answers of its provider.
     pub(super) fn replica(&self) -> (App, Arc<Chain>) {
         let chain = Arc::new(Chain::default());
         chain.now().began = self.chain.now().began;
@@ -162,7 +162,7 @@ impl Dark {
         }
     }
 
-    /// What a contract, or a wallet, pays in the next block.
+    /// Adds a block in which a contract or a wallet pays.
     pub(super) async fn next(&mut self, moves: impl FnOnce(&mut Script, u64)) {
         {
             let mut now = self.chain.now();
@@ -178,14 +178,14 @@ impl Dark {
         self.shop.go_on().await;
     }
 
-    /// The next block is at this time, or later.
+    /// Puts the next block at this time or later.
     pub(super) fn jump(&self, time: i64) {
         let mut now = self.chain.now();
         let jump = (now.head + 1, u64::try_from(time).unwrap() - now.began);
         now.jumps = vec![jump];
     }
 
-    /// Blocks until all that is there is final, and is compared. Answers how many rises there were.
+    /// Adds blocks until everything is final and compared. Returns the number of rises.
     pub(super) async fn compare(&mut self) -> usize {
         self.mine(DEPTH).await;
         let mut all = 0;
