@@ -38,7 +38,7 @@ impl DbError {
     /// Whether others were faster: done again with what they left, the same work may succeed at once.
     #[must_use]
     pub(crate) fn is_conflict(&self) -> bool {
-        match self {
+        match self.cause() {
             Self::Stale(_) => true,
             // SQLITE_BUSY, and PostgreSQL's serialization failure and deadlock.
             Self::Sqlx(sqlx::Error::Database(error)) => {
@@ -52,8 +52,8 @@ impl DbError {
     /// each other's way, a full disk.
     #[must_use]
     pub(crate) fn is_passing(&self) -> bool {
-        match self {
-            Self::Closed | Self::Unusable(_) | Self::CannotWrite(_) => true,
+        match self.cause() {
+            Self::Closed | Self::Vanished(_) | Self::CannotWrite(_) => true,
             Self::Sqlx(sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_)) => true,
             // PostgreSQL's shutdown and "too many clients".
             Self::Sqlx(sqlx::Error::Database(error))
@@ -70,7 +70,7 @@ impl DbError {
     /// Whether a statement was broken off because it took too long: SQLITE_INTERRUPT, PostgreSQL's query_canceled.
     #[must_use]
     pub(crate) fn is_too_long(&self) -> bool {
-        matches!(self, Self::Sqlx(sqlx::Error::Database(error))
+        matches!(self.cause(), Self::Sqlx(sqlx::Error::Database(error))
             if error.code().is_some_and(|code| matches!(code.as_ref(), "9" | "57014")))
     }
 }
