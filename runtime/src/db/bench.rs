@@ -119,7 +119,7 @@ pub(crate) async fn counts(conn: &mut Conn) -> Result<Counts, DbError> {
          (SELECT COUNT(*) FROM unmatched) AS unmatched,
          (SELECT COUNT(*) FROM (SELECT 1 FROM ledger_entry GROUP BY journal_id
              HAVING COUNT(*) <> 2 OR SUM(CAST(amount AS INTEGER)) <> 0)) AS unbalanced";
-    let row = conn.row(sql, args![]).await?.ok_or_else(|| DbError::Unusable("no counts".to_owned()))?;
+    let row = conn.row(sql, args![]).await?.ok_or(DbError::Vanished("the count"))?;
     Ok(Counts {
         invoices: row.int("invoices")?,
         holds: row.int("holds")?,
@@ -166,7 +166,7 @@ pub(crate) async fn hooks(
     count: usize,
 ) -> Result<(), DbError> {
     let sha256: Vec<String> = artefacts.iter().map(|(sha256, _)| sha256.clone()).collect();
-    let first = sha256.first().ok_or_else(|| DbError::Unusable("no artefact".to_owned()))?;
+    let Some(first) = sha256.first() else { return Ok(()) };
     for (sha256, wasm) in artefacts {
         super::plugins::keep_artefact(conn, &sha256, wasm, 0).await?;
     }

@@ -11,7 +11,7 @@ use crate::{
 /// Adds a correction.
 pub(crate) async fn insert(conn: &mut Conn, correction: Correction) -> Result<(), DbError> {
     let evidence = correction.evidence.as_ref().map(serde_json::to_string).transpose();
-    let evidence = evidence.map_err(|error| DbError::Unusable(error.to_string()))?;
+    let evidence = evidence.map_err(DbError::Unwritable)?;
     conn.exec(
         "INSERT INTO correction (id, merchant_id, test, kind, transfer_id, payment_id, invoice_id, address_id, of_id,
              amount, why, evidence, was, key_id, at)

@@ -36,7 +36,7 @@ pub(crate) async fn begin(
     )
     .await?;
     let row = conn.row("SELECT key_id, at FROM erasure WHERE invoice_id = $1", args![&invoice.id]).await?;
-    let row = row.ok_or_else(|| DbError::Unusable("an erasure vanished as it was stored".to_owned()))?;
+    let row = row.ok_or(DbError::Vanished("the erasure"))?;
     Ok(Erasure { invoice_id: invoice.id.clone(), key_id: row.text("key_id")?, at: row.int("at")? })
 }
 

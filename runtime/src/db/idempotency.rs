@@ -97,8 +97,7 @@ pub(crate) async fn claim_many(conn: &mut Conn, claims: Vec<Claim>) -> Result<Ve
 
 async fn stored(conn: &mut Conn, (owner, key): (String, String)) -> Result<Stored, DbError> {
     // The key was old and was swept between the claim and this query: the next try claims it anew.
-    let swept = || DbError::Unusable("an idempotency key was swept while it was asked for".to_owned());
-    find(conn, &owner, &key).await?.ok_or_else(swept)
+    find(conn, &owner, &key).await?.ok_or(DbError::Vanished("the idempotency key"))
 }
 
 /// The text that an answer with a secret is sealed for.

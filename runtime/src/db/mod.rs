@@ -66,13 +66,15 @@ pub(crate) mod transfers;
 pub(crate) mod version;
 pub(crate) mod watch;
 
-use std::{future::Future, path::Path, pin::Pin, time::Duration};
+use std::{future::Future, path::Path, pin::Pin, sync::Arc, time::Duration};
 
 use sqlx::{
     AssertSqlSafe, Executor as _, SqlSafeStr as _,
     migrate::{Migration, Migrator},
     postgres::{PgConnectOptions, PgPoolOptions},
 };
+
+use crate::domain::settlement::Disallowed;
 
 pub(crate) use conn::Conn;
 pub(crate) use trouble::{Trouble, Writes};
@@ -103,8 +105,21 @@ pub(crate) enum DbError {
     /// SQLite loses data below version 3.51.3: sqlite.org/wal.html, "WAL-reset".
     #[error("SQLite {0} can lose committed data; 3.51.3 or later is needed")]
     SqliteTooOld(String),
-    #[error("{0}")]
-    Unusable(String),
+    /// A row that was asked for, or was stored a moment ago, was deleted meanwhile.
+    #[error("{0} was deleted meanwhile; try again")]
+    Vanished(&'static str),
+    /// The bytes of a component that a row names, by their sha256, are not there (a defect).
+    #[error("artefact {0} is missing")]
+    NoArtefact(String),
+    /// A value that JSON cannot hold (a defect).
+    #[error("a value cannot be stored: {0}")]
+    Unwritable(serde_json::Error),
+    /// The facts refuse a decision that was made from them (a defect).
+    #[error("the facts refuse a decision: {0}")]
+    Refused(#[from] Disallowed),
+    /// The one commit of several writes failed.
+    #[error(transparent)]
+    Shared(#[from] Arc<DbError>),
     /// The data that a write was based on has changed meanwhile; the write was undone. Read again and try again.
     #[error("{0} changed meanwhile; try again")]
     Stale(&'static str),
@@ -165,10 +180,18 @@ fn migrations(begins: &'static str) -> Migrator {
 }
 
 impl DbError {
+    /// The error itself, of one that several writes share.
+    fn cause(&self) -> &Self {
+        match self {
+            Self::Shared(error) => error.cause(),
+            error => error,
+        }
+    }
+
     /// True if a unique value is taken already: another replica was faster.
     #[must_use]
     pub(crate) fn is_taken(&self) -> bool {
-        matches!(self, Self::Sqlx(sqlx::Error::Database(error)) if error.is_unique_violation())
+        matches!(self.cause(), Self::Sqlx(sqlx::Error::Database(error)) if error.is_unique_violation())
     }
 }
 

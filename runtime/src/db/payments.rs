@@ -188,7 +188,7 @@ pub(crate) async fn list_unmatched(
 ) -> Result<(), DbError> {
     let row = |u: &Listing| {
         let near = (!u.near.is_empty()).then(|| serde_json::to_string(&u.near)).transpose();
-        let near = near.map_err(|error| DbError::Unusable(error.to_string()))?;
+        let near = near.map_err(DbError::Unwritable)?;
         Ok(args![&u.transfer_id, &u.merchant_id, u.reason, &u.invoice_id, near, "open", now])
     };
     let rows = unmatched.iter().map(row).collect::<Result<_, DbError>>()?;
@@ -229,7 +229,7 @@ pub(crate) async fn unlist(conn: &mut Conn, transfer_ids: &[String]) -> Result<(
     for id in transfer_ids {
         let sql = "DELETE FROM unmatched WHERE transfer_id = $1 AND state = 'open'";
         if conn.exec(sql, args![id]).await? == 0 {
-            return Err(DbError::Unusable(format!("{id} was decided about by somebody else meanwhile")));
+            return Err(DbError::Stale("what is decided about a transfer"));
         }
     }
     Ok(())

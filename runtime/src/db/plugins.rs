@@ -99,7 +99,7 @@ pub(crate) async fn insert(conn: &mut Conn, new: NewVersion, now: Millis) -> Res
     )
     .await?;
     let stored = by_sha256(conn, &new.plugin, &new.sha256).await?;
-    stored.ok_or_else(|| DbError::Unusable("a plugin version vanished as it was stored".to_owned()))
+    stored.ok_or(DbError::Vanished("the plugin version"))
 }
 
 /// Stores a component's bytes, unless they are there.

@@ -29,7 +29,7 @@ impl DbError {
     /// The trouble that a person has to look at; `None` if the error concerns this request alone.
     #[must_use]
     pub(crate) fn trouble(&self) -> Option<Trouble> {
-        match self {
+        match self.cause() {
             Self::CannotWrite(trouble) => Some(*trouble),
             Self::Sqlx(sqlx::Error::Database(error)) => error.code().and_then(|code| of_code(&code)),
             Self::Sqlx(sqlx::Error::Io(_)) => Some(Trouble::Unreachable),

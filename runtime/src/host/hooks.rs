@@ -293,7 +293,7 @@ impl Hooks {
             Some(component) => component,
             None => {
                 let wasm = rows::artefact(&mut conn, &version.sha256).await?;
-                let missing = || DbError::Unusable(format!("artefact {} is missing", version.sha256));
+                let missing = || DbError::NoArtefact(version.sha256.clone());
                 let (component, code) = self.admission.compile(wasm.ok_or_else(missing)?.into()).await?;
                 self.keep(&version.sha256, code).await;
                 component

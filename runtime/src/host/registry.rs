@@ -371,8 +371,7 @@ impl Registry {
             Some(component) => component,
             None => {
                 let wasm = rows::artefact(&mut self.db.read().await?, &row.sha256).await?;
-                let wasm =
-                    wasm.ok_or_else(|| DbError::Unusable(format!("artefact {} is missing", row.sha256)))?;
+                let wasm = wasm.ok_or_else(|| DbError::NoArtefact(row.sha256.clone()))?;
                 let (component, code) = self.admission.compile(wasm.into()).await?;
                 self.keep(&row.sha256, code).await;
                 component

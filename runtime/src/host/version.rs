@@ -31,7 +31,7 @@ pub(crate) struct PluginInfo {
 }
 
 pub(super) fn json<T: serde::Serialize>(value: &T) -> Result<String, DbError> {
-    serde_json::to_string(value).map_err(|error| DbError::Unusable(error.to_string()))
+    serde_json::to_string(value).map_err(DbError::Unwritable)
 }
 
 pub(super) fn manifest_of(row: &VersionRow) -> Result<Manifest, DbError> {

@@ -337,9 +337,37 @@ impl From<CallFailed> for Problem {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
+    use std::{collections::HashSet, sync::Arc};
 
     use super::*;
+    use crate::{db::Trouble, domain::settlement::Disallowed};
+
+    #[test]
+    fn what_passes_asks_for_a_repetition_and_a_defect_does_not() {
+        let told = |error: DbError| {
+            let kind = Problem::from(error).kind;
+            (kind.slug(), kind.status().as_u16())
+        };
+        for passing in [
+            DbError::Vanished("the hook"),
+            DbError::Stale("the storage"),
+            DbError::Closed,
+            DbError::Shared(Arc::new(DbError::Closed)),
+        ] {
+            assert_eq!(told(passing), ("busy", 503));
+        }
+        let no_json = serde_json::from_str::<()>("?").unwrap_err();
+        for defect in [
+            DbError::NoArtefact("00".to_owned()),
+            DbError::Unwritable(no_json),
+            DbError::Refused(Disallowed::Nobody),
+            DbError::Shared(Arc::new(DbError::Panicked)),
+        ] {
+            assert_eq!(told(defect), ("internal", 500));
+        }
+        let full = DbError::Shared(Arc::new(DbError::CannotWrite(Trouble::Full)));
+        assert_eq!(told(full), ("cannot_write", 503));
+    }
 
     #[test]
     fn slugs_are_unique_and_plain() {

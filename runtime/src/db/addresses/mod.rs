@@ -128,9 +128,7 @@ pub(crate) async fn create(conn: &mut Conn, new: NewAddress) -> Result<ReceiveAd
     // The counter's row lock is held until the commit: seq is the order of commit.
     let sql = "UPDATE address_counter SET seq = seq + 1 WHERE network = $1 RETURNING seq";
     let counted = conn.row(sql, args![&new.network]).await?;
-    let seq = counted
-        .ok_or_else(|| DbError::Unusable(format!("network {} has no address counter", new.network)))?
-        .int("seq")?;
+    let seq = counted.ok_or(DbError::Vanished("the network"))?.int("seq")?;
     let made = conn
         .exec(
             "INSERT INTO receive_address

@@ -39,7 +39,7 @@ impl DbError {
     /// True if another was faster: the same work may succeed at once when done again.
     #[must_use]
     pub(crate) fn is_conflict(&self) -> bool {
-        match self {
+        match self.cause() {
             Self::Stale(_) => true,
             // SQLITE_BUSY, and PostgreSQL's serialization failure and deadlock.
             Self::Sqlx(sqlx::Error::Database(error)) => {
@@ -53,8 +53,8 @@ impl DbError {
     /// full disk.
     #[must_use]
     pub(crate) fn is_passing(&self) -> bool {
-        match self {
-            Self::Closed | Self::Unusable(_) | Self::CannotWrite(_) => true,
+        match self.cause() {
+            Self::Closed | Self::Vanished(_) | Self::CannotWrite(_) => true,
             Self::Sqlx(sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_)) => true,
             // PostgreSQL's shutdown and "too many clients".
             Self::Sqlx(sqlx::Error::Database(error))
@@ -71,7 +71,7 @@ impl DbError {
     /// True if a statement was interrupted because it took too long: SQLITE_INTERRUPT, PostgreSQL's query_canceled.
     #[must_use]
     pub(crate) fn is_too_long(&self) -> bool {
-        matches!(self, Self::Sqlx(sqlx::Error::Database(error))
+        matches!(self.cause(), Self::Sqlx(sqlx::Error::Database(error))
             if error.code().is_some_and(|code| matches!(code.as_ref(), "9" | "57014")))
     }
 }

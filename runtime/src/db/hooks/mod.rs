@@ -145,7 +145,7 @@ fn version(row: &Row) -> Result<VersionRow, DbError> {
 }
 
 fn text<T: serde::Serialize>(value: &T) -> Result<String, DbError> {
-    serde_json::to_string(value).map_err(|error| DbError::Unusable(error.to_string()))
+    serde_json::to_string(value).map_err(DbError::Unwritable)
 }
 
 pub(crate) async fn get(conn: &mut Conn, tenant: &Tenant, id: &str) -> Result<Option<Hook>, DbError> {
@@ -187,7 +187,7 @@ pub(crate) async fn insert(
             )
             .await?;
             let made = by_name(conn, tenant, &new.name).await?;
-            made.ok_or_else(|| DbError::Unusable("a hook vanished as it was stored".to_owned()))?
+            made.ok_or(DbError::Vanished("the hook"))?
         }
     };
     let known = versions(conn, &hook.id).await?;

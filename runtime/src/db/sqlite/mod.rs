@@ -2,7 +2,7 @@
 
 mod readers;
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
 use sqlx::{
@@ -153,13 +153,9 @@ async fn write_loop(mut conn: Conn, mut jobs: mpsc::Receiver<Job>, writes: Write
             }
         }
         drop(left);
-        let failure = committed.err().map(|error| (error.trouble(), error.to_string()));
+        let committed = committed.map_err(Arc::new);
         for tell in told {
-            tell(match &failure {
-                None => Ok(()),
-                Some((Some(trouble), _)) => Err(DbError::CannotWrite(*trouble)),
-                Some((None, why)) => Err(DbError::Unusable(why.clone())),
-            });
+            tell(committed.clone().map_err(DbError::Shared));
         }
     }
 }

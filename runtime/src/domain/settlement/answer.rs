@@ -32,12 +32,36 @@ pub enum Answer {
     Pass,
 }
 
+/// Why the facts do not allow an answer. Invoices are named by their ids.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Disallowed {
+    #[error("it pays nobody")]
+    Nobody,
+    #[error("{0} is no invoice of the merchant's")]
+    NoInvoice(String),
+    #[error("it pays {0} twice")]
+    Twice(String),
+    #[error("it pays {0} nothing")]
+    Nothing(String),
+    #[error("it pays more than arrived")]
+    MoreThanArrived,
+    #[error("{0} cannot count so much")]
+    Uncountable(String),
+    #[error("{invoice_id} cannot be paid by it: {}", .reason.as_str())]
+    Unpayable { invoice_id: String, reason: Reason },
+}
+
 impl Book {
     /// Takes a matcher's answer about a transfer that is no longer listed. `confirmed` is true if the transfer is deep
     /// enough already.
     ///
     /// Errors with the reason if the facts do not allow the answer; nothing is done then.
-    pub fn answered(&mut self, transfer_id: &str, answer: &Answer, confirmed: bool) -> Result<(), String> {
+    pub fn answered(
+        &mut self,
+        transfer_id: &str,
+        answer: &Answer,
+        confirmed: bool,
+    ) -> Result<(), Disallowed> {
         let Some(transfer) = self.known.transfers.get(transfer_id).cloned() else { return Ok(()) };
         match answer {
             Answer::Pay(shares) => {
@@ -59,29 +83,29 @@ impl Book {
     }
 
     /// Checks that the shares may be paid, and finds each one's exception.
-    fn allowed(&self, transfer: &Transfer, shares: &[Share]) -> Result<Vec<payment::Exception>, String> {
+    fn allowed(&self, transfer: &Transfer, shares: &[Share]) -> Result<Vec<payment::Exception>, Disallowed> {
         let mut seen = BTreeSet::new();
         let mut left = transfer.amount.unwrap_or(Amount::ZERO).0;
         let mut allowed = Vec::with_capacity(shares.len());
         if shares.is_empty() {
-            return Err("it pays nobody".to_owned());
+            return Err(Disallowed::Nobody);
         }
         for Share { invoice_id, amount } in shares {
             let invoice = self.known.invoices.get(invoice_id);
             let invoice = invoice.filter(|invoice| invoice.tenant.merchant == transfer.merchant_id);
-            let invoice = invoice.ok_or_else(|| format!("{invoice_id} is no invoice of the merchant's"))?;
+            let invoice = invoice.ok_or_else(|| Disallowed::NoInvoice(invoice_id.clone()))?;
             if !seen.insert(invoice_id) {
-                return Err(format!("it pays {invoice_id} twice"));
+                return Err(Disallowed::Twice(invoice_id.clone()));
             }
             if amount.is_zero() {
-                return Err(format!("it pays {invoice_id} nothing"));
+                return Err(Disallowed::Nothing(invoice_id.clone()));
             }
-            left = left.checked_sub(amount.0).ok_or("it pays more than arrived")?;
+            left = left.checked_sub(amount.0).ok_or(Disallowed::MoreThanArrived)?;
             match matching::decide(&transfer.into(), Some(&Candidate::from(invoice))) {
                 Decision::Pay { late } if fits(invoice, *amount) => allowed.push(late_or_not(late)),
-                Decision::Pay { .. } => return Err(format!("{invoice_id} cannot count so much")),
+                Decision::Pay { .. } => return Err(Disallowed::Uncountable(invoice_id.clone())),
                 Decision::List { reason, .. } => {
-                    return Err(format!("{invoice_id} cannot be paid by it: {}", reason.as_str()));
+                    return Err(Disallowed::Unpayable { invoice_id: invoice_id.clone(), reason });
                 }
             }
         }

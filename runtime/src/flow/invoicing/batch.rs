@@ -91,10 +91,9 @@ pub(super) async fn write(db: &Db, orders: Vec<Order>) {
             Err(error)
                 if work.len() == 1 || matches!(error, DbError::Closed) || error.trouble().is_some() =>
             {
-                let (trouble, why) = (error.trouble(), error.to_string());
+                let error = Arc::new(error);
                 for answer in answers {
-                    let unusable = || DbError::Unusable(why.clone());
-                    let _ = answer.send(Err(trouble.map_or_else(unusable, DbError::CannotWrite).into()));
+                    let _ = answer.send(Err(DbError::Shared(Arc::clone(&error)).into()));
                 }
             }
             Err(error) => {

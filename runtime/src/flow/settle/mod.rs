@@ -125,7 +125,7 @@ async fn settle(
     let changes = transfers::changes_after(conn, network, from, CHANGES_PER_STEP).await?;
     let Some(last) = changes.last() else { return Ok((0, Wakeups::default())) };
     if !payments::settle_to(conn, network, from, last.seq, fence).await? {
-        return Err(DbError::Unusable("another replica settles this network".to_owned()));
+        return Err(DbError::Stale("how far the network is settled"));
     }
     let changed: BTreeSet<String> = changes.iter().map(|change| change.transfer_id.clone()).collect();
     let found = transfers::by_ids(conn, &changed.into_iter().collect::<Vec<_>>()).await?;

@@ -17,7 +17,9 @@ use crate::domain::{
     matching::Reason,
     money::Amount,
     payment,
-    settlement::{Answer, AssetNames, Book, JournalOf, Known, Listed, Listing, Matcher, Share, Written},
+    settlement::{
+        Answer, AssetNames, Book, Disallowed, JournalOf, Known, Listed, Listing, Matcher, Share, Written,
+    },
     tenant::{Mode, Tenant},
     transfer::{self, Destination, Sighting},
 };
@@ -210,7 +212,7 @@ fn asking(match_first: bool) -> World {
 }
 
 /// Takes the hook's answer.
-fn answer(world: &mut World, answer: &Answer, confirmed: bool) -> Result<(), String> {
+fn answer(world: &mut World, answer: &Answer, confirmed: bool) -> Result<(), Disallowed> {
     let matchers = std::mem::take(&mut world.known.matchers);
     world.known.listed.clear();
     let mut book = Book::open(world.known.clone(), &Ids::seeded(1), 8);
@@ -284,7 +286,7 @@ fn an_answer_is_believed_as_far_as_the_facts_allow() {
         world.known.invoices.get_mut("c").unwrap().cancelled_at = Some(1);
         let strange = Invoice { tenant: Tenant::live("other"), ..invoice("theirs", 9) };
         world.known.invoices.insert("theirs".to_owned(), strange);
-        let said = answer(&mut world, &Answer::Pay(shares), true).unwrap_err();
+        let said = answer(&mut world, &Answer::Pay(shares), true).unwrap_err().to_string();
         assert!(said.contains(why), "{said}");
         assert!(world.known.payments.is_empty() && world.journals.is_empty(), "nothing was done");
     };

@@ -46,7 +46,7 @@ pub(crate) async fn again(app: &App, callee: &Callee, then: Match) -> Result<Rem
         version_id: callee.version_id.clone(),
         outcome: outcome(&said.answer),
         said: parts(&said.answer),
-        note: said.answer.err().unwrap_or(said.note),
+        note: said.answer.err().map_or(said.note, |why| why.to_string()),
         used: used(&said.trace, started),
     };
     let then_did = Did {

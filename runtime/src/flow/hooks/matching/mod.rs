@@ -40,14 +40,14 @@ use crate::{
         hook::MatchOutcome,
         id::{self, Ids},
         retry::UNHEARD_MAX,
-        settlement::{Answer, Book, Share},
+        settlement::{Answer, Book, Disallowed, Share},
         transfer::{Status, Transfer},
         verbatim::Verbatim,
     },
     flow::{
         hooks::{
             call::{self, Effects, NOTE_CHARS_MAX, Ready, named, ready, used},
-            matching::question::Question,
+            matching::question::{NoCandidate, Question},
             queue::{self, LEASE_MARGIN_MS, RunOutcome},
         },
         settle,
@@ -104,10 +104,20 @@ struct Asked {
     started: Instant,
 }
 
+/// Reason that there is no answer to settle.
+#[derive(Debug, thiserror::Error)]
+enum Unanswered {
+    #[error(transparent)]
+    Call(#[from] CallError),
+    #[error(transparent)]
+    Choice(#[from] NoCandidate),
+    #[error(transparent)]
+    Disallowed(#[from] Disallowed),
+}
+
 /// Answer of a version, with its effects.
 struct Said {
-    /// Errors with a description of what was wrong with the answer.
-    answer: Result<Answer, String>,
+    answer: Result<Answer, Unanswered>,
     /// The hook's own words.
     note: String,
     /// `None` if no effect of the call is kept.
@@ -206,15 +216,20 @@ async fn put(app: &App, ready: Ready, question: &Question, tape: Tape) -> Result
         matcher::Decision::Review(why) => one_line(why, NOTE_CHARS_MAX),
         _ => String::new(),
     };
-    Ok(Said { answer: question.check(decision), note, effects: Some(effects), trace })
+    Ok(Said {
+        answer: question.check(decision).map_err(Unanswered::from),
+        note,
+        effects: Some(effects),
+        trace,
+    })
 }
 
 /// The answer that stands for a failed call.
 fn broke(failed: CallFailed) -> Said {
-    Said { answer: Err(failed.error.to_string()), note: String::new(), effects: None, trace: *failed.trace }
+    Said { answer: Err(failed.error.into()), note: String::new(), effects: None, trace: *failed.trace }
 }
 
-fn outcome(answer: &Result<Answer, String>) -> MatchOutcome {
+fn outcome(answer: &Result<Answer, Unanswered>) -> MatchOutcome {
     match answer {
         Ok(Answer::Pay(_)) => MatchOutcome::Pay,
         Ok(Answer::Review) => MatchOutcome::Review,
@@ -223,7 +238,7 @@ fn outcome(answer: &Result<Answer, String>) -> MatchOutcome {
     }
 }
 
-fn parts(answer: &Result<Answer, String>) -> Vec<Share> {
+fn parts(answer: &Result<Answer, Unanswered>) -> Vec<Share> {
     match answer {
         Ok(Answer::Pay(shares)) => shares.clone(),
         _ => Vec::new(),
@@ -258,11 +273,13 @@ async fn commit(
     };
     let Asked { callee, question, said: Said { answer, note, effects, trace }, at, started } = asked;
     let answer = match answer {
-        Ok(answer) => settled(conn, &transfer, &answer, claimed, now).await?.map(|()| answer),
+        Ok(answer) => {
+            settled(conn, &transfer, &answer, claimed, now).await?.map(|()| answer).map_err(Unanswered::from)
+        }
         Err(why) => Err(why),
     };
     if answer.is_err() {
-        settled(conn, &transfer, &Answer::Pass, claimed, now).await?.map_err(DbError::Unusable)?;
+        settled(conn, &transfer, &Answer::Pass, claimed, now).await??;
     }
     let record = matches::Match {
         id: id::new(id::Kind::HookMatch, now),
@@ -270,7 +287,7 @@ async fn commit(
         transfer_id: transfer.id.clone(),
         version_id: callee.version_id.clone(),
         outcome: outcome(&answer),
-        note: answer.as_ref().err().cloned().unwrap_or(note),
+        note: answer.as_ref().err().map_or(note, ToString::to_string),
         question: Verbatim::of(&question),
         parts: parts(&answer),
         at,
@@ -306,7 +323,7 @@ async fn settled(
     answer: &Answer,
     claimed: &Claimed,
     now: Millis,
-) -> Result<Result<(), String>, DbError> {
+) -> Result<Result<(), Disallowed>, DbError> {
     let also: Vec<String> = match answer {
         Answer::Pay(shares) => shares.iter().map(|share| share.invoice_id.clone()).collect(),
         _ => Vec::new(),

@@ -26,6 +26,14 @@ const OFFERED_MAX: usize = 100;
 /// Number of places kept for invoices on either side of the amount, even if others are nearer.
 const EACH_SIDE: usize = OFFERED_MAX / 2;
 
+/// A candidate was chosen that was not offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it chose candidate {chosen}, but was offered {offered} (from 0)")]
+pub(super) struct NoCandidate {
+    chosen: u32,
+    offered: usize,
+}
+
 /// A question to a matcher, as it is stored: the transfer, the invoices offered, and their context.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Question {
@@ -187,14 +195,12 @@ impl Question {
         }
     }
 
-    /// Checks a decision and converts it. Errors with a description of what is wrong with it.
-    pub(super) fn check(&self, decision: matcher::Decision) -> Result<Answer, String> {
+    /// Checks a decision and converts it.
+    pub(super) fn check(&self, decision: matcher::Decision) -> Result<Answer, NoCandidate> {
         let share = |place: u32, amount| {
             let offer = usize::try_from(place).ok().and_then(|place| self.offers.get(place));
-            let offer = offer.ok_or_else(|| {
-                format!("it chose candidate {place}, but was offered {} (from 0)", self.offers.len())
-            })?;
-            Ok::<_, String>(Share { invoice_id: offer.invoice_id.clone(), amount })
+            let offer = offer.ok_or(NoCandidate { chosen: place, offered: self.offers.len() })?;
+            Ok::<_, NoCandidate>(Share { invoice_id: offer.invoice_id.clone(), amount })
         };
         Ok(match decision {
             matcher::Decision::Pay(place) => Answer::Pay(vec![share(place, self.amount)?]),
@@ -252,7 +258,7 @@ mod tests {
         assert_eq!(question.check(matcher::Decision::Pay(1)), Ok(Answer::Pay(vec![share("inv_1", 10)])));
         let split = matcher::Decision::Split(vec![part(0, 4), part(1, 5)]);
         assert_eq!(question.check(split), Ok(Answer::Pay(vec![share("inv_0", 4), share("inv_1", 5)])));
-        assert!(question.check(matcher::Decision::Pay(2)).unwrap_err().contains("was offered 2"));
+        assert!(question.check(matcher::Decision::Pay(2)).unwrap_err().to_string().contains("was offered 2"));
         assert!(question.check(matcher::Decision::Split(vec![part(u32::MAX, 1)])).is_err());
         assert_eq!(question.check(matcher::Decision::Review("?".to_owned())), Ok(Answer::Review));
         assert_eq!(question.check(matcher::Decision::Pass), Ok(Answer::Pass));
