@@ -19,6 +19,7 @@ mod crash;
 mod evm_payments;
 mod evm_reorgs;
 mod evm_upstreams;
+mod forms;
 mod health;
 mod hook_build;
 mod hooks;
@@ -76,6 +77,7 @@ fn main() -> ExitCode {
     rescan::cases(&mut suite);
     retention::cases(&mut suite);
     hook_build::cases(&mut suite);
+    forms::cases(&mut suite);
     hooks::cases(&mut suite);
     matchers::cases(&mut suite);
     prices::cases(&mut suite);
