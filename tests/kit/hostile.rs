@@ -30,7 +30,13 @@ const EXPORT: &str = r#"
 /// `$fulfill` that returns the address of its outcome, or a whole component.
 #[must_use]
 pub fn hostile(name: &str) -> Vec<u8> {
-    fulfiller(name, &file(name), "")
+    hostile_as(name, name)
+}
+
+/// The same as a version of the hook with another name.
+#[must_use]
+pub fn hostile_as(hook: &str, name: &str) -> Vec<u8> {
+    fulfiller(hook, &file(name), "")
 }
 
 fn file(name: &str) -> String {

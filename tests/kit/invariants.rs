@@ -179,11 +179,18 @@ const RULES: &[(&str, &str)] = &[
                WHERE h.merchant_id = d.merchant_id), 0)",
     ),
     (
+        "an endpoint's form is a hook of the same merchant and mode that is there",
+        "SELECT n.id, h.id FROM endpoint n JOIN hook h ON h.id = n.form_hook_id
+         WHERE n.deleted_at IS NULL
+           AND (h.merchant_id <> n.merchant_id OR h.test <> n.test OR h.deleted_at IS NOT NULL)",
+    ),
+    (
         "each attempt is counted, and what is delivered was taken",
-        "SELECT d.id, d.state, CAST(d.attempts AS TEXT) FROM delivery d
+        "SELECT d.id, d.state, CAST(d.attempts AS TEXT) FROM delivery d JOIN endpoint n ON n.id = d.endpoint_id
          WHERE d.attempts <> (SELECT COUNT(*) FROM attempt a WHERE a.delivery_id = d.id)
             OR (d.state = 'delivered' AND NOT EXISTS (
-                SELECT 1 FROM attempt a WHERE a.delivery_id = d.id AND a.status BETWEEN 200 AND 299))",
+                SELECT 1 FROM attempt a WHERE a.delivery_id = d.id AND a.error IS NULL
+                  AND (a.status BETWEEN 200 AND 299 OR n.form_hook_id IS NOT NULL)))",
     ),
 ];
 

@@ -47,10 +47,12 @@ pub use contracts::{Contract, contract, word};
 pub use database::{Database, Kind, Rows};
 pub use facade::Facade;
 pub use hooks::{Hooks, Source, component, patched};
-pub use hostile::{asking, assembled, carrying, doing, hostile, numbered, quiet, stale, straight};
+pub use hostile::{
+    asking, assembled, carrying, doing, hostile, hostile_as, numbered, quiet, stale, straight,
+};
 pub use kassa::{Kassa, KassaOptions, MASTER_KEY};
 pub use proxy::{Change, Fault, Provider, Proxy, Refused, Rule};
-pub use receiver::{Receiver, Reply, Webhook, verify};
+pub use receiver::{Receiver, Reply, Webhook, verify, verify_hmac, verify_ipn};
 pub use sandbox::Sandbox;
 pub use shop::{Merchant, Shop};
 pub use sign::sign;

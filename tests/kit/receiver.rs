@@ -43,6 +43,7 @@ pub enum Reply {
 /// One POST that was received.
 #[derive(Debug, Clone)]
 pub struct Webhook {
+    pub method: String,
     pub path: String,
     /// Headers with names in lower case.
     pub headers: Vec<(String, String)>,
@@ -154,6 +155,7 @@ fn note(state: &Mutex<State>, request: Request<Bytes>) -> Reply {
     let (head, body) = request.into_parts();
     let text = |value: &hyper::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     let hook = Webhook {
+        method: head.method.to_string(),
         path: head.uri.path().to_owned(),
         headers: head.headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect(),
         body: String::from_utf8_lossy(&body).into_owned(),
@@ -196,14 +198,29 @@ async fn answer(reply: Reply) -> Option<Response<Body>> {
 pub fn verify(hook: &Webhook, secret: &str) -> Result<(), String> {
     let headers: serde_json::Map<String, Value> =
         hook.headers.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
-    let input = json!({"secret": secret, "headers": headers, "body": hook.body}).to_string();
+    judge("verify.mjs", &json!({"secret": secret, "headers": headers, "body": hook.body}))
+}
+
+/// Judges in Node.js whether this header is the HMAC-SHA512 of the body, in hexadecimal.
+pub fn verify_hmac(hook: &Webhook, header: &str, key: &str) -> Result<(), String> {
+    judge("hmac.mjs", &json!({"key": key, "signature": hook.header(header), "body": hook.body}))
+}
+
+/// Judges an instant payment notification as NOWPayments tells its merchants to, in Node.js.
+pub fn verify_ipn(hook: &Webhook, key: &str) -> Result<(), String> {
+    let signature = hook.header("x-nowpayments-sig");
+    judge("ipn.mjs", &json!({"key": key, "signature": signature, "body": hook.body}))
+}
+
+/// What a program of `tests/node` says about this.
+fn judge(program: &str, input: &Value) -> Result<(), String> {
     let mut child = Command::new("node")
-        .arg(crate::tests_folder().join("node/verify.mjs"))
+        .arg(crate::tests_folder().join("node").join(program))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .expect("Node.js");
-    child.stdin.take().expect("its stdin").write_all(input.as_bytes()).expect("it reads");
+    child.stdin.take().expect("its stdin").write_all(input.to_string().as_bytes()).expect("it reads");
     let output = child.wait_with_output().expect("it ends");
     let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     if output.status.success() && said == "ok" { Ok(()) } else { Err(said) }

@@ -239,6 +239,7 @@ async fn verifier() {
         .to_vec()
     };
     let hook = |at: u64, signature: &str| Webhook {
+        method: "POST".into(),
         path: "/".into(),
         headers: headers("msg_27UH4WbU6Z5A5EzD8u03UvzRbpk", at, signature),
         body: r#"{"email":"test@example.com","username":"test_user"}"#.into(),

@@ -26,6 +26,8 @@ words! {
 pub(crate) struct Endpoint {
     pub(crate) id: String,
     pub(crate) url: String,
+    /// The hook that renders its deliveries; `None` for the form `standard`.
+    pub(crate) form_hook_id: Option<String>,
     /// Kinds of events that it gets; `None` for all.
     pub(crate) events: Option<Vec<String>>,
     pub(crate) state: EndpointState,
@@ -45,6 +47,8 @@ pub(crate) struct NewEndpoint {
     pub(crate) id: String,
     pub(crate) tenant: Tenant,
     pub(crate) url: String,
+    /// The hook that renders its deliveries; none: the form `standard`.
+    pub(crate) form_hook_id: Option<String>,
     pub(crate) events: Option<Vec<event::Type>>,
     /// Secret, sealed for this id.
     pub(crate) secret: Vec<u8>,
@@ -54,7 +58,7 @@ pub(crate) struct NewEndpoint {
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT id, url, events, state, disabled_why, old_until, failures, paused_until, created_at
+            "SELECT id, url, form_hook_id, events, state, disabled_why, old_until, failures, paused_until, created_at
              FROM endpoint ",
             $rest
         )
@@ -65,6 +69,7 @@ fn read(row: &Row) -> Result<Endpoint, DbError> {
     Ok(Endpoint {
         id: row.text("id")?,
         url: row.text("url")?,
+        form_hook_id: row.opt_text("form_hook_id")?,
         events: row.opt_json("events")?,
         state: row.parsed("state")?,
         disabled_why: row.opt_text("disabled_why")?,
@@ -82,8 +87,8 @@ pub(crate) async fn insert(conn: &mut Conn, endpoint: NewEndpoint) -> Result<boo
     let events = endpoint.events.map(|kinds| json(&kinds));
     let made = conn
         .exec(
-            "INSERT INTO endpoint (id, merchant_id, test, url, events, secret, state, failures, created_at)
-             SELECT $1, $2, $3, $4, $5, $6, 'active', 0, $7
+            "INSERT INTO endpoint (id, merchant_id, test, url, events, secret, form_hook_id, state, failures, created_at)
+             SELECT $1, $2, $3, $4, $5, $6, $10, 'active', 0, $7
              WHERE (SELECT COUNT(*) FROM endpoint WHERE merchant_id = $2 AND test = $3 AND state = 'active') < $8
                AND (SELECT COUNT(*) FROM endpoint WHERE merchant_id = $2 AND test = $3 AND deleted_at IS NULL) < $9",
             args![
@@ -95,7 +100,8 @@ pub(crate) async fn insert(conn: &mut Conn, endpoint: NewEndpoint) -> Result<boo
                 endpoint.secret,
                 endpoint.created_at,
                 PER_MERCHANT_MAX,
-                PER_MERCHANT_EVER_MAX
+                PER_MERCHANT_EVER_MAX,
+                endpoint.form_hook_id
             ],
         )
         .await?;
@@ -154,12 +160,14 @@ pub(crate) async fn enable(conn: &mut Conn, tenant: &Tenant, id: &str) -> Result
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Change {
     pub(crate) url: Option<String>,
+    /// The inner value: the hook that renders its deliveries; `None` for the form `standard`.
+    pub(crate) form_hook_id: Option<Option<String>>,
     /// The inner value: the kinds of events that it gets; `None` for all.
     pub(crate) events: Option<Option<Vec<event::Type>>>,
 }
 
-/// Changes the URL and the events of an endpoint, for all deliveries that are not being sent yet. Failures at the old
-/// URL do not count against the new one. Returns false if there is no such endpoint.
+/// Changes the URL, the form and the events of an endpoint, for all deliveries that are not being sent yet. Failures at
+/// the old URL or in the old form do not count against the new one. Returns false if there is no such endpoint.
 pub(crate) async fn change(
     conn: &mut Conn,
     tenant: &Tenant,
@@ -168,12 +176,16 @@ pub(crate) async fn change(
 ) -> Result<bool, DbError> {
     let sql =
         "UPDATE endpoint SET url = COALESCE($4, url), events = CASE WHEN $5 = 1 THEN $6 ELSE events END,
-                 failures = CASE WHEN $4 <> url THEN 0 ELSE failures END,
-                 paused_until = CASE WHEN $4 <> url THEN NULL ELSE paused_until END
+                 form_hook_id = CASE WHEN $7 IS NULL THEN form_hook_id ELSE NULLIF($7, '') END,
+                 failures = CASE WHEN $4 <> url OR $7 <> COALESCE(form_hook_id, '') THEN 0 ELSE failures END,
+                 paused_until =
+                     CASE WHEN $4 <> url OR $7 <> COALESCE(form_hook_id, '') THEN NULL ELSE paused_until END
                WHERE merchant_id = $1 AND test = $2 AND id = $3 AND deleted_at IS NULL";
     let events = change.events.as_ref().and_then(Option::as_ref).map(|kinds| json(kinds));
     let set_events = change.events.is_some();
-    let args = args![&tenant.merchant, tenant.mode, id.to_owned(), change.url, set_events, events];
+    // The form `standard` is the empty text here.
+    let form = change.form_hook_id.map(Option::unwrap_or_default);
+    let args = args![&tenant.merchant, tenant.mode, id.to_owned(), change.url, set_events, events, form];
     Ok(conn.exec(sql, args).await? == 1)
 }
 

@@ -31,6 +31,7 @@ pub mod settlement;
 pub mod signature;
 pub mod size;
 pub mod slots;
+pub mod taken;
 pub mod tenant;
 pub mod transfer;
 pub mod verbatim;

@@ -51,11 +51,13 @@ pub struct AttemptFacts<'a> {
     pub outcome: Outcome<'a>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome<'a> {
     Answered {
         /// The HTTP status.
         status: u16,
+        /// True if the answer is what the form wants ([`super::taken::Taken`]).
+        taken: bool,
         /// Value of the header `Retry-After`.
         retry_after: Option<&'a str>,
         /// Value of the header `webhook-delivery` (docs.svix.com/receiving/delivery-control).
@@ -63,6 +65,8 @@ pub enum Outcome<'a> {
     },
     /// No answer came.
     Failed,
+    /// Nothing is sent of such an event.
+    Unsupported,
 }
 
 /// The consequence of an attempt.
@@ -70,21 +74,26 @@ pub enum Outcome<'a> {
 pub enum Next {
     Delivered,
     RetryAt(Millis),
+    /// This delivery ends unsent, and nobody failed.
+    Skipped,
     /// This delivery is given up.
     Exhausted,
     /// This delivery is given up, and the endpoint wants no more.
     DisableEndpoint,
 }
 
-/// Decides what follows an attempt. Any 2xx is an acknowledgement, whatever else the answer says. 410 and
-/// `webhook-delivery: disable` disable the endpoint; `webhook-delivery: abort-message` gives this delivery up.
+/// Decides what follows an attempt. An answer that is taken is an acknowledgement, whatever else it says. Otherwise 410
+/// and `webhook-delivery: disable` disable the endpoint; `webhook-delivery: abort-message` gives this delivery up.
 /// Everything else (a redirect too: it is not followed) is a failure. On 429 and 503 a `Retry-After` puts the next
 /// attempt off, never brings it forward.
 #[must_use]
 pub fn judge(attempt: &AttemptFacts<'_>) -> Next {
     let mut wait_min = 0;
-    if let Outcome::Answered { status, retry_after: after, control } = attempt.outcome {
-        if (200..300).contains(&status) {
+    if attempt.outcome == Outcome::Unsupported {
+        return Next::Skipped;
+    }
+    if let Outcome::Answered { status, taken, retry_after: after, control } = attempt.outcome {
+        if taken {
             return Next::Delivered;
         }
         let control = control.map(|text| text.trim().to_ascii_lowercase());
@@ -171,7 +180,8 @@ mod tests {
     }
 
     fn answered(status: u16, retry_after: Option<&str>, control: Option<&str>) -> Next {
-        attempt(1, Outcome::Answered { status, retry_after, control })
+        let taken = (200..300).contains(&status);
+        attempt(1, Outcome::Answered { status, taken, retry_after, control })
     }
 
     #[test]
@@ -206,6 +216,12 @@ mod tests {
             assert!(matches!(answered(status, None, None), Next::RetryAt(_)), "{status}");
         }
         assert_eq!(answered(410, None, None), Next::DisableEndpoint);
+        // What a form wants is what counts.
+        let taken =
+            |status, taken| attempt(1, Outcome::Answered { status, taken, retry_after: None, control: None });
+        assert_eq!(taken(410, true), Next::Delivered);
+        assert!(matches!(taken(200, false), Next::RetryAt(_)));
+        assert_eq!(attempt(1, Outcome::Unsupported), Next::Skipped);
         assert_eq!(answered(500, None, Some(" Disable ")), Next::DisableEndpoint);
         assert_eq!(answered(500, None, Some("abort-message")), Next::Exhausted);
         assert!(matches!(answered(500, None, Some("other")), Next::RetryAt(_)));

@@ -16,6 +16,7 @@ use std::{
 };
 
 use tokio::sync::{OnceCell, Semaphore};
+use url::Url;
 use wasmtime::Engine;
 
 use crate::{
@@ -37,7 +38,7 @@ use crate::{
         link::Linked,
         manifest::{Manifest, Role},
         seat::Seat,
-        services::{Behalf, OfMerchant, Subject, Tape},
+        services::{Behalf, OfMerchant, Rendered, Subject, Tape, Unsendable},
     },
 };
 
@@ -73,6 +74,19 @@ pub(crate) enum LoadError {
     Admit(#[from] AdmitError),
     #[error(transparent)]
     Db(#[from] DbError),
+}
+
+/// Why a form that has answered gives nothing to send.
+#[derive(Debug, PartialEq)]
+pub(crate) enum NotRendered {
+    Said(form::FormError),
+    Unsendable(Unsendable),
+}
+
+impl From<Unsendable> for NotRendered {
+    fn from(error: Unsendable) -> Self {
+        Self::Unsendable(error)
+    }
 }
 
 /// A component in memory.
@@ -209,26 +223,27 @@ impl Hooks {
             .await
     }
 
-    /// Asks a form what a delivery looks like on the wire. It has no effects.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "deliveries are sent in the form `standard` alone so far")
-    )]
+    /// Asks a form what a delivery to this URL looks like on the wire, and checks what it says. It has no effects.
     pub(crate) async fn render(
         &self,
         version: &HookVersion,
         of: OfMerchant,
+        url: &Url,
         delivery: &form::Delivery,
         context: &form::Context,
-    ) -> Result<Called<Result<form::Request, form::FormError>>, CallFailed> {
+    ) -> Result<Called<Result<Rendered, NotRendered>>, CallFailed> {
         let (loaded, seat) = self.called(version).await?;
         crash::in_hook(&version.name);
         let pre = loaded.linked.form.as_ref().ok_or_else(|| no_role(version, Role::Form))?;
         let limits = self.limits(&loaded, version).form();
+        let subject = subject(version, of.clone());
         self.caller
-            .run_taped(seat, subject(version, of), limits, Tape::Off, async |store: &mut CallStore| {
+            .run_taped(seat, subject, limits, Tape::Off, async |store: &mut CallStore| {
                 let hook = pre.instantiate_async(&mut *store).await?;
-                hook.kassa_plugin_form().call_render(store, delivery, context).await
+                let said = hook.kassa_plugin_form().call_render(store, delivery, context).await?;
+                Ok(said
+                    .map_err(NotRendered::Said)
+                    .and_then(|request| Ok(Rendered::check(&of, url, request)?)))
             })
             .await
     }

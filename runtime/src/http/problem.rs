@@ -134,6 +134,7 @@ problems! {
 
     // ---- webhooks
     UrlRefused = 422 "url_refused" "That URL cannot be used",
+    FormRefused = 422 "form_refused" "The endpoint cannot have that form",
     EndpointDisabled = 409 "endpoint_disabled" "The endpoint is disabled",
     EndpointDeleted = 409 "endpoint_deleted" "The endpoint was deleted",
     EndpointLimit = 409 "endpoint_limit" "There are too many endpoints",
@@ -147,6 +148,7 @@ problems! {
 
     // ---- hooks
     HookLimit = 409 "hook_limit" "There are too many hooks, or too many versions of this one",
+    HookInUse = 409 "hook_in_use" "The hook is the form of an endpoint",
     HookNotReady = 422 "hook_not_ready" "The hook lacks something it needs",
     SettingsRefused = 422 "settings_refused" "The hook does not take these settings",
     BindingRefused = 422 "binding_refused" "The hook cannot be bound like this",

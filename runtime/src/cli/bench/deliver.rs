@@ -136,6 +136,7 @@ impl<'b> Town<'b> {
             let endpoint = NewEndpoint {
                 tenant: Tenant::live(&shop.merchant_id),
                 url: format!("http://{address}/webhooks"),
+                form_hook_id: None,
                 events: None,
                 secret: app.vault.seal(&id, Secret::generate()?.to_text().as_bytes())?,
                 created_at: now,

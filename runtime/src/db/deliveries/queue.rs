@@ -69,6 +69,8 @@ pub(crate) struct Claim {
     pub(crate) endpoint_id: String,
     pub(crate) merchant_id: String,
     pub(crate) url: String,
+    /// The hook that renders its deliveries; `None` for the form `standard`.
+    pub(crate) form_hook_id: Option<String>,
     /// Secret, sealed.
     pub(crate) secret: Vec<u8>,
     /// Previous secret, sealed, and the time until which it signs too.
@@ -84,6 +86,8 @@ pub(crate) struct Claim {
 pub(crate) struct Claimed {
     pub(crate) delivery_id: String,
     pub(crate) event_id: String,
+    pub(crate) event_kind: String,
+    pub(crate) event_at: Millis,
     pub(crate) payload: String,
     pub(crate) fence: i64,
     /// Number of attempts logged so far, over all rounds.
@@ -110,7 +114,7 @@ pub(crate) async fn claim(
     while room > 0 {
         let rows = conn
             .rows(
-                "SELECT id, merchant_id, url, secret, old_secret, old_until, failures, due_at FROM endpoint
+                "SELECT id, merchant_id, url, form_hook_id, secret, old_secret, old_until, failures, due_at FROM endpoint
                  WHERE due_at <= $1 AND state = 'active' AND (paused_until IS NULL OR paused_until <= $1)
                    AND (due_at, id) > ($2, $3)
                  ORDER BY due_at, id LIMIT $4 /*pg: FOR NO KEY UPDATE SKIP LOCKED*/",
@@ -136,6 +140,7 @@ pub(crate) async fn claim(
             claims.push(Claim {
                 merchant_id: row.text("merchant_id")?,
                 url: row.text("url")?,
+                form_hook_id: row.opt_text("form_hook_id")?,
                 secret: row.blob("secret")?,
                 old_secret: row.opt_blob("old_secret")?.zip(row.opt_int("old_until")?),
                 failures,
@@ -165,7 +170,7 @@ async fn due_of(
     now: Millis,
     take: usize,
 ) -> Result<Vec<Claimed>, DbError> {
-    let sql = "SELECT q.delivery_id, d.event_id, e.payload, q.fence, q.claims, d.attempts, q.attempts_before
+    let sql = "SELECT q.delivery_id, d.event_id, e.kind, e.created_at, e.payload, q.fence, q.claims, d.attempts, q.attempts_before
                FROM delivery_queue q
                JOIN delivery d ON d.id = q.delivery_id
                JOIN event e ON e.id = d.event_id
@@ -178,6 +183,8 @@ async fn due_of(
             Ok(Claimed {
                 delivery_id: row.text("delivery_id")?,
                 event_id: row.text("event_id")?,
+                event_kind: row.text("kind")?,
+                event_at: row.int("created_at")?,
                 payload: row.text("payload")?,
                 fence: row.int("fence")? + 1,
                 attempts: row.int("attempts")?,

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::queue::{advance, due_by, fences, lock_owners, remove, reschedule, set_breakers, step_aside};
 use crate::{
-    db::{Conn, DbError, alarms, args},
+    db::{
+        Conn, DbError, alarms, args,
+        hooks::{run_queue, runs::Used},
+    },
     domain::{
         Millis,
         event::Data,
@@ -28,13 +31,26 @@ pub(crate) struct Ended {
     pub(crate) error: Option<String>,
     pub(crate) response: Option<String>,
     pub(crate) next: Next,
+    /// Reason that it ends unsent without a failure.
+    pub(crate) skipped: Option<String>,
     /// Alarm of a delivery that was not sent, since sending it ended the process too often.
     pub(crate) set_aside: Option<Data>,
+    /// The call that rendered it.
+    pub(crate) form_call: Option<FormCall>,
+}
+
+/// A call of a hook that renders deliveries.
+#[derive(Debug, Clone)]
+pub(crate) struct FormCall {
+    pub(crate) hook_id: String,
+    /// It gave nothing to send.
+    pub(crate) failed: bool,
+    pub(crate) used: Used,
 }
 
 impl Ended {
-    pub(crate) fn delivered(&self) -> bool {
-        self.next == Next::Delivered
+    pub(crate) fn failed(&self) -> bool {
+        !matches!(self.next, Next::Delivered | Next::Skipped)
     }
 }
 
@@ -54,23 +70,24 @@ pub(crate) async fn finish(conn: &mut Conn, ended: &[Ended], now: Millis) -> Res
     let held = fences(conn, ended.iter().map(|one| &one.delivery_id)).await?;
     let live: Vec<&Ended> =
         ended.iter().filter(|one| held.get(&one.delivery_id) == Some(&one.fence)).collect();
+    use_up(conn, &live).await?;
     log(conn, &live).await?;
     for alarm in live.iter().filter_map(|one| one.set_aside.as_ref()) {
         alarms::tell(conn, alarm, now).await?;
     }
     conn.insert_many(
-        "WITH v (id, state, done_at) AS (",
+        "WITH v (id, state, done_at, why) AS (",
         live.iter()
             .map(|one| {
                 let (state, done_at) = match one.next {
                     Next::Delivered => ("delivered", Some(now)),
                     Next::RetryAt(_) => ("pending", None),
-                    Next::Exhausted | Next::DisableEndpoint => ("exhausted", Some(now)),
+                    Next::Skipped | Next::Exhausted | Next::DisableEndpoint => ("exhausted", Some(now)),
                 };
-                args![&one.delivery_id, state, done_at]
+                args![&one.delivery_id, state, done_at, &one.skipped]
             })
             .collect(),
-        ") UPDATE delivery SET state = v.state, done_at = v.done_at, attempts = delivery.attempts + 1
+        ") UPDATE delivery SET state = v.state, done_at = v.done_at, why = v.why, attempts = delivery.attempts + 1
            FROM v WHERE delivery.id = v.id",
     )
     .await?;
@@ -88,6 +105,16 @@ pub(crate) async fn finish(conn: &mut Conn, ended: &[Ended], now: Millis) -> Res
     let advanced = advance(conn, lines, now).await?;
     let paused = tell_endpoints(conn, &live, now).await?;
     Ok(Finished { paused, stale: ended.len() - live.len(), advanced })
+}
+
+/// Counts the calls of forms, hook by hook in one order, so that no two reports wait for each other.
+async fn use_up(conn: &mut Conn, ended: &[&Ended]) -> Result<(), DbError> {
+    let mut calls: Vec<_> = ended.iter().filter_map(|one| Some((one.form_call.as_ref()?, one.at))).collect();
+    calls.sort_by(|(one, _), (other, _)| one.hook_id.cmp(&other.hook_id));
+    for (FormCall { hook_id, failed, used }, at) in calls {
+        run_queue::use_up(conn, hook_id, at, *failed, *used).await?;
+    }
+    Ok(())
 }
 
 async fn log(conn: &mut Conn, ended: &[&Ended]) -> Result<(), DbError> {
@@ -111,7 +138,7 @@ async fn log(conn: &mut Conn, ended: &[&Ended]) -> Result<(), DbError> {
 /// endpoints that were paused. An endpoint without failures that gets none is not touched.
 async fn tell_endpoints(conn: &mut Conn, ended: &[&Ended], now: Millis) -> Result<Vec<String>, DbError> {
     let mut touched: BTreeSet<String> =
-        ended.iter().filter(|one| !one.delivered()).map(|one| one.endpoint_id.clone()).collect();
+        ended.iter().filter(|one| one.failed()).map(|one| one.endpoint_id.clone()).collect();
     let all: BTreeSet<&String> = ended.iter().map(|one| &one.endpoint_id).collect();
     let all = all.into_iter().map(Into::into).collect();
     for row in conn.rows_in("SELECT id FROM endpoint WHERE failures > 0 AND id IN", all, "").await? {
@@ -124,8 +151,11 @@ async fn tell_endpoints(conn: &mut Conn, ended: &[&Ended], now: Millis) -> Resul
     let mut due: BTreeMap<String, Millis> = BTreeMap::new();
     let mut unwanted = BTreeSet::new();
     for one in ended {
-        if let Some(breaker) = breakers.get_mut(&one.endpoint_id) {
-            *breaker = breaker.after(one.delivered(), now);
+        // Of what was not sent the receiver knows nothing.
+        if one.next != Next::Skipped
+            && let Some(breaker) = breakers.get_mut(&one.endpoint_id)
+        {
+            *breaker = breaker.after(!one.failed(), now);
         }
         match one.next {
             Next::RetryAt(at) => {
@@ -134,7 +164,7 @@ async fn tell_endpoints(conn: &mut Conn, ended: &[&Ended], now: Millis) -> Resul
             Next::DisableEndpoint => {
                 unwanted.insert(one.endpoint_id.clone());
             }
-            Next::Delivered | Next::Exhausted => {}
+            Next::Delivered | Next::Skipped | Next::Exhausted => {}
         }
     }
     set_breakers(conn, &breakers).await?;

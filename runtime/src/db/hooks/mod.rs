@@ -5,6 +5,7 @@
 mod callee;
 pub(crate) mod candidates;
 mod deletion;
+pub(crate) mod forms;
 pub(crate) mod match_queue;
 pub(crate) mod matches;
 pub(crate) mod run_queue;

@@ -1,19 +1,20 @@
-//! One attempt: a signed POST, and what follows from its answer.
+//! One attempt: what the endpoint's form renders is sent, and something follows from the answer.
 
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{Method, header};
+use http::header;
+use tokio::time::Instant;
 use url::Url;
 
-use super::form::{Endpoint, Event, Form, Rendered};
+use super::form::{Endpoint, Event, Form, FormError, Forms, Rendering};
 use crate::{
     clock::Clock,
     db::{
         crash,
         deliveries::{
             queue::{Claim, Claimed},
-            report::Ended,
+            report::{Ended, FormCall},
         },
     },
     domain::{
@@ -22,7 +23,9 @@ use crate::{
         event::Data,
         retry::{self, AttemptFacts, Outcome, UNHEARD_MAX},
         signature::Secret,
+        taken::NotTaken,
     },
+    host::Rendered,
     outbound::{Answer, Outbound, Over, Reach, Request, parse_url},
     vault::Vault,
 };
@@ -62,7 +65,7 @@ impl Target {
             .collect();
         let ready = secrets.and_then(|secrets| {
             let url = parse_url(&claim.url, reach).map_err(|error| error.to_string())?;
-            Ok(Ready { url, form: Form::Standard, secrets })
+            Ok(Ready { url, form: Form::of(claim.form_hook_id.clone()), secrets })
         });
         Self {
             endpoint_id: claim.endpoint_id.as_str().into(),
@@ -83,22 +86,25 @@ pub(super) struct Due {
 #[derive(Clone)]
 pub(super) struct Sender {
     pub(super) outbound: Outbound,
+    pub(super) forms: Forms,
     pub(super) clock: Clock,
     pub(super) reach: Reach,
     pub(super) timeout: Duration,
 }
 
 impl Sender {
-    /// Makes the attempt. Every outcome, a failure included, gives an [`Ended`].
-    pub(super) async fn attempt(&self, due: &Due) -> Ended {
+    /// Makes the attempt. Every outcome, a failure included, gives an [`Ended`]; `None` if the form could not be asked now,
+    /// so that there was no attempt.
+    pub(super) async fn attempt(&self, due: &Due) -> Option<Ended> {
         let at = self.clock.now();
         let started = std::time::Instant::now();
         let set_aside = (due.claimed.unheard >= UNHEARD_MAX).then(|| set_aside(due));
-        let answer = if set_aside.is_none() {
+        let Sent { answer, form_call } = if set_aside.is_none() {
             crash::in_call("deliver");
-            self.post(due, at).await
+            self.send(due, at).await?
         } else {
-            Err(format!("not sent: the server ended {UNHEARD_MAX} times while it was being sent"))
+            let why = format!("not sent: the server ended {UNHEARD_MAX} times while it was being sent");
+            Sent { answer: Err(Unsent::Failed(why)), form_call: None }
         };
         let duration_ms = u32::try_from(started.elapsed().as_millis()).unwrap_or(u32::MAX);
         metrics::histogram!("kassa_delivery_attempt_seconds").record(started.elapsed());
@@ -107,13 +113,17 @@ impl Sender {
             delivery_id: &claimed.delivery_id,
             number: u32::try_from(claimed.attempts - claimed.attempts_before + 1).unwrap_or(u32::MAX),
             ended_at: self.clock.now(),
-            outcome: answer.as_ref().map_or(Outcome::Failed, outcome),
+            outcome: outcome(&answer),
         };
-        let (status, error, response) = match &answer {
-            Ok(answer) => (Some(answer.status), problem(answer.status), kept(&answer.body)),
-            Err(error) => (None, Some(error.clone()), None),
+        let (status, error, response, skipped) = match &answer {
+            Ok((answer, taken)) => {
+                let error = taken.as_ref().err().map(NotTaken::to_string);
+                (Some(answer.status), error, kept(&answer.body), None)
+            }
+            Err(Unsent::Failed(why)) => (None, Some(why.clone()), None, None),
+            Err(Unsent::Unsupported(why)) => (None, Some(why.clone()), None, Some(why.clone())),
         };
-        Ended {
+        Some(Ended {
             delivery_id: claimed.delivery_id.clone(),
             endpoint_id: due.target.endpoint_id.to_string(),
             fence: claimed.fence,
@@ -125,29 +135,72 @@ impl Sender {
             error,
             response,
             next: retry::judge(&facts),
+            skipped,
             set_aside,
-        }
+            form_call,
+        })
     }
 
-    async fn post(&self, due: &Due, at: Millis) -> Result<Answer, String> {
-        let ready = due.target.ready.as_ref().map_err(Clone::clone)?;
-        let Claimed { event_id, payload, .. } = &due.claimed;
-        let event = Event { id: event_id, payload };
-        let rendered = ready.form.render(&event, &Endpoint { secrets: &ready.secrets }, at);
-        let Rendered { headers, body } = rendered.map_err(|error| error.to_string())?;
+    /// Renders and sends, both together within the timeout.
+    async fn send(&self, due: &Due, at: Millis) -> Option<Sent> {
+        let ready = match &due.target.ready {
+            Ok(ready) => ready,
+            Err(why) => return Some(Sent { answer: Err(Unsent::Failed(why.clone())), form_call: None }),
+        };
+        let Claimed { delivery_id, event_id, event_kind, event_at, payload, attempts, .. } = &due.claimed;
+        let event = Event {
+            id: event_id,
+            kind: event_kind,
+            at: *event_at,
+            payload,
+            delivery_id,
+            attempt: u32::try_from(attempts + 1).unwrap_or(u32::MAX),
+        };
+        let Target { endpoint_id, merchant_id, .. } = due.target.as_ref();
+        let endpoint = Endpoint { id: endpoint_id, merchant_id, url: &ready.url, secrets: &ready.secrets };
+        let until = Instant::now() + self.timeout;
+        let Rendering { rendered, call } =
+            ready.form.render(&self.forms, &event, &endpoint, at, until).await?;
+        let answer = match rendered {
+            Ok(rendered) => self.post(ready.url.clone(), rendered, until).await,
+            Err(FormError::Unsupported(why)) => Err(Unsent::Unsupported(why)),
+            Err(error) => Err(Unsent::Failed(error.to_string())),
+        };
+        Some(Sent { answer, form_call: call })
+    }
+
+    async fn post(&self, url: Url, rendered: Rendered, until: Instant) -> Answered {
+        let Rendered { method, headers, body, taken } = rendered;
         let request = Request {
-            method: Method::POST,
-            url: ready.url.clone(),
+            method,
+            url,
             headers,
             body,
             reach: self.reach,
-            deadline: self.timeout,
+            deadline: until.saturating_duration_since(Instant::now()),
             body_bytes_max: ANSWER_BYTES_MAX,
             over: Over::Cut,
             gzip: false,
         };
-        self.outbound.send(request).await.map_err(|error| error.to_string())
+        let answer = self.outbound.send(request).await.map_err(|error| Unsent::Failed(error.to_string()))?;
+        let taken = taken.judge(answer.status, &answer.body);
+        Ok((answer, taken))
     }
+}
+
+/// An attempt, as far as it went.
+struct Sent {
+    answer: Answered,
+    form_call: Option<FormCall>,
+}
+
+/// An answer, with an error if it is not what the form wants, or the reason that there is none.
+type Answered = Result<(Answer, Result<(), NotTaken>), Unsent>;
+
+enum Unsent {
+    Failed(String),
+    /// The form has no word for such events.
+    Unsupported(String),
 }
 
 /// Puts a delivery that ended the process too often off to its next attempt. Returns the event for the operator.
@@ -162,20 +215,18 @@ fn set_aside(due: &Due) -> Data {
     Data::WorkSetAside(WorkSetAside { queue, work, of: Of::Endpoint { endpoint_id }, why }.into())
 }
 
-fn outcome(answer: &Answer) -> Outcome<'_> {
+fn outcome(answer: &Answered) -> Outcome<'_> {
+    let (answer, taken) = match answer {
+        Ok((answer, taken)) => (answer, taken.is_ok()),
+        Err(Unsent::Failed(_)) => return Outcome::Failed,
+        Err(Unsent::Unsupported(_)) => return Outcome::Unsupported,
+    };
     let text = |name: &str| answer.headers.get(name).and_then(|value| value.to_str().ok());
     Outcome::Answered {
         status: answer.status,
+        taken,
         retry_after: text(header::RETRY_AFTER.as_str()),
         control: text(WEBHOOK_DELIVERY),
-    }
-}
-
-fn problem(status: u16) -> Option<String> {
-    match status {
-        200..300 => None,
-        300..400 => Some(format!("status {status}: redirects are not followed")),
-        _ => Some(format!("status {status}")),
     }
 }
 
@@ -196,6 +247,8 @@ pub(super) fn due_for_test(endpoint_id: &str, merchant_id: &str) -> Due {
     let claimed = Claimed {
         delivery_id: "dlv_1".to_owned(),
         event_id: "evt_1".to_owned(),
+        event_kind: "invoice.paid".to_owned(),
+        event_at: 1,
         payload: "{}".to_owned(),
         fence: 1,
         attempts: 0,

@@ -2,7 +2,7 @@
 //!
 //! A delivery is sent at least once: a claim lasts for a lease, so what was claimed by a worker that died is
 //! claimed again, with the same `webhook-id`. Nothing is sent inside a transaction. Claims and reports are
-//! batched: while one commits, the next one collects. `lanes` decides whose turn it is, `attempt` makes the POST,
+//! batched: while one commits, the next one collects. `lanes` decides whose turn it is, `attempt` sends what `form` renders,
 //! `domain::retry` says what follows, `reports` when that is written down.
 
 mod attempt;
@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     attempt::{Due, Sender, Target},
+    form::Forms,
     lanes::{Allowance, Lanes, Limits, Went},
     reports::Reports,
 };
@@ -56,8 +57,9 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// Delivers until told to stop.
 pub(crate) async fn run(app: App, stop: CancellationToken) {
-    let mut worker =
-        Worker::new(app.db.clone(), app.clock.clone(), app.vault.clone(), app.outbound, &app.config.webhooks);
+    let forms = Forms::new(&app);
+    let (db, clock, vault) = (app.db.clone(), app.clock.clone(), app.vault.clone());
+    let mut worker = Worker::new(db, clock, vault, app.outbound, forms, &app.config.webhooks);
     let mut poll = tokio::time::interval(POLL);
     poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut look = true;
@@ -98,6 +100,8 @@ pub(crate) struct Worker {
 /// A piece of work that has ended.
 enum Done {
     Sent(Arc<str>, Ended),
+    /// The form could not be asked now. It is no attempt.
+    NotMade(Due),
     /// The last claim could not look at every endpoint.
     LookAgain,
     /// The attempt panicked (a defect). Its outcome is unknown; it is made again when its lease ends.
@@ -124,6 +128,7 @@ impl Worker {
         clock: Clock,
         vault: Arc<Vault>,
         outbound: Outbound,
+        forms: Forms,
         config: &Webhooks,
     ) -> Self {
         let reach = if config.allow_private { Reach::Any } else { Reach::Public };
@@ -133,7 +138,7 @@ impl Worker {
         Self {
             db,
             vault,
-            sender: Sender { outbound, clock, reach, timeout },
+            sender: Sender { outbound, forms, clock, reach, timeout },
             lanes: Lanes::new(limits),
             reports: Reports::default(),
             claiming: false,
@@ -173,7 +178,8 @@ impl Worker {
             self.work.spawn(async move {
                 let endpoint_id = due.target.endpoint_id.clone();
                 match AssertUnwindSafe(sender.attempt(&due)).catch_unwind().await {
-                    Ok(ended) => Done::Sent(endpoint_id, ended),
+                    Ok(Some(ended)) => Done::Sent(endpoint_id, ended),
+                    Ok(None) => Done::NotMade(due),
                     Err(_) => Done::Broken(endpoint_id),
                 }
             });
@@ -256,10 +262,15 @@ impl Worker {
         match done {
             Ok(Done::Sent(endpoint_id, ended)) => {
                 count(&ended);
-                let went = Went::of(ended.delivered(), ended.duration_ms);
+                let went = Went::of(!ended.failed(), ended.duration_ms);
                 let hungry = self.lanes.ended(&endpoint_id, went);
                 self.reports.push(ended);
                 hungry
+            }
+            Ok(Done::NotMade(due)) => {
+                self.lanes.dropped(&due.target.endpoint_id);
+                self.start_release(&[due]);
+                false
             }
             Ok(Done::Claimed { claims, allowance, lease_until }) => {
                 self.claiming = false;
@@ -338,7 +349,7 @@ impl Worker {
                 // What waits here for a paused endpoint goes back, to wait where it is kept.
                 let dues: Vec<Due> = finished.paused.iter().flat_map(|id| self.lanes.withdraw(id)).collect();
                 self.start_release(&dues);
-                let failed = reports.iter().filter(|report| !report.delivered());
+                let failed = reports.iter().filter(|report| report.failed());
                 failed.fold(finished.advanced, |look, report| self.lanes.written(&report.endpoint_id) | look)
             }
             Err(_) => {
@@ -389,6 +400,7 @@ async fn give_up(db: &Db, now: Millis) -> Result<(), DbError> {
 fn count(ended: &Ended) {
     let outcome = match ended.next {
         Next::Delivered => "delivered",
+        Next::Skipped => "skipped",
         Next::RetryAt(_) => "failed",
         Next::Exhausted => "exhausted",
         Next::DisableEndpoint => "disabled",

@@ -99,7 +99,9 @@ mod tests {
             error: None,
             response: None,
             next: retry::Next::Delivered,
+            skipped: None,
             set_aside: None,
+            form_call: None,
         }
     }
 

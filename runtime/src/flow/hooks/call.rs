@@ -6,9 +6,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Instant};
 use serde_json::Value;
 
 use crate::{
-    app::App,
     db::{
-        Conn, DbError, deliveries,
+        Conn, Db, DbError, deliveries,
         disk::{self, DiskLimit},
         events,
         hooks::{Callee, runs::Used, secrets},
@@ -20,6 +19,7 @@ use crate::{
         verbatim::Verbatim,
     },
     host::{CallFailed, Called, HookVersion, Manifest, OfMerchant, QueuedWebhook, Secret, Trace},
+    vault::Vault,
 };
 
 /// Maximum number of attempts of a call while others change the hook's storage under it.
@@ -105,7 +105,8 @@ pub(in crate::flow) struct Ready {
 
 /// Reads the parts of a hook that a call needs; `run_id` is what its requests carry.
 pub(in crate::flow) async fn ready(
-    app: &App,
+    db: &Db,
+    vault: &Vault,
     callee: &Callee,
     run_id: Option<String>,
 ) -> Result<Ready, DbError> {
@@ -120,7 +121,7 @@ pub(in crate::flow) async fn ready(
         tenant: callee.tenant.clone(),
         run_id,
         hosts: manifest.hosts(&settings),
-        secrets: secrets(app, &callee.hook_id, &manifest, &settings).await?,
+        secrets: secrets(db, vault, &callee.hook_id, &manifest, &settings).await?,
     };
     let version = HookVersion {
         name: callee.hook_name.clone(),
@@ -135,7 +136,8 @@ pub(in crate::flow) async fn ready(
 /// Decrypts the secrets whose purpose is the one that this version states. A secret that cannot be decrypted is left
 /// out, as if it were not set.
 async fn secrets(
-    app: &App,
+    db: &Db,
+    vault: &Vault,
     hook_id: &str,
     manifest: &Manifest,
     settings: &Value,
@@ -144,11 +146,11 @@ async fn secrets(
     if manifest.secrets.is_empty() {
         return Ok(secrets);
     }
-    for row in secrets::list(&mut app.db.read().await?, hook_id).await? {
+    for row in secrets::list(&mut db.read().await?, hook_id).await? {
         if manifest.purpose_of(&row.name, settings).as_ref() != Some(&row.purpose) {
             continue;
         }
-        let opened = app.vault.open(&row.sealed_for(), &row.value).ok();
+        let opened = vault.open(&row.sealed_for(), &row.value).ok();
         if let Some(text) = opened.as_ref().and_then(|opened| std::str::from_utf8(opened).ok()) {
             secrets.insert(row.name, Secret::new(text, row.purpose));
         }

@@ -203,7 +203,8 @@ pub(super) async fn call(
     at: Millis,
     tape: Tape,
 ) -> Result<Called<fulfiller::Outcome>, Failed> {
-    let Ready { version, of, told } = ready(app, &claimed.callee, Some(claimed.run_id.clone())).await?;
+    let Ready { version, of, told } =
+        ready(&app.db, &app.vault, &claimed.callee, Some(claimed.run_id.clone())).await?;
     let event = fulfiller::Event {
         id: claimed.event_id.clone(),
         kind: claimed.event_kind.clone(),

@@ -99,7 +99,7 @@ impl call::Attempt for Asking<'_> {
             hook: callee.hook_name.clone(),
             why: one_line(&why, NOTE_CHARS_MAX),
         };
-        let Ready { version, of, told } = ready(app, callee, None).await?;
+        let Ready { version, of, told } = ready(&app.db, &app.vault, callee, None).await?;
         let (at, started) = (app.clock.now(), Instant::now());
         let context = rates::Context {
             now_ms: u64::try_from(at).unwrap_or(0),

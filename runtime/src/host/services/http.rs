@@ -47,13 +47,17 @@ const PATH_BYTES_MAX: usize = 8 << 10;
 const HEADERS_MAX: usize = 32;
 const HEADER_BYTES_MAX: usize = 8 << 10;
 /// Headers that the client sets itself, or that would change where a request goes.
-const HEADERS_OF_OURS: [&str; 8] = [
+const HEADERS_OF_OURS: [&str; 12] = [
     "host",
     "content-length",
     "transfer-encoding",
     "connection",
+    "keep-alive",
+    "proxy-connection",
     "upgrade",
     "te",
+    "trailer",
+    "expect",
     "accept-encoding",
     "proxy-authorization",
 ];

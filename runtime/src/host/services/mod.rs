@@ -7,6 +7,7 @@ mod http;
 mod log;
 mod method;
 mod random;
+mod rendered;
 mod secrets;
 mod signing;
 mod state;
@@ -36,6 +37,7 @@ use crate::{
 
 pub(crate) use hosts::{Hosts, authority, is_allowed};
 pub(crate) use log::LogLine;
+pub(crate) use rendered::{Rendered, Unsendable};
 pub(crate) use secrets::Secret;
 pub(crate) use signing::Algorithm;
 pub(in crate::host) use state::CallState;

@@ -84,6 +84,14 @@ impl Bench {
     }
 }
 
+/// A host without plugins, and the folder that it lives in.
+pub(crate) fn empty_host(db: &Db, clock: &Clock) -> (Host, TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = dir.path().join("compiled");
+    let host = Host::empty(db.clone(), clock.clone(), &whole(), &cache, [7; 32], upstreams()).unwrap();
+    (host, dir)
+}
+
 /// A chain plugin that does nothing.
 pub(crate) fn chain_component() -> Vec<u8> {
     Guest::new().component()

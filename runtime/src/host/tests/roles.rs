@@ -1,12 +1,13 @@
 //! Roles of hooks: their imports, the versions of them that run, and a form at work.
 
+use url::Url;
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
 use super::*;
 use crate::{
-    domain::{hook::Purpose, tenant::Tenant},
-    host::bindings::{form::exports::kassa::plugin::form, services::kassa::plugin::types::Method},
+    domain::{hook::Purpose, taken::NotTaken, tenant::Tenant},
+    host::bindings::form::exports::kassa::plugin::form,
 };
 
 /// An allocator that never frees; its memory begins at 8192.
@@ -189,24 +190,29 @@ async fn a_form_signs_what_is_sent() {
     let bench = Bench::new().await;
     let version = admitted(&bench, form("")).await.unwrap();
     let (delivery, context) = (delivery(), context());
-    let render = |of| bench.host.hooks().render(&version, of, &delivery, &context);
+    let url = Url::parse(&delivery.url).unwrap();
+    let render = |of| bench.host.hooks().render(&version, of, &url, &delivery, &context);
     let called = render(of(&[("ipn_key", "Jefe")])).await.unwrap();
     let request = called.value.unwrap();
     // RFC 4231, test case 2.
     let signature = "164b7a7bfcf819e2e395fbe73b56e0a387bd64222e831fd610270cd7ea250554\
                      9758bf75c05a994a6d034f65f8f0e6fdcaeab1a34d4a6b4b636e070a38bce737";
     assert_eq!(hex::encode(&request.body), signature);
-    assert_eq!((request.method, request.taken.body.as_deref()), (Method::Put, Some("ok")));
+    assert_eq!(request.method, http::Method::PUT);
+    assert_eq!(request.taken.judge(200, b"no"), Err(NotTaken::Text(200)));
+    assert_eq!(request.taken.judge(200, b"ok"), Ok(()));
     assert!(called.writes.entries.is_empty() && called.webhooks.is_empty());
     let refused = render(of(&[])).await.unwrap().value.unwrap_err();
-    assert_eq!(refused, form::FormError::Secret("ipn_key".to_owned()));
+    assert_eq!(refused, NotRendered::Said(form::FormError::Secret("ipn_key".to_owned())));
 }
 
 #[tokio::test]
 async fn a_form_that_never_ends_is_ended() {
     let bench = Bench::new().await;
     let version = admitted(&bench, form("(loop $again (br $again))")).await.unwrap();
-    let failed = bench.host.hooks().render(&version, of(&[]), &delivery(), &context()).await.unwrap_err();
+    let url = Url::parse(&delivery().url).unwrap();
+    let failed =
+        bench.host.hooks().render(&version, of(&[]), &url, &delivery(), &context()).await.unwrap_err();
     assert!(matches!(failed.error, CallError::CpuBudget), "{failed}");
     let context = fulfiller::Context {
         run: String::new(),

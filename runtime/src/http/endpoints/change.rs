@@ -4,7 +4,7 @@ use axum::extract::State;
 use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 
-use super::{EndpointView, check_events, check_url, missing, too_many, view_of};
+use super::{EndpointView, check_events, check_url, form, missing, too_many, view_of};
 use crate::{
     app::App,
     db::{
@@ -36,6 +36,9 @@ struct EndpointChange {
     /// Public, over https.
     #[schema(example = "https://shop.example/webhooks/kassa", max_length = 2048)]
     url: Option<String>,
+    /// `standard`, or the id or the name of a hook of yours whose version in use has the role `form`.
+    #[schema(example = "standard", max_length = 100)]
+    form: Option<String>,
     /// The types of events that it is to get; null: all.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<Vec<event::Type>>)]
@@ -50,11 +53,11 @@ fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Res
 
 /// Change an endpoint
 ///
-/// What waits for it goes to the new URL; what is being sent at this moment still goes to the old one. Another choice
-/// of events counts for what happens from now on.
+/// What waits for it goes to the new URL, in the new form; what is being sent at this moment still goes to the old one.
+/// Another choice of events counts for what happens from now on.
 #[utoipa::path(patch, path = "/v1/endpoints/{id}", tag = "webhooks", params(("id" = String, Path)),
     request_body = EndpointChange, responses((status = 200, body = EndpointView)),
-    extensions(("x-problems" = json!([[Kind::UrlRefused]]))))]
+    extensions(("x-problems" = json!([[Kind::UrlRefused, Kind::FormRefused]]))))]
 async fn update(
     merchant: Merchant,
     State(app): State<App>,
@@ -62,13 +65,14 @@ async fn update(
     body: Json<EndpointChange>,
 ) -> Result<Reply, Problem> {
     let id = id.id(IdKind::Endpoint, "endpoint")?;
-    let Json { value: EndpointChange { url, events, state }, once } = body;
+    let Json { value: EndpointChange { url, form, events, state }, once } = body;
     url.as_deref().map_or(Ok(()), |url| check_url(&app, url))?;
     check_events(events.as_ref().and_then(Option::as_deref))?;
     let reply = idempotent(&app, merchant.owner(), once, move |conn| {
         Box::pin(async move {
             let tenant = &merchant.tenant;
-            if !endpoints::change(conn, tenant, &id, Change { url, events }).await? {
+            let form_hook_id = form::chosen(conn, &merchant, form.as_deref()).await?;
+            if !endpoints::change(conn, tenant, &id, Change { url, form_hook_id, events }).await? {
                 return Err(missing());
             }
             match state {

@@ -1,11 +1,13 @@
 //! Endpoints: the URLs that a merchant's events are sent to.
 
 mod change;
+mod form;
 
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use self::form::STANDARD;
 use crate::{
     app::App,
     db::{
@@ -52,6 +54,9 @@ struct EndpointView {
     #[schema(example = "ep_01KAN2Q5T4W2J6G0Z8Y3V7X9BC")]
     id: String,
     url: String,
+    /// What its deliveries look like: `standard`, or the id of the hook that renders them.
+    #[schema(example = "standard")]
+    form: String,
     /// The types of events that it gets; none: all.
     events: Option<Vec<String>>,
     state: EndpointState,
@@ -70,6 +75,7 @@ impl From<Endpoint> for EndpointView {
         Self {
             id: endpoint.id,
             url: endpoint.url,
+            form: endpoint.form_hook_id.unwrap_or_else(|| STANDARD.to_owned()),
             events: endpoint.events,
             state: endpoint.state,
             disabled_why: endpoint.disabled_why,
@@ -97,6 +103,10 @@ struct NewEndpointBody {
     /// Public, over https.
     #[schema(example = "https://shop.example/webhooks/kassa", max_length = 2048)]
     url: String,
+    /// What its deliveries look like: `standard`, or the id or the name of a hook of yours whose version in use has the
+    /// role `form`; `standard` if it is left out.
+    #[schema(example = "standard", max_length = 100)]
+    form: Option<String>,
     /// The types of events that it is to get; all if it is left out.
     events: Option<Vec<event::Type>>,
 }
@@ -137,10 +147,11 @@ fn new_secret(app: &App, endpoint_id: &str) -> Result<(Vec<u8>, String), Problem
 
 /// Create an endpoint
 ///
-/// Its secret is in this answer only. What happens from now on is sent to it, signed as standardwebhooks.com says.
+/// Its secret is in this answer only. What happens from now on is sent to it, signed as standardwebhooks.com says, or as
+/// the hook renders it that is its `form`.
 #[utoipa::path(post, path = "/v1/endpoints", tag = "webhooks", request_body = NewEndpointBody,
     responses((status = 201, body = EndpointWithSecret)),
-    extensions(("x-problems" = json!([[Kind::UrlRefused, Kind::EndpointLimit]]))))]
+    extensions(("x-problems" = json!([[Kind::UrlRefused, Kind::FormRefused, Kind::EndpointLimit]]))))]
 async fn create(
     merchant: Merchant,
     State(app): State<App>,
@@ -156,12 +167,15 @@ async fn create(
         id: id.clone(),
         tenant: merchant.tenant.clone(),
         url: new.url,
+        form_hook_id: None,
         events: new.events,
         secret,
         created_at,
     };
     idempotent(&app, merchant.owner(), once, move |conn| {
         Box::pin(async move {
+            let mut row = row;
+            row.form_hook_id = form::chosen(conn, &merchant, new.form.as_deref()).await?.flatten();
             if !endpoints::insert(conn, row).await? {
                 return Err(too_many());
             }

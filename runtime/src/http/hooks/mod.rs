@@ -22,7 +22,7 @@ use crate::{
     app::App,
     db::{
         Conn,
-        hooks::{self, Hook, HookState, StoreError, VersionRow, runs as run_rows},
+        hooks::{self, Hook, HookState, StoreError, VersionRow, forms, runs as run_rows},
         plugins,
     },
     domain::{hook::Binding, id::Kind as IdKind, tenant::Tenant, verbatim::Verbatim},
@@ -170,9 +170,11 @@ async fn get(merchant: Merchant, State(app): State<App>, id: PathParam) -> Resul
 
 /// Delete a hook
 ///
-/// Its versions, secrets and storage go; runs that wait are given up. What it did stays listed.
+/// Its versions, secrets and storage go; runs that wait are given up. What it did stays listed. The form of an endpoint is
+/// not deleted: choose another one there first.
 #[utoipa::path(delete, path = "/v1/hooks/{id}", tag = "hooks", params(("id" = String, Path)),
-    responses((status = 200, body = HookView)))]
+    responses((status = 200, body = HookView)),
+    extensions(("x-problems" = json!([[Kind::HookInUse]]))))]
 async fn delete(
     merchant: Merchant,
     State(app): State<App>,
@@ -185,6 +187,9 @@ async fn delete(
         Box::pin(async move {
             let hook = found(conn, &merchant.tenant, &id).await?;
             let view = view(conn, hook).await?;
+            // Held until it is deleted, so that no endpoint takes it meanwhile.
+            hooks::lock(conn, &id).await?;
+            check_unused(conn, &id).await?;
             hooks::delete(conn, &merchant.tenant.merchant, &id, scope_of_hook(&id), now).await?;
             Reply::ok(&view)
         })
@@ -192,6 +197,16 @@ async fn delete(
     .await;
     forget_code(&app, codes).await?;
     reply
+}
+
+/// Refuses a hook that is the form of an endpoint.
+async fn check_unused(conn: &mut Conn, hook_id: &str) -> Result<(), Problem> {
+    let endpoints = forms::endpoints_of(conn, hook_id).await?;
+    if endpoints.is_empty() {
+        return Ok(());
+    }
+    let detail = "Endpoints are told in this form: choose another one for them, or delete them.";
+    Err(Problem::new(Kind::HookInUse, detail).with("endpoints", endpoints))
 }
 
 /// SHA-256 of each artefact of a hook.

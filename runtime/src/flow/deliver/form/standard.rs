@@ -1,10 +1,13 @@
 //! The form of Standard Webhooks: the event as it is, with an id, a time and a signature by each secret.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
-use super::{Endpoint, Event, FormError, Rendered};
-use crate::domain::{Millis, signature};
+use super::{Endpoint, Event, FormError};
+use crate::{
+    domain::{Millis, signature, taken::Taken},
+    host::Rendered,
+};
 
 const ID: HeaderName = HeaderName::from_static("webhook-id");
 const TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
@@ -20,7 +23,7 @@ pub(super) fn render(event: &Event<'_>, endpoint: &Endpoint<'_>, at: Millis) -> 
         (TIMESTAMP, HeaderValue::from(timestamp_s)),
         (SIGNATURE, HeaderValue::from_str(&signature)?),
     ]);
-    Ok(Rendered { headers, body })
+    Ok(Rendered { method: Method::POST, headers, body, taken: Taken::default() })
 }
 
 #[cfg(test)]
@@ -32,8 +35,17 @@ mod tests {
     #[test]
     fn what_is_sent_is_what_the_specification_shows() {
         let secrets = [Secret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap()];
-        let event = Event { id: "msg_p5jXN8AQM9LWM0D4loKWxJek", payload: r#"{"test": 2432232314}"# };
-        let sent = render(&event, &Endpoint { secrets: &secrets }, 1_614_265_330_000).unwrap();
+        let event = Event {
+            id: "msg_p5jXN8AQM9LWM0D4loKWxJek",
+            kind: "test",
+            at: 0,
+            payload: r#"{"test": 2432232314}"#,
+            delivery_id: "dlv_1",
+            attempt: 1,
+        };
+        let url = "https://shop.example/hooks".parse().unwrap();
+        let endpoint = Endpoint { id: "ep_1", merchant_id: "mer_1", url: &url, secrets: &secrets };
+        let sent = render(&event, &endpoint, 1_614_265_330_000).unwrap();
         assert_eq!(sent.body, r#"{"test": 2432232314}"#);
         let header = |name: &str| sent.headers[name].to_str().unwrap();
         assert_eq!(header("content-type"), "application/json");

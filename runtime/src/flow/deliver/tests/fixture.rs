@@ -31,9 +31,13 @@ use crate::{
         signature::Secret,
         tenant::Tenant,
     },
-    flow::{deliver::Worker, dispatch},
+    flow::{
+        deliver::{Worker, form::Forms},
+        dispatch,
+    },
+    host::tests::empty_host,
     outbound::Outbound,
-    testing::{TestDb, databases},
+    testing::{self, TestDb, databases},
     vault::Vault,
 };
 use std::sync::Arc;
@@ -103,6 +107,7 @@ pub(super) struct Desk {
     pub(super) vault: Arc<Vault>,
     pub(super) config: Webhooks,
     pub(super) outbound: Outbound,
+    pub(super) forms: Forms,
 }
 
 pub(super) struct MadeEndpoint {
@@ -136,14 +141,17 @@ pub(super) async fn each_database(test: impl AsyncFn(Desk)) {
         let vault = Arc::new(Vault::from_hex(&"11".repeat(32)).unwrap());
         let config =
             Webhooks { allow_private: true, timeout_s: 20, concurrency: 64, concurrency_per_endpoint: 8 };
-        test(Desk { db, clock, vault, config, outbound: Outbound::new().unwrap() }).await;
+        let (host, _folder) = empty_host(&db, &clock);
+        let hooks = testing::config().hooks;
+        let forms = Forms::with((*db).clone(), vault.clone(), host, &hooks);
+        test(Desk { db, clock, vault, config, outbound: Outbound::new().unwrap(), forms }).await;
     }
 }
 
 impl Desk {
     pub(super) fn worker(&self) -> Worker {
         let (clock, vault, outbound) = (self.clock.clone(), self.vault.clone(), self.outbound.clone());
-        Worker::new((*self.db).clone(), clock, vault, outbound, &self.config)
+        Worker::new((*self.db).clone(), clock, vault, outbound, self.forms.clone(), &self.config)
     }
 
     pub(super) async fn endpoint(&self, merchant_id: &str, url: &str) -> MadeEndpoint {
@@ -153,6 +161,7 @@ impl Desk {
             id: id.clone(),
             tenant: Tenant::live(merchant_id),
             url: url.to_owned(),
+            form_hook_id: None,
             events: None,
             secret: self.vault.seal(&id, secret.to_text().as_bytes()).unwrap(),
             created_at: self.clock.now(),

@@ -150,11 +150,11 @@ async fn what_waits_goes_to_the_new_url_and_another_choice_counts_from_now_on() 
             })
         };
         let kinds = Some(vec![Kind::InvoiceExpired.into()]);
-        assert!(change(Change { url: None, events: Some(kinds) }).await.unwrap());
+        assert!(change(Change { events: Some(kinds), ..Change::default() }).await.unwrap());
         let seen = desk.find("mer_a", &endpoint.id).await;
         assert_eq!(seen.events, Some(vec!["invoice.expired".to_owned()]));
         assert!(seen.paused_until.is_some(), "the receiver is the same");
-        assert!(change(Change { url: Some(new.url.clone()), events: None }).await.unwrap());
+        assert!(change(Change { url: Some(new.url.clone()), ..Change::default() }).await.unwrap());
         let seen = desk.find("mer_a", &endpoint.id).await;
         assert_eq!((seen.failures, seen.paused_until), (0, None));
         assert_eq!(seen.events, Some(vec!["invoice.expired".to_owned()]));
@@ -163,7 +163,7 @@ async fn what_waits_goes_to_the_new_url_and_another_choice_counts_from_now_on() 
         let before = old.requests().len();
         while desk.deliver().await > 0 {}
         assert_eq!((old.requests().len(), new.ids().len()), (before, 6), "the last is of another type");
-        assert!(change(Change { url: None, events: Some(None) }).await.unwrap());
+        assert!(change(Change { events: Some(None), ..Change::default() }).await.unwrap());
         assert_eq!(desk.find("mer_a", &endpoint.id).await.events, None);
     })
     .await;

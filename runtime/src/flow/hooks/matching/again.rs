@@ -33,7 +33,7 @@ pub(crate) async fn again(app: &App, callee: &Callee, then: Match) -> Result<Rem
         |column| move |error: serde_json::Error| DbError::Unreadable { column, why: error.to_string() };
     let question: Question = serde_json::from_str(then.question.text()).map_err(unreadable("question"))?;
     let recording: Recording = serde_json::from_str(&then.tape).map_err(unreadable("tape"))?;
-    let ready = ready(app, callee, None).await?;
+    let ready = ready(&app.db, &app.vault, callee, None).await?;
     let question = question.with_settings(ready.told.clone());
     let started = Instant::now();
     let said = match put(app, ready, &question, Tape::play(recording.clone())).await {

@@ -166,7 +166,7 @@ impl call::Attempt for Asking<'_> {
         let may_be_asked = claimed.fence <= CLAIMS_MAX && claimed.unheard < UNHEARD_MAX;
         let asked = match claimed.callee.clone().filter(|_| may_be_asked) {
             Some(callee) => {
-                let ready = ready(app, &callee, None).await?;
+                let ready = ready(&app.db, &app.vault, &callee, None).await?;
                 let at = app.clock.now();
                 // Where there is nothing to ask about the built-in policy decides.
                 match question::about(app, claimed, &ready.told, at).await? {

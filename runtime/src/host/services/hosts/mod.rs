@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// What a hook may send in one request.
-const BODY_BYTES_MAX: usize = 256 << 10;
+pub(super) const BODY_BYTES_MAX: usize = 256 << 10;
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// Where hooks send their requests.
@@ -165,7 +165,11 @@ pub(crate) fn authority(url: &Url) -> String {
 }
 
 /// Headers with their secrets, as they are sent to this host.
-fn filled_headers(of: &OfMerchant, host: &str, headers: &[(String, String)]) -> Result<HeaderMap, HttpError> {
+pub(super) fn filled_headers(
+    of: &OfMerchant,
+    host: &str,
+    headers: &[(String, String)],
+) -> Result<HeaderMap, HttpError> {
     let mut map = HeaderMap::with_capacity(headers.len() + 1);
     for (name, template) in headers {
         let (text, has_secret) = filled(of, host, template, str::to_owned)?;
