@@ -8,6 +8,7 @@
 mod attempt;
 mod form;
 mod lanes;
+mod leaving;
 mod reports;
 
 use std::{collections::BTreeSet, panic::AssertUnwindSafe, sync::Arc, time::Duration};
@@ -29,7 +30,6 @@ use crate::{
     db::{
         Db, DbError,
         deliveries::{
-            leaving,
             queue::{self, Claims},
             report::{self, Ended, Finished},
         },
@@ -48,10 +48,6 @@ const AFTER_ERROR: Duration = Duration::from_secs(1);
 const LEASE_MARGIN_MS: Millis = 20_000;
 /// Time of the lease, milliseconds, that must remain after an attempt's timeout for its report.
 const REPORT_MS: Millis = 5_000;
-/// Maximum number of deliveries to deleted endpoints that one transaction gives up.
-const GIVEN_UP_MAX: i64 = 500;
-/// Maximum number of such transactions in a row.
-const GIVE_UPS_MAX: usize = 20;
 /// Time in which attempts under way may end after a stop.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -254,7 +250,7 @@ impl Worker {
         }
         self.leaving = true;
         let (db, now) = (self.db.clone(), self.now());
-        self.work.spawn(async move { Done::Left(give_up(&db, now).await) });
+        self.work.spawn(async move { Done::Left(leaving::give_up(&db, now).await) });
     }
 
     /// Handles work that has ended. Returns true if it is worth looking into the queue.
@@ -383,18 +379,6 @@ impl Worker {
             look |= self.done(done);
         }
     }
-}
-
-async fn give_up(db: &Db, now: Millis) -> Result<(), DbError> {
-    for _ in 0..GIVE_UPS_MAX {
-        // Looking costs a read; only work costs a write.
-        let Some(endpoint_id) = leaving::any(&mut db.read().await?, now).await? else { break };
-        db.write::<_, DbError, _>(move |conn| {
-            Box::pin(async move { leaving::give_up(conn, &endpoint_id, GIVEN_UP_MAX, now).await })
-        })
-        .await?;
-    }
-    Ok(())
 }
 
 fn count(ended: &Ended) {
