@@ -1,7 +1,7 @@
 //! Hook runs: events owed to hooks, the calls that were made for them, and what they used.
 //!
 //! Here is what a merchant sees of them and may do with them; a function finds nothing of another merchant or mode.
-//! What workers do is in [`queue`].
+//! What workers do is in [`super::run_queue`].
 
 use super::run_queue::{due_by, lock_owners, push};
 use crate::{

@@ -5,7 +5,7 @@
 //! that a merchant's hook is asked about waits for `matching`, which ends in the same writes.
 //! Correct with any number of replicas: the cursor's row is locked, and moves only from where it was read. The
 //! lease merely keeps them from doing the same work twice. What the chain's time decides follows when everything is
-//! settled ([`super::expire`]).
+//! settled ([`expire`]).
 
 pub(crate) mod expire;
 mod near;

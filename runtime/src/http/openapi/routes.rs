@@ -45,7 +45,7 @@ impl Routes {
 }
 
 /// The handlers of one address. Each tells besides what stands in its attribute what its signature says:
-/// [`openapi::operation`](super::openapi::operation).
+/// [`operation`](super::operation).
 macro_rules! routes {
     ($($handler:ident),+) => {{
         let (schemas, mut paths, methods) = utoipa_axum::routes!($($handler),+);
