@@ -191,3 +191,48 @@ async fn send(
 pub(super) fn named(callee: &Callee) -> HookNamed {
     HookNamed { id: callee.hook_id.clone(), name: callee.hook_name.clone(), version: callee.version.clone() }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// Fails with these errors, one an attempt, and then commits. Notes which attempts were said to be the last.
+    struct Failing(Mutex<Vec<DbError>>, Mutex<Vec<bool>>);
+
+    impl Attempt for Failing {
+        type Committed = ();
+
+        async fn attempt(&self, last: bool) -> Result<(), DbError> {
+            self.1.lock().unwrap().push(last);
+            self.0.lock().unwrap().pop().map_or(Ok(()), Err)
+        }
+    }
+
+    async fn made(errors: Vec<DbError>) -> (Result<((), bool), DbError>, Vec<bool>) {
+        let call = Failing(Mutex::new(errors), Mutex::default());
+        let ended = until_fresh(&call).await;
+        (ended, call.1.into_inner().unwrap())
+    }
+
+    fn conflicts(count: u32) -> Vec<DbError> {
+        (0..count).map(|_| DbError::Stale("a hook's storage")).collect()
+    }
+
+    #[tokio::test]
+    async fn a_call_is_made_again_for_a_conflict_alone_and_not_for_ever() {
+        let (ended, attempts) = made(Vec::new()).await;
+        assert!(matches!(ended, Ok(((), true))) && attempts == [false]);
+        let (ended, attempts) = made(conflicts(2)).await;
+        assert!(matches!(ended, Ok(((), false))) && attempts.len() == 3);
+        let (ended, attempts) = made(conflicts(TRIES_MAX + 5)).await;
+        assert!(matches!(ended, Err(DbError::Stale(_))));
+        let mut expected = vec![false; TRIES_MAX as usize - 1];
+        expected.push(true);
+        assert_eq!(attempts, expected, "the last attempt knows that it is");
+        // It may have sent requests: what else goes wrong is no reason to send them at once again.
+        let (ended, attempts) = made(vec![DbError::Closed]).await;
+        assert!(matches!(ended, Err(DbError::Closed)) && attempts == [false]);
+    }
+}

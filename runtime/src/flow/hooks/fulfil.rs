@@ -127,8 +127,8 @@ async fn run_once(app: &App, claimed: Claimed) -> RunOutcome {
         // Its lease ends, and then it is made again.
         Err(error) if error.is_conflict() => RunOutcome::InTheWay,
         Err(error) => {
-            tracing::error!(hook = claimed.callee.hook_id, %error, "a hook's run could not be made or written down");
-            release(app, &claimed).await;
+            // Its lease ends first: it may have sent requests, and would send them at once again.
+            tracing::error!(hook = claimed.callee.hook_id, %error, "a hook's run could not be written down");
             RunOutcome::Broken
         }
     }
@@ -141,7 +141,7 @@ struct Making<'a> {
 }
 
 impl call::Attempt for Making<'_> {
-    /// `None` if there was no place for the call.
+    /// `None` if nothing was called: there was no place for it, or it could not be prepared.
     type Committed = Option<Committed>;
 
     async fn attempt(&self, last: bool) -> Result<Option<Committed>, DbError> {
@@ -157,7 +157,10 @@ impl call::Attempt for Making<'_> {
                 }
                 Err(Failed::Call(CallFailed { error: CallError::Busy, .. })) => return Ok(None),
                 Err(Failed::Call(failed)) => broke(failed),
-                Err(Failed::Db(error)) => return Err(error),
+                Err(Failed::Db(error)) => {
+                    tracing::error!(hook = claimed.callee.hook_id, %error, "a hook's run could not be prepared");
+                    return Ok(None);
+                }
             }
         };
         let ended_at = app.clock.now();
