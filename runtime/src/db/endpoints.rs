@@ -1,6 +1,6 @@
 //! Endpoints: the URLs that merchants are told at.
 //!
-//! What a merchant asks for names the merchant and the mode: a function here finds nothing of another's.
+//! What a merchant asks for names the tenant: a function here finds nothing of another's.
 
 use super::{Conn, DbError, Row, args, merchants};
 use crate::domain::{Millis, event, tenant::Tenant, word::words};

@@ -8,7 +8,7 @@ use super::{
     Millis,
     event::Type,
     retry::{self, Next},
-    word::words,
+    word::{NoWord, words},
 };
 
 /// The one purpose that a secret of a hook may be used for.
@@ -35,13 +35,13 @@ impl std::fmt::Display for Purpose {
 }
 
 impl std::str::FromStr for Purpose {
-    type Err = String;
+    type Err = NoWord;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, NoWord> {
         match text.strip_prefix(Self::OF_HOST) {
             Some(host) => Ok(Self::Host(host.to_owned())),
             None if text == Self::SIGN => Ok(Self::Sign),
-            None => Err("no purpose of a secret".to_owned()),
+            None => Err(NoWord { of: "purpose of a secret", text: text.to_owned() }),
         }
     }
 }

@@ -72,42 +72,94 @@ pub enum Course {
     Behind,
 }
 
+/// Why a report cannot be believed, or does not go on from where it was asked to. Nothing of it is used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Contradiction {
+    #[error("{reported} blocks, but {asked} were asked for")]
+    TooManyBlocks { reported: usize, asked: usize },
+    #[error("the final block is above the head")]
+    FinalAboveHead,
+    #[error("the safe block is above the head")]
+    SafeAboveHead,
+    #[error("the head has no usable hash")]
+    HeadWithoutHash,
+    #[error("block {0} has an unusable field")]
+    BlockField(i64),
+    #[error("block {height} is above the head {head}")]
+    BlockAboveHead { height: i64, head: i64 },
+    #[error("block {after} does not follow on block {before}")]
+    Gap { before: i64, after: i64 },
+    #[error("the first block is {first}, not {next}")]
+    FirstBlock { first: i64, next: i64 },
+    #[error("a first scan reports one block and no transfers")]
+    FirstScan,
+    #[error("the head and the last block differ")]
+    OtherHead,
+    #[error("transfer {tx} is in block {height}, which is not reported")]
+    BlockNotReported { tx: String, height: i64 },
+    #[error("transfer {tx} is of asset {asset}, which is not listed")]
+    AssetNotListed { tx: String, asset: usize },
+    #[error("a transfer has an unusable name")]
+    TransferName,
+    #[error("transfer {tx} number {ordinal} is reported twice")]
+    Twice { tx: String, ordinal: i64 },
+    #[error("height {0} is beyond any chain")]
+    Height(u64),
+    #[error("a block time is beyond any clock")]
+    Time,
+    #[error("a transaction has an unusable name")]
+    TransactionName,
+    #[error("its head {head} is below block {next}")]
+    Behind { head: i64, next: i64 },
+    #[error("it gives no block {0}")]
+    NoBlock(i64),
+    #[error("block {0} does not follow on the one before it, as that was read here")]
+    OtherBranch(i64),
+}
+
 /// Checks a report by itself. The error says what is wrong; nothing of such a report is used.
-pub fn check(scan: &Scan, from: Option<&Position>, assets: usize, blocks_max: usize) -> Result<(), String> {
+pub fn check(
+    scan: &Scan,
+    from: Option<&Position>,
+    assets: usize,
+    blocks_max: usize,
+) -> Result<(), Contradiction> {
+    use Contradiction as No;
+
     let name = |text: &str| (1..=NAME_LEN_MAX).contains(&text.len()) && !text.contains(char::is_control);
     if scan.blocks.len() > blocks_max.max(1) {
-        return Err(format!("{} blocks, but {blocks_max} were asked for", scan.blocks.len()));
+        return Err(No::TooManyBlocks { reported: scan.blocks.len(), asked: blocks_max });
     }
     if scan.head.height < 0 || scan.r#final < 0 || scan.r#final > scan.head.height {
-        return Err("the final block is above the head".to_owned());
+        return Err(No::FinalAboveHead);
     }
     if scan.safe.is_some_and(|safe| safe > scan.head.height || safe < 0) {
-        return Err("the safe block is above the head".to_owned());
+        return Err(No::SafeAboveHead);
     }
     if !name(&scan.head.hash) {
-        return Err("the head has no usable hash".to_owned());
+        return Err(No::HeadWithoutHash);
     }
     for block in &scan.blocks {
         if !name(&block.hash) || !name(&block.parent) || block.height < 0 || block.time < 0 {
-            return Err(format!("block {} has an unusable field", block.height));
+            return Err(No::BlockField(block.height));
         }
         if block.height > scan.head.height {
-            return Err(format!("block {} is above the head {}", block.height, scan.head.height));
+            return Err(No::BlockAboveHead { height: block.height, head: scan.head.height });
         }
     }
     for pair in scan.blocks.windows(2) {
         if let [before, after] = pair
             && (after.height != before.height + 1 || after.parent != before.hash)
         {
-            return Err(format!("block {} does not follow on block {}", after.height, before.height));
+            return Err(No::Gap { before: before.height, after: after.height });
         }
     }
     match (from, scan.blocks.first()) {
         (Some(from), Some(first)) if first.height != from.height + 1 => {
-            return Err(format!("the first block is {}, not {}", first.height, from.height + 1));
+            return Err(No::FirstBlock { first: first.height, next: from.height + 1 });
         }
         (None, first) if first.is_none() || scan.blocks.len() != 1 || !scan.transfers.is_empty() => {
-            return Err("a first scan reports one block and no transfers".to_owned());
+            return Err(No::FirstScan);
         }
         _ => {}
     }
@@ -115,22 +167,22 @@ pub fn check(scan: &Scan, from: Option<&Position>, assets: usize, blocks_max: us
         && last.height == scan.head.height
         && last.hash != scan.head.hash
     {
-        return Err("the head and the last block differ".to_owned());
+        return Err(No::OtherHead);
     }
     let heights: BTreeSet<i64> = scan.blocks.iter().map(|block| block.height).collect();
     let mut places = BTreeSet::new();
     for seen in &scan.transfers {
         if !heights.contains(&seen.height) {
-            return Err(format!("transfer {} is in block {}, which is not reported", seen.tx, seen.height));
+            return Err(No::BlockNotReported { tx: seen.tx.clone(), height: seen.height });
         }
         if seen.asset >= assets {
-            return Err(format!("transfer {} is of asset {}, which is not listed", seen.tx, seen.asset));
+            return Err(No::AssetNotListed { tx: seen.tx.clone(), asset: seen.asset });
         }
         if !name(&seen.tx) || !name(&seen.recipient) || seen.sender.as_deref().is_some_and(|s| !name(s)) {
-            return Err("a transfer has an unusable name".to_owned());
+            return Err(No::TransferName);
         }
         if seen.ordinal < 0 || !places.insert((&seen.tx, seen.ordinal)) {
-            return Err(format!("transfer {} number {} is reported twice", seen.tx, seen.ordinal));
+            return Err(No::Twice { tx: seen.tx.clone(), ordinal: seen.ordinal });
         }
     }
     Ok(())

@@ -43,24 +43,30 @@ pub struct Ground {
     pub kept: BTreeMap<i64, String>,
 }
 
+/// Why a block is none of those that the watcher has read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OtherBlock {
+    #[error("block {height} is {told} by this provider, and {read} by what was read")]
+    Hash { height: i64, told: String, read: String },
+    #[error("block {0} was not read yet")]
+    NotRead(i64),
+    #[error("block {0} is not kept, so that nobody can tell whether it stands")]
+    NotKept(i64),
+}
+
 /// Checks that these blocks are the ones that the watcher has read. Blocks up to the final one are taken as told, since
 /// they stay; above it a block has to be the very same. The error says which block does not fit.
-pub fn check(scan: &Scan, ground: &Ground) -> Result<(), String> {
+pub fn check(scan: &Scan, ground: &Ground) -> Result<(), OtherBlock> {
     for block in &scan.blocks {
         let height = block.height;
         match ground.kept.get(&height) {
             Some(hash) if *hash != block.hash => {
-                return Err(format!(
-                    "block {height} is {} by this provider, and {hash} by what was read",
-                    block.hash
-                ));
+                return Err(OtherBlock::Hash { height, told: block.hash.clone(), read: hash.clone() });
             }
             Some(_) => {}
             None if height <= ground.r#final => {}
-            None if height > ground.height => return Err(format!("block {height} was not read yet")),
-            None => {
-                return Err(format!("block {height} is not kept, so that nobody can tell whether it stands"));
-            }
+            None if height > ground.height => return Err(OtherBlock::NotRead(height)),
+            None => return Err(OtherBlock::NotKept(height)),
         }
     }
     Ok(())

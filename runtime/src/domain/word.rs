@@ -6,6 +6,14 @@ pub trait Word: Copy {
     fn word(self) -> &'static str;
 }
 
+/// A text that is none of a type's words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no {of}: {text}")]
+pub struct NoWord {
+    pub of: &'static str,
+    pub text: String,
+}
+
 macro_rules! words {
     ($(#[$meta:meta])* $name:ident { $($(#[$case_meta:meta])* $case:ident = $word:tt,)* }) => {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
@@ -23,12 +31,12 @@ macro_rules! words {
         }
 
         impl std::str::FromStr for $name {
-            type Err = String;
+            type Err = $crate::domain::word::NoWord;
 
-            fn from_str(text: &str) -> Result<Self, String> {
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
                 match text {
                     $($word => Ok(Self::$case),)*
-                    other => Err(format!("no {}: {other}", stringify!($name))),
+                    other => Err($crate::domain::word::NoWord { of: stringify!($name), text: other.to_owned() }),
                 }
             }
         }

@@ -18,7 +18,7 @@ use crate::{
         Millis,
         id::Ids,
         network::Manifest,
-        observation::{self, Course, Position, Scan},
+        observation::{self, Contradiction, Course, Position, Scan},
         rescan::{self, Ground},
     },
     host::{CallError, CallFailed, Called, ScanError, ScanLimits},
@@ -103,20 +103,18 @@ pub(crate) async fn read(
             }
             Ok(Told { scan, upstream })
         }
-        Err(why) => Err(unanswered(app, network, upstream, why)),
+        Err(why) => Err(unanswered(app, network, upstream, why.to_string())),
     }
 }
 
 /// Cuts a report off after `to`. Errors if none of its blocks follows on `from`.
-fn follows(mut scan: Scan, from: &Position, to: i64) -> Result<Scan, String> {
+fn follows(mut scan: Scan, from: &Position, to: i64) -> Result<Scan, Contradiction> {
     let next = from.height + 1;
     match observation::course(&scan, from) {
         Course::Forward => {}
-        Course::Behind => return Err(format!("its head {} is below block {next}", scan.head.height)),
-        Course::Still => return Err(format!("it gives no block {next}")),
-        Course::Reorg => {
-            return Err(format!("block {next} does not follow on the one before it, as that was read here"));
-        }
+        Course::Behind => return Err(Contradiction::Behind { head: scan.head.height, next }),
+        Course::Still => return Err(Contradiction::NoBlock(next)),
+        Course::Reorg => return Err(Contradiction::OtherBranch(next)),
     }
     scan.blocks.retain(|block| block.height <= to);
     scan.transfers.retain(|seen| seen.height <= to);
@@ -170,7 +168,8 @@ async fn commit(
     let kept = chain::blocks_from(conn, &network.name, cursor.r#final).await?;
     let kept: BTreeMap<i64, String> = kept.into_iter().map(|block| (block.height, block.hash)).collect();
     let ground = Ground { height: cursor.height, r#final: cursor.r#final, kept };
-    rescan::check(scan, &ground).map_err(|why| AgainError::Unanswered { why, upstream: None })?;
+    rescan::check(scan, &ground)
+        .map_err(|why| AgainError::Unanswered { why: why.to_string(), upstream: None })?;
     let plan = rescan::plan(scan, commit::known(conn, network, scan, seq, ids, now).await?);
     let found = i64::try_from(plan.insert.len()).unwrap_or(i64::MAX);
     let logged = commit::put(conn, network, plan, cursor.depth(), seq, now).await?;

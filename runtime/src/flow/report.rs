@@ -5,7 +5,7 @@ use crate::{
     domain::{
         money::Amount,
         network::Manifest,
-        observation::{self, Block, MEMO_LEN_MAX, Position, Scan, Seen},
+        observation::{self, Block, Contradiction, MEMO_LEN_MAX, Position, Scan, Seen},
     },
     host,
 };
@@ -16,14 +16,14 @@ pub(crate) fn checked(
     from: Option<&Position>,
     network: &Manifest,
     limits: &host::ScanLimits,
-) -> Result<Scan, String> {
+) -> Result<Scan, Contradiction> {
     let scan = read(result)?;
     let blocks_max = usize::try_from(limits.blocks).unwrap_or(usize::MAX);
     observation::check(&scan, from, network.assets.len(), blocks_max)?;
     Ok(scan)
 }
 
-fn read(result: host::ScanResult) -> Result<Scan, String> {
+fn read(result: host::ScanResult) -> Result<Scan, Contradiction> {
     Ok(Scan {
         head: Position { height: height(result.head.height)?, hash: result.head.hash },
         safe: result.safe.map(height).transpose()?,
@@ -33,20 +33,20 @@ fn read(result: host::ScanResult) -> Result<Scan, String> {
     })
 }
 
-fn height(height: u64) -> Result<i64, String> {
-    i64::try_from(height).map_err(|_| format!("height {height} is beyond any chain"))
+fn height(height: u64) -> Result<i64, Contradiction> {
+    i64::try_from(height).map_err(|_| Contradiction::Height(height))
 }
 
-fn block(block: host::Block) -> Result<Block, String> {
+fn block(block: host::Block) -> Result<Block, Contradiction> {
     Ok(Block {
         height: height(block.height)?,
         hash: block.hash,
         parent: block.parent,
-        time: i64::try_from(block.time_ms).map_err(|_| "a block time is beyond any clock".to_owned())?,
+        time: i64::try_from(block.time_ms).map_err(|_| Contradiction::Time)?,
     })
 }
 
-fn seen(transfer: host::PluginTransfer) -> Result<Seen, String> {
+fn seen(transfer: host::PluginTransfer) -> Result<Seen, Contradiction> {
     let (memo, memo_problem) = match transfer.memo {
         host::Memo::None => (None, None),
         host::Memo::Text(text) if text.len() > MEMO_LEN_MAX => (None, Some("too long".to_owned())),

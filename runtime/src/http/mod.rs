@@ -8,7 +8,7 @@
 //! - a POST runs inside [`idempotent`], so that a repetition has no second effect;
 //! - whatever goes wrong is a [`problem::Problem`], the one error that meets HTTP.
 //!
-//! A merchant's handler gives the merchant's id and mode to every query: what is another's is not found.
+//! A merchant's handler gives its tenant to every query: what is another's is not found.
 //!
 //! The OpenAPI document is made from the handlers ([`openapi`]); `runtime/openapi.json` is its snapshot.
 

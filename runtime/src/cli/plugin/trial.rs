@@ -202,7 +202,7 @@ impl Trial {
         let outcome = match value {
             Err(error) => refused(error),
             Ok(result) => match report::checked(result, from, &self.manifest, &limits) {
-                Err(why) => Outcome::Contrary(why),
+                Err(why) => Outcome::Contrary(why.to_string()),
                 Ok(scan) => match from.map_or(Course::Forward, |from| observation::course(&scan, from)) {
                     Course::Forward | Course::Still => Outcome::Read(scan),
                     Course::Reorg => {

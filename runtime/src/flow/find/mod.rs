@@ -16,7 +16,10 @@ use super::{
 use crate::{
     app::App,
     db::{chain, payments},
-    domain::{network::Manifest, observation::Position},
+    domain::{
+        network::Manifest,
+        observation::{Contradiction, Position},
+    },
     host::{CallError, Called, FindError, Place, ScanError},
     upstreams::Verdict,
 };
@@ -143,14 +146,14 @@ async fn ask(
         Err(failed) => return Err(again::call_failed(app, network, failed).into()),
     };
     let error = match value {
-        Ok(places) => match places.into_iter().take(PLACES_MAX).map(place).collect() {
+        Ok(places) => match places.into_iter().take(PLACES_MAX).map(place).collect::<Result<_, _>>() {
             Ok(places) => {
                 if let Some(id) = upstream {
                     app.upstreams.report(&network.name, &id, Verdict::Past(Ok(())));
                 }
                 return Ok(places);
             }
-            Err(why) => ScanError::Malformed(why),
+            Err(why) => ScanError::Malformed(why.to_string()),
         },
         Err(FindError::NotAnId(why)) => return Err(FindFailed::NotAnId(why)),
         Err(FindError::Upstream(why)) => ScanError::Upstream(why),
@@ -164,11 +167,10 @@ async fn ask(
 }
 
 /// Checks a place's height and transaction id.
-fn place(place: Place) -> Result<(i64, String), String> {
-    let height =
-        i64::try_from(place.height).map_err(|_| format!("height {} is beyond any chain", place.height))?;
+fn place(place: Place) -> Result<(i64, String), Contradiction> {
+    let height = i64::try_from(place.height).map_err(|_| Contradiction::Height(place.height))?;
     if !(1..=TX_LEN_MAX).contains(&place.tx.len()) || place.tx.contains(char::is_control) {
-        return Err("a transaction has an unusable name".to_owned());
+        return Err(Contradiction::TransactionName);
     }
     Ok((height, place.tx))
 }

@@ -322,7 +322,7 @@ impl Watcher {
                 self.app.health.heard(&self.network.name);
                 Ok((scan, (writes, upstream)))
             }
-            Err(why) => Err(self.bad(upstream, Verdict::Bad(why.clone()), &why)),
+            Err(why) => Err(self.bad(upstream, Verdict::Bad(why.to_string()), &why.to_string())),
         }
     }
 
