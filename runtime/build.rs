@@ -5,7 +5,7 @@
 //! lock of the other), and its core module is encoded as a component. Every `*.toml` beside it, except the
 //! crate's and the plugin's own, is the manifest of a network that Kassa knows from the start.
 //!
-//! The SDKs and their templates go along too, for `kassa hook new`.
+//! The SDKs and their templates go along too, for `kassa hook new`, and the database's migrations.
 
 use std::{
     collections::BTreeSet,
@@ -58,7 +58,7 @@ fn main() -> Result<()> {
         .ok_or("the runtime crate must lie in the workspace")?
         .to_path_buf();
     let out = variable("OUT_DIR")?;
-    let inputs = ["chain-plugins", "Cargo.toml", "Cargo.lock", "runtime/build.rs"];
+    let inputs = ["chain-plugins", "Cargo.toml", "Cargo.lock", "runtime/build.rs", "runtime/migrations"];
     for input in inputs.iter().chain(&SDK_FILES) {
         println!("cargo:rerun-if-changed={}", root.join(input).display());
     }
@@ -87,6 +87,7 @@ fn main() -> Result<()> {
     code.push_str("];\n");
     fs::write(out.join("embedded.rs"), code)?;
     fs::write(out.join("sdk.rs"), sdk(&root)?)?;
+    fs::write(out.join("migrations.rs"), migrations(&root.join("runtime/migrations"))?)?;
     Ok(())
 }
 
@@ -102,6 +103,23 @@ fn sdk(root: &Path) -> Result<String> {
     for file in files {
         let name = file.strip_prefix(root)?.to_str().ok_or("a path that is not UTF-8")?;
         writeln!(code, "    ({name:?}, include_str!({file:?})),")?;
+    }
+    code.push_str("];\n");
+    Ok(code)
+}
+
+/// Every migration (`0001_first_tables.sql`), in order. sqlx has a macro for it, for which all of sqlx and both databases
+/// would be compiled a second time.
+fn migrations(folder: &Path) -> Result<String> {
+    let mut code =
+        String::from("/// Version, description and SQL of each.\nconst FILES: &[(i64, &str, &str)] = &[\n");
+    let files: std::result::Result<BTreeSet<_>, _> =
+        fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect();
+    for file in files? {
+        let name = file.file_stem().and_then(|name| name.to_str()).ok_or("a name that is not UTF-8")?;
+        let (version, description) = name.split_once('_').ok_or(format!("{name} has no number"))?;
+        let (version, description) = (version.parse::<i64>()?, description.replace('_', " "));
+        writeln!(code, "    ({version}, {description:?}, include_str!({file:?})),")?;
     }
     code.push_str("];\n");
     Ok(code)
@@ -188,10 +206,20 @@ fn build(root: &Path, target_dir: &Path, folders: &BTreeSet<String>) -> Result<(
     for name in NOT_FOR_GUESTS {
         command.env_remove(name);
     }
+    command.env("CARGO_ENCODED_RUSTFLAGS", same_paths(root).join("\x1f"));
     if !command.status()?.success() {
         return Err("a chain plugin does not build for the sandbox; its compiler's messages are above".into());
     }
     Ok(())
+}
+
+/// Flags by which a guest names its sources as on any other machine, so that it is the same component.
+fn same_paths(root: &Path) -> Vec<String> {
+    let cargo_home = env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = cargo_home.or_else(|| env::home_dir().map(|home| home.join(".cargo")));
+    let folders = [(Some(root.to_owned()), "/kassa"), (home, "/cargo")];
+    let told = folders.into_iter().filter_map(|(folder, name)| Some((folder?, name)));
+    told.map(|(folder, name)| format!("--remap-path-prefix={}={name}", folder.display())).collect()
 }
 
 fn encode(target_dir: &Path, folder: &str, component: &Path) -> Result<()> {

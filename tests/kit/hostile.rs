@@ -91,7 +91,7 @@ fn componentize(module: &str, mut resolve: Resolve, world: &str) -> Vec<u8> {
     let world = resolve.select_world(&[package], None).expect("its world");
     let mut module = wat::parse_str(module).unwrap_or_else(|why| panic!("{why}\n{module}"));
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).expect("a section");
-    let encoded = ComponentEncoder::default().module(&module).and_then(|encoder| encoder.encode());
+    let encoded = ComponentEncoder::default().module(&module).and_then(|mut encoder| encoder.encode());
     encoded.unwrap_or_else(|why| panic!("{why:?}"))
 }
 

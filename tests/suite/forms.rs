@@ -1,7 +1,7 @@
 //! Endpoints that are told in a form of the merchant's own, and forms that break.
 
 use kassa_tests::{
-    Api, Database, Kind, Receiver, Reply, Sandbox, Source, Suite, Webhook, eventually, hostile_as,
+    Api, Database, Hooks, Kind, Receiver, Reply, Sandbox, Source, Suite, Webhook, eventually, hostile_as,
     invariants, list, patched, text, verify, verify_ipn,
 };
 use serde_json::{Value, json};
@@ -23,6 +23,7 @@ pub(crate) fn cases(suite: &mut Suite) {
     );
     suite.both("forms::only_a_hook_that_renders_becomes_a_form", chosen);
     suite.both("forms::one_that_breaks_loses_nothing_and_delays_nobody", broken);
+    suite.both("forms::one_merchants_slow_forms_delay_no_other", slow);
     suite.both("forms::a_form_says_what_counts_as_taken", taken);
     suite.both("forms::another_version_renders_the_next_attempt", rotated);
 }
@@ -276,6 +277,40 @@ async fn broken(database: Database) {
     assert_eq!(told.receiver.got_kind("endpoint.test").len(), 14);
     let used = told.api.get(&format!("/v1/hooks/{hook}/usage")).await.ok();
     assert!(used["data"][0]["failed"].as_i64().unwrap() >= 11, "{used}");
+}
+
+/// Another merchant's endpoints, each in a form that takes all the processor time that it may.
+async fn slow(database: Database) {
+    const ENDPOINTS: i64 = 12;
+    let sandbox = Sandbox::start(database).await;
+    let other = sandbox.shop.new_merchant("other", "test").await;
+    let (other, receiver) = (Api::new(sandbox.shop.kassa.url(), &other.key), Receiver::start().await);
+    let hooks = Hooks(other.clone());
+    let (hook, _) = hooks.upload(Source::Hostile("form"), true).await;
+    hooks.put(&hook, "settings", &json!({"says": "loop"})).await;
+    let mut queued = Vec::new();
+    for _ in 0..ENDPOINTS {
+        let endpoint = json!({"url": receiver.url(), "form": hook});
+        let endpoint = other.post("/v1/endpoints", &endpoint).await.ok();
+        let path = format!("/v1/endpoints/{}/test", text(&endpoint["id"]));
+        for _ in 0..8 {
+            queued.push(text(&other.post(&path, &json!({})).await.ok()["delivery_id"]));
+        }
+    }
+    sandbox.paid("5", &json!({})).await;
+    sandbox.shop.receiver.wait_for("invoice.paid", 1).await;
+    let last = other.get(&format!("/v1/deliveries/{}", queued.last().expect("deliveries"))).await.ok();
+    assert_eq!(last["state"], "pending", "{last}");
+    assert!(receiver.got().is_empty());
+    // And they are asked, each in its turn.
+    eventually("an attempt at each endpoint", || async {
+        let tried = "SELECT CAST(COUNT(DISTINCT endpoint_id) AS TEXT) FROM delivery d JOIN endpoint n
+                     ON n.id = d.endpoint_id WHERE n.form_hook_id IS NOT NULL AND d.attempts > 0";
+        let tried = sandbox.shop.database.number(tried).await;
+        if tried == ENDPOINTS { Ok(()) } else { Err(tried.to_string()) }
+    })
+    .await;
+    invariants::check(&sandbox.shop.database).await;
 }
 
 async fn taken(database: Database) {

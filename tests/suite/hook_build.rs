@@ -10,6 +10,7 @@ use kassa_tests::{Kassa, Suite, tests_folder};
 
 pub(crate) fn cases(suite: &mut Suite) {
     suite.once("hook_build::rust_says_where_the_mistake_is", || async { rust() });
+    suite.once("hook_build::a_component_names_no_folder_of_its_author", || async { folders() });
     suite.once("hook_build::javascript_says_where_the_mistake_is", || async { javascript() });
     suite.once("hook_build::python_says_where_the_mistake_is", || async { python() });
 }
@@ -33,15 +34,20 @@ fn change(file: &Path, old: &str, new: &str) {
     fs::write(file, text.replace(old, new)).expect("a source file");
 }
 
-/// What the build of a hook that cannot be built says.
-fn said(hook: &Path) -> String {
+/// Builds a hook. Returns whether it could be built, and what the command says.
+fn built(hook: &Path) -> (bool, String) {
     // What the workspace is made of is there; the hook is made of some of that.
     let target = repository().join("target/guests/hooks");
     let mut command = Kassa::command("hook");
     command.arg("build").arg(hook).env("CARGO_TARGET_DIR", target).env("CARGO_NET_OFFLINE", "true");
     let built = command.output().expect("kassa hook build");
-    let said = String::from_utf8_lossy(&built.stderr).into_owned();
-    assert!(!built.status.success(), "it has a mistake: {said}");
+    (built.status.success(), String::from_utf8_lossy(&built.stderr).into_owned())
+}
+
+/// What the build of a hook that cannot be built says.
+fn said(hook: &Path) -> String {
+    let (done, said) = built(hook);
+    assert!(!done, "it has a mistake: {said}");
     said
 }
 
@@ -61,6 +67,22 @@ fn rust() {
     change(&hook.join("src/lib.rs"), "invoice.order()))", "invoice.oder()))");
     let last = "error: the hook does not build; what cargo says is above";
     has(&said(&hook), &["no method named `oder` found", "src/lib.rs:31:", last]);
+}
+
+fn folders() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let hook = made(folder.path(), "rust");
+    fs::copy(repository().join("Cargo.lock"), hook.join("Cargo.lock")).expect("a lock file");
+    let (done, said) = built(&hook);
+    assert!(done, "{said}");
+    let component = fs::read(hook.join("my-hook.wasm")).expect("the component");
+    let names = |name: &[u8]| component.windows(name.len()).any(|part| part == name);
+    assert!(names(b"/cargo/registry/"), "it says where it panicked");
+    let home = std::env::home_dir().expect("a home");
+    for own in [folder.path(), &home] {
+        let own = format!("{}/", own.display());
+        assert!(!names(own.as_bytes()), "{own}");
+    }
 }
 
 fn javascript() {

@@ -69,8 +69,7 @@ pub(crate) mod watch;
 use std::{future::Future, path::Path, pin::Pin, sync::Arc, time::Duration};
 
 use sqlx::{
-    AssertSqlSafe, Executor as _, SqlSafeStr as _,
-    migrate::{Migration, Migrator},
+    Executor as _,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
@@ -167,18 +166,6 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The same limit, kept by PostgreSQL.
 const REQUEST_SETTINGS: &str = "SET statement_timeout = '2s'";
 
-/// The migrations, in one history for both databases.
-static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
-
-/// The migrations, with the parts for one database only, which begin with `begins`. Checksums are those of the files.
-fn migrations(begins: &'static str) -> Migrator {
-    let ours = |migration: &Migration| {
-        let sql = AssertSqlSafe(conn::only_for(begins, migration.sql.as_str()));
-        Migration { sql: sql.into_sql_str(), ..migration.clone() }
-    };
-    Migrator::with_migrations(MIGRATIONS.iter().map(ours).collect())
-}
-
 impl DbError {
     /// The error itself, of one that several writes share.
     fn cause(&self) -> &Self {
@@ -206,7 +193,7 @@ impl Db {
                 .acquire_timeout(ACQUIRE_TIMEOUT)
                 .connect_with(options.clone())
                 .await?;
-            migrations("/*pg:").run(&work).await?;
+            version::migrations("/*pg:").run(&work).await?;
             let for_requests = PgPoolOptions::new()
                 .max_connections(u32::try_from(REQUEST_READS_MAX).unwrap_or(1))
                 .acquire_timeout(ACQUIRE_TIMEOUT)

@@ -1,19 +1,36 @@
-//! Which version of the schema a database has, asked without changing it.
+//! Versions of the schema: the migrations that make them, and which one a database has.
 
 use std::path::Path;
 
 use sqlx::{
-    Connection as _, PgConnection, SqliteConnection, postgres::PgConnectOptions, sqlite::SqliteConnectOptions,
+    AssertSqlSafe, Connection as _, PgConnection, SqlSafeStr as _, SqliteConnection,
+    migrate::{Migration, MigrationType, Migrator},
+    postgres::PgConnectOptions,
+    sqlite::SqliteConnectOptions,
 };
 
-use super::{DbError, MIGRATIONS};
+use super::{DbError, conn};
+
+include!(concat!(env!("OUT_DIR"), "/migrations.rs"));
+
+/// The migrations, in one history for both databases, with the parts for one database only, which begin with `begins`.
+/// Checksums are those of the files.
+pub(super) fn migrations(begins: &'static str) -> Migrator {
+    let ours = |&(version, description, file): &(i64, &'static str, &'static str)| {
+        let whole =
+            Migration::new(version, description.into(), MigrationType::Simple, file.into_sql_str(), false);
+        Migration { sql: AssertSqlSafe(conn::only_for(begins, file)).into_sql_str(), ..whole }
+    };
+    Migrator::with_migrations(FILES.iter().map(ours).collect())
+}
 
 /// The schema version of this program.
 pub(crate) fn known() -> i64 {
-    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
+    FILES.iter().map(|(version, ..)| *version).max().unwrap_or(0)
 }
 
-/// The schema version of the database at this URL (see [`super::Db::open`]); 0 if it is empty or missing.
+/// The schema version of the database at this URL (see [`super::Db::open`]), asked without changing it; 0 if it is
+/// empty or missing.
 pub(crate) async fn applied(url: &str) -> Result<i64, DbError> {
     const NEWEST: &str = "SELECT COALESCE(MAX(version), 0) FROM _sqlx_migrations WHERE success";
     if url.starts_with("postgres://") || url.starts_with("postgresql://") {

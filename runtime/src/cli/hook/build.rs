@@ -60,6 +60,7 @@ fn rust(folder: &Path) -> anyhow::Result<Vec<u8>> {
     cargo
         .args(["build", "--release", "--lib", "--target", TARGET])
         .args(["--message-format", "json-render-diagnostics"])
+        .args(["--config", &format!("target.{TARGET}.rustflags={}", toml::Value::from(same_paths()))])
         .current_dir(folder)
         .envs(RUST_PROFILE);
     for name in NOT_FOR_GUESTS {
@@ -77,6 +78,17 @@ fn rust(folder: &Path) -> anyhow::Result<Vec<u8>> {
         .module(&module)
         .and_then(|encoder| encoder.validate(true).encode())
         .map_err(|error| anyhow::anyhow!("it is no component: {error:#}"))
+}
+
+/// Flags by which a component names its sources without the folders of whoever built it.
+fn same_paths() -> Vec<String> {
+    let home = std::env::home_dir();
+    let cargo = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let cargo = cargo.or_else(|| home.as_ref().map(|home| home.join(".cargo")));
+    // The last one that fits is taken.
+    let folders = [(home, "/home"), (cargo, "/cargo")];
+    let told = folders.into_iter().filter_map(|(folder, name)| Some((folder?, name)));
+    told.map(|(folder, name)| format!("--remap-path-prefix={}={name}", folder.display())).collect()
 }
 
 /// The wasm file that cargo reports for the crate in this folder.

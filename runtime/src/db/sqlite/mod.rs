@@ -53,7 +53,7 @@ impl Sqlite {
         let options = options(path);
         let mut writer = SqliteConnection::connect_with(&options).await?;
         check_version(&mut writer).await?;
-        crate::db::migrations(FOR_SQLITE).run(&mut writer).await?;
+        crate::db::version::migrations(FOR_SQLITE).run(&mut writer).await?;
         // Each has a cache of its own; the system's cache is shared.
         let reading = options.clone().read_only(true).pragma("cache_size", "-16384");
         let for_requests = Readers::new(reading.clone(), REQUEST_READS_MAX, Some(REQUEST_READ_TIME));
@@ -232,8 +232,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("kassa.db");
         let mut older = SqliteConnection::connect_with(&options(&path)).await.unwrap();
-        let before =
-            crate::db::migrations(FOR_SQLITE).iter().filter(|one| one.version < 3).cloned().collect();
+        let before = crate::db::version::migrations(FOR_SQLITE)
+            .iter()
+            .filter(|one| one.version < 3)
+            .cloned()
+            .collect();
         sqlx::migrate::Migrator::with_migrations(before).run(&mut older).await.unwrap();
         sqlx::raw_sql(OLDER).execute(&mut older).await.unwrap();
         older.close().await.unwrap();
