@@ -68,10 +68,13 @@ pub(crate) mod watch;
 
 use std::{future::Future, path::Path, pin::Pin, sync::Arc, time::Duration};
 
+use futures_util::FutureExt as _;
 use sqlx::{
     Executor as _,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
+
+use tokio::sync::oneshot;
 
 use crate::domain::settlement::Disallowed;
 
@@ -251,30 +254,18 @@ impl Db {
         E: From<DbError> + Send + 'static,
         F: for<'t> FnOnce(&'t mut Conn) -> Work<'t, Result<T, E>> + Send + 'static,
     {
+        let (answer, answered) = oneshot::channel();
         match &self.inner {
-            Inner::Sqlite(sqlite) => sqlite.write(work).await,
+            Inner::Sqlite(sqlite) => sqlite.begin(job(work, answer)).await?,
             Inner::Postgres(pools) => {
-                let (pool, writes) = (pools.work.clone(), self.writes.clone());
+                let written = write_postgres(pools.work.clone(), self.writes.clone(), job(work, answer));
                 // Runs in a task of its own: a caller that goes away does not stop it half way.
-                tokio::spawn(async move {
-                    let failed = |error: DbError| {
-                        writes.failed(&error);
-                        error
-                    };
-                    let begun = pool.begin().await.map_err(|error| writes.explain(error, ACQUIRE_TIMEOUT));
-                    let mut conn = Conn::writer_postgres(begun.map_err(failed)?);
-                    writes.reached();
-                    let answer = work(&mut conn).await?;
-                    let commit = crash::before_commit()?;
-                    conn.commit().await.map_err(failed)?;
-                    writes.committed();
-                    crash::after_commit(commit)?;
-                    Ok(answer)
-                })
-                .await
-                .unwrap_or_else(|_| Err(DbError::Panicked.into()))
+                tokio::spawn(written).await.unwrap_or(Err(DbError::Panicked))?;
             }
         }
+        // Without an answer it was not begun: nobody could write, or the writer has ended.
+        let in_the_way = || self.writes.trouble().map_or(DbError::Closed, DbError::CannotWrite);
+        answered.await.unwrap_or_else(|_| Err(in_the_way().into()))
     }
 
     /// Finishes the running work and closes.
@@ -287,6 +278,67 @@ impl Db {
             }
         }
     }
+}
+
+/// A write without its types, so that what runs it is compiled once: it runs, and says whether to keep its changes and
+/// whom to tell.
+type Job = Box<dyn for<'t> FnOnce(&'t mut Conn) -> Work<'t, Done> + Send>;
+type Tell = Box<dyn FnOnce(Result<(), DbError>) + Send>;
+
+struct Done {
+    keep: bool,
+    tell: Tell,
+}
+
+fn job<T, E, F>(work: F, answer: oneshot::Sender<Result<T, E>>) -> Job
+where
+    T: Send + 'static,
+    E: From<DbError> + Send + 'static,
+    F: for<'t> FnOnce(&'t mut Conn) -> Work<'t, Result<T, E>> + Send + 'static,
+{
+    Box::new(move |conn| {
+        Box::pin(async move {
+            let result = match std::panic::AssertUnwindSafe(work(conn)).catch_unwind().await {
+                Ok(result) => result,
+                Err(_) => Err(DbError::Panicked.into()),
+            };
+            let keep = result.is_ok();
+            let tell = Box::new(move |committed: Result<(), DbError>| {
+                let result = match committed {
+                    Err(error) if keep => Err(error.into()),
+                    _ => result,
+                };
+                // The caller may have gone; the write stands all the same.
+                let _ = answer.send(result);
+            });
+            Done { keep, tell }
+        })
+    })
+}
+
+/// Runs one write in a transaction of its own. Errors if it could not be begun; its own result is told.
+async fn write_postgres(pool: sqlx::PgPool, writes: Writes, job: Job) -> Result<(), DbError> {
+    let failed = |error: DbError| {
+        writes.failed(&error);
+        error
+    };
+    let begun = pool.begin().await.map_err(|error| writes.explain(error, ACQUIRE_TIMEOUT));
+    let mut conn = Conn::writer_postgres(begun.map_err(failed)?);
+    writes.reached();
+    let Done { keep, tell } = job(&mut conn).await;
+    if !keep {
+        drop(conn);
+        tell(Ok(()));
+        return Ok(());
+    }
+    let commit = crash::before_commit()?;
+    let committed = conn.commit().await.map_err(failed);
+    if committed.is_ok() {
+        writes.committed();
+        crash::after_commit(commit)?;
+    }
+    tell(committed);
+    Ok(())
 }
 
 #[cfg(test)]

@@ -46,7 +46,8 @@ impl Conn {
             Handle::Postgres(conn) => {
                 let explain = format!("EXPLAIN (ANALYZE, FORMAT JSON) {sql}");
                 let row = conn.fetch_one(postgres_query(&explain, args)).await.unwrap();
-                looked_at(&row.get::<Json, _>(0)[0]["Plan"])
+                let plan: Json = serde_json::from_str(row.try_get_raw(0).unwrap().as_str().unwrap()).unwrap();
+                looked_at(&plan[0]["Plan"])
             }
         }
     }

@@ -4,14 +4,13 @@ mod readers;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use futures_util::FutureExt as _;
 use sqlx::{
     Connection as _, SqliteConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Conn, DbError, Lane, REQUEST_READ_TIME, REQUEST_READS_MAX, Work, Writes, crash};
+use super::{Conn, DbError, Done, Job, Lane, REQUEST_READ_TIME, REQUEST_READS_MAX, Tell, Writes, crash, job};
 pub(super) use readers::Reader;
 use readers::Readers;
 
@@ -37,15 +36,6 @@ pub(super) struct Sqlite {
     /// Connections of requests.
     for_requests: Readers,
     writer: mpsc::Sender<Job>,
-    writes: Writes,
-}
-
-/// A write without its types: runs, and says whether to keep its changes and whom to tell.
-type Job = Box<dyn for<'t> FnOnce(&'t mut Conn) -> Work<'t, Done> + Send>;
-
-struct Done {
-    keep: bool,
-    tell: Box<dyn FnOnce(Result<(), DbError>) + Send>,
 }
 
 impl Sqlite {
@@ -59,9 +49,9 @@ impl Sqlite {
         let for_requests = Readers::new(reading.clone(), REQUEST_READS_MAX, Some(REQUEST_READ_TIME));
         let readers = Readers::new(reading, WORKER_READS_MAX, None);
         let (sender, jobs) = mpsc::channel(WRITES_WAITING);
-        tokio::spawn(write_loop(Conn::writer_sqlite(writer), jobs, writes.clone()));
+        tokio::spawn(write_loop(Conn::writer_sqlite(writer), jobs, writes));
         tokio::spawn(checkpoint_loop(SqliteConnection::connect_with(&options).await?, sender.downgrade()));
-        Ok(Self { readers, for_requests, writer: sender, writes })
+        Ok(Self { readers, for_requests, writer: sender })
     }
 
     pub(super) async fn read(&self, lane: Lane) -> Result<Conn, DbError> {
@@ -72,40 +62,18 @@ impl Sqlite {
         Ok(Conn::reader_sqlite(readers.take().await?))
     }
 
-    pub(super) async fn write<T, E, F>(&self, work: F) -> Result<T, E>
-    where
-        T: Send + 'static,
-        E: From<DbError> + Send + 'static,
-        F: for<'t> FnOnce(&'t mut Conn) -> Work<'t, Result<T, E>> + Send + 'static,
-    {
-        let (answer, answered) = oneshot::channel::<Result<T, E>>();
-        let job: Job = Box::new(move |conn| {
-            Box::pin(async move {
-                let result = match std::panic::AssertUnwindSafe(work(conn)).catch_unwind().await {
-                    Ok(result) => result,
-                    Err(_) => Err(DbError::Panicked.into()),
-                };
-                let keep = result.is_ok();
-                let tell = Box::new(move |committed: Result<(), DbError>| {
-                    let result = match committed {
-                        Err(error) if keep => Err(error.into()),
-                        _ => result,
-                    };
-                    // The caller may have gone; the write stands all the same.
-                    let _ = answer.send(result);
-                });
-                Done { keep, tell }
-            })
-        });
-        self.writer.send(job).await.map_err(|_| DbError::Closed)?;
-        // Without an answer it was not begun: nobody could write, or the writer has ended.
-        let in_the_way = || self.writes.trouble().map_or(DbError::Closed, DbError::CannotWrite);
-        answered.await.unwrap_or_else(|_| Err(in_the_way().into()))
+    /// Gives a write to the writer, which tells whether it was committed.
+    pub(super) async fn begin(&self, job: Job) -> Result<(), DbError> {
+        self.writer.send(job).await.map_err(|_| DbError::Closed)
     }
 
     pub(super) async fn close(&self) {
         // An empty write behind all others: when it is answered, they are committed.
-        let _ = self.write::<(), DbError, _>(|_| Box::pin(async { Ok(()) })).await;
+        let (answer, answered) = oneshot::channel();
+        let empty = job::<(), DbError, _>(|_| Box::pin(async { Ok(()) }), answer);
+        if self.begin(empty).await.is_ok() {
+            let _ = answered.await;
+        }
         self.readers.close().await;
         self.for_requests.close().await;
     }
@@ -159,8 +127,6 @@ async fn write_loop(mut conn: Conn, mut jobs: mpsc::Receiver<Job>, writes: Write
         }
     }
 }
-
-type Tell = Box<dyn FnOnce(Result<(), DbError>) + Send>;
 
 async fn write_batch(
     conn: &mut Conn,

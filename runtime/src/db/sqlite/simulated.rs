@@ -41,8 +41,7 @@ impl InMemory {
         let (sender, jobs) = mpsc::channel(WRITES_WAITING);
         let writes = Writes::default();
         tokio::spawn(write_loop(Conn::writer_sqlite(writer), jobs, writes.clone()));
-        let sqlite =
-            Sqlite { for_requests: readers.clone(), readers, writer: sender, writes: writes.clone() };
+        let sqlite = Sqlite { for_requests: readers.clone(), readers, writer: sender };
         let db = Db { inner: Inner::Sqlite(sqlite), lane: Lane::Workers, writes };
         let begin_anew = filled_from("template", &tables);
         Ok(Self { db, conn, tables, begin_anew })
