@@ -13,7 +13,7 @@ use crate::{
     domain::id::Kind as IdKind,
     http::{
         auth::Operator,
-        idempotent::{Reply, idempotent},
+        idempotent::{Reply, in_transaction},
         input::{PathParam, Query, check_text},
         json::{Answer, Json, NoBody},
         openapi::routes::{Routes, routes},
@@ -107,7 +107,7 @@ async fn create(_: Operator, State(app): State<App>, body: Json<NewApiKey>) -> R
     let expires_at = new.expires_at.map(|at| at.0);
     let wanted = NewKey { tenant, name, expires_at };
     let vault = app.vault.clone();
-    idempotent(&app, Operator::OWNER.to_owned(), body.once, move |conn| {
+    in_transaction(&app, Operator::OWNER.to_owned(), body.once, move |conn| {
         Box::pin(async move {
             if let Some(tenant) = &wanted.tenant {
                 let found = merchants::get(conn, &tenant.merchant).await?;
@@ -165,7 +165,7 @@ async fn get(_: Operator, State(app): State<App>, id: PathParam) -> Result<Answe
 async fn revoke(_: Operator, State(app): State<App>, id: PathParam, body: NoBody) -> Result<Reply, Problem> {
     let id = id.id(IdKind::ApiKey, "API key")?;
     let now = app.clock.now();
-    let reply = idempotent(&app, Operator::OWNER.to_owned(), body.once, move |conn| {
+    let reply = in_transaction(&app, Operator::OWNER.to_owned(), body.once, move |conn| {
         Box::pin(async move {
             // Two that revoke each other: the second sees that it is the last.
             installation::alone(conn).await?;

@@ -13,7 +13,7 @@ use crate::{
     domain::{event, id::Kind as IdKind},
     http::{
         auth::Merchant,
-        idempotent::{Reply, idempotent},
+        idempotent::{Reply, in_transaction},
         input::{PathParam, Query},
         json::{Answer, NoBody},
         openapi::routes::{Routes, routes},
@@ -180,7 +180,7 @@ async fn resend(
 ) -> Result<Reply, Problem> {
     let id = id.id(IdKind::Delivery, "delivery")?;
     let now = app.clock.now();
-    let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
+    let reply = in_transaction(&app, merchant.owner(), body.once, move |conn| {
         Box::pin(async move {
             match deliveries::resend(conn, &merchant.tenant, &id, now).await? {
                 Resend::Queued => Reply::ok(&view_of(conn, &merchant, &id).await?),

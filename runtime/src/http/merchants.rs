@@ -14,7 +14,7 @@ use crate::{
     },
     http::{
         auth::{Merchant, Operator},
-        idempotent::{Reply, idempotent},
+        idempotent::{Reply, in_transaction},
         input::{PathParam, Query, check_text},
         json::{Answer, Json},
         openapi::routes::{Routes, routes},
@@ -95,7 +95,7 @@ async fn create(_: Operator, State(app): State<App>, body: Json<NewMerchant>) ->
     let id = id::new(IdKind::Merchant, now);
     let merchant =
         merchants::Merchant { id, name, policy, operator_events, created_at: now, disabled_at: None };
-    idempotent(&app, Operator::OWNER.to_owned(), body.once, move |conn| {
+    in_transaction(&app, Operator::OWNER.to_owned(), body.once, move |conn| {
         Box::pin(async move {
             merchants::insert(conn, &merchant).await?;
             Reply::created(&MerchantView::from(merchant))

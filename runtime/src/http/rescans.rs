@@ -14,7 +14,7 @@ use crate::{
     flow::rescan::order::{self, Order, Refused, Start},
     http::{
         auth::Operator,
-        idempotent::{Reply, idempotent},
+        idempotent::{Reply, in_transaction},
         input::{PathParam, Query},
         json::{Answer, Json},
         networks::missing,
@@ -158,7 +158,7 @@ async fn start(
     let order = new.order()?;
     let now = app.clock.now();
     let id = app.ids.next(IdKind::Rescan, now);
-    let reply = idempotent(&app, Operator::OWNER.to_owned(), once, move |conn| {
+    let reply = in_transaction(&app, Operator::OWNER.to_owned(), once, move |conn| {
         Box::pin(async move {
             let rescan = order::place(conn, &name, order, id, now).await?;
             Reply::created(&RescanView::from(rescan))

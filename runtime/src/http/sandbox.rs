@@ -13,7 +13,7 @@ use crate::{
     host::{Called, SimulateError},
     http::{
         auth::{Caller, Operator},
-        idempotent::{Once, Reply, idempotent},
+        idempotent::{Once, Reply, in_transaction},
         input::PathParam,
         invoices::{self, NETWORK},
         json::Json,
@@ -101,7 +101,7 @@ async fn act(
     let Called { value, writes, .. } = app.host.simulate(network, action).await?;
     let answer: Value = serde_json::from_str(&value.map_err(refused)?).map_err(Problem::internal)?;
     let (name, of) = (network.name.clone(), merchant_id.map(str::to_owned));
-    idempotent(app, owner.to_owned(), once.clone(), move |conn| {
+    in_transaction(app, owner.to_owned(), once.clone(), move |conn| {
         Box::pin(async move {
             check_payees(conn, &name, of.as_deref(), &answer).await?;
             plugin_storage::apply(conn, &writes).await?;

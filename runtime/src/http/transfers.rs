@@ -16,7 +16,7 @@ use crate::{
     http::{
         auth::Merchant,
         corrections::{CorrectionView, Reason, check_why, scope},
-        idempotent::{Reply, idempotent},
+        idempotent::{Reply, in_transaction},
         input::{PathParam, Query},
         json::{Answer, Json, MaybeJson},
         openapi::routes::{Routes, routes},
@@ -159,7 +159,7 @@ async fn assign(
         return Err(Problem::not_found("invoice"));
     }
     let (scope, now) = (scope(&merchant), app.clock.now());
-    let reply = idempotent(&app, merchant.owner(), once, move |conn| {
+    let reply = in_transaction(&app, merchant.owner(), once, move |conn| {
         Box::pin(async move {
             let invoice = resolve::assign(conn, &scope, &id, &invoice_id, why, now).await?;
             Reply::ok(&InvoiceView::from(&invoice))
@@ -234,7 +234,7 @@ async fn decide(
     let id = id.id(IdKind::Transfer, "transfer")?;
     let why = body.value.checked()?;
     let (scope, now) = (scope(&merchant), app.clock.now());
-    let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
+    let reply = in_transaction(&app, merchant.owner(), body.once, move |conn| {
         Box::pin(async move {
             match decision {
                 Decision::Dismiss => resolve::dismiss(conn, &scope, &id, why, now).await?,

@@ -23,7 +23,7 @@ pub(crate) struct Shadowed {
 }
 
 /// The results of a shadow version so far.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Tally {
     pub(crate) calls: i64,
     pub(crate) different: i64,

@@ -30,7 +30,7 @@ use crate::{
     host::{Address, AddressError, DeriveError},
     http::{
         auth::Merchant,
-        idempotent::{Reply, idempotent, kept},
+        idempotent::{Reply, in_transaction, kept},
         input::{PathParam, Query, check_text},
         invoices::{NETWORK, network},
         json::{Answer, Json},
@@ -193,7 +193,7 @@ async fn create(
         created_at: now,
     };
     let missing = ownership::unproven(&app, &manifest);
-    let work = idempotent(&app, merchant.owner(), once, move |conn| {
+    let work = in_transaction(&app, merchant.owner(), once, move |conn| {
         Box::pin(get_or_create(conn, row, proof, missing))
     });
     let outcome = Box::pin(work).await;

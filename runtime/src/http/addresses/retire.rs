@@ -10,7 +10,7 @@ use crate::{
     http::{
         auth::Merchant,
         corrections::{Reason, scope},
-        idempotent::{Reply, idempotent},
+        idempotent::{Reply, in_transaction},
         input::PathParam,
         json::MaybeJson,
         openapi::routes::{Routes, routes},
@@ -63,7 +63,7 @@ async fn change(
     let id = id.id(IdKind::ReceiveAddress, "receive address")?;
     let why = body.value.checked()?;
     let (scope, now) = (scope(&merchant), app.clock.now());
-    idempotent(&app, merchant.owner(), body.once, move |conn| {
+    in_transaction(&app, merchant.owner(), body.once, move |conn| {
         Box::pin(async move {
             let row = resolve::give_out(conn, &scope, &id, given_out, why, now).await?;
             Reply::ok(&AddressView::from(row))

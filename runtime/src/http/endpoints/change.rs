@@ -14,7 +14,7 @@ use crate::{
     domain::{event, id::Kind as IdKind},
     http::{
         auth::Merchant,
-        idempotent::{Reply, idempotent},
+        idempotent::{Reply, in_transaction},
         input::PathParam,
         json::{Json, NoBody},
         openapi::routes::{Routes, routes},
@@ -68,7 +68,7 @@ async fn update(
     let Json { value: EndpointChange { url, form, events, state }, once } = body;
     url.as_deref().map_or(Ok(()), |url| check_url(&app, url))?;
     check_events(events.as_ref().and_then(Option::as_deref))?;
-    let reply = idempotent(&app, merchant.owner(), once, move |conn| {
+    let reply = in_transaction(&app, merchant.owner(), once, move |conn| {
         Box::pin(async move {
             let tenant = &merchant.tenant;
             let form_hook_id = form::chosen(conn, &merchant, form.as_deref()).await?;
@@ -106,7 +106,7 @@ async fn delete(
 ) -> Result<Reply, Problem> {
     let id = id.id(IdKind::Endpoint, "endpoint")?;
     let now = app.clock.now();
-    let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
+    let reply = in_transaction(&app, merchant.owner(), body.once, move |conn| {
         Box::pin(async move {
             let view = view_of(conn, &merchant, &id).await?;
             endpoints::delete(conn, &merchant.tenant, &id, now).await?;

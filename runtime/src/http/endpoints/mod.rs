@@ -22,7 +22,7 @@ use crate::{
     },
     http::{
         auth::Merchant,
-        idempotent::{Reply, idempotent},
+        idempotent::{Reply, in_transaction},
         input::{PathParam, Query},
         json::{Answer, Json, NoBody},
         openapi::routes::{Routes, routes},
@@ -172,7 +172,7 @@ async fn create(
         secret,
         created_at,
     };
-    idempotent(&app, merchant.owner(), once, move |conn| {
+    in_transaction(&app, merchant.owner(), once, move |conn| {
         Box::pin(async move {
             let mut row = row;
             row.form_hook_id = form::chosen(conn, &merchant, new.form.as_deref()).await?.flatten();
@@ -227,7 +227,7 @@ async fn rotate_secret(
     let id = id.id(IdKind::Endpoint, "endpoint")?;
     let (sealed, shown) = new_secret(&app, &id)?;
     let now = app.clock.now();
-    idempotent(&app, merchant.owner(), body.once, move |conn| {
+    in_transaction(&app, merchant.owner(), body.once, move |conn| {
         Box::pin(async move {
             if !endpoints::rotate(conn, &merchant.tenant, &id, sealed, now).await? {
                 return Err(missing());
@@ -251,7 +251,7 @@ async fn disable(
     body: NoBody,
 ) -> Result<Reply, Problem> {
     let id = id.id(IdKind::Endpoint, "endpoint")?;
-    idempotent(&app, merchant.owner(), body.once, move |conn| {
+    in_transaction(&app, merchant.owner(), body.once, move |conn| {
         Box::pin(async move {
             let why = "by the merchant".to_owned();
             if !endpoints::disable(conn, &merchant.tenant, &id, why).await? {
@@ -276,7 +276,7 @@ async fn enable(
     body: NoBody,
 ) -> Result<Reply, Problem> {
     let id = id.id(IdKind::Endpoint, "endpoint")?;
-    let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
+    let reply = in_transaction(&app, merchant.owner(), body.once, move |conn| {
         Box::pin(async move {
             let enabled = endpoints::enable(conn, &merchant.tenant, &id).await?;
             let view = view_of(conn, &merchant, &id).await?;
@@ -309,7 +309,7 @@ async fn test(
 ) -> Result<Reply, Problem> {
     let id = id.id(IdKind::Endpoint, "endpoint")?;
     let now = app.clock.now();
-    let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
+    let reply = in_transaction(&app, merchant.owner(), body.once, move |conn| {
         Box::pin(async move { Reply::created(&queue_test(conn, &merchant, id, now).await?) })
     })
     .await;
@@ -385,7 +385,7 @@ async fn resend(
         after: value.after,
     };
     let now = app.clock.now();
-    let reply = idempotent(&app, merchant.owner(), once, move |conn| {
+    let reply = in_transaction(&app, merchant.owner(), once, move |conn| {
         Box::pin(async move {
             view_of(conn, &merchant, &endpoint_id).await?;
             let mut ids = deliveries::resend_range(conn, &merchant.tenant, range, RESENT_MAX, now).await?;

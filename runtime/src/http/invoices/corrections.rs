@@ -13,7 +13,7 @@ use crate::{
     http::{
         auth::Merchant,
         corrections::{Reason, check_why, scope},
-        idempotent::{Reply, idempotent},
+        idempotent::{Reply, in_transaction},
         input::{PathParam, check_text},
         json::{Decimal, Json, MaybeJson},
         openapi::routes::{Routes, routes},
@@ -96,7 +96,7 @@ async fn mark_paid(
     let amount = amount.map(|amount| amount_of("amount", &amount, invoice.decimals)).transpose()?;
     let marking = Marking { amount, why, evidence };
     let (scope, now) = (scope(&merchant), app.clock.now());
-    let reply = idempotent(&app, merchant.owner(), once, move |conn| {
+    let reply = in_transaction(&app, merchant.owner(), once, move |conn| {
         Box::pin(async move {
             let invoice = resolve::mark_paid(conn, &scope, &invoice.id, marking, now).await?;
             Reply::ok(&InvoiceView::at(&invoice, now))
@@ -122,7 +122,7 @@ async fn unmark(
     let id = id.id(IdKind::Invoice, "invoice")?;
     let why = body.value.checked()?;
     let (scope, now) = (scope(&merchant), app.clock.now());
-    let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
+    let reply = in_transaction(&app, merchant.owner(), body.once, move |conn| {
         Box::pin(async move {
             let invoice = resolve::unmark(conn, &scope, &id, why, now).await?;
             Reply::ok(&InvoiceView::at(&invoice, now))
@@ -200,7 +200,7 @@ async fn extend(
         return Err(Problem::new(Kind::FieldMissing, detail).field("expires_in_s"));
     }
     let (scope, now) = (scope(&merchant), app.clock.now());
-    let reply = idempotent(&app, merchant.owner(), once, move |conn| {
+    let reply = in_transaction(&app, merchant.owner(), once, move |conn| {
         Box::pin(async move {
             let invoice = resolve::extend(conn, &scope, &invoice.id, deadline, value.why, now).await?;
             Reply::ok(&InvoiceView::at(&invoice, now))
@@ -230,7 +230,7 @@ async fn reopen(
     let invoice = found(&app, &merchant, id).await?;
     let deadline = value.read(&app, &invoice)?;
     let (scope, now) = (scope(&merchant), app.clock.now());
-    let reply = idempotent(&app, merchant.owner(), once, move |conn| {
+    let reply = in_transaction(&app, merchant.owner(), once, move |conn| {
         Box::pin(async move {
             let invoice = resolve::reopen(conn, &scope, &invoice.id, deadline, value.why, now).await?;
             Reply::ok(&InvoiceView::at(&invoice, now))

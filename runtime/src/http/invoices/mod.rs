@@ -31,7 +31,7 @@ use crate::{
     http::{
         auth::Merchant,
         corrections::scope,
-        idempotent::{Once, Reply, idempotent},
+        idempotent::{Once, Reply, in_transaction},
         input::{PathParam, Query, check_text},
         json::{Answer, Decimal, Json, NoBody},
         openapi::routes::{Routes, routes},
@@ -362,7 +362,7 @@ async fn cancel(
 ) -> Result<Reply, Problem> {
     let id = id.id(IdKind::Invoice, "invoice")?;
     let (scope, now) = (scope(&merchant), app.clock.now());
-    let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
+    let reply = in_transaction(&app, merchant.owner(), body.once, move |conn| {
         Box::pin(async move {
             let invoice: Invoice = resolve::cancel(conn, &scope, &id, now).await?;
             Reply::ok(&InvoiceView::from(&invoice))

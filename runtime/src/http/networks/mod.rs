@@ -21,7 +21,7 @@ use crate::{
     },
     http::{
         auth::{Merchant, Operator},
-        idempotent::{Reply, idempotent},
+        idempotent::{Reply, in_transaction},
         input::PathParam,
         json::{Answer, Json, NoBody},
         openapi::routes::{Routes, routes},
@@ -309,7 +309,7 @@ async fn disable(
 
 async fn set_enabled(app: &App, name: PathParam, body: NoBody, enabled: bool) -> Result<Reply, Problem> {
     let (name, inside) = (name.name("network")?, app.clone());
-    let reply = idempotent(app, Operator::OWNER.to_owned(), body.once, move |conn| {
+    let reply = in_transaction(app, Operator::OWNER.to_owned(), body.once, move |conn| {
         Box::pin(async move {
             if !networks::set_enabled(conn, &name, enabled).await? {
                 return Err(missing());
@@ -348,7 +348,7 @@ async fn unfreeze(
     let name = name.name("network")?;
     let Json { value: Unfreeze { frozen }, once } = body;
     let inside = app.clone();
-    let reply = idempotent(&app, Operator::OWNER.to_owned(), once, move |conn| {
+    let reply = in_transaction(&app, Operator::OWNER.to_owned(), once, move |conn| {
         Box::pin(async move {
             let state = view_of(&inside, conn, &name).await?.state;
             match state.and_then(|state| state.frozen) {

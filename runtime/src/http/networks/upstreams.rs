@@ -13,7 +13,7 @@ use crate::{
     domain::id::{self, Kind as IdKind},
     http::{
         auth::Operator,
-        idempotent::{Reply, idempotent},
+        idempotent::{Reply, in_transaction},
         input::PathParam,
         json::{Answer, Json},
         openapi::routes::{Routes, routes},
@@ -165,7 +165,7 @@ async fn add(
     let id = id::new(IdKind::Upstream, created_at);
     let row = access.into_row(&app.vault, id, &network, (terms, priority), created_at);
     let row = row.map_err(Problem::internal)?;
-    let reply = idempotent(&app, Operator::OWNER.to_owned(), once, move |conn| {
+    let reply = in_transaction(&app, Operator::OWNER.to_owned(), once, move |conn| {
         Box::pin(async move {
             networks::get(conn, &row.network).await?.ok_or_else(missing)?;
             networks::insert_upstream(conn, row.clone()).await?;

@@ -5,14 +5,8 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use crate::{
-    app::App,
-    domain::Millis,
-    http::{
-        auth::Merchant,
-        problem::{Kind, Problem},
-    },
-};
+use super::HookError;
+use crate::{app::App, domain::Millis};
 
 const HOUR_MS: Millis = 3_600_000;
 
@@ -28,31 +22,28 @@ struct Uploads {
 }
 
 /// The right to one upload, until it is dropped.
-pub(super) struct Turn(String);
+pub(crate) struct Turn(String);
 
 impl Turn {
-    pub(super) fn take(app: &App, merchant: &Merchant) -> Result<Self, Problem> {
+    pub(crate) fn take(app: &App, merchant_id: &str) -> Result<Self, HookError> {
         let (now, max) = (app.clock.now(), app.config.hooks.uploads_per_hour);
         if app.config.hooks.per_merchant == 0 {
-            let detail = "The operator has not opened hooks to merchants (hooks.per_merchant).";
-            return Err(Problem::new(Kind::HookLimit, detail));
+            return Err(HookError::NotOpened);
         }
         let mut uploads = UPLOADS.lock().unwrap_or_else(PoisonError::into_inner);
         let Uploads { under_way, of_late } = uploads.get_or_insert_default();
-        if under_way.contains(&merchant.tenant.merchant) {
-            let detail = "Another upload of yours is under way; wait for its end.";
-            return Err(Problem::new(Kind::UploadsLimited, detail).retry_after(5));
+        if under_way.contains(merchant_id) {
+            return Err(HookError::UploadUnderWay);
         }
         of_late.retain(|_, (began, _)| now - *began < HOUR_MS);
-        let (began, count) = of_late.entry(merchant.tenant.merchant.clone()).or_insert((now, 0));
+        let (began, count) = of_late.entry(merchant_id.to_owned()).or_insert((now, 0));
         if *count >= max {
-            let left_s = u64::try_from((*began + HOUR_MS - now) / 1000 + 1).unwrap_or(3600);
-            let detail = format!("{max} in an hour are allowed (hooks.uploads_per_hour).");
-            return Err(Problem::new(Kind::UploadsLimited, detail).retry_after(left_s));
+            let wait_s = u64::try_from((*began + HOUR_MS - now) / 1000 + 1).unwrap_or(3600);
+            return Err(HookError::Uploads { max, wait_s });
         }
         *count += 1;
-        under_way.insert(merchant.tenant.merchant.clone());
-        Ok(Self(merchant.tenant.merchant.clone()))
+        under_way.insert(merchant_id.to_owned());
+        Ok(Self(merchant_id.to_owned()))
     }
 }
 
