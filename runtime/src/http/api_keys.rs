@@ -6,22 +6,20 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     app::App,
-    db::{
-        api_keys::{self, KeyMode},
-        installation, merchants,
-    },
+    db::api_keys::{ApiKey, KeyMode},
     domain::id::Kind as IdKind,
+    flow::api_keys::{self, ApiKeyError},
     http::{
         auth::Operator,
-        idempotent::{Reply, in_transaction},
+        idempotent::{Reply, idempotent},
         input::{PathParam, Query, check_text},
         json::{Answer, Json, NoBody},
         openapi::routes::{Routes, routes},
         page::{Listed, Page},
-        problem::{Kind, Problem},
+        problem::{Kind, Problem, sentence},
         time::Time,
     },
-    keys::{self, NewKey},
+    keys::NewKey,
 };
 
 const NAME_CHARS_MAX: usize = 100;
@@ -47,8 +45,8 @@ struct ApiKeyView {
     revoked_at: Option<Time>,
 }
 
-impl From<api_keys::ApiKey> for ApiKeyView {
-    fn from(key: api_keys::ApiKey) -> Self {
+impl From<ApiKey> for ApiKeyView {
+    fn from(key: ApiKey) -> Self {
         Self {
             id: key.id,
             mode: KeyMode::of(key.tenant.as_ref()),
@@ -107,16 +105,13 @@ async fn create(_: Operator, State(app): State<App>, body: Json<NewApiKey>) -> R
     let expires_at = new.expires_at.map(|at| at.0);
     let wanted = NewKey { tenant, name, expires_at };
     let vault = app.vault.clone();
-    in_transaction(&app, Operator::OWNER.to_owned(), body.once, move |conn| {
-        Box::pin(async move {
-            if let Some(tenant) = &wanted.tenant {
-                let found = merchants::get(conn, &tenant.merchant).await?;
-                found.ok_or_else(|| Problem::not_found("merchant").field("merchant_id"))?;
-            }
-            let (key, text) = keys::issue(conn, &vault, wanted, now).await.map_err(Problem::internal)?;
-            Ok(Reply::created(&NewApiKeyView { view: key.into(), key: text })?.secret())
-        })
-    })
+    idempotent(
+        &app,
+        Operator::OWNER.to_owned(),
+        body.once,
+        move |conn| Box::pin(async move { api_keys::create(conn, &vault, wanted, now).await }),
+        |(key, text)| Ok(Reply::created(&NewApiKeyView { view: key.into(), key: text })?.secret()),
+    )
     .await
 }
 
@@ -142,8 +137,7 @@ async fn list(
     Query(params): Query<KeyParams>,
 ) -> Result<Answer<Listed<ApiKeyView>>, Problem> {
     let page = Page::new(params.limit, params.cursor.as_deref(), IdKind::ApiKey)?;
-    let mut conn = app.db.read().await?;
-    let rows = api_keys::list(&mut conn, params.merchant_id, page.before.clone(), page.rows).await?;
+    let rows = api_keys::list(&app, params.merchant_id, page.span()).await?;
     Ok(Answer(page.cut(rows, |row| &row.id, Into::into)))
 }
 
@@ -152,8 +146,7 @@ async fn list(
     params(("id" = String, Path)), responses((status = 200, body = ApiKeyView)))]
 async fn get(_: Operator, State(app): State<App>, id: PathParam) -> Result<Answer<ApiKeyView>, Problem> {
     let id = id.id(IdKind::ApiKey, "API key")?;
-    let found = api_keys::get(&mut app.db.read().await?, &id).await?;
-    Ok(Answer(found.ok_or_else(|| Problem::not_found("API key"))?.into()))
+    Ok(Answer(api_keys::get(&app, &id).await?.into()))
 }
 
 /// Revoke an API key
@@ -165,20 +158,27 @@ async fn get(_: Operator, State(app): State<App>, id: PathParam) -> Result<Answe
 async fn revoke(_: Operator, State(app): State<App>, id: PathParam, body: NoBody) -> Result<Reply, Problem> {
     let id = id.id(IdKind::ApiKey, "API key")?;
     let now = app.clock.now();
-    let reply = in_transaction(&app, Operator::OWNER.to_owned(), body.once, move |conn| {
-        Box::pin(async move {
-            // Two that revoke each other: the second sees that it is the last.
-            installation::alone(conn).await?;
-            api_keys::revoke(conn, &id, now).await?;
-            let key = api_keys::get(conn, &id).await?.ok_or_else(|| Problem::not_found("API key"))?;
-            if key.tenant.is_none() && api_keys::operators_left(conn, now).await? == 0 {
-                let detail = "This is the last operator's key: make another one first.";
-                return Err(Problem::new(Kind::Conflict, detail));
-            }
-            Reply::ok(&ApiKeyView::from(key))
-        })
-    })
-    .await;
+    let revoke = idempotent(
+        &app,
+        Operator::OWNER.to_owned(),
+        body.once,
+        move |conn| Box::pin(async move { api_keys::revoke(conn, &id, now).await }),
+        |key| Reply::ok(&ApiKeyView::from(key)),
+    );
+    let reply = revoke.await;
     app.keys.forget();
     reply
+}
+
+impl From<ApiKeyError> for Problem {
+    fn from(error: ApiKeyError) -> Self {
+        let text = sentence(&error);
+        match error {
+            ApiKeyError::Db(error) => error.into(),
+            ApiKeyError::Lookup(error) => error.into(),
+            ApiKeyError::Key(error) => Self::internal(error),
+            ApiKeyError::NoMerchant => Self::not_found("merchant").field("merchant_id"),
+            ApiKeyError::Last => Self::new(Kind::Conflict, text),
+        }
+    }
 }

@@ -165,13 +165,13 @@ where
     W: for<'t> FnOnce(&'t mut Conn) -> Work<'t, Result<T, E>> + Send + 'static,
     S: FnOnce(T) -> Result<Reply, Problem> + Send + 'static,
 {
-    in_transaction(app, owner, once, move |conn| {
+    once_for_key(app, owner, once, move |conn| {
         Box::pin(async move { show(operation(conn).await.map_err(Into::into)?) })
     })
     .await
 }
 
-pub(crate) async fn in_transaction<W>(app: &App, owner: String, once: Once, work: W) -> Result<Reply, Problem>
+async fn once_for_key<W>(app: &App, owner: String, once: Once, work: W) -> Result<Reply, Problem>
 where
     W: for<'t> FnOnce(&'t mut Conn) -> Work<'t, Result<Reply, Problem>> + Send + 'static,
 {
@@ -212,7 +212,7 @@ where
     }
     // Keeps the answer, as if it were the effect.
     let kept = outcome.clone().or_else(|problem| Ok(Reply::refusal(&problem)));
-    in_transaction(app, owner, once, move |_| Box::pin(async move { kept })).await?;
+    once_for_key(app, owner, once, move |_| Box::pin(async move { kept })).await?;
     outcome
 }
 

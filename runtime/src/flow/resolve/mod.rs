@@ -211,6 +211,31 @@ pub(crate) async fn assign(
     Ok(invoice)
 }
 
+/// What a person decides about a listed transfer, besides assigning it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Decision {
+    Dismiss,
+    Undismiss,
+    Unassign,
+}
+
+/// Makes a decision about a transfer. Returns how it is listed then.
+pub(crate) async fn decide(
+    conn: &mut Conn,
+    scope: &Scope,
+    transfer_id: &str,
+    decision: Decision,
+    why: Option<String>,
+    now: Millis,
+) -> Result<transfers::Listed, ResolveError> {
+    match decision {
+        Decision::Dismiss => dismiss(conn, scope, transfer_id, why, now).await?,
+        Decision::Undismiss => undismiss(conn, scope, transfer_id, why, now).await?,
+        Decision::Unassign => unassign(conn, scope, transfer_id, why, now).await?,
+    }
+    listing(conn, scope, transfer_id).await
+}
+
 /// Dismisses a listed transfer: a person has looked at it, and it pays nothing.
 pub(crate) async fn dismiss(
     conn: &mut Conn,

@@ -10,7 +10,7 @@ use crate::{
     http::{
         auth::Merchant,
         corrections::{Reason, scope},
-        idempotent::{Reply, in_transaction},
+        idempotent::{Reply, idempotent},
         input::PathParam,
         json::MaybeJson,
         openapi::routes::{Routes, routes},
@@ -63,11 +63,12 @@ async fn change(
     let id = id.id(IdKind::ReceiveAddress, "receive address")?;
     let why = body.value.checked()?;
     let (scope, now) = (scope(&merchant), app.clock.now());
-    in_transaction(&app, merchant.owner(), body.once, move |conn| {
-        Box::pin(async move {
-            let row = resolve::give_out(conn, &scope, &id, given_out, why, now).await?;
-            Reply::ok(&AddressView::from(row))
-        })
-    })
+    idempotent(
+        &app,
+        merchant.owner(),
+        body.once,
+        move |conn| Box::pin(async move { resolve::give_out(conn, &scope, &id, given_out, why, now).await }),
+        |row| Reply::ok(&AddressView::from(row)),
+    )
     .await
 }
