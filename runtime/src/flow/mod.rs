@@ -1,4 +1,9 @@
-//! The workers. Each does the same three steps: claim, decide (a pure function of facts and time), commit.
+//! Workers, and the operations that handlers call.
+//!
+//! A worker does the same three steps: claim, decide (a pure function of facts and time), commit. An operation is what a
+//! handler calls. One that changes something takes the connection of the transaction that keeps its answer too, and the
+//! time; one that only reads takes the [`App`](crate::app::App). Both answer with rows and errors of their own, and know
+//! nothing of HTTP.
 
 pub(crate) mod addresses;
 pub(crate) mod again;
