@@ -154,7 +154,7 @@ async fn get(
     State(app): State<App>,
     id: PathParam,
 ) -> Result<Answer<DeliveryWithAttempts>, Problem> {
-    let id = id.id(IdKind::Delivery, "delivery")?;
+    let id = id.id_text(IdKind::Delivery, "delivery")?;
     let mut conn = app.db.read().await?;
     let delivery = view_of(&mut conn, &merchant, &id).await?;
     let rows = deliveries::attempts(&mut conn, &merchant.tenant, &id, ATTEMPTS_SHOWN).await?;
@@ -178,7 +178,7 @@ async fn resend(
     id: PathParam,
     body: NoBody,
 ) -> Result<Reply, Problem> {
-    let id = id.id(IdKind::Delivery, "delivery")?;
+    let id = id.id_text(IdKind::Delivery, "delivery")?;
     let now = app.clock.now();
     let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
         Box::pin(async move {

@@ -93,7 +93,7 @@ async fn get(
     State(app): State<App>,
     id: PathParam,
 ) -> Result<Answer<EventView>, Problem> {
-    let id = id.id(IdKind::Event, "event")?;
+    let id = id.id_text(IdKind::Event, "event")?;
     let found = events::get(&mut app.db.read().await?, &merchant.tenant, &id).await?;
     Ok(Answer(found.ok_or_else(|| Problem::not_found("event"))?.try_into()?))
 }

@@ -8,7 +8,7 @@ use crate::{
     app::App,
     db::merchants,
     domain::{
-        id::{self, Kind as IdKind},
+        id::{ApiKeyId, Kind as IdKind, MerchantId},
         policy::Policy,
         tenant::Tenant,
     },
@@ -34,7 +34,7 @@ pub(super) fn routes() -> Routes {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct MerchantView {
     #[schema(example = "mer_01KAN2Q5T4W2J6G0Z8Y3V7X9BC")]
-    id: String,
+    id: MerchantId,
     name: String,
     policy: Policy,
     /// Whether its endpoints and hooks get the operator's events: `network.stalled`, `network.resumed`, `network.frozen`,
@@ -92,7 +92,7 @@ async fn create(_: Operator, State(app): State<App>, body: Json<NewMerchant>) ->
     check_text("name", &name, NAME_CHARS_MAX)?;
     check_policy(&policy)?;
     let now = app.clock.now();
-    let id = id::new(IdKind::Merchant, now);
+    let id = MerchantId::new(now);
     let merchant =
         merchants::Merchant { id, name, policy, operator_events, created_at: now, disabled_at: None };
     idempotent(&app, Operator::OWNER.to_owned(), body.once, move |conn| {
@@ -121,7 +121,7 @@ async fn list(
 #[utoipa::path(get, path = "/v1/operator/merchants/{id}", tag = "operator: merchants",
     params(("id" = String, Path)), responses((status = 200, body = MerchantView)))]
 async fn get(_: Operator, State(app): State<App>, id: PathParam) -> Result<Answer<MerchantView>, Problem> {
-    let id = id.id(IdKind::Merchant, "merchant")?;
+    let id = id.id("merchant")?;
     let found = merchants::get(&mut app.db.read().await?, &id).await?;
     Ok(Answer(found.ok_or_else(|| Problem::not_found("merchant"))?.into()))
 }
@@ -137,7 +137,7 @@ async fn update(
     id: PathParam,
     body: Json<MerchantChange>,
 ) -> Result<Answer<MerchantView>, Problem> {
-    let id = id.id(IdKind::Merchant, "merchant")?;
+    let id = id.id("merchant")?;
     let change = body.value;
     change.name.as_deref().map_or(Ok(()), |name| check_text("name", name, NAME_CHARS_MAX))?;
     change.policy.as_ref().map_or(Ok(()), check_policy)?;
@@ -168,11 +168,11 @@ async fn update(
 /// Whose key this is.
 #[derive(Debug, Serialize, ToSchema)]
 struct Me {
-    merchant_id: String,
+    merchant_id: MerchantId,
     name: String,
     /// Whether the key is a test key.
     test: bool,
-    key_id: String,
+    key_id: ApiKeyId,
     policy: Policy,
 }
 

@@ -83,7 +83,7 @@ async fn get(
     State(app): State<App>,
     id: PathParam,
 ) -> Result<Answer<PlacedPayment>, Problem> {
-    let id = id.id(IdKind::Payment, "payment")?;
+    let id = id.id_text(IdKind::Payment, "payment")?;
     let found = payments::get(&mut app.db.read().await?, &merchant.tenant, &id).await?;
     Ok(Answer(found.ok_or_else(|| Problem::not_found("payment"))?.into()))
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::{
     app::App,
     db::{Conn, addresses, plugin_storage},
-    domain::network::Manifest,
+    domain::{id::MerchantId, network::Manifest},
     host::{Called, SimulateError},
     http::{
         auth::{Caller, Operator},
@@ -70,7 +70,7 @@ async fn simulate(
         let detail = "by: whose an action is follows from the key. Leave it out.";
         return Err(Problem::new(Kind::FieldUnknown, detail).field(BY));
     }
-    action.extend(merchant_id.clone().map(|id| (BY.to_owned(), Value::String(id))));
+    action.extend(merchant_id.clone().map(|id| (BY.to_owned(), Value::String(id.to_string()))));
     let action = Value::Object(action).to_string();
     let turn = match &merchant_id {
         None => app.simulations.turn().await,
@@ -79,12 +79,12 @@ async fn simulate(
             Problem::new(Kind::SimulationsLimited, detail).retry_after(limited.retry_s)
         })?,
     };
-    let mut reply = act(&app, &network, &action, (&owner, &once), merchant_id.as_deref()).await;
+    let mut reply = act(&app, &network, &action, (&owner, &once), merchant_id.as_ref()).await;
     for _ in 1..TRIES {
         if !matches!(&reply, Err(problem) if problem.kind == Kind::Busy) {
             break;
         }
-        reply = act(&app, &network, &action, (&owner, &once), merchant_id.as_deref()).await;
+        reply = act(&app, &network, &action, (&owner, &once), merchant_id.as_ref()).await;
     }
     drop(turn);
     app.wake.observe.notify_waiters();
@@ -96,14 +96,14 @@ async fn act(
     network: &Manifest,
     action: &str,
     (owner, once): (&str, &Once),
-    merchant_id: Option<&str>,
+    merchant_id: Option<&MerchantId>,
 ) -> Result<Reply, Problem> {
     let Called { value, writes, .. } = app.host.simulate(network, action).await?;
     let answer: Value = serde_json::from_str(&value.map_err(refused)?).map_err(Problem::internal)?;
-    let (name, of) = (network.name.clone(), merchant_id.map(str::to_owned));
+    let (name, of) = (network.name.clone(), merchant_id.cloned());
     idempotent(app, owner.to_owned(), once.clone(), move |conn| {
         Box::pin(async move {
-            check_payees(conn, &name, of.as_deref(), &answer).await?;
+            check_payees(conn, &name, of.as_ref(), &answer).await?;
             plugin_storage::apply(conn, &writes).await?;
             Reply::ok(&answer)
         })
@@ -115,7 +115,7 @@ async fn act(
 async fn check_payees(
     conn: &mut Conn,
     network: &str,
-    merchant_id: Option<&str>,
+    merchant_id: Option<&MerchantId>,
     answer: &Value,
 ) -> Result<(), Problem> {
     let (Some(merchant_id), Some(to)) = (merchant_id, answer.get("to").and_then(Value::as_array)) else {
@@ -123,7 +123,7 @@ async fn check_payees(
     };
     let to: Vec<String> = to.iter().filter_map(Value::as_str).map(str::to_owned).collect();
     let known = addresses::by_address(conn, network, &to).await?;
-    if known.values().any(|address| address.merchant_id != merchant_id) {
+    if known.values().any(|address| address.merchant_id != merchant_id.clone()) {
         let detail = "to: it is a receive address of another merchant's. Pay one of your own.";
         return Err(Problem::new(Kind::SimulationRefused, detail).field("to"));
     }

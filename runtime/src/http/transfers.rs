@@ -125,7 +125,7 @@ async fn get(
     State(app): State<App>,
     id: PathParam,
 ) -> Result<Answer<SettledTransfer>, Problem> {
-    let id = id.id(IdKind::Transfer, "transfer")?;
+    let id = id.id_text(IdKind::Transfer, "transfer")?;
     let found = transfers::get(&mut app.db.read().await?, &merchant.tenant, &id).await?;
     Ok(Answer(found.ok_or_else(|| Problem::not_found("transfer"))?.into()))
 }
@@ -152,7 +152,7 @@ async fn assign(
     id: PathParam,
     body: Json<Assignment>,
 ) -> Result<Reply, Problem> {
-    let id = id.id(IdKind::Transfer, "transfer")?;
+    let id = id.id_text(IdKind::Transfer, "transfer")?;
     let Json { value: Assignment { invoice_id, why }, once } = body;
     check_why(why.as_deref())?;
     if !IdKind::Invoice.accepts(&invoice_id) {
@@ -231,7 +231,7 @@ async fn decide(
     body: MaybeJson<Reason>,
     decision: Decision,
 ) -> Result<Reply, Problem> {
-    let id = id.id(IdKind::Transfer, "transfer")?;
+    let id = id.id_text(IdKind::Transfer, "transfer")?;
     let why = body.value.checked()?;
     let (scope, now) = (scope(&merchant), app.clock.now());
     let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {

@@ -17,6 +17,7 @@ use crate::{
     app::App,
     db::{chain, payments},
     domain::{
+        id::MerchantId,
         network::Manifest,
         observation::{Contradiction, Position},
     },
@@ -61,7 +62,7 @@ pub(crate) enum FindFailed {
 pub(crate) async fn find(
     app: &App,
     network: &Arc<Manifest>,
-    merchant_id: &str,
+    merchant_id: &MerchantId,
     tx: &str,
 ) -> Result<Whereabouts, FindFailed> {
     let tx = tx.trim();

@@ -351,7 +351,7 @@ async fn get(
     State(app): State<App>,
     id: PathParam,
 ) -> Result<Answer<AddressView>, Problem> {
-    let id = id.id(IdKind::ReceiveAddress, "receive address")?;
+    let id = id.id_text(IdKind::ReceiveAddress, "receive address")?;
     let found = addresses::get(&mut app.db.read().await?, &merchant.tenant, &id).await?;
     Ok(Answer(found.ok_or_else(|| Problem::not_found("receive address"))?.into()))
 }

@@ -208,7 +208,7 @@ async fn get(
     State(app): State<App>,
     id: PathParam,
 ) -> Result<Answer<EndpointView>, Problem> {
-    let id = id.id(IdKind::Endpoint, "endpoint")?;
+    let id = id.id_text(IdKind::Endpoint, "endpoint")?;
     Ok(Answer(view_of(&mut app.db.read().await?, &merchant, &id).await?))
 }
 
@@ -224,7 +224,7 @@ async fn rotate_secret(
     id: PathParam,
     body: NoBody,
 ) -> Result<Reply, Problem> {
-    let id = id.id(IdKind::Endpoint, "endpoint")?;
+    let id = id.id_text(IdKind::Endpoint, "endpoint")?;
     let (sealed, shown) = new_secret(&app, &id)?;
     let now = app.clock.now();
     idempotent(&app, merchant.owner(), body.once, move |conn| {
@@ -250,7 +250,7 @@ async fn disable(
     id: PathParam,
     body: NoBody,
 ) -> Result<Reply, Problem> {
-    let id = id.id(IdKind::Endpoint, "endpoint")?;
+    let id = id.id_text(IdKind::Endpoint, "endpoint")?;
     idempotent(&app, merchant.owner(), body.once, move |conn| {
         Box::pin(async move {
             let why = "by the merchant".to_owned();
@@ -275,7 +275,7 @@ async fn enable(
     id: PathParam,
     body: NoBody,
 ) -> Result<Reply, Problem> {
-    let id = id.id(IdKind::Endpoint, "endpoint")?;
+    let id = id.id_text(IdKind::Endpoint, "endpoint")?;
     let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
         Box::pin(async move {
             let enabled = endpoints::enable(conn, &merchant.tenant, &id).await?;
@@ -307,7 +307,7 @@ async fn test(
     id: PathParam,
     body: NoBody,
 ) -> Result<Reply, Problem> {
-    let id = id.id(IdKind::Endpoint, "endpoint")?;
+    let id = id.id_text(IdKind::Endpoint, "endpoint")?;
     let now = app.clock.now();
     let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
         Box::pin(async move { Reply::created(&queue_test(conn, &merchant, id, now).await?) })
@@ -368,7 +368,7 @@ async fn resend(
     id: PathParam,
     body: Json<ResendRange>,
 ) -> Result<Reply, Problem> {
-    let endpoint_id = id.id(IdKind::Endpoint, "endpoint")?;
+    let endpoint_id = id.id_text(IdKind::Endpoint, "endpoint")?;
     let Json { value, once } = body;
     if value.from >= value.to {
         return Err(Problem::new(Kind::FieldMalformed, "to: it is not after `from`.").field("to"));

@@ -140,7 +140,7 @@ impl From<StoreError> for Problem {
 }
 
 fn hook_id(id: PathParam) -> Result<String, Problem> {
-    id.id(IdKind::Hook, "hook")
+    id.id_text(IdKind::Hook, "hook")
 }
 
 /// The merchant's hook with this id.

@@ -213,7 +213,7 @@ async fn get(
     State(app): State<App>,
     id: PathParam,
 ) -> Result<Answer<RunDetails>, Problem> {
-    let id = id.id(IdKind::HookRun, "run")?;
+    let id = id.id_text(IdKind::HookRun, "run")?;
     Ok(Answer(details(&mut app.db.read().await?, &merchant.tenant, &id).await?))
 }
 
@@ -230,7 +230,7 @@ async fn run_again(
     id: PathParam,
     body: NoBody,
 ) -> Result<Reply, Problem> {
-    let id = id.id(IdKind::HookRun, "run")?;
+    let id = id.id_text(IdKind::HookRun, "run")?;
     let now = app.clock.now();
     let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
         Box::pin(async move {

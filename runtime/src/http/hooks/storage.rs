@@ -14,7 +14,7 @@ use crate::{
         hooks,
         plugin_storage::{self, StorageWrites},
     },
-    domain::id::Kind as IdKind,
+    domain::id::{Kind as IdKind, MerchantId},
     host::scope_of_hook,
     http::{
         auth::Merchant,
@@ -129,7 +129,7 @@ async fn get(
     State(app): State<App>,
     path: PathPair,
 ) -> Result<Answer<StoredValue>, Problem> {
-    let (id, key) = path.id(IdKind::Hook, "hook")?;
+    let (id, key) = path.id_text(IdKind::Hook, "hook")?;
     let key = checked(key)?;
     let mut conn = app.db.read().await?;
     let hook = found(&mut conn, &merchant.tenant, &id).await?;
@@ -148,7 +148,7 @@ async fn put(
     path: PathPair,
     body: Json<StoredValue>,
 ) -> Result<Reply, Problem> {
-    let (id, key) = path.id(IdKind::Hook, "hook")?;
+    let (id, key) = path.id_text(IdKind::Hook, "hook")?;
     let (key, value) = (checked(key)?, body.value.bytes()?);
     let bytes_max = u64::from(app.config.hooks.storage_kib) * 1024;
     let limit = DiskLimit::of_mib(app.config.hooks.disk_mib_per_merchant);
@@ -173,7 +173,7 @@ async fn delete(
     path: PathPair,
     body: NoBody,
 ) -> Result<Reply, Problem> {
-    let (id, key) = path.id(IdKind::Hook, "hook")?;
+    let (id, key) = path.id_text(IdKind::Hook, "hook")?;
     let key = checked(key)?;
     idempotent(&app, merchant.owner(), body.once, move |conn| {
         Box::pin(async move {
@@ -190,7 +190,7 @@ async fn delete(
 /// Changes one value as the hook itself would. Returns the previous one.
 async fn change(
     conn: &mut Conn,
-    merchant_id: &str,
+    merchant_id: &MerchantId,
     hook: &hooks::Hook,
     (key, value): (String, Option<Vec<u8>>),
     bytes_max: u64,

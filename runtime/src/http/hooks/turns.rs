@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     app::App,
-    domain::Millis,
+    domain::{Millis, id::MerchantId},
     http::{
         auth::Merchant,
         problem::{Kind, Problem},
@@ -22,13 +22,13 @@ static UPLOADS: Mutex<Option<Uploads>> = Mutex::new(None);
 
 #[derive(Default)]
 struct Uploads {
-    under_way: HashSet<String>,
+    under_way: HashSet<MerchantId>,
     /// Start of each merchant's hour, and the number of uploads since then.
-    of_late: HashMap<String, (Millis, u32)>,
+    of_late: HashMap<MerchantId, (Millis, u32)>,
 }
 
 /// The right to one upload, until it is dropped.
-pub(super) struct Turn(String);
+pub(super) struct Turn(MerchantId);
 
 impl Turn {
     pub(super) fn take(app: &App, merchant: &Merchant) -> Result<Self, Problem> {

@@ -281,7 +281,7 @@ async fn delete(
     path: PathPair,
     body: NoBody,
 ) -> Result<Reply, Problem> {
-    let (id, version_id) = path.id(IdKind::Hook, "hook")?;
+    let (id, version_id) = path.id_text(IdKind::Hook, "hook")?;
     let codes = codes_of(&app, &id).await?;
     let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
         Box::pin(async move {

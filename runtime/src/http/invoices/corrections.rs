@@ -67,7 +67,7 @@ fn check_evidence(evidence: &Evidence) -> Result<(), Problem> {
 
 /// Reads the invoice.
 async fn found(app: &App, merchant: &Merchant, id: PathParam) -> Result<Invoice, Problem> {
-    let id = id.id(IdKind::Invoice, "invoice")?;
+    let id = id.id_text(IdKind::Invoice, "invoice")?;
     let found = invoices::get(&mut app.db.read().await?, &merchant.tenant, &id).await?;
     found.ok_or_else(|| Problem::not_found("invoice"))
 }
@@ -119,7 +119,7 @@ async fn unmark(
     id: PathParam,
     body: MaybeJson<Reason>,
 ) -> Result<Reply, Problem> {
-    let id = id.id(IdKind::Invoice, "invoice")?;
+    let id = id.id_text(IdKind::Invoice, "invoice")?;
     let why = body.value.checked()?;
     let (scope, now) = (scope(&merchant), app.clock.now());
     let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {

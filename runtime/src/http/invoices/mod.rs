@@ -301,7 +301,7 @@ async fn get(
     State(app): State<App>,
     id: PathParam,
 ) -> Result<Answer<InvoiceView>, Problem> {
-    let id = id.id(IdKind::Invoice, "invoice")?;
+    let id = id.id_text(IdKind::Invoice, "invoice")?;
     let found = invoices::get(&mut app.db.read().await?, &merchant.tenant, &id).await?;
     let found = found.ok_or_else(|| Problem::not_found("invoice"))?;
     Ok(Answer(InvoiceView::at(&found, app.clock.now())))
@@ -360,7 +360,7 @@ async fn cancel(
     id: PathParam,
     body: NoBody,
 ) -> Result<Reply, Problem> {
-    let id = id.id(IdKind::Invoice, "invoice")?;
+    let id = id.id_text(IdKind::Invoice, "invoice")?;
     let (scope, now) = (scope(&merchant), app.clock.now());
     let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
         Box::pin(async move {
