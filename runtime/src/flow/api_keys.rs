@@ -11,7 +11,10 @@ use crate::{
         api_keys::{self, ApiKey},
         installation,
     },
-    domain::Millis,
+    domain::{
+        Millis,
+        id::{ApiKeyId, MerchantId},
+    },
     keys::{self, IssueError, NewKey},
     vault::Vault,
 };
@@ -50,22 +53,22 @@ pub(crate) async fn create(
 /// A page of a merchant's keys, or of the operators'.
 pub(crate) async fn list(
     app: &App,
-    merchant_id: Option<String>,
+    merchant_id: Option<MerchantId>,
     (before, rows): Span,
 ) -> Result<Vec<ApiKey>, DbError> {
     api_keys::list(&mut app.db.read().await?, merchant_id, before, rows).await
 }
 
-pub(crate) async fn get(app: &App, id: &str) -> Result<ApiKey, LookupError> {
+pub(crate) async fn get(app: &App, id: &ApiKeyId) -> Result<ApiKey, LookupError> {
     found(&mut app.db.read().await?, id).await
 }
 
-async fn found(conn: &mut Conn, id: &str) -> Result<ApiKey, LookupError> {
+async fn found(conn: &mut Conn, id: &ApiKeyId) -> Result<ApiKey, LookupError> {
     api_keys::get(conn, id).await?.ok_or(LookupError::Missing("API key"))
 }
 
 /// Revokes a key for good. The last operator's stays.
-pub(crate) async fn revoke(conn: &mut Conn, id: &str, now: Millis) -> Result<ApiKey, ApiKeyError> {
+pub(crate) async fn revoke(conn: &mut Conn, id: &ApiKeyId, now: Millis) -> Result<ApiKey, ApiKeyError> {
     // Two that revoke each other: the second sees that it is the last.
     installation::alone(conn).await?;
     api_keys::revoke(conn, id, now).await?;

@@ -8,12 +8,7 @@ use crate::{
         disk::{self, Taken},
         merchants::{self, Merchant},
     },
-    domain::{
-        Millis,
-        id::{self, Kind as IdKind},
-        policy::Policy,
-        tenant::Tenant,
-    },
+    domain::{Millis, id::MerchantId, policy::Policy, tenant::Tenant},
 };
 
 /// What a new merchant is to be.
@@ -33,7 +28,7 @@ pub(crate) struct MerchantChange {
 
 pub(crate) async fn create(conn: &mut Conn, new: NewMerchant, now: Millis) -> Result<Merchant, DbError> {
     let NewMerchant { name, policy, operator_events } = new;
-    let id = id::new(IdKind::Merchant, now);
+    let id = MerchantId::new(now);
     let merchant = Merchant { id, name, policy, operator_events, created_at: now, disabled_at: None };
     merchants::insert(conn, &merchant).await?;
     Ok(merchant)
@@ -43,7 +38,7 @@ pub(crate) async fn list(app: &App, (before, rows): Span) -> Result<Vec<Merchant
     merchants::list(&mut app.db.read().await?, before, rows).await
 }
 
-pub(crate) async fn get(app: &App, id: &str) -> Result<Merchant, LookupError> {
+pub(crate) async fn get(app: &App, id: &MerchantId) -> Result<Merchant, LookupError> {
     found(&mut app.db.read().await?, id).await
 }
 
@@ -54,11 +49,15 @@ pub(crate) async fn of_key(app: &App, tenant: &Tenant) -> Result<Merchant, DbErr
     found.ok_or(error)
 }
 
-pub(super) async fn found(conn: &mut Conn, id: &str) -> Result<Merchant, LookupError> {
+pub(super) async fn found(conn: &mut Conn, id: &MerchantId) -> Result<Merchant, LookupError> {
     merchants::get(conn, id).await?.ok_or(LookupError::Missing("merchant"))
 }
 
-pub(crate) async fn update(app: &App, id: String, change: MerchantChange) -> Result<Merchant, LookupError> {
+pub(crate) async fn update(
+    app: &App,
+    id: MerchantId,
+    change: MerchantChange,
+) -> Result<Merchant, LookupError> {
     let now = app.clock.now();
     let merchant = app.db.write::<_, LookupError, _>(move |conn| {
         Box::pin(async move {
@@ -81,6 +80,6 @@ pub(crate) async fn update(app: &App, id: String, change: MerchantChange) -> Res
 }
 
 /// Bytes that the merchant's hooks take on disk.
-pub(crate) async fn disk_use(app: &App, id: &str) -> Result<Taken, DbError> {
+pub(crate) async fn disk_use(app: &App, id: &MerchantId) -> Result<Taken, DbError> {
     disk::taken(&mut app.db.read().await?, id).await
 }

@@ -9,7 +9,7 @@ use crate::{
         Conn, DbError, addresses,
         plugin_storage::{self, StorageWrites},
     },
-    domain::network::Manifest,
+    domain::{id::MerchantId, network::Manifest},
     host::{CallFailed, Called, SimulateError},
 };
 
@@ -38,7 +38,7 @@ pub(crate) struct Outcome {
 }
 
 /// Waits for the turn of a merchant, or of the operator.
-pub(crate) async fn turn(app: &App, merchant_id: Option<&str>) -> Result<Turn, Limited> {
+pub(crate) async fn turn(app: &App, merchant_id: Option<&MerchantId>) -> Result<Turn, Limited> {
     match merchant_id {
         None => Ok(app.simulations.turn().await),
         Some(id) => app.simulations.turn_of(id, app.clock.passed()).await,
@@ -55,13 +55,13 @@ pub(crate) async fn simulate(app: &App, network: &Manifest, action: &str) -> Res
 pub(crate) async fn commit(
     conn: &mut Conn,
     network: &str,
-    merchant_id: Option<&str>,
+    merchant_id: Option<&MerchantId>,
     Outcome { answer, writes }: Outcome,
 ) -> Result<Value, SandboxError> {
     if let (Some(merchant_id), Some(to)) = (merchant_id, answer.get("to").and_then(Value::as_array)) {
         let to: Vec<String> = to.iter().filter_map(Value::as_str).map(str::to_owned).collect();
         let known = addresses::by_address(conn, network, &to).await?;
-        if known.values().any(|address| address.merchant_id != merchant_id) {
+        if known.values().any(|address| address.merchant_id != *merchant_id) {
             return Err(SandboxError::NotYours);
         }
     }

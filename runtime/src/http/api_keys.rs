@@ -7,12 +7,12 @@ use utoipa::{IntoParams, ToSchema};
 use crate::{
     app::App,
     db::api_keys::{ApiKey, KeyMode},
-    domain::id::Kind as IdKind,
+    domain::id::{ApiKeyId, Kind as IdKind, MerchantId},
     flow::api_keys::{self, ApiKeyError},
     http::{
         auth::Operator,
         idempotent::{Reply, idempotent},
-        input::{PathParam, Query, check_text},
+        input::{PathParam, Query, check_text, named},
         json::{Answer, Json, NoBody},
         openapi::routes::{Routes, routes},
         page::{Listed, Page},
@@ -32,9 +32,9 @@ pub(super) fn routes() -> Routes {
 #[derive(Debug, Serialize, ToSchema)]
 struct ApiKeyView {
     #[schema(example = "key_01KAN2Q5T4W2J6G0Z8Y3V7X9BC")]
-    id: String,
+    id: ApiKeyId,
     /// None: an operator's.
-    merchant_id: Option<String>,
+    merchant_id: Option<MerchantId>,
     mode: KeyMode,
     name: String,
     /// The first characters, to tell keys apart.
@@ -98,7 +98,7 @@ async fn create(_: Operator, State(app): State<App>, body: Json<NewApiKey>) -> R
     if new.expires_at.is_some_and(|at| at.0 <= now) {
         return Err(Problem::new(Kind::FieldMalformed, "expires_at: it has passed.").field("expires_at"));
     }
-    let tenant = new.mode.tenant(new.merchant_id).ok_or_else(|| {
+    let tenant = new.mode.tenant(new.merchant_id.as_deref().map(named)).ok_or_else(|| {
         let detail = "merchant_id: a live or test key needs one, an operator's key has none.";
         Problem::new(Kind::FieldMalformed, detail).field("merchant_id")
     })?;
@@ -137,7 +137,7 @@ async fn list(
     Query(params): Query<KeyParams>,
 ) -> Result<Answer<Listed<ApiKeyView>>, Problem> {
     let page = Page::new(params.limit, params.cursor.as_deref(), IdKind::ApiKey)?;
-    let rows = api_keys::list(&app, params.merchant_id, page.span()).await?;
+    let rows = api_keys::list(&app, params.merchant_id.as_deref().map(named), page.span()).await?;
     Ok(Answer(page.cut(rows, |row| &row.id, Into::into)))
 }
 
@@ -145,7 +145,7 @@ async fn list(
 #[utoipa::path(get, path = "/v1/operator/api_keys/{id}", tag = "operator: API keys",
     params(("id" = String, Path)), responses((status = 200, body = ApiKeyView)))]
 async fn get(_: Operator, State(app): State<App>, id: PathParam) -> Result<Answer<ApiKeyView>, Problem> {
-    let id = id.id(IdKind::ApiKey, "API key")?;
+    let id = id.id("API key")?;
     Ok(Answer(api_keys::get(&app, &id).await?.into()))
 }
 
@@ -156,7 +156,7 @@ async fn get(_: Operator, State(app): State<App>, id: PathParam) -> Result<Answe
     params(("id" = String, Path)), responses((status = 200, body = ApiKeyView)),
     extensions(("x-problems" = json!([[Kind::Conflict]]))))]
 async fn revoke(_: Operator, State(app): State<App>, id: PathParam, body: NoBody) -> Result<Reply, Problem> {
-    let id = id.id(IdKind::ApiKey, "API key")?;
+    let id = id.id("API key")?;
     let now = app.clock.now();
     let revoke = idempotent(
         &app,

@@ -10,7 +10,7 @@ use crate::{
     db::corrections::{Listed as Corrected, Of},
     domain::{
         correction::{self, Evidence},
-        id::Kind as IdKind,
+        id::{ApiKeyId, Kind as IdKind},
         verbatim::Verbatim,
     },
     flow::{
@@ -54,7 +54,7 @@ pub(super) struct CorrectionView {
     #[schema(value_type = Option<Object>)]
     was: Option<Verbatim>,
     /// The API key that it was done with.
-    api_key_id: String,
+    api_key_id: ApiKeyId,
     at: Time,
 }
 

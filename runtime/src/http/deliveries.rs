@@ -151,7 +151,7 @@ async fn get(
     State(app): State<App>,
     id: PathParam,
 ) -> Result<Answer<DeliveryWithAttempts>, Problem> {
-    let id = id.id(IdKind::Delivery, "delivery")?;
+    let id = id.id_text(IdKind::Delivery, "delivery")?;
     let (delivery, attempts) = deliveries::get(&app, &merchant.tenant, &id).await?;
     let attempt_log = attempts.into_iter().map(Into::into).collect();
     Ok(Answer(DeliveryWithAttempts { delivery: delivery.into(), attempt_log }))
@@ -169,7 +169,7 @@ async fn resend(
     id: PathParam,
     body: NoBody,
 ) -> Result<Reply, Problem> {
-    let id = id.id(IdKind::Delivery, "delivery")?;
+    let id = id.id_text(IdKind::Delivery, "delivery")?;
     let now = app.clock.now();
     let resend = idempotent(
         &app,

@@ -92,6 +92,6 @@ async fn get(
     State(app): State<App>,
     id: PathParam,
 ) -> Result<Answer<EventView>, Problem> {
-    let id = id.id(IdKind::Event, "event")?;
+    let id = id.id_text(IdKind::Event, "event")?;
     Ok(Answer(resources::get::<Event>(&app, &merchant.tenant, &id).await?.try_into()?))
 }

@@ -7,7 +7,11 @@ use utoipa::ToSchema;
 use crate::{
     app::App,
     db::merchants::Merchant as Row,
-    domain::{id::Kind as IdKind, policy::Policy, tenant::Tenant},
+    domain::{
+        id::{ApiKeyId, Kind as IdKind, MerchantId},
+        policy::Policy,
+        tenant::Tenant,
+    },
     flow::merchants,
     http::{
         auth::{Merchant, Operator},
@@ -31,7 +35,7 @@ pub(super) fn routes() -> Routes {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct MerchantView {
     #[schema(example = "mer_01KAN2Q5T4W2J6G0Z8Y3V7X9BC")]
-    id: String,
+    id: MerchantId,
     name: String,
     policy: Policy,
     /// Whether its endpoints and hooks get the operator's events: `network.stalled`, `network.resumed`, `network.frozen`,
@@ -117,7 +121,7 @@ async fn list(
 #[utoipa::path(get, path = "/v1/operator/merchants/{id}", tag = "operator: merchants",
     params(("id" = String, Path)), responses((status = 200, body = MerchantView)))]
 async fn get(_: Operator, State(app): State<App>, id: PathParam) -> Result<Answer<MerchantView>, Problem> {
-    let id = id.id(IdKind::Merchant, "merchant")?;
+    let id = id.id("merchant")?;
     Ok(Answer(merchants::get(&app, &id).await?.into()))
 }
 
@@ -132,7 +136,7 @@ async fn update(
     id: PathParam,
     body: Json<MerchantChange>,
 ) -> Result<Answer<MerchantView>, Problem> {
-    let id = id.id(IdKind::Merchant, "merchant")?;
+    let id = id.id("merchant")?;
     let MerchantChange { name, policy, disabled, operator_events } = body.value;
     name.as_deref().map_or(Ok(()), |name| check_text("name", name, NAME_CHARS_MAX))?;
     policy.as_ref().map_or(Ok(()), check_policy)?;
@@ -143,11 +147,11 @@ async fn update(
 /// Whose key this is.
 #[derive(Debug, Serialize, ToSchema)]
 struct Me {
-    merchant_id: String,
+    merchant_id: MerchantId,
     name: String,
     /// Whether the key is a test key.
     test: bool,
-    key_id: String,
+    key_id: ApiKeyId,
     policy: Policy,
 }
 

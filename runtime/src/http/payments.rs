@@ -82,6 +82,6 @@ async fn get(
     State(app): State<App>,
     id: PathParam,
 ) -> Result<Answer<PlacedPayment>, Problem> {
-    let id = id.id(IdKind::Payment, "payment")?;
+    let id = id.id_text(IdKind::Payment, "payment")?;
     Ok(Answer(resources::get::<Payment>(&app, &merchant.tenant, &id).await?.into()))
 }

@@ -154,7 +154,7 @@ async fn start(
     let Json { value: new, once } = body;
     let order = new.order()?;
     let now = app.clock.now();
-    let id = app.ids.next(IdKind::Rescan, now);
+    let id = app.ids.next_text(IdKind::Rescan, now);
     let start = idempotent(
         &app,
         Operator::OWNER.to_owned(),
@@ -189,7 +189,7 @@ async fn list(
     params(("id" = String, Path)), responses((status = 200, body = RescanView)),
     extensions(("x-problems" = json!([[Kind::Conflict]]))))]
 async fn cancel(_: Operator, State(app): State<App>, id: PathParam) -> Result<Answer<RescanView>, Problem> {
-    let id = id.id(IdKind::Rescan, "rescan")?;
+    let id = id.id_text(IdKind::Rescan, "rescan")?;
     Ok(Answer(order::cancel(&app, id).await?.into()))
 }
 

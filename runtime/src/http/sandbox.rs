@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{
     app::App,
-    domain::network::Manifest,
+    domain::{id::MerchantId, network::Manifest},
     flow::sandbox::{self, SandboxError},
     host::SimulateError,
     http::{
@@ -70,18 +70,18 @@ async fn simulate(
         let detail = "by: whose an action is follows from the key. Leave it out.";
         return Err(Problem::new(Kind::FieldUnknown, detail).field(BY));
     }
-    action.extend(merchant_id.clone().map(|id| (BY.to_owned(), Value::String(id))));
+    action.extend(merchant_id.clone().map(|id| (BY.to_owned(), Value::String(id.to_string()))));
     let action = Value::Object(action).to_string();
-    let turn = sandbox::turn(&app, merchant_id.as_deref()).await.map_err(|limited| {
+    let turn = sandbox::turn(&app, merchant_id.as_ref()).await.map_err(|limited| {
         let detail = "Do less at a time: 600 actions are in store, and 20 come back each second.";
         Problem::new(Kind::SimulationsLimited, detail).retry_after(limited.retry_s)
     })?;
-    let mut reply = act(&app, &network, &action, (&owner, &once), merchant_id.as_deref()).await;
+    let mut reply = act(&app, &network, &action, (&owner, &once), merchant_id.as_ref()).await;
     for _ in 1..TRIES {
         if !matches!(&reply, Err(problem) if problem.kind == Kind::Busy) {
             break;
         }
-        reply = act(&app, &network, &action, (&owner, &once), merchant_id.as_deref()).await;
+        reply = act(&app, &network, &action, (&owner, &once), merchant_id.as_ref()).await;
     }
     drop(turn);
     app.wake.observe.notify_waiters();
@@ -93,15 +93,15 @@ async fn act(
     network: &Manifest,
     action: &str,
     (owner, once): (&str, &Once),
-    merchant_id: Option<&str>,
+    merchant_id: Option<&MerchantId>,
 ) -> Result<Reply, Problem> {
     let outcome = sandbox::simulate(app, network, action).await?;
-    let (name, of) = (network.name.clone(), merchant_id.map(str::to_owned));
+    let (name, of) = (network.name.clone(), merchant_id.cloned());
     idempotent(
         app,
         owner.to_owned(),
         once.clone(),
-        move |conn| Box::pin(async move { sandbox::commit(conn, &name, of.as_deref(), outcome).await }),
+        move |conn| Box::pin(async move { sandbox::commit(conn, &name, of.as_ref(), outcome).await }),
         |answer| Reply::ok(&answer),
     )
     .await

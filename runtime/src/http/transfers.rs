@@ -127,7 +127,7 @@ async fn get(
     State(app): State<App>,
     id: PathParam,
 ) -> Result<Answer<SettledTransfer>, Problem> {
-    let id = id.id(IdKind::Transfer, "transfer")?;
+    let id = id.id_text(IdKind::Transfer, "transfer")?;
     Ok(Answer(resources::get::<Transfer>(&app, &merchant.tenant, &id).await?.into()))
 }
 
@@ -153,7 +153,7 @@ async fn assign(
     id: PathParam,
     body: Json<Assignment>,
 ) -> Result<Reply, Problem> {
-    let id = id.id(IdKind::Transfer, "transfer")?;
+    let id = id.id_text(IdKind::Transfer, "transfer")?;
     let Json { value: Assignment { invoice_id, why }, once } = body;
     check_why(why.as_deref())?;
     if !IdKind::Invoice.accepts(&invoice_id) {
@@ -226,7 +226,7 @@ async fn decide(
     body: MaybeJson<Reason>,
     decision: Decision,
 ) -> Result<Reply, Problem> {
-    let id = id.id(IdKind::Transfer, "transfer")?;
+    let id = id.id_text(IdKind::Transfer, "transfer")?;
     let why = body.value.checked()?;
     let (scope, now) = (scope(&merchant), app.clock.now());
     let decide = idempotent(

@@ -5,7 +5,7 @@ use crate::{
         Conn, DbError, args,
         disk::{self, DiskLimit},
     },
-    domain::Millis,
+    domain::{Millis, id::MerchantId},
 };
 
 /// Maximum number of differences shown.
@@ -35,7 +35,7 @@ pub(crate) struct Tally {
 /// `limit`.
 pub(crate) async fn insert(
     conn: &mut Conn,
-    merchant_id: &str,
+    merchant_id: &MerchantId,
     hook_id: &str,
     version_id: &str,
     shadowed: Shadowed,

@@ -17,6 +17,7 @@ use crate::{
     app::App,
     db::{DbError, chain, payments, transfers},
     domain::{
+        id::MerchantId,
         network::Manifest,
         observation::{Contradiction, Position},
         tenant::Tenant,
@@ -90,7 +91,7 @@ pub(crate) async fn for_merchant(
 pub(crate) async fn find(
     app: &App,
     network: &Arc<Manifest>,
-    merchant_id: &str,
+    merchant_id: &MerchantId,
     tx: &str,
 ) -> Result<Whereabouts, FindFailed> {
     let tx = tx.trim();

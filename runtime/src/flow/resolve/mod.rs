@@ -20,7 +20,7 @@ use crate::{
     domain::{
         Millis,
         correction::{Correction, Kind},
-        id::{self, Ids},
+        id::{self, ApiKeyId, Ids},
         invoice::Invoice,
         payment,
         settlement::{Book, Known, Written},
@@ -96,7 +96,7 @@ pub(crate) enum ResolveError {
 #[derive(Debug, Clone)]
 pub(crate) struct Scope {
     pub(crate) tenant: Tenant,
-    pub(crate) key_id: String,
+    pub(crate) key_id: ApiKeyId,
 }
 
 impl Scope {

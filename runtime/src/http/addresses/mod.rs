@@ -244,6 +244,6 @@ async fn get(
     State(app): State<App>,
     id: PathParam,
 ) -> Result<Answer<AddressView>, Problem> {
-    let id = id.id(IdKind::ReceiveAddress, "receive address")?;
+    let id = id.id_text(IdKind::ReceiveAddress, "receive address")?;
     Ok(Answer(resources::get::<ReceiveAddress>(&app, &merchant.tenant, &id).await?.into()))
 }

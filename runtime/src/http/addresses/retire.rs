@@ -60,7 +60,7 @@ async fn change(
     body: MaybeJson<Reason>,
     given_out: bool,
 ) -> Result<Reply, Problem> {
-    let id = id.id(IdKind::ReceiveAddress, "receive address")?;
+    let id = id.id_text(IdKind::ReceiveAddress, "receive address")?;
     let why = body.value.checked()?;
     let (scope, now) = (scope(&merchant), app.clock.now());
     idempotent(

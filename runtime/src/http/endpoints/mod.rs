@@ -197,7 +197,7 @@ async fn get(
     State(app): State<App>,
     id: PathParam,
 ) -> Result<Answer<EndpointView>, Problem> {
-    let id = id.id(IdKind::Endpoint, "endpoint")?;
+    let id = id.id_text(IdKind::Endpoint, "endpoint")?;
     Ok(Answer(resources::get::<Endpoint>(&app, &merchant.tenant, &id).await?.into()))
 }
 
@@ -213,7 +213,7 @@ async fn rotate_secret(
     id: PathParam,
     body: NoBody,
 ) -> Result<Reply, Problem> {
-    let id = id.id(IdKind::Endpoint, "endpoint")?;
+    let id = id.id_text(IdKind::Endpoint, "endpoint")?;
     let (now, vault) = (app.clock.now(), app.vault.clone());
     idempotent(
         &app,
@@ -238,7 +238,7 @@ async fn disable(
     id: PathParam,
     body: NoBody,
 ) -> Result<Reply, Problem> {
-    let id = id.id(IdKind::Endpoint, "endpoint")?;
+    let id = id.id_text(IdKind::Endpoint, "endpoint")?;
     idempotent(
         &app,
         merchant.owner(),
@@ -261,7 +261,7 @@ async fn enable(
     id: PathParam,
     body: NoBody,
 ) -> Result<Reply, Problem> {
-    let id = id.id(IdKind::Endpoint, "endpoint")?;
+    let id = id.id_text(IdKind::Endpoint, "endpoint")?;
     let enable = idempotent(
         &app,
         merchant.owner(),
@@ -299,7 +299,7 @@ async fn test(
     id: PathParam,
     body: NoBody,
 ) -> Result<Reply, Problem> {
-    let id = id.id(IdKind::Endpoint, "endpoint")?;
+    let id = id.id_text(IdKind::Endpoint, "endpoint")?;
     let now = app.clock.now();
     let test = idempotent(
         &app,
@@ -352,7 +352,7 @@ async fn resend(
     id: PathParam,
     body: Json<ResendRange>,
 ) -> Result<Reply, Problem> {
-    let endpoint_id = id.id(IdKind::Endpoint, "endpoint")?;
+    let endpoint_id = id.id_text(IdKind::Endpoint, "endpoint")?;
     let Json { value, once } = body;
     if value.from >= value.to {
         return Err(Problem::new(Kind::FieldMalformed, "to: it is not after `from`.").field("to"));

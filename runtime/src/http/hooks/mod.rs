@@ -125,7 +125,7 @@ fn shown(hook: HookInfo) -> Result<Reply, Problem> {
 }
 
 fn hook_id(id: PathParam) -> Result<String, Problem> {
-    id.id(IdKind::Hook, "hook")
+    id.id_text(IdKind::Hook, "hook")
 }
 
 /// List hooks

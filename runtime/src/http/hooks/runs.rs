@@ -193,7 +193,7 @@ async fn get(
     State(app): State<App>,
     id: PathParam,
 ) -> Result<Answer<RunDetails>, Problem> {
-    let id = id.id(IdKind::HookRun, "run")?;
+    let id = id.id_text(IdKind::HookRun, "run")?;
     Ok(Answer(runs::get(&app, &merchant.tenant, &id).await?.into()))
 }
 
@@ -210,7 +210,7 @@ async fn run_again(
     id: PathParam,
     body: NoBody,
 ) -> Result<Reply, Problem> {
-    let id = id.id(IdKind::HookRun, "run")?;
+    let id = id.id_text(IdKind::HookRun, "run")?;
     let now = app.clock.now();
     let again = idempotent(
         &app,

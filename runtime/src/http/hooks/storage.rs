@@ -119,7 +119,7 @@ async fn get(
     State(app): State<App>,
     path: PathPair,
 ) -> Result<Answer<StoredValue>, Problem> {
-    let (id, key) = path.id(IdKind::Hook, "hook")?;
+    let (id, key) = path.id_text(IdKind::Hook, "hook")?;
     Ok(Answer(storage::get(&app, &merchant.tenant, &id, &checked(key)?).await?.into()))
 }
 
@@ -134,7 +134,7 @@ async fn put(
     path: PathPair,
     body: Json<StoredValue>,
 ) -> Result<Reply, Problem> {
-    let (id, key) = path.id(IdKind::Hook, "hook")?;
+    let (id, key) = path.id_text(IdKind::Hook, "hook")?;
     let (key, value) = (checked(key)?, body.value.bytes()?);
     let (shown, config) = (value.clone(), app.config.clone());
     idempotent(
@@ -160,7 +160,7 @@ async fn delete(
     path: PathPair,
     body: NoBody,
 ) -> Result<Reply, Problem> {
-    let (id, key) = path.id(IdKind::Hook, "hook")?;
+    let (id, key) = path.id_text(IdKind::Hook, "hook")?;
     let key = checked(key)?;
     idempotent(
         &app,

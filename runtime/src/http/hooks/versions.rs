@@ -228,7 +228,7 @@ async fn delete(
     path: PathPair,
     body: NoBody,
 ) -> Result<Reply, Problem> {
-    let (id, version_id) = path.id(IdKind::Hook, "hook")?;
+    let (id, version_id) = path.id_text(IdKind::Hook, "hook")?;
     let artefacts = manage::artefacts_of(&app, &id).await?;
     let delete = idempotent(
         &app,

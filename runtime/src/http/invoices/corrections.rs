@@ -69,7 +69,7 @@ fn check_evidence(evidence: &Evidence) -> Result<(), Problem> {
 
 /// Reads the invoice.
 async fn found(app: &App, merchant: &Merchant, id: PathParam) -> Result<Invoice, Problem> {
-    let id = id.id(IdKind::Invoice, "invoice")?;
+    let id = id.id_text(IdKind::Invoice, "invoice")?;
     Ok(resources::get(app, &merchant.tenant, &id).await?)
 }
 
@@ -128,7 +128,7 @@ async fn unmark(
     id: PathParam,
     body: MaybeJson<Reason>,
 ) -> Result<Reply, Problem> {
-    let id = id.id(IdKind::Invoice, "invoice")?;
+    let id = id.id_text(IdKind::Invoice, "invoice")?;
     let why = body.value.checked()?;
     let (scope, now) = (scope(&merchant), app.clock.now());
     let unmark = idempotent(

@@ -291,7 +291,7 @@ async fn get(
     State(app): State<App>,
     id: PathParam,
 ) -> Result<Answer<InvoiceView>, Problem> {
-    let id = id.id(IdKind::Invoice, "invoice")?;
+    let id = id.id_text(IdKind::Invoice, "invoice")?;
     let found = resources::get::<Invoice>(&app, &merchant.tenant, &id).await?;
     Ok(Answer(InvoiceView::at(&found, app.clock.now())))
 }
@@ -347,7 +347,7 @@ async fn cancel(
     id: PathParam,
     body: NoBody,
 ) -> Result<Reply, Problem> {
-    let id = id.id(IdKind::Invoice, "invoice")?;
+    let id = id.id_text(IdKind::Invoice, "invoice")?;
     let (scope, now) = (scope(&merchant), app.clock.now());
     let cancel = idempotent(
         &app,

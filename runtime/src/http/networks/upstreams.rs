@@ -195,6 +195,6 @@ async fn list(
 #[utoipa::path(delete, path = "/v1/operator/upstreams/{id}", tag = "operator: networks",
     params(("id" = String, Path)), responses((status = 200, body = UpstreamView)))]
 async fn remove(_: Operator, State(app): State<App>, id: PathParam) -> Result<Answer<UpstreamView>, Problem> {
-    let id = id.id(IdKind::Upstream, "upstream")?;
+    let id = id.id_text(IdKind::Upstream, "upstream")?;
     Ok(Answer(view(networks::remove_upstream(&app, id).await?, None)))
 }

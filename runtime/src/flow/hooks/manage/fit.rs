@@ -5,7 +5,7 @@ use super::{HookError, fitted, manifest_of};
 use crate::{
     app::App,
     db::hooks::{self, VersionRow},
-    domain::{tenant::Tenant, verbatim::Verbatim},
+    domain::{id::MerchantId, tenant::Tenant, verbatim::Verbatim},
     host::Manifest,
 };
 
@@ -20,7 +20,7 @@ impl Fit {
     /// Checks these settings against the manifest of the component with this SHA-256.
     pub(super) async fn of(
         app: &App,
-        merchant_id: &str,
+        merchant_id: &MerchantId,
         sha256: &str,
         manifest: Manifest,
         settings: &Verbatim,
@@ -38,7 +38,7 @@ impl Fit {
     /// Does the same for a stored version. `None` if there is none.
     async fn of_version(
         app: &App,
-        merchant_id: &str,
+        merchant_id: &MerchantId,
         version: Option<VersionRow>,
         settings: &Verbatim,
     ) -> Result<Option<Self>, HookError> {

@@ -6,7 +6,10 @@ use std::{
 };
 
 use super::HookError;
-use crate::{app::App, domain::Millis};
+use crate::{
+    app::App,
+    domain::{Millis, id::MerchantId},
+};
 
 const HOUR_MS: Millis = 3_600_000;
 
@@ -16,16 +19,16 @@ static UPLOADS: Mutex<Option<Uploads>> = Mutex::new(None);
 
 #[derive(Default)]
 struct Uploads {
-    under_way: HashSet<String>,
+    under_way: HashSet<MerchantId>,
     /// Start of each merchant's hour, and the number of uploads since then.
-    of_late: HashMap<String, (Millis, u32)>,
+    of_late: HashMap<MerchantId, (Millis, u32)>,
 }
 
 /// The right to one upload, until it is dropped.
-pub(crate) struct Turn(String);
+pub(crate) struct Turn(MerchantId);
 
 impl Turn {
-    pub(crate) fn take(app: &App, merchant_id: &str) -> Result<Self, HookError> {
+    pub(crate) fn take(app: &App, merchant_id: &MerchantId) -> Result<Self, HookError> {
         let (now, max) = (app.clock.now(), app.config.hooks.uploads_per_hour);
         if app.config.hooks.per_merchant == 0 {
             return Err(HookError::NotOpened);
@@ -36,14 +39,14 @@ impl Turn {
             return Err(HookError::UploadUnderWay);
         }
         of_late.retain(|_, (began, _)| now - *began < HOUR_MS);
-        let (began, count) = of_late.entry(merchant_id.to_owned()).or_insert((now, 0));
+        let (began, count) = of_late.entry(merchant_id.clone()).or_insert((now, 0));
         if *count >= max {
             let wait_s = u64::try_from((*began + HOUR_MS - now) / 1000 + 1).unwrap_or(3600);
             return Err(HookError::Uploads { max, wait_s });
         }
         *count += 1;
-        under_way.insert(merchant_id.to_owned());
-        Ok(Self(merchant_id.to_owned()))
+        under_way.insert(merchant_id.clone());
+        Ok(Self(merchant_id.clone()))
     }
 }
 
