@@ -40,6 +40,31 @@ const SDK_FILES: [&str; 15] = [
     "sdk/python/template",
 ];
 
+/// The types of ids (`src/domain/id.rs`), which are plain strings in the OpenAPI document.
+const IDS: [&str; 21] = [
+    "AddressId",
+    "ApiKeyId",
+    "CorrectionId",
+    "DeliveryId",
+    "EndpointId",
+    "EventId",
+    "ExtendedKeyId",
+    "HookId",
+    "HookMatchId",
+    "HookRunId",
+    "HookSecretId",
+    "HookVersionId",
+    "InvoiceId",
+    "JournalId",
+    "MerchantId",
+    "PaymentId",
+    "PluginVersionId",
+    "RequestId",
+    "RescanId",
+    "TransferId",
+    "UpstreamId",
+];
+
 /// What the outer cargo sets for native code or for a lint run. A guest built with these would be another one.
 const NOT_FOR_GUESTS: [&str; 8] = [
     "RUSTFLAGS",
@@ -88,6 +113,9 @@ fn main() -> Result<()> {
     fs::write(out.join("embedded.rs"), code)?;
     fs::write(out.join("sdk.rs"), sdk(&root)?)?;
     fs::write(out.join("migrations.rs"), migrations(&root.join("runtime/migrations"))?)?;
+    IDS.iter()
+        .fold(utoipa_config::Config::new(), |config, id| config.alias_for(id, "String"))
+        .write_to_file();
     Ok(())
 }
 

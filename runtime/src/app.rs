@@ -78,7 +78,7 @@ impl App {
     /// Assembles the parts. Invoices are written from now on; the workers do not run yet.
     pub(crate) fn new(parts: Parts) -> Self {
         let Parts { db, clock, ids, config, master_keys, outbound, upstreams, host, networks } = parts;
-        let holder = ids.next(id::Kind::Request, clock.now()).into();
+        let holder = ids.next_text(id::Kind::Request, clock.now()).into();
         Self {
             chain_clock: Arc::new(ChainClock::new(clock.clone())),
             vault: Arc::clone(master_keys.vault()),

@@ -14,11 +14,7 @@ use crate::{
         Conn, Db, DbError,
         api_keys::{self, ApiKey, KeyMode, Presented},
     },
-    domain::{
-        Millis,
-        id::{self, Kind},
-        tenant::Tenant,
-    },
+    domain::{Millis, id::ApiKeyId, tenant::Tenant},
     vault::{Vault, VaultError},
 };
 
@@ -92,7 +88,7 @@ pub(crate) async fn issue_text(
     now: Millis,
 ) -> Result<(ApiKey, String), IssueError> {
     let key = ApiKey {
-        id: id::new(Kind::ApiKey, now),
+        id: ApiKeyId::new(now),
         tenant: new.tenant,
         name: new.name,
         prefix: text.chars().take(SHOWN_LEN).collect(),

@@ -249,7 +249,7 @@ async fn start(db: &Db, ids: &Ids, vault: &Arc<Vault>, now: Millis) -> anyhow::R
                     for (priority, upstream) in (PRIORITY_OF_PUBLIC..).zip(manifest.upstreams) {
                         let row = Access::of_url(&upstream.url).into_row(
                             &vault,
-                            ids.next(id::Kind::Upstream, now),
+                            ids.next_text(id::Kind::Upstream, now),
                             &manifest.name,
                             ((&upstream).into(), priority),
                             now,

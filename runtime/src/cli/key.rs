@@ -170,5 +170,5 @@ pub(super) async fn issue_operator(
             Box::pin(async move { keys::issue(conn, &vault, new, now).await })
         })
         .await?;
-    Ok((key.id, text))
+    Ok((key.id.to_string(), text))
 }

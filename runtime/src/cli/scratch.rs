@@ -9,7 +9,11 @@ use crate::{
         addresses::{self, Kind, NewAddress, ReceiveAddress},
         merchants::{self, Merchant},
     },
-    domain::{id, network::Manifest, policy::Policy},
+    domain::{
+        id::{self, MerchantId},
+        network::Manifest,
+        policy::Policy,
+    },
     server::Options,
 };
 
@@ -32,7 +36,7 @@ pub(in crate::cli) async fn shop(
     let normal = app.host.normalize_address(network, address).await?;
     let normal = normal.map_err(|error| anyhow::anyhow!("{address} is no address: {error:?}"))?;
     let merchant = Merchant {
-        id: id::new(id::Kind::Merchant, now),
+        id: MerchantId::new(now),
         name: "scratch".to_owned(),
         operator_events: false,
         policy: Policy::default(),

@@ -5,6 +5,7 @@ use crate::domain::{
     Millis,
     alarm::{NetworkResumed, NetworkStalled},
     event::{Data, NewEvent},
+    id::MerchantId,
     tenant::Tenant,
     view::time,
 };
@@ -13,7 +14,7 @@ use crate::domain::{
 pub(crate) async fn tell(conn: &mut Conn, alarm: &Data, now: Millis) -> Result<(), DbError> {
     let sql = "SELECT id FROM merchant WHERE operator_events = 1 AND disabled_at IS NULL ORDER BY id";
     let merchants = conn.rows(sql, args![]).await?;
-    let told = |row: &Row| Ok(NewEvent::now(&Tenant::live(row.text("id")?), alarm, now));
+    let told = |row: &Row| Ok(NewEvent::now(&Tenant::live(row.id::<MerchantId>("id")?), alarm, now));
     let told = merchants.iter().map(told).collect::<Result<_, DbError>>()?;
     events::insert(conn, told).await
 }

@@ -3,6 +3,7 @@
 use super::{Conn, DbError, Row, args};
 use crate::domain::{
     Millis,
+    id::{ApiKeyId, MerchantId},
     policy::Policy,
     tenant::{Mode, Tenant},
     word::words,
@@ -31,7 +32,7 @@ impl KeyMode {
 
     /// The tenant of a key of this mode; `Some(None)` for an operator's. `None` if merchant and mode do not go
     /// together.
-    pub(crate) fn tenant(self, merchant: Option<String>) -> Option<Option<Tenant>> {
+    pub(crate) fn tenant(self, merchant: Option<MerchantId>) -> Option<Option<Tenant>> {
         match (self, merchant) {
             (Self::Operator, None) => Some(None),
             (Self::Live, Some(merchant)) => Some(Some(Tenant::live(merchant))),
@@ -43,7 +44,7 @@ impl KeyMode {
 
 #[derive(Debug, Clone)]
 pub(crate) struct ApiKey {
-    pub(crate) id: String,
+    pub(crate) id: ApiKeyId,
     /// None: an operator's.
     pub(crate) tenant: Option<Tenant>,
     pub(crate) name: String,
@@ -70,8 +71,8 @@ pub(crate) struct Holder {
 
 fn read(row: &Row) -> Result<ApiKey, DbError> {
     Ok(ApiKey {
-        id: row.text("id")?,
-        tenant: row.parsed::<KeyMode>("mode")?.tenant(row.opt_text("merchant_id")?).ok_or_else(|| {
+        id: row.id("id")?,
+        tenant: row.parsed::<KeyMode>("mode")?.tenant(row.opt_id("merchant_id")?).ok_or_else(|| {
             DbError::Unreadable { column: "mode", why: "not with this merchant_id".to_owned() }
         })?,
         name: row.text("name")?,
@@ -124,7 +125,7 @@ pub(crate) async fn by_hash(conn: &mut Conn, hash: Vec<u8>) -> Result<Option<Pre
 /// A merchant's keys, or the operators' without a merchant; the newest first, below the id `before`.
 pub(crate) async fn list(
     conn: &mut Conn,
-    merchant_id: Option<String>,
+    merchant_id: Option<MerchantId>,
     before: String,
     rows: i64,
 ) -> Result<Vec<ApiKey>, DbError> {
@@ -151,14 +152,14 @@ pub(crate) async fn list(
     found.iter().map(read).collect()
 }
 
-pub(crate) async fn get(conn: &mut Conn, id: &str) -> Result<Option<ApiKey>, DbError> {
+pub(crate) async fn get(conn: &mut Conn, id: &ApiKeyId) -> Result<Option<ApiKey>, DbError> {
     let sql = "SELECT id, merchant_id, mode, name, prefix, created_at, expires_at, revoked_at FROM api_key
                WHERE id = $1";
     conn.row(sql, args![id.to_owned()]).await?.as_ref().map(read).transpose()
 }
 
 /// Revokes a key for good. A key that was revoked before keeps its time.
-pub(crate) async fn revoke(conn: &mut Conn, id: &str, now: Millis) -> Result<(), DbError> {
+pub(crate) async fn revoke(conn: &mut Conn, id: &ApiKeyId, now: Millis) -> Result<(), DbError> {
     let sql = "UPDATE api_key SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL";
     conn.exec(sql, args![id.to_owned(), now]).await?;
     Ok(())

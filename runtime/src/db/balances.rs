@@ -62,7 +62,7 @@ fn watched(row: &Row) -> Result<Watched, DbError> {
     Ok(Watched {
         address_id: row.text("address_id")?,
         address: row.text("address")?,
-        merchant_id: row.text("merchant_id")?,
+        merchant_id: row.id("merchant_id")?,
         own: row.text("kind")? == "invoice",
         height: row.int("height")?,
         amount: row.opt_amount("amount")?,

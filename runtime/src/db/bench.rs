@@ -5,7 +5,10 @@ use std::path::Path;
 use sqlx::{Connection as _, Executor as _, Sqlite, SqliteConnection};
 
 use super::{Conn, Db, DbError, Value, args, sqlite};
-use crate::domain::policy::Policy;
+use crate::domain::{
+    id::{Id, MerchantId},
+    policy::Policy,
+};
 
 /// A database with Kassa's schema, settings and checkpoints, written by one connection and nothing else: no queue, no
 /// savepoints, no rows that pass through this process, no look at existing rows.
@@ -87,7 +90,7 @@ impl Bare {
 pub(crate) async fn watch_random(
     conn: &mut Conn,
     network: &str,
-    merchant_id: &str,
+    merchant_id: &MerchantId,
     first: i64,
     last: i64,
 ) -> Result<(), DbError> {
@@ -95,7 +98,7 @@ pub(crate) async fn watch_random(
          WITH RECURSIVE n (i) AS (SELECT $1 UNION ALL SELECT i + 1 FROM n WHERE i < $2)
          SELECT printf('adr_%026d', i), $3, $4, printf('0x%040x', i), randomblob(20), 'customer', printf('u%d', i), i, 0
          FROM n";
-    conn.exec(sql, args![first, last, merchant_id.to_owned(), network.to_owned()]).await?;
+    conn.exec(sql, args![first, last, merchant_id, network.to_owned()]).await?;
     Ok(())
 }
 
@@ -152,8 +155,8 @@ pub(crate) fn hook_version_id(number: usize) -> String {
     format!("hkv_{number:026}")
 }
 
-pub(crate) fn hook_merchant_id(number: usize) -> String {
-    format!("mer_{number:026}")
+pub(crate) fn hook_merchant_id(number: usize) -> MerchantId {
+    MerchantId::of_body(&format!("{number:026}"))
 }
 
 /// Adds merchants, each with an active hook that runs when an invoice is paid. Each of these artefacts (SHA-256 and

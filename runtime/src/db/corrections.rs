@@ -47,7 +47,7 @@ pub(crate) async fn live_mark(conn: &mut Conn, invoice_id: &str) -> Result<Optio
     row.map(|row| {
         Ok(Mark {
             correction_id: row.text("id")?,
-            merchant_id: row.text("merchant_id")?,
+            merchant_id: row.id("merchant_id")?,
             invoice_id: invoice_id.to_owned(),
             asset_id: row.text("asset_id")?,
             amount: row.amount("amount")?,
@@ -96,7 +96,7 @@ fn listed(row: &Row) -> Result<Listed, DbError> {
             why: row.opt_text("why")?,
             evidence: row.opt_json("evidence")?,
             was: row.opt_json("was")?,
-            key_id: row.text("key_id")?,
+            key_id: row.id("key_id")?,
             at: row.int("at")?,
         },
         decimals: row.decimals()?,

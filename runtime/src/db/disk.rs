@@ -12,6 +12,8 @@ use utoipa::ToSchema;
 
 use super::{Conn, DbError, Row, args, plugin_storage, plugin_storage::StorageWrites};
 
+use crate::domain::id::MerchantId;
+
 /// Approximate size of a row besides its texts, bytes.
 const ROW_BYTES: i64 = 256;
 
@@ -106,14 +108,14 @@ pub(super) fn sum(rows: &[Row], column: &'static str) -> Result<i64, DbError> {
     rows.iter().map(|row| row.int(column)).sum()
 }
 
-pub(crate) async fn taken(conn: &mut Conn, merchant_id: &str) -> Result<Taken, DbError> {
+pub(crate) async fn taken(conn: &mut Conn, merchant_id: &MerchantId) -> Result<Taken, DbError> {
     let sql = "SELECT components, compiled, storage, runs FROM hook_disk WHERE merchant_id = $1";
-    let row = conn.row(sql, args![merchant_id.to_owned()]).await?;
+    let row = conn.row(sql, args![merchant_id]).await?;
     row.as_ref().map_or(Ok(Taken::default()), Taken::read)
 }
 
 /// Adds to the sizes, or subtracts. Returns the sums, which stay until the transaction ends.
-pub(crate) async fn count(conn: &mut Conn, merchant_id: &str, more: Taken) -> Result<Taken, DbError> {
+pub(crate) async fn count(conn: &mut Conn, merchant_id: &MerchantId, more: Taken) -> Result<Taken, DbError> {
     let row = conn
         .row(
             "INSERT INTO hook_disk (merchant_id, components, compiled, storage, runs) VALUES ($1, $2, $3, $4, $5)
@@ -121,7 +123,7 @@ pub(crate) async fn count(conn: &mut Conn, merchant_id: &str, more: Taken) -> Re
                  compiled = hook_disk.compiled + excluded.compiled, storage = hook_disk.storage + excluded.storage,
                  runs = hook_disk.runs + excluded.runs
              RETURNING components, compiled, storage, runs",
-            args![merchant_id.to_owned(), more.components, more.compiled_code, more.storage, more.runs],
+            args![merchant_id, more.components, more.compiled_code, more.storage, more.runs],
         )
         .await?;
     row.as_ref().map_or(Ok(Taken::default()), Taken::read)
@@ -131,7 +133,7 @@ pub(crate) async fn count(conn: &mut Conn, merchant_id: &str, more: Taken) -> Re
 /// Returns false in the latter case.
 pub(super) async fn count_call(
     conn: &mut Conn,
-    merchant_id: &str,
+    merchant_id: &MerchantId,
     (whole, without): (i64, i64),
     limit: DiskLimit,
 ) -> Result<bool, DbError> {
@@ -147,7 +149,7 @@ pub(super) async fn count_call(
 /// there is no room any more: undo everything and repeat the call, which is then told that there is no room.
 pub(crate) async fn store(
     conn: &mut Conn,
-    merchant_id: &str,
+    merchant_id: &MerchantId,
     writes: &StorageWrites,
     limit: DiskLimit,
 ) -> Result<(), DbError> {
@@ -160,7 +162,7 @@ pub(crate) async fn store(
 /// As [`store`], with a result of its own for the limit.
 pub(crate) async fn try_store(
     conn: &mut Conn,
-    merchant_id: &str,
+    merchant_id: &MerchantId,
     writes: &StorageWrites,
     limit: DiskLimit,
 ) -> Result<Result<(), Full>, DbError> {
@@ -201,7 +203,7 @@ mod tests {
     const AT_ONCE: usize = 8;
 
     async fn merchant(db: &Db) {
-        let (id, name) = ("mer_1".to_owned(), "Shop".to_owned());
+        let (id, name) = ("mer_1".into(), "Shop".to_owned());
         let policy = Policy::default();
         let merchant =
             Merchant { id, name, policy, operator_events: false, created_at: 1, disabled_at: None };
@@ -232,7 +234,7 @@ mod tests {
             let limits = Limits { hooks: 99, versions: 99, disk: DiskLimit(700) };
             let uploads = (0..AT_ONCE).map(|number| {
                 let (db, new) = ((*db).clone(), version(number));
-                let tenant = Tenant { merchant: "mer_1".to_owned(), mode: Mode::of_test(number % 3 == 0) };
+                let tenant = Tenant { merchant: "mer_1".into(), mode: Mode::of_test(number % 3 == 0) };
                 tokio::spawn(async move {
                     db.write(move |conn| {
                         Box::pin(async move { hooks::insert(conn, &tenant, new, limits, 5).await })
@@ -250,7 +252,7 @@ mod tests {
             }
             assert_eq!(refused, AT_ONCE - 3);
             let mut conn = db.read().await.unwrap();
-            let all = taken(&mut conn, "mer_1").await.unwrap();
+            let all = taken(&mut conn, &"mer_1".into()).await.unwrap();
             assert_eq!((all.components, all.compiled_code), (300, 300));
             let stored = conn.rows("SELECT id FROM hook_version", Vec::new()).await.unwrap();
             assert_eq!(stored.len(), 3);
@@ -264,7 +266,7 @@ mod tests {
             let limit = DiskLimit(1000);
             let call = || {
                 db.write::<_, DbError, _>(move |conn| {
-                    Box::pin(async move { count_call(conn, "mer_1", (200, 50), limit).await })
+                    Box::pin(async move { count_call(conn, &"mer_1".into(), (200, 50), limit).await })
                 })
             };
             let mut whole = Vec::new();
@@ -272,7 +274,7 @@ mod tests {
                 whole.push(call().await.unwrap());
             }
             assert!(whole[..2].iter().all(|whole| *whole) && whole[2..].iter().all(|whole| !whole));
-            let all = taken(&mut db.read().await.unwrap(), "mer_1").await.unwrap();
+            let all = taken(&mut db.read().await.unwrap(), &"mer_1".into()).await.unwrap();
             assert_eq!((all.runs, limit.counted(all)), (2 * 200 + 28 * 50, 500));
             // Uploads and storage still have room.
             assert!(limit.check(Taken { storage: 500, ..all }).is_ok());
@@ -289,7 +291,7 @@ mod tests {
                 let entries = BTreeMap::from([("k".to_owned(), Some(vec![7]))]);
                 let writes = StorageWrites { scope: "hook:1".to_owned(), base, bytes, entries };
                 db.write(move |conn| {
-                    Box::pin(async move { store(conn, "mer_1", &writes, DiskLimit(500)).await })
+                    Box::pin(async move { store(conn, &"mer_1".into(), &writes, DiskLimit(500)).await })
                 })
                 .await
             };
@@ -297,9 +299,9 @@ mod tests {
             assert!(matches!(write((1, 500), 501).await, Err(DbError::Stale(_))));
             // Data read before another's write is not accepted.
             assert!(matches!(write((0, 0), 100).await, Err(DbError::Stale(_))));
-            assert_eq!(taken(&mut db.read().await.unwrap(), "mer_1").await.unwrap().storage, 500);
+            assert_eq!(taken(&mut db.read().await.unwrap(), &"mer_1".into()).await.unwrap().storage, 500);
             write((1, 500), 499).await.unwrap();
-            assert_eq!(taken(&mut db.read().await.unwrap(), "mer_1").await.unwrap().storage, 499);
+            assert_eq!(taken(&mut db.read().await.unwrap(), &"mer_1".into()).await.unwrap().storage, 499);
         }
     }
 }

@@ -3,7 +3,7 @@
 //! What a merchant asks for names the tenant: a function here finds nothing of another's.
 
 use super::{Conn, DbError, Row, args, merchants};
-use crate::domain::{Millis, event, tenant::Tenant, word::words};
+use crate::domain::{Millis, event, id::MerchantId, tenant::Tenant, word::words};
 
 /// Maximum number of active endpoints of a merchant in each mode: each event becomes as many deliveries.
 pub(crate) const PER_MERCHANT_MAX: i64 = 32;
@@ -226,7 +226,7 @@ pub(crate) struct Subscriber {
 /// The active endpoints of these merchants.
 pub(crate) async fn subscribers(
     conn: &mut Conn,
-    merchant_ids: impl Iterator<Item = String>,
+    merchant_ids: impl Iterator<Item = MerchantId>,
 ) -> Result<Vec<Subscriber>, DbError> {
     let rows = conn
         .rows_in(

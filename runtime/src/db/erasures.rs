@@ -9,13 +9,17 @@ use super::{
     disk::{self, Taken},
     events,
 };
-use crate::domain::{Millis, erasure, id, invoice::Invoice};
+use crate::domain::{
+    Millis, erasure,
+    id::{self, ApiKeyId, MerchantId},
+    invoice::Invoice,
+};
 
 /// The record of an erasure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Erasure {
     pub(crate) invoice_id: String,
-    pub(crate) key_id: String,
+    pub(crate) key_id: ApiKeyId,
     pub(crate) at: Millis,
 }
 
@@ -24,7 +28,7 @@ pub(crate) struct Erasure {
 pub(crate) async fn begin(
     conn: &mut Conn,
     invoice: &Invoice,
-    key_id: &str,
+    key_id: &ApiKeyId,
     now: Millis,
 ) -> Result<Erasure, DbError> {
     let sql = "UPDATE invoice SET title = '', tag = NULL, meta = NULL WHERE id = $1";
@@ -32,12 +36,12 @@ pub(crate) async fn begin(
     conn.exec(
         "INSERT INTO erasure (invoice_id, merchant_id, test, key_id, at) VALUES ($1, $2, $3, $4, $5)
          ON CONFLICT (invoice_id) DO NOTHING",
-        args![&invoice.id, &invoice.tenant.merchant, invoice.tenant.mode, key_id.to_owned(), now],
+        args![&invoice.id, &invoice.tenant.merchant, invoice.tenant.mode, key_id, now],
     )
     .await?;
     let row = conn.row("SELECT key_id, at FROM erasure WHERE invoice_id = $1", args![&invoice.id]).await?;
     let row = row.ok_or(DbError::Vanished("the erasure"))?;
-    Ok(Erasure { invoice_id: invoice.id.clone(), key_id: row.text("key_id")?, at: row.int("at")? })
+    Ok(Erasure { invoice_id: invoice.id.clone(), key_id: row.id("key_id")?, at: row.int("at")? })
 }
 
 /// Ids of an invoice's events.
@@ -64,7 +68,7 @@ pub(crate) async fn matches_about(conn: &mut Conn, invoice: &Invoice) -> Result<
 /// own; without, a hook sent them. Returns the ids of the hooks' runs for them.
 pub(crate) async fn of_events(
     conn: &mut Conn,
-    merchant_id: &str,
+    merchant_id: &MerchantId,
     ids: &[String],
     invoice_id: Option<&str>,
 ) -> Result<Vec<String>, DbError> {
@@ -101,7 +105,11 @@ pub(crate) async fn of_events(
 }
 
 /// Erases the data of questions to matchers. Payments by their answers stay.
-pub(crate) async fn of_matches(conn: &mut Conn, merchant_id: &str, ids: &[String]) -> Result<(), DbError> {
+pub(crate) async fn of_matches(
+    conn: &mut Conn,
+    merchant_id: &MerchantId,
+    ids: &[String],
+) -> Result<(), DbError> {
     let items: Vec<Value> = ids.iter().map(Into::into).collect();
     let sql = "SELECT bytes - OCTET_LENGTH(parts) AS bytes FROM hook_match WHERE id IN";
     let matches = conn.rows_in(sql, items.clone(), "/*pg: FOR UPDATE*/").await?;

@@ -36,7 +36,7 @@ pub(crate) async fn write(conn: &mut Conn, journals: &[NewJournal], now: Millis)
                 let none: Option<String> = None;
                 heads.push(args![id, none, 0_i64, 0_i64, &mark.correction_id, word, now]);
                 let payee = Account::Invoice(mark.invoice_id.clone());
-                (Account::Manual(mark.merchant_id.clone()), payee, &mark.asset_id, mark.amount)
+                (Account::Manual(mark.merchant_id.to_string()), payee, &mark.asset_id, mark.amount)
             }
         };
         for (line, entry) in (1i64..).zip(entries(*kind, from, payee, amount)) {

@@ -1,11 +1,11 @@
 //! Merchants: the tenants of this installation.
 
 use super::{Conn, DbError, Row, args};
-use crate::domain::{Millis, policy::Policy};
+use crate::domain::{Millis, id::MerchantId, policy::Policy};
 
 #[derive(Debug, Clone)]
 pub(crate) struct Merchant {
-    pub(crate) id: String,
+    pub(crate) id: MerchantId,
     pub(crate) name: String,
     pub(crate) policy: Policy,
     /// True if the merchant gets the operator's events.
@@ -18,7 +18,7 @@ pub(crate) struct Merchant {
 
 fn read(row: &Row) -> Result<Merchant, DbError> {
     Ok(Merchant {
-        id: row.text("id")?,
+        id: row.id("id")?,
         name: row.text("name")?,
         policy: row.json("policy")?,
         operator_events: row.bool("operator_events")?,
@@ -35,9 +35,9 @@ fn policy_text(policy: &Policy) -> Result<String, DbError> {
 
 /// Locks out others who count what a merchant has waiting, until the transaction ends: the count still holds when
 /// something is added.
-pub(crate) async fn alone(conn: &mut Conn, merchant_id: &str) -> Result<(), DbError> {
+pub(crate) async fn alone(conn: &mut Conn, merchant_id: &MerchantId) -> Result<(), DbError> {
     let sql = "SELECT id FROM merchant WHERE id = $1 /*pg: FOR NO KEY UPDATE*/";
-    conn.row(sql, args![merchant_id.to_owned()]).await?;
+    conn.row(sql, args![merchant_id]).await?;
     Ok(())
 }
 
@@ -58,9 +58,9 @@ pub(crate) async fn insert(conn: &mut Conn, merchant: &Merchant) -> Result<(), D
     Ok(())
 }
 
-pub(crate) async fn get(conn: &mut Conn, id: &str) -> Result<Option<Merchant>, DbError> {
+pub(crate) async fn get(conn: &mut Conn, id: &MerchantId) -> Result<Option<Merchant>, DbError> {
     let sql = "SELECT id, name, policy, operator_events, created_at, disabled_at FROM merchant WHERE id = $1";
-    conn.row(sql, args![id.to_owned()]).await?.as_ref().map(read).transpose()
+    conn.row(sql, args![id]).await?.as_ref().map(read).transpose()
 }
 
 /// The merchants, the newest first, below the id `before`.

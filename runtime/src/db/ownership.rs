@@ -1,7 +1,7 @@
 //! Whose an address or an extended key is: what its merchant has proven, and what others want of it.
 
 use super::{Conn, DbError, Row, args};
-use crate::domain::{Millis, tenant::Mode};
+use crate::domain::{Millis, id::MerchantId, tenant::Mode};
 
 /// Minimum time between two events to a merchant about one address or key, milliseconds.
 const TOLD_EVERY_MS: Millis = 24 * 60 * 60 * 1000;
@@ -45,11 +45,11 @@ pub(crate) async fn prove_key(conn: &mut Conn, id: &str, at: Millis) -> Result<(
 pub(crate) struct Claimed {
     pub(crate) id: String,
     /// The merchant that owns it.
-    pub(crate) merchant_id: String,
+    pub(crate) merchant_id: MerchantId,
 }
 
 fn read(row: &Row) -> Result<Claimed, DbError> {
-    Ok(Claimed { id: row.text("id")?, merchant_id: row.text("merchant_id")? })
+    Ok(Claimed { id: row.text("id")?, merchant_id: row.id("merchant_id")? })
 }
 
 /// Finds the address that another merchant than `by` has, if that merchant is due to be told now.

@@ -16,7 +16,7 @@ fn payment(row: &Row) -> Result<Payment, DbError> {
         id: row.text("id")?,
         transfer_id: row.text("transfer_id")?,
         part: row.int("part")?,
-        merchant_id: row.text("merchant_id")?,
+        merchant_id: row.id("merchant_id")?,
         invoice_id: row.opt_text("invoice_id")?,
         address_id: row.text("address_id")?,
         asset_id: row.text("asset_id")?,

@@ -7,6 +7,7 @@ use sqlx::{Row as _, postgres::PgRow, sqlite::SqliteRow};
 use super::DbError;
 use crate::domain::{
     event,
+    id::*,
     money::Amount,
     tenant::{Mode, Tenant},
     verbatim::Verbatim,
@@ -32,6 +33,37 @@ impl<T: Word> From<T> for Value {
         Self::from(value.word())
     }
 }
+macro_rules! of_ids {
+    ($($(#[$meta:meta])* $name:ident = $prefix:literal,)*) => { $(
+        impl From<$name> for Value {
+            fn from(id: $name) -> Self {
+                Self::from(&id)
+            }
+        }
+        impl From<&$name> for Value {
+            fn from(id: &$name) -> Self {
+                Self::from(id.as_str().to_owned())
+            }
+        }
+        impl From<Option<$name>> for Value {
+            fn from(id: Option<$name>) -> Self {
+                Self::from(id.as_ref())
+            }
+        }
+        impl From<&Option<$name>> for Value {
+            fn from(id: &Option<$name>) -> Self {
+                Self::from(id.as_ref())
+            }
+        }
+        impl From<Option<&$name>> for Value {
+            fn from(id: Option<&$name>) -> Self {
+                Self::from(id.map(|id| id.as_str().to_owned()))
+            }
+        }
+    )* };
+}
+ids!(of_ids);
+
 impl From<&event::Type> for Value {
     fn from(kind: &event::Type) -> Self {
         Self::from(kind.as_str().to_owned())
@@ -124,6 +156,10 @@ impl From<&Option<Verbatim>> for Value {
     }
 }
 
+fn stored<I: Id>(column: &'static str, text: &str) -> Result<I, DbError> {
+    I::stored(text).map_err(|error| DbError::Unreadable { column, why: error.to_string() })
+}
+
 /// A row of a result; columns are read by name.
 #[derive(Debug)]
 pub(crate) enum Row {
@@ -159,7 +195,7 @@ impl Row {
 
     /// The tenant that the row belongs to, by its columns `merchant_id` and `test`.
     pub(crate) fn tenant(&self) -> Result<Tenant, DbError> {
-        Ok(Tenant { merchant: self.text("merchant_id")?, mode: self.mode("test")? })
+        Ok(Tenant { merchant: self.id("merchant_id")?, mode: self.mode("test")? })
     }
 
     /// The decimals of a joined asset; the schema keeps them in 0 to 30.
@@ -174,6 +210,15 @@ impl Row {
 
     pub(crate) fn opt_text(&self, column: &'static str) -> Result<Option<String>, DbError> {
         get!(self, column)
+    }
+
+    /// The id in a column. Errors if it is one of another kind.
+    pub(crate) fn id<I: Id>(&self, column: &'static str) -> Result<I, DbError> {
+        stored(column, &self.text(column)?)
+    }
+
+    pub(crate) fn opt_id<I: Id>(&self, column: &'static str) -> Result<Option<I>, DbError> {
+        self.opt_text(column)?.map(|text| stored(column, &text)).transpose()
     }
 
     pub(crate) fn blob(&self, column: &'static str) -> Result<Vec<u8>, DbError> {

@@ -1,13 +1,13 @@
 //! Balances: what an address holds more than the transfers that were seen explain. Pure.
 
-use super::{Millis, money::Amount};
+use super::{Millis, id::MerchantId, money::Amount};
 
 /// An address whose balance is compared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Watched {
     pub address_id: String,
     pub address: String,
-    pub merchant_id: String,
+    pub merchant_id: MerchantId,
     /// True if the address belongs to one invoice alone.
     pub own: bool,
     /// Block at which it was last looked at, or at which it is to be looked at first.
@@ -63,7 +63,7 @@ mod tests {
         Watched {
             address_id: "adr".to_owned(),
             address: "0xa".to_owned(),
-            merchant_id: "mer".to_owned(),
+            merchant_id: "mer".into(),
             own: false,
             height: 10,
             amount: Some(Amount(100)),

@@ -3,7 +3,14 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Millis, money::Amount, tenant::Tenant, verbatim::Verbatim, word::words};
+use super::{
+    Millis,
+    id::{ApiKeyId, MerchantId},
+    money::Amount,
+    tenant::Tenant,
+    verbatim::Verbatim,
+    word::words,
+};
 
 words! {
     /// What a person did.
@@ -64,7 +71,7 @@ pub struct Correction {
     pub evidence: Option<Evidence>,
     /// What it was before.
     pub was: Option<Verbatim>,
-    pub key_id: String,
+    pub key_id: ApiKeyId,
     pub at: Millis,
 }
 
@@ -89,7 +96,7 @@ impl From<&Correction> for Told {
 pub struct Mark {
     /// The correction that made it.
     pub correction_id: String,
-    pub merchant_id: String,
+    pub merchant_id: MerchantId,
     pub invoice_id: String,
     pub asset_id: String,
     pub amount: Amount,

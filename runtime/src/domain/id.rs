@@ -3,12 +3,207 @@
 //! 48 bits of milliseconds and 80 random bits, as a ULID writes them (Crockford's base 32). Within one process
 //! ids never go back, so that rows made in order are listed in order.
 
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::{
+    fmt,
+    hash::Hash,
+    str::FromStr,
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
+};
+
+use serde::{Serialize, Serializer};
 
 use super::Millis;
 
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 const BODY_LEN: usize = 26;
+/// Latest time that an id has room for.
+const TIME_MAX: Millis = 0xFFFF_FFFF_FFFF;
+
+/// Calls a macro with all types of ids and their prefixes.
+macro_rules! ids {
+    ($do:ident) => {
+        $do! {
+            /// Names an API key, of a merchant or an operator.
+            ApiKeyId = "key_",
+            /// Names a receive address.
+            AddressId = "adr_",
+            /// Names what a person decided.
+            CorrectionId = "cor_",
+            /// Names an event that is owed to an endpoint.
+            DeliveryId = "dlv_",
+            /// Names a merchant's URL.
+            EndpointId = "ep_",
+            /// Names an event.
+            EventId = "evt_",
+            /// Names an extended public key.
+            ExtendedKeyId = "xpk_",
+            /// Names a merchant's plugin.
+            HookId = "hook_",
+            /// Names a question to a matcher.
+            HookMatchId = "mat_",
+            /// Names an event that is owed to a hook.
+            HookRunId = "run_",
+            /// Names a secret of a hook.
+            HookSecretId = "sec_",
+            /// Names a version of a hook.
+            HookVersionId = "hkv_",
+            /// Names an invoice.
+            InvoiceId = "inv_",
+            /// Names entries of the ledger that balance to zero.
+            JournalId = "jrn_",
+            /// Names a merchant.
+            MerchantId = "mer_",
+            /// Names what a transfer pays of one invoice.
+            PaymentId = "pay_",
+            /// Names a version of a chain plugin.
+            PluginVersionId = "plv_",
+            /// Names a request to the API, and a process among its replicas.
+            RequestId = "req_",
+            /// Names a range of blocks that is read again.
+            RescanId = "rsc_",
+            /// Names a movement on chain.
+            TransferId = "trf_",
+            /// Names an RPC provider of a network.
+            UpstreamId = "ups_",
+        }
+    };
+}
+pub(crate) use ids;
+
+/// An id of one kind of thing.
+pub trait Id: Clone + Eq + Ord + Hash + fmt::Debug + fmt::Display + FromStr<Err = NoId> {
+    /// What all ids of this kind begin with.
+    const PREFIX: &'static str;
+
+    /// Takes the text of a row, which was an id when it was written. Errors if it begins like one of another kind.
+    fn stored(text: &str) -> Result<Self, NoId>;
+
+    /// Makes an id of these last 26 characters.
+    fn of_body(body: &str) -> Self;
+
+    fn as_str(&self) -> &str;
+
+    /// The least id that can have been made at this time: the start of a range of time.
+    #[must_use]
+    fn first_at(at: Millis) -> Self {
+        Self::of_body(&body(u128::from(at.clamp(0, TIME_MAX).unsigned_abs()) << 80))
+    }
+
+    /// An id not less than any of this kind, in any collation: `Z` is the last letter of the alphabet of ids.
+    #[must_use]
+    fn greatest() -> Self {
+        Self::of_body(&"Z".repeat(BODY_LEN))
+    }
+
+    /// Time at which the thing with this id was made, as the id says; [`Millis::MAX`] if it says none.
+    fn made_at(&self) -> Millis {
+        time_of(self.as_str())
+    }
+}
+
+/// A text that is no id of the kind that is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no id that begins with {prefix}")]
+pub struct NoId {
+    pub prefix: &'static str,
+}
+
+macro_rules! define {
+    ($($(#[$meta:meta])* $name:ident = $prefix:literal,)*) => { $(
+        $(#[$meta])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Arc<str>);
+
+        impl Id for $name {
+            const PREFIX: &'static str = $prefix;
+
+            fn stored(text: &str) -> Result<Self, NoId> {
+                if text.starts_with($prefix) { Ok(Self(text.into())) } else { Err(NoId { prefix: $prefix }) }
+            }
+
+            fn of_body(body: &str) -> Self {
+                Self([$prefix, body].concat().into())
+            }
+
+            fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl $name {
+            /// Makes a new id from this process's source.
+            #[must_use]
+            pub fn new(now: Millis) -> Self {
+                Ids::of_process().next(now)
+            }
+
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        /// Takes texts with the shape of an id of this kind; anything else is not looked up.
+        impl FromStr for $name {
+            type Err = NoId;
+
+            fn from_str(text: &str) -> Result<Self, NoId> {
+                if has_shape($prefix, text) { Ok(Self(text.into())) } else { Err(NoId { prefix: $prefix }) }
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        // TRANSITION
+        impl std::ops::Deref for $name {
+            type Target = str;
+            fn deref(&self) -> &str { &self.0 }
+        }
+        impl From<$name> for String {
+            fn from(id: $name) -> Self { id.to_string() }
+        }
+        impl From<&$name> for String {
+            fn from(id: &$name) -> Self { id.to_string() }
+        }
+
+        /// For tests: the id of a short name, `a` or `mer_a`.
+        #[cfg(test)]
+        impl From<&str> for $name {
+            fn from(name: &str) -> Self {
+                Self::of_body(name.strip_prefix($prefix).unwrap_or(name))
+            }
+        }
+
+        #[cfg(test)]
+        impl PartialEq<&str> for $name {
+            fn eq(&self, name: &&str) -> bool {
+                self.0[$prefix.len()..] == *name.strip_prefix($prefix).unwrap_or(name)
+            }
+        }
+    )* };
+}
+ids!(define);
+
+fn has_shape(prefix: &str, text: &str) -> bool {
+    text.strip_prefix(prefix)
+        .is_some_and(|body| body.len() == BODY_LEN && body.bytes().all(|byte| ALPHABET.contains(&byte)))
+}
 
 /// The kind of thing that an id names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,7 +319,16 @@ impl Ids {
 
     /// Makes a new id.
     #[must_use]
-    pub fn next(&self, kind: Kind, now: Millis) -> String {
+    pub fn next<I: Id>(&self, now: Millis) -> I {
+        I::of_body(&body(self.next_bits(now)))
+    }
+
+    #[must_use]
+    pub fn next_text(&self, kind: Kind, now: Millis) -> String {
+        render(kind, self.next_bits(now))
+    }
+
+    fn next_bits(&self, now: Millis) -> u128 {
         let mut source = self.lock();
         let time = u128::from(now.unsigned_abs() & 0xFFFF_FFFF_FFFF) << 80;
         let mut bits = time | source.random() >> 48;
@@ -132,7 +336,7 @@ impl Ids {
             bits = source.last.wrapping_add(1);
         }
         source.last = bits;
-        render(kind, bits)
+        bits
     }
 
     /// Two numbers that nobody can guess, unless the source is seeded.
@@ -150,7 +354,7 @@ impl Ids {
 /// Makes a new id from this process's source.
 #[must_use]
 pub fn new(kind: Kind, now: Millis) -> String {
-    Ids::of_process().next(kind, now)
+    Ids::of_process().next_text(kind, now)
 }
 
 /// The least id that can have been made at this time: the start of a range of time.
@@ -159,9 +363,12 @@ pub fn first_at(kind: Kind, at: Millis) -> String {
     render(kind, u128::from(at.clamp(0, 0xFFFF_FFFF_FFFF).unsigned_abs()) << 80)
 }
 
-/// Time at which the thing with this id was made, as the id says; [`Millis::MAX`] if `id` is not an id.
 #[must_use]
 pub fn made_at(id: &str) -> Millis {
+    time_of(id)
+}
+
+fn time_of(id: &str) -> Millis {
     let body = id.rsplit('_').next().unwrap_or_default();
     let digit = |byte: u8| ALPHABET.iter().position(|digit| *digit == byte);
     let digits: Option<Vec<usize>> = body.bytes().map(digit).collect();
@@ -171,13 +378,13 @@ pub fn made_at(id: &str) -> Millis {
 }
 
 fn render(kind: Kind, bits: u128) -> String {
-    let mut text = String::with_capacity(kind.prefix().len() + BODY_LEN);
-    text.push_str(kind.prefix());
-    for place in (0..BODY_LEN).rev() {
-        let index = usize::try_from((bits >> (place * 5)) & 31).unwrap_or(0);
-        text.push(char::from(ALPHABET[index]));
-    }
-    text
+    format!("{}{}", kind.prefix(), body(bits))
+}
+
+/// Writes the bits of an id, as Crockford's base 32.
+fn body(bits: u128) -> String {
+    let digit = |place: usize| usize::try_from((bits >> (place * 5)) & 31).unwrap_or(0);
+    (0..BODY_LEN).rev().map(|place| char::from(ALPHABET[digit(place)])).collect()
 }
 
 #[cfg(test)]
@@ -195,7 +402,7 @@ mod tests {
     fn a_seed_says_all() {
         let ids = |seed| {
             let ids = Ids::seeded(seed);
-            (0..9).map(|i| (ids.next(Kind::Event, i), ids.random())).collect::<Vec<_>>()
+            (0..9).map(|i| (ids.next_text(Kind::Event, i), ids.random())).collect::<Vec<_>>()
         };
         assert_eq!(ids(1), ids(1));
         assert_ne!(ids(1), ids(2));

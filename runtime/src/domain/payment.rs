@@ -1,6 +1,6 @@
 //! Payments: transfers, or parts of them, and what they pay.
 
-use super::{Millis, money::Amount, word::words};
+use super::{Millis, id::MerchantId, money::Amount, word::words};
 
 words! {
     /// How a payment stands.
@@ -50,7 +50,7 @@ pub struct Payment {
     pub transfer_id: String,
     /// Which part of the transfer, from 0. One that pays a single thing has only part 0.
     pub part: i64,
-    pub merchant_id: String,
+    pub merchant_id: MerchantId,
     pub invoice_id: Option<String>,
     pub address_id: String,
     pub asset_id: String,

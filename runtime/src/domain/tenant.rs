@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::id::MerchantId;
+
 /// Real money, or test networks. There is no default: callers say which mode they mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Mode {
@@ -36,18 +38,18 @@ impl Mode {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tenant {
     /// The merchant's id.
-    pub merchant: String,
+    pub merchant: MerchantId,
     pub mode: Mode,
 }
 
 impl Tenant {
     #[must_use]
-    pub fn live(merchant: impl Into<String>) -> Self {
+    pub fn live(merchant: impl Into<MerchantId>) -> Self {
         Self { merchant: merchant.into(), mode: Mode::Live }
     }
 
     #[must_use]
-    pub fn test(merchant: impl Into<String>) -> Self {
+    pub fn test(merchant: impl Into<MerchantId>) -> Self {
         Self { merchant: merchant.into(), mode: Mode::Test }
     }
 }

@@ -3,6 +3,7 @@
 use super::{
     Millis,
     credit::{Credit, Tag},
+    id::MerchantId,
     money::Amount,
     verbatim::Verbatim,
     word::words,
@@ -55,7 +56,7 @@ pub struct Transfer {
     pub ordinal: i64,
     pub asset_id: String,
     pub address_id: String,
-    pub merchant_id: String,
+    pub merchant_id: MerchantId,
     pub sender: Option<String>,
     /// `None` if it exceeds 128 bits.
     pub amount: Option<Amount>,

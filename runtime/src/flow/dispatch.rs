@@ -21,7 +21,12 @@ use crate::{
         events::{self, Undispatched},
         hooks::{self, Bound, run_queue},
     },
-    domain::{Millis, hook::About, id, tenant::Tenant},
+    domain::{
+        Millis,
+        hook::About,
+        id::{self, MerchantId},
+        tenant::Tenant,
+    },
 };
 
 /// Maximum number of events of one transaction.
@@ -62,7 +67,7 @@ pub(crate) async fn step(db: &Db, clock: &Clock) -> Result<usize, DbError> {
         .write::<_, DbError, _>(move |conn| {
             Box::pin(async move {
                 let events = events::undispatched(conn, BATCH).await?;
-                let merchants: BTreeSet<String> =
+                let merchants: BTreeSet<MerchantId> =
                     events.iter().map(|event| event.tenant.merchant.clone()).collect();
                 let bound = hooks::bound(conn, merchants.iter().cloned()).await?;
                 let subscribers = endpoints::subscribers(conn, merchants.into_iter()).await?;
@@ -147,12 +152,12 @@ mod tests {
 
     #[test]
     fn an_event_goes_to_its_merchants_endpoints_of_its_mode_that_want_it() {
-        let subscriber = |id: &str, merchant: &str, mode, events: Option<&[&str]>| Subscriber {
+        let subscriber = |id: &str, merchant: &MerchantId, mode, events: Option<&[&str]>| Subscriber {
             id: id.to_owned(),
             tenant: Tenant { merchant: merchant.to_owned(), mode },
             events: events.map(|kinds| kinds.iter().map(|kind| (*kind).to_owned()).collect()),
         };
-        let event = |merchant: &str, mode, kind: &str| Undispatched {
+        let event = |merchant: &MerchantId, mode, kind: &str| Undispatched {
             n: 1,
             id: "evt_1".to_owned(),
             tenant: Tenant { merchant: merchant.to_owned(), mode },
@@ -160,20 +165,20 @@ mod tests {
             place: None,
         };
         let subscribers = [
-            subscriber("all", "a", Mode::Live, None),
-            subscriber("paid", "a", Mode::Live, Some(&["invoice.paid"])),
-            subscriber("none", "a", Mode::Live, Some(&[])),
-            subscriber("test", "a", Mode::Test, None),
-            subscriber("other", "b", Mode::Live, None),
+            subscriber("all", &"a".into(), Mode::Live, None),
+            subscriber("paid", &"a".into(), Mode::Live, Some(&["invoice.paid"])),
+            subscriber("none", &"a".into(), Mode::Live, Some(&[])),
+            subscriber("test", &"a".into(), Mode::Test, None),
+            subscriber("other", &"b".into(), Mode::Live, None),
         ];
         let told = |event| {
             let owed = fan_out(&[event], &subscribers, 1_800_000_000_000);
             owed.into_iter().map(|owed| owed.endpoint_id).collect::<Vec<_>>()
         };
-        assert_eq!(told(event("a", Mode::Live, "invoice.paid")), ["all", "paid"]);
-        assert_eq!(told(event("a", Mode::Live, "invoice.expired")), ["all"]);
-        assert_eq!(told(event("a", Mode::Test, "invoice.paid")), ["test"]);
-        assert_eq!(told(event("b", Mode::Live, "invoice.paid")), ["other"]);
-        assert!(told(event("c", Mode::Live, "invoice.paid")).is_empty());
+        assert_eq!(told(event(&"a".into(), Mode::Live, "invoice.paid")), ["all", "paid"]);
+        assert_eq!(told(event(&"a".into(), Mode::Live, "invoice.expired")), ["all"]);
+        assert_eq!(told(event(&"a".into(), Mode::Test, "invoice.paid")), ["test"]);
+        assert_eq!(told(event(&"b".into(), Mode::Live, "invoice.paid")), ["other"]);
+        assert!(told(event(&"c".into(), Mode::Live, "invoice.paid")).is_empty());
     }
 }

@@ -11,7 +11,7 @@ use std::{
 
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use crate::domain::Millis;
+use crate::domain::{Millis, id::MerchantId};
 
 /// Capacity of a merchant's bucket of actions, and the time in which one comes back.
 const STORE: i64 = 600;
@@ -23,7 +23,7 @@ const KEPT_MAX: usize = 1_000;
 #[derive(Default)]
 pub(crate) struct Simulations {
     turn: Arc<Mutex<()>>,
-    merchants: Plain<HashMap<String, Merchant>>,
+    merchants: Plain<HashMap<MerchantId, Merchant>>,
 }
 
 /// A token bucket, kept as the time at which it is full again, and a queue.
@@ -52,17 +52,17 @@ impl Simulations {
     }
 
     /// Waits for a merchant's turn, which takes one of its actions. `now` is [`crate::clock::Clock::passed`].
-    pub(crate) async fn turn_of(&self, merchant_id: &str, now: Millis) -> Result<Turn, Limited> {
+    pub(crate) async fn turn_of(&self, merchant_id: &MerchantId, now: Millis) -> Result<Turn, Limited> {
         let own = self.take(merchant_id, now)?.lock_owned().await;
         Ok(Turn { _own: Some(own), ..self.turn().await })
     }
 
-    fn take(&self, merchant_id: &str, now: Millis) -> Result<Arc<Mutex<()>>, Limited> {
+    fn take(&self, merchant_id: &MerchantId, now: Millis) -> Result<Arc<Mutex<()>>, Limited> {
         let mut merchants = self.merchants.lock().unwrap_or_else(PoisonError::into_inner);
         if merchants.len() >= KEPT_MAX {
             merchants.retain(|_, one| one.full_at > now || Arc::strong_count(&one.turn) > 1);
         }
-        let merchant = merchants.entry(merchant_id.to_owned()).or_default();
+        let merchant = merchants.entry(merchant_id.clone()).or_default();
         let full_at = merchant.full_at.max(now) + BACK_MS;
         let wait_ms = full_at - now - STORE * BACK_MS;
         if wait_ms > 0 {
@@ -83,17 +83,17 @@ mod tests {
     async fn a_merchant_has_so_many_and_then_twenty_a_second() {
         let all = Simulations::default();
         for _ in 0..STORE {
-            assert!(all.turn_of("a", 0).await.is_ok());
+            assert!(all.turn_of(&"a".into(), 0).await.is_ok());
         }
-        assert_eq!(all.turn_of("a", 0).await.err(), Some(Limited { retry_s: 1 }));
-        assert!(all.turn_of("b", 0).await.is_ok(), "each merchant has its own");
+        assert_eq!(all.turn_of(&"a".into(), 0).await.err(), Some(Limited { retry_s: 1 }));
+        assert!(all.turn_of(&"b".into(), 0).await.is_ok(), "each merchant has its own");
         let mut later = 0;
-        while all.turn_of("a", 1_000).await.is_ok() {
+        while all.turn_of(&"a".into(), 1_000).await.is_ok() {
             later += 1;
         }
         assert_eq!(later, 20);
         for place in 0..3_000 {
-            let _ = all.turn_of(&place.to_string(), 100_000 + place * BACK_MS).await;
+            let _ = all.turn_of(&place.to_string().as_str().into(), 100_000 + place * BACK_MS).await;
         }
         assert!(all.merchants.lock().unwrap().len() <= KEPT_MAX);
     }
@@ -102,13 +102,13 @@ mod tests {
     #[tokio::test]
     async fn a_queue_of_one_merchant_is_no_queue_for_another() {
         let all = Arc::new(Simulations::default());
-        let first = all.turn_of("a", 0).await.ok().unwrap();
+        let first = all.turn_of(&"a".into(), 0).await.ok().unwrap();
         let served = Arc::new(Plain::new(Vec::new()));
         let mut tasks = Vec::new();
         for name in ["a", "a", "a", "b"] {
             let (all, served) = (Arc::clone(&all), Arc::clone(&served));
             tasks.push(tokio::spawn(async move {
-                let turn = all.turn_of(name, 0).await.ok().unwrap();
+                let turn = all.turn_of(&name.into(), 0).await.ok().unwrap();
                 served.lock().unwrap().push(name);
                 drop(turn);
             }));

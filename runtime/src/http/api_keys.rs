@@ -6,22 +6,20 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     app::App,
-    db::{
-        api_keys::{self, KeyMode},
-        installation, merchants,
-    },
-    domain::id::Kind as IdKind,
+    db::api_keys::{ApiKey, KeyMode},
+    domain::id::{ApiKeyId, Kind as IdKind, MerchantId},
+    flow::api_keys::{self, ApiKeyError},
     http::{
         auth::Operator,
         idempotent::{Reply, idempotent},
-        input::{PathParam, Query, check_text},
+        input::{PathParam, Query, check_text, named},
         json::{Answer, Json, NoBody},
         openapi::routes::{Routes, routes},
         page::{Listed, Page},
-        problem::{Kind, Problem},
+        problem::{Kind, Problem, sentence},
         time::Time,
     },
-    keys::{self, NewKey},
+    keys::NewKey,
 };
 
 const NAME_CHARS_MAX: usize = 100;
@@ -34,9 +32,9 @@ pub(super) fn routes() -> Routes {
 #[derive(Debug, Serialize, ToSchema)]
 struct ApiKeyView {
     #[schema(example = "key_01KAN2Q5T4W2J6G0Z8Y3V7X9BC")]
-    id: String,
+    id: ApiKeyId,
     /// None: an operator's.
-    merchant_id: Option<String>,
+    merchant_id: Option<MerchantId>,
     mode: KeyMode,
     name: String,
     /// The first characters, to tell keys apart.
@@ -47,8 +45,8 @@ struct ApiKeyView {
     revoked_at: Option<Time>,
 }
 
-impl From<api_keys::ApiKey> for ApiKeyView {
-    fn from(key: api_keys::ApiKey) -> Self {
+impl From<ApiKey> for ApiKeyView {
+    fn from(key: ApiKey) -> Self {
         Self {
             id: key.id,
             mode: KeyMode::of(key.tenant.as_ref()),
@@ -100,23 +98,20 @@ async fn create(_: Operator, State(app): State<App>, body: Json<NewApiKey>) -> R
     if new.expires_at.is_some_and(|at| at.0 <= now) {
         return Err(Problem::new(Kind::FieldMalformed, "expires_at: it has passed.").field("expires_at"));
     }
-    let tenant = new.mode.tenant(new.merchant_id).ok_or_else(|| {
+    let tenant = new.mode.tenant(new.merchant_id.as_deref().map(named)).ok_or_else(|| {
         let detail = "merchant_id: a live or test key needs one, an operator's key has none.";
         Problem::new(Kind::FieldMalformed, detail).field("merchant_id")
     })?;
     let expires_at = new.expires_at.map(|at| at.0);
     let wanted = NewKey { tenant, name, expires_at };
     let vault = app.vault.clone();
-    idempotent(&app, Operator::OWNER.to_owned(), body.once, move |conn| {
-        Box::pin(async move {
-            if let Some(tenant) = &wanted.tenant {
-                let found = merchants::get(conn, &tenant.merchant).await?;
-                found.ok_or_else(|| Problem::not_found("merchant").field("merchant_id"))?;
-            }
-            let (key, text) = keys::issue(conn, &vault, wanted, now).await.map_err(Problem::internal)?;
-            Ok(Reply::created(&NewApiKeyView { view: key.into(), key: text })?.secret())
-        })
-    })
+    idempotent(
+        &app,
+        Operator::OWNER.to_owned(),
+        body.once,
+        move |conn| Box::pin(async move { api_keys::create(conn, &vault, wanted, now).await }),
+        |(key, text)| Ok(Reply::created(&NewApiKeyView { view: key.into(), key: text })?.secret()),
+    )
     .await
 }
 
@@ -142,8 +137,7 @@ async fn list(
     Query(params): Query<KeyParams>,
 ) -> Result<Answer<Listed<ApiKeyView>>, Problem> {
     let page = Page::new(params.limit, params.cursor.as_deref(), IdKind::ApiKey)?;
-    let mut conn = app.db.read().await?;
-    let rows = api_keys::list(&mut conn, params.merchant_id, page.before.clone(), page.rows).await?;
+    let rows = api_keys::list(&app, params.merchant_id.as_deref().map(named), page.span()).await?;
     Ok(Answer(page.cut(rows, |row| &row.id, Into::into)))
 }
 
@@ -151,9 +145,8 @@ async fn list(
 #[utoipa::path(get, path = "/v1/operator/api_keys/{id}", tag = "operator: API keys",
     params(("id" = String, Path)), responses((status = 200, body = ApiKeyView)))]
 async fn get(_: Operator, State(app): State<App>, id: PathParam) -> Result<Answer<ApiKeyView>, Problem> {
-    let id = id.id(IdKind::ApiKey, "API key")?;
-    let found = api_keys::get(&mut app.db.read().await?, &id).await?;
-    Ok(Answer(found.ok_or_else(|| Problem::not_found("API key"))?.into()))
+    let id = id.id("API key")?;
+    Ok(Answer(api_keys::get(&app, &id).await?.into()))
 }
 
 /// Revoke an API key
@@ -163,22 +156,29 @@ async fn get(_: Operator, State(app): State<App>, id: PathParam) -> Result<Answe
     params(("id" = String, Path)), responses((status = 200, body = ApiKeyView)),
     extensions(("x-problems" = json!([[Kind::Conflict]]))))]
 async fn revoke(_: Operator, State(app): State<App>, id: PathParam, body: NoBody) -> Result<Reply, Problem> {
-    let id = id.id(IdKind::ApiKey, "API key")?;
+    let id = id.id("API key")?;
     let now = app.clock.now();
-    let reply = idempotent(&app, Operator::OWNER.to_owned(), body.once, move |conn| {
-        Box::pin(async move {
-            // Two that revoke each other: the second sees that it is the last.
-            installation::alone(conn).await?;
-            api_keys::revoke(conn, &id, now).await?;
-            let key = api_keys::get(conn, &id).await?.ok_or_else(|| Problem::not_found("API key"))?;
-            if key.tenant.is_none() && api_keys::operators_left(conn, now).await? == 0 {
-                let detail = "This is the last operator's key: make another one first.";
-                return Err(Problem::new(Kind::Conflict, detail));
-            }
-            Reply::ok(&ApiKeyView::from(key))
-        })
-    })
-    .await;
+    let revoke = idempotent(
+        &app,
+        Operator::OWNER.to_owned(),
+        body.once,
+        move |conn| Box::pin(async move { api_keys::revoke(conn, &id, now).await }),
+        |key| Reply::ok(&ApiKeyView::from(key)),
+    );
+    let reply = revoke.await;
     app.keys.forget();
     reply
+}
+
+impl From<ApiKeyError> for Problem {
+    fn from(error: ApiKeyError) -> Self {
+        let text = sentence(&error);
+        match error {
+            ApiKeyError::Db(error) => error.into(),
+            ApiKeyError::Lookup(error) => error.into(),
+            ApiKeyError::Key(error) => Self::internal(error),
+            ApiKeyError::NoMerchant => Self::not_found("merchant").field("merchant_id"),
+            ApiKeyError::Last => Self::new(Kind::Conflict, text),
+        }
+    }
 }

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     app::App,
     db::{REQUEST_READS_MAX, api_keys::Presented},
-    domain::{policy::Policy, tenant::Tenant},
+    domain::{id::ApiKeyId, policy::Policy, tenant::Tenant},
     keys,
     shares::Shares,
 };
@@ -44,7 +44,7 @@ impl Operator {
 pub(crate) struct Merchant {
     /// The merchant, in the key's mode: objects of the other mode are not visible.
     pub(crate) tenant: Tenant,
-    pub(crate) key_id: String,
+    pub(crate) key_id: ApiKeyId,
     /// The merchant's policy of at most two seconds ago.
     pub(crate) policy: Policy,
 }
@@ -75,7 +75,7 @@ impl Caller {
 
 /// The id of the key that a request was made with, for the access log.
 #[derive(Debug, Clone)]
-pub(super) struct KeyId(pub(super) String);
+pub(super) struct KeyId(pub(super) ApiKeyId);
 
 /// State of [`identify`].
 #[derive(Clone)]

@@ -7,13 +7,16 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     app::App,
-    db::corrections::{self, Of},
+    db::corrections::{Listed as Corrected, Of},
     domain::{
         correction::{self, Evidence},
-        id::Kind as IdKind,
+        id::{ApiKeyId, Kind as IdKind},
         verbatim::Verbatim,
     },
-    flow::resolve::{ResolveError, Scope},
+    flow::{
+        resolve::{ResolveError, Scope},
+        resources,
+    },
     http::{
         auth::Merchant,
         input::{Query, check_text},
@@ -51,13 +54,13 @@ pub(super) struct CorrectionView {
     #[schema(value_type = Option<Object>)]
     was: Option<Verbatim>,
     /// The API key that it was done with.
-    api_key_id: String,
+    api_key_id: ApiKeyId,
     at: Time,
 }
 
-impl From<corrections::Listed> for CorrectionView {
-    fn from(row: corrections::Listed) -> Self {
-        let corrections::Listed { correction: one, decimals } = row;
+impl From<Corrected> for CorrectionView {
+    fn from(row: Corrected) -> Self {
+        let Corrected { correction: one, decimals } = row;
         Self {
             id: one.id,
             kind: one.kind,
@@ -112,9 +115,7 @@ async fn list(
             return Err(Problem::new(Kind::QueryMalformed, detail).field("transfer_id"));
         }
     };
-    let mut conn = app.db.read().await?;
-    let (before, rows) = (page.before.clone(), page.rows);
-    let rows = corrections::list(&mut conn, &merchant.tenant, of, before, rows).await?;
+    let rows = resources::list::<Corrected>(&app, &merchant.tenant, of, page.span()).await?;
     Ok(Answer(page.cut(rows, |row| &row.correction.id, Into::into)))
 }
 

@@ -6,11 +6,12 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     app::App,
-    db::{
-        Conn,
-        deliveries::{self, Attempt, Delivery, DeliveryState, Of, Resend},
-    },
+    db::deliveries::{Attempt, Delivery, DeliveryState, Of},
     domain::{event, id::Kind as IdKind},
+    flow::{
+        deliveries::{self, ResendError},
+        resources,
+    },
     http::{
         auth::Merchant,
         idempotent::{Reply, idempotent},
@@ -18,13 +19,10 @@ use crate::{
         json::{Answer, NoBody},
         openapi::routes::{Routes, routes},
         page::{Listed, Page},
-        problem::{Kind, Problem},
+        problem::{Kind, Problem, sentence},
         time::Time,
     },
 };
-
-/// Maximum number of a delivery's attempts shown, the last ones.
-const ATTEMPTS_SHOWN: i64 = 100;
 
 pub(super) fn routes() -> Routes {
     Routes::default().routes(routes!(list)).routes(routes!(get)).routes(routes!(resend))
@@ -140,9 +138,8 @@ async fn list(
             return Err(Problem::new(Kind::QueryMalformed, detail).field("event_id"));
         }
     };
-    let mut conn = app.db.read().await?;
-    let (before, rows) = (page.before.clone(), page.rows);
-    let rows = deliveries::list(&mut conn, &merchant.tenant, of, params.state, before, rows).await?;
+    let only = (of, params.state);
+    let rows = resources::list::<Delivery>(&app, &merchant.tenant, only, page.span()).await?;
     Ok(Answer(page.cut(rows, |row| &row.id, Into::into)))
 }
 
@@ -154,16 +151,10 @@ async fn get(
     State(app): State<App>,
     id: PathParam,
 ) -> Result<Answer<DeliveryWithAttempts>, Problem> {
-    let id = id.id(IdKind::Delivery, "delivery")?;
-    let mut conn = app.db.read().await?;
-    let delivery = view_of(&mut conn, &merchant, &id).await?;
-    let rows = deliveries::attempts(&mut conn, &merchant.tenant, &id, ATTEMPTS_SHOWN).await?;
-    Ok(Answer(DeliveryWithAttempts { delivery, attempt_log: rows.into_iter().map(Into::into).collect() }))
-}
-
-async fn view_of(conn: &mut Conn, owner: &Merchant, id: &str) -> Result<DeliveryView, Problem> {
-    let found = deliveries::get(conn, &owner.tenant, id).await?;
-    Ok(found.ok_or_else(|| Problem::not_found("delivery"))?.into())
+    let id = id.id_text(IdKind::Delivery, "delivery")?;
+    let (delivery, attempts) = deliveries::get(&app, &merchant.tenant, &id).await?;
+    let attempt_log = attempts.into_iter().map(Into::into).collect();
+    Ok(Answer(DeliveryWithAttempts { delivery: delivery.into(), attempt_log }))
 }
 
 /// Send again
@@ -178,24 +169,28 @@ async fn resend(
     id: PathParam,
     body: NoBody,
 ) -> Result<Reply, Problem> {
-    let id = id.id(IdKind::Delivery, "delivery")?;
+    let id = id.id_text(IdKind::Delivery, "delivery")?;
     let now = app.clock.now();
-    let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
-        Box::pin(async move {
-            match deliveries::resend(conn, &merchant.tenant, &id, now).await? {
-                Resend::Queued => Reply::ok(&view_of(conn, &merchant, &id).await?),
-                Resend::Pending => {
-                    Err(Problem::new(Kind::DeliveryPending, "It is sent by itself when it is due."))
-                }
-                Resend::NoEndpoint => {
-                    let detail = "Make a new endpoint, and read the event itself: GET /v1/events/{id}.";
-                    Err(Problem::new(Kind::EndpointDeleted, detail))
-                }
-                Resend::NotFound => Err(Problem::not_found("delivery")),
-            }
-        })
-    })
-    .await;
+    let resend = idempotent(
+        &app,
+        merchant.owner(),
+        body.once,
+        move |conn| Box::pin(async move { deliveries::resend(conn, &merchant.tenant, &id, now).await }),
+        |delivery| Reply::ok(&DeliveryView::from(delivery)),
+    );
+    let reply = resend.await;
     app.wake.deliver.notify_one();
     reply
+}
+
+impl From<ResendError> for Problem {
+    fn from(error: ResendError) -> Self {
+        let text = sentence(&error);
+        match error {
+            ResendError::Db(error) => error.into(),
+            ResendError::Lookup(error) => error.into(),
+            ResendError::Pending => Self::new(Kind::DeliveryPending, text),
+            ResendError::NoEndpoint => Self::new(Kind::EndpointDeleted, text),
+        }
+    }
 }

@@ -6,8 +6,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     app::App,
-    db::events,
+    db::events::Event,
     domain::{event, id::Kind as IdKind, verbatim::Verbatim},
+    flow::resources,
     http::{
         auth::Merchant,
         input::{PathParam, Query},
@@ -40,10 +41,10 @@ struct EventView {
     payload: Verbatim,
 }
 
-impl TryFrom<events::Event> for EventView {
+impl TryFrom<Event> for EventView {
     type Error = Problem;
 
-    fn try_from(event: events::Event) -> Result<Self, Problem> {
+    fn try_from(event: Event) -> Result<Self, Problem> {
         Ok(Self {
             payload: Verbatim::of_text(event.payload).map_err(Problem::internal)?,
             id: event.id,
@@ -78,9 +79,7 @@ async fn list(
     Query(params): Query<EventParams>,
 ) -> Result<Answer<Listed<EventView>>, Problem> {
     let page = Page::new(params.limit, params.cursor.as_deref(), IdKind::Event)?;
-    let mut conn = app.db.read().await?;
-    let (before, rows) = (page.before.clone(), page.rows);
-    let rows = events::list(&mut conn, &merchant.tenant, params.invoice_id, before, rows).await?;
+    let rows = resources::list::<Event>(&app, &merchant.tenant, params.invoice_id, page.span()).await?;
     let Listed { data, next_cursor } = page.cut(rows, |row| &row.id, EventView::try_from);
     Ok(Answer(Listed { data: data.into_iter().collect::<Result<_, _>>()?, next_cursor }))
 }
@@ -93,7 +92,6 @@ async fn get(
     State(app): State<App>,
     id: PathParam,
 ) -> Result<Answer<EventView>, Problem> {
-    let id = id.id(IdKind::Event, "event")?;
-    let found = events::get(&mut app.db.read().await?, &merchant.tenant, &id).await?;
-    Ok(Answer(found.ok_or_else(|| Problem::not_found("event"))?.try_into()?))
+    let id = id.id_text(IdKind::Event, "event")?;
+    Ok(Answer(resources::get::<Event>(&app, &merchant.tenant, &id).await?.try_into()?))
 }

@@ -6,10 +6,9 @@ use utoipa::ToSchema;
 
 use crate::{
     app::App,
-    db::{chain, transfers},
     flow::{
         again::AgainError,
-        find::{Denied, FindFailed, Whereabouts, find},
+        find::{self, Denied, FindFailed, Seen},
     },
     http::{
         auth::Merchant,
@@ -100,55 +99,44 @@ async fn find_transfers(
     check_text("tx", &tx, TX_CHARS_MAX)?;
     let network = network(&app, &merchant, &name).map_err(|problem| problem.field("network"))?;
     let work = async {
-        let found = find(&app, &network, &merchant.tenant.merchant, &tx).await?;
+        let seen = find::for_merchant(&app, &network, &merchant.tenant, &tx).await?;
         let poll_s = network.poll_ms.div_ceil(1000).max(1);
-        Reply::ok(&view(&app, &merchant, &network.name, poll_s, found).await?)
+        Reply::ok(&view(&network.name, poll_s, seen))
     };
     Box::pin(remembered(&app, merchant.owner(), once, work)).await
 }
 
-async fn view(
-    app: &App,
-    merchant: &Merchant,
-    network: &str,
-    poll_s: u64,
-    found: Whereabouts,
-) -> Result<FoundTransaction, Problem> {
-    let mut conn = app.db.read().await?;
-    let (height, txs, unread) = match found {
-        Whereabouts::Nowhere => {
+fn view(network: &str, poll_s: u64, seen: Seen) -> FoundTransaction {
+    match seen {
+        Seen::Nowhere => {
             let detail = format!(
                 "No block of {network} holds this transaction. It may still wait to be included: ask again in a minute. \
                  Otherwise it was never sent, or belongs to another network: have the payer look it up in an explorer."
             );
-            return Ok(FoundTransaction::new(FindStatus::NotFound, None, detail).again_in(ASK_AGAIN_S));
+            FoundTransaction::new(FindStatus::NotFound, None, detail).again_in(ASK_AGAIN_S)
         }
-        Whereabouts::Unread { height } => (height, Vec::new(), Some(height)),
-        Whereabouts::Read { height, txs, unread } => (height, txs, unread),
-    };
-    let rows = transfers::of_merchant(&mut conn, &merchant.tenant.merchant, network, &txs).await?;
-    if !rows.is_empty() {
-        let detail = format!("It is in block {height}; what it moved to your addresses is listed.");
-        let transfers = rows.into_iter().map(Into::into).collect();
-        return Ok(FoundTransaction {
-            transfers,
-            ..FoundTransaction::new(FindStatus::Found, Some(height), detail)
-        });
+        Seen::Moved { height, transfers } => {
+            let detail = format!("It is in block {height}; what it moved to your addresses is listed.");
+            let found = FoundTransaction::new(FindStatus::Found, Some(height), detail);
+            FoundTransaction { transfers: transfers.into_iter().map(Into::into).collect(), ..found }
+        }
+        Seen::Unread { height, read_to } => {
+            let soon = height - read_to <= 10;
+            let detail = format!(
+                "It is in block {height}, and {network} was read up to block {read_to}. Its turn comes by itself, {}.",
+                if soon { "within moments" } else { "as soon as the network has caught up" }
+            );
+            let found = FoundTransaction::new(FindStatus::NotReadYet, Some(height), detail);
+            found.again_in(if soon { poll_s } else { ASK_AGAIN_S })
+        }
+        Seen::Nothing { height } => {
+            let detail = format!(
+                "It is in block {height}, and moved nothing of a listed asset to an address of yours. It may have failed, \
+                 or gone to another address, in another asset, or for another shop."
+            );
+            FoundTransaction::new(FindStatus::NothingForYou, Some(height), detail)
+        }
     }
-    if let Some(unread) = unread {
-        let read_to = chain::cursor(&mut conn, network).await?.map_or(0, |cursor| cursor.height);
-        let detail = format!(
-            "It is in block {unread}, and {network} was read up to block {read_to}. Its turn comes by itself, {}.",
-            if unread - read_to <= 10 { "within moments" } else { "as soon as the network has caught up" }
-        );
-        let view = FoundTransaction::new(FindStatus::NotReadYet, Some(unread), detail);
-        return Ok(view.again_in(if unread - read_to <= 10 { poll_s } else { ASK_AGAIN_S }));
-    }
-    let detail = format!(
-        "It is in block {height}, and moved nothing of a listed asset to an address of yours. It may have failed, or gone to \
-         another address, in another asset, or for another shop."
-    );
-    Ok(FoundTransaction::new(FindStatus::NothingForYou, Some(height), detail))
 }
 
 impl From<FindFailed> for Problem {

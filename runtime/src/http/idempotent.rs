@@ -152,8 +152,26 @@ pub(crate) fn reused() -> Problem {
     )
 }
 
-/// Runs `work` in a transaction, once for each key of `owner`.
-pub(crate) async fn idempotent<W>(app: &App, owner: String, once: Once, work: W) -> Result<Reply, Problem>
+/// Runs an operation in a transaction, once for each key of `owner`, and answers with what `show` makes of its result.
+pub(crate) async fn idempotent<T, E, W, S>(
+    app: &App,
+    owner: String,
+    once: Once,
+    operation: W,
+    show: S,
+) -> Result<Reply, Problem>
+where
+    E: Into<Problem> + Send,
+    W: for<'t> FnOnce(&'t mut Conn) -> Work<'t, Result<T, E>> + Send + 'static,
+    S: FnOnce(T) -> Result<Reply, Problem> + Send + 'static,
+{
+    once_for_key(app, owner, once, move |conn| {
+        Box::pin(async move { show(operation(conn).await.map_err(Into::into)?) })
+    })
+    .await
+}
+
+async fn once_for_key<W>(app: &App, owner: String, once: Once, work: W) -> Result<Reply, Problem>
 where
     W: for<'t> FnOnce(&'t mut Conn) -> Work<'t, Result<Reply, Problem>> + Send + 'static,
 {
@@ -194,7 +212,7 @@ where
     }
     // Keeps the answer, as if it were the effect.
     let kept = outcome.clone().or_else(|problem| Ok(Reply::refusal(&problem)));
-    idempotent(app, owner, once, move |_| Box::pin(async move { kept })).await?;
+    once_for_key(app, owner, once, move |_| Box::pin(async move { kept })).await?;
     outcome
 }
 

@@ -5,7 +5,10 @@ use http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use super::problem::{Kind, Problem};
-use crate::{app::App, domain::id};
+use crate::{
+    app::App,
+    domain::id::{self, Id},
+};
 
 /// Maximum length of a name (of a network or a plugin).
 const NAME_LEN_MAX: usize = 100;
@@ -15,7 +18,11 @@ pub(crate) struct PathParam(String);
 
 impl PathParam {
     /// An id of this kind. Errors if it cannot be one, without a look into the database.
-    pub(crate) fn id(self, kind: id::Kind, what: &str) -> Result<String, Problem> {
+    pub(crate) fn id<I: Id>(self, what: &str) -> Result<I, Problem> {
+        self.0.parse().map_err(|_| Problem::not_found(what))
+    }
+
+    pub(crate) fn id_text(self, kind: id::Kind, what: &str) -> Result<String, Problem> {
         if kind.accepts(&self.0) { Ok(self.0) } else { Err(Problem::not_found(what)) }
     }
 
@@ -46,7 +53,7 @@ pub(crate) struct PathPair(String, pub(crate) String);
 
 impl PathPair {
     /// The id and the second parameter.
-    pub(crate) fn id(self, kind: id::Kind, what: &str) -> Result<(String, String), Problem> {
+    pub(crate) fn id_text(self, kind: id::Kind, what: &str) -> Result<(String, String), Problem> {
         if kind.accepts(&self.0) { Ok((self.0, self.1)) } else { Err(Problem::not_found(what)) }
     }
 }
@@ -63,6 +70,12 @@ impl FromRequestParts<App> for PathPair {
             _ => Err(Problem::internal("a route without its parameters")),
         }
     }
+}
+
+/// The id that a caller names. A text that cannot be one becomes the least of its kind, which is nobody's: nothing is
+/// found by it.
+pub(crate) fn named<I: Id>(text: &str) -> I {
+    text.parse().unwrap_or_else(|_| I::first_at(0))
 }
 
 /// Parameters of the query. Their type denies unknown fields, so that a misspelt filter does not silently list

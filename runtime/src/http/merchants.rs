@@ -6,12 +6,13 @@ use utoipa::ToSchema;
 
 use crate::{
     app::App,
-    db::merchants,
+    db::merchants::Merchant as Row,
     domain::{
-        id::{self, Kind as IdKind},
+        id::{ApiKeyId, Kind as IdKind, MerchantId},
         policy::Policy,
         tenant::Tenant,
     },
+    flow::merchants,
     http::{
         auth::{Merchant, Operator},
         idempotent::{Reply, idempotent},
@@ -34,7 +35,7 @@ pub(super) fn routes() -> Routes {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct MerchantView {
     #[schema(example = "mer_01KAN2Q5T4W2J6G0Z8Y3V7X9BC")]
-    id: String,
+    id: MerchantId,
     name: String,
     policy: Policy,
     /// Whether its endpoints and hooks get the operator's events: `network.stalled`, `network.resumed`, `network.frozen`,
@@ -46,8 +47,8 @@ pub(super) struct MerchantView {
     disabled_at: Option<Time>,
 }
 
-impl From<merchants::Merchant> for MerchantView {
-    fn from(merchant: merchants::Merchant) -> Self {
+impl From<Row> for MerchantView {
+    fn from(merchant: Row) -> Self {
         Self {
             id: merchant.id,
             name: merchant.name,
@@ -91,16 +92,15 @@ async fn create(_: Operator, State(app): State<App>, body: Json<NewMerchant>) ->
     let NewMerchant { name, policy, operator_events } = body.value;
     check_text("name", &name, NAME_CHARS_MAX)?;
     check_policy(&policy)?;
+    let new = merchants::NewMerchant { name, policy, operator_events };
     let now = app.clock.now();
-    let id = id::new(IdKind::Merchant, now);
-    let merchant =
-        merchants::Merchant { id, name, policy, operator_events, created_at: now, disabled_at: None };
-    idempotent(&app, Operator::OWNER.to_owned(), body.once, move |conn| {
-        Box::pin(async move {
-            merchants::insert(conn, &merchant).await?;
-            Reply::created(&MerchantView::from(merchant))
-        })
-    })
+    idempotent(
+        &app,
+        Operator::OWNER.to_owned(),
+        body.once,
+        move |conn| Box::pin(merchants::create(conn, new, now)),
+        |merchant| Reply::created(&MerchantView::from(merchant)),
+    )
     .await
 }
 
@@ -113,7 +113,7 @@ async fn list(
     Query(params): Query<PageParams>,
 ) -> Result<Answer<Listed<MerchantView>>, Problem> {
     let page = params.page(IdKind::Merchant)?;
-    let rows = merchants::list(&mut app.db.read().await?, page.before.clone(), page.rows).await?;
+    let rows = merchants::list(&app, page.span()).await?;
     Ok(Answer(page.cut(rows, |row| &row.id, Into::into)))
 }
 
@@ -121,9 +121,8 @@ async fn list(
 #[utoipa::path(get, path = "/v1/operator/merchants/{id}", tag = "operator: merchants",
     params(("id" = String, Path)), responses((status = 200, body = MerchantView)))]
 async fn get(_: Operator, State(app): State<App>, id: PathParam) -> Result<Answer<MerchantView>, Problem> {
-    let id = id.id(IdKind::Merchant, "merchant")?;
-    let found = merchants::get(&mut app.db.read().await?, &id).await?;
-    Ok(Answer(found.ok_or_else(|| Problem::not_found("merchant"))?.into()))
+    let id = id.id("merchant")?;
+    Ok(Answer(merchants::get(&app, &id).await?.into()))
 }
 
 /// Change a merchant
@@ -137,50 +136,29 @@ async fn update(
     id: PathParam,
     body: Json<MerchantChange>,
 ) -> Result<Answer<MerchantView>, Problem> {
-    let id = id.id(IdKind::Merchant, "merchant")?;
-    let change = body.value;
-    change.name.as_deref().map_or(Ok(()), |name| check_text("name", name, NAME_CHARS_MAX))?;
-    change.policy.as_ref().map_or(Ok(()), check_policy)?;
-    let now = app.clock.now();
-    let merchant = app
-        .db
-        .write::<_, Problem, _>(move |conn| {
-            Box::pin(async move {
-                let found = merchants::get(conn, &id).await?;
-                let mut merchant = found.ok_or_else(|| Problem::not_found("merchant"))?;
-                merchant.name = change.name.unwrap_or(merchant.name);
-                merchant.policy = change.policy.unwrap_or(merchant.policy);
-                merchant.operator_events = change.operator_events.unwrap_or(merchant.operator_events);
-                merchant.disabled_at = match change.disabled {
-                    Some(true) => merchant.disabled_at.or(Some(now)),
-                    Some(false) => None,
-                    None => merchant.disabled_at,
-                };
-                merchants::update(conn, &merchant).await?;
-                Ok(merchant)
-            })
-        })
-        .await?;
-    app.keys.forget();
-    Ok(Answer(merchant.into()))
+    let id = id.id("merchant")?;
+    let MerchantChange { name, policy, disabled, operator_events } = body.value;
+    name.as_deref().map_or(Ok(()), |name| check_text("name", name, NAME_CHARS_MAX))?;
+    policy.as_ref().map_or(Ok(()), check_policy)?;
+    let change = merchants::MerchantChange { name, policy, disabled, operator_events };
+    Ok(Answer(merchants::update(&app, id, change).await?.into()))
 }
 
 /// Whose key this is.
 #[derive(Debug, Serialize, ToSchema)]
 struct Me {
-    merchant_id: String,
+    merchant_id: MerchantId,
     name: String,
     /// Whether the key is a test key.
     test: bool,
-    key_id: String,
+    key_id: ApiKeyId,
     policy: Policy,
 }
 
 /// Who am I?
 #[utoipa::path(get, path = "/v1/me", tag = "account", responses((status = 200, body = Me)))]
 async fn me(merchant: Merchant, State(app): State<App>) -> Result<Answer<Me>, Problem> {
-    let found = merchants::get(&mut app.db.read().await?, &merchant.tenant.merchant).await?;
-    let row = found.ok_or_else(|| Problem::internal("a key without its merchant"))?;
+    let row = merchants::of_key(&app, &merchant.tenant).await?;
     let Merchant { tenant: Tenant { merchant: merchant_id, mode }, key_id, .. } = merchant;
     Ok(Answer(Me { merchant_id, name: row.name, test: mode.is_test(), key_id, policy: row.policy }))
 }

@@ -4,11 +4,11 @@
 //! - [`mod@serve`] holds the connection, [`outer`] gives the request an id, a time limit and a log line;
 //! - [`auth`] wants a key on every route but the few of [`public`], and counts how often it comes;
 //! - an extractor reads the body strictly ([`json`]), the path and the query ([`input`]);
-//! - the handler, one resource a file, asks a database aggregate or a flow, and shows a view;
-//! - a POST runs inside [`idempotent`], so that a repetition has no second effect;
+//! - the handler, one resource a file, calls an operation of [`crate::flow`] and shows a view; it touches no database;
+//! - a POST runs inside [`idempotent`], which commits its answer with its effect, so that a repetition has no second one;
 //! - whatever goes wrong is a [`problem::Problem`], the one error that meets HTTP.
 //!
-//! A merchant's handler gives its tenant to every query: what is another's is not found.
+//! A merchant's handler gives its tenant to every operation: what is another's is not found.
 //!
 //! The OpenAPI document is made from the handlers ([`openapi`]); `runtime/openapi.json` is its snapshot.
 

@@ -66,6 +66,11 @@ impl Page {
         Ok(Self { before, rows: i64::from(limit) + 1, limit: usize::try_from(limit).unwrap_or(usize::MAX) })
     }
 
+    /// The id that the rows are below, and their maximum number.
+    pub(crate) fn span(&self) -> (String, i64) {
+        (self.before.clone(), self.rows)
+    }
+
     /// Makes the answer from the rows read.
     pub(crate) fn cut<R, V>(
         &self,

@@ -6,11 +6,12 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     app::App,
-    db::payments,
+    db::payments::Listed as Payment,
     domain::{
         id::Kind as IdKind,
         view::{Names, PaymentView},
     },
+    flow::resources,
     http::{
         auth::Merchant,
         input::{PathParam, Query},
@@ -36,8 +37,8 @@ struct PlacedPayment {
     height: i64,
 }
 
-impl From<payments::Listed> for PlacedPayment {
-    fn from(row: payments::Listed) -> Self {
+impl From<Payment> for PlacedPayment {
+    fn from(row: Payment) -> Self {
         let names = Names { address: &row.address, symbol: &row.symbol, decimals: row.decimals };
         Self {
             payment: PaymentView::new(&row.payment, names),
@@ -69,9 +70,7 @@ async fn list(
     Query(params): Query<PaymentParams>,
 ) -> Result<Answer<Listed<PlacedPayment>>, Problem> {
     let page = Page::new(params.limit, params.cursor.as_deref(), IdKind::Payment)?;
-    let invoice_id = params.invoice_id.as_deref();
-    let mut conn = app.db.read().await?;
-    let rows = payments::list(&mut conn, &merchant.tenant, invoice_id, Some(&page.before), page.rows).await?;
+    let rows = resources::list::<Payment>(&app, &merchant.tenant, params.invoice_id, page.span()).await?;
     Ok(Answer(page.cut(rows, |row| &row.payment.id, Into::into)))
 }
 
@@ -83,7 +82,6 @@ async fn get(
     State(app): State<App>,
     id: PathParam,
 ) -> Result<Answer<PlacedPayment>, Problem> {
-    let id = id.id(IdKind::Payment, "payment")?;
-    let found = payments::get(&mut app.db.read().await?, &merchant.tenant, &id).await?;
-    Ok(Answer(found.ok_or_else(|| Problem::not_found("payment"))?.into()))
+    let id = id.id_text(IdKind::Payment, "payment")?;
+    Ok(Answer(resources::get::<Payment>(&app, &merchant.tenant, &id).await?.into()))
 }

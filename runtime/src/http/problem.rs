@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     db::DbError,
+    flow::resources::LookupError,
     host::{CallError, CallFailed},
 };
 
@@ -308,6 +309,15 @@ impl From<DbError> for Problem {
             return Self::new(Kind::Busy, detail).retry_after(1);
         }
         Self::internal(error)
+    }
+}
+
+impl From<LookupError> for Problem {
+    fn from(error: LookupError) -> Self {
+        match error {
+            LookupError::Db(error) => error.into(),
+            LookupError::Missing(what) => Self::not_found(what),
+        }
     }
 }
 

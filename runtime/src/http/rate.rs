@@ -7,7 +7,7 @@ use std::{
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::domain::Millis;
+use crate::domain::{Millis, id::ApiKeyId};
 
 const WINDOW_MS: Millis = 10_000;
 const WINDOW_S: u64 = 10;
@@ -18,7 +18,7 @@ const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 #[derive(Default)]
 pub(super) struct Rates {
-    windows: Mutex<HashMap<String, Window>>,
+    windows: Mutex<HashMap<ApiKeyId, Window>>,
 }
 
 struct Window {
@@ -37,14 +37,14 @@ pub(super) struct Rate {
 
 impl Rates {
     /// Counts a request of this key.
-    pub(super) fn take(&self, key_id: &str, limit: u32, now: Millis) -> Rate {
+    pub(super) fn take(&self, key_id: &ApiKeyId, limit: u32, now: Millis) -> Rate {
         let is_over = |window: &Window| !(0..WINDOW_MS).contains(&(now - window.began));
         let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
         if windows.len() >= WINDOWS_MAX {
             windows.retain(|_, window| !is_over(window));
         }
         if windows.get(key_id).is_none_or(is_over) {
-            windows.insert(key_id.to_owned(), Window { began: now, used: 0 });
+            windows.insert(key_id.clone(), Window { began: now, used: 0 });
         }
         let (began, used) = windows.get_mut(key_id).map_or((now, 0), |window| {
             window.used = window.used.saturating_add(1);
@@ -76,21 +76,21 @@ mod tests {
     #[test]
     fn a_window_ends_and_keys_do_not_share_one() {
         let rates = Rates::default();
-        assert!(!rates.take("a", 2, 0).refused);
-        assert_eq!(rates.take("a", 2, 4_000).left, 0);
-        let refused = rates.take("a", 2, 4_001);
+        assert!(!rates.take(&"a".into(), 2, 0).refused);
+        assert_eq!(rates.take(&"a".into(), 2, 4_000).left, 0);
+        let refused = rates.take(&"a".into(), 2, 4_001);
         assert!(refused.refused);
         assert_eq!(refused.reset_s, 6);
-        assert!(!rates.take("b", 2, 4_001).refused);
-        assert!(!rates.take("a", 2, 10_000).refused);
+        assert!(!rates.take(&"b".into(), 2, 4_001).refused);
+        assert!(!rates.take(&"a".into(), 2, 10_000).refused);
         // A clock that went back does not lock anyone out.
-        assert!(!rates.take("a", 1, 5_000).refused);
+        assert!(!rates.take(&"a".into(), 1, 5_000).refused);
     }
 
     #[test]
     fn the_headers_read_as_the_draft_says() {
         let mut headers = HeaderMap::new();
-        Rates::default().take("a", 100, 0).tell(&mut headers);
+        Rates::default().take(&"a".into(), 100, 0).tell(&mut headers);
         assert_eq!(headers[POLICY], "\"default\";q=100;w=10");
         assert_eq!(headers[LIMIT], "\"default\";r=99;t=10");
     }

@@ -6,12 +6,9 @@ use utoipa::ToSchema;
 
 use crate::{
     app::App,
-    db::{
-        networks,
-        rescans::{self, Rescan},
-    },
+    db::rescans::Rescan,
     domain::{id::Kind as IdKind, rescan::State as RescanState},
-    flow::rescan::order::{self, Order, Refused, Start},
+    flow::rescan::order::{self, CancelError, Order, Refused, Start},
     http::{
         auth::Operator,
         idempotent::{Reply, idempotent},
@@ -20,7 +17,7 @@ use crate::{
         networks::missing,
         openapi::routes::{Routes, routes},
         page::{Listed, PageParams},
-        problem::{Kind, Problem},
+        problem::{Kind, Problem, sentence},
         time::Time,
     },
 };
@@ -157,14 +154,15 @@ async fn start(
     let Json { value: new, once } = body;
     let order = new.order()?;
     let now = app.clock.now();
-    let id = app.ids.next(IdKind::Rescan, now);
-    let reply = idempotent(&app, Operator::OWNER.to_owned(), once, move |conn| {
-        Box::pin(async move {
-            let rescan = order::place(conn, &name, order, id, now).await?;
-            Reply::created(&RescanView::from(rescan))
-        })
-    })
-    .await;
+    let id = app.ids.next_text(IdKind::Rescan, now);
+    let start = idempotent(
+        &app,
+        Operator::OWNER.to_owned(),
+        once,
+        move |conn| Box::pin(async move { order::place(conn, &name, order, id, now).await }),
+        |rescan| Reply::created(&RescanView::from(rescan)),
+    );
+    let reply = start.await;
     app.wake.rescan.notify_waiters();
     reply
 }
@@ -180,9 +178,7 @@ async fn list(
 ) -> Result<Answer<Listed<RescanView>>, Problem> {
     let name = name.name("network")?;
     let page = params.page(IdKind::Rescan)?;
-    let mut conn = app.db.read().await?;
-    networks::get(&mut conn, &name).await?.ok_or_else(missing)?;
-    let rows = rescans::list(&mut conn, &name, &page.before, page.rows).await?;
+    let rows = order::list(&app, &name, page.span()).await?;
     Ok(Answer(page.cut(rows, |row| &row.id, Into::into)))
 }
 
@@ -193,20 +189,16 @@ async fn list(
     params(("id" = String, Path)), responses((status = 200, body = RescanView)),
     extensions(("x-problems" = json!([[Kind::Conflict]]))))]
 async fn cancel(_: Operator, State(app): State<App>, id: PathParam) -> Result<Answer<RescanView>, Problem> {
-    let id = id.id(IdKind::Rescan, "rescan")?;
-    let now = app.clock.now();
-    let rescan = app
-        .db
-        .write::<_, Problem, _>(move |conn| {
-            Box::pin(async move {
-                let ended = rescans::end(conn, &id, RescanState::Cancelled, None, now).await?;
-                let rescan = rescans::get(conn, &id).await?.ok_or_else(|| Problem::not_found("rescan"))?;
-                if ended || rescan.state == RescanState::Cancelled {
-                    return Ok(rescan);
-                }
-                Err(Problem::new(Kind::Conflict, "It has ended already; there is nothing to cancel."))
-            })
-        })
-        .await?;
-    Ok(Answer(rescan.into()))
+    let id = id.id_text(IdKind::Rescan, "rescan")?;
+    Ok(Answer(order::cancel(&app, id).await?.into()))
+}
+
+impl From<CancelError> for Problem {
+    fn from(error: CancelError) -> Self {
+        let text = sentence(&error);
+        match error {
+            CancelError::Lookup(error) => error.into(),
+            CancelError::Ended => Self::new(Kind::Conflict, text),
+        }
+    }
 }

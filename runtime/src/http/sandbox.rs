@@ -8,9 +8,9 @@ use serde_json::Value;
 
 use crate::{
     app::App,
-    db::{Conn, addresses, plugin_storage},
-    domain::network::Manifest,
-    host::{Called, SimulateError},
+    domain::{id::MerchantId, network::Manifest},
+    flow::sandbox::{self, SandboxError},
+    host::SimulateError,
     http::{
         auth::{Caller, Operator},
         idempotent::{Once, Reply, idempotent},
@@ -70,21 +70,18 @@ async fn simulate(
         let detail = "by: whose an action is follows from the key. Leave it out.";
         return Err(Problem::new(Kind::FieldUnknown, detail).field(BY));
     }
-    action.extend(merchant_id.clone().map(|id| (BY.to_owned(), Value::String(id))));
+    action.extend(merchant_id.clone().map(|id| (BY.to_owned(), Value::String(id.to_string()))));
     let action = Value::Object(action).to_string();
-    let turn = match &merchant_id {
-        None => app.simulations.turn().await,
-        Some(id) => app.simulations.turn_of(id, app.clock.passed()).await.map_err(|limited| {
-            let detail = "Do less at a time: 600 actions are in store, and 20 come back each second.";
-            Problem::new(Kind::SimulationsLimited, detail).retry_after(limited.retry_s)
-        })?,
-    };
-    let mut reply = act(&app, &network, &action, (&owner, &once), merchant_id.as_deref()).await;
+    let turn = sandbox::turn(&app, merchant_id.as_ref()).await.map_err(|limited| {
+        let detail = "Do less at a time: 600 actions are in store, and 20 come back each second.";
+        Problem::new(Kind::SimulationsLimited, detail).retry_after(limited.retry_s)
+    })?;
+    let mut reply = act(&app, &network, &action, (&owner, &once), merchant_id.as_ref()).await;
     for _ in 1..TRIES {
         if !matches!(&reply, Err(problem) if problem.kind == Kind::Busy) {
             break;
         }
-        reply = act(&app, &network, &action, (&owner, &once), merchant_id.as_deref()).await;
+        reply = act(&app, &network, &action, (&owner, &once), merchant_id.as_ref()).await;
     }
     drop(turn);
     app.wake.observe.notify_waiters();
@@ -96,38 +93,33 @@ async fn act(
     network: &Manifest,
     action: &str,
     (owner, once): (&str, &Once),
-    merchant_id: Option<&str>,
+    merchant_id: Option<&MerchantId>,
 ) -> Result<Reply, Problem> {
-    let Called { value, writes, .. } = app.host.simulate(network, action).await?;
-    let answer: Value = serde_json::from_str(&value.map_err(refused)?).map_err(Problem::internal)?;
-    let (name, of) = (network.name.clone(), merchant_id.map(str::to_owned));
-    idempotent(app, owner.to_owned(), once.clone(), move |conn| {
-        Box::pin(async move {
-            check_payees(conn, &name, of.as_deref(), &answer).await?;
-            plugin_storage::apply(conn, &writes).await?;
-            Reply::ok(&answer)
-        })
-    })
+    let outcome = sandbox::simulate(app, network, action).await?;
+    let (name, of) = (network.name.clone(), merchant_id.cloned());
+    idempotent(
+        app,
+        owner.to_owned(),
+        once.clone(),
+        move |conn| Box::pin(async move { sandbox::commit(conn, &name, of.as_ref(), outcome).await }),
+        |answer| Reply::ok(&answer),
+    )
     .await
 }
 
-/// Refuses an action that pays another merchant. The plugin's answer names the payees.
-async fn check_payees(
-    conn: &mut Conn,
-    network: &str,
-    merchant_id: Option<&str>,
-    answer: &Value,
-) -> Result<(), Problem> {
-    let (Some(merchant_id), Some(to)) = (merchant_id, answer.get("to").and_then(Value::as_array)) else {
-        return Ok(());
-    };
-    let to: Vec<String> = to.iter().filter_map(Value::as_str).map(str::to_owned).collect();
-    let known = addresses::by_address(conn, network, &to).await?;
-    if known.values().any(|address| address.merchant_id != merchant_id) {
-        let detail = "to: it is a receive address of another merchant's. Pay one of your own.";
-        return Err(Problem::new(Kind::SimulationRefused, detail).field("to"));
+impl From<SandboxError> for Problem {
+    fn from(error: SandboxError) -> Self {
+        match error {
+            SandboxError::Db(error) => error.into(),
+            SandboxError::Plugin(failed) => failed.into(),
+            SandboxError::Refused(error) => refused(error),
+            SandboxError::Unreadable(error) => Self::internal(error),
+            SandboxError::NotYours => {
+                let detail = "to: it is a receive address of another merchant's. Pay one of your own.";
+                Self::new(Kind::SimulationRefused, detail).field("to")
+            }
+        }
     }
-    Ok(())
 }
 
 fn refused(error: SimulateError) -> Problem {

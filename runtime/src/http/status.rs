@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use crate::{
     app::App,
-    db::{DbError, chain, networks},
+    flow::networks,
     http::{
         auth,
         json::Answer,
@@ -87,11 +87,7 @@ async fn ready(
 ) -> Result<Answer<Ready>, Problem> {
     let not_ready = |why: String| Problem::new(Kind::NotReady, why).retry_after(1);
     let verbose = query.is_some_and(|query| query == "verbose" || query == "verbose=true");
-    let asked = async {
-        let conn = &mut app.db.read().await?;
-        networks::list(conn).await.map(drop)
-    };
-    asked.await.map_err(|error: DbError| {
+    networks::list(&app).await.map_err(|error| {
         tracing::debug!(%error, "not ready");
         not_ready("The database does not answer.".to_owned())
     })?;
@@ -116,21 +112,18 @@ async fn ready(
 }
 
 async fn reading(app: &App) -> Result<Vec<Reading>, Problem> {
-    let mut conn = app.db.read().await?;
-    let mut all = Vec::new();
-    for network in app.networks.all() {
-        let cursor = chain::cursor(&mut conn, &network.name).await?;
+    let readings = networks::enabled(app).await?.into_iter().map(|(network, cursor)| {
         let (heard_at, stalled_since) = heard(app, &network);
-        all.push(Reading {
+        Reading {
             network: network.name.clone(),
             heard_at,
             stalled_since,
             moved_at: cursor.as_ref().map(|cursor| Time(cursor.moved_at)),
             lag: cursor.as_ref().map(|cursor| cursor.head.saturating_sub(cursor.height).max(0)),
             frozen: cursor.is_some_and(|cursor| cursor.frozen.is_some()),
-        });
-    }
-    Ok(all)
+        }
+    });
+    Ok(readings.collect())
 }
 
 async fn for_operators(app: &App, headers: &HeaderMap) -> Result<(), Problem> {

@@ -6,13 +6,16 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     app::App,
-    db::transfers::{self, Filter},
+    db::transfers::{Filter, Listed as Transfer},
     domain::{
         id::Kind as IdKind,
         near::NearMiss,
         view::{InvoiceView, Names, TransferView},
     },
-    flow::resolve,
+    flow::{
+        resolve::{self, Decision},
+        resources,
+    },
     http::{
         auth::Merchant,
         corrections::{CorrectionView, Reason, check_why, scope},
@@ -63,8 +66,8 @@ pub(super) struct SettledTransfer {
     corrections: Vec<CorrectionView>,
 }
 
-impl From<transfers::Listed> for SettledTransfer {
-    fn from(row: transfers::Listed) -> Self {
+impl From<Transfer> for SettledTransfer {
+    fn from(row: Transfer) -> Self {
         let names = Names { address: &row.address, symbol: &row.symbol, decimals: row.decimals };
         let paid = row.paid.into_iter().map(|paid| PaidView {
             amount: paid.amount.to_decimal(row.decimals),
@@ -112,8 +115,7 @@ async fn list(
 ) -> Result<Answer<Listed<SettledTransfer>>, Problem> {
     let page = Page::new(params.limit, params.cursor.as_deref(), IdKind::Transfer)?;
     let filter = Filter { unmatched: params.state.is_some() };
-    let mut conn = app.db.read().await?;
-    let rows = transfers::list(&mut conn, &merchant.tenant, &filter, Some(&page.before), page.rows).await?;
+    let rows = resources::list::<Transfer>(&app, &merchant.tenant, filter, page.span()).await?;
     Ok(Answer(page.cut(rows, |row| &row.transfer.id, Into::into)))
 }
 
@@ -125,9 +127,8 @@ async fn get(
     State(app): State<App>,
     id: PathParam,
 ) -> Result<Answer<SettledTransfer>, Problem> {
-    let id = id.id(IdKind::Transfer, "transfer")?;
-    let found = transfers::get(&mut app.db.read().await?, &merchant.tenant, &id).await?;
-    Ok(Answer(found.ok_or_else(|| Problem::not_found("transfer"))?.into()))
+    let id = id.id_text(IdKind::Transfer, "transfer")?;
+    Ok(Answer(resources::get::<Transfer>(&app, &merchant.tenant, &id).await?.into()))
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -152,20 +153,21 @@ async fn assign(
     id: PathParam,
     body: Json<Assignment>,
 ) -> Result<Reply, Problem> {
-    let id = id.id(IdKind::Transfer, "transfer")?;
+    let id = id.id_text(IdKind::Transfer, "transfer")?;
     let Json { value: Assignment { invoice_id, why }, once } = body;
     check_why(why.as_deref())?;
     if !IdKind::Invoice.accepts(&invoice_id) {
         return Err(Problem::not_found("invoice"));
     }
     let (scope, now) = (scope(&merchant), app.clock.now());
-    let reply = idempotent(&app, merchant.owner(), once, move |conn| {
-        Box::pin(async move {
-            let invoice = resolve::assign(conn, &scope, &id, &invoice_id, why, now).await?;
-            Reply::ok(&InvoiceView::from(&invoice))
-        })
-    })
-    .await;
+    let assign = idempotent(
+        &app,
+        merchant.owner(),
+        once,
+        move |conn| Box::pin(async move { resolve::assign(conn, &scope, &id, &invoice_id, why, now).await }),
+        |invoice| Reply::ok(&InvoiceView::from(&invoice)),
+    );
+    let reply = assign.await;
     app.wake.dispatch.notify_one();
     reply
 }
@@ -217,13 +219,6 @@ async fn undismiss(
     decide(merchant, app, id, body, Decision::Undismiss).await
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Decision {
-    Dismiss,
-    Undismiss,
-    Unassign,
-}
-
 async fn decide(
     merchant: Merchant,
     app: App,
@@ -231,21 +226,17 @@ async fn decide(
     body: MaybeJson<Reason>,
     decision: Decision,
 ) -> Result<Reply, Problem> {
-    let id = id.id(IdKind::Transfer, "transfer")?;
+    let id = id.id_text(IdKind::Transfer, "transfer")?;
     let why = body.value.checked()?;
     let (scope, now) = (scope(&merchant), app.clock.now());
-    let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
-        Box::pin(async move {
-            match decision {
-                Decision::Dismiss => resolve::dismiss(conn, &scope, &id, why, now).await?,
-                Decision::Undismiss => resolve::undismiss(conn, &scope, &id, why, now).await?,
-                Decision::Unassign => resolve::unassign(conn, &scope, &id, why, now).await?,
-            }
-            let row = transfers::get(conn, &scope.tenant, &id).await?;
-            Reply::ok(&SettledTransfer::from(row.ok_or_else(|| Problem::not_found("transfer"))?))
-        })
-    })
-    .await;
+    let decide = idempotent(
+        &app,
+        merchant.owner(),
+        body.once,
+        move |conn| Box::pin(async move { resolve::decide(conn, &scope, &id, decision, why, now).await }),
+        |transfer| Reply::ok(&SettledTransfer::from(transfer)),
+    );
+    let reply = decide.await;
     app.wake.dispatch.notify_one();
     reply
 }

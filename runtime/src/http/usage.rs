@@ -7,7 +7,8 @@ use utoipa::ToSchema;
 
 use crate::{
     app::App,
-    db::disk::{self, DiskLimit, Full, Taken},
+    db::disk::{DiskLimit, Full, Taken},
+    flow::merchants,
     http::{
         auth::Merchant,
         json::Answer,
@@ -45,7 +46,7 @@ struct HooksUsage {
 /// kept without logs and recordings, and all of them go when they are old.
 #[utoipa::path(get, path = "/v1/usage", tag = "hooks", responses((status = 200, body = Usage)))]
 async fn get(merchant: Merchant, State(app): State<App>) -> Result<Answer<Usage>, Problem> {
-    let taken = disk::taken(&mut app.db.read().await?, &merchant.tenant.merchant).await?;
+    let taken = merchants::disk_use(&app, &merchant.tenant.merchant).await?;
     let mib = app.config.hooks.disk_mib_per_merchant;
     let limit = (mib > 0).then(|| DiskLimit::of_mib(mib).0);
     Ok(Answer(Usage { hooks: HooksUsage { total: taken.total(), taken, limit } }))

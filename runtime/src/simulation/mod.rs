@@ -10,7 +10,7 @@ mod process;
 use std::{
     path::{Path, PathBuf},
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, LazyLock},
 };
 
 use anyhow::Context as _;
@@ -23,7 +23,12 @@ use crate::{
         Db, DbError, addresses, leases, merchants, networks as network_rows,
         simulated::{self, InMemory},
     },
-    domain::{money::Amount, network::Manifest, policy::Policy},
+    domain::{
+        id::{Id, MerchantId},
+        money::Amount,
+        network::Manifest,
+        policy::Policy,
+    },
     host::{self, BalanceError, Host, Point, ScanError, ScanLimits, ScanResult, scripted::Scripted},
     outbound::Outbound,
     upstreams::Upstreams,
@@ -33,7 +38,7 @@ use crate::{
 /// The network of all simulations.
 pub const NETWORK: &str = "scripted";
 /// The merchants, each with one shared address.
-pub const MERCHANTS: [&str; 2] = ["mer_a", "mer_b"];
+pub static MERCHANTS: LazyLock<[MerchantId; 2]> = LazyLock::new(|| ["a", "b"].map(MerchantId::of_body));
 /// Duration of a lease, milliseconds. A process trusts a lease for a third of this without asking.
 const LEASE_MS: u64 = 600_000;
 /// Number of suffixes of a price.
@@ -197,10 +202,10 @@ async fn fill(db: &Db) -> anyhow::Result<()> {
     db.write::<_, anyhow::Error, _>(move |conn| {
         Box::pin(async move {
             network_rows::put(conn, &manifest, 1).await?;
-            for merchant_id in MERCHANTS {
+            for merchant_id in MERCHANTS.iter() {
                 let merchant = merchants::Merchant {
-                    id: merchant_id.to_owned(),
-                    name: merchant_id.to_owned(),
+                    id: merchant_id.clone(),
+                    name: merchant_id.to_string(),
                     operator_events: false,
                     policy: Policy::default(),
                     created_at: 1,
@@ -210,7 +215,7 @@ async fn fill(db: &Db) -> anyhow::Result<()> {
                 let address = address_of(merchant_id);
                 let new = addresses::NewAddress {
                     id: format!("adr_{merchant_id}"),
-                    merchant_id: merchant_id.to_owned(),
+                    merchant_id: merchant_id.clone(),
                     network: NETWORK.to_owned(),
                     key: address.clone().into_bytes(),
                     address,
@@ -223,7 +228,7 @@ async fn fill(db: &Db) -> anyhow::Result<()> {
                 addresses::create(conn, new).await?;
                 let key = addresses::ExtendedKey {
                     id: format!("xpk_{merchant_id}"),
-                    merchant_id: merchant_id.to_owned(),
+                    merchant_id: merchant_id.clone(),
                     network: NETWORK.to_owned(),
                     public_key: format!("xpub-{merchant_id}"),
                     next_index: 0,
@@ -246,7 +251,7 @@ async fn fill(db: &Db) -> anyhow::Result<()> {
 
 /// The shared address of a merchant.
 #[must_use]
-pub fn address_of(merchant_id: &str) -> String {
+pub fn address_of(merchant_id: &MerchantId) -> String {
     format!("shared-{merchant_id}")
 }
 

@@ -9,7 +9,7 @@ use crate::{
     db::{DbError, chain, crash::simulated, installation},
     domain::{
         Millis,
-        id::{self, Ids},
+        id::{self, Ids, MerchantId},
         invoice::Matching,
         money::Amount,
         network::Manifest,
@@ -60,7 +60,7 @@ pub struct Process {
 #[derive(Debug, Clone)]
 pub struct Asked {
     pub id: String,
-    pub merchant_id: String,
+    pub merchant_id: MerchantId,
     pub address: String,
     pub due: u128,
     pub memo: Option<String>,
@@ -153,7 +153,7 @@ impl Process {
             Again::Time(time) => Start::Time(time),
         };
         let now = self.app.clock.now();
-        let id = self.app.ids.next(id::Kind::Rescan, now);
+        let id = self.app.ids.next_text(id::Kind::Rescan, now);
         let ordered = self.app.db.write::<_, order::Refused, _>(move |conn| {
             Box::pin(async move {
                 order::place(conn, NETWORK, Order { start, to: None }, id, now).await.map(|_| ())
@@ -192,7 +192,7 @@ impl Process {
     /// Makes an invoice of `amount` base units for a merchant.
     pub async fn invoice(
         &self,
-        merchant_id: &str,
+        merchant_id: &MerchantId,
         asset: Asset,
         amount: u128,
         by: By,
@@ -201,7 +201,7 @@ impl Process {
         let asset = asset as usize;
         let asset_id = self.network.assets.get(asset).map(|asset| asset.id(NETWORK)).unwrap_or_default();
         let new = NewInvoice {
-            tenant: Tenant::test(merchant_id),
+            tenant: Tenant::test(merchant_id.clone()),
             network: Arc::clone(&self.network),
             asset,
             asset_id,

@@ -1,6 +1,8 @@
 //! The walls of the house, read from the sources: which layer may know of which, that no two modules know of each other in
-//! a circle, that every file is in a module, that tenants go by type, and how large a file may be.
+//! a circle, that every file is in a module, that handlers touch no database, that tenants go by type, and how large a
+//! file may be.
 
+mod handlers;
 mod modules;
 mod tenants;
 
@@ -81,6 +83,8 @@ pub(crate) fn cases(suite: &mut Suite) {
     suite.once("layers::no_modules_know_each_other_in_a_circle", || async { modules::circles() });
     suite.once("layers::every_file_is_in_a_module", || async { modules::orphans() });
     suite.once("layers::sql_stands_in_db_alone", || async { sql() });
+    suite.once("layers::handlers_touch_no_database", || async { handlers::handlers() });
+    suite.once("layers::a_handler_that_touches_it_is_seen", || async { handlers::are_seen() });
     suite.once("layers::tenants_go_by_type", || async { tenants::tenants() });
     suite.once("layers::a_tenant_in_parts_is_seen", || async { tenants::are_seen() });
     suite.once("layers::files_fit_on_a_few_pages", || async { lengths() });

@@ -153,6 +153,11 @@ fn circles_in(modules: &BTreeMap<Module, String>) -> Vec<String> {
     circles.into_iter().collect()
 }
 
+/// The paths into the crate that some code of a file names, from the crate's root.
+pub(super) fn used(file: &str, code: &str) -> Vec<Module> {
+    paths(&module(Path::new(file)), code)
+}
+
 /// The paths into the crate that some code of a module names, from the crate's root.
 fn paths(module: &[String], code: &str) -> Vec<Module> {
     let mut found = Vec::new();

@@ -37,7 +37,7 @@ use crate::{
     },
     domain::{
         event::{self, NewEvent},
-        id,
+        id::{self, MerchantId},
         signature::{self, Secret},
         tenant::Tenant,
     },
@@ -120,7 +120,7 @@ impl Workers {
 struct Town<'b> {
     app: &'b App,
     sinks: &'b Sinks,
-    merchants: Vec<String>,
+    merchants: Vec<MerchantId>,
     committed: usize,
 }
 
@@ -134,7 +134,7 @@ impl<'b> Town<'b> {
             let now = app.clock.now();
             let id = id::new(id::Kind::Endpoint, now);
             let endpoint = NewEndpoint {
-                tenant: Tenant::live(&shop.merchant_id),
+                tenant: Tenant::live(shop.merchant_id.clone()),
                 url: format!("http://{address}/webhooks"),
                 form_hook_id: None,
                 events: None,
@@ -160,7 +160,7 @@ impl<'b> Town<'b> {
             .take(count)
             .map(|merchant_id| NewEvent {
                 id: id::new(id::Kind::Event, now),
-                tenant: Tenant::live(merchant_id.as_str()),
+                tenant: Tenant::live(merchant_id.clone()),
                 kind: event::Kind::InvoicePaid.into(),
                 // Each has an invoice of its own, as most events do.
                 invoice_id: Some(id::new(id::Kind::Invoice, now)),

@@ -173,7 +173,7 @@ impl Filled {
         let expires_at = self.made_at + OPEN_FOR_MS;
         Some(Invoice {
             id: format!("inv_{number:026}"),
-            tenant: Tenant::live(&shop.merchant_id),
+            tenant: Tenant::live(shop.merchant_id.clone()),
             order_id: Some(format!("order-{number}")),
             title: format!("Order {number}"),
             tag: None,

@@ -141,7 +141,7 @@ async fn rows(app: &App, filled: &Filled, numbers: Range<u64>) -> anyhow::Result
             };
             let event = |kind, sequence| NewEvent {
                 id: id::new(id::Kind::Event, now),
-                tenant: Tenant::live(&transfer.merchant_id),
+                tenant: Tenant::live(transfer.merchant_id.clone()),
                 kind,
                 invoice_id: payment.invoice_id.clone(),
                 transfer_id: Some(transfer.id.clone()),

@@ -6,7 +6,7 @@ use super::{
     Conn, DbError, Row, args, merchants,
     ownership::{self, Proof},
 };
-use crate::domain::{Millis, tenant::Tenant, verbatim::Verbatim, word::words};
+use crate::domain::{Millis, id::MerchantId, tenant::Tenant, verbatim::Verbatim, word::words};
 
 words! {
     /// Whose payments arrive at an address.
@@ -24,7 +24,7 @@ words! {
 #[derive(Debug, Clone)]
 pub(crate) struct ReceiveAddress {
     pub(crate) id: String,
-    pub(crate) merchant_id: String,
+    pub(crate) merchant_id: MerchantId,
     pub(crate) network: String,
     /// The address in the plugin's normal form.
     pub(crate) address: String,
@@ -49,7 +49,7 @@ pub(crate) struct ReceiveAddress {
 #[derive(Debug, Clone)]
 pub(crate) struct NewAddress {
     pub(crate) id: String,
-    pub(crate) merchant_id: String,
+    pub(crate) merchant_id: MerchantId,
     pub(crate) network: String,
     pub(crate) address: String,
     pub(crate) key: Vec<u8>,
@@ -84,7 +84,7 @@ pub(crate) enum SetKeyError {
 #[derive(Debug, Clone)]
 pub(crate) struct ExtendedKey {
     pub(crate) id: String,
-    pub(crate) merchant_id: String,
+    pub(crate) merchant_id: MerchantId,
     pub(crate) network: String,
     pub(crate) public_key: String,
     /// Child that the next address is derived from.
@@ -97,7 +97,7 @@ pub(crate) struct ExtendedKey {
 fn read(row: &Row) -> Result<ReceiveAddress, DbError> {
     Ok(ReceiveAddress {
         id: row.text("id")?,
-        merchant_id: row.text("merchant_id")?,
+        merchant_id: row.id("merchant_id")?,
         network: row.text("network")?,
         address: row.text("address")?,
         key: row.blob("key")?,
@@ -213,22 +213,22 @@ pub(crate) async fn list(
 /// The merchant's shared address on a network, if it is not retired.
 pub(crate) async fn shared_of(
     conn: &mut Conn,
-    merchant_id: &str,
+    merchant_id: &MerchantId,
     network: &str,
 ) -> Result<Option<ReceiveAddress>, DbError> {
     let sql = select!("WHERE merchant_id = $1 AND network = $2 AND kind = 'shared' AND retired_at IS NULL");
-    conn.row(sql, args![merchant_id.to_owned(), network.to_owned()]).await?.as_ref().map(read).transpose()
+    conn.row(sql, args![merchant_id, network.to_owned()]).await?.as_ref().map(read).transpose()
 }
 
 /// The address of one of a merchant's customers, if it is not retired.
 pub(crate) async fn by_unique_id(
     conn: &mut Conn,
-    merchant_id: &str,
+    merchant_id: &MerchantId,
     network: &str,
     unique_id: &str,
 ) -> Result<Option<ReceiveAddress>, DbError> {
     let sql = select!("WHERE merchant_id = $1 AND network = $2 AND unique_id = $3 AND retired_at IS NULL");
-    let args = args![merchant_id.to_owned(), network.to_owned(), unique_id.to_owned()];
+    let args = args![merchant_id, network.to_owned(), unique_id.to_owned()];
     conn.row(sql, args).await?.as_ref().map(read).transpose()
 }
 
@@ -259,7 +259,7 @@ pub(crate) async fn by_address(
 fn read_extended(row: &Row) -> Result<ExtendedKey, DbError> {
     Ok(ExtendedKey {
         id: row.text("id")?,
-        merchant_id: row.text("merchant_id")?,
+        merchant_id: row.id("merchant_id")?,
         network: row.text("network")?,
         public_key: row.text("public_key")?,
         next_index: row.int("next_index")?,
@@ -321,12 +321,12 @@ pub(crate) async fn put_extended_key(
 
 pub(crate) async fn extended_key_of(
     conn: &mut Conn,
-    merchant_id: &str,
+    merchant_id: &MerchantId,
     network: &str,
 ) -> Result<Option<ExtendedKey>, DbError> {
     let sql = "SELECT id, merchant_id, network, public_key, next_index, created_at, ownership_proven_at FROM extended_key
                WHERE merchant_id = $1 AND network = $2 AND replaced_at IS NULL";
-    let args = args![merchant_id.to_owned(), network.to_owned()];
+    let args = args![merchant_id, network.to_owned()];
     conn.row(sql, args).await?.as_ref().map(read_extended).transpose()
 }
 

@@ -3,7 +3,10 @@
 use super::*;
 use crate::{
     db::{Db, merchants, networks},
-    domain::{id, policy::Policy},
+    domain::{
+        id::{self, MerchantId},
+        policy::Policy,
+    },
     testing,
 };
 
@@ -12,7 +15,7 @@ async fn prepare(db: &Db) {
         Box::pin(async move {
             for id in ["mer_a", "mer_b"] {
                 let merchant = merchants::Merchant {
-                    id: id.to_owned(),
+                    id: id.into(),
                     name: id.to_owned(),
                     operator_events: false,
                     policy: Policy::default(),
@@ -34,7 +37,7 @@ async fn prepare(db: &Db) {
     .unwrap();
 }
 
-fn new(merchant: &str, address: &str, kind: Kind, unique_id: Option<&str>) -> NewAddress {
+fn new(merchant: &MerchantId, address: &str, kind: Kind, unique_id: Option<&str>) -> NewAddress {
     NewAddress {
         id: id::new(id::Kind::ReceiveAddress, 1),
         merchant_id: merchant.to_owned(),
@@ -57,26 +60,29 @@ async fn make(db: &Db, new: NewAddress) -> Result<ReceiveAddress, CreateError> {
 async fn an_address_belongs_to_one_merchant_and_seq_counts_up() {
     for db in testing::databases().await {
         prepare(&db).await;
-        let first = make(&db, new("mer_a", "0x1", Kind::Shared, None)).await.unwrap();
+        let first = make(&db, new(&"mer_a".into(), "0x1", Kind::Shared, None)).await.unwrap();
         for taken in [
-            new("mer_b", "0x1", Kind::Shared, None),
-            new("mer_a", "0x2", Kind::Shared, None),
-            new("mer_a", "0x1", Kind::Customer, Some("u")),
+            new(&"mer_b".into(), "0x1", Kind::Shared, None),
+            new(&"mer_a".into(), "0x2", Kind::Shared, None),
+            new(&"mer_a".into(), "0x1", Kind::Customer, Some("u")),
         ] {
             assert!(matches!(make(&db, taken).await, Err(CreateError::Taken)));
         }
-        let second = make(&db, new("mer_a", "0x2", Kind::Customer, Some("u"))).await.unwrap();
+        let second = make(&db, new(&"mer_a".into(), "0x2", Kind::Customer, Some("u"))).await.unwrap();
         assert!(second.seq > first.seq);
         assert!(matches!(
-            make(&db, new("mer_a", "0x3", Kind::Customer, Some("u"))).await,
+            make(&db, new(&"mer_a".into(), "0x3", Kind::Customer, Some("u"))).await,
             Err(CreateError::Taken)
         ));
         let mut conn = db.read().await.unwrap();
         let texts = ["0x1".to_owned(), "0x9".to_owned()];
         let found = by_address(&mut conn, "base", &texts).await.unwrap();
         assert_eq!(found.keys().collect::<Vec<_>>(), ["0x1"]);
-        assert_eq!(shared_of(&mut conn, "mer_a", "base").await.unwrap().unwrap().id, first.id);
-        assert_eq!(by_unique_id(&mut conn, "mer_a", "base", "u").await.unwrap().unwrap().id, second.id);
+        assert_eq!(shared_of(&mut conn, &"mer_a".into(), "base").await.unwrap().unwrap().id, first.id);
+        assert_eq!(
+            by_unique_id(&mut conn, &"mer_a".into(), "base", "u").await.unwrap().unwrap().id,
+            second.id
+        );
         assert_eq!(list(&mut conn, &Tenant::live("mer_a"), "b".into(), 9).await.unwrap().len(), 2);
         assert_eq!(list(&mut conn, &Tenant::test("mer_a"), "b".into(), 9).await.unwrap().len(), 0);
     }
@@ -86,7 +92,7 @@ async fn an_address_belongs_to_one_merchant_and_seq_counts_up() {
 async fn no_two_get_the_same_child() {
     for db in testing::databases().await {
         prepare(&db).await;
-        let key = |merchant: &str, public: &str| ExtendedKey {
+        let key = |merchant: &MerchantId, public: &str| ExtendedKey {
             id: id::new(id::Kind::ExtendedKey, 1),
             merchant_id: merchant.to_owned(),
             network: "base".to_owned(),
@@ -104,8 +110,8 @@ async fn no_two_get_the_same_child() {
             })
             .await
         };
-        let made = put(key("mer_a", "xpub1")).await.unwrap();
-        assert!(matches!(put(key("mer_b", "xpub1")).await, Err(SetKeyError::Taken)));
+        let made = put(key(&"mer_a".into(), "xpub1")).await.unwrap();
+        assert!(matches!(put(key(&"mer_b".into(), "xpub1")).await, Err(SetKeyError::Taken)));
         for expected in 0..3 {
             let id = made.id.clone();
             let taken = db
@@ -116,15 +122,15 @@ async fn no_two_get_the_same_child() {
                 .unwrap();
             assert_eq!(taken, Some(expected));
         }
-        assert_eq!(put(key("mer_a", "xpub1")).await.unwrap().next_index, 3);
-        assert_eq!(put(key("mer_a", "xpub2")).await.unwrap().next_index, 0);
+        assert_eq!(put(key(&"mer_a".into(), "xpub1")).await.unwrap().next_index, 3);
+        assert_eq!(put(key(&"mer_a".into(), "xpub2")).await.unwrap().next_index, 0);
         // The same key, written differently.
-        assert_eq!(put(key("mer_a", " xpub1")).await.unwrap().next_index, 3);
-        assert!(matches!(put(key("mer_b", "xpub1 ")).await, Err(SetKeyError::Taken)));
-        assert_eq!(put(key("mer_a", "xpub2 ")).await.unwrap().public_key, "xpub2");
+        assert_eq!(put(key(&"mer_a".into(), " xpub1")).await.unwrap().next_index, 3);
+        assert!(matches!(put(key(&"mer_b".into(), "xpub1 ")).await, Err(SetKeyError::Taken)));
+        assert_eq!(put(key(&"mer_a".into(), "xpub2 ")).await.unwrap().public_key, "xpub2");
         // The key's position and its owner are remembered.
-        assert!(matches!(put(key("mer_b", "xpub1")).await, Err(SetKeyError::Taken)));
-        assert_eq!(put(key("mer_a", "xpub1")).await.unwrap().next_index, 3);
+        assert!(matches!(put(key(&"mer_b".into(), "xpub1")).await, Err(SetKeyError::Taken)));
+        assert_eq!(put(key(&"mer_a".into(), "xpub1")).await.unwrap().next_index, 3);
         let id = made.id.clone();
         let taken = db.write::<_, DbError, _>(move |conn| {
             Box::pin(async move {
@@ -143,10 +149,10 @@ async fn whose_it_is_is_told_once_a_day_and_proven() {
     const DAY: i64 = 24 * 60 * 60 * 1000;
     for db in testing::databases().await {
         prepare(&db).await;
-        let address = make(&db, new("mer_a", "0x1", Kind::Shared, None)).await.unwrap();
+        let address = make(&db, new(&"mer_a".into(), "0x1", Kind::Shared, None)).await.unwrap();
         let key = ExtendedKey {
             id: id::new(id::Kind::ExtendedKey, 1),
-            merchant_id: "mer_a".to_owned(),
+            merchant_id: "mer_a".into(),
             network: "base".to_owned(),
             public_key: "xpub1".to_owned(),
             next_index: 0,
@@ -177,7 +183,7 @@ async fn whose_it_is_is_told_once_a_day_and_proven() {
             });
             let (of_address, of_key) = claimed.await.unwrap();
             let ids = |found: Option<ownership::Claimed>| found.map(|found| (found.id, found.merchant_id));
-            let told = |id: &str| is_told.then(|| (id.to_owned(), "mer_a".to_owned()));
+            let told = |id: &str| is_told.then(|| (id.to_owned(), "mer_a".into()));
             assert_eq!((ids(of_address), ids(of_key)), (told(&address.id), told(&key.id)), "{at} {by}");
         }
         let unproven = async || ownership::unproven(&mut db.read().await.unwrap()).await.unwrap();

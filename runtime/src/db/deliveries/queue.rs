@@ -5,7 +5,7 @@ use crate::{
         Conn, DbError, args,
         queue::{Entry, Place, lines::lines, queue},
     },
-    domain::{Millis, tenant::Tenant},
+    domain::{Millis, id::MerchantId, tenant::Tenant},
 };
 
 queue!(owner "endpoint", queue "delivery_queue", owner_id "endpoint_id", item_id "delivery_id");
@@ -67,7 +67,7 @@ pub(crate) struct Claims {
 #[derive(Debug)]
 pub(crate) struct Claim {
     pub(crate) endpoint_id: String,
-    pub(crate) merchant_id: String,
+    pub(crate) merchant_id: MerchantId,
     pub(crate) url: String,
     /// The hook that renders its deliveries; `None` for the form `standard`.
     pub(crate) form_hook_id: Option<String>,
@@ -138,7 +138,7 @@ pub(crate) async fn claim(
             }
             room -= deliveries.len();
             claims.push(Claim {
-                merchant_id: row.text("merchant_id")?,
+                merchant_id: row.id("merchant_id")?,
                 url: row.text("url")?,
                 form_hook_id: row.opt_text("form_hook_id")?,
                 secret: row.blob("secret")?,

@@ -8,7 +8,7 @@ use crate::{
         hooks::{matches, runs},
         plugin_storage, plugins,
     },
-    domain::Millis,
+    domain::{Millis, id::MerchantId},
 };
 
 /// Maximum number of recordings deleted together with their version; the writer is not held for longer.
@@ -18,7 +18,7 @@ const TAPES_AT_ONCE: i64 = 200;
 /// deletes the rest.
 pub(crate) async fn delete_version(
     conn: &mut Conn,
-    merchant_id: &str,
+    merchant_id: &MerchantId,
     version: &VersionRow,
 ) -> Result<(), DbError> {
     let freed = forget(conn, version, TAPES_AT_ONCE).await?;
@@ -51,7 +51,7 @@ async fn forget(conn: &mut Conn, version: &VersionRow, tapes: i64) -> Result<Tak
 /// retention deletes their recordings.
 pub(crate) async fn delete(
     conn: &mut Conn,
-    merchant_id: &str,
+    merchant_id: &MerchantId,
     hook_id: &str,
     scope: String,
     now: Millis,

@@ -10,6 +10,7 @@ use crate::{
     domain::{
         Millis,
         hook::Binding,
+        id::MerchantId,
         settlement::{Matcher, Waiting},
         tenant::{Mode, Tenant},
     },
@@ -39,7 +40,7 @@ pub(super) async fn forgive(conn: &mut Conn, hook_id: &str) -> Result<(), DbErro
 pub(crate) async fn of_merchants(
     conn: &mut Conn,
     mode: Mode,
-    merchant_ids: impl Iterator<Item = String>,
+    merchant_ids: impl Iterator<Item = MerchantId>,
     now: Millis,
 ) -> Result<Vec<Matcher>, DbError> {
     let sql = "SELECT h.id, h.merchant_id, h.binding FROM hook h
@@ -54,7 +55,7 @@ pub(crate) async fn of_merchants(
         .map(|row| {
             Ok(Matcher {
                 id: row.text("id")?,
-                merchant_id: row.text("merchant_id")?,
+                merchant_id: row.id("merchant_id")?,
                 binding: row.json("binding")?,
             })
         })
@@ -78,7 +79,7 @@ pub(crate) async fn due(conn: &mut Conn, now: Millis) -> Result<Vec<DueHook>, Db
     conn.rows(sql, args![now, DUE_MAX])
         .await?
         .iter()
-        .map(|row| Ok(DueHook { id: row.text("id")?, merchant_id: row.text("merchant_id")? }))
+        .map(|row| Ok(DueHook { id: row.text("id")?, merchant_id: row.id("merchant_id")? }))
         .collect()
 }
 

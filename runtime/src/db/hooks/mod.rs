@@ -24,7 +24,7 @@ use super::{
 use crate::domain::{
     Millis,
     hook::{Binding, Role},
-    id::{self, Kind},
+    id::{self, Kind, MerchantId},
     tenant::Tenant,
     verbatim::Verbatim,
     word::words,
@@ -347,7 +347,7 @@ pub(crate) struct Bound {
 /// The hooks of these merchants that run for events.
 pub(crate) async fn bound(
     conn: &mut Conn,
-    merchants: impl Iterator<Item = String>,
+    merchants: impl Iterator<Item = MerchantId>,
 ) -> Result<Vec<Bound>, DbError> {
     let sql = "SELECT h.id, h.merchant_id, h.test, h.binding FROM hook h
                JOIN hook_role r ON r.hook_id = h.id AND r.role = 'fulfiller'

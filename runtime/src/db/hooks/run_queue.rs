@@ -13,6 +13,7 @@ use crate::{
     domain::{
         Millis,
         hook::{Outcome, RunState},
+        id::MerchantId,
         retry::{self, Next},
         tenant::Tenant,
     },
@@ -69,7 +70,7 @@ pub(crate) async fn insert(conn: &mut Conn, owed: Vec<Owed>, now: Millis) -> Res
 #[derive(Debug, Clone)]
 pub(crate) struct DueHook {
     pub(crate) id: String,
-    pub(crate) merchant_id: String,
+    pub(crate) merchant_id: MerchantId,
 }
 
 /// Hooks with something due, the longest waiting first.
@@ -80,7 +81,7 @@ pub(crate) async fn due_hooks(conn: &mut Conn, now: Millis) -> Result<Vec<DueHoo
     conn.rows(sql, args![now, DUE_HOOKS_MAX])
         .await?
         .iter()
-        .map(|row| Ok(DueHook { id: row.text("id")?, merchant_id: row.text("merchant_id")? }))
+        .map(|row| Ok(DueHook { id: row.text("id")?, merchant_id: row.id("merchant_id")? }))
         .collect()
 }
 
@@ -160,7 +161,7 @@ async fn due_of(conn: &mut Conn, hook_id: String, now: Millis, take: usize) -> R
 pub(crate) struct Ended {
     pub(crate) run_id: String,
     pub(crate) hook_id: String,
-    pub(crate) merchant_id: String,
+    pub(crate) merchant_id: MerchantId,
     pub(crate) fence: i64,
     pub(crate) attempt: Attempt,
     /// Number within this round, from 1.

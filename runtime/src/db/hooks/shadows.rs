@@ -5,7 +5,7 @@ use crate::{
         Conn, DbError, args,
         disk::{self, DiskLimit},
     },
-    domain::Millis,
+    domain::{Millis, id::MerchantId},
 };
 
 /// Maximum number of differences shown.
@@ -23,7 +23,7 @@ pub(crate) struct Shadowed {
 }
 
 /// The results of a shadow version so far.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Tally {
     pub(crate) calls: i64,
     pub(crate) different: i64,
@@ -35,7 +35,7 @@ pub(crate) struct Tally {
 /// `limit`.
 pub(crate) async fn insert(
     conn: &mut Conn,
-    merchant_id: &str,
+    merchant_id: &MerchantId,
     hook_id: &str,
     version_id: &str,
     shadowed: Shadowed,

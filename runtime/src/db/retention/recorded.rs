@@ -11,7 +11,7 @@ use crate::{
     },
     domain::{
         Millis,
-        id::{self, Kind as IdKind},
+        id::{self, Kind as IdKind, MerchantId},
     },
 };
 
@@ -49,7 +49,7 @@ pub(super) async fn tapes(conn: &mut Conn, place: Place, before: Millis) -> Resu
         let next = is_calls.then(|| Place { part: QUESTIONS.to_owned(), ..Place::default() });
         return Ok(Step { deleted: 0, next });
     };
-    let (version, merchant_id) = (row.text("version_id")?, row.text("merchant_id")?);
+    let (version, merchant_id) = (row.text("version_id")?, row.id("merchant_id")?);
     let young = row.opt_text("known")?.is_some();
     let (count, freed) = if is_calls {
         let to = young.then(|| id::first_at(IdKind::HookRun, before));
@@ -156,15 +156,15 @@ pub(super) async fn sightings(conn: &mut Conn, place: Place, before: Millis) -> 
     Ok(Step { deleted, next: Some(Place { part: part.to_owned(), after: network, seq: to }) })
 }
 
-fn by_merchant(rows: &[Row]) -> Result<BTreeMap<String, i64>, DbError> {
+fn by_merchant(rows: &[Row]) -> Result<BTreeMap<MerchantId, i64>, DbError> {
     let mut bytes = BTreeMap::new();
     for row in rows {
-        *bytes.entry(row.text("merchant_id")?).or_default() += row.int("bytes")?;
+        *bytes.entry(row.id("merchant_id")?).or_default() += row.int("bytes")?;
     }
     Ok(bytes)
 }
 
-async fn free(conn: &mut Conn, bytes: BTreeMap<String, i64>) -> Result<(), DbError> {
+async fn free(conn: &mut Conn, bytes: BTreeMap<MerchantId, i64>) -> Result<(), DbError> {
     for (merchant_id, bytes) in bytes {
         disk::count(conn, &merchant_id, Taken::of_runs(-bytes)).await?;
     }

@@ -10,7 +10,7 @@ use crate::{
     },
     domain::{
         Millis,
-        id::{self, Kind as IdKind},
+        id::{self, Kind as IdKind, MerchantId},
     },
 };
 
@@ -83,13 +83,13 @@ pub(super) async fn hook_runs(conn: &mut Conn, place: Place, before: Millis) -> 
     let sql =
         concat!("SELECT id, merchant_id ", old_hook_runs!(), " ORDER BY id /*pg: FOR UPDATE SKIP LOCKED*/");
     let rows = conn.rows(sql, args![&window.after, &window.to, before]).await?;
-    let of = rows.iter().map(|row| Ok((row.text("id")?, row.text("merchant_id")?)));
-    let of: HashMap<String, String> = of.collect::<Result<_, DbError>>()?;
+    let of = rows.iter().map(|row| Ok((row.text("id")?, row.id("merchant_id")?)));
+    let of: HashMap<String, MerchantId> = of.collect::<Result<_, DbError>>()?;
     let old = ids(&rows)?;
     let sql = "SELECT run_id, number, bytes FROM hook_attempt WHERE run_id IN";
     let calls =
         conn.rows_in(sql, old.clone(), "ORDER BY run_id, number LIMIT 2000 /*pg: FOR UPDATE*/").await?;
-    let mut freed: BTreeMap<&String, i64> = BTreeMap::new();
+    let mut freed: BTreeMap<&MerchantId, i64> = BTreeMap::new();
     let mut parts = Vec::with_capacity(calls.len());
     for call in &calls {
         let run_id = call.text("run_id")?;

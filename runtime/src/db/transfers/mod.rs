@@ -7,6 +7,7 @@ pub(crate) use not_final::{at_risk, finalize_to, included_to};
 use super::{Conn, DbError, Row, Value, args, corrections};
 use crate::domain::{
     Millis,
+    id::MerchantId,
     money::Amount,
     near::NearMiss,
     settlement::AssetNames,
@@ -23,7 +24,7 @@ fn transfer(row: &Row) -> Result<Transfer, DbError> {
         ordinal: row.int("ordinal")?,
         asset_id: row.text("asset_id")?,
         address_id: row.text("address_id")?,
-        merchant_id: row.text("merchant_id")?,
+        merchant_id: row.id("merchant_id")?,
         sender: row.opt_text("sender")?,
         amount: row.opt_amount("amount")?,
         memo: row.opt_text("memo")?,
@@ -321,14 +322,14 @@ pub(crate) async fn get(conn: &mut Conn, tenant: &Tenant, id: &str) -> Result<Op
 /// The merchant's transfers in these transactions of a network, in the order of the chain.
 pub(crate) async fn of_merchant(
     conn: &mut Conn,
-    merchant_id: &str,
+    merchant_id: &MerchantId,
     network: &str,
     txs: &[String],
 ) -> Result<Vec<Listed>, DbError> {
     let rows = conn
         .rows_in_with(
             listed!("WHERE t.merchant_id = $1 AND t.network = $2 AND t.tx IN"),
-            args![merchant_id.to_owned(), network.to_owned()],
+            args![merchant_id, network.to_owned()],
             txs.iter().map(Into::into).collect(),
             "ORDER BY t.height, t.tx, t.ordinal",
         )

@@ -6,6 +6,7 @@ use crate::domain::{
     correction::Mark,
     event::NewEvent,
     hook::Binding,
+    id::MerchantId,
     invoice::Invoice,
     ledger::JournalKind,
     matching::Reason,
@@ -26,7 +27,7 @@ pub struct AssetNames {
 #[derive(Debug, Clone)]
 pub struct Matcher {
     pub id: String,
-    pub merchant_id: String,
+    pub merchant_id: MerchantId,
     pub binding: Binding,
 }
 
@@ -107,7 +108,7 @@ impl Listed {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listing {
     pub transfer_id: String,
-    pub merchant_id: String,
+    pub merchant_id: MerchantId,
     pub reason: Reason,
     pub invoice_id: Option<String>,
     pub near: Vec<NearMiss>,

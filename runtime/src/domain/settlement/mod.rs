@@ -180,7 +180,7 @@ impl Book {
         exception: payment::Exception,
     ) {
         let payment = Payment {
-            id: self.ids.next(id::Kind::Payment, self.now),
+            id: self.ids.next_text(id::Kind::Payment, self.now),
             transfer_id: transfer.id.clone(),
             part: self.parts(&transfer.id).last().map_or(0, |(_, part)| part + 1),
             merchant_id: transfer.merchant_id.clone(),

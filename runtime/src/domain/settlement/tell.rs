@@ -6,7 +6,7 @@ use crate::domain::{
         Data, NewEvent,
         data::{CustomerAddress, DepositEvent, InvoiceEvent, PAYMENTS_MAX, PaidPart, UnmatchedEvent},
     },
-    id,
+    id::{self, MerchantId},
     matching::Reason,
     payment::Payment,
     tenant::Tenant,
@@ -106,9 +106,9 @@ impl Book {
         Some(Names { address: &destination.address, symbol: &asset.symbol, decimals: asset.decimals })
     }
 
-    fn event(&self, merchant_id: &str, data: &Data) -> NewEvent {
-        let id = self.ids.next(id::Kind::Event, self.now);
-        let tenant = Tenant { merchant: merchant_id.to_owned(), mode: self.known.mode };
+    fn event(&self, merchant_id: &MerchantId, data: &Data) -> NewEvent {
+        let id = self.ids.next_text(id::Kind::Event, self.now);
+        let tenant = Tenant { merchant: merchant_id.clone(), mode: self.known.mode };
         NewEvent::new(id, &tenant, data, self.now)
     }
 }

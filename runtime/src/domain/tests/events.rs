@@ -115,7 +115,7 @@ fn corrected(kind: CorrectionKind) -> Correction {
         why: Some("the customer asked".to_owned()),
         evidence: None,
         was: None,
-        key_id: "key_01KAN2Q5T4W2J6G0Z8Y3V7X9BC".to_owned(),
+        key_id: "key_01KAN2Q5T4W2J6G0Z8Y3V7X9BC".into(),
         at: NOW,
     }
 }
@@ -301,10 +301,10 @@ fn an_invoice_names_its_newest_payments_only() {
     known.named.clear();
     for part in 0..i64::try_from(PAYMENTS_MAX + 5).unwrap() {
         let payment = Payment {
-            id: Ids::seeded(9).next(id::Kind::Payment, NOW + part),
+            id: Ids::seeded(9).next_text(id::Kind::Payment, NOW + part),
             transfer_id: TRANSFER.to_owned(),
             part,
-            merchant_id: "mer".to_owned(),
+            merchant_id: "mer".into(),
             invoice_id: Some(INVOICE.to_owned()),
             address_id: ADDRESS.to_owned(),
             asset_id: USDC.to_owned(),

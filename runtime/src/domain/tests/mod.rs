@@ -31,7 +31,7 @@ fn transfer(id: &str, amount: u128) -> Transfer {
         ordinal: 1,
         asset_id: "net:0xc".to_owned(),
         address_id: "adr".to_owned(),
-        merchant_id: "mer".to_owned(),
+        merchant_id: "mer".into(),
         sender: None,
         amount: Some(Amount(amount)),
         memo: None,

@@ -105,7 +105,7 @@ async fn take_in(
     let rise = |look: &Look| {
         let amount = look.rise(to, &arrived)?;
         Some(Transfer {
-            id: ids.next(id::Kind::Transfer, now),
+            id: ids.next_text(id::Kind::Transfer, now),
             network: name.clone(),
             kind: Kind::Rise,
             tx: rise_name(&look.watched.address, to),

@@ -21,6 +21,7 @@ use crate::{
         Millis,
         alarm::{Of, WorkSetAside},
         event::Data,
+        id::MerchantId,
         retry::{self, AttemptFacts, Outcome, UNHEARD_MAX},
         signature::Secret,
         taken::NotTaken,
@@ -40,7 +41,7 @@ const WEBHOOK_DELIVERY: &str = "webhook-delivery";
 /// Destination and signing of an endpoint's deliveries. The secrets live as long as the deliveries claimed with them.
 pub(super) struct Target {
     pub(super) endpoint_id: Arc<str>,
-    pub(super) merchant_id: Arc<str>,
+    pub(super) merchant_id: MerchantId,
     /// Errors with the reason why nothing can be sent.
     ready: Result<Ready, String>,
 }
@@ -67,11 +68,7 @@ impl Target {
             let url = parse_url(&claim.url, reach).map_err(|error| error.to_string())?;
             Ok(Ready { url, form: Form::of(claim.form_hook_id.clone()), secrets })
         });
-        Self {
-            endpoint_id: claim.endpoint_id.as_str().into(),
-            merchant_id: claim.merchant_id.as_str().into(),
-            ready,
-        }
+        Self { endpoint_id: claim.endpoint_id.as_str().into(), merchant_id: claim.merchant_id.clone(), ready }
     }
 }
 
@@ -241,8 +238,8 @@ fn kept(body: &Bytes) -> Option<String> {
 }
 
 #[cfg(test)]
-pub(super) fn due_for_test(endpoint_id: &str, merchant_id: &str) -> Due {
-    let (endpoint_id, merchant_id) = (endpoint_id.into(), merchant_id.into());
+pub(super) fn due_for_test(endpoint_id: &str, merchant_id: &MerchantId) -> Due {
+    let (endpoint_id, merchant_id) = (endpoint_id.into(), merchant_id.clone());
     let target = Target { endpoint_id, merchant_id, ready: Err("a test".to_owned()) };
     let claimed = Claimed {
         delivery_id: "dlv_1".to_owned(),

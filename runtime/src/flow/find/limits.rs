@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::outcome::{Denied, Whereabouts};
-use crate::domain::Millis;
+use crate::domain::{Millis, id::MerchantId};
 
 /// Maximum number of a merchant's finds that run at once.
 const AT_ONCE: u32 = 2;
@@ -26,7 +26,7 @@ pub(crate) struct Finds(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
-    merchants: HashMap<String, Merchant>,
+    merchants: HashMap<MerchantId, Merchant>,
     going: u32,
     /// Answers by network and transaction (as it was written), each with the time until which it is good.
     answers: HashMap<(String, String), (Millis, Whereabouts)>,
@@ -42,7 +42,7 @@ struct Merchant {
 /// A find that is under way.
 pub(super) struct Going {
     finds: Finds,
-    merchant_id: String,
+    merchant_id: MerchantId,
 }
 
 impl Drop for Going {
@@ -75,7 +75,7 @@ impl Finds {
     }
 
     /// Takes one of the merchant's finds. It counts as under way until the returned value is dropped.
-    pub(super) fn begin(&self, merchant_id: &str, now: Millis) -> Result<Going, Denied> {
+    pub(super) fn begin(&self, merchant_id: &MerchantId, now: Millis) -> Result<Going, Denied> {
         let mut state = self.lock();
         if state.going >= AT_ONCE_ALL {
             return Err(Denied::Busy);
@@ -83,7 +83,7 @@ impl Finds {
         if state.merchants.len() >= KEPT_MAX {
             state.merchants.retain(|_, one| one.going > 0 || one.full_at > now);
         }
-        let merchant = state.merchants.entry(merchant_id.to_owned()).or_default();
+        let merchant = state.merchants.entry(merchant_id.clone()).or_default();
         if merchant.going >= AT_ONCE {
             return Err(Denied::Limited { retry_s: 1 });
         }
@@ -96,7 +96,7 @@ impl Finds {
         merchant.going += 1;
         state.going += 1;
         drop(state);
-        Ok(Going { finds: self.clone(), merchant_id: merchant_id.to_owned() })
+        Ok(Going { finds: self.clone(), merchant_id: merchant_id.clone() })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -108,7 +108,7 @@ impl Finds {
 mod tests {
     use super::*;
 
-    fn limited(finds: &Finds, merchant: &str, now: Millis) -> Option<u64> {
+    fn limited(finds: &Finds, merchant: &MerchantId, now: Millis) -> Option<u64> {
         match finds.begin(merchant, now) {
             Ok(_) => None,
             Err(Denied::Limited { retry_s }) => Some(retry_s),
@@ -120,30 +120,31 @@ mod tests {
     fn a_merchant_has_some_and_then_one_now_and_then() {
         let finds = Finds::default();
         for _ in 0..STORE {
-            assert_eq!(limited(&finds, "a", 1_000), None);
+            assert_eq!(limited(&finds, &"a".into(), 1_000), None);
         }
-        assert_eq!(limited(&finds, "a", 1_000), Some(6));
-        assert_eq!(limited(&finds, "a", 6_999), Some(1));
-        assert_eq!(limited(&finds, "b", 1_000), None, "each merchant has its own");
-        assert_eq!(limited(&finds, "a", 7_000), None);
-        assert_eq!(limited(&finds, "a", 7_000), Some(6));
+        assert_eq!(limited(&finds, &"a".into(), 1_000), Some(6));
+        assert_eq!(limited(&finds, &"a".into(), 6_999), Some(1));
+        assert_eq!(limited(&finds, &"b".into(), 1_000), None, "each merchant has its own");
+        assert_eq!(limited(&finds, &"a".into(), 7_000), None);
+        assert_eq!(limited(&finds, &"a".into(), 7_000), Some(6));
         // Refusals cost nothing, and after a minute all are back.
-        assert!((0..1_000).all(|_| limited(&finds, "a", 7_000).is_some()));
-        assert_eq!((0..20).filter(|_| limited(&finds, "a", 100_000).is_none()).count(), 10);
+        assert!((0..1_000).all(|_| limited(&finds, &"a".into(), 7_000).is_some()));
+        assert_eq!((0..20).filter(|_| limited(&finds, &"a".into(), 100_000).is_none()).count(), 10);
     }
 
     #[test]
     fn few_run_at_once() {
         let finds = Finds::default();
-        let first: Vec<_> = (0..AT_ONCE).map(|_| finds.begin("a", 0).ok().unwrap()).collect();
-        assert_eq!(limited(&finds, "a", 0), Some(1));
-        let others: Vec<_> =
-            (AT_ONCE..AT_ONCE_ALL).map(|place| finds.begin(&format!("m{place}"), 0).ok().unwrap()).collect();
-        assert!(matches!(finds.begin("z", 0), Err(Denied::Busy)));
+        let first: Vec<_> = (0..AT_ONCE).map(|_| finds.begin(&"a".into(), 0).ok().unwrap()).collect();
+        assert_eq!(limited(&finds, &"a".into(), 0), Some(1));
+        let others: Vec<_> = (AT_ONCE..AT_ONCE_ALL)
+            .map(|place| finds.begin(&format!("m{place}").as_str().into(), 0).ok().unwrap())
+            .collect();
+        assert!(matches!(finds.begin(&"z".into(), 0), Err(Denied::Busy)));
         drop(others);
-        assert_eq!(limited(&finds, "z", 0), None);
+        assert_eq!(limited(&finds, &"z".into(), 0), None);
         drop(first);
-        assert_eq!(limited(&finds, "a", 0), None);
+        assert_eq!(limited(&finds, &"a".into(), 0), None);
     }
 
     #[test]
@@ -161,7 +162,7 @@ mod tests {
         let finds = Finds::default();
         for place in 0..3_000 {
             finds.learn("base", &place.to_string(), Whereabouts::Nowhere, place);
-            let _ = finds.begin(&place.to_string(), place * BACK_MS);
+            let _ = finds.begin(&place.to_string().as_str().into(), place * BACK_MS);
         }
         let state = finds.lock();
         assert!(state.answers.len() <= KEPT_MAX && state.merchants.len() <= KEPT_MAX);

@@ -15,16 +15,18 @@ use super::{
 };
 use crate::{
     app::App,
-    db::{chain, payments},
+    db::{DbError, chain, payments, transfers},
     domain::{
+        id::MerchantId,
         network::Manifest,
         observation::{Contradiction, Position},
+        tenant::Tenant,
     },
     host::{CallError, Called, FindError, Place, ScanError},
     upstreams::Verdict,
 };
 
-pub(crate) use outcome::{Denied, Whereabouts};
+pub(crate) use outcome::{Denied, Seen, Whereabouts};
 
 /// Maximum duration of a find.
 const TIME_MAX: Duration = Duration::from_secs(20);
@@ -57,11 +59,39 @@ pub(crate) enum FindFailed {
     Again(#[from] AgainError),
 }
 
+impl From<DbError> for FindFailed {
+    fn from(error: DbError) -> Self {
+        Self::Again(error.into())
+    }
+}
+
+/// Finds a transaction, and what it moved to the merchant's addresses.
+pub(crate) async fn for_merchant(
+    app: &App,
+    network: &Arc<Manifest>,
+    tenant: &Tenant,
+    tx: &str,
+) -> Result<Seen, FindFailed> {
+    let (height, txs, unread) = match find(app, network, &tenant.merchant, tx).await? {
+        Whereabouts::Nowhere => return Ok(Seen::Nowhere),
+        Whereabouts::Unread { height } => (height, Vec::new(), Some(height)),
+        Whereabouts::Read { height, txs, unread } => (height, txs, unread),
+    };
+    let mut conn = app.db.read().await?;
+    let transfers = transfers::of_merchant(&mut conn, &tenant.merchant, &network.name, &txs).await?;
+    if !transfers.is_empty() {
+        return Ok(Seen::Moved { height, transfers });
+    }
+    let Some(height) = unread else { return Ok(Seen::Nothing { height }) };
+    let read_to = chain::cursor(&mut conn, &network.name).await?.map_or(0, |cursor| cursor.height);
+    Ok(Seen::Unread { height, read_to })
+}
+
 /// Finds a transaction. Its block is read again if possible.
 pub(crate) async fn find(
     app: &App,
     network: &Arc<Manifest>,
-    merchant_id: &str,
+    merchant_id: &MerchantId,
     tx: &str,
 ) -> Result<Whereabouts, FindFailed> {
     let tx = tx.trim();

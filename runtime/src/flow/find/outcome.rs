@@ -1,5 +1,7 @@
 //! Results of finds.
 
+use crate::db::transfers;
+
 /// State of a transaction, the same for every caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Whereabouts {
@@ -15,6 +17,19 @@ pub(crate) enum Whereabouts {
         /// Height of the lowest block that holds part of it and has not been read yet.
         unread: Option<i64>,
     },
+}
+
+/// What a transaction is to one merchant.
+#[derive(Debug)]
+pub(crate) enum Seen {
+    /// In no block that a provider knows of.
+    Nowhere,
+    /// In the block of this height, which is read when the network, at `read_to` now, gets there.
+    Unread { height: i64, read_to: i64 },
+    /// It moved this to the merchant's addresses.
+    Moved { height: i64, transfers: Vec<transfers::Listed> },
+    /// It moved nothing of a listed asset to them.
+    Nothing { height: i64 },
 }
 
 /// Reason that a transaction was not looked for.

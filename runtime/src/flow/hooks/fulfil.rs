@@ -36,6 +36,7 @@ use crate::{
             data::{EventNamed, HookRunEvent, RunNamed},
         },
         hook::{self, Outcome},
+        id::MerchantId,
         retry::{Next, UNHEARD_MAX},
     },
     host::{CallError, CallFailed, Called, Tape, Trace, fulfiller, one_line},
@@ -71,7 +72,7 @@ impl queue::Queue for Runs {
         app.db.write(move |conn| Box::pin(run_queue::claim(conn, hooks, now, lease_until))).await
     }
 
-    fn owner(claimed: &Claimed) -> (&str, &str) {
+    fn owner(claimed: &Claimed) -> (&str, &MerchantId) {
         (&claimed.callee.hook_id, &claimed.callee.tenant.merchant)
     }
 

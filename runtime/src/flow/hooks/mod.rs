@@ -7,9 +7,11 @@
 //! - [`fulfil`], [`matching`] and [`rates`] are the roles: what is asked, and what the answer does.
 //! - [`replay`] asks another version what was asked before, without effects; a version in the [`shadow`] is asked beside
 //!   each call.
+//! - [`manage`] is what the merchant does with its hooks: uploads, activates, configures, looks at them.
 
 pub(crate) mod call;
 pub(crate) mod fulfil;
+pub(crate) mod manage;
 pub(crate) mod matching;
 pub(crate) mod prices;
 pub(crate) mod queue;

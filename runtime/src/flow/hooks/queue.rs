@@ -36,6 +36,7 @@ use crate::{
         Millis,
         alarm::{Of, WorkSetAside},
         event::Data,
+        id::MerchantId,
         retry::UNHEARD_MAX,
     },
 };
@@ -89,7 +90,7 @@ pub(super) trait Queue: 'static {
     ) -> impl Future<Output = Result<Vec<Self::Claimed>, DbError>> + Send;
 
     /// Ids of the hook and of its merchant.
-    fn owner(claimed: &Self::Claimed) -> (&str, &str);
+    fn owner(claimed: &Self::Claimed) -> (&str, &MerchantId);
 
     /// Number of claims in a row, before this one, without a result.
     fn unheard(claimed: &Self::Claimed) -> i64;
@@ -190,7 +191,7 @@ struct Places {
     per_merchant: usize,
     per_hook: usize,
     /// The merchant of each hook with calls under way, and their number.
-    hooks: HashMap<String, (String, usize)>,
+    hooks: HashMap<String, (MerchantId, usize)>,
     /// Maximum number of calls at once of hooks whose runs conflicted; it grows with each that goes well.
     windows: HashMap<String, usize>,
     /// Hooks whose last call went slowly.
@@ -225,7 +226,7 @@ impl Places {
     /// Number of runs to claim of each hook. Places are given one by one to the merchant with the fewest, and there to
     /// the hook with the fewest; among equals, to the one that has waited longest.
     fn choose(&self, due: &[DueHook]) -> Vec<(String, usize)> {
-        let mut of_merchant: HashMap<&str, usize> = HashMap::new();
+        let mut of_merchant: HashMap<&MerchantId, usize> = HashMap::new();
         for (merchant_id, under_way) in self.hooks.values() {
             *of_merchant.entry(merchant_id).or_default() += under_way;
         }
@@ -235,13 +236,13 @@ impl Places {
         let mut chosen: BTreeMap<usize, usize> = BTreeMap::new();
         for _ in 0..self.free() {
             let open = |(place, hook): &(usize, &DueHook)| {
-                let merchant = of_merchant.get(hook.merchant_id.as_str()).copied().unwrap_or(0);
+                let merchant = of_merchant.get(&hook.merchant_id).copied().unwrap_or(0);
                 of_hook.get(*place).is_some_and(|under_way| *under_way < self.window(&hook.id))
                     && merchant < self.per_merchant
                     && (slow < self.all.div_ceil(2) || !is_slow(&hook.id))
             };
             let rank = |(place, hook): &(usize, &DueHook)| {
-                let merchant = of_merchant.get(hook.merchant_id.as_str()).copied().unwrap_or(0);
+                let merchant = of_merchant.get(&hook.merchant_id).copied().unwrap_or(0);
                 (merchant, of_hook.get(*place).copied().unwrap_or(0), *place)
             };
             let Some((place, hook)) = due.iter().enumerate().filter(open).min_by_key(rank) else { break };
@@ -255,8 +256,8 @@ impl Places {
         chosen.into_iter().filter_map(|(place, take)| Some((due.get(place)?.id.clone(), take))).collect()
     }
 
-    fn taken(&mut self, hook_id: &str, merchant_id: &str) {
-        self.hooks.entry(hook_id.to_owned()).or_insert_with(|| (merchant_id.to_owned(), 0)).1 += 1;
+    fn taken(&mut self, hook_id: &str, merchant_id: &MerchantId) {
+        self.hooks.entry(hook_id.to_owned()).or_insert_with(|| (merchant_id.clone(), 0)).1 += 1;
     }
 
     fn given_back(&mut self, hook_id: &str, ran: RunOutcome) {
@@ -322,7 +323,7 @@ mod tests {
 
     fn due(hooks: &[(&str, &str)]) -> Vec<DueHook> {
         let hook =
-            |&(id, merchant): &(&str, &str)| DueHook { id: id.to_owned(), merchant_id: merchant.to_owned() };
+            |&(id, merchant): &(&str, &str)| DueHook { id: id.to_owned(), merchant_id: merchant.into() };
         hooks.iter().map(hook).collect()
     }
 
@@ -336,7 +337,7 @@ mod tests {
         let busy = [("a1", "a"), ("a2", "a"), ("a3", "a")];
         assert_eq!(chosen(&places, &busy), [("a1".into(), 2), ("a2".into(), 1), ("a3".into(), 1)]);
         for hook in ["a1", "a1", "a2", "a3"] {
-            places.taken(hook, "a");
+            places.taken(hook, &"a".into());
         }
         assert_eq!(chosen(&places, &busy), [], "its share is used up");
         let others = [("a1", "a"), ("b1", "b")];
@@ -349,11 +350,11 @@ mod tests {
     fn the_one_with_the_fewest_comes_first() {
         let mut places = places(4, 4, 4);
         for _ in 0..3 {
-            places.taken("a1", "a");
+            places.taken("a1", &"a".into());
         }
         // One place is left, and "a" has waited longer.
         assert_eq!(chosen(&places, &[("a1", "a"), ("b1", "b")]), [("b1".into(), 1)]);
-        places.taken("b1", "b");
+        places.taken("b1", &"b".into());
         assert_eq!(chosen(&places, &[("a1", "a"), ("b1", "b"), ("c1", "c")]), []);
     }
 
@@ -362,7 +363,7 @@ mod tests {
         let mut places = places(8, 4, 4);
         let slow = [("a1", "a"), ("b1", "b"), ("c1", "c")];
         for (hook, merchant) in slow {
-            places.taken(hook, merchant);
+            places.taken(hook, &merchant.into());
             places.given_back(hook, RunOutcome::Slowly);
         }
         let taken = |chosen: &[(String, usize)]| chosen.iter().map(|(_, take)| take).sum::<usize>();
@@ -373,7 +374,7 @@ mod tests {
         assert_eq!(taken(&chosen), 8, "{chosen:?}");
         assert!(chosen.contains(&("d1".into(), 4)));
         // One that is quick again is as any.
-        places.taken("a1", "a");
+        places.taken("a1", &"a".into());
         places.given_back("a1", RunOutcome::Well);
         assert_eq!(places.choose(&due(&slow[..1])), [("a1".into(), 4)]);
         assert_eq!(taken(&places.choose(&due(&slow))), 8);
@@ -382,11 +383,11 @@ mod tests {
     #[test]
     fn runs_that_are_in_each_others_way_go_one_by_one_for_a_while() {
         let mut places = places(8, 8, 3);
-        places.taken("a1", "a");
+        places.taken("a1", &"a".into());
         places.given_back("a1", RunOutcome::InTheWay);
         assert_eq!(chosen(&places, &[("a1", "a")]), [("a1".into(), 1)]);
         for window in [2, 3] {
-            places.taken("a1", "a");
+            places.taken("a1", &"a".into());
             places.given_back("a1", RunOutcome::Well);
             assert_eq!(chosen(&places, &[("a1", "a")]), [("a1".into(), window)]);
         }

@@ -12,7 +12,7 @@ use crate::{
         ownership::Proof,
     },
     domain::{
-        id::{self, Kind},
+        id::{self, Kind, MerchantId},
         network::Manifest,
         slots,
     },
@@ -60,7 +60,7 @@ pub(crate) struct Child {
 /// own.
 pub(crate) async fn set_key(
     app: &App,
-    merchant_id: String,
+    merchant_id: MerchantId,
     network: &Manifest,
     public_key: String,
     first_address: String,
@@ -92,7 +92,11 @@ pub(crate) async fn set_key(
 }
 
 /// Takes the next child whose address nobody has.
-pub(crate) async fn next(app: &App, merchant_id: &str, network: &Manifest) -> Result<Child, ChildError> {
+pub(crate) async fn next(
+    app: &App,
+    merchant_id: &MerchantId,
+    network: &Manifest,
+) -> Result<Child, ChildError> {
     for _ in 0..LOOKS_MAX {
         let (key, index) = take(app, merchant_id, network).await?;
         if let Some(address) = free(app, network, &key, index, 1).await?.pop() {
@@ -111,8 +115,12 @@ pub(crate) async fn next(app: &App, merchant_id: &str, network: &Manifest) -> Re
     Err(ChildError::AllInUse)
 }
 
-async fn take(app: &App, merchant_id: &str, network: &Manifest) -> Result<(ExtendedKey, i64), ChildError> {
-    let (merchant_id, name) = (merchant_id.to_owned(), network.name.clone());
+async fn take(
+    app: &App,
+    merchant_id: &MerchantId,
+    network: &Manifest,
+) -> Result<(ExtendedKey, i64), ChildError> {
+    let (merchant_id, name) = (merchant_id.clone(), network.name.clone());
     let left_out = left_out(app.ids.random());
     let taken = app
         .db
@@ -168,7 +176,7 @@ fn left_out([random, _]: [u32; 2]) -> i64 {
 /// First index of a new key, unless the merchant names one: a multiple of a million that depends on the merchant's
 /// random id. Two installations with one key thus give out different addresses, and one that has forgotten the key
 /// knows where it began. It is in the lower half, which leaves room for thousands of lives.
-fn first_index(merchant_id: &str, network: &str, public_key: &str) -> i64 {
+fn first_index(merchant_id: &MerchantId, network: &str, public_key: &str) -> i64 {
     const BLOCK: i64 = 1_000_000;
     let drawn = slots::drawn_from(&format!("{merchant_id} {network} {public_key}"));
     i64::from(drawn) % (CHILDREN / 2 / BLOCK) * BLOCK
@@ -183,11 +191,17 @@ mod tests {
         for random in [0, 1, 499, 500, 1_072, 1_073, u32::MAX] {
             let left_out = left_out([random, 0]);
             assert!((1_000..=500_000).contains(&left_out), "{left_out}");
-            let first = first_index("mer_1", "base", &random.to_string());
+            let first = first_index(&"mer_1".into(), "base", &random.to_string());
             assert!(first + 2_000 * 500_000 < CHILDREN, "{first}");
         }
         assert_ne!(left_out([0, 0]), left_out([1, 0]));
-        assert_ne!(first_index("mer_1", "base", "xpub"), first_index("mer_2", "base", "xpub"));
-        assert_eq!(first_index("mer_1", "base", "xpub"), first_index("mer_1", "base", "xpub"));
+        assert_ne!(
+            first_index(&"mer_1".into(), "base", "xpub"),
+            first_index(&"mer_2".into(), "base", "xpub")
+        );
+        assert_eq!(
+            first_index(&"mer_1".into(), "base", "xpub"),
+            first_index(&"mer_1".into(), "base", "xpub")
+        );
     }
 }

@@ -116,7 +116,7 @@ async fn draft(
     let network = &new.network;
     let asset = network.assets.get(new.asset).ok_or(InvoicingError::AmountTooLarge)?;
     let now = app.clock.now();
-    let id = app.ids.next(id::Kind::Invoice, now);
+    let id = app.ids.next_text(id::Kind::Invoice, now);
     let (new_address, address_id, address) = match shared {
         Some(shared) => (None, shared.id.clone(), shared.address.clone()),
         None => {
@@ -252,7 +252,7 @@ async fn own_address(app: &App, new: &NewInvoice, now: i64) -> Result<addresses:
         .await
         .map_err(|error| of_child(error, &new.network))?;
     Ok(addresses::NewAddress {
-        id: app.ids.next(id::Kind::ReceiveAddress, now),
+        id: app.ids.next_text(id::Kind::ReceiveAddress, now),
         merchant_id: new.tenant.merchant.clone(),
         network: new.network.name.clone(),
         address: child.text,

@@ -1,6 +1,7 @@
 //! Orders for rescans, from operators.
 
 use crate::{
+    app::App,
     db::{
         Conn, DbError, chain, networks,
         rescans::{self, Rescan},
@@ -9,6 +10,7 @@ use crate::{
         Millis,
         rescan::{BLOCKS_MAX, State, too_many},
     },
+    flow::resources::{LookupError, Span},
 };
 
 /// Start of the range.
@@ -113,4 +115,39 @@ pub(crate) async fn place(
         // It has ended this very moment.
         None => Err(DbError::Stale("the rescans of the network").into()),
     }
+}
+
+/// A page of the rescans of a network, the newest first.
+pub(crate) async fn list(app: &App, network: &str, (before, rows): Span) -> Result<Vec<Rescan>, Refused> {
+    let mut conn = app.db.read().await?;
+    networks::get(&mut conn, network).await?.ok_or(Refused::NoNetwork)?;
+    Ok(rescans::list(&mut conn, network, &before, rows).await?)
+}
+
+/// Why a rescan is not cancelled. Texts are for the operator.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CancelError {
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
+    #[error("It has ended already; there is nothing to cancel")]
+    Ended,
+}
+
+impl From<DbError> for CancelError {
+    fn from(error: DbError) -> Self {
+        Self::Lookup(error.into())
+    }
+}
+
+/// Ends a rescan. What it has found stays.
+pub(crate) async fn cancel(app: &App, id: String) -> Result<Rescan, CancelError> {
+    let now = app.clock.now();
+    let cancelled = app.db.write(move |conn| {
+        Box::pin(async move {
+            let ended = rescans::end(conn, &id, State::Cancelled, None, now).await?;
+            let rescan = rescans::get(conn, &id).await?.ok_or(LookupError::Missing("rescan"))?;
+            if ended || rescan.state == State::Cancelled { Ok(rescan) } else { Err(CancelError::Ended) }
+        })
+    });
+    cancelled.await
 }

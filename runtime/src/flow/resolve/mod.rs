@@ -20,7 +20,7 @@ use crate::{
     domain::{
         Millis,
         correction::{Correction, Kind},
-        id::{self, Ids},
+        id::{self, ApiKeyId, Ids},
         invoice::Invoice,
         payment,
         settlement::{Book, Known, Written},
@@ -96,7 +96,7 @@ pub(crate) enum ResolveError {
 #[derive(Debug, Clone)]
 pub(crate) struct Scope {
     pub(crate) tenant: Tenant,
-    pub(crate) key_id: String,
+    pub(crate) key_id: ApiKeyId,
 }
 
 impl Scope {
@@ -209,6 +209,31 @@ pub(crate) async fn assign(
     let invoice = book.invoice(invoice_id).cloned().ok_or(ResolveError::NoInvoice)?;
     write(conn, book.close(), correction, now).await?;
     Ok(invoice)
+}
+
+/// What a person decides about a listed transfer, besides assigning it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Decision {
+    Dismiss,
+    Undismiss,
+    Unassign,
+}
+
+/// Makes a decision about a transfer. Returns how it is listed then.
+pub(crate) async fn decide(
+    conn: &mut Conn,
+    scope: &Scope,
+    transfer_id: &str,
+    decision: Decision,
+    why: Option<String>,
+    now: Millis,
+) -> Result<transfers::Listed, ResolveError> {
+    match decision {
+        Decision::Dismiss => dismiss(conn, scope, transfer_id, why, now).await?,
+        Decision::Undismiss => undismiss(conn, scope, transfer_id, why, now).await?,
+        Decision::Unassign => unassign(conn, scope, transfer_id, why, now).await?,
+    }
+    listing(conn, scope, transfer_id).await
 }
 
 /// Dismisses a listed transfer: a person has looked at it, and it pays nothing.

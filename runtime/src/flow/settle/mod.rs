@@ -26,7 +26,7 @@ use crate::{
     },
     domain::{
         Millis,
-        id::{self, Ids},
+        id::{self, Ids, MerchantId},
         matching::{Hold, Named, amount_key, memo_key, named},
         network::Manifest,
         settlement::{Book, Known, Listed, Written},
@@ -130,7 +130,7 @@ async fn settle(
     let changed: BTreeSet<String> = changes.iter().map(|change| change.transfer_id.clone()).collect();
     let found = transfers::by_ids(conn, &changed.into_iter().collect::<Vec<_>>()).await?;
     let mut known = gather(conn, network, mode, found, &[]).await?;
-    let merchants: BTreeSet<String> = known.transfers.values().map(|t| t.merchant_id.clone()).collect();
+    let merchants: BTreeSet<MerchantId> = known.transfers.values().map(|t| t.merchant_id.clone()).collect();
     known.matchers = match_queue::of_merchants(conn, mode, merchants.into_iter(), now).await?;
     let mut book = Book::open(known, ids, now);
     for change in &changes {
@@ -261,7 +261,7 @@ pub(crate) async fn write(conn: &mut Conn, written: Written, ids: &Ids, now: Mil
         .journals
         .into_iter()
         .map(|entry| ledger::NewJournal {
-            id: ids.next(id::Kind::Journal, now),
+            id: ids.next_text(id::Kind::Journal, now),
             kind: entry.kind,
             of: entry.of,
         })

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::{
     db::{addresses, invoices, merchants, payments, plugin_storage, transfers},
     domain::{
-        id,
+        id::{self, MerchantId},
         invoice::{Exception, Invoice, Status},
         money::Amount,
         network::Manifest,
@@ -35,7 +35,7 @@ const TOKEN: &str = "USDT";
 /// One shop on the sandbox.
 struct Shop {
     app: TestApp,
-    merchant: String,
+    merchant: MerchantId,
     watcher: Watcher,
     network: Arc<Manifest>,
 }
@@ -43,13 +43,13 @@ struct Shop {
 impl Shop {
     /// Scope of its merchant, with a key.
     fn scope(&self) -> Scope {
-        Scope { tenant: Tenant::test(&self.merchant), key_id: "key_1".to_owned() }
+        Scope { tenant: Tenant::test(self.merchant.clone()), key_id: "key_1".into() }
     }
 
     async fn open(app: TestApp) -> Self {
         let network = app.networks.get(NETWORK).unwrap();
         let now = app.clock.now();
-        let merchant = id::new(id::Kind::Merchant, now);
+        let merchant = MerchantId::new(now);
         let row = merchants::Merchant {
             id: merchant.clone(),
             name: "shop".to_owned(),
@@ -90,7 +90,7 @@ impl Shop {
         let asset = self.network.assets.iter().position(|asset| asset.symbol == symbol).unwrap();
         let decimals = self.network.assets[asset].decimals;
         NewInvoice {
-            tenant: Tenant::test(&self.merchant),
+            tenant: Tenant::test(self.merchant.clone()),
             network: Arc::clone(&self.network),
             asset,
             asset_id: self.network.assets[asset].id(NETWORK),
@@ -158,13 +158,13 @@ impl Shop {
 
     async fn now(&self, invoice: &Invoice) -> Invoice {
         let mut conn = self.app.db.read().await.unwrap();
-        invoices::get(&mut conn, &Tenant::test(&self.merchant), &invoice.id).await.unwrap().unwrap()
+        invoices::get(&mut conn, &Tenant::test(self.merchant.clone()), &invoice.id).await.unwrap().unwrap()
     }
 
     async fn unmatched(&self) -> Vec<transfers::Listed> {
         let mut conn = self.app.db.read().await.unwrap();
         let filter = transfers::Filter { unmatched: true };
-        transfers::list(&mut conn, &Tenant::test(&self.merchant), &filter, None, 100).await.unwrap()
+        transfers::list(&mut conn, &Tenant::test(self.merchant.clone()), &filter, None, 100).await.unwrap()
     }
 
     /// Number of active credits in the ledger, and true if every journal balances.

@@ -15,7 +15,7 @@ use crate::{
 
 impl Shop {
     async fn order(&self, start: Start, to: Option<i64>) -> Result<rescans::Rescan, Refused> {
-        let (id, now) = (self.app.ids.next(id::Kind::Rescan, 1), self.app.clock.now());
+        let (id, now) = (self.app.ids.next_text(id::Kind::Rescan, 1), self.app.clock.now());
         let order = Order { start, to };
         self.app
             .db
@@ -90,7 +90,7 @@ impl Shop {
 
     async fn all(&self) -> Vec<Listed> {
         let filter = transfers::Filter::default();
-        transfers::list(&mut self.conn().await, &Tenant::test(&self.merchant), &filter, None, 100)
+        transfers::list(&mut self.conn().await, &Tenant::test(self.merchant.clone()), &filter, None, 100)
             .await
             .unwrap()
     }
@@ -362,7 +362,7 @@ async fn one_transaction_is_found_read_and_credited_once() {
         )
         .await;
         assert_eq!(rows.unwrap().len(), 1);
-        let rows = transfers::of_merchant(&mut shop.conn().await, "mer_other", NETWORK, &[tx]).await;
+        let rows = transfers::of_merchant(&mut shop.conn().await, &"mer_other".into(), NETWORK, &[tx]).await;
         assert!(rows.unwrap().is_empty());
     }
 }

@@ -113,7 +113,7 @@ impl Shop {
 
     /// A hook with a version; its id and the version's.
     async fn hook(&self) -> (String, String) {
-        let tenant = Tenant::test(&self.merchant);
+        let tenant = Tenant::test(self.merchant.clone());
         let new = NewVersion {
             name: "hook".to_owned(),
             version: "0.1.0".to_owned(),
@@ -240,9 +240,10 @@ async fn what_is_old_goes_and_what_is_needed_stays() {
         let gone = old_id(id::Kind::Delivery, shop.at(200));
         let mut conn = shop.app.db.read().await.unwrap();
         let of = Of::Endpoint(ENDPOINT.to_owned());
-        let page = deliveries::list(&mut conn, &Tenant::test(&shop.merchant), of, None, gone.clone(), 99)
-            .await
-            .unwrap();
+        let page =
+            deliveries::list(&mut conn, &Tenant::test(shop.merchant.clone()), of, None, gone.clone(), 99)
+                .await
+                .unwrap();
         assert_eq!(page.len(), 4, "those that are older");
         drop(conn);
         let (merchant, after) = (shop.merchant.clone(), Some(gone));
@@ -254,9 +255,9 @@ async fn what_is_old_goes_and_what_is_needed_stays() {
             after,
         };
         let resent = shop.app.db.write::<_, DbError, _>(move |conn| {
-            Box::pin(
-                async move { deliveries::resend_range(conn, &Tenant::test(&merchant), range, 99, 5).await },
-            )
+            Box::pin(async move {
+                deliveries::resend_range(conn, &Tenant::test(merchant.clone()), range, 99, 5).await
+            })
         });
         assert_eq!(resent.await.unwrap().len(), 1, "those that are younger");
     }

@@ -14,6 +14,7 @@ use crate::{
         disk::{self, DiskLimit},
         plugin_storage::{self, Revision, StorageWrites},
     },
+    domain::id::MerchantId,
     host::{
         bindings::services::kassa::plugin::storage::{self, StorageError},
         limits::Limits,
@@ -36,7 +37,7 @@ pub(in crate::host) struct Storage {
     db: Db,
     scope: String,
     /// The hook's merchant, and the limit of what all its hooks store.
-    merchant: Option<(String, DiskLimit)>,
+    merchant: Option<(MerchantId, DiskLimit)>,
     /// Remaining room of all the merchant's hooks, bytes, as of the first write of this call that needed more.
     room: Option<i64>,
     /// Revision at the first read.
@@ -485,7 +486,7 @@ mod tests {
     async fn a_hook_hears_when_its_merchant_has_no_room() {
         let db = testing::sqlite().await;
         let mut full = on(&db, "n");
-        full.merchant = Some(("mer_1".to_owned(), DiskLimit(50)));
+        full.merchant = Some(("mer_1".into(), DiskLimit(50)));
         put(&mut full, "a", &"x".repeat(49)).await;
         let refused = full.put("b".to_owned(), value("")).await.unwrap();
         assert!(

@@ -5,14 +5,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    ADDRESS_CHARS_MAX, DERIVATION, derive_problem,
-    ownership::{self, OWNERSHIP, SignedStatement},
+    ADDRESS_CHARS_MAX, DERIVATION,
+    ownership::{OWNERSHIP, SignedStatement},
 };
 use crate::{
     app::App,
-    db::addresses::{self, ExtendedKey, SetKeyError},
-    domain::ownership::Subject,
-    flow::invoicing::children,
+    db::addresses::ExtendedKey,
+    flow::addresses,
     http::{
         auth::Merchant,
         input::check_text,
@@ -92,22 +91,10 @@ async fn put_key(
     }
     let manifest = network(&app, &merchant, &name).map_err(|problem| problem.field("network"))?;
     check_text("public_key", &public_key, ADDRESS_CHARS_MAX)?;
-    // Its first child shows whether it is one.
-    let first = app.host.derive_address(&manifest, &public_key, 0).await?.map_err(derive_problem)?;
-    let (subject, address, signed) = (Subject::ExtendedKey, first.text.as_str(), signed.as_ref());
-    let proof = ownership::proof(&app, &merchant, &manifest, subject, address, signed).await?;
-    let owner = merchant.tenant.merchant.clone();
-    match children::set_key(&app, owner, &manifest, public_key, address.to_owned(), first_index, proof).await
-    {
-        Ok(key) => Ok(Answer(key.into())),
-        Err(SetKeyError::Db(error)) => Err(error.into()),
-        Err(SetKeyError::Unproven) => Err(ownership::unproven(&app, &manifest)),
-        Err(SetKeyError::Taken) => {
-            ownership::tell(&app, &merchant, &manifest, subject, address).await?;
-            let detail = "Another merchant uses this key. Two could not be told apart.";
-            Err(Problem::new(Kind::AddressTaken, detail).field("public_key"))
-        }
-    }
+    let signed = signed.map(SignedStatement::checked).transpose()?;
+    let key = (public_key, first_index);
+    let set = addresses::set_key(&app, &merchant.tenant, &manifest, key, signed.as_ref()).await?;
+    Ok(Answer(set.into()))
 }
 
 /// List extended public keys
@@ -117,6 +104,6 @@ async fn list_keys(
     merchant: Merchant,
     State(app): State<App>,
 ) -> Result<Answer<Listed<ExtendedKeyView>>, Problem> {
-    let keys = addresses::extended_keys(&mut app.db.read().await?, &merchant.tenant).await?;
+    let keys = addresses::keys(&app, &merchant.tenant).await?;
     Ok(Answer(Listed::all(keys.into_iter().map(Into::into).collect())))
 }

@@ -11,23 +11,14 @@ use utoipa::ToSchema;
 use self::ownership::{OWNERSHIP, SignedStatement};
 use crate::{
     app::App,
-    db::{
-        Conn,
-        addresses::{self, CreateError, NewAddress, ReceiveAddress},
-        chain,
-        ownership::{Proof, prove_address},
+    db::addresses::{Kind as AddressKind, ReceiveAddress},
+    domain::{id::Kind as IdKind, ownership::Subject, verbatim::Verbatim},
+    flow::{
+        addresses::{self, SetError, Wanted},
+        ownership::tell,
+        resources,
     },
-    domain::{
-        id::{self, Kind as IdKind},
-        network::Manifest,
-        ownership::Subject,
-        verbatim::Verbatim,
-    },
-    flow::invoicing::{
-        InvoicingError,
-        children::{self, ChildError},
-    },
-    host::{Address, AddressError, DeriveError},
+    host::{AddressError, DeriveError},
     http::{
         auth::Merchant,
         idempotent::{Reply, idempotent, kept},
@@ -36,7 +27,7 @@ use crate::{
         json::{Answer, Json},
         openapi::routes::{Routes, routes},
         page::{Listed, PageParams},
-        problem::{Kind, PLUGIN, Problem},
+        problem::{Kind, PLUGIN, Problem, sentence},
         time::Time,
     },
 };
@@ -63,7 +54,7 @@ struct AddressView {
     network: String,
     address: String,
     /// `shared`: invoices are told apart by amount or memo; `customer`: all that arrives is this customer's.
-    kind: addresses::Kind,
+    kind: AddressKind,
     /// Your own name for the customer.
     unique_id: Option<String>,
     #[schema(value_type = Option<serde_json::Value>)]
@@ -144,179 +135,57 @@ async fn create(
     {
         return Ok(kept);
     }
-    let mut there = None;
-    if let Some(unique_id) = &new.unique_id {
-        let mut conn = app.db.read().await?;
-        there =
-            addresses::by_unique_id(&mut conn, &merchant.tenant.merchant, &manifest.name, unique_id).await?;
-        // A customer's address is a promise that what arrives is seen.
-        if there.is_none() && chain::standing(&mut conn, &manifest.name).await?.is_none() {
-            let error = InvoicingError::NotStarted { network: manifest.name.clone() };
-            return Err(Problem::from(error).field("network"));
-        }
+    if let Some(address) = &new.address {
+        check_text("address", address, ADDRESS_CHARS_MAX)?;
     }
-    let (wanted, derived_index) = match (&new.address, there) {
-        (Some(text), _) => (normalized(&app, &manifest, text).await?, None),
-        // Whatever it was made from: it stays this customer's.
-        (None, Some(row)) => {
-            (Address { text: row.address, key: row.key, more: Vec::new() }, row.derived_index)
-        }
-        (None, None) if new.ownership.is_some() => {
-            let detail = "Give the `address` that `ownership` is about.";
-            return Err(Problem::new(Kind::FieldMissing, detail).field("address"));
-        }
-        (None, None) if new.unique_id.is_some() => derived(&app, &merchant, &manifest).await?,
-        (None, None) => {
-            let detail = "Give `address` for a shared address, or `unique_id` for a customer's.";
-            return Err(Problem::new(Kind::FieldMissing, detail).field("address"));
-        }
-    };
-    let signed = new.ownership.as_ref();
-    let proof = match derived_index {
-        // The key's proof is its children's.
-        Some(_) if signed.is_none() => Proof::NotNeeded,
-        _ => ownership::proof(&app, &merchant, &manifest, Subject::Address, &wanted.text, signed).await?,
-    };
-    let address = wanted.text.clone();
-    let now = app.clock.now();
-    let shared = new.unique_id.is_none();
-    let row = NewAddress {
-        id: id::new(IdKind::ReceiveAddress, now),
-        merchant_id: merchant.tenant.merchant.clone(),
-        network: manifest.name.clone(),
-        address: wanted.text,
-        key: wanted.key,
-        kind: if shared { addresses::Kind::Shared } else { addresses::Kind::Customer },
+    let wanted = Wanted {
+        network: manifest.clone(),
+        address: new.address,
         unique_id: new.unique_id,
         meta: new.meta,
-        derived_index,
-        created_at: now,
+        signed: new.ownership.map(SignedStatement::checked).transpose()?,
     };
-    let missing = ownership::unproven(&app, &manifest);
-    let work = idempotent(&app, merchant.owner(), once, move |conn| {
-        Box::pin(get_or_create(conn, row, proof, missing))
-    });
+    let new = addresses::prepare(&app, &merchant.tenant, wanted).await?;
+    let address = new.address().to_owned();
+    let work = idempotent(
+        &app,
+        merchant.owner(),
+        once,
+        move |conn| Box::pin(addresses::get_or_create(conn, new)),
+        |(row, made)| {
+            let view = AddressView::from(row);
+            if made { Reply::created(&view) } else { Reply::ok(&view) }
+        },
+    );
     let outcome = Box::pin(work).await;
     if outcome.as_ref().is_err_and(|problem| problem.kind == Kind::AddressTaken) {
-        ownership::tell(&app, &merchant, &manifest, Subject::Address, &address).await?;
+        tell(&app, &merchant.tenant, &manifest, Subject::Address, &address).await?;
     }
     outcome
 }
 
-async fn get_or_create(
-    conn: &mut Conn,
-    new: NewAddress,
-    proof: Proof,
-    missing: Problem,
-) -> Result<Reply, Problem> {
-    if let Some(row) = same_purpose(conn, &new).await? {
-        return there(conn, row, &new, proof).await;
-    }
-    if proof == Proof::Missing {
-        return Err(missing);
-    }
-    match addresses::create(conn, new.clone()).await {
-        Ok(row) => Reply::created(&AddressView::from(proven(conn, row, proof).await?)),
-        Err(CreateError::Db(error)) => Err(error.into()),
-        // Another request for the same customer was faster, or it is somebody else's.
-        Err(CreateError::Taken) => match same_purpose(conn, &new).await? {
-            Some(row) => there(conn, row, &new, proof).await,
-            None => {
-                let detail = "It is watched already: for another purpose, for another merchant, or as one that you \
-                              retired (`unretire` gives that out again). Use a fresh one.";
-                Err(Problem::new(Kind::AddressTaken, detail).field("address"))
-            }
-        },
-    }
-}
-
-async fn same_purpose(conn: &mut Conn, new: &NewAddress) -> Result<Option<ReceiveAddress>, Problem> {
-    Ok(match &new.unique_id {
-        Some(unique_id) => addresses::by_unique_id(conn, &new.merchant_id, &new.network, unique_id).await?,
-        None => addresses::shared_of(conn, &new.merchant_id, &new.network).await?,
-    })
-}
-
-/// Records the proof with the address.
-async fn proven(conn: &mut Conn, row: ReceiveAddress, proof: Proof) -> Result<ReceiveAddress, Problem> {
-    let Proof::Given(at) = proof else { return Ok(row) };
-    prove_address(conn, &row.id, at).await?;
-    Ok(ReceiveAddress { ownership_proven_at: Some(at), ..row })
-}
-
-async fn there(
-    conn: &mut Conn,
-    row: ReceiveAddress,
-    new: &NewAddress,
-    proof: Proof,
-) -> Result<Reply, Problem> {
-    if row.address == new.address {
-        return Reply::ok(&AddressView::from(proven(conn, row, proof).await?));
-    }
-    // Two requests for one customer may have derived two children; the first one stays.
-    if new.derived_index.is_some() {
-        return Reply::ok(&AddressView::from(row));
-    }
-    let what = if new.unique_id.is_some() { "This unique_id has" } else { "You have" };
-    let detail = format!(
-        "{what} another address on {} already: retire it first, if this one shall replace it.",
-        row.network
-    );
-    Err(Problem::new(Kind::AddressTaken, detail).field("address").with("id", row.id))
-}
-
-/// Kinds of [`normalized`]'s refusals.
+/// Kinds of the refusals of what is no address of the network.
 const ADDRESS: &[Kind] = &[Kind::AddressMalformed, Kind::AddressChecksum, Kind::AddressWrongNetwork];
 
-/// Normalizes a merchant's text to an address of the network.
-async fn normalized(app: &App, network: &Manifest, text: &str) -> Result<Address, Problem> {
-    check_text("address", text, ADDRESS_CHARS_MAX)?;
-    app.host.normalize_address(network, text.trim()).await?.map_err(|error| {
-        let (kind, detail) = match error {
-            AddressError::Malformed(why) | AddressError::Other(why) => {
-                (Kind::AddressMalformed, format!("{why:.200}."))
-            }
-            AddressError::Checksum => {
-                (Kind::AddressChecksum, "A character was changed or lost: copy it again.".to_owned())
-            }
-            AddressError::WrongNetwork(which) => {
-                (Kind::AddressWrongNetwork, format!("It belongs to {which:.100}, not to {}.", network.name))
-            }
-        };
-        Problem::new(kind, detail).field("address")
-    })
+fn no_address(error: AddressError, network: &str) -> Problem {
+    let (kind, detail) = match error {
+        AddressError::Malformed(why) | AddressError::Other(why) => {
+            (Kind::AddressMalformed, format!("{why:.200}."))
+        }
+        AddressError::Checksum => {
+            (Kind::AddressChecksum, "A character was changed or lost: copy it again.".to_owned())
+        }
+        AddressError::WrongNetwork(which) => {
+            (Kind::AddressWrongNetwork, format!("It belongs to {which:.100}, not to {network}."))
+        }
+    };
+    Problem::new(kind, detail).field("address")
 }
 
-/// The next child of the merchant's key that nobody uses yet.
-async fn derived(
-    app: &App,
-    merchant: &Merchant,
-    network: &Manifest,
-) -> Result<(Address, Option<i64>), Problem> {
-    let child =
-        children::next(app, &merchant.tenant.merchant, network).await.map_err(|error| match error {
-            ChildError::Db(error) => error.into(),
-            ChildError::Plugin(failed) => failed.into(),
-            ChildError::Refused(error) => derive_problem(error),
-            ChildError::NoKey => {
-                let detail = "Give `address`, or set an extended public key first (PUT /v1/extended_keys).";
-                Problem::new(Kind::AddressMissing, detail).field("address")
-            }
-            ChildError::UsedUp => {
-                Problem::new(Kind::Conflict, "The extended public key has no more children: set another one.")
-            }
-            ChildError::AllInUse => {
-                let detail = "Many children of the extended public key are in use; the search goes on.";
-                Problem::new(Kind::Busy, detail).retry_after(1)
-            }
-        })?;
-    Ok((Address { text: child.text, key: child.key, more: Vec::new() }, Some(child.index)))
-}
-
-/// Kinds of [`derive_problem`]'s refusals.
+/// Kinds of the refusals of a key that derives no address.
 const DERIVATION: &[Kind] = &[Kind::DerivationUnsupported, Kind::ExtendedKeyMalformed];
 
-fn derive_problem(error: DeriveError) -> Problem {
+fn no_child(error: DeriveError) -> Problem {
     let (kind, detail) = match error {
         DeriveError::Unsupported => {
             (Kind::DerivationUnsupported, "Supply an address of your own for each customer.".to_owned())
@@ -329,6 +198,31 @@ fn derive_problem(error: DeriveError) -> Problem {
     Problem::new(kind, detail).field("public_key")
 }
 
+impl From<SetError> for Problem {
+    fn from(error: SetError) -> Self {
+        let text = sentence(&error);
+        match error {
+            SetError::Db(error) => error.into(),
+            SetError::Plugin(failed) => failed.into(),
+            SetError::Proof(error) => error.into(),
+            SetError::NotStarted(error) => Self::from(error).field("network"),
+            SetError::Malformed { error, network } => no_address(error, &network),
+            SetError::Underivable(error) => no_child(error),
+            SetError::NothingSaid | SetError::NothingToProve => {
+                Self::new(Kind::FieldMissing, text).field("address")
+            }
+            SetError::NoKey => Self::new(Kind::AddressMissing, text).field("address"),
+            SetError::UsedUp => Self::new(Kind::Conflict, text),
+            SetError::AllInUse => Self::new(Kind::Busy, text).retry_after(1),
+            SetError::Taken => Self::new(Kind::AddressTaken, text).field("address"),
+            SetError::HasAnother { id, .. } => {
+                Self::new(Kind::AddressTaken, text).field("address").with("id", id)
+            }
+            SetError::KeyTaken => Self::new(Kind::AddressTaken, text).field("public_key"),
+        }
+    }
+}
+
 /// List receive addresses
 #[utoipa::path(get, path = "/v1/receive_addresses", tag = "receive addresses", params(PageParams),
     responses((status = 200, body = Listed<AddressView>)))]
@@ -338,8 +232,7 @@ async fn list(
     Query(params): Query<PageParams>,
 ) -> Result<Answer<Listed<AddressView>>, Problem> {
     let page = params.page(IdKind::ReceiveAddress)?;
-    let mut conn = app.db.read().await?;
-    let rows = addresses::list(&mut conn, &merchant.tenant, page.before.clone(), page.rows).await?;
+    let rows = resources::list::<ReceiveAddress>(&app, &merchant.tenant, (), page.span()).await?;
     Ok(Answer(page.cut(rows, |row| &row.id, Into::into)))
 }
 
@@ -351,7 +244,6 @@ async fn get(
     State(app): State<App>,
     id: PathParam,
 ) -> Result<Answer<AddressView>, Problem> {
-    let id = id.id(IdKind::ReceiveAddress, "receive address")?;
-    let found = addresses::get(&mut app.db.read().await?, &merchant.tenant, &id).await?;
-    Ok(Answer(found.ok_or_else(|| Problem::not_found("receive address"))?.into()))
+    let id = id.id_text(IdKind::ReceiveAddress, "receive address")?;
+    Ok(Answer(resources::get::<ReceiveAddress>(&app, &merchant.tenant, &id).await?.into()))
 }

@@ -1,23 +1,16 @@
-//! Ownership of addresses and extended keys: statements to sign, the check of signed ones, and the notice to an owner
-//! when another merchant wants the same address.
+//! Ownership of addresses and extended keys: statements to sign, and the refusals of signed ones.
 
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{ADDRESS, ADDRESS_CHARS_MAX, DERIVATION, derive_problem, normalized};
+use super::{ADDRESS, ADDRESS_CHARS_MAX, DERIVATION, no_child};
 use crate::{
     app::App,
-    config,
-    db::{
-        DbError, events, merchants, ownership as rows,
-        ownership::{Claimed, Proof},
-    },
-    domain::{
-        event::{Data, NewEvent, data::ClaimedEvent},
-        network::Manifest,
-        ownership::{self, Claim, Subject, Unfit},
-        tenant::Tenant,
+    domain::ownership::{Subject, Unfit},
+    flow::{
+        addresses::{SetError, first_child, normalized},
+        ownership::{self, ProofError, Signed},
     },
     host::{OwnershipError, one_line},
     http::{
@@ -32,8 +25,6 @@ use crate::{
     },
 };
 
-/// Name of the key that the statements' codes are made with.
-const KEY: &str = "ownership";
 const STATEMENT_CHARS_MAX: usize = 1_000;
 /// Maximum length of a proof: the longest comes from TON, with the code of its wallet.
 const PROOF_CHARS_MAX: usize = 16_384;
@@ -77,6 +68,21 @@ pub(super) struct SignedStatement {
     proof: String,
 }
 
+impl SignedStatement {
+    pub(super) fn checked(self) -> Result<Signed, Problem> {
+        for (field, text, chars_max) in [
+            ("ownership.statement", &self.statement, STATEMENT_CHARS_MAX),
+            ("ownership.proof", &self.proof, PROOF_CHARS_MAX),
+        ] {
+            if text.chars().count() > chars_max {
+                let detail = format!("{field}: it has more than {chars_max} characters.");
+                return Err(Problem::new(Kind::FieldMalformed, detail).field(field));
+            }
+        }
+        Ok(Signed { statement: self.statement, proof: self.proof })
+    }
+}
+
 /// Get a statement to sign
 ///
 /// It proves to this server, for an hour, that an address or an extended public key is yours: have the wallet sign it, and
@@ -93,11 +99,13 @@ async fn state(
     let manifest = network(&app, &merchant, &wanted.network).map_err(|problem| problem.field("network"))?;
     let work = async {
         let (subject, address) = match (&wanted.address, &wanted.extended_public_key) {
-            (Some(text), None) => (Subject::Address, normalized(&app, &manifest, text).await?.text),
+            (Some(text), None) => {
+                check_text("address", text, ADDRESS_CHARS_MAX)?;
+                (Subject::Address, normalized(&app, &manifest, text).await?.text)
+            }
             (None, Some(key)) => {
                 check_text("extended_public_key", key, ADDRESS_CHARS_MAX)?;
-                let first = app.host.derive_address(&manifest, key, 0).await?;
-                let first = first.map_err(|error| derive_problem(error).field("extended_public_key"))?;
+                let first = first_child(&app, &manifest, key).await.map_err(of_key)?;
                 (Subject::ExtendedKey, first.text)
             }
             _ => {
@@ -105,72 +113,46 @@ async fn state(
                 return Err(Problem::new(Kind::FieldMissing, detail).field("address"));
             }
         };
-        can_be_proven(&app, &manifest)?;
-        let row = merchants::get(&mut app.db.read().await?, &merchant.tenant.merchant).await?;
-        let name = row.ok_or_else(|| Problem::internal("a key without its merchant"))?.name;
-        let now = app.clock.now();
-        let claim = claim(subject, &merchant, &manifest, &address);
-        let statement = ownership::statement(&app.vault.key_for(KEY), &claim, &name, now);
-        Reply::ok(&Statement { statement, expires_at: Time(now + ownership::VALID_MS), address })
+        let made = ownership::statement(&app, &merchant.tenant, &manifest, subject, address).await?;
+        let ownership::Statement { address, text: statement, expires_at } = made;
+        Reply::ok(&Statement { address, statement, expires_at: Time(expires_at) })
     };
     Box::pin(remembered(&app, merchant.owner(), once, work)).await
 }
 
-fn claim<'a>(subject: Subject, merchant: &'a Merchant, network: &'a Manifest, address: &'a str) -> Claim<'a> {
-    Claim {
-        subject,
-        merchant_id: &merchant.tenant.merchant,
-        network: &network.name,
-        caip2: &network.caip2,
-        address,
+/// The refusal of an extended key, by the name that its field has here.
+fn of_key(error: SetError) -> Problem {
+    match error {
+        SetError::Underivable(error) => no_child(error).field("extended_public_key"),
+        error => error.into(),
     }
 }
 
-fn can_be_proven(app: &App, network: &Manifest) -> Result<(), Problem> {
-    if app.host.proves(network) {
-        return Ok(());
-    }
-    let detail = format!(
-        "The plugin that reads {} cannot check signatures, so nothing can be proven there. If the operator demands \
-         proofs, only they can change that.",
-        network.name
-    );
-    Err(Problem::new(Kind::OwnershipUnsupported, detail).field("network"))
-}
-
-/// Kinds of [`proof`]'s and [`unproven`]'s refusals.
+/// Kinds of the refusals of a [`ProofError`].
 pub(super) const OWNERSHIP: &[Kind] =
     &[Kind::OwnershipRefused, Kind::OwnershipUnproven, Kind::OwnershipUnsupported];
 
-/// Checks a proof of ownership of an address (of an extended key: of its first one), before anything is written.
-pub(super) async fn proof(
-    app: &App,
-    merchant: &Merchant,
-    network: &Manifest,
-    subject: Subject,
-    address: &str,
-    signed: Option<&SignedStatement>,
-) -> Result<Proof, Problem> {
-    let Some(signed) = signed else {
-        let demanded = app.config.addresses.ownership == config::Ownership::Required && !network.test;
-        return Ok(if demanded { Proof::Missing } else { Proof::NotNeeded });
-    };
-    let now = app.clock.now();
-    for (field, text, chars_max) in [
-        ("ownership.statement", &signed.statement, STATEMENT_CHARS_MAX),
-        ("ownership.proof", &signed.proof, PROOF_CHARS_MAX),
-    ] {
-        if text.chars().count() > chars_max {
-            let detail = format!("{field}: it has more than {chars_max} characters.");
-            return Err(Problem::new(Kind::FieldMalformed, detail).field(field));
+impl From<ProofError> for Problem {
+    fn from(error: ProofError) -> Self {
+        match error {
+            ProofError::Db(error) => error.into(),
+            ProofError::Plugin(failed) => failed.into(),
+            ProofError::Unsupported(network) => {
+                let detail = format!(
+                    "The plugin that reads {network} cannot check signatures, so nothing can be proven there. If the \
+                     operator demands proofs, only they can change that."
+                );
+                Self::new(Kind::OwnershipUnsupported, detail).field("network")
+            }
+            ProofError::Missing => {
+                let detail = "The operator demands a proof that it is yours: get a statement with POST \
+                              /v1/ownership_statements, have the wallet sign it, and send this again with `ownership`.";
+                Self::new(Kind::OwnershipUnproven, detail).field("ownership")
+            }
+            ProofError::Unfit(why) => unfit(why),
+            ProofError::NotProven { error, address } => not_proven(error, &address),
         }
     }
-    can_be_proven(app, network)?;
-    let claim = claim(subject, merchant, network, address);
-    ownership::check(&app.vault.keys_for(KEY), &signed.statement, &claim, now).map_err(unfit)?;
-    let verified = app.host.verify_ownership(network, address, &signed.statement, &signed.proof).await?;
-    verified.map_err(|error| not_proven(error, address))?;
-    Ok(Proof::Given(now))
 }
 
 fn unfit(unfit: Unfit) -> Problem {
@@ -206,53 +188,4 @@ fn not_proven(error: OwnershipError, address: &str) -> Problem {
 
 fn refused(reason: &str, detail: String, field: &str) -> Problem {
     Problem::new(Kind::OwnershipRefused, detail).field(field).with("reason", reason)
-}
-
-/// The refusal of a new address or key without the required proof.
-pub(super) fn unproven(app: &App, network: &Manifest) -> Problem {
-    if let Err(problem) = can_be_proven(app, network) {
-        return problem;
-    }
-    let detail = "The operator demands a proof that it is yours: get a statement with POST /v1/ownership_statements, have \
-                  the wallet sign it, and send this again with `ownership`.";
-    Problem::new(Kind::OwnershipUnproven, detail).field("ownership")
-}
-
-/// Tells the owner of this address (of an extended key: of its first one) that another merchant wanted it, at most once
-/// a day for each.
-pub(super) async fn tell(
-    app: &App,
-    by: &Merchant,
-    network: &Manifest,
-    subject: Subject,
-    address: &str,
-) -> Result<(), DbError> {
-    let (network, address, by) = (network.name.clone(), address.to_owned(), by.clone());
-    let now = app.clock.now();
-    app.db
-        .write::<_, DbError, _>(move |conn| {
-            Box::pin(async move {
-                let of_key = subject == Subject::ExtendedKey;
-                let claimed = if of_key {
-                    rows::claimed_key(conn, &network, &address, &by.tenant.merchant, now).await?
-                } else {
-                    rows::claimed_address(conn, &network, &address, &by.tenant.merchant, now).await?
-                };
-                let Some(Claimed { id, merchant_id }) = claimed else { return Ok(()) };
-                let (extended_key_id, receive_address_id) =
-                    if of_key { (Some(id), None) } else { (None, Some(id)) };
-                let data = Data::ReceiveAddressClaimedByAnother(Box::new(ClaimedEvent {
-                    network,
-                    address,
-                    receive_address_id,
-                    extended_key_id,
-                }));
-                let told = Tenant { merchant: merchant_id, mode: by.tenant.mode };
-                let event = NewEvent::now(&told, &data, now);
-                events::insert(conn, vec![event]).await
-            })
-        })
-        .await?;
-    app.wake.dispatch.notify_one();
-    Ok(())
 }

@@ -60,14 +60,15 @@ async fn change(
     body: MaybeJson<Reason>,
     given_out: bool,
 ) -> Result<Reply, Problem> {
-    let id = id.id(IdKind::ReceiveAddress, "receive address")?;
+    let id = id.id_text(IdKind::ReceiveAddress, "receive address")?;
     let why = body.value.checked()?;
     let (scope, now) = (scope(&merchant), app.clock.now());
-    idempotent(&app, merchant.owner(), body.once, move |conn| {
-        Box::pin(async move {
-            let row = resolve::give_out(conn, &scope, &id, given_out, why, now).await?;
-            Reply::ok(&AddressView::from(row))
-        })
-    })
+    idempotent(
+        &app,
+        merchant.owner(),
+        body.once,
+        move |conn| Box::pin(async move { resolve::give_out(conn, &scope, &id, given_out, why, now).await }),
+        |row| Reply::ok(&AddressView::from(row)),
+    )
     .await
 }

@@ -4,14 +4,12 @@ use axum::extract::State;
 use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 
-use super::{EndpointView, check_events, check_url, form, missing, too_many, view_of};
+use super::{EndpointView, check_events, check_url, shown};
 use crate::{
     app::App,
-    db::{
-        deliveries::leaving,
-        endpoints::{self, Change, EndpointState},
-    },
+    db::endpoints::EndpointState,
     domain::{event, id::Kind as IdKind},
+    flow::endpoints,
     http::{
         auth::Merchant,
         idempotent::{Reply, idempotent},
@@ -21,9 +19,6 @@ use crate::{
         problem::{Kind, Problem},
     },
 };
-
-/// Maximum number of deliveries given up in the request itself; the rest follows.
-const GIVEN_UP_AT_ONCE: i64 = 500;
 
 pub(super) fn routes() -> Routes {
     Routes::default().routes(routes!(update)).routes(routes!(delete))
@@ -64,30 +59,19 @@ async fn update(
     id: PathParam,
     body: Json<EndpointChange>,
 ) -> Result<Reply, Problem> {
-    let id = id.id(IdKind::Endpoint, "endpoint")?;
+    let id = id.id_text(IdKind::Endpoint, "endpoint")?;
     let Json { value: EndpointChange { url, form, events, state }, once } = body;
     url.as_deref().map_or(Ok(()), |url| check_url(&app, url))?;
     check_events(events.as_ref().and_then(Option::as_deref))?;
-    let reply = idempotent(&app, merchant.owner(), once, move |conn| {
-        Box::pin(async move {
-            let tenant = &merchant.tenant;
-            let form_hook_id = form::chosen(conn, &merchant, form.as_deref()).await?;
-            if !endpoints::change(conn, tenant, &id, Change { url, form_hook_id, events }).await? {
-                return Err(missing());
-            }
-            match state {
-                Some(EndpointState::Active) if !endpoints::enable(conn, tenant, &id).await? => {
-                    return Err(too_many());
-                }
-                Some(EndpointState::Disabled) => {
-                    endpoints::disable(conn, tenant, &id, "by the merchant".to_owned()).await?;
-                }
-                Some(EndpointState::Active) | None => {}
-            }
-            Reply::ok(&view_of(conn, &merchant, &id).await?)
-        })
-    })
-    .await;
+    let change = endpoints::EndpointChange { url, form, events, state };
+    let update = idempotent(
+        &app,
+        merchant.owner(),
+        once,
+        move |conn| Box::pin(async move { endpoints::change(conn, &merchant.tenant, &id, change).await }),
+        shown,
+    );
+    let reply = update.await;
     app.wake.deliver.notify_one();
     reply
 }
@@ -104,17 +88,16 @@ async fn delete(
     id: PathParam,
     body: NoBody,
 ) -> Result<Reply, Problem> {
-    let id = id.id(IdKind::Endpoint, "endpoint")?;
+    let id = id.id_text(IdKind::Endpoint, "endpoint")?;
     let now = app.clock.now();
-    let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
-        Box::pin(async move {
-            let view = view_of(conn, &merchant, &id).await?;
-            endpoints::delete(conn, &merchant.tenant, &id, now).await?;
-            leaving::give_up(conn, &id, GIVEN_UP_AT_ONCE, now).await?;
-            Reply::ok(&view)
-        })
-    })
-    .await;
+    let delete = idempotent(
+        &app,
+        merchant.owner(),
+        body.once,
+        move |conn| Box::pin(async move { endpoints::delete(conn, &merchant.tenant, &id, now).await }),
+        shown,
+    );
+    let reply = delete.await;
     app.wake.deliver.notify_one();
     reply
 }

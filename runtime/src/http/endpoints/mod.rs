@@ -1,24 +1,21 @@
 //! Endpoints: the URLs that a merchant's events are sent to.
 
 mod change;
-mod form;
 
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use self::form::STANDARD;
 use crate::{
     app::App,
     db::{
-        Conn, deliveries,
-        endpoints::{self, Endpoint, EndpointState, NewEndpoint, PER_MERCHANT_MAX},
+        deliveries::Range,
+        endpoints::{Endpoint, EndpointState},
     },
-    domain::{
-        Millis,
-        event::{self, Data, NewEvent, data::TestEvent},
-        id::{self, Kind as IdKind},
-        signature::Secret,
+    domain::{event, id::Kind as IdKind},
+    flow::{
+        endpoints::{self, EndpointError, Queued, Resent, STANDARD, WithSecret},
+        resources,
     },
     http::{
         auth::Merchant,
@@ -32,9 +29,6 @@ use crate::{
     },
     outbound::{Reach, parse_url},
 };
-
-/// Maximum number of deliveries that one request may send again.
-const RESENT_MAX: i64 = 1000;
 
 pub(super) fn routes() -> Routes {
     Routes::default()
@@ -97,6 +91,12 @@ struct EndpointWithSecret {
     secret: String,
 }
 
+impl From<WithSecret> for EndpointWithSecret {
+    fn from(WithSecret { endpoint, secret }: WithSecret) -> Self {
+        Self { endpoint: endpoint.into(), secret }
+    }
+}
+
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewEndpointBody {
@@ -111,17 +111,9 @@ struct NewEndpointBody {
     events: Option<Vec<event::Type>>,
 }
 
-async fn view_of(conn: &mut Conn, owner: &Merchant, id: &str) -> Result<EndpointView, Problem> {
-    let found = endpoints::get(conn, &owner.tenant, id).await?;
-    Ok(found.ok_or_else(missing)?.into())
-}
-
-fn too_many() -> Problem {
-    Problem::new(Kind::EndpointLimit, format!("At most {PER_MERCHANT_MAX} are active: disable one of them."))
-}
-
-fn missing() -> Problem {
-    Problem::not_found("endpoint")
+/// The answer that shows an endpoint.
+fn shown(endpoint: Endpoint) -> Result<Reply, Problem> {
+    Reply::ok(&EndpointView::from(endpoint))
 }
 
 fn check_url(app: &App, url: &str) -> Result<(), Problem> {
@@ -138,11 +130,21 @@ fn check_events(events: Option<&[event::Type]>) -> Result<(), Problem> {
     Ok(())
 }
 
-/// A new secret, encrypted for its row and in clear for the answer.
-fn new_secret(app: &App, endpoint_id: &str) -> Result<(Vec<u8>, String), Problem> {
-    let text = Secret::generate().map_err(Problem::internal)?.to_text();
-    let sealed = app.vault.seal(endpoint_id, text.as_bytes()).map_err(Problem::internal)?;
-    Ok((sealed, text.to_string()))
+impl From<EndpointError> for Problem {
+    fn from(error: EndpointError) -> Self {
+        let text = sentence(&error);
+        match error {
+            EndpointError::Db(error) => error.into(),
+            EndpointError::Lookup(error) => error.into(),
+            EndpointError::Vault(error) => Self::internal(error),
+            EndpointError::Secret(error) => Self::internal(error),
+            EndpointError::TooMany => Self::new(Kind::EndpointLimit, text),
+            EndpointError::NoHook | EndpointError::NoForm(_) => {
+                Self::new(Kind::FormRefused, text).field("form")
+            }
+            EndpointError::Disabled => Self::new(Kind::EndpointDisabled, text),
+        }
+    }
 }
 
 /// Create an endpoint
@@ -157,32 +159,20 @@ async fn create(
     State(app): State<App>,
     body: Json<NewEndpointBody>,
 ) -> Result<Reply, Problem> {
-    let Json { value: new, once } = body;
-    check_url(&app, &new.url)?;
-    check_events(new.events.as_deref())?;
-    let created_at = app.clock.now();
-    let id = id::new(IdKind::Endpoint, created_at);
-    let (secret, shown) = new_secret(&app, &id)?;
-    let row = NewEndpoint {
-        id: id.clone(),
-        tenant: merchant.tenant.clone(),
-        url: new.url,
-        form_hook_id: None,
-        events: new.events,
-        secret,
-        created_at,
-    };
-    idempotent(&app, merchant.owner(), once, move |conn| {
-        Box::pin(async move {
-            let mut row = row;
-            row.form_hook_id = form::chosen(conn, &merchant, new.form.as_deref()).await?.flatten();
-            if !endpoints::insert(conn, row).await? {
-                return Err(too_many());
-            }
-            let endpoint = view_of(conn, &merchant, &id).await?;
-            Ok(Reply::created(&EndpointWithSecret { endpoint, secret: shown })?.secret())
-        })
-    })
+    let Json { value: NewEndpointBody { url, form, events }, once } = body;
+    check_url(&app, &url)?;
+    check_events(events.as_deref())?;
+    let new = endpoints::NewEndpoint { url, form, events };
+    let (now, vault) = (app.clock.now(), app.vault.clone());
+    idempotent(
+        &app,
+        merchant.owner(),
+        once,
+        move |conn| {
+            Box::pin(async move { endpoints::create(conn, &vault, &merchant.tenant, new, now).await })
+        },
+        |made| Ok(Reply::created(&EndpointWithSecret::from(made))?.secret()),
+    )
     .await
 }
 
@@ -195,8 +185,7 @@ async fn list(
     Query(params): Query<PageParams>,
 ) -> Result<Answer<Listed<EndpointView>>, Problem> {
     let page = params.page(IdKind::Endpoint)?;
-    let mut conn = app.db.read().await?;
-    let rows = endpoints::list(&mut conn, &merchant.tenant, page.before.clone(), page.rows).await?;
+    let rows = resources::list::<Endpoint>(&app, &merchant.tenant, (), page.span()).await?;
     Ok(Answer(page.cut(rows, |row| &row.id, Into::into)))
 }
 
@@ -208,8 +197,8 @@ async fn get(
     State(app): State<App>,
     id: PathParam,
 ) -> Result<Answer<EndpointView>, Problem> {
-    let id = id.id(IdKind::Endpoint, "endpoint")?;
-    Ok(Answer(view_of(&mut app.db.read().await?, &merchant, &id).await?))
+    let id = id.id_text(IdKind::Endpoint, "endpoint")?;
+    Ok(Answer(resources::get::<Endpoint>(&app, &merchant.tenant, &id).await?.into()))
 }
 
 /// Rotate the secret
@@ -224,18 +213,17 @@ async fn rotate_secret(
     id: PathParam,
     body: NoBody,
 ) -> Result<Reply, Problem> {
-    let id = id.id(IdKind::Endpoint, "endpoint")?;
-    let (sealed, shown) = new_secret(&app, &id)?;
-    let now = app.clock.now();
-    idempotent(&app, merchant.owner(), body.once, move |conn| {
-        Box::pin(async move {
-            if !endpoints::rotate(conn, &merchant.tenant, &id, sealed, now).await? {
-                return Err(missing());
-            }
-            let endpoint = view_of(conn, &merchant, &id).await?;
-            Ok(Reply::ok(&EndpointWithSecret { endpoint, secret: shown })?.secret())
-        })
-    })
+    let id = id.id_text(IdKind::Endpoint, "endpoint")?;
+    let (now, vault) = (app.clock.now(), app.vault.clone());
+    idempotent(
+        &app,
+        merchant.owner(),
+        body.once,
+        move |conn| {
+            Box::pin(async move { endpoints::rotate_secret(conn, &vault, &merchant.tenant, &id, now).await })
+        },
+        |rotated| Ok(Reply::ok(&EndpointWithSecret::from(rotated))?.secret()),
+    )
     .await
 }
 
@@ -250,16 +238,14 @@ async fn disable(
     id: PathParam,
     body: NoBody,
 ) -> Result<Reply, Problem> {
-    let id = id.id(IdKind::Endpoint, "endpoint")?;
-    idempotent(&app, merchant.owner(), body.once, move |conn| {
-        Box::pin(async move {
-            let why = "by the merchant".to_owned();
-            if !endpoints::disable(conn, &merchant.tenant, &id, why).await? {
-                return Err(missing());
-            }
-            Reply::ok(&view_of(conn, &merchant, &id).await?)
-        })
-    })
+    let id = id.id_text(IdKind::Endpoint, "endpoint")?;
+    idempotent(
+        &app,
+        merchant.owner(),
+        body.once,
+        move |conn| Box::pin(async move { endpoints::disable(conn, &merchant.tenant, &id).await }),
+        shown,
+    )
     .await
 }
 
@@ -275,15 +261,15 @@ async fn enable(
     id: PathParam,
     body: NoBody,
 ) -> Result<Reply, Problem> {
-    let id = id.id(IdKind::Endpoint, "endpoint")?;
-    let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
-        Box::pin(async move {
-            let enabled = endpoints::enable(conn, &merchant.tenant, &id).await?;
-            let view = view_of(conn, &merchant, &id).await?;
-            if enabled { Reply::ok(&view) } else { Err(too_many()) }
-        })
-    })
-    .await;
+    let id = id.id_text(IdKind::Endpoint, "endpoint")?;
+    let enable = idempotent(
+        &app,
+        merchant.owner(),
+        body.once,
+        move |conn| Box::pin(async move { endpoints::enable(conn, &merchant.tenant, &id).await }),
+        shown,
+    );
+    let reply = enable.await;
     app.wake.deliver.notify_one();
     reply
 }
@@ -293,6 +279,12 @@ async fn enable(
 struct QueuedDelivery {
     event_id: String,
     delivery_id: String,
+}
+
+impl From<Queued> for QueuedDelivery {
+    fn from(Queued { event_id, delivery_id }: Queued) -> Self {
+        Self { event_id, delivery_id }
+    }
 }
 
 /// Send a test event
@@ -307,32 +299,18 @@ async fn test(
     id: PathParam,
     body: NoBody,
 ) -> Result<Reply, Problem> {
-    let id = id.id(IdKind::Endpoint, "endpoint")?;
+    let id = id.id_text(IdKind::Endpoint, "endpoint")?;
     let now = app.clock.now();
-    let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
-        Box::pin(async move { Reply::created(&queue_test(conn, &merchant, id, now).await?) })
-    })
-    .await;
+    let test = idempotent(
+        &app,
+        merchant.owner(),
+        body.once,
+        move |conn| Box::pin(async move { endpoints::test(conn, &merchant.tenant, id, now).await }),
+        |queued| Reply::created(&QueuedDelivery::from(queued)),
+    );
+    let reply = test.await;
     app.wake.deliver.notify_one();
     reply
-}
-
-async fn queue_test(
-    conn: &mut Conn,
-    merchant: &Merchant,
-    endpoint_id: String,
-    now: Millis,
-) -> Result<QueuedDelivery, Problem> {
-    view_of(conn, merchant, &endpoint_id).await?;
-    let active = endpoints::subscribers(conn, std::iter::once(merchant.tenant.merchant.clone())).await?;
-    if !active.iter().any(|subscriber| subscriber.id == endpoint_id) {
-        return Err(Problem::new(Kind::EndpointDisabled, "Enable it first."));
-    }
-    let event_id = id::new(IdKind::Event, now);
-    let data = Data::EndpointTest(TestEvent { endpoint_id: endpoint_id.clone() }.into());
-    let event = NewEvent::new(event_id.clone(), &merchant.tenant, &data, now);
-    let delivery_id = deliveries::send_to(conn, event, endpoint_id, now).await?;
-    Ok(QueuedDelivery { event_id, delivery_id })
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -357,6 +335,12 @@ struct ResentRange {
     next_after: Option<String>,
 }
 
+impl From<Resent> for ResentRange {
+    fn from(Resent { queued, last }: Resent) -> Self {
+        Self { queued, next_after: last }
+    }
+}
+
 /// Send again what was sent in a range of time
 ///
 /// The oldest first, at most 1000 at a time.
@@ -368,7 +352,7 @@ async fn resend(
     id: PathParam,
     body: Json<ResendRange>,
 ) -> Result<Reply, Problem> {
-    let endpoint_id = id.id(IdKind::Endpoint, "endpoint")?;
+    let endpoint_id = id.id_text(IdKind::Endpoint, "endpoint")?;
     let Json { value, once } = body;
     if value.from >= value.to {
         return Err(Problem::new(Kind::FieldMalformed, "to: it is not after `from`.").field("to"));
@@ -377,24 +361,22 @@ async fn resend(
         let detail = "after: take next_after of the answer before, unchanged.";
         return Err(Problem::new(Kind::CursorMalformed, detail).field("after"));
     }
-    let range = deliveries::Range {
-        endpoint_id: endpoint_id.clone(),
+    let range = Range {
+        endpoint_id,
         from: value.from.0,
         to: value.to.0,
         delivered_too: value.delivered_too,
         after: value.after,
     };
     let now = app.clock.now();
-    let reply = idempotent(&app, merchant.owner(), once, move |conn| {
-        Box::pin(async move {
-            view_of(conn, &merchant, &endpoint_id).await?;
-            let mut ids = deliveries::resend_range(conn, &merchant.tenant, range, RESENT_MAX, now).await?;
-            let queued = ids.len();
-            let more = i64::try_from(queued).unwrap_or(i64::MAX) >= RESENT_MAX;
-            Reply::ok(&ResentRange { queued, next_after: ids.pop().filter(|_| more) })
-        })
-    })
-    .await;
+    let resend = idempotent(
+        &app,
+        merchant.owner(),
+        once,
+        move |conn| Box::pin(async move { endpoints::resend(conn, &merchant.tenant, range, now).await }),
+        |resent| Reply::ok(&ResentRange::from(resent)),
+    );
+    let reply = resend.await;
     app.wake.deliver.notify_one();
     reply
 }

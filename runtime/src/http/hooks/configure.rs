@@ -1,17 +1,12 @@
 //! A hook's binding and settings.
 
 use axum::extract::State;
-use serde_json::Value;
 
-use super::{HookView, fit::Fit, found, hook_id, manifest_of, secrets, view};
+use super::{HookView, hook_id, shown};
 use crate::{
     app::App,
-    db::{
-        Conn, DbError,
-        hooks::{self, Hook, VersionRow},
-    },
     domain::{hook::Binding, verbatim::Verbatim},
-    host::{Manifest, is_allowed},
+    flow::hooks::manage::{Fit, configure},
     http::{
         auth::Merchant,
         idempotent::{Reply, idempotent},
@@ -44,15 +39,13 @@ async fn bind(
     if let Some(problem) = binding.problem() {
         return Err(Problem::new(Kind::BindingRefused, format!("{problem}.")));
     }
-    idempotent(&app, merchant.owner(), body.once, move |conn| {
-        Box::pin(async move {
-            let tenant = merchant.tenant.clone();
-            found(conn, &tenant, &id).await?;
-            hooks::set_binding(conn, &id, &binding).await?;
-            let hook = found(conn, &tenant, &id).await?;
-            Reply::ok(&view(conn, hook).await?)
-        })
-    })
+    idempotent(
+        &app,
+        merchant.owner(),
+        body.once,
+        move |conn| Box::pin(async move { configure::bind(conn, &merchant.tenant, &id, &binding).await }),
+        shown,
+    )
     .await
 }
 
@@ -71,63 +64,23 @@ async fn set(
     body: Json<Verbatim>,
 ) -> Result<Reply, Problem> {
     let (id, settings) = (hook_id(id)?, body.value);
-    let refuse = |why: String| Problem::new(Kind::SettingsRefused, why);
     if !settings.value().is_object() || settings.text().len() > SETTINGS_BYTES_MAX {
-        return Err(refuse(format!("A JSON object of at most {SETTINGS_BYTES_MAX} bytes is needed.")));
+        let detail = format!("A JSON object of at most {SETTINGS_BYTES_MAX} bytes is needed.");
+        return Err(Problem::new(Kind::SettingsRefused, detail));
     }
-    let mut conn = app.db.read().await?;
-    let version = match hooks::get(&mut conn, &merchant.tenant, &id).await? {
-        Some(hook) => fitted(&mut conn, &hook).await?,
-        None => None,
-    };
-    drop(conn);
-    let fit = Fit::of_version(&app, &merchant.tenant.merchant, version, &settings).await?;
+    let fit = Fit::of_settings(&app, &merchant.tenant, &id, &settings).await?;
     let config = app.config.clone();
-    idempotent(&app, merchant.owner(), body.once, move |conn| {
-        Box::pin(async move {
-            let tenant = merchant.tenant.clone();
-            let hook = found(conn, &tenant, &id).await?;
-            if let Some(version) = fitted(conn, &hook).await?
-                && let Some(problem) = Fit::problem(fit.as_ref(), &version, &settings)?
-            {
-                return Err(refuse(format!("{problem} (version {}).", version.version)));
-            }
-            if hook.active_id.is_some()
-                && let Some(version) = fitted(conn, &hook).await?
-            {
-                let manifest = manifest_of(&version)?;
-                let (before, after) = (hook.settings.value(), settings.value());
-                secrets::still_set(conn, &hook, &manifest, &before, &after).await?;
-                hosts_allowed(&config.hooks.hosts, &manifest, &after)?;
-            }
-            hooks::set_settings(conn, &id, &settings).await?;
-            let hook = found(conn, &tenant, &id).await?;
-            Reply::ok(&view(conn, hook).await?)
-        })
-    })
+    idempotent(
+        &app,
+        merchant.owner(),
+        body.once,
+        move |conn| {
+            Box::pin(async move {
+                let checked = (fit.as_ref(), config.hooks.hosts.as_slice());
+                configure::set(conn, &merchant.tenant, &id, &settings, checked).await
+            })
+        },
+        shown,
+    )
     .await
-}
-
-/// Refuses a version that, with these settings, would send requests to a host that the operator does not allow.
-pub(super) fn hosts_allowed(
-    allowed: &[String],
-    manifest: &Manifest,
-    settings: &Value,
-) -> Result<(), Problem> {
-    let hosts = manifest.hosts(&manifest.settings_filled(settings.clone()));
-    match hosts.into_iter().find(|host| !is_allowed(allowed, host)) {
-        None => Ok(()),
-        Some(host) => Err(Problem::new(
-            Kind::GrantRefused,
-            format!("The host {host}: the operator allows {} (hooks.hosts).", allowed.join(", ")),
-        )),
-    }
-}
-
-/// The version that a hook's settings have to fit: the one in use, or before the first activation the newest.
-async fn fitted(conn: &mut Conn, hook: &Hook) -> Result<Option<VersionRow>, DbError> {
-    match &hook.active_id {
-        Some(active) => hooks::version_by_id(conn, active).await,
-        None => Ok(hooks::versions(conn, &hook.id).await?.into_iter().next()),
-    }
 }

@@ -4,11 +4,12 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{found, hook_id, runs::UsedView};
+use super::{hook_id, runs::UsedView};
 use crate::{
     app::App,
-    db::hooks::matches::{self, Match},
+    db::hooks::matches::Match,
     domain::{hook::MatchOutcome, id::Kind as IdKind, verbatim::Verbatim},
+    flow::hooks::manage::runs,
     http::{
         auth::Merchant,
         input::{PathParam, Query},
@@ -90,9 +91,6 @@ async fn list(
     Query(params): Query<MatchParams>,
 ) -> Result<Answer<Listed<MatchView>>, Problem> {
     let page = Page::new(params.limit, params.cursor.as_deref(), IdKind::HookMatch)?;
-    let mut conn = app.db.read().await?;
-    let tenant = merchant.tenant.clone();
-    let hook = found(&mut conn, &tenant, &hook_id(id)?).await?;
-    let rows = matches::list(&mut conn, &tenant, &hook.id, page.before.clone(), page.rows).await?;
+    let rows = runs::matches(&app, &merchant.tenant, &hook_id(id)?, page.span()).await?;
     Ok(Answer(page.cut(rows, |row| &row.id, Into::into)))
 }

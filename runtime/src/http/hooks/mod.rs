@@ -5,13 +5,12 @@
 //! harm: the same component again is the version that it already is.
 
 mod configure;
-mod fit;
 mod matches;
+mod problem;
 mod replay;
 mod runs;
 mod secrets;
 mod storage;
-mod turns;
 mod versions;
 
 use axum::extract::State;
@@ -20,13 +19,10 @@ use utoipa::ToSchema;
 
 use crate::{
     app::App,
-    db::{
-        Conn,
-        hooks::{self, Hook, HookState, StoreError, VersionRow, forms, runs as run_rows},
-        plugins,
-    },
-    domain::{hook::Binding, id::Kind as IdKind, tenant::Tenant, verbatim::Verbatim},
-    host::{Manifest, scope_of_hook},
+    db::hooks::HookState,
+    domain::{hook::Binding, id::Kind as IdKind, verbatim::Verbatim},
+    flow::hooks::manage::{self, HookInfo, VersionInfo},
+    host::Manifest,
     http::{
         auth::Merchant,
         idempotent::{Reply, idempotent},
@@ -34,7 +30,7 @@ use crate::{
         json::{Answer, NoBody},
         openapi::routes::{Routes, routes},
         page::Listed,
-        problem::{Kind, Problem, sentence},
+        problem::{Kind, Problem},
         time::Time,
     },
 };
@@ -93,79 +89,57 @@ struct HookVersionView {
     created_at: Time,
 }
 
-fn manifest_of(version: &VersionRow) -> Result<Manifest, Problem> {
-    serde_json::from_str(&version.manifest).map_err(Problem::internal)
-}
-
-impl HookVersionView {
-    fn new(version: VersionRow, active_id: Option<&str>) -> Result<Self, Problem> {
-        Ok(Self {
-            active: active_id == Some(version.id.as_str()),
-            manifest: manifest_of(&version)?,
-            id: version.id,
-            hook_id: version.hook_id,
-            version: version.version,
-            sha256: version.sha256,
-            created_at: Time(version.created_at),
-        })
-    }
-}
-
-async fn view(conn: &mut Conn, hook: Hook) -> Result<HookView, Problem> {
-    let active = match &hook.active_id {
-        Some(id) => hooks::version_by_id(conn, id).await?,
-        None => None,
-    };
-    Ok(HookView {
-        active: active.map(|version| HookVersionView::new(version, hook.active_id.as_deref())).transpose()?,
-        id: hook.id,
-        name: hook.name,
-        state: hook.state,
-        binding: hook.binding,
-        settings: hook.settings,
-        failures: hook.failures,
-        paused_until: hook.paused_until.map(Time),
-        created_at: Time(hook.created_at),
-    })
-}
-
-impl From<StoreError> for Problem {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Db(error) => error.into(),
-            StoreError::Full(full) => full.into(),
-            limit => Self::new(Kind::HookLimit, sentence(&limit)),
+impl From<VersionInfo> for HookVersionView {
+    fn from(VersionInfo { row, manifest, active }: VersionInfo) -> Self {
+        Self {
+            id: row.id,
+            hook_id: row.hook_id,
+            version: row.version,
+            sha256: row.sha256,
+            active,
+            manifest,
+            created_at: Time(row.created_at),
         }
     }
 }
 
-fn hook_id(id: PathParam) -> Result<String, Problem> {
-    id.id(IdKind::Hook, "hook")
+impl From<HookInfo> for HookView {
+    fn from(HookInfo { hook, active }: HookInfo) -> Self {
+        Self {
+            id: hook.id,
+            name: hook.name,
+            state: hook.state,
+            active: active.map(Into::into),
+            binding: hook.binding,
+            settings: hook.settings,
+            failures: hook.failures,
+            paused_until: hook.paused_until.map(Time),
+            created_at: Time(hook.created_at),
+        }
+    }
 }
 
-/// The merchant's hook with this id.
-async fn found(conn: &mut Conn, tenant: &Tenant, id: &str) -> Result<Hook, Problem> {
-    hooks::get(conn, tenant, id).await?.ok_or_else(|| Problem::not_found("hook"))
+/// The answer that shows a hook.
+fn shown(hook: HookInfo) -> Result<Reply, Problem> {
+    Reply::ok(&HookView::from(hook))
+}
+
+fn hook_id(id: PathParam) -> Result<String, Problem> {
+    id.id_text(IdKind::Hook, "hook")
 }
 
 /// List hooks
 #[utoipa::path(get, path = "/v1/hooks", tag = "hooks", responses((status = 200, body = Listed<HookView>)))]
 async fn list(merchant: Merchant, State(app): State<App>) -> Result<Answer<Listed<HookView>>, Problem> {
-    let mut conn = app.db.read().await?;
-    let mut views = Vec::new();
-    for hook in hooks::list(&mut conn, &merchant.tenant).await? {
-        views.push(view(&mut conn, hook).await?);
-    }
-    Ok(Answer(Listed::all(views)))
+    let hooks = manage::list(&app, &merchant.tenant).await?;
+    Ok(Answer(Listed::all(hooks.into_iter().map(Into::into).collect())))
 }
 
 /// Get a hook
 #[utoipa::path(get, path = "/v1/hooks/{id}", tag = "hooks", params(("id" = String, Path)),
     responses((status = 200, body = HookView)))]
 async fn get(merchant: Merchant, State(app): State<App>, id: PathParam) -> Result<Answer<HookView>, Problem> {
-    let mut conn = app.db.read().await?;
-    let hook = found(&mut conn, &merchant.tenant, &hook_id(id)?).await?;
-    Ok(Answer(view(&mut conn, hook).await?))
+    Ok(Answer(manage::get(&app, &merchant.tenant, &hook_id(id)?).await?.into()))
 }
 
 /// Delete a hook
@@ -182,50 +156,17 @@ async fn delete(
     body: NoBody,
 ) -> Result<Reply, Problem> {
     let (id, now) = (hook_id(id)?, app.clock.now());
-    let codes = codes_of(&app, &id).await?;
-    let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
-        Box::pin(async move {
-            let hook = found(conn, &merchant.tenant, &id).await?;
-            let view = view(conn, hook).await?;
-            // Held until it is deleted, so that no endpoint takes it meanwhile.
-            hooks::lock(conn, &id).await?;
-            check_unused(conn, &id).await?;
-            hooks::delete(conn, &merchant.tenant.merchant, &id, scope_of_hook(&id), now).await?;
-            Reply::ok(&view)
-        })
-    })
-    .await;
-    forget_code(&app, codes).await?;
+    let artefacts = manage::artefacts_of(&app, &id).await?;
+    let delete = idempotent(
+        &app,
+        merchant.owner(),
+        body.once,
+        move |conn| Box::pin(async move { manage::delete(conn, &merchant.tenant, &id, now).await }),
+        shown,
+    );
+    let reply = delete.await;
+    manage::forget_code(&app, artefacts).await?;
     reply
-}
-
-/// Refuses a hook that is the form of an endpoint.
-async fn check_unused(conn: &mut Conn, hook_id: &str) -> Result<(), Problem> {
-    let endpoints = forms::endpoints_of(conn, hook_id).await?;
-    if endpoints.is_empty() {
-        return Ok(());
-    }
-    let detail = "Endpoints are told in this form: choose another one for them, or delete them.";
-    Err(Problem::new(Kind::HookInUse, detail).with("endpoints", endpoints))
-}
-
-/// SHA-256 of each artefact of a hook.
-async fn codes_of(app: &App, hook_id: &str) -> Result<Vec<String>, Problem> {
-    let versions = hooks::versions(&mut app.db.read().await?, hook_id).await?;
-    Ok(versions.into_iter().map(|version| version.sha256).collect())
-}
-
-/// Deletes the compiled code of those artefacts that no longer exist, and has recordings of their calls deleted. Other
-/// replicas delete their copies in their own sweep.
-async fn forget_code(app: &App, artefacts: Vec<String>) -> Result<(), Problem> {
-    app.wake.retention.notify_one();
-    let mut conn = app.db.read().await?;
-    for sha256 in artefacts {
-        if plugins::artefact_bytes(&mut conn, &sha256).await? == 0 {
-            app.host.hooks().forget(&sha256);
-        }
-    }
-    Ok(())
 }
 
 /// Enable a hook
@@ -264,19 +205,14 @@ async fn set_state(
     state: HookState,
 ) -> Result<Reply, Problem> {
     let (id, now) = (hook_id(id)?, app.clock.now());
-    let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
-        Box::pin(async move {
-            let tenant = merchant.tenant.clone();
-            found(conn, &tenant, &id).await?;
-            hooks::set_state(conn, &id, state).await?;
-            if state == HookState::Active {
-                run_rows::hurry(conn, &id, None, now).await?;
-            }
-            let hook = found(conn, &tenant, &id).await?;
-            Reply::ok(&view(conn, hook).await?)
-        })
-    })
-    .await;
+    let change = idempotent(
+        &app,
+        merchant.owner(),
+        body.once,
+        move |conn| Box::pin(async move { manage::set_state(conn, &merchant.tenant, &id, state, now).await }),
+        shown,
+    );
+    let reply = change.await;
     app.wake.fulfill.notify_one();
     reply
 }

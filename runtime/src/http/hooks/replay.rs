@@ -4,18 +4,15 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{found, hook_id, runs::UsedView, versions::version_of};
+use super::{hook_id, runs::UsedView};
 use crate::{
     app::App,
-    db::{
-        Conn,
-        hooks::{self, Hook, shadows},
-    },
     domain::{
         event,
         hook::{MatchOutcome, Outcome},
     },
     flow::hooks::{
+        manage::trials::{self, Shadow},
         matching::{DidMatch, Rematched},
         replay::{self, DidFulfil, Replayed},
     },
@@ -175,6 +172,16 @@ struct ReplayView {
     stopped_early: bool,
 }
 
+impl From<replay::Replay> for ReplayView {
+    fn from(replay::Replay { events, matches, stopped_early }: replay::Replay) -> Self {
+        let data: Vec<ReplayedView> = events.into_iter().map(Into::into).collect();
+        let matches: Vec<RematchedView> = matches.into_iter().map(Into::into).collect();
+        let different = data.iter().filter(|one| !one.same).count();
+        let different = different + matches.iter().filter(|one| !one.same).count();
+        Self { data, matches, different, stopped_early }
+    }
+}
+
 /// Replay
 ///
 /// Plays the newest events (and questions to a matcher) to a version and shows what it would have done, beside what was really done. Nothing is
@@ -196,20 +203,8 @@ async fn replay(
         return Err(Problem::new(Kind::FieldMalformed, detail).field("limit"));
     }
     let work = async {
-        // One of a merchant at a time: it makes up to a hundred calls, one after the other, outside of every queue.
-        let _place = app.replays.enter(&merchant.tenant.merchant).await;
-        let tenant = merchant.tenant.clone();
-        let mut conn = app.db.read().await?;
-        let hook = found(&mut conn, &tenant, &id).await?;
-        let version = version_of(&mut conn, &hook, &wanted.version_id).await?;
-        drop(conn);
-        let replay::Replay { events, matches, stopped_early } =
-            replay::replay(&app, &tenant, &hook, &version, i64::from(limit)).await?;
-        let data: Vec<ReplayedView> = events.into_iter().map(Into::into).collect();
-        let matches: Vec<RematchedView> = matches.into_iter().map(Into::into).collect();
-        let different = data.iter().filter(|one| !one.same).count();
-        let different = different + matches.iter().filter(|one| !one.same).count();
-        Reply::ok(&ReplayView { data, matches, different, stopped_early })
+        let replayed = trials::replay(&app, &merchant.tenant, &id, &wanted.version_id, limit).await?;
+        Reply::ok(&ReplayView::from(replayed))
     };
     Box::pin(remembered(&app, merchant.owner(), once, work)).await
 }
@@ -247,23 +242,17 @@ struct DifferenceView {
     difference: serde_json::Value,
 }
 
-async fn shadow_of(conn: &mut Conn, hook: &Hook) -> Result<ShadowView, Problem> {
-    let Some(version_id) = hook.shadow_id.clone() else {
-        return Ok(ShadowView { version_id: None, calls: 0, different: 0, newest: Vec::new() });
-    };
-    let tally = shadows::tally(conn, &hook.id, &version_id).await?;
-    let newest = tally.newest.into_iter().map(|one| DifferenceView {
-        run_id: one.run_id,
-        number: one.number,
-        at: Time(one.at),
-        difference: one.difference,
-    });
-    Ok(ShadowView {
-        version_id: Some(version_id),
-        calls: tally.calls,
-        different: tally.different,
-        newest: newest.collect(),
-    })
+impl From<Shadow> for ShadowView {
+    fn from(shadow: Shadow) -> Self {
+        let (version_id, tally) = shadow.map_or_else(Default::default, |(id, tally)| (Some(id), tally));
+        let newest = tally.newest.into_iter().map(|one| DifferenceView {
+            run_id: one.run_id,
+            number: one.number,
+            at: Time(one.at),
+            difference: one.difference,
+        });
+        Self { version_id, calls: tally.calls, different: tally.different, newest: newest.collect() }
+    }
 }
 
 /// Set the version in the shadow
@@ -280,21 +269,15 @@ async fn shadow(
     body: Json<NewShadow>,
 ) -> Result<Reply, Problem> {
     let (id, version_id) = (hook_id(id)?, body.value.version_id);
-    idempotent(&app, merchant.owner(), body.once, move |conn| {
-        Box::pin(async move {
-            let tenant = merchant.tenant.clone();
-            let hook = found(conn, &tenant, &id).await?;
-            if let Some(version_id) = &version_id {
-                version_of(conn, &hook, version_id).await?;
-                if hook.active_id.as_ref() == Some(version_id) {
-                    return Err(Problem::new(Kind::Conflict, "The version is in use; take another one."));
-                }
-            }
-            hooks::set_shadow(conn, &id, version_id).await?;
-            let hook = found(conn, &tenant, &id).await?;
-            Reply::ok(&shadow_of(conn, &hook).await?)
-        })
-    })
+    idempotent(
+        &app,
+        merchant.owner(),
+        body.once,
+        move |conn| {
+            Box::pin(async move { trials::set_shadow(conn, &merchant.tenant, &id, version_id).await })
+        },
+        |shadow| Reply::ok(&ShadowView::from(shadow)),
+    )
     .await
 }
 
@@ -306,7 +289,5 @@ async fn tally(
     State(app): State<App>,
     id: PathParam,
 ) -> Result<Answer<ShadowView>, Problem> {
-    let mut conn = app.db.read().await?;
-    let hook = found(&mut conn, &merchant.tenant, &hook_id(id)?).await?;
-    Ok(Answer(shadow_of(&mut conn, &hook).await?))
+    Ok(Answer(trials::shadow(&app, &merchant.tenant, &hook_id(id)?).await?.into()))
 }

@@ -4,19 +4,16 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{found, hook_id};
+use super::hook_id;
 use crate::{
     app::App,
-    db::{
-        Conn, events,
-        hooks::runs::{self, Attempt, Run, Usage, Used},
-    },
+    db::hooks::runs::{Attempt, Run, Usage, Used},
     domain::{
         hook::{Outcome, RunState},
         id::Kind as IdKind,
-        tenant::Tenant,
         verbatim::Verbatim,
     },
+    flow::hooks::manage::runs::{self, RunInfo},
     http::{
         auth::Merchant,
         idempotent::{Reply, idempotent},
@@ -28,12 +25,6 @@ use crate::{
         time::Time,
     },
 };
-
-const USAGE_DAYS: i64 = 31;
-/// Maximum number of calls shown with a run. Each may have some kilobytes of log.
-const CALLS_MAX: i64 = 50;
-/// Number of calls after which a run is not made again by hand: each call is stored.
-const CALLS_OF_RUN_MAX: i64 = 1_000;
 
 pub(super) fn routes() -> Routes {
     Routes::default()
@@ -157,6 +148,12 @@ struct RunDetails {
     calls: Vec<CallView>,
 }
 
+impl From<RunInfo> for RunDetails {
+    fn from(RunInfo { run, input, calls }: RunInfo) -> Self {
+        Self { run: run.into(), input, calls: calls.into_iter().map(Into::into).collect() }
+    }
+}
+
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -181,26 +178,9 @@ async fn list(
     Query(params): Query<RunParams>,
 ) -> Result<Answer<Listed<RunView>>, Problem> {
     let page = Page::new(params.limit, params.cursor.as_deref(), IdKind::HookRun)?;
-    let mut conn = app.db.read().await?;
-    let (tenant, before) = (merchant.tenant.clone(), page.before.clone());
-    let rows = runs::list(&mut conn, &tenant, params.hook_id, params.state, before, page.rows).await?;
+    let only = (params.hook_id, params.state);
+    let rows = runs::list(&app, &merchant.tenant, only, page.span()).await?;
     Ok(Answer(page.cut(rows, |row| &row.id, Into::into)))
-}
-
-async fn details(conn: &mut Conn, tenant: &Tenant, id: &str) -> Result<RunDetails, Problem> {
-    let run = runs::get(conn, tenant, id).await?.ok_or_else(missing)?;
-    let event = events::get(conn, tenant, &run.event_id).await?;
-    let payload = event.map(|event| event.payload).unwrap_or_default();
-    let calls = runs::attempts(conn, &run.id, CALLS_MAX).await?;
-    Ok(RunDetails {
-        run: run.into(),
-        input: Verbatim::of_text(payload).map_err(Problem::internal)?,
-        calls: calls.into_iter().map(Into::into).collect(),
-    })
-}
-
-fn missing() -> Problem {
-    Problem::not_found("run")
 }
 
 /// Get a run
@@ -213,8 +193,8 @@ async fn get(
     State(app): State<App>,
     id: PathParam,
 ) -> Result<Answer<RunDetails>, Problem> {
-    let id = id.id(IdKind::HookRun, "run")?;
-    Ok(Answer(details(&mut app.db.read().await?, &merchant.tenant, &id).await?))
+    let id = id.id_text(IdKind::HookRun, "run")?;
+    Ok(Answer(runs::get(&app, &merchant.tenant, &id).await?.into()))
 }
 
 /// Run again
@@ -230,25 +210,16 @@ async fn run_again(
     id: PathParam,
     body: NoBody,
 ) -> Result<Reply, Problem> {
-    let id = id.id(IdKind::HookRun, "run")?;
+    let id = id.id_text(IdKind::HookRun, "run")?;
     let now = app.clock.now();
-    let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
-        Box::pin(async move {
-            let tenant = merchant.tenant.clone();
-            let run = runs::get(conn, &tenant, &id).await?.ok_or_else(missing)?;
-            found(conn, &tenant, &run.hook_id).await?;
-            if run.attempts >= CALLS_OF_RUN_MAX {
-                let detail = format!("It was made {} times, and is made no more.", run.attempts);
-                return Err(Problem::new(Kind::Conflict, detail));
-            }
-            if !runs::run_again(conn, &run, now).await? {
-                let detail = "It is being made; wait for its end.";
-                return Err(Problem::new(Kind::RunPending, detail));
-            }
-            Reply::ok(&details(conn, &tenant, &id).await?)
-        })
-    })
-    .await;
+    let again = idempotent(
+        &app,
+        merchant.owner(),
+        body.once,
+        move |conn| Box::pin(async move { runs::run_again(conn, &merchant.tenant, &id, now).await }),
+        |run| Reply::ok(&RunDetails::from(run)),
+    );
+    let reply = again.await;
     app.wake.fulfill.notify_one();
     reply
 }
@@ -286,8 +257,6 @@ async fn usage(
     State(app): State<App>,
     id: PathParam,
 ) -> Result<Answer<Listed<UsageView>>, Problem> {
-    let mut conn = app.db.read().await?;
-    let hook = found(&mut conn, &merchant.tenant, &hook_id(id)?).await?;
-    let days = runs::usage(&mut conn, &hook.id, USAGE_DAYS).await?;
+    let days = runs::usage(&app, &merchant.tenant, &hook_id(id)?).await?;
     Ok(Answer(Listed::all(days.into_iter().map(Into::into).collect())))
 }

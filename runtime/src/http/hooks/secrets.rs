@@ -3,25 +3,15 @@
 
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{found, hook_id, manifest_of};
+use super::hook_id;
 use crate::{
     app::App,
-    db::{
-        Conn,
-        hooks::{
-            self, Hook,
-            secrets::{self, SecretRow, sealed_for},
-        },
-        merchants,
-    },
-    domain::{
-        hook::Purpose,
-        id::{self, Kind as IdKind},
-    },
-    host::{Manifest, is_secret_name},
+    db::hooks::secrets::SecretRow,
+    domain::{hook::Purpose, id::Kind as IdKind},
+    flow::hooks::manage::secrets,
+    host::is_secret_name,
     http::{
         auth::Merchant,
         idempotent::{Reply, idempotent},
@@ -35,8 +25,6 @@ use crate::{
 };
 
 const SECRET_BYTES_MAX: usize = 4096;
-/// Of a hook.
-const SECRETS_MAX: usize = 32;
 const HOST_LEN_MAX: usize = 253;
 
 pub(super) fn routes() -> Routes {
@@ -83,10 +71,12 @@ async fn list(
     State(app): State<App>,
     id: PathParam,
 ) -> Result<Answer<Listed<SecretView>>, Problem> {
-    let mut conn = app.db.read().await?;
-    let hook = found(&mut conn, &merchant.tenant, &hook_id(id)?).await?;
-    let rows = secrets::list(&mut conn, &hook.id).await?;
-    Ok(Answer(Listed::all(rows.into_iter().map(Into::into).collect())))
+    let rows = secrets::list(&app, &merchant.tenant, &hook_id(id)?).await?;
+    Ok(Answer(listed(rows)))
+}
+
+fn listed(rows: Vec<SecretRow>) -> Listed<SecretView> {
+    Listed::all(rows.into_iter().map(Into::into).collect())
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -118,7 +108,7 @@ async fn set(
     path: PathPair,
     body: Json<NewSecret>,
 ) -> Result<Reply, Problem> {
-    let (id, name) = path.id(IdKind::Hook, "hook")?;
+    let (id, name) = path.id_text(IdKind::Hook, "hook")?;
     if !is_secret_name(&name) {
         return Err(refuse("A secret's name: 1 to 40 of a-z, 0-9 and _.", "name"));
     }
@@ -126,32 +116,17 @@ async fn set(
     if !(1..=SECRET_BYTES_MAX).contains(&value.len()) {
         return Err(refuse(format!("value: 1 to {SECRET_BYTES_MAX} bytes."), "value"));
     }
-    let purpose = named_purpose(host, purpose)?;
+    let new = secrets::NewSecret { name, value, purpose: named_purpose(host, purpose)? };
     let (now, vault) = (app.clock.now(), app.vault.clone());
-    idempotent(&app, merchant.owner(), body.once, move |conn| {
-        Box::pin(async move {
-            merchants::alone(conn, &merchant.tenant.merchant).await?;
-            let hook = found(conn, &merchant.tenant, &id).await?;
-            let purpose = match purpose {
-                Some(purpose) => purpose,
-                None => wanted_purpose(conn, &hook, &name).await?,
-            };
-            fits(conn, &hook, &name, &purpose, &value).await?;
-            let known = secrets::list(conn, &hook.id).await?;
-            let is_new = known.iter().all(|secret| secret.name != name || secret.purpose != purpose);
-            if known.len() >= SECRETS_MAX && is_new {
-                let detail =
-                    format!("A hook has at most {SECRETS_MAX} secrets; delete one that is not needed.");
-                return Err(Problem::new(Kind::Conflict, detail));
-            }
-            let row_id = id::new(IdKind::HookSecret, now);
-            let sealed = vault.seal(&sealed_for(&row_id, &purpose), value.as_bytes());
-            let value = sealed.map_err(Problem::internal)?;
-            let row = SecretRow { id: row_id, name, purpose, value, created_at: now };
-            secrets::set(conn, &hook.id, row.clone()).await?;
-            Reply::ok(&SecretView::from(row))
-        })
-    })
+    idempotent(
+        &app,
+        merchant.owner(),
+        body.once,
+        move |conn| {
+            Box::pin(async move { secrets::set(conn, &vault, &merchant.tenant, &id, new, now).await })
+        },
+        |row| Reply::ok(&SecretView::from(row)),
+    )
     .await
 }
 
@@ -178,103 +153,6 @@ fn named_purpose(host: Option<String>, purpose: Option<Use>) -> Result<Option<Pu
     }
 }
 
-/// The purpose that the version in use, or else the newest, has for a secret.
-async fn wanted_purpose(conn: &mut Conn, hook: &Hook, name: &str) -> Result<Purpose, Problem> {
-    let versions = hooks::versions(conn, &hook.id).await?;
-    let settings = hook.settings.value();
-    let active = versions.iter().filter(|version| Some(&version.id) == hook.active_id.as_ref());
-    for version in active.chain(&versions) {
-        let manifest = manifest_of(version)?;
-        if let Some(purpose) = manifest.purpose_of(name, &manifest.settings_filled(settings.clone())) {
-            return Ok(purpose);
-        }
-    }
-    let detail =
-        format!("No version says what {name} is for: name the host that it is sent to, or use: \"sign\".");
-    Err(refuse(detail, "host"))
-}
-
-/// Refuses a value that is unfit for its purpose: one that no header can carry, or that is no key of the algorithm that
-/// the version in use (or else the newest) signs with.
-async fn fits(
-    conn: &mut Conn,
-    hook: &Hook,
-    name: &str,
-    purpose: &Purpose,
-    value: &str,
-) -> Result<(), Problem> {
-    // A private key in PEM has lines.
-    let is_key = *purpose == Purpose::Sign && value.trim_start().starts_with("-----BEGIN ");
-    if value.chars().any(|c| c.is_control() && !(is_key && matches!(c, '\r' | '\n'))) {
-        let detail = "value: no line breaks or other controls, but for those of a key in PEM to sign with.";
-        return Err(refuse(detail, "value"));
-    }
-    if *purpose != Purpose::Sign {
-        return Ok(());
-    }
-    let versions = hooks::versions(conn, &hook.id).await?;
-    let active = versions.iter().find(|version| Some(&version.id) == hook.active_id.as_ref());
-    let Some(version) = active.or(versions.first()) else { return Ok(()) };
-    let manifest = manifest_of(version)?;
-    match manifest.secrets.get(name).and_then(|asked| asked.algorithm) {
-        Some(algorithm) => algorithm.check(value).map_err(|why| refuse(format!("value: {why}."), "value")),
-        None => Ok(()),
-    }
-}
-
-/// Refuses a version if secrets that it requires are not set for the purposes that it states. A secret whose host comes
-/// from a setting that is not set is not required.
-pub(super) async fn are_set(conn: &mut Conn, hook: &Hook, manifest: &Manifest) -> Result<(), Problem> {
-    let filled = manifest.settings_filled(hook.settings.value());
-    let wanted =
-        manifest.secrets.keys().filter_map(|name| Some((name.as_str(), manifest.purpose_of(name, &filled)?)));
-    missing(conn, hook, wanted.collect()).await
-}
-
-/// Refuses settings that give secrets of the version in use purposes for which they are not set.
-pub(super) async fn still_set(
-    conn: &mut Conn,
-    hook: &Hook,
-    manifest: &Manifest,
-    before: &Value,
-    after: &Value,
-) -> Result<(), Problem> {
-    let (before, after) = (manifest.settings_filled(before.clone()), manifest.settings_filled(after.clone()));
-    let wanted =
-        manifest.secrets.keys().filter_map(|name| Some((name.as_str(), manifest.purpose_of(name, &after)?)));
-    let changed = wanted.filter(|(name, wanted)| Some(wanted) != manifest.purpose_of(name, &before).as_ref());
-    missing(conn, hook, changed.collect()).await
-}
-
-async fn missing(conn: &mut Conn, hook: &Hook, wanted: Vec<(&str, Purpose)>) -> Result<(), Problem> {
-    let set = secrets::list(conn, &hook.id).await?;
-    let is_set = |(name, wanted): &(&str, Purpose)| {
-        set.iter().any(|secret| secret.name == *name && secret.purpose == *wanted)
-    };
-    let missing: Vec<String> = wanted
-        .iter()
-        .filter(|one| !is_set(one))
-        .map(|(name, wanted)| {
-            let wanted = match wanted {
-                Purpose::Host(host) => format!("for the host {host}"),
-                Purpose::Sign => "to sign with".to_owned(),
-            };
-            let other =
-                if set.iter().any(|secret| secret.name == *name) { ", set for something else" } else { "" };
-            format!("{name} ({wanted}{other})")
-        })
-        .collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let detail = format!(
-        "Secrets are missing: {}. Set them first: PUT /v1/hooks/{}/secrets/<name>, with the host (or use) that you mean.",
-        missing.join(", "),
-        hook.id
-    );
-    Err(Problem::new(Kind::HookNotReady, detail))
-}
-
 /// Delete a secret
 ///
 /// With all that is set under this name, whatever it is for.
@@ -286,16 +164,13 @@ async fn delete(
     path: PathPair,
     body: NoBody,
 ) -> Result<Reply, Problem> {
-    let (id, name) = path.id(IdKind::Hook, "hook")?;
-    idempotent(&app, merchant.owner(), body.once, move |conn| {
-        Box::pin(async move {
-            let hook = found(conn, &merchant.tenant, &id).await?;
-            if !secrets::delete(conn, &hook.id, &name).await? {
-                return Err(Problem::not_found("secret of this hook"));
-            }
-            let rows = secrets::list(conn, &hook.id).await?;
-            Reply::ok(&Listed::all(rows.into_iter().map(SecretView::from).collect()))
-        })
-    })
+    let (id, name) = path.id_text(IdKind::Hook, "hook")?;
+    idempotent(
+        &app,
+        merchant.owner(),
+        body.once,
+        move |conn| Box::pin(async move { secrets::delete(conn, &merchant.tenant, &id, &name).await }),
+        |rows| Reply::ok(&listed(rows)),
+    )
     .await
 }

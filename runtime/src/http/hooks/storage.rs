@@ -5,17 +5,11 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{found, hook_id, manifest_of};
+use super::hook_id;
 use crate::{
     app::App,
-    db::{
-        Conn,
-        disk::{self, DiskLimit},
-        hooks,
-        plugin_storage::{self, StorageWrites},
-    },
     domain::id::Kind as IdKind,
-    host::scope_of_hook,
+    flow::hooks::manage::storage,
     http::{
         auth::Merchant,
         idempotent::{Reply, idempotent},
@@ -111,12 +105,8 @@ async fn keys(
         let detail = format!("limit is from 1 to {KEYS_MAX}.");
         return Err(Problem::new(Kind::QueryMalformed, detail).field("limit"));
     }
-    let mut conn = app.db.read().await?;
-    let hook = found(&mut conn, &merchant.tenant, &hook_id(id)?).await?;
-    let scope = scope_of_hook(&hook.id);
-    let (prefix, after) = (params.prefix, params.after);
-    let (_, data) =
-        plugin_storage::keys(&mut conn, &scope, &prefix, after.as_deref(), i64::from(limit)).await?;
+    let range = (params.prefix.as_str(), params.after.as_deref(), limit);
+    let data = storage::keys(&app, &merchant.tenant, &hook_id(id)?, range).await?;
     let full = u32::try_from(data.len()).is_ok_and(|count| count >= limit);
     Ok(Answer(Keys { next_after: data.last().cloned().filter(|_| full), data }))
 }
@@ -129,12 +119,8 @@ async fn get(
     State(app): State<App>,
     path: PathPair,
 ) -> Result<Answer<StoredValue>, Problem> {
-    let (id, key) = path.id(IdKind::Hook, "hook")?;
-    let key = checked(key)?;
-    let mut conn = app.db.read().await?;
-    let hook = found(&mut conn, &merchant.tenant, &id).await?;
-    let (_, value) = plugin_storage::get(&mut conn, &scope_of_hook(&hook.id), &key).await?;
-    Ok(Answer(value.ok_or_else(|| Problem::not_found("value under this key"))?.into()))
+    let (id, key) = path.id_text(IdKind::Hook, "hook")?;
+    Ok(Answer(storage::get(&app, &merchant.tenant, &id, &checked(key)?).await?.into()))
 }
 
 /// Put a value into a hook's storage
@@ -148,19 +134,20 @@ async fn put(
     path: PathPair,
     body: Json<StoredValue>,
 ) -> Result<Reply, Problem> {
-    let (id, key) = path.id(IdKind::Hook, "hook")?;
+    let (id, key) = path.id_text(IdKind::Hook, "hook")?;
     let (key, value) = (checked(key)?, body.value.bytes()?);
-    let bytes_max = u64::from(app.config.hooks.storage_kib) * 1024;
-    let limit = DiskLimit::of_mib(app.config.hooks.disk_mib_per_merchant);
-    idempotent(&app, merchant.owner(), body.once, move |conn| {
-        Box::pin(async move {
-            hooks::lock(conn, &id).await?;
-            let hook = found(conn, &merchant.tenant, &id).await?;
-            let shown = StoredValue::from(value.clone());
-            change(conn, &merchant.tenant.merchant, &hook, (key, Some(value)), bytes_max, limit).await?;
-            Reply::ok(&shown)
-        })
-    })
+    let (shown, config) = (value.clone(), app.config.clone());
+    idempotent(
+        &app,
+        merchant.owner(),
+        body.once,
+        move |conn| {
+            Box::pin(
+                async move { storage::put(conn, &merchant.tenant, &id, (key, value), &config.hooks).await },
+            )
+        },
+        |()| Reply::ok(&StoredValue::from(shown)),
+    )
     .await
 }
 
@@ -173,46 +160,14 @@ async fn delete(
     path: PathPair,
     body: NoBody,
 ) -> Result<Reply, Problem> {
-    let (id, key) = path.id(IdKind::Hook, "hook")?;
+    let (id, key) = path.id_text(IdKind::Hook, "hook")?;
     let key = checked(key)?;
-    idempotent(&app, merchant.owner(), body.once, move |conn| {
-        Box::pin(async move {
-            hooks::lock(conn, &id).await?;
-            let hook = found(conn, &merchant.tenant, &id).await?;
-            let old =
-                change(conn, &merchant.tenant.merchant, &hook, (key, None), 0, DiskLimit::of_mib(0)).await?;
-            Reply::ok(&StoredValue::from(old.ok_or_else(|| Problem::not_found("value under this key"))?))
-        })
-    })
+    idempotent(
+        &app,
+        merchant.owner(),
+        body.once,
+        move |conn| Box::pin(async move { storage::delete(conn, &merchant.tenant, &id, key).await }),
+        |old| Reply::ok(&StoredValue::from(old)),
+    )
     .await
-}
-
-/// Changes one value as the hook itself would. Returns the previous one.
-async fn change(
-    conn: &mut Conn,
-    merchant_id: &str,
-    hook: &hooks::Hook,
-    (key, value): (String, Option<Vec<u8>>),
-    bytes_max: u64,
-    limit: DiskLimit,
-) -> Result<Option<Vec<u8>>, Problem> {
-    let granted = match &hook.active_id {
-        Some(id) => hooks::version_by_id(conn, id).await?,
-        None => hooks::versions(conn, &hook.id).await?.into_iter().next(),
-    };
-    let granted = granted.map(|version| manifest_of(&version)).transpose()?;
-    let granted = granted.map_or(0, |manifest| u64::from(manifest.grants.storage_kib) * 1024);
-    let scope = scope_of_hook(&hook.id);
-    let (base, old) = plugin_storage::get(conn, &scope, &key).await?;
-    let size = |value: &Option<Vec<u8>>| {
-        value.as_ref().map_or(0, |value| u64::try_from(key.len() + value.len()).unwrap_or(u64::MAX))
-    };
-    let bytes = base.bytes.saturating_sub(size(&old)).saturating_add(size(&value));
-    if value.is_some() && bytes > granted.min(bytes_max) {
-        let detail = format!("Its manifest asks for {} KiB (grants.storage_kib).", granted / 1024);
-        return Err(Problem::new(Kind::StorageFull, detail));
-    }
-    let writes = StorageWrites { scope, base, bytes, entries: [(key, value)].into() };
-    disk::try_store(conn, merchant_id, &writes, limit).await??;
-    Ok(old)
 }

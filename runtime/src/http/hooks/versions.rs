@@ -1,27 +1,14 @@
 //! Versions of hooks: upload, activate, go back.
 
-use std::sync::Arc;
-
 use axum::extract::{Request, State};
-use http::StatusCode;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 
-use super::{
-    HookVersionView, HookView, codes_of, configure::hosts_allowed, fit::Fit, forget_code, found, hook_id,
-    manifest_of, secrets, turns::Turn, view,
-};
+use super::{HookVersionView, HookView, hook_id, shown};
 use crate::{
     app::App,
-    db::{
-        Conn,
-        disk::{self, DiskLimit},
-        hooks::{self, Hook, Limits, NewVersion, VersionRow, runs},
-    },
-    domain::{
-        Millis, hook::Binding, id::Kind as IdKind, size::SizeClass, tenant::Tenant, verbatim::Verbatim,
-    },
+    domain::{id::Kind as IdKind, size::SizeClass},
+    flow::hooks::manage::{self, Fit, VersionInfo, turns::Turn, upload, versions},
     host::Manifest,
     http::{
         auth::Merchant,
@@ -34,6 +21,9 @@ use crate::{
         upload::Wasm,
     },
 };
+
+/// Kinds of the refusals to activate a version.
+const ACTIVATION: &[Kind] = &[Kind::HookNotReady, Kind::GrantRefused, Kind::Conflict];
 
 pub(super) fn routes() -> Routes {
     Routes::default()
@@ -63,6 +53,12 @@ struct Uploaded {
     size: SizeClass,
 }
 
+impl From<upload::Uploaded> for Uploaded {
+    fn from(upload::Uploaded { hook, version, size }: upload::Uploaded) -> Self {
+        Self { hook: hook.into(), version: version.into(), size }
+    }
+}
+
 /// Upload a hook
 ///
 /// The component is checked, compiled and started once; it becomes a version of the hook that its manifest names.
@@ -81,64 +77,16 @@ async fn upload(
     request: Request,
 ) -> Result<Reply, Problem> {
     // Before the body is read: a component takes megabytes.
-    let turn = Turn::take(&app, &merchant)?;
-    let limit = DiskLimit::of_mib(app.config.hooks.disk_mib_per_merchant);
-    limit.check(disk::taken(&mut app.db.read().await?, &merchant.tenant.merchant).await?)?;
+    let turn = upload::begin(&app, &merchant.tenant).await?;
     let wasm = Wasm::read(request, app.config.hooks.largest.artefact_bytes_max()).await?;
     // In a task of its own: compiling goes on though the client has hung up, and is there when it asks again.
     let task = tokio::spawn(async move {
         let _turn = turn;
-        let owner = merchant.owner();
-        let bytes: Arc<[u8]> = wasm.bytes.into();
         let work = async {
-            let admitted = app.host.hooks().admit(bytes.clone()).await?;
-            // Before it can be called: otherwise the first call would compile it again.
-            let (sha256, is_new) = (admitted.sha256.clone(), admitted.code.is_some());
-            if let Some(code) = admitted.code {
-                app.host.hooks().keep(&sha256, code).await;
-            }
-            let new = NewVersion {
-                name: admitted.manifest.name.clone(),
-                version: admitted.manifest.version.to_string(),
-                sha256: admitted.sha256,
-                wasm: bytes.to_vec(),
-                compiled: admitted.compiled,
-                manifest: serde_json::to_string(&admitted.manifest).map_err(Problem::internal)?,
-                binding: Binding { events: admitted.manifest.events.clone(), ..Binding::default() },
-            };
-            let config = &app.config.hooks;
-            let (hooks, versions) = (config.per_merchant, config.versions_max);
-            let limits = Limits { hooks, versions, disk: limit };
-            let (of, now, size) = (merchant.tenant.clone(), app.clock.now(), admitted.class);
-            let config = app.config.clone();
-            let fit = if params.activate {
-                let hook = hooks::by_name(&mut app.db.read().await?, &of, &new.name).await?;
-                let settings = hook.map_or_else(|| Verbatim::of(&json!({})), |hook| hook.settings);
-                Fit::of(&app, &of.merchant, &new.sha256, admitted.manifest, &settings).await?
-            } else {
-                None
-            };
-            let stored = app.db.write::<_, Problem, _>(move |conn| {
-                Box::pin(async move {
-                    let (mut hook, version) = hooks::insert(conn, &of, new, limits, now).await?;
-                    if params.activate && hook.active_id.as_ref() != Some(&version.id) {
-                        make_active(conn, &hook, &version, fit.as_ref(), &config.hooks.hosts, now).await?;
-                        hook = found(conn, &of, &hook.id).await?;
-                    }
-                    let version = HookVersionView::new(version, hook.active_id.as_deref())?;
-                    Reply::new(
-                        StatusCode::CREATED,
-                        &Uploaded { hook: view(conn, hook).await?, version, size },
-                    )
-                })
-            });
-            let stored = stored.await;
-            if stored.is_err() && is_new {
-                app.host.hooks().forget(&sha256);
-            }
-            stored
+            let uploaded = upload::upload(&app, &merchant.tenant, wasm.bytes, params.activate).await?;
+            Reply::created(&Uploaded::from(uploaded))
         };
-        Box::pin(remembered(&app, owner, wasm.once, work)).await
+        Box::pin(remembered(&app, merchant.owner(), wasm.once, work)).await
     });
     task.await.unwrap_or_else(|error| Err(Problem::internal(error)))
 }
@@ -163,7 +111,7 @@ async fn validate(
     State(app): State<App>,
     request: Request,
 ) -> Result<Answer<Validated>, Problem> {
-    let _turn = Turn::take(&app, &merchant)?;
+    let _turn = Turn::take(&app, &merchant.tenant.merchant)?;
     let wasm = Wasm::read(request, app.config.hooks.largest.artefact_bytes_max()).await?;
     let admitted = app.host.hooks().admit(wasm.bytes.into()).await?;
     Ok(Answer(Validated { manifest: admitted.manifest, sha256: admitted.sha256, size: admitted.class }))
@@ -179,11 +127,11 @@ async fn list(
     State(app): State<App>,
     id: PathParam,
 ) -> Result<Answer<Listed<HookVersionView>>, Problem> {
-    let mut conn = app.db.read().await?;
-    let hook = found(&mut conn, &merchant.tenant, &hook_id(id)?).await?;
-    let versions = hooks::versions(&mut conn, &hook.id).await?;
-    let views = versions.into_iter().map(|version| HookVersionView::new(version, hook.active_id.as_deref()));
-    Ok(Answer(Listed::all(views.collect::<Result<_, _>>()?)))
+    Ok(Answer(listed(versions::list(&app, &merchant.tenant, &hook_id(id)?).await?)))
+}
+
+fn listed(versions: Vec<VersionInfo>) -> Listed<HookVersionView> {
+    Listed::all(versions.into_iter().map(Into::into).collect())
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -210,16 +158,19 @@ async fn activate(
     let version_id = body.value.version_id;
     let fit = Fit::of_hook(&app, &merchant.tenant, &id, Some(&version_id)).await?;
     let config = app.config.clone();
-    let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
-        Box::pin(async move {
-            let tenant = merchant.tenant.clone();
-            let hook = found(conn, &tenant, &id).await?;
-            let version = version_of(conn, &hook, &version_id).await?;
-            make_active(conn, &hook, &version, fit.as_ref(), &config.hooks.hosts, now).await?;
-            active_view(conn, &tenant, &id).await
-        })
-    })
-    .await;
+    let activate = idempotent(
+        &app,
+        merchant.owner(),
+        body.once,
+        move |conn| {
+            Box::pin(async move {
+                let checked = (fit.as_ref(), config.hooks.hosts.as_slice());
+                versions::activate(conn, &merchant.tenant, &id, &version_id, checked, now).await
+            })
+        },
+        shown,
+    );
+    let reply = activate.await;
     app.wake.fulfill.notify_one();
     reply
 }
@@ -247,23 +198,19 @@ async fn roll_back(
     let from = body.value.from;
     let fit = Fit::of_hook(&app, &merchant.tenant, &id, None).await?;
     let config = app.config.clone();
-    let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
-        Box::pin(async move {
-            let tenant = merchant.tenant.clone();
-            let hook = found(conn, &tenant, &id).await?;
-            if from.is_some() && from != hook.active_id {
-                let detail = "from: another version is in use now.";
-                return Err(Problem::new(Kind::Conflict, detail).field("from"));
-            }
-            let before = hooks::before_active(conn, &hook.id).await?;
-            let before = before.ok_or_else(|| {
-                Problem::new(Kind::Conflict, "The hook had no other version before this one.")
-            })?;
-            make_active(conn, &hook, &before, fit.as_ref(), &config.hooks.hosts, now).await?;
-            active_view(conn, &tenant, &id).await
-        })
-    })
-    .await;
+    let roll_back = idempotent(
+        &app,
+        merchant.owner(),
+        body.once,
+        move |conn| {
+            Box::pin(async move {
+                let checked = (fit.as_ref(), config.hooks.hosts.as_slice());
+                versions::roll_back(conn, &merchant.tenant, &id, from, checked, now).await
+            })
+        },
+        shown,
+    );
+    let reply = roll_back.await;
     app.wake.fulfill.notify_one();
     reply
 }
@@ -281,74 +228,16 @@ async fn delete(
     path: PathPair,
     body: NoBody,
 ) -> Result<Reply, Problem> {
-    let (id, version_id) = path.id(IdKind::Hook, "hook")?;
-    let codes = codes_of(&app, &id).await?;
-    let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
-        Box::pin(async move {
-            // As it is: nobody activates the version meanwhile.
-            hooks::lock(conn, &id).await?;
-            let hook = found(conn, &merchant.tenant, &id).await?;
-            let version = version_of(conn, &hook, &version_id).await?;
-            if hook.active_id.as_ref() == Some(&version.id) {
-                return Err(Problem::new(
-                    Kind::Conflict,
-                    "The version is in use; activate another one first.",
-                ));
-            }
-            hooks::delete_version(conn, &merchant.tenant.merchant, &version).await?;
-            let versions = hooks::versions(conn, &hook.id).await?;
-            let views =
-                versions.into_iter().map(|version| HookVersionView::new(version, hook.active_id.as_deref()));
-            Reply::ok(&Listed::all(views.collect::<Result<_, _>>()?))
-        })
-    })
-    .await;
-    forget_code(&app, codes).await?;
+    let (id, version_id) = path.id_text(IdKind::Hook, "hook")?;
+    let artefacts = manage::artefacts_of(&app, &id).await?;
+    let delete = idempotent(
+        &app,
+        merchant.owner(),
+        body.once,
+        move |conn| Box::pin(async move { versions::delete(conn, &merchant.tenant, &id, &version_id).await }),
+        |left| Reply::ok(&listed(left)),
+    );
+    let reply = delete.await;
+    manage::forget_code(&app, artefacts).await?;
     reply
-}
-
-async fn active_view(conn: &mut Conn, tenant: &Tenant, id: &str) -> Result<Reply, Problem> {
-    let hook = found(conn, tenant, id).await?;
-    Reply::ok(&view(conn, hook).await?)
-}
-
-pub(super) async fn version_of(
-    conn: &mut Conn,
-    hook: &Hook,
-    version_id: &str,
-) -> Result<VersionRow, Problem> {
-    let missing = || Problem::not_found("version of this hook").field("version_id");
-    if !IdKind::HookVersion.accepts(version_id) {
-        return Err(missing());
-    }
-    let version = hooks::version_by_id(conn, version_id).await?;
-    version.filter(|version| version.hook_id == hook.id).ok_or_else(missing)
-}
-
-/// Kinds of [`make_active`]'s refusals.
-const ACTIVATION: &[Kind] = &[Kind::HookNotReady, Kind::GrantRefused, Kind::Conflict];
-
-/// Activates a version, if everything that it requires is set.
-async fn make_active(
-    conn: &mut Conn,
-    hook: &Hook,
-    version: &VersionRow,
-    fit: Option<&Fit>,
-    allowed: &[String],
-    now: Millis,
-) -> Result<(), Problem> {
-    let manifest = manifest_of(version)?;
-    if let Some(problem) = Fit::problem(fit, version, &hook.settings)? {
-        return Err(Problem::new(
-            Kind::HookNotReady,
-            format!("{problem}. Set them first: PUT /v1/hooks/{}/settings.", hook.id),
-        ));
-    }
-    secrets::are_set(conn, hook, &manifest).await?;
-    hosts_allowed(allowed, &manifest, &hook.settings.value())?;
-    let roles: Vec<_> = manifest.roles.iter().filter_map(|role| role.of_hook()).collect();
-    hooks::activate(conn, &hook.id, &version.id, &roles, now).await?;
-    // What the other version failed at is tried again at once.
-    runs::hurry(conn, &hook.id, None, now).await?;
-    Ok(())
 }

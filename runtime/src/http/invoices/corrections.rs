@@ -7,9 +7,11 @@ use utoipa::ToSchema;
 use super::{AMOUNT, EXPIRES_IN_S, EXPIRES_IN_S_MAX, EXPIRES_IN_S_MIN, amount_of};
 use crate::{
     app::App,
-    db::invoices,
-    domain::{correction::Evidence, id::Kind as IdKind, invoice::Invoice, view::InvoiceView},
-    flow::resolve::{self, Deadline, Marking},
+    domain::{Millis, correction::Evidence, id::Kind as IdKind, invoice::Invoice, view::InvoiceView},
+    flow::{
+        resolve::{self, Deadline, Marking},
+        resources,
+    },
     http::{
         auth::Merchant,
         corrections::{Reason, check_why, scope},
@@ -67,9 +69,13 @@ fn check_evidence(evidence: &Evidence) -> Result<(), Problem> {
 
 /// Reads the invoice.
 async fn found(app: &App, merchant: &Merchant, id: PathParam) -> Result<Invoice, Problem> {
-    let id = id.id(IdKind::Invoice, "invoice")?;
-    let found = invoices::get(&mut app.db.read().await?, &merchant.tenant, &id).await?;
-    found.ok_or_else(|| Problem::not_found("invoice"))
+    let id = id.id_text(IdKind::Invoice, "invoice")?;
+    Ok(resources::get(app, &merchant.tenant, &id).await?)
+}
+
+/// The answer that shows how an invoice stands after a correction.
+fn shown(invoice: &Invoice, now: Millis) -> Result<Reply, Problem> {
+    Reply::ok(&InvoiceView::at(invoice, now))
 }
 
 /// Mark an invoice as paid
@@ -96,13 +102,16 @@ async fn mark_paid(
     let amount = amount.map(|amount| amount_of("amount", &amount, invoice.decimals)).transpose()?;
     let marking = Marking { amount, why, evidence };
     let (scope, now) = (scope(&merchant), app.clock.now());
-    let reply = idempotent(&app, merchant.owner(), once, move |conn| {
-        Box::pin(async move {
-            let invoice = resolve::mark_paid(conn, &scope, &invoice.id, marking, now).await?;
-            Reply::ok(&InvoiceView::at(&invoice, now))
-        })
-    })
-    .await;
+    let mark_paid = idempotent(
+        &app,
+        merchant.owner(),
+        once,
+        move |conn| {
+            Box::pin(async move { resolve::mark_paid(conn, &scope, &invoice.id, marking, now).await })
+        },
+        move |invoice| shown(&invoice, now),
+    );
+    let reply = mark_paid.await;
     app.wake.dispatch.notify_one();
     reply
 }
@@ -119,16 +128,17 @@ async fn unmark(
     id: PathParam,
     body: MaybeJson<Reason>,
 ) -> Result<Reply, Problem> {
-    let id = id.id(IdKind::Invoice, "invoice")?;
+    let id = id.id_text(IdKind::Invoice, "invoice")?;
     let why = body.value.checked()?;
     let (scope, now) = (scope(&merchant), app.clock.now());
-    let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
-        Box::pin(async move {
-            let invoice = resolve::unmark(conn, &scope, &id, why, now).await?;
-            Reply::ok(&InvoiceView::at(&invoice, now))
-        })
-    })
-    .await;
+    let unmark = idempotent(
+        &app,
+        merchant.owner(),
+        body.once,
+        move |conn| Box::pin(async move { resolve::unmark(conn, &scope, &id, why, now).await }),
+        move |invoice| shown(&invoice, now),
+    );
+    let reply = unmark.await;
     app.wake.dispatch.notify_one();
     reply
 }
@@ -200,13 +210,18 @@ async fn extend(
         return Err(Problem::new(Kind::FieldMissing, detail).field("expires_in_s"));
     }
     let (scope, now) = (scope(&merchant), app.clock.now());
-    let reply = idempotent(&app, merchant.owner(), once, move |conn| {
-        Box::pin(async move {
-            let invoice = resolve::extend(conn, &scope, &invoice.id, deadline, value.why, now).await?;
-            Reply::ok(&InvoiceView::at(&invoice, now))
-        })
-    })
-    .await;
+    let extend = idempotent(
+        &app,
+        merchant.owner(),
+        once,
+        move |conn| {
+            Box::pin(
+                async move { resolve::extend(conn, &scope, &invoice.id, deadline, value.why, now).await },
+            )
+        },
+        move |invoice| shown(&invoice, now),
+    );
+    let reply = extend.await;
     app.wake.dispatch.notify_one();
     reply
 }
@@ -230,13 +245,18 @@ async fn reopen(
     let invoice = found(&app, &merchant, id).await?;
     let deadline = value.read(&app, &invoice)?;
     let (scope, now) = (scope(&merchant), app.clock.now());
-    let reply = idempotent(&app, merchant.owner(), once, move |conn| {
-        Box::pin(async move {
-            let invoice = resolve::reopen(conn, &scope, &invoice.id, deadline, value.why, now).await?;
-            Reply::ok(&InvoiceView::at(&invoice, now))
-        })
-    })
-    .await;
+    let reopen = idempotent(
+        &app,
+        merchant.owner(),
+        once,
+        move |conn| {
+            Box::pin(
+                async move { resolve::reopen(conn, &scope, &invoice.id, deadline, value.why, now).await },
+            )
+        },
+        move |invoice| shown(&invoice, now),
+    );
+    let reply = reopen.await;
     app.wake.dispatch.notify_one();
     reply
 }

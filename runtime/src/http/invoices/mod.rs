@@ -11,10 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     app::App,
-    db::{
-        idempotency,
-        invoices::{self, Of},
-    },
+    db::invoices::Of,
     domain::{
         id::Kind as IdKind,
         invoice::{Invoice, Matching, Status},
@@ -26,12 +23,12 @@ use crate::{
     flow::{
         hooks::rates::{self, NoPrice, PricingError},
         invoicing::{self, Claimant, InvoicingError, Made},
-        resolve,
+        resolve, resources,
     },
     http::{
         auth::Merchant,
         corrections::scope,
-        idempotent::{Once, Reply, idempotent},
+        idempotent::{Once, Reply, idempotent, kept},
         input::{PathParam, Query, check_text},
         json::{Answer, Decimal, Json, NoBody},
         openapi::routes::{Routes, routes},
@@ -114,7 +111,7 @@ async fn create(
     let Json { value, once } = body;
     match make(&app, &merchant, value, &once).await {
         // What was done once under this key is the answer, whatever has changed since then.
-        Err(problem) if once.key.is_some() => match replay(&app, &merchant, &once).await? {
+        Err(problem) if once.key.is_some() => match kept(&app, &merchant.owner(), &once).await? {
             Some(reply) => Ok(reply),
             None => Err(problem),
         },
@@ -137,13 +134,6 @@ async fn make(app: &App, merchant: &Merchant, new: NewInvoice, once: &Once) -> R
             Reply::replay(app, &merchant.owner(), key, stored)
         }
     }
-}
-
-async fn replay(app: &App, merchant: &Merchant, once: &Once) -> Result<Option<Reply>, Problem> {
-    let Some(key) = &once.key else { return Ok(None) };
-    let owner = merchant.owner();
-    let stored = idempotency::find(&mut app.db.read().await?, &owner, &key.text).await?;
-    stored.map(|stored| Reply::replay(app, &owner, key, stored)).transpose()
 }
 
 /// Checks a request against the networks that exist.
@@ -301,9 +291,8 @@ async fn get(
     State(app): State<App>,
     id: PathParam,
 ) -> Result<Answer<InvoiceView>, Problem> {
-    let id = id.id(IdKind::Invoice, "invoice")?;
-    let found = invoices::get(&mut app.db.read().await?, &merchant.tenant, &id).await?;
-    let found = found.ok_or_else(|| Problem::not_found("invoice"))?;
+    let id = id.id_text(IdKind::Invoice, "invoice")?;
+    let found = resources::get::<Invoice>(&app, &merchant.tenant, &id).await?;
     Ok(Answer(InvoiceView::at(&found, app.clock.now())))
 }
 
@@ -340,9 +329,7 @@ async fn list(
             return Err(Problem::new(Kind::QueryMalformed, detail).field("status"));
         }
     };
-    let mut conn = app.db.read().await?;
-    let before = page.before.clone();
-    let rows = invoices::list(&mut conn, &merchant.tenant, of, before, page.rows).await?;
+    let rows = resources::list::<Invoice>(&app, &merchant.tenant, of, page.span()).await?;
     let now = app.clock.now();
     Ok(Answer(page.cut(rows, |row| &row.id, |row| InvoiceView::at(&row, now))))
 }
@@ -360,15 +347,16 @@ async fn cancel(
     id: PathParam,
     body: NoBody,
 ) -> Result<Reply, Problem> {
-    let id = id.id(IdKind::Invoice, "invoice")?;
+    let id = id.id_text(IdKind::Invoice, "invoice")?;
     let (scope, now) = (scope(&merchant), app.clock.now());
-    let reply = idempotent(&app, merchant.owner(), body.once, move |conn| {
-        Box::pin(async move {
-            let invoice: Invoice = resolve::cancel(conn, &scope, &id, now).await?;
-            Reply::ok(&InvoiceView::from(&invoice))
-        })
-    })
-    .await;
+    let cancel = idempotent(
+        &app,
+        merchant.owner(),
+        body.once,
+        move |conn| Box::pin(async move { resolve::cancel(conn, &scope, &id, now).await }),
+        |invoice| Reply::ok(&InvoiceView::from(&invoice)),
+    );
+    let reply = cancel.await;
     app.wake.dispatch.notify_one();
     reply
 }

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use crate::{
     app::App,
     db::erasures::Erasure,
-    domain::id::Kind as IdKind,
+    domain::id::{ApiKeyId, Kind as IdKind},
     flow::resolve,
     http::{
         auth::Merchant,
@@ -33,7 +33,7 @@ struct ErasureView {
     /// The first time that it was asked for.
     erased_at: Time,
     /// The API key that it was done with then.
-    api_key_id: String,
+    api_key_id: ApiKeyId,
 }
 
 impl From<Erasure> for ErasureView {
@@ -59,7 +59,7 @@ async fn erase(
     id: PathParam,
     body: NoBody,
 ) -> Result<Reply, Problem> {
-    let id = id.id(IdKind::Invoice, "invoice")?;
+    let id = id.id_text(IdKind::Invoice, "invoice")?;
     // In a task of its own: it goes on though the client has hung up.
     let task = tokio::spawn(async move {
         let owner = merchant.owner();

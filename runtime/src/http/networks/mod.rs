@@ -8,17 +8,12 @@ use utoipa::ToSchema;
 
 use crate::{
     app::App,
-    db::{
-        Conn, DbError,
-        chain::{self, Cursor},
-        first_calls,
-        networks::{self, PutError},
-    },
+    db::{chain::Cursor, networks::PutError},
     domain::{
         credit::{Credit, Tier},
-        id::{self, Kind as IdKind},
         network::{Explorer, Manifest},
     },
+    flow::networks::{self, NetworkError, NetworkInfo},
     http::{
         auth::{Merchant, Operator},
         idempotent::{Reply, idempotent},
@@ -26,7 +21,7 @@ use crate::{
         json::{Answer, Json, NoBody},
         openapi::routes::{Routes, routes},
         page::Listed,
-        problem::{Kind, Problem},
+        problem::{Kind, Problem, sentence},
         time::Time,
     },
     upstreams::Access,
@@ -174,23 +169,17 @@ pub(super) fn heard(app: &App, network: &Manifest) -> (Option<Time>, Option<Time
     (age.ever.then_some(at), age.stalled.then_some(at))
 }
 
-async fn view(app: &App, conn: &mut Conn, network: networks::Network) -> Result<NetworkView, DbError> {
-    let cursor = chain::cursor(conn, &network.manifest.name).await?;
+fn view(app: &App, NetworkInfo { network, cursor }: NetworkInfo) -> NetworkView {
     let (heard_at, stalled_since) =
         if network.enabled { heard(app, &network.manifest) } else { (None, None) };
-    Ok(NetworkView {
+    NetworkView {
         manifest: network.manifest,
         enabled: network.enabled,
         created_at: Time(network.created_at),
         heard_at,
         stalled_since,
         state: cursor.map(Into::into),
-    })
-}
-
-async fn view_of(app: &App, conn: &mut Conn, name: &str) -> Result<NetworkView, Problem> {
-    let network = networks::get(conn, name).await?.ok_or_else(missing)?;
-    Ok(view(app, conn, network).await?)
+    }
 }
 
 pub(super) fn missing() -> Problem {
@@ -201,12 +190,8 @@ pub(super) fn missing() -> Problem {
 #[utoipa::path(get, path = "/v1/operator/networks", tag = "operator: networks",
     responses((status = 200, body = Listed<NetworkView>)))]
 async fn list(_: Operator, State(app): State<App>) -> Result<Answer<Listed<NetworkView>>, Problem> {
-    let mut conn = app.db.read().await?;
-    let mut views = Vec::new();
-    for network in networks::list(&mut conn).await? {
-        views.push(view(&app, &mut conn, network).await?);
-    }
-    Ok(Answer(Listed::all(views)))
+    let networks = networks::list(&app).await?;
+    Ok(Answer(Listed::all(networks.into_iter().map(|network| view(&app, network)).collect())))
 }
 
 /// Get a network
@@ -214,7 +199,7 @@ async fn list(_: Operator, State(app): State<App>) -> Result<Answer<Listed<Netwo
     params(("name" = String, Path)), responses((status = 200, body = NetworkView)))]
 async fn get(_: Operator, State(app): State<App>, name: PathParam) -> Result<Answer<NetworkView>, Problem> {
     let name = name.name("network")?;
-    Ok(Answer(view_of(&app, &mut app.db.read().await?, &name).await?))
+    Ok(Answer(view(&app, networks::get(&app, &name).await?)))
 }
 
 /// Create or change a network
@@ -240,26 +225,7 @@ async fn put(
     for upstream in &manifest.upstreams {
         upstreams::check(&Access::of_url(&upstream.url))?;
     }
-    let (now, inside) = (app.clock.now(), app.clone());
-    let view = app
-        .db
-        .write::<_, Problem, _>(move |conn| {
-            Box::pin(async move {
-                if networks::put(conn, &manifest, now).await? {
-                    for (place, upstream) in (0_i64..).zip(&manifest.upstreams) {
-                        let id = id::new(IdKind::Upstream, now);
-                        let limits = (upstream.into(), place);
-                        let access = Access::of_url(&upstream.url);
-                        let row = access.into_row(&inside.vault, id, &manifest.name, limits, now);
-                        networks::insert_upstream(conn, row.map_err(Problem::internal)?).await?;
-                    }
-                }
-                view_of(&inside, conn, &manifest.name).await
-            })
-        })
-        .await?;
-    reload(&app).await?;
-    Ok(Answer(view))
+    Ok(Answer(view(&app, networks::put(&app, manifest).await?)))
 }
 
 impl From<PutError> for Problem {
@@ -271,12 +237,19 @@ impl From<PutError> for Problem {
     }
 }
 
-/// Applies changes in this process at once; other replicas follow within seconds.
-pub(super) async fn reload(app: &App) -> Result<(), Problem> {
-    app.networks.reload().await?;
-    app.reload_upstreams().await?;
-    app.wake.observe.notify_waiters();
-    Ok(())
+impl From<NetworkError> for Problem {
+    fn from(error: NetworkError) -> Self {
+        let text = sentence(&error);
+        match error {
+            NetworkError::Db(error) => error.into(),
+            NetworkError::Put(error) => error.into(),
+            NetworkError::Vault(error) => Self::internal(error),
+            NetworkError::Missing => missing(),
+            NetworkError::NoUpstream => Self::not_found("upstream"),
+            NetworkError::NotFrozen => Self::new(Kind::Conflict, text),
+            NetworkError::FrozenOtherwise => Self::new(Kind::Conflict, text).field("frozen"),
+        }
+    }
 }
 
 /// Enable a network
@@ -309,19 +282,15 @@ async fn disable(
 
 async fn set_enabled(app: &App, name: PathParam, body: NoBody, enabled: bool) -> Result<Reply, Problem> {
     let (name, inside) = (name.name("network")?, app.clone());
-    let reply = idempotent(app, Operator::OWNER.to_owned(), body.once, move |conn| {
-        Box::pin(async move {
-            if !networks::set_enabled(conn, &name, enabled).await? {
-                return Err(missing());
-            }
-            if enabled {
-                first_calls::forget(conn, &name).await?;
-            }
-            Reply::ok(&view_of(&inside, conn, &name).await?)
-        })
-    })
-    .await;
-    reload(app).await?;
+    let change = idempotent(
+        app,
+        Operator::OWNER.to_owned(),
+        body.once,
+        move |conn| Box::pin(async move { networks::set_enabled(conn, &name, enabled).await }),
+        move |network| Reply::ok(&view(&inside, network)),
+    );
+    let reply = change.await;
+    networks::reload(app).await?;
     reply
 }
 
@@ -348,22 +317,14 @@ async fn unfreeze(
     let name = name.name("network")?;
     let Json { value: Unfreeze { frozen }, once } = body;
     let inside = app.clone();
-    let reply = idempotent(&app, Operator::OWNER.to_owned(), once, move |conn| {
-        Box::pin(async move {
-            let state = view_of(&inside, conn, &name).await?.state;
-            match state.and_then(|state| state.frozen) {
-                None => return Err(Problem::new(Kind::Conflict, "The network is not frozen.")),
-                Some(why) if why != frozen => {
-                    let detail = "frozen: the network is frozen for another reason; read it again.";
-                    return Err(Problem::new(Kind::Conflict, detail).field("frozen"));
-                }
-                Some(_) => {}
-            }
-            chain::unfreeze(conn, &name).await?;
-            Reply::ok(&view_of(&inside, conn, &name).await?)
-        })
-    })
-    .await;
+    let unfreeze = idempotent(
+        &app,
+        Operator::OWNER.to_owned(),
+        once,
+        move |conn| Box::pin(async move { networks::unfreeze(conn, &name, &frozen).await }),
+        move |network| Reply::ok(&view(&inside, network)),
+    );
+    let reply = unfreeze.await;
     app.wake.observe.notify_waiters();
     reply
 }

@@ -6,11 +6,11 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{missing, reload};
 use crate::{
     app::App,
-    db::networks::{self, Upstream},
-    domain::id::{self, Kind as IdKind},
+    db::networks::Upstream,
+    domain::id::Kind as IdKind,
+    flow::networks,
     http::{
         auth::Operator,
         idempotent::{Reply, idempotent},
@@ -161,19 +161,20 @@ async fn add(
         let detail = format!("priority is from 0 to {PRIORITY_MAX}.");
         return Err(Problem::new(Kind::FieldMalformed, detail).field("priority"));
     }
-    let created_at = app.clock.now();
-    let id = id::new(IdKind::Upstream, created_at);
-    let row = access.into_row(&app.vault, id, &network, (terms, priority), created_at);
-    let row = row.map_err(Problem::internal)?;
-    let reply = idempotent(&app, Operator::OWNER.to_owned(), once, move |conn| {
-        Box::pin(async move {
-            networks::get(conn, &row.network).await?.ok_or_else(missing)?;
-            networks::insert_upstream(conn, row.clone()).await?;
-            Reply::created(&view(row, None))
-        })
-    })
-    .await;
-    reload(&app).await?;
+    let (now, vault) = (app.clock.now(), app.vault.clone());
+    let add = idempotent(
+        &app,
+        Operator::OWNER.to_owned(),
+        once,
+        move |conn| {
+            Box::pin(async move {
+                networks::add_upstream(conn, &vault, &network, access, (terms, priority), now).await
+            })
+        },
+        |row| Reply::created(&view(row, None)),
+    );
+    let reply = add.await;
+    networks::reload(&app).await?;
     reply
 }
 
@@ -186,34 +187,14 @@ async fn list(
     name: PathParam,
 ) -> Result<Answer<Listed<UpstreamView>>, Problem> {
     let name = name.name("network")?;
-    let mut conn = app.db.read().await?;
-    networks::get(&mut conn, &name).await?.ok_or_else(missing)?;
-    let rows = networks::upstreams_of(&mut conn, &name).await?;
-    let mut known = app.upstreams.status(&name);
-    let views = rows.into_iter().map(|row| {
-        let place = known.iter().position(|status| status.id == row.id);
-        view(row, place.map(|place| known.swap_remove(place)))
-    });
-    Ok(Answer(Listed::all(views.collect())))
+    let rows = networks::upstreams(&app, &name).await?;
+    Ok(Answer(Listed::all(rows.into_iter().map(|(row, health)| view(row, health)).collect())))
 }
 
 /// Remove an upstream
 #[utoipa::path(delete, path = "/v1/operator/upstreams/{id}", tag = "operator: networks",
     params(("id" = String, Path)), responses((status = 200, body = UpstreamView)))]
 async fn remove(_: Operator, State(app): State<App>, id: PathParam) -> Result<Answer<UpstreamView>, Problem> {
-    let id = id.id(IdKind::Upstream, "upstream")?;
-    let removed = app
-        .db
-        .write::<_, Problem, _>(move |conn| {
-            Box::pin(async move {
-                let all = networks::upstreams(conn).await?;
-                let row =
-                    all.into_iter().find(|row| row.id == id).ok_or_else(|| Problem::not_found("upstream"))?;
-                networks::delete_upstream(conn, &id).await?;
-                Ok(row)
-            })
-        })
-        .await?;
-    reload(&app).await?;
-    Ok(Answer(view(removed, None)))
+    let id = id.id_text(IdKind::Upstream, "upstream")?;
+    Ok(Answer(view(networks::remove_upstream(&app, id).await?, None)))
 }

@@ -180,7 +180,7 @@ impl<'a> World<'a> {
                 self.pay(number, how, from_deadline, passed_over);
             }
             Op::Stray { merchant, asset, amount } => {
-                let (id, to) = (self.note(None, false), address_of(MERCHANTS[*merchant]));
+                let (id, to) = (self.note(None, false), address_of(&MERCHANTS[*merchant]));
                 let (asset, amount, sent_at) = (*asset, *amount, self.now);
                 let tx = Tx { id, to, asset, unseen: false, amount, memo: None, sent_at, passed_over: 0 };
                 lock(&self.ledger).send(tx);
@@ -292,7 +292,7 @@ impl<'a> World<'a> {
         // The replicas that exist make it, in turn.
         let at = if self.replicas[1].is_some() && number % 2 == 1 { 1 } else { 0 };
         let Some(replica) = &self.replicas[at] else { return Ok(()) };
-        match replica.process.invoice(MERCHANTS[merchant], asset, amount, by, expires_in_s).await {
+        match replica.process.invoice(&MERCHANTS[merchant], asset, amount, by, expires_in_s).await {
             Ok(asked) => {
                 self.say(format_args!("  {} due {} at {}", asked.id, asked.due, asked.address));
                 let deadline = self.now + expires_in_s * 1000;

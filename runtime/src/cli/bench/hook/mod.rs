@@ -27,7 +27,7 @@ use crate::{
     domain::{
         event::{self, Kind},
         hook::Binding,
-        id,
+        id::{Id, MerchantId},
         policy::Policy,
         tenant::Tenant,
     },
@@ -70,14 +70,14 @@ pub(super) async fn install(app: &App, wasm: Vec<u8>) -> anyhow::Result<Installe
     }
     let now = app.clock.now();
     let merchant = Merchant {
-        id: id::new(id::Kind::Merchant, now),
+        id: MerchantId::new(now),
         name: "bench".to_owned(),
         operator_events: false,
         policy: Policy::default(),
         created_at: now,
         disabled_at: None,
     };
-    let tenant = Tenant::live(&merchant.id);
+    let tenant = Tenant::live(merchant.id.clone());
     let new = NewVersion {
         name: admitted.manifest.name.clone(),
         version: admitted.manifest.version.to_string(),
@@ -113,7 +113,7 @@ pub(super) async fn install(app: &App, wasm: Vec<u8>) -> anyhow::Result<Installe
 pub(super) fn of_merchant(hook_id: String) -> OfMerchant {
     OfMerchant {
         hook_id,
-        tenant: Tenant::live(""),
+        tenant: Tenant::live(MerchantId::of_body("")),
         run_id: Some(RUN.to_owned()),
         hosts: Vec::new(),
         secrets: std::collections::BTreeMap::new(),

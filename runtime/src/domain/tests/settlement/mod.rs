@@ -207,7 +207,7 @@ fn asking(match_first: bool) -> World {
             .insert(id.to_owned(), Invoice { matching: Matching::Amount, ..invoice(id, due) });
     }
     let binding = Binding { match_first, ..Binding::default() };
-    world.known.matchers = vec![Matcher { id: "hook".to_owned(), merchant_id: "mer".to_owned(), binding }];
+    world.known.matchers = vec![Matcher { id: "hook".to_owned(), merchant_id: "mer".into(), binding }];
     world
 }
 

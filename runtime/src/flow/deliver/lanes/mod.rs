@@ -17,6 +17,8 @@ use std::{
 
 use super::attempt::{Due, Target};
 
+use crate::domain::id::MerchantId;
+
 /// Window of an endpoint about which nothing is known.
 const FIRST_WINDOW: usize = 2;
 /// Time, milliseconds, after which an endpoint that took a delivery counts as slow.
@@ -55,7 +57,7 @@ pub(super) struct Lanes {
     limits: Limits,
     lanes: HashMap<Arc<str>, Lane>,
     /// Number of deliveries under way of each merchant that has any.
-    of_merchants: HashMap<Arc<str>, usize>,
+    of_merchants: HashMap<MerchantId, usize>,
     /// Lanes with deliveries waiting and room in their window, each once, in turn.
     turn: VecDeque<Arc<str>>,
     sending: usize,
@@ -64,7 +66,7 @@ pub(super) struct Lanes {
 }
 
 struct Lane {
-    merchant_id: Arc<str>,
+    merchant_id: MerchantId,
     window: usize,
     suspect: bool,
     /// Number of those under way that count as a suspect's.
@@ -92,7 +94,7 @@ impl Allowance {
 }
 
 impl Lane {
-    fn new(merchant_id: Arc<str>, window: usize, suspect: bool) -> Self {
+    fn new(merchant_id: MerchantId, window: usize, suspect: bool) -> Self {
         Self {
             merchant_id,
             window,
@@ -133,7 +135,7 @@ impl Lanes {
     }
 
     /// True if a merchant has all the attempts that it may have at present.
-    fn has_its_share(&self, merchant_id: &str) -> bool {
+    fn has_its_share(&self, merchant_id: &MerchantId) -> bool {
         let (half, quarter) = (self.limits.concurrency.div_ceil(2), self.limits.concurrency.div_ceil(4));
         let of_merchant = self.of_merchants.get(merchant_id).copied().unwrap_or(0);
         self.sending >= half && of_merchant >= quarter

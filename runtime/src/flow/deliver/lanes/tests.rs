@@ -1,5 +1,5 @@
 use super::*;
-use crate::flow::deliver::attempt::due_for_test;
+use crate::{domain::id::MerchantId, flow::deliver::attempt::due_for_test};
 
 fn lanes(concurrency: usize, per_endpoint: usize) -> Lanes {
     Lanes::new(Limits { concurrency, per_endpoint })
@@ -7,10 +7,10 @@ fn lanes(concurrency: usize, per_endpoint: usize) -> Lanes {
 
 /// Adds deliveries to an endpoint, which has a merchant of its own.
 fn add(lanes: &mut Lanes, endpoint: &str, failures: u32, count: usize) {
-    add_of(lanes, &format!("owner of {endpoint}"), endpoint, failures, count);
+    add_of(lanes, &format!("owner of {endpoint}").as_str().into(), endpoint, failures, count);
 }
 
-fn add_of(lanes: &mut Lanes, merchant: &str, endpoint: &str, failures: u32, count: usize) {
+fn add_of(lanes: &mut Lanes, merchant: &MerchantId, endpoint: &str, failures: u32, count: usize) {
     let dues: Vec<_> = (0..count).map(|_| due_for_test(endpoint, merchant)).collect();
     let target = dues[0].target.clone();
     lanes.add(&target, failures, true, dues);
@@ -114,15 +114,15 @@ fn those_that_take_their_time_hold_half_of_the_places_at_most() {
 fn a_merchant_has_a_quarter_of_the_places_once_half_of_all_are_taken() {
     let mut lanes = lanes(16, 4);
     for i in 0..20 {
-        add_of(&mut lanes, "many", &format!("m{i}"), 0, 10);
+        add_of(&mut lanes, &"many".into(), &format!("m{i}"), 0, 10);
     }
     // Alone it has half of them.
     assert_eq!(std::iter::from_fn(|| next(&mut lanes)).count(), 8);
     for i in 0..4 {
-        add_of(&mut lanes, "more", &format!("n{i}"), 0, 10);
+        add_of(&mut lanes, &"more".into(), &format!("n{i}"), 0, 10);
     }
     assert_eq!(std::iter::from_fn(|| next(&mut lanes)).count(), 4);
-    add_of(&mut lanes, "one", "o", 0, 1);
+    add_of(&mut lanes, &"one".into(), "o", 0, 1);
     assert_eq!(next(&mut lanes).as_deref(), Some("o"));
     assert_eq!(next(&mut lanes), None);
     // What ends of the one with more than its share is somebody else's.

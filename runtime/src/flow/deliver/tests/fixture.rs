@@ -124,7 +124,7 @@ pub(super) async fn each_database(test: impl AsyncFn(Desk)) {
             Box::pin(async move {
                 for id in ["mer_a", "mer_b"] {
                     let merchant = Merchant {
-                        id: id.to_owned(),
+                        id: id.into(),
                         name: id.to_owned(),
                         operator_events: false,
                         policy: Policy::default(),

@@ -38,7 +38,7 @@ use crate::{
             data::{HookMatchEvent, MatchNamed},
         },
         hook::MatchOutcome,
-        id::{self, Ids},
+        id::{self, Ids, MerchantId},
         retry::UNHEARD_MAX,
         settlement::{Answer, Book, Disallowed, Share},
         transfer::{Status, Transfer},
@@ -82,7 +82,7 @@ impl queue::Queue for Matches {
         app.db.write(move |conn| Box::pin(match_queue::claim(conn, hooks, now, until))).await
     }
 
-    fn owner(claimed: &Claimed) -> (&str, &str) {
+    fn owner(claimed: &Claimed) -> (&str, &MerchantId) {
         (&claimed.hook_id, &claimed.tenant.merchant)
     }
 

@@ -51,7 +51,7 @@ async fn what_a_contract_pays_is_listed_once_and_paid_by_a_person() {
         assert_eq!(dark.shop.now(&other).await.status, Status::New);
         let told = events::list(
             &mut dark.conn().await,
-            &Tenant::test(&dark.shop.merchant),
+            &Tenant::test(dark.shop.merchant.clone()),
             None,
             AFTER_ALL_IDS.to_owned(),
             100,

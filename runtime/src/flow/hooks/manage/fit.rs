@@ -1,17 +1,16 @@
 //! Check of a hook's settings against the schema of a version. Both are untrusted, so it is made before the transaction
 //! that depends on it begins, on a thread that may take its time.
 
-use super::manifest_of;
+use super::{HookError, fitted, manifest_of};
 use crate::{
     app::App,
     db::hooks::{self, VersionRow},
-    domain::{tenant::Tenant, verbatim::Verbatim},
+    domain::{id::MerchantId, tenant::Tenant, verbatim::Verbatim},
     host::Manifest,
-    http::problem::{Kind, Problem},
 };
 
 /// Result of checking a version against settings.
-pub(super) struct Fit {
+pub(crate) struct Fit {
     sha256: String,
     settings: String,
     problem: Option<String>,
@@ -21,44 +20,41 @@ impl Fit {
     /// Checks these settings against the manifest of the component with this SHA-256.
     pub(super) async fn of(
         app: &App,
-        merchant_id: &str,
+        merchant_id: &MerchantId,
         sha256: &str,
         manifest: Manifest,
         settings: &Verbatim,
-    ) -> Result<Option<Self>, Problem> {
+    ) -> Result<Self, HookError> {
         let values = settings.value();
         let _place = app.fits.enter(merchant_id).await;
         let look = move || manifest.settings_problem(&manifest.settings_filled(values));
-        Ok(Some(Self {
+        Ok(Self {
             sha256: sha256.to_owned(),
             settings: settings.text().to_owned(),
-            problem: tokio::task::spawn_blocking(look).await.map_err(Problem::internal)?,
-        }))
+            problem: tokio::task::spawn_blocking(look).await?,
+        })
     }
 
     /// Does the same for a stored version. `None` if there is none.
-    pub(super) async fn of_version(
+    async fn of_version(
         app: &App,
-        merchant_id: &str,
+        merchant_id: &MerchantId,
         version: Option<VersionRow>,
         settings: &Verbatim,
-    ) -> Result<Option<Self>, Problem> {
-        match version {
-            Some(version) => {
-                Self::of(app, merchant_id, &version.sha256, manifest_of(&version)?, settings).await
-            }
-            None => Ok(None),
-        }
+    ) -> Result<Option<Self>, HookError> {
+        let Some(version) = version else { return Ok(None) };
+        let manifest = manifest_of(&version)?;
+        Self::of(app, merchant_id, &version.sha256, manifest, settings).await.map(Some)
     }
 
     /// Checks a hook's settings against this version of it, or else against the one before the one in use. `None` if
     /// there is none.
-    pub(super) async fn of_hook(
+    pub(crate) async fn of_hook(
         app: &App,
         tenant: &Tenant,
         hook_id: &str,
         version_id: Option<&str>,
-    ) -> Result<Option<Self>, Problem> {
+    ) -> Result<Option<Self>, HookError> {
         let mut conn = app.db.read().await?;
         let Some(hook) = hooks::get(&mut conn, tenant, hook_id).await? else { return Ok(None) };
         let version = match version_id {
@@ -70,17 +66,29 @@ impl Fit {
         Self::of_version(app, &tenant.merchant, version, &hook.settings).await
     }
 
+    /// Checks new settings against the version that they have to fit. `None` if there is none.
+    pub(crate) async fn of_settings(
+        app: &App,
+        tenant: &Tenant,
+        hook_id: &str,
+        settings: &Verbatim,
+    ) -> Result<Option<Self>, HookError> {
+        let mut conn = app.db.read().await?;
+        let version = match hooks::get(&mut conn, tenant, hook_id).await? {
+            Some(hook) => fitted(&mut conn, &hook).await?,
+            None => None,
+        };
+        drop(conn);
+        Self::of_version(app, &tenant.merchant, version, settings).await
+    }
+
     /// The problem found, if there is one. Errors if other settings or another version were checked.
     pub(super) fn problem<'f>(
         fit: Option<&'f Self>,
         version: &VersionRow,
         settings: &Verbatim,
-    ) -> Result<Option<&'f str>, Problem> {
+    ) -> Result<Option<&'f str>, HookError> {
         let same = |fit: &&Self| fit.sha256 == version.sha256 && fit.settings == settings.text();
-        let changed = || {
-            let detail = "The hook was changed meanwhile; look at it, then send this again.";
-            Problem::new(Kind::Conflict, detail)
-        };
-        Ok(fit.filter(same).ok_or_else(changed)?.problem.as_deref())
+        Ok(fit.filter(same).ok_or(HookError::Changed)?.problem.as_deref())
     }
 }

@@ -5,13 +5,10 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use super::HookError;
 use crate::{
     app::App,
-    domain::Millis,
-    http::{
-        auth::Merchant,
-        problem::{Kind, Problem},
-    },
+    domain::{Millis, id::MerchantId},
 };
 
 const HOUR_MS: Millis = 3_600_000;
@@ -22,37 +19,34 @@ static UPLOADS: Mutex<Option<Uploads>> = Mutex::new(None);
 
 #[derive(Default)]
 struct Uploads {
-    under_way: HashSet<String>,
+    under_way: HashSet<MerchantId>,
     /// Start of each merchant's hour, and the number of uploads since then.
-    of_late: HashMap<String, (Millis, u32)>,
+    of_late: HashMap<MerchantId, (Millis, u32)>,
 }
 
 /// The right to one upload, until it is dropped.
-pub(super) struct Turn(String);
+pub(crate) struct Turn(MerchantId);
 
 impl Turn {
-    pub(super) fn take(app: &App, merchant: &Merchant) -> Result<Self, Problem> {
+    pub(crate) fn take(app: &App, merchant_id: &MerchantId) -> Result<Self, HookError> {
         let (now, max) = (app.clock.now(), app.config.hooks.uploads_per_hour);
         if app.config.hooks.per_merchant == 0 {
-            let detail = "The operator has not opened hooks to merchants (hooks.per_merchant).";
-            return Err(Problem::new(Kind::HookLimit, detail));
+            return Err(HookError::NotOpened);
         }
         let mut uploads = UPLOADS.lock().unwrap_or_else(PoisonError::into_inner);
         let Uploads { under_way, of_late } = uploads.get_or_insert_default();
-        if under_way.contains(&merchant.tenant.merchant) {
-            let detail = "Another upload of yours is under way; wait for its end.";
-            return Err(Problem::new(Kind::UploadsLimited, detail).retry_after(5));
+        if under_way.contains(merchant_id) {
+            return Err(HookError::UploadUnderWay);
         }
         of_late.retain(|_, (began, _)| now - *began < HOUR_MS);
-        let (began, count) = of_late.entry(merchant.tenant.merchant.clone()).or_insert((now, 0));
+        let (began, count) = of_late.entry(merchant_id.clone()).or_insert((now, 0));
         if *count >= max {
-            let left_s = u64::try_from((*began + HOUR_MS - now) / 1000 + 1).unwrap_or(3600);
-            let detail = format!("{max} in an hour are allowed (hooks.uploads_per_hour).");
-            return Err(Problem::new(Kind::UploadsLimited, detail).retry_after(left_s));
+            let wait_s = u64::try_from((*began + HOUR_MS - now) / 1000 + 1).unwrap_or(3600);
+            return Err(HookError::Uploads { max, wait_s });
         }
         *count += 1;
-        under_way.insert(merchant.tenant.merchant.clone());
-        Ok(Self(merchant.tenant.merchant.clone()))
+        under_way.insert(merchant_id.clone());
+        Ok(Self(merchant_id.clone()))
     }
 }
 
