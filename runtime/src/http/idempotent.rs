@@ -165,16 +165,15 @@ where
     W: for<'t> FnOnce(&'t mut Conn) -> Work<'t, Result<T, E>> + Send + 'static,
     S: FnOnce(T) -> Result<Reply, Problem> + Send + 'static,
 {
-    once_for_key(app, owner, once, move |conn| {
-        Box::pin(async move { show(operation(conn).await.map_err(Into::into)?) })
-    })
-    .await
+    let effect: Effect =
+        Box::new(move |conn| Box::pin(async move { show(operation(conn).await.map_err(Into::into)?) }));
+    once_for_key(app, owner, once, effect).await
 }
 
-async fn once_for_key<W>(app: &App, owner: String, once: Once, work: W) -> Result<Reply, Problem>
-where
-    W: for<'t> FnOnce(&'t mut Conn) -> Work<'t, Result<Reply, Problem>> + Send + 'static,
-{
+/// An operation and how its result is shown, without their types: what follows is compiled once for all routes.
+type Effect = Box<dyn for<'t> FnOnce(&'t mut Conn) -> Work<'t, Result<Reply, Problem>> + Send>;
+
+async fn once_for_key(app: &App, owner: String, once: Once, work: Effect) -> Result<Reply, Problem> {
     let Some(key) = once.key else { return app.db.write(work).await };
     let claim = Claim {
         owner: owner.clone(),
@@ -187,7 +186,8 @@ where
         // The effect was undone, and the claim with it; what remains is that it was refused.
         Err(problem) if problem.is_deterministic() && problem.kind != Kind::IdempotencyKeyReused => {
             let refusal = Reply::refusal(&problem);
-            under_key(app, owner, key, claim, move |_| Box::pin(async move { Ok(refusal) })).await
+            let refused: Effect = Box::new(move |_| Box::pin(async move { Ok(refusal) }));
+            under_key(app, owner, key, claim, refused).await
         }
         other => other,
     }
@@ -212,7 +212,7 @@ where
     }
     // Keeps the answer, as if it were the effect.
     let kept = outcome.clone().or_else(|problem| Ok(Reply::refusal(&problem)));
-    once_for_key(app, owner, once, move |_| Box::pin(async move { kept })).await?;
+    once_for_key(app, owner, once, Box::new(move |_| Box::pin(async move { kept }))).await?;
     outcome
 }
 
@@ -223,10 +223,7 @@ pub(crate) async fn kept(app: &App, owner: &str, once: &Once) -> Result<Option<R
     stored.map(|stored| Reply::replay(app, owner, key, stored)).transpose()
 }
 
-async fn under_key<W>(app: &App, owner: String, key: Key, claim: Claim, work: W) -> Result<Reply, Problem>
-where
-    W: for<'t> FnOnce(&'t mut Conn) -> Work<'t, Result<Reply, Problem>> + Send + 'static,
-{
+async fn under_key(app: &App, owner: String, key: Key, claim: Claim, work: Effect) -> Result<Reply, Problem> {
     let inside = app.clone();
     app.db
         .write(move |conn| {

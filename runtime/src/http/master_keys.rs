@@ -8,6 +8,7 @@ use crate::{
     app::App,
     http::{
         auth::Operator,
+        idempotent::{Reply, remembered},
         json::{Answer, NoBody},
         openapi::routes::{Routes, routes},
         problem::{Kind, Problem, sentence},
@@ -74,9 +75,12 @@ async fn get(_: Operator, State(app): State<App>) -> Result<Answer<MasterKeyView
 #[utoipa::path(post, path = "/v1/operator/master_key/rotate", tag = "operator",
     responses((status = 200, body = MasterKeyView)),
     extensions(("x-problems" = json!([[Kind::RotationRefused, Kind::RotationUnderWay]]))))]
-async fn rotate(_: Operator, State(app): State<App>, _: NoBody) -> Result<Answer<MasterKeyView>, Problem> {
-    app.master_keys.rotate(app.clock.now()).await?;
-    Ok(Answer(view(&app).await?))
+async fn rotate(_: Operator, State(app): State<App>, body: NoBody) -> Result<Reply, Problem> {
+    let work = async {
+        app.master_keys.rotate(app.clock.now()).await?;
+        Reply::ok(&view(&app).await?)
+    };
+    remembered(&app, Operator::OWNER.to_owned(), body.once, work).await
 }
 
 /// Finish a rotation of the master key
@@ -86,9 +90,12 @@ async fn rotate(_: Operator, State(app): State<App>, _: NoBody) -> Result<Answer
 #[utoipa::path(post, path = "/v1/operator/master_key/finish", tag = "operator",
     responses((status = 200, body = MasterKeyView)),
     extensions(("x-problems" = json!([[Kind::RotationRefused, Kind::RotationUnderWay]]))))]
-async fn finish(_: Operator, State(app): State<App>, _: NoBody) -> Result<Answer<MasterKeyView>, Problem> {
-    app.master_keys.finish().await?;
-    Ok(Answer(view(&app).await?))
+async fn finish(_: Operator, State(app): State<App>, body: NoBody) -> Result<Reply, Problem> {
+    let work = async {
+        app.master_keys.finish().await?;
+        Reply::ok(&view(&app).await?)
+    };
+    remembered(&app, Operator::OWNER.to_owned(), body.once, work).await
 }
 
 impl From<RotationError> for Problem {
