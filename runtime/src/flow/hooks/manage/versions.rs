@@ -99,7 +99,7 @@ pub(super) async fn make_active(
 ) -> Result<(), HookError> {
     let manifest = manifest_of(version)?;
     if let Some(problem) = Fit::problem(fit, version, &hook.settings)? {
-        return Err(HookError::unset(hook, problem));
+        return Err(HookError::SettingsUnset { hook_id: hook.id.clone(), problem: problem.to_owned() });
     }
     secrets::are_set(conn, hook, &manifest).await?;
     hosts_allowed(allowed, &manifest, &hook.settings.value())?;
