@@ -147,10 +147,9 @@ pub(crate) async fn list(
     conn: &mut Conn,
     tenant: &Tenant,
     invoice_id: Option<&str>,
-    before: Option<&str>,
+    before: String,
     limit: i64,
 ) -> Result<Vec<Listed>, DbError> {
-    let before = before.unwrap_or(super::AFTER_ALL_IDS).to_owned();
     let mut args = args![&tenant.merchant, tenant.mode, before, limit];
     let rows = match invoice_id {
         None => {

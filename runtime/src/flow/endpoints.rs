@@ -91,7 +91,7 @@ pub(crate) async fn create(
     if !endpoints::insert(conn, row).await? {
         return Err(EndpointError::TooMany);
     }
-    Ok(WithSecret { endpoint: found(conn, tenant, &id).await?, secret })
+    Ok(WithSecret { endpoint: found::<Endpoint>(conn, tenant, &id).await?, secret })
 }
 
 /// A new secret, sealed for its row and in clear.

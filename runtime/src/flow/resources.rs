@@ -4,7 +4,9 @@
 use crate::{
     app::App,
     db::{
-        Conn, DbError, addresses, corrections, deliveries, endpoints, events, invoices, payments, transfers,
+        Conn, DbError, addresses, corrections,
+        deliveries::{self, DeliveryState},
+        endpoints, events, invoices, payments, transfers,
     },
     domain::{invoice::Invoice, tenant::Tenant},
 };
@@ -23,12 +25,13 @@ pub(crate) enum LookupError {
 
 /// A kind of things that each have an id.
 pub(crate) trait Resource: Sized {
+    type Id: ?Sized;
     const NAME: &'static str;
 
     fn by_id(
         conn: &mut Conn,
         tenant: &Tenant,
-        id: &str,
+        id: &Self::Id,
     ) -> impl Future<Output = Result<Option<Self>, DbError>> + Send;
 }
 
@@ -46,12 +49,16 @@ pub(crate) trait Listed: Sized {
 }
 
 /// Reads one thing within a transaction.
-pub(super) async fn found<R: Resource>(conn: &mut Conn, tenant: &Tenant, id: &str) -> Result<R, LookupError> {
+pub(super) async fn found<R: Resource>(
+    conn: &mut Conn,
+    tenant: &Tenant,
+    id: &R::Id,
+) -> Result<R, LookupError> {
     R::by_id(conn, tenant, id).await?.ok_or(LookupError::Missing(R::NAME))
 }
 
 /// Reads one thing.
-pub(crate) async fn get<R: Resource>(app: &App, tenant: &Tenant, id: &str) -> Result<R, LookupError> {
+pub(crate) async fn get<R: Resource>(app: &App, tenant: &Tenant, id: &R::Id) -> Result<R, LookupError> {
     found(&mut app.db.read().await?, tenant, id).await
 }
 
@@ -66,73 +73,51 @@ pub(crate) async fn list<R: Listed>(
 }
 
 macro_rules! resource {
-    ($name:literal, $row:ty, $get:path) => {
+    ($name:literal, $row:ty, $id:ty, $get:path) => {
         impl Resource for $row {
+            type Id = $id;
             const NAME: &'static str = $name;
 
-            async fn by_id(conn: &mut Conn, tenant: &Tenant, id: &str) -> Result<Option<Self>, DbError> {
+            async fn by_id(conn: &mut Conn, tenant: &Tenant, id: &$id) -> Result<Option<Self>, DbError> {
                 $get(conn, tenant, id).await
             }
         }
     };
 }
 
+resource!("receive address", addresses::ReceiveAddress, str, addresses::get);
+resource!("delivery", deliveries::Delivery, str, deliveries::get);
+resource!("endpoint", endpoints::Endpoint, str, endpoints::get);
+resource!("event", events::Event, str, events::get);
+resource!("invoice", Invoice, str, invoices::get);
+resource!("payment", payments::Listed, str, payments::get);
+resource!("transfer", transfers::Listed, str, transfers::get);
+
+/// The last of its arguments are what the query takes between the tenant and the span.
 macro_rules! listed {
-    ($row:ty, $filter:ty, |$conn:ident, $tenant:ident, $only:pat_param, $before:ident, $rows:ident| $list:expr) => {
+    ($row:ty, $filter:ty, |$only:pat_param| $list:path, $($argument:expr),*) => {
         impl Listed for $row {
             type Filter = $filter;
 
             async fn page(
-                $conn: &mut Conn,
-                $tenant: &Tenant,
+                conn: &mut Conn,
+                tenant: &Tenant,
                 $only: $filter,
-                ($before, $rows): Span,
+                (before, rows): Span,
             ) -> Result<Vec<Self>, DbError> {
-                $list.await
+                $list(conn, tenant, $($argument,)* before, rows).await
             }
         }
     };
 }
 
-resource!("receive address", addresses::ReceiveAddress, addresses::get);
-resource!("delivery", deliveries::Delivery, deliveries::get);
-resource!("endpoint", endpoints::Endpoint, endpoints::get);
-resource!("event", events::Event, events::get);
-resource!("invoice", Invoice, invoices::get);
-resource!("payment", payments::Listed, payments::get);
-resource!("transfer", transfers::Listed, transfers::get);
+type OfDeliveries = (deliveries::Of, Option<DeliveryState>);
 
-listed!(addresses::ReceiveAddress, (), |conn, tenant, (), before, rows| addresses::list(
-    conn, tenant, before, rows
-));
-listed!(corrections::Listed, corrections::Of, |conn, tenant, of, before, rows| corrections::list(
-    conn, tenant, of, before, rows
-));
-listed!(
-    deliveries::Delivery,
-    (deliveries::Of, Option<deliveries::DeliveryState>),
-    |conn, tenant, (of, state), before, rows| deliveries::list(conn, tenant, of, state, before, rows)
-);
-listed!(endpoints::Endpoint, (), |conn, tenant, (), before, rows| endpoints::list(
-    conn, tenant, before, rows
-));
-listed!(events::Event, Option<String>, |conn, tenant, invoice_id, before, rows| events::list(
-    conn, tenant, invoice_id, before, rows
-));
-listed!(Invoice, invoices::Of, |conn, tenant, of, before, rows| invoices::list(
-    conn, tenant, of, before, rows
-));
-listed!(payments::Listed, Option<String>, |conn, tenant, invoice_id, before, rows| payments::list(
-    conn,
-    tenant,
-    invoice_id.as_deref(),
-    Some(&before),
-    rows
-));
-listed!(transfers::Listed, transfers::Filter, |conn, tenant, filter, before, rows| transfers::list(
-    conn,
-    tenant,
-    &filter,
-    Some(&before),
-    rows
-));
+listed!(addresses::ReceiveAddress, (), |()| addresses::list,);
+listed!(corrections::Listed, corrections::Of, |of| corrections::list, of);
+listed!(deliveries::Delivery, OfDeliveries, |(of, state)| deliveries::list, of, state);
+listed!(endpoints::Endpoint, (), |()| endpoints::list,);
+listed!(events::Event, Option<String>, |invoice_id| events::list, invoice_id);
+listed!(Invoice, invoices::Of, |of| invoices::list, of);
+listed!(payments::Listed, Option<String>, |invoice_id| payments::list, invoice_id.as_deref());
+listed!(transfers::Listed, transfers::Filter, |filter| transfers::list, &filter);

@@ -103,7 +103,7 @@ impl Reply {
     }
 
     /// Converts the answer for storage under a key.
-    pub(crate) fn keep(&self, app: &App, owner: &str, key: &str) -> Result<Answer, Problem> {
+    fn keep(&self, app: &App, owner: &str, key: &str) -> Result<Answer, Problem> {
         let body = if self.secret {
             app.vault.seal(&idempotency::sealed_for(owner, key), &self.body).map_err(Problem::internal)?
         } else {
@@ -145,7 +145,7 @@ impl IntoResponse for Reply {
     }
 }
 
-pub(crate) fn reused() -> Problem {
+fn reused() -> Problem {
     Problem::new(
         Kind::IdempotencyKeyReused,
         "This key was used for a request with another address or body. Take a new key for a new request.",

@@ -28,9 +28,9 @@ pub(crate) struct PageParams {
 /// Rows to read: `id < before ORDER BY id DESC LIMIT rows`.
 #[derive(Debug, Clone)]
 pub(crate) struct Page {
-    pub(crate) before: String,
+    before: String,
     /// Number of rows to read: one more than are shown, to see if there is a next page.
-    pub(crate) rows: i64,
+    rows: i64,
     limit: usize,
 }
 

@@ -269,10 +269,9 @@ pub(crate) async fn list(
     conn: &mut Conn,
     tenant: &Tenant,
     filter: &Filter,
-    before: Option<&str>,
+    before: String,
     limit: i64,
 ) -> Result<Vec<Listed>, DbError> {
-    let before = before.unwrap_or(super::AFTER_ALL_IDS).to_owned();
     let args = args![&tenant.merchant, tenant.mode, before, limit];
     let rows = if filter.unmatched {
         let sql = listed!(

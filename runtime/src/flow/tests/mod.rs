@@ -11,7 +11,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::{
-    db::{addresses, invoices, merchants, payments, plugin_storage, transfers},
+    db::{AFTER_ALL_IDS, addresses, invoices, merchants, payments, plugin_storage, transfers},
     domain::{
         id::{self, MerchantId},
         invoice::{Exception, Invoice, Status},
@@ -164,7 +164,15 @@ impl Shop {
     async fn unmatched(&self) -> Vec<transfers::Listed> {
         let mut conn = self.app.db.read().await.unwrap();
         let filter = transfers::Filter { unmatched: true };
-        transfers::list(&mut conn, &Tenant::test(self.merchant.clone()), &filter, None, 100).await.unwrap()
+        transfers::list(
+            &mut conn,
+            &Tenant::test(self.merchant.clone()),
+            &filter,
+            AFTER_ALL_IDS.to_owned(),
+            100,
+        )
+        .await
+        .unwrap()
     }
 
     /// Number of active credits in the ledger, and true if every journal balances.

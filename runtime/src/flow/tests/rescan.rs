@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    db::{Conn, DbError, chain, rescans, transfers::Listed},
+    db::{AFTER_ALL_IDS, Conn, DbError, chain, rescans, transfers::Listed},
     domain::{rescan::State, tenant::Tenant},
     flow::{
         find::{FindFailed, Whereabouts, find},
@@ -90,9 +90,15 @@ impl Shop {
 
     async fn all(&self) -> Vec<Listed> {
         let filter = transfers::Filter::default();
-        transfers::list(&mut self.conn().await, &Tenant::test(self.merchant.clone()), &filter, None, 100)
-            .await
-            .unwrap()
+        transfers::list(
+            &mut self.conn().await,
+            &Tenant::test(self.merchant.clone()),
+            &filter,
+            AFTER_ALL_IDS.to_owned(),
+            100,
+        )
+        .await
+        .unwrap()
     }
 
     async fn find(&self, tx: &str) -> Result<Whereabouts, FindFailed> {

@@ -69,16 +69,12 @@ async fn set(
         return Err(Problem::new(Kind::SettingsRefused, detail));
     }
     let fit = Fit::of_settings(&app, &merchant.tenant, &id, &settings).await?;
-    let config = app.config.clone();
     idempotent(
         &app,
         merchant.owner(),
         body.once,
         move |conn| {
-            Box::pin(async move {
-                let checked = (fit.as_ref(), config.hooks.hosts.as_slice());
-                configure::set(conn, &merchant.tenant, &id, &settings, checked).await
-            })
+            Box::pin(async move { configure::set(conn, &merchant.tenant, &id, &settings, &fit).await })
         },
         shown,
     )

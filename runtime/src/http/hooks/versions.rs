@@ -157,16 +157,14 @@ async fn activate(
     let (id, now) = (hook_id(id)?, app.clock.now());
     let version_id = body.value.version_id;
     let fit = Fit::of_hook(&app, &merchant.tenant, &id, Some(&version_id)).await?;
-    let config = app.config.clone();
     let activate = idempotent(
         &app,
         merchant.owner(),
         body.once,
         move |conn| {
-            Box::pin(async move {
-                let checked = (fit.as_ref(), config.hooks.hosts.as_slice());
-                versions::activate(conn, &merchant.tenant, &id, &version_id, checked, now).await
-            })
+            Box::pin(
+                async move { versions::activate(conn, &merchant.tenant, &id, &version_id, &fit, now).await },
+            )
         },
         shown,
     );
@@ -197,16 +195,12 @@ async fn roll_back(
     let (id, now) = (hook_id(id)?, app.clock.now());
     let from = body.value.from;
     let fit = Fit::of_hook(&app, &merchant.tenant, &id, None).await?;
-    let config = app.config.clone();
     let roll_back = idempotent(
         &app,
         merchant.owner(),
         body.once,
         move |conn| {
-            Box::pin(async move {
-                let checked = (fit.as_ref(), config.hooks.hosts.as_slice());
-                versions::roll_back(conn, &merchant.tenant, &id, from, checked, now).await
-            })
+            Box::pin(async move { versions::roll_back(conn, &merchant.tenant, &id, from, &fit, now).await })
         },
         shown,
     );

@@ -70,7 +70,7 @@ fn check_evidence(evidence: &Evidence) -> Result<(), Problem> {
 /// Reads the invoice.
 async fn found(app: &App, merchant: &Merchant, id: PathParam) -> Result<Invoice, Problem> {
     let id = id.id_text(IdKind::Invoice, "invoice")?;
-    Ok(resources::get(app, &merchant.tenant, &id).await?)
+    Ok(resources::get::<Invoice>(app, &merchant.tenant, &id).await?)
 }
 
 /// The answer that shows how an invoice stands after a correction.

@@ -3,11 +3,7 @@
 use tokio::task::JoinError;
 
 use crate::{
-    db::{
-        DbError,
-        disk::Full,
-        hooks::{Hook, StoreError},
-    },
+    db::{DbError, disk::Full, hooks::StoreError},
     domain::hook::Purpose,
     host::AdmitError,
     vault::VaultError,
@@ -97,11 +93,4 @@ fn list(missing: &[MissingSecret]) -> String {
         format!("{name} ({wanted}{other})")
     });
     shown.collect::<Vec<_>>().join(", ")
-}
-
-impl HookError {
-    /// The hook's settings do not fit the version that is to be activated.
-    pub(super) fn unset(hook: &Hook, problem: &str) -> Self {
-        Self::SettingsUnset { hook_id: hook.id.clone(), problem: problem.to_owned() }
-    }
 }

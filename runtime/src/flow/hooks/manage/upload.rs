@@ -59,11 +59,12 @@ pub(crate) async fn upload(
     let fit = if activate {
         let hook = hooks::by_name(&mut app.db.read().await?, tenant, &new.name).await?;
         let settings = hook.map_or_else(|| Verbatim::of(&json!({})), |hook| hook.settings);
-        Some(Fit::of(app, &tenant.merchant, &new.sha256, admitted.manifest, &settings).await?)
+        let component = (new.sha256.clone(), admitted.manifest);
+        Some(Fit::of(app, tenant, component, &settings).await?)
     } else {
         None
     };
-    let stored = store(app, tenant.clone(), new, fit, activate).await;
+    let stored = store(app, tenant.clone(), new, fit).await;
     if stored.is_err() && is_new {
         app.host.hooks().forget(&sha256);
     }
@@ -71,22 +72,22 @@ pub(crate) async fn upload(
     Ok(Uploaded { hook, version, size: admitted.class })
 }
 
+/// Stores a version, and makes it the one in use if there is a `fit` of its settings.
 async fn store(
     app: &App,
     tenant: Tenant,
     new: NewVersion,
     fit: Option<Fit>,
-    activate: bool,
 ) -> Result<(HookInfo, VersionInfo), HookError> {
-    let (config, now) = (Arc::clone(&app.config), app.clock.now());
-    let (hooks, versions) = (config.hooks.per_merchant, config.hooks.versions_max);
-    let limits = Limits { hooks, versions, disk: limit(app) };
+    let config = &app.config.hooks;
+    let limits = Limits { hooks: config.per_merchant, versions: config.versions_max, disk: limit(app) };
+    let now = app.clock.now();
     app.db
         .write(move |conn| {
             Box::pin(async move {
                 let (mut hook, version) = hooks::insert(conn, &tenant, new, limits, now).await?;
-                if activate && hook.active_id.as_ref() != Some(&version.id) {
-                    make_active(conn, &hook, &version, fit.as_ref(), &config.hooks.hosts, now).await?;
+                if let Some(fit) = fit.filter(|_| hook.active_id.as_ref() != Some(&version.id)) {
+                    make_active(conn, &hook, &version, &fit, now).await?;
                     hook = found(conn, &tenant, &hook.id).await?;
                 }
                 let version = VersionInfo::new(version, &hook)?;

@@ -1,8 +1,6 @@
 //! Versions of hooks: which there are, which is in use, and which was before.
 
-use super::{
-    Fit, HookError, HookInfo, VersionInfo, configure::hosts_allowed, found, info, manifest_of, secrets,
-};
+use super::{Fit, HookError, HookInfo, VersionInfo, found, info, manifest_of, secrets};
 use crate::{
     app::App,
     db::{
@@ -24,18 +22,18 @@ async fn of_hook(conn: &mut Conn, hook: &Hook) -> Result<Vec<VersionInfo>, HookE
     Ok(versions.into_iter().map(|row| VersionInfo::new(row, hook)).collect::<Result<_, _>>()?)
 }
 
-/// Makes a version the one in use. `fit` is of its settings, `allowed` are the hosts that the operator allows.
+/// Makes a version the one in use. `fit` is of its settings.
 pub(crate) async fn activate(
     conn: &mut Conn,
     tenant: &Tenant,
     id: &str,
     version_id: &str,
-    (fit, allowed): (Option<&Fit>, &[String]),
+    fit: &Fit,
     now: Millis,
 ) -> Result<HookInfo, HookError> {
     let hook = found(conn, tenant, id).await?;
     let version = version_of(conn, &hook, version_id).await?;
-    make_active(conn, &hook, &version, fit, allowed, now).await?;
+    make_active(conn, &hook, &version, fit, now).await?;
     info(conn, tenant, id).await
 }
 
@@ -45,7 +43,7 @@ pub(crate) async fn roll_back(
     tenant: &Tenant,
     id: &str,
     from: Option<String>,
-    (fit, allowed): (Option<&Fit>, &[String]),
+    fit: &Fit,
     now: Millis,
 ) -> Result<HookInfo, HookError> {
     let hook = found(conn, tenant, id).await?;
@@ -53,7 +51,7 @@ pub(crate) async fn roll_back(
         return Err(HookError::NotActive);
     }
     let before = hooks::before_active(conn, &hook.id).await?.ok_or(HookError::NothingBefore)?;
-    make_active(conn, &hook, &before, fit, allowed, now).await?;
+    make_active(conn, &hook, &before, fit, now).await?;
     info(conn, tenant, id).await
 }
 
@@ -93,16 +91,15 @@ pub(super) async fn make_active(
     conn: &mut Conn,
     hook: &Hook,
     version: &VersionRow,
-    fit: Option<&Fit>,
-    allowed: &[String],
+    fit: &Fit,
     now: Millis,
 ) -> Result<(), HookError> {
     let manifest = manifest_of(version)?;
-    if let Some(problem) = Fit::problem(fit, version, &hook.settings)? {
-        return Err(HookError::unset(hook, problem));
+    if let Some(problem) = fit.problem(version, &hook.settings)? {
+        return Err(HookError::SettingsUnset { hook_id: hook.id.clone(), problem: problem.to_owned() });
     }
     secrets::are_set(conn, hook, &manifest).await?;
-    hosts_allowed(allowed, &manifest, &hook.settings.value())?;
+    fit.check_hosts(&manifest, &hook.settings.value())?;
     let roles: Vec<_> = manifest.roles.iter().filter_map(|role| role.of_hook()).collect();
     hooks::activate(conn, &hook.id, &version.id, &roles, now).await?;
     // What the other version failed at is tried again at once.
