@@ -109,7 +109,7 @@ export type Decision =
   | { tag: "review"; val: string }
   | { tag: "pass" };
 
-/** All of it pays the candidate at this place. */
+/** All of it pays the candidate at this index. */
 export function pay(candidate: number): Decision;
 export function split(parts: Part[]): Decision;
 /** A person shall look. */
