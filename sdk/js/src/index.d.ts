@@ -98,7 +98,7 @@ export interface MatchContext<Settings = any> {
 }
 
 export interface Part {
-  /** Place in the list of candidates. */
+  /** Index in the list of candidates. */
   candidate: number;
   amount: bigint;
 }
