@@ -122,8 +122,8 @@ fn main() -> Result<()> {
 /// Every file of the SDKs, as a list of its path in the repository and its text.
 fn sdk(root: &Path) -> Result<String> {
     let mut files = BTreeSet::new();
-    for place in SDK_FILES {
-        collect(&root.join(place), &mut files)?;
+    for path in SDK_FILES {
+        collect(&root.join(path), &mut files)?;
     }
     let mut code = String::from(
         "/// Files by their path in the repository.\npub(super) const FILES: &[(&str, &str)] = &[\n",

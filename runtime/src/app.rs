@@ -53,9 +53,9 @@ pub struct App {
     /// Held while a component that may end the process is called, so that no other one is; see
     /// [`crate::flow::first_calls`].
     pub(crate) suspects: Arc<Mutex<()>>,
-    /// Places for replays of hooks; each merchant has at most one under way.
+    /// Permits for replays of hooks; each merchant has at most one under way.
     pub(crate) replays: Arc<Shares>,
-    /// Places for checks of hooks' settings by their own schemas; each merchant has at most one under way.
+    /// Permits for checks of hooks' settings by their own schemas; each merchant has at most one under way.
     pub(crate) fits: Arc<Shares>,
     pub(crate) health: Arc<Health>,
     pub(crate) simulations: Arc<Simulations>,

@@ -1,6 +1,6 @@
-//! Places of which each owner has at most a share.
+//! Permits of which each owner has at most a share.
 //!
-//! A caller waits first for its own share and only then for a place. So however much one owner asks for at once, no
+//! A caller waits first for its own share and only then for a permit. So however much one owner asks for at once, no
 //! more than its share waits in front of others.
 
 use std::{
@@ -13,30 +13,30 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// Number of remembered owners above which those with nothing under way are forgotten.
 const OWNERS_MAX: usize = 1000;
 
-/// A number of places, and each owner's share of them.
+/// A number of permits, and each owner's share of them.
 pub(crate) struct Shares {
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     share: usize,
     owners: Mutex<HashMap<String, Weak<Semaphore>>>,
 }
 
-/// A place, held until this is dropped.
+/// A permit, held until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Place {
-    _place: OwnedSemaphorePermit,
+pub(crate) struct Permit {
+    _permit: OwnedSemaphorePermit,
     _of_share: OwnedSemaphorePermit,
 }
 
 impl Shares {
-    pub(crate) fn new(places: usize, share: usize) -> Self {
-        Self { places: Arc::new(Semaphore::new(places)), share, owners: Mutex::default() }
+    pub(crate) fn new(permits: usize, share: usize) -> Self {
+        Self { permits: Arc::new(Semaphore::new(permits)), share, owners: Mutex::default() }
     }
 
-    /// Waits for a place. `None` if the process is shutting down.
-    pub(crate) async fn enter(&self, owner: &str) -> Option<Place> {
+    /// Waits for a permit. `None` if the process is shutting down.
+    pub(crate) async fn enter(&self, owner: &str) -> Option<Permit> {
         let of_share = self.of(owner).acquire_owned().await.ok()?;
-        let place = self.places.clone().acquire_owned().await.ok()?;
-        Some(Place { _place: place, _of_share: of_share })
+        let permit = self.permits.clone().acquire_owned().await.ok()?;
+        Some(Permit { _permit: permit, _of_share: of_share })
     }
 
     fn of(&self, owner: &str) -> Arc<Semaphore> {
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn one_who_wants_everything_leaves_places_to_others() {
+    async fn one_who_wants_everything_leaves_permits_to_others() {
         let shares = Shares::new(4, 3);
         let held = join_all((0..3).map(|_| shares.enter("a"))).await;
         let mut more: Vec<_> = (0..100).map(|_| Box::pin(shares.enter("a"))).collect();
@@ -71,7 +71,7 @@ mod tests {
         let other = shares.enter("b").now_or_never();
         assert!(other.is_some());
         let mut third = Box::pin(shares.enter("c"));
-        assert!((&mut third).now_or_never().is_none(), "all places are taken");
+        assert!((&mut third).now_or_never().is_none(), "all permits are taken");
         drop(other);
         assert!((&mut third).now_or_never().is_some());
         drop((held, more));

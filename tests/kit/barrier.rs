@@ -25,13 +25,13 @@ impl Barrier {
             return Self::Sqlite { path: url.to_owned(), lock: None };
         }
         let (before, rest) = url.split_once('@').expect("a user");
-        let (place, name) = rest.split_once(':').expect("a port");
+        let (host, name) = rest.split_once(':').expect("a port");
         let (port, name) = name.split_once('/').expect("a name");
         let file = format!(".s.PGSQL.{port}");
         let folder = database.folder().join("socket");
         std::fs::create_dir(&folder).expect("a folder");
         let here = folder.display().to_string().replace('/', "%2F");
-        let real = Path::new(&place.replace("%2F", "/")).join(&file);
+        let real = Path::new(&host.replace("%2F", "/")).join(&file);
         let url = format!("{before}@{here}:{port}/{name}");
         let mut barrier = Self::Postgres { url, socket: folder.join(file), real, way: None };
         barrier.open_way();

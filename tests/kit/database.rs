@@ -222,10 +222,10 @@ impl Postgres {
     async fn start(&self) -> Server {
         let bin = bin_folder();
         let folder = TempDir::with_prefix("kassa-postgres-").expect("a temp folder");
-        let place = folder.path();
-        let data = place.join("data");
+        let path = folder.path();
+        let data = path.join("data");
         if is_root() {
-            succeed(Command::new("chown").arg(SERVER_USER).arg(place));
+            succeed(Command::new("chown").arg(SERVER_USER).arg(path));
         }
         let mut init = as_server_user(&bin.join("initdb"));
         init.args(["--auth=trust", "--username=kassa", "--encoding=UTF8", "--locale=C", "--no-sync", "-D"])

@@ -175,7 +175,7 @@ async fn answer(reply: Reply) -> Option<Response<Body>> {
         Reply::RetryAfter(status, seconds) => {
             builder.status(status).header("retry-after", seconds).body(full("later"))
         }
-        Reply::Redirect(place) => builder.status(302).header("location", place).body(full("")),
+        Reply::Redirect(location) => builder.status(302).header("location", location).body(full("")),
         Reply::Slow(pause, status) => {
             tokio::time::sleep(pause).await;
             builder.status(status).body(full(""))

@@ -121,8 +121,8 @@ impl Suite {
     pub fn run(self) -> ExitCode {
         // One line at once; the whole message comes with the list of failures.
         std::panic::set_hook(Box::new(|panic| {
-            let place = panic.location().map(ToString::to_string).unwrap_or_default();
-            eprintln!("failed at {place}");
+            let location = panic.location().map(ToString::to_string).unwrap_or_default();
+            eprintln!("failed at {location}");
         }));
         let mut arguments = Arguments::from_args();
         if arguments.test_threads.is_none() {

@@ -357,11 +357,11 @@ async fn networks(database: Database) {
     assert_eq!(counts(&world).await, before);
     world.invoice("USDT", "1").await;
     let before = counts(&world).await;
-    for (place, value) in
+    for (pointer, value) in
         [("/caip2", json!("eip155:1")), ("/test", json!(true)), ("/asset/1/decimals", json!(8))]
     {
         let mut manifest = manifest(NETWORK);
-        *manifest.pointer_mut(place).expect("a field") = value;
+        *manifest.pointer_mut(pointer).expect("a field") = value;
         let answer = operator.put(&format!("/v1/operator/networks/{NETWORK}"), &manifest).await;
         assert_eq!(slug(&answer, 409), "conflict", "{manifest}");
     }

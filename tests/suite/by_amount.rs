@@ -180,11 +180,11 @@ async fn made_up(database: Database) {
     assert_eq!((&data["network"], &data["tx"]), (&json!(NETWORK), &json!(tx)), "{told}");
     let answers = data["answers"].as_array().expect("answers");
     assert_eq!(answers.len(), 2, "{told}");
-    let place = |url: String| url.trim_start_matches("http://").trim_end_matches('/').to_owned();
+    let host = |url: String| url.trim_start_matches("http://").trim_end_matches('/').to_owned();
     for (answer, url, says) in
         [(&answers[0], world.proxy.url(), "as it was read"), (&answers[1], second.url(), "1000017")]
     {
-        assert_eq!(text(&answer["provider"]), place(url), "{told}");
+        assert_eq!(text(&answer["provider"]), host(url), "{told}");
         assert!(text(&answer["answer"]).contains(says), "{told}");
     }
     // Whatever happens then, and however often they are asked.

@@ -10,7 +10,7 @@ const N: u64 = 4;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Then {
     Gone,
-    /// Included again, at the place that it had.
+    /// Included again, at the position that it had.
     Again,
     /// Included again behind another transfer of the same token, so that its log has another index.
     Behind,

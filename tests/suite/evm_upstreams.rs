@@ -63,11 +63,11 @@ async fn passing_faults(database: Database) {
         ("an error", Rule::new(Fault::Error { code: -32000, message: "header not found" })),
         ("a head that goes back", Rule::new(Fault::Lagging(5))),
     ];
-    for (place, (name, rule)) in faults.into_iter().enumerate() {
+    for (index, (name, rule)) in faults.into_iter().enumerate() {
         world.caught_up().await;
         world.proxy.reset_counts();
         // Some faults are met only where there is a transfer: that is there from the start.
-        let invoice = world.invoice("USDT", &format!("{}", place + 1)).await;
+        let invoice = world.invoice("USDT", &format!("{}", index + 1)).await;
         world.pay(&invoice).await;
         world.proxy.add(rule);
         world.anvil.mine(3).await;

@@ -101,9 +101,9 @@ fn python() {
     let hook = made(folder.path(), "python");
     symlink(repository().join("sdk/python/.venv"), hook.join(".venv")).expect("the SDK");
     change(&hook.join("hook.py"), "def fulfill", "RATE = 2 * PRICE\n\n\ndef fulfill");
-    let (place, last) = ("my-hook/hook.py\", line 4", "/python says is above");
+    let (location, last) = ("my-hook/hook.py\", line 4", "/python says is above");
     has(
         &said(&hook),
-        &[place, "NameError: name 'PRICE' is not defined", "error: the hook does not build", last],
+        &[location, "NameError: name 'PRICE' is not defined", "error: the hook does not build", last],
     );
 }

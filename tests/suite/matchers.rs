@@ -222,13 +222,13 @@ async fn nonsense(database: Database) {
 fn patched_matcher() -> Vec<u8> {
     let mut wasm = component(Source::Hostile("matcher")).to_vec();
     for (from, to) in [("version = \"0.1.0\"", "version = \"0.2.0\""), ("is told to", "was asked.")] {
-        let places: Vec<usize> = wasm
+        let offsets: Vec<usize> = wasm
             .windows(from.len())
             .enumerate()
             .filter(|(_, at)| *at == from.as_bytes())
             .map(|(at, _)| at)
             .collect();
-        for at in places {
+        for at in offsets {
             wasm[at..at + from.len()].copy_from_slice(to.as_bytes());
         }
     }

@@ -55,9 +55,9 @@ async fn refused(api: &Api, answer: &Answer, reason: &str) {
 
 /// Every digit but the last two (which key it is) with a bit flipped, now and then.
 fn flipped(proof: &str) -> Vec<String> {
-    let flip = |place: usize| {
-        let digit = u32::from_str_radix(&proof[place..=place], 16).expect("a digit") ^ 1;
-        format!("{}{digit:x}{}", &proof[..place], &proof[place + 1..])
+    let flip = |index: usize| {
+        let digit = u32::from_str_radix(&proof[index..=index], 16).expect("a digit") ^ 1;
+        format!("{}{digit:x}{}", &proof[..index], &proof[index + 1..])
     };
     (2..130).step_by(25).map(flip).collect()
 }

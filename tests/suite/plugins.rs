@@ -32,12 +32,12 @@ async fn evm(world: &World) -> Vec<u8> {
 fn edited(wasm: &[u8], from: &str, to: &str) -> Vec<u8> {
     let padded = format!("{to:<width$}", width = from.len());
     assert_eq!(padded.len(), from.len(), "{to} is too long");
-    let places = wasm.windows(from.len()).enumerate().filter(|(_, window)| *window == from.as_bytes());
-    let places: Vec<usize> = places.map(|(place, _)| place).collect();
-    assert!(!places.is_empty(), "the manifest has no text {from}");
+    let offsets = wasm.windows(from.len()).enumerate().filter(|(_, window)| *window == from.as_bytes());
+    let offsets: Vec<usize> = offsets.map(|(offset, _)| offset).collect();
+    assert!(!offsets.is_empty(), "the manifest has no text {from}");
     let mut wasm = wasm.to_vec();
-    for place in places {
-        wasm[place..place + from.len()].copy_from_slice(padded.as_bytes());
+    for offset in offsets {
+        wasm[offset..offset + from.len()].copy_from_slice(padded.as_bytes());
     }
     wasm
 }

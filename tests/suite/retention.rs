@@ -97,7 +97,7 @@ async fn with_mark(database: &Database) -> Vec<String> {
     let hex: String = MARK.bytes().map(|byte| format!("{byte:02x}")).collect();
     let mut found = Vec::new();
     for row in database.rows(tables).await {
-        let [table, column] = [0, 1].map(|place: usize| row[place].clone().unwrap());
+        let [table, column] = [0, 1].map(|index: usize| row[index].clone().unwrap());
         let sql = format!(
             "SELECT CAST(COUNT(*) AS TEXT) FROM \"{table}\" WHERE CAST(\"{column}\" AS TEXT) LIKE '%{MARK}%'
                  OR CAST(\"{column}\" AS TEXT) LIKE '%{hex}%'"

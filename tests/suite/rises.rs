@@ -121,10 +121,10 @@ async fn bad_providers(database: Database) {
         ("no answer", on_balances(Fault::HangUp)),
         ("429", on_balances(Fault::Status { code: 429, retry_after_s: Some(1) })),
     ];
-    for (place, (name, rule)) in faults.into_iter().enumerate() {
+    for (index, (name, rule)) in faults.into_iter().enumerate() {
         // One fault strikes the first look, the next one a later one.
-        let invoice = world.invoice("ETH", &format!("0.{}", place + 1)).await;
-        if place % 2 == 0 {
+        let invoice = world.invoice("ETH", &format!("0.{}", index + 1)).await;
+        if index % 2 == 0 {
             world.anvil.mine(TO_FINAL).await;
             compared(&world).await;
         }
@@ -137,11 +137,11 @@ async fn bad_providers(database: Database) {
             if counts.spoiled > 0 { Ok(()) } else { Err(format!("{counts:?}")) }
         })
         .await;
-        assert_eq!(rises(&world).await.len(), place, "{name}");
+        assert_eq!(rises(&world).await.len(), index, "{name}");
         world.proxy.clear();
         compared(&world).await;
         let rises = rises(&world).await;
-        assert_eq!(rises.len(), place + 1, "{name}: {rises:?}");
+        assert_eq!(rises.len(), index + 1, "{name}: {rises:?}");
         assert_eq!(rises[0]["invoice_id"], invoice["id"], "{name}");
         assert_eq!(rises[0]["amount_units"], world.due(&invoice).to_string(), "{name}");
         println!("  rises: made up for {name}");

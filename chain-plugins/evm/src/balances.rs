@@ -52,8 +52,8 @@ fn amounts(network: &Network, replies: &Replies, points: &[Point]) -> Result<Vec
     if let Some(above) = points.iter().find(|point| point.height > head) {
         return Err(Fault::lags(format!("block {} is asked for, with the head at {head}", above.height)));
     }
-    let amount = |place: usize| {
-        let held = replies.parse(place.saturating_add(HEAD_CALLS), "eth_getBalance")?;
+    let amount = |index: usize| {
+        let held = replies.parse(index.saturating_add(HEAD_CALLS), "eth_getBalance")?;
         let held = hex::big_quantity(held).flatten();
         held.map(Amount::from).ok_or_else(|| Fault::malformed("the balance is not a quantity of 128 bits"))
     };

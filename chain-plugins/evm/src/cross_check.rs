@@ -49,8 +49,8 @@ pub(crate) fn settle<H: Host>(
         doubtful.iter().map(|header| logs::call_by_hash(&scan.tokens, &header.hash)).collect();
     let replies = rpc::send(scan.host, &calls, learned)?;
     let mut still_empty = Vec::new();
-    for (place, header) in doubtful.into_iter().enumerate() {
-        let json = replies.get(place).map_err(|error| error.fault("eth_getLogs of a block"))?;
+    for (index, header) in doubtful.into_iter().enumerate() {
+        let json = replies.get(index).map_err(|error| error.fault("eth_getLogs of a block"))?;
         let logs: Vec<LogJson<'_>> = rpc::parse(json, "eth_getLogs of a block")?;
         found.add(&scan.tokens, &logs, &(header.height..=header.height))?;
         // In a dense bloom everything looks present, which is no reason to fetch receipts by the megabyte.
@@ -68,9 +68,9 @@ fn by_receipts<H: Host>(
     learned: &mut Learned,
 ) -> Result<(), Fault> {
     let replies = receipts::ask(scan, headers, learned)?;
-    for (place, header) in headers.iter().enumerate() {
+    for (index, header) in headers.iter().enumerate() {
         // Receipts are not offered here: the answer by block hash stands.
-        let Ok(receipts) = receipts::of_block(&replies, place, header)? else { continue };
+        let Ok(receipts) = receipts::of_block(&replies, index, header)? else { continue };
         receipts::add(scan, &receipts, header, found)?;
     }
     Ok(())
@@ -85,8 +85,8 @@ pub(crate) fn failures<H: Host>(
     let mut headers: Vec<&Header> = failed.iter().map(|(header, _)| *header).collect();
     headers.dedup_by_key(|header| header.height);
     let replies = receipts::ask(scan, &headers, learned)?;
-    for (place, header) in headers.iter().enumerate() {
-        let receipts = receipts::of_block(&replies, place, header)?.map_err(|_| {
+    for (index, header) in headers.iter().enumerate() {
+        let receipts = receipts::of_block(&replies, index, header)?.map_err(|_| {
             Fault::upstream(
                 "a failed transaction has logs, and without eth_getBlockReceipts it is not believed",
             )

@@ -12,7 +12,7 @@ use kassa_sdk::finder::{FindError, Place};
 use kassa_sdk::types::Network;
 use serde::{Deserialize, Deserializer};
 
-/// A receipt, reduced to the place of its transaction.
+/// A receipt, reduced to the location of its transaction.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct WhereJson<'a> {
@@ -40,10 +40,10 @@ pub(crate) fn find<H: Host>(host: &H, network: &Network, tx: &str) -> Result<Vec
         Call { method: "eth_getTransactionReceipt", params: format!(r#""{}""#, hex::text(&hash)) },
     ];
     let replies = rpc::send(host, &calls, &mut learned)?;
-    Ok(place(network, &replies, &hash)?.into_iter().collect())
+    Ok(locate(network, &replies, &hash)?.into_iter().collect())
 }
 
-fn place(network: &Network, replies: &Replies, hash: &Hash) -> Result<Option<Place>, Fault> {
+fn locate(network: &Network, replies: &Replies, hash: &Hash) -> Result<Option<Place>, Fault> {
     let chain = number(replies.parse(0, "eth_chainId")?, "chain id")?.to_string();
     if chain != network.chain_id {
         return Err(Fault::Scan(ScanError::WrongNetwork(chain)));

@@ -10,7 +10,7 @@ use crate::wire::{Header, LogJson, Move, TRANSFER, Tokens, bytes, number};
 use std::collections::{HashMap, HashSet};
 use std::ops::RangeInclusive;
 
-/// One movement of a listed token, and its place.
+/// One movement of a listed token, and its position.
 #[derive(Debug)]
 pub(crate) struct Log {
     pub(crate) height: u64,
@@ -101,17 +101,17 @@ fn filter(tokens: &Tokens) -> String {
     format!(r#""address":[{}],"topics":["{TRANSFER}"]"#, addresses.join(","))
 }
 
-/// Reads the answers for `ranges`, which begin at index `place`, and asks for halves of those that were too much for
+/// Reads the answers for `ranges`, which begin at index `first`, and asks for halves of those that were too much for
 /// the provider. The inner error is the refusal of a single block, or of the method.
 pub(crate) fn collect<H: Host>(
     scan: &Scan<'_, H>,
     replies: &Replies,
-    place: usize,
+    first: usize,
     ranges: &[RangeInclusive<u64>],
     learned: &mut Learned,
     found: &mut Found,
 ) -> Result<Result<(), RpcError>, Fault> {
-    let mut waiting = match take(scan, replies, place, ranges, found)? {
+    let mut waiting = match take(scan, replies, first, ranges, found)? {
         Ok(waiting) => waiting,
         Err(refused) => return Ok(Err(refused)),
     };
@@ -145,13 +145,13 @@ pub(crate) fn collect<H: Host>(
 fn take<H: Host>(
     scan: &Scan<'_, H>,
     replies: &Replies,
-    place: usize,
+    first: usize,
     ranges: &[RangeInclusive<u64>],
     found: &mut Found,
 ) -> Result<Result<Vec<RangeInclusive<u64>>, RpcError>, Fault> {
     let mut too_much = Vec::new();
-    for (place, range) in (place..).zip(ranges) {
-        match replies.get(place) {
+    for (index, range) in (first..).zip(ranges) {
+        match replies.get(index) {
             Ok(json) => {
                 let logs: Vec<LogJson<'_>> = rpc::parse(json, "eth_getLogs")?;
                 found.add(&scan.tokens, &logs, range)?;

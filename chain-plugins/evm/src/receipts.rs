@@ -28,11 +28,11 @@ pub(crate) fn ask<H: Host>(
 /// All receipts of a block. The inner error is that of a node that does not offer them.
 pub(crate) fn of_block<'a>(
     replies: &'a Replies,
-    place: usize,
+    index: usize,
     header: &Header,
 ) -> Result<Result<Vec<ReceiptJson<'a>>, &'a RpcError>, Fault> {
     let missing = || Fault::lags("receipts of a block are missing");
-    let json = match replies.get(place) {
+    let json = match replies.get(index) {
         Ok(json) => json,
         Err(error) if error.is_missing() => return Err(missing()),
         Err(error) => return Ok(Err(error)),
@@ -74,17 +74,17 @@ pub(crate) fn add<H>(
     Err(Fault::lags("the receipts of a block lack logs"))
 }
 
-/// Adds the logs of these blocks from their receipts, whose answers begin at index `place`.
+/// Adds the logs of these blocks from their receipts, whose answers begin at index `first`.
 pub(crate) fn collect<H>(
     scan: &Scan<'_, H>,
     replies: &Replies,
-    place: usize,
+    first: usize,
     headers: &[Header],
     learned: &mut Learned,
     found: &mut Found,
 ) -> Result<(), Fault> {
-    for (place, header) in (place..).zip(headers) {
-        match of_block(replies, place, header)? {
+    for (index, header) in (first..).zip(headers) {
+        match of_block(replies, index, header)? {
             Ok(receipts) => add(scan, &receipts, header, found)?,
             Err(error) => {
                 learned.logs_were(None);

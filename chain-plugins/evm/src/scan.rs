@@ -65,13 +65,13 @@ pub(crate) fn scan<H: Host>(
 fn listed(network: &Network) -> Result<(Tokens, Option<u32>), String> {
     let mut tokens: Vec<(Key, u32)> = Vec::new();
     let mut native = None;
-    for (place, asset) in (0u32..).zip(&network.assets) {
+    for (index, asset) in (0u32..).zip(&network.assets) {
         match &asset.contract {
             Some(contract) => {
                 let key = hex::bytes(contract).ok_or_else(|| format!("{contract} is not a contract"))?;
-                tokens.push((key, place));
+                tokens.push((key, index));
             }
-            None => native = native.or(Some(place)),
+            None => native = native.or(Some(index)),
         }
     }
     Ok((Tokens(tokens), native))
@@ -286,14 +286,14 @@ fn chain_id() -> Call {
     Call { method: "eth_chainId", params: String::new() }
 }
 
-fn is_chain(network: &Network, replies: &Replies, place: usize) -> Result<(), Fault> {
-    let chain = number(replies.parse(place, "eth_chainId")?, "chain id")?.to_string();
+fn is_chain(network: &Network, replies: &Replies, index: usize) -> Result<(), Fault> {
+    let chain = number(replies.parse(index, "eth_chainId")?, "chain id")?.to_string();
     if chain == network.chain_id { Ok(()) } else { Err(Fault::Scan(ScanError::WrongNetwork(chain))) }
 }
 
 /// Reads the height behind a tag. `None` if the node does not know the tag or has no such block yet.
-fn tagged(replies: &Replies, place: usize, what: &str) -> Result<Option<u64>, Fault> {
-    match replies.get(place) {
+fn tagged(replies: &Replies, index: usize, what: &str) -> Result<Option<u64>, Fault> {
+    match replies.get(index) {
         Err(error) if RpcError::is_unknown_tag(error) => Ok(None),
         Err(error) => Err(error.fault(what)),
         Ok(json) => {

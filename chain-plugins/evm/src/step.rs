@@ -6,7 +6,7 @@
 //! 3. Where the provider traces, what code moved of the native coin ([`crate::traces`]).
 //! 4. The host says which recipients are watched; everything else is dropped.
 //! 5. Receipts of the transactions that are left: they confirm the logs, tell whether a native payment
-//!    succeeded, and give each log's place within its transaction.
+//!    succeeded, and give each log's index within its transaction.
 
 use crate::address::show;
 use crate::cross_check;
@@ -93,8 +93,8 @@ pub(crate) fn read<H: Host>(
     }
     let replies = rpc::send(scan.host, &calls, learned)?;
     let (mut headers, mut seen) = (Vec::new(), Seen::default());
-    for (place, height) in heights.enumerate() {
-        read_block(scan, blocks.as_ref().unwrap_or(&replies), place, height, &mut headers, &mut seen)?;
+    for (index, height) in heights.enumerate() {
+        read_block(scan, blocks.as_ref().unwrap_or(&replies), index, height, &mut headers, &mut seen)?;
     }
     let mut found = logs::Found::default();
     if has_tokens && by_receipts {
@@ -130,7 +130,7 @@ pub(crate) fn block_call(height: u64, full: bool) -> Call {
 fn read_block<H: Host>(
     scan: &Scan<'_, H>,
     replies: &Replies,
-    place: usize,
+    index: usize,
     height: u64,
     headers: &mut Vec<Header>,
     seen: &mut Seen,
@@ -138,7 +138,7 @@ fn read_block<H: Host>(
     let what = format!("block {height}");
     let missing = || Fault::lags(format!("{what} is missing"));
     let header = if scan.native.is_some() {
-        let block = replies.parse::<Option<BlockJson<'_, TxJson<'_>>>>(place, &what)?.ok_or_else(missing)?;
+        let block = replies.parse::<Option<BlockJson<'_, TxJson<'_>>>>(index, &what)?.ok_or_else(missing)?;
         for tx in &block.transactions {
             seen.payments.extend(payment(tx, height)?);
         }
@@ -148,7 +148,7 @@ fn read_block<H: Host>(
         }
         Header::of(&block)?
     } else {
-        let block = replies.parse::<Option<HeaderJson<'_>>>(place, &what)?.ok_or_else(missing)?;
+        let block = replies.parse::<Option<HeaderJson<'_>>>(index, &what)?.ok_or_else(missing)?;
         Header::of(&block)?
     };
     if header.height != height {
@@ -194,9 +194,9 @@ fn drop_unwatched<H: Host>(scan: &Scan<'_, H>, seen: &mut Seen) -> Result<(), Fa
     let keys: Vec<Key> = seen.recipients().map(|(_, key)| key).collect();
     let mut watched = HashSet::new();
     for keys in keys.chunks(KEYS_MAX) {
-        let places = scan.host.watched(keys.as_flattened())?;
-        let place = |place: u32| usize::try_from(place).ok().and_then(|place| keys.get(place));
-        watched.extend(places.into_iter().filter_map(place).copied());
+        let indexes = scan.host.watched(keys.as_flattened())?;
+        let key = |index: u32| usize::try_from(index).ok().and_then(|index| keys.get(index));
+        watched.extend(indexes.into_iter().filter_map(key).copied());
     }
     seen.payments.retain(|payment| watched.contains(&payment.to));
     seen.logs.retain(|log| watched.contains(&log.movement.to));
@@ -254,9 +254,9 @@ fn confirm<H: Host>(
     let calls: Vec<Call> = candidates.keys().map(receipt).collect();
     let replies = rpc::send(scan.host, &calls, learned)?;
     let (mut transfers, mut failed) = (Vec::new(), Vec::new());
-    for (place, ((height, tx), candidate)) in candidates.iter().enumerate() {
+    for (index, ((height, tx), candidate)) in candidates.iter().enumerate() {
         let receipt = replies
-            .parse::<Option<ReceiptJson<'_>>>(place, "receipt")?
+            .parse::<Option<ReceiptJson<'_>>>(index, "receipt")?
             .ok_or_else(|| Fault::lags("a receipt is missing"))?;
         if bytes::<32>(receipt.transaction_hash, "receipt's transaction")? != *tx {
             return Err(Fault::malformed("the receipt of another transaction"));

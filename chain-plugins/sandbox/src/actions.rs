@@ -267,20 +267,20 @@ impl<H: Host> Turn<'_, H> {
     fn retract(&mut self, id: &str, again: bool) -> Answer {
         let by = self.by.as_deref();
         let mut pool = stored(self.ledger.pool(by))?;
-        if let Some(place) = pool.iter().position(|tx| tx.id == id) {
+        if let Some(index) = pool.iter().position(|tx| tx.id == id) {
             if !again {
-                pool.remove(place);
+                pool.remove(index);
                 stored(self.ledger.set_pool(by, &pool))?;
             }
             return self.finish();
         }
         let final_height = self.ledger.final_height(self.depth);
         let found = self.find(final_height.saturating_sub(FINAL_SEARCHED), id)?;
-        let Some((mut segment, place)) = found else { return Err(SimulateError::NotFound(id.to_owned())) };
+        let Some((mut segment, index)) = found else { return Err(SimulateError::NotFound(id.to_owned())) };
         if segment.from <= final_height {
             return Err(SimulateError::TooDeep(format!("blocks up to {final_height} are final")));
         }
-        let tx = segment.txs.remove(place);
+        let tx = segment.txs.remove(index);
         stored(self.ledger.put(&segment))?;
         self.ledger.begin_era(segment.from);
         if again {
@@ -299,8 +299,8 @@ impl<H: Host> Turn<'_, H> {
             let segments = stored(self.ledger.segments_above(above, PAGE))?;
             let Some(last) = segments.last().map(|segment| segment.to) else { return Ok(None) };
             for segment in segments {
-                if let Some(place) = segment.txs.iter().position(own) {
-                    return Ok(Some((segment, place)));
+                if let Some(index) = segment.txs.iter().position(own) {
+                    return Ok(Some((segment, index)));
                 }
             }
             above = last;

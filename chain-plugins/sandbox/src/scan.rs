@@ -105,9 +105,9 @@ fn watched<H: Host>(host: &H, network: &Network, segments: &[Segment]) -> Result
     if keys.is_empty() {
         return Ok(HashSet::new());
     }
-    let places = host.watched(&keys, ACCOUNT_BYTES).map_err(ScanError::Upstream)?;
-    let place = |place: u32| usize::try_from(place).ok().and_then(|place| recipients.get(place));
-    Ok(places.into_iter().filter_map(place).map(|recipient| (*recipient).to_owned()).collect())
+    let indexes = host.watched(&keys, ACCOUNT_BYTES).map_err(ScanError::Upstream)?;
+    let recipient = |index: u32| usize::try_from(index).ok().and_then(|index| recipients.get(index));
+    Ok(indexes.into_iter().filter_map(recipient).map(|recipient| (*recipient).to_owned()).collect())
 }
 
 /// Movements of listed assets in transactions that succeeded, each with its ordinal and asset. What an account sends to

@@ -126,8 +126,8 @@ fn derive<H: Host>(
     wallets: &mut Wallets,
 ) -> Result<(), Fault> {
     let requests: Vec<_> = asked.iter().map(|(owner, master)| request(owner, master)).collect();
-    api::each(scan, &requests, |place, answer| {
-        if let Some(pair) = asked.get(place) {
+    api::each(scan, &requests, |index, answer| {
+        if let Some(pair) = asked.get(index) {
             let wallet = wallet(answer)?;
             if wallet == pair.0 || wallet == pair.1 {
                 return Err(Fault::malformed("get_wallet_address names the owner or the master"));

@@ -178,10 +178,10 @@ mod tests {
 
     #[test]
     fn any_changed_character_is_noticed() {
-        for place in 0..48 {
+        for index in 0..48 {
             for other in ["A", "b", "7", "_", "\u{e9}", "!"] {
                 let mut wrong = SHOWN.to_owned();
-                wrong.replace_range(place..=place, other);
+                wrong.replace_range(index..=index, other);
                 assert!(wrong == SHOWN || Account::parse(&wrong, false).is_err(), "{wrong}");
             }
         }

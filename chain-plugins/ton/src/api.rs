@@ -31,8 +31,8 @@ fn send<H: Host>(scan: &Scan<'_, H>, requests: &[Request]) -> Asked<Answer, Faul
 
 /// Sends requests. Those that are refused for being too many are sent again one by one.
 pub(crate) fn ask<H: Host>(scan: &Scan<'_, H>, requests: &[Request]) -> Asked<Answer, Fault> {
-    let send = |places: &[usize]| {
-        scan.host.send_all(places.iter().filter_map(|place| requests.get(*place)).cloned().collect())
+    let send = |indexes: &[usize]| {
+        scan.host.send_all(indexes.iter().filter_map(|index| requests.get(*index)).cloned().collect())
     };
     ask_all(requests.len(), send, |answer: Answer| {
         let Some(ms) = wait_ms(&answer) else { return accept(answer) };
@@ -61,12 +61,12 @@ pub(crate) fn each<H: Host>(
     requests: &[Request],
     mut read: impl FnMut(usize, &Answer) -> Result<(), Fault>,
 ) -> Result<(), Fault> {
-    let mut place = 0usize;
+    let mut index = 0usize;
     for wave in requests.chunks(WAVE) {
         let Asked { answers, error } = send(scan, wave);
         for answer in answers.into_iter().map_while(|answer| answer) {
-            read(place, &answer)?;
-            place = place.saturating_add(1);
+            read(index, &answer)?;
+            index = index.saturating_add(1);
         }
         if let Some(error) = error {
             return Err(error);

@@ -28,8 +28,8 @@ pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
     let mut seen = 0;
     for group in digits.chunks(4) {
         let mut bits = 0u32;
-        for place in 0..4 {
-            let value = group.get(place).map_or(0, |digit| VALUES[usize::from(*digit)]);
+        for index in 0..4 {
+            let value = group.get(index).map_or(0, |digit| VALUES[usize::from(*digit)]);
             seen |= value;
             bits = (bits << 6) | u32::from(value & 63);
         }
@@ -64,11 +64,11 @@ pub(crate) fn encode_url_safe(bytes: &[u8]) -> String {
 fn write(bytes: &[u8], alphabet: &[u8; 64]) -> String {
     let mut out = String::with_capacity(bytes.len().div_ceil(3).saturating_mul(4));
     for group in bytes.chunks(3) {
-        let byte = |place: usize| u32::from(group.get(place).copied().unwrap_or(0));
+        let byte = |index: usize| u32::from(group.get(index).copied().unwrap_or(0));
         let bits = (byte(0) << 16) | (byte(1) << 8) | byte(2);
-        for (place, shift) in [18, 12, 6, 0].into_iter().enumerate() {
+        for (index, shift) in [18, 12, 6, 0].into_iter().enumerate() {
             let digit = usize::try_from((bits >> shift) & 63).ok().and_then(|value| alphabet.get(value));
-            let digit = digit.filter(|_| place <= group.len()).copied().unwrap_or(b'=');
+            let digit = digit.filter(|_| index <= group.len()).copied().unwrap_or(b'=');
             out.push(char::from(digit));
         }
     }

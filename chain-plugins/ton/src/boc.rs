@@ -116,8 +116,8 @@ impl<'a> Boc<'a> {
         }
         let mut input = Input(input.take(header.data_len)?);
         let mut cells = Vec::with_capacity(header.cells);
-        for place in 0..header.cells {
-            cells.push(read_cell(&mut input, place, &header)?);
+        for number in 0..header.cells {
+            cells.push(read_cell(&mut input, number, &header)?);
             if header.has_index {
                 let end = index.size(header.offset_len)? >> u32::from(header.has_cache_bits);
                 if end != header.data_len.saturating_sub(input.0.len()) {
@@ -141,17 +141,17 @@ impl<'a> Boc<'a> {
         self.cells.len()
     }
 
-    pub(crate) fn cell(&self, place: usize) -> Option<&Cell<'a>> {
-        self.cells.get(place)
+    pub(crate) fn cell(&self, index: usize) -> Option<&Cell<'a>> {
+        self.cells.get(index)
     }
 
     /// The depth of each cell's tree. Computed backwards, since references point forward.
     fn depths(&self) -> Vec<u16> {
         let mut depths = vec![0u16; self.cells.len()];
-        for (place, cell) in self.cells.iter().enumerate().rev() {
-            let below = cell.refs().iter().filter_map(|place| depths.get(*place)).max();
+        for (index, cell) in self.cells.iter().enumerate().rev() {
+            let below = cell.refs().iter().filter_map(|index| depths.get(*index)).max();
             let depth = below.map_or(0, |below| below.saturating_add(1));
-            if let Some(slot) = depths.get_mut(place) {
+            if let Some(slot) = depths.get_mut(index) {
                 *slot = depth;
             }
         }
@@ -209,7 +209,7 @@ impl Header {
     }
 }
 
-fn read_cell<'a>(input: &mut Input<'a>, place: usize, header: &Header) -> Result<Cell<'a>, NotACell> {
+fn read_cell<'a>(input: &mut Input<'a>, number: usize, header: &Header) -> Result<Cell<'a>, NotACell> {
     let (first, second) = (input.byte()?, input.byte()?);
     let refs_len = usize::from(first & 7);
     if refs_len > REFS_MAX {
@@ -235,7 +235,7 @@ fn read_cell<'a>(input: &mut Input<'a>, place: usize, header: &Header) -> Result
     let mut refs = [0; REFS_MAX];
     for slot in refs.iter_mut().take(refs_len) {
         *slot = input.size(header.ref_len)?;
-        if *slot <= place || *slot >= header.cells {
+        if *slot <= number || *slot >= header.cells {
             return Err(NotACell("a reference that does not point forward"));
         }
     }
@@ -268,16 +268,16 @@ impl<'a> Input<'a> {
 
 static CRC32C: [u32; 256] = {
     let mut table = [0; 256];
-    let mut place = 0u32;
-    while place < 256 {
-        let mut crc = place;
+    let mut index = 0u32;
+    while index < 256 {
+        let mut crc = index;
         let mut bit = 0;
         while bit < 8 {
             crc = if crc & 1 == 0 { crc >> 1 } else { (crc >> 1) ^ 0x82f6_3b78 };
             bit += 1;
         }
-        table[place as usize] = crc;
-        place += 1;
+        table[index as usize] = crc;
+        index += 1;
     }
     table
 };

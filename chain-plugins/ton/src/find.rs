@@ -16,10 +16,10 @@ use kassa_sdk::types::Network;
 use kassa_sdk::upstream::{Fault, clean};
 
 /// Maximum number of transactions that are named. A payment has six.
-const PLACES_MAX: usize = 64;
+const LOCATIONS_MAX: usize = 64;
 
 /// A transaction of the trace that is final.
-struct Placed {
+struct FinalTx {
     hash: Hash,
     lt: u64,
     height: u64,
@@ -32,15 +32,15 @@ pub(crate) fn find<H: Host>(host: &H, network: &Network, tx: &str) -> Result<Vec
         return Err(FindError::NotAnId(shape.into()));
     };
     let scan = Scan::new(host, network).map_err(|why| FindError::Settings(clean(&why)))?;
-    Ok(places(&scan, &hash)?)
+    Ok(locations(&scan, &hash)?)
 }
 
-fn places<H: Host>(scan: &Scan<'_, H>, hash: &Hash) -> Result<Vec<Place>, Fault> {
+fn locations<H: Host>(scan: &Scan<'_, H>, hash: &Hash) -> Result<Vec<Place>, Fault> {
     let request = |path: String| Request { path, body: None };
     let requests = [request("/masterchainInfo".into()), request(trace_path("tx_hash", hash))];
     let (mut head, mut found) = (None, Vec::new());
-    api::each(scan, &requests, |place, answer| {
-        match place {
+    api::each(scan, &requests, |index, answer| {
+        match index {
             0 => head = Some(blocks::head_of(scan, answer)?.height),
             _ => found = trace(answer, Some(hash))?,
         }
@@ -51,13 +51,13 @@ fn places<H: Host>(scan: &Scan<'_, H>, hash: &Hash) -> Result<Vec<Place>, Fault>
         found = trace(&answer, None)?;
     }
     let head = head.unwrap_or(0);
-    if let Some(above) = found.iter().find(|placed| placed.height > head) {
+    if let Some(above) = found.iter().find(|tx| tx.height > head) {
         return Err(Fault::lags(format!("a transaction in block {}, with the head at {head}", above.height)));
     }
     // The one that was asked for first; the others in the order in which they happened.
-    found.sort_by_key(|placed| (placed.hash != *hash, placed.lt));
-    let place = |placed: &Placed| Place { height: placed.height, tx: hex(&placed.hash), more: Vec::new() };
-    Ok(found.iter().take(PLACES_MAX).map(place).collect())
+    found.sort_by_key(|tx| (tx.hash != *hash, tx.lt));
+    let location = |tx: &FinalTx| Place { height: tx.height, tx: hex(&tx.hash), more: Vec::new() };
+    Ok(found.iter().take(LOCATIONS_MAX).map(location).collect())
 }
 
 fn trace_path(by: &str, hash: &Hash) -> String {
@@ -65,7 +65,7 @@ fn trace_path(by: &str, hash: &Hash) -> String {
 }
 
 /// Reads the final transactions of the trace. Errors if `by`, the transaction that it was asked for by, is not in it.
-fn trace(answer: &Answer, by: Option<&Hash>) -> Result<Vec<Placed>, Fault> {
+fn trace(answer: &Answer, by: Option<&Hash>) -> Result<Vec<FinalTx>, Fault> {
     let traces = api::parse::<TracesJson<'_>>(answer, "traces")?.traces.unwrap_or_default();
     let [trace] = traces.as_slice() else {
         return if traces.is_empty() { Ok(Vec::new()) } else { Err(Fault::malformed("traces: several")) };
@@ -76,7 +76,7 @@ fn trace(answer: &Answer, by: Option<&Hash>) -> Result<Vec<Placed>, Fault> {
         let hash = tx.hash.hash("transaction's hash")?;
         holds_it |= by == Some(&hash);
         if let Some(height) = tx.height()? {
-            found.push(Placed { hash, lt: tx.lt.u64("lt")?, height });
+            found.push(FinalTx { hash, lt: tx.lt.u64("lt")?, height });
         }
     }
     if holds_it { Ok(found) } else { Err(Fault::malformed("the trace of another transaction")) }

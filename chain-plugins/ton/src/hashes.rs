@@ -34,24 +34,24 @@ impl Hashes {
     pub(crate) fn of(boc: &Boc<'_>) -> Option<Self> {
         let mut all = vec![Levels::default(); boc.len()];
         // Backwards, since references point forward.
-        for place in (0..boc.len()).rev() {
-            let cell = boc.cell(place)?;
-            let below: Option<Vec<_>> = cell.refs().iter().map(|place| all.get(*place)).collect();
+        for index in (0..boc.len()).rev() {
+            let cell = boc.cell(index)?;
+            let below: Option<Vec<_>> = cell.refs().iter().map(|index| all.get(*index)).collect();
             let levels = levels(cell, &below?)?;
-            *all.get_mut(place)? = levels;
+            *all.get_mut(index)? = levels;
         }
         Some(Self(all))
     }
 
     /// The representation hash of a cell. `None` if its level is above zero, which no tree on chain has.
-    pub(crate) fn get(&self, place: usize) -> Option<Hash> {
-        let levels = self.0.get(place).filter(|levels| levels.mask == 0)?;
+    pub(crate) fn get(&self, index: usize) -> Option<Hash> {
+        let levels = self.0.get(index).filter(|levels| levels.mask == 0)?;
         levels.at.first().map(|(hash, _)| *hash)
     }
 
     /// The hash of an ordinary cell with the bits and references that are left in a slice.
     pub(crate) fn rest(&self, slice: Slice<'_>) -> Option<Hash> {
-        let below: Option<Vec<_>> = slice.refs().iter().map(|place| self.0.get(*place)).collect();
+        let below: Option<Vec<_>> = slice.refs().iter().map(|index| self.0.get(*index)).collect();
         let below = below?;
         if below.iter().any(|levels| levels.mask != 0) {
             return None;

@@ -131,9 +131,9 @@ pub(crate) fn read<H: Host>(scan: &Scan<'_, H>, tracks: &mut [Track], chain: &Ch
     let floor = chain.cursor.start_lt.saturating_sub(LT_MARGIN);
     states(scan, tracks)?;
     let mut moved = Vec::new();
-    for (place, track) in tracks.iter_mut().enumerate() {
+    for (index, track) in tracks.iter_mut().enumerate() {
         if track.has_moved(floor)? {
-            moved.push((track.start_lt(&chain.cursor), place));
+            moved.push((track.start_lt(&chain.cursor), index));
         }
     }
     // Sorted, so that accounts with a similar start share a request and none makes the others' past come again.
@@ -141,11 +141,11 @@ pub(crate) fn read<H: Host>(scan: &Scan<'_, H>, tracks: &mut [Track], chain: &Ch
     let mut reading = Reading { chain, to: chain.blocks.len().saturating_sub(1), rows: 0 };
     for group in moved.chunks(scan.settings.accounts) {
         let start_lt = group.first().map_or(floor, |(start_lt, _)| *start_lt);
-        let places: Vec<_> = group.iter().map(|(_, place)| *place).collect();
-        reading.group(scan, tracks, &places, start_lt)?;
+        let indexes: Vec<_> = group.iter().map(|(_, index)| *index).collect();
+        reading.group(scan, tracks, &indexes, start_lt)?;
     }
-    for (start_lt, place) in moved {
-        let Some(track) = tracks.get_mut(place) else { continue };
+    for (start_lt, index) in moved {
+        let Some(track) = tracks.get_mut(index) else { continue };
         let Err(fault) = track.check(reading.to()) else { continue };
         // Something became visible that is older than what is usually asked for: ask from the last transaction on.
         let left_lt = track.last_lt().saturating_add(1);
@@ -154,7 +154,7 @@ pub(crate) fn read<H: Host>(scan: &Scan<'_, H>, tracks: &mut [Track], chain: &Ch
         }
         track.rows.clear();
         track.cut = None;
-        reading.group(scan, tracks, &[place], left_lt)?;
+        reading.group(scan, tracks, &[index], left_lt)?;
     }
     // Reading may have stopped at fewer blocks meanwhile; what held for more of them holds for fewer.
     tracks.iter().try_for_each(|track| track.check(reading.to()))?;
@@ -179,11 +179,11 @@ fn states<H: Host>(scan: &Scan<'_, H>, tracks: &mut [Track]) -> Result<(), Fault
         Request { path, body: None }
     };
     let requests: Vec<_> = tracks.chunks(scan.settings.accounts).map(request).collect();
-    let places: HashMap<Account, usize> = tracks.iter().map(|track| track.account).zip(0..).collect();
+    let by_account: HashMap<Account, usize> = tracks.iter().map(|track| track.account).zip(0..).collect();
     api::each(scan, &requests, |_, answer| {
         for state in api::parse::<StatesJson<'_>>(answer, "accountStates")?.accounts {
             let account = state.address.account("address")?;
-            let track = places.get(&account).and_then(|place| tracks.get_mut(*place));
+            let track = by_account.get(&account).and_then(|index| tracks.get_mut(*index));
             let track =
                 track.ok_or_else(|| Fault::malformed("the state of an account that nobody asked for"))?;
             let (Some(lt), Some(hash)) = (state.last_transaction_lt, &state.last_transaction_hash) else {
@@ -225,11 +225,11 @@ impl Reading<'_> {
         start_lt: u64,
     ) -> Result<(), Fault> {
         let mut accounts = String::new();
-        let mut places = HashMap::new();
-        for place in group {
-            if let Some(track) = tracks.get(*place) {
+        let mut by_account = HashMap::new();
+        for index in group {
+            if let Some(track) = tracks.get(*index) {
                 add(&mut accounts, "account", &track.account);
-                places.insert(track.account, *place);
+                by_account.insert(track.account, *index);
             }
         }
         let (mut from, mut limit) = (start_lt, scan.settings.transactions);
@@ -247,7 +247,7 @@ impl Reading<'_> {
             let mut newest = 0;
             for tx in &page {
                 let account = tx.account.account("account")?;
-                let track = places.get(&account).and_then(|place| tracks.get_mut(*place));
+                let track = by_account.get(&account).and_then(|index| tracks.get_mut(*index));
                 let track = track
                     .ok_or_else(|| Fault::malformed("a transaction of an account that nobody asked for"))?;
                 newest = newest.max(self.row(scan, track, tx)?);
@@ -257,8 +257,8 @@ impl Reading<'_> {
             }
             self.rows = self.rows.saturating_add(page.len());
             if self.is_enough(newest) {
-                group.iter().for_each(|place| {
-                    if let Some(track) = tracks.get_mut(*place) {
+                group.iter().for_each(|index| {
+                    if let Some(track) = tracks.get_mut(*index) {
                         track.cut = Some(newest);
                     }
                 });
@@ -314,8 +314,8 @@ impl Reading<'_> {
     fn is_enough(&mut self, newest: u64) -> bool {
         if self.rows >= ROWS_MAX {
             let complete = self.chain.blocks.iter().take_while(|block| block.end_lt <= newest).count();
-            if let Some(place) = complete.checked_sub(1) {
-                self.to = self.to.min(place);
+            if let Some(last) = complete.checked_sub(1) {
+                self.to = self.to.min(last);
             }
         }
         self.to().end_lt <= newest

@@ -150,7 +150,7 @@ fn wallet(boc: &Boc<'_>, hashes: &Hashes) -> Option<Hash> {
     if state.bits_left() != 5 || state.refs_left() != 2 || state.uint(5)? != 0b00110 {
         return None;
     }
-    let code = hex(&hashes.get(state.next_place()?)?);
+    let code = hex(&hashes.get(state.next_index()?)?);
     let (_, before_key) = WALLETS.iter().find(|(known, _)| *known == code)?;
     let mut data = state.next_ref()?;
     data.skip(*before_key)?;

@@ -54,13 +54,13 @@ impl<'a, H: Host> Scan<'a, H> {
         let global_id = network.chain_id.parse().map_err(|_| "the chain's id is not a number".to_owned())?;
         let is_testnet = is_testnet(network);
         let (mut jettons, mut native) = (Vec::new(), None);
-        for (place, asset) in (0u32..).zip(&network.assets) {
+        for (index, asset) in (0u32..).zip(&network.assets) {
             match &asset.contract {
-                None => native = native.or(Some(place)),
+                None => native = native.or(Some(index)),
                 Some(contract) => {
                     let master = Account::parse(contract, is_testnet)
                         .map_err(|error| format!("{contract} is not a jetton master: {}", why(&error)))?;
-                    jettons.push((master, place));
+                    jettons.push((master, index));
                 }
             }
         }
@@ -177,8 +177,8 @@ impl<'a, H: Host> Scan<'a, H> {
             proven.clear();
             return Ok(Some(to));
         }
-        let up_to = |place: usize| {
-            let height = chain.blocks.get(place).map_or(0, |block| block.height);
+        let up_to = |index: usize| {
+            let height = chain.blocks.get(index).map_or(0, |block| block.height);
             transfers.iter().take_while(|transfer| transfer.height <= height).count()
         };
         // Only marks of what is still to be reported are kept.
@@ -188,19 +188,19 @@ impl<'a, H: Host> Scan<'a, H> {
         };
         keep(proven, 0);
         let reached = proof::prove(self, claims.get(..up_to(to)).unwrap_or_default(), proven)?;
-        let place = match (reached.fault, transfers.get(reached.claims)) {
+        let index = match (reached.fault, transfers.get(reached.claims)) {
             (Some(fault), Some(open)) => {
                 let complete = chain.blocks.iter().take_while(|block| block.height < open.height).count();
                 match complete.checked_sub(1) {
-                    Some(place) => place.min(to),
+                    Some(index) => index.min(to),
                     None if reached.is_further => return Ok(None),
                     None => return Err(fault),
                 }
             }
             _ => to,
         };
-        keep(proven, up_to(place));
-        Ok(Some(place))
+        keep(proven, up_to(index));
+        Ok(Some(index))
     }
 }
 

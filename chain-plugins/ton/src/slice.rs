@@ -19,8 +19,8 @@ impl<'a> Slice<'a> {
     }
 
     /// Begins at a cell of the bag. `None` if it is exotic: such a cell stands for something else.
-    fn of(boc: &'a Boc<'a>, place: usize) -> Option<Self> {
-        let cell = boc.cell(place).filter(|cell| !cell.is_exotic)?;
+    fn of(boc: &'a Boc<'a>, index: usize) -> Option<Self> {
+        let cell = boc.cell(index).filter(|cell| !cell.is_exotic)?;
         Some(Self { boc, data: cell.data(), bit: 0, end: cell.bits, refs: cell.refs() })
     }
 
@@ -41,12 +41,12 @@ impl<'a> Slice<'a> {
     }
 
     pub(crate) fn next_ref(&mut self) -> Option<Self> {
-        let place = self.next_place()?;
-        Self::of(self.boc, place)
+        let index = self.next_index()?;
+        Self::of(self.boc, index)
     }
 
     /// Reads the index of the next cell, which may be exotic.
-    pub(crate) fn next_place(&mut self) -> Option<usize> {
+    pub(crate) fn next_index(&mut self) -> Option<usize> {
         let (first, rest) = self.refs.split_first()?;
         self.refs = rest;
         Some(*first)
@@ -63,11 +63,11 @@ impl<'a> Slice<'a> {
 
     /// Reads eight bits, which need not be aligned.
     fn byte(&mut self) -> Option<u8> {
-        let (place, shift) = (self.bit / 8, self.bit % 8);
+        let (offset, shift) = (self.bit / 8, self.bit % 8);
         self.skip(8)?;
-        let high = u16::from(*self.data.get(place)?);
+        let high = u16::from(*self.data.get(offset)?);
         // Zero at the very end, where the byte is aligned and nothing of the next one is taken.
-        let low = u16::from(self.data.get(place.saturating_add(1)).copied().unwrap_or(0));
+        let low = u16::from(self.data.get(offset.saturating_add(1)).copied().unwrap_or(0));
         let [_, byte] = (((high << 8) | low) >> (8 - shift)).to_be_bytes();
         Some(byte)
     }

@@ -85,7 +85,7 @@ fn long(slice: &mut Slice<'_>) -> Option<u64> {
 /// Skips an optional reference.
 fn skip_maybe_ref(slice: &mut Slice<'_>) -> Option<()> {
     if slice.bit()? {
-        slice.next_place()?;
+        slice.next_index()?;
     }
     Some(())
 }
@@ -133,7 +133,7 @@ fn skip_state(slice: &mut Slice<'_>) -> Option<()> {
         return Some(());
     }
     if slice.bit()? {
-        return slice.next_place().map(drop);
+        return slice.next_index().map(drop);
     }
     for bits in [5, 2] {
         if slice.bit()? {
@@ -147,15 +147,15 @@ fn body(mut slice: Slice<'_>, hashes: &Hashes) -> Option<Hash> {
     if !slice.bit()? {
         return hashes.rest(slice);
     }
-    let place = slice.next_place()?;
+    let index = slice.next_index()?;
     slice.is_empty().then_some(())?;
-    hashes.get(place)
+    hashes.get(index)
 }
 
 /// Skips from the fees to the description. Returns the description.
 fn rest<'a>(slice: &mut Slice<'a>) -> Option<Slice<'a>> {
     currencies(slice)?;
-    let _state_update = slice.next_place()?;
+    let _state_update = slice.next_index()?;
     let description = slice.next_ref()?;
     slice.is_empty().then_some(description)
 }
@@ -197,7 +197,7 @@ fn compute(slice: &mut Slice<'_>) -> Option<bool> {
     let has_succeeded = slice.bit()?;
     slice.skip(2)?;
     slice.coins()?;
-    slice.next_place()?;
+    slice.next_index()?;
     Some(has_succeeded)
 }
 

@@ -197,12 +197,12 @@ pub(crate) struct TracesJson<'a> {
 pub(crate) struct TraceJson<'a> {
     /// Transactions by their hashes.
     #[serde(borrow)]
-    pub(crate) transactions: BTreeMap<Cow<'a, str>, PlacedJson<'a>>,
+    pub(crate) transactions: BTreeMap<Cow<'a, str>, LocatedJson<'a>>,
 }
 
-/// A transaction, reduced to its place.
+/// A transaction, reduced to its location.
 #[derive(Deserialize)]
-pub(crate) struct PlacedJson<'a> {
+pub(crate) struct LocatedJson<'a> {
     #[serde(borrow)]
     pub(crate) hash: Text<'a>,
     pub(crate) lt: Number,
@@ -214,7 +214,7 @@ pub(crate) struct PlacedJson<'a> {
     emulated: Option<bool>,
 }
 
-impl PlacedJson<'_> {
+impl LocatedJson<'_> {
     /// The height of the masterchain block that made it final, if it is final.
     pub(crate) fn height(&self) -> Result<Option<u64>, Fault> {
         final_at(self.mc_block_seqno, self.finality, self.emulated)

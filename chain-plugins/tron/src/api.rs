@@ -33,8 +33,8 @@ pub(crate) fn info(id: &Hash) -> Call {
 
 /// Asks everything at once, and what is refused again one by one. Returns the JSON bodies in the order of the calls.
 pub(crate) fn ask<H: Host>(host: &H, calls: &[Call]) -> Result<Vec<Vec<u8>>, ScanError> {
-    let send = |places: &[usize]| {
-        let calls: Vec<Call> = places.iter().filter_map(|place| calls.get(*place)).cloned().collect();
+    let send = |indexes: &[usize]| {
+        let calls: Vec<Call> = indexes.iter().filter_map(|index| calls.get(*index)).cloned().collect();
         host.ask_all(&calls)
     };
     ask_all(calls.len(), send, |answer| accept(answer).inspect_err(|error| tell(host, error))).all()

@@ -24,10 +24,10 @@ pub(crate) fn find<H: Host>(host: &H, network: &Network, tx: &str) -> Result<Vec
         let shape = "a transaction's id is 64 hexadecimal digits, with or without 0x before them";
         return Err(FindError::NotAnId(shape.into()));
     };
-    Ok(place(host, network, &id)?.into_iter().collect())
+    Ok(locate(host, network, &id)?.into_iter().collect())
 }
 
-fn place<H: Host>(host: &H, network: &Network, id: &Hash) -> Result<Option<Place>, ScanError> {
+fn locate<H: Host>(host: &H, network: &Network, id: &Hash) -> Result<Option<Place>, ScanError> {
     let chain_id = scan::chain_id(network)?;
     let [info, head, genesis] = api::ask_each(host, &[api::info(id), api::head(), api::block(0)])?;
     scan::check_genesis(&genesis, chain_id)?;

@@ -8,8 +8,8 @@
 //! | what | ordinal |
 //! |---|---|
 //! | the native coin that a transaction itself carries: `TransferContract`, or the call value of `TriggerSmartContract` | 0 |
-//! | `Transfer` events of the listed TRC-20 contracts | 1 and the log's place in the transaction |
-//! | the native coin that a contract sends on (internal transactions) | 2^31 and its place among them |
+//! | `Transfer` events of the listed TRC-20 contracts | 1 and the log's index in the transaction |
+//! | the native coin that a contract sends on (internal transactions) | 2^31 and its index among them |
 //!
 //! The memo is `raw_data.data` of the transaction; it goes with tokens too. TRC-10 tokens, which carry
 //! whatever name they like, are passed over. Final is the solid block (`/walletsolidity/getnowblock`).

@@ -138,14 +138,14 @@ pub(crate) fn check_genesis(body: &[u8], chain_id: u32) -> Result<(), ScanError>
 
 fn listed(network: &Network) -> Result<Assets, ScanError> {
     let mut assets = Assets { tokens: Vec::new(), native: None };
-    for (place, asset) in (0u32..).zip(&network.assets) {
+    for (index, asset) in (0u32..).zip(&network.assets) {
         let Some(contract) = &asset.contract else {
-            assets.native = assets.native.or(Some(place));
+            assets.native = assets.native.or(Some(index));
             continue;
         };
         let key = address::parse(contract)
             .map_err(|_| ScanError::Settings(format!("{contract} is not a contract's address")))?;
-        assets.tokens.push((key, place));
+        assets.tokens.push((key, index));
     }
     Ok(assets)
 }

@@ -50,10 +50,10 @@ pub(crate) fn read<H: Host>(
     let calls: Vec<_> = with_code.map(|block| api::infos(block.header.height)).collect();
     let bodies = api::ask(scan.host, &calls)?;
     let with_code = blocks.iter_mut().enumerate().filter(|(_, block)| block.runs_code);
-    let mut infos = with_code.zip(&bodies).map(|((place, block), body)| (place, block.add_infos(body)));
-    match infos.find_map(|(place, added)| Some((place, added.err()?))) {
+    let mut infos = with_code.zip(&bodies).map(|((index, block), body)| (index, block.add_infos(body)));
+    match infos.find_map(|(index, added)| Some((index, added.err()?))) {
         Some((0, error)) => return Err(error),
-        Some((place, _)) => blocks.truncate(place),
+        Some((index, _)) => blocks.truncate(index),
         None => {}
     }
     let mut moves = Vec::new();
@@ -86,10 +86,10 @@ fn drop_unwatched<H: Host>(scan: &Scan<'_, H>, moves: &mut Vec<Move<'_>>) -> Res
     }
     let keys: Vec<Key> = moves.iter().map(|found| found.to).collect();
     let mut watched = scan.host.watched(keys.as_flattened())?.into_iter().peekable();
-    let mut place = 0u32;
+    let mut index = 0u32;
     moves.retain(|_| {
-        let is_watched = watched.next_if_eq(&place).is_some();
-        place = place.saturating_add(1);
+        let is_watched = watched.next_if_eq(&index).is_some();
+        index = index.saturating_add(1);
         is_watched
     });
     Ok(())

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::{Conn, DbError, Row, Value, args, queue::Place};
+use super::{Conn, DbError, Row, Value, args, queue::LinePosition};
 use crate::domain::{
     Millis,
     event::{NewEvent, Type},
@@ -122,17 +122,18 @@ pub(crate) struct Undispatched {
     pub(crate) id: String,
     pub(crate) tenant: Tenant,
     pub(crate) kind: Type,
-    pub(crate) place: Option<Place>,
+    pub(crate) position: Option<LinePosition>,
 }
 
-/// The line of an event and its place there: that of its invoice by the sequence, or that of its transfer by the time.
-pub(super) fn place(row: &Row) -> Result<Option<Place>, DbError> {
+/// The line of an event and its position there: that of its invoice by the sequence, or that of its transfer by the
+/// time.
+pub(super) fn position(row: &Row) -> Result<Option<LinePosition>, DbError> {
     let sequence = row.int("sequence")?;
     if let Some(of) = row.opt_text("invoice_id")?.filter(|_| sequence > 0) {
-        return Ok(Some(Place { of, place: sequence }));
+        return Ok(Some(LinePosition { of, position: sequence }));
     }
-    let place = row.int("event_at")?;
-    Ok(row.opt_text("transfer_id")?.map(|of| Place { of, place }))
+    let position = row.int("event_at")?;
+    Ok(row.opt_text("transfer_id")?.map(|of| LinePosition { of, position }))
 }
 
 fn undispatched_row(row: &Row) -> Result<Undispatched, DbError> {
@@ -141,7 +142,7 @@ fn undispatched_row(row: &Row) -> Result<Undispatched, DbError> {
         id: row.text("id")?,
         tenant: row.tenant()?,
         kind: row.parsed("kind")?,
-        place: place(row)?,
+        position: position(row)?,
     })
 }
 
@@ -169,7 +170,7 @@ pub(crate) async fn undispatched(conn: &mut Conn, rows: i64) -> Result<Vec<Undis
         ours.extend(found.iter().map(|event| event.n));
         let others = elsewhere(conn, last, &ours).await?;
         found.retain(|event| {
-            let earlier = event.place.as_ref().and_then(|place| others.get(&place.of));
+            let earlier = event.position.as_ref().and_then(|position| others.get(&position.of));
             earlier.is_none_or(|earlier| *earlier > event.n)
         });
         if !found.is_empty() {
@@ -193,8 +194,8 @@ async fn elsewhere(
     // Each other replica has one batch at most.
     for row in conn.rows(undispatched!("WHERE q.n < $1 ORDER BY q.n"), args![last]).await? {
         let event = undispatched_row(&row)?;
-        if let (false, Some(place)) = (ours.contains(&event.n), event.place) {
-            others.entry(place.of).or_insert(event.n);
+        if let (false, Some(position)) = (ours.contains(&event.n), event.position) {
+            others.entry(position.of).or_insert(event.n);
         }
     }
     Ok(others)

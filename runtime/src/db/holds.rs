@@ -107,7 +107,7 @@ pub(crate) async fn set_end(conn: &mut Conn, ends: Vec<(String, Millis)>) -> Res
 
 // ------------------------------------------------------------------ rings
 
-/// The place of a price's unique amounts: the address, the asset and the ring.
+/// The ring of a price's unique amounts, with its address and its asset.
 #[derive(Debug, Clone)]
 pub(crate) struct Price<'a> {
     pub(crate) address_id: &'a str,
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn rings_begin_at_different_places_and_a_new_life_leaves_some_out() {
+    async fn rings_begin_at_different_positions_and_a_new_life_leaves_some_out() {
         for db in testing::databases().await {
             let (one, other) = (price(1_000_000), price(2_000_000));
             let begin = |price: &Price<'_>| {
@@ -358,7 +358,7 @@ mod tests {
             let leap = one.ring.leap(3);
             assert_eq!(reserve_one(&db, 1_000_000, 3).await, one.ring.due(begun + 1 + leap));
             assert_eq!(reserve_one(&db, 1_000_000, 3).await, one.ring.due(begun + 2 + leap));
-            // An earlier life may have used the other ring too, and then began it at the same place.
+            // An earlier life may have used the other ring too, and then began it at the same position.
             assert_eq!(reserve_one(&db, 2_000_000, 3).await, other.ring.due(begin(&other) + leap));
         }
     }

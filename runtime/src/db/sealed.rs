@@ -1,4 +1,4 @@
-//! Every place where a sealed value is kept, and how all of them are sealed anew with another master key.
+//! Every column in which a sealed value is kept, and how all of them are sealed anew with another master key.
 
 use crate::{
     db::{Conn, Db, DbError, args, hooks::secrets, idempotency},
@@ -10,7 +10,7 @@ const PAGE: i64 = 100;
 
 /// A column of sealed values. In its statements `$1` is the prefix of values that the newest key has sealed, and `$2`
 /// the prefix of JSON: stored answers are sealed only if they show a secret.
-struct Place {
+struct SealedColumn {
     left: &'static str,
     /// Selects rows after the key `$3`, `$4`, as `a`, `b` and `sealed`.
     page: &'static str,
@@ -20,9 +20,9 @@ struct Place {
     sealed_for: fn(&str, &str) -> String,
 }
 
-macro_rules! place {
+macro_rules! sealed {
     ($table:literal, $column:literal, $a:literal, $b:literal, $sealed_for:expr) => {
-        Place {
+        SealedColumn {
             left: concat!(
                 "SELECT COUNT(*) AS n FROM ",
                 $table,
@@ -69,19 +69,19 @@ macro_rules! place {
     };
 }
 
-const PLACES: [Place; 5] = [
-    place!("endpoint", "secret", "id", "''", |id, _| id.to_owned()),
-    place!("endpoint", "old_secret", "id", "''", |id, _| id.to_owned()),
-    place!("upstream", "sealed", "id", "''", |id, _| id.to_owned()),
-    place!("hook_secret", "value", "id", "purpose", secrets::sealed_for_text),
-    place!("idempotency", "body", "owner", "key", idempotency::sealed_for),
+const COLUMNS: [SealedColumn; 5] = [
+    sealed!("endpoint", "secret", "id", "''", |id, _| id.to_owned()),
+    sealed!("endpoint", "old_secret", "id", "''", |id, _| id.to_owned()),
+    sealed!("upstream", "sealed", "id", "''", |id, _| id.to_owned()),
+    sealed!("hook_secret", "value", "id", "purpose", secrets::sealed_for_text),
+    sealed!("idempotency", "body", "owner", "key", idempotency::sealed_for),
 ];
 
 /// Number of values that other keys have sealed.
 pub(crate) async fn left(conn: &mut Conn, newest: MasterKeyId) -> Result<i64, DbError> {
     let mut left = 0;
-    for place in &PLACES {
-        let row = conn.row(place.left, args![newest.prefix(), b"{".to_vec()]).await?;
+    for column in &COLUMNS {
+        let row = conn.row(column.left, args![newest.prefix(), b"{".to_vec()]).await?;
         left += row.map_or(Ok(0), |row| row.int("n"))?;
     }
     Ok(left)
@@ -92,15 +92,15 @@ pub(crate) async fn left(conn: &mut Conn, newest: MasterKeyId) -> Result<i64, Db
 pub(crate) async fn renew(db: &Db, vault: &Vault) -> Result<usize, DbError> {
     let mut renewed = 0;
     let begins = vault.seals().id().prefix();
-    for place in &PLACES {
+    for column in &COLUMNS {
         let (mut a, mut b) = (String::new(), String::new());
         loop {
             let key = args![begins.clone(), b"{".to_vec(), a.clone(), b.clone(), PAGE];
-            let rows = db.read().await?.rows(place.page, key).await?;
+            let rows = db.read().await?.rows(column.page, key).await?;
             let mut anew = Vec::with_capacity(rows.len());
             for row in &rows {
                 (a, b) = (row.text("a")?, row.text("b")?);
-                let (row_id, old) = ((place.sealed_for)(&a, &b), row.blob("sealed")?);
+                let (row_id, old) = ((column.sealed_for)(&a, &b), row.blob("sealed")?);
                 match vault.open(&row_id, &old).and_then(|secret| vault.seal(&row_id, &secret)) {
                     Ok(new) => anew.push((a.clone(), b.clone(), old, new)),
                     Err(error) => tracing::error!(row = a, %error, "a value could not be sealed anew"),
@@ -113,7 +113,7 @@ pub(crate) async fn renew(db: &Db, vault: &Vault) -> Result<usize, DbError> {
             db.write::<_, DbError, _>(move |conn| {
                 Box::pin(async move {
                     for (a, b, old, new) in anew.clone() {
-                        conn.exec(place.put, args![a, b, old, new]).await?;
+                        conn.exec(column.put, args![a, b, old, new]).await?;
                     }
                     Ok(())
                 })

@@ -95,9 +95,9 @@ pub(super) fn check(tiers: &[Tier], decimals: u8) -> Result<(), String> {
         return Err(format!("from 1 to {TIERS_MAX} tiers"));
     }
     let mut before: Option<(&Tier, Amount)> = None;
-    for (place, tier) in tiers.iter().enumerate() {
+    for (index, tier) in tiers.iter().enumerate() {
         tier.at.check()?;
-        let is_last = place + 1 == tiers.len();
+        let is_last = index + 1 == tiers.len();
         if is_last != tier.up_to.is_none() {
             return Err("each tier but the last has `up_to`, the last has none".to_owned());
         }

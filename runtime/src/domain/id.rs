@@ -383,8 +383,8 @@ fn render(kind: Kind, bits: u128) -> String {
 
 /// Writes the bits of an id, as Crockford's base 32.
 fn body(bits: u128) -> String {
-    let digit = |place: usize| usize::try_from((bits >> (place * 5)) & 31).unwrap_or(0);
-    (0..BODY_LEN).rev().map(|place| char::from(ALPHABET[digit(place)])).collect()
+    let digit = |position: usize| usize::try_from((bits >> (position * 5)) & 31).unwrap_or(0);
+    (0..BODY_LEN).rev().map(|position| char::from(ALPHABET[digit(position)])).collect()
 }
 
 #[cfg(test)]

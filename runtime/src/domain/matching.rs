@@ -111,7 +111,7 @@ pub struct Transfer<'a> {
     pub asset_id: &'a str,
     pub amount: Option<Amount>,
     pub memo_unreadable: bool,
-    /// Place in the network's log at which it was first seen.
+    /// Position in the network's log at which it was first seen.
     pub seq: i64,
     pub block_time: Millis,
 }

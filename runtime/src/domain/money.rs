@@ -61,13 +61,13 @@ impl Amount {
     /// `0.000001`.
     #[must_use]
     pub fn to_decimal(self, decimals: u8) -> String {
-        let places = usize::from(decimals);
-        let digits = format!("{:0>width$}", self.0, width = places + 1);
-        let (whole, fraction) = digits.split_at(digits.len() - places);
-        if places == 0 {
+        let decimals = usize::from(decimals);
+        let digits = format!("{:0>width$}", self.0, width = decimals + 1);
+        let (whole, fraction) = digits.split_at(digits.len() - decimals);
+        if decimals == 0 {
             return whole.to_owned();
         }
-        let shown = fraction.trim_end_matches('0').len().max(places.min(2));
+        let shown = fraction.trim_end_matches('0').len().max(decimals.min(2));
         format!("{whole}.{}", &fraction[..shown])
     }
 

@@ -34,7 +34,7 @@ pub(crate) fn of_json(text: &str) -> usize {
 pub(crate) fn of_toml(text: &str) -> usize {
     use toml_parser::lexer::TokenKind;
 
-    // Levels of the last header, of the brackets open at this place, and at this place in all.
+    // Levels of the last header, of the brackets open at this token, and at this token in all.
     let (mut header, mut open, mut depth) = (1_usize, Vec::new(), 1_usize);
     let (mut in_header, mut begins, mut deepest) = (false, true, 1);
     for token in toml_parser::Source::new(text).lex() {

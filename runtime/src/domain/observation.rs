@@ -170,7 +170,7 @@ pub fn check(
         return Err(No::OtherHead);
     }
     let heights: BTreeSet<i64> = scan.blocks.iter().map(|block| block.height).collect();
-    let mut places = BTreeSet::new();
+    let mut ordinals = BTreeSet::new();
     for seen in &scan.transfers {
         if !heights.contains(&seen.height) {
             return Err(No::BlockNotReported { tx: seen.tx.clone(), height: seen.height });
@@ -181,7 +181,7 @@ pub fn check(
         if !name(&seen.tx) || !name(&seen.recipient) || seen.sender.as_deref().is_some_and(|s| !name(s)) {
             return Err(No::TransferName);
         }
-        if seen.ordinal < 0 || !places.insert((&seen.tx, seen.ordinal)) {
+        if seen.ordinal < 0 || !ordinals.insert((&seen.tx, seen.ordinal)) {
             return Err(No::Twice { tx: seen.tx.clone(), ordinal: seen.ordinal });
         }
     }
@@ -229,7 +229,7 @@ pub struct Known<'a> {
 #[derive(Debug, Default)]
 pub struct Plan {
     pub insert: Vec<Transfer>,
-    pub place: Vec<Transfer>,
+    pub update: Vec<Transfer>,
     pub log: Vec<(Sighting, Transfer)>,
 }
 
@@ -265,7 +265,7 @@ pub fn plan(scan: &Scan, mut known: Known<'_>, depth: Depth) -> Plan {
         if on_old_branch && !stays(&transfer) {
             transfer.status = Status::Retracted;
             plan.log.push((Sighting::Retracted, transfer.clone()));
-            plan.place.push(transfer);
+            plan.update.push(transfer);
         }
     }
     plan
@@ -273,10 +273,10 @@ pub fn plan(scan: &Scan, mut known: Known<'_>, depth: Depth) -> Plan {
 
 /// Takes a known transfer that is reported again.
 fn again(mut transfer: Transfer, block: &Block, base: i64, credited_to: i64, plan: &mut Plan) {
-    let same_place = transfer.block_hash == block.hash && transfer.height == block.height;
+    let same_block = transfer.block_hash == block.hash && transfer.height == block.height;
     if transfer.status == Status::Retracted {
         include_again(transfer, block, plan);
-    } else if !same_place && transfer.height > base {
+    } else if !same_block && transfer.height > base {
         let was = transfer.clone();
         put(&mut transfer, block);
         if moved(was.status, Some(block.height), credited_to) == Moved::BeginsAnew {
@@ -292,7 +292,7 @@ fn again(mut transfer: Transfer, block: &Block, base: i64, credited_to: i64, pla
             };
             plan.log.push((sighting, transfer.clone()));
         }
-        plan.place.push(transfer);
+        plan.update.push(transfer);
     }
     // Otherwise the same report came once more, or the transaction lies below the base: nothing changes.
 }
@@ -303,7 +303,7 @@ pub(super) fn include_again(mut transfer: Transfer, block: &Block, plan: &mut Pl
     transfer.epoch += 1;
     transfer.status = Status::Included;
     plan.log.push((Sighting::Included, transfer.clone()));
-    plan.place.push(transfer);
+    plan.update.push(transfer);
 }
 
 fn put(transfer: &mut Transfer, block: &Block) {

@@ -155,9 +155,9 @@ mod tests {
         assert_eq!(check(&[[2; 32]], &made, &CLAIM, NOW), Err(Unfit::NotOurs));
         // The master key was exchanged meanwhile.
         assert_eq!(check(&[[2; 32], [1; 32]], &made, &CLAIM, NOW), Ok(()));
-        for place in 0..made.len() {
+        for offset in 0..made.len() {
             let mut bytes = made.clone().into_bytes();
-            bytes[place] ^= 1;
+            bytes[offset] ^= 1;
             let changed = String::from_utf8(bytes).unwrap();
             assert_eq!(check(&[[1; 32]], &changed, &CLAIM, NOW), Err(Unfit::NotOurs), "{changed}");
         }

@@ -63,12 +63,18 @@ impl Price {
         if within(now, before) && within(before, now) { Ok(()) } else { Err(PriceError::Jumped) }
     }
 
-    /// The amount that `cost` (in units of `10^-cost_scale` of the currency) is worth, rounded up to `places` of the
-    /// asset's `decimals`: a seller never gets less than the price.
-    pub fn amount(&self, cost: u128, cost_scale: u8, decimals: u8, places: u8) -> Result<Amount, PriceError> {
-        let places = places.min(decimals);
-        // cost / 10^cost_scale / (mantissa / 10^scale) * 10^places, with the powers of ten on one side.
-        let up = u32::from(self.scale) + u32::from(places);
+    /// The amount that `cost` (in units of `10^-cost_scale` of the currency) is worth, rounded up to `shown_decimals`
+    /// of the asset's `decimals`: a seller never gets less than the price.
+    pub fn amount(
+        &self,
+        cost: u128,
+        cost_scale: u8,
+        decimals: u8,
+        shown_decimals: u8,
+    ) -> Result<Amount, PriceError> {
+        let shown_decimals = shown_decimals.min(decimals);
+        // cost / 10^cost_scale / (mantissa / 10^scale) * 10^shown_decimals, with the powers of ten on one side.
+        let up = u32::from(self.scale) + u32::from(shown_decimals);
         let power = |exponent: u32| 10u128.checked_pow(exponent).ok_or(PriceError::TooLarge);
         let (above, below) =
             (power(up.saturating_sub(cost_scale.into()))?, power(u32::from(cost_scale).saturating_sub(up))?);
@@ -78,7 +84,7 @@ impl Price {
             return Err(PriceError::Zero);
         }
         let shown = above.div_ceil(below);
-        let unit = power(u32::from(decimals - places))?;
+        let unit = power(u32::from(decimals - shown_decimals))?;
         shown.checked_mul(unit).map(Amount).ok_or(PriceError::TooLarge)
     }
 }
@@ -98,12 +104,12 @@ mod tests {
     fn amounts_are_rounded_up_to_what_can_be_typed() {
         // 10 dollars at 0.25 are 40 TRX.
         assert_eq!(price(25, 2).amount(1000, 2, 6, 6), Ok(Amount(40_000_000)));
-        // 10 dollars at 3 are 3.333334, and 4 with no places.
+        // 10 dollars at 3 are 3.333334, and 4 with no decimals.
         assert_eq!(price(3, 0).amount(10, 0, 6, 6), Ok(Amount(3_333_334)));
         assert_eq!(price(3, 0).amount(10, 0, 6, 0), Ok(Amount(4_000_000)));
-        // 0.01 dollars of a coin with 18 decimals at 3,912.50: 0.00000256 in 8 places.
+        // 0.01 dollars of a coin with 18 decimals at 3,912.50: 0.00000256 in 8 decimals.
         assert_eq!(price(391_250, 2).amount(1, 2, 18, 8), Ok(Amount(2_560_000_000_000)));
-        // Finer costs than places.
+        // Finer costs than amounts.
         assert_eq!(price(1, 0).amount(15, 1, 0, 0), Ok(Amount(2)));
         assert_eq!(price(1, 18).amount(u128::MAX, 0, 18, 18), Err(PriceError::TooLarge));
     }
@@ -134,13 +140,13 @@ mod tests {
         fn never_less_than_asked_for_and_hardly_more(
             cost in 1u128..1_000_000_000, cost_scale in 0u8..=6, mantissa in 1u64..1_000_000_000, scale in 0u8..=8,
         ) {
-            let (decimals, places) = (18u8, 8u8);
-            let amount = price(mantissa, scale).amount(cost, cost_scale, decimals, places).unwrap();
-            let unit = 10u128.pow(u32::from(decimals - places));
+            let (decimals, shown_decimals) = (18u8, 8u8);
+            let amount = price(mantissa, scale).amount(cost, cost_scale, decimals, shown_decimals).unwrap();
+            let unit = 10u128.pow(u32::from(decimals - shown_decimals));
             prop_assert_eq!(amount.0 % unit, 0);
-            // shown * mantissa / 10^scale / 10^places >= cost / 10^cost_scale, and one unit less would not be.
+            // shown * mantissa / 10^scale / 10^shown_decimals >= cost / 10^cost_scale, and one unit less would not be.
             let worth = |shown: u128| shown * u128::from(mantissa) * 10u128.pow(u32::from(cost_scale));
-            let asked = cost * 10u128.pow(u32::from(scale) + u32::from(places));
+            let asked = cost * 10u128.pow(u32::from(scale) + u32::from(shown_decimals));
             let shown = amount.0 / unit;
             prop_assert!(worth(shown) >= asked && worth(shown - 1) < asked);
         }

@@ -111,8 +111,8 @@ pub fn judge(attempt: &AttemptFacts<'_>) -> Next {
     if attempt.number >= ATTEMPTS_MAX {
         return Next::Exhausted;
     }
-    let place = usize::try_from(attempt.number.saturating_sub(1)).unwrap_or(usize::MAX);
-    let wait = WAITS.get(place).copied().unwrap_or(LAST_WAIT).max(wait_min);
+    let index = usize::try_from(attempt.number.saturating_sub(1)).unwrap_or(usize::MAX);
+    let wait = WAITS.get(index).copied().unwrap_or(LAST_WAIT).max(wait_min);
     Next::RetryAt(attempt.ended_at + wait + jitter(wait, attempt.delivery_id, attempt.number))
 }
 

@@ -1,7 +1,7 @@
 //! Unique amounts: which suffix the next invoice of a price gets.
 //!
 //! A *ring* is one price on one address: the amounts `price + slot × unit` for the slots 1 to `slots`. Slots are given
-//! out by a count that only goes up and is kept in the database: the count's place is found by stepping through the
+//! out by a count that only goes up and is kept in the database: the count's position is found by stepping through the
 //! ring with a stride that visits every slot before it repeats one. So the amount that was asked for longest ago comes
 //! first, neighbours in time are not neighbours in amount, and a count that begins where a random id says cannot be
 //! guessed.
@@ -85,8 +85,8 @@ impl Ring {
     #[must_use]
     pub fn due(self, count: i64) -> Option<Amount> {
         let slots = u64::from(self.slots);
-        let place = count.unsigned_abs() % slots * u64::from(self.stride) % slots;
-        let suffix = self.unit.checked_mul(u128::from(place) + 1)?;
+        let position = count.unsigned_abs() % slots * u64::from(self.stride) % slots;
+        let suffix = self.unit.checked_mul(u128::from(position) + 1)?;
         self.price.checked_add(Amount(suffix))
     }
 
@@ -174,7 +174,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_place_comes_once_before_any_comes_twice(
+        fn every_position_comes_once_before_any_comes_twice(
             slots in 1u32..3000, decimals in 6u8..18, from in 0i64..1 << 40,
         ) {
             let price = Amount(10u128.pow(u32::from(decimals)));

@@ -70,7 +70,7 @@ pub struct Transfer {
     /// Number of its inclusions: a transfer that comes back after a retraction begins a new epoch.
     pub epoch: i64,
     pub seen_at: Millis,
-    /// Place in the network's log at which it was first seen.
+    /// Position in the network's log at which it was first seen.
     pub seq: i64,
 }
 
@@ -116,7 +116,7 @@ impl Depth {
 pub enum Moved {
     /// Nowhere on the new branch.
     Retracted,
-    /// On the new branch and as good as before: only its place changes.
+    /// On the new branch and as good as before: only its location changes.
     Stands,
     /// Credited before, and not deep enough on the new branch: taken back, and begun anew.
     BeginsAnew,

@@ -225,7 +225,7 @@ async fn there(
 }
 
 /// Sets the key that a merchant's addresses on a network are derived from. A new one begins at `first_index`, or else at
-/// a place of its own.
+/// an index of its own.
 pub(crate) async fn set_key(
     app: &App,
     tenant: &Tenant,

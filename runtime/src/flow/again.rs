@@ -188,7 +188,7 @@ async fn commit(
 pub(super) fn call_failed(app: &App, network: &Manifest, failed: CallFailed) -> AgainError {
     let why = failed.error.to_string();
     match failed.error {
-        // The watcher's own call has stored something meanwhile, or all places are taken.
+        // The watcher's own call has stored something meanwhile, or all permits are taken.
         CallError::Stale | CallError::Busy => AgainError::Wait { why, ms: MOMENT_MS },
         _ => unanswered(app, network, failed.upstream, format!("the plugin failed: {why}")),
     }

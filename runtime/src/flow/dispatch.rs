@@ -113,7 +113,7 @@ fn fan_out(events: &[Undispatched], subscribers: &[Subscriber], now: Millis) -> 
                     event_id: event.id.clone(),
                     endpoint_id: subscriber.id.clone(),
                     tenant: event.tenant.clone(),
-                    place: event.place.clone(),
+                    position: event.position.clone(),
                 });
             }
         }
@@ -136,7 +136,7 @@ fn bind<'h>(events: &[Undispatched], bound: &'h [Bound], now: Millis) -> Vec<(ru
                     event_id: event.id.clone(),
                     hook_id: hook.id.clone(),
                     tenant: event.tenant.clone(),
-                    place: event.place.clone(),
+                    position: event.position.clone(),
                 };
                 runs.push((owed, *hook));
             }
@@ -162,7 +162,7 @@ mod tests {
             id: "evt_1".to_owned(),
             tenant: Tenant { merchant: merchant.to_owned(), mode },
             kind: kind.parse().unwrap(),
-            place: None,
+            position: None,
         };
         let subscribers = [
             subscriber("all", &"a".into(), Mode::Live, None),

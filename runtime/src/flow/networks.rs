@@ -85,8 +85,8 @@ pub(crate) async fn put(app: &App, manifest: Manifest) -> Result<NetworkInfo, Ne
     let put = app.db.write::<_, NetworkError, _>(move |conn| {
         Box::pin(async move {
             if networks::put(conn, &manifest, now).await? {
-                for (place, upstream) in (0_i64..).zip(&manifest.upstreams) {
-                    let (access, limits) = (Access::of_url(&upstream.url), (upstream.into(), place));
+                for (position, upstream) in (0_i64..).zip(&manifest.upstreams) {
+                    let (access, limits) = (Access::of_url(&upstream.url), (upstream.into(), position));
                     insert_upstream(conn, &vault, &manifest.name, access, limits, now).await?;
                 }
             }
@@ -168,8 +168,8 @@ pub(crate) async fn upstreams(
     let rows = networks::upstreams_of(&mut conn, name).await?;
     let mut known = app.upstreams.status(name);
     let with_status = |row: Upstream| {
-        let place = known.iter().position(|status| status.id == row.id);
-        let status = place.map(|place| known.swap_remove(place));
+        let index = known.iter().position(|status| status.id == row.id);
+        let status = index.map(|index| known.swap_remove(index));
         (row, status)
     };
     Ok(rows.into_iter().map(with_status).collect())

@@ -13,7 +13,7 @@ use crate::{
     config::{self, Days},
     db::{
         DbError,
-        retention::{self, Kind, Old, Place, Step},
+        retention::{self, Kind, Old, Position, Step},
     },
     domain::Millis,
 };
@@ -82,9 +82,9 @@ pub(crate) async fn pass(app: &App, kinds: &[Kind], stop: &CancellationToken) ->
             None => continue,
             Some(before) => before,
         };
-        let mut place = Some(Place::default());
+        let mut position = Some(Position::default());
         let mut is_first = true;
-        while let Some(at) = place {
+        while let Some(at) = position {
             if stop.is_cancelled() || app.leases.claim(LEASE).await?.is_none() {
                 return Ok(Passed { deleted, is_over: false });
             }
@@ -99,7 +99,7 @@ pub(crate) async fn pass(app: &App, kinds: &[Kind], stop: &CancellationToken) ->
             });
             let Step { deleted: rows, next } = step.await?;
             deleted += rows;
-            place = next;
+            position = next;
             metrics::counter!("kassa_retention_deleted_total", "kind" => kind.as_str()).increment(rows);
             tokio::time::sleep(began.elapsed().clamp(REST_MIN, REST_MAX)).await;
         }

@@ -92,8 +92,8 @@ mod tests {
             later += 1;
         }
         assert_eq!(later, 20);
-        for place in 0..3_000 {
-            let _ = all.turn_of(&place.to_string().as_str().into(), 100_000 + place * BACK_MS).await;
+        for number in 0..3_000 {
+            let _ = all.turn_of(&number.to_string().as_str().into(), 100_000 + number * BACK_MS).await;
         }
         assert!(all.merchants.lock().unwrap().len() <= KEPT_MAX);
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::{
     domain::network,
     host::{
-        Called, FindError, Host, Place, Position, ScanError, ScanLimits, ScanResult, about,
+        Called, FindError, Host, Location, Position, ScanError, ScanLimits, ScanResult, about,
         call::{CallFailed, CallStore},
         error::CallError,
         loaded::Loaded,
@@ -48,7 +48,7 @@ impl Host {
         network: &network::Manifest,
         tx: &str,
         passed_over: &[String],
-    ) -> Result<Called<Result<Vec<Place>, FindError>>, CallFailed> {
+    ) -> Result<Called<Result<Vec<Location>, FindError>>, CallFailed> {
         let (loaded, subject) = self.aside(network, passed_over)?;
         let (pre, about) = (loaded.finder()?, about(network));
         self.caller

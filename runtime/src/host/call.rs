@@ -86,8 +86,8 @@ pub(super) type CallStore = Store<CallState>;
 #[derive(Clone)]
 pub(crate) struct Caller {
     runtime: Runtime,
-    places: Arc<Semaphore>,
-    /// Places for hooks' calls that wait for the network.
+    permits: Arc<Semaphore>,
+    /// Permits for hooks' calls that wait for the network.
     waiting: Option<Arc<Semaphore>>,
     /// Threads that hooks' calls share once they have used more than [`QUICK_NS`], a tick each in turn, so that the
     /// other threads are free for the quick ones.
@@ -98,14 +98,14 @@ pub(crate) struct Caller {
 impl Caller {
     pub(crate) fn new(runtime: Runtime, calls_max: u32, shared: Arc<Shared>) -> Self {
         let calls_max = usize::try_from(calls_max).unwrap_or(Semaphore::MAX_PERMITS);
-        let places = Arc::new(Semaphore::new(calls_max));
+        let permits = Arc::new(Semaphore::new(calls_max));
         let waiting = runtime.counts_fuel().then(|| Arc::new(Semaphore::new(calls_max)));
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let slow_lane = runtime.counts_fuel().then(|| Arc::new(Semaphore::new((threads / 2).max(1))));
-        Self { runtime, places, waiting, slow_lane, shared }
+        Self { runtime, permits, waiting, slow_lane, shared }
     }
 
-    /// A seat for a call, with no place yet.
+    /// A seat for a call, with no permit yet.
     pub(super) fn seat(&self) -> Seat {
         Seat::new(self.waiting.clone())
     }
@@ -133,7 +133,7 @@ impl Caller {
     }
 
     /// Runs `work` as [`Caller::run`] does, with the call's questions recorded, or answered from a recording. `seat`
-    /// has the places that the call needs in addition to one of the common ones.
+    /// has the permits that the call needs in addition to one of the common ones.
     pub(crate) async fn run_taped<T, F>(
         &self,
         mut seat: Seat,
@@ -145,7 +145,7 @@ impl Caller {
     where
         F: AsyncFnOnce(&mut CallStore) -> wasmtime::Result<T>,
     {
-        seat.take(&self.places).await?;
+        seat.take(&self.permits).await?;
         let _ticking = self.runtime.ticking();
 
         let meter = Meter::start(limits.cpu);

@@ -52,7 +52,7 @@ pub(super) const KEEP_RESIDENT_BLIND: usize = 64 << 10;
 const STACK_KEEP_RESIDENT: usize = 16 << 10;
 /// Maximum size of a memory, bytes: that of a 32-bit one.
 const MEMORY_BYTES_MAX: usize = 4 << 30;
-/// Number of places in the pool in addition to those for admitted calls: admission tries new versions in them.
+/// Number of slots in the pool in addition to those for admitted calls: admission tries new versions in them.
 const SPARE_CALLS: u32 = 8;
 
 /// Features of WebAssembly that guests may use: those that the compilers of C, Rust, JavaScript and Python emit.
@@ -73,7 +73,7 @@ const FEATURES: WasmFeatures = WasmFeatures::COMPONENT_MODEL
     // For SpiderMonkey, in JavaScript components.
     .union(WasmFeatures::TAIL_CALL);
 
-/// Kinds of components, each with an engine of its own: neither can take the other's places, and only hooks pay for
+/// Kinds of components, each with an engine of its own: neither can take the other's slots, and only hooks pay for
 /// counting their instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Guests {

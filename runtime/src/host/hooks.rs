@@ -4,7 +4,7 @@
 //! component from the cache of compiled code, later ones find it in memory, and what was used longest ago makes
 //! room when all together take too much. Hooks made of the same artefact share one component.
 //!
-//! What a hook may use, its size class says ([`SizeClass`]); calls of a class have so many places, so that large
+//! What a hook may use, its size class says ([`SizeClass`]); calls of a class have so many permits, so that large
 //! ones cannot take all.
 
 use std::{
@@ -98,7 +98,7 @@ struct Loaded {
 }
 
 #[derive(Default)]
-struct Place {
+struct Entry {
     loaded: OnceCell<Arc<Loaded>>,
     used_at: AtomicU64,
 }
@@ -112,7 +112,7 @@ pub(crate) struct Hooks {
     admission: Admission,
     cache: Arc<Cache>,
     /// By sha256.
-    places: Mutex<HashMap<String, Arc<Place>>>,
+    entries: Mutex<HashMap<String, Arc<Entry>>>,
     calls: HashMap<SizeClass, Arc<Semaphore>>,
 }
 
@@ -125,8 +125,8 @@ impl Hooks {
         admission: Admission,
         cache: Cache,
     ) -> Self {
-        let places = |class: SizeClass| usize::try_from(class.calls(config.calls_max)).unwrap_or(1);
-        let calls = SizeClass::ALL.map(|class| (class, Arc::new(Semaphore::new(places(class).max(1)))));
+        let permits = |class: SizeClass| usize::try_from(class.calls(config.calls_max)).unwrap_or(1);
+        let calls = SizeClass::ALL.map(|class| (class, Arc::new(Semaphore::new(permits(class).max(1)))));
         Self {
             db,
             clock,
@@ -134,7 +134,7 @@ impl Hooks {
             caller,
             admission,
             cache: Arc::new(cache),
-            places: Mutex::default(),
+            entries: Mutex::default(),
             calls: calls.into(),
         }
     }
@@ -248,7 +248,7 @@ impl Hooks {
             .await
     }
 
-    /// The component in memory, and a place among the calls of its class.
+    /// The component in memory, and a permit among the calls of its class.
     async fn called(&self, version: &HookVersion) -> Result<(Arc<Loaded>, Seat), CallError> {
         let loaded = self.ready(version).await?;
         let mut seat = self.caller.seat();
@@ -263,20 +263,21 @@ impl Hooks {
     /// Lets go what was not used for a while. Calls under way keep what they run on.
     pub(crate) fn let_go(&self) {
         let before = u64::try_from(self.clock.now() - IDLE_MS).unwrap_or(0);
-        self.places().retain(|_, place| place.used_at.load(Ordering::Relaxed) >= before);
+        self.entries().retain(|_, entry| entry.used_at.load(Ordering::Relaxed) >= before);
     }
 
-    fn places(&self) -> MutexGuard<'_, HashMap<String, Arc<Place>>> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    fn entries(&self) -> MutexGuard<'_, HashMap<String, Arc<Entry>>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The component in memory, which is loaded if it is not there.
     async fn ready(&self, version: &HookVersion) -> Result<Arc<Loaded>, CallError> {
-        let known = self.places().get(&version.sha256).cloned();
-        let place = known.unwrap_or_else(|| self.places().entry(version.sha256.clone()).or_default().clone());
-        place.used_at.store(u64::try_from(self.clock.now()).unwrap_or(0), Ordering::Relaxed);
+        let known = self.entries().get(&version.sha256).cloned();
+        let entry =
+            known.unwrap_or_else(|| self.entries().entry(version.sha256.clone()).or_default().clone());
+        entry.used_at.store(u64::try_from(self.clock.now()).unwrap_or(0), Ordering::Relaxed);
         let mut is_new = false;
-        let loaded = place
+        let loaded = entry
             .loaded
             .get_or_try_init(|| {
                 is_new = true;
@@ -322,11 +323,11 @@ impl Hooks {
 
     /// Lets go what was used longest ago, until the rest fits.
     fn make_room(&self) {
-        let mut places = self.places();
-        let bytes_of = |place: &Arc<Place>| place.loaded.get().map_or(0, |loaded| loaded.bytes);
-        let mut all: Vec<(u64, usize, String)> = places
+        let mut entries = self.entries();
+        let bytes_of = |entry: &Arc<Entry>| entry.loaded.get().map_or(0, |loaded| loaded.bytes);
+        let mut all: Vec<(u64, usize, String)> = entries
             .iter()
-            .map(|(sha256, place)| (place.used_at.load(Ordering::Relaxed), bytes_of(place), sha256.clone()))
+            .map(|(sha256, entry)| (entry.used_at.load(Ordering::Relaxed), bytes_of(entry), sha256.clone()))
             .collect();
         let mut bytes: usize = all.iter().map(|(_, bytes, _)| bytes).sum();
         all.sort_unstable();
@@ -337,7 +338,7 @@ impl Hooks {
                 break;
             }
             bytes -= freed;
-            places.remove(&sha256);
+            entries.remove(&sha256);
         }
     }
 
@@ -362,7 +363,7 @@ impl Hooks {
     /// Keeps compiled code, so that it is not compiled again.
     pub(crate) async fn keep(&self, sha256: &str, code: Vec<u8>) {
         let (cache, sha256) = (self.cache.clone(), sha256.to_owned());
-        let in_use = self.places().keys().cloned().collect();
+        let in_use = self.entries().keys().cloned().collect();
         // It says itself what goes wrong.
         let _ = tokio::task::spawn_blocking(move || cache.store(&sha256, &code, &in_use)).await;
     }

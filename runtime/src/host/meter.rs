@@ -25,7 +25,7 @@ use super::{engine::TICK, limits::Exceeded};
 #[derive(Debug)]
 pub(super) struct Meter {
     limit_ns: u64,
-    /// The place in the slow lane, while the call has one.
+    /// The permit of the slow lane, while the call has one.
     lane: Mutex<Option<OwnedSemaphorePermit>>,
     began: Instant,
     ticked: AtomicBool,
@@ -86,12 +86,12 @@ impl Meter {
         Duration::from_nanos(self.used_ns.load(Ordering::Relaxed))
     }
 
-    /// Lets others run, then waits for a place in the slow lane, which the call keeps until it waits for anything else.
+    /// Lets others run, then waits for a permit of the slow lane, which the call keeps until it waits again.
     pub(super) async fn slow_down(self: Arc<Self>, lane: Arc<Semaphore>) {
         tokio::task::yield_now().await;
         // The semaphore is never closed.
-        let place = lane.acquire_owned().await.ok();
-        *self.lane() = place;
+        let permit = lane.acquire_owned().await.ok();
+        *self.lane() = permit;
     }
 
     fn lane(&self) -> MutexGuard<'_, Option<OwnedSemaphorePermit>> {

@@ -80,7 +80,7 @@ pub(crate) use bindings::{
         Address, AddressError, Block, DeriveError, DescribeError, Description, Finality, Link as PaymentLink,
         LinkError, MemoSupport, ScanError, ScanLimits, ScanResult,
     },
-    finder::exports::kassa::plugin::finder::{FindError, Place},
+    finder::exports::kassa::plugin::finder::{FindError, Place as Location},
     ownership::exports::kassa::plugin::ownership::OwnershipError,
     services::kassa::plugin::types::{Memo, Position, Transfer as PluginTransfer},
     simulator::exports::kassa::plugin::simulator::SimulateError,
@@ -272,7 +272,7 @@ impl Host {
         Ok(called.await?.value)
     }
 
-    /// A payment link for the payer to open or scan. `asset_index` is the asset's place in the network's manifest.
+    /// A payment link for the payer to open or scan. `asset_index` is the asset's index in the network's manifest.
     pub(crate) async fn payment_link(
         &self,
         network: &network::Manifest,

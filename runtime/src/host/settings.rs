@@ -64,8 +64,8 @@ impl Schema {
         }
         let error = self.validator.iter_errors(settings).next()?;
         let at = error.instance_path().to_string();
-        let place = if at.is_empty() { "settings".to_owned() } else { format!("settings{at}") };
-        Some(one_line(&format!("{place}: {error}"), SHOWN_CHARS_MAX))
+        let location = if at.is_empty() { "settings".to_owned() } else { format!("settings{at}") };
+        Some(one_line(&format!("{location}: {error}"), SHOWN_CHARS_MAX))
     }
 }
 

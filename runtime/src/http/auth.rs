@@ -82,7 +82,7 @@ pub(super) struct KeyId(pub(super) ApiKeyId);
 pub(super) struct Gate {
     app: App,
     rates: Arc<Rates>,
-    /// Places for concurrent readers.
+    /// Permits for concurrent readers.
     readers: Arc<Shares>,
 }
 
@@ -108,7 +108,7 @@ pub(super) async fn identify(State(gate): State<Gate>, mut request: Request, nex
             Ok(caller) => {
                 // A request that changes something reads little; one that reads may read much.
                 let reads = request.method().is_safe();
-                let _place = if reads { gate.readers.enter(caller.name()).await } else { None };
+                let _permit = if reads { gate.readers.enter(caller.name()).await } else { None };
                 request.extensions_mut().insert(caller);
                 next.run(request).await
             }

@@ -178,7 +178,7 @@ impl From<ResolveError> for Problem {
             ResolveError::OrderRace => Self::new(Kind::Busy, text).retry_after(1),
             ResolveError::NoAddress => Self::not_found("receive address"),
             ResolveError::OfAnInvoice | ResolveError::StandsSo(_) => Self::new(Kind::AddressState, text),
-            ResolveError::PlaceTaken => Self::new(Kind::AddressTaken, text),
+            ResolveError::AddressTaken => Self::new(Kind::AddressTaken, text),
         }
     }
 }

@@ -39,12 +39,12 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(15);
 pub(crate) async fn serve(app: App, listener: TcpListener, stop: CancellationToken) {
     let addresses = Addresses::new(&app.config.http);
     let router = super::router(app);
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let open = TaskTracker::new();
     loop {
-        let place = tokio::select! {
+        let permit = tokio::select! {
             () = stop.cancelled() => break,
-            place = places.clone().acquire_owned() => place,
+            permit = permits.clone().acquire_owned() => permit,
         };
         let (stream, from) = tokio::select! {
             () = stop.cancelled() => break,
@@ -57,7 +57,7 @@ pub(crate) async fn serve(app: App, listener: TcpListener, stop: CancellationTok
         let (router, stop) = (router.clone(), stop.clone());
         open.spawn(async move {
             connection(router, stream, stop).await;
-            drop((turn, place));
+            drop((turn, permit));
         });
     }
     drop(listener);

@@ -170,14 +170,14 @@ const LOOKUPS_MAX: usize = 128;
 
 /// The system's resolver.
 pub(super) fn system_lookup() -> Lookup {
-    let places = Arc::new(Semaphore::new(LOOKUPS_MAX));
+    let permits = Arc::new(Semaphore::new(LOOKUPS_MAX));
     Arc::new(move |name| {
-        let places = places.clone();
+        let permits = permits.clone();
         Box::pin(async move {
-            let place = places.acquire_owned().await.map_err(io::Error::other)?;
+            let permit = permits.acquire_owned().await.map_err(io::Error::other)?;
             let lookup = tokio::spawn(async move {
                 let found = tokio::net::lookup_host((name, 0)).await;
-                drop(place);
+                drop(permit);
                 found.map(|addresses| addresses.map(|address| address.ip()).collect())
             });
             lookup.await.map_err(io::Error::other)?

@@ -187,8 +187,8 @@ fn answers(list: Vec<&'static str>) -> (Lookup, Arc<AtomicUsize>) {
     let asked = Arc::new(AtomicUsize::new(0));
     let count = asked.clone();
     let lookup: Lookup = Arc::new(move |_| {
-        let place = count.fetch_add(1, Ordering::SeqCst).min(list.len() - 1);
-        let answer: Vec<IpAddr> = vec![list[place].parse().unwrap()];
+        let index = count.fetch_add(1, Ordering::SeqCst).min(list.len() - 1);
+        let answer: Vec<IpAddr> = vec![list[index].parse().unwrap()];
         Box::pin(async move { Ok(answer) })
     });
     (lookup, asked)

@@ -13,7 +13,7 @@ use crate::{
     outbound::{Answer, OutboundError, Over, Reach, Request},
 };
 
-/// Maximum time that a request waits for a place in the upstream's budget before it is refused, milliseconds.
+/// Maximum time that a request waits for a permit of the upstream's budget before it is refused, milliseconds.
 pub(super) const WAIT_MS_MAX: Millis = 10_000;
 /// Wait after "too many requests" from an upstream that names no time, milliseconds.
 const RATE_LIMITED_MS: Millis = 1000;
@@ -44,7 +44,7 @@ pub(crate) struct UpstreamRequest {
     pub(crate) body: Bytes,
     /// Number of calls that the upstream counts it as.
     pub(crate) calls: u32,
-    /// Maximum time from now to the last byte of the answer, including the wait for a place in the rate budget.
+    /// Maximum time from now to the last byte of the answer, including the wait for a permit of the rate budget.
     pub(crate) deadline: Duration,
     pub(crate) response_bytes_max: usize,
 }
@@ -135,7 +135,7 @@ impl Upstream {
         for (name, value) in &self.headers {
             headers.insert(name, value.clone());
         }
-        let waited = self.wait_for_place(request.calls, request.deadline).await?;
+        let waited = self.wait_for_permit(request.calls, request.deadline).await?;
         let answer = self
             .outbound
             .send(Request {
@@ -162,11 +162,11 @@ impl Upstream {
         Ok(UpstreamResponse { status: answer.status, headers, body: answer.body })
     }
 
-    async fn wait_for_place(&self, calls: u32, deadline: Duration) -> Result<Duration, UpstreamError> {
+    async fn wait_for_permit(&self, calls: u32, deadline: Duration) -> Result<Duration, UpstreamError> {
         let wait_ms_max = Millis::try_from(deadline.as_millis()).unwrap_or(WAIT_MS_MAX).min(WAIT_MS_MAX);
         let now = self.clock.now();
-        let place = lock(&self.record.allowance).take(self.terms, calls, now, wait_ms_max);
-        let wait_ms = place.map_err(|ms| rate_limited(Millis::try_from(ms).unwrap_or(Millis::MAX)))?;
+        let taken = lock(&self.record.allowance).take(self.terms, calls, now, wait_ms_max);
+        let wait_ms = taken.map_err(|ms| rate_limited(Millis::try_from(ms).unwrap_or(Millis::MAX)))?;
         let wait = Duration::from_millis(wait_ms);
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;

@@ -1,13 +1,13 @@
 import * as host from "#services";
 import { ask, bytes, ServiceError, text } from "./basics.js";
 
-const PLACE = "{secret:";
+const OPEN = "{secret:";
 
 /** Stands in a header's value or a URL for a secret that is bound to the request's host. */
-export const secret = (name) => `${PLACE}${name}}`;
+export const secret = (name) => `${OPEN}${name}}`;
 
 /** A text for a header or a URL in which nothing stands for a secret. */
-export const literal = (value) => text(value).replaceAll(PLACE, `${PLACE}}`);
+export const literal = (value) => text(value).replaceAll(OPEN, `${OPEN}}`);
 
 const METHODS = ["get", "head", "post", "put", "patch", "delete"];
 

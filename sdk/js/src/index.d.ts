@@ -98,7 +98,7 @@ export interface MatchContext<Settings = any> {
 }
 
 export interface Part {
-  /** Place in the list of candidates. */
+  /** Index in the list of candidates. */
   candidate: number;
   amount: bigint;
 }
@@ -109,7 +109,7 @@ export type Decision =
   | { tag: "review"; val: string }
   | { tag: "pass" };
 
-/** All of it pays the candidate at this place. */
+/** All of it pays the candidate at this index. */
 export function pay(candidate: number): Decision;
 export function split(parts: Part[]): Decision;
 /** A person shall look. */

@@ -33,7 +33,7 @@ def reject(why: str) -> Answer:
 
 
 def pay(candidate: int) -> Answer:
-    """Matcher: all of it pays the candidate at this place."""
+    """Matcher: all of it pays the candidate at this index."""
     return Answer("pay", candidate)
 
 

@@ -49,10 +49,10 @@ def without_export(component: bytes, name: str) -> bytes:
     # One export; its name is a plain one; what it exports is an instance.
     wanted = b"\x01\x00" + _named(name) + b"\x05"
     parts = list(sections(component))
-    places = [at for at, (id, content) in enumerate(parts) if id == _EXPORT and content.startswith(wanted)]
-    if len(places) != 1:
+    found = [at for at, (id, content) in enumerate(parts) if id == _EXPORT and content.startswith(wanted)]
+    if len(found) != 1:
         raise ValueError(f"the component exports no instance {name}: another version of componentize-py?")
-    parts[places[0]] = (_INSTANCE, _EMPTY_INSTANCE)
+    parts[found[0]] = (_INSTANCE, _EMPTY_INSTANCE)
     return component[:_PREAMBLE_BYTES] + b"".join(_section(id, content) for id, content in parts)
 
 

@@ -10,17 +10,17 @@ from kassa_sdk._request import Headers, content, method_case
 _host = service("http")
 
 
-_PLACE = "{secret:"
+_OPEN = "{secret:"
 
 
 def secret(name: str) -> str:
     """Stands anywhere in a header's value or a URL for a secret that is bound to the request's host."""
-    return f"{_PLACE}{name}}}"
+    return f"{_OPEN}{name}}}"
 
 
 def literal(value: str) -> str:
     """A text for a header or a URL in which nothing stands for a secret: what is not your own goes through this."""
-    return text(value).replace(_PLACE, _PLACE + "}")
+    return text(value).replace(_OPEN, _OPEN + "}")
 
 
 @dataclass

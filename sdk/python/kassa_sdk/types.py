@@ -74,7 +74,7 @@ class MatchContext:
 
 @dataclass
 class Part:
-    #: Place in the list of candidates.
+    #: Index in the list of candidates.
     candidate: int
     amount: int
 

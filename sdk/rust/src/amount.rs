@@ -6,8 +6,8 @@ impl From<u128> for Amount {
     fn from(value: u128) -> Self {
         // The bytes of a u128 are four words of four bytes.
         let bytes = value.to_be_bytes();
-        let word = |place: usize| {
-            u32::from_be_bytes([bytes[place], bytes[place + 1], bytes[place + 2], bytes[place + 3]])
+        let word = |index: usize| {
+            u32::from_be_bytes([bytes[index], bytes[index + 1], bytes[index + 2], bytes[index + 3]])
         };
         Self { w3: word(0), w2: word(4), w1: word(8), w0: word(12) }
     }

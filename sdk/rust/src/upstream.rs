@@ -231,18 +231,18 @@ pub fn ask_all<A, T, E: Refusal>(
     while !open.is_empty() && asked.error.is_none() {
         let wave: Vec<usize> = open.iter().copied().take(if strikes == 0 { count } else { 1 }).collect();
         let (mut answers, mut refusal) = (ask(&wave).into_iter(), None);
-        for place in &wave {
+        for index in &wave {
             let answer = answers.next().unwrap_or_else(|| Err(failed("an answer is missing").into()));
             let is_sent = answer.is_ok();
             match answer.and_then(&mut accept) {
                 Ok(answer) => {
-                    if let Some(slot) = asked.answers.get_mut(*place) {
+                    if let Some(slot) = asked.answers.get_mut(*index) {
                         *slot = Some(answer);
                     }
                 }
                 Err(error) if error.wait_ms().is_some() => refusal = Some(error),
                 Err(error) => {
-                    let tries = tries.get_mut(*place).map_or(TRIES, |tries| {
+                    let tries = tries.get_mut(*index).map_or(TRIES, |tries| {
                         *tries = tries.saturating_add(1);
                         *tries
                     });
@@ -253,7 +253,7 @@ pub fn ask_all<A, T, E: Refusal>(
             }
         }
         let before = open.len();
-        open.retain(|place| matches!(asked.answers.get(*place), Some(None)));
+        open.retain(|index| matches!(asked.answers.get(*index), Some(None)));
         strikes = match refusal {
             // A question that was served shows that others will be.
             None => 0,
@@ -323,12 +323,12 @@ mod tests {
         let mut waves = Vec::new();
         let asked = ask_all(
             count,
-            |places| {
-                waves.push(places.len());
-                let answer = |(nth, place): (usize, &usize)| {
-                    if nth < limit { Ok(*place) } else { Err(ScanError::RateLimited(1_000)) }
+            |indexes| {
+                waves.push(indexes.len());
+                let answer = |(nth, index): (usize, &usize)| {
+                    if nth < limit { Ok(*index) } else { Err(ScanError::RateLimited(1_000)) }
                 };
-                places.iter().enumerate().map(answer).collect()
+                indexes.iter().enumerate().map(answer).collect()
             },
             Ok,
         );
@@ -368,14 +368,14 @@ mod tests {
             let (mut tries, mut sizes) = ([0, 0], Vec::new());
             let asked = ask_all(
                 2,
-                |places| {
-                    sizes.push(places.len());
-                    places.iter().map(|place| Ok(*place)).collect()
+                |indexes| {
+                    sizes.push(indexes.len());
+                    indexes.iter().map(|index| Ok(*index)).collect()
                 },
-                |place| {
-                    tries[place] += 1;
-                    let is_good = tries[place] >= good_at[place];
-                    if is_good { Ok(place) } else { Err(failed(format!("none at try {}", tries[place]))) }
+                |index| {
+                    tries[index] += 1;
+                    let is_good = tries[index] >= good_at[index];
+                    if is_good { Ok(index) } else { Err(failed(format!("none at try {}", tries[index]))) }
                 },
             );
             assert_eq!((asked.all(), sizes), (expected, waves));

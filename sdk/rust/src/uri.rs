@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 /// The asset of a payment request.
 pub fn asset_of<'n>(network: &'n Network, request: &PaymentRequest) -> Result<&'n Asset, LinkError> {
-    let asset = usize::try_from(request.asset).ok().and_then(|place| network.assets.get(place));
+    let asset = usize::try_from(request.asset).ok().and_then(|index| network.assets.get(index));
     asset.ok_or_else(|| {
         LinkError::Malformed(format!("there is no asset {} on {}", request.asset, network.name))
     })

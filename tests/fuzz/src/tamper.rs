@@ -55,8 +55,8 @@ impl Tamper {
             0x88..=0x8f => *status = [429, 413, 500, 404, 403, 204, 301, 0][usize::from(what & 7)],
             0x90..=0x93 => body.truncate(input.number() % (body.len() + 1)),
             0x94..=0x97 => {
-                let place = input.number() % (body.len() + 1);
-                body.splice(place..place, input.number_of_bytes());
+                let offset = input.number() % (body.len() + 1);
+                body.splice(offset..offset, input.number_of_bytes());
             }
             0x98 => return false,
             0x99..=0x9b => body.clone_from(&self.before),
@@ -71,8 +71,8 @@ impl Tamper {
         let Ok(mut answer) = serde_json::from_slice::<Value>(body) else { return };
         for _ in 0..times {
             let count = count(&answer);
-            let mut place = input.number() % count;
-            if let Some(value) = nth(&mut answer, &mut place) {
+            let mut index = input.number() % count;
+            if let Some(value) = nth(&mut answer, &mut index) {
                 self.change(input, value);
             }
         }
@@ -130,12 +130,12 @@ impl Input<'_> {
 /// Digits become others, the text gets longer or shorter, or is another number.
 fn change_text(input: &mut Input<'_>, text: &mut String) {
     let mut chars: Vec<char> = text.chars().collect();
-    let place = input.number() % (chars.len() + 1);
+    let index = input.number() % (chars.len() + 1);
     let char = char::from(input.byte());
     match input.byte() % 4 {
-        0 if place < chars.len() => chars[place] = char,
-        1 => chars.insert(place, char),
-        2 => chars.truncate(place),
+        0 if index < chars.len() => chars[index] = char,
+        1 => chars.insert(index, char),
+        2 => chars.truncate(index),
         _ => chars.extend(chars.clone()),
     }
     *text = chars.into_iter().collect();
@@ -149,15 +149,15 @@ fn count(value: &Value) -> usize {
     }
 }
 
-/// The value at a place, counted through the whole tree.
-fn nth<'a>(value: &'a mut Value, place: &mut usize) -> Option<&'a mut Value> {
-    if *place == 0 {
+/// The value at an index, counted through the whole tree.
+fn nth<'a>(value: &'a mut Value, index: &mut usize) -> Option<&'a mut Value> {
+    if *index == 0 {
         return Some(value);
     }
-    *place -= 1;
+    *index -= 1;
     match value {
-        Value::Array(list) => list.iter_mut().find_map(|value| nth(value, place)),
-        Value::Object(fields) => fields.values_mut().find_map(|value| nth(value, place)),
+        Value::Array(list) => list.iter_mut().find_map(|value| nth(value, index)),
+        Value::Object(fields) => fields.values_mut().find_map(|value| nth(value, index)),
         _ => None,
     }
 }

@@ -22,8 +22,8 @@ fuzz_target!(|data: &[u8]| {
             assert_eq!(ton::bag(&bytes).expect("a bag").1, Some(hash));
             // Bytes of it are then changed.
             for _ in 0..input.byte() % 8 {
-                let (place, byte) = (input.number() % bytes.len(), input.byte());
-                bytes[place] = byte;
+                let (offset, byte) = (input.number() % bytes.len(), input.byte());
+                bytes[offset] = byte;
             }
             if input.byte() == 0
                 && let Some((body, crc)) = bytes.split_last_chunk_mut::<4>()

@@ -20,11 +20,11 @@ fuzz_target!(|data: &[u8]| {
             let (mut raw, paid, memo) = tron::payment(&mut |below| input.pick(below));
             assert_eq!(tron::transaction(&raw).expect("a transaction"), (paid, memo));
             for _ in 0..1 + input.byte() % 8 {
-                let place = input.number() % (raw.len() + 1);
+                let offset = input.number() % (raw.len() + 1);
                 match input.byte() % 3 {
-                    0 => raw.insert(place, input.byte()),
-                    1 if place < raw.len() => raw[place] = input.byte(),
-                    _ => raw.truncate(place),
+                    0 => raw.insert(offset, input.byte()),
+                    1 if offset < raw.len() => raw[offset] = input.byte(),
+                    _ => raw.truncate(offset),
                 }
             }
             read(&raw);

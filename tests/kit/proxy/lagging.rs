@@ -19,8 +19,8 @@ impl LaggingHead {
             for param in params {
                 self.untag(param);
                 for key in ["fromBlock", "toBlock"] {
-                    if let Some(place) = param.get_mut(key) {
-                        self.untag(place);
+                    if let Some(value) = param.get_mut(key) {
+                        self.untag(value);
                     }
                 }
             }
@@ -28,14 +28,14 @@ impl LaggingHead {
         call
     }
 
-    fn untag(&self, place: &mut Value) {
-        let height = match place.as_str() {
+    fn untag(&self, value: &mut Value) {
+        let height = match value.as_str() {
             Some("latest" | "pending") => self.latest,
             Some("safe") => self.safe,
             Some("finalized") => self.finalized,
             _ => return,
         };
-        *place = json!(hex(height));
+        *value = json!(hex(height));
     }
 
     /// The answer without what is above this backend's head.

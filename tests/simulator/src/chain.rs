@@ -94,7 +94,7 @@ impl Ledger {
         let mut txs: Vec<Vec<Tx>> = vec![Vec::new(); old.len()];
         for (at, block) in old.into_iter().enumerate() {
             for tx in block.txs {
-                // One block earlier, in the same place, later, or back to those that wait.
+                // One block earlier, in the same block, later, or back to those that wait.
                 let earliest =
                     times.iter().position(|time| *time >= tx.sent_at).unwrap_or(times.len()) as u64;
                 let to = (at as u64 + shuffle(4)).saturating_sub(1).max(earliest);

@@ -82,9 +82,9 @@ fn stay_on(_: usize) {}
 fn main() -> anyhow::Result<std::convert::Infallible> {
     let args = Args::parse();
     // In memory, if the machine has such a file system.
-    let place = Some(Path::new("/dev/shm")).filter(|place| place.is_dir());
+    let shm = Some(Path::new("/dev/shm")).filter(|shm| shm.is_dir());
     let folder =
-        place.map_or_else(tempfile::tempdir, tempfile::tempdir_in).context("no folder for databases")?;
+        shm.map_or_else(tempfile::tempdir, tempfile::tempdir_in).context("no folder for databases")?;
     let runtime = tokio::runtime::Runtime::new()?;
     let scene = Arc::new(runtime.block_on(Scene::new(folder.path()))?);
     let threads = args.threads.map_or_else(std::thread::available_parallelism, |threads| {

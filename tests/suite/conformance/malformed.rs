@@ -119,7 +119,7 @@ pub(super) async fn at_every_field(
 /// What was changed so far. One kind of answer at a time, so that the others let the step get to it.
 #[derive(Debug, Default)]
 struct Sweep {
-    /// The field, with what was asked before it, and the place in the list of nonsense.
+    /// The field, with what was asked before it, and the index in the list of nonsense.
     tried: BTreeSet<(String, usize)>,
     /// How many fields each kind of answer has.
     fields: BTreeMap<String, usize>,
@@ -148,11 +148,11 @@ impl Sweep {
         let mut fields = BTreeMap::new();
         list_fields(&answer, asked, "", &mut fields);
         self.fields.insert(asked.to_owned(), fields.len());
-        for (name, place) in fields {
+        for (name, pointer) in fields {
             for (number, nonsense) in nonsense().into_iter().enumerate() {
                 if self.tried.insert((name.clone(), number)) {
                     self.current = Some(asked.to_owned());
-                    return Some(replaced(answer, &place, nonsense.as_deref()));
+                    return Some(replaced(answer, &pointer, nonsense.as_deref()));
                 }
             }
         }
@@ -160,33 +160,33 @@ impl Sweep {
     }
 }
 
-/// All fields of an answer: by name, in which `*` stands for any place of a list, the pointer of one of them.
-fn list_fields(value: &Value, name: &str, place: &str, found: &mut BTreeMap<String, String>) {
-    found.entry(name.to_owned()).or_insert_with(|| place.to_owned());
+/// All fields of an answer: by name, in which `*` stands for any index of a list, the pointer of one of them.
+fn list_fields(value: &Value, name: &str, pointer: &str, found: &mut BTreeMap<String, String>) {
+    found.entry(name.to_owned()).or_insert_with(|| pointer.to_owned());
     match value {
         Value::Object(fields) => {
             for (key, inner) in fields {
-                // A key that is data, such as an address, is like a place of a list.
+                // A key that is data, such as an address, is like an index of a list.
                 let shown = if key.len() > 40 { "*" } else { key };
                 let key = key.replace('~', "~0").replace('/', "~1");
-                list_fields(inner, &format!("{name}/{shown}"), &format!("{place}/{key}"), found);
+                list_fields(inner, &format!("{name}/{shown}"), &format!("{pointer}/{key}"), found);
             }
         }
         Value::Array(items) => {
             for (number, inner) in items.iter().enumerate() {
                 // The answers of a batch are different things, each with the name of what was asked.
-                let shown = match (place, name.split('+').nth(number)) {
+                let shown = match (pointer, name.split('+').nth(number)) {
                     ("", Some(asked)) => asked.to_owned(),
                     _ => format!("{name}/*"),
                 };
-                list_fields(inner, &shown, &format!("{place}/{number}"), found);
+                list_fields(inner, &shown, &format!("{pointer}/{number}"), found);
             }
         }
         _ => {}
     }
 }
 
-/// What is put in a field's place, as it stands in the body; none: the field is left out.
+/// What is put in a field's pointer, as it stands in the body; none: the field is left out.
 fn nonsense() -> Vec<Option<Vec<u8>>> {
     let text = |text: &str| Some(text.as_bytes().to_vec());
     let mut all = vec![None, Some(b"\"\xff\xfe\"".to_vec())];
@@ -212,18 +212,18 @@ fn nonsense() -> Vec<Option<Vec<u8>>> {
     all
 }
 
-fn replaced(mut answer: Value, place: &str, nonsense: Option<&[u8]>) -> Vec<u8> {
+fn replaced(mut answer: Value, pointer: &str, nonsense: Option<&[u8]>) -> Vec<u8> {
     let Some(nonsense) = nonsense else {
-        let Some((parent, key)) = place.rsplit_once('/') else { return Vec::new() };
+        let Some((parent, key)) = pointer.rsplit_once('/') else { return Vec::new() };
         let key = key.replace("~1", "/").replace("~0", "~");
         match answer.pointer_mut(parent) {
             Some(Value::Object(fields)) => drop(fields.remove(&key)),
-            Some(Value::Array(items)) => drop(items.remove(key.parse().expect("a place"))),
+            Some(Value::Array(items)) => drop(items.remove(key.parse().expect("an index"))),
             _ => panic!("no {parent}"),
         }
         return answer.to_string().into_bytes();
     };
-    *answer.pointer_mut(place).expect("the field") = json!(HOLE);
+    *answer.pointer_mut(pointer).expect("the field") = json!(HOLE);
     let text = answer.to_string();
     let (before, after) = text.split_once(&format!("\"{HOLE}\"")).expect("the hole");
     [before.as_bytes(), nonsense, after.as_bytes()].concat()

@@ -62,9 +62,9 @@ pub(super) async fn two_equal_ones_at_once_are_two(stage: Stage) {
     }
     stage.settled().await;
     let all = stage.transfers().await;
-    let places: BTreeSet<String> =
+    let ids: BTreeSet<String> =
         all.iter().map(|one| format!("{}/{}", one["tx_hash"], one["ordinal"])).collect();
-    assert_eq!((all.len(), places.len()), (4, 4), "{all:?}");
+    assert_eq!((all.len(), ids.len()), (4, 4), "{all:?}");
 }
 
 pub(super) async fn a_customers_address_takes_all_that_comes(stage: Stage) {

@@ -52,7 +52,7 @@ async fn one_address(database: Database) {
     // Whoever comes through a proxy does not notice, and one that goes lets another in.
     stage.is_well().await;
     streams.pop();
-    kassa_tests::eventually("a place that is free again", || async {
+    kassa_tests::eventually("a permit that is free again", || async {
         let answer = asked(&mut from_elsewhere(to).await).await;
         if answer.starts_with("HTTP/1.1 200") { Ok(()) } else { Err(answer) }
     })

@@ -11,8 +11,8 @@ use serde_json::json;
 use super::{Stage, said, uploads};
 
 pub(super) fn cases(suite: &mut Suite) {
-    suite.both("hostile::hooks_that_wait_for_a_server_leave_their_places", waiting_hooks);
-    suite.both("hostile::receivers_that_never_answer_leave_places_to_others", waiting_receivers);
+    suite.both("hostile::hooks_that_wait_for_a_server_give_up_their_permits", waiting_hooks);
+    suite.both("hostile::receivers_that_never_answer_leave_permits_to_others", waiting_receivers);
     suite.on(Kind::Sqlite, "hostile::components_that_never_compile_hold_up_no_other_upload", bombs);
 }
 
@@ -32,7 +32,7 @@ async fn has_got(receiver: &Receiver, count: usize) {
 }
 
 async fn waiting_hooks(database: Database) {
-    // As many places as the attacker may have calls.
+    // As many permits as the attacker may have calls.
     let options = KassaOptions::default()
         .with("KASSA_HOOKS__CALLS_MAX", "4")
         .with("KASSA_HOOKS__CONCURRENCY_PER_MERCHANT", "4");
@@ -91,7 +91,7 @@ async fn waiting_receivers(database: Database) {
         "three deliveries of the neighbour's, while eight receivers keep theirs",
         began.elapsed(),
     );
-    assert!(kept() <= 4, "half of the places: {}", kept());
+    assert!(kept() <= 4, "half of the permits: {}", kept());
 }
 
 async fn bombs(database: Database) {

@@ -195,7 +195,7 @@ async fn cut_off(database: Database) {
     let wasm = quiet("quiet");
     let (half, _) = wasm.split_at(wasm.len() / 2);
     let (began, address) = (Instant::now(), stage.sandbox.shop.kassa.url().replace("http://", ""));
-    // The operator's limit of uploads under way is one: each of these has to give its place back.
+    // The operator's limit of uploads under way is one: each of these has to give its permit back.
     for _ in 0..20 {
         let mut connection = TcpStream::connect(&address).await.unwrap();
         let head = format!(
@@ -210,7 +210,7 @@ async fn cut_off(database: Database) {
     }
     said("upload-cut-off", "20 connections cut in the middle", began.elapsed());
     assert_eq!(stage.evil().get("/v1/hooks").await.ok()["data"], json!([]));
-    let hook = kassa_tests::eventually("the place to be free", || async {
+    let hook = kassa_tests::eventually("the permit to be free", || async {
         let answer = stage.evil_hooks().try_upload(&wasm, true).await;
         if answer.status == 201 {
             Ok(answer.body["hook"]["id"].clone())

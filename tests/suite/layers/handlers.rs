@@ -29,8 +29,8 @@ pub(super) fn handlers() {
 fn touched(file: &str, code: &str) -> Vec<String> {
     let mut found = Vec::new();
     let is_word = |sign: char| sign.is_alphanumeric() || sign == '_';
-    let holds = code.match_indices("Conn").any(|(place, word)| {
-        !code[..place].ends_with(is_word) && !code[place + word.len()..].starts_with(is_word)
+    let holds = code.match_indices("Conn").any(|(offset, word)| {
+        !code[..offset].ends_with(is_word) && !code[offset + word.len()..].starts_with(is_word)
     });
     if holds {
         found.push("it holds a connection".to_owned());

@@ -146,17 +146,17 @@ fn used_layers(code: &str) -> BTreeSet<String> {
 /// The first name of each member of a group, up to its closing brace.
 fn members(group: &str) -> Vec<String> {
     let (mut depth, mut start, mut found) = (0, 0, Vec::new());
-    for (place, sign) in group.char_indices() {
+    for (offset, sign) in group.char_indices() {
         match sign {
             '{' => depth += 1,
             '}' if depth == 0 => {
-                found.extend(name(&group[start..place]));
+                found.extend(name(&group[start..offset]));
                 break;
             }
             '}' => depth -= 1,
             ',' if depth == 0 => {
-                found.extend(name(&group[start..place]));
-                start = place + 1;
+                found.extend(name(&group[start..offset]));
+                start = offset + 1;
             }
             _ => {}
         }
@@ -173,32 +173,28 @@ fn name(text: &str) -> Option<String> {
 /// Whether the code names another crate: `name::` that is no part of a longer path or word.
 fn names_crate(code: &str, name: &str) -> bool {
     let needle = format!("{name}::");
-    code.match_indices(&needle).any(|(place, _)| {
-        let before = code[..place].chars().next_back();
-        let own_module = code[..place].ends_with("crate::") || code[..place].ends_with("super::");
+    code.match_indices(&needle).any(|(offset, _)| {
+        let before = code[..offset].chars().next_back();
+        let own_module = code[..offset].ends_with("crate::") || code[..offset].ends_with("super::");
         !own_module
             && !before.is_some_and(|sign| sign.is_alphanumeric() || sign == '_' || sign == ':')
-            && is_path_start(code, place)
+            && is_path_start(code, offset)
     })
 }
 
 /// In a `use crate::{…}` group, `http::x` is the layer and not the crate.
-fn is_path_start(code: &str, place: usize) -> bool {
-    let statement = code[..place].rfind(';').map_or(0, |end| end + 1);
-    !code[statement..place].contains("use crate::{") && !code[statement..place].contains("use super::{")
+fn is_path_start(code: &str, offset: usize) -> bool {
+    let statement = code[..offset].rfind(';').map_or(0, |end| end + 1);
+    !code[statement..offset].contains("use crate::{") && !code[statement..offset].contains("use super::{")
 }
 
 fn imports() {
     let source = repository().join("runtime/src");
     let mut broken = Vec::new();
     for layer in LAYERS {
-        let place = source.join(layer.name);
-        let files = if place.is_dir() { rust_files(&place) } else { vec![place.clone()] };
-        assert!(
-            place.exists() && !files.is_empty(),
-            "{} has moved: this case has to follow",
-            place.display()
-        );
+        let root = source.join(layer.name);
+        let files = if root.is_dir() { rust_files(&root) } else { vec![root.clone()] };
+        assert!(root.exists() && !files.is_empty(), "{} has moved: this case has to follow", root.display());
         for path in files.into_iter().filter(|path| !is_test(path)) {
             let code = code(&fs::read_to_string(&path).expect("a source file"));
             let used = used_layers(&code);

@@ -162,14 +162,14 @@ pub(super) fn used(file: &str, code: &str) -> Vec<Module> {
 fn paths(module: &[String], code: &str) -> Vec<Module> {
     let mut found = Vec::new();
     for start in ["crate::", "super::"] {
-        for (place, _) in code.match_indices(start) {
-            let before = &code[..place];
+        for (offset, _) in code.match_indices(start) {
+            let before = &code[..offset];
             // `pub(in crate::http)` says who may know of it, and knows of nobody.
             let is_longer = before.ends_with(|sign: char| sign.is_alphanumeric() || "_:".contains(sign));
             if is_longer || before.ends_with("pub(in ") {
                 continue;
             }
-            tree(&mut Vec::new(), &code[place..], &mut found);
+            tree(&mut Vec::new(), &code[offset..], &mut found);
         }
     }
     found.into_iter().filter_map(|path| absolute(module, &path)).collect()

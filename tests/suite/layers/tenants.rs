@@ -39,8 +39,8 @@ fn loose(code: &str) -> Vec<String> {
     let mut found = Vec::new();
     for declaration in signatures.into_iter().chain(structs) {
         let has = |wanted: &str| {
-            declaration.match_indices(wanted).any(|(place, _)| {
-                !declaration[..place].ends_with(|sign: char| sign.is_alphanumeric() || sign == '_')
+            declaration.match_indices(wanted).any(|(offset, _)| {
+                !declaration[..offset].ends_with(|sign: char| sign.is_alphanumeric() || sign == '_')
             })
         };
         let name = declaration.split(['(', '<', '{', ' ']).next().unwrap_or_default();
@@ -57,9 +57,9 @@ fn loose(code: &str) -> Vec<String> {
 fn declared<'c>(code: &'c str, keyword: &str, ends: &[&str]) -> Vec<&'c str> {
     let starts = code
         .match_indices(keyword)
-        .filter(|(place, _)| !code[..*place].ends_with(|sign: char| sign.is_alphanumeric() || sign == '_'));
+        .filter(|(offset, _)| !code[..*offset].ends_with(|sign: char| sign.is_alphanumeric() || sign == '_'));
     starts
-        .map(|(place, _)| &code[place + keyword.len()..])
+        .map(|(offset, _)| &code[offset + keyword.len()..])
         .map(|rest| &rest[..ends.iter().filter_map(|end| rest.find(end)).min().unwrap_or(rest.len())])
         .collect()
 }

@@ -95,7 +95,7 @@ pub(super) fn read(answer: Answer, range: &Range<usize>, replies: &mut Replies) 
                 errors.push((entry.id, error));
             }
         } else if let Some(result) = entry.result {
-            results.push((entry.id, place_of(&body, result.get())?));
+            results.push((entry.id, range_of(&body, result.get())?));
         } else {
             return Err(Fault::malformed("an answer with neither result nor error"));
         }
@@ -107,8 +107,8 @@ pub(super) fn read(answer: Answer, range: &Range<usize>, replies: &mut Replies) 
         }
     }
     let number = replies.bodies.len();
-    for (id, place) in results {
-        put(replies, range, id, Ok((number, place)))?;
+    for (id, part) in results {
+        put(replies, range, id, Ok((number, part)))?;
     }
     for (id, error) in errors {
         put(replies, range, id, Err(error))?;
@@ -125,8 +125,8 @@ pub(super) fn read(answer: Answer, range: &Range<usize>, replies: &mut Replies) 
 }
 
 fn put(replies: &mut Replies, range: &Range<usize>, id: Option<u64>, part: Part) -> Result<(), Fault> {
-    let place = id.and_then(|id| usize::try_from(id).ok()).filter(|place| range.contains(place));
-    match place.and_then(|place| replies.parts.get_mut(place)) {
+    let index = id.and_then(|id| usize::try_from(id).ok()).filter(|index| range.contains(index));
+    match index.and_then(|index| replies.parts.get_mut(index)) {
         Some(slot) if slot.is_none() => {
             *slot = Some(part);
             Ok(())
@@ -137,7 +137,7 @@ fn put(replies: &mut Replies, range: &Range<usize>, id: Option<u64>, part: Part)
 }
 
 /// The range of `part` in `body`. Errors if it is not a slice of `body`.
-fn place_of(body: &[u8], part: &str) -> Result<Range<usize>, Fault> {
+fn range_of(body: &[u8], part: &str) -> Result<Range<usize>, Fault> {
     let start = part.as_ptr().addr().wrapping_sub(body.as_ptr().addr());
     let range = start..start.wrapping_add(part.len());
     if body.get(range.clone()) == Some(part.as_bytes()) {

@@ -65,8 +65,8 @@ type Part = Result<(usize, Range<usize>), RpcError>;
 
 impl Replies {
     /// The JSON text of a result. Errors if the provider answered with an error.
-    pub(crate) fn get(&self, place: usize) -> Result<&str, &RpcError> {
-        match self.parts.get(place) {
+    pub(crate) fn get(&self, index: usize) -> Result<&str, &RpcError> {
+        match self.parts.get(index) {
             Some(Some(Ok((body, range)))) => {
                 Ok(self.bodies.get(*body).and_then(|body| body.get(range.clone())).unwrap_or_default())
             }
@@ -78,18 +78,18 @@ impl Replies {
 
     /// Indexes in this range that have no answer yet.
     fn open(&self, range: &Range<usize>) -> Vec<usize> {
-        range.clone().filter(|place| matches!(self.parts.get(*place), Some(None))).collect()
+        range.clone().filter(|index| matches!(self.parts.get(*index), Some(None))).collect()
     }
 
-    fn set(&mut self, place: usize, part: Option<Part>) {
-        if let Some(slot) = self.parts.get_mut(place) {
+    fn set(&mut self, index: usize, part: Option<Part>) {
+        if let Some(slot) = self.parts.get_mut(index) {
             *slot = part;
         }
     }
 
     /// Parses the result as `T`.
-    pub(crate) fn parse<'a, T: Deserialize<'a>>(&'a self, place: usize, what: &str) -> Result<T, Fault> {
-        let json = self.get(place).map_err(|error| error.fault(what))?;
+    pub(crate) fn parse<'a, T: Deserialize<'a>>(&'a self, index: usize, what: &str) -> Result<T, Fault> {
+        let json = self.get(index).map_err(|error| error.fault(what))?;
         parse(json, what)
     }
 }
@@ -134,7 +134,7 @@ pub(crate) fn send<H: Host>(host: &H, calls: &[Call], learned: &mut Learned) -> 
                         if unsound >= UNSOUND_MAX {
                             return Err(fault);
                         }
-                        open.iter().for_each(|place| replies.set(*place, None));
+                        open.iter().for_each(|index| replies.set(*index, None));
                         again.extend(open);
                         continue;
                     }
@@ -146,9 +146,9 @@ pub(crate) fn send<H: Host>(host: &H, calls: &[Call], learned: &mut Learned) -> 
                 }
                 Err(fault) => return Err(fault),
             };
-            let mut fails_in_passing = |place: usize, error: &RpcError| match tries.get_mut(place) {
+            let mut fails_in_passing = |index: usize, error: &RpcError| match tries.get_mut(index) {
                 Some(tries)
-                    if *tries < TRIES && calls.get(place).is_some_and(|call| call.may_pass(error)) =>
+                    if *tries < TRIES && calls.get(index).is_some_and(|call| call.may_pass(error)) =>
                 {
                     *tries = tries.saturating_add(1);
                     true
@@ -159,10 +159,10 @@ pub(crate) fn send<H: Host>(host: &H, calls: &[Call], learned: &mut Learned) -> 
                 Taken::All => {
                     (probing, unsound) = (false, 0);
                     is_served = true;
-                    for place in open {
-                        if replies.get(place).is_err_and(|error| fails_in_passing(place, error)) {
-                            replies.set(place, None);
-                            again.push(place);
+                    for index in open {
+                        if replies.get(index).is_err_and(|error| fails_in_passing(index, error)) {
+                            replies.set(index, None);
+                            again.push(index);
                         }
                     }
                 }
@@ -238,12 +238,12 @@ pub(crate) fn send_beside<H: Host>(host: &H, calls: &[Call]) -> Result<Result<Re
 }
 
 /// Joins ascending indexes into ranges.
-fn runs(places: &[usize]) -> Vec<Range<usize>> {
+fn runs(indexes: &[usize]) -> Vec<Range<usize>> {
     let mut runs: Vec<Range<usize>> = Vec::new();
-    for place in places {
+    for index in indexes {
         match runs.last_mut() {
-            Some(run) if run.end == *place => run.end = place.saturating_add(1),
-            _ => runs.push(*place..place.saturating_add(1)),
+            Some(run) if run.end == *index => run.end = index.saturating_add(1),
+            _ => runs.push(*index..index.saturating_add(1)),
         }
     }
     runs
@@ -271,8 +271,8 @@ fn body(calls: &[Call], range: &Range<usize>) -> String {
     if is_batch {
         out.push('[');
     }
-    for (place, (id, call)) in range.clone().zip(calls).enumerate() {
-        if place > 0 {
+    for (index, (id, call)) in range.clone().zip(calls).enumerate() {
+        if index > 0 {
             out.push(',');
         }
         let (method, params) = (call.method, &call.params);

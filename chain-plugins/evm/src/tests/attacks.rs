@@ -108,8 +108,8 @@ fn what_an_account_sends_to_itself_brings_nothing_in() {
     let chain = |mint: Option<&'static str>| {
         Node::new(vec![block.clone()]).twisted(move |method, params, answer| {
             if method == "eth_getBlockByNumber" && params[0] == "0x1" {
-                for place in [1, 2] {
-                    let tx = &mut answer["result"]["transactions"][place];
+                for index in [1, 2] {
+                    let tx = &mut answer["result"]["transactions"][index];
                     tx["from"] = tx["to"].clone();
                     tx["mint"] = serde_json::json!(mint);
                 }

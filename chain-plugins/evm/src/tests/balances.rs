@@ -45,8 +45,8 @@ fn each_point_is_answered_in_its_place() {
     let mut node = node;
     node.batch_max =
         Some((10, json!({"jsonrpc": "2.0", "id": null, "error": {"code": -32600, "message": "batch"}})));
-    let many: Vec<Point> = (0..200).map(|place| at(SHOP, place % 5)).collect();
-    let expected: Vec<u128> = (0..200).map(|place| [0, 0, 5, 5, 12][place % 5]).collect();
+    let many: Vec<Point> = (0..200).map(|index| at(SHOP, index % 5)).collect();
+    let expected: Vec<u128> = (0..200).map(|index| [0, 0, 5, 5, 12][index % 5]).collect();
     assert_eq!(held(&node, &many), Ok(expected));
 }
 

@@ -116,7 +116,7 @@ fn list(code: &Code, path: &[u32], out: &mut Vec<Value>) {
         trace["result"] = Value::Null;
     }
     out.push(trace);
-    let calls = (0..).zip(&code.calls).map(|(place, call)| ([path, &[place]].concat(), call));
+    let calls = (0..).zip(&code.calls).map(|(index, call)| ([path, &[index]].concat(), call));
     // Some clients list what a contract sends as it ends before what it called.
     let (ends, others): (Vec<_>, Vec<_>) = calls.partition(|(_, call)| call.kind == "SELFDESTRUCT");
     for (path, call) in ends.into_iter().chain(others) {

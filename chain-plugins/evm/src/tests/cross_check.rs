@@ -103,7 +103,7 @@ fn receipts_instead_of_logs_have_to_be_whole() {
         |receipts| receipts[0]["logs"] = json!([]),
         |receipts| *receipts = Value::Null,
     ];
-    for (place, change) in cases.into_iter().enumerate() {
+    for (index, change) in cases.into_iter().enumerate() {
         let mut node = busy(2).twisted(move |method, _, answer| {
             if method == "eth_getBlockReceipts" {
                 change(&mut answer["result"]);
@@ -111,7 +111,7 @@ fn receipts_instead_of_logs_have_to_be_whole() {
         });
         node.range_max = Some((0, -32005, "limit exceeded"));
         let error = node.scan().unwrap_err();
-        assert!(matches!(error, ScanError::Upstream(_) | ScanError::Malformed(_)), "{place}: {error:?}");
+        assert!(matches!(error, ScanError::Upstream(_) | ScanError::Malformed(_)), "{index}: {error:?}");
     }
 }
 

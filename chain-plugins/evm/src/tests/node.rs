@@ -367,8 +367,8 @@ impl Host for Node {
 
     fn watched(&self, keys: &[u8]) -> Result<Vec<u32>, Fault> {
         assert_eq!(keys.len() % 20, 0);
-        let places = (0u32..).zip(keys.chunks(20));
-        Ok(places.filter(|(_, key)| **key == SHOP).map(|(place, _)| place).collect())
+        let indexes = (0u32..).zip(keys.chunks(20));
+        Ok(indexes.filter(|(_, key)| **key == SHOP).map(|(index, _)| index).collect())
     }
 
     fn load(&self, key: &str) -> Option<Vec<u8>> {

@@ -27,11 +27,11 @@ fn what_proves_nothing() {
         verify("0x52908400098527886E0F7030069857D2E4169EE7", STATEMENT, PROOF),
         Err(OwnershipError::NotSigned)
     );
-    for place in (2..PROOF.len()).step_by(7) {
-        let digit = u32::from_str_radix(&PROOF[place..=place], 16).unwrap() ^ 4;
+    for index in (2..PROOF.len()).step_by(7) {
+        let digit = u32::from_str_radix(&PROOF[index..=index], 16).unwrap() ^ 4;
         let mut flipped = PROOF.to_owned();
-        flipped.replace_range(place..=place, &format!("{digit:x}"));
-        assert_eq!(verify(ADDRESS, STATEMENT, &flipped), Err(OwnershipError::NotSigned), "{place}");
+        flipped.replace_range(index..=index, &format!("{digit:x}"));
+        assert_eq!(verify(ADDRESS, STATEMENT, &flipped), Err(OwnershipError::NotSigned), "{index}");
     }
     for nobody in ["00", "ff"] {
         let proof = format!("0x{}", nobody.repeat(65));

@@ -238,7 +238,7 @@ fn what_decides_about_money_has_to_be_said() {
         || vec![run(vec![sends(ACCOUNT, SHOP, 5), ends.clone(), code("CREATE", ENTRY, SHOP, 7, vec![])])];
     let nonsense =
         [None, Some(json!(null)), Some(json!(7)), Some(json!("")), Some(json!("0x")), Some(json!([]))];
-    let places = [
+    let fields = [
         ("debug", "/result/0/result/calls/0/type"),
         ("debug", "/result/0/result/calls/0/from"),
         ("debug", "/result/0/result/calls/0/to"),
@@ -262,7 +262,7 @@ fn what_decides_about_money_has_to_be_said() {
         ("parity", "/result/3/result/address"),
         ("parity", "/result/3/action/value"),
     ];
-    for (dialect, path) in places {
+    for (dialect, path) in fields {
         let method = if dialect == "debug" { "debug_traceBlockByHash" } else { "trace_block" };
         for value in nonsense.iter().cloned().chain([Some(json!(format!("0x{}", "f".repeat(33))))]) {
             // An empty path is that of the root.

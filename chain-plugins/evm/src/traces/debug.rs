@@ -72,7 +72,7 @@ pub(super) fn read_tx(json: &str) -> Result<Vec<Inner>, Fault> {
     while !reading.stack.is_empty() {
         reading.step(&mut walk)?;
     }
-    reading.moves.sort_unstable_by_key(|(place, _)| *place);
+    reading.moves.sort_unstable_by_key(|(index, _)| *index);
     Ok(reading.moves.into_iter().map(|(_, inner)| inner).collect())
 }
 
@@ -80,7 +80,7 @@ pub(super) fn read_tx(json: &str) -> Result<Vec<Inner>, Fault> {
 #[derive(Default)]
 struct Frame<'a> {
     /// Index of its beginning among the calls of the transaction.
-    place: u32,
+    index: u32,
     /// Number of movements before it.
     before: usize,
     is_in_calls: bool,
@@ -94,7 +94,7 @@ struct Frame<'a> {
 #[derive(Default)]
 struct Reading<'a> {
     stack: Vec<Frame<'a>>,
-    places: u32,
+    calls: u32,
     /// Movements with the indexes of their calls: a call's own fields may come after those of the calls inside.
     moves: Vec<(u32, Inner)>,
 }
@@ -104,8 +104,8 @@ impl<'a> Reading<'a> {
         if self.stack.len() >= DEPTH_MAX {
             return Err(Fault::malformed("a trace is deeper than calls can be"));
         }
-        self.stack.push(Frame { place: self.places, before: self.moves.len(), ..Frame::default() });
-        self.places = self.places.saturating_add(1);
+        self.stack.push(Frame { index: self.calls, before: self.moves.len(), ..Frame::default() });
+        self.calls = self.calls.saturating_add(1);
         Ok(())
     }
 
@@ -160,7 +160,7 @@ impl<'a> Reading<'a> {
         };
         if is_moving {
             let inner = moved(frame.from, frame.to, frame.value)?;
-            self.moves.extend(inner.map(|inner| (frame.place, inner)));
+            self.moves.extend(inner.map(|inner| (frame.index, inner)));
         }
         Ok(())
     }

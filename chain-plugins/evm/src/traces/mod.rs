@@ -61,7 +61,7 @@ pub(crate) struct Inner {
     pub(crate) amount: u128,
 }
 
-/// The same with its place.
+/// The same with its position.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Internal {
     pub(crate) height: u64,
@@ -92,17 +92,17 @@ pub(crate) fn read<H: Host>(
 ) -> Result<Vec<Internal>, Fault> {
     let mut found = Vec::new();
     let Some(dialect) = scan.traces else { return Ok(found) };
-    for (place, (header, txs)) in headers.iter().zip(txs).enumerate() {
+    for (index, (header, txs)) in headers.iter().zip(txs).enumerate() {
         let block = Block { dialect, header, txs };
-        let is_first = place == 0 && !may_be_empty;
+        let is_first = index == 0 && !may_be_empty;
         match of_block(scan, block, is_first, learned) {
             Ok(moves) => add(block, moves, &mut found),
             Err(fault) if is_first => return Err(fault),
             Err(fault) => {
                 if !may_be_empty && matches!(fault, Fault::Budget(_)) {
-                    learned.blocks = learned.blocks.min(u64::try_from(place).unwrap_or(u64::MAX)).max(1);
+                    learned.blocks = learned.blocks.min(u64::try_from(index).unwrap_or(u64::MAX)).max(1);
                 }
-                headers.truncate(place);
+                headers.truncate(index);
                 break;
             }
         }
@@ -271,15 +271,15 @@ impl<'s, 'h, 'b, H: Host> Pieces<'s, 'h, 'b, H> {
             }
             Err(fault) => return Err(fault),
         };
-        for (place, (at, tx)) in range.zip(txs).enumerate() {
-            match replies.get(place) {
+        for (index, (at, tx)) in range.zip(txs).enumerate() {
+            match replies.get(index) {
                 Ok(json) => {
                     let moves = self.block.read_tx(json, tx)?;
                     if let Some(slot) = self.moves.get_mut(at) {
                         *slot = moves;
                     }
                 }
-                Err(error) => self.fail(at..at.saturating_add(1), calls.get(place), error)?,
+                Err(error) => self.fail(at..at.saturating_add(1), calls.get(index), error)?,
             }
         }
         Ok(())
@@ -294,10 +294,10 @@ impl<'s, 'h, 'b, H: Host> Pieces<'s, 'h, 'b, H> {
     }
 }
 
-fn pass_over<H: Host>(scan: &Scan<'_, H>, block: Block<'_>, places: &[usize], why: &str) {
-    let named = places.iter().take(NAMED_MAX).filter_map(|place| block.txs.get(*place));
+fn pass_over<H: Host>(scan: &Scan<'_, H>, block: Block<'_>, indexes: &[usize], why: &str) {
+    let named = indexes.iter().take(NAMED_MAX).filter_map(|index| block.txs.get(*index));
     let named: Vec<String> = named.map(|tx| hex::text(tx)).collect();
-    let (height, count, named) = (block.header.height, places.len(), named.join(", "));
+    let (height, count, named) = (block.header.height, indexes.len(), named.join(", "));
     scan.host.warn(&format!(
         "block {height}: internal transfers of {count} transactions are not seen, as their traces could not be \
          read: {why} ({named})"

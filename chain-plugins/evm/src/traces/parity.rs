@@ -1,5 +1,5 @@
 //! The list of calls that came from Parity and that Erigon, Nethermind, Reth and others give: each call of a block
-//! by itself, with the path of places that leads to it (<https://openethereum.github.io/JSONRPC-trace-module>).
+//! by itself, with the path of indexes that leads to it (<https://openethereum.github.io/JSONRPC-trace-module>).
 //!
 //! Clients differ in where they put what a contract sends as it ends, so the calls of a transaction are put in the
 //! order of their paths, which is that in which the calls began.

@@ -53,7 +53,7 @@ impl Host for Memory {
         Ok((0u32..)
             .zip(keys)
             .filter(|(_, key)| **key == account_of("shop"))
-            .map(|(place, _)| place)
+            .map(|(index, _)| index)
             .collect())
     }
 

@@ -35,11 +35,11 @@ fn both(bytes: &[u8]) -> bool {
     }
     let mut is_seen = vec![false; boc.len()];
     let mut open = vec![(boc.root(), root)];
-    while let Some((place, theirs)) = open.pop() {
-        if std::mem::replace(&mut is_seen[place], true) {
+    while let Some((index, theirs)) = open.pop() {
+        if std::mem::replace(&mut is_seen[index], true) {
             continue;
         }
-        let (ours, levels) = (boc.cell(place).unwrap(), hashes.0[place]);
+        let (ours, levels) = (boc.cell(index).unwrap(), hashes.0[index]);
         assert_eq!((ours.bits, ours.data()), (usize::from(theirs.bit_len()), theirs.data()));
         assert_eq!((ours.is_exotic, levels.mask), (theirs.is_exotic(), theirs.level_mask().to_byte()));
         for (level, (hash, depth)) in (0..).zip(levels.at) {
@@ -138,9 +138,9 @@ proptest! {
         cut in option::weighted(0.2, any::<Index>()),
     ) {
         let mut bytes = bag(&tree, false);
-        for (place, byte) in changes {
-            let place = place.index(bytes.len());
-            bytes[place] = byte;
+        for (offset, byte) in changes {
+            let offset = offset.index(bytes.len());
+            bytes[offset] = byte;
         }
         let len = cut.map_or(bytes.len(), |cut| cut.index(bytes.len()));
         both(&bytes[..len]);
@@ -174,11 +174,11 @@ fn what_others_wrote_is_read_alike_in_every_form() {
 fn every_byte_that_is_changed_and_every_end_that_is_cut_off() {
     let mut taken = 0;
     for bytes in recorded() {
-        for place in 0..bytes.len() {
-            assert!(!both(&bytes[..place]));
+        for offset in 0..bytes.len() {
+            assert!(!both(&bytes[..offset]));
             for change in [1, 2, 8, 0x10, 0x20, 0x80, 0xff] {
                 let mut changed = bytes.clone();
-                changed[place] ^= change;
+                changed[offset] ^= change;
                 taken += usize::from(both(&changed));
             }
         }

@@ -75,9 +75,9 @@ fn exotic_cells_are_kept_but_not_read() {
 fn what_is_no_bag() {
     let good = [0xb5, 0xee, 0x9c, 0x72, 1, 1, 2, 1, 0, 6, 0, 1, 2, 0x80, 1, 0, 0];
     assert!(Boc::parse(&good).is_ok());
-    let with = |place: usize, value: u8| {
+    let with = |offset: usize, value: u8| {
         let mut bad = good.to_vec();
-        bad[place] = value;
+        bad[offset] = value;
         bad
     };
     for (bad, why) in [
@@ -131,8 +131,8 @@ fn any_bytes() {
         for _ in 0..20_000 {
             let mut bytes = good.clone();
             for _ in 0..=random() % 3 {
-                let place = random() % bytes.len();
-                bytes[place] = random() as u8;
+                let offset = random() % bytes.len();
+                bytes[offset] = random() as u8;
             }
             bytes.truncate(bytes.len() - if random() % 4 == 0 { random() % bytes.len() } else { 0 });
             let Ok(boc) = Boc::parse(&bytes) else { continue };

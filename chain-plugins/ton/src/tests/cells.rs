@@ -17,10 +17,10 @@ pub(crate) struct Cell {
 
 impl Cell {
     /// The cell at an index of a bag, and all below it.
-    pub(crate) fn of(boc: &Boc<'_>, place: usize) -> Self {
-        let cell = boc.cell(place).unwrap();
-        let bit = |place: usize| cell.data()[place / 8] >> (7 - place % 8) & 1 == 1;
-        let refs = cell.refs().iter().map(|place| Self::of(boc, *place)).collect();
+    pub(crate) fn of(boc: &Boc<'_>, index: usize) -> Self {
+        let cell = boc.cell(index).unwrap();
+        let bit = |index: usize| cell.data()[index / 8] >> (7 - index % 8) & 1 == 1;
+        let refs = cell.refs().iter().map(|index| Self::of(boc, *index)).collect();
         let [first, _] = cell.descriptors();
         let bits = (0..cell.bits).map(bit).collect();
         Self { bits, refs, is_exotic: cell.is_exotic, levels: first >> 5 }
@@ -70,7 +70,7 @@ impl Cell {
             bits.push(true);
         }
         let byte = |bits: &[bool]| {
-            (0..8).fold(0, |byte, place| byte << 1 | u8::from(bits.get(place) == Some(&true)))
+            (0..8).fold(0, |byte, index| byte << 1 | u8::from(bits.get(index) == Some(&true)))
         };
         bits.chunks(8).map(byte).collect()
     }
@@ -90,13 +90,13 @@ impl Cell {
 
     /// Appends the tree's cells and, for each, the indexes of those that it refers to. Returns the index of the root.
     fn flat<'a>(&'a self, out: &mut Vec<(&'a Cell, Vec<usize>)>) -> usize {
-        let place = out.len();
+        let index = out.len();
         out.push((self, Vec::new()));
         for below in &self.refs {
             let below = below.flat(out);
-            out[place].1.push(below);
+            out[index].1.push(below);
         }
-        place
+        index
     }
 
     /// The bag in the generic form. `flags`: 0x80 index, 0x40 checksum, 0x20 cache bits.
@@ -107,7 +107,7 @@ impl Cell {
         for (cell, refs) in &cells {
             data.extend(cell.descriptors());
             data.extend(cell.data());
-            refs.iter().for_each(|place| data.extend((*place as u16).to_be_bytes()));
+            refs.iter().for_each(|number| data.extend((*number as u16).to_be_bytes()));
             index.push(data.len() << u32::from(flags & 0x20 != 0));
         }
         let mut out = vec![0xb5, 0xee, 0x9c, 0x72, flags | 2, 3];

@@ -27,7 +27,7 @@ fn find_in(index: &Index, tx: &str) -> Result<Vec<Place>, FindError> {
     found
 }
 
-fn places(hashes: &[[u8; 32]]) -> Vec<Place> {
+fn locations(hashes: &[[u8; 32]]) -> Vec<Place> {
     hashes.iter().map(|hash| Place { height: 5_002, tx: hex(hash), more: Vec::new() }).collect()
 }
 
@@ -48,7 +48,7 @@ fn every_usual_writing_is_the_same_transaction() {
     let (index, hashes) = index();
     let (hash, upper) = (hex(&hashes[1]), hex(&hashes[1]).to_uppercase());
     let (standard, url_safe) = (base64::encode(&hashes[1]), base64::encode_url_safe(&hashes[1]));
-    let expected = places(&[hashes[1], hashes[0], hashes[2]]);
+    let expected = locations(&[hashes[1], hashes[0], hashes[2]]);
     for writing in [
         &hash,
         &upper,
@@ -66,8 +66,8 @@ fn every_usual_writing_is_the_same_transaction() {
 #[test]
 fn what_a_payer_hands_in_leads_to_what_arrived() {
     let (index, hashes) = index();
-    assert_eq!(find_in(&index, &hex(&hashes[0])), Ok(places(&hashes)));
-    assert_eq!(find_in(&index, &hex(&hash_of("msg 5002"))), Ok(places(&hashes)));
+    assert_eq!(find_in(&index, &hex(&hashes[0])), Ok(locations(&hashes)));
+    assert_eq!(find_in(&index, &hex(&hash_of("msg 5002"))), Ok(locations(&hashes)));
     // Reading that block from the one before it reports just what reading on does.
     let from_before = |from| {
         let position = kassa_sdk::types::Position { height: from, hash: String::new() };
@@ -163,7 +163,7 @@ fn no_more_than_is_asked_for_is_named() {
     let hashes: Vec<_> = (0..100).map(|_| index.add(5_002, paid(SHOP, 7, &comment("x")))).collect();
     let found = find_in(&index, &hex(&hashes[99])).unwrap();
     assert_eq!(found.len(), 64);
-    assert_eq!(found[..2], places(&[hashes[99], hashes[0]]));
+    assert_eq!(found[..2], locations(&[hashes[99], hashes[0]]));
 }
 
 #[test]
@@ -182,5 +182,5 @@ fn with_proofs_the_index_lies_elsewhere() {
     let mut index = Index::new(5_003);
     index.settings = PROOFS.into();
     let hash = index.add(5_002, paid(SHOP, 7, &comment("x")));
-    assert_eq!(find_in(&index, &hex(&hash)), Ok(places(&[hash])));
+    assert_eq!(find_in(&index, &hex(&hash)), Ok(locations(&[hash])));
 }

@@ -80,15 +80,15 @@ pub(super) fn hostile() -> Vec<Option<Value>> {
 }
 
 /// Collects every field and element of an answer, as JSON pointers.
-pub(super) fn places(value: &Value, at: &str, out: &mut Vec<String>) {
+pub(super) fn pointers(value: &Value, at: &str, out: &mut Vec<String>) {
     match value {
         Value::Object(fields) => fields.iter().for_each(|(name, value)| {
             out.push(format!("{at}/{name}"));
-            places(value, &format!("{at}/{name}"), out);
+            pointers(value, &format!("{at}/{name}"), out);
         }),
-        Value::Array(items) => items.iter().enumerate().for_each(|(place, value)| {
-            out.push(format!("{at}/{place}"));
-            places(value, &format!("{at}/{place}"), out);
+        Value::Array(items) => items.iter().enumerate().for_each(|(number, value)| {
+            out.push(format!("{at}/{number}"));
+            pointers(value, &format!("{at}/{number}"), out);
         }),
         _ => {}
     }
@@ -100,9 +100,9 @@ pub(super) fn replace(value: &mut Value, path: &str, with: Option<&Value>) {
         (Some(with), Some(parent)) if parent.get(field).is_some() => parent[field] = with.clone(),
         (None, Some(Value::Object(fields))) => drop(fields.remove(field)),
         (with, Some(Value::Array(items))) => {
-            let place: usize = field.parse().unwrap();
-            if place < items.len() {
-                items.splice(place..=place, with.cloned());
+            let number: usize = field.parse().unwrap();
+            if number < items.len() {
+                items.splice(number..=number, with.cloned());
             }
         }
         _ => {}
@@ -124,11 +124,11 @@ fn every_field_of_every_answer() {
         });
         assert_eq!(honest.scan().unwrap().transfers.len(), 2);
         let mut all = vec![];
-        places(&whole.borrow(), "", &mut all);
-        for place in all {
+        pointers(&whole.borrow(), "", &mut all);
+        for pointer in all {
             for value in hostile() {
                 let (what, with, at) =
-                    (format!("{endpoint}{place} = {:.60}", json!(value)), value.clone(), place.clone());
+                    (format!("{endpoint}{pointer} = {:.60}", json!(value)), value.clone(), pointer.clone());
                 let index = index().twisted(move |path, answer| {
                     if path == endpoint {
                         replace(answer, &at, with.as_ref());
@@ -136,9 +136,9 @@ fn every_field_of_every_answer() {
                 });
                 match index.scan() {
                     Err(error) => assert!(is_reasoned(&error), "{what}: {error:?}"),
-                    Ok(_) if BELIEVED.iter().any(|field| place.contains(field)) => {}
+                    Ok(_) if BELIEVED.iter().any(|field| pointer.contains(field)) => {}
                     // A body that is not given is reported with the amount of the message.
-                    Ok(result) if place.contains("/message_content") => {
+                    Ok(result) if pointer.contains("/message_content") => {
                         let read =
                             |memo: &Memo| matches!(memo, Memo::Text(text) if text.starts_with("order"));
                         let mut transfers = result.transfers.iter();
@@ -156,22 +156,22 @@ fn every_field_of_every_answer() {
 
 #[test]
 fn any_byte_of_a_body() {
-    for place in 0..400 {
+    for offset in 0..400 {
         for value in [0u8, 1, 0x7f, 0x80, 0xff] {
             let index = index().twisted(move |path, answer| {
                 let rows = answer["transactions"].as_array_mut().filter(|_| path == "/transactions");
                 for row in rows.into_iter().flatten() {
                     let body = &mut row["in_msg"]["message_content"]["body"];
                     let mut bytes = crate::base64::decode(body.as_str().unwrap()).unwrap();
-                    if let Some(byte) = bytes.get_mut(place) {
+                    if let Some(byte) = bytes.get_mut(offset) {
                         *byte ^= value;
                         *body = json!(crate::base64::encode(&bytes));
                     }
                 }
             });
             match index.scan() {
-                Err(error) => assert!(is_reasoned(&error), "{place}: {error:?}"),
-                Ok(result) => assert!(is_sound(&result), "{place}: {result:?}"),
+                Err(error) => assert!(is_reasoned(&error), "{offset}: {error:?}"),
+                Ok(result) => assert!(is_sound(&result), "{offset}: {result:?}"),
             }
         }
     }

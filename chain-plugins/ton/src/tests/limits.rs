@@ -26,10 +26,10 @@ fn busy(blocks: u64, count: u64) -> Index {
     let owners: Vec<_> = (1..=5).map(account).collect();
     let mut amount = 0;
     for height in 5_001..=5_000 + blocks {
-        for place in 0..count {
+        for number in 0..count {
             amount += 1;
-            let owner = owners[(place % 5) as usize];
-            let json = match place % 2 {
+            let owner = owners[(number % 5) as usize];
+            let json = match number % 2 {
                 0 => paid(owner, amount, &comment("x")),
                 _ => credited(USDT, owner, u128::from(amount), "x"),
             };
@@ -41,7 +41,7 @@ fn busy(blocks: u64, count: u64) -> Index {
 }
 
 fn expected(blocks: u64, count: u64) -> Vec<(u64, u128)> {
-    (0..blocks * count).map(|place| (5_001 + place / count, u128::from(place + 1))).collect()
+    (0..blocks * count).map(|number| (5_001 + number / count, u128::from(number + 1))).collect()
 }
 
 #[test]

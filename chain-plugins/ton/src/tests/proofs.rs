@@ -1,7 +1,7 @@
 //! Payments that are proven by their own cells, and an index that lies about them.
 
 use super::cells::comment;
-use super::hostile::{hostile, index_with, is_reasoned, is_sound, places, replace};
+use super::hostile::{hostile, index_with, is_reasoned, is_sound, pointers, replace};
 use super::index::*;
 use super::ledger::{known, unchecked};
 use crate::address::Account;
@@ -224,14 +224,14 @@ fn every_field_of_the_answer() {
     let keep = answer.clone();
     with(&["no contract"], V2, move |sent| *keep.borrow_mut() = sent.clone()).unwrap();
     let mut all = vec![];
-    places(&answer.borrow(), "", &mut all);
+    pointers(&answer.borrow(), "", &mut all);
     assert!(all.len() > 7);
-    for place in all {
+    for pointer in all {
         for value in hostile() {
-            let (at, with_value) = (place.clone(), value.clone());
+            let (at, with_value) = (pointer.clone(), value.clone());
             let result = with(&["no contract"], V2, move |answer| replace(answer, &at, with_value.as_ref()));
             match result {
-                Err(error) => assert!(is_reasoned(&error), "{place} {error:?}"),
+                Err(error) => assert!(is_reasoned(&error), "{pointer} {error:?}"),
                 Ok(result) => assert_eq!(brief(&result), [(5_121, 0, Some(1_000_000_000), "order-1")]),
             }
         }
@@ -244,10 +244,10 @@ fn every_field_of_the_answer() {
 fn every_field_of_what_the_index_tells() {
     let row = index_with(PROOFS).txs[1].json.clone();
     let mut all = vec![];
-    places(&row, "", &mut all);
-    for place in all {
+    pointers(&row, "", &mut all);
+    for pointer in all {
         for value in hostile().into_iter().filter(|value| json!(value).to_string().len() < 200) {
-            let (at, value_there) = (place.clone(), value.clone());
+            let (at, value_there) = (pointer.clone(), value.clone());
             let index = index_with(PROOFS).twisted(move |path, answer| {
                 for row in answer["transactions"]
                     .as_array_mut()
@@ -259,10 +259,10 @@ fn every_field_of_what_the_index_tells() {
                 }
             });
             match index.scan() {
-                Err(error) => assert!(is_reasoned(&error), "{place} {value:?}: {error:?}"),
+                Err(error) => assert!(is_reasoned(&error), "{pointer} {value:?}: {error:?}"),
                 Ok(mut result) => {
                     result.transfers.retain(|transfer| !matches!(transfer.memo, Memo::Unreadable(_)));
-                    assert!(is_sound(&result), "{place} {value:?}: {result:?}");
+                    assert!(is_sound(&result), "{pointer} {value:?}: {result:?}");
                 }
             }
         }
@@ -273,12 +273,12 @@ fn every_field_of_what_the_index_tells() {
 fn any_byte_of_the_cells() {
     let (_, _, data) = known().remove(0);
     let sound = unchecked(&data);
-    for place in 0..sound.len() {
+    for offset in 0..sound.len() {
         let mut bytes = sound.clone();
-        bytes[place] ^= 1 << (place % 8);
+        bytes[offset] ^= 1 << (offset % 8);
         let data = base64::encode(&bytes);
         match with(&["no contract"], V2, move |answer| answer["result"][0]["data"] = json!(data)) {
-            Err(error) => assert!(matches!(error, ScanError::Malformed(_)), "{place}: {error:?}"),
+            Err(error) => assert!(matches!(error, ScanError::Malformed(_)), "{offset}: {error:?}"),
             Ok(result) => assert_eq!(result.transfers.len(), 1),
         }
     }
@@ -289,10 +289,10 @@ fn several(head: u64, count: u64) -> Index {
     let mut index = Index::new(head);
     index.settings = PROOFS.into();
     for height in 5_001..=head {
-        for place in 0..count {
-            let json = match place % 2 {
-                0 => paid(SHOP, 1 + place, &comment("x")),
-                _ => credited(USDT, SHOP, 1 + u128::from(place), "x"),
+        for number in 0..count {
+            let json = match number % 2 {
+                0 => paid(SHOP, 1 + number, &comment("x")),
+                _ => credited(USDT, SHOP, 1 + u128::from(number), "x"),
             };
             index.add(height, json);
         }

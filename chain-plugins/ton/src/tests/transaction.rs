@@ -40,7 +40,7 @@ fn the_hash_of_cells_with_proofs_inside() {
         let bytes = base64::decode(&data).unwrap();
         let boc = Boc::parse_transaction(&bytes).unwrap();
         assert_eq!(boc.hash().map(|hash| base64::encode(&hash)).as_deref(), told["hash"].as_str(), "{name}");
-        let has_exotic = (0..boc.len()).any(|place| boc.cell(place).unwrap().is_exotic);
+        let has_exotic = (0..boc.len()).any(|index| boc.cell(index).unwrap().is_exotic);
         assert_eq!(has_exotic, name == "a proof beside the comment");
     }
 }
@@ -81,11 +81,11 @@ fn every_way_to_write_a_message() {
         |head, body| head.uint(0b111, 3).reference(Cell::default()).reference(body.clone()),
         |head, _| head.uint(0b00, 2),
     ];
-    for (place, way) in ways.iter().enumerate() {
+    for (index, way) in ways.iter().enumerate() {
         let tx = read(&with_rest(|head| way(head, &body)).bag(0)).unwrap();
         let message = tx.message.unwrap();
-        let expected = if place == 4 { Cell::default() } else { body.clone() };
-        assert_eq!((message.body, message.value), (expected.hash(), 1 << 90), "{place}");
+        let expected = if index == 4 { Cell::default() } else { body.clone() };
+        assert_eq!((message.body, message.value), (expected.hash(), 1 << 90), "{index}");
         assert_eq!(tx.outcome, Outcome { is_aborted: true, has_succeeded: false, is_sent_back: false });
         assert!(tx.is_end);
     }
@@ -120,11 +120,11 @@ fn any_bytes_at_all() {
     for (name, _, data) in known() {
         let sound = unchecked(&data);
         assert!(read(&sound).is_ok(), "{name}");
-        for place in 0..sound.len() {
-            drop(read(&sound[..place]));
+        for offset in 0..sound.len() {
+            drop(read(&sound[..offset]));
             for value in [1u8, 0x10, 0x80, 0xff] {
                 let mut bytes = sound.clone();
-                bytes[place] ^= value;
+                bytes[offset] ^= value;
                 drop(read(&bytes));
             }
         }

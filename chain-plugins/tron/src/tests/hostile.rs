@@ -58,7 +58,7 @@ fn pointers(value: &Value, at: &str, out: &mut Vec<String>) {
     match value {
         Value::Object(fields) => fields.iter().for_each(|(name, value)| child(name.clone(), value)),
         Value::Array(items) => {
-            items.iter().enumerate().for_each(|(place, value)| child(place.to_string(), value));
+            items.iter().enumerate().for_each(|(index, value)| child(index.to_string(), value));
         }
         _ => {}
     }
@@ -151,7 +151,7 @@ fn every_field_of_every_answer() {
 fn check(result: &ScanResult, honest: &ScanResult, path: &str, what: &str) {
     let is_there = |transfer: &Transfer| {
         let is_it = |other: &Transfer| {
-            // What the infos say is believed: the numbers of a log or of an internal transaction, and its place.
+            // What the infos say is believed: the numbers of a log or of an internal transaction, and its location.
             let (mut transfer, path) = (transfer.clone(), path.strip_prefix("/1/").unwrap_or_default());
             match path.split('/').next_back() {
                 Some("callValue" | "data") => transfer.amount = other.amount,
@@ -298,8 +298,8 @@ fn whole_answers() {
     let deep_block = format!(r#"{{"blockID":{}"#, r#"{"a":"#.repeat(200_000));
     let honest = node().block(3).to_string();
     let mut not_text = honest.clone().into_bytes();
-    let place = honest.find("TransferContract").unwrap();
-    not_text[place] = 0xff;
+    let offset = honest.find("TransferContract").unwrap();
+    not_text[offset] = 0xff;
     let mut bodies: Vec<Vec<u8>> = [
         "",
         "null",
@@ -323,7 +323,7 @@ fn whole_answers() {
     .map(Into::into)
     .collect();
     bodies.extend([not_text, vec![0xff; 100], vec![0; 100_000], b"{\"Error\":\"\xff\"}".to_vec()]);
-    // Cut off at every place of the header and at some of the rest.
+    // Cut off at every offset of the header and at some of the rest.
     bodies.extend((0..honest.len()).filter(|end| end % 7 == 0).map(|end| honest.as_bytes()[..end].to_vec()));
     for body in bodies {
         let node = node();

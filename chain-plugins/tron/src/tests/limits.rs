@@ -30,13 +30,13 @@ fn infos_that_are_not_those_of_the_block() {
             infos.as_array_mut().unwrap().push(more);
         },
     ];
-    for (place, change) in changes.into_iter().enumerate() {
+    for (index, change) in changes.into_iter().enumerate() {
         let node = busy().twisted(move |path, _, answer| {
             if path == INFOS {
                 change(answer);
             }
         });
-        assert!(is_lag(&node.scan().unwrap_err()), "change {place}");
+        assert!(is_lag(&node.scan().unwrap_err()), "change {index}");
     }
     // The infos may come in any order.
     let node = busy().twisted(|path, _, answer| {

@@ -269,10 +269,10 @@ impl Node {
     }
 
     fn info_of(&self, id: &Value) -> Value {
-        let places = self.blocks.iter().enumerate().flat_map(|(height, txs)| {
+        let all = self.blocks.iter().enumerate().flat_map(|(height, txs)| {
             txs.iter().enumerate().map(move |(index, tx)| (tx, height as u64, index))
         });
-        let found = places.into_iter().find(|(_, height, index)| *id == self.tx_id(*height, *index));
+        let found = all.into_iter().find(|(_, height, index)| *id == self.tx_id(*height, *index));
         found.map_or(json!({}), |(tx, height, index)| self.info(tx, height, index))
     }
 
@@ -328,8 +328,8 @@ impl Host for Node {
     fn watched(&self, keys: &[u8]) -> Result<Vec<u32>, ScanError> {
         assert_eq!(keys.len() % 20, 0);
         self.filters.set(self.filters.get() + 1);
-        let places = (0u32..).zip(keys.chunks(20));
-        Ok(places.filter(|(_, key)| **key == SHOP).map(|(place, _)| place).collect())
+        let indexes = (0u32..).zip(keys.chunks(20));
+        Ok(indexes.filter(|(_, key)| **key == SHOP).map(|(index, _)| index).collect())
     }
 }
 

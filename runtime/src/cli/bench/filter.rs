@@ -29,12 +29,12 @@ const KEY_BYTES: usize = 20;
 pub(super) async fn run(bench: &Bench) -> anyhow::Result<()> {
     let app = world::open(&bench.folder("filter")?).await?;
     watch_many(&app).await?;
-    let (keys, places) = question(&app).await?;
+    let (keys, indexes) = question(&app).await?;
     let busy = Busy::new("settle");
     busy.says("reading what is watched");
     // The first question reads all watched addresses.
     ensure!(
-        app.host.watched(call::NETWORK, &keys, KEY_BYTES).await? == places,
+        app.host.watched(call::NETWORK, &keys, KEY_BYTES).await? == indexes,
         "others are watched than were added"
     );
 
@@ -46,7 +46,7 @@ pub(super) async fn run(bench: &Bench) -> anyhow::Result<()> {
         let (mut count, started) = (0, Instant::now());
         while started.elapsed() < bench.run / 2 {
             let found = app.host.watched(call::NETWORK, &keys, KEY_BYTES).await?;
-            ensure!(found == places, "{} were found of {}", found.len(), places.len());
+            ensure!(found == indexes, "{} were found of {}", found.len(), indexes.len());
             count += ASKED;
         }
         ours.push(rate(count, started.elapsed()));
@@ -80,22 +80,22 @@ async fn watch_many(app: &App) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Keys, most of them strangers', and the places of those that are watched.
+/// Keys, most of them strangers', and the indexes of those that are watched.
 async fn question(app: &App) -> anyhow::Result<(Vec<u8>, Vec<u32>)> {
     let mut keys = vec![0; ASKED * KEY_BYTES];
     getrandom::fill(&mut keys).map_err(|_| anyhow::anyhow!("the system gave no random bytes"))?;
     let mut conn = app.db.read().await?;
     let known = watch::keys_after(&mut conn, call::NETWORK, WATCHED / 2, i64::try_from(KNOWN)?).await?;
-    let mut places = Vec::new();
+    let mut indexes = Vec::new();
     for (index, (_, key)) in known.into_iter().enumerate() {
-        let place = index * (ASKED / KNOWN);
+        let position = index * (ASKED / KNOWN);
         ensure!(key.len() == KEY_BYTES, "a key of {} bytes", key.len());
-        if let Some(slot) = keys.get_mut(place * KEY_BYTES..(place + 1) * KEY_BYTES) {
+        if let Some(slot) = keys.get_mut(position * KEY_BYTES..(position + 1) * KEY_BYTES) {
             slot.copy_from_slice(&key);
-            places.push(u32::try_from(place)?);
+            indexes.push(u32::try_from(position)?);
         }
     }
-    Ok((keys, places))
+    Ok((keys, indexes))
 }
 
 /// Numbers a second that a set of the standard library looks up.

@@ -31,8 +31,8 @@ pub(super) struct Sorted(Vec<Duration>);
 impl Sorted {
     /// Duration that `share` of a thousand did not exceed. Zero without measurements.
     fn per_mille(&self, share: usize) -> Duration {
-        let place = (self.0.len() * share / 1000).min(self.0.len().saturating_sub(1));
-        self.0.get(place).copied().unwrap_or_default()
+        let index = (self.0.len() * share / 1000).min(self.0.len().saturating_sub(1));
+        self.0.get(index).copied().unwrap_or_default()
     }
 
     pub(super) fn p50(&self) -> Duration {

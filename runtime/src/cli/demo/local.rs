@@ -82,9 +82,9 @@ impl Local {
 
 /// `tests/node` of the source tree that contains this program or the working folder.
 fn folder() -> anyhow::Result<PathBuf> {
-    let places = [std::env::current_dir().ok(), std::env::current_exe().ok()];
-    let above = places.iter().flatten().flat_map(|place| place.ancestors());
-    let found = above.map(|place| place.join("tests/node")).find(|place| place.join("chains").is_dir());
+    let starts = [std::env::current_dir().ok(), std::env::current_exe().ok()];
+    let above = starts.iter().flatten().flat_map(|path| path.ancestors());
+    let found = above.map(|folder| folder.join("tests/node")).find(|folder| folder.join("chains").is_dir());
     found.context(
         "local chains are in Kassa's source tree (tests/node): run this in a checkout. Without one there is \
          `kassa demo`, whose chain is simulated",

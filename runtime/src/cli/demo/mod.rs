@@ -60,18 +60,18 @@ pub(super) struct DemoArgs {
 
 pub(super) async fn run(global: &Global, args: DemoArgs) -> anyhow::Result<()> {
     let ground = Ground::of(&args.network)?;
-    let mut place = Place::new(global.data.as_deref());
-    let folder = Folder::lock(&place.path)?;
-    let log = place.path.join("demo.log");
+    let mut demo = DemoFolder::new(global.data.as_deref());
+    let folder = Folder::lock(&demo.path)?;
+    let log = demo.path.join("demo.log");
     logging::to_file(&log)?;
     let stop = stop::on_signal()?;
     let told = tell(&folder, ground, &stop, args.exit).await;
     if told.is_err() && !stop.is_cancelled() {
-        place.temporary = false;
+        demo.temporary = false;
         print::note(format!("The server's log is in {}.", log.display()));
     }
     if told.is_ok() && !args.exit {
-        let (path, kept) = (place.path.display(), if place.temporary { "removed" } else { "kept" });
+        let (path, kept) = (demo.path.display(), if demo.temporary { "removed" } else { "kept" });
         print::line(format!("\n  The demo has ended; its folder {path} is {kept}."));
     }
     told
@@ -162,13 +162,13 @@ fn config() -> anyhow::Result<Config> {
 }
 
 /// Folder of the demo.
-struct Place {
+struct DemoFolder {
     path: PathBuf,
     /// Removed when the demo has ended well.
     temporary: bool,
 }
 
-impl Place {
+impl DemoFolder {
     fn new(named: Option<&Path>) -> Self {
         match named {
             Some(path) => Self { path: path.to_owned(), temporary: false },
@@ -180,7 +180,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for DemoFolder {
     fn drop(&mut self) {
         if self.temporary {
             let _ = std::fs::remove_dir_all(&self.path);

@@ -75,8 +75,8 @@ impl Receiver {
     /// The webhook of this kind about this invoice; others are kept. They may arrive in any order.
     pub(super) async fn wait_for(&mut self, kind: &str, invoice_id: &str) -> Hook {
         let wanted = |hook: &Hook| hook.kind == kind && hook.invoice_id == invoice_id;
-        if let Some(place) = self.waiting.iter().position(wanted) {
-            return self.waiting.remove(place);
+        if let Some(index) = self.waiting.iter().position(wanted) {
+            return self.waiting.remove(index);
         }
         loop {
             match self.hooks.recv().await {

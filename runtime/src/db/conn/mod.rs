@@ -266,10 +266,10 @@ fn inserts(
             return None;
         }
         let mut sql = format!("{head} VALUES ");
-        let mut place = 0;
+        let mut used = 0;
         for (index, row) in chunk.iter().enumerate() {
             sql.push_str(if index == 0 { "(" } else { ",(" });
-            place = placeholders(&mut sql, place, row.len());
+            used = placeholders(&mut sql, used, row.len());
             sql.push(')');
         }
         sql.push(' ');
@@ -301,9 +301,9 @@ fn lists(
 
 /// Appends `count` placeholders after the first `used` ones. Returns the number of the last.
 fn placeholders(sql: &mut String, used: usize, count: usize) -> usize {
-    for place in 1..=count {
+    for number in 1..=count {
         // Writing to a String cannot fail.
-        let _ = write!(sql, "{}${}", if place == 1 { "" } else { "," }, used + place);
+        let _ = write!(sql, "{}${}", if number == 1 { "" } else { "," }, used + number);
     }
     used + count
 }

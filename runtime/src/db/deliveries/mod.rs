@@ -266,7 +266,7 @@ pub(crate) async fn send_to(
         event_id: event.id.clone(),
         endpoint_id,
         tenant: event.tenant.clone(),
-        place: None,
+        position: None,
     };
     // Fanned out here, to this endpoint alone, and not by dispatch.
     events::insert_told(conn, vec![event]).await?;
@@ -370,7 +370,8 @@ async fn requeue(conn: &mut Conn, deliveries: &[Row], now: Millis) -> Result<(),
     for row in deliveries {
         let (id, endpoint_id) = (row.text("id")?, row.text("endpoint_id")?);
         ids.push((&id).into());
-        entries.push(Entry::new(id, endpoint_id, events::place(row)?.as_ref()).again(row.int("attempts")?));
+        entries
+            .push(Entry::new(id, endpoint_id, events::position(row)?.as_ref()).again(row.int("attempts")?));
     }
     let sql = "UPDATE delivery SET state = 'pending', done_at = NULL, why = NULL WHERE id IN";
     conn.exec_in(sql, ids, "").await?;

@@ -3,7 +3,7 @@
 use crate::{
     db::{
         Conn, DbError, args,
-        queue::{Entry, Place, lines::lines, queue},
+        queue::{Entry, LinePosition, lines::lines, queue},
     },
     domain::{Millis, id::MerchantId, tenant::Tenant},
 };
@@ -21,15 +21,15 @@ pub(crate) struct Owed {
     pub(crate) event_id: String,
     pub(crate) endpoint_id: String,
     pub(crate) tenant: Tenant,
-    /// Place in the line of its events.
-    pub(crate) place: Option<Place>,
+    /// Position in the line of its events.
+    pub(crate) position: Option<LinePosition>,
 }
 
 /// Adds deliveries and queues them, due now.
 pub(crate) async fn insert(conn: &mut Conn, owed: Vec<Owed>, now: Millis) -> Result<(), DbError> {
     let entries = owed
         .iter()
-        .map(|owed| Entry::new(owed.delivery_id.clone(), owed.endpoint_id.clone(), owed.place.as_ref()))
+        .map(|owed| Entry::new(owed.delivery_id.clone(), owed.endpoint_id.clone(), owed.position.as_ref()))
         .collect();
     let rows = owed
         .into_iter()

@@ -8,7 +8,7 @@ use crate::{
             Callee,
             runs::{Attempt, MS_PER_DAY, NO_TAPE, Used},
         },
-        queue::{Entry, Place, judge, lines::lines, lock_free, queue},
+        queue::{Entry, LinePosition, judge, lines::lines, lock_free, queue},
     },
     domain::{
         Millis,
@@ -32,15 +32,15 @@ pub(crate) struct Owed {
     pub(crate) event_id: String,
     pub(crate) hook_id: String,
     pub(crate) tenant: Tenant,
-    /// Place in the line of its events.
-    pub(crate) place: Option<Place>,
+    /// Position in the line of its events.
+    pub(crate) position: Option<LinePosition>,
 }
 
 /// Adds runs and queues them, due now.
 pub(crate) async fn insert(conn: &mut Conn, owed: Vec<Owed>, now: Millis) -> Result<(), DbError> {
     let entries = owed
         .iter()
-        .map(|owed| Entry::new(owed.run_id.clone(), owed.hook_id.clone(), owed.place.as_ref()))
+        .map(|owed| Entry::new(owed.run_id.clone(), owed.hook_id.clone(), owed.position.as_ref()))
         .collect();
     let rows = owed
         .into_iter()

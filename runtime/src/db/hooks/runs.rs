@@ -8,7 +8,7 @@ use crate::{
     db::{
         Conn, DbError, Row, args,
         disk::sum,
-        events::place,
+        events::position,
         newest::newest_of_each,
         queue::{Entry, FENCES_PER_ATTEMPT},
     },
@@ -274,8 +274,8 @@ pub(crate) async fn run_again(conn: &mut Conn, run: &Run, now: Millis) -> Result
     let Some(row) = conn.row(sql, args![&run.id]).await? else { return Ok(false) };
     let attempts_before = row.int("attempts")?;
     let sql = "SELECT invoice_id, transfer_id, sequence, created_at AS event_at FROM event WHERE id = $1";
-    let place = conn.row(sql, args![&run.event_id]).await?.as_ref().map(place).transpose()?.flatten();
-    let entry = Entry::new(run.id.clone(), run.hook_id.clone(), place.as_ref()).again(attempts_before);
+    let position = conn.row(sql, args![&run.event_id]).await?.as_ref().map(position).transpose()?.flatten();
+    let entry = Entry::new(run.id.clone(), run.hook_id.clone(), position.as_ref()).again(attempts_before);
     push(conn, vec![entry], now).await?;
     Ok(true)
 }

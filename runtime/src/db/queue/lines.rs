@@ -3,7 +3,7 @@
 //! An item that finds an earlier one of its line in the queue waits: it is not due, whatever its time, so nobody walks
 //! past it. Whoever ends an item lets the next of its line go, in the same transaction. Both lock the earlier item
 //! first, so that either the one sees that it is gone, or the other sees who waits behind it; and all who lock several
-//! do so in the order of line and place.
+//! do so in the order of line and position.
 
 use std::collections::HashMap;
 
@@ -11,13 +11,13 @@ use sha2::{Digest as _, Sha256};
 
 use super::Entry;
 
-/// The place of an item in a line.
+/// The position of an item in a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct LinePosition {
     /// The subject of the line: an invoice's id.
     pub(crate) of: String,
-    /// Position; lower is earlier.
-    pub(crate) place: i64,
+    /// Lower is earlier.
+    pub(crate) position: i64,
 }
 
 /// The number of an owner's line. Two lines share one by a chance of 1 in 2^64, and then only wait for each other.
@@ -26,31 +26,31 @@ pub(in crate::db) fn line(owner: &str, of: &str) -> i64 {
     hash.iter().take(8).fold(0, |line, byte| (line << 8) | i64::from(*byte))
 }
 
-/// Flags of these entries: true if one waits, behind a queued item (line and place) or behind another entry.
+/// Flags of these entries: true if one waits, behind a queued item (line and position) or behind another entry.
 pub(in crate::db) fn waiting(entries: &[Entry], queued: &[(i64, i64)]) -> Vec<bool> {
     let mut first: HashMap<i64, i64> = HashMap::new();
-    for (line, place) in queued {
-        first.entry(*line).and_modify(|first| *first = (*first).min(*place)).or_insert(*place);
+    for (line, position) in queued {
+        first.entry(*line).and_modify(|first| *first = (*first).min(*position)).or_insert(*position);
     }
     let mut order: Vec<usize> = (0..entries.len()).collect();
-    order.sort_by_key(|index| entries.get(*index).map(|entry| (entry.place, &entry.item)));
+    order.sort_by_key(|index| entries.get(*index).map(|entry| (entry.position, &entry.item)));
     let mut waits = vec![false; entries.len()];
     for index in order {
         let Some((entry, waits)) = entries.get(index).zip(waits.get_mut(index)) else { continue };
         let Some(line) = entry.line else { continue };
-        *waits = first.get(&line).is_some_and(|first| *first <= entry.place);
-        first.entry(line).or_insert(entry.place);
+        *waits = first.get(&line).is_some_and(|first| *first <= entry.position);
+        first.entry(line).or_insert(entry.position);
     }
     waits
 }
 
-/// The first item of each line among those left (item, line, place, whether it waits), if it waits.
+/// The first item of each line among those left (item, line, position, whether it waits), if it waits.
 pub(in crate::db) fn next(left: &[(String, i64, i64, bool)]) -> Vec<&String> {
     let mut first: HashMap<i64, &(String, i64, i64, bool)> = HashMap::new();
     for one in left {
-        let (item, line, place, _) = one;
+        let (item, line, position, _) = one;
         let best = first.entry(*line).or_insert(one);
-        if (*place, item) < (best.2, &best.0) {
+        if (*position, item) < (best.2, &best.0) {
             *best = one;
         }
     }
@@ -151,9 +151,9 @@ pub(in crate::db) use lines;
 mod tests {
     use super::*;
 
-    fn entry(item: &str, owner: &str, place: Option<(&str, i64)>) -> Entry {
-        let place = place.map(|(of, place)| Place { of: of.to_owned(), place });
-        Entry::new(item.to_owned(), owner.to_owned(), place.as_ref())
+    fn entry(item: &str, owner: &str, position: Option<(&str, i64)>) -> Entry {
+        let position = position.map(|(of, position)| LinePosition { of: of.to_owned(), position });
+        Entry::new(item.to_owned(), owner.to_owned(), position.as_ref())
     }
 
     #[test]
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn the_next_goes_when_it_is_the_first() {
-        let one = |item: &str, line, place, waits| (item.to_owned(), line, place, waits);
+        let one = |item: &str, line, position, waits| (item.to_owned(), line, position, waits);
         let left = [one("b", 1, 3, true), one("a", 1, 2, true), one("c", 2, 1, false), one("d", 2, 5, true)];
         assert_eq!(next(&left), ["a"]);
         assert!(next(&[]).is_empty());

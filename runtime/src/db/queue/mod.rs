@@ -16,7 +16,7 @@ pub(crate) mod lines;
 
 use std::collections::HashMap;
 
-pub(crate) use lines::Place;
+pub(crate) use lines::LinePosition;
 
 use super::{Conn, DbError};
 use crate::domain::{Millis, retry::Breaker};
@@ -31,14 +31,20 @@ pub(super) struct Entry {
     pub(super) attempts_before: i64,
     /// Number of its line; `None` if it waits for nobody.
     pub(super) line: Option<i64>,
-    pub(super) place: i64,
+    pub(super) position: i64,
 }
 
 impl Entry {
     /// Makes the entry of an item's first round.
-    pub(super) fn new(item: String, owner: String, place: Option<&Place>) -> Self {
-        let line = place.map(|place| lines::line(&owner, &place.of));
-        Self { item, owner, attempts_before: 0, line, place: place.map_or(0, |place| place.place) }
+    pub(super) fn new(item: String, owner: String, position: Option<&LinePosition>) -> Self {
+        let line = position.map(|position| lines::line(&owner, &position.of));
+        Self {
+            item,
+            owner,
+            attempts_before: 0,
+            line,
+            position: position.map_or(0, |position| position.position),
+        }
     }
 
     /// Makes the entry of another round, after this number of attempts.
@@ -115,7 +121,7 @@ macro_rules! queue {
                         fence,
                         entry.attempts_before,
                         entry.line,
-                        entry.place,
+                        entry.position,
                         waits
                     ]
                 })

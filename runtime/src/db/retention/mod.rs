@@ -70,15 +70,15 @@ const PARTS: i64 = 2_000;
 /// Maximum number of old rows that are counted.
 pub(crate) const COUNTED: i64 = 100_000;
 
-/// The place at which a pass goes on: after this row, in this part of the table.
+/// The position at which a pass goes on: after this row, in this part of the table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct Position {
     part: String,
     after: String,
     seq: i64,
 }
 
-impl Place {
+impl Position {
     fn after(id: String) -> Self {
         Self { after: id, ..Self::default() }
     }
@@ -89,23 +89,28 @@ impl Place {
 pub(crate) struct Step {
     pub(crate) deleted: u64,
     /// `None` if the pass is over.
-    pub(crate) next: Option<Place>,
+    pub(crate) next: Option<Position>,
 }
 
-/// Deletes some rows older than `before`, from this place on.
-pub(crate) async fn step(conn: &mut Conn, kind: Kind, place: Place, before: Millis) -> Result<Step, DbError> {
+/// Deletes some rows older than `before`, from this position on.
+pub(crate) async fn step(
+    conn: &mut Conn,
+    kind: Kind,
+    position: Position,
+    before: Millis,
+) -> Result<Step, DbError> {
     match kind {
-        Kind::Deliveries => told::deliveries(conn, place, before).await,
-        Kind::HookRuns => told::hook_runs(conn, place, before).await,
-        Kind::Events => told::events(conn, place, before).await,
-        Kind::Tapes => recorded::tapes(conn, place, before).await,
+        Kind::Deliveries => told::deliveries(conn, position, before).await,
+        Kind::HookRuns => told::hook_runs(conn, position, before).await,
+        Kind::Events => told::events(conn, position, before).await,
+        Kind::Tapes => recorded::tapes(conn, position, before).await,
         Kind::HookShadows => recorded::shadows(conn, before).await,
-        Kind::HookMatches => recorded::matches(conn, place, before).await,
-        Kind::Sightings => recorded::sightings(conn, place, before).await,
+        Kind::HookMatches => recorded::matches(conn, position, before).await,
+        Kind::Sightings => recorded::sightings(conn, position, before).await,
         Kind::IdempotencyKeys => {
             let deleted = idempotency::sweep(conn, before, ROWS).await?;
             let more = i64::try_from(deleted).is_ok_and(|deleted| deleted >= ROWS);
-            Ok(Step { deleted, next: more.then(Place::default) })
+            Ok(Step { deleted, next: more.then(Position::default) })
         }
     }
 }
@@ -168,16 +173,16 @@ impl Window {
         conn: &mut Conn,
         ends: &'static str,
         kind: IdKind,
-        place: Place,
+        position: Position,
         before: Millis,
     ) -> Result<Self, DbError> {
         let end = id::first_at(kind, before);
-        let row = conn.row(ends, args![&place.after, &end, ROWS - 1]).await?;
+        let row = conn.row(ends, args![&position.after, &end, ROWS - 1]).await?;
         let to = row.map(|row| row.text("id")).transpose()?;
-        Ok(Self { after: place.after, is_last: to.is_none(), to: to.unwrap_or(end) })
+        Ok(Self { after: position.after, is_last: to.is_none(), to: to.unwrap_or(end) })
     }
 
-    fn next_place(self) -> Option<Place> {
-        (!self.is_last).then(|| Place::after(self.to))
+    fn next_position(self) -> Option<Position> {
+        (!self.is_last).then(|| Position::after(self.to))
     }
 }

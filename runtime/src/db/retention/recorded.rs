@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{COUNTED, Place, ROWS, Step, Window};
+use super::{COUNTED, Position, ROWS, Step, Window};
 use crate::{
     db::{
         Conn, DbError, Row, Value, args,
@@ -34,8 +34,8 @@ pub(super) async fn count_tapes(conn: &mut Conn, before: Millis) -> Result<Optio
 }
 
 /// Deletes recordings version by version, in the order of their ids; all recordings of a deleted version.
-pub(super) async fn tapes(conn: &mut Conn, place: Place, before: Millis) -> Result<Step, DbError> {
-    let is_calls = place.part == CALLS;
+pub(super) async fn tapes(conn: &mut Conn, position: Position, before: Millis) -> Result<Step, DbError> {
+    let is_calls = position.part == CALLS;
     let sql = if is_calls {
         "SELECT a.version_id, r.merchant_id, v.id AS known FROM hook_attempt a JOIN hook_run r ON r.id = a.run_id
          LEFT JOIN hook_version v ON v.id = a.version_id
@@ -45,8 +45,8 @@ pub(super) async fn tapes(conn: &mut Conn, place: Place, before: Millis) -> Resu
          LEFT JOIN hook_version v ON v.id = m.version_id
          WHERE m.version_id > $1 AND m.tape_bytes > 0 ORDER BY m.version_id LIMIT 1"
     };
-    let Some(row) = conn.row(sql, args![&place.after]).await? else {
-        let next = is_calls.then(|| Place { part: QUESTIONS.to_owned(), ..Place::default() });
+    let Some(row) = conn.row(sql, args![&position.after]).await? else {
+        let next = is_calls.then(|| Position { part: QUESTIONS.to_owned(), ..Position::default() });
         return Ok(Step { deleted: 0, next });
     };
     let (version, merchant_id) = (row.text("version_id")?, row.id("merchant_id")?);
@@ -59,7 +59,7 @@ pub(super) async fn tapes(conn: &mut Conn, place: Place, before: Millis) -> Resu
         matches::forget_tapes(conn, &version, to, ROWS).await?
     };
     disk::count(conn, &merchant_id, Taken::of_runs(-freed)).await?;
-    let next = if count < ROWS { Place { after: version, ..place } } else { place };
+    let next = if count < ROWS { Position { after: version, ..position } } else { position };
     Ok(Step { deleted: u64::try_from(count).unwrap_or(0), next: Some(next) })
 }
 
@@ -77,7 +77,7 @@ pub(super) async fn shadows(conn: &mut Conn, before: Millis) -> Result<Step, DbE
     let deleted = conn.insert_many(delete, keys, ")").await?;
     free(conn, freed).await?;
     let more = i64::try_from(old.len()).is_ok_and(|count| count >= ROWS);
-    Ok(Step { deleted, next: more.then(Place::default) })
+    Ok(Step { deleted, next: more.then(Position::default) })
 }
 
 macro_rules! old_matches {
@@ -96,9 +96,9 @@ pub(super) async fn count_matches(conn: &mut Conn, before: Millis) -> Result<Opt
     conn.row(sql, args![String::new(), id::first_at(IdKind::HookMatch, before), before, COUNTED]).await
 }
 
-pub(super) async fn matches(conn: &mut Conn, place: Place, before: Millis) -> Result<Step, DbError> {
+pub(super) async fn matches(conn: &mut Conn, position: Position, before: Millis) -> Result<Step, DbError> {
     let ends = "SELECT id FROM hook_match WHERE id > $1 AND id < $2 ORDER BY id LIMIT 1 OFFSET $3";
-    let window = Window::next(conn, ends, IdKind::HookMatch, place, before).await?;
+    let window = Window::next(conn, ends, IdKind::HookMatch, position, before).await?;
     let sql = concat!(
         "SELECT id, merchant_id, bytes ",
         old_matches!(),
@@ -108,7 +108,7 @@ pub(super) async fn matches(conn: &mut Conn, place: Place, before: Millis) -> Re
     let ids = old.iter().map(|row| Ok(row.text("id")?.into())).collect::<Result<_, DbError>>()?;
     let deleted = conn.exec_in("DELETE FROM hook_match WHERE id IN", ids, "").await?;
     free(conn, by_merchant(&old)?).await?;
-    Ok(Step { deleted, next: window.next_place() })
+    Ok(Step { deleted, next: window.next_position() })
 }
 
 macro_rules! old_sightings {
@@ -128,14 +128,14 @@ pub(super) async fn count_sightings(conn: &mut Conn, before: Millis) -> Result<O
 }
 
 /// Deletes log entries network by network, in the order of the log, as far as settle has read it.
-pub(super) async fn sightings(conn: &mut Conn, place: Place, before: Millis) -> Result<Step, DbError> {
+pub(super) async fn sightings(conn: &mut Conn, position: Position, before: Millis) -> Result<Step, DbError> {
     let sql = "SELECT network, seq FROM settle_cursor WHERE network > $1 OR (network = $1 AND $2 = 0)
                ORDER BY network LIMIT 1";
-    let Some(row) = conn.row(sql, args![&place.after, place.part == OVER]).await? else {
+    let Some(row) = conn.row(sql, args![&position.after, position.part == OVER]).await? else {
         return Ok(Step { deleted: 0, next: None });
     };
     let (network, settled) = (row.text("network")?, row.int("seq")?);
-    let after = if network == place.after { place.seq } else { i64::MIN };
+    let after = if network == position.after { position.seq } else { i64::MIN };
     let sql =
         "SELECT seq, at FROM sighting WHERE network = $1 AND seq > $2 AND seq <= $3 ORDER BY seq LIMIT $4";
     let log = conn.rows(sql, args![&network, after, settled, ROWS]).await?;
@@ -153,7 +153,7 @@ pub(super) async fn sightings(conn: &mut Conn, place: Place, before: Millis) -> 
         deleted = conn.exec(sql, args![before, &network, after, to]).await?;
     }
     let part = if is_last { OVER } else { "" };
-    Ok(Step { deleted, next: Some(Place { part: part.to_owned(), after: network, seq: to }) })
+    Ok(Step { deleted, next: Some(Position { part: part.to_owned(), after: network, seq: to }) })
 }
 
 fn by_merchant(rows: &[Row]) -> Result<BTreeMap<MerchantId, i64>, DbError> {

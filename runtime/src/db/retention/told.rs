@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::{COUNTED, PARTS, Place, Step, Window};
+use super::{COUNTED, PARTS, Position, Step, Window};
 use crate::{
     db::{
         Conn, DbError, Row, Value, args,
@@ -59,9 +59,9 @@ pub(super) async fn count_events(conn: &mut Conn, before: Millis) -> Result<Opti
     conn.row(counting!(old_events!()), all(IdKind::Event, before)).await
 }
 
-pub(super) async fn deliveries(conn: &mut Conn, place: Place, before: Millis) -> Result<Step, DbError> {
+pub(super) async fn deliveries(conn: &mut Conn, position: Position, before: Millis) -> Result<Step, DbError> {
     let ends = "SELECT id FROM delivery WHERE id > $1 AND id < $2 ORDER BY id LIMIT 1 OFFSET $3";
-    let window = Window::next(conn, ends, IdKind::Delivery, place.clone(), before).await?;
+    let window = Window::next(conn, ends, IdKind::Delivery, position.clone(), before).await?;
     let sql = concat!("SELECT id ", old_deliveries!(), " ORDER BY id /*pg: FOR UPDATE SKIP LOCKED*/");
     let old = ids(&conn.rows(sql, args![&window.after, &window.to, before]).await?)?;
     // A delivery that was sent again and again may have many attempts.
@@ -71,15 +71,15 @@ pub(super) async fn deliveries(conn: &mut Conn, place: Place, before: Millis) ->
     let parts = parts.collect::<Result<_, DbError>>()?;
     conn.insert_many("DELETE FROM attempt WHERE (delivery_id, number) IN (", parts, ")").await?;
     if is_many(&attempts) {
-        return Ok(Step { deleted: 0, next: Some(place) });
+        return Ok(Step { deleted: 0, next: Some(position) });
     }
     let deleted = conn.exec_in("DELETE FROM delivery WHERE id IN", old, "").await?;
-    Ok(Step { deleted, next: window.next_place() })
+    Ok(Step { deleted, next: window.next_position() })
 }
 
-pub(super) async fn hook_runs(conn: &mut Conn, place: Place, before: Millis) -> Result<Step, DbError> {
+pub(super) async fn hook_runs(conn: &mut Conn, position: Position, before: Millis) -> Result<Step, DbError> {
     let ends = "SELECT id FROM hook_run WHERE id > $1 AND id < $2 ORDER BY id LIMIT 1 OFFSET $3";
-    let window = Window::next(conn, ends, IdKind::HookRun, place.clone(), before).await?;
+    let window = Window::next(conn, ends, IdKind::HookRun, position.clone(), before).await?;
     let sql =
         concat!("SELECT id, merchant_id ", old_hook_runs!(), " ORDER BY id /*pg: FOR UPDATE SKIP LOCKED*/");
     let rows = conn.rows(sql, args![&window.after, &window.to, before]).await?;
@@ -104,12 +104,12 @@ pub(super) async fn hook_runs(conn: &mut Conn, place: Place, before: Millis) -> 
     for (merchant_id, bytes) in freed {
         disk::count(conn, merchant_id, Taken::of_runs(-bytes)).await?;
     }
-    Ok(Step { deleted, next: if many { Some(place) } else { window.next_place() } })
+    Ok(Step { deleted, next: if many { Some(position) } else { window.next_position() } })
 }
 
-pub(super) async fn events(conn: &mut Conn, place: Place, before: Millis) -> Result<Step, DbError> {
+pub(super) async fn events(conn: &mut Conn, position: Position, before: Millis) -> Result<Step, DbError> {
     let ends = "SELECT id FROM event WHERE id > $1 AND id < $2 ORDER BY id LIMIT 1 OFFSET $3";
-    let window = Window::next(conn, ends, IdKind::Event, place, before).await?;
+    let window = Window::next(conn, ends, IdKind::Event, position, before).await?;
     let sql = concat!("SELECT id ", old_events!(), " ORDER BY id /*pg: FOR UPDATE SKIP LOCKED*/");
     let mut old = conn.rows(sql, args![&window.after, &window.to, before]).await?;
     if !old.is_empty() {
@@ -119,7 +119,7 @@ pub(super) async fn events(conn: &mut Conn, place: Place, before: Millis) -> Res
         old.retain(|row| row.text("id").is_ok_and(|id| !waiting.contains(&id)));
     }
     let deleted = conn.exec_in("DELETE FROM event WHERE id IN", ids(&old)?, "").await?;
-    Ok(Step { deleted, next: window.next_place() })
+    Ok(Step { deleted, next: window.next_position() })
 }
 
 /// True if there may be more parts than were read.

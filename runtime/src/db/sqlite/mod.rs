@@ -21,7 +21,7 @@ pub(crate) mod simulated;
 const WRITES_PER_COMMIT: usize = 256;
 /// Maximum number of workers that read at once.
 const WORKER_READS_MAX: usize = 8;
-/// Maximum number of writes that wait. Beyond it callers wait for a place, which slows them to the disk's pace.
+/// Maximum number of writes that wait. Beyond it callers wait for a permit, which slows them to the disk's pace.
 const WRITES_WAITING: usize = 4096;
 /// The first version without the WAL-reset corruption (sqlite.org/changes.html).
 const OLDEST: (u32, u32, u32) = (3, 51, 3);

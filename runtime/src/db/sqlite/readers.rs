@@ -28,7 +28,7 @@ const NEVER: u64 = u64::MAX;
 #[derive(Clone)]
 pub(super) struct Readers {
     options: Arc<SqliteConnectOptions>,
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     idle: Arc<Mutex<Vec<Connected>>>,
     /// Maximum time for which a connection may be kept; `None` for no limit.
     longest: Option<Duration>,
@@ -71,14 +71,14 @@ pub(in crate::db) struct Reader {
     /// True if a statement has begun and has not been reported as ended.
     at_work: bool,
     idle: Arc<Mutex<Vec<Connected>>>,
-    place: Option<OwnedSemaphorePermit>,
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Readers {
     pub(super) fn new(options: SqliteConnectOptions, count: usize, longest: Option<Duration>) -> Self {
         Self {
             options: Arc::new(options),
-            places: Arc::new(Semaphore::new(count)),
+            permits: Arc::new(Semaphore::new(count)),
             idle: Arc::default(),
             longest,
         }
@@ -86,8 +86,8 @@ impl Readers {
 
     /// Waits for a free connection.
     pub(super) async fn take(&self) -> Result<Reader, DbError> {
-        let place = match tokio::time::timeout(ACQUIRE_TIMEOUT, self.places.clone().acquire_owned()).await {
-            Ok(Ok(place)) => place,
+        let permit = match tokio::time::timeout(ACQUIRE_TIMEOUT, self.permits.clone().acquire_owned()).await {
+            Ok(Ok(permit)) => permit,
             Ok(Err(_)) => return Err(DbError::Closed),
             Err(_) => return Err(sqlx::Error::PoolTimedOut.into()),
         };
@@ -97,7 +97,12 @@ impl Readers {
             None => self.connect().await?,
         };
         connected.until.set(self.longest);
-        Ok(Reader { connected: Some(connected), at_work: false, idle: self.idle.clone(), place: Some(place) })
+        Ok(Reader {
+            connected: Some(connected),
+            at_work: false,
+            idle: self.idle.clone(),
+            permit: Some(permit),
+        })
     }
 
     async fn connect(&self) -> Result<Connected, DbError> {
@@ -110,7 +115,7 @@ impl Readers {
 
     /// Ends all reading, and closes the connections that are not borrowed.
     pub(super) async fn close(&self) {
-        self.places.close();
+        self.permits.close();
         let idle = std::mem::take(&mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner));
         for connected in idle {
             // A connection that cannot be closed is gone with the process.
@@ -141,7 +146,8 @@ impl Drop for Reader {
             return give_back(&self.idle, connected);
         }
         connected.until.set(Some(Duration::ZERO));
-        let (Ok(runtime), idle, place) = (Handle::try_current(), self.idle.clone(), self.place.take()) else {
+        let (Ok(runtime), idle, permit) = (Handle::try_current(), self.idle.clone(), self.permit.take())
+        else {
             return;
         };
         runtime.spawn(async move {
@@ -150,7 +156,7 @@ impl Drop for Reader {
             if connected.conn.ping().await.is_ok() {
                 give_back(&idle, connected);
             }
-            drop(place);
+            drop(permit);
         });
     }
 }

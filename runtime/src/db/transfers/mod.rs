@@ -112,8 +112,8 @@ pub(crate) async fn insert(conn: &mut Conn, transfers: &[Transfer]) -> Result<()
     Ok(())
 }
 
-/// Writes the place, status and epoch of these transfers.
-pub(crate) async fn place(conn: &mut Conn, transfers: &[Transfer]) -> Result<(), DbError> {
+/// Writes the location, status and epoch of these transfers.
+pub(crate) async fn update(conn: &mut Conn, transfers: &[Transfer]) -> Result<(), DbError> {
     let rows = transfers
         .iter()
         .map(|t| args![&t.id, t.height, &t.block_hash, t.block_time, t.status, t.epoch])

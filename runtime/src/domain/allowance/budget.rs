@@ -14,8 +14,8 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    /// Takes places for this number of calls at a rate of `milli` (thousandths of a call per second). Returns the wait
-    /// before sending, milliseconds. Errors with that wait, and takes nothing, if it is more than `wait_ms_max`.
+    /// Takes permits for this number of calls at a rate of `milli` (thousandths of a call per second). Returns the
+    /// wait before sending, milliseconds. Errors with that wait, and takes nothing, if it is more than `wait_ms_max`.
     pub(super) fn take(
         &mut self,
         milli: u32,

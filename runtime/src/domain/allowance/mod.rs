@@ -131,8 +131,8 @@ impl Allowance {
         Self { pace, day, ..Self::default() }
     }
 
-    /// Takes places for this number of calls. Returns the wait before sending, milliseconds. Errors with that wait, and
-    /// takes nothing, if it is more than `wait_ms_max`.
+    /// Takes permits for this number of calls. Returns the wait before sending, milliseconds. Errors with that wait,
+    /// and takes nothing, if it is more than `wait_ms_max`.
     pub(crate) fn take(
         &mut self,
         terms: Terms,

@@ -76,9 +76,9 @@ fn at(id: &str, height: i64, branch: &str, status: Status) -> Transfer {
 fn a_new_transfer_is_inserted_once() {
     let scan = scan(101, 105, "", vec![seen("a", 103)]);
     let first = taken(&scan, 100, vec![], 3);
-    assert_eq!((first.insert.len(), first.place.len(), first.log.len()), (1, 0, 1));
+    assert_eq!((first.insert.len(), first.update.len(), first.log.len()), (1, 0, 1));
     let again = taken(&scan, 100, vec![at("a", 103, "", Status::Included)], 3);
-    assert_eq!((again.insert.len(), again.place.len(), again.log.len()), (0, 0, 0));
+    assert_eq!((again.insert.len(), again.update.len(), again.log.len()), (0, 0, 0));
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn what_the_new_branch_does_not_hold_is_retracted() {
     for status in [Status::Included, Status::Confirmed] {
         let plan = taken(&scan(101, 105, "b", vec![]), 100, vec![at("a", 103, "", status)], 3);
         assert_eq!(log(&plan), [(Sighting::Retracted, "a", 1)]);
-        assert_eq!(plan.place[0].status, Status::Retracted);
+        assert_eq!(plan.update[0].status, Status::Retracted);
     }
 }
 
@@ -94,7 +94,7 @@ fn what_the_new_branch_does_not_hold_is_retracted() {
 fn what_is_in_an_unchanged_block_stands() {
     // The watcher stepped back further than the branches part.
     let plan = taken(&scan(101, 105, "", vec![]), 100, vec![at("a", 103, "", Status::Confirmed)], 3);
-    assert!(plan.log.is_empty() && plan.place.is_empty());
+    assert!(plan.log.is_empty() && plan.update.is_empty());
 }
 
 #[test]
@@ -103,8 +103,8 @@ fn a_credited_transfer_that_is_deep_enough_on_the_new_branch_stands() {
     let plan = taken(&new, 100, vec![at("a", 102, "", Status::Confirmed)], 3);
     // In a block of another time: settle hears of it, and nothing is taken back.
     assert_eq!(log(&plan), [(Sighting::Confirmed, "a", 1)]);
-    assert_eq!((plan.place[0].height, plan.place[0].block_hash.as_str()), (103, "103b"));
-    assert_eq!((plan.place[0].status, plan.place[0].epoch), (Status::Confirmed, 1));
+    assert_eq!((plan.update[0].height, plan.update[0].block_hash.as_str()), (103, "103b"));
+    assert_eq!((plan.update[0].status, plan.update[0].epoch), (Status::Confirmed, 1));
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn a_credited_transfer_that_is_not_deep_enough_begins_anew() {
     let new = scan(101, 105, "b", vec![seen("a", 104)]);
     let plan = taken(&new, 100, vec![at("a", 102, "", Status::Confirmed)], 3);
     assert_eq!(log(&plan), [(Sighting::Retracted, "a", 1), (Sighting::Included, "a", 2)]);
-    assert_eq!((plan.place[0].status, plan.place[0].epoch), (Status::Included, 2));
+    assert_eq!((plan.update[0].status, plan.update[0].epoch), (Status::Included, 2));
 }
 
 #[test]

@@ -70,7 +70,7 @@ fn what_nobody_knew_is_added_with_its_own_block_and_time() {
     assert_eq!((transfer.tx.as_str(), transfer.height, transfer.block_hash.as_str()), ("tx-a", 51, "51"));
     assert_eq!((transfer.block_time, transfer.seq, transfer.epoch), (51_000, 7, 1));
     assert_eq!(plan.log, [(Sighting::Included, transfer.clone())]);
-    assert!(plan.place.is_empty());
+    assert!(plan.update.is_empty());
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn what_is_known_stays_wherever_it_is() {
         for height in [51, 77] {
             let known = Transfer { status, height, ..transfer("a", 5) };
             let plan = taken(&scan(50..=52, vec![seen("a", 51)]), vec![known]);
-            assert!(plan.insert.is_empty() && plan.place.is_empty() && plan.log.is_empty(), "{plan:?}");
+            assert!(plan.insert.is_empty() && plan.update.is_empty() && plan.log.is_empty(), "{plan:?}");
         }
     }
 }
@@ -88,14 +88,14 @@ fn what_is_known_stays_wherever_it_is() {
 fn what_is_not_there_is_not_taken_back() {
     let known = Transfer { height: 51, block_hash: "another".to_owned(), ..transfer("a", 5) };
     let plan = taken(&scan(50..=52, vec![]), vec![known]);
-    assert!(plan.insert.is_empty() && plan.place.is_empty() && plan.log.is_empty(), "{plan:?}");
+    assert!(plan.insert.is_empty() && plan.update.is_empty() && plan.log.is_empty(), "{plan:?}");
 }
 
 #[test]
 fn what_was_taken_back_and_is_there_all_the_same_begins_anew() {
     let known = Transfer { status: Status::Retracted, epoch: 3, height: 60, ..transfer("a", 5) };
     let plan = taken(&scan(50..=52, vec![seen("a", 51)]), vec![known]);
-    let [transfer] = plan.place.as_slice() else { panic!("{plan:?}") };
+    let [transfer] = plan.update.as_slice() else { panic!("{plan:?}") };
     assert_eq!((transfer.status, transfer.epoch, transfer.height), (Status::Included, 4, 51));
     assert_eq!(plan.log, [(Sighting::Included, transfer.clone())]);
     assert!(plan.insert.is_empty());

@@ -138,7 +138,7 @@ mod tests {
         let first: Vec<_> = (0..AT_ONCE).map(|_| finds.begin(&"a".into(), 0).ok().unwrap()).collect();
         assert_eq!(limited(&finds, &"a".into(), 0), Some(1));
         let others: Vec<_> = (AT_ONCE..AT_ONCE_ALL)
-            .map(|place| finds.begin(&format!("m{place}").as_str().into(), 0).ok().unwrap())
+            .map(|number| finds.begin(&format!("m{number}").as_str().into(), 0).ok().unwrap())
             .collect();
         assert!(matches!(finds.begin(&"z".into(), 0), Err(Denied::Busy)));
         drop(others);
@@ -160,9 +160,9 @@ mod tests {
     #[test]
     fn memory_is_bounded() {
         let finds = Finds::default();
-        for place in 0..3_000 {
-            finds.learn("base", &place.to_string(), Whereabouts::Nowhere, place);
-            let _ = finds.begin(&place.to_string().as_str().into(), place * BACK_MS);
+        for number in 0..3_000 {
+            finds.learn("base", &number.to_string(), Whereabouts::Nowhere, number);
+            let _ = finds.begin(&number.to_string().as_str().into(), number * BACK_MS);
         }
         let state = finds.lock();
         assert!(state.answers.len() <= KEPT_MAX && state.merchants.len() <= KEPT_MAX);

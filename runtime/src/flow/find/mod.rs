@@ -22,7 +22,7 @@ use crate::{
         observation::{Contradiction, Position},
         tenant::Tenant,
     },
-    host::{CallError, Called, FindError, Place, ScanError},
+    host::{CallError, Called, FindError, Location, ScanError},
     upstreams::Verdict,
 };
 
@@ -30,9 +30,9 @@ pub(crate) use outcome::{Denied, Seen, Whereabouts};
 
 /// Maximum duration of a find.
 const TIME_MAX: Duration = Duration::from_secs(20);
-/// Maximum number of places of a transaction that are looked at.
-const PLACES_MAX: usize = 64;
-/// Maximum distance in blocks between places that are read together.
+/// Maximum number of locations of a transaction that are looked at.
+const LOCATIONS_MAX: usize = 64;
+/// Maximum distance in blocks between locations that are read together.
 const GAP_MAX: i64 = 16;
 /// Maximum number of block ranges read for one transaction, and of blocks in each.
 const STRETCHES_MAX: usize = 4;
@@ -99,7 +99,7 @@ pub(crate) async fn find(
     if let Some(known) = app.finds.known(&network.name, tx, now) {
         return Ok(known);
     }
-    let _place = app.finds.begin(merchant_id, now)?;
+    let _permit = app.finds.begin(merchant_id, now)?;
     let found = match tokio::time::timeout(TIME_MAX, patiently(app, network, tx)).await {
         Ok(found) => found?,
         Err(_) => {
@@ -138,8 +138,8 @@ async fn look(
     tx: &str,
     passed_over: &[String],
 ) -> Result<Whereabouts, FindFailed> {
-    let places = ask(app, network, tx, passed_over).await?;
-    let Some((first, _)) = places.first() else { return Ok(Whereabouts::Nowhere) };
+    let locations = ask(app, network, tx, passed_over).await?;
+    let Some((first, _)) = locations.first() else { return Ok(Whereabouts::Nowhere) };
     let first = *first;
     let mut conn = app.db.read().await.map_err(AgainError::Db)?;
     let cursor = chain::cursor(&mut conn, &network.name).await.map_err(AgainError::Db)?;
@@ -148,7 +148,7 @@ async fn look(
     if first > cursor.height {
         return Ok(Whereabouts::Unread { height: first });
     }
-    let heights = places.iter().map(|(height, _)| *height);
+    let heights = locations.iter().map(|(height, _)| *height);
     let unread = heights.clone().filter(|height| *height > cursor.height).min();
     let mut seq = None;
     for (low, high) in stretches(heights.filter(|height| *height <= cursor.height).collect()) {
@@ -157,11 +157,11 @@ async fn look(
     if let Some(seq) = seq {
         settled(app, network, seq).await?;
     }
-    let txs = places.into_iter().map(|(_, tx)| tx).collect();
+    let txs = locations.into_iter().map(|(_, tx)| tx).collect();
     Ok(Whereabouts::Read { height: first, txs, unread })
 }
 
-/// Asks the plugin for the places of a transaction; that of the requested transaction comes first.
+/// Asks the plugin for the locations of a transaction; that of the requested transaction comes first.
 async fn ask(
     app: &App,
     network: &Manifest,
@@ -176,15 +176,17 @@ async fn ask(
         Err(failed) => return Err(again::call_failed(app, network, failed).into()),
     };
     let error = match value {
-        Ok(places) => match places.into_iter().take(PLACES_MAX).map(place).collect::<Result<_, _>>() {
-            Ok(places) => {
-                if let Some(id) = upstream {
-                    app.upstreams.report(&network.name, &id, Verdict::Past(Ok(())));
+        Ok(locations) => {
+            match locations.into_iter().take(LOCATIONS_MAX).map(checked).collect::<Result<_, _>>() {
+                Ok(locations) => {
+                    if let Some(id) = upstream {
+                        app.upstreams.report(&network.name, &id, Verdict::Past(Ok(())));
+                    }
+                    return Ok(locations);
                 }
-                return Ok(places);
+                Err(why) => ScanError::Malformed(why.to_string()),
             }
-            Err(why) => ScanError::Malformed(why.to_string()),
-        },
+        }
         Err(FindError::NotAnId(why)) => return Err(FindFailed::NotAnId(why)),
         Err(FindError::Upstream(why)) => ScanError::Upstream(why),
         Err(FindError::RateLimited(ms)) => ScanError::RateLimited(ms),
@@ -196,13 +198,13 @@ async fn ask(
     Err(again::scan_failed(app, network, upstream, error).into())
 }
 
-/// Checks a place's height and transaction id.
-fn place(place: Place) -> Result<(i64, String), Contradiction> {
-    let height = i64::try_from(place.height).map_err(|_| Contradiction::Height(place.height))?;
-    if !(1..=TX_LEN_MAX).contains(&place.tx.len()) || place.tx.contains(char::is_control) {
+/// Checks a location's height and transaction id.
+fn checked(location: Location) -> Result<(i64, String), Contradiction> {
+    let height = i64::try_from(location.height).map_err(|_| Contradiction::Height(location.height))?;
+    if !(1..=TX_LEN_MAX).contains(&location.tx.len()) || location.tx.contains(char::is_control) {
         return Err(Contradiction::TransactionName);
     }
-    Ok((height, place.tx))
+    Ok((height, location.tx))
 }
 
 /// Groups heights into ranges, each to be read at once.
@@ -258,18 +260,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn near_places_are_read_in_one_go() {
+    fn near_locations_are_read_in_one_go() {
         assert_eq!(stretches(vec![7]), [(7, 7)]);
         assert_eq!(stretches(vec![9, 7, 7, 25, 42, 0]), [(7, 25), (42, 42)]);
-        let far = (0..100).map(|place| 100 + place * 1_000).collect();
+        let far = (0..100).map(|n| 100 + n * 1_000).collect();
         assert_eq!(stretches(far), [(100, 100), (1_100, 1_100), (2_100, 2_100), (3_100, 3_100)]);
         let long: Vec<i64> = (1..=200).collect();
         assert!(stretches(long).iter().all(|(low, high)| high - low < BLOCKS_MAX));
     }
 
     #[test]
-    fn places_that_do_not_fit_are_a_contradiction() {
-        let named = |tx: &str, height| place(Place { height, tx: tx.to_owned(), more: Vec::new() });
+    fn locations_that_do_not_fit_are_a_contradiction() {
+        let named = |tx: &str, height| checked(Location { height, tx: tx.to_owned(), more: Vec::new() });
         assert_eq!(named("0xab", 7), Ok((7, "0xab".to_owned())));
         assert!(named("0xab", u64::MAX).is_err());
         assert!(named("", 7).is_err() && named("a\nb", 7).is_err() && named(&"a".repeat(257), 7).is_err());

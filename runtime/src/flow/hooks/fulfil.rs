@@ -142,7 +142,7 @@ struct Making<'a> {
 }
 
 impl call::Attempt for Making<'_> {
-    /// `None` if nothing was called: there was no place for it, or it could not be prepared.
+    /// `None` if nothing was called: there was no permit for it, or it could not be prepared.
     type Committed = Option<Committed>;
 
     async fn attempt(&self, last: bool) -> Result<Option<Committed>, DbError> {

@@ -1,11 +1,11 @@
 //! A queue of calls of hooks, in which no merchant holds up another.
 //!
-//! Places are given out fairly: to the merchant with the fewest calls under way first, and to no merchant and no
-//! hook more than its share. So ten thousand waiting calls of one merchant cost another a place that becomes free a
+//! Permits are given out fairly: to the merchant with the fewest calls under way first, and to no merchant and no
+//! hook more than its share. So ten thousand waiting calls of one merchant cost another a permit that becomes free a
 //! little later, not the wait for all of them.
 //!
-//! Hooks whose last call waited long for somebody outside have half of all places together, so that a service that many
-//! of them ask and that does not answer leaves the other half to the rest.
+//! Hooks whose last call waited long for somebody outside have half of all permits together, so that a service that
+//! many of them ask and that does not answer leaves the other half to the rest.
 //!
 //! A call of which nothing was heard may have ended the process, and so may any that was made beside it. So after
 //! [`UNHEARD_TO_BE_ALONE`] claims it is made while no other is; and if nothing is heard of that either, it is set aside
@@ -102,16 +102,16 @@ pub(super) trait Queue: 'static {
 /// Works a queue off until told to stop.
 pub(super) async fn run<Q: Queue>(app: &App, stop: &CancellationToken) {
     let mut work: JoinSet<(String, RunOutcome)> = JoinSet::new();
-    let mut places = Places::new(&app.config.hooks);
+    let mut permits = Permits::new(&app.config.hooks);
     let mut poll = tokio::time::interval(POLL);
     poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        if places.free() > 0 {
-            match claim::<Q>(app, &places).await {
+        if permits.free() > 0 {
+            match claim::<Q>(app, &permits).await {
                 Ok(claimed) => {
                     for one in claimed {
                         let (hook_id, merchant_id) = Q::owner(&one);
-                        places.taken(hook_id, merchant_id);
+                        permits.taken(hook_id, merchant_id);
                         start::<Q>(&mut work, app, one);
                     }
                 }
@@ -124,9 +124,9 @@ pub(super) async fn run<Q: Queue>(app: &App, stop: &CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => break,
             Some(done) = work.join_next() => {
-                ended::<Q>(&mut places, done);
+                ended::<Q>(&mut permits, done);
                 while let Some(done) = work.try_join_next() {
-                    ended::<Q>(&mut places, done);
+                    ended::<Q>(&mut permits, done);
                 }
             }
             () = Q::bell(app).notified() => {}
@@ -139,9 +139,9 @@ pub(super) async fn run<Q: Queue>(app: &App, stop: &CancellationToken) {
     }
 }
 
-async fn claim<Q: Queue>(app: &App, places: &Places) -> Result<Vec<Q::Claimed>, DbError> {
+async fn claim<Q: Queue>(app: &App, permits: &Permits) -> Result<Vec<Q::Claimed>, DbError> {
     let now = app.clock.now();
-    let chosen = places.choose(&Q::due(app, now).await?);
+    let chosen = permits.choose(&Q::due(app, now).await?);
     if chosen.is_empty() {
         return Ok(Vec::new());
     }
@@ -167,7 +167,7 @@ fn start<Q: Queue>(work: &mut JoinSet<(String, RunOutcome)>, app: &App, claimed:
     });
 }
 
-fn ended<Q: Queue>(places: &mut Places, done: Result<(String, RunOutcome), tokio::task::JoinError>) {
+fn ended<Q: Queue>(permits: &mut Permits, done: Result<(String, RunOutcome), tokio::task::JoinError>) {
     match done {
         Ok((hook_id, ran)) => {
             if ran == RunOutcome::Broken {
@@ -178,7 +178,7 @@ fn ended<Q: Queue>(places: &mut Places, done: Result<(String, RunOutcome), tokio
                     "a call broke off; it is made again when its lease ends"
                 );
             }
-            places.given_back(&hook_id, ran);
+            permits.given_back(&hook_id, ran);
         }
         // Its panic is caught inside, so this is the runtime going down.
         Err(error) => tracing::error!(queue = Q::NAME, %error, "a call was cut off"),
@@ -186,7 +186,7 @@ fn ended<Q: Queue>(places: &mut Places, done: Result<(String, RunOutcome), tokio
 }
 
 /// Number of calls under way, by hook. Pure bookkeeping.
-struct Places {
+struct Permits {
     all: usize,
     per_merchant: usize,
     per_hook: usize,
@@ -198,7 +198,7 @@ struct Places {
     slow: HashSet<String>,
 }
 
-impl Places {
+impl Permits {
     fn new(config: &config::Hooks) -> Self {
         Self {
             // Half of them may be waiting: see `host::seat`.
@@ -223,7 +223,7 @@ impl Places {
         self.windows.get(hook_id).copied().unwrap_or(self.per_hook)
     }
 
-    /// Number of runs to claim of each hook. Places are given one by one to the merchant with the fewest, and there to
+    /// Number of runs to claim of each hook. Permits are given one by one to the merchant with the fewest, and there to
     /// the hook with the fewest; among equals, to the one that has waited longest.
     fn choose(&self, due: &[DueHook]) -> Vec<(String, usize)> {
         let mut of_merchant: HashMap<&MerchantId, usize> = HashMap::new();
@@ -235,25 +235,25 @@ impl Places {
         let mut of_hook: Vec<usize> = due.iter().map(|hook| self.of_hook(&hook.id)).collect();
         let mut chosen: BTreeMap<usize, usize> = BTreeMap::new();
         for _ in 0..self.free() {
-            let open = |(place, hook): &(usize, &DueHook)| {
+            let open = |(index, hook): &(usize, &DueHook)| {
                 let merchant = of_merchant.get(&hook.merchant_id).copied().unwrap_or(0);
-                of_hook.get(*place).is_some_and(|under_way| *under_way < self.window(&hook.id))
+                of_hook.get(*index).is_some_and(|under_way| *under_way < self.window(&hook.id))
                     && merchant < self.per_merchant
                     && (slow < self.all.div_ceil(2) || !is_slow(&hook.id))
             };
-            let rank = |(place, hook): &(usize, &DueHook)| {
+            let rank = |(index, hook): &(usize, &DueHook)| {
                 let merchant = of_merchant.get(&hook.merchant_id).copied().unwrap_or(0);
-                (merchant, of_hook.get(*place).copied().unwrap_or(0), *place)
+                (merchant, of_hook.get(*index).copied().unwrap_or(0), *index)
             };
-            let Some((place, hook)) = due.iter().enumerate().filter(open).min_by_key(rank) else { break };
+            let Some((index, hook)) = due.iter().enumerate().filter(open).min_by_key(rank) else { break };
             *of_merchant.entry(&hook.merchant_id).or_default() += 1;
             slow += usize::from(is_slow(&hook.id));
-            if let Some(under_way) = of_hook.get_mut(place) {
+            if let Some(under_way) = of_hook.get_mut(index) {
                 *under_way += 1;
             }
-            *chosen.entry(place).or_default() += 1;
+            *chosen.entry(index).or_default() += 1;
         }
-        chosen.into_iter().filter_map(|(place, take)| Some((due.get(place)?.id.clone(), take))).collect()
+        chosen.into_iter().filter_map(|(index, take)| Some((due.get(index)?.id.clone(), take))).collect()
     }
 
     fn taken(&mut self, hook_id: &str, merchant_id: &MerchantId) {
@@ -316,9 +316,9 @@ pub(super) async fn set_aside(
 mod tests {
     use super::*;
 
-    fn places(all: usize, per_merchant: usize, per_hook: usize) -> Places {
+    fn permits(all: usize, per_merchant: usize, per_hook: usize) -> Permits {
         let (hooks, windows, slow) = (HashMap::new(), HashMap::new(), HashSet::new());
-        Places { all, per_merchant, per_hook, hooks, windows, slow }
+        Permits { all, per_merchant, per_hook, hooks, windows, slow }
     }
 
     fn due(hooks: &[(&str, &str)]) -> Vec<DueHook> {
@@ -327,70 +327,70 @@ mod tests {
         hooks.iter().map(hook).collect()
     }
 
-    fn chosen(places: &Places, hooks: &[(&str, &str)]) -> Vec<(String, usize)> {
-        places.choose(&due(hooks))
+    fn chosen(permits: &Permits, hooks: &[(&str, &str)]) -> Vec<(String, usize)> {
+        permits.choose(&due(hooks))
     }
 
     #[test]
     fn a_merchant_with_much_to_do_leaves_room_for_others() {
-        let mut places = places(8, 4, 3);
+        let mut permits = permits(8, 4, 3);
         let busy = [("a1", "a"), ("a2", "a"), ("a3", "a")];
-        assert_eq!(chosen(&places, &busy), [("a1".into(), 2), ("a2".into(), 1), ("a3".into(), 1)]);
+        assert_eq!(chosen(&permits, &busy), [("a1".into(), 2), ("a2".into(), 1), ("a3".into(), 1)]);
         for hook in ["a1", "a1", "a2", "a3"] {
-            places.taken(hook, &"a".into());
+            permits.taken(hook, &"a".into());
         }
-        assert_eq!(chosen(&places, &busy), [], "its share is used up");
+        assert_eq!(chosen(&permits, &busy), [], "its share is used up");
         let others = [("a1", "a"), ("b1", "b")];
-        assert_eq!(chosen(&places, &others), [("b1".into(), 3)]);
-        places.given_back("a1", RunOutcome::Well);
-        assert_eq!(chosen(&places, &others), [("a1".into(), 1), ("b1".into(), 3)]);
+        assert_eq!(chosen(&permits, &others), [("b1".into(), 3)]);
+        permits.given_back("a1", RunOutcome::Well);
+        assert_eq!(chosen(&permits, &others), [("a1".into(), 1), ("b1".into(), 3)]);
     }
 
     #[test]
     fn the_one_with_the_fewest_comes_first() {
-        let mut places = places(4, 4, 4);
+        let mut permits = permits(4, 4, 4);
         for _ in 0..3 {
-            places.taken("a1", &"a".into());
+            permits.taken("a1", &"a".into());
         }
-        // One place is left, and "a" has waited longer.
-        assert_eq!(chosen(&places, &[("a1", "a"), ("b1", "b")]), [("b1".into(), 1)]);
-        places.taken("b1", &"b".into());
-        assert_eq!(chosen(&places, &[("a1", "a"), ("b1", "b"), ("c1", "c")]), []);
+        // One permit is left, and "a" has waited longer.
+        assert_eq!(chosen(&permits, &[("a1", "a"), ("b1", "b")]), [("b1".into(), 1)]);
+        permits.taken("b1", &"b".into());
+        assert_eq!(chosen(&permits, &[("a1", "a"), ("b1", "b"), ("c1", "c")]), []);
     }
 
     #[test]
-    fn hooks_that_wait_long_have_half_of_the_places() {
-        let mut places = places(8, 4, 4);
+    fn hooks_that_wait_long_have_half_of_the_permits() {
+        let mut permits = permits(8, 4, 4);
         let slow = [("a1", "a"), ("b1", "b"), ("c1", "c")];
         for (hook, merchant) in slow {
-            places.taken(hook, &merchant.into());
-            places.given_back(hook, RunOutcome::Slowly);
+            permits.taken(hook, &merchant.into());
+            permits.given_back(hook, RunOutcome::Slowly);
         }
         let taken = |chosen: &[(String, usize)]| chosen.iter().map(|(_, take)| take).sum::<usize>();
-        let chosen = chosen(&places, &slow);
+        let chosen = chosen(&permits, &slow);
         assert_eq!(taken(&chosen), 4, "{chosen:?}");
         let with_another: Vec<_> = slow.into_iter().chain([("d1", "d")]).collect();
-        let chosen = places.choose(&due(&with_another));
+        let chosen = permits.choose(&due(&with_another));
         assert_eq!(taken(&chosen), 8, "{chosen:?}");
         assert!(chosen.contains(&("d1".into(), 4)));
         // One that is quick again is as any.
-        places.taken("a1", &"a".into());
-        places.given_back("a1", RunOutcome::Well);
-        assert_eq!(places.choose(&due(&slow[..1])), [("a1".into(), 4)]);
-        assert_eq!(taken(&places.choose(&due(&slow))), 8);
+        permits.taken("a1", &"a".into());
+        permits.given_back("a1", RunOutcome::Well);
+        assert_eq!(permits.choose(&due(&slow[..1])), [("a1".into(), 4)]);
+        assert_eq!(taken(&permits.choose(&due(&slow))), 8);
     }
 
     #[test]
     fn runs_that_are_in_each_others_way_go_one_by_one_for_a_while() {
-        let mut places = places(8, 8, 3);
-        places.taken("a1", &"a".into());
-        places.given_back("a1", RunOutcome::InTheWay);
-        assert_eq!(chosen(&places, &[("a1", "a")]), [("a1".into(), 1)]);
+        let mut permits = permits(8, 8, 3);
+        permits.taken("a1", &"a".into());
+        permits.given_back("a1", RunOutcome::InTheWay);
+        assert_eq!(chosen(&permits, &[("a1", "a")]), [("a1".into(), 1)]);
         for window in [2, 3] {
-            places.taken("a1", &"a".into());
-            places.given_back("a1", RunOutcome::Well);
-            assert_eq!(chosen(&places, &[("a1", "a")]), [("a1".into(), window)]);
+            permits.taken("a1", &"a".into());
+            permits.given_back("a1", RunOutcome::Well);
+            assert_eq!(chosen(&permits, &[("a1", "a")]), [("a1".into(), window)]);
         }
-        assert!(places.windows.is_empty() && places.hooks.is_empty());
+        assert!(permits.windows.is_empty() && permits.hooks.is_empty());
     }
 }

@@ -232,11 +232,11 @@ async fn claim(
     work: &[Work],
     verdicts: &mut [Option<Verdict>],
 ) -> Result<HashMap<usize, usize>, DbError> {
-    let mut places = Vec::new();
+    let mut indexes = Vec::new();
     let mut claims = Vec::new();
     for (index, order) in work.iter().enumerate() {
         if let Some(c) = &order.1 {
-            places.push(index);
+            indexes.push(index);
             claims.push(Claim {
                 owner: c.owner.clone(),
                 key: c.key.clone(),
@@ -248,19 +248,19 @@ async fn claim(
     let mut twins = HashMap::new();
     let fingerprint =
         |index: usize| work.get(index).and_then(|order| order.1.as_ref()).map(|c| c.fingerprint.clone());
-    for (place, claimed) in places.iter().zip(idempotency::claim_many(conn, claims).await?) {
+    for (index, claimed) in indexes.iter().zip(idempotency::claim_many(conn, claims).await?) {
         match claimed {
             Claimed::New => {}
-            Claimed::Replay(stored) => verdicts[*place] = Some(Verdict::Replay(stored)),
+            Claimed::Replay(stored) => verdicts[*index] = Some(Verdict::Replay(stored)),
             Claimed::Twin { of } => {
-                let Some(of) = places.get(of).copied() else { continue };
-                if fingerprint(of) == fingerprint(*place) {
-                    twins.insert(*place, of);
+                let Some(of) = indexes.get(of).copied() else { continue };
+                if fingerprint(of) == fingerprint(*index) {
+                    twins.insert(*index, of);
                 } else {
                     // Shown as kept with another fingerprint, which is what it will be in a moment.
                     let fingerprint = fingerprint(of).unwrap_or_default();
                     let stored = Stored { fingerprint, status: CREATED, body: Vec::new() };
-                    verdicts[*place] = Some(Verdict::Replay(stored));
+                    verdicts[*index] = Some(Verdict::Replay(stored));
                 }
             }
         }

@@ -64,8 +64,8 @@ pub(super) async fn commit(
         .collect();
     chain::replace_blocks(conn, name, Some(base_height), &kept, depth.r#final).await?;
     plugin_storage::apply(conn, &writes).await?;
-    let place = Place { base: base_height, depth, seq };
-    let logged = take_in(conn, network, &scan, place, ids, now).await?;
+    let position = ReportPosition { base: base_height, depth, seq };
+    let logged = take_in(conn, network, &scan, position, ids, now).await?;
     if logged != seq {
         chain::logged(conn, name, logged).await?;
     }
@@ -93,7 +93,7 @@ async fn times(
 }
 
 /// Position at which a report is taken in.
-struct Place {
+struct ReportPosition {
     /// Height of the block before the report's first.
     base: i64,
     /// Depth that the report establishes.
@@ -107,7 +107,7 @@ async fn take_in(
     conn: &mut Conn,
     network: &Manifest,
     scan: &Scan,
-    Place { base, depth, seq }: Place,
+    ReportPosition { base, depth, seq }: ReportPosition,
     ids: &Ids,
     now: Millis,
 ) -> Result<i64, DbError> {
@@ -157,17 +157,17 @@ pub(in crate::flow) async fn put(
 ) -> Result<i64, DbError> {
     let name = &network.name;
     transfers::insert(conn, &plan.insert).await?;
-    transfers::place(conn, &plan.place).await?;
+    transfers::update(conn, &plan.update).await?;
     let mut log: Vec<(Sighting, Transfer)> = plan.log;
 
     let mut confirmed = deep::enough(conn, network, depth).await?;
     for transfer in &mut confirmed {
         transfer.status = Status::Confirmed;
     }
-    transfers::place(conn, &confirmed).await?;
+    transfers::update(conn, &confirmed).await?;
     // To be confirmed is to be included: what is deep enough when it is first seen (after a downtime most is)
-    // changes once, and settle writes it once. It keeps its place in the log, which is in the order of the chain: of two
-    // payments for one thing the earlier comes first.
+    // changes once, and settle writes it once. It keeps its position in the log, which is in the order of the chain: of
+    // two payments for one thing the earlier comes first.
     let mut deep: HashSet<String> = confirmed.iter().map(|transfer| transfer.id.clone()).collect();
     for (kind, transfer) in &mut log {
         if *kind == Sighting::Included && deep.remove(&transfer.id) {

@@ -125,8 +125,8 @@ mod tests {
             let there = arrivals.iter().filter(|arrival| **arrival <= now).count();
             if there > next {
                 let blocks: Vec<Block> =
-                    (next..there).map(|place| block(i64::try_from(place).unwrap(), dated(place))).collect();
-                late.extend((next..there).map(|place| now - arrivals[place]));
+                    (next..there).map(|index| block(i64::try_from(index).unwrap(), dated(index))).collect();
+                late.extend((next..there).map(|index| now - arrivals[index]));
                 rhythm.found(&blocks, false, now);
                 next = there;
             } else {
@@ -150,7 +150,7 @@ mod tests {
                 Millis::try_from((random >> 33) % 100).unwrap()
             };
             let arrivals: Vec<Millis> = (0..2_000).map(|n| 777 + n * interval + jitter()).collect();
-            let dated = |place| Millis::try_from(place).unwrap() * interval;
+            let dated = |index| Millis::try_from(index).unwrap() * interval;
             let (asked, late) = watch(poll_ms, &arrivals, dated);
             assert!(asked < 2_000 * 135 / 100, "{interval}: asked {asked} times");
             assert!(mean(&late) <= poll_ms / 2, "{interval}: {} ms late", mean(&late));
@@ -162,7 +162,7 @@ mod tests {
     fn a_beginning_that_divides_the_interval_is_forgotten() {
         // One second, and two from then on.
         let arrivals: Vec<Millis> = (0..200).map(|n| if n == 0 { SECOND } else { n * 2 * SECOND }).collect();
-        let dated = |place: usize| arrivals[place];
+        let dated = |index: usize| arrivals[index];
         let (asked, _) = watch(SECOND, &arrivals, dated);
         assert!(asked < 200 * 135 / 100 + 20, "asked {asked} times");
     }
@@ -171,7 +171,7 @@ mod tests {
     fn a_slot_that_stays_empty_is_asked_for_no_more_often_than_every_poll() {
         // Every tenth is missing.
         let arrivals: Vec<Millis> = (0..1_000).filter(|n| n % 10 != 9).map(|n| n * 12 * SECOND).collect();
-        let dated = |place: usize| arrivals[place];
+        let dated = |index: usize| arrivals[index];
         let (asked, late) = watch(4 * SECOND, &arrivals, dated);
         assert!(asked < 900 * 3, "asked {asked} times");
         assert!(late.iter().max() <= Some(&(4 * SECOND)));
@@ -202,12 +202,12 @@ mod tests {
     fn blocks_that_are_dated_evenly_and_come_as_they_like_are_polled_for() {
         // As a local chain does: blocks when somebody wants them, each a second after the one before by its date.
         let arrivals: Vec<Millis> = (0..500).map(|n| n * 137 + (n / 7) * 900).collect();
-        let (_, late) = watch(100, &arrivals, |place| Millis::try_from(place).unwrap() * SECOND);
+        let (_, late) = watch(100, &arrivals, |index| Millis::try_from(index).unwrap() * SECOND);
         assert!(late.iter().max() <= Some(&100));
         // From one moment to the next.
         let even = (0..50).map(|n| n * 2 * SECOND);
         let arrivals: Vec<Millis> = even.chain((0..50).map(|n| 100 * SECOND + n * 50)).collect();
-        let (_, late) = watch(SECOND, &arrivals, |place| Millis::try_from(place).unwrap() * 2 * SECOND);
+        let (_, late) = watch(SECOND, &arrivals, |index| Millis::try_from(index).unwrap() * 2 * SECOND);
         assert!(late.iter().skip(60).max() <= Some(&(2 * SECOND)));
     }
 }

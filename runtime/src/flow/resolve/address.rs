@@ -33,7 +33,7 @@ pub(crate) async fn give_out(
     let retired_at = (!given_out).then_some(now);
     let changed = addresses::set_retired(conn, id, retired_at)
         .await
-        .map_err(|error| if error.is_taken() { ResolveError::PlaceTaken } else { error.into() })?;
+        .map_err(|error| if error.is_taken() { ResolveError::AddressTaken } else { error.into() })?;
     if !changed {
         return Err(ResolveError::StandsSo(word));
     }

@@ -89,7 +89,7 @@ pub(crate) enum ResolveError {
     #[error("the address is {0} already")]
     StandsSo(&'static str),
     #[error("another address has its place by now: retire that one first")]
-    PlaceTaken,
+    AddressTaken,
 }
 
 /// A merchant and the key with which it decides.

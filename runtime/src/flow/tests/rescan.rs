@@ -126,7 +126,7 @@ async fn what_came_before_its_address_was_known_is_found_and_credited_once() {
         assert_eq!((found.transfer.amount, found.transfer.height), (Some(Amount(5_000_000)), 1));
         assert_eq!(found.transfer.status, crate::domain::transfer::Status::Final);
         assert_eq!(found.paid.len(), 1);
-        // The watcher's place is as it was.
+        // The watcher's cursor is as it was.
         assert_eq!(shop.cursor().await, cursor);
 
         // Once more, and once more over a part: nothing changes.

@@ -105,8 +105,8 @@ impl Tape {
     /// The recorded answer to the same question, each used once and in order.
     pub(in crate::host) fn played(&mut self, asked: &Asked) -> Option<Answered> {
         let Self::Play(steps, _) = self else { return None };
-        let place = steps.iter().position(|step| step.asked == *asked)?;
-        steps.remove(place).map(|step| step.answered)
+        let index = steps.iter().position(|step| step.asked == *asked)?;
+        steps.remove(index).map(|step| step.answered)
     }
 
     pub(in crate::host) fn note(&mut self, asked: Asked, answered: Answered) {
@@ -170,7 +170,7 @@ pub(crate) fn differences(then: &Recording, now: &Recording) -> (Vec<Value>, Vec
     let mut added = Vec::new();
     for effect in now.effects() {
         match missing.iter().position(|one| *one == effect) {
-            Some(place) => drop(missing.remove(place)),
+            Some(index) => drop(missing.remove(index)),
             None => added.push(effect),
         }
     }

@@ -1,4 +1,4 @@
-//! `{secret:NAME}` in the text of a request: a place for a secret that the hook never holds.
+//! `{secret:NAME}` in the text of a request: a placeholder for a secret that the hook never holds.
 
 use super::text::one_line;
 use crate::host::{bindings::services::kassa::plugin::http::HttpError, manifest::is_secret_name};
@@ -49,7 +49,7 @@ mod tests {
     use Piece::{Secret, Text};
 
     #[test]
-    fn places_are_found_and_all_other_braces_are_text() {
+    fn placeholders_are_found_and_all_other_braces_are_text() {
         for (text, expected) in [
             ("", vec![]),
             ("plain {x} {{ }}", vec![Text("plain {x} {{ }}")]),

@@ -62,13 +62,13 @@ impl WatchSets {
         let mut set = set.lock().await;
         self.refresh(db, network, &mut set).await?;
         let mut found = Vec::new();
-        let mut place: u32 = 0;
+        let mut index: u32 = 0;
         for turn in keys.chunks(width.saturating_mul(KEYS_PER_TURN)) {
             for key in turn.chunks_exact(width) {
                 if set.hashes.contains(&self.hasher.hash_one(key)) {
-                    found.push(place);
+                    found.push(index);
                 }
-                place += 1;
+                index += 1;
             }
             tokio::task::yield_now().await;
         }
@@ -179,13 +179,13 @@ mod tests {
             let sets = WatchSets::default();
             assert!(filter(&sets, &db, "one", &[1, 2]).await.is_empty());
             add(&db, "one", 1..25_001).await;
-            let places = [25_001, 1, -7, 12_345, 25_000, 12_345];
-            assert_eq!(filter(&sets, &db, "one", &places).await, [1, 3, 4, 5]);
+            let seqs = [25_001, 1, -7, 12_345, 25_000, 12_345];
+            assert_eq!(filter(&sets, &db, "one", &seqs).await, [1, 3, 4, 5]);
             add(&db, "one", 25_001..25_002).await;
-            assert_eq!(filter(&sets, &db, "one", &places).await, [0, 1, 3, 4, 5]);
-            assert!(filter(&sets, &db, "two", &places).await.is_empty());
+            assert_eq!(filter(&sets, &db, "one", &seqs).await, [0, 1, 3, 4, 5]);
+            assert!(filter(&sets, &db, "two", &seqs).await.is_empty());
             add(&db, "two", 1..2).await;
-            assert_eq!(filter(&sets, &db, "two", &places).await, [1]);
+            assert_eq!(filter(&sets, &db, "two", &seqs).await, [1]);
             let mut conn = db.read().await.unwrap();
             let list = rows::addresses_after(&mut conn, "one", "one-00000002", 2).await.unwrap();
             assert_eq!(list, ["one-00000003", "one-00000004"]);

@@ -203,7 +203,7 @@ async fn neighbours_work_on_while_attackers_loop() {
 }
 
 #[tokio::test]
-async fn a_dropped_call_leaves_its_place_free() {
+async fn a_dropped_call_leaves_its_permit_free() {
     let bench = Bench::with(config::Plugins { calls_max: 1, cpu_ms: 60_000, ..config() }).await;
     bench.load(&Guest::scanning(LOOP)).await;
     for _ in 0..3 {

@@ -80,10 +80,10 @@ fn of_version(wasm: &[u8], interface: &str, version: &str) -> Vec<u8> {
     let from = format!("kassa:plugin/{interface}@0.1.0").into_bytes();
     let to = format!("kassa:plugin/{interface}@{version}").into_bytes();
     let mut wasm = wasm.to_vec();
-    let places: Vec<usize> =
+    let offsets: Vec<usize> =
         wasm.windows(from.len()).enumerate().filter(|(_, bytes)| *bytes == from).map(|(at, _)| at).collect();
-    assert!(!places.is_empty(), "{interface}");
-    for at in places {
+    assert!(!offsets.is_empty(), "{interface}");
+    for at in offsets {
         wasm[at..at + to.len()].copy_from_slice(&to);
     }
     wasm

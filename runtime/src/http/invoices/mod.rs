@@ -48,7 +48,7 @@ const USD: &str = "USD";
 /// Maximum number of decimals of a price.
 const USD_DECIMALS: u8 = 6;
 /// Number of decimals of amounts that are worth such a price, unless the network states one.
-const PLACES: u8 = 8;
+const SHOWN_DECIMALS: u8 = 8;
 
 pub(super) fn routes() -> Routes {
     Routes::default()
@@ -156,7 +156,7 @@ async fn read(app: &App, merchant: &Merchant, new: NewInvoice) -> Result<invoici
     }
     let network = network(app, merchant, &new.payable_network)?;
     let asset = asset(&network, new.payable_asset.as_deref())?;
-    let listed = network.assets.get(asset).ok_or_else(|| Problem::internal("an asset without its place"))?;
+    let listed = network.assets.get(asset).ok_or_else(|| Problem::internal("an asset without its index"))?;
     let (amount, price) = match (new.amount, new.base_amount_usd) {
         (Some(amount), None) => (amount_of("amount", &amount, listed.decimals)?, None),
         (None, Some(price)) if listed.peg.as_deref() == Some(USD) => {
@@ -214,8 +214,8 @@ async fn worth(
         }
     })?;
     // As fine as payers are asked to pay.
-    let places = asset.unique.map_or(PLACES, |unique| unique.decimals);
-    let amount = price.amount(units.0, USD_DECIMALS, asset.decimals, places);
+    let shown_decimals = asset.unique.map_or(SHOWN_DECIMALS, |unique| unique.decimals);
+    let amount = price.amount(units.0, USD_DECIMALS, asset.decimals, shown_decimals);
     amount.map_err(|error| Problem::new(Kind::AmountTooLarge, sentence(&error)).field("base_amount_usd"))
 }
 
@@ -245,7 +245,7 @@ pub(super) fn network(app: &App, merchant: &Merchant, name: &str) -> Result<Arc<
 
 fn asset(network: &Manifest, symbol: Option<&str>) -> Result<usize, Problem> {
     let symbols = || network.assets.iter().map(|asset| asset.symbol.as_str()).collect::<Vec<_>>().join(", ");
-    let place = match symbol {
+    let index = match symbol {
         Some(symbol) => network
             .assets
             .iter()
@@ -254,12 +254,12 @@ fn asset(network: &Manifest, symbol: Option<&str>) -> Result<usize, Problem> {
         None => {
             let mut pegged = network.assets.iter().enumerate().filter(|(_, a)| a.peg.as_deref() == Some(USD));
             match (pegged.next(), pegged.next()) {
-                (Some((place, _)), None) => Ok(place),
+                (Some((index, _)), None) => Ok(index),
                 _ => Err(format!("Say which asset in payable_asset: {}.", symbols())),
             }
         }
     };
-    place.map_err(|detail| Problem::new(Kind::AssetUnknown, detail).field("payable_asset"))
+    index.map_err(|detail| Problem::new(Kind::AssetUnknown, detail).field("payable_asset"))
 }
 
 /// Kinds of [`amount_of`]'s refusals.

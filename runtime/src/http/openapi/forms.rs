@@ -92,14 +92,14 @@ pub(super) fn apply(part: &mut Value) {
 }
 
 fn parameter(object: &mut Map<String, Value>) {
-    let (Some(Value::String(place)), Some(Value::String(name))) = (object.get("in"), object.get("name"))
+    let (Some(Value::String(location)), Some(Value::String(name))) = (object.get("in"), object.get("name"))
     else {
         return;
     };
-    let (place, name) = (place.clone(), name.clone());
+    let (location, name) = (location.clone(), name.clone());
     let Some(Value::Object(schema)) = object.get_mut("schema") else { return };
     let mut set = |member: &str, value: Value| schema.insert(member.to_owned(), value);
-    match (place.as_str(), name.as_str()) {
+    match (location.as_str(), name.as_str()) {
         ("path", "id" | "version_id") => drop(set("pattern", json!(ID))),
         ("path", "name" | "network") => drop(set("pattern", json!(NAME))),
         ("query", "limit") => {

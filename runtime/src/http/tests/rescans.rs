@@ -268,8 +268,8 @@ async fn a_thousand_questions() {
     let key = running.shop("Ann").await;
     let limited = |answer: &Answer| answer.status == 429;
     let mut kinds = std::collections::BTreeMap::new();
-    for place in 0..1_000 {
-        let answer = running.find(&key, &format!("{place:064x}")).await;
+    for number in 0..1_000 {
+        let answer = running.find(&key, &format!("{number:064x}")).await;
         let kind =
             if limited(&answer) { answer.problem().to_owned() } else { answer.body["status"].to_string() };
         if limited(&answer) {

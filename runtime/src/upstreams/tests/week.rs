@@ -163,8 +163,8 @@ impl Week {
             }
             let batch = open.min(size).min(upstream.terms().0);
             let now = self.clock.now();
-            let place = lock(&upstream.record.allowance).take(upstream.terms, batch, now, WAIT_MS_MAX);
-            match place {
+            let taken = lock(&upstream.record.allowance).take(upstream.terms, batch, now, WAIT_MS_MAX);
+            match taken {
                 Err(ms) => break Verdict::RateLimited { ms: u32::try_from(ms).unwrap_or(u32::MAX) },
                 Ok(ms) => self.clock.shift(Millis::try_from(ms).unwrap()),
             }

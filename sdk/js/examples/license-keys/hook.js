@@ -5,13 +5,13 @@ export function fulfill({ kind, payload }) {
   const invoice = payload?.data?.invoice;
   if (!invoice) return reject(`${kind} is about no invoice; bind this hook to invoice.paid and invoice.overpaid`);
 
-  const [place] = storage.keys("key/", { limit: 1 });
+  const [storageKey] = storage.keys("key/", { limit: 1 });
   // What this invoice was given, and what is for sale next, by one question.
-  const [sold, key] = storage.getMany([`sold/${invoice.id}`, ...(place ? [place] : [])]);
+  const [sold, key] = storage.getMany([`sold/${invoice.id}`, ...(storageKey ? [storageKey] : [])]);
   if (sold !== null) return done(note(sold, invoice));
-  if (!place) return retry(300, "no keys left; put more into storage under key/");
+  if (!storageKey) return retry(300, "no keys left; put more into storage under key/");
 
-  storage.delete(place);
+  storage.delete(storageKey);
   storage.set(`sold/${invoice.id}`, key);
   webhooks.queue("hook.license.issued", { invoice_id: invoice.id, order_id: invoice.order_id, key });
   return done(note(key, invoice));

@@ -29,14 +29,14 @@ export function fulfill({ kind, payload }, { run, settings }) {
 
 /** One link for an invoice: a retry commits what was stored, so the next try finds it. */
 function inviteLink(invoice, settings, run) {
-  const place = `invite/${invoice.id}`;
-  const known = storage.get(place);
+  const storageKey = `invite/${invoice.id}`;
+  const known = storage.get(storageKey);
   if (known !== null) return { result: known };
   const made = call("createChatInviteLink", { chat_id: settings.invite_to, name: run, member_limit: 1 }, settings);
   if (made.outcome) return made;
   const link = made.result.invite_link;
   if (!link) return { outcome: retry(RETRY_SECONDS, "createChatInviteLink: the answer has no link") };
-  storage.set(place, link);
+  storage.set(storageKey, link);
   return { result: link };
 }
 

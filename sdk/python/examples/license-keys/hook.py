@@ -6,16 +6,16 @@ def fulfill(event: Event, _context: FulfillContext) -> Answer:
     if not invoice:
         return reject(f"{event.kind} is about no invoice; bind this hook to invoice.paid and invoice.overpaid")
 
-    places = storage.keys("key/", limit=1)
+    storage_keys = storage.keys("key/", limit=1)
     # What this invoice was given, and what is for sale next, by one question.
-    sold, *for_sale = storage.get_many([f"sold/{invoice['id']}", *places])
+    sold, *for_sale = storage.get_many([f"sold/{invoice['id']}", *storage_keys])
     if sold is not None:
         return done(note(sold, invoice))
-    if not places:
+    if not storage_keys:
         return retry(300, "no keys left; put more into storage under key/")
 
     key = for_sale[0] or ""
-    storage.delete(places[0])
+    storage.delete(storage_keys[0])
     storage.set(f"sold/{invoice['id']}", key)
     issued = {"invoice_id": invoice["id"], "order_id": invoice.get("order_id"), "key": key}
     webhooks.queue("hook.license.issued", issued)

@@ -43,15 +43,15 @@ def invoice_of(payload: object) -> dict | None:
 
 def invite_link(invoice: dict, context: FulfillContext) -> str:
     """One link for an invoice: a retry commits what was stored, so the next try finds it."""
-    place = f"invite/{invoice['id']}"
-    known = storage.get(place)
+    storage_key = f"invite/{invoice['id']}"
+    known = storage.get(storage_key)
     if known is not None:
         return known
     wanted = {"chat_id": context.settings["invite_to"], "name": context.run, "member_limit": 1}
     link = call("createChatInviteLink", wanted, context.settings).get("invite_link")
     if not link:
         raise Ended(retry(RETRY_SECONDS, "createChatInviteLink: the answer has no link"))
-    storage.set(place, link)
+    storage.set(storage_key, link)
     return link
 
 

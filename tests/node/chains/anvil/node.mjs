@@ -107,8 +107,8 @@ export class Node {
       for (const one of transactions) one.raw = await this.rpc("eth_getRawTransactionByHash", one.hash);
       lost.push(transactions);
     }
-    const done = this.#switch(ancestor, depth, async (place) => {
-      const there = include === "later" && place === depth ? lost.flat() : include === "same" ? lost[place] : [];
+    const done = this.#switch(ancestor, depth, async (index) => {
+      const there = include === "later" && index === depth ? lost.flat() : include === "same" ? lost[index] : [];
       for (const one of there ?? []) await again(one);
     });
     this.settled = done.catch(() => {});
@@ -124,8 +124,8 @@ export class Node {
       await one.work();
       one.height = ancestor;
     }
-    for (let place = 0; place <= depth; place++) {
-      await fill(place);
+    for (let index = 0; index <= depth; index++) {
+      await fill(index);
       await this.mine();
     }
   }

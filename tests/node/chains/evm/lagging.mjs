@@ -61,8 +61,8 @@ export class Lagging {
   #lowered({ method, params = [] }, heads) {
     const height = (value) => (Object.hasOwn(heads, value) ? hex(heads[value]) : value);
     const lowered = params.map((one) => (typeof one === "string" ? height(one) : one));
-    const place = BLOCK_PARAMETER[method];
-    if (place !== undefined && lowered.length === place) lowered.push(hex(heads.latest));
+    const index = BLOCK_PARAMETER[method];
+    if (index !== undefined && lowered.length === index) lowered.push(hex(heads.latest));
     if (method === "eth_getLogs" && lowered[0] && !lowered[0].blockHash) {
       const { fromBlock = "latest", toBlock = "latest", ...rest } = lowered[0];
       lowered[0] = { ...rest, fromBlock: height(fromBlock), toBlock: height(toBlock) };

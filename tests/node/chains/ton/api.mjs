@@ -4,7 +4,7 @@ import { Address, loadMessage } from "@ton/core";
 import { Refusal } from "../http.mjs";
 import { FIRST_SEQNO } from "./chain.mjs";
 import { walletData } from "./jetton.mjs";
-import { base64, boc, placed, rawAddress, readBoc, SHARD } from "./shapes.mjs";
+import { base64, boc, located, rawAddress, readBoc, SHARD } from "./shapes.mjs";
 
 /** A request that toncenter refuses. */
 class ApiError extends Refusal {}
@@ -143,7 +143,7 @@ export function api(chain, lag) {
         within(one.lt, whole(query, "start_lt"), whole(query, "end_lt")) &&
         within(BigInt(one.told.now), whole(query, "start_utime"), whole(query, "end_utime")),
     );
-    const found = page(query, rows, (one) => one.lt).map(placed);
+    const found = page(query, rows, (one) => one.lt).map(located);
     return {
       transactions: found,
       address_book: book(found.flatMap((one) => [one.account, one.in_msg?.source])),
@@ -173,7 +173,7 @@ export function api(chain, lag) {
         end_utime: own.at(-1).told.now,
         is_incomplete: false,
         transactions_order: own.map(({ told }) => told.hash),
-        transactions: Object.fromEntries(own.map((one) => [one.told.hash, placed(one)])),
+        transactions: Object.fromEntries(own.map((one) => [one.told.hash, located(one)])),
       };
     });
     return { traces: page(query, found, (one) => BigInt(one.start_lt)), address_book: {}, metadata: {} };
@@ -183,7 +183,7 @@ export function api(chain, lag) {
     const seqno = whole(query, "seqno");
     if (seqno === undefined) throw new ApiError(422, "seqno is required");
     const rows = visible().filter((one) => BigInt(one.block.seqno) === seqno);
-    const found = page(query, rows, (one) => one.lt).map(placed);
+    const found = page(query, rows, (one) => one.lt).map(located);
     return { transactions: found, address_book: book(found.map((one) => one.account)) };
   }
 

@@ -216,7 +216,7 @@ export function tellTransaction(transaction, address, before, after) {
 }
 
 /** The same when it is in a block. */
-export const placed = ({ told, block }) => ({
+export const located = ({ told, block }) => ({
   ...told,
   mc_block_seqno: block.seqno,
   block_ref: { workchain: 0, shard: SHARD, seqno: block.shardSeqno },

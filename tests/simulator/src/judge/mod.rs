@@ -96,7 +96,7 @@ pub(crate) async fn judge(world: &World<'_>) -> anyhow::Result<Option<Wrong>> {
         if let Some(wrong) = one_outcome(&tx.id, outcome) {
             return Ok(Some(wrong));
         }
-        let of: Option<&Made> = sent.of.and_then(|place| world.made.get(place));
+        let of: Option<&Made> = sent.of.and_then(|index| world.made.get(index));
         let pays = outcome.payments.first().map(|(invoice_id, ..)| invoice_id.as_str());
         if let (Some(made), Some(pays)) = (of, pays)
             && pays != made.asked.id
@@ -106,10 +106,10 @@ pub(crate) async fn judge(world: &World<'_>) -> anyhow::Result<Option<Wrong>> {
             let what = format!("{} was sent for {} and pays {pays}", tx.id, made.asked.id);
             return Ok(wrong("a payment was given to a stranger", what));
         }
-        if let Some(place) = sent.of.filter(|_| calm && sent.exact) {
+        if let Some(index) = sent.of.filter(|_| calm && sent.exact) {
             if outcome.listed.as_deref() == Some("already_paid") {
-                already.entry(place).or_insert(time);
-            } else if already.get(&place).is_some_and(|before| *before < time)
+                already.entry(index).or_insert(time);
+            } else if already.get(&index).is_some_and(|before| *before < time)
                 && of.is_some_and(|made| pays == Some(made.asked.id.as_str()))
             {
                 let what = format!("{} of block time {time}: {outcome:?}", tx.id);
@@ -121,7 +121,7 @@ pub(crate) async fn judge(world: &World<'_>) -> anyhow::Result<Option<Wrong>> {
         };
         // Of several payments for one invoice any may pay it: which of them came first, and which of them in time, may
         // change in a reorg.
-        let place = sent.of.unwrap_or_default();
+        let index = sent.of.unwrap_or_default();
         let does = is_paid(&made.asked.id, &outcomes);
         let what = || {
             let (made_at, deadline) = (made.at, made.deadline);
@@ -130,11 +130,11 @@ pub(crate) async fn judge(world: &World<'_>) -> anyhow::Result<Option<Wrong>> {
                 tx.id, made.asked.id
             )
         };
-        match paid.get_mut(&place) {
+        match paid.get_mut(&index) {
             Some(unpaid) if does => *unpaid = None,
             Some(_) => {}
             None => {
-                paid.insert(place, (!does).then(what));
+                paid.insert(index, (!does).then(what));
             }
         }
         let in_time = time <= made.deadline - UNSURE_MS;
@@ -254,7 +254,7 @@ fn rises(
         let sum = sums.entry(&tx.to).or_default();
         sum.1 += tx.amount;
         let of = world.sent.iter().find(|sent| sent.tx == tx.id).and_then(|sent| sent.of);
-        let Some(made) = of.and_then(|place| world.made.get(place)) else { continue };
+        let Some(made) = of.and_then(|index| world.made.get(index)) else { continue };
         // An invoice's own address is not looked at any more once it is paid.
         if !made.lost && time <= made.deadline && !is_paid(&made.asked.id, outcomes) {
             sum.2 += tx.amount;

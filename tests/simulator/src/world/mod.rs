@@ -331,12 +331,12 @@ impl<'a> World<'a> {
     }
 
     fn pay(&mut self, number: usize, how: How, from_deadline: Option<i64>, passed_over: u32) {
-        let Some(place) = self.made.iter().position(|made| made.number == number) else { return };
-        let Made { asset, asked, deadline, .. } = self.made[place].clone();
+        let Some(index) = self.made.iter().position(|made| made.number == number) else { return };
+        let Made { asset, asked, deadline, .. } = self.made[index].clone();
         let off = if let How::Off(off) = how { off } else { 0 };
         let amount = asked.due.saturating_add_signed(i128::from(off));
         let unseen = how == How::Unseen && asset == Asset::Coin;
-        let id = self.note(Some(place), off == 0);
+        let id = self.note(Some(index), off == 0);
         let at = from_deadline.map(|from| deadline + from).filter(|at| *at > self.now);
         let sent_at = at.unwrap_or(self.now);
         let tx = Tx { id, to: asked.address, asset, unseen, amount, memo: asked.memo, sent_at, passed_over };

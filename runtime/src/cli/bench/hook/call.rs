@@ -158,7 +158,7 @@ type Question = (PluginTransfer, Vec<matcher::Candidate>, matcher::Context);
 
 fn question() -> Question {
     let units = |cents: u32| u128::from(cents) * 10_000;
-    let cents = |place: u32| 1_000 + 100 * place;
+    let cents = |index: u32| 1_000 + 100 * index;
     let transfer = PluginTransfer {
         tx: "0x88df016429689c079f3b2f6ad39fa052532c56795b733da78a91ebe6a713944b".to_owned(),
         ordinal: 7,
@@ -171,13 +171,13 @@ fn question() -> Question {
         height: 26_412_345,
         more: Vec::new(),
     };
-    let candidates = (0..CANDIDATES).map(|place| matcher::Candidate {
-        due: Amount(units(cents(place))).into(),
+    let candidates = (0..CANDIDATES).map(|index| matcher::Candidate {
+        due: Amount(units(cents(index))).into(),
         received: Amount::ZERO.into(),
-        created_ms: NOW_MS - 1_000 * u64::from(CANDIDATES - place),
+        created_ms: NOW_MS - 1_000 * u64::from(CANDIDATES - index),
         expires_ms: NOW_MS + 3_600_000,
         tag: "shop".to_owned(),
-        order_id: format!("A-{}", 1_000 + place),
+        order_id: format!("A-{}", 1_000 + index),
         more: None,
     });
     let context = matcher::Context {

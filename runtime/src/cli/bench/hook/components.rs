@@ -68,7 +68,7 @@ fn ready_hook(language: Language, name: &str, into: &Path) -> Component {
 
 /// The source tree that contains the working folder or this program.
 fn checkout() -> Option<PathBuf> {
-    let places = [std::env::current_dir().ok(), std::env::current_exe().ok()];
-    let above = places.iter().flatten().flat_map(|place| place.ancestors());
+    let starts = [std::env::current_dir().ok(), std::env::current_exe().ok()];
+    let above = starts.iter().flatten().flat_map(|path| path.ancestors());
     above.map(Path::to_owned).find(|folder| folder.join("sdk/rust/examples").is_dir())
 }

@@ -29,8 +29,8 @@ impl Cell {
 
     /// Appends at most 128 bits, the highest first.
     pub(super) fn uint(mut self, value: u128, bits: usize) -> Self {
-        for place in (0..bits).rev() {
-            self.bit(value >> place & 1 == 1);
+        for bit in (0..bits).rev() {
+            self.bit(value >> bit & 1 == 1);
         }
         self
     }
@@ -87,18 +87,18 @@ impl Cell {
         STANDARD.encode(self.hash())
     }
 
-    /// Appends its cells to `cells`, each before those that it refers to, with the indices of these. Returns its own
+    /// Appends its cells to `cells`, each before those that it refers to, with the indexes of these. Returns its own
     /// index.
     fn flat<'a>(&'a self, cells: &mut Vec<(&'a Self, Vec<u8>)>) -> u8 {
-        let place = cells.len();
+        let index = cells.len();
         cells.push((self, Vec::new()));
         for below in &self.refs {
             let below = below.flat(cells);
-            if let Some((_, refs)) = cells.get_mut(place) {
+            if let Some((_, refs)) = cells.get_mut(index) {
                 refs.push(below);
             }
         }
-        u8::try_from(place).unwrap_or(u8::MAX)
+        u8::try_from(index).unwrap_or(u8::MAX)
     }
 
     /// The bag of cells with this root, as base64.

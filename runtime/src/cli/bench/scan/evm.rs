@@ -13,9 +13,9 @@ const USDC: &str = "0x833589fcd6edb6e08f4c7c32d4f71b54bda02913";
 const USDT: &str = "0xfde4c96c8593536e31f229ea8f37b2ada2699bb2";
 const TRANSFER_EVENT: &str = "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef";
 /// Indices of the assets in the network's manifest.
-const ETH_PLACE: u32 = 0;
-const USDC_PLACE: u32 = 1;
-const USDT_PLACE: u32 = 2;
+const ETH_INDEX: u32 = 0;
+const USDC_INDEX: u32 = 1;
+const USDT_INDEX: u32 = 2;
 const WATCHED: u64 = 5;
 /// Number of logs of a call that is not a mere transfer; one of them is USDC's.
 const SWAP_LOGS: usize = 6;
@@ -214,23 +214,23 @@ impl Tx {
 
     /// Its logs, numbered from `first` in the block.
     fn logs(&self, first: usize, noise: &mut Noise) -> Vec<Value> {
-        let log = |place: usize, address: &str, topics: Vec<String>, data: String| {
+        let log = |index: usize, address: &str, topics: Vec<String>, data: String| {
             json!({
                 "address": address, "topics": topics, "data": data, "blockHash": block_hash(HEAD),
                 "blockNumber": quantity(HEAD), "blockTimestamp": quantity(TIME_S), "removed": false,
                 "transactionHash": self.hash, "transactionIndex": quantity(self.index),
-                "logIndex": format!("0x{:x}", first + place),
+                "logIndex": format!("0x{:x}", first + index),
             })
         };
         let topics = || vec![TRANSFER_EVENT.to_owned(), topic(&self.from), topic(&self.to)];
-        let moved = |place, token| log(place, token, topics(), format!("0x{:064x}", self.amount));
+        let moved = |index, token| log(index, token, topics(), format!("0x{:064x}", self.amount));
         match self.kind {
             Kind::Deposit | Kind::Coin => Vec::new(),
             Kind::Token(token) => vec![moved(0, token)],
             Kind::Swap => {
-                let other = |place: usize| {
+                let other = |index: usize| {
                     let (address, event) = (text(&noise.bytes::<20>()), text(&noise.bytes::<32>()));
-                    log(place, &address, vec![event, topic(&self.from)], format!("0x{}", noise.hex(160)))
+                    log(index, &address, vec![event, topic(&self.from)], format!("0x{}", noise.hex(160)))
                 };
                 let mut logs = vec![moved(0, USDC)];
                 logs.extend((1..SWAP_LOGS).map(other));
@@ -253,9 +253,9 @@ impl Tx {
     /// Its payment to a watched address, if it is one.
     fn payment(&self) -> Option<Payment> {
         let (ordinal, asset) = match self.kind {
-            Kind::Coin => (0, ETH_PLACE),
-            Kind::Token(USDC) => (1, USDC_PLACE),
-            Kind::Token(_) => (1, USDT_PLACE),
+            Kind::Coin => (0, ETH_INDEX),
+            Kind::Token(USDC) => (1, USDC_INDEX),
+            Kind::Token(_) => (1, USDT_INDEX),
             Kind::Deposit | Kind::Swap => return None,
         };
         Some(Payment {

@@ -94,8 +94,8 @@ impl Index {
         let mut lt = HEAD_LT - BLOCK_LT + 1_000;
         for nth in 0..TRANSACTIONS {
             lt += TX_LT;
-            let place = usize::try_from(noise.number()).unwrap_or(nth) % accounts.len();
-            let Some(account) = accounts.get_mut(place) else { continue };
+            let number = usize::try_from(noise.number()).unwrap_or(nth) % accounts.len();
+            let Some(account) = accounts.get_mut(number) else { continue };
             let (tx, payment) = Tx::new(account, nth, lt, HEAD, &mut noise);
             index.txs.push(tx);
             index.payments.extend(payment);

@@ -12,8 +12,8 @@ const INTERNAL_TRANSFER: u32 = 0x178d_4519;
 const TRANSFER_NOTIFICATION: u32 = 0x7362_d09c;
 const EXCESSES: u32 = 0xd532_76db;
 /// Indices of the assets in the network's manifest.
-const NATIVE_PLACE: u32 = 0;
-const JETTON_PLACE: u32 = 1;
+const NATIVE_INDEX: u32 = 0;
+const JETTON_INDEX: u32 = 1;
 
 /// An account and its last transaction.
 pub(super) struct Account {
@@ -96,7 +96,7 @@ impl Tx {
             "account_state_after": state(noise), "emulated": false, "finality": "finalized",
         });
         (account.last_lt, account.last_hash) = (lt, STANDARD.encode(hash));
-        let asset = if account.owner.is_some() { JETTON_PLACE } else { NATIVE_PLACE };
+        let asset = if account.owner.is_some() { JETTON_INDEX } else { NATIVE_INDEX };
         let payment = came.paid.map(|(amount, memo)| Payment {
             tx: hex::encode(hash),
             ordinal: 0,

@@ -16,8 +16,8 @@ const USDT: &str = "a614f803b6fd780986a42c78ec9c7f77e6ded13c";
 const TRANSFER_EVENT: &str = "ddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef";
 const APPROVAL_EVENT: &str = "8c5be1e5ebec7d5bd14f71427d1e84f3dd0314c0f7b2291e5b200ac8c7c3b925";
 /// Indices of the assets in the network's manifest.
-const TRX_PLACE: u32 = 0;
-const USDT_PLACE: u32 = 1;
+const TRX_INDEX: u32 = 0;
+const USDT_INDEX: u32 = 1;
 /// Ordinal from which the plugin counts internal transfers.
 const INTERNAL: u32 = 1 << 31;
 const WATCHED: u64 = 5;
@@ -316,9 +316,9 @@ impl Tx {
     /// Its payment to a watched address, if it is one.
     fn payment(&self, tx: String, height: u64) -> Option<Payment> {
         let (ordinal, asset) = match self.kind {
-            Kind::Transfer => (0, TRX_PLACE),
-            Kind::Token => (1, USDT_PLACE),
-            Kind::Swap => (INTERNAL + 1, TRX_PLACE),
+            Kind::Transfer => (0, TRX_INDEX),
+            Kind::Token => (1, USDT_INDEX),
+            Kind::Swap => (INTERNAL + 1, TRX_INDEX),
             Kind::Delegate => return None,
         };
         let shop = usize::try_from(self.shop.filter(|_| self.has_succeeded)?).ok()?;

@@ -1,7 +1,7 @@
 //! The form that is a hook of the merchant's own (role `form`), asked at each attempt, in the version that is in use then.
 //!
-//! The attempt waits for it, so the endpoint's own lane pays for the time. Forms have half of the places of hooks, and a
-//! merchant its share of them, so that no other work of hooks is held up by deliveries. A form that fails is a failed
+//! The attempt waits for it, so the endpoint's own lane pays for the time. Forms have half of the permits of hooks, and
+//! a merchant its share of them, so that no other work of hooks is held up by deliveries. A form that fails is a failed
 //! attempt: what it said stands there, and the delivery is tried again on the schedule of all.
 
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub(crate) struct Forms {
     db: Db,
     vault: Arc<Vault>,
     host: Host,
-    places: Arc<Shares>,
+    permits: Arc<Shares>,
 }
 
 impl Forms {
@@ -40,9 +40,9 @@ impl Forms {
 
     /// The same from its parts.
     pub(crate) fn with(db: Db, vault: Arc<Vault>, host: Host, config: &config::Hooks) -> Self {
-        let places = usize::try_from(config.calls_max).unwrap_or(1).div_ceil(2).max(1);
-        let places = Arc::new(Shares::new(places, config.concurrency_per_merchant.max(1)));
-        Self { db, vault, host, places }
+        let permits = usize::try_from(config.calls_max).unwrap_or(1).div_ceil(2).max(1);
+        let permits = Arc::new(Shares::new(permits, config.concurrency_per_merchant.max(1)));
+        Self { db, vault, host, permits }
     }
 }
 
@@ -55,7 +55,7 @@ pub(super) async fn render(
     at: Millis,
     until: Instant,
 ) -> Option<Rendering> {
-    let _place = timeout_at(until, forms.places.enter(endpoint.merchant_id)).await.ok()??;
+    let _permit = timeout_at(until, forms.permits.enter(endpoint.merchant_id)).await.ok()??;
     let (callee, ready) = match prepare(forms, hook_id).await {
         Ok(Ok(prepared)) => prepared,
         Ok(Err(error)) => return Some(Rendering { rendered: Err(error), call: None }),

@@ -2,10 +2,10 @@
 //!
 //! Each endpoint with something claimed has a lane. A lane's *window* says how many of its deliveries may be
 //! under way: it begins small, grows by one with each success up to the configured figure, and falls back to one
-//! with a failure. So endpoints that hang hold few places before anything is known of them, and one place each
-//! once they have failed; and all that failed last (the *suspects*) share half of the places at most. The other
+//! with a failure. So endpoints that hang hold few permits before anything is known of them, and one permit each
+//! once they have failed; and all that failed last (the *suspects*) share half of the permits at most. The other
 //! half belongs to those that answer quickly: one that takes its time is a suspect too, with as large a window as any.
-//! No merchant has more than a quarter of the places once half of all are taken. After a failure a lane rests until it
+//! No merchant has more than a quarter of the permits once half of all are taken. After a failure a lane rests until it
 //! is written down, so that the breaker (`domain::retry`) decides whether there is a next one.
 //!
 //! A lane whose window is full-grown may claim ahead, so that fast endpoints do not wait for the database.
@@ -142,7 +142,7 @@ impl Lanes {
     }
 
     /// Records that an attempt for an endpoint is no longer under way.
-    fn give_place_back(&mut self, endpoint_id: &str) {
+    fn give_permit_back(&mut self, endpoint_id: &str) {
         let Some(lane) = self.lanes.get_mut(endpoint_id) else { return };
         lane.sending = lane.sending.saturating_sub(1);
         self.sending = self.sending.saturating_sub(1);
@@ -234,7 +234,7 @@ impl Lanes {
 
     /// Records that an attempt has ended. Returns true if its lane has room and the database may have more for it.
     pub(super) fn ended(&mut self, endpoint_id: &Arc<str>, went: Went) -> bool {
-        self.give_place_back(endpoint_id);
+        self.give_permit_back(endpoint_id);
         let Some(lane) = self.lanes.get_mut(endpoint_id) else { return false };
         let delivered = went != Went::Badly;
         lane.suspect = went != Went::Well;
@@ -259,7 +259,7 @@ impl Lanes {
 
     /// Records that a delivery from [`Lanes::next`] was not sent.
     pub(super) fn dropped(&mut self, endpoint_id: &Arc<str>) {
-        self.give_place_back(endpoint_id);
+        self.give_permit_back(endpoint_id);
         self.take_turn(endpoint_id);
     }
 

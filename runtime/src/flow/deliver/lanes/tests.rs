@@ -67,7 +67,7 @@ fn a_window_grows_to_what_is_configured_and_then_claims_ahead() {
 }
 
 #[test]
-fn those_that_failed_hold_half_of_the_places_at_most() {
+fn those_that_failed_hold_half_of_the_permits_at_most() {
     let mut lanes = lanes(10, 8);
     for i in 0..50 {
         add(&mut lanes, &format!("dead{i}"), 3, 1);
@@ -87,7 +87,7 @@ fn those_that_failed_hold_half_of_the_places_at_most() {
 }
 
 #[test]
-fn those_that_take_their_time_hold_half_of_the_places_at_most() {
+fn those_that_take_their_time_hold_half_of_the_permits_at_most() {
     let mut lanes = lanes(16, 4);
     for i in 0..20 {
         add(&mut lanes, &format!("slow{i}"), 0, 100);
@@ -102,7 +102,7 @@ fn those_that_take_their_time_hold_half_of_the_places_at_most() {
     for endpoint in &second {
         ended_slowly(&mut lanes, endpoint);
     }
-    // Their windows grow as those of any, but all together they have half of the places.
+    // Their windows grow as those of any, but all together they have half of the permits.
     assert_eq!(std::iter::from_fn(|| next(&mut lanes)).count(), 8);
     add(&mut lanes, "quick", 0, 100);
     assert_eq!(next(&mut lanes).as_deref(), Some("quick"));
@@ -111,7 +111,7 @@ fn those_that_take_their_time_hold_half_of_the_places_at_most() {
 }
 
 #[test]
-fn a_merchant_has_a_quarter_of_the_places_once_half_of_all_are_taken() {
+fn a_merchant_has_a_quarter_of_the_permits_once_half_of_all_are_taken() {
     let mut lanes = lanes(16, 4);
     for i in 0..20 {
         add_of(&mut lanes, &"many".into(), &format!("m{i}"), 0, 10);
@@ -163,7 +163,7 @@ fn a_lane_asks_for_more_until_there_is_no_more() {
 }
 
 #[test]
-fn a_place_that_was_not_used_is_free_again() {
+fn a_permit_that_was_not_used_is_free_again() {
     let mut lanes = lanes(1, 1);
     add(&mut lanes, "a", 1, 2);
     assert!(next(&mut lanes).is_some());

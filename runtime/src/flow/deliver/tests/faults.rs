@@ -194,7 +194,7 @@ async fn a_dead_endpoint_with_ten_thousand_due_delays_nobody() {
         let mut worker = desk.worker();
         let working = tokio::spawn(async move { worker.step().await });
         until("all of the other endpoint are delivered", || alive.requests().len() == 200).await;
-        assert!(dead.requests().len() <= 2, "it holds {} places", dead.requests().len());
+        assert!(dead.requests().len() <= 2, "it holds {} permits", dead.requests().len());
         working.abort();
     })
     .await;

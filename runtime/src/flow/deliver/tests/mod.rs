@@ -54,8 +54,8 @@ async fn both_secrets_sign_for_a_day_after_a_rotation() {
         let receiver = Receiver::start(|_| ok("")).await;
         let endpoint = desk.endpoint("mer_a", &receiver.url).await;
         let new = desk.rotate("mer_a", &endpoint.id).await;
-        let check = |secret: &Secret, place: usize| {
-            let request = &receiver.requests()[place];
+        let check = |secret: &Secret, index: usize| {
+            let request = &receiver.requests()[index];
             let header = |name: &str| request.headers[name].to_str().unwrap();
             let at: i64 = header("webhook-timestamp").parse().unwrap();
             let signature = header("webhook-signature");

@@ -40,7 +40,7 @@ impl Fit {
         settings: &Verbatim,
     ) -> Result<Self, HookError> {
         let values = settings.value();
-        let _place = app.fits.enter(&tenant.merchant).await;
+        let _permit = app.fits.enter(&tenant.merchant).await;
         let look = move || manifest.settings_problem(&manifest.settings_filled(values));
         let problem = tokio::task::spawn_blocking(look).await?;
         Ok(Self::new(app, Some(Checked { sha256, settings: settings.text().to_owned(), problem })))

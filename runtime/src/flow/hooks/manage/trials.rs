@@ -23,7 +23,7 @@ pub(crate) async fn replay(
     version_id: &str,
     limit: u32,
 ) -> Result<Replay, HookError> {
-    let _place = app.replays.enter(&tenant.merchant).await;
+    let _permit = app.replays.enter(&tenant.merchant).await;
     let mut conn = app.db.read().await?;
     let hook = found(&mut conn, tenant, id).await?;
     let version = version_of(&mut conn, &hook, version_id).await?;

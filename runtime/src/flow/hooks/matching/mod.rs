@@ -55,7 +55,7 @@ use crate::{
     host::{CallError, CallFailed, Tape, Trace, matcher, one_line},
 };
 
-/// Maximum number of claims of a question for which there is never a place.
+/// Maximum number of claims of a question for which there is never a permit.
 const CLAIMS_MAX: i64 = 5;
 
 /// Runs until told to stop.
@@ -158,7 +158,7 @@ struct Asking<'a> {
 }
 
 impl call::Attempt for Asking<'_> {
-    /// The recorded match, if a matcher was asked. The outer `None` means that there was no place for the call.
+    /// The recorded match, if a matcher was asked. The outer `None` means that there was no permit for the call.
     type Committed = Option<Option<matches::Match>>;
 
     async fn attempt(&self, last: bool) -> Result<Self::Committed, DbError> {

@@ -23,7 +23,7 @@ use crate::{
 
 /// Maximum number of invoices offered.
 const OFFERED_MAX: usize = 100;
-/// Number of places kept for invoices on either side of the amount, even if others are nearer.
+/// Number of offers kept for invoices on either side of the amount, even if others are nearer.
 const EACH_SIDE: usize = OFFERED_MAX / 2;
 
 /// A candidate was chosen that was not offered.
@@ -112,7 +112,7 @@ pub(super) async fn about(
     Ok(Some(Question {
         asset: first.symbol.clone(),
         decimals: first.decimals,
-        asset_index: asset_index.and_then(|place| u32::try_from(place).ok()).unwrap_or(0),
+        asset_index: asset_index.and_then(|index| u32::try_from(index).ok()).unwrap_or(0),
         address: first.address.clone(),
         network: transfer.network,
         tx_hash: transfer.tx,
@@ -197,13 +197,13 @@ impl Question {
 
     /// Checks a decision and converts it.
     pub(super) fn check(&self, decision: matcher::Decision) -> Result<Answer, NoCandidate> {
-        let share = |place: u32, amount| {
-            let offer = usize::try_from(place).ok().and_then(|place| self.offers.get(place));
-            let offer = offer.ok_or(NoCandidate { chosen: place, offered: self.offers.len() })?;
+        let share = |index: u32, amount| {
+            let offer = usize::try_from(index).ok().and_then(|index| self.offers.get(index));
+            let offer = offer.ok_or(NoCandidate { chosen: index, offered: self.offers.len() })?;
             Ok::<_, NoCandidate>(Share { invoice_id: offer.invoice_id.clone(), amount })
         };
         Ok(match decision {
-            matcher::Decision::Pay(place) => Answer::Pay(vec![share(place, self.amount)?]),
+            matcher::Decision::Pay(index) => Answer::Pay(vec![share(index, self.amount)?]),
             matcher::Decision::Split(parts) => {
                 let parts = parts.into_iter().map(|part| share(part.candidate, part.amount.into()));
                 Answer::Pay(parts.collect::<Result<_, _>>()?)
@@ -219,8 +219,8 @@ mod tests {
     use super::*;
 
     fn question(offers: usize) -> Question {
-        let offer = |place: usize| Offer {
-            invoice_id: format!("inv_{place}"),
+        let offer = |number: usize| Offer {
+            invoice_id: format!("inv_{number}"),
             due: Amount(5),
             received: Amount::ZERO,
             created_at: 0,

@@ -72,8 +72,8 @@ impl Scripted for Chain {
             time_ms: now.began + height * 1_000 + jumped(height),
             more: Vec::new(),
         };
-        let transfer = |(place, (height, to, amount)): (usize, &Move)| PluginTransfer {
-            tx: format!("0x{place}"),
+        let transfer = |(index, (height, to, amount)): (usize, &Move)| PluginTransfer {
+            tx: format!("0x{index}"),
             ordinal: 0,
             asset: 0,
             sender: None,

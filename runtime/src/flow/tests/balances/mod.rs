@@ -306,15 +306,15 @@ async fn many_are_looked_at_in_turn() {
         let add = dark.shop.app.db.write::<_, addresses::CreateError, _>(move |conn| {
             Box::pin(async move {
                 let mut begin = Vec::new();
-                for place in 0..250 {
+                for number in 0..250 {
                     let new = addresses::NewAddress {
                         id: id::new(id::Kind::ReceiveAddress, 1),
                         merchant_id: merchant.clone(),
                         network: NETWORK.to_owned(),
-                        address: format!("many/{place}"),
-                        key: format!("many/{place}").into_bytes(),
+                        address: format!("many/{number}"),
+                        key: format!("many/{number}").into_bytes(),
                         kind: addresses::Kind::Customer,
-                        unique_id: Some(format!("{place}")),
+                        unique_id: Some(format!("{number}")),
                         meta: None,
                         derived_index: None,
                         created_at: 1,
@@ -332,8 +332,8 @@ async fn many_are_looked_at_in_turn() {
             })
         });
         add.await.unwrap();
-        for place in [0, 120, 249] {
-            dark.next(|now, at| now.hidden.push((at, format!("many/{place}"), 2))).await;
+        for number in [0, 120, 249] {
+            dark.next(|now, at| now.hidden.push((at, format!("many/{number}"), 2))).await;
         }
         assert_eq!(dark.compare().await, 3);
         assert!(dark.compared().await.iter().all(|(height, amount)| *height == 103 && amount.is_some()));

@@ -79,7 +79,7 @@ fn a_secret_goes_to_its_host_and_nowhere_else() {
 }
 
 #[test]
-fn what_is_no_place_for_a_secret_is_sent_as_it_is() {
+fn what_is_no_placeholder_is_sent_as_it_is() {
     let literal =
         prepare("https://other.example/?q={secret:}token}", &header("x", "{secret:}token}")).unwrap();
     assert_eq!(literal.url.as_str(), "https://other.example/?q={secret:token}");

@@ -46,8 +46,8 @@ fn fulfill(host: &impl Host, event: &Event, context: &Context) -> Result<String,
 
     // An invoice is first paid, then overpaid; or paid again after its payment had left the chain. So the player gets
     // what was not given yet.
-    let place = format!("credited/{}", invoice.id);
-    let given = host.text(&place)?.and_then(|text| text.parse().ok()).unwrap_or(0);
+    let storage_key = format!("credited/{}", invoice.id);
+    let given = host.text(&storage_key)?.and_then(|text| text.parse().ok()).unwrap_or(0);
     let credits = total.saturating_sub(given);
     if credits == 0 {
         return Ok(format!("already credited {given} to {player}"));
@@ -60,7 +60,7 @@ fn fulfill(host: &impl Host, event: &Event, context: &Context) -> Result<String,
         "credits": credits,
     }));
     let response = hook::accepted(host.send(&signed(host, request, context)?))?;
-    host.set(&place, total.to_string().as_bytes())?;
+    host.set(&storage_key, total.to_string().as_bytes())?;
     Ok(match response.status {
         409 => "already credited".to_owned(),
         _ => format!("{credits} credits to {player}"),

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 /// A host with keys for sale.
 fn shop(keys: &[&str]) -> Scripted {
     let host = Scripted::default();
-    for (place, key) in keys.iter().enumerate() {
-        host.set(&format!("key/{place}"), key.as_bytes()).unwrap();
+    for (index, key) in keys.iter().enumerate() {
+        host.set(&format!("key/{index}"), key.as_bytes()).unwrap();
     }
     host
 }

@@ -86,8 +86,8 @@ fn status(kind: &str) -> Option<&'static str> {
 fn body(invoice: &Invoice, status: &str, currencies: &HashMap<String, String>) -> String {
     let text = |text: &str| Value::from(text).to_string();
     let optional = |value: &Option<String>| value.as_deref().map_or_else(|| "null".to_owned(), text);
-    let place = format!("{}/{}", invoice.payable_network, invoice.payable_asset);
-    let asset = currencies.get(&place).cloned().unwrap_or_else(|| invoice.payable_asset.to_lowercase());
+    let coin = format!("{}/{}", invoice.payable_network, invoice.payable_asset);
+    let asset = currencies.get(&coin).cloned().unwrap_or_else(|| invoice.payable_asset.to_lowercase());
     let (price, currency) = match &invoice.base_amount_usd {
         Some(price) => (price, "usd"),
         None => (&invoice.amount, asset.as_str()),

@@ -47,12 +47,12 @@ fn price_of(host: &impl Host, pair: &Pair, context: &Context) -> Result<Price, R
     }
     let body: Value = serde_json::from_slice(&answer.body)
         .map_err(|error| RatesError::Source(format!("the answer is no JSON: {error}")))?;
-    let place = filled(&settings.price);
-    let found = body.pointer(&place);
+    let pointer = filled(&settings.price);
+    let found = body.pointer(&pointer);
     let price = found
         .and_then(decimal)
         .and_then(fitting)
-        .ok_or_else(|| RatesError::Source(format!("the answer has no price at {place}")))?;
+        .ok_or_else(|| RatesError::Source(format!("the answer has no price at {pointer}")))?;
     Ok(Price { at_ms: context.now_ms, ..price })
 }
 

@@ -38,7 +38,7 @@ fn decide(
     let mut open: Vec<_> = (0u32..)
         .zip(candidates)
         .filter(|(_, candidate)| settings.tag.as_ref().is_none_or(|tag| *tag == candidate.tag))
-        .map(|(place, candidate)| (candidate.created_ms, place, wanted(candidate)))
+        .map(|(index, candidate)| (candidate.created_ms, index, wanted(candidate)))
         .filter(|(.., wanted)| *wanted > 0)
         .collect();
     open.sort_unstable();

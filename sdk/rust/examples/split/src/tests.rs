@@ -136,21 +136,21 @@ proptest! {
         let mut rest = paid;
         let mut order = (0, 0);
         let mut seen = HashSet::new();
-        for (place, part) in list.iter().enumerate() {
+        for (index, part) in list.iter().enumerate() {
             let candidate = &open[usize::try_from(part.candidate).unwrap()];
             let (given, wanted) = (u128::from(part.amount), wanted(candidate));
             prop_assert!(given > 0 && given <= wanted && given <= rest);
-            prop_assert!(given == wanted || (partial && place > 0 && place + 1 == list.len() && given == rest));
+            prop_assert!(given == wanted || (partial && index > 0 && index + 1 == list.len() && given == rest));
             prop_assert!(!tagged || candidate.tag == "a");
             prop_assert!(seen.insert(part.candidate));
-            prop_assert!(place == 0 || order < (candidate.created_ms, part.candidate));
+            prop_assert!(index == 0 || order < (candidate.created_ms, part.candidate));
             order = (candidate.created_ms, part.candidate);
             rest -= given;
         }
         // The oldest invoice that got nothing could not have been paid in full.
-        let left = (0u32..).zip(&open).filter(|(place, _)| !seen.contains(place));
+        let left = (0u32..).zip(&open).filter(|(index, _)| !seen.contains(index));
         let left = left.filter(|(_, candidate)| wanted(candidate) > 0 && (!tagged || candidate.tag == "a"));
-        if let Some((_, next)) = left.min_by_key(|(place, candidate)| (candidate.created_ms, *place)) {
+        if let Some((_, next)) = left.min_by_key(|(index, candidate)| (candidate.created_ms, *index)) {
             prop_assert!(rest < wanted(next));
         }
     }

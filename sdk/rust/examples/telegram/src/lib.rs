@@ -68,8 +68,8 @@ fn fulfill(host: &impl Host, event: &Event, context: &Context) -> Result<String,
 
 /// The invoice's invite link. It lets one person in, so it is made once, however often the message is tried.
 fn invite(host: &impl Host, api_url: &str, invoice: &str, run: &str, chat: &str) -> Result<String, Outcome> {
-    let place = format!("invite/{invoice}");
-    if let Some(link) = host.text(&place)? {
+    let storage_key = format!("invite/{invoice}");
+    if let Some(link) = host.text(&storage_key)? {
         return Ok(link);
     }
     let name: String = run.chars().take(LINK_NAME_CHARS).collect();
@@ -78,7 +78,7 @@ fn invite(host: &impl Host, api_url: &str, invoice: &str, run: &str, chat: &str)
     let Some(link) = made["invite_link"].as_str() else {
         return Err(Outcome::retry(SOON_S, "createChatInviteLink: the answer has no link"));
     };
-    host.set(&place, link.as_bytes())?;
+    host.set(&storage_key, link.as_bytes())?;
     Ok(link.to_owned())
 }
 

@@ -82,15 +82,15 @@ fn decide(
     }
     let mut near: Vec<_> = (0u32..)
         .zip(candidates)
-        .map(|(place, candidate)| (place, open(candidate)))
+        .map(|(index, candidate)| (index, open(candidate)))
         .filter(|(_, open)| *open > 0 && amount.abs_diff(*open) <= tolerance.from(*open))
-        .map(|(place, open)| (amount.abs_diff(open), place))
+        .map(|(index, open)| (amount.abs_diff(open), index))
         .collect();
     near.sort_unstable();
     Ok(match near.as_slice() {
         [] => Decision::Pass,
         [(_, only)] => Decision::Pay(*only),
-        [(closest, place), (next, _), ..] if closest < next => Decision::Pay(*place),
+        [(closest, index), (next, _), ..] if closest < next => Decision::Pay(*index),
         [(closest, _), ..] => {
             let alike = near.iter().filter(|(distance, _)| distance == closest).count();
             Decision::Review(format!("{alike} open invoices are equally close to the amount"))

@@ -161,8 +161,8 @@ proptest! {
         let least = distances.iter().flatten().min();
         let least_count = distances.iter().flatten().filter(|distance| Some(*distance) == least).count();
         match decide(&transfer(Some(paid)), &candidates, &context(&settings, 0)).unwrap() {
-            Decision::Pay(place) => {
-                prop_assert_eq!(distances[usize::try_from(place).unwrap()].as_ref(), least);
+            Decision::Pay(index) => {
+                prop_assert_eq!(distances[usize::try_from(index).unwrap()].as_ref(), least);
                 prop_assert_eq!(least_count, 1);
             }
             Decision::Review(_) => prop_assert!(least_count > 1),
