@@ -10,7 +10,7 @@ use crate::domain::{
 };
 
 words! {
-    /// What a key opens.
+    /// The routes that a key opens.
     KeyMode {
         Operator = "operator",
         /// A merchant's key for networks with real money.

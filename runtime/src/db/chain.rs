@@ -3,7 +3,7 @@
 use super::{Conn, DbError, Row, alarms, args};
 use crate::domain::{Millis, alarm::NetworkFrozen, event::Data, transfer::Depth};
 
-/// How far a network was read.
+/// Progress of the reading of a network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Cursor {
     pub(crate) network: String,

@@ -22,9 +22,9 @@ const ROW_BYTES: i64 = 256;
 pub(crate) struct Taken {
     /// The versions of all hooks, with their manifests.
     pub(crate) components: i64,
-    /// What the compiler made of them.
+    /// The compiled code.
     pub(crate) compiled_code: i64,
-    /// What hooks have stored.
+    /// The values that hooks have stored.
     pub(crate) storage: i64,
     /// Calls, questions to matchers and differences of shadows, with their logs and recordings.
     pub(crate) runs: i64,

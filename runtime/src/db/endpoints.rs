@@ -18,7 +18,7 @@ const PER_MERCHANT_EVER_MAX: i64 = 1000;
 const OLD_SECRET_MS: Millis = 24 * 3600 * 1000;
 
 words! {
-    /// Whether an endpoint gets deliveries.
+    /// State of an endpoint: it gets deliveries, or none.
     EndpointState {
         Active = "active",
         /// By the merchant, or because the receiver asked for it. Waiting deliveries are kept.

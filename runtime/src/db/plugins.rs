@@ -4,7 +4,7 @@ use super::{Conn, DbError, Row, args};
 use crate::domain::{Millis, id::PluginVersionId, word::words};
 
 words! {
-    /// Who brought a version.
+    /// Origin of a version.
     Origin {
         /// The binary, which a newer binary may replace by its own.
         Embedded = "embedded",

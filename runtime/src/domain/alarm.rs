@@ -12,7 +12,7 @@ use super::{
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct NetworkStalled {
     pub network: String,
-    /// When one did for the last time; none: never.
+    /// Time at which one did for the last time; none: never.
     pub heard_at: Option<String>,
     pub why: Option<String>,
 }
@@ -55,7 +55,7 @@ pub struct SecondProviderMissing {
 pub struct WorkSetAside {
     /// As `kassa_set_aside_total` names it.
     pub queue: &'static str,
-    /// What is not done: a worker's name, or the id of what was being called.
+    /// The work that is not done: a worker's name, or the id of the hook or plugin that was called.
     pub work: String,
     #[serde(flatten)]
     pub of: Of,
@@ -66,11 +66,11 @@ pub struct WorkSetAside {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct DatabaseUnwritable {
     pub why: String,
-    /// How long that was, in seconds.
+    /// Its duration, in seconds.
     pub for_s: u64,
 }
 
-/// Which transfer it is about.
+/// The transfer that it is about.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[schema(as = AlarmTransfer)]
 pub struct Subject {
@@ -91,7 +91,7 @@ impl From<&Transfer> for Subject {
     }
 }
 
-/// What one provider says of a transfer.
+/// One provider's answer about a transfer.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[schema(as = ProviderAnswer)]
 pub struct Answer {
@@ -100,7 +100,7 @@ pub struct Answer {
     pub answer: String,
 }
 
-/// Whose work it is.
+/// Owner of the work.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(untagged)]
 #[schema(as = WorkOf)]

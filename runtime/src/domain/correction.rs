@@ -13,7 +13,7 @@ use super::{
 };
 
 words! {
-    /// What a person did.
+    /// An action of a person.
     #[schema(as = CorrectionKind)]
     Kind {
         /// Assigns a listed transfer to an invoice.
@@ -39,7 +39,7 @@ words! {
     }
 }
 
-/// What shows that an invoice was paid. At least one of the two.
+/// Evidence that an invoice was paid. At least one of the two.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Evidence {
@@ -47,7 +47,7 @@ pub struct Evidence {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 200)]
     pub tx: Option<String>,
-    /// What else shows it: a receipt's number, a bank's statement.
+    /// Other evidence: a receipt's number, a bank's statement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 500)]
     pub text: Option<String>,
@@ -65,17 +65,17 @@ pub struct Correction {
     pub address_id: Option<AddressId>,
     /// The correction that this one takes back.
     pub of_id: Option<CorrectionId>,
-    /// What was marked as paid.
+    /// The amount that was marked as paid.
     pub amount: Option<Amount>,
     pub why: Option<String>,
     pub evidence: Option<Evidence>,
-    /// What it was before.
+    /// The status before.
     pub was: Option<Verbatim>,
     pub key_id: ApiKeyId,
     pub at: Millis,
 }
 
-/// What an invoice's event tells of the correction that caused it.
+/// The correction that caused an event of an invoice.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[schema(as = CorrectionTold)]
 pub struct Told {

@@ -17,13 +17,13 @@ use super::{
 /// Maximum number of tiers of one asset.
 const TIERS_MAX: usize = 10;
 
-/// When a transfer is deep enough to be credited.
+/// Depth at which a transfer is credited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub enum Credit {
     /// At so many confirmations; its own block is the first.
     Confirmations(u32),
-    /// When the chain itself calls its block so.
+    /// As soon as the chain itself calls its block so.
     Tag(Tag),
 }
 
@@ -53,7 +53,7 @@ impl Credit {
     }
 }
 
-/// When transfers up to an amount are credited.
+/// Depth at which transfers up to an amount are credited.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = CreditTier)]
@@ -63,7 +63,7 @@ pub struct Tier {
     #[schema(example = "100")]
     pub up_to: Option<String>,
     pub at: Credit,
-    /// Whether a second, independent provider has to have seen the transfer.
+    /// True if a second, independent provider has to have seen the transfer.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub agreed: bool,
 }

@@ -67,7 +67,7 @@ const NAMES_MAX: usize = 50;
 const NAME_LEN_MAX: usize = 100;
 
 words! {
-    /// How a run stands.
+    /// State of a run.
     #[schema(as = HookRunState)]
     RunState {
         /// Waits for its time, and for its hook to be neither disabled nor paused.
@@ -81,7 +81,7 @@ words! {
 }
 
 words! {
-    /// How one call of a run ended.
+    /// The end of one call of a run.
     #[schema(as = HookOutcome)]
     Outcome {
         Done = "done",
@@ -93,7 +93,7 @@ words! {
 }
 
 words! {
-    /// What came of a question to a matcher.
+    /// The result of a question to a matcher.
     #[schema(as = HookMatchOutcome)]
     MatchOutcome {
         /// Says which invoices the transfer pays.
@@ -107,7 +107,7 @@ words! {
     }
 }
 
-/// What a fulfiller is run for, and what a matcher is asked about. What is left out does not matter.
+/// Conditions for a run of a fulfiller and a question to a matcher. One that is left out does not matter.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = HookBinding)]

@@ -26,7 +26,7 @@ use super::{
 };
 
 words! {
-    /// Where an invoice stands.
+    /// Status of an invoice.
     #[schema(as = InvoiceStatus)]
     Status {
         New = "new",
@@ -43,7 +43,7 @@ words! {
 }
 
 words! {
-    /// What was not as asked for: the second axis beside the status.
+    /// Difference from the request: the second axis beside the status.
     #[schema(as = InvoiceException)]
     Exception {
         None = "none",
@@ -58,7 +58,7 @@ words! {
 }
 
 words! {
-    /// How a payment is recognised.
+    /// Way in which a payment is recognised.
     Matching {
         /// By its unique amount on a shared address.
         Amount = "amount",
@@ -99,7 +99,7 @@ pub struct Invoice {
     /// Currency of the price, if it is not priced in the asset itself.
     pub currency: Option<String>,
     pub price: Option<String>,
-    /// What was asked for.
+    /// The amount asked for.
     pub amount: Amount,
     /// Amount to pay, base units: the price and its unique suffix.
     pub due: Amount,

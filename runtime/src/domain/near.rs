@@ -26,7 +26,7 @@ pub struct NearMiss {
     #[schema(example = "inv_01KAN2Q5T4W2J6G0Z8Y3V7X9BC")]
     pub invoice_id: InvoiceId,
     pub order_id: Option<String>,
-    /// What it asks for, in whole units.
+    /// The amount asked for, in whole units.
     #[schema(example = "25.003712")]
     pub payable_amount: String,
     pub because: Likeness,

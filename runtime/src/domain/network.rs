@@ -15,7 +15,7 @@ use super::{
 #[serde(deny_unknown_fields)]
 #[schema(as = NetworkManifest)]
 pub struct Manifest {
-    /// What the API calls it.
+    /// Its name in the API.
     #[schema(example = "base")]
     pub name: String,
     #[schema(example = "Base")]
@@ -29,9 +29,9 @@ pub struct Manifest {
     /// Test-mode keys use only networks with `test`, live keys only the others.
     #[serde(default)]
     pub test: bool,
-    /// When a transfer is credited, of an asset that does not say itself.
+    /// Depth at which a transfer of an asset without tiers of its own is credited.
     pub credit: Credit,
-    /// How often the head is asked for, milliseconds.
+    /// Milliseconds between two questions for the head.
     pub poll_ms: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub explorer: Option<Explorer>,
@@ -69,10 +69,10 @@ pub struct Asset {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "USD")]
     pub peg: Option<String>,
-    /// When a transfer is credited, by how much it is; without it as the network says.
+    /// Depth at which a transfer is credited, by its amount; the network's if it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credit: Option<Vec<Tier>>,
-    /// How amounts on a shared address are made unique; without it they are not.
+    /// The digits by which amounts on a shared address are made unique; without it they are not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub unique: Option<Unique>,

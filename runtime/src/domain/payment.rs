@@ -8,7 +8,7 @@ use super::{
 };
 
 words! {
-    /// How a payment stands.
+    /// Status of a payment.
     #[schema(as = PaymentStatus)]
     Status {
         /// Seen on chain, not deep enough yet.
@@ -22,7 +22,7 @@ words! {
 }
 
 words! {
-    /// What was not as asked for.
+    /// Difference from the request.
     #[schema(as = PaymentException)]
     Exception {
         None = "none",
@@ -53,7 +53,7 @@ impl Status {
 pub struct Payment {
     pub id: PaymentId,
     pub transfer_id: TransferId,
-    /// Which part of the transfer, from 0. One that pays a single thing has only part 0.
+    /// Number of the part of the transfer, from 0. A transfer that pays a single thing has only part 0.
     pub part: i64,
     pub merchant_id: MerchantId,
     pub invoice_id: Option<InvoiceId>,

@@ -15,12 +15,12 @@ pub struct Policy {
     /// that is refused.
     #[schema(maximum = 5000, example = 0)]
     pub under_tolerance_bp: u16,
-    /// How much may come on top before the invoice counts as overpaid.
+    /// Surplus up to which the invoice does not count as overpaid.
     #[schema(maximum = 10000, example = 0)]
     pub over_tolerance_bp: u16,
     /// A payment after the deadline, while it can still be told apart.
     pub late: Late,
-    /// How long after the deadline a payment is still told apart (and its amount given to no one else), seconds.
+    /// Seconds after the deadline for which a payment is still told apart (and its amount given to no one else).
     #[schema(maximum = 2_592_000, minimum = 3600, example = 86400)]
     pub late_window_s: u32,
 }

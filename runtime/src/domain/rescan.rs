@@ -21,7 +21,7 @@ const FIRST_LOOK: i64 = 1_000;
 const LOOK_GROWS: i64 = 8;
 
 words! {
-    /// How a rescan stands.
+    /// State of a rescan.
     #[schema(as = RescanState)]
     State {
         Running = "running",

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::word::words;
 
 words! {
-    /// How large a hook's component is, and so what each of its calls may use.
+    /// Size of a hook's component, which decides the limits of each of its calls.
     #[derive(PartialOrd, Ord)]
     #[schema(as = HookSize)]
     SizeClass {

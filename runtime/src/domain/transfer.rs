@@ -10,7 +10,7 @@ use super::{
 };
 
 words! {
-    /// How a transfer stands on chain.
+    /// Status of a transfer on chain.
     #[schema(as = TransferStatus)]
     Status {
         /// In a block.
@@ -25,7 +25,7 @@ words! {
 }
 
 words! {
-    /// How it became known.
+    /// The way in which it became known.
     #[schema(as = TransferKind)]
     Kind {
         /// A transaction moved it.
@@ -52,7 +52,7 @@ pub struct Transfer {
     pub kind: Kind,
     /// The transaction's hash. A rise has a name of its own here, which is not a hash.
     pub tx: String,
-    /// Which movement of the transaction.
+    /// Number of the movement in the transaction.
     pub ordinal: i64,
     pub asset_id: String,
     pub address_id: AddressId,

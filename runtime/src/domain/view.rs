@@ -33,7 +33,7 @@ pub struct InvoiceView {
     /// Made with a test key, on a test network.
     pub test: bool,
     pub status: Status,
-    /// What was not as asked for.
+    /// Difference from the request.
     pub exception: Exception,
     /// Grows with every event of this invoice. Webhooks of an invoice come to an endpoint in this order; only one that the
     /// endpoint has refused for a quarter of an hour is overtaken. So whoever keeps the largest that was seen, and passes
@@ -46,10 +46,10 @@ pub struct InvoiceView {
     /// `network:contract`, or `network:native`.
     #[schema(example = "base:0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913")]
     pub asset_id: String,
-    /// What was asked for.
+    /// The amount asked for.
     #[schema(example = "100.00")]
     pub amount: String,
-    /// What the payer has to send, to the last digit.
+    /// The amount that the payer has to send, to the last digit.
     #[schema(example = "100.000123")]
     pub payable_amount: String,
     #[schema(example = "100000123")]
@@ -67,7 +67,7 @@ pub struct InvoiceView {
     pub destination_address: String,
     /// The memo that the payment must carry, where payments are told apart by memo.
     pub payment_comment: Option<String>,
-    /// How a payment is recognised.
+    /// Way in which a payment is recognised.
     pub matching: Matching,
     /// A link that wallets open.
     pub payment_uri: Option<String>,
@@ -144,7 +144,7 @@ pub struct TransferView {
     pub kind: transfer::Kind,
     /// None: of a `rise` no transaction is known.
     pub tx_hash: Option<String>,
-    /// Which movement of the transaction.
+    /// Number of the movement in the transaction.
     pub ordinal: i64,
     pub asset: String,
     pub asset_id: String,
@@ -193,7 +193,7 @@ impl TransferView {
 pub struct PaymentView {
     pub id: PaymentId,
     pub transfer_id: TransferId,
-    /// Which part of the transfer, from 0. One that pays a single thing has only part 0.
+    /// Number of the part of the transfer, from 0. A transfer that pays a single thing has only part 0.
     pub part: i64,
     /// None: a deposit to a customer's address.
     pub invoice_id: Option<InvoiceId>,

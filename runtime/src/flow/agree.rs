@@ -69,7 +69,7 @@ pub(crate) async fn run(app: App, network: Arc<Manifest>, stop: CancellationToke
     }
 }
 
-/// What one provider says of a transfer.
+/// One provider's answer about a transfer.
 enum Says {
     /// The transfer is where it was read, and deep enough.
     Sees,

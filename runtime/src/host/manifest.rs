@@ -57,7 +57,7 @@ pub(crate) struct SecretAsked {
     /// The one host that it is sent to; `settings:api_url` is the host of the URL in that setting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
-    /// What it is for instead: signing.
+    /// Its other purpose: signing.
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "use")]
     pub purpose: Option<SecretPurpose>,
     /// The algorithm that it signs with, of those that `secrets.sign` names: then a value that is no key of it is
@@ -174,7 +174,7 @@ impl Role {
     }
 }
 
-/// What the operator allows a version of a plugin.
+/// The operator's grants to a version of a plugin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = PluginGrants)]

@@ -72,13 +72,13 @@ struct NewApiKeyView {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewApiKey {
-    /// Whose it is to be; not for an operator's key.
+    /// The merchant that it is for; not for an operator's key.
     merchant_id: Option<String>,
     mode: KeyMode,
-    /// What it is for: shown in lists.
+    /// Its purpose, shown in lists.
     #[schema(max_length = 100, example = "shop backend")]
     name: Option<String>,
-    /// When it stops working; without it, never.
+    /// Time at which it stops working; never if it is left out.
     expires_at: Option<Time>,
 }
 
@@ -119,9 +119,9 @@ async fn create(_: Operator, State(app): State<App>, body: Json<NewApiKey>) -> R
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct KeyParams {
-    /// Whose keys; without it, the operators'.
+    /// Merchant whose keys are listed; the operators' if it is left out.
     merchant_id: Option<String>,
-    /// How many to give, from 1 to 100; 25 if not said.
+    /// Size of the page, from 1 to 100; 25 if it is left out.
     #[param(minimum = 1, maximum = 100, default = 25)]
     limit: Option<u32>,
     /// `next_cursor` of the page before.

@@ -46,11 +46,11 @@ pub(super) struct CorrectionView {
     receive_address_id: Option<AddressId>,
     /// The correction that this one takes back.
     takes_back: Option<CorrectionId>,
-    /// What was marked as paid.
+    /// The amount that was marked as paid.
     amount: Option<String>,
     why: Option<String>,
     evidence: Option<Evidence>,
-    /// What it was before.
+    /// The status before.
     #[schema(value_type = Option<Object>)]
     was: Option<Verbatim>,
     /// The API key that it was done with.
@@ -83,7 +83,7 @@ impl From<Corrected> for CorrectionView {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct CorrectionParams {
-    /// How many to give, from 1 to 100; 25 if not said.
+    /// Size of the page, from 1 to 100; 25 if it is left out.
     #[param(minimum = 1, maximum = 100, default = 25)]
     limit: Option<u32>,
     /// `next_cursor` of the page before.

@@ -40,14 +40,14 @@ struct DeliveryView {
     event_type: event::Type,
     endpoint_id: EndpointId,
     state: DeliveryState,
-    /// How often it was tried.
+    /// Number of attempts.
     attempts: i64,
-    /// When the next attempt is due.
+    /// Time of the next attempt.
     next_attempt_at: Option<Time>,
     /// While pending: an earlier event of the same invoice goes first.
     waits_for_earlier: bool,
     created_at: Time,
-    /// When it was delivered or given up.
+    /// Time at which it was delivered or given up.
     done_at: Option<Time>,
     /// Why it was given up, if not for its attempts.
     why: Option<String>,
@@ -110,7 +110,7 @@ struct DeliveryWithAttempts {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct DeliveryParams {
-    /// How many to give, from 1 to 100; 25 if not said.
+    /// Size of the page, from 1 to 100; 25 if it is left out.
     #[param(minimum = 1, maximum = 100, default = 25)]
     limit: Option<u32>,
     /// `next_cursor` of the page before.

@@ -40,7 +40,7 @@ struct EventView {
     /// Counts the events of an invoice, from 1; 0 without an invoice. They are delivered in this order.
     sequence: i64,
     created_at: Time,
-    /// What is sent: `{"type", "timestamp", "data"}`.
+    /// The body that is sent: `{"type", "timestamp", "data"}`.
     #[schema(value_type = Object)]
     payload: Verbatim,
 }
@@ -65,7 +65,7 @@ impl TryFrom<Event> for EventView {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct EventParams {
-    /// How many to give, from 1 to 100; 25 if not said.
+    /// Size of the page, from 1 to 100; 25 if it is left out.
     #[param(minimum = 1, maximum = 100, default = 25)]
     limit: Option<u32>,
     /// `next_cursor` of the page before.

@@ -42,7 +42,7 @@ struct WantedTransaction {
     tx: String,
 }
 
-/// What was found of a transaction.
+/// The findings about a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum FindStatus {
@@ -56,7 +56,7 @@ enum FindStatus {
     Found,
 }
 
-/// Where a transaction is, and what it moved to your addresses.
+/// A transaction's block, and its transfers to your addresses.
 #[derive(Debug, Serialize, ToSchema)]
 struct FoundTransaction {
     status: FindStatus,
@@ -64,7 +64,7 @@ struct FoundTransaction {
     detail: String,
     /// The block that holds it.
     height: Option<i64>,
-    /// When it makes sense to ask again, seconds.
+    /// Seconds until it makes sense to ask again.
     ask_again_s: Option<u64>,
     transfers: Vec<SettledTransfer>,
 }

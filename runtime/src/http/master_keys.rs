@@ -21,7 +21,7 @@ pub(super) fn routes() -> Routes {
     Routes::default().routes(routes!(get)).routes(routes!(rotate)).routes(routes!(finish))
 }
 
-/// Where this server has its master key from.
+/// Source of this server's master key.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum KeySource {
@@ -39,7 +39,7 @@ struct MasterKeyView {
     id: String,
     created_at: Time,
     source: KeySource,
-    /// Whether an older key opens everything too, until the rotation is finished.
+    /// True while an older key opens everything too, until the rotation is finished.
     rotation_under_way: bool,
     /// Values that an older key has sealed. Running servers seal them anew.
     sealed_with_older_keys: i64,

@@ -144,12 +144,12 @@ async fn update(
     Ok(Answer(merchants::update(&app, id, change).await?.into()))
 }
 
-/// Whose key this is.
+/// Owner of a key.
 #[derive(Debug, Serialize, ToSchema)]
 struct Me {
     merchant_id: MerchantId,
     name: String,
-    /// Whether the key is a test key.
+    /// True if the key is a test key.
     test: bool,
     key_id: ApiKeyId,
     policy: Policy,

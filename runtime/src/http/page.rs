@@ -18,7 +18,7 @@ const LIMIT_MAX: u32 = 100;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct PageParams {
-    /// How many to give, from 1 to 100; 25 if not said.
+    /// Size of the page, from 1 to 100; 25 if it is left out.
     #[param(minimum = 1, maximum = 100, default = 25)]
     pub(crate) limit: Option<u32>,
     /// `next_cursor` of the page before.

@@ -53,7 +53,7 @@ impl From<Payment> for PlacedPayment {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct PaymentParams {
-    /// How many to give, from 1 to 100; 25 if not said.
+    /// Size of the page, from 1 to 100; 25 if it is left out.
     limit: Option<u32>,
     /// `next_cursor` of the page before.
     cursor: Option<String>,

@@ -56,7 +56,7 @@ struct VersionView {
     origin: Origin,
     /// As its author wrote it, with what it asks for.
     manifest: Manifest,
-    /// What the operator allows.
+    /// The operator's grants.
     grants: Grants,
     created_at: Time,
 }
@@ -84,7 +84,7 @@ struct PluginView {
     name: String,
     /// None: unloaded.
     active: Option<VersionView>,
-    /// Whether the active version is ready in this process; the log says why if it is not.
+    /// True if the active version is ready in this process; the log says why if it is not.
     loaded: bool,
 }
 
@@ -310,7 +310,7 @@ struct NewPluginShadow {
     version_id: Option<String>,
 }
 
-/// How a version in the shadow does.
+/// Results of a version in the shadow.
 #[derive(Debug, Serialize, ToSchema)]
 struct PluginShadowView {
     /// None: no version is in the shadow.
@@ -328,7 +328,7 @@ struct PluginShadowView {
     newest: Vec<PluginDifferenceView>,
 }
 
-/// Where a version in the shadow and the active one part.
+/// A difference between the version in the shadow and the active one.
 #[derive(Debug, Serialize, ToSchema)]
 struct PluginDifferenceView {
     network: String,

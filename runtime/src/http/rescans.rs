@@ -74,7 +74,7 @@ impl From<Rescan> for RescanView {
     }
 }
 
-/// Which blocks to read again. Give either `from` or `since`.
+/// The blocks to read again. Give either `from` or `since`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewRescan {
@@ -184,7 +184,7 @@ async fn list(
 
 /// Cancel a rescan
 ///
-/// What it has found stays.
+/// Its findings stay.
 #[utoipa::path(delete, path = "/v1/operator/rescans/{id}", tag = "operator: networks",
     params(("id" = String, Path)), responses((status = 200, body = RescanView)),
     extensions(("x-problems" = json!([[Kind::Conflict]]))))]

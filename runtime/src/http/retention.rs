@@ -28,11 +28,11 @@ struct RetentionView {
     kind: Kind,
     /// None: for ever.
     kept_days: Option<u32>,
-    /// What would go now, counted up to 100000.
+    /// Number of rows that would be deleted now, counted up to 100000.
     rows: i64,
     /// There are more than that.
     more: bool,
-    /// When the oldest of them was made.
+    /// Time at which the oldest of them was made.
     oldest_at: Option<Time>,
 }
 

@@ -39,7 +39,7 @@ async fn health() -> Answer<Health> {
     Answer(Health { status: "ok", version: env!("CARGO_PKG_VERSION") })
 }
 
-/// What stands ready.
+/// The readiness of the server's parts.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ReadyAnswer)]
 struct Ready {
@@ -57,16 +57,16 @@ struct Ready {
     reading: Option<Vec<Reading>>,
 }
 
-/// Whether a network is read.
+/// State of a network: it is read, or not.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = NetworkReading)]
 struct Reading {
     network: String,
-    /// When a provider has last given a good answer.
+    /// Time of the last good answer of a provider.
     heard_at: Option<Time>,
     /// Since when none does, if that is too long.
     stalled_since: Option<Time>,
-    /// When the last block was read.
+    /// Time at which the last block was read.
     moved_at: Option<Time>,
     /// Blocks that are still to be read, when it was heard last.
     lag: Option<i64>,

@@ -52,7 +52,7 @@ struct PaidView {
 pub(super) struct SettledTransfer {
     #[serde(flatten)]
     transfer: TransferView,
-    /// What it pays: mostly one payment, several if a hook divided it.
+    /// Its payments: mostly one, several if a hook divided it.
     payments: Vec<PaidView>,
     /// The invoice that it may be meant for, if it pays nothing by itself.
     invoice_id: Option<InvoiceId>,
@@ -62,7 +62,7 @@ pub(super) struct SettledTransfer {
     state: Option<String>,
     /// Open invoices that it could be meant for, as they stood when it was listed: at most five, the likeliest first.
     near_misses: Vec<NearMiss>,
-    /// What was decided about it by hand, the oldest first.
+    /// Decisions about it by hand, the oldest first.
     corrections: Vec<CorrectionView>,
 }
 
@@ -97,7 +97,7 @@ enum TransferState {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct TransferParams {
-    /// How many to give, from 1 to 100; 25 if not said.
+    /// Size of the page, from 1 to 100; 25 if it is left out.
     limit: Option<u32>,
     /// `next_cursor` of the page before.
     cursor: Option<String>,

@@ -21,7 +21,7 @@ pub(super) fn routes() -> Routes {
     Routes::default().routes(routes!(get))
 }
 
-/// What a merchant takes.
+/// A merchant's rules for payments.
 #[derive(Debug, Serialize, ToSchema)]
 struct Usage {
     /// By the hooks of both modes together.

@@ -39,7 +39,7 @@ pub(crate) use learned::NOTES_MAX;
 pub(crate) use request::{UpstreamError, UpstreamRequest};
 
 words! {
-    /// What an upstream is fit for.
+    /// Abilities of an upstream.
     UpstreamState {
         Ready = "ready",
         /// It failed and rests.

@@ -15,7 +15,7 @@ use crate::domain::{
 };
 
 words! {
-    /// Whose payments arrive at an address.
+    /// The use of an address: shared by invoices, one customer's, or one invoice's.
     #[schema(as = AddressKind)]
     Kind {
         /// Anyone's: payments are told apart by amount or memo.

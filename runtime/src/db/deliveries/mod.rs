@@ -17,7 +17,7 @@ use crate::domain::{
 };
 
 words! {
-    /// How a delivery stands.
+    /// State of a delivery.
     DeliveryState {
         /// Waits for its time, and for its endpoint to be neither disabled nor paused.
         Pending = "pending",

@@ -32,7 +32,7 @@ pub(crate) struct Match {
     pub(crate) parts: Vec<Share>,
     pub(crate) at: Millis,
     pub(crate) used: Used,
-    /// What it wrote into its log: objects of `level` and `text`.
+    /// Its log: objects of `level` and `text`.
     pub(crate) log: Vec<serde_json::Value>,
     /// The recording of its calls to the host and their answers, JSON.
     pub(crate) tape: String,

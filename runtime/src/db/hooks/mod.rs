@@ -31,7 +31,7 @@ use crate::domain::{
 };
 
 words! {
-    /// Whether a hook is run.
+    /// State of a hook: it is run, or not.
     HookState {
         Active = "active",
         /// Disabled by the merchant. Waiting runs are kept.

@@ -22,7 +22,7 @@ use crate::{
 
 pub(super) const MS_PER_DAY: i64 = 86_400_000;
 
-/// What a call used.
+/// Resources that a call used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Used {
     /// On the clock, waiting included.
@@ -45,10 +45,10 @@ pub(crate) struct Attempt {
     pub(crate) at: Millis,
     pub(crate) version_id: HookVersionId,
     pub(crate) outcome: Outcome,
-    /// What the hook said, or why it failed.
+    /// The hook's own words, or the reason of its failure.
     pub(crate) note: String,
     pub(crate) used: Used,
-    /// What it wrote into its log: objects of `level` and `text`.
+    /// Its log: objects of `level` and `text`.
     pub(crate) log: Vec<serde_json::Value>,
     /// The recording of its calls to the host and their answers, JSON.
     pub(crate) tape: String,

@@ -38,7 +38,13 @@ impl<I: Id, O: Id> Entry<I, O> {
     /// Makes the entry of an item's first round.
     pub(super) fn new(item: I, owner: O, position: Option<&LinePosition>) -> Self {
         let line = position.map(|position| lines::line(owner.as_str(), &position.of));
-        Self { item, owner, attempts_before: 0, line, position: position.map_or(0, |position| position.position) }
+        Self {
+            item,
+            owner,
+            attempts_before: 0,
+            line,
+            position: position.map_or(0, |position| position.position),
+        }
     }
 
     /// Makes the entry of another round, after this number of attempts.

@@ -35,7 +35,7 @@ use crate::domain::{
 };
 
 words! {
-    /// What is kept for a while.
+    /// A kind of rows that are kept for a while.
     #[schema(as = RetentionKind)]
     Kind {
         Deliveries = "deliveries",

@@ -218,7 +218,7 @@ pub(crate) struct Listed {
     pub(crate) state: Option<String>,
     /// Open invoices that it could be meant for.
     pub(crate) near: Vec<NearMiss>,
-    /// What was decided about it by hand, the oldest first.
+    /// Decisions about it by hand, the oldest first.
     pub(crate) corrections: Vec<corrections::Listed>,
 }
 

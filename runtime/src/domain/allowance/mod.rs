@@ -30,7 +30,7 @@ const SECOND_MS: Millis = 1_000;
 const HOUR_MS: Millis = 3_600_000;
 const DAY_MS: Millis = 24 * HOUR_MS;
 
-/// What the operator allows.
+/// The operator's grants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Terms {
     pub(crate) calls_per_s: u32,

@@ -114,7 +114,7 @@ events! {
     InvoiceCancelled(InvoiceEvent) = "invoice.cancelled",
     /// A transfer that may be meant for it waits for a person.
     InvoiceManualReview(InvoiceEvent) = "invoice.manual_review",
-    /// What had been seen or credited is no longer on chain, or a person took it back.
+    /// A payment that had been seen or credited is no longer on chain, or a person took it back.
     InvoiceReverted(InvoiceEvent) = "invoice.reverted",
     /// A person gave it another deadline.
     InvoiceExtended(InvoiceEvent) = "invoice.extended",
@@ -157,15 +157,15 @@ events! {
     DatabaseUnwritable(DatabaseUnwritable) = "database.unwritable",
 }
 
-/// How an invoice stands, and what was paid to it.
+/// An invoice's status and its payments.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct InvoiceEvent {
     pub invoice: InvoiceView,
-    /// What was paid to it, the oldest first: the newest 20, also those that are no longer on chain.
+    /// Its payments, the oldest first: the newest 20, also those that are no longer on chain.
     pub payments: Vec<PaidPart>,
     /// The transaction of its newest payment that counts.
     pub tx_hash: Option<String>,
-    /// What a person did that caused it.
+    /// The correction by a person that caused it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub correction: Option<Told>,
 }
@@ -176,7 +176,7 @@ pub struct PaidPart {
     #[schema(example = "pay_01KAN2Q5T4W2J6G0Z8Y3V7X9BC")]
     pub id: PaymentId,
     pub transfer_id: TransferId,
-    /// Which part of the transfer, from 0. One that pays a single thing has only part 0.
+    /// Number of the part of the transfer, from 0. A transfer that pays a single thing has only part 0.
     pub part: i64,
     pub network: String,
     /// None: of a `rise` no transaction is known.
@@ -219,7 +219,7 @@ impl PaidPart {
     }
 }
 
-/// What arrived at a customer's address.
+/// An amount that arrived at a customer's address.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct DepositEvent {
     pub payment: PaymentView,
@@ -268,12 +268,12 @@ pub struct UnmatchedEvent {
     /// Open invoices that it could be meant for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub near_misses: Option<Vec<NearMiss>>,
-    /// What a person did that caused it.
+    /// The correction by a person that caused it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub correction: Option<Told>,
 }
 
-/// What another merchant wanted. Not who that is.
+/// Another merchant's request, without that merchant's name.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct ClaimedEvent {
     pub network: String,
@@ -314,7 +314,7 @@ pub struct RunNamed {
     pub id: HookRunId,
     /// Calls made so far.
     pub attempts: i64,
-    /// What the last one said, or why it failed.
+    /// The last one's words, or the reason of its failure.
     pub note: String,
 }
 
@@ -342,6 +342,6 @@ pub struct MatchNamed {
     pub id: HookMatchId,
     /// Why it failed.
     pub note: String,
-    /// Whether it has failed so often that it is not asked for a while.
+    /// True while it is left alone after many failures.
     pub paused: bool,
 }

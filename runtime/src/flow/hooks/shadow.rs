@@ -35,9 +35,9 @@ pub(crate) struct Compared<O, S> {
     /// `None` if the call was not made.
     pub(crate) then: Option<Did<O, S>>,
     pub(crate) now: Did<O, S>,
-    /// What was done then and would not be done now.
+    /// Effects of then that would be none now.
     pub(crate) missing: Vec<Value>,
-    /// What would be done now and was not done then.
+    /// Effects of now that were none then.
     pub(crate) added: Vec<Value>,
     /// True if the recording of the past call is incomplete, so that a difference means little.
     pub(crate) cut: bool,

@@ -38,7 +38,7 @@ struct ExtendedKeyView {
     /// Child that the next address is derived from.
     next_index: i64,
     created_at: Time,
-    /// When you last proved that it is yours.
+    /// Time of your last proof that it is yours.
     ownership_proven_at: Option<Time>,
 }
 

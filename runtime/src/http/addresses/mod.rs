@@ -59,12 +59,12 @@ struct AddressView {
     unique_id: Option<String>,
     #[schema(value_type = Option<serde_json::Value>)]
     meta: Option<Verbatim>,
-    /// Which child of your extended public key it is.
+    /// Number of the child of your extended public key.
     derived_index: Option<i64>,
     created_at: Time,
     /// Since when it is no longer given out. It stays watched, and what was asked for on it stays.
     retired_at: Option<Time>,
-    /// When you last proved that it is yours.
+    /// Time of your last proof that it is yours.
     ownership_proven_at: Option<Time>,
 }
 

@@ -33,7 +33,7 @@ pub(super) fn routes() -> Routes {
     Routes::default().routes(routes!(state))
 }
 
-/// What shall be proven: an address, or an extended public key.
+/// Subject of the proof: an address, or an extended public key.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct WantedStatement {
@@ -48,7 +48,7 @@ struct WantedStatement {
 /// A text for the wallet to sign.
 #[derive(Debug, Serialize, ToSchema)]
 struct Statement {
-    /// Whose wallet signs: the address, or the first one that the extended public key derives.
+    /// The address whose wallet signs: this one, or the first one that the extended public key derives.
     address: String,
     /// To the last character. Where a wallet signs short texts alone (`ton_proof`), its SHA-256 in hexadecimal digits is
     /// signed instead.

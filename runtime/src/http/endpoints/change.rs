@@ -24,7 +24,7 @@ pub(super) fn routes() -> Routes {
     Routes::default().routes(routes!(update)).routes(routes!(delete))
 }
 
-/// What is to be different. What is left out stays.
+/// The changes. A field that is left out stays as it is.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct EndpointChange {

@@ -51,7 +51,7 @@ struct EndpointView {
     #[schema(example = "ep_01KAN2Q5T4W2J6G0Z8Y3V7X9BC")]
     id: EndpointId,
     url: String,
-    /// What its deliveries look like: `standard`, or the id of the hook that renders them.
+    /// Form of its deliveries: `standard`, or the id of the hook that renders them.
     #[schema(example = "standard")]
     form: String,
     /// The types of events that it gets; none: all.
@@ -106,8 +106,8 @@ struct NewEndpointBody {
     /// Public, over https.
     #[schema(example = "https://shop.example/webhooks/kassa", max_length = 2048)]
     url: String,
-    /// What its deliveries look like: `standard`, or the id or the name of a hook of yours whose version in use has the
-    /// role `form`; `standard` if it is left out.
+    /// Form of its deliveries: `standard`, or the id or the name of a hook of yours whose version in use has the role
+    /// `form`; `standard` if it is left out.
     #[schema(example = "standard", max_length = 100)]
     form: Option<String>,
     /// The types of events that it is to get; all if it is left out.
@@ -232,7 +232,7 @@ async fn rotate_secret(
 
 /// Disable an endpoint
 ///
-/// What is due to it waits; nothing new is queued for it.
+/// Deliveries that are due to it wait; nothing new is queued for it.
 #[utoipa::path(post, path = "/v1/endpoints/{id}/disable", tag = "webhooks",
     params(("id" = String, Path)), responses((status = 200, body = EndpointView)))]
 async fn disable(
@@ -254,7 +254,7 @@ async fn disable(
 
 /// Enable an endpoint
 ///
-/// What waited for it is sent. A pause after failures ends too.
+/// Deliveries that waited for it are sent. A pause after failures ends too.
 #[utoipa::path(post, path = "/v1/endpoints/{id}/enable", tag = "webhooks",
     params(("id" = String, Path)), responses((status = 200, body = EndpointView)),
     extensions(("x-problems" = json!([[Kind::EndpointLimit]]))))]
@@ -330,7 +330,7 @@ struct ResendRange {
     after: Option<String>,
 }
 
-/// What was queued.
+/// The delivery that was queued.
 #[derive(Debug, Serialize, ToSchema)]
 struct ResentRange {
     queued: usize,

@@ -41,16 +41,16 @@ struct MatchView {
     outcome: MatchOutcome,
     /// Why: what the hook said, or what was wrong with it.
     note: String,
-    /// What the transfer pays by it: objects of `invoice_id` and `amount`, in base units.
+    /// The parts of the transfer: objects of `invoice_id` and `amount`, in base units.
     #[schema(value_type = Vec<Object>)]
     parts: serde_json::Value,
-    /// What it was asked: the transfer and the `offers`, as they were then. Amounts are in base units. Null of all but
-    /// the hook's newest thousand.
+    /// The question: the transfer and the `offers`, as they were then. Amounts are in base units. Null for all but the
+    /// hook's newest thousand.
     #[schema(value_type = Option<Object>)]
     question: Verbatim,
     #[serde(flatten)]
     used: UsedView,
-    /// What it wrote into its log: objects of `level` and `text`.
+    /// Its log: objects of `level` and `text`.
     #[schema(value_type = Vec<Object>)]
     log: Vec<serde_json::Value>,
 }
@@ -76,7 +76,7 @@ impl From<Match> for MatchView {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct MatchParams {
-    /// How many to give, from 1 to 100; 25 if not said.
+    /// Size of the page, from 1 to 100; 25 if it is left out.
     #[param(minimum = 1, maximum = 100, default = 25)]
     limit: Option<u32>,
     /// `next_cursor` of the page before.

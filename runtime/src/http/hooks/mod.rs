@@ -189,7 +189,7 @@ async fn enable(
 
 /// Disable a hook
 ///
-/// What is due to it waits; nothing new is queued for it.
+/// Deliveries that are due to it wait; nothing new is queued for it.
 #[utoipa::path(post, path = "/v1/hooks/{id}/disable", tag = "hooks", params(("id" = String, Path)),
     responses((status = 200, body = HookView)))]
 async fn disable(

@@ -41,18 +41,18 @@ struct Replay {
     /// The version to try.
     #[schema(example = "hkv_01KAN2Q5T4W2J6G0Z8Y3V7X9BC")]
     version_id: String,
-    /// How many of the newest events, from 1 to 100; 25 if not said.
+    /// Number of the newest events, from 1 to 100; 25 if it is left out.
     #[schema(minimum = 1, maximum = 100, default = 25)]
     limit: Option<u32>,
 }
 
-/// How a version did, or would have done.
+/// The result of a version, real or in a replay.
 #[derive(Debug, Serialize, ToSchema)]
 struct DidView {
     version_id: HookVersionId,
     outcome: Outcome,
     note: String,
-    /// What it stored, sent and queued, in order.
+    /// Its effects in order: stored, sent and queued.
     #[schema(value_type = Vec<Object>)]
     effects: Vec<serde_json::Value>,
     #[serde(flatten)]
@@ -81,13 +81,13 @@ struct ReplayedView {
     /// None: the hook was not run for it.
     then: Option<DidView>,
     now: DidView,
-    /// What was done then and would not be done now.
+    /// Effects of then that would be none now.
     #[schema(value_type = Vec<Object>)]
     missing: Vec<serde_json::Value>,
-    /// What would be done now and was not done then.
+    /// Effects of now that were none then.
     #[schema(value_type = Vec<Object>)]
     added: Vec<serde_json::Value>,
-    /// What was recorded then is not complete, so that a difference says little.
+    /// True if the record of then is not complete, so that a difference says little.
     cut: bool,
 }
 
@@ -106,13 +106,13 @@ impl From<Replayed> for ReplayedView {
     }
 }
 
-/// What a matcher said, or would have said.
+/// A matcher's decision, real or in the shadow.
 #[derive(Debug, Serialize, ToSchema)]
 struct SaidView {
     version_id: HookVersionId,
     outcome: MatchOutcome,
     note: String,
-    /// What the transfer pays by it: objects of `invoice_id` and `amount`, in base units.
+    /// The parts of the transfer: objects of `invoice_id` and `amount`, in base units.
     #[schema(value_type = Vec<Object>)]
     parts: serde_json::Value,
     #[serde(flatten)]
@@ -139,10 +139,10 @@ struct RematchedView {
     same: bool,
     then: Option<SaidView>,
     now: SaidView,
-    /// What was stored and queued then and would not be now.
+    /// Effects that were stored and queued then and would not be now.
     #[schema(value_type = Vec<Object>)]
     missing: Vec<serde_json::Value>,
-    /// What would be stored and queued now and was not then.
+    /// Effects that would be stored and queued now and were not then.
     #[schema(value_type = Vec<Object>)]
     added: Vec<serde_json::Value>,
 }
@@ -160,7 +160,7 @@ impl From<Rematched> for RematchedView {
     }
 }
 
-/// What a version would have done.
+/// The outcome of a version in a replay.
 #[derive(Debug, Serialize, ToSchema)]
 struct ReplayView {
     /// The newest event first.
@@ -218,7 +218,7 @@ struct NewShadow {
     version_id: Option<String>,
 }
 
-/// How the version in the shadow does.
+/// Results of the version in the shadow.
 #[derive(Debug, Serialize, ToSchema)]
 struct ShadowView {
     /// None: there is none.
@@ -230,7 +230,7 @@ struct ShadowView {
     newest: Vec<DifferenceView>,
 }
 
-/// Where the version in the shadow would have done otherwise.
+/// Differences of the version in the shadow.
 #[derive(Debug, Serialize, ToSchema)]
 struct DifferenceView {
     /// The run's; the question's (`mat_…`) of a matcher.

@@ -37,7 +37,7 @@ pub(super) fn routes() -> Routes {
 /// An event owed to a hook.
 #[derive(Debug, Serialize, ToSchema)]
 struct RunView {
-    /// What the hook's own requests carry as `Idempotency-Key`.
+    /// The `Idempotency-Key` of the hook's own requests.
     #[schema(example = "run_01KAN2Q5T4W2J6G0Z8Y3V7X9BC")]
     id: HookRunId,
     hook_id: HookId,
@@ -48,7 +48,7 @@ struct RunView {
     state: RunState,
     /// Calls made so far.
     attempts: i64,
-    /// What the last one said, or why it failed.
+    /// The last one's words, or the reason of its failure.
     note: Option<String>,
     /// While pending: when the next call is due.
     due_at: Option<Time>,
@@ -86,11 +86,11 @@ struct CallView {
     /// The version that ran.
     version_id: HookVersionId,
     outcome: Outcome,
-    /// What the hook said, or why it failed.
+    /// The hook's own words, or the reason of its failure.
     note: String,
     #[serde(flatten)]
     used: UsedView,
-    /// What it wrote into its log: objects of `level` and `text`.
+    /// Its log: objects of `level` and `text`.
     #[schema(value_type = Vec<Object>)]
     log: Vec<serde_json::Value>,
 }
@@ -109,7 +109,7 @@ impl From<Attempt> for CallView {
     }
 }
 
-/// What a call used.
+/// Resources that a call used.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct UsedView {
     /// On the clock, waiting included.
@@ -158,7 +158,7 @@ impl From<RunInfo> for RunDetails {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct RunParams {
-    /// How many to give, from 1 to 100; 25 if not said.
+    /// Size of the page, from 1 to 100; 25 if it is left out.
     #[param(minimum = 1, maximum = 100, default = 25)]
     limit: Option<u32>,
     /// `next_cursor` of the page before.
@@ -224,7 +224,7 @@ async fn run_again(
     reply
 }
 
-/// What a hook used on one day, of UTC.
+/// A hook's use of one day, in UTC.
 #[derive(Debug, Serialize, ToSchema)]
 struct UsageView {
     day: Time,

@@ -31,7 +31,7 @@ pub(super) fn routes() -> Routes {
     Routes::default().routes(routes!(list)).routes(routes!(set, delete))
 }
 
-/// What a secret may be used for besides being sent.
+/// Uses of a secret besides being sent.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum Use {
@@ -47,7 +47,7 @@ struct SecretView {
     /// The one host that it is sent to.
     #[schema(example = "api.telegram.org")]
     host: Option<String>,
-    /// What it is for instead.
+    /// Its other purpose.
     #[serde(rename = "use")]
     purpose: Option<Use>,
     set_at: Time,
@@ -88,7 +88,7 @@ struct NewSecret {
     /// version in use says (or the newest, if none is).
     #[schema(max_length = 253, example = "api.telegram.org")]
     host: Option<String>,
-    /// What it is for instead.
+    /// Its other purpose.
     #[serde(rename = "use")]
     purpose: Option<Use>,
 }

@@ -26,7 +26,7 @@ pub(super) fn routes() -> Routes {
     Routes::default().routes(routes!(keys)).routes(routes!(get, put, delete))
 }
 
-/// What stands under a key: text, or bytes in base64.
+/// The value under a key: text, or bytes in base64.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct StoredValue {
@@ -77,7 +77,7 @@ struct KeysParams {
     prefix: String,
     /// `next_after` of the answer before.
     after: Option<String>,
-    /// How many to give, from 1 to 1000; 100 if not said.
+    /// Size of the page, from 1 to 1000; 100 if it is left out.
     #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<u32>,
 }

@@ -45,7 +45,7 @@ struct UploadParams {
     activate: bool,
 }
 
-/// What was uploaded.
+/// An uploaded hook.
 #[derive(Debug, Serialize, ToSchema)]
 struct Uploaded {
     hook: HookView,
@@ -91,7 +91,7 @@ async fn upload(
     task.await.unwrap_or_else(|error| Err(Problem::internal(error)))
 }
 
-/// What a component would be.
+/// The hook that a component would be.
 #[derive(Debug, Serialize, ToSchema)]
 struct Validated {
     manifest: Manifest,

@@ -45,7 +45,7 @@ struct MarkPaid {
     /// Kept with it, for those who wonder later.
     #[schema(max_length = 500)]
     why: String,
-    /// What shows that it was paid.
+    /// Evidence that it was paid.
     evidence: Evidence,
 }
 
@@ -118,7 +118,7 @@ async fn mark_paid(
 
 /// Take back that an invoice was marked as paid
 ///
-/// What was marked is reversed; payments that were seen stay.
+/// The marked payment is reversed; payments that were seen stay.
 #[utoipa::path(post, path = "/v1/invoices/{id}/unmark", tag = "corrections", params(("id" = String, Path)),
     request_body = Reason, responses((status = 200, body = InvoiceView)),
     extensions(("x-problems" = json!([[Kind::NotMarked]]))))]
@@ -150,7 +150,7 @@ struct NewDeadline {
     /// Seconds from now, from 60 to 2592000 (30 days).
     #[schema(minimum = 60, maximum = 2_592_000)]
     expires_in_s: Option<i64>,
-    /// When, by the time of the chain's blocks; at most 30 days ahead.
+    /// The new deadline, by the time of the chain's blocks; at most 30 days ahead.
     expires_at: Option<Time>,
     /// Kept with it, for those who wonder later.
     #[schema(max_length = 500)]

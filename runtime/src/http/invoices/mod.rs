@@ -59,7 +59,7 @@ pub(super) fn routes() -> Routes {
         .merge(personal_data::routes())
 }
 
-/// What is to be paid. Give either `amount` or `base_amount_usd`.
+/// An invoice to make. Give either `amount` or `base_amount_usd`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewInvoice {
@@ -85,7 +85,7 @@ struct NewInvoice {
     /// Given back as the text that it is, to the last digit and space; at most 4096 bytes.
     #[schema(value_type = Option<serde_json::Value>)]
     meta: Option<Verbatim>,
-    /// How its payment is recognised; what suits the network and your addresses if it is left out.
+    /// Way in which its payment is recognised; one that suits the network and your addresses if it is left out.
     matching: Option<Matching>,
     /// Seconds until the deadline, from 60 to 2592000 (30 days); 3600 if it is left out.
     #[schema(minimum = 60, maximum = 2_592_000)]
@@ -300,7 +300,7 @@ async fn get(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct InvoiceParams {
-    /// How many to give, from 1 to 100; 25 if not said.
+    /// Size of the page, from 1 to 100; 25 if it is left out.
     limit: Option<u32>,
     /// `next_cursor` of the page before.
     cursor: Option<String>,

@@ -47,7 +47,8 @@ struct OfferedNetwork {
     #[schema(example = "eip155:8453")]
     caip2: String,
     test: bool,
-    /// When a transfer is credited, of an asset that does not say itself: a number of confirmations, `safe` or `final`.
+    /// Depth at which a transfer of an asset without tiers of its own is credited: a number of confirmations, `safe` or
+    /// `final`.
     credit: Credit,
     explorer: Option<Explorer>,
     assets: Vec<OfferedAsset>,
@@ -65,9 +66,9 @@ struct OfferedAsset {
     decimals: u8,
     /// The currency that it is worth one to one.
     peg: Option<String>,
-    /// When a transfer is credited, by how much it is. None: as the network says.
+    /// Depth at which a transfer is credited, by its amount. None: as the network says.
     credit: Option<Vec<Tier>>,
-    /// What payers should be told beside the amount and the address.
+    /// A note for payers beside the amount and the address.
     payer_note: Option<&'static str>,
 }
 
@@ -118,10 +119,11 @@ async fn offered(merchant: Merchant, State(app): State<App>) -> Answer<Listed<Of
 #[derive(Debug, Serialize, ToSchema)]
 struct NetworkView {
     manifest: Manifest,
-    /// Whether it is read, and offered to merchants.
+    /// True if it is read, and offered to merchants.
     enabled: bool,
     created_at: Time,
-    /// When a provider has last given a good answer, also one without news. None: none has, or it is not asked.
+    /// Time of the last good answer of a provider, also of one without news. None: none has answered, or it is not
+    /// asked.
     heard_at: Option<Time>,
     /// Since when no provider gives a good answer, if that is too long: what is paid meanwhile is seen late, and `state` is
     /// of then. A provider that answers, but shows no newer block, is no reason; see `state.moved_at`.
@@ -130,7 +132,7 @@ struct NetworkView {
     state: Option<NetworkState>,
 }
 
-/// How far a network was read.
+/// Progress of the reading of a network.
 #[derive(Debug, Serialize, ToSchema)]
 struct NetworkState {
     /// The last block that was read completely.
@@ -297,7 +299,7 @@ async fn set_enabled(app: &App, name: PathParam, body: NoBody, enabled: bool) ->
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Unfreeze {
-    /// What `state.frozen` says, word for word: that you have read it.
+    /// The text of `state.frozen`, word for word: a sign that you have read it.
     frozen: String,
 }
 

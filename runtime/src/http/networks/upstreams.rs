@@ -41,7 +41,7 @@ struct UpstreamView {
     /// Scheme, host and port; `/…` stands for what is not shown.
     #[schema(example = "https://mainnet.base.org")]
     url: String,
-    /// Whether it is asked with secret headers.
+    /// True if it is asked with secret headers.
     has_headers: bool,
     /// Calls a second that it is asked with at the most.
     calls_per_s: u32,
@@ -50,11 +50,11 @@ struct UpstreamView {
     /// Lower is asked first.
     priority: i64,
     created_at: Time,
-    /// How it does, as this process sees it; none while its network is disabled.
+    /// Its state, as this process sees it; none while its network is disabled.
     health: Option<UpstreamHealth>,
 }
 
-/// How an upstream does.
+/// State of an upstream.
 #[derive(Debug, Serialize, ToSchema)]
 struct UpstreamHealth {
     state: UpstreamState,
@@ -69,7 +69,7 @@ struct UpstreamHealth {
     /// Calls a second that it takes at present, since it refused more; none: `calls_per_s`.
     #[schema(example = "2.5")]
     pace_per_s: Option<String>,
-    /// What the chain plugin has learned of its limits, in the plugin's words.
+    /// Its limits as the chain plugin has learned them, in the plugin's words.
     learned: Option<String>,
     last_error: Option<String>,
     last_error_at: Option<Time>,

@@ -29,7 +29,7 @@ pub(super) fn all() -> impl Iterator<Item = (String, RefOr<Header>)> {
         (RATES[1], text("\"default\";q=100;w=10"), "Requests of a key (`q`) in a window of seconds (`w`)."),
         (RETRY_AFTER, seconds, "Seconds after which the same request may succeed."),
         (REPLAYED, replayed, "The answer to an earlier request with the same `Idempotency-Key`."),
-        (AUTHENTICATE, text("Bearer"), "How a key is sent."),
+        (AUTHENTICATE, text("Bearer"), "Header that carries the key."),
     ]
     .into_iter()
     .map(|(name, schema, description)| {
@@ -56,7 +56,7 @@ pub(super) fn of_deliveries() -> Value {
             "evt_01KAN2Q5T4W2J6G0Z8Y3V7X9BC",
             "The event's id: the same for each repetition."
         ),
-        header("webhook-timestamp", "1772366400", "When it was sent, in seconds since 1970."),
+        header("webhook-timestamp", "1772366400", "Time at which it was sent, in seconds since 1970."),
         header(
             "webhook-signature",
             "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",

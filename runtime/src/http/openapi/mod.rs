@@ -41,18 +41,18 @@ const LISTED: &str = "Listed_";
 
 /// Tags, which group operations.
 const TAGS: &[(&str, &str)] = &[
-    ("invoices", "What a merchant asks to be paid."),
+    ("invoices", "Requests for an amount by a deadline."),
     ("payments", "Transfers that pay something."),
-    ("transfers", "What arrived on chain, and what became of it."),
-    ("receive addresses", "Where payers pay, and whose they are."),
-    ("corrections", "What a person decided about invoices and transfers."),
+    ("transfers", "Movements on chain towards watched addresses, and their payments."),
+    ("receive addresses", "Addresses where payers pay, and the proof that they are yours."),
+    ("corrections", "Decisions of people about invoices and transfers."),
     ("webhooks", "Endpoints, events, and their deliveries."),
     ("hooks", "A merchant's own code, called when something happens."),
     ("networks", "The chains that a key can use."),
     ("sandbox", "A simulated chain for test keys."),
     ("account", "The key that asks."),
-    ("status", "Whether the server is well."),
-    ("operator", "What the operator keeps."),
+    ("status", "The server's health."),
+    ("operator", "The operator's routes."),
     ("operator: API keys", "Keys of merchants and of operators."),
     ("operator: merchants", "The tenants of this installation."),
     ("operator: networks", "The chains that are read, and by which providers."),
@@ -205,7 +205,7 @@ fn problem_schema() -> RefOr<utoipa::openapi::Schema> {
                 .schema_type(Type::Integer)
                 .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int32))),
         )
-        .property("detail", text().description(Some("What is wrong here, and what to do.")))
+        .property("detail", text().description(Some("The fault in this case, and the next step.")))
         .property("field", text().description(Some("The field that it is about.")))
         .property(
             "retry_after_s",

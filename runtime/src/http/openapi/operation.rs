@@ -306,7 +306,7 @@ fn refusal(kinds: &[Kind], guarded: bool) -> Response {
     }
     let mut content = Content::new(Some(Ref::from_schema_name("Problem")));
     content.example =
-        kinds.first().map(|kind| Problem::new(*kind, "What is wrong here, and what to do.").value());
+        kinds.first().map(|kind| Problem::new(*kind, "The fault in this case, and the next step.").value());
     let mut answer = ResponseBuilder::new()
         .description(lines.join("\n"))
         .content("application/problem+json", content)

@@ -25,7 +25,7 @@ pub(super) fn section() -> Value {
         let data = json!({"$ref": format!("#/components/schemas/{data}")});
         (kind.to_owned(), delivery(kind, about, &json!({"type": "string", "enum": [kind]}), &data, &example))
     });
-    let about = "What a hook of yours had sent, under a type that it made up.";
+    let about = "An event that a hook of yours had sent, under a type of its own.";
     let kind = json!({"type": "string", "pattern": r"^hook(\.[a-z0-9_]+)+$", "maxLength": 64});
     let example = json!({
         "type": "hook.license.issued", "timestamp": "2026-03-01T12:00:00.000Z", "data": {"license": "K7-2F-9Q"},

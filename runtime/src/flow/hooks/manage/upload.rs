@@ -15,7 +15,7 @@ use crate::{
     domain::{hook::Binding, size::SizeClass, tenant::Tenant, verbatim::Verbatim},
 };
 
-/// What was uploaded.
+/// An uploaded hook.
 pub(crate) struct Uploaded {
     pub(crate) hook: HookInfo,
     pub(crate) version: VersionInfo,
