@@ -70,13 +70,7 @@ pub(crate) async fn statement(
 }
 
 fn claim<'a>(subject: Subject, tenant: &'a Tenant, network: &'a Manifest, address: &'a str) -> Claim<'a> {
-    Claim {
-        subject,
-        merchant_id: tenant.merchant.as_str(),
-        network: &network.name,
-        caip2: &network.caip2,
-        address,
-    }
+    Claim { subject, merchant_id: &tenant.merchant, network: &network.name, caip2: &network.caip2, address }
 }
 
 fn can_be_proven(app: &App, network: &Manifest) -> Result<(), ProofError> {

@@ -170,9 +170,9 @@ impl Registry {
     pub(crate) async fn shadow(
         &self,
         plugin: &str,
-        version_id: Option<&PluginVersionId>,
+        id: Option<&PluginVersionId>,
     ) -> Result<(), RegistryError> {
-        let shadow = match version_id {
+        let shadow = match id {
             None => None,
             Some(id) => {
                 let row = self.row(plugin, id).await?;
@@ -332,15 +332,9 @@ impl Registry {
         Ok(view(&row, Some(&row.id))?)
     }
 
-    async fn commit_activation(
-        &self,
-        plugin: &str,
-        version_id: Option<PluginVersionId>,
-    ) -> Result<i64, DbError> {
+    async fn commit_activation(&self, plugin: &str, id: Option<PluginVersionId>) -> Result<i64, DbError> {
         let (plugin, now) = (plugin.to_owned(), self.clock.now());
-        self.db
-            .write(move |conn| Box::pin(async move { rows::activate(conn, &plugin, version_id, now).await }))
-            .await
+        self.db.write(move |conn| Box::pin(async move { rows::activate(conn, &plugin, id, now).await })).await
     }
 
     fn exchange(&self, plugin: &str, loaded: Option<Loaded>) {
