@@ -8,7 +8,7 @@ use crate::{
     clock::Clock,
     config::Config,
     db::{Db, DbError, networks},
-    domain::id::{self, Ids},
+    domain::id::{Ids, RequestId},
     flow::{
         chain_clock::ChainClock, find::limits::Finds, health::Health, hooks::prices::Prices,
         invoicing::state::Invoicing, leases::Leases, simulations::Simulations,
@@ -78,7 +78,7 @@ impl App {
     /// Assembles the parts. Invoices are written from now on; the workers do not run yet.
     pub(crate) fn new(parts: Parts) -> Self {
         let Parts { db, clock, ids, config, master_keys, outbound, upstreams, host, networks } = parts;
-        let holder = ids.next_text(id::Kind::Request, clock.now()).into();
+        let holder = ids.next::<RequestId>(clock.now());
         Self {
             chain_clock: Arc::new(ChainClock::new(clock.clone())),
             vault: Arc::clone(master_keys.vault()),
@@ -116,7 +116,7 @@ impl App {
                     specs.push(UpstreamSpec::new(row.id, &access, row.terms, row.priority, row.learned));
                 }
                 Err(error) => {
-                    tracing::error!(upstream = row.id, %error, "its URL does not open; it is left out");
+                    tracing::error!(upstream = row.id.as_str(), %error, "its URL does not open; it is left out");
                 }
             }
         }

@@ -22,7 +22,7 @@ use crate::{
     },
     domain::{
         Millis,
-        id::{self, Ids},
+        id::{Ids, UpstreamId},
         network::Manifest,
     },
     flow::{observe::Watcher, supervise},
@@ -249,7 +249,7 @@ async fn start(db: &Db, ids: &Ids, vault: &Arc<Vault>, now: Millis) -> anyhow::R
                     for (priority, upstream) in (PRIORITY_OF_PUBLIC..).zip(manifest.upstreams) {
                         let row = Access::of_url(&upstream.url).into_row(
                             &vault,
-                            ids.next_text(id::Kind::Upstream, now),
+                            ids.next::<UpstreamId>(now),
                             &manifest.name,
                             ((&upstream).into(), priority),
                             now,

@@ -10,7 +10,7 @@ use crate::{
         merchants::{self, Merchant},
     },
     domain::{
-        id::{self, MerchantId},
+        id::{AddressId, MerchantId},
         network::Manifest,
         policy::Policy,
     },
@@ -44,7 +44,7 @@ pub(in crate::cli) async fn shop(
         disabled_at: None,
     };
     let new = NewAddress {
-        id: id::new(id::Kind::ReceiveAddress, now),
+        id: AddressId::new(now),
         merchant_id: merchant.id.clone(),
         network: network.name.clone(),
         address: normal.text,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{Conn, DbError, args};
-use crate::domain::{Millis, transfer::Transfer, word::words};
+use crate::domain::{Millis, id::TransferId, transfer::Transfer, word::words};
 
 words! {
     /// The agreement of two providers about a transfer.
@@ -21,11 +21,11 @@ words! {
 pub(crate) async fn agreed(
     conn: &mut Conn,
     transfers: &[&Transfer],
-) -> Result<HashMap<String, String>, DbError> {
+) -> Result<HashMap<TransferId, String>, DbError> {
     let ids = transfers.iter().map(|transfer| (&transfer.id).into()).collect();
     let sql = "SELECT transfer_id, block_hash FROM agreement WHERE state = 'agreed' AND transfer_id IN";
     let rows = conn.rows_in(sql, ids, "").await?;
-    rows.iter().map(|row| Ok((row.text("transfer_id")?, row.text("block_hash")?))).collect()
+    rows.iter().map(|row| Ok((row.id("transfer_id")?, row.text("block_hash")?))).collect()
 }
 
 /// Records the state of a transfer in its block. Returns true if that is news; an agreement about a block stands.

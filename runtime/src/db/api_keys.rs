@@ -126,7 +126,7 @@ pub(crate) async fn by_hash(conn: &mut Conn, hash: Vec<u8>) -> Result<Option<Pre
 pub(crate) async fn list(
     conn: &mut Conn,
     merchant_id: Option<MerchantId>,
-    before: String,
+    before: ApiKeyId,
     rows: i64,
 ) -> Result<Vec<ApiKey>, DbError> {
     let found = match merchant_id {
@@ -155,13 +155,13 @@ pub(crate) async fn list(
 pub(crate) async fn get(conn: &mut Conn, id: &ApiKeyId) -> Result<Option<ApiKey>, DbError> {
     let sql = "SELECT id, merchant_id, mode, name, prefix, created_at, expires_at, revoked_at FROM api_key
                WHERE id = $1";
-    conn.row(sql, args![id.to_owned()]).await?.as_ref().map(read).transpose()
+    conn.row(sql, args![id]).await?.as_ref().map(read).transpose()
 }
 
 /// Revokes a key for good. A key that was revoked before keeps its time.
 pub(crate) async fn revoke(conn: &mut Conn, id: &ApiKeyId, now: Millis) -> Result<(), DbError> {
     let sql = "UPDATE api_key SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL";
-    conn.exec(sql, args![id.to_owned(), now]).await?;
+    conn.exec(sql, args![id, now]).await?;
     Ok(())
 }
 

@@ -4,13 +4,14 @@ use super::{Conn, DbError, Row, args};
 use crate::domain::{
     Millis,
     balance::{Arrived, Watched},
+    id::{AddressId, InvoiceId},
     money::Amount,
 };
 
 /// An address whose native coin is compared from now on.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Begin {
-    pub(crate) address_id: String,
+    pub(crate) address_id: AddressId,
     pub(crate) network: String,
     /// The network's final block: it holds no payment that is waited for.
     pub(crate) height: i64,
@@ -40,7 +41,7 @@ pub(crate) async fn begin(conn: &mut Conn, mut new: Vec<Begin>) -> Result<(), Db
 }
 
 /// Prolongs the comparison of addresses that are compared already.
-pub(crate) async fn extend(conn: &mut Conn, ends: Vec<(String, Millis)>) -> Result<(), DbError> {
+pub(crate) async fn extend(conn: &mut Conn, ends: Vec<(AddressId, Millis)>) -> Result<(), DbError> {
     let rows = ends.into_iter().map(|(address_id, until)| args![address_id, until]).collect();
     let sql = "UPDATE balance SET until = v.column2 FROM (";
     let tail = ") AS v WHERE balance.address_id = v.column1 AND balance.until < v.column2";
@@ -60,7 +61,7 @@ macro_rules! select {
 
 fn watched(row: &Row) -> Result<Watched, DbError> {
     Ok(Watched {
-        address_id: row.text("address_id")?,
+        address_id: row.id("address_id")?,
         address: row.text("address")?,
         merchant_id: row.id("merchant_id")?,
         own: row.text("kind")? == "invoice",
@@ -85,7 +86,7 @@ pub(crate) async fn due(
 }
 
 /// The addresses among these that are still compared.
-pub(crate) async fn of(conn: &mut Conn, address_ids: &[String]) -> Result<Vec<Watched>, DbError> {
+pub(crate) async fn of(conn: &mut Conn, address_ids: &[AddressId]) -> Result<Vec<Watched>, DbError> {
     let items = address_ids.iter().map(Into::into).collect();
     conn.rows_in(select!("WHERE b.address_id IN"), items, "").await?.iter().map(watched).collect()
 }
@@ -96,7 +97,7 @@ pub(crate) async fn arrived(
     network: &str,
     asset_id: &str,
     (from, to): (i64, i64),
-    address_ids: &[String],
+    address_ids: &[AddressId],
 ) -> Result<Vec<Arrived>, DbError> {
     let rows = conn
         .rows_in_with(
@@ -110,7 +111,7 @@ pub(crate) async fn arrived(
     rows.iter()
         .map(|row| {
             Ok(Arrived {
-                address_id: row.text("address_id")?,
+                address_id: row.id("address_id")?,
                 height: row.int("height")?,
                 amount: row.opt_amount("amount")?,
             })
@@ -119,7 +120,11 @@ pub(crate) async fn arrived(
 }
 
 /// Stores the balances of these addresses at the end of a block. The caller has locked the cursor.
-pub(crate) async fn keep(conn: &mut Conn, height: i64, held: Vec<(String, Amount)>) -> Result<(), DbError> {
+pub(crate) async fn keep(
+    conn: &mut Conn,
+    height: i64,
+    held: Vec<(AddressId, Amount)>,
+) -> Result<(), DbError> {
     let rows = held.into_iter().map(|(address_id, amount)| args![address_id, height, amount]).collect();
     let sql = "UPDATE balance SET height = v.column2, amount = v.column3 FROM (";
     conn.insert_many(sql, rows, ") AS v WHERE balance.address_id = v.column1").await?;
@@ -142,19 +147,19 @@ pub(crate) async fn begin_later(conn: &mut Conn, network: &str, from: i64, to: i
 }
 
 /// The addresses among these, each one invoice's own, whose invoice is paid.
-pub(crate) async fn paid(conn: &mut Conn, address_ids: Vec<String>) -> Result<Vec<String>, DbError> {
+pub(crate) async fn paid(conn: &mut Conn, address_ids: Vec<AddressId>) -> Result<Vec<AddressId>, DbError> {
     let items = address_ids.into_iter().map(Into::into).collect();
     let sql = "SELECT address_id FROM invoice WHERE matching = 'address' AND status IN ('paid', 'overpaid')
                AND address_id IN";
-    conn.rows_in(sql, items, "").await?.iter().map(|row| row.text("address_id")).collect()
+    conn.rows_in(sql, items, "").await?.iter().map(|row| row.id("address_id")).collect()
 }
 
 /// The open invoice in this asset on a shared address, if it is the only one.
 pub(crate) async fn only_open(
     conn: &mut Conn,
-    address_id: &str,
+    address_id: &AddressId,
     asset_id: &str,
-) -> Result<Option<String>, DbError> {
+) -> Result<Option<InvoiceId>, DbError> {
     // All keys of the address: they begin with its id and a slash, and `0` is the next character after the slash.
     let rows = conn
         .rows(
@@ -165,7 +170,7 @@ pub(crate) async fn only_open(
         )
         .await?;
     match rows.as_slice() {
-        [only] => only.text("id").map(Some),
+        [only] => only.id("id").map(Some),
         _ => Ok(None),
     }
 }

@@ -6,7 +6,7 @@ use sqlx::{Connection as _, Executor as _, Sqlite, SqliteConnection};
 
 use super::{Conn, Db, DbError, Value, args, sqlite};
 use crate::domain::{
-    id::{Id, MerchantId},
+    id::{HookId, HookVersionId, Id, MerchantId},
     policy::Policy,
 };
 
@@ -147,12 +147,12 @@ pub(crate) async fn delivered(conn: &mut Conn) -> Result<i64, DbError> {
 }
 
 /// The id of the hook with this number (from 0) that [`hooks`] adds.
-pub(crate) fn hook_id(number: usize) -> String {
-    format!("hook_{number:026}")
+pub(crate) fn hook_id(number: usize) -> HookId {
+    HookId::of_body(&format!("{number:026}"))
 }
 
-pub(crate) fn hook_version_id(number: usize) -> String {
-    format!("hkv_{number:026}")
+pub(crate) fn hook_version_id(number: usize) -> HookVersionId {
+    HookVersionId::of_body(&format!("{number:026}"))
 }
 
 pub(crate) fn hook_merchant_id(number: usize) -> MerchantId {

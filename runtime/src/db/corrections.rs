@@ -4,6 +4,7 @@ use crate::{
     db::{Conn, DbError, Row, Value, args},
     domain::{
         correction::{Correction, Mark},
+        id::{CorrectionId, InvoiceId, TransferId},
         tenant::Tenant,
     },
 };
@@ -39,16 +40,16 @@ pub(crate) async fn insert(conn: &mut Conn, correction: Correction) -> Result<()
 }
 
 /// The mark of an invoice that nobody has taken back, if there is one. The caller has locked the invoice.
-pub(crate) async fn live_mark(conn: &mut Conn, invoice_id: &str) -> Result<Option<Mark>, DbError> {
+pub(crate) async fn live_mark(conn: &mut Conn, invoice_id: &InvoiceId) -> Result<Option<Mark>, DbError> {
     let sql = "SELECT c.id, c.merchant_id, c.amount, i.asset_id FROM correction c JOIN invoice i ON i.id = c.invoice_id
                WHERE c.invoice_id = $1 AND c.kind = 'mark_paid'
                  AND NOT EXISTS (SELECT 1 FROM correction u WHERE u.of_id = c.id)";
-    let row = conn.row(sql, args![invoice_id.to_owned()]).await?;
+    let row = conn.row(sql, args![invoice_id]).await?;
     row.map(|row| {
         Ok(Mark {
-            correction_id: row.text("id")?,
+            correction_id: row.id("id")?,
             merchant_id: row.id("merchant_id")?,
-            invoice_id: invoice_id.to_owned(),
+            invoice_id: invoice_id.clone(),
             asset_id: row.text("asset_id")?,
             amount: row.amount("amount")?,
         })
@@ -67,8 +68,8 @@ pub(crate) struct Listed {
 #[derive(Debug, Clone)]
 pub(crate) enum Of {
     All,
-    Invoice(String),
-    Transfer(String),
+    Invoice(InvoiceId),
+    Transfer(TransferId),
 }
 
 macro_rules! select {
@@ -84,14 +85,14 @@ macro_rules! select {
 fn listed(row: &Row) -> Result<Listed, DbError> {
     Ok(Listed {
         correction: Correction {
-            id: row.text("id")?,
+            id: row.id("id")?,
             tenant: row.tenant()?,
             kind: row.parsed("kind")?,
-            transfer_id: row.opt_text("transfer_id")?,
-            payment_id: row.opt_text("payment_id")?,
-            invoice_id: row.opt_text("invoice_id")?,
-            address_id: row.opt_text("address_id")?,
-            of_id: row.opt_text("of_id")?,
+            transfer_id: row.opt_id("transfer_id")?,
+            payment_id: row.opt_id("payment_id")?,
+            invoice_id: row.opt_id("invoice_id")?,
+            address_id: row.opt_id("address_id")?,
+            of_id: row.opt_id("of_id")?,
             amount: row.opt_amount("amount")?,
             why: row.opt_text("why")?,
             evidence: row.opt_json("evidence")?,
@@ -108,7 +109,7 @@ pub(crate) async fn list(
     conn: &mut Conn,
     tenant: &Tenant,
     of: Of,
-    before: String,
+    before: CorrectionId,
     rows: i64,
 ) -> Result<Vec<Listed>, DbError> {
     let mut args = args![&tenant.merchant, tenant.mode, before, rows];

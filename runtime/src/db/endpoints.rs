@@ -3,7 +3,12 @@
 //! What a merchant asks for names the tenant: a function here finds nothing of another's.
 
 use super::{Conn, DbError, Row, args, merchants};
-use crate::domain::{Millis, event, id::MerchantId, tenant::Tenant, word::words};
+use crate::domain::{
+    Millis, event,
+    id::{EndpointId, HookId, MerchantId},
+    tenant::Tenant,
+    word::words,
+};
 
 /// Maximum number of active endpoints of a merchant in each mode: each event becomes as many deliveries.
 pub(crate) const PER_MERCHANT_MAX: i64 = 32;
@@ -24,10 +29,10 @@ words! {
 /// An endpoint as its merchant sees it.
 #[derive(Debug, Clone)]
 pub(crate) struct Endpoint {
-    pub(crate) id: String,
+    pub(crate) id: EndpointId,
     pub(crate) url: String,
     /// The hook that renders its deliveries; `None` for the form `standard`.
-    pub(crate) form_hook_id: Option<String>,
+    pub(crate) form_hook_id: Option<HookId>,
     /// Kinds of events that it gets; `None` for all.
     pub(crate) events: Option<Vec<String>>,
     pub(crate) state: EndpointState,
@@ -44,11 +49,11 @@ pub(crate) struct Endpoint {
 /// An endpoint to be made.
 #[derive(Debug, Clone)]
 pub(crate) struct NewEndpoint {
-    pub(crate) id: String,
+    pub(crate) id: EndpointId,
     pub(crate) tenant: Tenant,
     pub(crate) url: String,
     /// The hook that renders its deliveries; none: the form `standard`.
-    pub(crate) form_hook_id: Option<String>,
+    pub(crate) form_hook_id: Option<HookId>,
     pub(crate) events: Option<Vec<event::Type>>,
     /// Secret, sealed for this id.
     pub(crate) secret: Vec<u8>,
@@ -67,9 +72,9 @@ macro_rules! select {
 
 fn read(row: &Row) -> Result<Endpoint, DbError> {
     Ok(Endpoint {
-        id: row.text("id")?,
+        id: row.id("id")?,
         url: row.text("url")?,
-        form_hook_id: row.opt_text("form_hook_id")?,
+        form_hook_id: row.opt_id("form_hook_id")?,
         events: row.opt_json("events")?,
         state: row.parsed("state")?,
         disabled_why: row.opt_text("disabled_why")?,
@@ -113,16 +118,20 @@ fn json(kinds: &[event::Type]) -> String {
     serde_json::Value::from_iter(kinds.iter().map(|kind| kind.as_str())).to_string()
 }
 
-pub(crate) async fn get(conn: &mut Conn, tenant: &Tenant, id: &str) -> Result<Option<Endpoint>, DbError> {
+pub(crate) async fn get(
+    conn: &mut Conn,
+    tenant: &Tenant,
+    id: &EndpointId,
+) -> Result<Option<Endpoint>, DbError> {
     let sql = select!("WHERE merchant_id = $1 AND test = $2 AND id = $3 AND deleted_at IS NULL");
-    conn.row(sql, args![&tenant.merchant, tenant.mode, id.to_owned()]).await?.as_ref().map(read).transpose()
+    conn.row(sql, args![&tenant.merchant, tenant.mode, id]).await?.as_ref().map(read).transpose()
 }
 
 /// The endpoints, the newest first, below the id `before`.
 pub(crate) async fn list(
     conn: &mut Conn,
     tenant: &Tenant,
-    before: String,
+    before: EndpointId,
     rows: i64,
 ) -> Result<Vec<Endpoint>, DbError> {
     let sql = select!(
@@ -136,24 +145,24 @@ pub(crate) async fn list(
 pub(crate) async fn disable(
     conn: &mut Conn,
     tenant: &Tenant,
-    id: &str,
+    id: &EndpointId,
     why: String,
 ) -> Result<bool, DbError> {
     let sql = "UPDATE endpoint SET state = 'disabled', disabled_why = $4
                WHERE merchant_id = $1 AND test = $2 AND id = $3 AND deleted_at IS NULL";
-    let changed = conn.exec(sql, args![&tenant.merchant, tenant.mode, id.to_owned(), why]).await?;
+    let changed = conn.exec(sql, args![&tenant.merchant, tenant.mode, id, why]).await?;
     Ok(changed == 1)
 }
 
 /// Resumes deliveries, the waiting ones first, and ends a pause. Returns false if there is no such endpoint, or if it
 /// is disabled and the merchant has [`PER_MERCHANT_MAX`] active ones.
-pub(crate) async fn enable(conn: &mut Conn, tenant: &Tenant, id: &str) -> Result<bool, DbError> {
+pub(crate) async fn enable(conn: &mut Conn, tenant: &Tenant, id: &EndpointId) -> Result<bool, DbError> {
     merchants::alone(conn, &tenant.merchant).await?;
     let sql = "UPDATE endpoint SET state = 'active', disabled_why = NULL, failures = 0, paused_until = NULL
                WHERE merchant_id = $1 AND test = $2 AND id = $3 AND deleted_at IS NULL
                  AND (state = 'active' OR (SELECT COUNT(*)
                    FROM endpoint WHERE merchant_id = $1 AND test = $2 AND state = 'active') < $4)";
-    Ok(conn.exec(sql, args![&tenant.merchant, tenant.mode, id.to_owned(), PER_MERCHANT_MAX]).await? == 1)
+    Ok(conn.exec(sql, args![&tenant.merchant, tenant.mode, id, PER_MERCHANT_MAX]).await? == 1)
 }
 
 /// Changes to an endpoint; `None` leaves a field as it is.
@@ -161,7 +170,7 @@ pub(crate) async fn enable(conn: &mut Conn, tenant: &Tenant, id: &str) -> Result
 pub(crate) struct Change {
     pub(crate) url: Option<String>,
     /// The inner value: the hook that renders its deliveries; `None` for the form `standard`.
-    pub(crate) form_hook_id: Option<Option<String>>,
+    pub(crate) form_hook_id: Option<Option<HookId>>,
     /// The inner value: the kinds of events that it gets; `None` for all.
     pub(crate) events: Option<Option<Vec<event::Type>>>,
 }
@@ -171,7 +180,7 @@ pub(crate) struct Change {
 pub(crate) async fn change(
     conn: &mut Conn,
     tenant: &Tenant,
-    id: &str,
+    id: &EndpointId,
     change: Change,
 ) -> Result<bool, DbError> {
     let sql =
@@ -184,19 +193,24 @@ pub(crate) async fn change(
     let events = change.events.as_ref().and_then(Option::as_ref).map(|kinds| json(kinds));
     let set_events = change.events.is_some();
     // The form `standard` is the empty text here.
-    let form = change.form_hook_id.map(Option::unwrap_or_default);
-    let args = args![&tenant.merchant, tenant.mode, id.to_owned(), change.url, set_events, events, form];
+    let form = change.form_hook_id.map(|form| form.map_or_else(String::new, |hook_id| hook_id.to_string()));
+    let args = args![&tenant.merchant, tenant.mode, id, change.url, set_events, events, form];
     Ok(conn.exec(sql, args).await? == 1)
 }
 
 /// Deletes an endpoint: it is no longer listed, and nothing new is queued for it. [`super::deliveries::leaving`] gives
 /// its waiting deliveries up. Returns false if there is no such endpoint.
-pub(crate) async fn delete(conn: &mut Conn, tenant: &Tenant, id: &str, now: Millis) -> Result<bool, DbError> {
+pub(crate) async fn delete(
+    conn: &mut Conn,
+    tenant: &Tenant,
+    id: &EndpointId,
+    now: Millis,
+) -> Result<bool, DbError> {
     // The old secret has no use any more.
     let sql =
         "UPDATE endpoint SET deleted_at = $4, state = 'disabled', disabled_why = 'deleted', old_secret = NULL
                WHERE merchant_id = $1 AND test = $2 AND id = $3 AND deleted_at IS NULL";
-    Ok(conn.exec(sql, args![&tenant.merchant, tenant.mode, id.to_owned(), now]).await? == 1)
+    Ok(conn.exec(sql, args![&tenant.merchant, tenant.mode, id, now]).await? == 1)
 }
 
 /// Replaces an endpoint's secret (sealed for its id). The previous secret signs too for 24 hours; earlier ones do not
@@ -204,20 +218,20 @@ pub(crate) async fn delete(conn: &mut Conn, tenant: &Tenant, id: &str, now: Mill
 pub(crate) async fn rotate(
     conn: &mut Conn,
     tenant: &Tenant,
-    id: &str,
+    id: &EndpointId,
     secret: Vec<u8>,
     now: Millis,
 ) -> Result<bool, DbError> {
     let sql = "UPDATE endpoint SET old_secret = secret, old_until = $5, secret = $4
                WHERE merchant_id = $1 AND test = $2 AND id = $3 AND deleted_at IS NULL";
-    let args = args![&tenant.merchant, tenant.mode, id.to_owned(), secret, now + OLD_SECRET_MS];
+    let args = args![&tenant.merchant, tenant.mode, id, secret, now + OLD_SECRET_MS];
     Ok(conn.exec(sql, args).await? == 1)
 }
 
 /// An active endpoint, reduced to what dispatch needs.
 #[derive(Debug, Clone)]
 pub(crate) struct Subscriber {
-    pub(crate) id: String,
+    pub(crate) id: EndpointId,
     pub(crate) tenant: Tenant,
     /// Kinds of events that it gets; `None` for all.
     pub(crate) events: Option<Vec<String>>,
@@ -237,7 +251,7 @@ pub(crate) async fn subscribers(
         .await?;
     rows.iter()
         .map(|row| {
-            Ok(Subscriber { id: row.text("id")?, tenant: row.tenant()?, events: row.opt_json("events")? })
+            Ok(Subscriber { id: row.id("id")?, tenant: row.tenant()?, events: row.opt_json("events")? })
         })
         .collect()
 }

@@ -11,14 +11,14 @@ use super::{
 };
 use crate::domain::{
     Millis, erasure,
-    id::{self, ApiKeyId, MerchantId},
+    id::{ApiKeyId, EventId, HookMatchId, HookRunId, Id, InvoiceId, MerchantId},
     invoice::Invoice,
 };
 
 /// The record of an erasure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Erasure {
-    pub(crate) invoice_id: String,
+    pub(crate) invoice_id: InvoiceId,
     pub(crate) key_id: ApiKeyId,
     pub(crate) at: Millis,
 }
@@ -45,23 +45,23 @@ pub(crate) async fn begin(
 }
 
 /// Ids of an invoice's events.
-pub(crate) async fn events_of(conn: &mut Conn, invoice: &Invoice) -> Result<Vec<String>, DbError> {
+pub(crate) async fn events_of(conn: &mut Conn, invoice: &Invoice) -> Result<Vec<EventId>, DbError> {
     let sql = "SELECT id FROM event WHERE merchant_id = $1 AND test = $2 AND invoice_id = $3";
     let rows = conn.rows(sql, args![&invoice.tenant.merchant, invoice.tenant.mode, &invoice.id]).await?;
-    rows.iter().map(|row| row.text("id")).collect()
+    rows.iter().map(|row| row.id("id")).collect()
 }
 
 /// Ids of the questions to matchers that offered an invoice, as far as they are kept, and of those whose answer was
 /// that the transfer pays it.
-pub(crate) async fn matches_about(conn: &mut Conn, invoice: &Invoice) -> Result<Vec<String>, DbError> {
+pub(crate) async fn matches_about(conn: &mut Conn, invoice: &Invoice) -> Result<Vec<HookMatchId>, DbError> {
     let sql = "SELECT m.id FROM hook h JOIN hook_match m ON m.hook_id = h.id
                WHERE h.merchant_id = $1 AND h.test = $2 AND m.id >= $3 AND (m.question LIKE $4 OR m.parts LIKE $4)";
     // Nobody was offered it before it was made.
-    let since = id::first_at(id::Kind::HookMatch, invoice.created_at);
+    let since = HookMatchId::first_at(invoice.created_at);
     // The underscore in an id matches any character in `LIKE`, which does no harm here.
     let about = format!("%\"{}\"%", invoice.id);
     let rows = conn.rows(sql, args![&invoice.tenant.merchant, invoice.tenant.mode, since, about]).await?;
-    rows.iter().map(|row| row.text("id")).collect()
+    rows.iter().map(|row| row.id("id")).collect()
 }
 
 /// Erases the data of a merchant's events, and all that was made of it. With `invoice_id`, the events are the invoice's
@@ -69,9 +69,9 @@ pub(crate) async fn matches_about(conn: &mut Conn, invoice: &Invoice) -> Result<
 pub(crate) async fn of_events(
     conn: &mut Conn,
     merchant_id: &MerchantId,
-    ids: &[String],
-    invoice_id: Option<&str>,
-) -> Result<Vec<String>, DbError> {
+    ids: &[EventId],
+    invoice_id: Option<&InvoiceId>,
+) -> Result<Vec<HookRunId>, DbError> {
     let items = || -> Vec<Value> { ids.iter().map(Into::into).collect() };
     let mut left = Vec::with_capacity(ids.len());
     for (id, payload) in events::payloads(conn, items()).await? {
@@ -101,14 +101,14 @@ pub(crate) async fn of_events(
     conn.exec_in(sql, items.clone(), "").await?;
     let freed = freed(&calls)? + of_shadows(conn, items).await?;
     disk::count(conn, merchant_id, Taken::of_runs(-freed)).await?;
-    runs.iter().map(|row| row.text("id")).collect()
+    runs.iter().map(|row| row.id("id")).collect()
 }
 
 /// Erases the data of questions to matchers. Payments by their answers stay.
 pub(crate) async fn of_matches(
     conn: &mut Conn,
     merchant_id: &MerchantId,
-    ids: &[String],
+    ids: &[HookMatchId],
 ) -> Result<(), DbError> {
     let items: Vec<Value> = ids.iter().map(Into::into).collect();
     let sql = "SELECT bytes - OCTET_LENGTH(parts) AS bytes FROM hook_match WHERE id IN";
@@ -136,10 +136,10 @@ fn freed(rows: &[Row]) -> Result<i64, DbError> {
 }
 
 /// Ids of the events that hooks sent in these runs or matches.
-pub(crate) async fn events_by(conn: &mut Conn, causes: &[String]) -> Result<Vec<String>, DbError> {
+pub(crate) async fn events_by(conn: &mut Conn, causes: &[String]) -> Result<Vec<EventId>, DbError> {
     let items = causes.iter().map(Into::into).collect();
     let rows = conn.rows_in("SELECT id FROM event WHERE cause IN", items, "").await?;
-    rows.iter().map(|row| row.text("id")).collect()
+    rows.iter().map(|row| row.id("id")).collect()
 }
 
 /// A kept answer: its key and its text.

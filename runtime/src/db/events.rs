@@ -6,6 +6,7 @@ use super::{Conn, DbError, Row, Value, args, queue::Place};
 use crate::domain::{
     Millis,
     event::{NewEvent, Type},
+    id::{EventId, InvoiceId, TransferId},
     tenant::Tenant,
 };
 
@@ -46,19 +47,19 @@ pub(super) async fn insert_told(conn: &mut Conn, events: Vec<NewEvent>) -> Resul
 }
 
 /// Records the run or match in which a hook sent an event, or of which the event tells.
-pub(crate) async fn caused_by(conn: &mut Conn, event_id: &str, cause: &str) -> Result<(), DbError> {
+pub(crate) async fn caused_by(conn: &mut Conn, event_id: &EventId, cause: &str) -> Result<(), DbError> {
     let sql = "UPDATE event SET cause = $2 WHERE id = $1";
-    conn.exec(sql, args![event_id.to_owned(), cause.to_owned()]).await?;
+    conn.exec(sql, args![event_id, cause.to_owned()]).await?;
     Ok(())
 }
 
 /// An event as its merchant sees it.
 #[derive(Debug, Clone)]
 pub(crate) struct Event {
-    pub(crate) id: String,
+    pub(crate) id: EventId,
     pub(crate) kind: Type,
-    pub(crate) invoice_id: Option<String>,
-    pub(crate) transfer_id: Option<String>,
+    pub(crate) invoice_id: Option<InvoiceId>,
+    pub(crate) transfer_id: Option<TransferId>,
     /// Number within the invoice, from 1; 0 without an invoice.
     pub(crate) sequence: i64,
     /// The JSON that webhooks carry.
@@ -74,27 +75,27 @@ macro_rules! select {
 
 fn read(row: &Row) -> Result<Event, DbError> {
     Ok(Event {
-        id: row.text("id")?,
+        id: row.id("id")?,
         kind: row.parsed("kind")?,
-        invoice_id: row.opt_text("invoice_id")?,
-        transfer_id: row.opt_text("transfer_id")?,
+        invoice_id: row.opt_id("invoice_id")?,
+        transfer_id: row.opt_id("transfer_id")?,
         sequence: row.int("sequence")?,
         payload: row.text("payload")?,
         created_at: row.int("created_at")?,
     })
 }
 
-pub(crate) async fn get(conn: &mut Conn, tenant: &Tenant, id: &str) -> Result<Option<Event>, DbError> {
+pub(crate) async fn get(conn: &mut Conn, tenant: &Tenant, id: &EventId) -> Result<Option<Event>, DbError> {
     let sql = select!("WHERE merchant_id = $1 AND test = $2 AND id = $3");
-    conn.row(sql, args![&tenant.merchant, tenant.mode, id.to_owned()]).await?.as_ref().map(read).transpose()
+    conn.row(sql, args![&tenant.merchant, tenant.mode, id]).await?.as_ref().map(read).transpose()
 }
 
 /// The events of one invoice or of all, the newest first, below the id `before`.
 pub(crate) async fn list(
     conn: &mut Conn,
     tenant: &Tenant,
-    invoice_id: Option<String>,
-    before: String,
+    invoice_id: Option<InvoiceId>,
+    before: EventId,
     rows: i64,
 ) -> Result<Vec<Event>, DbError> {
     let mut args = args![&tenant.merchant, tenant.mode, before, rows];
@@ -119,7 +120,7 @@ pub(crate) async fn list(
 pub(crate) struct Undispatched {
     /// Number in the queue.
     pub(crate) n: i64,
-    pub(crate) id: String,
+    pub(crate) id: EventId,
     pub(crate) tenant: Tenant,
     pub(crate) kind: Type,
     pub(crate) place: Option<Place>,
@@ -138,7 +139,7 @@ pub(super) fn place(row: &Row) -> Result<Option<Place>, DbError> {
 fn undispatched_row(row: &Row) -> Result<Undispatched, DbError> {
     Ok(Undispatched {
         n: row.int("n")?,
-        id: row.text("id")?,
+        id: row.id("id")?,
         tenant: row.tenant()?,
         kind: row.parsed("kind")?,
         place: place(row)?,
@@ -201,9 +202,9 @@ async fn elsewhere(
 }
 
 /// The JSON of these events, by id.
-pub(crate) async fn payloads(conn: &mut Conn, ids: Vec<Value>) -> Result<HashMap<String, String>, DbError> {
+pub(crate) async fn payloads(conn: &mut Conn, ids: Vec<Value>) -> Result<HashMap<EventId, String>, DbError> {
     let rows = conn.rows_in("SELECT id, payload FROM event WHERE id IN", ids, "").await?;
-    rows.iter().map(|row| Ok((row.text("id")?, row.text("payload")?))).collect()
+    rows.iter().map(|row| Ok((row.id("id")?, row.text("payload")?))).collect()
 }
 
 /// Takes these events off the queue.

@@ -1,12 +1,16 @@
 //! First calls of a plugin that were begun, and of which nothing was heard yet.
 
 use super::{Conn, DbError, alarms, args};
-use crate::domain::{Millis, event::Data};
+use crate::domain::{Millis, event::Data, id::PluginVersionId};
 
 /// Number of calls of this version in a row that ended without a result.
-pub(crate) async fn unheard(conn: &mut Conn, resource: &str, version_id: &str) -> Result<i64, DbError> {
+pub(crate) async fn unheard(
+    conn: &mut Conn,
+    resource: &str,
+    version_id: &PluginVersionId,
+) -> Result<i64, DbError> {
     let sql = "SELECT unheard FROM first_call WHERE resource = $1 AND version_id = $2";
-    let row = conn.row(sql, args![resource.to_owned(), version_id.to_owned()]).await?;
+    let row = conn.row(sql, args![resource.to_owned(), version_id]).await?;
     row.map_or(Ok(0), |row| row.int("unheard"))
 }
 
@@ -15,13 +19,13 @@ pub(crate) async fn begin(
     conn: &mut Conn,
     resource: &str,
     network: &str,
-    version_id: &str,
+    version_id: &PluginVersionId,
 ) -> Result<(), DbError> {
     let sql = "INSERT INTO first_call (resource, network, version_id, unheard) VALUES ($1, $2, $3, 1)
                ON CONFLICT (resource) DO UPDATE SET version_id = excluded.version_id,
                    unheard = CASE WHEN first_call.version_id = excluded.version_id THEN first_call.unheard + 1 ELSE 1 END,
                    told = CASE WHEN first_call.version_id = excluded.version_id THEN first_call.told ELSE 0 END";
-    conn.exec(sql, args![resource.to_owned(), network.to_owned(), version_id.to_owned()]).await?;
+    conn.exec(sql, args![resource.to_owned(), network.to_owned(), version_id]).await?;
     Ok(())
 }
 
@@ -29,12 +33,12 @@ pub(crate) async fn begin(
 pub(crate) async fn set_aside(
     conn: &mut Conn,
     resource: &str,
-    version_id: &str,
+    version_id: &PluginVersionId,
     alarm: &Data,
     now: Millis,
 ) -> Result<(), DbError> {
     let sql = "UPDATE first_call SET told = 1 WHERE resource = $1 AND version_id = $2 AND told = 0";
-    if conn.exec(sql, args![resource.to_owned(), version_id.to_owned()]).await? == 1 {
+    if conn.exec(sql, args![resource.to_owned(), version_id]).await? == 1 {
         alarms::tell(conn, alarm, now).await?;
     }
     Ok(())

@@ -6,6 +6,7 @@
 use super::{Conn, DbError, Row, args};
 use crate::domain::{
     Millis,
+    id::{AddressId, InvoiceId},
     matching::{Hold, amount_key},
     money::Amount,
     slots::Ring,
@@ -42,7 +43,7 @@ pub(crate) async fn take(conn: &mut Conn, mut holds: Vec<NewHold>) -> Result<Vec
 fn hold(row: &Row) -> Result<Hold, DbError> {
     Ok(Hold {
         key: row.text("key")?,
-        invoice_id: row.text("invoice_id")?,
+        invoice_id: row.id("invoice_id")?,
         since: row.int("since")?,
         until: row.int("until")?,
     })
@@ -90,11 +91,11 @@ pub(crate) async fn end(conn: &mut Conn, network: &str, time: Millis, limit: i64
 pub(crate) async fn prolong(
     conn: &mut Conn,
     key: String,
-    invoice_id: &str,
+    invoice_id: &InvoiceId,
     until: Millis,
 ) -> Result<bool, DbError> {
     let sql = "UPDATE hold SET until = CASE WHEN until < $3 THEN $3 ELSE until END WHERE key = $1 AND invoice_id = $2";
-    Ok(conn.exec(sql, args![key, invoice_id.to_owned(), until]).await? == 1)
+    Ok(conn.exec(sql, args![key, invoice_id, until]).await? == 1)
 }
 
 /// Sets the end of these keys' present holds.
@@ -110,7 +111,7 @@ pub(crate) async fn set_end(conn: &mut Conn, ends: Vec<(String, Millis)>) -> Res
 /// The place of a price's unique amounts: the address, the asset and the ring.
 #[derive(Debug, Clone)]
 pub(crate) struct Price<'a> {
-    pub(crate) address_id: &'a str,
+    pub(crate) address_id: &'a AddressId,
     pub(crate) asset_id: &'a str,
     pub(crate) amount: Amount,
     pub(crate) ring: Ring,
@@ -189,7 +190,7 @@ async fn held_in(conn: &mut Conn, price: &Price<'_>) -> Result<Vec<Amount>, DbEr
 /// above.
 pub(crate) async fn nearest(
     conn: &mut Conn,
-    address_id: &str,
+    address_id: &AddressId,
     asset_id: &str,
     amount: Amount,
     each: i64,
@@ -246,6 +247,8 @@ fn same_length((least, largest): (Amount, Amount)) -> Vec<(Amount, Amount)> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
     use crate::{
         db::{Db, installation},
@@ -254,10 +257,11 @@ mod tests {
     };
 
     const SLOTS: u32 = 40;
+    static ADDRESS: LazyLock<AddressId> = LazyLock::new(|| "adr".into());
 
     fn price(amount: u128) -> Price<'static> {
         let ring = Ring::new(Unique { decimals: 6, slots: SLOTS, share_bp: 100 }, 6, Amount(amount)).unwrap();
-        Price { address_id: "adr", asset_id: "net:a", amount: Amount(amount), ring }
+        Price { address_id: &ADDRESS, asset_id: "net:a", amount: Amount(amount), ring }
     }
 
     async fn reserve_one(db: &Db, amount: u128, random: u32) -> Option<Amount> {
@@ -271,8 +275,12 @@ mod tests {
     }
 
     async fn held(db: &Db, due: Amount, since: Millis, until: Millis) -> bool {
-        let hold =
-            Hold { key: amount_key("adr", "net:a", due), invoice_id: format!("inv_{since}"), since, until };
+        let hold = Hold {
+            key: amount_key(&"adr".into(), "net:a", due),
+            invoice_id: format!("inv_{since}").as_str().into(),
+            since,
+            until,
+        };
         let new = NewHold { network: "net".to_owned(), hold };
         let taken =
             db.write::<_, DbError, _>(move |conn| Box::pin(async move { take(conn, vec![new]).await })).await;
@@ -305,7 +313,7 @@ mod tests {
             assert_eq!(ended(&db, 21).await, 1);
             assert!(held(&db, due, 21, 30).await);
             let mut conn = db.read().await.unwrap();
-            let key = amount_key("adr", "net:a", due);
+            let key = amount_key(&"adr".into(), "net:a", due);
             let of = |holds: Vec<Hold>| holds.into_iter().map(|hold| hold.invoice_id).collect::<Vec<_>>();
             assert_eq!(of(present(&mut conn, vec![key.clone()]).await.unwrap()), ["inv_21"]);
             assert_eq!(of(past(&mut conn, vec![key]).await.unwrap()), ["inv_10"]);
@@ -320,7 +328,7 @@ mod tests {
             }
             let mut conn = db.read().await.unwrap();
             let mut near = async |amount| {
-                let found = nearest(&mut conn, "adr", "net:a", Amount(amount), 2).await.unwrap();
+                let found = nearest(&mut conn, &"adr".into(), "net:a", Amount(amount), 2).await.unwrap();
                 found.iter().filter_map(|hold| amount_of(&hold.key)).map(|due| due.0).collect::<Vec<_>>()
             };
             assert_eq!(near(10_000).await, [9_999, 9_990, 10_001, 10_050]);

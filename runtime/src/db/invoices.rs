@@ -4,6 +4,7 @@ use crate::{
     db::{Conn, DbError, Row, args, balances, holds, newest::newest_of_each},
     domain::{
         Millis,
+        id::{AddressId, InvoiceId},
         invoice::{Invoice, Matching, Status},
         matching::{amount_key, memo_key},
         tenant::Tenant,
@@ -22,7 +23,7 @@ macro_rules! select {
 
 pub(super) fn invoice(row: &Row) -> Result<Invoice, DbError> {
     Ok(Invoice {
-        id: row.text("id")?,
+        id: row.id("id")?,
         tenant: row.tenant()?,
         order_id: row.opt_text("order_id")?,
         title: row.text("title")?,
@@ -32,7 +33,7 @@ pub(super) fn invoice(row: &Row) -> Result<Invoice, DbError> {
         asset_id: row.text("asset_id")?,
         symbol: row.text("symbol")?,
         decimals: row.decimals()?,
-        address_id: row.text("address_id")?,
+        address_id: row.id("address_id")?,
         address: row.text("address")?,
         matching: row.parsed("matching")?,
         memo: row.opt_text("memo")?,
@@ -60,9 +61,13 @@ pub(super) fn invoice(row: &Row) -> Result<Invoice, DbError> {
 }
 
 /// Finds one of the merchant's invoices.
-pub(crate) async fn get(conn: &mut Conn, tenant: &Tenant, id: &str) -> Result<Option<Invoice>, DbError> {
+pub(crate) async fn get(
+    conn: &mut Conn,
+    tenant: &Tenant,
+    id: &InvoiceId,
+) -> Result<Option<Invoice>, DbError> {
     let sql = select!("WHERE i.id = $1 AND i.merchant_id = $2 AND i.test = $3");
-    let row = conn.row(sql, args![id.to_owned(), &tenant.merchant, tenant.mode]).await?;
+    let row = conn.row(sql, args![id, &tenant.merchant, tenant.mode]).await?;
     row.as_ref().map(invoice).transpose()
 }
 
@@ -94,7 +99,7 @@ pub(crate) async fn list(
     conn: &mut Conn,
     tenant: &Tenant,
     of: Of,
-    before: String,
+    before: InvoiceId,
     limit: i64,
 ) -> Result<Vec<Invoice>, DbError> {
     let mut args = args![&tenant.merchant, tenant.mode, before, limit];
@@ -133,13 +138,13 @@ pub(crate) async fn list(
 }
 
 /// The invoices with these ids.
-pub(crate) async fn by_ids(conn: &mut Conn, ids: Vec<String>) -> Result<Vec<Invoice>, DbError> {
+pub(crate) async fn by_ids(conn: &mut Conn, ids: Vec<InvoiceId>) -> Result<Vec<Invoice>, DbError> {
     let items = ids.into_iter().map(Into::into).collect();
     conn.rows_in(select!("WHERE i.id IN"), items, "").await?.iter().map(invoice).collect()
 }
 
 /// The invoices with these ids, locked until the transaction ends: whoever changes their payments goes one at a time.
-pub(crate) async fn lock(conn: &mut Conn, ids: &[String]) -> Result<Vec<Invoice>, DbError> {
+pub(crate) async fn lock(conn: &mut Conn, ids: &[InvoiceId]) -> Result<Vec<Invoice>, DbError> {
     // A single order for all that lock several: no two can deadlock.
     let mut ids = ids.to_vec();
     ids.sort();
@@ -152,8 +157,8 @@ pub(crate) async fn lock(conn: &mut Conn, ids: &[String]) -> Result<Vec<Invoice>
 /// The invoices whose own address is among these.
 pub(crate) async fn by_addresses(
     conn: &mut Conn,
-    address_ids: &[String],
-) -> Result<Vec<(String, String)>, DbError> {
+    address_ids: &[AddressId],
+) -> Result<Vec<(AddressId, InvoiceId)>, DbError> {
     let rows = conn
         .rows_in(
             "SELECT id, address_id FROM invoice WHERE matching = 'address' AND address_id IN",
@@ -161,7 +166,7 @@ pub(crate) async fn by_addresses(
             "",
         )
         .await?;
-    rows.iter().map(|row| Ok((row.text("address_id")?, row.text("id")?))).collect()
+    rows.iter().map(|row| Ok((row.id("address_id")?, row.id("id")?))).collect()
 }
 
 pub(crate) async fn insert(conn: &mut Conn, invoices: &[Invoice]) -> Result<(), DbError> {
@@ -259,8 +264,8 @@ pub(crate) async fn set_deadline(conn: &mut Conn, invoice: &Invoice) -> Result<(
 }
 
 /// Gives an invoice its order back. Errors ([`DbError::is_taken`]) if another invoice has it.
-pub(crate) async fn take_order(conn: &mut Conn, id: &str) -> Result<(), DbError> {
-    conn.exec("UPDATE invoice SET order_turn = '' WHERE id = $1", args![id.to_owned()]).await?;
+pub(crate) async fn take_order(conn: &mut Conn, id: &InvoiceId) -> Result<(), DbError> {
+    conn.exec("UPDATE invoice SET order_turn = '' WHERE id = $1", args![id]).await?;
     Ok(())
 }
 
@@ -271,7 +276,7 @@ pub(crate) async fn overdue(
     network: &str,
     time: Millis,
     limit: i64,
-) -> Result<Vec<String>, DbError> {
+) -> Result<Vec<InvoiceId>, DbError> {
     let rows = conn
         .rows(
             "SELECT id FROM invoice i WHERE network = $1 AND expires_at < $2 AND expired_at IS NULL
@@ -282,7 +287,7 @@ pub(crate) async fn overdue(
             args![network.to_owned(), time, limit],
         )
         .await?;
-    rows.iter().map(|row| row.text("id")).collect()
+    rows.iter().map(|row| row.id("id")).collect()
 }
 
 // ------------------------------------------------------------------ deadlines that do not count yet
@@ -310,8 +315,8 @@ pub(crate) async fn pin(conn: &mut Conn, network: &str, time: Millis, limit: i64
     let mut ends = Vec::with_capacity(rows.len());
     let mut compared = Vec::with_capacity(rows.len());
     for row in &rows {
-        compared.push((row.text("address_id")?, row.int("held_until")?));
-        let (address_id, memo) = (row.text("address_id")?, row.opt_text("memo")?);
+        compared.push((row.id("address_id")?, row.int("held_until")?));
+        let (address_id, memo) = (row.id("address_id")?, row.opt_text("memo")?);
         let key = match (row.parsed("matching")?, memo) {
             (Matching::Address, _) | (Matching::Memo, None) => continue,
             (Matching::Memo, Some(memo)) => memo_key(&address_id, &memo),

@@ -3,6 +3,8 @@
 
 use super::{Conn, DbError, args};
 
+use crate::domain::id::RequestId;
+
 /// Maximum length of a lease, milliseconds. A lease that ends later was taken when the database's clock was ahead, and
 /// has no holder.
 const LONGEST_MS: i64 = 3_600_000;
@@ -12,7 +14,7 @@ const LONGEST_MS: i64 = 3_600_000;
 pub(crate) async fn take(
     conn: &mut Conn,
     resource: &str,
-    holder: &str,
+    holder: &RequestId,
     ttl_ms: i64,
 ) -> Result<Option<i64>, DbError> {
     let now = conn.now().await?;
@@ -25,22 +27,22 @@ pub(crate) async fn take(
                  expires_at = excluded.expires_at
              WHERE lease.holder = excluded.holder OR lease.expires_at < $4 OR lease.expires_at > $5
              RETURNING fence",
-            args![resource.to_owned(), holder.to_owned(), now + ttl_ms, now, now + LONGEST_MS],
+            args![resource.to_owned(), holder, now + ttl_ms, now, now + LONGEST_MS],
         )
         .await?;
     row.map(|row| row.int("fence")).transpose()
 }
 
 /// Releases a lease if this holder has it.
-pub(crate) async fn release(conn: &mut Conn, resource: &str, holder: &str) -> Result<(), DbError> {
+pub(crate) async fn release(conn: &mut Conn, resource: &str, holder: &RequestId) -> Result<(), DbError> {
     let sql = "UPDATE lease SET expires_at = 0 WHERE resource = $1 AND holder = $2";
-    conn.exec(sql, args![resource.to_owned(), holder.to_owned()]).await?;
+    conn.exec(sql, args![resource.to_owned(), holder]).await?;
     Ok(())
 }
 
 /// Releases all leases of this holder, so that the next one does not have to wait for their end.
-pub(crate) async fn release_all(conn: &mut Conn, holder: &str) -> Result<(), DbError> {
-    conn.exec("UPDATE lease SET expires_at = 0 WHERE holder = $1", args![holder.to_owned()]).await?;
+pub(crate) async fn release_all(conn: &mut Conn, holder: &RequestId) -> Result<(), DbError> {
+    conn.exec("UPDATE lease SET expires_at = 0 WHERE holder = $1", args![holder]).await?;
     Ok(())
 }
 

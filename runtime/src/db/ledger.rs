@@ -3,6 +3,7 @@
 use super::{Conn, DbError, args};
 use crate::domain::{
     Millis,
+    id::JournalId,
     ledger::{Account, JournalKind, entries},
     settlement::JournalOf,
 };
@@ -10,7 +11,7 @@ use crate::domain::{
 /// A journal to be written.
 #[derive(Debug, Clone)]
 pub(crate) struct NewJournal {
-    pub(crate) id: String,
+    pub(crate) id: JournalId,
     pub(crate) kind: JournalKind,
     pub(crate) of: JournalOf,
 }
@@ -36,7 +37,7 @@ pub(crate) async fn write(conn: &mut Conn, journals: &[NewJournal], now: Millis)
                 let none: Option<String> = None;
                 heads.push(args![id, none, 0_i64, 0_i64, &mark.correction_id, word, now]);
                 let payee = Account::Invoice(mark.invoice_id.clone());
-                (Account::Manual(mark.merchant_id.to_string()), payee, &mark.asset_id, mark.amount)
+                (Account::Manual(mark.merchant_id.clone()), payee, &mark.asset_id, mark.amount)
             }
         };
         for (line, entry) in (1i64..).zip(entries(*kind, from, payee, amount)) {

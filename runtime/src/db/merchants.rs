@@ -64,7 +64,7 @@ pub(crate) async fn get(conn: &mut Conn, id: &MerchantId) -> Result<Option<Merch
 }
 
 /// The merchants, the newest first, below the id `before`.
-pub(crate) async fn list(conn: &mut Conn, before: String, rows: i64) -> Result<Vec<Merchant>, DbError> {
+pub(crate) async fn list(conn: &mut Conn, before: MerchantId, rows: i64) -> Result<Vec<Merchant>, DbError> {
     let sql = "SELECT id, name, policy, operator_events, created_at, disabled_at FROM merchant
                WHERE id < $1 ORDER BY id DESC LIMIT $2";
     conn.rows(sql, args![before, rows]).await?.iter().map(read).collect()

@@ -153,9 +153,6 @@ struct Pools {
     for_requests: sqlx::PgPool,
 }
 
-/// A text that sorts behind every id in any collation: the start of a list with the newest first.
-pub(crate) const AFTER_ALL_IDS: &str = "zzzz";
-
 /// Maximum number of requests that read at once.
 pub(crate) const REQUEST_READS_MAX: usize = 8;
 /// Time after which a request's statement is interrupted: a page of any list takes a hundredth of it.

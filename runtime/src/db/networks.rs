@@ -7,6 +7,7 @@ use super::{Conn, DbError, Row, args};
 use crate::domain::{
     Millis,
     allowance::{Learned, Terms},
+    id::UpstreamId,
     network::{Asset, Manifest},
 };
 
@@ -20,7 +21,7 @@ pub(crate) struct Network {
 /// An RPC provider.
 #[derive(Debug, Clone)]
 pub(crate) struct Upstream {
-    pub(crate) id: String,
+    pub(crate) id: UpstreamId,
     pub(crate) network: String,
     /// The URL, reduced to what people may see.
     pub(crate) shown: String,
@@ -167,7 +168,7 @@ fn read_upstream(row: &Row) -> Result<Upstream, DbError> {
         calls_per_day: calls_per_day.map_err(unreadable("calls_per_day"))?,
     };
     Ok(Upstream {
-        id: row.text("id")?,
+        id: row.id("id")?,
         network: row.text("network")?,
         shown: row.text("url")?,
         sealed: row.blob("sealed")?,
@@ -222,16 +223,16 @@ pub(crate) async fn insert_upstream(conn: &mut Conn, upstream: Upstream) -> Resu
 }
 
 /// Stores the facts learned about an upstream.
-pub(crate) async fn learned(conn: &mut Conn, id: &str, learned: &Learned) -> Result<(), DbError> {
+pub(crate) async fn learned(conn: &mut Conn, id: &UpstreamId, learned: &Learned) -> Result<(), DbError> {
     let sql = "UPDATE upstream SET learned = $2 WHERE id = $1";
-    conn.exec(sql, args![id.to_owned(), learned.text()]).await?;
+    conn.exec(sql, args![id, learned.text()]).await?;
     Ok(())
 }
 
 /// An upstream whose URL was stored before URLs were sealed.
 #[derive(Debug, Clone)]
 pub(crate) struct Unsealed {
-    pub(crate) id: String,
+    pub(crate) id: UpstreamId,
     pub(crate) url: String,
     /// JSON object of secret headers, sealed for the row's id.
     pub(crate) headers: Option<Vec<u8>>,
@@ -241,7 +242,7 @@ pub(crate) struct Unsealed {
 pub(crate) async fn unsealed(conn: &mut Conn) -> Result<Vec<Unsealed>, DbError> {
     let rows = conn.rows("SELECT id, url, headers FROM upstream WHERE sealed IS NULL", args![]).await?;
     let read = |row: &Row| {
-        Ok(Unsealed { id: row.text("id")?, url: row.text("url")?, headers: row.opt_blob("headers")? })
+        Ok(Unsealed { id: row.id("id")?, url: row.text("url")?, headers: row.opt_blob("headers")? })
     };
     rows.iter().map(read).collect()
 }
@@ -249,19 +250,19 @@ pub(crate) async fn unsealed(conn: &mut Conn) -> Result<Vec<Unsealed>, DbError> 
 /// Stores an upstream's URL and headers sealed.
 pub(crate) async fn seal_upstream(
     conn: &mut Conn,
-    id: &str,
+    id: &UpstreamId,
     shown: String,
     sealed: Vec<u8>,
     has_headers: bool,
 ) -> Result<(), DbError> {
     let sql = "UPDATE upstream SET url = $2, sealed = $3, has_headers = $4, headers = NULL WHERE id = $1";
-    conn.exec(sql, args![id.to_owned(), shown, sealed, has_headers]).await?;
+    conn.exec(sql, args![id, shown, sealed, has_headers]).await?;
     Ok(())
 }
 
 /// Deletes an upstream. Returns false if there is none.
-pub(crate) async fn delete_upstream(conn: &mut Conn, id: &str) -> Result<bool, DbError> {
-    Ok(conn.exec("DELETE FROM upstream WHERE id = $1", args![id.to_owned()]).await? == 1)
+pub(crate) async fn delete_upstream(conn: &mut Conn, id: &UpstreamId) -> Result<bool, DbError> {
+    Ok(conn.exec("DELETE FROM upstream WHERE id = $1", args![id]).await? == 1)
 }
 
 #[cfg(test)]

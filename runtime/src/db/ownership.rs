@@ -1,7 +1,11 @@
 //! Whose an address or an extended key is: what its merchant has proven, and what others want of it.
 
 use super::{Conn, DbError, Row, args};
-use crate::domain::{Millis, id::MerchantId, tenant::Mode};
+use crate::domain::{
+    Millis,
+    id::{AddressId, ExtendedKeyId, Id, MerchantId},
+    tenant::Mode,
+};
 
 /// Minimum time between two events to a merchant about one address or key, milliseconds.
 const TOLD_EVERY_MS: Millis = 24 * 60 * 60 * 1000;
@@ -27,29 +31,29 @@ impl Proof {
 }
 
 /// Records that the merchant of an address has proven to own it.
-pub(crate) async fn prove_address(conn: &mut Conn, id: &str, at: Millis) -> Result<(), DbError> {
+pub(crate) async fn prove_address(conn: &mut Conn, id: &AddressId, at: Millis) -> Result<(), DbError> {
     let sql = "UPDATE receive_address SET ownership_proven_at = $2 WHERE id = $1";
-    conn.exec(sql, args![id.to_owned(), at]).await?;
+    conn.exec(sql, args![id, at]).await?;
     Ok(())
 }
 
 /// Records the same for an extended key.
-pub(crate) async fn prove_key(conn: &mut Conn, id: &str, at: Millis) -> Result<(), DbError> {
+pub(crate) async fn prove_key(conn: &mut Conn, id: &ExtendedKeyId, at: Millis) -> Result<(), DbError> {
     let sql = "UPDATE extended_key SET ownership_proven_at = $2 WHERE id = $1";
-    conn.exec(sql, args![id.to_owned(), at]).await?;
+    conn.exec(sql, args![id, at]).await?;
     Ok(())
 }
 
 /// What another merchant wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Claimed {
-    pub(crate) id: String,
+pub(crate) struct Claimed<I> {
+    pub(crate) id: I,
     /// The merchant that owns it.
     pub(crate) merchant_id: MerchantId,
 }
 
-fn read(row: &Row) -> Result<Claimed, DbError> {
-    Ok(Claimed { id: row.text("id")?, merchant_id: row.id("merchant_id")? })
+fn read<I: Id>(row: &Row) -> Result<Claimed<I>, DbError> {
+    Ok(Claimed { id: row.id("id")?, merchant_id: row.id("merchant_id")? })
 }
 
 /// Finds the address that another merchant than `by` has, if that merchant is due to be told now.
@@ -57,15 +61,15 @@ pub(crate) async fn claimed_address(
     conn: &mut Conn,
     network: &str,
     address: &str,
-    by: &str,
+    by: &MerchantId,
     now: Millis,
-) -> Result<Option<Claimed>, DbError> {
+) -> Result<Option<Claimed<AddressId>>, DbError> {
     // A stored time ahead of now was set by a clock that was ahead.
     let sql = "UPDATE receive_address SET claim_told_at = $4
                WHERE network = $1 AND address = $2 AND merchant_id <> $3
                  AND (claim_told_at IS NULL OR claim_told_at <= $5 OR claim_told_at > $4)
                RETURNING id, merchant_id";
-    let args = args![network.to_owned(), address.to_owned(), by.to_owned(), now, now - TOLD_EVERY_MS];
+    let args = args![network.to_owned(), address.to_owned(), by, now, now - TOLD_EVERY_MS];
     conn.row(sql, args).await?.as_ref().map(read).transpose()
 }
 
@@ -74,14 +78,14 @@ pub(crate) async fn claimed_key(
     conn: &mut Conn,
     network: &str,
     first_address: &str,
-    by: &str,
+    by: &MerchantId,
     now: Millis,
-) -> Result<Option<Claimed>, DbError> {
+) -> Result<Option<Claimed<ExtendedKeyId>>, DbError> {
     let sql = "UPDATE extended_key SET claim_told_at = $4
                WHERE network = $1 AND first_address = $2 AND merchant_id <> $3
                  AND (claim_told_at IS NULL OR claim_told_at <= $5 OR claim_told_at > $4)
                RETURNING id, merchant_id";
-    let args = args![network.to_owned(), first_address.to_owned(), by.to_owned(), now, now - TOLD_EVERY_MS];
+    let args = args![network.to_owned(), first_address.to_owned(), by, now, now - TOLD_EVERY_MS];
     conn.row(sql, args).await?.as_ref().map(read).transpose()
 }
 

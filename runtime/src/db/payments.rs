@@ -4,6 +4,7 @@ use crate::{
     db::{Conn, DbError, Row, args},
     domain::{
         Millis,
+        id::{InvoiceId, PaymentId, TransferId},
         matching::Reason,
         payment::Payment,
         settlement::{self, Listing},
@@ -13,12 +14,12 @@ use crate::{
 
 fn payment(row: &Row) -> Result<Payment, DbError> {
     Ok(Payment {
-        id: row.text("id")?,
-        transfer_id: row.text("transfer_id")?,
+        id: row.id("id")?,
+        transfer_id: row.id("transfer_id")?,
         part: row.int("part")?,
         merchant_id: row.id("merchant_id")?,
-        invoice_id: row.opt_text("invoice_id")?,
-        address_id: row.text("address_id")?,
+        invoice_id: row.opt_id("invoice_id")?,
+        address_id: row.id("address_id")?,
         asset_id: row.text("asset_id")?,
         amount: row.amount("amount")?,
         status: row.parsed("status")?,
@@ -57,14 +58,17 @@ pub(crate) async fn settle_to(
 }
 
 /// The payments that these transfers make.
-pub(crate) async fn of_transfers(conn: &mut Conn, transfer_ids: &[String]) -> Result<Vec<Payment>, DbError> {
+pub(crate) async fn of_transfers(
+    conn: &mut Conn,
+    transfer_ids: &[TransferId],
+) -> Result<Vec<Payment>, DbError> {
     let items = transfer_ids.iter().map(Into::into).collect();
     let rows = conn.rows_in("SELECT * FROM payment WHERE transfer_id IN", items, "").await?;
     rows.iter().map(payment).collect()
 }
 
 /// All payments of these invoices.
-pub(crate) async fn of_invoices(conn: &mut Conn, invoice_ids: &[String]) -> Result<Vec<Payment>, DbError> {
+pub(crate) async fn of_invoices(conn: &mut Conn, invoice_ids: &[InvoiceId]) -> Result<Vec<Payment>, DbError> {
     let items = invoice_ids.iter().map(Into::into).collect();
     let rows = conn.rows_in("SELECT * FROM payment WHERE invoice_id IN", items, "").await?;
     rows.iter().map(payment).collect()
@@ -146,8 +150,8 @@ fn listed(row: &Row) -> Result<Listed, DbError> {
 pub(crate) async fn list(
     conn: &mut Conn,
     tenant: &Tenant,
-    invoice_id: Option<&str>,
-    before: String,
+    invoice_id: Option<&InvoiceId>,
+    before: PaymentId,
     limit: i64,
 ) -> Result<Vec<Listed>, DbError> {
     let mut args = args![&tenant.merchant, tenant.mode, before, limit];
@@ -160,7 +164,7 @@ pub(crate) async fn list(
             conn.rows(sql, args).await?
         }
         Some(invoice_id) => {
-            args.push(invoice_id.to_owned().into());
+            args.push(invoice_id.clone().into());
             let sql = listed!(
                 "WHERE p.merchant_id = $1 AND p.test = $2 AND p.id /*pg: COLLATE \"C\"*/ < $3 AND p.invoice_id = $5
                  ORDER BY p.id /*pg: COLLATE \"C\"*/ DESC LIMIT $4"
@@ -171,9 +175,9 @@ pub(crate) async fn list(
     rows.iter().map(listed).collect()
 }
 
-pub(crate) async fn get(conn: &mut Conn, tenant: &Tenant, id: &str) -> Result<Option<Listed>, DbError> {
+pub(crate) async fn get(conn: &mut Conn, tenant: &Tenant, id: &PaymentId) -> Result<Option<Listed>, DbError> {
     let sql = listed!("WHERE p.merchant_id = $1 AND p.test = $2 AND p.id = $3");
-    let row = conn.row(sql, args![&tenant.merchant, tenant.mode, id.to_owned()]).await?;
+    let row = conn.row(sql, args![&tenant.merchant, tenant.mode, id]).await?;
     row.as_ref().map(listed).transpose()
 }
 
@@ -205,8 +209,8 @@ pub(crate) async fn list_unmatched(
 /// The transfers among these that are listed as unmatched.
 pub(crate) async fn listed_of(
     conn: &mut Conn,
-    transfer_ids: &[String],
-) -> Result<Vec<(String, settlement::Listed)>, DbError> {
+    transfer_ids: &[TransferId],
+) -> Result<Vec<(TransferId, settlement::Listed)>, DbError> {
     let items = transfer_ids.iter().map(Into::into).collect();
     let sql = "SELECT transfer_id, state, reason, invoice_id FROM unmatched WHERE transfer_id IN";
     let rows = conn.rows_in(sql, items, "").await?;
@@ -214,17 +218,17 @@ pub(crate) async fn listed_of(
         let is = match row.text("state")?.as_str() {
             "open" => settlement::Listed::Open {
                 reason: row.parsed("reason")?,
-                invoice_id: row.opt_text("invoice_id")?,
+                invoice_id: row.opt_id("invoice_id")?,
             },
             _ => settlement::Listed::Closed,
         };
-        Ok((row.text("transfer_id")?, is))
+        Ok((row.id("transfer_id")?, is))
     };
     rows.iter().map(listed).collect()
 }
 
 /// Takes open transfers off the list. Errors if a person has decided about one meanwhile.
-pub(crate) async fn unlist(conn: &mut Conn, transfer_ids: &[String]) -> Result<(), DbError> {
+pub(crate) async fn unlist(conn: &mut Conn, transfer_ids: &[TransferId]) -> Result<(), DbError> {
     for id in transfer_ids {
         let sql = "DELETE FROM unmatched WHERE transfer_id = $1 AND state = 'open'";
         if conn.exec(sql, args![id]).await? == 0 {
@@ -237,8 +241,8 @@ pub(crate) async fn unlist(conn: &mut Conn, transfer_ids: &[String]) -> Result<(
 /// Pairs of one of these invoices and a late transfer that may be meant for it and waits for a person.
 pub(crate) async fn in_review(
     conn: &mut Conn,
-    invoice_ids: &[String],
-) -> Result<Vec<(String, String)>, DbError> {
+    invoice_ids: &[InvoiceId],
+) -> Result<Vec<(InvoiceId, TransferId)>, DbError> {
     let items = invoice_ids.iter().map(Into::into).collect();
     let rows = conn
         .rows_in(
@@ -248,26 +252,26 @@ pub(crate) async fn in_review(
             "",
         )
         .await?;
-    rows.iter().map(|row| Ok((row.text("invoice_id")?, row.text("transfer_id")?))).collect()
+    rows.iter().map(|row| Ok((row.id("invoice_id")?, row.id("transfer_id")?))).collect()
 }
 
 /// Takes a transfer that waits for a matcher off the list. Returns false if a person has decided about it.
-pub(crate) async fn unlist_matching(conn: &mut Conn, transfer_id: &str) -> Result<bool, DbError> {
+pub(crate) async fn unlist_matching(conn: &mut Conn, transfer_id: &TransferId) -> Result<bool, DbError> {
     let sql = "DELETE FROM unmatched WHERE transfer_id = $1 AND state = 'open' AND reason = $2";
-    Ok(conn.exec(sql, args![transfer_id.to_owned(), Reason::Matching]).await? == 1)
+    Ok(conn.exec(sql, args![transfer_id, Reason::Matching]).await? == 1)
 }
 
 /// Closes an open transfer. Returns false if it is not open.
 pub(crate) async fn resolve(
     conn: &mut Conn,
-    transfer_id: &str,
+    transfer_id: &TransferId,
     state: &'static str,
     now: Millis,
 ) -> Result<bool, DbError> {
     let changed = conn
         .exec(
             "UPDATE unmatched SET state = $1, resolved_at = $2 WHERE transfer_id = $3 AND state = 'open'",
-            args![state, now, transfer_id.to_owned()],
+            args![state, now, transfer_id],
         )
         .await?;
     Ok(changed == 1)
@@ -278,7 +282,7 @@ pub(crate) async fn resolve(
 /// A matcher is not asked a second time: a transfer that waited for one is listed as `no_match`.
 pub(crate) async fn relist(
     conn: &mut Conn,
-    transfer_id: &str,
+    transfer_id: &TransferId,
     closed: &'static str,
 ) -> Result<bool, DbError> {
     let sql = "UPDATE unmatched SET state = 'open', resolved_at = NULL,
@@ -286,7 +290,7 @@ pub(crate) async fn relist(
                        SELECT 1 FROM match_queue q WHERE q.transfer_id = unmatched.transfer_id)
                      THEN 'no_match' ELSE reason END
                WHERE transfer_id = $1 AND state = $2";
-    Ok(conn.exec(sql, args![transfer_id.to_owned(), closed]).await? == 1)
+    Ok(conn.exec(sql, args![transfer_id, closed]).await? == 1)
 }
 
 /// The number of the last change that was settled, not locked.

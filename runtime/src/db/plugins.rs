@@ -1,11 +1,7 @@
 //! Plugins: artefacts, versions of plugins, and which of them was active when.
 
 use super::{Conn, DbError, Row, args};
-use crate::domain::{
-    Millis,
-    id::{self, Kind},
-    word::words,
-};
+use crate::domain::{Millis, id::PluginVersionId, word::words};
 
 words! {
     /// Who brought a version.
@@ -20,7 +16,7 @@ words! {
 /// A version of a plugin: one artefact, and the operator's grants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct VersionRow {
-    pub(crate) id: String,
+    pub(crate) id: PluginVersionId,
     pub(crate) plugin: String,
     pub(crate) version: String,
     pub(crate) sha256: String,
@@ -36,7 +32,7 @@ pub(crate) struct VersionRow {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PluginRow {
     pub(crate) name: String,
-    pub(crate) active_id: Option<String>,
+    pub(crate) active_id: Option<PluginVersionId>,
     /// Number of its activations.
     pub(crate) generation: i64,
 }
@@ -55,7 +51,7 @@ pub(crate) struct NewVersion {
 
 fn version(row: &Row) -> Result<VersionRow, DbError> {
     Ok(VersionRow {
-        id: row.text("id")?,
+        id: row.id("id")?,
         plugin: row.text("plugin")?,
         version: row.text("version")?,
         sha256: row.text("sha256")?,
@@ -69,7 +65,7 @@ fn version(row: &Row) -> Result<VersionRow, DbError> {
 fn plugin(row: &Row) -> Result<PluginRow, DbError> {
     Ok(PluginRow {
         name: row.text("name")?,
-        active_id: row.opt_text("active_id")?,
+        active_id: row.opt_id("active_id")?,
         generation: row.int("generation")?,
     })
 }
@@ -87,7 +83,7 @@ pub(crate) async fn insert(conn: &mut Conn, new: NewVersion, now: Millis) -> Res
         "INSERT INTO plugin_version (id, plugin, version, sha256, manifest, grants, origin, created_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (plugin, sha256) DO NOTHING",
         args![
-            id::new(Kind::PluginVersion, now),
+            PluginVersionId::new(now),
             &new.plugin,
             new.version,
             &new.sha256,
@@ -150,8 +146,8 @@ pub(crate) async fn any_by_sha256(conn: &mut Conn, sha256: &str) -> Result<bool,
     Ok(row.is_some())
 }
 
-pub(crate) async fn by_id(conn: &mut Conn, id: &str) -> Result<Option<VersionRow>, DbError> {
-    conn.row("SELECT * FROM plugin_version WHERE id = $1", args![id.to_owned()])
+pub(crate) async fn by_id(conn: &mut Conn, id: &PluginVersionId) -> Result<Option<VersionRow>, DbError> {
+    conn.row("SELECT * FROM plugin_version WHERE id = $1", args![id])
         .await?
         .map(|row| version(&row))
         .transpose()
@@ -197,12 +193,12 @@ pub(crate) async fn by_name(conn: &mut Conn, name: &str) -> Result<Option<Plugin
 pub(crate) async fn set_grants(
     conn: &mut Conn,
     name: &str,
-    id: &str,
+    id: &PluginVersionId,
     grants: String,
 ) -> Result<u64, DbError> {
     conn.exec(
         "UPDATE plugin_version SET grants = $3 WHERE plugin = $1 AND id = $2",
-        args![name.to_owned(), id.to_owned(), grants],
+        args![name.to_owned(), id, grants],
     )
     .await
 }
@@ -211,7 +207,7 @@ pub(crate) async fn set_grants(
 pub(crate) async fn activate(
     conn: &mut Conn,
     name: &str,
-    version_id: Option<String>,
+    version_id: Option<PluginVersionId>,
     now: Millis,
 ) -> Result<i64, DbError> {
     let row = conn

@@ -1,12 +1,12 @@
 //! Rescans: ranges of blocks that are read again.
 
 use super::{Conn, DbError, Row, args};
-use crate::domain::{Millis, rescan::State};
+use crate::domain::{Millis, id::RescanId, rescan::State};
 
 /// A rescan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Rescan {
-    pub(crate) id: String,
+    pub(crate) id: RescanId,
     pub(crate) network: String,
     /// Time at which it was asked to begin, if it was.
     pub(crate) since: Option<Millis>,
@@ -27,7 +27,7 @@ pub(crate) struct Rescan {
 
 fn read(row: &Row) -> Result<Rescan, DbError> {
     Ok(Rescan {
-        id: row.text("id")?,
+        id: row.id("id")?,
         network: row.text("network")?,
         since: row.opt_int("since")?,
         from: row.opt_int("from_height")?,
@@ -63,9 +63,9 @@ pub(crate) async fn insert(conn: &mut Conn, rescan: &Rescan) -> Result<bool, DbE
     Ok(made == 1)
 }
 
-pub(crate) async fn get(conn: &mut Conn, id: &str) -> Result<Option<Rescan>, DbError> {
+pub(crate) async fn get(conn: &mut Conn, id: &RescanId) -> Result<Option<Rescan>, DbError> {
     let sql = "SELECT * FROM rescan WHERE id = $1";
-    conn.row(sql, args![id.to_owned()]).await?.as_ref().map(read).transpose()
+    conn.row(sql, args![id]).await?.as_ref().map(read).transpose()
 }
 
 /// The running rescan of a network.
@@ -78,7 +78,7 @@ pub(crate) async fn running(conn: &mut Conn, network: &str) -> Result<Option<Res
 pub(crate) async fn list(
     conn: &mut Conn,
     network: &str,
-    before: &str,
+    before: &RescanId,
     limit: i64,
 ) -> Result<Vec<Rescan>, DbError> {
     let sql = "SELECT * FROM rescan WHERE network = $1 AND id < $2 ORDER BY id DESC LIMIT $3";
@@ -87,10 +87,10 @@ pub(crate) async fn list(
 }
 
 /// Records the first block, once it is found.
-pub(crate) async fn begin(conn: &mut Conn, id: &str, from: i64) -> Result<bool, DbError> {
+pub(crate) async fn begin(conn: &mut Conn, id: &RescanId, from: i64) -> Result<bool, DbError> {
     let sql = "UPDATE rescan SET from_height = $2, next_height = $2, error = NULL
                WHERE id = $1 AND state = 'running' AND from_height IS NULL";
-    Ok(conn.exec(sql, args![id.to_owned(), from]).await? == 1)
+    Ok(conn.exec(sql, args![id, from]).await? == 1)
 }
 
 /// The progress of a rescan after a step.
@@ -124,22 +124,22 @@ pub(crate) async fn advance(
 }
 
 /// Records the reason of a delay.
-pub(crate) async fn held_up(conn: &mut Conn, id: &str, why: &str) -> Result<(), DbError> {
+pub(crate) async fn held_up(conn: &mut Conn, id: &RescanId, why: &str) -> Result<(), DbError> {
     let sql = "UPDATE rescan SET error = $2 WHERE id = $1 AND state = 'running'";
-    conn.exec(sql, args![id.to_owned(), why.to_owned()]).await?;
+    conn.exec(sql, args![id, why.to_owned()]).await?;
     Ok(())
 }
 
 /// Ends a rescan early. Returns false if it has ended already.
 pub(crate) async fn end(
     conn: &mut Conn,
-    id: &str,
+    id: &RescanId,
     state: State,
     why: Option<&str>,
     now: Millis,
 ) -> Result<bool, DbError> {
     let sql = "UPDATE rescan SET state = $2, error = $3, done_at = $4 WHERE id = $1 AND state = 'running'";
-    let args = args![id.to_owned(), state, why.map(str::to_owned), now];
+    let args = args![id, state, why.map(str::to_owned), now];
     Ok(conn.exec(sql, args).await? == 1)
 }
 
@@ -147,13 +147,14 @@ pub(crate) async fn end(
 mod tests {
     use super::*;
     use crate::{
-        db::{AFTER_ALL_IDS, Db, networks},
+        db::{Db, networks},
+        domain::id::Id,
         testing,
     };
 
     fn rescan(id: &str, from: Option<i64>) -> Rescan {
         Rescan {
-            id: id.to_owned(),
+            id: id.into(),
             network: "net".to_owned(),
             since: from.is_none().then_some(5),
             from,
@@ -200,9 +201,9 @@ mod tests {
             .unwrap();
             assert!(add(&db, rescan("rsc_1", None)).await);
             assert!(!add(&db, rescan("rsc_2", Some(3))).await);
-            let found = write(&db, |conn| Box::pin(async { begin(conn, "rsc_1", 10).await }));
+            let found = write(&db, |conn| Box::pin(async { begin(conn, &"rsc_1".into(), 10).await }));
             assert!(found.await);
-            let again = write(&db, |conn| Box::pin(async { begin(conn, "rsc_1", 11).await }));
+            let again = write(&db, |conn| Box::pin(async { begin(conn, &"rsc_1".into(), 11).await }));
             assert!(!again.await);
 
             let mut conn = db.read().await.unwrap();
@@ -212,22 +213,25 @@ mod tests {
             assert!(!read_to(&db, first.clone(), 15, 2).await, "it has moved");
             let second = running(&mut conn, "net").await.unwrap().unwrap();
             assert_eq!((second.next, second.parent.as_str(), second.found), (Some(15), "14", 2));
-            write(&db, |conn| Box::pin(async { held_up(conn, "rsc_1", "slow").await })).await;
+            write(&db, |conn| Box::pin(async { held_up(conn, &"rsc_1".into(), "slow").await })).await;
             assert!(read_to(&db, second, 21, 0).await);
-            let done = get(&mut conn, "rsc_1").await.unwrap().unwrap();
+            let done = get(&mut conn, &"rsc_1".into()).await.unwrap().unwrap();
             assert_eq!((done.state, done.error, done.done_at), (State::Done, None, Some(9)));
             assert_eq!(running(&mut conn, "net").await.unwrap(), None);
 
             // Another may run now; its worker finds it cancelled.
             assert!(add(&db, rescan("rsc_2", Some(3))).await);
-            let cancel =
-                || write(&db, |conn| Box::pin(async { end(conn, "rsc_2", State::Cancelled, None, 9).await }));
+            let cancel = || {
+                write(&db, |conn| {
+                    Box::pin(async { end(conn, &"rsc_2".into(), State::Cancelled, None, 9).await })
+                })
+            };
             assert!(cancel().await);
             assert!(!cancel().await);
             assert!(!read_to(&db, rescan("rsc_2", Some(3)), 5, 0).await);
-            let all = list(&mut conn, "net", AFTER_ALL_IDS, 10).await.unwrap();
+            let all = list(&mut conn, "net", &RescanId::greatest(), 10).await.unwrap();
             assert_eq!(all.iter().map(|one| one.id.as_str()).collect::<Vec<_>>(), ["rsc_2", "rsc_1"]);
-            assert_eq!(list(&mut conn, "net", "rsc_2", 10).await.unwrap().len(), 1);
+            assert_eq!(list(&mut conn, "net", &"rsc_2".into(), 10).await.unwrap().len(), 1);
         }
     }
 }

@@ -3,7 +3,10 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::transfer::Transfer;
+use super::{
+    id::{EndpointId, HookId, TransferId},
+    transfer::Transfer,
+};
 
 /// No provider gives a good answer.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -71,7 +74,7 @@ pub struct DatabaseUnwritable {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[schema(as = AlarmTransfer)]
 pub struct Subject {
-    pub transfer_id: String,
+    pub transfer_id: TransferId,
     pub tx: String,
     pub height: i64,
     pub block_hash: String,
@@ -103,6 +106,6 @@ pub struct Answer {
 #[schema(as = WorkOf)]
 pub enum Of {
     Network { network: String },
-    Hook { hook_id: String },
-    Endpoint { endpoint_id: String },
+    Hook { hook_id: HookId },
+    Endpoint { endpoint_id: EndpointId },
 }

@@ -1,11 +1,15 @@
 //! Balances: what an address holds more than the transfers that were seen explain. Pure.
 
-use super::{Millis, id::MerchantId, money::Amount};
+use super::{
+    Millis,
+    id::{AddressId, MerchantId},
+    money::Amount,
+};
 
 /// An address whose balance is compared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Watched {
-    pub address_id: String,
+    pub address_id: AddressId,
     pub address: String,
     pub merchant_id: MerchantId,
     /// True if the address belongs to one invoice alone.
@@ -21,7 +25,7 @@ pub struct Watched {
 /// A transfer that was seen, reduced to what the comparison of balances needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Arrived {
-    pub address_id: String,
+    pub address_id: AddressId,
     pub height: i64,
     /// `None` if it exceeds 128 bits.
     pub amount: Option<Amount>,
@@ -61,7 +65,7 @@ mod tests {
 
     fn watched() -> Watched {
         Watched {
-            address_id: "adr".to_owned(),
+            address_id: "adr".into(),
             address: "0xa".to_owned(),
             merchant_id: "mer".into(),
             own: false,
@@ -71,8 +75,8 @@ mod tests {
         }
     }
 
-    fn arrived(address_id: &str, height: i64, amount: u128) -> Arrived {
-        Arrived { address_id: address_id.to_owned(), height, amount: Some(Amount(amount)) }
+    fn arrived(address_id: &AddressId, height: i64, amount: u128) -> Arrived {
+        Arrived { address_id: address_id.clone(), height, amount: Some(Amount(amount)) }
     }
 
     fn rise(held: u128, arrived: &[Arrived]) -> Option<u128> {
@@ -83,17 +87,24 @@ mod tests {
     fn what_was_seen_explains_what_is_there() {
         assert_eq!(rise(100, &[]), None);
         assert_eq!(rise(107, &[]), Some(7));
-        assert_eq!(rise(107, &[arrived("adr", 11, 3), arrived("adr", 20, 4)]), None);
-        assert_eq!(rise(109, &[arrived("adr", 11, 3), arrived("adr", 20, 4)]), Some(2));
+        assert_eq!(rise(107, &[arrived(&"adr".into(), 11, 3), arrived(&"adr".into(), 20, 4)]), None);
+        assert_eq!(rise(109, &[arrived(&"adr".into(), 11, 3), arrived(&"adr".into(), 20, 4)]), Some(2));
         // Before, afterwards, elsewhere.
         assert_eq!(
-            rise(107, &[arrived("adr", 10, 3), arrived("adr", 21, 3), arrived("adr2", 15, 3)]),
+            rise(
+                107,
+                &[
+                    arrived(&"adr".into(), 10, 3),
+                    arrived(&"adr".into(), 21, 3),
+                    arrived(&"adr2".into(), 15, 3)
+                ]
+            ),
             Some(7)
         );
         // Something was spent.
         assert_eq!(rise(99, &[]), None);
-        assert_eq!(rise(105, &[arrived("adr", 15, 50)]), None);
-        let uncountable = Arrived { amount: None, ..arrived("adr", 15, 0) };
+        assert_eq!(rise(105, &[arrived(&"adr".into(), 15, 50)]), None);
+        let uncountable = Arrived { amount: None, ..arrived(&"adr".into(), 15, 0) };
         assert_eq!(rise(u128::MAX, &[uncountable]), None);
     }
 
@@ -101,7 +112,7 @@ mod tests {
         #[test]
         fn never_more_than_what_nobody_saw(seen in 0..u128::MAX / 4, unseen in 0..u128::MAX / 4, spent in 0..u128::MAX / 4) {
             let came = 100 + seen + unseen;
-            let found = rise(came - spent.min(came), &[arrived("adr", 12, seen)]).unwrap_or(0);
+            let found = rise(came - spent.min(came), &[arrived(&"adr".into(), 12, seen)]).unwrap_or(0);
             prop_assert!(found <= unseen);
             prop_assert!(spent > 0 || found == unseen);
         }

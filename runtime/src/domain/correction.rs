@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use super::{
     Millis,
-    id::{ApiKeyId, MerchantId},
+    id::{AddressId, ApiKeyId, CorrectionId, InvoiceId, MerchantId, PaymentId, TransferId},
     money::Amount,
     tenant::Tenant,
     verbatim::Verbatim,
@@ -56,15 +56,15 @@ pub struct Evidence {
 /// A decision of a person: its time, API key and reason.
 #[derive(Debug, Clone)]
 pub struct Correction {
-    pub id: String,
+    pub id: CorrectionId,
     pub tenant: Tenant,
     pub kind: Kind,
-    pub transfer_id: Option<String>,
-    pub payment_id: Option<String>,
-    pub invoice_id: Option<String>,
-    pub address_id: Option<String>,
+    pub transfer_id: Option<TransferId>,
+    pub payment_id: Option<PaymentId>,
+    pub invoice_id: Option<InvoiceId>,
+    pub address_id: Option<AddressId>,
     /// The correction that this one takes back.
-    pub of_id: Option<String>,
+    pub of_id: Option<CorrectionId>,
     /// What was marked as paid.
     pub amount: Option<Amount>,
     pub why: Option<String>,
@@ -80,7 +80,7 @@ pub struct Correction {
 #[schema(as = CorrectionTold)]
 pub struct Told {
     #[schema(example = "cor_01KAN2Q5T4W2J6G0Z8Y3V7X9BC")]
-    id: String,
+    id: CorrectionId,
     kind: Kind,
     why: Option<String>,
 }
@@ -95,9 +95,9 @@ impl From<&Correction> for Told {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mark {
     /// The correction that made it.
-    pub correction_id: String,
+    pub correction_id: CorrectionId,
     pub merchant_id: MerchantId,
-    pub invoice_id: String,
+    pub invoice_id: InvoiceId,
     pub asset_id: String,
     pub amount: Amount,
 }

@@ -9,7 +9,10 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::money::Amount;
+use super::{
+    id::{AddressId, TransferId},
+    money::Amount,
+};
 
 /// Maximum number of tiers of one asset.
 const TIERS_MAX: usize = 10;
@@ -123,9 +126,9 @@ pub(super) fn check(tiers: &[Tier], decimals: u8) -> Result<(), String> {
 /// A transfer that is on chain and not final yet.
 #[derive(Debug, Clone)]
 pub struct AtRisk {
-    pub transfer_id: String,
+    pub transfer_id: TransferId,
     pub asset_id: String,
-    pub address_id: String,
+    pub address_id: AddressId,
     /// True if payers of many invoices share the address and are told apart by memo or by amount.
     pub is_shared: bool,
     pub memo: Option<String>,
@@ -137,7 +140,7 @@ pub struct AtRisk {
 /// asset for the same purpose. A purpose is an own address, or a memo of a shared one. Where only the amount tells
 /// payments of a shared address apart, each transfer is a purpose of its own. `None` if a sum exceeds 128 bits.
 #[must_use]
-pub fn counted(all: &[AtRisk]) -> HashMap<&str, Option<Amount>> {
+pub fn counted(all: &[AtRisk]) -> HashMap<&TransferId, Option<Amount>> {
     let purpose = |one: &AtRisk| {
         let own = one.is_shared && one.memo.is_none();
         let memo = if one.is_shared { one.memo.clone() } else { None };
@@ -148,7 +151,7 @@ pub fn counted(all: &[AtRisk]) -> HashMap<&str, Option<Amount>> {
         let sum = sums.entry(purpose(one)).or_insert(Some(Amount::ZERO));
         *sum = sum.zip(one.amount).and_then(|(sum, amount)| sum.checked_add(amount));
     }
-    all.iter().map(|one| (one.transfer_id.as_str(), sums.get(&purpose(one)).copied().flatten())).collect()
+    all.iter().map(|one| (&one.transfer_id, sums.get(&purpose(one)).copied().flatten())).collect()
 }
 
 #[cfg(test)]
@@ -211,9 +214,9 @@ mod tests {
     #[test]
     fn payments_for_one_purpose_count_together() {
         let one = |id: &str, address: &str, is_shared, memo: Option<&str>, amount: Option<u128>| AtRisk {
-            transfer_id: id.to_owned(),
+            transfer_id: id.into(),
             asset_id: "base:usdc".to_owned(),
-            address_id: address.to_owned(),
+            address_id: address.into(),
             is_shared,
             memo: memo.map(str::to_owned),
             amount: amount.map(Amount),
@@ -246,7 +249,7 @@ mod tests {
             ("huge 3", None),
             ("coin", Some(9)),
         ] {
-            assert_eq!(counted[id], amount.map(Amount), "{id}");
+            assert_eq!(counted[&TransferId::from(id)], amount.map(Amount), "{id}");
         }
     }
 }

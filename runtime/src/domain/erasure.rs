@@ -3,6 +3,8 @@
 
 use serde_json::{Map, Value, json};
 
+use super::id::InvoiceId;
+
 /// Fields of an invoice that the merchant writes.
 const OF_MERCHANTS: [&str; 3] = ["title", "tag", "meta"];
 /// Fields of answers about runs and replays that hold a hook's input, result, log and effects.
@@ -10,9 +12,9 @@ const OF_HOOKS: [&str; 6] = ["input", "note", "log", "effects", "missing", "adde
 
 /// Erases the payload of an event of the invoice.
 #[must_use]
-pub fn payload(text: &str, invoice_id: &str) -> String {
+pub fn payload(text: &str, invoice_id: &InvoiceId) -> String {
     edited(text, &|object| {
-        if object.get("id").and_then(Value::as_str) == Some(invoice_id) {
+        if object.get("id").and_then(Value::as_str) == Some(invoice_id.as_str()) {
             blank(object, &OF_MERCHANTS);
         }
     })
@@ -76,7 +78,7 @@ mod tests {
         let left = json!({"type": "invoice.paid", "timestamp": "t", "data": {
             "invoice": {"id": "inv_1", "title": "", "tag": null, "meta": null, "payable_amount": "1.10"},
             "other": {"id": "inv_2", "title": "K"}}});
-        assert_eq!(read(&payload(text, "inv_1")), left);
+        assert_eq!(read(&payload(text, &"inv_1".into())), left);
         let left = json!({"type": "invoice.paid", "timestamp": "t", "data": {}});
         assert_eq!(read(&payload_of_hook(text)), left);
     }

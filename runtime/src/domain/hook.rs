@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Millis,
     event::Type,
+    id::HookRunId,
     retry::{self, Next},
     word::{NoWord, words},
 };
@@ -222,7 +223,7 @@ const HOUR: Millis = 3_600_000;
 /// Decides what follows a call of a run. `number` counts the calls of this round from 1; `asked_s` is the wait that the
 /// hook asked for, in seconds (1 to a day). A failed call is retried like a delivery.
 #[must_use]
-pub fn judge(run_id: &str, number: u32, ended_at: Millis, outcome: Outcome, asked_s: u32) -> Next {
+pub fn judge(run_id: &HookRunId, number: u32, ended_at: Millis, outcome: Outcome, asked_s: u32) -> Next {
     match outcome {
         Outcome::Done => Next::Delivered,
         Outcome::Reject => Next::Exhausted,
@@ -230,10 +231,10 @@ pub fn judge(run_id: &str, number: u32, ended_at: Millis, outcome: Outcome, aske
         Outcome::Retry => {
             let asked = (Millis::from(asked_s) * 1000).clamp(1000, 24 * HOUR);
             let wait = if number < RETRIES_AS_ASKED { asked } else { asked.max(HOUR) };
-            Next::RetryAt(ended_at + wait + retry::jitter(wait, run_id, number))
+            Next::RetryAt(ended_at + wait + retry::jitter(wait, run_id.as_str(), number))
         }
         Outcome::Failed => retry::judge(&retry::AttemptFacts {
-            delivery_id: run_id,
+            of: run_id.as_str(),
             number,
             ended_at,
             outcome: retry::Outcome::Failed,
@@ -302,9 +303,9 @@ mod tests {
     #[test]
     fn what_follows_from_a_call() {
         const NOW: Millis = 1_800_000_000_000;
-        assert_eq!(judge("run_1", 1, NOW, Outcome::Done, 0), Next::Delivered);
-        assert_eq!(judge("run_1", 1, NOW, Outcome::Reject, 0), Next::Exhausted);
-        let wait = |outcome, asked_s| match judge("run_1", 1, NOW, outcome, asked_s) {
+        assert_eq!(judge(&"run_1".into(), 1, NOW, Outcome::Done, 0), Next::Delivered);
+        assert_eq!(judge(&"run_1".into(), 1, NOW, Outcome::Reject, 0), Next::Exhausted);
+        let wait = |outcome, asked_s| match judge(&"run_1".into(), 1, NOW, outcome, asked_s) {
             Next::RetryAt(at) => at - NOW,
             other => panic!("{other:?}"),
         };
@@ -312,10 +313,10 @@ mod tests {
         assert!((1_000..=1_100).contains(&wait(Outcome::Retry, 0)));
         assert!((5_000..=5_500).contains(&wait(Outcome::Failed, 300)));
         assert!(wait(Outcome::Retry, u32::MAX) <= retry::LONGEST_WAIT);
-        let after = |number| judge("run_1", number, NOW, Outcome::Retry, 1);
+        let after = |number| judge(&"run_1".into(), number, NOW, Outcome::Retry, 1);
         assert!(matches!(after(RETRIES_AS_ASKED), Next::RetryAt(at) if at >= NOW + HOUR));
         assert!(matches!(after(RETRIES_MAX - 1), Next::RetryAt(_)));
         assert_eq!(after(RETRIES_MAX), Next::Exhausted);
-        assert_eq!(judge("run_1", retry::ATTEMPTS_MAX, NOW, Outcome::Failed, 0), Next::Exhausted);
+        assert_eq!(judge(&"run_1".into(), retry::ATTEMPTS_MAX, NOW, Outcome::Failed, 0), Next::Exhausted);
     }
 }

@@ -10,7 +10,7 @@ use std::{
     sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
 };
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::Millis;
 
@@ -170,30 +170,24 @@ macro_rules! define {
             }
         }
 
-        // TRANSITION
-        impl std::ops::Deref for $name {
-            type Target = str;
-            fn deref(&self) -> &str { &self.0 }
-        }
-        impl From<$name> for String {
-            fn from(id: $name) -> Self { id.to_string() }
-        }
-        impl From<&$name> for String {
-            fn from(id: &$name) -> Self { id.to_string() }
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+            }
         }
 
-        /// For tests: the id of a short name, `a` or `mer_a`.
+        /// For tests, whose ids may be short.
         #[cfg(test)]
         impl From<&str> for $name {
-            fn from(name: &str) -> Self {
-                Self::of_body(name.strip_prefix($prefix).unwrap_or(name))
+            fn from(text: &str) -> Self {
+                Self(text.into())
             }
         }
 
         #[cfg(test)]
         impl PartialEq<&str> for $name {
-            fn eq(&self, name: &&str) -> bool {
-                self.0[$prefix.len()..] == *name.strip_prefix($prefix).unwrap_or(name)
+            fn eq(&self, text: &&str) -> bool {
+                self.as_str() == *text
             }
         }
     )* };
@@ -203,70 +197,6 @@ ids!(define);
 fn has_shape(prefix: &str, text: &str) -> bool {
     text.strip_prefix(prefix)
         .is_some_and(|body| body.len() == BODY_LEN && body.bytes().all(|byte| ALPHABET.contains(&byte)))
-}
-
-/// The kind of thing that an id names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    ApiKey,
-    Attempt,
-    Correction,
-    Delivery,
-    Endpoint,
-    Event,
-    ExtendedKey,
-    Hook,
-    HookMatch,
-    HookRun,
-    HookSecret,
-    HookVersion,
-    Invoice,
-    Journal,
-    Merchant,
-    Payment,
-    PluginVersion,
-    ReceiveAddress,
-    Request,
-    Rescan,
-    Transfer,
-    Upstream,
-}
-
-impl Kind {
-    #[must_use]
-    pub fn prefix(self) -> &'static str {
-        match self {
-            Self::ApiKey => "key_",
-            Self::Attempt => "att_",
-            Self::Correction => "cor_",
-            Self::Delivery => "dlv_",
-            Self::Endpoint => "ep_",
-            Self::Event => "evt_",
-            Self::ExtendedKey => "xpk_",
-            Self::Hook => "hook_",
-            Self::HookMatch => "mat_",
-            Self::HookRun => "run_",
-            Self::HookSecret => "sec_",
-            Self::HookVersion => "hkv_",
-            Self::Invoice => "inv_",
-            Self::Journal => "jrn_",
-            Self::Merchant => "mer_",
-            Self::Payment => "pay_",
-            Self::PluginVersion => "plv_",
-            Self::ReceiveAddress => "adr_",
-            Self::Request => "req_",
-            Self::Rescan => "rsc_",
-            Self::Transfer => "trf_",
-            Self::Upstream => "ups_",
-        }
-    }
-
-    /// True if `text` has the shape of an id of this kind; anything else is not looked up.
-    #[must_use]
-    pub fn accepts(self, text: &str) -> bool {
-        text.strip_prefix(self.prefix())
-            .is_some_and(|body| body.len() == BODY_LEN && body.bytes().all(|byte| ALPHABET.contains(&byte)))
-    }
 }
 
 /// The source of ids and of other random numbers. Cheap to clone.
@@ -323,11 +253,6 @@ impl Ids {
         I::of_body(&body(self.next_bits(now)))
     }
 
-    #[must_use]
-    pub fn next_text(&self, kind: Kind, now: Millis) -> String {
-        render(kind, self.next_bits(now))
-    }
-
     fn next_bits(&self, now: Millis) -> u128 {
         let mut source = self.lock();
         let time = u128::from(now.unsigned_abs() & 0xFFFF_FFFF_FFFF) << 80;
@@ -351,34 +276,13 @@ impl Ids {
     }
 }
 
-/// Makes a new id from this process's source.
-#[must_use]
-pub fn new(kind: Kind, now: Millis) -> String {
-    Ids::of_process().next_text(kind, now)
-}
-
-/// The least id that can have been made at this time: the start of a range of time.
-#[must_use]
-pub fn first_at(kind: Kind, at: Millis) -> String {
-    render(kind, u128::from(at.clamp(0, 0xFFFF_FFFF_FFFF).unsigned_abs()) << 80)
-}
-
-#[must_use]
-pub fn made_at(id: &str) -> Millis {
-    time_of(id)
-}
-
-fn time_of(id: &str) -> Millis {
-    let body = id.rsplit('_').next().unwrap_or_default();
+fn time_of(text: &str) -> Millis {
+    let body = text.rsplit('_').next().unwrap_or_default();
     let digit = |byte: u8| ALPHABET.iter().position(|digit| *digit == byte);
     let digits: Option<Vec<usize>> = body.bytes().map(digit).collect();
     let Some(digits) = digits.filter(|digits| digits.len() == BODY_LEN) else { return Millis::MAX };
     let bits = digits.into_iter().fold(0_u128, |bits, digit| bits << 5 | u128::try_from(digit).unwrap_or(0));
     Millis::try_from(bits >> 80).unwrap_or(Millis::MAX)
-}
-
-fn render(kind: Kind, bits: u128) -> String {
-    format!("{}{}", kind.prefix(), body(bits))
 }
 
 /// Writes the bits of an id, as Crockford's base 32.
@@ -393,16 +297,16 @@ mod tests {
 
     #[test]
     fn ids_of_one_process_ascend_even_when_the_clock_goes_back() {
-        let ids: Vec<String> = (0..2000).map(|i| new(Kind::Invoice, 1_800_000_000_000 - i)).collect();
+        let ids: Vec<InvoiceId> = (0..2000).map(|i| InvoiceId::new(1_800_000_000_000 - i)).collect();
         assert!(ids.is_sorted());
-        assert!(ids.iter().all(|id| Kind::Invoice.accepts(id)));
+        assert!(ids.iter().all(|id| id.as_str().parse() == Ok(id.clone())));
     }
 
     #[test]
     fn a_seed_says_all() {
         let ids = |seed| {
             let ids = Ids::seeded(seed);
-            (0..9).map(|i| (ids.next_text(Kind::Event, i), ids.random())).collect::<Vec<_>>()
+            (0..9).map(|i| (ids.next::<EventId>(i), ids.random())).collect::<Vec<_>>()
         };
         assert_eq!(ids(1), ids(1));
         assert_ne!(ids(1), ids(2));
@@ -412,12 +316,16 @@ mod tests {
     #[test]
     fn a_range_of_time_is_a_range_of_ids() {
         let at = 1_900_000_000_000;
-        let id = new(Kind::Delivery, at);
-        assert!(first_at(Kind::Delivery, at) <= id && id < first_at(Kind::Delivery, at + 1));
-        assert_eq!((made_at(&id), made_at(&first_at(Kind::Event, 7))), (at, 7));
-        assert_eq!((made_at("dlv_x"), made_at("")), (Millis::MAX, Millis::MAX));
-        assert_eq!(first_at(Kind::Delivery, -1), first_at(Kind::Delivery, 0));
-        assert!(Kind::Delivery.accepts(&first_at(Kind::Delivery, i64::MAX)));
+        let id = DeliveryId::new(at);
+        assert!(DeliveryId::first_at(at) <= id && id < DeliveryId::first_at(at + 1));
+        assert!(DeliveryId::first_at(i64::MAX) <= DeliveryId::greatest());
+        assert_eq!((id.made_at(), EventId::first_at(7).made_at()), (at, 7));
+        assert_eq!(
+            (DeliveryId::from("x").made_at(), DeliveryId::from("").made_at()),
+            (Millis::MAX, Millis::MAX)
+        );
+        assert_eq!(DeliveryId::first_at(-1), DeliveryId::first_at(0));
+        assert!(DeliveryId::first_at(i64::MAX).as_str().parse::<DeliveryId>().is_ok());
     }
 
     #[test]
@@ -429,8 +337,17 @@ mod tests {
             "inv_01ARZ3NDEKTSV4RRFFQ69G5FA'",
             "inv_01arz3ndektsv4rrffq69g5fav",
         ] {
-            assert!(!Kind::Invoice.accepts(text), "{text}");
+            assert_eq!(text.parse::<InvoiceId>(), Err(NoId { prefix: "inv_" }), "{text}");
         }
-        assert!(Kind::Invoice.accepts("inv_01ARZ3NDEKTSV4RRFFQ69G5FAV"));
+        let id: InvoiceId = "inv_01ARZ3NDEKTSV4RRFFQ69G5FAV".parse().unwrap();
+        assert_eq!(serde_json::to_string(&id).unwrap(), r#""inv_01ARZ3NDEKTSV4RRFFQ69G5FAV""#);
+        assert_eq!(serde_json::from_str::<InvoiceId>(r#""inv_01ARZ3NDEKTSV4RRFFQ69G5FAV""#).unwrap(), id);
+        assert!(serde_json::from_str::<EventId>(r#""inv_01ARZ3NDEKTSV4RRFFQ69G5FAV""#).is_err());
+    }
+
+    #[test]
+    fn a_row_has_ids_of_the_kind_that_its_column_holds() {
+        assert_eq!(InvoiceId::stored("inv_1").unwrap().as_str(), "inv_1");
+        assert_eq!(EventId::stored("inv_1"), Err(NoId { prefix: "evt_" }));
     }
 }

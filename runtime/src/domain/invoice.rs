@@ -15,7 +15,15 @@
 //! | `cancelled`     | 0                   | 0       | the merchant cancelled it    |
 //! | `manual_review` | less than due       | any     | a transfer waits for a person |
 
-use super::{Millis, money::Amount, policy::Policy, tenant::Tenant, verbatim::Verbatim, word::words};
+use super::{
+    Millis,
+    id::{AddressId, InvoiceId},
+    money::Amount,
+    policy::Policy,
+    tenant::Tenant,
+    verbatim::Verbatim,
+    word::words,
+};
 
 words! {
     /// Where an invoice stands.
@@ -72,7 +80,7 @@ impl Status {
 /// An invoice as it is kept, with the names of its asset and address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invoice {
-    pub id: String,
+    pub id: InvoiceId,
     pub tenant: Tenant,
     /// The merchant's own number for it, unique within merchant and mode among open and paid invoices.
     pub order_id: Option<String>,
@@ -84,7 +92,7 @@ pub struct Invoice {
     pub asset_id: String,
     pub symbol: String,
     pub decimals: u8,
-    pub address_id: String,
+    pub address_id: AddressId,
     pub address: String,
     pub matching: Matching,
     pub memo: Option<String>,

@@ -2,19 +2,22 @@
 
 use std::fmt;
 
-use super::money::Amount;
+use super::{
+    id::{AddressId, InvoiceId, MerchantId},
+    money::Amount,
+};
 
 /// An account of the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Account {
     /// Money that arrived on chain at a receive address (its id).
-    Chain(String),
+    Chain(AddressId),
     /// Money paid to an invoice (its id).
-    Invoice(String),
+    Invoice(InvoiceId),
     /// Money that a customer paid to an address of their own (its id).
-    Customer(String),
+    Customer(AddressId),
     /// Money that a merchant (its id) reports as paid in a way that Kassa cannot see.
-    Manual(String),
+    Manual(MerchantId),
 }
 
 impl fmt::Display for Account {

@@ -7,6 +7,7 @@ use std::fmt;
 
 use super::{
     Millis,
+    id::{AddressId, InvoiceId},
     invoice::{Invoice, Matching},
     money::Amount,
     policy::{Late, Policy},
@@ -54,13 +55,13 @@ words! {
 /// The key under which an invoice on a shared address waits for its exact amount. With a price in place of the amount
 /// due, it names the ring of unique amounts of that price.
 #[must_use]
-pub fn amount_key(address_id: &str, asset_id: &str, amount: impl fmt::Display) -> String {
+pub fn amount_key(address_id: &AddressId, asset_id: &str, amount: impl fmt::Display) -> String {
     format!("{address_id}/{asset_id}={amount}")
 }
 
 /// The key under which an invoice on a shared address waits for its memo.
 #[must_use]
-pub fn memo_key(address_id: &str, memo: &str) -> String {
+pub fn memo_key(address_id: &AddressId, memo: &str) -> String {
     format!("{address_id}/memo={}", memo.trim())
 }
 
@@ -78,7 +79,7 @@ pub fn hold_key(invoice: &Invoice) -> Option<String> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hold {
     pub key: String,
-    pub invoice_id: String,
+    pub invoice_id: InvoiceId,
     pub since: Millis,
     pub until: Millis,
 }
@@ -87,9 +88,9 @@ pub struct Hold {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Named<'a> {
     /// The invoice that held it then.
-    Holder(&'a str),
+    Holder(&'a InvoiceId),
     /// Nobody held it any more; this invoice was the last holder before.
-    Former(&'a str),
+    Former(&'a InvoiceId),
     Nobody,
 }
 
@@ -294,19 +295,20 @@ mod tests {
 
     #[test]
     fn a_key_names_whoever_held_it_then() {
-        let hold = |invoice_id: &str, since, until| Hold {
+        let hold = |invoice_id: &InvoiceId, since, until| Hold {
             key: "k".to_owned(),
-            invoice_id: invoice_id.to_owned(),
+            invoice_id: invoice_id.clone(),
             since,
             until,
         };
-        let holds = [hold("inv_b", 30, 40), hold("inv_a", 10, 20)];
+        let holds = [hold(&"inv_b".into(), 30, 40), hold(&"inv_a".into(), 10, 20)];
         let at = |at| named(holds.iter(), at);
-        assert_eq!([at(10), at(15), at(20)], [Named::Holder("inv_a"); 3]);
-        assert_eq!([at(30), at(40)], [Named::Holder("inv_b"); 2]);
+        let (a, b) = ("inv_a".into(), "inv_b".into());
+        assert_eq!([at(10), at(15), at(20)], [Named::Holder(&a); 3]);
+        assert_eq!([at(30), at(40)], [Named::Holder(&b); 2]);
         assert_eq!(at(9), Named::Nobody);
-        assert_eq!([at(21), at(29)], [Named::Former("inv_a"); 2]);
-        assert_eq!(at(41), Named::Former("inv_b"));
+        assert_eq!([at(21), at(29)], [Named::Former(&a); 2]);
+        assert_eq!(at(41), Named::Former(&b));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{invoice::Invoice, word::words};
+use super::{id::InvoiceId, invoice::Invoice, word::words};
 
 words! {
     /// In what an invoice is like a transfer.
@@ -24,7 +24,7 @@ words! {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NearMiss {
     #[schema(example = "inv_01KAN2Q5T4W2J6G0Z8Y3V7X9BC")]
-    pub invoice_id: String,
+    pub invoice_id: InvoiceId,
     pub order_id: Option<String>,
     /// What it asks for, in whole units.
     #[schema(example = "25.003712")]

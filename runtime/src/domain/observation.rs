@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Millis,
-    id::{self, Ids, MerchantId},
+    id::{AddressId, Ids, MerchantId},
     money::Amount,
     network::Manifest,
     transfer::{Depth, Kind, Moved, Sighting, Status, Transfer, moved},
@@ -204,7 +204,7 @@ pub fn course(scan: &Scan, from: &Position) -> Course {
 /// The merchant and the address that receive a transfer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owner {
-    pub address_id: String,
+    pub address_id: AddressId,
     pub merchant_id: MerchantId,
 }
 
@@ -315,7 +315,7 @@ fn put(transfer: &mut Transfer, block: &Block) {
 pub(super) fn new_transfer(seen: &Seen, owner: &Owner, block: &Block, known: &Known<'_>) -> Transfer {
     let (network, now) = (known.network, known.now);
     Transfer {
-        id: known.ids.next_text(id::Kind::Transfer, now),
+        id: known.ids.next(now),
         network: network.name.clone(),
         kind: Kind::Seen,
         tx: seen.tx.clone(),

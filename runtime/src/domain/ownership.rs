@@ -4,7 +4,7 @@
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-use super::{Millis, view};
+use super::{Millis, id::MerchantId, view};
 
 /// Time for which a statement can be handed in, milliseconds.
 pub(crate) const VALID_MS: Millis = 60 * 60 * 1000;
@@ -37,7 +37,7 @@ impl Subject {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Claim<'a> {
     pub(crate) subject: Subject,
-    pub(crate) merchant_id: &'a str,
+    pub(crate) merchant_id: &'a MerchantId,
     pub(crate) network: &'a str,
     pub(crate) caip2: &'a str,
     /// The address in normal form; for an extended key the first one that it derives.
@@ -110,20 +110,26 @@ fn mac(key: &[u8], text: &str) -> Option<Hmac<Sha256>> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
 
     const NOW: Millis = 1_790_000_000_000;
-    const CLAIM: Claim<'_> = Claim {
-        subject: Subject::Address,
-        merchant_id: "mer_1",
-        network: "base",
-        caip2: "eip155:8453",
-        address: "0x52908400098527886E0F7030069857D2E4169EE7",
-    };
+    static MERCHANT: LazyLock<MerchantId> = LazyLock::new(|| "mer_1".into());
+
+    fn claim() -> Claim<'static> {
+        Claim {
+            subject: Subject::Address,
+            merchant_id: &MERCHANT,
+            network: "base",
+            caip2: "eip155:8453",
+            address: "0x52908400098527886E0F7030069857D2E4169EE7",
+        }
+    }
 
     #[test]
     fn a_statement_reads_well_and_is_of_its_claim() {
-        let made = statement(&[1; 32], &CLAIM, "K\u{e4}se (mer_2)", NOW);
+        let made = statement(&[1; 32], &claim(), "K\u{e4}se (mer_2)", NOW);
         let text = "This address is mine. I receive payments for this merchant at it.\n\
                     Merchant: K\u{e4}se (mer_2) (mer_1)\n\
                     Network: base (eip155:8453)\n\
@@ -132,18 +138,18 @@ mod tests {
                     Code: ";
         assert_eq!(made.rsplit_once(' ').map(|(text, _)| format!("{text} ")).as_deref(), Some(text));
         assert_eq!(made.len(), text.len() + 32);
-        assert_eq!(check(&[[1; 32]], &made, &CLAIM, NOW), Ok(()));
+        assert_eq!(check(&[[1; 32]], &made, &claim(), NOW), Ok(()));
         // A replica's clock may be behind.
-        assert_eq!(check(&[[1; 32]], &made, &CLAIM, NOW - 5_000), Ok(()));
-        assert_eq!(check(&[[1; 32]], &made, &CLAIM, NOW + VALID_MS - 1), Ok(()));
-        assert_eq!(check(&[[1; 32]], &made, &CLAIM, NOW + VALID_MS), Err(Unfit::Expired));
+        assert_eq!(check(&[[1; 32]], &made, &claim(), NOW - 5_000), Ok(()));
+        assert_eq!(check(&[[1; 32]], &made, &claim(), NOW + VALID_MS - 1), Ok(()));
+        assert_eq!(check(&[[1; 32]], &made, &claim(), NOW + VALID_MS), Err(Unfit::Expired));
         for (claim, why) in [
-            (Claim { merchant_id: "mer_2", ..CLAIM }, Unfit::AnotherMerchant),
-            (Claim { merchant_id: "1", ..CLAIM }, Unfit::AnotherMerchant),
-            (Claim { network: "bas", ..CLAIM }, Unfit::AnotherNetwork),
-            (Claim { caip2: "eip155:1", ..CLAIM }, Unfit::AnotherNetwork),
-            (Claim { address: "0x5", ..CLAIM }, Unfit::AnotherAddress),
-            (Claim { subject: Subject::ExtendedKey, ..CLAIM }, Unfit::AnotherAddress),
+            (Claim { merchant_id: &"mer_2".into(), ..claim() }, Unfit::AnotherMerchant),
+            (Claim { merchant_id: &"1".into(), ..claim() }, Unfit::AnotherMerchant),
+            (Claim { network: "bas", ..claim() }, Unfit::AnotherNetwork),
+            (Claim { caip2: "eip155:1", ..claim() }, Unfit::AnotherNetwork),
+            (Claim { address: "0x5", ..claim() }, Unfit::AnotherAddress),
+            (Claim { subject: Subject::ExtendedKey, ..claim() }, Unfit::AnotherAddress),
         ] {
             assert_eq!(check(&[[1; 32]], &made, &claim, NOW), Err(why), "{claim:?}");
         }
@@ -151,22 +157,22 @@ mod tests {
 
     #[test]
     fn whatever_is_changed_is_not_ours() {
-        let made = statement(&[1; 32], &CLAIM, "Shop", NOW);
-        assert_eq!(check(&[[2; 32]], &made, &CLAIM, NOW), Err(Unfit::NotOurs));
+        let made = statement(&[1; 32], &claim(), "Shop", NOW);
+        assert_eq!(check(&[[2; 32]], &made, &claim(), NOW), Err(Unfit::NotOurs));
         // The master key was exchanged meanwhile.
-        assert_eq!(check(&[[2; 32], [1; 32]], &made, &CLAIM, NOW), Ok(()));
+        assert_eq!(check(&[[2; 32], [1; 32]], &made, &claim(), NOW), Ok(()));
         for place in 0..made.len() {
             let mut bytes = made.clone().into_bytes();
             bytes[place] ^= 1;
             let changed = String::from_utf8(bytes).unwrap();
-            assert_eq!(check(&[[1; 32]], &changed, &CLAIM, NOW), Err(Unfit::NotOurs), "{changed}");
+            assert_eq!(check(&[[1; 32]], &changed, &claim(), NOW), Err(Unfit::NotOurs), "{changed}");
         }
         let cut = made.get(..made.len() - 2).unwrap();
         let moved = made.replace("base", "base\nCode: 00");
         for other in
             ["", "\nCode: ", cut, &format!("{made}00"), &format!("{made}\n"), &format!("\n{made}"), &moved]
         {
-            assert_eq!(check(&[[1; 32]], other, &CLAIM, NOW), Err(Unfit::NotOurs), "{other}");
+            assert_eq!(check(&[[1; 32]], other, &claim(), NOW), Err(Unfit::NotOurs), "{other}");
         }
     }
 }

@@ -1,6 +1,11 @@
 //! Payments: transfers, or parts of them, and what they pay.
 
-use super::{Millis, id::MerchantId, money::Amount, word::words};
+use super::{
+    Millis,
+    id::{AddressId, InvoiceId, MerchantId, PaymentId, TransferId},
+    money::Amount,
+    word::words,
+};
 
 words! {
     /// How a payment stands.
@@ -46,13 +51,13 @@ impl Status {
 /// address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Payment {
-    pub id: String,
-    pub transfer_id: String,
+    pub id: PaymentId,
+    pub transfer_id: TransferId,
     /// Which part of the transfer, from 0. One that pays a single thing has only part 0.
     pub part: i64,
     pub merchant_id: MerchantId,
-    pub invoice_id: Option<String>,
-    pub address_id: String,
+    pub invoice_id: Option<InvoiceId>,
+    pub address_id: AddressId,
     pub asset_id: String,
     pub amount: Amount,
     pub status: Status,
@@ -64,7 +69,7 @@ pub struct Payment {
 }
 
 /// Identity of a payment: the transfer's id, and the part of it.
-pub type PartOf = (String, i64);
+pub type PartOf = (TransferId, i64);
 
 impl Payment {
     #[must_use]

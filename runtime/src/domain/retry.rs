@@ -44,7 +44,8 @@ pub fn lets_others_pass(failed: u32) -> bool {
 /// The facts of an attempt that has ended.
 #[derive(Debug, Clone, Copy)]
 pub struct AttemptFacts<'a> {
-    pub delivery_id: &'a str,
+    /// Id of the delivery, or of the run.
+    pub of: &'a str,
     /// Number within this round, from 1.
     pub number: u32,
     pub ended_at: Millis,
@@ -113,12 +114,12 @@ pub fn judge(attempt: &AttemptFacts<'_>) -> Next {
     }
     let place = usize::try_from(attempt.number.saturating_sub(1)).unwrap_or(usize::MAX);
     let wait = WAITS.get(place).copied().unwrap_or(LAST_WAIT).max(wait_min);
-    Next::RetryAt(attempt.ended_at + wait + jitter(wait, attempt.delivery_id, attempt.number))
+    Next::RetryAt(attempt.ended_at + wait + jitter(wait, attempt.of, attempt.number))
 }
 
 /// A prolongation between zero and a tenth of `wait`, always the same for the same attempt.
-pub(super) fn jitter(wait: Millis, delivery_id: &str, number: u32) -> Millis {
-    let hash = Sha256::new().chain_update(delivery_id).chain_update(number.to_be_bytes()).finalize();
+pub(super) fn jitter(wait: Millis, of: &str, number: u32) -> Millis {
+    let hash = Sha256::new().chain_update(of).chain_update(number.to_be_bytes()).finalize();
     let share = hash.iter().take(2).fold(0, |share, byte| (share << 8) | Millis::from(*byte));
     wait / 10 * share / 0xFFFF
 }
@@ -176,7 +177,7 @@ mod tests {
     const NOW: Millis = 1_800_000_000_000;
 
     fn attempt(number: u32, outcome: Outcome<'_>) -> Next {
-        judge(&AttemptFacts { delivery_id: "dlv_1", number, ended_at: NOW, outcome })
+        judge(&AttemptFacts { of: "dlv_1", number, ended_at: NOW, outcome })
     }
 
     fn answered(status: u16, retry_after: Option<&str>, control: Option<&str>) -> Next {

@@ -3,7 +3,7 @@
 use super::{
     Millis,
     credit::{Credit, Tag},
-    id::MerchantId,
+    id::{AddressId, MerchantId, TransferId},
     money::Amount,
     verbatim::Verbatim,
     word::words,
@@ -47,7 +47,7 @@ words! {
 /// One movement on chain of a listed asset to a receive address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transfer {
-    pub id: String,
+    pub id: TransferId,
     pub network: String,
     pub kind: Kind,
     /// The transaction's hash. A rise has a name of its own here, which is not a hash.
@@ -55,7 +55,7 @@ pub struct Transfer {
     /// Which movement of the transaction.
     pub ordinal: i64,
     pub asset_id: String,
-    pub address_id: String,
+    pub address_id: AddressId,
     pub merchant_id: MerchantId,
     pub sender: Option<String>,
     /// `None` if it exceeds 128 bits.

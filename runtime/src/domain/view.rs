@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use super::{
     Millis,
+    id::{InvoiceId, PaymentId, TransferId},
     invoice::{Exception, Invoice, Matching, Status},
     payment::{self, Payment},
     transfer::{self, Transfer},
@@ -23,7 +24,7 @@ pub fn time(ms: Millis) -> String {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct InvoiceView {
     #[schema(example = "inv_01KAN2Q5T4W2J6G0Z8Y3V7X9BC")]
-    pub id: String,
+    pub id: InvoiceId,
     pub order_id: Option<String>,
     pub title: String,
     pub tag: Option<String>,
@@ -138,7 +139,7 @@ pub struct Names<'a> {
 /// that a contract sent. Its `height` is that of the block at which it was noticed.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct TransferView {
-    pub id: String,
+    pub id: TransferId,
     pub network: String,
     pub kind: transfer::Kind,
     /// None: of a `rise` no transaction is known.
@@ -190,12 +191,12 @@ impl TransferView {
 /// A transfer, or a part of one, and what it pays.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct PaymentView {
-    pub id: String,
-    pub transfer_id: String,
+    pub id: PaymentId,
+    pub transfer_id: TransferId,
     /// Which part of the transfer, from 0. One that pays a single thing has only part 0.
     pub part: i64,
     /// None: a deposit to a customer's address.
-    pub invoice_id: Option<String>,
+    pub invoice_id: Option<InvoiceId>,
     pub address: String,
     pub asset: String,
     pub asset_id: String,

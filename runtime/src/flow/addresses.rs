@@ -17,13 +17,7 @@ use crate::{
         chain,
         ownership::{Proof, prove_address},
     },
-    domain::{
-        id::{self, Kind as IdKind},
-        network::Manifest,
-        ownership::Subject,
-        tenant::Tenant,
-        verbatim::Verbatim,
-    },
+    domain::{id::AddressId, network::Manifest, ownership::Subject, tenant::Tenant, verbatim::Verbatim},
     host::{Address, AddressError, CallFailed, DeriveError},
 };
 
@@ -59,7 +53,7 @@ pub(crate) enum SetError {
     )]
     Taken,
     #[error("{who} another address on {network} already: retire it first, if this one shall replace it")]
-    HasAnother { who: &'static str, network: String, id: String },
+    HasAnother { who: &'static str, network: String, id: AddressId },
     #[error("Another merchant uses this key. Two could not be told apart")]
     KeyTaken,
 }
@@ -129,7 +123,7 @@ pub(crate) async fn prepare(app: &App, tenant: &Tenant, wanted: Wanted) -> Resul
     };
     let now = app.clock.now();
     let row = NewAddress {
-        id: id::new(IdKind::ReceiveAddress, now),
+        id: AddressId::new(now),
         merchant_id: tenant.merchant.clone(),
         network: network.name.clone(),
         address: found.text,

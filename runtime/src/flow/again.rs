@@ -16,7 +16,7 @@ use crate::{
     },
     domain::{
         Millis,
-        id::Ids,
+        id::{Ids, UpstreamId},
         network::Manifest,
         observation::{self, Contradiction, Course, Position, Scan},
         rescan::{self, Ground},
@@ -37,7 +37,7 @@ pub(crate) enum AgainError {
     Wait { why: String, ms: u64 },
     /// No answer, or none that can be believed. Another upstream may have one.
     #[error("{why}")]
-    Unanswered { why: String, upstream: Option<String> },
+    Unanswered { why: String, upstream: Option<UpstreamId> },
     /// The network was never read.
     #[error("the network was not read yet")]
     NotStarted,
@@ -51,7 +51,7 @@ pub(crate) enum AgainError {
 /// Blocks as a provider reports them now.
 pub(crate) struct Told {
     pub(crate) scan: Scan,
-    pub(crate) upstream: Option<String>,
+    pub(crate) upstream: Option<UpstreamId>,
 }
 
 impl Told {
@@ -80,7 +80,7 @@ pub(crate) async fn read(
     network: &Manifest,
     from: &Position,
     to: i64,
-    passed_over: &[String],
+    passed_over: &[UpstreamId],
 ) -> Result<Told, AgainError> {
     let watch = &app.config.watch;
     let blocks = u32::try_from(to - from.height).unwrap_or(u32::MAX).clamp(1, watch.blocks_per_scan.max(1));
@@ -197,7 +197,7 @@ pub(super) fn call_failed(app: &App, network: &Manifest, failed: CallFailed) -> 
 pub(super) fn scan_failed(
     app: &App,
     network: &Manifest,
-    upstream: Option<String>,
+    upstream: Option<UpstreamId>,
     error: ScanError,
 ) -> AgainError {
     let tell = |verdict| {
@@ -232,7 +232,7 @@ pub(super) fn scan_failed(
 }
 
 /// Records that an upstream gave no answer about the past; those who read new blocks go on using it.
-fn unanswered(app: &App, network: &Manifest, upstream: Option<String>, why: String) -> AgainError {
+fn unanswered(app: &App, network: &Manifest, upstream: Option<UpstreamId>, why: String) -> AgainError {
     if let Some(id) = &upstream {
         app.upstreams.report(&network.name, id, Verdict::Past(Err(why.clone())));
     }

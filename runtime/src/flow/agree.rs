@@ -22,6 +22,7 @@ use crate::{
         alarm::{Answer, SecondProviderMissing, TransferDisputed},
         credit::Rule,
         event::Data,
+        id::TransferId,
         network::Manifest,
         observation::{self, Plan, Position, Seen},
         transfer::Transfer,
@@ -98,7 +99,7 @@ struct Worker {
     network: Arc<Manifest>,
     first: First,
     /// By the transfer and its block.
-    tried: HashMap<(String, String), Tried>,
+    tried: HashMap<(TransferId, String), Tried>,
 }
 
 /// Tries so far to have a transfer confirmed by a second provider.
@@ -111,7 +112,7 @@ struct Tried {
     contradicted: u32,
 }
 
-fn key(transfer: &Transfer) -> (String, String) {
+fn key(transfer: &Transfer) -> (TransferId, String) {
     (transfer.id.clone(), transfer.block_hash.clone())
 }
 
@@ -176,7 +177,7 @@ impl Worker {
                 Ok(told) => {
                     let upstreams = &self.app.upstreams;
                     let provider =
-                        told.upstream.as_deref().and_then(|id| upstreams.provider(&self.network.name, id));
+                        told.upstream.as_ref().and_then(|id| upstreams.provider(&self.network.name, id));
                     // It was taken away meanwhile.
                     let Some(provider) = provider else { break };
                     passed_over.extend(upstreams.of_provider(&self.network.name, &provider));

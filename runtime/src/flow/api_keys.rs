@@ -54,7 +54,7 @@ pub(crate) async fn create(
 pub(crate) async fn list(
     app: &App,
     merchant_id: Option<MerchantId>,
-    (before, rows): Span,
+    (before, rows): Span<ApiKeyId>,
 ) -> Result<Vec<ApiKey>, DbError> {
     api_keys::list(&mut app.db.read().await?, merchant_id, before, rows).await
 }

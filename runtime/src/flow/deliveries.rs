@@ -6,7 +6,7 @@ use crate::{
         Conn, DbError,
         deliveries::{self, Attempt, Delivery, Resend},
     },
-    domain::{Millis, tenant::Tenant},
+    domain::{Millis, id::DeliveryId, tenant::Tenant},
     flow::resources::{LookupError, found},
 };
 
@@ -30,7 +30,7 @@ pub(crate) enum ResendError {
 pub(crate) async fn get(
     app: &App,
     tenant: &Tenant,
-    id: &str,
+    id: &DeliveryId,
 ) -> Result<(Delivery, Vec<Attempt>), LookupError> {
     let mut conn = app.db.read().await?;
     let delivery = found(&mut conn, tenant, id).await?;
@@ -41,7 +41,7 @@ pub(crate) async fn get(
 pub(crate) async fn resend(
     conn: &mut Conn,
     tenant: &Tenant,
-    id: &str,
+    id: &DeliveryId,
     now: Millis,
 ) -> Result<Delivery, ResendError> {
     match deliveries::resend(conn, tenant, id, now).await? {

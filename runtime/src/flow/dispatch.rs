@@ -24,7 +24,7 @@ use crate::{
     domain::{
         Millis,
         hook::About,
-        id::{self, MerchantId},
+        id::{DeliveryId, EventId, HookRunId, MerchantId},
         tenant::Tenant,
     },
 };
@@ -74,8 +74,8 @@ pub(crate) async fn step(db: &Db, clock: &Clock) -> Result<usize, DbError> {
                 queue::insert(conn, fan_out(&events, &subscribers, now), now).await?;
                 let mut runs = bind(&events, &bound, now);
                 let inside = runs.iter().filter(|(_, hook)| hook.binding.looks_inside());
-                let inside: BTreeSet<&String> = inside.map(|(owed, _)| &owed.event_id).collect();
-                let about: HashMap<String, About> =
+                let inside: BTreeSet<&EventId> = inside.map(|(owed, _)| &owed.event_id).collect();
+                let about: HashMap<EventId, About> =
                     events::payloads(conn, inside.into_iter().map(Into::into).collect())
                         .await?
                         .into_iter()
@@ -109,7 +109,7 @@ fn fan_out(events: &[Undispatched], subscribers: &[Subscriber], now: Millis) -> 
                 .is_none_or(|kinds| kinds.iter().any(|kind| kind == event.kind.as_str()))
             {
                 owed.push(Owed {
-                    delivery_id: id::new(id::Kind::Delivery, now),
+                    delivery_id: DeliveryId::new(now),
                     event_id: event.id.clone(),
                     endpoint_id: subscriber.id.clone(),
                     tenant: event.tenant.clone(),
@@ -132,7 +132,7 @@ fn bind<'h>(events: &[Undispatched], bound: &'h [Bound], now: Millis) -> Vec<(ru
         for hook in by_tenant.get(&event.tenant).into_iter().flatten() {
             if hook.binding.wants_type(&event.kind) {
                 let owed = run_queue::Owed {
-                    run_id: id::new(id::Kind::HookRun, now),
+                    run_id: HookRunId::new(now),
                     event_id: event.id.clone(),
                     hook_id: hook.id.clone(),
                     tenant: event.tenant.clone(),
@@ -153,13 +153,13 @@ mod tests {
     #[test]
     fn an_event_goes_to_its_merchants_endpoints_of_its_mode_that_want_it() {
         let subscriber = |id: &str, merchant: &MerchantId, mode, events: Option<&[&str]>| Subscriber {
-            id: id.to_owned(),
+            id: id.into(),
             tenant: Tenant { merchant: merchant.to_owned(), mode },
             events: events.map(|kinds| kinds.iter().map(|kind| (*kind).to_owned()).collect()),
         };
         let event = |merchant: &MerchantId, mode, kind: &str| Undispatched {
             n: 1,
-            id: "evt_1".to_owned(),
+            id: "evt_1".into(),
             tenant: Tenant { merchant: merchant.to_owned(), mode },
             kind: kind.parse().unwrap(),
             place: None,

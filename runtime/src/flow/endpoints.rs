@@ -13,7 +13,7 @@ use crate::{
     domain::{
         Millis,
         event::{self, Data, NewEvent, data::TestEvent},
-        id::{self, Kind as IdKind},
+        id::{DeliveryId, EndpointId, EventId, HookId},
         signature::{Secret, SignatureError},
         tenant::Tenant,
     },
@@ -77,7 +77,7 @@ pub(crate) async fn create(
     new: NewEndpoint,
     now: Millis,
 ) -> Result<WithSecret, EndpointError> {
-    let id = id::new(IdKind::Endpoint, now);
+    let id = EndpointId::new(now);
     let (sealed, secret) = new_secret(vault, &id)?;
     let row = endpoints::NewEndpoint {
         id: id.clone(),
@@ -95,9 +95,9 @@ pub(crate) async fn create(
 }
 
 /// A new secret, sealed for its row and in clear.
-fn new_secret(vault: &Vault, endpoint_id: &str) -> Result<(Vec<u8>, String), EndpointError> {
+fn new_secret(vault: &Vault, endpoint_id: &EndpointId) -> Result<(Vec<u8>, String), EndpointError> {
     let text = Secret::generate()?.to_text();
-    Ok((vault.seal(endpoint_id, text.as_bytes())?, text.to_string()))
+    Ok((vault.seal(endpoint_id.as_str(), text.as_bytes())?, text.to_string()))
 }
 
 /// The form that is chosen by this name, if one is given; inside: the hook that renders, which stays until the transaction
@@ -106,14 +106,14 @@ async fn chosen(
     conn: &mut Conn,
     tenant: &Tenant,
     form: Option<&str>,
-) -> Result<Option<Option<String>>, EndpointError> {
+) -> Result<Option<Option<HookId>>, EndpointError> {
     let Some(form) = form else { return Ok(None) };
     if form == STANDARD {
         return Ok(Some(None));
     }
-    let hook = match IdKind::Hook.accepts(form) {
-        true => hooks::get(conn, tenant, form).await?,
-        false => hooks::by_name(conn, tenant, form).await?,
+    let hook = match form.parse() {
+        Ok(id) => hooks::get(conn, tenant, &id).await?,
+        Err(_) => hooks::by_name(conn, tenant, form).await?,
     };
     let hook = hook.ok_or(EndpointError::NoHook)?;
     hooks::lock(conn, &hook.id).await?;
@@ -123,7 +123,7 @@ async fn chosen(
 pub(crate) async fn change(
     conn: &mut Conn,
     tenant: &Tenant,
-    id: &str,
+    id: &EndpointId,
     change: EndpointChange,
 ) -> Result<Endpoint, EndpointError> {
     let EndpointChange { url, form, events, state } = change;
@@ -137,13 +137,21 @@ pub(crate) async fn change(
 }
 
 /// Makes what waited for an endpoint due, and ends a pause after failures.
-pub(crate) async fn enable(conn: &mut Conn, tenant: &Tenant, id: &str) -> Result<Endpoint, EndpointError> {
+pub(crate) async fn enable(
+    conn: &mut Conn,
+    tenant: &Tenant,
+    id: &EndpointId,
+) -> Result<Endpoint, EndpointError> {
     let enabled = endpoints::enable(conn, tenant, id).await?;
     let endpoint = found(conn, tenant, id).await?;
     if enabled { Ok(endpoint) } else { Err(EndpointError::TooMany) }
 }
 
-pub(crate) async fn disable(conn: &mut Conn, tenant: &Tenant, id: &str) -> Result<Endpoint, EndpointError> {
+pub(crate) async fn disable(
+    conn: &mut Conn,
+    tenant: &Tenant,
+    id: &EndpointId,
+) -> Result<Endpoint, EndpointError> {
     endpoints::disable(conn, tenant, id, "by the merchant".to_owned()).await?;
     Ok(found(conn, tenant, id).await?)
 }
@@ -152,7 +160,7 @@ pub(crate) async fn disable(conn: &mut Conn, tenant: &Tenant, id: &str) -> Resul
 pub(crate) async fn delete(
     conn: &mut Conn,
     tenant: &Tenant,
-    id: &str,
+    id: &EndpointId,
     now: Millis,
 ) -> Result<Endpoint, EndpointError> {
     let was = found(conn, tenant, id).await?;
@@ -166,7 +174,7 @@ pub(crate) async fn rotate_secret(
     conn: &mut Conn,
     vault: &Vault,
     tenant: &Tenant,
-    id: &str,
+    id: &EndpointId,
     now: Millis,
 ) -> Result<WithSecret, EndpointError> {
     let (sealed, secret) = new_secret(vault, id)?;
@@ -176,15 +184,15 @@ pub(crate) async fn rotate_secret(
 
 /// A delivery that was queued.
 pub(crate) struct Queued {
-    pub(crate) event_id: String,
-    pub(crate) delivery_id: String,
+    pub(crate) event_id: EventId,
+    pub(crate) delivery_id: DeliveryId,
 }
 
 /// Queues an event of the type `endpoint.test` for this endpoint alone, whatever types it gets otherwise.
 pub(crate) async fn test(
     conn: &mut Conn,
     tenant: &Tenant,
-    id: String,
+    id: EndpointId,
     now: Millis,
 ) -> Result<Queued, EndpointError> {
     found::<Endpoint>(conn, tenant, &id).await?;
@@ -192,7 +200,7 @@ pub(crate) async fn test(
     if !active.iter().any(|subscriber| subscriber.id == id) {
         return Err(EndpointError::Disabled);
     }
-    let event_id = id::new(IdKind::Event, now);
+    let event_id = EventId::new(now);
     let data = Data::EndpointTest(TestEvent { endpoint_id: id.clone() }.into());
     let event = NewEvent::new(event_id.clone(), tenant, &data, now);
     let delivery_id = deliveries::send_to(conn, event, id, now).await?;
@@ -203,7 +211,7 @@ pub(crate) async fn test(
 pub(crate) struct Resent {
     pub(crate) queued: usize,
     /// The last delivery, if there may be more after it.
-    pub(crate) last: Option<String>,
+    pub(crate) last: Option<DeliveryId>,
 }
 
 /// Sends the deliveries of a range of time again, the oldest first.

@@ -14,6 +14,7 @@ use crate::{
     domain::{
         alarm::{Of, WorkSetAside},
         event::Data,
+        id::PluginVersionId,
         network::Manifest,
         retry::UNHEARD_MAX,
     },
@@ -99,7 +100,7 @@ async fn tell(
     app: &App,
     network: &Manifest,
     resource: &str,
-    version_id: String,
+    version_id: PluginVersionId,
     why: String,
 ) -> Result<(), DbError> {
     let (resource, now) = (resource.to_owned(), app.clock.now());

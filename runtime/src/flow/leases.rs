@@ -2,13 +2,13 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
 };
 
 use crate::{
     clock::Clock,
     db::{Db, DbError, leases},
-    domain::Millis,
+    domain::{Millis, id::RequestId},
 };
 
 /// Number of failures in a row after which a lease is given up, and after as many again.
@@ -20,14 +20,14 @@ pub(crate) struct Leases {
     db: Db,
     clock: Clock,
     /// Id of this process among the replicas.
-    holder: Arc<str>,
+    holder: RequestId,
     ttl_ms: Millis,
     /// The fence, and the time at which it was asked for, by [`Clock::passed`].
     held: Mutex<HashMap<String, (i64, Millis)>>,
 }
 
 impl Leases {
-    pub(crate) fn new(db: Db, clock: Clock, holder: Arc<str>, ttl_ms: u64) -> Self {
+    pub(crate) fn new(db: Db, clock: Clock, holder: RequestId, ttl_ms: u64) -> Self {
         Self {
             db,
             clock,
@@ -38,7 +38,7 @@ impl Leases {
     }
 
     /// Id of this process among the replicas.
-    pub(crate) fn holder(&self) -> &Arc<str> {
+    pub(crate) fn holder(&self) -> &RequestId {
         &self.holder
     }
 
@@ -52,7 +52,7 @@ impl Leases {
         if let Some(fence) = self.held(resource) {
             return Ok(Some(fence));
         }
-        let (holder, ttl_ms) = (Arc::clone(&self.holder), self.ttl_ms);
+        let (holder, ttl_ms) = (self.holder.clone(), self.ttl_ms);
         let (asked, taking) = (self.clock.passed(), resource.to_owned());
         let fence = self
             .db
@@ -72,7 +72,7 @@ impl Leases {
             return Ok(());
         }
         self.remember(resource, None, 0);
-        let (resource, holder) = (resource.to_owned(), Arc::clone(&self.holder));
+        let (resource, holder) = (resource.to_owned(), self.holder.clone());
         self.db
             .write(move |conn| Box::pin(async move { leases::release(conn, &resource, &holder).await }))
             .await
@@ -80,7 +80,7 @@ impl Leases {
 
     /// Releases all leases, so that others can claim them.
     pub(crate) async fn release_all(&self) -> Result<(), DbError> {
-        let holder = Arc::clone(&self.holder);
+        let holder = self.holder.clone();
         self.db.write(move |conn| Box::pin(async move { leases::release_all(conn, &holder).await })).await
     }
 

@@ -34,7 +34,7 @@ pub(crate) async fn create(conn: &mut Conn, new: NewMerchant, now: Millis) -> Re
     Ok(merchant)
 }
 
-pub(crate) async fn list(app: &App, (before, rows): Span) -> Result<Vec<Merchant>, DbError> {
+pub(crate) async fn list(app: &App, (before, rows): Span<MerchantId>) -> Result<Vec<Merchant>, DbError> {
     merchants::list(&mut app.db.read().await?, before, rows).await
 }
 

@@ -10,11 +10,7 @@ use crate::{
         first_calls,
         networks::{self, Network, PutError, Upstream},
     },
-    domain::{
-        Millis,
-        id::{self, Kind as IdKind},
-        network::Manifest,
-    },
+    domain::{Millis, id::UpstreamId, network::Manifest},
     upstreams::{Access, Terms, UpstreamStatus},
     vault::{Vault, VaultError},
 };
@@ -153,7 +149,7 @@ async fn insert_upstream(
     limits: (Terms, i64),
     now: Millis,
 ) -> Result<Upstream, NetworkError> {
-    let row = access.into_row(vault, id::new(IdKind::Upstream, now), network, limits, now)?;
+    let row = access.into_row(vault, UpstreamId::new(now), network, limits, now)?;
     networks::insert_upstream(conn, row.clone()).await?;
     Ok(row)
 }
@@ -176,7 +172,7 @@ pub(crate) async fn upstreams(
 }
 
 /// Removes an upstream. Returns it as it was.
-pub(crate) async fn remove_upstream(app: &App, id: String) -> Result<Upstream, NetworkError> {
+pub(crate) async fn remove_upstream(app: &App, id: UpstreamId) -> Result<Upstream, NetworkError> {
     let removed = app.db.write::<_, NetworkError, _>(move |conn| {
         Box::pin(async move {
             let all = networks::upstreams(conn).await?;

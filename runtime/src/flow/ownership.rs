@@ -5,10 +5,7 @@ use super::merchants;
 use crate::{
     app::App,
     config,
-    db::{
-        DbError, events, ownership as rows,
-        ownership::{Claimed, Proof},
-    },
+    db::{DbError, events, ownership as rows, ownership::Proof},
     domain::{
         Millis,
         event::{Data, NewEvent, data::ClaimedEvent},
@@ -122,14 +119,15 @@ pub(crate) async fn tell(
         .write::<_, DbError, _>(move |conn| {
             Box::pin(async move {
                 let of_key = subject == Subject::ExtendedKey;
-                let claimed = if of_key {
-                    rows::claimed_key(conn, &network, &address, &by.merchant, now).await?
+                let (mut extended_key_id, mut receive_address_id) = (None, None);
+                let owner = if of_key {
+                    let claimed = rows::claimed_key(conn, &network, &address, &by.merchant, now).await?;
+                    claimed.map(|claimed| (extended_key_id.insert(claimed.id), claimed.merchant_id).1)
                 } else {
-                    rows::claimed_address(conn, &network, &address, &by.merchant, now).await?
+                    let claimed = rows::claimed_address(conn, &network, &address, &by.merchant, now).await?;
+                    claimed.map(|claimed| (receive_address_id.insert(claimed.id), claimed.merchant_id).1)
                 };
-                let Some(Claimed { id, merchant_id }) = claimed else { return Ok(()) };
-                let (extended_key_id, receive_address_id) =
-                    if of_key { (Some(id), None) } else { (None, Some(id)) };
+                let Some(merchant_id) = owner else { return Ok(()) };
                 let data = Data::ReceiveAddressClaimedByAnother(Box::new(ClaimedEvent {
                     network,
                     address,

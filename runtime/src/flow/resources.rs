@@ -8,11 +8,15 @@ use crate::{
         deliveries::{self, DeliveryState},
         endpoints, events, invoices, payments, transfers,
     },
-    domain::{invoice::Invoice, tenant::Tenant},
+    domain::{
+        id::{AddressId, CorrectionId, DeliveryId, EndpointId, EventId, InvoiceId, PaymentId, TransferId},
+        invoice::Invoice,
+        tenant::Tenant,
+    },
 };
 
 /// Where a page begins, as the id that its rows are below, and their maximum number.
-pub(crate) type Span = (String, i64);
+pub(crate) type Span<I> = (I, i64);
 
 /// Error of reading what has an id.
 #[derive(Debug, thiserror::Error)]
@@ -25,7 +29,7 @@ pub(crate) enum LookupError {
 
 /// A kind of things that each have an id.
 pub(crate) trait Resource: Sized {
-    type Id: ?Sized;
+    type Id: Sync;
     const NAME: &'static str;
 
     fn by_id(
@@ -39,12 +43,13 @@ pub(crate) trait Resource: Sized {
 pub(crate) trait Listed: Sized {
     /// What a list may be narrowed to.
     type Filter: Send;
+    type Id: Send;
 
     fn page(
         conn: &mut Conn,
         tenant: &Tenant,
         filter: Self::Filter,
-        span: Span,
+        span: Span<Self::Id>,
     ) -> impl Future<Output = Result<Vec<Self>, DbError>> + Send;
 }
 
@@ -67,7 +72,7 @@ pub(crate) async fn list<R: Listed>(
     app: &App,
     tenant: &Tenant,
     filter: R::Filter,
-    span: Span,
+    span: Span<R::Id>,
 ) -> Result<Vec<R>, DbError> {
     R::page(&mut app.db.read().await?, tenant, filter, span).await
 }
@@ -85,25 +90,18 @@ macro_rules! resource {
     };
 }
 
-resource!("receive address", addresses::ReceiveAddress, str, addresses::get);
-resource!("delivery", deliveries::Delivery, str, deliveries::get);
-resource!("endpoint", endpoints::Endpoint, str, endpoints::get);
-resource!("event", events::Event, str, events::get);
-resource!("invoice", Invoice, str, invoices::get);
-resource!("payment", payments::Listed, str, payments::get);
-resource!("transfer", transfers::Listed, str, transfers::get);
-
 /// The last of its arguments are what the query takes between the tenant and the span.
 macro_rules! listed {
-    ($row:ty, $filter:ty, |$only:pat_param| $list:path, $($argument:expr),*) => {
+    ($row:ty, $id:ty, $filter:ty, |$only:pat_param| $list:path, $($argument:expr),*) => {
         impl Listed for $row {
             type Filter = $filter;
+            type Id = $id;
 
             async fn page(
                 conn: &mut Conn,
                 tenant: &Tenant,
                 $only: $filter,
-                (before, rows): Span,
+                (before, rows): Span<$id>,
             ) -> Result<Vec<Self>, DbError> {
                 $list(conn, tenant, $($argument,)* before, rows).await
             }
@@ -111,13 +109,21 @@ macro_rules! listed {
     };
 }
 
+resource!("receive address", addresses::ReceiveAddress, AddressId, addresses::get);
+resource!("delivery", deliveries::Delivery, DeliveryId, deliveries::get);
+resource!("endpoint", endpoints::Endpoint, EndpointId, endpoints::get);
+resource!("event", events::Event, EventId, events::get);
+resource!("invoice", Invoice, InvoiceId, invoices::get);
+resource!("payment", payments::Listed, PaymentId, payments::get);
+resource!("transfer", transfers::Listed, TransferId, transfers::get);
+
 type OfDeliveries = (deliveries::Of, Option<DeliveryState>);
 
-listed!(addresses::ReceiveAddress, (), |()| addresses::list,);
-listed!(corrections::Listed, corrections::Of, |of| corrections::list, of);
-listed!(deliveries::Delivery, OfDeliveries, |(of, state)| deliveries::list, of, state);
-listed!(endpoints::Endpoint, (), |()| endpoints::list,);
-listed!(events::Event, Option<String>, |invoice_id| events::list, invoice_id);
-listed!(Invoice, invoices::Of, |of| invoices::list, of);
-listed!(payments::Listed, Option<String>, |invoice_id| payments::list, invoice_id.as_deref());
-listed!(transfers::Listed, transfers::Filter, |filter| transfers::list, &filter);
+listed!(addresses::ReceiveAddress, AddressId, (), |()| addresses::list,);
+listed!(corrections::Listed, CorrectionId, corrections::Of, |of| corrections::list, of);
+listed!(deliveries::Delivery, DeliveryId, OfDeliveries, |(of, state)| deliveries::list, of, state);
+listed!(endpoints::Endpoint, EndpointId, (), |()| endpoints::list,);
+listed!(events::Event, EventId, Option<InvoiceId>, |invoice_id| events::list, invoice_id);
+listed!(Invoice, InvoiceId, invoices::Of, |of| invoices::list, of);
+listed!(payments::Listed, PaymentId, Option<InvoiceId>, |invoice_id| payments::list, invoice_id.as_ref());
+listed!(transfers::Listed, TransferId, transfers::Filter, |filter| transfers::list, &filter);

@@ -5,7 +5,10 @@
 use std::sync::Arc;
 
 use crate::{
-    domain::network,
+    domain::{
+        id::{PluginVersionId, UpstreamId},
+        network,
+    },
     host::{
         Called, FindError, Host, Place, Position, ScanError, ScanLimits, ScanResult, about,
         call::{CallFailed, CallStore},
@@ -17,7 +20,7 @@ use crate::{
 
 impl Host {
     /// The version of a plugin that is called; `None` if no component is.
-    pub(crate) fn version_in_use(&self, plugin: &str) -> Option<String> {
+    pub(crate) fn version_in_use(&self, plugin: &str) -> Option<PluginVersionId> {
         #[cfg(feature = "simulation")]
         if self.scripted.is_some() {
             return None;
@@ -31,7 +34,7 @@ impl Host {
         network: &network::Manifest,
         cursor: Position,
         limits: &ScanLimits,
-        passed_over: &[String],
+        passed_over: &[UpstreamId],
     ) -> Result<Called<Result<ScanResult, ScanError>>, CallFailed> {
         #[cfg(feature = "simulation")]
         if let Some(scripted) = &self.scripted {
@@ -47,7 +50,7 @@ impl Host {
         &self,
         network: &network::Manifest,
         tx: &str,
-        passed_over: &[String],
+        passed_over: &[UpstreamId],
     ) -> Result<Called<Result<Vec<Place>, FindError>>, CallFailed> {
         let (loaded, subject) = self.aside(network, passed_over)?;
         let (pre, about) = (loaded.finder()?, about(network));
@@ -62,7 +65,7 @@ impl Host {
     pub(super) fn aside(
         &self,
         network: &network::Manifest,
-        passed_over: &[String],
+        passed_over: &[UpstreamId],
     ) -> Result<(Arc<Loaded>, Arc<Subject>), CallError> {
         let loaded = self.registry.active(&network.plugin)?;
         let subject = Subject { passed_over: passed_over.to_vec(), ..loaded.subject(&network.name) };

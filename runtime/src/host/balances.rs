@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    domain::network,
+    domain::{id::UpstreamId, network},
     host::{
         BalanceError, Called, Host, Point, about,
         call::{CallFailed, CallStore},
@@ -49,7 +49,7 @@ impl Host {
         &self,
         network: &network::Manifest,
         points: &[Point],
-        passed_over: &[String],
+        passed_over: &[UpstreamId],
     ) -> Result<Called<Result<Vec<types::Amount>, BalanceError>>, CallFailed> {
         #[cfg(feature = "simulation")]
         if let Some(scripted) = &self.scripted {

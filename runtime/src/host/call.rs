@@ -24,7 +24,7 @@ use super::{
     seat::Seat,
     services::{CallState, LogLine, QueuedWebhook, Recording, Services, Shared, Subject, Tape, text},
 };
-use crate::db::plugin_storage::StorageWrites;
+use crate::{db::plugin_storage::StorageWrites, domain::id::UpstreamId};
 
 /// Processor time after which a hook's call goes on in the slow lane, nanoseconds: three times Python's start.
 const QUICK_NS: u64 = 3_000_000;
@@ -37,7 +37,7 @@ const MESSAGE_CHARS_MAX: usize = 300;
 pub(crate) struct CallFailed {
     #[source]
     pub error: CallError,
-    pub upstream: Option<String>,
+    pub upstream: Option<UpstreamId>,
     /// Usage and log of the call until it failed.
     pub trace: Box<Trace>,
 }
@@ -73,7 +73,7 @@ pub(crate) struct Called<T> {
     /// Webhooks to be committed with the writes.
     pub(crate) webhooks: Vec<QueuedWebhook>,
     /// The upstream that answered.
-    pub(crate) upstream: Option<String>,
+    pub(crate) upstream: Option<UpstreamId>,
     /// The version of the plugin that ran.
     pub(crate) version_id: String,
     pub(crate) trace: Trace,

@@ -23,7 +23,7 @@ use crate::{
     clock::Clock,
     config,
     db::{Db, DbError, crash, plugins as rows},
-    domain::{Millis, size::SizeClass},
+    domain::{Millis, id::HookVersionId, size::SizeClass},
     host::{
         admit::{self, Admission, Admitted},
         bindings::{
@@ -50,7 +50,7 @@ const IDLE_MS: Millis = 5 * 60_000;
 pub(crate) struct HookVersion {
     pub(crate) name: String,
     pub(crate) version: String,
-    pub(crate) version_id: String,
+    pub(crate) version_id: HookVersionId,
     pub(crate) sha256: String,
     pub(crate) manifest: Arc<Manifest>,
 }
@@ -292,7 +292,7 @@ impl Hooks {
                 Ok(loaded)
             }
             Err(error) => {
-                tracing::error!(hook = version.name, version = version.version_id, %error, "a hook cannot be loaded");
+                tracing::error!(hook = version.name, version = version.version_id.as_str(), %error, "a hook cannot be loaded");
                 Err(CallError::NotReady)
             }
         }
@@ -376,7 +376,7 @@ fn subject(version: &HookVersion, of: OfMerchant) -> Arc<Subject> {
     Arc::new(Subject {
         plugin: version.name.clone(),
         version: version.version.clone(),
-        version_id: version.version_id.clone(),
+        version_id: version.version_id.to_string(),
         behalf: Behalf::Merchant(of),
         passed_over: Vec::new(),
     })

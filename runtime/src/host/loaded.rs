@@ -9,7 +9,7 @@ use wasmtime::component::Component;
 
 use crate::{
     db::plugins::VersionRow,
-    domain::network,
+    domain::{id::PluginVersionId, network},
     host::{
         bindings::{
             balances::BalancesRolePre,
@@ -29,7 +29,7 @@ use crate::{
 /// One version, ready to be called.
 pub(crate) struct Loaded {
     plugin: String,
-    pub(super) version_id: String,
+    pub(super) version_id: PluginVersionId,
     pub(super) version: String,
     /// Number of the activation that loaded this; another one replaces it.
     pub(super) generation: i64,
@@ -114,7 +114,7 @@ impl Loaded {
         Subject {
             plugin: self.plugin.clone(),
             version: self.version.clone(),
-            version_id: self.version_id.clone(),
+            version_id: self.version_id.to_string(),
             behalf: Behalf::Network(network.to_owned()),
             passed_over: Vec::new(),
         }

@@ -21,6 +21,7 @@ use crate::{
         Db, DbError, plugins as rows,
         plugins::{NewVersion, Origin, VersionRow},
     },
+    domain::id::PluginVersionId,
     host::{
         admit::{self, Admission, Admitted, Rules},
         cache::Cache,
@@ -46,7 +47,7 @@ pub(crate) enum RegistryError {
     #[error("there is no plugin {0}")]
     NoPlugin(String),
     #[error("plugin {plugin} has no version {version_id}")]
-    NoVersion { plugin: String, version_id: String },
+    NoVersion { plugin: String, version_id: PluginVersionId },
     #[error("plugin {0} had no other version before this one")]
     NothingBefore(String),
     #[error("version {version} of {plugin} asks for more than it is granted: {what}; grant it or refuse it")]
@@ -144,30 +145,34 @@ impl Registry {
             .await?;
         let plugin = rows::by_name(&mut self.db.read().await?, &row.plugin).await?;
         let active_id = plugin.and_then(|plugin| plugin.active_id);
-        Ok(view(&row, active_id.as_deref())?)
+        Ok(view(&row, active_id.as_ref())?)
     }
 
     /// Makes a version the active one: the next call runs on it, calls under way end on theirs.
     pub(crate) async fn activate(
         &self,
         plugin: &str,
-        version_id: &str,
+        version_id: &PluginVersionId,
     ) -> Result<PluginVersion, RegistryError> {
         let row = self.row(plugin, version_id).await?;
         let _turn = self.changing.lock().await;
         self.activate_row(row).await
     }
 
-    async fn row(&self, plugin: &str, version_id: &str) -> Result<VersionRow, RegistryError> {
+    async fn row(&self, plugin: &str, version_id: &PluginVersionId) -> Result<VersionRow, RegistryError> {
         let row = rows::by_id(&mut self.db.read().await?, version_id).await?;
-        let (name, id) = (plugin.to_owned(), version_id.to_owned());
+        let (name, id) = (plugin.to_owned(), version_id.clone());
         row.filter(|row| row.plugin == plugin)
             .ok_or(RegistryError::NoVersion { plugin: name, version_id: id })
     }
 
     /// Sets the version that reads beside the active one from now on; `None` ends that.
-    pub(crate) async fn shadow(&self, plugin: &str, version_id: Option<&str>) -> Result<(), RegistryError> {
-        let shadow = match version_id {
+    pub(crate) async fn shadow(
+        &self,
+        plugin: &str,
+        id: Option<&PluginVersionId>,
+    ) -> Result<(), RegistryError> {
+        let shadow = match id {
             None => None,
             Some(id) => {
                 let row = self.row(plugin, id).await?;
@@ -209,20 +214,20 @@ impl Registry {
     pub(crate) async fn grant(
         &self,
         plugin: &str,
-        version_id: &str,
+        version_id: &PluginVersionId,
         grants: &Grants,
     ) -> Result<PluginVersion, RegistryError> {
-        let (name, id, text) = (plugin.to_owned(), version_id.to_owned(), json(grants)?);
+        let (name, id, text) = (plugin.to_owned(), version_id.clone(), json(grants)?);
         self.db
             .write::<u64, DbError, _>(move |conn| {
                 Box::pin(async move { rows::set_grants(conn, &name, &id, text).await })
             })
             .await?;
         let versions = self.versions(plugin).await?;
-        let found = versions.into_iter().find(|version| version.id == version_id);
+        let found = versions.into_iter().find(|version| version.id == *version_id);
         found.ok_or_else(|| RegistryError::NoVersion {
             plugin: plugin.to_owned(),
-            version_id: version_id.to_owned(),
+            version_id: version_id.clone(),
         })
     }
 
@@ -235,7 +240,7 @@ impl Registry {
                 None => None,
                 Some(id) => {
                     let row = rows::by_id(&mut conn, id).await?;
-                    row.map(|row| view(&row, Some(id.as_str()))).transpose()?
+                    row.map(|row| view(&row, Some(id))).transpose()?
                 }
             };
             let loaded = self.active.load().get(&plugin.name).map(|loaded| &loaded.version_id)
@@ -251,7 +256,7 @@ impl Registry {
         let row = rows::by_name(&mut conn, plugin).await?;
         let row = row.ok_or_else(|| RegistryError::NoPlugin(plugin.to_owned()))?;
         let versions = rows::versions(&mut conn, plugin).await?;
-        let views = versions.iter().map(|version| view(version, row.active_id.as_deref()));
+        let views = versions.iter().map(|version| view(version, row.active_id.as_ref()));
         Ok(views.collect::<Result<_, DbError>>()?)
     }
 
@@ -327,11 +332,9 @@ impl Registry {
         Ok(view(&row, Some(&row.id))?)
     }
 
-    async fn commit_activation(&self, plugin: &str, version_id: Option<String>) -> Result<i64, DbError> {
+    async fn commit_activation(&self, plugin: &str, id: Option<PluginVersionId>) -> Result<i64, DbError> {
         let (plugin, now) = (plugin.to_owned(), self.clock.now());
-        self.db
-            .write(move |conn| Box::pin(async move { rows::activate(conn, &plugin, version_id, now).await }))
-            .await
+        self.db.write(move |conn| Box::pin(async move { rows::activate(conn, &plugin, id, now).await })).await
     }
 
     fn exchange(&self, plugin: &str, loaded: Option<Loaded>) {

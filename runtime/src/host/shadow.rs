@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::loaded::Loaded;
-use crate::domain::Millis;
+use crate::domain::{Millis, id::PluginVersionId};
 
 /// Number of differences that are kept, the newest.
 const KEPT: usize = 20;
@@ -60,7 +60,7 @@ impl Shadow {
         Self { loaded, since, tally: Mutex::default() }
     }
 
-    pub(crate) fn version_id(&self) -> &str {
+    pub(crate) fn version_id(&self) -> &PluginVersionId {
         &self.loaded.version_id
     }
 
@@ -98,7 +98,7 @@ impl Shadows {
     }
 
     /// Ends the shadow of a version that has become the active one.
-    pub(super) fn promoted(&self, plugin: &str, version_id: &str) {
+    pub(super) fn promoted(&self, plugin: &str, version_id: &PluginVersionId) {
         self.lock().retain(|name, shadow| name != plugin || shadow.version_id() != version_id);
     }
 

@@ -6,13 +6,13 @@ use crate::{
         DbError,
         plugins::{Origin, VersionRow},
     },
-    domain::Millis,
+    domain::{Millis, id::PluginVersionId},
 };
 
 /// A version as the operator sees it.
 #[derive(Debug, Clone)]
 pub(crate) struct PluginVersion {
-    pub(crate) id: String,
+    pub(crate) id: PluginVersionId,
     pub(crate) sha256: String,
     pub(crate) manifest: Manifest,
     pub(crate) grants: Grants,
@@ -46,7 +46,7 @@ pub(super) fn grants_of(row: &VersionRow) -> Result<Grants, DbError> {
     serde_json::from_str(&row.grants).map_err(unreadable)
 }
 
-pub(super) fn view(row: &VersionRow, active_id: Option<&str>) -> Result<PluginVersion, DbError> {
+pub(super) fn view(row: &VersionRow, active_id: Option<&PluginVersionId>) -> Result<PluginVersion, DbError> {
     Ok(PluginVersion {
         id: row.id.clone(),
         sha256: row.sha256.clone(),
@@ -54,6 +54,6 @@ pub(super) fn view(row: &VersionRow, active_id: Option<&str>) -> Result<PluginVe
         grants: grants_of(row)?,
         origin: row.origin,
         created_at: row.created_at,
-        active: active_id == Some(row.id.as_str()),
+        active: active_id == Some(&row.id),
     })
 }

@@ -7,7 +7,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::{
     app::App,
     db::api_keys::{ApiKey, KeyMode},
-    domain::id::{ApiKeyId, Kind as IdKind, MerchantId},
+    domain::id::{ApiKeyId, MerchantId},
     flow::api_keys::{self, ApiKeyError},
     http::{
         auth::Operator,
@@ -136,7 +136,7 @@ async fn list(
     State(app): State<App>,
     Query(params): Query<KeyParams>,
 ) -> Result<Answer<Listed<ApiKeyView>>, Problem> {
-    let page = Page::new(params.limit, params.cursor.as_deref(), IdKind::ApiKey)?;
+    let page = Page::<ApiKeyId>::new(params.limit, params.cursor.as_deref())?;
     let rows = api_keys::list(&app, params.merchant_id.as_deref().map(named), page.span()).await?;
     Ok(Answer(page.cut(rows, |row| &row.id, Into::into)))
 }

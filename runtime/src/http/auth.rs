@@ -68,7 +68,7 @@ impl Caller {
     fn name(&self) -> &str {
         match self {
             Self::Operator(_) => Operator::OWNER,
-            Self::Merchant(merchant) => &merchant.tenant.merchant,
+            Self::Merchant(merchant) => merchant.tenant.merchant.as_str(),
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     db::corrections::{Listed as Corrected, Of},
     domain::{
         correction::{self, Evidence},
-        id::{ApiKeyId, Kind as IdKind},
+        id::{AddressId, ApiKeyId, CorrectionId, InvoiceId, PaymentId, TransferId},
         verbatim::Verbatim,
     },
     flow::{
@@ -19,7 +19,7 @@ use crate::{
     },
     http::{
         auth::Merchant,
-        input::{Query, check_text},
+        input::{Query, check_text, named},
         json::Answer,
         openapi::routes::{Routes, routes},
         page::{Listed, Page},
@@ -38,14 +38,14 @@ pub(super) fn routes() -> Routes {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct CorrectionView {
     #[schema(example = "cor_01KAN2Q5T4W2J6G0Z8Y3V7X9BC")]
-    id: String,
+    id: CorrectionId,
     kind: correction::Kind,
-    invoice_id: Option<String>,
-    transfer_id: Option<String>,
-    payment_id: Option<String>,
-    receive_address_id: Option<String>,
+    invoice_id: Option<InvoiceId>,
+    transfer_id: Option<TransferId>,
+    payment_id: Option<PaymentId>,
+    receive_address_id: Option<AddressId>,
     /// The correction that this one takes back.
-    takes_back: Option<String>,
+    takes_back: Option<CorrectionId>,
     /// What was marked as paid.
     amount: Option<String>,
     why: Option<String>,
@@ -105,8 +105,8 @@ async fn list(
     State(app): State<App>,
     Query(params): Query<CorrectionParams>,
 ) -> Result<Answer<Listed<CorrectionView>>, Problem> {
-    let page = Page::new(params.limit, params.cursor.as_deref(), IdKind::Correction)?;
-    let of = match (params.invoice_id, params.transfer_id) {
+    let page = Page::<CorrectionId>::new(params.limit, params.cursor.as_deref())?;
+    let of = match (params.invoice_id.as_deref().map(named), params.transfer_id.as_deref().map(named)) {
         (None, None) => Of::All,
         (Some(id), None) => Of::Invoice(id),
         (None, Some(id)) => Of::Transfer(id),
@@ -162,18 +162,18 @@ impl From<ResolveError> for Problem {
             | ResolveError::NotExtendable(_)
             | ResolveError::NotReopenable(_) => Self::new(Kind::InvoiceClosed, text),
             ResolveError::MarkedAlready { correction_id } => {
-                Self::new(Kind::MarkedAlready, text).with("correction_id", correction_id)
+                Self::new(Kind::MarkedAlready, text).with("correction_id", correction_id.as_str())
             }
             ResolveError::OnItsWay => Self::new(Kind::PaymentOnItsWay, text),
-            ResolveError::TxSeen { transfer_id } => {
-                Self::new(Kind::TransactionSeen, text).field("evidence.tx").with("transfer_id", transfer_id)
-            }
+            ResolveError::TxSeen { transfer_id } => Self::new(Kind::TransactionSeen, text)
+                .field("evidence.tx")
+                .with("transfer_id", transfer_id.as_str()),
             ResolveError::TooMuch => Self::new(Kind::AmountTooLarge, text).field("amount"),
             ResolveError::NotMarked => Self::new(Kind::NotMarked, text),
             ResolveError::NotLater => Self::new(Kind::DeadlineRefused, text).field("expires_at"),
             ResolveError::HeldNoMore => Self::new(Kind::HeldNoMore, text),
             ResolveError::OrderTaken { invoice_id } => {
-                Self::new(Kind::OrderIdTaken, text).with("invoice_id", invoice_id)
+                Self::new(Kind::OrderIdTaken, text).with("invoice_id", invoice_id.as_str())
             }
             ResolveError::OrderRace => Self::new(Kind::Busy, text).retry_after(1),
             ResolveError::NoAddress => Self::not_found("receive address"),

@@ -7,7 +7,10 @@ use utoipa::{IntoParams, ToSchema};
 use crate::{
     app::App,
     db::deliveries::{Attempt, Delivery, DeliveryState, Of},
-    domain::{event, id::Kind as IdKind},
+    domain::{
+        event,
+        id::{DeliveryId, EndpointId, EventId},
+    },
     flow::{
         deliveries::{self, ResendError},
         resources,
@@ -15,7 +18,7 @@ use crate::{
     http::{
         auth::Merchant,
         idempotent::{Reply, idempotent},
-        input::{PathParam, Query},
+        input::{PathParam, Query, named},
         json::{Answer, NoBody},
         openapi::routes::{Routes, routes},
         page::{Listed, Page},
@@ -32,10 +35,10 @@ pub(super) fn routes() -> Routes {
 #[derive(Debug, Serialize, ToSchema)]
 struct DeliveryView {
     #[schema(example = "dlv_01KAN2Q5T4W2J6G0Z8Y3V7X9BC")]
-    id: String,
-    event_id: String,
+    id: DeliveryId,
+    event_id: EventId,
     event_type: event::Type,
-    endpoint_id: String,
+    endpoint_id: EndpointId,
     state: DeliveryState,
     /// How often it was tried.
     attempts: i64,
@@ -128,8 +131,8 @@ async fn list(
     State(app): State<App>,
     Query(params): Query<DeliveryParams>,
 ) -> Result<Answer<Listed<DeliveryView>>, Problem> {
-    let page = Page::new(params.limit, params.cursor.as_deref(), IdKind::Delivery)?;
-    let of = match (params.endpoint_id, params.event_id) {
+    let page = Page::<DeliveryId>::new(params.limit, params.cursor.as_deref())?;
+    let of = match (params.endpoint_id.as_deref().map(named), params.event_id.as_deref().map(named)) {
         (None, None) => Of::All,
         (Some(id), None) => Of::Endpoint(id),
         (None, Some(id)) => Of::Event(id),
@@ -151,7 +154,7 @@ async fn get(
     State(app): State<App>,
     id: PathParam,
 ) -> Result<Answer<DeliveryWithAttempts>, Problem> {
-    let id = id.id_text(IdKind::Delivery, "delivery")?;
+    let id = id.id("delivery")?;
     let (delivery, attempts) = deliveries::get(&app, &merchant.tenant, &id).await?;
     let attempt_log = attempts.into_iter().map(Into::into).collect();
     Ok(Answer(DeliveryWithAttempts { delivery: delivery.into(), attempt_log }))
@@ -169,7 +172,7 @@ async fn resend(
     id: PathParam,
     body: NoBody,
 ) -> Result<Reply, Problem> {
-    let id = id.id_text(IdKind::Delivery, "delivery")?;
+    let id = id.id("delivery")?;
     let now = app.clock.now();
     let resend = idempotent(
         &app,

@@ -7,11 +7,15 @@ use utoipa::{IntoParams, ToSchema};
 use crate::{
     app::App,
     db::events::Event,
-    domain::{event, id::Kind as IdKind, verbatim::Verbatim},
+    domain::{
+        event,
+        id::{EventId, InvoiceId, TransferId},
+        verbatim::Verbatim,
+    },
     flow::resources,
     http::{
         auth::Merchant,
-        input::{PathParam, Query},
+        input::{PathParam, Query, named},
         json::Answer,
         openapi::routes::{Routes, routes},
         page::{Listed, Page},
@@ -29,10 +33,10 @@ pub(super) fn routes() -> Routes {
 struct EventView {
     /// The `webhook-id` of its deliveries: what to recognise a repetition by.
     #[schema(example = "evt_01KAN2Q5T4W2J6G0Z8Y3V7X9BC")]
-    id: String,
+    id: EventId,
     r#type: event::Type,
-    invoice_id: Option<String>,
-    transfer_id: Option<String>,
+    invoice_id: Option<InvoiceId>,
+    transfer_id: Option<TransferId>,
     /// Counts the events of an invoice, from 1; 0 without an invoice. They are delivered in this order.
     sequence: i64,
     created_at: Time,
@@ -78,8 +82,14 @@ async fn list(
     State(app): State<App>,
     Query(params): Query<EventParams>,
 ) -> Result<Answer<Listed<EventView>>, Problem> {
-    let page = Page::new(params.limit, params.cursor.as_deref(), IdKind::Event)?;
-    let rows = resources::list::<Event>(&app, &merchant.tenant, params.invoice_id, page.span()).await?;
+    let page = Page::<EventId>::new(params.limit, params.cursor.as_deref())?;
+    let rows = resources::list::<Event>(
+        &app,
+        &merchant.tenant,
+        params.invoice_id.as_deref().map(named),
+        page.span(),
+    )
+    .await?;
     let Listed { data, next_cursor } = page.cut(rows, |row| &row.id, EventView::try_from);
     Ok(Answer(Listed { data: data.into_iter().collect::<Result<_, _>>()?, next_cursor }))
 }
@@ -92,6 +102,6 @@ async fn get(
     State(app): State<App>,
     id: PathParam,
 ) -> Result<Answer<EventView>, Problem> {
-    let id = id.id_text(IdKind::Event, "event")?;
+    let id = id.id("event")?;
     Ok(Answer(resources::get::<Event>(&app, &merchant.tenant, &id).await?.try_into()?))
 }

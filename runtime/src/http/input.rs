@@ -5,10 +5,7 @@ use http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use super::problem::{Kind, Problem};
-use crate::{
-    app::App,
-    domain::id::{self, Id},
-};
+use crate::{app::App, domain::id::Id};
 
 /// Maximum length of a name (of a network or a plugin).
 const NAME_LEN_MAX: usize = 100;
@@ -20,10 +17,6 @@ impl PathParam {
     /// An id of this kind. Errors if it cannot be one, without a look into the database.
     pub(crate) fn id<I: Id>(self, what: &str) -> Result<I, Problem> {
         self.0.parse().map_err(|_| Problem::not_found(what))
-    }
-
-    pub(crate) fn id_text(self, kind: id::Kind, what: &str) -> Result<String, Problem> {
-        if kind.accepts(&self.0) { Ok(self.0) } else { Err(Problem::not_found(what)) }
     }
 
     /// A name: lower-case letters, digits, `-`, `_` and `.`.
@@ -53,8 +46,9 @@ pub(crate) struct PathPair(String, pub(crate) String);
 
 impl PathPair {
     /// The id and the second parameter.
-    pub(crate) fn id_text(self, kind: id::Kind, what: &str) -> Result<(String, String), Problem> {
-        if kind.accepts(&self.0) { Ok((self.0, self.1)) } else { Err(Problem::not_found(what)) }
+    pub(crate) fn id<I: Id>(self, what: &str) -> Result<(I, String), Problem> {
+        let id = self.0.parse().map_err(|_| Problem::not_found(what))?;
+        Ok((id, self.1))
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
     app::App,
     db::merchants::Merchant as Row,
     domain::{
-        id::{ApiKeyId, Kind as IdKind, MerchantId},
+        id::{ApiKeyId, MerchantId},
         policy::Policy,
         tenant::Tenant,
     },
@@ -112,7 +112,7 @@ async fn list(
     State(app): State<App>,
     Query(params): Query<PageParams>,
 ) -> Result<Answer<Listed<MerchantView>>, Problem> {
-    let page = params.page(IdKind::Merchant)?;
+    let page = params.page::<MerchantId>()?;
     let rows = merchants::list(&app, page.span()).await?;
     Ok(Answer(page.cut(rows, |row| &row.id, Into::into)))
 }

@@ -26,10 +26,7 @@ use super::{
     problem::{Kind, Problem},
     upload,
 };
-use crate::{
-    app::App,
-    domain::id::{self, Kind as IdKind},
-};
+use crate::{app::App, domain::id::RequestId};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_LEN_MAX: usize = 64;
@@ -40,7 +37,7 @@ const UNREAD_BYTES_MAX: u64 = 8 << 10;
 pub(super) async fn surround(State(app): State<App>, request: Request, next: Next) -> Response {
     let started = Instant::now();
     let request_id =
-        request_id(request.headers()).unwrap_or_else(|| id::new(IdKind::Request, app.clock.now()));
+        request_id(request.headers()).unwrap_or_else(|| RequestId::new(app.clock.now()).to_string());
     let method = method_name(request.method());
     // The template, not the address itself: what stands in an address may be private.
     let route = request.extensions().get::<MatchedPath>().cloned();

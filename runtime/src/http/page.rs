@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::problem::{Kind, Problem};
-use crate::domain::id;
+use crate::domain::id::Id;
 
 const LIMIT_DEFAULT: u32 = 25;
 const LIMIT_MAX: u32 = 100;
@@ -27,8 +27,8 @@ pub(crate) struct PageParams {
 
 /// Rows to read: `id < before ORDER BY id DESC LIMIT rows`.
 #[derive(Debug, Clone)]
-pub(crate) struct Page {
-    before: String,
+pub(crate) struct Page<I> {
+    before: I,
     /// Number of rows to read: one more than are shown, to see if there is a next page.
     rows: i64,
     limit: usize,
@@ -43,22 +43,22 @@ pub(crate) struct Listed<T> {
 }
 
 impl PageParams {
-    pub(crate) fn page(&self, kind: id::Kind) -> Result<Page, Problem> {
-        Page::new(self.limit, self.cursor.as_deref(), kind)
+    pub(crate) fn page<I: Id>(&self) -> Result<Page<I>, Problem> {
+        Page::new(self.limit, self.cursor.as_deref())
     }
 }
 
-impl Page {
-    /// A page of a list whose ids are of this kind.
-    pub(crate) fn new(limit: Option<u32>, cursor: Option<&str>, kind: id::Kind) -> Result<Self, Problem> {
+impl<I: Id> Page<I> {
+    /// A page of a list whose rows have these ids.
+    pub(crate) fn new(limit: Option<u32>, cursor: Option<&str>) -> Result<Self, Problem> {
         let limit = limit.unwrap_or(LIMIT_DEFAULT);
         if !(1..=LIMIT_MAX).contains(&limit) {
             let detail = format!("limit is from 1 to {LIMIT_MAX}.");
             return Err(Problem::new(Kind::QueryMalformed, detail).field("limit"));
         }
         let before = match cursor {
-            None => greatest(kind),
-            Some(cursor) => read_cursor(cursor, kind).ok_or_else(|| {
+            None => I::greatest(),
+            Some(cursor) => read_cursor(cursor).ok_or_else(|| {
                 Problem::new(Kind::CursorMalformed, "Take next_cursor of the page before, unchanged.")
                     .field("cursor")
             })?,
@@ -67,7 +67,7 @@ impl Page {
     }
 
     /// The id that the rows are below, and their maximum number.
-    pub(crate) fn span(&self) -> (String, i64) {
+    pub(crate) fn span(&self) -> (I, i64) {
         (self.before.clone(), self.rows)
     }
 
@@ -75,12 +75,12 @@ impl Page {
     pub(crate) fn cut<R, V>(
         &self,
         mut rows: Vec<R>,
-        id: impl Fn(&R) -> &str,
+        id: impl Fn(&R) -> &I,
         view: impl FnMut(R) -> V,
     ) -> Listed<V> {
         let more = rows.len() > self.limit;
         rows.truncate(self.limit);
-        let next_cursor = rows.last().filter(|_| more).map(|row| URL_SAFE_NO_PAD.encode(id(row)));
+        let next_cursor = rows.last().filter(|_| more).map(|row| URL_SAFE_NO_PAD.encode(id(row).as_str()));
         Listed { data: rows.into_iter().map(view).collect(), next_cursor }
     }
 }
@@ -92,31 +92,27 @@ impl<T> Listed<T> {
     }
 }
 
-fn read_cursor(cursor: &str, kind: id::Kind) -> Option<String> {
+fn read_cursor<I: Id>(cursor: &str) -> Option<I> {
     let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
-    String::from_utf8(bytes).ok().filter(|id| kind.accepts(id))
-}
-
-/// An id not less than any of this kind, in any collation: `Z` is the last letter of the alphabet of ids.
-fn greatest(kind: id::Kind) -> String {
-    format!("{}{}", kind.prefix(), "Z".repeat(26))
+    String::from_utf8(bytes).ok()?.parse().ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::id::{EventId, InvoiceId};
 
     #[test]
     fn pages_follow_on_each_other() {
-        let mut ids: Vec<String> = (0..60).map(|i| id::new(id::Kind::Event, 1_000 + i)).collect();
+        let mut ids: Vec<EventId> = (0..60).map(|i| EventId::new(1_000 + i)).collect();
         ids.reverse();
         let mut seen = Vec::new();
         let mut cursor: Option<String> = None;
         for _ in 0..3 {
-            let page = Page::new(None, cursor.as_deref(), id::Kind::Event).unwrap();
+            let page = Page::<EventId>::new(None, cursor.as_deref()).unwrap();
             let rows = usize::try_from(page.rows).unwrap();
             let found = ids.iter().filter(|id| **id < page.before).take(rows).cloned().collect();
-            let listed = page.cut(found, |id: &String| id, |id| id);
+            let listed = page.cut(found, |id: &EventId| id, |id| id);
             seen.extend(listed.data);
             cursor = listed.next_cursor;
         }
@@ -126,15 +122,12 @@ mod tests {
 
     #[test]
     fn foreign_cursors_and_odd_limits_are_refused() {
-        let invoice = URL_SAFE_NO_PAD.encode(id::new(id::Kind::Invoice, 1));
+        let invoice = URL_SAFE_NO_PAD.encode(InvoiceId::new(1).as_str());
         for cursor in ["", "x", "%%%", invoice.as_str(), "J29yIDE9MSc"] {
-            assert_eq!(
-                Page::new(None, Some(cursor), id::Kind::Event).unwrap_err().kind,
-                Kind::CursorMalformed
-            );
+            assert_eq!(Page::<EventId>::new(None, Some(cursor)).unwrap_err().kind, Kind::CursorMalformed);
         }
         for limit in [0, 101, u32::MAX] {
-            assert_eq!(Page::new(Some(limit), None, id::Kind::Event).unwrap_err().kind, Kind::QueryMalformed);
+            assert_eq!(Page::<EventId>::new(Some(limit), None).unwrap_err().kind, Kind::QueryMalformed);
         }
     }
 }

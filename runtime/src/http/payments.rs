@@ -8,13 +8,13 @@ use crate::{
     app::App,
     db::payments::Listed as Payment,
     domain::{
-        id::Kind as IdKind,
+        id::PaymentId,
         view::{Names, PaymentView},
     },
     flow::resources,
     http::{
         auth::Merchant,
-        input::{PathParam, Query},
+        input::{PathParam, Query, named},
         json::Answer,
         openapi::routes::{Routes, routes},
         page::{Listed, Page},
@@ -69,8 +69,14 @@ async fn list(
     State(app): State<App>,
     Query(params): Query<PaymentParams>,
 ) -> Result<Answer<Listed<PlacedPayment>>, Problem> {
-    let page = Page::new(params.limit, params.cursor.as_deref(), IdKind::Payment)?;
-    let rows = resources::list::<Payment>(&app, &merchant.tenant, params.invoice_id, page.span()).await?;
+    let page = Page::<PaymentId>::new(params.limit, params.cursor.as_deref())?;
+    let rows = resources::list::<Payment>(
+        &app,
+        &merchant.tenant,
+        params.invoice_id.as_deref().map(named),
+        page.span(),
+    )
+    .await?;
     Ok(Answer(page.cut(rows, |row| &row.payment.id, Into::into)))
 }
 
@@ -82,6 +88,6 @@ async fn get(
     State(app): State<App>,
     id: PathParam,
 ) -> Result<Answer<PlacedPayment>, Problem> {
-    let id = id.id_text(IdKind::Payment, "payment")?;
+    let id = id.id("payment")?;
     Ok(Answer(resources::get::<Payment>(&app, &merchant.tenant, &id).await?.into()))
 }

@@ -13,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::{
     app::App,
     db::plugins::Origin,
-    domain::id::Kind as IdKind,
+    domain::id::PluginVersionId,
     host::{AdmitError, Difference, Grants, Manifest, PluginVersion, RegistryError, Tally},
     http::{
         auth::Operator,
@@ -46,7 +46,7 @@ pub(super) fn routes() -> Routes {
 #[derive(Debug, Serialize, ToSchema)]
 struct VersionView {
     #[schema(example = "plv_01KAN2Q5T4W2J6G0Z8Y3V7X9BC")]
-    id: String,
+    id: PluginVersionId,
     plugin: String,
     #[schema(example = "0.1.0")]
     version: String,
@@ -210,7 +210,7 @@ async fn activate(
     body: Json<Activation>,
 ) -> Result<Reply, Problem> {
     let name = name.name("plugin")?;
-    let id = version_id(body.value.version_id)?;
+    let id = version_id(&body.value.version_id)?;
     change(&app.clone(), body.once, async move {
         let version = app.host.registry().activate(&name, &id).await?;
         Reply::ok(&VersionView::from(version))
@@ -218,11 +218,8 @@ async fn activate(
     .await
 }
 
-fn version_id(text: String) -> Result<String, Problem> {
-    if IdKind::PluginVersion.accepts(&text) {
-        return Ok(text);
-    }
-    Err(Problem::not_found("version of this plugin").field("version_id"))
+fn version_id(text: &str) -> Result<PluginVersionId, Problem> {
+    text.parse().map_err(|_| Problem::not_found("version of this plugin").field("version_id"))
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -245,7 +242,7 @@ async fn roll_back(
     body: Json<Rollback>,
 ) -> Result<Reply, Problem> {
     let name = name.name("plugin")?;
-    let from = body.value.from.map(version_id).transpose()?;
+    let from = body.value.from.as_deref().map(version_id).transpose()?;
     change(&app.clone(), body.once, async move {
         let registry = app.host.registry();
         if let Some(from) = from {
@@ -300,7 +297,7 @@ async fn grant(
     body: Json<NewGrants>,
 ) -> Result<Answer<VersionView>, Problem> {
     let name = name.name("plugin")?;
-    let id = version_id(body.value.version_id)?;
+    let id = version_id(&body.value.version_id)?;
     let granted = app.host.registry().grant(&name, &id, &body.value.grants).await?;
     Ok(Answer(granted.into()))
 }
@@ -317,7 +314,7 @@ struct NewPluginShadow {
 #[derive(Debug, Serialize, ToSchema)]
 struct PluginShadowView {
     /// None: no version is in the shadow.
-    version_id: Option<String>,
+    version_id: Option<PluginVersionId>,
     since: Option<Time>,
     /// Scans that both versions answered.
     scans: u64,
@@ -353,7 +350,7 @@ fn shadow_of(app: &App, plugin: &str) -> PluginShadowView {
     let Tally { scans, different, behind, skipped, newest } =
         shadow.as_ref().map(|shadow| shadow.tally()).unwrap_or_default();
     PluginShadowView {
-        version_id: shadow.as_ref().map(|shadow| shadow.version_id().to_owned()),
+        version_id: shadow.as_ref().map(|shadow| shadow.version_id().clone()),
         since: shadow.as_ref().map(|shadow| Time(shadow.since)),
         scans,
         different,
@@ -377,9 +374,9 @@ async fn set_shadow(
     body: Json<NewPluginShadow>,
 ) -> Result<Answer<PluginShadowView>, Problem> {
     let name = name.name("plugin")?;
-    let id = body.value.version_id.map(version_id).transpose()?;
+    let id = body.value.version_id.as_deref().map(version_id).transpose()?;
     app.host.registry().versions(&name).await?;
-    app.host.registry().shadow(&name, id.as_deref()).await?;
+    app.host.registry().shadow(&name, id.as_ref()).await?;
     Ok(Answer(shadow_of(&app, &name)))
 }
 

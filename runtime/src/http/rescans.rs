@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use crate::{
     app::App,
     db::rescans::Rescan,
-    domain::{id::Kind as IdKind, rescan::State as RescanState},
+    domain::{id::RescanId, rescan::State as RescanState},
     flow::rescan::order::{self, CancelError, Order, Refused, Start},
     http::{
         auth::Operator,
@@ -30,7 +30,7 @@ pub(super) fn routes() -> Routes {
 #[derive(Debug, Serialize, ToSchema)]
 struct RescanView {
     #[schema(example = "rsc_01KAN2Q5T4W2J6G0Z8Y3V7X9BC")]
-    id: String,
+    id: RescanId,
     #[schema(example = "base")]
     network: String,
     state: RescanState,
@@ -127,7 +127,7 @@ impl From<Refused> for Problem {
             }
             Refused::Running(rescan) => {
                 let detail = format!("{} is under way. Wait for its end, or cancel it.", rescan.id);
-                Self::new(Kind::RescanRunning, detail).with("rescan_id", rescan.id)
+                Self::new(Kind::RescanRunning, detail).with("rescan_id", rescan.id.as_str())
             }
         }
     }
@@ -154,7 +154,7 @@ async fn start(
     let Json { value: new, once } = body;
     let order = new.order()?;
     let now = app.clock.now();
-    let id = app.ids.next_text(IdKind::Rescan, now);
+    let id = app.ids.next::<RescanId>(now);
     let start = idempotent(
         &app,
         Operator::OWNER.to_owned(),
@@ -177,7 +177,7 @@ async fn list(
     Query(params): Query<PageParams>,
 ) -> Result<Answer<Listed<RescanView>>, Problem> {
     let name = name.name("network")?;
-    let page = params.page(IdKind::Rescan)?;
+    let page = params.page::<RescanId>()?;
     let rows = order::list(&app, &name, page.span()).await?;
     Ok(Answer(page.cut(rows, |row| &row.id, Into::into)))
 }
@@ -189,7 +189,7 @@ async fn list(
     params(("id" = String, Path)), responses((status = 200, body = RescanView)),
     extensions(("x-problems" = json!([[Kind::Conflict]]))))]
 async fn cancel(_: Operator, State(app): State<App>, id: PathParam) -> Result<Answer<RescanView>, Problem> {
-    let id = id.id_text(IdKind::Rescan, "rescan")?;
+    let id = id.id("rescan")?;
     Ok(Answer(order::cancel(&app, id).await?.into()))
 }
 

@@ -8,7 +8,7 @@ use crate::{
     app::App,
     db::transfers::{Filter, Listed as Transfer},
     domain::{
-        id::Kind as IdKind,
+        id::{InvoiceId, PaymentId, TransferId},
         near::NearMiss,
         view::{InvoiceView, Names, TransferView},
     },
@@ -41,9 +41,9 @@ pub(super) fn routes() -> Routes {
 /// A payment of a transfer.
 #[derive(Debug, Serialize, ToSchema)]
 struct PaidView {
-    payment_id: String,
+    payment_id: PaymentId,
     /// None: a deposit to a customer's address.
-    invoice_id: Option<String>,
+    invoice_id: Option<InvoiceId>,
     amount: String,
 }
 
@@ -55,7 +55,7 @@ pub(super) struct SettledTransfer {
     /// What it pays: mostly one payment, several if a hook divided it.
     payments: Vec<PaidView>,
     /// The invoice that it may be meant for, if it pays nothing by itself.
-    invoice_id: Option<String>,
+    invoice_id: Option<InvoiceId>,
     /// Why it pays nothing by itself.
     reason: Option<String>,
     /// Of one that has a reason: `open`, `assigned` or `dismissed`.
@@ -113,7 +113,7 @@ async fn list(
     State(app): State<App>,
     Query(params): Query<TransferParams>,
 ) -> Result<Answer<Listed<SettledTransfer>>, Problem> {
-    let page = Page::new(params.limit, params.cursor.as_deref(), IdKind::Transfer)?;
+    let page = Page::<TransferId>::new(params.limit, params.cursor.as_deref())?;
     let filter = Filter { unmatched: params.state.is_some() };
     let rows = resources::list::<Transfer>(&app, &merchant.tenant, filter, page.span()).await?;
     Ok(Answer(page.cut(rows, |row| &row.transfer.id, Into::into)))
@@ -127,7 +127,7 @@ async fn get(
     State(app): State<App>,
     id: PathParam,
 ) -> Result<Answer<SettledTransfer>, Problem> {
-    let id = id.id_text(IdKind::Transfer, "transfer")?;
+    let id = id.id("transfer")?;
     Ok(Answer(resources::get::<Transfer>(&app, &merchant.tenant, &id).await?.into()))
 }
 
@@ -153,12 +153,10 @@ async fn assign(
     id: PathParam,
     body: Json<Assignment>,
 ) -> Result<Reply, Problem> {
-    let id = id.id_text(IdKind::Transfer, "transfer")?;
+    let id = id.id("transfer")?;
     let Json { value: Assignment { invoice_id, why }, once } = body;
     check_why(why.as_deref())?;
-    if !IdKind::Invoice.accepts(&invoice_id) {
-        return Err(Problem::not_found("invoice"));
-    }
+    let invoice_id: InvoiceId = invoice_id.parse().map_err(|_| Problem::not_found("invoice"))?;
     let (scope, now) = (scope(&merchant), app.clock.now());
     let assign = idempotent(
         &app,
@@ -226,7 +224,7 @@ async fn decide(
     body: MaybeJson<Reason>,
     decision: Decision,
 ) -> Result<Reply, Problem> {
-    let id = id.id_text(IdKind::Transfer, "transfer")?;
+    let id = id.id("transfer")?;
     let why = body.value.checked()?;
     let (scope, now) = (scope(&merchant), app.clock.now());
     let decide = idempotent(

@@ -24,7 +24,7 @@ use crate::{
         simulated::{self, InMemory},
     },
     domain::{
-        id::{Id, MerchantId},
+        id::{AddressId, ExtendedKeyId, Id, MerchantId},
         money::Amount,
         network::Manifest,
         policy::Policy,
@@ -214,7 +214,7 @@ async fn fill(db: &Db) -> anyhow::Result<()> {
                 merchants::insert(conn, &merchant).await?;
                 let address = address_of(merchant_id);
                 let new = addresses::NewAddress {
-                    id: format!("adr_{merchant_id}"),
+                    id: AddressId::of_body(merchant_id.as_str()),
                     merchant_id: merchant_id.clone(),
                     network: NETWORK.to_owned(),
                     key: address.clone().into_bytes(),
@@ -227,7 +227,7 @@ async fn fill(db: &Db) -> anyhow::Result<()> {
                 };
                 addresses::create(conn, new).await?;
                 let key = addresses::ExtendedKey {
-                    id: format!("xpk_{merchant_id}"),
+                    id: ExtendedKeyId::of_body(merchant_id.as_str()),
                     merchant_id: merchant_id.clone(),
                     network: NETWORK.to_owned(),
                     public_key: format!("xpub-{merchant_id}"),

@@ -9,7 +9,7 @@ use crate::{
     db::{DbError, chain, crash::simulated, installation},
     domain::{
         Millis,
-        id::{self, Ids, MerchantId},
+        id::{Ids, InvoiceId, MerchantId, RescanId},
         invoice::Matching,
         money::Amount,
         network::Manifest,
@@ -59,7 +59,7 @@ pub struct Process {
 /// An invoice that was made.
 #[derive(Debug, Clone)]
 pub struct Asked {
-    pub id: String,
+    pub id: InvoiceId,
     pub merchant_id: MerchantId,
     pub address: String,
     pub due: u128,
@@ -153,7 +153,7 @@ impl Process {
             Again::Time(time) => Start::Time(time),
         };
         let now = self.app.clock.now();
-        let id = self.app.ids.next_text(id::Kind::Rescan, now);
+        let id = self.app.ids.next::<RescanId>(now);
         let ordered = self.app.db.write::<_, order::Refused, _>(move |conn| {
             Box::pin(async move {
                 order::place(conn, NETWORK, Order { start, to: None }, id, now).await.map(|_| ())

@@ -10,7 +10,7 @@ use crate::{
         Conn,
         networks::{self, Upstream},
     },
-    domain::Millis,
+    domain::{Millis, id::UpstreamId},
     upstreams::{Learned, Terms},
     vault::{Vault, VaultError},
 };
@@ -50,7 +50,7 @@ impl Access {
 
     /// Opens what was sealed in this row.
     pub(crate) fn open(vault: &Vault, row: &Upstream) -> Result<Self, VaultError> {
-        let text = vault.open(&row.id, &row.sealed)?;
+        let text = vault.open(row.id.as_str(), &row.sealed)?;
         serde_json::from_slice(&text).map_err(|_| VaultError::Sealed)
     }
 
@@ -58,14 +58,14 @@ impl Access {
     pub(crate) fn into_row(
         self,
         vault: &Vault,
-        id: String,
+        id: UpstreamId,
         network: &str,
         (terms, priority): (Terms, i64),
         created_at: Millis,
     ) -> Result<Upstream, VaultError> {
         Ok(Upstream {
             shown: self.shown(),
-            sealed: self.seal(vault, &id)?,
+            sealed: self.seal(vault, id.as_str())?,
             has_headers: !self.headers.is_empty(),
             id,
             network: network.to_owned(),
@@ -81,11 +81,11 @@ impl Access {
 pub(crate) async fn seal_all(conn: &mut Conn, vault: &Vault) -> anyhow::Result<()> {
     for row in networks::unsealed(conn).await? {
         let headers = match &row.headers {
-            Some(sealed) => serde_json::from_slice(&vault.open(&row.id, sealed)?)?,
+            Some(sealed) => serde_json::from_slice(&vault.open(row.id.as_str(), sealed)?)?,
             None => BTreeMap::new(),
         };
         let access = Access { url: row.url, headers };
-        let sealed = access.seal(vault, &row.id)?;
+        let sealed = access.seal(vault, row.id.as_str())?;
         networks::seal_upstream(conn, &row.id, access.shown(), sealed, !access.headers.is_empty()).await?;
     }
     Ok(())

@@ -29,7 +29,7 @@ use zeroize::Zeroizing;
 use self::health::{Health, Standing};
 use crate::{
     clock::Clock,
-    domain::{Millis, allowance::Allowance, word::words},
+    domain::{Millis, allowance::Allowance, id::UpstreamId, word::words},
     outbound::{Outbound, OutboundError, Reach, parse_url},
 };
 
@@ -57,7 +57,7 @@ words! {
 
 /// Configuration of an upstream.
 pub(crate) struct UpstreamSpec {
-    pub(crate) id: String,
+    pub(crate) id: UpstreamId,
     pub(crate) url: String,
     /// Secret headers, added to every request.
     pub(crate) headers: Vec<(String, Zeroizing<String>)>,
@@ -69,7 +69,13 @@ pub(crate) struct UpstreamSpec {
 }
 
 impl UpstreamSpec {
-    pub(crate) fn new(id: String, access: &Access, terms: Terms, priority: i64, learned: Learned) -> Self {
+    pub(crate) fn new(
+        id: UpstreamId,
+        access: &Access,
+        terms: Terms,
+        priority: i64,
+        learned: Learned,
+    ) -> Self {
         let header = |(name, value): (&String, &String)| (name.clone(), Zeroizing::new(value.clone()));
         let headers = access.headers.iter().map(header).collect();
         Self { id, url: access.url.clone(), headers, terms, priority, learned }
@@ -117,7 +123,7 @@ pub(crate) struct NoUpstream {
 /// An upstream as people may see it.
 #[derive(Debug, Clone)]
 pub(crate) struct UpstreamStatus {
-    pub(crate) id: String,
+    pub(crate) id: UpstreamId,
     pub(crate) state: UpstreamState,
     /// Time at which it is asked again, if it rests.
     pub(crate) retry_at: Option<Millis>,
@@ -136,7 +142,7 @@ pub(crate) struct UpstreamStatus {
 
 /// One provider of one network.
 pub(crate) struct Upstream {
-    pub(crate) id: String,
+    pub(crate) id: UpstreamId,
     network: String,
     url: Url,
     headers: HeaderMap,
@@ -203,7 +209,9 @@ impl Upstreams {
                         record,
                     }));
                 }
-                Err(error) => tracing::warn!(network, upstream = spec.id, %error, "upstream left out"),
+                Err(error) => {
+                    tracing::warn!(network, upstream = spec.id.as_str(), %error, "upstream left out");
+                }
             }
         }
         after.sort_by(|a, b| (a.priority, &a.id).cmp(&(b.priority, &b.id)));
@@ -222,7 +230,11 @@ impl Upstreams {
     ///
     /// # Errors
     /// If all rest, or there is none. The error has the time until the next try.
-    pub(crate) fn pick(&self, network: &str, passed_over: &[String]) -> Result<Arc<Upstream>, NoUpstream> {
+    pub(crate) fn pick(
+        &self,
+        network: &str,
+        passed_over: &[UpstreamId],
+    ) -> Result<Arc<Upstream>, NoUpstream> {
         let now = self.clock.now();
         let upstreams = self.of(network);
         let mut next_at: Option<Millis> = None;
@@ -250,13 +262,19 @@ impl Upstreams {
     }
 
     /// Records the verdict of a scan against this upstream. Unknown ones (removed in the meantime) are ignored.
-    pub(crate) fn report(&self, network: &str, id: &str, verdict: Verdict) {
+    pub(crate) fn report(&self, network: &str, id: &UpstreamId, verdict: Verdict) {
         let now = self.clock.now();
         let upstreams = self.of(network);
         let best_head = upstreams.iter().filter_map(|upstream| lock(&upstream.record.health).head).max();
-        if let Some(upstream) = upstreams.iter().find(|upstream| upstream.id == id) {
+        if let Some(upstream) = upstreams.iter().find(|upstream| upstream.id == *id) {
             if let Verdict::Bad(why) = &verdict {
-                tracing::warn!(network, upstream = id, origin = upstream.origin(), why, "upstream failed");
+                tracing::warn!(
+                    network,
+                    upstream = id.as_str(),
+                    origin = upstream.origin(),
+                    why,
+                    "upstream failed"
+                );
             }
             if matches!(verdict, Verdict::Good { .. }) {
                 lock(&upstream.record.allowance).held(upstream.terms, now);
@@ -266,12 +284,12 @@ impl Upstreams {
     }
 
     /// The provider of an upstream (see [`Upstream::provider`]).
-    pub(crate) fn provider(&self, network: &str, id: &str) -> Option<String> {
-        self.of(network).iter().find(|upstream| upstream.id == id).map(|upstream| upstream.provider())
+    pub(crate) fn provider(&self, network: &str, id: &UpstreamId) -> Option<String> {
+        self.of(network).iter().find(|upstream| upstream.id == *id).map(|upstream| upstream.provider())
     }
 
     /// Ids of a provider's upstreams.
-    pub(crate) fn of_provider(&self, network: &str, provider: &str) -> Vec<String> {
+    pub(crate) fn of_provider(&self, network: &str, provider: &str) -> Vec<UpstreamId> {
         let all = self.of(network);
         let its = all.iter().filter(|upstream| upstream.provider() == provider);
         its.map(|upstream| upstream.id.clone()).collect()

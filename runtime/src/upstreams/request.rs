@@ -121,9 +121,9 @@ impl Upstream {
         }
         let (network, upstream) = (self.network.clone(), self.id.clone());
         metrics::counter!("kassa_upstream_requests_total", "network" => network.clone(),
-            "upstream" => upstream.clone(), "outcome" => outcome)
+            "upstream" => upstream.to_string(), "outcome" => outcome)
         .increment(1);
-        metrics::histogram!("kassa_upstream_request_seconds", "network" => network, "upstream" => upstream)
+        metrics::histogram!("kassa_upstream_request_seconds", "network" => network, "upstream" => upstream.to_string())
             .record(started.elapsed());
         result
     }

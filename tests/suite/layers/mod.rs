@@ -1,8 +1,9 @@
 //! The walls of the house, read from the sources: which layer may know of which, that no two modules know of each other in
-//! a circle, that every file is in a module, that handlers touch no database, that tenants go by type, and how large a
+//! a circle, that every file is in a module, that handlers touch no database, that tenants and ids go by type, and how large a
 //! file may be.
 
 mod handlers;
+mod ids;
 mod modules;
 mod tenants;
 
@@ -87,6 +88,8 @@ pub(crate) fn cases(suite: &mut Suite) {
     suite.once("layers::a_handler_that_touches_it_is_seen", || async { handlers::are_seen() });
     suite.once("layers::tenants_go_by_type", || async { tenants::tenants() });
     suite.once("layers::a_tenant_in_parts_is_seen", || async { tenants::are_seen() });
+    suite.once("layers::ids_go_by_type", || async { ids::ids() });
+    suite.once("layers::an_id_that_is_text_is_seen", || async { ids::are_seen() });
     suite.once("layers::files_fit_on_a_few_pages", || async { lengths() });
     suite.once("layers::the_reader_of_sources_reads_them", || async { reader() });
     suite.once("layers::the_simulators_faults_can_be_put_back", || async { faults() });

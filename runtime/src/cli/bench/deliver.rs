@@ -37,7 +37,7 @@ use crate::{
     },
     domain::{
         event::{self, NewEvent},
-        id::{self, MerchantId},
+        id::{EndpointId, EventId, InvoiceId, MerchantId},
         signature::{self, Secret},
         tenant::Tenant,
     },
@@ -132,13 +132,13 @@ impl<'b> Town<'b> {
             let number: u64 = number;
             let shop = shop(app, &network, &format!("0x{number:040x}")).await?;
             let now = app.clock.now();
-            let id = id::new(id::Kind::Endpoint, now);
+            let id = EndpointId::new(now);
             let endpoint = NewEndpoint {
                 tenant: Tenant::live(shop.merchant_id.clone()),
                 url: format!("http://{address}/webhooks"),
                 form_hook_id: None,
                 events: None,
-                secret: app.vault.seal(&id, Secret::generate()?.to_text().as_bytes())?,
+                secret: app.vault.seal(id.as_str(), Secret::generate()?.to_text().as_bytes())?,
                 created_at: now,
                 id,
             };
@@ -153,17 +153,17 @@ impl<'b> Town<'b> {
     }
 
     /// Commits `count` events, from all merchants in turn. Returns their ids.
-    async fn write(&mut self, count: usize) -> anyhow::Result<Vec<String>> {
+    async fn write(&mut self, count: usize) -> anyhow::Result<Vec<EventId>> {
         let now = self.app.clock.now();
         let merchants = self.merchants.iter().cycle().skip(self.committed % ENDPOINTS);
         let made: Vec<NewEvent> = merchants
             .take(count)
             .map(|merchant_id| NewEvent {
-                id: id::new(id::Kind::Event, now),
+                id: EventId::new(now),
                 tenant: Tenant::live(merchant_id.clone()),
                 kind: event::Kind::InvoicePaid.into(),
                 // Each has an invoice of its own, as most events do.
-                invoice_id: Some(id::new(id::Kind::Invoice, now)),
+                invoice_id: Some(InvoiceId::new(now)),
                 transfer_id: None,
                 sequence: 1,
                 payload: body(),
@@ -231,7 +231,8 @@ impl<'b> Town<'b> {
         self.all_taken().await?;
         let mut samples = Samples::default();
         for (id, committed_at) in committed_at {
-            let arrived_at = self.sinks.arrived_at(&id).with_context(|| format!("{id} never arrived"))?;
+            let arrived_at =
+                self.sinks.arrived_at(id.as_str()).with_context(|| format!("{id} never arrived"))?;
             samples.push(arrived_at.saturating_duration_since(committed_at));
         }
         Ok(samples)

@@ -21,6 +21,7 @@ use crate::{
     },
     domain::{
         Millis,
+        id::{Id, InvoiceId, TransferId},
         invoice::{Exception, Invoice, Matching, Status},
         matching::{Hold, amount_key},
         money::Amount,
@@ -172,7 +173,7 @@ impl Filled {
         let contract = self.asset.contract.as_deref().unwrap_or_default();
         let expires_at = self.made_at + OPEN_FOR_MS;
         Some(Invoice {
-            id: format!("inv_{number:026}"),
+            id: InvoiceId::of_body(&format!("{number:026}")),
             tenant: Tenant::live(shop.merchant_id.clone()),
             order_id: Some(format!("order-{number}")),
             title: format!("Order {number}"),
@@ -217,7 +218,7 @@ impl Filled {
         let invoice = self.invoice(nth.checked_mul(STRIDE)? % self.open)?;
         let height = height(nth).ok()?;
         let transfer = Transfer {
-            id: format!("trf_{nth:026}"),
+            id: TransferId::of_body(&format!("{nth:026}")),
             network: invoice.network.clone(),
             kind: transfer::Kind::Seen,
             // Hashes come in no order.

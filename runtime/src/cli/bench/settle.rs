@@ -17,10 +17,10 @@ use super::{
 };
 use crate::{
     app::App,
-    db::{AFTER_ALL_IDS, DbError, bench, chain, events, transfers},
+    db::{DbError, bench, chain, events, transfers},
     domain::{
         event::{self, NewEvent},
-        id::{self, Ids},
+        id::{EventId, Id, Ids, PaymentId},
         invoice::Status,
         ledger::JournalKind,
         payment::{self, Payment},
@@ -126,7 +126,7 @@ async fn rows(app: &App, filled: &Filled, numbers: Range<u64>) -> anyhow::Result
             let (transfer, mut invoice) = filled.payment(*nth).context("no such payment")?;
             let payment = Payment {
                 part: 0,
-                id: id::new(id::Kind::Payment, now),
+                id: PaymentId::new(now),
                 transfer_id: transfer.id.clone(),
                 merchant_id: transfer.merchant_id.clone(),
                 invoice_id: Some(invoice.id.clone()),
@@ -140,7 +140,7 @@ async fn rows(app: &App, filled: &Filled, numbers: Range<u64>) -> anyhow::Result
                 credited_at: Some(now),
             };
             let event = |kind, sequence| NewEvent {
-                id: id::new(id::Kind::Event, now),
+                id: EventId::new(now),
                 tenant: Tenant::live(transfer.merchant_id.clone()),
                 kind,
                 invoice_id: payment.invoice_id.clone(),
@@ -167,6 +167,6 @@ async fn rows(app: &App, filled: &Filled, numbers: Range<u64>) -> anyhow::Result
 async fn some_payload(app: &App, filled: &Filled) -> anyhow::Result<String> {
     let invoice = filled.invoice(0).context("no invoices")?;
     let mut conn = app.db.read().await?;
-    let events = events::list(&mut conn, &invoice.tenant, None, AFTER_ALL_IDS.to_owned(), 1).await?;
+    let events = events::list(&mut conn, &invoice.tenant, None, EventId::greatest(), 1).await?;
     Ok(events.into_iter().next().context("settle has written no event")?.payload)
 }

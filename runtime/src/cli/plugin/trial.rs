@@ -18,6 +18,7 @@ use crate::{
         plugin_storage::{self, StorageWrites},
     },
     domain::{
+        id::{Id, UpstreamId},
         network::Manifest,
         observation::{self, Course, Position, Scan, Seen},
     },
@@ -119,7 +120,14 @@ fn spec((number, url): (usize, String)) -> UpstreamSpec {
     let priority = i64::try_from(number).unwrap_or(i64::MAX);
     let terms = Terms { calls_per_s: 1000, calls_per_day: None };
     let learned = Learned::default();
-    UpstreamSpec { id: format!("try-{number}"), url, headers: Vec::new(), terms, priority, learned }
+    UpstreamSpec {
+        id: UpstreamId::of_body(&number.to_string()),
+        url,
+        headers: Vec::new(),
+        terms,
+        priority,
+        learned,
+    }
 }
 
 /// Outcome of a step.

@@ -6,7 +6,13 @@ use super::{
     Conn, DbError, Row, args, merchants,
     ownership::{self, Proof},
 };
-use crate::domain::{Millis, id::MerchantId, tenant::Tenant, verbatim::Verbatim, word::words};
+use crate::domain::{
+    Millis,
+    id::{AddressId, ExtendedKeyId, MerchantId},
+    tenant::Tenant,
+    verbatim::Verbatim,
+    word::words,
+};
 
 words! {
     /// Whose payments arrive at an address.
@@ -23,7 +29,7 @@ words! {
 
 #[derive(Debug, Clone)]
 pub(crate) struct ReceiveAddress {
-    pub(crate) id: String,
+    pub(crate) id: AddressId,
     pub(crate) merchant_id: MerchantId,
     pub(crate) network: String,
     /// The address in the plugin's normal form.
@@ -48,7 +54,7 @@ pub(crate) struct ReceiveAddress {
 /// An address to be watched; the fields are those of [`ReceiveAddress`].
 #[derive(Debug, Clone)]
 pub(crate) struct NewAddress {
-    pub(crate) id: String,
+    pub(crate) id: AddressId,
     pub(crate) merchant_id: MerchantId,
     pub(crate) network: String,
     pub(crate) address: String,
@@ -83,7 +89,7 @@ pub(crate) enum SetKeyError {
 
 #[derive(Debug, Clone)]
 pub(crate) struct ExtendedKey {
-    pub(crate) id: String,
+    pub(crate) id: ExtendedKeyId,
     pub(crate) merchant_id: MerchantId,
     pub(crate) network: String,
     pub(crate) public_key: String,
@@ -96,7 +102,7 @@ pub(crate) struct ExtendedKey {
 
 fn read(row: &Row) -> Result<ReceiveAddress, DbError> {
     Ok(ReceiveAddress {
-        id: row.text("id")?,
+        id: row.id("id")?,
         merchant_id: row.id("merchant_id")?,
         network: row.text("network")?,
         address: row.text("address")?,
@@ -186,12 +192,12 @@ pub(crate) async fn create(conn: &mut Conn, new: NewAddress) -> Result<ReceiveAd
 pub(crate) async fn get(
     conn: &mut Conn,
     tenant: &Tenant,
-    id: &str,
+    id: &AddressId,
 ) -> Result<Option<ReceiveAddress>, DbError> {
     let sql = select!(
         "WHERE id = $1 AND merchant_id = $2 AND network IN (SELECT name FROM network WHERE test = $3)"
     );
-    let args = args![id.to_owned(), &tenant.merchant, tenant.mode];
+    let args = args![id, &tenant.merchant, tenant.mode];
     conn.row(sql, args).await?.as_ref().map(read).transpose()
 }
 
@@ -200,7 +206,7 @@ pub(crate) async fn get(
 pub(crate) async fn list(
     conn: &mut Conn,
     tenant: &Tenant,
-    before: String,
+    before: AddressId,
     rows: i64,
 ) -> Result<Vec<ReceiveAddress>, DbError> {
     let sql = select!(
@@ -234,10 +240,14 @@ pub(crate) async fn by_unique_id(
 
 /// Retires an address at this time, or (`None`) gives it out again. Returns false if there is nothing to change. Errors
 /// ([`DbError::is_taken`]) if another has its place by now.
-pub(crate) async fn set_retired(conn: &mut Conn, id: &str, at: Option<Millis>) -> Result<bool, DbError> {
+pub(crate) async fn set_retired(
+    conn: &mut Conn,
+    id: &AddressId,
+    at: Option<Millis>,
+) -> Result<bool, DbError> {
     let sql =
         "UPDATE receive_address SET retired_at = $2 WHERE id = $1 AND (retired_at IS NULL) <> ($2 IS NULL)";
-    Ok(conn.exec(sql, args![id.to_owned(), at]).await? == 1)
+    Ok(conn.exec(sql, args![id, at]).await? == 1)
 }
 
 /// The watched addresses among these (in normal form), by their text.
@@ -258,7 +268,7 @@ pub(crate) async fn by_address(
 
 fn read_extended(row: &Row) -> Result<ExtendedKey, DbError> {
     Ok(ExtendedKey {
-        id: row.text("id")?,
+        id: row.id("id")?,
         merchant_id: row.id("merchant_id")?,
         network: row.text("network")?,
         public_key: row.text("public_key")?,
@@ -341,21 +351,25 @@ pub(crate) async fn extended_keys(conn: &mut Conn, tenant: &Tenant) -> Result<Ve
 /// children are skipped first. `None` if there is no such key.
 pub(crate) async fn next_index(
     conn: &mut Conn,
-    extended_key_id: &str,
+    extended_key_id: &ExtendedKeyId,
     life: i64,
     left_out: i64,
 ) -> Result<Option<i64>, DbError> {
     let sql = "UPDATE extended_key SET life = $2,
                    next_index = next_index + 1 + CASE WHEN life = $2 THEN 0 ELSE $3 END
                WHERE id = $1 RETURNING next_index - 1 AS taken";
-    let row = conn.row(sql, args![extended_key_id.to_owned(), life, left_out]).await?;
+    let row = conn.row(sql, args![extended_key_id, life, left_out]).await?;
     row.map(|row| row.int("taken")).transpose()
 }
 
 /// Marks the children of a key below `to` as used.
-pub(crate) async fn step_over(conn: &mut Conn, extended_key_id: &str, to: i64) -> Result<(), DbError> {
+pub(crate) async fn step_over(
+    conn: &mut Conn,
+    extended_key_id: &ExtendedKeyId,
+    to: i64,
+) -> Result<(), DbError> {
     let sql = "UPDATE extended_key SET next_index = $2 WHERE id = $1 AND next_index < $2";
-    conn.exec(sql, args![extended_key_id.to_owned(), to]).await?;
+    conn.exec(sql, args![extended_key_id, to]).await?;
     Ok(())
 }
 

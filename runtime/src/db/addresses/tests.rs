@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     db::{Db, merchants, networks},
     domain::{
-        id::{self, MerchantId},
+        id::{AddressId, ExtendedKeyId, MerchantId},
         policy::Policy,
     },
     testing,
@@ -39,7 +39,7 @@ async fn prepare(db: &Db) {
 
 fn new(merchant: &MerchantId, address: &str, kind: Kind, unique_id: Option<&str>) -> NewAddress {
     NewAddress {
-        id: id::new(id::Kind::ReceiveAddress, 1),
+        id: AddressId::new(1),
         merchant_id: merchant.to_owned(),
         network: "base".to_owned(),
         address: address.to_owned(),
@@ -93,7 +93,7 @@ async fn no_two_get_the_same_child() {
     for db in testing::databases().await {
         prepare(&db).await;
         let key = |merchant: &MerchantId, public: &str| ExtendedKey {
-            id: id::new(id::Kind::ExtendedKey, 1),
+            id: ExtendedKeyId::new(1),
             merchant_id: merchant.to_owned(),
             network: "base".to_owned(),
             public_key: public.to_owned(),
@@ -151,7 +151,7 @@ async fn whose_it_is_is_told_once_a_day_and_proven() {
         prepare(&db).await;
         let address = make(&db, new(&"mer_a".into(), "0x1", Kind::Shared, None)).await.unwrap();
         let key = ExtendedKey {
-            id: id::new(id::Kind::ExtendedKey, 1),
+            id: ExtendedKeyId::new(1),
             merchant_id: "mer_a".into(),
             network: "base".to_owned(),
             public_key: "xpub1".to_owned(),
@@ -177,14 +177,16 @@ async fn whose_it_is_is_told_once_a_day_and_proven() {
         ] {
             let claimed = db.write::<_, DbError, _>(move |conn| {
                 Box::pin(async move {
-                    let address = ownership::claimed_address(conn, "base", "0x1", by, at).await?;
-                    Ok((address, ownership::claimed_key(conn, "base", "0xf", by, at).await?))
+                    let address = ownership::claimed_address(conn, "base", "0x1", &by.into(), at).await?;
+                    Ok((address, ownership::claimed_key(conn, "base", "0xf", &by.into(), at).await?))
                 })
             });
             let (of_address, of_key) = claimed.await.unwrap();
-            let ids = |found: Option<ownership::Claimed>| found.map(|found| (found.id, found.merchant_id));
-            let told = |id: &str| is_told.then(|| (id.to_owned(), "mer_a".into()));
-            assert_eq!((ids(of_address), ids(of_key)), (told(&address.id), told(&key.id)), "{at} {by}");
+            let mer_a: MerchantId = "mer_a".into();
+            let of_address = of_address.map(|found| (found.id, found.merchant_id));
+            assert_eq!(of_address, is_told.then(|| (address.id.clone(), mer_a.clone())), "{at} {by}");
+            let of_key = of_key.map(|found| (found.id, found.merchant_id));
+            assert_eq!(of_key, is_told.then(|| (key.id.clone(), mer_a)), "{at} {by}");
         }
         let unproven = async || ownership::unproven(&mut db.read().await.unwrap()).await.unwrap();
         assert_eq!(unproven().await, (1, 1));

@@ -3,23 +3,23 @@
 use super::queue::{due_by, lock_owners, settle_due};
 use crate::{
     db::{Conn, DbError, args, queue::FENCES_PER_ATTEMPT},
-    domain::Millis,
+    domain::{Millis, id::EndpointId},
 };
 
 /// Reason given for the deliveries that are given up.
 const WHY: &str = "the endpoint was deleted";
 
 /// A deleted endpoint with deliveries that can be given up now, if there is one.
-pub(crate) async fn any(conn: &mut Conn, now: Millis) -> Result<Option<String>, DbError> {
+pub(crate) async fn any(conn: &mut Conn, now: Millis) -> Result<Option<EndpointId>, DbError> {
     let sql = "SELECT id FROM endpoint WHERE deleted_at IS NOT NULL AND due_at IS NOT NULL AND due_at <= $1 LIMIT 1";
-    conn.row(sql, args![now]).await?.map(|row| row.text("id")).transpose()
+    conn.row(sql, args![now]).await?.map(|row| row.id("id")).transpose()
 }
 
 /// Gives up waiting deliveries of a deleted endpoint, at most `rows`. Those under way (more claims than ends) are left
 /// until they or their leases end.
 pub(crate) async fn give_up(
     conn: &mut Conn,
-    endpoint_id: &str,
+    endpoint_id: &EndpointId,
     rows: i64,
     now: Millis,
 ) -> Result<(), DbError> {
@@ -29,7 +29,7 @@ pub(crate) async fn give_up(
              WHERE q.endpoint_id = $1
                AND (q.due_at <= $2 OR q.fence - q.attempts_before * $3 = d.attempts - q.attempts_before)
              ORDER BY q.delivery_id LIMIT $4 /*pg: FOR UPDATE OF q SKIP LOCKED*/",
-            args![endpoint_id.to_owned(), now, FENCES_PER_ATTEMPT, rows],
+            args![endpoint_id, now, FENCES_PER_ATTEMPT, rows],
         )
         .await?;
     let ended = waiting.iter().map(|row| Ok(args![row.text("delivery_id")?, now, WHY]));
@@ -42,7 +42,7 @@ pub(crate) async fn give_up(
     let ids = waiting.iter().map(|row| Ok(row.text("delivery_id")?.into()));
     let ids = ids.collect::<Result<_, DbError>>()?;
     conn.exec_in("DELETE FROM delivery_queue WHERE delivery_id IN", ids, "").await?;
-    let owner = endpoint_id.to_owned();
+    let owner = endpoint_id.clone();
     lock_owners(conn, std::iter::once(&owner)).await?;
     if i64::try_from(waiting.len()).unwrap_or(i64::MAX) < rows {
         return settle_due(conn, vec![owner.into()]).await;

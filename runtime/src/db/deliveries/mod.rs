@@ -11,7 +11,7 @@ use super::{Conn, DbError, Row, Value, args, events, newest::newest_of_each, que
 use crate::domain::{
     Millis,
     event::{self, NewEvent},
-    id,
+    id::{DeliveryId, EndpointId, EventId, Id},
     tenant::Tenant,
     word::{Word as _, words},
 };
@@ -30,10 +30,10 @@ words! {
 /// A delivery as its merchant sees it.
 #[derive(Debug, Clone)]
 pub(crate) struct Delivery {
-    pub(crate) id: String,
-    pub(crate) event_id: String,
+    pub(crate) id: DeliveryId,
+    pub(crate) event_id: EventId,
     pub(crate) event_kind: event::Type,
-    pub(crate) endpoint_id: String,
+    pub(crate) endpoint_id: EndpointId,
     pub(crate) state: DeliveryState,
     pub(crate) attempts: i64,
     pub(crate) created_at: Millis,
@@ -65,8 +65,8 @@ pub(crate) struct Attempt {
 #[derive(Debug, Clone)]
 pub(crate) enum Of {
     All,
-    Endpoint(String),
-    Event(String),
+    Endpoint(EndpointId),
+    Event(EventId),
 }
 
 // Where rows are found by another index than the merchant's, the merchant is compared as an expression: without
@@ -88,10 +88,10 @@ macro_rules! select {
 
 fn read(row: &Row) -> Result<Delivery, DbError> {
     Ok(Delivery {
-        id: row.text("id")?,
-        event_id: row.text("event_id")?,
+        id: row.id("id")?,
+        event_id: row.id("event_id")?,
         event_kind: row.parsed("kind")?,
-        endpoint_id: row.text("endpoint_id")?,
+        endpoint_id: row.id("endpoint_id")?,
         state: row.parsed("state")?,
         attempts: row.int("attempts")?,
         created_at: row.int("created_at")?,
@@ -102,9 +102,13 @@ fn read(row: &Row) -> Result<Delivery, DbError> {
     })
 }
 
-pub(crate) async fn get(conn: &mut Conn, tenant: &Tenant, id: &str) -> Result<Option<Delivery>, DbError> {
+pub(crate) async fn get(
+    conn: &mut Conn,
+    tenant: &Tenant,
+    id: &DeliveryId,
+) -> Result<Option<Delivery>, DbError> {
     let sql = select!("WHERE d.merchant_id = $1 AND d.test = $2 AND d.id = $3");
-    conn.row(sql, args![&tenant.merchant, tenant.mode, id.to_owned()]).await?.as_ref().map(read).transpose()
+    conn.row(sql, args![&tenant.merchant, tenant.mode, id]).await?.as_ref().map(read).transpose()
 }
 
 /// Condition for the deliveries after `$id` in a list; `$made_at` is the time to use if that delivery is gone.
@@ -180,7 +184,7 @@ pub(crate) async fn list(
     tenant: &Tenant,
     of: Of,
     state: Option<DeliveryState>,
-    before: String,
+    before: DeliveryId,
     rows: i64,
 ) -> Result<Vec<Delivery>, DbError> {
     macro_rules! listed {
@@ -193,7 +197,7 @@ pub(crate) async fn list(
     }
     use DeliveryState::{Delivered, Exhausted, Pending};
     // The id of a delivery that is gone still tells its time.
-    let made_at = id::made_at(&before);
+    let made_at = before.made_at();
     let mut args = args![&tenant.merchant, tenant.mode, before, rows, made_at];
     let sql = match (&of, state) {
         (Of::All, None) => listed!(
@@ -231,14 +235,14 @@ pub(crate) async fn list(
 pub(crate) async fn attempts(
     conn: &mut Conn,
     tenant: &Tenant,
-    delivery_id: &str,
+    delivery_id: &DeliveryId,
     rows: i64,
 ) -> Result<Vec<Attempt>, DbError> {
     let sql = "SELECT a.number, a.at, a.duration_ms, a.status, a.error, a.response
                FROM attempt a JOIN delivery d ON d.id = a.delivery_id
                WHERE d.merchant_id = $1 AND d.test = $2 AND d.id = $3
                ORDER BY a.number DESC LIMIT $4";
-    let args = args![&tenant.merchant, tenant.mode, delivery_id.to_owned(), rows];
+    let args = args![&tenant.merchant, tenant.mode, delivery_id, rows];
     let rows = conn.rows(sql, args).await?;
     rows.iter()
         .map(|row| {
@@ -258,11 +262,11 @@ pub(crate) async fn attempts(
 pub(crate) async fn send_to(
     conn: &mut Conn,
     event: NewEvent,
-    endpoint_id: String,
+    endpoint_id: EndpointId,
     now: Millis,
-) -> Result<String, DbError> {
+) -> Result<DeliveryId, DbError> {
     let owed = queue::Owed {
-        delivery_id: id::new(id::Kind::Delivery, now),
+        delivery_id: DeliveryId::new(now),
         event_id: event.id.clone(),
         endpoint_id,
         tenant: event.tenant.clone(),
@@ -290,14 +294,14 @@ pub(crate) enum Resend {
 pub(crate) async fn resend(
     conn: &mut Conn,
     tenant: &Tenant,
-    id: &str,
+    id: &DeliveryId,
     now: Millis,
 ) -> Result<Resend, DbError> {
     let sql = "SELECT d.id, d.endpoint_id, d.attempts, d.state, n.deleted_at, e.invoice_id, e.transfer_id, e.sequence,
                    e.created_at AS event_at
                FROM delivery d JOIN endpoint n ON n.id = d.endpoint_id JOIN event e ON e.id = d.event_id
                WHERE d.merchant_id = $1 AND d.test = $2 AND d.id = $3 /*pg: FOR UPDATE OF d*/";
-    let Some(row) = conn.row(sql, args![&tenant.merchant, tenant.mode, id.to_owned()]).await? else {
+    let Some(row) = conn.row(sql, args![&tenant.merchant, tenant.mode, id]).await? else {
         return Ok(Resend::NotFound);
     };
     if row.parsed::<DeliveryState>("state")? == DeliveryState::Pending {
@@ -313,14 +317,14 @@ pub(crate) async fn resend(
 /// The deliveries of an endpoint to send again.
 #[derive(Debug, Clone)]
 pub(crate) struct Range {
-    pub(crate) endpoint_id: String,
+    pub(crate) endpoint_id: EndpointId,
     /// Start of the range of times at which they were made, inclusive; the end is exclusive.
     pub(crate) from: Millis,
     pub(crate) to: Millis,
     /// Those that were delivered too, not only those that were given up.
     pub(crate) delivered_too: bool,
     /// Id after which to go on: where the last call ended.
-    pub(crate) after: Option<String>,
+    pub(crate) after: Option<DeliveryId>,
 }
 
 /// Sends the deliveries made in a range of time again, the oldest first, at most `rows`. Returns the ids that were
@@ -331,7 +335,7 @@ pub(crate) async fn resend_range(
     range: Range,
     rows: i64,
     now: Millis,
-) -> Result<Vec<String>, DbError> {
+) -> Result<Vec<DeliveryId>, DbError> {
     let sql = concat!(
         "SELECT d.id, d.endpoint_id, d.attempts, e.invoice_id, e.transfer_id, e.sequence, e.created_at AS event_at
                FROM delivery d JOIN event e ON e.id = d.event_id
@@ -347,28 +351,28 @@ pub(crate) async fn resend_range(
         " ORDER BY d.created_at, d.id LIMIT $8 /*pg: FOR UPDATE OF d*/"
     );
     // The id of a delivery that is gone still tells its time.
-    let after_at = range.after.as_ref().map_or(-1, |after| id::made_at(after));
+    let after_at = range.after.as_ref().map_or(-1, Id::made_at);
     let args = args![
         &tenant.merchant,
         tenant.mode,
         range.endpoint_id,
         range.from,
         range.to,
-        range.after.unwrap_or_default(),
+        range.after.map_or_else(String::new, |after| after.to_string()),
         range.delivered_too,
         rows,
         after_at
     ];
     let rows = conn.rows(sql, args).await?;
     requeue(conn, &rows, now).await?;
-    rows.iter().map(|row| row.text("id")).collect()
+    rows.iter().map(|row| row.id("id")).collect()
 }
 
 async fn requeue(conn: &mut Conn, deliveries: &[Row], now: Millis) -> Result<(), DbError> {
     let mut ids: Vec<Value> = Vec::with_capacity(deliveries.len());
     let mut entries = Vec::with_capacity(deliveries.len());
     for row in deliveries {
-        let (id, endpoint_id) = (row.text("id")?, row.text("endpoint_id")?);
+        let (id, endpoint_id) = (row.id::<DeliveryId>("id")?, row.id("endpoint_id")?);
         ids.push((&id).into());
         entries.push(Entry::new(id, endpoint_id, events::place(row)?.as_ref()).again(row.int("attempts")?));
     }

@@ -5,11 +5,15 @@ use crate::{
         Conn, DbError, args,
         queue::{Entry, Place, lines::lines, queue},
     },
-    domain::{Millis, id::MerchantId, tenant::Tenant},
+    domain::{
+        Millis,
+        id::{DeliveryId, EndpointId, EventId, HookId, MerchantId},
+        tenant::Tenant,
+    },
 };
 
-queue!(owner "endpoint", queue "delivery_queue", owner_id "endpoint_id", item_id "delivery_id");
-lines!(queue "delivery_queue", owner_id "endpoint_id", item_id "delivery_id");
+queue!(owner "endpoint": EndpointId, queue "delivery_queue", owner_id "endpoint_id", item_id "delivery_id": DeliveryId);
+lines!(queue "delivery_queue", owner_id "endpoint_id": EndpointId, item_id "delivery_id": DeliveryId);
 
 /// Number of endpoints that one statement looks at.
 const PAGE: i64 = 64;
@@ -17,9 +21,9 @@ const PAGE: i64 = 64;
 /// An event owed to an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Owed {
-    pub(crate) delivery_id: String,
-    pub(crate) event_id: String,
-    pub(crate) endpoint_id: String,
+    pub(crate) delivery_id: DeliveryId,
+    pub(crate) event_id: EventId,
+    pub(crate) endpoint_id: EndpointId,
     pub(crate) tenant: Tenant,
     /// Place in the line of its events.
     pub(crate) place: Option<Place>,
@@ -66,11 +70,11 @@ pub(crate) struct Claims {
 /// The deliveries claimed from one endpoint.
 #[derive(Debug)]
 pub(crate) struct Claim {
-    pub(crate) endpoint_id: String,
+    pub(crate) endpoint_id: EndpointId,
     pub(crate) merchant_id: MerchantId,
     pub(crate) url: String,
     /// The hook that renders its deliveries; `None` for the form `standard`.
-    pub(crate) form_hook_id: Option<String>,
+    pub(crate) form_hook_id: Option<HookId>,
     /// Secret, sealed.
     pub(crate) secret: Vec<u8>,
     /// Previous secret, sealed, and the time until which it signs too.
@@ -84,8 +88,8 @@ pub(crate) struct Claim {
 
 #[derive(Debug)]
 pub(crate) struct Claimed {
-    pub(crate) delivery_id: String,
-    pub(crate) event_id: String,
+    pub(crate) delivery_id: DeliveryId,
+    pub(crate) event_id: EventId,
     pub(crate) event_kind: String,
     pub(crate) event_at: Millis,
     pub(crate) payload: String,
@@ -105,7 +109,7 @@ pub(crate) async fn claim(
     now: Millis,
     lease_until: Millis,
     mut room: usize,
-    allowed: impl Fn(&str, u32) -> usize + Send,
+    allowed: impl Fn(&EndpointId, u32) -> usize + Send,
 ) -> Result<Claims, DbError> {
     let mut claims = Vec::new();
     let mut looked_at = Vec::new();
@@ -125,7 +129,7 @@ pub(crate) async fn claim(
         (after_at, after_id) = (last.int("due_at")?, last.text("id")?);
         seen += rows.len();
         for row in &rows {
-            let endpoint_id = row.text("id")?;
+            let endpoint_id: EndpointId = row.id("id")?;
             let failures = u32::try_from(row.int("failures")?).unwrap_or(u32::MAX);
             let take = allowed(&endpoint_id, failures).min(room);
             if take == 0 {
@@ -140,7 +144,7 @@ pub(crate) async fn claim(
             claims.push(Claim {
                 merchant_id: row.id("merchant_id")?,
                 url: row.text("url")?,
-                form_hook_id: row.opt_text("form_hook_id")?,
+                form_hook_id: row.opt_id("form_hook_id")?,
                 secret: row.blob("secret")?,
                 old_secret: row.opt_blob("old_secret")?.zip(row.opt_int("old_until")?),
                 failures,
@@ -166,7 +170,7 @@ async fn count_due(conn: &mut Conn, now: Millis) -> Result<usize, DbError> {
 
 async fn due_of(
     conn: &mut Conn,
-    endpoint_id: &str,
+    endpoint_id: &EndpointId,
     now: Millis,
     take: usize,
 ) -> Result<Vec<Claimed>, DbError> {
@@ -177,12 +181,12 @@ async fn due_of(
                WHERE q.endpoint_id = $1 AND q.waits = 0 AND q.due_at <= $2
                ORDER BY q.due_at, q.delivery_id LIMIT $3 /*pg: FOR UPDATE OF q SKIP LOCKED*/";
     let take = i64::try_from(take).unwrap_or(i64::MAX);
-    let rows = conn.rows(sql, args![endpoint_id.to_owned(), now, take]).await?;
+    let rows = conn.rows(sql, args![endpoint_id, now, take]).await?;
     rows.iter()
         .map(|row| {
             Ok(Claimed {
-                delivery_id: row.text("delivery_id")?,
-                event_id: row.text("event_id")?,
+                delivery_id: row.id("delivery_id")?,
+                event_id: row.id("event_id")?,
                 event_kind: row.text("kind")?,
                 event_at: row.int("created_at")?,
                 payload: row.text("payload")?,

@@ -11,6 +11,7 @@ use crate::{
     domain::{
         Millis,
         event::Data,
+        id::{DeliveryId, EndpointId, HookId},
         retry::{self, Breaker, Next},
     },
 };
@@ -18,8 +19,8 @@ use crate::{
 /// An attempt that has ended, and its consequence.
 #[derive(Debug, Clone)]
 pub(crate) struct Ended {
-    pub(crate) delivery_id: String,
-    pub(crate) endpoint_id: String,
+    pub(crate) delivery_id: DeliveryId,
+    pub(crate) endpoint_id: EndpointId,
     pub(crate) fence: i64,
     /// Number over all rounds, from 1.
     pub(crate) number: i64,
@@ -42,7 +43,7 @@ pub(crate) struct Ended {
 /// A call of a hook that renders deliveries.
 #[derive(Debug, Clone)]
 pub(crate) struct FormCall {
-    pub(crate) hook_id: String,
+    pub(crate) hook_id: HookId,
     /// It gave nothing to send.
     pub(crate) failed: bool,
     pub(crate) used: Used,
@@ -58,7 +59,7 @@ impl Ended {
 #[derive(Debug, Default)]
 pub(crate) struct Finished {
     /// Endpoints that were paused by this.
-    pub(crate) paused: Vec<String>,
+    pub(crate) paused: Vec<EndpointId>,
     /// Number of attempts whose claims were lost: nothing of them was written.
     pub(crate) stale: usize,
     /// True if deliveries that waited for these are due now.
@@ -136,19 +137,19 @@ async fn log(conn: &mut Conn, ended: &[&Ended]) -> Result<(), DbError> {
 
 /// Updates the breakers of the endpoints, disables those that want no more, and sets their due times. Returns the
 /// endpoints that were paused. An endpoint without failures that gets none is not touched.
-async fn tell_endpoints(conn: &mut Conn, ended: &[&Ended], now: Millis) -> Result<Vec<String>, DbError> {
-    let mut touched: BTreeSet<String> =
+async fn tell_endpoints(conn: &mut Conn, ended: &[&Ended], now: Millis) -> Result<Vec<EndpointId>, DbError> {
+    let mut touched: BTreeSet<EndpointId> =
         ended.iter().filter(|one| one.failed()).map(|one| one.endpoint_id.clone()).collect();
-    let all: BTreeSet<&String> = ended.iter().map(|one| &one.endpoint_id).collect();
+    let all: BTreeSet<&EndpointId> = ended.iter().map(|one| &one.endpoint_id).collect();
     let all = all.into_iter().map(Into::into).collect();
     for row in conn.rows_in("SELECT id FROM endpoint WHERE failures > 0 AND id IN", all, "").await? {
-        touched.insert(row.text("id")?);
+        touched.insert(row.id("id")?);
     }
     if touched.is_empty() {
         return Ok(Vec::new());
     }
     let mut breakers = lock_owners(conn, touched.iter()).await?;
-    let mut due: BTreeMap<String, Millis> = BTreeMap::new();
+    let mut due: BTreeMap<EndpointId, Millis> = BTreeMap::new();
     let mut unwanted = BTreeSet::new();
     for one in ended {
         // Of what was not sent the receiver knows nothing.

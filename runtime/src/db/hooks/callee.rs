@@ -1,16 +1,19 @@
 //! What a call needs of a hook.
 
 use super::{Hook, VersionRow};
-use crate::db::{DbError, Row};
 use crate::domain::tenant::Tenant;
+use crate::{
+    db::{DbError, Row},
+    domain::id::{HookId, HookVersionId},
+};
 
 /// The version of a hook to call, and its owner.
 #[derive(Debug, Clone)]
 pub(crate) struct Callee {
-    pub(crate) hook_id: String,
+    pub(crate) hook_id: HookId,
     pub(crate) hook_name: String,
     pub(crate) tenant: Tenant,
-    pub(crate) version_id: String,
+    pub(crate) version_id: HookVersionId,
     pub(crate) version: String,
     pub(crate) sha256: String,
     /// JSON.
@@ -23,10 +26,10 @@ impl Callee {
     /// Reads a hook (`hook_id`, `name`, …) with its version (`version_id`, …).
     pub(in crate::db) fn read(row: &Row) -> Result<Self, DbError> {
         Ok(Self {
-            hook_id: row.text("hook_id")?,
+            hook_id: row.id("hook_id")?,
             hook_name: row.text("name")?,
             tenant: row.tenant()?,
-            version_id: row.text("version_id")?,
+            version_id: row.id("version_id")?,
             version: row.text("version")?,
             sha256: row.text("sha256")?,
             manifest: row.text("manifest")?,

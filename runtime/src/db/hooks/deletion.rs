@@ -8,7 +8,10 @@ use crate::{
         hooks::{matches, runs},
         plugin_storage, plugins,
     },
-    domain::{Millis, id::MerchantId},
+    domain::{
+        Millis,
+        id::{HookId, MerchantId},
+    },
 };
 
 /// Maximum number of recordings deleted together with their version; the writer is not held for longer.
@@ -52,11 +55,11 @@ async fn forget(conn: &mut Conn, version: &VersionRow, tapes: i64) -> Result<Tak
 pub(crate) async fn delete(
     conn: &mut Conn,
     merchant_id: &MerchantId,
-    hook_id: &str,
+    hook_id: &HookId,
     scope: String,
     now: Millis,
 ) -> Result<(), DbError> {
-    let hook = || hook_id.to_owned();
+    let hook = || hook_id.clone();
     conn.exec(
         "UPDATE hook SET deleted_at = $2, active_id = NULL, due_at = NULL WHERE id = $1",
         args![hook(), now],

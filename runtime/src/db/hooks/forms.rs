@@ -3,7 +3,10 @@
 use super::{Callee, HookState};
 use crate::{
     db::{Conn, DbError, args},
-    domain::hook::Role,
+    domain::{
+        hook::Role,
+        id::{EndpointId, HookId},
+    },
 };
 
 /// Why a hook is no form at present.
@@ -20,7 +23,7 @@ pub(crate) enum NoForm {
 }
 
 /// The version of a hook that renders deliveries.
-pub(crate) async fn callee(conn: &mut Conn, hook_id: &str) -> Result<Result<Callee, NoForm>, DbError> {
+pub(crate) async fn callee(conn: &mut Conn, hook_id: &HookId) -> Result<Result<Callee, NoForm>, DbError> {
     let sql =
         "SELECT h.id AS hook_id, h.name, h.merchant_id, h.test, h.settings, h.state, v.id AS version_id,
                    v.version, v.sha256, v.manifest, r.role
@@ -28,7 +31,7 @@ pub(crate) async fn callee(conn: &mut Conn, hook_id: &str) -> Result<Result<Call
                LEFT JOIN hook_version v ON v.id = h.active_id
                LEFT JOIN hook_role r ON r.hook_id = h.id AND r.role = $2
                WHERE h.id = $1 AND h.deleted_at IS NULL";
-    let Some(row) = conn.row(sql, args![hook_id.to_owned(), Role::Form]).await? else {
+    let Some(row) = conn.row(sql, args![hook_id, Role::Form]).await? else {
         return Ok(Err(NoForm::Missing));
     };
     let name = row.text("name")?;
@@ -44,7 +47,7 @@ pub(crate) async fn callee(conn: &mut Conn, hook_id: &str) -> Result<Result<Call
 }
 
 /// Endpoints whose deliveries a hook renders.
-pub(crate) async fn endpoints_of(conn: &mut Conn, hook_id: &str) -> Result<Vec<String>, DbError> {
+pub(crate) async fn endpoints_of(conn: &mut Conn, hook_id: &HookId) -> Result<Vec<EndpointId>, DbError> {
     let sql = "SELECT id FROM endpoint WHERE form_hook_id = $1 AND deleted_at IS NULL ORDER BY id";
-    conn.rows(sql, args![hook_id.to_owned()]).await?.iter().map(|row| row.text("id")).collect()
+    conn.rows(sql, args![hook_id]).await?.iter().map(|row| row.id("id")).collect()
 }

@@ -10,29 +10,29 @@ use crate::{
     domain::{
         Millis,
         hook::Binding,
-        id::MerchantId,
+        id::{HookId, HookVersionId, MerchantId, TransferId},
         settlement::{Matcher, Waiting},
         tenant::{Mode, Tenant},
     },
 };
 
-queue!(owner "matcher", queue "match_queue", owner_id "matcher_id", item_id "transfer_id");
+queue!(owner "matcher": HookId, queue "match_queue", owner_id "matcher_id", item_id "transfer_id": TransferId);
 
 /// Maximum number of matchers with something due in one look.
 const DUE_MAX: i64 = 1_000;
 
 /// Lets a hook be asked, from now on or again; its failures so far are forgotten.
-pub(super) async fn begin(conn: &mut Conn, hook_id: &str) -> Result<(), DbError> {
+pub(super) async fn begin(conn: &mut Conn, hook_id: &HookId) -> Result<(), DbError> {
     let sql = "INSERT INTO matcher (id, failures) VALUES ($1, 0)
                ON CONFLICT (id) DO UPDATE SET failures = 0, paused_until = NULL";
-    conn.exec(sql, args![hook_id.to_owned()]).await?;
+    conn.exec(sql, args![hook_id]).await?;
     Ok(())
 }
 
 /// Ends a pause.
-pub(super) async fn forgive(conn: &mut Conn, hook_id: &str) -> Result<(), DbError> {
+pub(super) async fn forgive(conn: &mut Conn, hook_id: &HookId) -> Result<(), DbError> {
     let sql = "UPDATE matcher SET failures = 0, paused_until = NULL WHERE id = $1";
-    conn.exec(sql, args![hook_id.to_owned()]).await?;
+    conn.exec(sql, args![hook_id]).await?;
     Ok(())
 }
 
@@ -54,7 +54,7 @@ pub(crate) async fn of_merchants(
         .iter()
         .map(|row| {
             Ok(Matcher {
-                id: row.text("id")?,
+                id: row.id("id")?,
                 merchant_id: row.id("merchant_id")?,
                 binding: row.json("binding")?,
             })
@@ -79,15 +79,15 @@ pub(crate) async fn due(conn: &mut Conn, now: Millis) -> Result<Vec<DueHook>, Db
     conn.rows(sql, args![now, DUE_MAX])
         .await?
         .iter()
-        .map(|row| Ok(DueHook { id: row.text("id")?, merchant_id: row.id("merchant_id")? }))
+        .map(|row| Ok(DueHook { id: row.id("id")?, merchant_id: row.id("merchant_id")? }))
         .collect()
 }
 
 /// A claimed transfer, and all that its question needs.
 #[derive(Debug, Clone)]
 pub(crate) struct Claimed {
-    pub(crate) transfer_id: String,
-    pub(crate) hook_id: String,
+    pub(crate) transfer_id: TransferId,
+    pub(crate) hook_id: HookId,
     pub(crate) tenant: Tenant,
     pub(crate) fence: i64,
     /// Number of earlier claims in a row that ended without a result.
@@ -95,7 +95,7 @@ pub(crate) struct Claimed {
     /// The hook to ask; `None` if it can no longer be asked.
     pub(crate) callee: Option<Callee>,
     /// The shadow version, which is asked too.
-    pub(crate) shadow_id: Option<String>,
+    pub(crate) shadow_id: Option<HookVersionId>,
     pub(crate) binding: Binding,
 }
 
@@ -103,7 +103,7 @@ pub(crate) struct Claimed {
 /// transaction has locked.
 pub(crate) async fn claim(
     conn: &mut Conn,
-    matchers: Vec<(String, usize)>,
+    matchers: Vec<(HookId, usize)>,
     now: Millis,
     lease_until: Millis,
 ) -> Result<Vec<Claimed>, DbError> {
@@ -119,7 +119,7 @@ pub(crate) async fn claim(
     Ok(claimed)
 }
 
-async fn due_of(conn: &mut Conn, hook_id: String, now: Millis, take: usize) -> Result<Vec<Claimed>, DbError> {
+async fn due_of(conn: &mut Conn, hook_id: HookId, now: Millis, take: usize) -> Result<Vec<Claimed>, DbError> {
     let sql = "SELECT q.transfer_id, q.matcher_id AS hook_id, q.fence, q.claims, h.name, h.merchant_id, h.test, h.settings, h.binding,
                    h.shadow_id, h.state, r.role, m.paused_until, v.id AS version_id, v.version, v.sha256, v.manifest
                FROM match_queue q
@@ -141,13 +141,13 @@ fn claimed(row: &Row, now: Millis) -> Result<Claimed, DbError> {
         _ => None,
     };
     Ok(Claimed {
-        transfer_id: row.text("transfer_id")?,
-        hook_id: row.text("hook_id")?,
+        transfer_id: row.id("transfer_id")?,
+        hook_id: row.id("hook_id")?,
         tenant: row.tenant()?,
         fence: row.int("fence")? + 1,
         unheard: row.int("claims")?,
         callee,
-        shadow_id: row.opt_text("shadow_id")?,
+        shadow_id: row.opt_id("shadow_id")?,
         binding: row.json("binding")?,
     })
 }
@@ -164,8 +164,13 @@ pub(crate) async fn take(conn: &mut Conn, claimed: &Claimed) -> Result<bool, DbE
 }
 
 /// Tells the breaker the outcome of a question to this matcher. Returns true if this failure paused the matcher.
-pub(crate) async fn judged(conn: &mut Conn, hook_id: &str, well: bool, now: Millis) -> Result<bool, DbError> {
-    let mut breakers = lock_owners(conn, std::iter::once(&hook_id.to_owned())).await?;
+pub(crate) async fn judged(
+    conn: &mut Conn,
+    hook_id: &HookId,
+    well: bool,
+    now: Millis,
+) -> Result<bool, DbError> {
+    let mut breakers = lock_owners(conn, std::iter::once(hook_id)).await?;
     let judged = judge(&mut breakers, well, now);
     if judged.changed {
         set_breakers(conn, &breakers).await?;

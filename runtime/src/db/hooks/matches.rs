@@ -6,16 +6,23 @@ use crate::{
         disk::{self, DiskLimit, sum},
         hooks::{run_queue::use_up, runs::Used},
     },
-    domain::{Millis, hook::MatchOutcome, settlement::Share, tenant::Tenant, verbatim::Verbatim},
+    domain::{
+        Millis,
+        hook::MatchOutcome,
+        id::{HookId, HookMatchId, HookVersionId, TransferId},
+        settlement::Share,
+        tenant::Tenant,
+        verbatim::Verbatim,
+    },
 };
 
 /// A question to a matcher.
 #[derive(Debug, Clone)]
 pub(crate) struct Match {
-    pub(crate) id: String,
-    pub(crate) hook_id: String,
-    pub(crate) transfer_id: String,
-    pub(crate) version_id: String,
+    pub(crate) id: HookMatchId,
+    pub(crate) hook_id: HookId,
+    pub(crate) transfer_id: TransferId,
+    pub(crate) version_id: HookVersionId,
     pub(crate) outcome: MatchOutcome,
     /// Why: what the hook said, or what was wrong with it.
     pub(crate) note: String,
@@ -33,10 +40,10 @@ pub(crate) struct Match {
 
 fn read(row: &Row) -> Result<Match, DbError> {
     Ok(Match {
-        id: row.text("id")?,
-        hook_id: row.text("hook_id")?,
-        transfer_id: row.text("transfer_id")?,
-        version_id: row.text("version_id")?,
+        id: row.id("id")?,
+        hook_id: row.id("hook_id")?,
+        transfer_id: row.id("transfer_id")?,
+        version_id: row.id("version_id")?,
         outcome: row.parsed("outcome")?,
         note: row.text("note")?,
         question: row.json("question")?,
@@ -112,13 +119,13 @@ pub(crate) async fn insert(
 /// those below this id. Returns their number, and the bytes freed.
 pub(crate) async fn forget_tapes(
     conn: &mut Conn,
-    version_id: &str,
-    before: Option<String>,
+    version_id: &HookVersionId,
+    before: Option<HookMatchId>,
     rows: i64,
 ) -> Result<(i64, i64), DbError> {
     let sql = "SELECT id FROM hook_match WHERE version_id = $1 AND tape_bytes > 0 AND ($2 IS NULL OR id < $2)
                ORDER BY id LIMIT $3";
-    let found = conn.rows(sql, args![version_id.to_owned(), before, rows]).await?;
+    let found = conn.rows(sql, args![version_id, before, rows]).await?;
     let freed = forget_tapes_of(conn, &found).await?;
     Ok((i64::try_from(found.len()).unwrap_or(i64::MAX), freed))
 }
@@ -139,12 +146,12 @@ pub(super) async fn forget_tapes_of(conn: &mut Conn, matches: &[Row]) -> Result<
 pub(crate) async fn list(
     conn: &mut Conn,
     tenant: &Tenant,
-    hook_id: &str,
-    before: String,
+    hook_id: &HookId,
+    before: HookMatchId,
     rows: i64,
 ) -> Result<Vec<Match>, DbError> {
     let sql = "SELECT * FROM hook_match WHERE merchant_id = $1 AND test = $2 AND hook_id = $3 AND id /*pg: COLLATE \"C\"*/ < $4
                ORDER BY id /*pg: COLLATE \"C\"*/ DESC LIMIT $5";
-    let args = args![&tenant.merchant, tenant.mode, hook_id.to_owned(), before, rows];
+    let args = args![&tenant.merchant, tenant.mode, hook_id, before, rows];
     conn.rows(sql, args).await?.iter().map(read).collect()
 }

@@ -24,7 +24,7 @@ use super::{
 use crate::domain::{
     Millis,
     hook::{Binding, Role},
-    id::{self, Kind, MerchantId},
+    id::{HookId, HookVersionId, MerchantId},
     tenant::Tenant,
     verbatim::Verbatim,
     word::words,
@@ -42,12 +42,12 @@ words! {
 /// A hook as its merchant sees it.
 #[derive(Debug, Clone)]
 pub(crate) struct Hook {
-    pub(crate) id: String,
+    pub(crate) id: HookId,
     pub(crate) name: String,
     /// The version in use.
-    pub(crate) active_id: Option<String>,
+    pub(crate) active_id: Option<HookVersionId>,
     /// The shadow version, which every run is played to as well.
-    pub(crate) shadow_id: Option<String>,
+    pub(crate) shadow_id: Option<HookVersionId>,
     pub(crate) binding: Binding,
     /// JSON object, as the merchant sent it.
     pub(crate) settings: Verbatim,
@@ -62,8 +62,8 @@ pub(crate) struct Hook {
 /// A version of a hook: one artefact.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct VersionRow {
-    pub(crate) id: String,
-    pub(crate) hook_id: String,
+    pub(crate) id: HookVersionId,
+    pub(crate) hook_id: HookId,
     pub(crate) version: String,
     pub(crate) sha256: String,
     /// JSON.
@@ -121,10 +121,10 @@ macro_rules! select {
 
 fn read(row: &Row) -> Result<Hook, DbError> {
     Ok(Hook {
-        id: row.text("id")?,
+        id: row.id("id")?,
         name: row.text("name")?,
-        active_id: row.opt_text("active_id")?,
-        shadow_id: row.opt_text("shadow_id")?,
+        active_id: row.opt_id("active_id")?,
+        shadow_id: row.opt_id("shadow_id")?,
         binding: row.json("binding")?,
         settings: row.json("settings")?,
         state: row.parsed("state")?,
@@ -136,8 +136,8 @@ fn read(row: &Row) -> Result<Hook, DbError> {
 
 fn version(row: &Row) -> Result<VersionRow, DbError> {
     Ok(VersionRow {
-        id: row.text("id")?,
-        hook_id: row.text("hook_id")?,
+        id: row.id("id")?,
+        hook_id: row.id("hook_id")?,
         version: row.text("version")?,
         sha256: row.text("sha256")?,
         manifest: row.text("manifest")?,
@@ -149,8 +149,8 @@ fn text<T: serde::Serialize>(value: &T) -> Result<String, DbError> {
     serde_json::to_string(value).map_err(DbError::Unwritable)
 }
 
-pub(crate) async fn get(conn: &mut Conn, tenant: &Tenant, id: &str) -> Result<Option<Hook>, DbError> {
-    let args = args![&tenant.merchant, tenant.mode, id.to_owned()];
+pub(crate) async fn get(conn: &mut Conn, tenant: &Tenant, id: &HookId) -> Result<Option<Hook>, DbError> {
+    let args = args![&tenant.merchant, tenant.mode, id];
     conn.row(select!("AND id = $3"), args).await?.as_ref().map(read).transpose()
 }
 
@@ -184,7 +184,7 @@ pub(crate) async fn insert(
             conn.exec(
                 "INSERT INTO hook (id, merchant_id, test, name, generation, binding, settings, state, failures, created_at)
                  VALUES ($1, $2, $3, $4, 0, $5, '{}', 'active', 0, $6)",
-                args![id::new(Kind::Hook, now), &tenant.merchant, tenant.mode, &new.name, text(&new.binding)?, now],
+                args![HookId::new(now), &tenant.merchant, tenant.mode, &new.name, text(&new.binding)?, now],
             )
             .await?;
             let made = by_name(conn, tenant, &new.name).await?;
@@ -205,7 +205,7 @@ pub(crate) async fn insert(
     limits.disk.check(disk::count(conn, &tenant.merchant, more).await?)?;
     super::plugins::keep_artefact(conn, &new.sha256, new.wasm, now).await?;
     let row = VersionRow {
-        id: id::new(Kind::HookVersion, now),
+        id: HookVersionId::new(now),
         hook_id: hook.id.clone(),
         version: new.version,
         sha256: new.sha256,
@@ -231,39 +231,42 @@ pub(crate) async fn insert(
 }
 
 /// Locks a hook until the transaction ends.
-pub(crate) async fn lock(conn: &mut Conn, hook_id: &str) -> Result<(), DbError> {
+pub(crate) async fn lock(conn: &mut Conn, hook_id: &HookId) -> Result<(), DbError> {
     let sql = "SELECT id FROM hook WHERE id = $1 /*pg: FOR NO KEY UPDATE*/";
-    conn.row(sql, args![hook_id.to_owned()]).await?;
+    conn.row(sql, args![hook_id]).await?;
     Ok(())
 }
 
 /// All versions of a hook, the newest first.
-pub(crate) async fn versions(conn: &mut Conn, hook_id: &str) -> Result<Vec<VersionRow>, DbError> {
+pub(crate) async fn versions(conn: &mut Conn, hook_id: &HookId) -> Result<Vec<VersionRow>, DbError> {
     let sql = "SELECT * FROM hook_version WHERE hook_id = $1 ORDER BY id DESC";
-    conn.rows(sql, args![hook_id.to_owned()]).await?.iter().map(version).collect()
+    conn.rows(sql, args![hook_id]).await?.iter().map(version).collect()
 }
 
-pub(crate) async fn version_by_id(conn: &mut Conn, id: &str) -> Result<Option<VersionRow>, DbError> {
+pub(crate) async fn version_by_id(
+    conn: &mut Conn,
+    id: &HookVersionId,
+) -> Result<Option<VersionRow>, DbError> {
     let sql = "SELECT * FROM hook_version WHERE id = $1";
-    conn.row(sql, args![id.to_owned()]).await?.as_ref().map(version).transpose()
+    conn.row(sql, args![id]).await?.as_ref().map(version).transpose()
 }
 
 /// Sets the shadow version, which every run is played to as well, or none.
 pub(crate) async fn set_shadow(
     conn: &mut Conn,
-    hook_id: &str,
-    version_id: Option<String>,
+    hook_id: &HookId,
+    version_id: Option<HookVersionId>,
 ) -> Result<(), DbError> {
     let sql = "UPDATE hook SET shadow_id = $2 WHERE id = $1";
-    conn.exec(sql, args![hook_id.to_owned(), version_id]).await?;
+    conn.exec(sql, args![hook_id, version_id]).await?;
     Ok(())
 }
 
 /// Makes a version with these roles the active one, and records it.
 pub(crate) async fn activate(
     conn: &mut Conn,
-    hook_id: &str,
-    version_id: &str,
+    hook_id: &HookId,
+    version_id: &HookVersionId,
     roles: &[Role],
     now: Millis,
 ) -> Result<(), DbError> {
@@ -272,30 +275,30 @@ pub(crate) async fn activate(
             "UPDATE hook SET active_id = $2, generation = generation + 1, failures = 0, paused_until = NULL,
                  shadow_id = CASE WHEN shadow_id = $2 THEN NULL ELSE shadow_id END
              WHERE id = $1 RETURNING generation",
-            args![hook_id.to_owned(), version_id.to_owned()],
+            args![hook_id, version_id],
         )
         .await?;
     let generation = row.map_or(Ok(0), |row| row.int("generation"))?;
     conn.exec(
         "INSERT INTO hook_activation (hook_id, generation, version_id, at) VALUES ($1, $2, $3, $4)",
-        args![hook_id.to_owned(), generation, version_id.to_owned(), now],
+        args![hook_id, generation, version_id, now],
     )
     .await?;
-    conn.exec("DELETE FROM hook_role WHERE hook_id = $1", args![hook_id.to_owned()]).await?;
-    let rows = roles.iter().map(|role| args![hook_id.to_owned(), *role]).collect();
+    conn.exec("DELETE FROM hook_role WHERE hook_id = $1", args![hook_id]).await?;
+    let rows = roles.iter().map(|role| args![hook_id, *role]).collect();
     conn.insert_many("INSERT INTO hook_role (hook_id, role)", rows, "").await?;
     if roles.contains(&Role::Matcher) { match_queue::begin(conn, hook_id).await } else { Ok(()) }
 }
 
 /// The version that was active before the present one.
-pub(crate) async fn before_active(conn: &mut Conn, hook_id: &str) -> Result<Option<VersionRow>, DbError> {
+pub(crate) async fn before_active(conn: &mut Conn, hook_id: &HookId) -> Result<Option<VersionRow>, DbError> {
     conn.row(
         "SELECT v.* FROM hook_activation a
          JOIN hook h ON h.id = a.hook_id
          JOIN hook_version v ON v.id = a.version_id
          WHERE a.hook_id = $1 AND (h.active_id IS NULL OR a.version_id <> h.active_id)
          ORDER BY a.generation DESC LIMIT 1",
-        args![hook_id.to_owned()],
+        args![hook_id],
     )
     .await?
     .as_ref()
@@ -303,22 +306,26 @@ pub(crate) async fn before_active(conn: &mut Conn, hook_id: &str) -> Result<Opti
     .transpose()
 }
 
-pub(crate) async fn set_binding(conn: &mut Conn, hook_id: &str, binding: &Binding) -> Result<(), DbError> {
+pub(crate) async fn set_binding(conn: &mut Conn, hook_id: &HookId, binding: &Binding) -> Result<(), DbError> {
     let sql = "UPDATE hook SET binding = $2 WHERE id = $1";
-    conn.exec(sql, args![hook_id.to_owned(), text(binding)?]).await?;
+    conn.exec(sql, args![hook_id, text(binding)?]).await?;
     Ok(())
 }
 
-pub(crate) async fn set_settings(conn: &mut Conn, hook_id: &str, settings: &Verbatim) -> Result<(), DbError> {
+pub(crate) async fn set_settings(
+    conn: &mut Conn,
+    hook_id: &HookId,
+    settings: &Verbatim,
+) -> Result<(), DbError> {
     let sql = "UPDATE hook SET settings = $2 WHERE id = $1";
-    conn.exec(sql, args![hook_id.to_owned(), settings]).await?;
+    conn.exec(sql, args![hook_id, settings]).await?;
     Ok(())
 }
 
 /// Enables or disables a hook. Ends a pause too.
-pub(crate) async fn set_state(conn: &mut Conn, hook_id: &str, state: HookState) -> Result<(), DbError> {
+pub(crate) async fn set_state(conn: &mut Conn, hook_id: &HookId, state: HookState) -> Result<(), DbError> {
     let sql = "UPDATE hook SET state = $2, failures = 0, paused_until = NULL WHERE id = $1";
-    conn.exec(sql, args![hook_id.to_owned(), state]).await?;
+    conn.exec(sql, args![hook_id, state]).await?;
     match_queue::forgive(conn, hook_id).await
 }
 
@@ -339,7 +346,7 @@ pub(crate) async fn that_price(conn: &mut Conn, tenant: &Tenant) -> Result<Vec<(
 /// A hook that may want an event, reduced to what dispatch needs.
 #[derive(Debug, Clone)]
 pub(crate) struct Bound {
-    pub(crate) id: String,
+    pub(crate) id: HookId,
     pub(crate) tenant: Tenant,
     pub(crate) binding: Binding,
 }
@@ -355,6 +362,6 @@ pub(crate) async fn bound(
     conn.rows_in(sql, merchants.map(Into::into).collect(), "")
         .await?
         .iter()
-        .map(|row| Ok(Bound { id: row.text("id")?, tenant: row.tenant()?, binding: row.json("binding")? }))
+        .map(|row| Ok(Bound { id: row.id("id")?, tenant: row.tenant()?, binding: row.json("binding")? }))
         .collect()
 }

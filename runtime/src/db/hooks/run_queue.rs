@@ -13,14 +13,14 @@ use crate::{
     domain::{
         Millis,
         hook::{Outcome, RunState},
-        id::MerchantId,
+        id::{EventId, HookId, HookRunId, HookVersionId, MerchantId},
         retry::{self, Next},
         tenant::Tenant,
     },
 };
 
-queue!(owner "hook", queue "hook_run_queue", owner_id "hook_id", item_id "run_id");
-lines!(queue "hook_run_queue", owner_id "hook_id", item_id "run_id");
+queue!(owner "hook": HookId, queue "hook_run_queue", owner_id "hook_id", item_id "run_id": HookRunId);
+lines!(queue "hook_run_queue", owner_id "hook_id": HookId, item_id "run_id": HookRunId);
 
 /// Maximum number of hooks with something due in one look.
 const DUE_HOOKS_MAX: i64 = 1_000;
@@ -28,9 +28,9 @@ const DUE_HOOKS_MAX: i64 = 1_000;
 /// An event owed to a hook.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Owed {
-    pub(crate) run_id: String,
-    pub(crate) event_id: String,
-    pub(crate) hook_id: String,
+    pub(crate) run_id: HookRunId,
+    pub(crate) event_id: EventId,
+    pub(crate) hook_id: HookId,
     pub(crate) tenant: Tenant,
     /// Place in the line of its events.
     pub(crate) place: Option<Place>,
@@ -69,7 +69,7 @@ pub(crate) async fn insert(conn: &mut Conn, owed: Vec<Owed>, now: Millis) -> Res
 /// A hook with something due.
 #[derive(Debug, Clone)]
 pub(crate) struct DueHook {
-    pub(crate) id: String,
+    pub(crate) id: HookId,
     pub(crate) merchant_id: MerchantId,
 }
 
@@ -81,18 +81,18 @@ pub(crate) async fn due_hooks(conn: &mut Conn, now: Millis) -> Result<Vec<DueHoo
     conn.rows(sql, args![now, DUE_HOOKS_MAX])
         .await?
         .iter()
-        .map(|row| Ok(DueHook { id: row.text("id")?, merchant_id: row.id("merchant_id")? }))
+        .map(|row| Ok(DueHook { id: row.id("id")?, merchant_id: row.id("merchant_id")? }))
         .collect()
 }
 
 /// A claimed run, and all that its call needs.
 #[derive(Debug, Clone)]
 pub(crate) struct Claimed {
-    pub(crate) run_id: String,
+    pub(crate) run_id: HookRunId,
     pub(crate) callee: Callee,
     /// The shadow version, which the run is played to as well.
-    pub(crate) shadow_id: Option<String>,
-    pub(crate) event_id: String,
+    pub(crate) shadow_id: Option<HookVersionId>,
+    pub(crate) event_id: EventId,
     pub(crate) event_kind: String,
     pub(crate) payload: String,
     pub(crate) fence: i64,
@@ -108,7 +108,7 @@ pub(crate) struct Claimed {
 /// has locked.
 pub(crate) async fn claim(
     conn: &mut Conn,
-    hooks: Vec<(String, usize)>,
+    hooks: Vec<(HookId, usize)>,
     now: Millis,
     lease_until: Millis,
 ) -> Result<Vec<Claimed>, DbError> {
@@ -124,7 +124,7 @@ pub(crate) async fn claim(
     Ok(claimed)
 }
 
-async fn due_of(conn: &mut Conn, hook_id: String, now: Millis, take: usize) -> Result<Vec<Claimed>, DbError> {
+async fn due_of(conn: &mut Conn, hook_id: HookId, now: Millis, take: usize) -> Result<Vec<Claimed>, DbError> {
     let sql =
         "SELECT q.run_id, q.hook_id, h.name, r.merchant_id, r.test, v.id AS version_id, h.shadow_id, v.sha256, v.version,
                  v.manifest, h.settings, r.event_id, e.kind, e.payload, q.fence, q.claims, r.attempts, q.attempts_before
@@ -141,10 +141,10 @@ async fn due_of(conn: &mut Conn, hook_id: String, now: Millis, take: usize) -> R
         .iter()
         .map(|row| {
             Ok(Claimed {
-                run_id: row.text("run_id")?,
+                run_id: row.id("run_id")?,
                 callee: Callee::read(row)?,
-                shadow_id: row.opt_text("shadow_id")?,
-                event_id: row.text("event_id")?,
+                shadow_id: row.opt_id("shadow_id")?,
+                event_id: row.id("event_id")?,
                 event_kind: row.text("kind")?,
                 payload: row.text("payload")?,
                 fence: row.int("fence")? + 1,
@@ -159,8 +159,8 @@ async fn due_of(conn: &mut Conn, hook_id: String, now: Millis, take: usize) -> R
 /// A call that has ended, and its consequence.
 #[derive(Debug, Clone)]
 pub(crate) struct Ended {
-    pub(crate) run_id: String,
-    pub(crate) hook_id: String,
+    pub(crate) run_id: HookRunId,
+    pub(crate) hook_id: HookId,
     pub(crate) merchant_id: MerchantId,
     pub(crate) fence: i64,
     pub(crate) attempt: Attempt,
@@ -288,7 +288,7 @@ async fn log(conn: &mut Conn, ended: &Ended, limit: DiskLimit) -> Result<(), DbE
 /// Adds a call to its hook's usage of that day.
 pub(crate) async fn use_up(
     conn: &mut Conn,
-    hook_id: &str,
+    hook_id: &HookId,
     at: Millis,
     failed: bool,
     used: Used,
@@ -299,7 +299,7 @@ pub(crate) async fn use_up(
              failed = hook_usage.failed + excluded.failed, cpu_us = hook_usage.cpu_us + excluded.cpu_us,
              http_requests = hook_usage.http_requests + excluded.http_requests",
         args![
-            hook_id.to_owned(),
+            hook_id.clone(),
             at.div_euclid(MS_PER_DAY),
             failed,
             used.cpu_us,

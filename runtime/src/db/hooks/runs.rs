@@ -15,6 +15,7 @@ use crate::{
     domain::{
         Millis,
         hook::{Outcome, RunState},
+        id::{EventId, HookId, HookRunId, HookVersionId},
         tenant::Tenant,
     },
 };
@@ -42,7 +43,7 @@ pub(crate) struct Attempt {
     /// Number over all rounds, from 1.
     pub(crate) number: i64,
     pub(crate) at: Millis,
-    pub(crate) version_id: String,
+    pub(crate) version_id: HookVersionId,
     pub(crate) outcome: Outcome,
     /// What the hook said, or why it failed.
     pub(crate) note: String,
@@ -56,10 +57,10 @@ pub(crate) struct Attempt {
 /// A run as its merchant sees it.
 #[derive(Debug, Clone)]
 pub(crate) struct Run {
-    pub(crate) id: String,
-    pub(crate) hook_id: String,
+    pub(crate) id: HookRunId,
+    pub(crate) hook_id: HookId,
     pub(crate) hook_name: String,
-    pub(crate) event_id: String,
+    pub(crate) event_id: EventId,
     pub(crate) event_kind: String,
     pub(crate) state: RunState,
     pub(crate) attempts: i64,
@@ -91,10 +92,10 @@ macro_rules! select {
 
 fn read(row: &Row) -> Result<Run, DbError> {
     Ok(Run {
-        id: row.text("id")?,
-        hook_id: row.text("hook_id")?,
+        id: row.id("id")?,
+        hook_id: row.id("hook_id")?,
         hook_name: row.text("name")?,
-        event_id: row.text("event_id")?,
+        event_id: row.id("event_id")?,
         event_kind: row.text("kind")?,
         state: row.parsed("state")?,
         attempts: row.int("attempts")?,
@@ -106,8 +107,8 @@ fn read(row: &Row) -> Result<Run, DbError> {
     })
 }
 
-pub(crate) async fn get(conn: &mut Conn, tenant: &Tenant, id: &str) -> Result<Option<Run>, DbError> {
-    let args = args![&tenant.merchant, tenant.mode, id.to_owned()];
+pub(crate) async fn get(conn: &mut Conn, tenant: &Tenant, id: &HookRunId) -> Result<Option<Run>, DbError> {
+    let args = args![&tenant.merchant, tenant.mode, id];
     conn.row(select!("WHERE r.merchant_id = $1 AND r.test = $2 AND r.id = $3"), args)
         .await?
         .as_ref()
@@ -119,9 +120,9 @@ pub(crate) async fn get(conn: &mut Conn, tenant: &Tenant, id: &str) -> Result<Op
 pub(crate) async fn list(
     conn: &mut Conn,
     tenant: &Tenant,
-    hook_id: Option<String>,
+    hook_id: Option<HookId>,
     state: Option<RunState>,
-    before: String,
+    before: HookRunId,
     rows: i64,
 ) -> Result<Vec<Run>, DbError> {
     let mut args = args![&tenant.merchant, tenant.mode, before, rows];
@@ -168,16 +169,20 @@ pub(crate) async fn list(
 }
 
 /// The last calls of a run, at most `rows`, the oldest first.
-pub(crate) async fn attempts(conn: &mut Conn, run_id: &str, rows: i64) -> Result<Vec<Attempt>, DbError> {
+pub(crate) async fn attempts(
+    conn: &mut Conn,
+    run_id: &HookRunId,
+    rows: i64,
+) -> Result<Vec<Attempt>, DbError> {
     let sql = "SELECT * FROM hook_attempt WHERE run_id = $1 ORDER BY number DESC LIMIT $2";
-    conn.rows(sql, args![run_id.to_owned(), rows]).await?.iter().rev().map(attempt).collect()
+    conn.rows(sql, args![run_id, rows]).await?.iter().rev().map(attempt).collect()
 }
 
 fn attempt(row: &Row) -> Result<Attempt, DbError> {
     Ok(Attempt {
         number: row.int("number")?,
         at: row.int("at")?,
-        version_id: row.text("version_id")?,
+        version_id: row.id("version_id")?,
         outcome: row.parsed("outcome")?,
         note: row.text("note")?,
         used: Used {
@@ -197,9 +202,9 @@ fn attempt(row: &Row) -> Result<Attempt, DbError> {
 /// run's and its event's id.
 pub(crate) async fn last_calls(
     conn: &mut Conn,
-    hook_id: &str,
+    hook_id: &HookId,
     limit: i64,
-) -> Result<Vec<(String, String, Attempt)>, DbError> {
+) -> Result<Vec<(HookRunId, EventId, Attempt)>, DbError> {
     let sql = concat!(
         "SELECT a.*, r.event_id FROM hook_run r JOIN hook_attempt a ON a.run_id = r.id AND a.number = r.attempts
          WHERE r.id IN ",
@@ -210,8 +215,8 @@ pub(crate) async fn last_calls(
         ),
         " ORDER BY r.id DESC LIMIT $2"
     );
-    let rows = conn.rows(sql, args![hook_id.to_owned(), limit]).await?;
-    rows.iter().map(|row| Ok((row.text("run_id")?, row.text("event_id")?, attempt(row)?))).collect()
+    let rows = conn.rows(sql, args![hook_id, limit]).await?;
+    rows.iter().map(|row| Ok((row.id("run_id")?, row.id("event_id")?, attempt(row)?))).collect()
 }
 
 /// Stands in place of a recording that is not kept.
@@ -221,14 +226,14 @@ pub(super) const NO_TAPE: &str = r#"{"steps":[],"cut":true}"#;
 /// below this id. Returns the number of calls, and the bytes freed.
 pub(crate) async fn forget_tapes(
     conn: &mut Conn,
-    version_id: &str,
-    before: Option<String>,
+    version_id: &HookVersionId,
+    before: Option<HookRunId>,
     rows: i64,
 ) -> Result<(i64, i64), DbError> {
     let sql = "SELECT run_id, number, tape_bytes FROM hook_attempt
                WHERE version_id = $1 AND tape_bytes > 0 AND ($2 IS NULL OR run_id < $2)
                ORDER BY run_id, number LIMIT $3 /*pg: FOR UPDATE*/";
-    let found = conn.rows(sql, args![version_id.to_owned(), before, rows]).await?;
+    let found = conn.rows(sql, args![version_id, before, rows]).await?;
     let calls = found.iter().map(|row| Ok(args![row.text("run_id")?, row.int("number")?]));
     conn.insert_many(
         "WITH v (run_id, number) AS (",
@@ -244,21 +249,21 @@ pub(crate) async fn forget_tapes(
 /// more claims than ends. Returns the number of runs.
 pub(crate) async fn hurry(
     conn: &mut Conn,
-    hook_id: &str,
-    run_id: Option<&str>,
+    hook_id: &HookId,
+    run_id: Option<&HookRunId>,
     now: Millis,
 ) -> Result<u64, DbError> {
-    lock_owners(conn, std::iter::once(&hook_id.to_owned())).await?;
+    lock_owners(conn, std::iter::once(hook_id)).await?;
     let hurried = conn
         .exec(
             "UPDATE hook_run_queue SET due_at = $3
              WHERE hook_id = $1 AND ($2 IS NULL OR run_id = $2) AND due_at > $3 AND waits = 0
                AND fence - attempts_before * $4 = (SELECT r.attempts FROM hook_run r WHERE r.id = run_id) - attempts_before",
-            args![hook_id.to_owned(), run_id.map(str::to_owned), now, FENCES_PER_ATTEMPT],
+            args![hook_id, run_id, now, FENCES_PER_ATTEMPT],
         )
         .await?;
     if hurried > 0 {
-        due_by(conn, [(hook_id.to_owned(), now)].into()).await?;
+        due_by(conn, [(hook_id.clone(), now)].into()).await?;
     }
     Ok(hurried)
 }
@@ -292,9 +297,9 @@ pub(crate) struct Usage {
 }
 
 /// The usage of the last `days` days with runs, the newest first.
-pub(crate) async fn usage(conn: &mut Conn, hook_id: &str, days: i64) -> Result<Vec<Usage>, DbError> {
+pub(crate) async fn usage(conn: &mut Conn, hook_id: &HookId, days: i64) -> Result<Vec<Usage>, DbError> {
     let sql = "SELECT * FROM hook_usage WHERE hook_id = $1 ORDER BY day DESC LIMIT $2";
-    conn.rows(sql, args![hook_id.to_owned(), days])
+    conn.rows(sql, args![hook_id, days])
         .await?
         .iter()
         .map(|row| {

@@ -5,7 +5,10 @@ use crate::{
         Conn, DbError, args,
         disk::{self, DiskLimit},
     },
-    domain::{Millis, id::MerchantId},
+    domain::{
+        Millis,
+        id::{HookId, HookVersionId, MerchantId},
+    },
 };
 
 /// Maximum number of differences shown.
@@ -36,8 +39,8 @@ pub(crate) struct Tally {
 pub(crate) async fn insert(
     conn: &mut Conn,
     merchant_id: &MerchantId,
-    hook_id: &str,
-    version_id: &str,
+    hook_id: &HookId,
+    version_id: &HookVersionId,
     shadowed: Shadowed,
     limit: DiskLimit,
 ) -> Result<(), DbError> {
@@ -49,7 +52,7 @@ pub(crate) async fn insert(
                  -- It was played what was erased meanwhile.
                  AND NOT EXISTS (SELECT 1 FROM hook_run r JOIN event e ON e.id = r.event_id
                      JOIN erasure x ON x.invoice_id = e.invoice_id WHERE r.id = $3)";
-    let about = args![version_id.to_owned(), hook_id.to_owned(), &shadowed.run_id, shadowed.number];
+    let about = args![version_id, hook_id, &shadowed.run_id, shadowed.number];
     if conn.row(sql, about).await?.is_none() {
         return Ok(());
     }
@@ -64,8 +67,8 @@ pub(crate) async fn insert(
         "INSERT INTO hook_shadow (hook_id, version_id, run_id, number, same, difference, at, bytes)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         args![
-            hook_id.to_owned(),
-            version_id.to_owned(),
+            hook_id.clone(),
+            version_id.clone(),
             shadowed.run_id,
             shadowed.number,
             shadowed.same,
@@ -78,8 +81,12 @@ pub(crate) async fn insert(
     Ok(())
 }
 
-pub(crate) async fn tally(conn: &mut Conn, hook_id: &str, version_id: &str) -> Result<Tally, DbError> {
-    let args = || args![hook_id.to_owned(), version_id.to_owned()];
+pub(crate) async fn tally(
+    conn: &mut Conn,
+    hook_id: &HookId,
+    version_id: &HookVersionId,
+) -> Result<Tally, DbError> {
+    let args = || args![hook_id, version_id];
     let counted =
         "SELECT COUNT(*) AS calls, COUNT(CASE WHEN same = 0 THEN 1 END) AS different FROM hook_shadow
                    WHERE hook_id = $1 AND version_id = $2";

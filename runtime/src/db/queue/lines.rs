@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use sha2::{Digest as _, Sha256};
 
 use super::Entry;
+use crate::domain::id::Id;
 
 /// The place of an item in a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +28,7 @@ pub(in crate::db) fn line(owner: &str, of: &str) -> i64 {
 }
 
 /// Flags of these entries: true if one waits, behind a queued item (line and place) or behind another entry.
-pub(in crate::db) fn waiting(entries: &[Entry], queued: &[(i64, i64)]) -> Vec<bool> {
+pub(in crate::db) fn waiting<I: Id, O: Id>(entries: &[Entry<I, O>], queued: &[(i64, i64)]) -> Vec<bool> {
     let mut first: HashMap<i64, i64> = HashMap::new();
     for (line, place) in queued {
         first.entry(*line).and_modify(|first| *first = (*first).min(*place)).or_insert(*place);
@@ -45,8 +46,8 @@ pub(in crate::db) fn waiting(entries: &[Entry], queued: &[(i64, i64)]) -> Vec<bo
 }
 
 /// The first item of each line among those left (item, line, place, whether it waits), if it waits.
-pub(in crate::db) fn next(left: &[(String, i64, i64, bool)]) -> Vec<&String> {
-    let mut first: HashMap<i64, &(String, i64, i64, bool)> = HashMap::new();
+pub(in crate::db) fn next<I: Id>(left: &[(I, i64, i64, bool)]) -> Vec<&I> {
+    let mut first: HashMap<i64, &(I, i64, i64, bool)> = HashMap::new();
     for one in left {
         let (item, line, place, _) = one;
         let best = first.entry(*line).or_insert(one);
@@ -54,15 +55,14 @@ pub(in crate::db) fn next(left: &[(String, i64, i64, bool)]) -> Vec<&String> {
             *best = one;
         }
     }
-    let mut next: Vec<&String> =
-        first.values().filter(|(_, _, _, waits)| *waits).map(|(item, ..)| item).collect();
+    let mut next: Vec<&I> = first.values().filter(|(_, _, _, waits)| *waits).map(|(item, ..)| item).collect();
     next.sort();
     next
 }
 
 /// The statements of a queue with lines.
 macro_rules! lines {
-    (queue $queue:literal, owner_id $owner_id:literal, item_id $item_id:literal) => {
+    (queue $queue:literal, owner_id $owner_id:literal: $Owner:ty, item_id $item_id:literal: $Item:ty) => {
         /// Makes the next item of each of these lines due now: an earlier one has ended, or no longer holds the line
         /// up. Returns true if there were any.
         pub(super) async fn advance(
@@ -91,8 +91,8 @@ macro_rules! lines {
             let mut left = Vec::with_capacity(rows.len());
             let mut owners = std::collections::HashMap::with_capacity(rows.len());
             for row in &rows {
-                let item = row.text("item")?;
-                owners.insert(item.clone(), row.text("owner")?);
+                let item: $Item = row.id("item")?;
+                owners.insert(item.clone(), row.id::<$Owner>("owner")?);
                 left.push((item, row.int("line")?, row.int("place")?, row.bool("waits")?));
             }
             let next = $crate::db::queue::lines::next(&left);
@@ -150,10 +150,11 @@ pub(in crate::db) use lines;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::id::{DeliveryId, EndpointId};
 
-    fn entry(item: &str, owner: &str, place: Option<(&str, i64)>) -> Entry {
+    fn entry(item: &str, owner: &str, place: Option<(&str, i64)>) -> Entry<DeliveryId, EndpointId> {
         let place = place.map(|(of, place)| Place { of: of.to_owned(), place });
-        Entry::new(item.to_owned(), owner.to_owned(), place.as_ref())
+        Entry::new(item.into(), owner.into(), place.as_ref())
     }
 
     #[test]
@@ -176,9 +177,9 @@ mod tests {
 
     #[test]
     fn the_next_goes_when_it_is_the_first() {
-        let one = |item: &str, line, place, waits| (item.to_owned(), line, place, waits);
+        let one = |item: &str, line, place, waits| (DeliveryId::from(item), line, place, waits);
         let left = [one("b", 1, 3, true), one("a", 1, 2, true), one("c", 2, 1, false), one("d", 2, 5, true)];
-        assert_eq!(next(&left), ["a"]);
-        assert!(next(&[]).is_empty());
+        assert_eq!(next(&left), [&DeliveryId::from("a")]);
+        assert!(next::<DeliveryId>(&[]).is_empty());
     }
 }

@@ -19,25 +19,25 @@ use std::collections::HashMap;
 pub(crate) use lines::Place;
 
 use super::{Conn, DbError};
-use crate::domain::{Millis, retry::Breaker};
+use crate::domain::{Millis, id::Id, retry::Breaker};
 
 /// Distance of the first fences of two successive attempts: fences of different rounds of an item must differ.
 pub(super) const FENCES_PER_ATTEMPT: i64 = 1 << 20;
 
 /// An item to be queued.
-pub(super) struct Entry {
-    pub(super) item: String,
-    pub(super) owner: String,
+pub(super) struct Entry<I, O> {
+    pub(super) item: I,
+    pub(super) owner: O,
     pub(super) attempts_before: i64,
     /// Number of its line; `None` if it waits for nobody.
     pub(super) line: Option<i64>,
     pub(super) place: i64,
 }
 
-impl Entry {
+impl<I: Id, O: Id> Entry<I, O> {
     /// Makes the entry of an item's first round.
-    pub(super) fn new(item: String, owner: String, place: Option<&Place>) -> Self {
-        let line = place.map(|place| lines::line(&owner, &place.of));
+    pub(super) fn new(item: I, owner: O, place: Option<&Place>) -> Self {
+        let line = place.map(|place| lines::line(owner.as_str(), &place.of));
         Self { item, owner, attempts_before: 0, line, place: place.map_or(0, |place| place.place) }
     }
 
@@ -48,14 +48,14 @@ impl Entry {
 }
 
 /// Locks the owners among these that no other transaction has locked; `select` reads their ids and ends in `IN`.
-pub(super) async fn lock_free(
+pub(super) async fn lock_free<'i, O: Id + 'i>(
     conn: &mut Conn,
     select: &'static str,
-    ids: impl Iterator<Item = &String>,
-) -> Result<Vec<String>, DbError> {
+    ids: impl Iterator<Item = &'i O>,
+) -> Result<Vec<O>, DbError> {
     let tail = "ORDER BY id /*pg: FOR NO KEY UPDATE SKIP LOCKED*/";
-    let locked = conn.rows_in(select, ids.map(Into::into).collect(), tail).await?;
-    locked.iter().map(|row| row.text("id")).collect()
+    let locked = conn.rows_in(select, ids.map(|id| id.as_str().to_owned().into()).collect(), tail).await?;
+    locked.iter().map(|row| row.id("id")).collect()
 }
 
 /// Changes to an owner's breaker by a call.
@@ -67,7 +67,7 @@ pub(super) struct Judged {
 }
 
 /// Tells the breakers the outcome of a call for their owners.
-pub(super) fn judge(breakers: &mut HashMap<String, Breaker>, well: bool, now: Millis) -> Judged {
+pub(super) fn judge<O>(breakers: &mut HashMap<O, Breaker>, well: bool, now: Millis) -> Judged {
     let mut judged = Judged { changed: false, paused: false };
     for breaker in breakers.values_mut() {
         let before = *breaker;
@@ -80,11 +80,11 @@ pub(super) fn judge(breakers: &mut HashMap<String, Breaker>, well: bool, now: Mi
 
 /// The statements of a queue, as functions of the module that names its tables.
 macro_rules! queue {
-    (owner $owner:literal, queue $queue:literal, owner_id $owner_id:literal, item_id $item_id:literal) => {
+    (owner $owner:literal: $Owner:ty, queue $queue:literal, owner_id $owner_id:literal, item_id $item_id:literal: $Item:ty) => {
         /// Queues items, due now unless they wait in their line.
         pub(super) async fn push(
             conn: &mut $crate::db::Conn,
-            entries: Vec<$crate::db::queue::Entry>,
+            entries: Vec<$crate::db::queue::Entry<$Item, $Owner>>,
             now: $crate::domain::Millis,
         ) -> Result<(), $crate::db::DbError> {
             let lines: std::collections::BTreeSet<i64> =
@@ -140,7 +140,7 @@ macro_rules! queue {
         /// Moves the due times of owners to these times, if those are earlier.
         pub(super) async fn due_by(
             conn: &mut $crate::db::Conn,
-            due: std::collections::BTreeMap<String, $crate::domain::Millis>,
+            due: std::collections::BTreeMap<$Owner, $crate::domain::Millis>,
         ) -> Result<(), $crate::db::DbError> {
             lock_owners(conn, due.keys()).await?;
             let rows = due.into_iter().map(|(owner, at)| $crate::db::args![owner, at]).collect();
@@ -167,8 +167,8 @@ macro_rules! queue {
         /// their breakers.
         pub(super) async fn lock_owners(
             conn: &mut $crate::db::Conn,
-            ids: impl Iterator<Item = &String>,
-        ) -> Result<std::collections::HashMap<String, $crate::domain::retry::Breaker>, $crate::db::DbError> {
+            ids: impl Iterator<Item = &$Owner>,
+        ) -> Result<std::collections::HashMap<$Owner, $crate::domain::retry::Breaker>, $crate::db::DbError> {
             let rows = conn
                 .rows_in(
                     concat!("SELECT id, failures, paused_until FROM ", $owner, " WHERE id IN"),
@@ -180,7 +180,7 @@ macro_rules! queue {
                 .map(|row| {
                     let failures = u32::try_from(row.int("failures")?).unwrap_or(u32::MAX);
                     let paused_until = row.opt_int("paused_until")?;
-                    Ok((row.text("id")?, $crate::domain::retry::Breaker { failures, paused_until }))
+                    Ok((row.id("id")?, $crate::domain::retry::Breaker { failures, paused_until }))
                 })
                 .collect()
         }
@@ -188,7 +188,7 @@ macro_rules! queue {
         /// Stores breakers.
         pub(super) async fn set_breakers(
             conn: &mut $crate::db::Conn,
-            breakers: &std::collections::HashMap<String, $crate::domain::retry::Breaker>,
+            breakers: &std::collections::HashMap<$Owner, $crate::domain::retry::Breaker>,
         ) -> Result<(), $crate::db::DbError> {
             let rows = breakers
                 .iter()
@@ -211,7 +211,7 @@ macro_rules! queue {
         /// Leases items, each an id with its new fence, and sets the next due times of the owners that were looked at.
         pub(super) async fn lease<'i>(
             conn: &mut $crate::db::Conn,
-            items: impl Iterator<Item = (&'i String, i64)>,
+            items: impl Iterator<Item = (&'i $Item, i64)>,
             lease_until: $crate::domain::Millis,
             looked_at: Vec<$crate::db::Value>,
         ) -> Result<(), $crate::db::DbError> {
@@ -258,9 +258,9 @@ macro_rules! queue {
         /// The current fences of queued items, which are locked.
         pub(super) async fn fences(
             conn: &mut $crate::db::Conn,
-            ids: impl Iterator<Item = &String>,
-        ) -> Result<std::collections::HashMap<String, i64>, $crate::db::DbError> {
-            let ids: std::collections::BTreeSet<&String> = ids.collect();
+            ids: impl Iterator<Item = &$Item>,
+        ) -> Result<std::collections::HashMap<$Item, i64>, $crate::db::DbError> {
+            let ids: std::collections::BTreeSet<&$Item> = ids.collect();
             let rows = conn
                 .rows_in(
                     concat!("SELECT ", $item_id, " AS item, fence FROM ", $queue, " WHERE ", $item_id, " IN"),
@@ -268,7 +268,7 @@ macro_rules! queue {
                     concat!("/*pg: ORDER BY line, place, ", $item_id, " FOR UPDATE*/"),
                 )
                 .await?;
-            rows.iter().map(|row| Ok((row.text("item")?, row.int("fence")?))).collect()
+            rows.iter().map(|row| Ok((row.id("item")?, row.int("fence")?))).collect()
         }
 
         /// Sets the due times of items whose claims were reported; each row is an id and a time.
@@ -306,7 +306,7 @@ macro_rules! queue {
                     $crate::db::args![longest],
                 )
                 .await?;
-            let ids = asleep.iter().map(|row| row.text("id")).collect::<Result<Vec<_>, _>>()?;
+            let ids = asleep.iter().map(|row| row.id("id")).collect::<Result<Vec<$Owner>, _>>()?;
             lock_owners(conn, ids.iter()).await?;
             for id in &ids {
                 conn.exec(
@@ -339,7 +339,7 @@ macro_rules! queue {
         /// are passed over.
         pub(crate) async fn release(
             conn: &mut $crate::db::Conn,
-            claims: &[(String, String, i64)],
+            claims: &[($Item, $Owner, i64)],
             now: $crate::domain::Millis,
         ) -> Result<(), $crate::db::DbError> {
             let held = fences(conn, claims.iter().map(|(item, _, _)| item)).await?;

@@ -30,7 +30,7 @@ mod told;
 use super::{Conn, DbError, args, idempotency};
 use crate::domain::{
     Millis,
-    id::{self, Kind as IdKind},
+    id::Id,
     word::{Word as _, words},
 };
 
@@ -79,8 +79,8 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    fn after(id: String) -> Self {
-        Self { after: id, ..Self::default() }
+    fn after(id: &impl Id) -> Self {
+        Self { after: id.as_str().to_owned(), ..Self::default() }
     }
 }
 
@@ -155,29 +155,28 @@ pub(crate) async fn begin(conn: &mut Conn, kind: Kind, before: Millis, now: Mill
 }
 
 /// The ids that a step looks at: after `after`, and made before `before`.
-struct Window {
+struct Window<I> {
     after: String,
     /// The last id; above all old ones if no id follows.
-    to: String,
+    to: I,
     is_last: bool,
 }
 
-impl Window {
+impl<I: Id> Window<I> {
     /// Finds the next window. `ends` reads the last id of `$3` rows after `$1` and below `$2`.
     async fn next(
         conn: &mut Conn,
         ends: &'static str,
-        kind: IdKind,
         place: Place,
         before: Millis,
     ) -> Result<Self, DbError> {
-        let end = id::first_at(kind, before);
-        let row = conn.row(ends, args![&place.after, &end, ROWS - 1]).await?;
-        let to = row.map(|row| row.text("id")).transpose()?;
+        let end = I::first_at(before);
+        let row = conn.row(ends, args![&place.after, end.as_str().to_owned(), ROWS - 1]).await?;
+        let to = row.map(|row| row.id("id")).transpose()?;
         Ok(Self { after: place.after, is_last: to.is_none(), to: to.unwrap_or(end) })
     }
 
     fn next_place(self) -> Option<Place> {
-        (!self.is_last).then(|| Place::after(self.to))
+        (!self.is_last).then(|| Place::after(&self.to))
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     },
     domain::{
         Millis,
-        id::{self, Kind as IdKind, MerchantId},
+        id::{HookMatchId, HookRunId, HookVersionId, Id, MerchantId},
     },
 };
 
@@ -29,7 +29,7 @@ pub(super) async fn count_tapes(conn: &mut Conn, before: Millis) -> Result<Optio
                  SELECT at FROM hook_match m WHERE tape_bytes > 0
                    AND (id < $2 OR NOT EXISTS (SELECT 1 FROM hook_version v WHERE v.id = m.version_id))
                  LIMIT $3) AS d";
-    let (runs, matches) = (id::first_at(IdKind::HookRun, before), id::first_at(IdKind::HookMatch, before));
+    let (runs, matches) = (HookRunId::first_at(before), HookMatchId::first_at(before));
     conn.row(sql, args![runs, matches, COUNTED]).await
 }
 
@@ -49,17 +49,17 @@ pub(super) async fn tapes(conn: &mut Conn, place: Place, before: Millis) -> Resu
         let next = is_calls.then(|| Place { part: QUESTIONS.to_owned(), ..Place::default() });
         return Ok(Step { deleted: 0, next });
     };
-    let (version, merchant_id) = (row.text("version_id")?, row.id("merchant_id")?);
+    let (version, merchant_id) = (row.id::<HookVersionId>("version_id")?, row.id("merchant_id")?);
     let young = row.opt_text("known")?.is_some();
     let (count, freed) = if is_calls {
-        let to = young.then(|| id::first_at(IdKind::HookRun, before));
+        let to = young.then(|| HookRunId::first_at(before));
         runs::forget_tapes(conn, &version, to, ROWS).await?
     } else {
-        let to = young.then(|| id::first_at(IdKind::HookMatch, before));
+        let to = young.then(|| HookMatchId::first_at(before));
         matches::forget_tapes(conn, &version, to, ROWS).await?
     };
     disk::count(conn, &merchant_id, Taken::of_runs(-freed)).await?;
-    let next = if count < ROWS { Place { after: version, ..place } } else { place };
+    let next = if count < ROWS { Place { after: version.to_string(), ..place } } else { place };
     Ok(Step { deleted: u64::try_from(count).unwrap_or(0), next: Some(next) })
 }
 
@@ -93,12 +93,12 @@ pub(super) async fn count_matches(conn: &mut Conn, before: Millis) -> Result<Opt
         old_matches!(),
         " ORDER BY id LIMIT $4) AS d"
     );
-    conn.row(sql, args![String::new(), id::first_at(IdKind::HookMatch, before), before, COUNTED]).await
+    conn.row(sql, args![String::new(), HookMatchId::first_at(before), before, COUNTED]).await
 }
 
 pub(super) async fn matches(conn: &mut Conn, place: Place, before: Millis) -> Result<Step, DbError> {
     let ends = "SELECT id FROM hook_match WHERE id > $1 AND id < $2 ORDER BY id LIMIT 1 OFFSET $3";
-    let window = Window::next(conn, ends, IdKind::HookMatch, place, before).await?;
+    let window = Window::<HookMatchId>::next(conn, ends, place, before).await?;
     let sql = concat!(
         "SELECT id, merchant_id, bytes ",
         old_matches!(),

@@ -10,7 +10,7 @@ use crate::{
     },
     domain::{
         Millis,
-        id::{self, Kind as IdKind, MerchantId},
+        id::{DeliveryId, EventId, HookRunId, Id, MerchantId},
     },
 };
 
@@ -43,25 +43,25 @@ macro_rules! old_events {
     };
 }
 
-fn all(kind: IdKind, before: Millis) -> Vec<Value> {
-    args![String::new(), id::first_at(kind, before), before, COUNTED]
+fn all<I: Id>(before: Millis) -> Vec<Value> {
+    args![String::new(), I::first_at(before).as_str().to_owned(), before, COUNTED]
 }
 
 pub(super) async fn count_deliveries(conn: &mut Conn, before: Millis) -> Result<Option<Row>, DbError> {
-    conn.row(counting!(old_deliveries!()), all(IdKind::Delivery, before)).await
+    conn.row(counting!(old_deliveries!()), all::<DeliveryId>(before)).await
 }
 
 pub(super) async fn count_hook_runs(conn: &mut Conn, before: Millis) -> Result<Option<Row>, DbError> {
-    conn.row(counting!(old_hook_runs!()), all(IdKind::HookRun, before)).await
+    conn.row(counting!(old_hook_runs!()), all::<HookRunId>(before)).await
 }
 
 pub(super) async fn count_events(conn: &mut Conn, before: Millis) -> Result<Option<Row>, DbError> {
-    conn.row(counting!(old_events!()), all(IdKind::Event, before)).await
+    conn.row(counting!(old_events!()), all::<EventId>(before)).await
 }
 
 pub(super) async fn deliveries(conn: &mut Conn, place: Place, before: Millis) -> Result<Step, DbError> {
     let ends = "SELECT id FROM delivery WHERE id > $1 AND id < $2 ORDER BY id LIMIT 1 OFFSET $3";
-    let window = Window::next(conn, ends, IdKind::Delivery, place.clone(), before).await?;
+    let window = Window::<DeliveryId>::next(conn, ends, place.clone(), before).await?;
     let sql = concat!("SELECT id ", old_deliveries!(), " ORDER BY id /*pg: FOR UPDATE SKIP LOCKED*/");
     let old = ids(&conn.rows(sql, args![&window.after, &window.to, before]).await?)?;
     // A delivery that was sent again and again may have many attempts.
@@ -79,12 +79,12 @@ pub(super) async fn deliveries(conn: &mut Conn, place: Place, before: Millis) ->
 
 pub(super) async fn hook_runs(conn: &mut Conn, place: Place, before: Millis) -> Result<Step, DbError> {
     let ends = "SELECT id FROM hook_run WHERE id > $1 AND id < $2 ORDER BY id LIMIT 1 OFFSET $3";
-    let window = Window::next(conn, ends, IdKind::HookRun, place.clone(), before).await?;
+    let window = Window::<HookRunId>::next(conn, ends, place.clone(), before).await?;
     let sql =
         concat!("SELECT id, merchant_id ", old_hook_runs!(), " ORDER BY id /*pg: FOR UPDATE SKIP LOCKED*/");
     let rows = conn.rows(sql, args![&window.after, &window.to, before]).await?;
-    let of = rows.iter().map(|row| Ok((row.text("id")?, row.id("merchant_id")?)));
-    let of: HashMap<String, MerchantId> = of.collect::<Result<_, DbError>>()?;
+    let of = rows.iter().map(|row| Ok((row.id("id")?, row.id("merchant_id")?)));
+    let of: HashMap<HookRunId, MerchantId> = of.collect::<Result<_, DbError>>()?;
     let old = ids(&rows)?;
     let sql = "SELECT run_id, number, bytes FROM hook_attempt WHERE run_id IN";
     let calls =
@@ -92,7 +92,7 @@ pub(super) async fn hook_runs(conn: &mut Conn, place: Place, before: Millis) -> 
     let mut freed: BTreeMap<&MerchantId, i64> = BTreeMap::new();
     let mut parts = Vec::with_capacity(calls.len());
     for call in &calls {
-        let run_id = call.text("run_id")?;
+        let run_id: HookRunId = call.id("run_id")?;
         if let Some(merchant_id) = of.get(&run_id) {
             *freed.entry(merchant_id).or_default() += call.int("bytes")?;
         }
@@ -109,7 +109,7 @@ pub(super) async fn hook_runs(conn: &mut Conn, place: Place, before: Millis) -> 
 
 pub(super) async fn events(conn: &mut Conn, place: Place, before: Millis) -> Result<Step, DbError> {
     let ends = "SELECT id FROM event WHERE id > $1 AND id < $2 ORDER BY id LIMIT 1 OFFSET $3";
-    let window = Window::next(conn, ends, IdKind::Event, place, before).await?;
+    let window = Window::<EventId>::next(conn, ends, place, before).await?;
     let sql = concat!("SELECT id ", old_events!(), " ORDER BY id /*pg: FOR UPDATE SKIP LOCKED*/");
     let mut old = conn.rows(sql, args![&window.after, &window.to, before]).await?;
     if !old.is_empty() {

@@ -7,7 +7,7 @@ pub(crate) use not_final::{at_risk, finalize_to, included_to};
 use super::{Conn, DbError, Row, Value, args, corrections};
 use crate::domain::{
     Millis,
-    id::MerchantId,
+    id::{AddressId, InvoiceId, MerchantId, PaymentId, TransferId},
     money::Amount,
     near::NearMiss,
     settlement::AssetNames,
@@ -17,13 +17,13 @@ use crate::domain::{
 
 fn transfer(row: &Row) -> Result<Transfer, DbError> {
     Ok(Transfer {
-        id: row.text("id")?,
+        id: row.id("id")?,
         network: row.text("network")?,
         kind: row.parsed("kind")?,
         tx: row.text("tx")?,
         ordinal: row.int("ordinal")?,
         asset_id: row.text("asset_id")?,
-        address_id: row.text("address_id")?,
+        address_id: row.id("address_id")?,
         merchant_id: row.id("merchant_id")?,
         sender: row.opt_text("sender")?,
         amount: row.opt_amount("amount")?,
@@ -62,16 +62,16 @@ pub(crate) async fn above(conn: &mut Conn, network: &str, height: i64) -> Result
     rows.iter().map(transfer).collect()
 }
 
-pub(crate) async fn by_ids(conn: &mut Conn, ids: &[String]) -> Result<Vec<Transfer>, DbError> {
+pub(crate) async fn by_ids(conn: &mut Conn, ids: &[TransferId]) -> Result<Vec<Transfer>, DbError> {
     let rows =
         conn.rows_in("SELECT * FROM transfer WHERE id IN", ids.iter().map(Into::into).collect(), "").await?;
     rows.iter().map(transfer).collect()
 }
 
 /// A transfer, locked until the transaction ends: its state on chain does not change meanwhile.
-pub(crate) async fn lock(conn: &mut Conn, id: &str) -> Result<Option<Transfer>, DbError> {
+pub(crate) async fn lock(conn: &mut Conn, id: &TransferId) -> Result<Option<Transfer>, DbError> {
     let sql = "SELECT * FROM transfer WHERE id = $1 /*pg: FOR NO KEY UPDATE*/";
-    conn.row(sql, args![id.to_owned()]).await?.as_ref().map(transfer).transpose()
+    conn.row(sql, args![id]).await?.as_ref().map(transfer).transpose()
 }
 
 pub(crate) async fn insert(conn: &mut Conn, transfers: &[Transfer]) -> Result<(), DbError> {
@@ -159,7 +159,7 @@ pub(crate) struct Change {
     pub(crate) seq: i64,
     pub(crate) kind: Sighting,
     pub(crate) epoch: i64,
-    pub(crate) transfer_id: String,
+    pub(crate) transfer_id: TransferId,
 }
 
 /// The changes after `seq`, in order.
@@ -182,7 +182,7 @@ pub(crate) async fn changes_after(
                 seq: row.int("seq")?,
                 kind: row.parsed("kind")?,
                 epoch: row.int("epoch")?,
-                transfer_id: row.text("transfer_id")?,
+                transfer_id: row.id("transfer_id")?,
             })
         })
         .collect()
@@ -198,8 +198,8 @@ pub(crate) struct Filter {
 /// A payment of a transfer.
 #[derive(Debug, Clone)]
 pub(crate) struct Paid {
-    pub(crate) payment_id: String,
-    pub(crate) invoice_id: Option<String>,
+    pub(crate) payment_id: PaymentId,
+    pub(crate) invoice_id: Option<InvoiceId>,
     pub(crate) amount: Amount,
 }
 
@@ -213,7 +213,7 @@ pub(crate) struct Listed {
     /// Payments that it makes.
     pub(crate) paid: Vec<Paid>,
     /// The invoice that it may be meant for, if it pays nothing by itself.
-    pub(crate) invoice_id: Option<String>,
+    pub(crate) invoice_id: Option<InvoiceId>,
     pub(crate) reason: Option<String>,
     pub(crate) state: Option<String>,
     /// Open invoices that it could be meant for.
@@ -242,7 +242,7 @@ fn listed(row: &Row) -> Result<Listed, DbError> {
         symbol: row.text("symbol")?,
         decimals: row.decimals()?,
         paid: Vec::new(),
-        invoice_id: row.opt_text("invoice_id")?,
+        invoice_id: row.opt_id("invoice_id")?,
         reason: row.opt_text("reason")?,
         state: row.opt_text("state")?,
         near: row.opt_json("near")?.unwrap_or_default(),
@@ -254,14 +254,14 @@ fn listed(row: &Row) -> Result<Listed, DbError> {
 pub(crate) async fn paid_by(
     conn: &mut Conn,
     sender: &str,
-    address_id: &str,
+    address_id: &AddressId,
     limit: i64,
-) -> Result<Vec<String>, DbError> {
+) -> Result<Vec<InvoiceId>, DbError> {
     let sql = "SELECT p.invoice_id FROM transfer t JOIN payment p ON p.transfer_id = t.id
                WHERE t.sender = $1 AND t.address_id = $2 AND p.invoice_id IS NOT NULL
                  AND p.status IN ('pending', 'credited') ORDER BY t.id DESC LIMIT $3";
-    let rows = conn.rows(sql, args![sender.to_owned(), address_id.to_owned(), limit]).await?;
-    rows.iter().map(|row| row.text("invoice_id")).collect()
+    let rows = conn.rows(sql, args![sender.to_owned(), address_id, limit]).await?;
+    rows.iter().map(|row| row.id("invoice_id")).collect()
 }
 
 /// The merchant's transfers, the newest first, below the id `before`.
@@ -269,7 +269,7 @@ pub(crate) async fn list(
     conn: &mut Conn,
     tenant: &Tenant,
     filter: &Filter,
-    before: String,
+    before: TransferId,
     limit: i64,
 ) -> Result<Vec<Listed>, DbError> {
     let args = args![&tenant.merchant, tenant.mode, before, limit];
@@ -300,11 +300,11 @@ async fn with_payments(conn: &mut Conn, rows: &[Row]) -> Result<Vec<Listed>, DbE
     let sql = "SELECT id, transfer_id, invoice_id, amount FROM payment
                WHERE status <> 'unassigned' AND transfer_id IN";
     for row in conn.rows_in(sql, ids, "ORDER BY transfer_id, part").await? {
-        let transfer_id = row.text("transfer_id")?;
+        let transfer_id: TransferId = row.id("transfer_id")?;
         let Some(one) = all.iter_mut().find(|one| one.transfer.id == transfer_id) else { continue };
         one.paid.push(Paid {
-            payment_id: row.text("id")?,
-            invoice_id: row.opt_text("invoice_id")?,
+            payment_id: row.id("id")?,
+            invoice_id: row.opt_id("invoice_id")?,
             amount: row.amount("amount")?,
         });
     }
@@ -312,9 +312,13 @@ async fn with_payments(conn: &mut Conn, rows: &[Row]) -> Result<Vec<Listed>, DbE
 }
 
 /// Finds one of the merchant's transfers.
-pub(crate) async fn get(conn: &mut Conn, tenant: &Tenant, id: &str) -> Result<Option<Listed>, DbError> {
+pub(crate) async fn get(
+    conn: &mut Conn,
+    tenant: &Tenant,
+    id: &TransferId,
+) -> Result<Option<Listed>, DbError> {
     let sql = listed!("WHERE t.merchant_id = $1 AND t.test = $2 AND t.id = $3");
-    let row = conn.row(sql, args![&tenant.merchant, tenant.mode, id.to_owned()]).await?;
+    let row = conn.row(sql, args![&tenant.merchant, tenant.mode, id]).await?;
     Ok(with_payments(conn, row.as_slice()).await?.pop())
 }
 
@@ -339,8 +343,8 @@ pub(crate) async fn of_merchant(
 /// The receive addresses with these ids, reduced to what settlement needs.
 pub(crate) async fn destinations(
     conn: &mut Conn,
-    address_ids: &[String],
-) -> Result<Vec<(String, Destination)>, DbError> {
+    address_ids: &[AddressId],
+) -> Result<Vec<(AddressId, Destination)>, DbError> {
     let items = address_ids.iter().map(Into::into).collect();
     let sql = "SELECT id, address, kind, unique_id, meta FROM receive_address WHERE id IN";
     let rows = conn.rows_in(sql, items, "").await?;
@@ -352,7 +356,7 @@ pub(crate) async fn destinations(
                 unique_id: row.opt_text("unique_id")?,
                 meta: row.opt_json("meta")?,
             };
-            Ok((row.text("id")?, destination))
+            Ok((row.id("id")?, destination))
         })
         .collect()
 }

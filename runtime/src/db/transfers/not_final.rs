@@ -15,9 +15,9 @@ pub(crate) async fn at_risk(conn: &mut Conn, network: &str) -> Result<Vec<AtRisk
     rows.iter()
         .map(|row| {
             Ok(AtRisk {
-                transfer_id: row.text("id")?,
+                transfer_id: row.id("id")?,
                 asset_id: row.text("asset_id")?,
-                address_id: row.text("address_id")?,
+                address_id: row.id("address_id")?,
                 is_shared: row.parsed::<addresses::Kind>("address_kind")? == addresses::Kind::Shared,
                 memo: row.opt_text("memo")?,
                 amount: row.opt_amount("amount")?,

@@ -17,6 +17,10 @@ use crate::domain::{
         TransferDisputed, WorkSetAside,
     },
     correction::Told,
+    id::{
+        AddressId, EndpointId, EventId, ExtendedKeyId, HookId, HookMatchId, HookRunId, InvoiceId, PaymentId,
+        TransferId,
+    },
     invoice::Invoice,
     matching::Reason,
     near::NearMiss,
@@ -170,8 +174,8 @@ pub struct InvoiceEvent {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct PaidPart {
     #[schema(example = "pay_01KAN2Q5T4W2J6G0Z8Y3V7X9BC")]
-    pub id: String,
-    pub transfer_id: String,
+    pub id: PaymentId,
+    pub transfer_id: TransferId,
     /// Which part of the transfer, from 0. One that pays a single thing has only part 0.
     pub part: i64,
     pub network: String,
@@ -230,7 +234,7 @@ pub struct DepositEvent {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct CustomerAddress {
     #[schema(example = "adr_01KAN2Q5T4W2J6G0Z8Y3V7X9BC")]
-    pub id: String,
+    pub id: AddressId,
     pub network: String,
     pub address: String,
     /// Your own name for the customer.
@@ -260,7 +264,7 @@ pub struct UnmatchedEvent {
     pub transfer: TransferView,
     pub reason: Reason,
     /// The invoice that it is about, where there is one.
-    pub invoice_id: Option<String>,
+    pub invoice_id: Option<InvoiceId>,
     /// Open invoices that it could be meant for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub near_misses: Option<Vec<NearMiss>>,
@@ -275,21 +279,21 @@ pub struct ClaimedEvent {
     pub network: String,
     /// Of an extended key, the first that it derives.
     pub address: String,
-    pub receive_address_id: Option<String>,
-    pub extended_key_id: Option<String>,
+    pub receive_address_id: Option<AddressId>,
+    pub extended_key_id: Option<ExtendedKeyId>,
 }
 
 /// The endpoint that is tried.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct TestEvent {
-    pub endpoint_id: String,
+    pub endpoint_id: EndpointId,
 }
 
 /// A hook, as events name it.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct HookNamed {
     #[schema(example = "hook_01KAN2Q5T4W2J6G0Z8Y3V7X9BC")]
-    pub id: String,
+    pub id: HookId,
     #[schema(example = "license-keys")]
     pub name: String,
     pub version: String,
@@ -307,7 +311,7 @@ pub struct HookRunEvent {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct RunNamed {
     #[schema(example = "run_01KAN2Q5T4W2J6G0Z8Y3V7X9BC")]
-    pub id: String,
+    pub id: HookRunId,
     /// Calls made so far.
     pub attempts: i64,
     /// What the last one said, or why it failed.
@@ -318,7 +322,7 @@ pub struct RunNamed {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct EventNamed {
     #[schema(example = "evt_01KAN2Q5T4W2J6G0Z8Y3V7X9BC")]
-    pub id: String,
+    pub id: EventId,
     #[schema(value_type = Type)]
     pub r#type: String,
 }
@@ -328,14 +332,14 @@ pub struct EventNamed {
 pub struct HookMatchEvent {
     pub hook: HookNamed,
     pub r#match: MatchNamed,
-    pub transfer_id: String,
+    pub transfer_id: TransferId,
 }
 
 /// A question to a matcher.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct MatchNamed {
     #[schema(example = "mat_01KAN2Q5T4W2J6G0Z8Y3V7X9BC")]
-    pub id: String,
+    pub id: HookMatchId,
     /// Why it failed.
     pub note: String,
     /// Whether it has failed so often that it is not asked for a while.

@@ -8,7 +8,12 @@ use serde::{Deserialize, Serialize};
 
 pub use data::{Data, Kind};
 
-use super::{Millis, id, tenant::Tenant, view};
+use super::{
+    Millis,
+    id::{EventId, InvoiceId, TransferId},
+    tenant::Tenant,
+    view,
+};
 
 /// Prefix of the types of hooks' own events.
 const OF_HOOKS: &str = "hook.";
@@ -82,11 +87,11 @@ impl TryFrom<String> for Type {
 /// An event about to be committed.
 #[derive(Debug, Clone)]
 pub struct NewEvent {
-    pub id: String,
+    pub id: EventId,
     pub tenant: Tenant,
     pub kind: Type,
-    pub invoice_id: Option<String>,
-    pub transfer_id: Option<String>,
+    pub invoice_id: Option<InvoiceId>,
+    pub transfer_id: Option<TransferId>,
     /// Number within the invoice, from 1; 0 without an invoice.
     pub sequence: i64,
     /// The JSON that webhooks carry: `{"type", "timestamp", "data"}` (Standard Webhooks).
@@ -97,7 +102,7 @@ pub struct NewEvent {
 impl NewEvent {
     /// Makes the event that tells a tenant this data.
     #[must_use]
-    pub fn new(id: String, tenant: &Tenant, data: &Data, at: Millis) -> Self {
+    pub fn new(id: EventId, tenant: &Tenant, data: &Data, at: Millis) -> Self {
         let kind = data.kind();
         Self {
             id,
@@ -114,7 +119,7 @@ impl NewEvent {
     /// As [`NewEvent::new`], with an id from this process's source.
     #[must_use]
     pub fn now(tenant: &Tenant, data: &Data, at: Millis) -> Self {
-        Self::new(id::new(id::Kind::Event, at), tenant, data, at)
+        Self::new(EventId::new(at), tenant, data, at)
     }
 }
 

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use super::{Book, Listed, Listing, Matcher, Waiting, fits, late_or_not};
 use crate::domain::{
+    id::{HookId, InvoiceId, TransferId},
     matching::{self, Candidate, Decision, Reason},
     money::Amount,
     payment,
@@ -17,7 +18,7 @@ use crate::domain::{
 /// The part of a transfer that an invoice receives.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Share {
-    pub invoice_id: String,
+    pub invoice_id: InvoiceId,
     pub amount: Amount,
 }
 
@@ -38,17 +39,17 @@ pub enum Disallowed {
     #[error("it pays nobody")]
     Nobody,
     #[error("{0} is no invoice of the merchant's")]
-    NoInvoice(String),
+    NoInvoice(InvoiceId),
     #[error("it pays {0} twice")]
-    Twice(String),
+    Twice(InvoiceId),
     #[error("it pays {0} nothing")]
-    Nothing(String),
+    Nothing(InvoiceId),
     #[error("it pays more than arrived")]
     MoreThanArrived,
     #[error("{0} cannot count so much")]
-    Uncountable(String),
+    Uncountable(InvoiceId),
     #[error("{invoice_id} cannot be paid by it: {}", .reason.as_str())]
-    Unpayable { invoice_id: String, reason: Reason },
+    Unpayable { invoice_id: InvoiceId, reason: Reason },
 }
 
 impl Book {
@@ -58,7 +59,7 @@ impl Book {
     /// Errors with the reason if the facts do not allow the answer; nothing is done then.
     pub fn answered(
         &mut self,
-        transfer_id: &str,
+        transfer_id: &TransferId,
         answer: &Answer,
         confirmed: bool,
     ) -> Result<(), Disallowed> {
@@ -123,7 +124,7 @@ impl Book {
     }
 
     /// Lists the transfer until the matcher has answered. No event is made before that.
-    pub(super) fn wait(&mut self, transfer: &Transfer, matcher_id: String) {
+    pub(super) fn wait(&mut self, transfer: &Transfer, matcher_id: HookId) {
         let listed = Listed::Open { reason: Reason::Matching, invoice_id: None };
         self.known.listed.insert(transfer.id.clone(), listed);
         self.listings.push(Listing {

@@ -6,6 +6,7 @@ use crate::domain::{
     Millis,
     correction::{Correction, Mark},
     event::Data,
+    id::{InvoiceId, TransferId},
     ledger::JournalKind,
     matching::Reason,
     payment::{self, Payment},
@@ -18,7 +19,7 @@ impl Book {
     }
 
     /// Takes back a person's assignment of this transfer. Returns its payment, if there is one.
-    pub fn unassign(&mut self, transfer_id: &str) -> Option<Payment> {
+    pub fn unassign(&mut self, transfer_id: &TransferId) -> Option<Payment> {
         let manual = |part: &payment::PartOf| {
             self.known.payments.get(part).is_some_and(|payment| {
                 payment.exception == payment::Exception::Manual
@@ -42,7 +43,7 @@ impl Book {
     }
 
     /// Tells that a transfer is listed again for this reason. An invoice that a late one may be meant for waits for it.
-    pub fn listed_again(&mut self, transfer_id: &str, reason: Reason, invoice_id: Option<&str>) {
+    pub fn listed_again(&mut self, transfer_id: &TransferId, reason: Reason, invoice_id: Option<&InvoiceId>) {
         let Some(transfer) = self.known.transfers.get(transfer_id).cloned() else { return };
         self.tell_listed(&transfer, reason, invoice_id);
         if let Some(invoice_id) = invoice_id.filter(|_| reason == Reason::Late) {
@@ -70,13 +71,13 @@ impl Book {
     }
 
     /// Gives an invoice another deadline.
-    pub fn extend(&mut self, invoice_id: &str, expires_at: Millis, held_until: Millis) {
+    pub fn extend(&mut self, invoice_id: &InvoiceId, expires_at: Millis, held_until: Millis) {
         self.set_deadline(invoice_id, expires_at, held_until);
         self.bring(invoice_id, Some(Data::InvoiceExtended));
     }
 
     /// Makes an invoice that had expired or was cancelled payable again.
-    pub fn reopen(&mut self, invoice_id: &str, expires_at: Millis, held_until: Millis) {
+    pub fn reopen(&mut self, invoice_id: &InvoiceId, expires_at: Millis, held_until: Millis) {
         self.set_deadline(invoice_id, expires_at, held_until);
         if let Some(invoice) = self.known.invoices.get_mut(invoice_id) {
             invoice.cancelled_at = None;
@@ -84,7 +85,7 @@ impl Book {
         self.bring(invoice_id, Some(Data::InvoiceReopened));
     }
 
-    fn set_deadline(&mut self, invoice_id: &str, expires_at: Millis, held_until: Millis) {
+    fn set_deadline(&mut self, invoice_id: &InvoiceId, expires_at: Millis, held_until: Millis) {
         if let Some(invoice) = self.known.invoices.get_mut(invoice_id) {
             invoice.expires_at = expires_at;
             invoice.held_until = held_until;

@@ -6,6 +6,7 @@
 
 use super::{Book, Listed, fits, late_or_not};
 use crate::domain::{
+    id::{HookId, InvoiceId},
     matching::{self, Candidate, Decision, Reason},
     money::Amount,
     payment::{Exception, PartOf},
@@ -17,12 +18,12 @@ use crate::domain::{
 enum Outcome {
     Pay {
         amount: Amount,
-        invoice_id: Option<String>,
+        invoice_id: Option<InvoiceId>,
         exception: Exception,
     },
-    List(Reason, Option<String>),
+    List(Reason, Option<InvoiceId>),
     /// Asks this matcher.
-    Ask(String),
+    Ask(HookId),
 }
 
 /// True if another block time may change the decision.

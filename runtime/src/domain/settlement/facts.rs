@@ -6,7 +6,7 @@ use crate::domain::{
     correction::Mark,
     event::NewEvent,
     hook::Binding,
-    id::MerchantId,
+    id::{AddressId, HookId, InvoiceId, MerchantId, TransferId},
     invoice::Invoice,
     ledger::JournalKind,
     matching::Reason,
@@ -26,7 +26,7 @@ pub struct AssetNames {
 /// A merchant's hook that decides what a transfer pays.
 #[derive(Debug, Clone)]
 pub struct Matcher {
-    pub id: String,
+    pub id: HookId,
     pub merchant_id: MerchantId,
     pub binding: Binding,
 }
@@ -35,25 +35,25 @@ pub struct Matcher {
 #[derive(Debug, Clone)]
 pub struct Known {
     /// Transfers by id: the changed ones, and those behind the payments.
-    pub transfers: BTreeMap<String, Transfer>,
+    pub transfers: BTreeMap<TransferId, Transfer>,
     /// Destinations by id.
-    pub destinations: BTreeMap<String, Destination>,
+    pub destinations: BTreeMap<AddressId, Destination>,
     /// Assets by id.
     pub assets: BTreeMap<String, AssetNames>,
     /// Invoices by id: all that a transfer names or has paid.
-    pub invoices: BTreeMap<String, Invoice>,
+    pub invoices: BTreeMap<InvoiceId, Invoice>,
     /// All payments of those transfers and of those invoices.
     pub payments: BTreeMap<PartOf, Payment>,
     /// Transfers that are listed as unmatched already, by id.
-    pub listed: BTreeMap<String, Listed>,
+    pub listed: BTreeMap<TransferId, Listed>,
     /// Late transfers that may be meant for an invoice, are on chain and wait for a person, by the invoice's id.
-    pub in_review: BTreeMap<String, BTreeSet<String>>,
+    pub in_review: BTreeMap<InvoiceId, BTreeSet<TransferId>>,
     /// Invoices that a transfer's address, memo or amount names, by the transfer's id. Two make it ambiguous.
-    pub named: BTreeMap<String, Vec<String>>,
+    pub named: BTreeMap<TransferId, Vec<InvoiceId>>,
     /// The last invoice that held a transfer's memo or amount, if none holds it now, by the transfer's id.
-    pub former: BTreeMap<String, String>,
+    pub former: BTreeMap<TransferId, InvoiceId>,
     /// Open invoices that a transfer could be meant for, by the transfer's id.
-    pub near: BTreeMap<String, Vec<NearMiss>>,
+    pub near: BTreeMap<TransferId, Vec<NearMiss>>,
     /// Matchers to ask; empty while an answer is taken in.
     pub matchers: Vec<Matcher>,
     /// Mode of the network.
@@ -88,7 +88,7 @@ impl Known {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Listed {
     /// It waits for a person.
-    Open { reason: Reason, invoice_id: Option<String> },
+    Open { reason: Reason, invoice_id: Option<InvoiceId> },
     /// A person has decided.
     Closed,
 }
@@ -96,9 +96,9 @@ pub enum Listed {
 impl Listed {
     /// The invoice that waits for a person to look at this late transfer.
     #[must_use]
-    pub fn late_for(&self) -> Option<&str> {
+    pub fn late_for(&self) -> Option<&InvoiceId> {
         match self {
-            Self::Open { reason: Reason::Late, invoice_id } => invoice_id.as_deref(),
+            Self::Open { reason: Reason::Late, invoice_id } => invoice_id.as_ref(),
             _ => None,
         }
     }
@@ -107,18 +107,18 @@ impl Listed {
 /// A transfer to be listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listing {
-    pub transfer_id: String,
+    pub transfer_id: TransferId,
     pub merchant_id: MerchantId,
     pub reason: Reason,
-    pub invoice_id: Option<String>,
+    pub invoice_id: Option<InvoiceId>,
     pub near: Vec<NearMiss>,
 }
 
 /// A transfer to put to a matcher.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waiting {
-    pub transfer_id: String,
-    pub matcher_id: String,
+    pub transfer_id: TransferId,
+    pub matcher_id: HookId,
 }
 
 /// A journal to be written.
@@ -142,7 +142,7 @@ pub struct Written {
     pub journals: Vec<JournalEntry>,
     pub invoices: Vec<Invoice>,
     /// Transfers to take off the list, before others are put on it.
-    pub unlisted: Vec<String>,
+    pub unlisted: Vec<TransferId>,
     pub listings: Vec<Listing>,
     pub waiting: Vec<Waiting>,
     pub events: Vec<NewEvent>,

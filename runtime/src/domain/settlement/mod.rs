@@ -19,7 +19,7 @@ use super::{
     Millis,
     correction::Told,
     event::{Data, NewEvent, data::InvoiceEvent},
-    id::{self, Ids},
+    id::{Ids, InvoiceId, PaymentId, TransferId},
     invoice::{self, Facts, Invoice},
     ledger::JournalKind,
     money::Amount,
@@ -33,12 +33,12 @@ pub struct Book {
     ids: Ids,
     now: Millis,
     /// Payments by their invoice.
-    by_invoice: BTreeMap<String, BTreeSet<PartOf>>,
+    by_invoice: BTreeMap<InvoiceId, BTreeSet<PartOf>>,
     touched_payments: BTreeSet<PartOf>,
-    touched_invoices: BTreeSet<String>,
+    touched_invoices: BTreeSet<InvoiceId>,
     journals: Vec<JournalEntry>,
     /// Transfers that were listed and no longer are.
-    unlisted: Vec<String>,
+    unlisted: Vec<TransferId>,
     listings: Vec<Listing>,
     waiting: Vec<Waiting>,
     events: Vec<NewEvent>,
@@ -49,7 +49,7 @@ pub struct Book {
 impl Book {
     #[must_use]
     pub fn open(known: Known, ids: &Ids, now: Millis) -> Self {
-        let mut by_invoice: BTreeMap<String, BTreeSet<PartOf>> = BTreeMap::new();
+        let mut by_invoice: BTreeMap<InvoiceId, BTreeSet<PartOf>> = BTreeMap::new();
         for payment in known.payments.values() {
             if let Some(invoice_id) = &payment.invoice_id {
                 by_invoice.entry(invoice_id.clone()).or_default().insert(payment.part_of());
@@ -72,7 +72,7 @@ impl Book {
     }
 
     /// Takes one change of a transfer. `epoch` is the inclusion that it is about.
-    pub fn apply(&mut self, kind: Sighting, transfer_id: &str, epoch: i64) {
+    pub fn apply(&mut self, kind: Sighting, transfer_id: &TransferId, epoch: i64) {
         match kind {
             Sighting::Included => self.included(transfer_id, epoch),
             Sighting::Confirmed => {
@@ -85,11 +85,16 @@ impl Book {
 
     /// Assigns the rest of a transfer to an invoice, for a person. `confirmed` is true if the transfer is deep enough
     /// already. Returns the payment's id.
-    pub fn assign(&mut self, transfer_id: &str, invoice_id: &str, confirmed: bool) -> Option<String> {
+    pub fn assign(
+        &mut self,
+        transfer_id: &TransferId,
+        invoice_id: &InvoiceId,
+        confirmed: bool,
+    ) -> Option<PaymentId> {
         let transfer = self.known.transfers.get(transfer_id).cloned()?;
         let amount = self.unpaid(transfer_id)?;
         self.no_longer_waits(transfer_id, invoice_id);
-        self.pay(&transfer, amount, Some(invoice_id.to_owned()), payment::Exception::Manual);
+        self.pay(&transfer, amount, Some(invoice_id.clone()), payment::Exception::Manual);
         if confirmed {
             self.confirmed(transfer_id, transfer.epoch);
         }
@@ -98,7 +103,7 @@ impl Book {
     }
 
     /// Expires an invoice: the chain was read past its deadline.
-    pub fn expire(&mut self, invoice_id: &str) {
+    pub fn expire(&mut self, invoice_id: &InvoiceId) {
         if let Some(invoice) = self.known.invoices.get_mut(invoice_id) {
             invoice.expired_at.get_or_insert(self.now);
             self.rederive(invoice_id);
@@ -106,7 +111,7 @@ impl Book {
     }
 
     /// Cancels an invoice, for the merchant. Payments that arrived or are on their way stand.
-    pub fn cancel(&mut self, invoice_id: &str) {
+    pub fn cancel(&mut self, invoice_id: &InvoiceId) {
         if let Some(invoice) = self.known.invoices.get_mut(invoice_id) {
             invoice.cancelled_at.get_or_insert(self.now);
             self.rederive(invoice_id);
@@ -114,29 +119,29 @@ impl Book {
     }
 
     /// Ends an invoice's wait for a listed transfer that has been dealt with.
-    pub fn reviewed(&mut self, transfer_id: &str, invoice_id: &str) {
+    pub fn reviewed(&mut self, transfer_id: &TransferId, invoice_id: &InvoiceId) {
         self.no_longer_waits(transfer_id, invoice_id);
         self.rederive(invoice_id);
     }
 
     /// Removes the transfer from those that the invoice waits for.
-    fn no_longer_waits(&mut self, transfer_id: &str, invoice_id: &str) {
+    fn no_longer_waits(&mut self, transfer_id: &TransferId, invoice_id: &InvoiceId) {
         if let Some(waited_for) = self.known.in_review.get_mut(invoice_id) {
             waited_for.remove(transfer_id);
         }
     }
 
     /// Updates the invoice that waits for a transfer, after the transfer came or went.
-    fn review_moved(&mut self, transfer_id: &str) {
+    fn review_moved(&mut self, transfer_id: &TransferId) {
         let listed = self.known.listed.get(transfer_id);
-        if let Some(invoice_id) = listed.and_then(Listed::late_for).map(str::to_owned) {
+        if let Some(invoice_id) = listed.and_then(Listed::late_for).cloned() {
             self.rederive(&invoice_id);
         }
     }
 
     /// The invoice with the changes so far.
     #[must_use]
-    pub fn invoice(&self, id: &str) -> Option<&Invoice> {
+    pub fn invoice(&self, id: &InvoiceId) -> Option<&Invoice> {
         self.known.invoices.get(id)
     }
 
@@ -148,7 +153,7 @@ impl Book {
         Written { payments, journals, invoices, unlisted, listings, waiting, events }
     }
 
-    fn included(&mut self, transfer_id: &str, epoch: i64) {
+    fn included(&mut self, transfer_id: &TransferId, epoch: i64) {
         let parts = self.parts(transfer_id);
         for part in &parts {
             let Some(payment) = self.known.payments.get_mut(part) else { continue };
@@ -176,11 +181,11 @@ impl Book {
         &mut self,
         transfer: &Transfer,
         amount: Amount,
-        invoice_id: Option<String>,
+        invoice_id: Option<InvoiceId>,
         exception: payment::Exception,
     ) {
         let payment = Payment {
-            id: self.ids.next_text(id::Kind::Payment, self.now),
+            id: self.ids.next(self.now),
             transfer_id: transfer.id.clone(),
             part: self.parts(&transfer.id).last().map_or(0, |(_, part)| part + 1),
             merchant_id: transfer.merchant_id.clone(),
@@ -203,7 +208,7 @@ impl Book {
         }
     }
 
-    fn confirmed(&mut self, transfer_id: &str, epoch: i64) {
+    fn confirmed(&mut self, transfer_id: &TransferId, epoch: i64) {
         let now = self.now;
         for part in self.parts(transfer_id) {
             let Some(payment) = self.known.payments.get_mut(&part) else { continue };
@@ -220,7 +225,7 @@ impl Book {
         }
     }
 
-    fn retracted(&mut self, transfer_id: &str, epoch: i64) {
+    fn retracted(&mut self, transfer_id: &TransferId, epoch: i64) {
         self.review_moved(transfer_id);
         for part in self.parts(transfer_id) {
             let Some(payment) = self.known.payments.get_mut(&part) else { continue };
@@ -242,8 +247,8 @@ impl Book {
     }
 
     /// The parts of a transfer that are payments, in order.
-    fn parts(&self, transfer_id: &str) -> Vec<PartOf> {
-        let from = (transfer_id.to_owned(), 0);
+    fn parts(&self, transfer_id: &TransferId) -> Vec<PartOf> {
+        let from = (transfer_id.clone(), 0);
         self.known
             .payments
             .range(from..)
@@ -255,7 +260,7 @@ impl Book {
 
     /// Amount of a transfer that no payment has taken, base units.
     #[must_use]
-    pub fn unpaid(&self, transfer_id: &str) -> Option<Amount> {
+    pub fn unpaid(&self, transfer_id: &TransferId) -> Option<Amount> {
         let amount = self.known.transfers.get(transfer_id)?.amount?;
         let paid = self
             .parts(transfer_id)
@@ -268,12 +273,12 @@ impl Book {
     }
 
     /// Derives an invoice's status from its facts, and tells of the invoice if the status is new.
-    fn rederive(&mut self, invoice_id: &str) {
+    fn rederive(&mut self, invoice_id: &InvoiceId) {
         self.bring(invoice_id, None);
     }
 
     /// As [`Book::rederive`]; with `told_as`, tells of the invoice in any case, as that event.
-    fn bring(&mut self, invoice_id: &str, told_as: Option<fn(Box<InvoiceEvent>) -> Data>) {
+    fn bring(&mut self, invoice_id: &InvoiceId, told_as: Option<fn(Box<InvoiceEvent>) -> Data>) {
         let in_review = self.known.in_review.get(invoice_id).is_some_and(|waits| !waits.is_empty());
         let Some(invoice) = self.known.invoices.get_mut(invoice_id) else { return };
         let own = self.by_invoice.get(invoice_id);
@@ -311,7 +316,7 @@ impl Book {
         } else {
             invoice.paid_at = None;
         }
-        self.touched_invoices.insert(invoice_id.to_owned());
+        self.touched_invoices.insert(invoice_id.clone());
         if told_as.is_none() && before == (status, facts.credited) {
             return;
         }

@@ -6,7 +6,7 @@ use crate::domain::{
         Data, NewEvent,
         data::{CustomerAddress, DepositEvent, InvoiceEvent, PAYMENTS_MAX, PaidPart, UnmatchedEvent},
     },
-    id::{self, MerchantId},
+    id::{InvoiceId, MerchantId},
     matching::Reason,
     payment::Payment,
     tenant::Tenant,
@@ -16,7 +16,7 @@ use crate::domain::{
 
 impl Book {
     /// Adds an event about an invoice, with its payments.
-    pub(super) fn tell_invoice(&mut self, invoice_id: &str, told_as: fn(Box<InvoiceEvent>) -> Data) {
+    pub(super) fn tell_invoice(&mut self, invoice_id: &InvoiceId, told_as: fn(Box<InvoiceEvent>) -> Data) {
         let Some(invoice) = self.known.invoices.get(invoice_id) else { return };
         let parts = self.by_invoice.get(invoice_id).into_iter().flatten();
         let mut payments: Vec<(&Payment, &Transfer)> = parts
@@ -36,7 +36,7 @@ impl Book {
             correction: self.correction.clone(),
         }));
         let event = self.event(&invoice.tenant.merchant, &data);
-        let (invoice_id, sequence) = (Some(invoice_id.to_owned()), invoice.sequence);
+        let (invoice_id, sequence) = (Some(invoice_id.clone()), invoice.sequence);
         self.events.push(NewEvent { invoice_id, sequence, ..event });
     }
 
@@ -58,7 +58,7 @@ impl Book {
         self.events.push(NewEvent { transfer_id: Some(payment.transfer_id.clone()), ..event });
     }
 
-    pub(super) fn list(&mut self, transfer: &Transfer, reason: Reason, invoice_id: Option<String>) {
+    pub(super) fn list(&mut self, transfer: &Transfer, reason: Reason, invoice_id: Option<InvoiceId>) {
         let listed = Listed::Open { reason, invoice_id: invoice_id.clone() };
         self.known.listed.insert(transfer.id.clone(), listed);
         self.listings.push(Listing {
@@ -68,22 +68,27 @@ impl Book {
             invoice_id: invoice_id.clone(),
             near: self.known.near.get(&transfer.id).cloned().unwrap_or_default(),
         });
-        self.tell_listed(transfer, reason, invoice_id.as_deref());
+        self.tell_listed(transfer, reason, invoice_id.as_ref());
         if let (Reason::Late, Some(invoice_id)) = (reason, invoice_id) {
             self.waits(transfer, &invoice_id);
         }
     }
 
     /// Makes an invoice wait for a person to look at this transfer, as long as the transfer is on chain.
-    pub(super) fn waits(&mut self, transfer: &Transfer, invoice_id: &str) {
+    pub(super) fn waits(&mut self, transfer: &Transfer, invoice_id: &InvoiceId) {
         if transfer.status != transfer::Status::Retracted {
-            let waited_for = self.known.in_review.entry(invoice_id.to_owned()).or_default();
+            let waited_for = self.known.in_review.entry(invoice_id.clone()).or_default();
             waited_for.insert(transfer.id.clone());
         }
         self.rederive(invoice_id);
     }
 
-    pub(super) fn tell_listed(&mut self, transfer: &Transfer, reason: Reason, invoice_id: Option<&str>) {
+    pub(super) fn tell_listed(
+        &mut self,
+        transfer: &Transfer,
+        reason: Reason,
+        invoice_id: Option<&InvoiceId>,
+    ) {
         // Anyone can cause zero-value transfers; an event for each would let strangers flood a merchant.
         if reason == Reason::ZeroValue {
             return;
@@ -92,7 +97,7 @@ impl Book {
         let data = Data::TransferUnmatched(Box::new(UnmatchedEvent {
             transfer: TransferView::new(transfer, names),
             reason,
-            invoice_id: invoice_id.map(str::to_owned),
+            invoice_id: invoice_id.cloned(),
             near_misses: self.known.near.get(&transfer.id).cloned(),
             correction: self.correction.clone(),
         }));
@@ -107,7 +112,7 @@ impl Book {
     }
 
     fn event(&self, merchant_id: &MerchantId, data: &Data) -> NewEvent {
-        let id = self.ids.next_text(id::Kind::Event, self.now);
+        let id = self.ids.next(self.now);
         let tenant = Tenant { merchant: merchant_id.clone(), mode: self.known.mode };
         NewEvent::new(id, &tenant, data, self.now)
     }

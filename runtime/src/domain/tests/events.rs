@@ -18,7 +18,7 @@ use crate::domain::{
             PAYMENTS_MAX, RunNamed, TestEvent, shapes,
         },
     },
-    id::{self, Ids},
+    id::Ids,
     invoice::{Invoice, Matching, Status},
     money::Amount,
     near::{Likeness, NearMiss},
@@ -45,7 +45,7 @@ fn order() -> Invoice {
         meta: Some(Verbatim::of_text(r#"{"cart":[7,9], "price":1.10}"#.to_owned()).unwrap()),
         network: "base".to_owned(),
         asset_id: USDC.to_owned(),
-        address_id: ADDRESS.to_owned(),
+        address_id: ADDRESS.into(),
         address: "0x52908400098527886E0F7030069857D2E4169EE7".to_owned(),
         matching: Matching::Amount,
         currency: Some("USD".to_owned()),
@@ -65,7 +65,7 @@ fn payment_of(units: u128) -> Transfer {
         tx: "0x88df016429689c079f3b2f6ad39fa052532c56795b733da78a91ebe6a713944b".to_owned(),
         ordinal: 17,
         asset_id: USDC.to_owned(),
-        address_id: ADDRESS.to_owned(),
+        address_id: ADDRESS.into(),
         sender: Some("0xde709f2102306220921060314715629080e2fb77".to_owned()),
         height: HEIGHT,
         block_hash: "0x5c4c1f3a3c1f0fb0e1b1a8a6f2f4f5e2f7c6b5a4938271605f4e3d2c1b0a9988".to_owned(),
@@ -80,7 +80,7 @@ fn known(invoice: Invoice, transfer: Transfer) -> Known {
     let mut known = Known { height: HEIGHT + 11, ..Known::of(Mode::Live) };
     let destination =
         Destination { address: invoice.address.clone(), customer: false, unique_id: None, meta: None };
-    known.destinations.insert(ADDRESS.to_owned(), destination);
+    known.destinations.insert(ADDRESS.into(), destination);
     known.assets.insert(USDC.to_owned(), AssetNames { symbol: "USDC".to_owned(), decimals: 6 });
     known.named.insert(transfer.id.clone(), vec![invoice.id.clone()]);
     known.transfers.insert(transfer.id.clone(), transfer);
@@ -97,18 +97,18 @@ fn told(known: Known, work: impl FnOnce(&mut Book)) -> NewEvent {
 
 fn seen(units: u128, sightings: &[Sighting]) -> NewEvent {
     told(known(order(), payment_of(units)), |book| {
-        sightings.iter().for_each(|one| book.apply(*one, TRANSFER, 1));
+        sightings.iter().for_each(|one| book.apply(*one, &TRANSFER.into(), 1));
     })
 }
 
 fn corrected(kind: CorrectionKind) -> Correction {
     Correction {
-        id: "cor_01KAN2Q5T4W2J6G0Z8Y3V7X9BC".to_owned(),
+        id: "cor_01KAN2Q5T4W2J6G0Z8Y3V7X9BC".into(),
         tenant: Tenant::live("mer"),
         kind,
         transfer_id: None,
         payment_id: None,
-        invoice_id: Some(INVOICE.to_owned()),
+        invoice_id: Some(INVOICE.into()),
         address_id: None,
         of_id: None,
         amount: None,
@@ -137,17 +137,17 @@ fn of_invoices() -> Vec<NewEvent> {
         seen(100_000_123, &[Confirmed]),
         seen(60_000_000, &[Confirmed]),
         seen(150_000_000, &[Confirmed]),
-        told(none(), |book| book.expire(INVOICE)),
-        told(none(), |book| book.cancel(INVOICE)),
-        told(known(review, payment_of(100_000_123)), |book| book.apply(Included, TRANSFER, 1)),
+        told(none(), |book| book.expire(&INVOICE.into())),
+        told(none(), |book| book.cancel(&INVOICE.into())),
+        told(known(review, payment_of(100_000_123)), |book| book.apply(Included, &TRANSFER.into(), 1)),
         seen(100_000_123, &[Confirmed, Retracted]),
         told(none(), |book| {
             book.corrected_by(&corrected(CorrectionKind::Extend));
-            book.extend(INVOICE, NOW + 7_200_000, NOW + 99_000_000);
+            book.extend(&INVOICE.into(), NOW + 7_200_000, NOW + 99_000_000);
         }),
         told(known(expired(), payment_of(0)), |book| {
             book.corrected_by(&corrected(CorrectionKind::Reopen));
-            book.reopen(INVOICE, NOW + 7_200_000, NOW + 99_000_000);
+            book.reopen(&INVOICE.into(), NOW + 7_200_000, NOW + 99_000_000);
         }),
     ]
 }
@@ -158,7 +158,7 @@ fn of_transfers() -> Vec<NewEvent> {
     let deposit = || {
         let mut known = known(order(), payment_of(25_000_000));
         known.named.clear();
-        let destination = known.destinations.get_mut(ADDRESS).unwrap();
+        let destination = known.destinations.get_mut(&ADDRESS.into()).unwrap();
         destination.customer = true;
         destination.unique_id = Some("customer-17".to_owned());
         destination.meta = Some(Verbatim::of_text(r#"{"plan": 1.0}"#.to_owned()).unwrap());
@@ -166,29 +166,29 @@ fn of_transfers() -> Vec<NewEvent> {
     };
     let mut unmatched = known(order(), payment_of(99_000_123));
     unmatched.named.clear();
-    unmatched.near.insert(TRANSFER.to_owned(), vec![NearMiss::new(&order(), Likeness::Fee)]);
+    unmatched.near.insert(TRANSFER.into(), vec![NearMiss::new(&order(), Likeness::Fee)]);
     vec![
-        told(deposit(), |book| book.apply(Confirmed, TRANSFER, 1)),
+        told(deposit(), |book| book.apply(Confirmed, &TRANSFER.into(), 1)),
         told(deposit(), |book| {
-            book.apply(Confirmed, TRANSFER, 1);
-            book.apply(Retracted, TRANSFER, 1);
+            book.apply(Confirmed, &TRANSFER.into(), 1);
+            book.apply(Retracted, &TRANSFER.into(), 1);
         }),
-        told(unmatched, |book| book.apply(Sighting::Included, TRANSFER, 1)),
+        told(unmatched, |book| book.apply(Sighting::Included, &TRANSFER.into(), 1)),
     ]
 }
 
 /// Data of all other events.
 fn others() -> Vec<Data> {
     let hook = || HookNamed {
-        id: "hook_01KAN2Q5T4W2J6G0Z8Y3V7X9BC".to_owned(),
+        id: "hook_01KAN2Q5T4W2J6G0Z8Y3V7X9BC".into(),
         name: "license-keys".to_owned(),
         version: "1.2.0".to_owned(),
     };
     let run = |attempts, note: &str| HookRunEvent {
         hook: hook(),
-        run: RunNamed { id: "run_01KAN2Q5T4W2J6G0Z8Y3V7X9BC".to_owned(), attempts, note: note.to_owned() },
+        run: RunNamed { id: "run_01KAN2Q5T4W2J6G0Z8Y3V7X9BC".into(), attempts, note: note.to_owned() },
         event: EventNamed {
-            id: "evt_01KAN2Q5T4W2J6G0Z8Y3V7X9BC".to_owned(),
+            id: "evt_01KAN2Q5T4W2J6G0Z8Y3V7X9BC".into(),
             r#type: Kind::InvoicePaid.as_str().to_owned(),
         },
     };
@@ -198,21 +198,21 @@ fn others() -> Vec<Data> {
         Data::ReceiveAddressClaimedByAnother(Box::new(ClaimedEvent {
             network: network(),
             address: order().address,
-            receive_address_id: Some(ADDRESS.to_owned()),
+            receive_address_id: Some(ADDRESS.into()),
             extended_key_id: None,
         })),
-        Data::EndpointTest(Box::new(TestEvent { endpoint_id: "ep_01KAN2Q5T4W2J6G0Z8Y3V7X9BC".to_owned() })),
+        Data::EndpointTest(Box::new(TestEvent { endpoint_id: "ep_01KAN2Q5T4W2J6G0Z8Y3V7X9BC".into() })),
         Data::HookRunRejected(Box::new(run(1, "this order has no customer"))),
         Data::HookRunExhausted(Box::new(run(12, "the game's server answered 500"))),
         Data::HookRunFailing(Box::new(run(3, "the game's server answered 500"))),
         Data::HookMatchFailed(Box::new(HookMatchEvent {
             hook: hook(),
             r#match: MatchNamed {
-                id: "mat_01KAN2Q5T4W2J6G0Z8Y3V7X9BC".to_owned(),
+                id: "mat_01KAN2Q5T4W2J6G0Z8Y3V7X9BC".into(),
                 note: "it took too long".to_owned(),
                 paused: false,
             },
-            transfer_id: TRANSFER.to_owned(),
+            transfer_id: TRANSFER.into(),
         })),
         Data::NetworkStalled(Box::new(NetworkStalled {
             network: network(),
@@ -242,7 +242,7 @@ fn others() -> Vec<Data> {
         Data::WorkSetAside(Box::new(WorkSetAside {
             queue: "deliveries",
             work: "dlv_01KAN2Q5T4W2J6G0Z8Y3V7X9BC".to_owned(),
-            of: Of::Endpoint { endpoint_id: "ep_01KAN2Q5T4W2J6G0Z8Y3V7X9BC".to_owned() },
+            of: Of::Endpoint { endpoint_id: "ep_01KAN2Q5T4W2J6G0Z8Y3V7X9BC".into() },
             why: "the process ended 3 times while this was sent".to_owned(),
         })),
         Data::DatabaseUnwritable(Box::new(DatabaseUnwritable {
@@ -301,12 +301,12 @@ fn an_invoice_names_its_newest_payments_only() {
     known.named.clear();
     for part in 0..i64::try_from(PAYMENTS_MAX + 5).unwrap() {
         let payment = Payment {
-            id: Ids::seeded(9).next_text(id::Kind::Payment, NOW + part),
-            transfer_id: TRANSFER.to_owned(),
+            id: Ids::seeded(9).next(NOW + part),
+            transfer_id: TRANSFER.into(),
             part,
             merchant_id: "mer".into(),
-            invoice_id: Some(INVOICE.to_owned()),
-            address_id: ADDRESS.to_owned(),
+            invoice_id: Some(INVOICE.into()),
+            address_id: ADDRESS.into(),
             asset_id: USDC.to_owned(),
             amount: Amount(1),
             status: payment::Status::Credited,
@@ -317,7 +317,7 @@ fn an_invoice_names_its_newest_payments_only() {
         };
         known.payments.insert(payment.part_of(), payment);
     }
-    let event = told(known, |book| book.expire(INVOICE));
+    let event = told(known, |book| book.expire(&INVOICE.into()));
     let payload: serde_json::Value = serde_json::from_str(&event.payload).unwrap();
     let parts: Vec<i64> = payload["data"]["payments"]
         .as_array()

@@ -24,13 +24,13 @@ fn network(credit: i64) -> Manifest {
 
 fn transfer(id: &str, amount: u128) -> Transfer {
     Transfer {
-        id: id.to_owned(),
+        id: id.into(),
         network: "net".to_owned(),
         kind: crate::domain::transfer::Kind::Seen,
         tx: format!("tx-{id}"),
         ordinal: 1,
         asset_id: "net:0xc".to_owned(),
-        address_id: "adr".to_owned(),
+        address_id: "adr".into(),
         merchant_id: "mer".into(),
         sender: None,
         amount: Some(Amount(amount)),
@@ -48,7 +48,7 @@ fn transfer(id: &str, amount: u128) -> Transfer {
 
 fn invoice(id: &str, due: u128) -> Invoice {
     Invoice {
-        id: id.to_owned(),
+        id: id.into(),
         tenant: Tenant::live("mer"),
         order_id: None,
         title: "t".to_owned(),
@@ -58,7 +58,7 @@ fn invoice(id: &str, due: u128) -> Invoice {
         asset_id: "net:0xc".to_owned(),
         symbol: "USDC".to_owned(),
         decimals: 6,
-        address_id: "adr".to_owned(),
+        address_id: "adr".into(),
         address: "0xa".to_owned(),
         matching: Matching::Address,
         memo: None,

@@ -48,7 +48,7 @@ fn seen(id: &str, height: i64) -> Seen {
 
 fn taken(scan: &Scan, base: i64, before: Vec<Transfer>, credit: i64) -> Plan {
     let network = network(credit);
-    let owner = Owner { address_id: "adr".to_owned(), merchant_id: "mer".into() };
+    let owner = Owner { address_id: "adr".into(), merchant_id: "mer".into() };
     let (above, same_tx) = before.into_iter().partition(|t| t.height > base && t.status != Status::Retracted);
     let known = Known {
         network: &network,

@@ -43,7 +43,7 @@ fn seen(id: &str, height: i64) -> Seen {
 
 fn taken(scan: &Scan, before: Vec<Transfer>) -> Plan {
     let network = network(1);
-    let owner = Owner { address_id: "adr".to_owned(), merchant_id: "mer".into() };
+    let owner = Owner { address_id: "adr".into(), merchant_id: "mer".into() };
     let known = Known {
         network: &network,
         base: 0,

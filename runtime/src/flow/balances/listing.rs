@@ -9,7 +9,7 @@ use crate::{
     domain::{
         Millis,
         balance::{Arrived, Watched, rise_name},
-        id::{self, Ids},
+        id::{AddressId, Ids},
         money::Amount,
         network::Manifest,
         transfer::{Kind, Sighting, Status, Transfer},
@@ -46,7 +46,7 @@ pub(super) async fn arrived(
     to: i64,
 ) -> Result<Vec<Arrived>, DbError> {
     let from = looks.iter().map(|look| look.watched.height).min().unwrap_or(to);
-    let address_ids: Vec<String> = looks.iter().map(|look| look.watched.address_id.clone()).collect();
+    let address_ids: Vec<AddressId> = looks.iter().map(|look| look.watched.address_id.clone()).collect();
     balances::arrived(conn, &network.name, &native(network), (from, to), &address_ids).await
 }
 
@@ -67,7 +67,7 @@ pub(super) async fn commit(
         .await?;
     for rise in &rises {
         let amount = rise.amount.unwrap_or(Amount::ZERO);
-        tracing::info!(network = network.name, id = rise.id, height = to, %amount, "a balance rose unexplained");
+        tracing::info!(network = network.name, id = rise.id.as_str(), height = to, %amount, "a balance rose unexplained");
     }
     let count = u64::try_from(rises.len()).unwrap_or(0);
     metrics::counter!("kassa_rises_total", "network" => network.name.clone()).increment(count);
@@ -89,8 +89,8 @@ async fn take_in(
     if cursor.frozen.is_some() {
         return Err(AgainError::Frozen);
     }
-    let address_ids: Vec<String> = looks.iter().map(|look| look.watched.address_id.clone()).collect();
-    let still: BTreeMap<String, Watched> = balances::of(conn, &address_ids)
+    let address_ids: Vec<AddressId> = looks.iter().map(|look| look.watched.address_id.clone()).collect();
+    let still: BTreeMap<AddressId, Watched> = balances::of(conn, &address_ids)
         .await?
         .into_iter()
         .map(|watched| (watched.address_id.clone(), watched))
@@ -105,7 +105,7 @@ async fn take_in(
     let rise = |look: &Look| {
         let amount = look.rise(to, &arrived)?;
         Some(Transfer {
-            id: ids.next_text(id::Kind::Transfer, now),
+            id: ids.next(now),
             network: name.clone(),
             kind: Kind::Rise,
             tx: rise_name(&look.watched.address, to),
@@ -145,7 +145,7 @@ async fn ended(
     conn: &mut Conn,
     network: &str,
     looks: &[Look],
-    still: &BTreeMap<String, Watched>,
+    still: &BTreeMap<AddressId, Watched>,
     time: Millis,
 ) -> Result<Vec<Watched>, DbError> {
     let own = looks.iter().filter(|look| look.watched.own).map(|look| look.watched.address_id.clone());

@@ -27,6 +27,7 @@ use crate::{
     domain::{
         Millis,
         balance::{self, Watched},
+        id::UpstreamId,
         money::Amount,
         network::Manifest,
     },
@@ -96,7 +97,7 @@ pub(crate) struct Worker {
     app: App,
     network: Arc<Manifest>,
     /// Upstreams that gave no answer. They are asked again once none has.
-    passed_over: Vec<String>,
+    passed_over: Vec<UpstreamId>,
     failures: u32,
     first: First,
     /// Time of the cursor's last move, as of the first failure.
@@ -189,13 +190,13 @@ impl Worker {
     }
 
     /// Asks another upstream, if there is one, about balances higher than the transfers seen explain.
-    async fn ask_another(&self, looks: &mut [Look], to: i64, upstream: String) -> Result<(), AgainError> {
+    async fn ask_another(&self, looks: &mut [Look], to: i64, upstream: UpstreamId) -> Result<(), AgainError> {
         let mut conn = self.app.db.read().await.map_err(AgainError::Db)?;
         let arrived = listing::arrived(&mut conn, &self.network, looks, to).await?;
         drop(conn);
         let mut risen: Vec<&mut Look> =
             looks.iter_mut().filter(|look| look.rise(to, &arrived).is_some()).collect();
-        let passed_over: Vec<String> = self.passed_over.iter().cloned().chain([upstream]).collect();
+        let passed_over: Vec<UpstreamId> = self.passed_over.iter().cloned().chain([upstream]).collect();
         if risen.is_empty() || passed_over.len() >= self.upstreams() {
             return Ok(());
         }
@@ -228,8 +229,8 @@ impl Worker {
     async fn ask(
         &self,
         points: &[(String, i64)],
-        passed_over: &[String],
-    ) -> Result<(Vec<Amount>, Option<String>), AgainError> {
+        passed_over: &[UpstreamId],
+    ) -> Result<(Vec<Amount>, Option<UpstreamId>), AgainError> {
         let point = |(address, height): &(String, i64)| Point {
             address: address.clone(),
             height: u64::try_from(*height).unwrap_or(0),

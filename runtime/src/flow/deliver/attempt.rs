@@ -21,7 +21,7 @@ use crate::{
         Millis,
         alarm::{Of, WorkSetAside},
         event::Data,
-        id::MerchantId,
+        id::{EndpointId, MerchantId},
         retry::{self, AttemptFacts, Outcome, UNHEARD_MAX},
         signature::Secret,
         taken::NotTaken,
@@ -40,7 +40,7 @@ const WEBHOOK_DELIVERY: &str = "webhook-delivery";
 
 /// Destination and signing of an endpoint's deliveries. The secrets live as long as the deliveries claimed with them.
 pub(super) struct Target {
-    pub(super) endpoint_id: Arc<str>,
+    pub(super) endpoint_id: EndpointId,
     pub(super) merchant_id: MerchantId,
     /// Errors with the reason why nothing can be sent.
     ready: Result<Ready, String>,
@@ -59,7 +59,8 @@ impl Target {
         let secrets: Result<Vec<Secret>, String> = std::iter::once(&claim.secret)
             .chain(old)
             .map(|sealed| {
-                let opened = vault.open(&claim.endpoint_id, sealed).map_err(|error| error.to_string())?;
+                let opened =
+                    vault.open(claim.endpoint_id.as_str(), sealed).map_err(|error| error.to_string())?;
                 let text = std::str::from_utf8(&opened).map_err(|error| error.to_string())?;
                 Secret::parse(text).map_err(|error| error.to_string())
             })
@@ -68,7 +69,7 @@ impl Target {
             let url = parse_url(&claim.url, reach).map_err(|error| error.to_string())?;
             Ok(Ready { url, form: Form::of(claim.form_hook_id.clone()), secrets })
         });
-        Self { endpoint_id: claim.endpoint_id.as_str().into(), merchant_id: claim.merchant_id.clone(), ready }
+        Self { endpoint_id: claim.endpoint_id.clone(), merchant_id: claim.merchant_id.clone(), ready }
     }
 }
 
@@ -107,7 +108,7 @@ impl Sender {
         metrics::histogram!("kassa_delivery_attempt_seconds").record(started.elapsed());
         let claimed = &due.claimed;
         let facts = AttemptFacts {
-            delivery_id: &claimed.delivery_id,
+            of: claimed.delivery_id.as_str(),
             number: u32::try_from(claimed.attempts - claimed.attempts_before + 1).unwrap_or(u32::MAX),
             ended_at: self.clock.now(),
             outcome: outcome(&answer),
@@ -122,7 +123,7 @@ impl Sender {
         };
         Some(Ended {
             delivery_id: claimed.delivery_id.clone(),
-            endpoint_id: due.target.endpoint_id.to_string(),
+            endpoint_id: due.target.endpoint_id.clone(),
             fence: claimed.fence,
             number: claimed.attempts + 1,
             in_round: facts.number,
@@ -203,13 +204,15 @@ enum Unsent {
 /// Puts a delivery that ended the process too often off to its next attempt. Returns the event for the operator.
 fn set_aside(due: &Due) -> Data {
     let (queue, work) = ("deliveries", due.claimed.delivery_id.clone());
-    let endpoint_id = due.target.endpoint_id.to_string();
+    let endpoint_id = due.target.endpoint_id.clone();
     metrics::counter!("kassa_set_aside_total", "queue" => queue).increment(1);
     let why = format!(
         "the process ended {UNHEARD_MAX} times while this was sent: it is put off to its next attempt"
     );
-    tracing::error!(delivery = work, endpoint = endpoint_id, "{why}");
-    Data::WorkSetAside(WorkSetAside { queue, work, of: Of::Endpoint { endpoint_id }, why }.into())
+    tracing::error!(delivery = work.as_str(), endpoint = endpoint_id.as_str(), "{why}");
+    Data::WorkSetAside(
+        WorkSetAside { queue, work: work.to_string(), of: Of::Endpoint { endpoint_id }, why }.into(),
+    )
 }
 
 fn outcome(answer: &Answered) -> Outcome<'_> {
@@ -238,12 +241,12 @@ fn kept(body: &Bytes) -> Option<String> {
 }
 
 #[cfg(test)]
-pub(super) fn due_for_test(endpoint_id: &str, merchant_id: &MerchantId) -> Due {
-    let (endpoint_id, merchant_id) = (endpoint_id.into(), merchant_id.clone());
+pub(super) fn due_for_test(endpoint_id: &EndpointId, merchant_id: &MerchantId) -> Due {
+    let (endpoint_id, merchant_id) = (endpoint_id.clone(), merchant_id.clone());
     let target = Target { endpoint_id, merchant_id, ready: Err("a test".to_owned()) };
     let claimed = Claimed {
-        delivery_id: "dlv_1".to_owned(),
-        event_id: "evt_1".to_owned(),
+        delivery_id: "dlv_1".into(),
+        event_id: "evt_1".into(),
         event_kind: "invoice.paid".to_owned(),
         event_at: 1,
         payload: "{}".to_owned(),

@@ -34,7 +34,7 @@ use crate::{
             report::{self, Ended, Finished},
         },
     },
-    domain::{Millis, retry::Next},
+    domain::{Millis, id::EndpointId, retry::Next},
     outbound::{Outbound, Reach},
     vault::Vault,
 };
@@ -95,13 +95,13 @@ pub(crate) struct Worker {
 
 /// A piece of work that has ended.
 enum Done {
-    Sent(Arc<str>, Ended),
+    Sent(EndpointId, Ended),
     /// The form could not be asked now. It is no attempt.
     NotMade(Due),
     /// The last claim could not look at every endpoint.
     LookAgain,
     /// The attempt panicked (a defect). Its outcome is unknown; it is made again when its lease ends.
-    Broken(Arc<str>),
+    Broken(EndpointId),
     Claimed {
         claims: Result<Claims, DbError>,
         allowance: Arc<Allowance>,
@@ -232,7 +232,7 @@ impl Worker {
             .iter()
             .map(|due| {
                 let Due { claimed, target, .. } = due;
-                (claimed.delivery_id.clone(), target.endpoint_id.to_string(), claimed.fence)
+                (claimed.delivery_id.clone(), target.endpoint_id.clone(), claimed.fence)
             })
             .collect();
         let db = self.db.clone();

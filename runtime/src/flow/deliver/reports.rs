@@ -88,8 +88,8 @@ mod tests {
 
     fn ended() -> Ended {
         Ended {
-            delivery_id: "dlv_1".to_owned(),
-            endpoint_id: "ep_1".to_owned(),
+            delivery_id: "dlv_1".into(),
+            endpoint_id: "ep_1".into(),
             fence: 1,
             number: 1,
             in_round: 1,

@@ -17,7 +17,7 @@ use crate::{
     app::App,
     db::{DbError, chain, payments, transfers},
     domain::{
-        id::MerchantId,
+        id::{MerchantId, UpstreamId},
         network::Manifest,
         observation::{Contradiction, Position},
         tenant::Tenant,
@@ -136,7 +136,7 @@ async fn look(
     app: &App,
     network: &Arc<Manifest>,
     tx: &str,
-    passed_over: &[String],
+    passed_over: &[UpstreamId],
 ) -> Result<Whereabouts, FindFailed> {
     let places = ask(app, network, tx, passed_over).await?;
     let Some((first, _)) = places.first() else { return Ok(Whereabouts::Nowhere) };
@@ -166,7 +166,7 @@ async fn ask(
     app: &App,
     network: &Manifest,
     tx: &str,
-    passed_over: &[String],
+    passed_over: &[UpstreamId],
 ) -> Result<Vec<(i64, String)>, FindFailed> {
     let Called { value, upstream, .. } = match app.host.find(network, tx, passed_over).await {
         Ok(called) => called,
@@ -226,7 +226,7 @@ async fn read(
     network: &Arc<Manifest>,
     low: i64,
     high: i64,
-    passed_over: &[String],
+    passed_over: &[UpstreamId],
 ) -> Result<i64, AgainError> {
     let mut from = Position { height: low - 1, hash: String::new() };
     loop {

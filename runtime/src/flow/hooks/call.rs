@@ -16,6 +16,7 @@ use crate::{
     domain::{
         Millis,
         event::{Data, NewEvent, data::HookNamed},
+        id::{EventId, HookId, HookRunId},
         verbatim::Verbatim,
     },
     host::{CallFailed, Called, HookVersion, Manifest, OfMerchant, QueuedWebhook, Secret, Trace},
@@ -108,7 +109,7 @@ pub(in crate::flow) async fn ready(
     db: &Db,
     vault: &Vault,
     callee: &Callee,
-    run_id: Option<String>,
+    run_id: Option<HookRunId>,
 ) -> Result<Ready, DbError> {
     let unreadable =
         |column| move |error: serde_json::Error| DbError::Unreadable { column, why: error.to_string() };
@@ -138,7 +139,7 @@ pub(in crate::flow) async fn ready(
 async fn secrets(
     db: &Db,
     vault: &Vault,
-    hook_id: &str,
+    hook_id: &HookId,
     manifest: &Manifest,
     settings: &Value,
 ) -> Result<BTreeMap<String, Secret>, DbError> {
@@ -176,7 +177,7 @@ async fn send(
     callee: &Callee,
     webhook: QueuedWebhook,
     now: Millis,
-) -> Result<String, DbError> {
+) -> Result<EventId, DbError> {
     let event_id = webhook.event_id;
     let data = Data::OfHook(webhook.kind, webhook.data);
     let event = NewEvent::new(event_id.clone(), &callee.tenant, &data, now);

@@ -36,7 +36,7 @@ use crate::{
             data::{EventNamed, HookRunEvent, RunNamed},
         },
         hook::{self, Outcome},
-        id::MerchantId,
+        id::{HookId, MerchantId},
         retry::{Next, UNHEARD_MAX},
     },
     host::{CallError, CallFailed, Called, Tape, Trace, fulfiller, one_line},
@@ -66,13 +66,13 @@ impl queue::Queue for Runs {
         run_queue::due_hooks(&mut app.db.read().await?, now).await
     }
 
-    async fn claim(app: &App, hooks: Vec<(String, usize)>, now: Millis) -> Result<Vec<Claimed>, DbError> {
+    async fn claim(app: &App, hooks: Vec<(HookId, usize)>, now: Millis) -> Result<Vec<Claimed>, DbError> {
         let wall_ms = Millis::try_from(app.config.hooks.wall_ms).unwrap_or(Millis::MAX / 2);
         let lease_until = now + wall_ms + LEASE_MARGIN_MS;
         app.db.write(move |conn| Box::pin(run_queue::claim(conn, hooks, now, lease_until))).await
     }
 
-    fn owner(claimed: &Claimed) -> (&str, &MerchantId) {
+    fn owner(claimed: &Claimed) -> (&HookId, &MerchantId) {
         (&claimed.callee.hook_id, &claimed.callee.tenant.merchant)
     }
 
@@ -129,7 +129,7 @@ async fn run_once(app: &App, claimed: Claimed) -> RunOutcome {
         Err(error) if error.is_conflict() => RunOutcome::InTheWay,
         Err(error) => {
             // Its lease ends first: it may have sent requests, and would send them at once again.
-            tracing::error!(hook = claimed.callee.hook_id, %error, "a hook's run could not be written down");
+            tracing::error!(hook = claimed.callee.hook_id.as_str(), %error, "a hook's run could not be written down");
             RunOutcome::Broken
         }
     }
@@ -159,7 +159,7 @@ impl call::Attempt for Making<'_> {
                 Err(Failed::Call(CallFailed { error: CallError::Busy, .. })) => return Ok(None),
                 Err(Failed::Call(failed)) => broke(failed),
                 Err(Failed::Db(error)) => {
-                    tracing::error!(hook = claimed.callee.hook_id, %error, "a hook's run could not be prepared");
+                    tracing::error!(hook = claimed.callee.hook_id.as_str(), %error, "a hook's run could not be prepared");
                     return Ok(None);
                 }
             }
@@ -210,13 +210,13 @@ pub(super) async fn call(
     let Ready { version, of, told } =
         ready(&app.db, &app.vault, &claimed.callee, Some(claimed.run_id.clone())).await?;
     let event = fulfiller::Event {
-        id: claimed.event_id.clone(),
+        id: claimed.event_id.to_string(),
         kind: claimed.event_kind.clone(),
         payload: claimed.payload.clone(),
         more: Vec::new(),
     };
     let context = fulfiller::Context {
-        run: claimed.run_id.clone(),
+        run: claimed.run_id.to_string(),
         attempt: u32::try_from(claimed.attempts + 1).unwrap_or(u32::MAX),
         now_ms: u64::try_from(at).unwrap_or(0),
         settings: told.text().to_owned(),
@@ -291,10 +291,10 @@ async fn commit(app: &App, claimed: Arc<Claimed>, ended: Ended, ending: Ending) 
                     return Ok(());
                 };
                 if ending.set_aside {
-                    queue::set_aside(conn, "hook runs", &ended.hook_id, &ended.run_id, now).await?;
+                    queue::set_aside(conn, "hook runs", &ended.hook_id, ended.run_id.as_str(), now).await?;
                 }
                 if let Some(effects) = ending.effects {
-                    effects.commit(conn, &claimed.callee, Some(&ended.run_id), limit, now).await?;
+                    effects.commit(conn, &claimed.callee, Some(ended.run_id.as_str()), limit, now).await?;
                 }
                 let tell = match (ended.next, ending.outcome) {
                     (Next::RetryAt(_) | Next::Delivered, _) => None,
@@ -306,7 +306,7 @@ async fn commit(app: &App, claimed: Arc<Claimed>, ended: Ended, ending: Ending) 
                     let told = told(&claimed, told_as, &ended, now);
                     let event_id = told.id.clone();
                     events::insert(conn, vec![told]).await?;
-                    events::caused_by(conn, &event_id, &ended.run_id).await?;
+                    events::caused_by(conn, &event_id, ended.run_id.as_str()).await?;
                 }
                 Ok(())
             })

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::sync::Mutex as Turn;
 
-use crate::domain::{Millis, price::Price};
+use crate::domain::{Millis, id::HookVersionId, price::Price};
 
 /// Maximum number of prices in memory; beyond it all are forgotten.
 const KEPT_MAX: usize = 10_000;
@@ -24,7 +24,7 @@ pub(crate) enum NoPrice {
 }
 
 /// Key of a price: version, settings, asset and currency. Another version or other settings are asked anew.
-pub(super) type About = (String, String, String, String);
+pub(super) type About = (HookVersionId, String, String, String);
 
 /// Last answers of a source. Times are [`crate::clock::Clock::passed`]. The lock around it is held while the source is
 /// asked, so that concurrent callers share one answer.

@@ -36,7 +36,7 @@ use crate::{
         Millis,
         alarm::{Of, WorkSetAside},
         event::Data,
-        id::MerchantId,
+        id::{HookId, MerchantId},
         retry::UNHEARD_MAX,
     },
 };
@@ -85,12 +85,12 @@ pub(super) trait Queue: 'static {
     /// Claims up to the given number of calls of each of these hooks.
     fn claim(
         app: &App,
-        hooks: Vec<(String, usize)>,
+        hooks: Vec<(HookId, usize)>,
         now: Millis,
     ) -> impl Future<Output = Result<Vec<Self::Claimed>, DbError>> + Send;
 
     /// Ids of the hook and of its merchant.
-    fn owner(claimed: &Self::Claimed) -> (&str, &MerchantId);
+    fn owner(claimed: &Self::Claimed) -> (&HookId, &MerchantId);
 
     /// Number of claims in a row, before this one, without a result.
     fn unheard(claimed: &Self::Claimed) -> i64;
@@ -101,7 +101,7 @@ pub(super) trait Queue: 'static {
 
 /// Works a queue off until told to stop.
 pub(super) async fn run<Q: Queue>(app: &App, stop: &CancellationToken) {
-    let mut work: JoinSet<(String, RunOutcome)> = JoinSet::new();
+    let mut work: JoinSet<(HookId, RunOutcome)> = JoinSet::new();
     let mut places = Places::new(&app.config.hooks);
     let mut poll = tokio::time::interval(POLL);
     poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -148,14 +148,14 @@ async fn claim<Q: Queue>(app: &App, places: &Places) -> Result<Vec<Q::Claimed>, 
     Q::claim(app, chosen, now).await
 }
 
-fn start<Q: Queue>(work: &mut JoinSet<(String, RunOutcome)>, app: &App, claimed: Q::Claimed) {
+fn start<Q: Queue>(work: &mut JoinSet<(HookId, RunOutcome)>, app: &App, claimed: Q::Claimed) {
     let (app, hook_id) = (app.clone(), Q::owner(&claimed).0.to_owned());
     let alone = Q::unheard(&claimed) >= UNHEARD_TO_BE_ALONE;
     work.spawn(async move {
         let _turn = if alone {
             tracing::warn!(
                 queue = Q::NAME,
-                hook = hook_id,
+                hook = hook_id.as_str(),
                 "nothing was heard of a call, again; it is made while no other is"
             );
             (None, Some(UNDER_WAY.write().await))
@@ -167,14 +167,14 @@ fn start<Q: Queue>(work: &mut JoinSet<(String, RunOutcome)>, app: &App, claimed:
     });
 }
 
-fn ended<Q: Queue>(places: &mut Places, done: Result<(String, RunOutcome), tokio::task::JoinError>) {
+fn ended<Q: Queue>(places: &mut Places, done: Result<(HookId, RunOutcome), tokio::task::JoinError>) {
     match done {
         Ok((hook_id, ran)) => {
             if ran == RunOutcome::Broken {
                 let queue = Q::NAME;
                 tracing::error!(
                     queue,
-                    hook = hook_id,
+                    hook = hook_id.as_str(),
                     "a call broke off; it is made again when its lease ends"
                 );
             }
@@ -191,11 +191,11 @@ struct Places {
     per_merchant: usize,
     per_hook: usize,
     /// The merchant of each hook with calls under way, and their number.
-    hooks: HashMap<String, (MerchantId, usize)>,
+    hooks: HashMap<HookId, (MerchantId, usize)>,
     /// Maximum number of calls at once of hooks whose runs conflicted; it grows with each that goes well.
-    windows: HashMap<String, usize>,
+    windows: HashMap<HookId, usize>,
     /// Hooks whose last call went slowly.
-    slow: HashSet<String>,
+    slow: HashSet<HookId>,
 }
 
 impl Places {
@@ -215,22 +215,22 @@ impl Places {
         self.all.saturating_sub(self.hooks.values().map(|(_, under_way)| under_way).sum())
     }
 
-    fn of_hook(&self, hook_id: &str) -> usize {
+    fn of_hook(&self, hook_id: &HookId) -> usize {
         self.hooks.get(hook_id).map_or(0, |(_, under_way)| *under_way)
     }
 
-    fn window(&self, hook_id: &str) -> usize {
+    fn window(&self, hook_id: &HookId) -> usize {
         self.windows.get(hook_id).copied().unwrap_or(self.per_hook)
     }
 
     /// Number of runs to claim of each hook. Places are given one by one to the merchant with the fewest, and there to
     /// the hook with the fewest; among equals, to the one that has waited longest.
-    fn choose(&self, due: &[DueHook]) -> Vec<(String, usize)> {
+    fn choose(&self, due: &[DueHook]) -> Vec<(HookId, usize)> {
         let mut of_merchant: HashMap<&MerchantId, usize> = HashMap::new();
         for (merchant_id, under_way) in self.hooks.values() {
             *of_merchant.entry(merchant_id).or_default() += under_way;
         }
-        let is_slow = |id: &str| self.slow.contains(id);
+        let is_slow = |id: &HookId| self.slow.contains(id);
         let mut slow: usize = self.hooks.iter().filter(|(id, _)| is_slow(id)).map(|(_, (_, n))| n).sum();
         let mut of_hook: Vec<usize> = due.iter().map(|hook| self.of_hook(&hook.id)).collect();
         let mut chosen: BTreeMap<usize, usize> = BTreeMap::new();
@@ -256,11 +256,11 @@ impl Places {
         chosen.into_iter().filter_map(|(place, take)| Some((due.get(place)?.id.clone(), take))).collect()
     }
 
-    fn taken(&mut self, hook_id: &str, merchant_id: &MerchantId) {
-        self.hooks.entry(hook_id.to_owned()).or_insert_with(|| (merchant_id.clone(), 0)).1 += 1;
+    fn taken(&mut self, hook_id: &HookId, merchant_id: &MerchantId) {
+        self.hooks.entry(hook_id.clone()).or_insert_with(|| (merchant_id.clone(), 0)).1 += 1;
     }
 
-    fn given_back(&mut self, hook_id: &str, ran: RunOutcome) {
+    fn given_back(&mut self, hook_id: &HookId, ran: RunOutcome) {
         if let Some((_, under_way)) = self.hooks.get_mut(hook_id) {
             *under_way -= 1;
             if *under_way == 0 {
@@ -271,13 +271,13 @@ impl Places {
             if self.slow.len() >= SLOW_KEPT_MAX {
                 self.slow.clear();
             }
-            self.slow.insert(hook_id.to_owned());
+            self.slow.insert(hook_id.clone());
         } else if ran == RunOutcome::Well {
             self.slow.remove(hook_id);
         }
         match ran {
             RunOutcome::InTheWay => {
-                self.windows.insert(hook_id.to_owned(), 1);
+                self.windows.insert(hook_id.clone(), 1);
             }
             RunOutcome::Well | RunOutcome::Slowly => {
                 if let Some(window) = self.windows.get_mut(hook_id) {
@@ -296,7 +296,7 @@ impl Places {
 pub(super) async fn set_aside(
     conn: &mut Conn,
     queue: &'static str,
-    hook_id: &str,
+    hook_id: &HookId,
     item: &str,
     now: Millis,
 ) -> Result<(), DbError> {
@@ -305,9 +305,9 @@ pub(super) async fn set_aside(
         "a call ended the process {UNHEARD_MAX} times, the last time while no other was made: it is set aside, and its hook \
          is disabled. Look at the component before it is enabled again"
     );
-    tracing::error!(queue, hook = hook_id, item, "{why}");
+    tracing::error!(queue, hook = hook_id.as_str(), item, "{why}");
     hooks::set_state(conn, hook_id, HookState::Disabled).await?;
-    let of = Of::Hook { hook_id: hook_id.to_owned() };
+    let of = Of::Hook { hook_id: hook_id.clone() };
     let alarm = Data::WorkSetAside(WorkSetAside { queue, work: item.to_owned(), of, why }.into());
     alarms::tell(conn, &alarm, now).await
 }
@@ -322,12 +322,11 @@ mod tests {
     }
 
     fn due(hooks: &[(&str, &str)]) -> Vec<DueHook> {
-        let hook =
-            |&(id, merchant): &(&str, &str)| DueHook { id: id.to_owned(), merchant_id: merchant.into() };
+        let hook = |&(id, merchant): &(&str, &str)| DueHook { id: id.into(), merchant_id: merchant.into() };
         hooks.iter().map(hook).collect()
     }
 
-    fn chosen(places: &Places, hooks: &[(&str, &str)]) -> Vec<(String, usize)> {
+    fn chosen(places: &Places, hooks: &[(&str, &str)]) -> Vec<(HookId, usize)> {
         places.choose(&due(hooks))
     }
 
@@ -337,12 +336,12 @@ mod tests {
         let busy = [("a1", "a"), ("a2", "a"), ("a3", "a")];
         assert_eq!(chosen(&places, &busy), [("a1".into(), 2), ("a2".into(), 1), ("a3".into(), 1)]);
         for hook in ["a1", "a1", "a2", "a3"] {
-            places.taken(hook, &"a".into());
+            places.taken(&hook.into(), &"a".into());
         }
         assert_eq!(chosen(&places, &busy), [], "its share is used up");
         let others = [("a1", "a"), ("b1", "b")];
         assert_eq!(chosen(&places, &others), [("b1".into(), 3)]);
-        places.given_back("a1", RunOutcome::Well);
+        places.given_back(&"a1".into(), RunOutcome::Well);
         assert_eq!(chosen(&places, &others), [("a1".into(), 1), ("b1".into(), 3)]);
     }
 
@@ -350,11 +349,11 @@ mod tests {
     fn the_one_with_the_fewest_comes_first() {
         let mut places = places(4, 4, 4);
         for _ in 0..3 {
-            places.taken("a1", &"a".into());
+            places.taken(&"a1".into(), &"a".into());
         }
         // One place is left, and "a" has waited longer.
         assert_eq!(chosen(&places, &[("a1", "a"), ("b1", "b")]), [("b1".into(), 1)]);
-        places.taken("b1", &"b".into());
+        places.taken(&"b1".into(), &"b".into());
         assert_eq!(chosen(&places, &[("a1", "a"), ("b1", "b"), ("c1", "c")]), []);
     }
 
@@ -363,10 +362,10 @@ mod tests {
         let mut places = places(8, 4, 4);
         let slow = [("a1", "a"), ("b1", "b"), ("c1", "c")];
         for (hook, merchant) in slow {
-            places.taken(hook, &merchant.into());
-            places.given_back(hook, RunOutcome::Slowly);
+            places.taken(&hook.into(), &merchant.into());
+            places.given_back(&hook.into(), RunOutcome::Slowly);
         }
-        let taken = |chosen: &[(String, usize)]| chosen.iter().map(|(_, take)| take).sum::<usize>();
+        let taken = |chosen: &[(HookId, usize)]| chosen.iter().map(|(_, take)| take).sum::<usize>();
         let chosen = chosen(&places, &slow);
         assert_eq!(taken(&chosen), 4, "{chosen:?}");
         let with_another: Vec<_> = slow.into_iter().chain([("d1", "d")]).collect();
@@ -374,8 +373,8 @@ mod tests {
         assert_eq!(taken(&chosen), 8, "{chosen:?}");
         assert!(chosen.contains(&("d1".into(), 4)));
         // One that is quick again is as any.
-        places.taken("a1", &"a".into());
-        places.given_back("a1", RunOutcome::Well);
+        places.taken(&"a1".into(), &"a".into());
+        places.given_back(&"a1".into(), RunOutcome::Well);
         assert_eq!(places.choose(&due(&slow[..1])), [("a1".into(), 4)]);
         assert_eq!(taken(&places.choose(&due(&slow))), 8);
     }
@@ -383,12 +382,12 @@ mod tests {
     #[test]
     fn runs_that_are_in_each_others_way_go_one_by_one_for_a_while() {
         let mut places = places(8, 8, 3);
-        places.taken("a1", &"a".into());
-        places.given_back("a1", RunOutcome::InTheWay);
+        places.taken(&"a1".into(), &"a".into());
+        places.given_back(&"a1".into(), RunOutcome::InTheWay);
         assert_eq!(chosen(&places, &[("a1", "a")]), [("a1".into(), 1)]);
         for window in [2, 3] {
-            places.taken("a1", &"a".into());
-            places.given_back("a1", RunOutcome::Well);
+            places.taken(&"a1".into(), &"a".into());
+            places.given_back(&"a1".into(), RunOutcome::Well);
             assert_eq!(chosen(&places, &[("a1", "a")]), [("a1".into(), window)]);
         }
         assert!(places.windows.is_empty() && places.hooks.is_empty());

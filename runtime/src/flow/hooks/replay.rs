@@ -27,7 +27,7 @@ use crate::{
     domain::{
         event::Type,
         hook::{About, Outcome},
-        id,
+        id::{EventId, HookMatchId, HookRunId, HookVersionId, Id},
         tenant::Tenant,
     },
     flow::hooks::{
@@ -50,7 +50,7 @@ pub(crate) type DidFulfil = Did<Outcome, Vec<Value>>;
 /// One event, then and now.
 #[derive(Debug)]
 pub(crate) struct Replayed {
-    pub(crate) event_id: String,
+    pub(crate) event_id: EventId,
     pub(crate) event_kind: Type,
     /// `then` is `None` if the hook was not run for the event.
     pub(crate) compared: Compared<Outcome, Vec<Value>>,
@@ -80,7 +80,7 @@ pub(crate) async fn replay(
     let started = Instant::now();
     let mut replay = Replay::default();
     if manifest.roles.contains(&Role::Matcher) {
-        let all = crate::db::AFTER_ALL_IDS.to_owned();
+        let all = HookMatchId::greatest();
         let asked = matches::list(&mut app.db.read().await?, tenant, &hook.id, all, limit).await?;
         for then in asked.into_iter().filter(|then| then.question.text() != "null") {
             if started.elapsed() > TIME_MAX {
@@ -106,7 +106,7 @@ async fn past(
     tenant: &Tenant,
     hook: &Hook,
     limit: i64,
-) -> Result<Vec<(Event, Option<(String, Attempt)>)>, DbError> {
+) -> Result<Vec<(Event, Option<(HookRunId, Attempt)>)>, DbError> {
     let mut conn = app.db.read().await?;
     let mut past = Vec::new();
     let mut seen = HashSet::new();
@@ -116,8 +116,7 @@ async fn past(
             past.push((event, Some((run_id, attempt))));
         }
     }
-    let all = crate::db::AFTER_ALL_IDS.to_owned();
-    for event in events::list(&mut conn, tenant, None, all, EVENTS_LOOKED_AT).await? {
+    for event in events::list(&mut conn, tenant, None, EventId::greatest(), EVENTS_LOOKED_AT).await? {
         if past.len() >= usize::try_from(limit).unwrap_or(usize::MAX) {
             break;
         }
@@ -131,8 +130,8 @@ async fn past(
 }
 
 /// Repeats a call of a run that has just ended with the version in the shadow.
-pub(super) async fn shadow(app: &App, claimed: &Claimed, version_id: &str, attempt: Attempt) {
-    let call = (claimed.run_id.clone(), attempt.number);
+pub(super) async fn shadow(app: &App, claimed: &Claimed, version_id: &HookVersionId, attempt: Attempt) {
+    let call = (claimed.run_id.to_string(), attempt.number);
     let then = (claimed.run_id.clone(), attempt);
     let compared = async {
         let Some(InShadow { tenant, hook, version }) =
@@ -155,10 +154,10 @@ async fn play(
     hook: &Hook,
     version: &VersionRow,
     event: Event,
-    then: Option<(String, Attempt)>,
+    then: Option<(HookRunId, Attempt)>,
 ) -> Result<Replayed, DbError> {
     let at = then.as_ref().map_or(event.created_at, |(_, attempt)| attempt.at);
-    let run_id = then.as_ref().map_or_else(|| id::new(id::Kind::HookRun, at), |(run_id, _)| run_id.clone());
+    let run_id = then.as_ref().map_or_else(|| HookRunId::new(at), |(run_id, _)| run_id.clone());
     let recording: Recording = match &then {
         Some((_, attempt)) => serde_json::from_str(&attempt.tape)
             .map_err(|error| DbError::Unreadable { column: "tape", why: error.to_string() })?,

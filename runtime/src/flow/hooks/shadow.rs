@@ -15,13 +15,13 @@ use crate::{
             shadows::{self, Shadowed},
         },
     },
-    domain::tenant::Tenant,
+    domain::{id::HookVersionId, tenant::Tenant},
 };
 
 /// Result of a version in a call, real or replayed: `O` is an outcome of its role, `S` the rest of its answer.
 #[derive(Debug)]
 pub(crate) struct Did<O, S> {
-    pub(crate) version_id: String,
+    pub(crate) version_id: HookVersionId,
     pub(crate) outcome: O,
     /// The hook's own words.
     pub(crate) note: String,
@@ -83,7 +83,11 @@ pub(super) struct InShadow {
 
 impl InShadow {
     /// Reads the version; `None` if it or its hook is gone.
-    pub(super) async fn read(app: &App, callee: &Callee, version_id: &str) -> Result<Option<Self>, DbError> {
+    pub(super) async fn read(
+        app: &App,
+        callee: &Callee,
+        version_id: &HookVersionId,
+    ) -> Result<Option<Self>, DbError> {
         let mut conn = app.db.read().await?;
         let tenant = callee.tenant.clone();
         let hook = hooks::get(&mut conn, &tenant, &callee.hook_id).await?;
@@ -97,7 +101,7 @@ impl InShadow {
 pub(super) async fn keep<O: PartialEq + Serialize, S: Serialize>(
     app: &App,
     callee: &Callee,
-    version_id: &str,
+    version_id: &HookVersionId,
     (run_id, number): (String, i64),
     word: &'static str,
     compared: Result<Option<Compared<O, S>>, DbError>,
@@ -108,7 +112,7 @@ pub(super) async fn keep<O: PartialEq + Serialize, S: Serialize>(
             let (same, difference) = (compared.same, compared.difference(word));
             let shadowed = Shadowed { run_id, number, same, difference, at: app.clock.now() };
             let limit = DiskLimit::of_mib(app.config.hooks.disk_mib_per_merchant);
-            let (callee, version_id) = (callee.clone(), version_id.to_owned());
+            let (callee, version_id) = (callee.clone(), version_id.clone());
             let write = app.db.write(move |conn| {
                 Box::pin(async move {
                     let (merchant_id, hook_id) = (&callee.tenant.merchant, &callee.hook_id);
@@ -120,6 +124,6 @@ pub(super) async fn keep<O: PartialEq + Serialize, S: Serialize>(
         Err(error) => Err(error),
     };
     if let Err(error) = kept {
-        tracing::warn!(hook = callee.hook_id, %error, "a call was not made by the version in the shadow");
+        tracing::warn!(hook = callee.hook_id.as_str(), %error, "a call was not made by the version in the shadow");
     }
 }

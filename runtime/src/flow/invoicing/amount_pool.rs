@@ -16,7 +16,12 @@ use tokio::sync::Mutex as Turn;
 
 use crate::{
     db::{Db, DbError, holds},
-    domain::{id::Ids, matching::amount_key, money::Amount, slots::Ring},
+    domain::{
+        id::{AddressId, Ids},
+        matching::amount_key,
+        money::Amount,
+        slots::Ring,
+    },
 };
 
 /// Maximum number of prices kept in memory; further ones take new runs.
@@ -50,7 +55,7 @@ struct Left {
 /// A price on an address.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Priced<'a> {
-    pub(super) address_id: &'a str,
+    pub(super) address_id: &'a AddressId,
     pub(super) asset_id: &'a str,
     pub(super) amount: Amount,
     pub(super) ring: Ring,
@@ -102,7 +107,7 @@ impl AmountPool {
 
 async fn reserve(db: &Db, ids: &Ids, price: Priced<'_>, wanted: i64) -> Result<Vec<Amount>, DbError> {
     let Priced { amount, ring, .. } = price;
-    let (address_id, asset_id) = (price.address_id.to_owned(), price.asset_id.to_owned());
+    let (address_id, asset_id) = (price.address_id.clone(), price.asset_id.to_owned());
     let [random, _] = ids.random();
     db.write::<_, DbError, _>(move |conn| {
         Box::pin(async move {

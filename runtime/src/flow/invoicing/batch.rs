@@ -18,7 +18,7 @@ use crate::{
         idempotency::{self, Answer, Claim, Claimed, Stored},
         invoices,
     },
-    domain::{Millis, invoice::Invoice, matching::Hold, tenant::Tenant, view::InvoiceView},
+    domain::{Millis, id::InvoiceId, invoice::Invoice, matching::Hold, tenant::Tenant, view::InvoiceView},
 };
 
 /// Maximum number of orders in a commit.
@@ -57,7 +57,7 @@ pub(super) enum Verdict {
     New(Box<Invoice>),
     Replay(Stored),
     OrderIdTaken {
-        invoice_id: String,
+        invoice_id: InvoiceId,
     },
     /// Another invoice holds this amount or memo.
     HoldTaken,
@@ -281,7 +281,7 @@ async fn check_order_ids(
             wanted.entry(invoice.tenant.clone()).or_default().insert(order_id.clone());
         }
     }
-    let mut owners: HashMap<(Tenant, String), String> = HashMap::new();
+    let mut owners: HashMap<(Tenant, String), InvoiceId> = HashMap::new();
     for (tenant, order_ids) in wanted {
         let order_ids = order_ids.into_iter().collect();
         for invoice in invoices::by_order_ids(conn, &tenant, order_ids).await? {

@@ -12,7 +12,7 @@ use crate::{
         ownership::Proof,
     },
     domain::{
-        id::{self, Kind, MerchantId},
+        id::{ExtendedKeyId, MerchantId},
         network::Manifest,
         slots,
     },
@@ -69,7 +69,7 @@ pub(crate) async fn set_key(
 ) -> Result<ExtendedKey, SetKeyError> {
     let created_at = app.clock.now();
     let mut key = ExtendedKey {
-        id: id::new(Kind::ExtendedKey, created_at),
+        id: ExtendedKeyId::new(created_at),
         next_index: first.map_or_else(|| first_index(&merchant_id, &network.name, &first_address), i64::from),
         merchant_id,
         network: network.name.clone(),

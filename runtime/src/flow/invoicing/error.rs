@@ -1,6 +1,6 @@
 //! Reasons that no invoice was made.
 
-use crate::{db::DbError, host::CallFailed};
+use crate::{db::DbError, domain::id::InvoiceId, host::CallFailed};
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum InvoicingError {
@@ -21,7 +21,7 @@ pub(crate) enum InvoicingError {
     #[error("payments of this asset cannot be told apart by {by}: {why}")]
     CannotMatch { by: &'static str, why: &'static str },
     #[error("order_id belongs to invoice {invoice_id}")]
-    OrderIdTaken { invoice_id: String },
+    OrderIdTaken { invoice_id: InvoiceId },
     #[error(
         "the amount is so small that a suffix which tells its payment apart would be another price; ask for more, or use matching by memo or by an address of its own"
     )]

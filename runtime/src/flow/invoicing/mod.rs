@@ -27,7 +27,7 @@ use crate::{
         idempotency::Stored,
     },
     domain::{
-        id,
+        id::InvoiceId,
         invoice::{Exception, Invoice, Matching, Status},
         matching::{amount_key, memo_key},
         money::Amount,
@@ -116,7 +116,7 @@ async fn draft(
     let network = &new.network;
     let asset = network.assets.get(new.asset).ok_or(InvoicingError::AmountTooLarge)?;
     let now = app.clock.now();
-    let id = app.ids.next_text(id::Kind::Invoice, now);
+    let id = app.ids.next::<InvoiceId>(now);
     let (new_address, address_id, address) = match shared {
         Some(shared) => (None, shared.id.clone(), shared.address.clone()),
         None => {
@@ -130,7 +130,7 @@ async fn draft(
     let key = match (matching, shared) {
         (Matching::Address, _) => None,
         (Matching::Memo, _) => {
-            let text: String = id.chars().rev().take(MEMO_LEN).collect();
+            let text: String = id.as_str().chars().rev().take(MEMO_LEN).collect();
             Some(memo_key(&address_id, memo.insert(text)))
         }
         (Matching::Amount, shared) => {
@@ -252,7 +252,7 @@ async fn own_address(app: &App, new: &NewInvoice, now: i64) -> Result<addresses:
         .await
         .map_err(|error| of_child(error, &new.network))?;
     Ok(addresses::NewAddress {
-        id: app.ids.next_text(id::Kind::ReceiveAddress, now),
+        id: app.ids.next(now),
         merchant_id: new.tenant.merchant.clone(),
         network: new.network.name.clone(),
         address: child.text,

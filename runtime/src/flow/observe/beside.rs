@@ -55,7 +55,12 @@ fn compare(
 ) -> Beside {
     let different = |what: String| {
         let what = crate::host::one_line(&what, WHAT_CHARS_MAX);
-        tracing::warn!(network = network.name, version_id = shadow.version_id(), what, "the shadow differs");
+        tracing::warn!(
+            network = network.name,
+            version_id = shadow.version_id().as_str(),
+            what,
+            "the shadow differs"
+        );
         let difference =
             Difference { network: network.name.clone(), from: from.height, what, at: app.clock.now() };
         Beside::Different(difference)

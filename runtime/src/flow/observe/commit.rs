@@ -7,7 +7,7 @@ use crate::{
     db::{Conn, DbError, addresses, chain, plugin_storage, transfers},
     domain::{
         Millis,
-        id::Ids,
+        id::{Ids, TransferId},
         network::Manifest,
         observation::{self, Known, Owner, Plan, Scan},
         transfer::{Depth, Sighting, Status, Transfer},
@@ -168,7 +168,7 @@ pub(in crate::flow) async fn put(
     // To be confirmed is to be included: what is deep enough when it is first seen (after a downtime most is)
     // changes once, and settle writes it once. It keeps its place in the log, which is in the order of the chain: of two
     // payments for one thing the earlier comes first.
-    let mut deep: HashSet<String> = confirmed.iter().map(|transfer| transfer.id.clone()).collect();
+    let mut deep: HashSet<TransferId> = confirmed.iter().map(|transfer| transfer.id.clone()).collect();
     for (kind, transfer) in &mut log {
         if *kind == Sighting::Included && deep.remove(&transfer.id) {
             *kind = Sighting::Confirmed;

@@ -6,6 +6,7 @@ use crate::{
     db::{Conn, DbError, agreements, transfers},
     domain::{
         credit::{self, Rule},
+        id::TransferId,
         network::Manifest,
         transfer::{Depth, Transfer},
     },
@@ -35,13 +36,13 @@ pub(in crate::flow) async fn but_unagreed(
     Ok(deep)
 }
 
-async fn agreed(conn: &mut Conn, deep: &[(Transfer, Rule)]) -> Result<HashMap<String, String>, DbError> {
+async fn agreed(conn: &mut Conn, deep: &[(Transfer, Rule)]) -> Result<HashMap<TransferId, String>, DbError> {
     let wanted: Vec<&Transfer> =
         deep.iter().filter(|(_, rule)| rule.agreed).map(|(transfer, _)| transfer).collect();
     if wanted.is_empty() { Ok(HashMap::new()) } else { agreements::agreed(conn, &wanted).await }
 }
 
-fn is_agreed(transfer: &Transfer, agreed: &HashMap<String, String>) -> bool {
+fn is_agreed(transfer: &Transfer, agreed: &HashMap<TransferId, String>) -> bool {
     agreed.get(&transfer.id) == Some(&transfer.block_hash)
 }
 
@@ -56,7 +57,7 @@ async fn deep(conn: &mut Conn, network: &Manifest, depth: Depth) -> Result<Vec<(
     };
     let counted = credit::counted(&at_risk);
     let ruled = included.into_iter().map(|transfer| {
-        let counted = counted.get(transfer.id.as_str()).copied().unwrap_or(transfer.amount);
+        let counted = counted.get(&transfer.id).copied().unwrap_or(transfer.amount);
         let rule = network.credit_of(&transfer.asset_id, counted);
         (transfer, rule)
     });

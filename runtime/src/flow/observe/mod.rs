@@ -26,6 +26,7 @@ use crate::{
     db::{DbError, chain, plugin_storage::StorageWrites},
     domain::{
         Millis,
+        id::UpstreamId,
         network::Manifest,
         observation::{self, Course, Position, Scan},
     },
@@ -135,7 +136,7 @@ enum Look {
     Still,
     /// The chain branches off below the final block.
     Violation {
-        upstream: Option<String>,
+        upstream: Option<UpstreamId>,
         height: i64,
     },
 }
@@ -290,7 +291,7 @@ impl Watcher {
         &self,
         from: Option<&Position>,
         known: Option<Finality>,
-    ) -> Result<(Scan, (StorageWrites, Option<String>)), ObserveError> {
+    ) -> Result<(Scan, (StorageWrites, Option<UpstreamId>)), ObserveError> {
         let watch = &self.app.config.watch;
         let limits = ScanLimits {
             blocks: watch.blocks_per_scan,
@@ -327,7 +328,7 @@ impl Watcher {
     }
 
     /// Handles a branch below the final block: first another upstream is asked, then the network is frozen.
-    async fn violation(&mut self, upstream: Option<String>, height: i64) -> Result<Step, ObserveError> {
+    async fn violation(&mut self, upstream: Option<UpstreamId>, height: i64) -> Result<Step, ObserveError> {
         self.violations += 1;
         let why = format!("the chain no longer holds block {height}, which was final");
         if self.violations < VIOLATIONS_TO_FREEZE {

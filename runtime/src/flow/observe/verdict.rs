@@ -1,10 +1,10 @@
 //! Verdict on an upstream, from the outcome of a scan.
 
 use super::{ObserveError, Watcher};
-use crate::{host::ScanError, upstreams::Verdict};
+use crate::{domain::id::UpstreamId, host::ScanError, upstreams::Verdict};
 
 impl Watcher {
-    pub(super) fn scan_failed(&self, upstream: Option<String>, error: ScanError) -> ObserveError {
+    pub(super) fn scan_failed(&self, upstream: Option<UpstreamId>, error: ScanError) -> ObserveError {
         let (verdict, why) = match error {
             ScanError::RateLimited(ms) => {
                 (Verdict::RateLimited { ms }, format!("it wants to be left alone for {ms} ms"))
@@ -23,13 +23,13 @@ impl Watcher {
         self.bad(upstream, verdict, &why)
     }
 
-    pub(super) fn report(&self, upstream: Option<String>, verdict: Verdict) {
+    pub(super) fn report(&self, upstream: Option<UpstreamId>, verdict: Verdict) {
         if let Some(upstream) = upstream {
             self.app.upstreams.report(&self.network.name, &upstream, verdict);
         }
     }
 
-    pub(super) fn bad(&self, upstream: Option<String>, verdict: Verdict, why: &str) -> ObserveError {
+    pub(super) fn bad(&self, upstream: Option<UpstreamId>, verdict: Verdict, why: &str) -> ObserveError {
         self.report(upstream, verdict);
         ObserveError::Upstream(why.to_owned())
     }

@@ -24,6 +24,7 @@ use crate::{
         rescans::{self, Rescan},
     },
     domain::{
+        id::{RescanId, UpstreamId},
         network::Manifest,
         observation::Position,
         rescan::{Next, Search, State},
@@ -103,10 +104,10 @@ pub(crate) struct Worker {
 
 /// State of a rescan that exists only while it runs here.
 struct Current {
-    id: String,
+    id: RescanId,
     search: Option<Search>,
     /// Upstreams that gave no answer. They are asked again once none has.
-    passed_over: Vec<String>,
+    passed_over: Vec<UpstreamId>,
     failures: u32,
     /// The cursor as of the first failure.
     failed_at: Option<chain::Cursor>,
@@ -172,12 +173,18 @@ impl Worker {
         let told = again::read(&self.app, &self.network, &from, rescan.to, &current.passed_over).await?;
         let last = told.last().height;
         let taken = again::take_in(&self.app, &self.network, told, Some(rescan.clone())).await?;
-        tracing::debug!(network = self.network.name, id = rescan.id, last, found = taken.found, "read again");
+        tracing::debug!(
+            network = self.network.name,
+            id = rescan.id.as_str(),
+            last,
+            found = taken.found,
+            "read again"
+        );
         if last < rescan.to {
             return Ok(Step::Moved);
         }
         let found = rescan.found + taken.found;
-        tracing::info!(network = self.network.name, id = rescan.id, found, "a rescan is done");
+        tracing::info!(network = self.network.name, id = rescan.id.as_str(), found, "a rescan is done");
         Ok(Step::Ended(State::Done))
     }
 
@@ -215,7 +222,7 @@ impl Worker {
                     .await?;
                 tracing::info!(
                     network = self.network.name,
-                    id = rescan.id,
+                    id = rescan.id.as_str(),
                     from,
                     "a rescan knows where to begin"
                 );
@@ -260,7 +267,7 @@ impl Worker {
         let why = format!("{at} could not be read again: {why}");
         tracing::warn!(
             network = self.network.name,
-            id = rescan.id,
+            id = rescan.id.as_str(),
             failures = current.failures,
             why,
             "a rescan waits"
@@ -313,7 +320,7 @@ impl Worker {
     }
 
     async fn give_up(&self, rescan: &Rescan, why: String) -> Result<Step, DbError> {
-        tracing::error!(network = self.network.name, id = rescan.id, why, "a rescan is given up");
+        tracing::error!(network = self.network.name, id = rescan.id.as_str(), why, "a rescan is given up");
         let (id, now) = (rescan.id.clone(), self.app.clock.now());
         self.app
             .db

@@ -8,6 +8,7 @@ use crate::{
     },
     domain::{
         Millis,
+        id::RescanId,
         rescan::{BLOCKS_MAX, State, too_many},
     },
     flow::resources::{LookupError, Span},
@@ -54,7 +55,7 @@ pub(crate) async fn place(
     conn: &mut Conn,
     network: &str,
     order: Order,
-    id: String,
+    id: RescanId,
     now: Millis,
 ) -> Result<Rescan, Refused> {
     let known = networks::get(conn, network).await?.ok_or(Refused::NoNetwork)?;
@@ -118,7 +119,11 @@ pub(crate) async fn place(
 }
 
 /// A page of the rescans of a network, the newest first.
-pub(crate) async fn list(app: &App, network: &str, (before, rows): Span) -> Result<Vec<Rescan>, Refused> {
+pub(crate) async fn list(
+    app: &App,
+    network: &str,
+    (before, rows): Span<RescanId>,
+) -> Result<Vec<Rescan>, Refused> {
     let mut conn = app.db.read().await?;
     networks::get(&mut conn, network).await?.ok_or(Refused::NoNetwork)?;
     Ok(rescans::list(&mut conn, network, &before, rows).await?)
@@ -140,7 +145,7 @@ impl From<DbError> for CancelError {
 }
 
 /// Ends a rescan. What it has found stays.
-pub(crate) async fn cancel(app: &App, id: String) -> Result<Rescan, CancelError> {
+pub(crate) async fn cancel(app: &App, id: RescanId) -> Result<Rescan, CancelError> {
     let now = app.clock.now();
     let cancelled = app.db.write(move |conn| {
         Box::pin(async move {

@@ -8,14 +8,14 @@ use crate::{
         addresses::{self, Kind, ReceiveAddress},
         corrections,
     },
-    domain::{Millis, correction},
+    domain::{Millis, correction, id::AddressId},
 };
 
 /// Stops giving out a shared address or a customer's, so that another can have its place; or gives it out again.
 pub(crate) async fn give_out(
     conn: &mut Conn,
     scope: &Scope,
-    id: &str,
+    id: &AddressId,
     given_out: bool,
     why: Option<String>,
     now: Millis,
@@ -38,7 +38,7 @@ pub(crate) async fn give_out(
         return Err(ResolveError::StandsSo(word));
     }
     let mut correction = scope.did(kind, why, now);
-    correction.address_id = Some(id.to_owned());
+    correction.address_id = Some(id.clone());
     corrections::insert(conn, correction).await?;
     address.retired_at = retired_at;
     Ok(address)

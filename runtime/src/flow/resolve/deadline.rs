@@ -7,7 +7,7 @@ use crate::{
     domain::{
         Millis,
         correction::{Correction, Kind},
-        id::Ids,
+        id::{Ids, InvoiceId},
         invoice::{Invoice, Status},
         matching::hold_key,
         settlement::Book,
@@ -42,7 +42,7 @@ impl Deadline {
 pub(crate) async fn extend(
     conn: &mut Conn,
     scope: &Scope,
-    id: &str,
+    id: &InvoiceId,
     deadline: Deadline,
     why: Option<String>,
     now: Millis,
@@ -68,7 +68,7 @@ pub(crate) async fn extend(
 pub(crate) async fn reopen(
     conn: &mut Conn,
     scope: &Scope,
-    id: &str,
+    id: &InvoiceId,
     deadline: Deadline,
     why: Option<String>,
     now: Millis,
@@ -81,7 +81,7 @@ pub(crate) async fn reopen(
     }
     if let Some(order_id) = &invoice.order_id {
         let others = invoices::by_order_ids(conn, &scope.tenant, vec![order_id.clone()]).await?;
-        if let Some(other) = others.into_iter().find(|other| other.id != id) {
+        if let Some(other) = others.into_iter().find(|other| other.id != *id) {
             return Err(ResolveError::OrderTaken { invoice_id: other.id });
         }
     }
@@ -122,7 +122,7 @@ fn changes(scope: &Scope, kind: Kind, invoice: &Invoice, why: Option<String>, no
 async fn finish(
     conn: &mut Conn,
     book: Book,
-    id: &str,
+    id: &InvoiceId,
     correction: Correction,
     now: Millis,
 ) -> Result<Invoice, ResolveError> {

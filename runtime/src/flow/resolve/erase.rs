@@ -12,7 +12,10 @@ use crate::{
         DbError,
         erasures::{self, Erasure, Kept},
     },
-    domain::erasure,
+    domain::{
+        erasure,
+        id::{EventId, HookRunId, Id, InvoiceId},
+    },
 };
 
 /// Maximum number of events in one step.
@@ -22,8 +25,13 @@ const ANSWERS_PER_STEP: i64 = 200;
 
 /// Erases the personal data of an invoice that is in an end state. `owner` is the owner of the merchant's idempotency
 /// keys.
-pub(crate) async fn erase(app: &App, scope: Scope, id: &str, owner: &str) -> Result<Erasure, ResolveError> {
-    let (now, of, invoice_id) = (app.clock.now(), scope.clone(), id.to_owned());
+pub(crate) async fn erase(
+    app: &App,
+    scope: Scope,
+    id: &InvoiceId,
+    owner: &str,
+) -> Result<Erasure, ResolveError> {
+    let (now, of, invoice_id) = (app.clock.now(), scope.clone(), id.clone());
     let (invoice, erasure) = app
         .db
         .write::<_, ResolveError, _>(move |conn| {
@@ -42,8 +50,8 @@ pub(crate) async fn erase(app: &App, scope: Scope, id: &str, owner: &str) -> Res
     let own = erasures::events_of(&mut conn, &invoice).await?;
     let asked = erasures::matches_about(&mut conn, &invoice).await?;
     drop(conn);
-    let mut seen: HashSet<String> = own.iter().cloned().collect();
-    let mut causes = of_events(app, &scope, own, Some(id.to_owned())).await?;
+    let mut seen: HashSet<EventId> = own.iter().cloned().collect();
+    let runs = of_events(app, &scope, own, Some(id.clone())).await?;
     for some in asked.chunks(EVENTS_PER_STEP) {
         let (merchant_id, some) = (scope.tenant.merchant.clone(), some.to_vec());
         app.db
@@ -52,29 +60,34 @@ pub(crate) async fn erase(app: &App, scope: Scope, id: &str, owner: &str) -> Res
             })
             .await?;
     }
-    causes.extend(asked);
+    let mut causes = texts(&runs);
+    causes.extend(texts(&asked));
     // What hooks had sent, what other hooks did about that, and so on.
     while !causes.is_empty() {
         let sent = erasures::events_by(&mut app.db.read().await?, &causes).await?;
         let new = sent.into_iter().filter(|id| seen.insert(id.clone())).collect();
-        causes = of_events(app, &scope, new, None).await?;
+        causes = texts(&of_events(app, &scope, new, None).await?);
     }
     of_answers(app, id, owner).await?;
     Ok(erasure)
+}
+
+fn texts(ids: &[impl Id]) -> Vec<String> {
+    ids.iter().map(ToString::to_string).collect()
 }
 
 /// Erases the data of these events. Returns the runs of hooks for them.
 async fn of_events(
     app: &App,
     scope: &Scope,
-    events: Vec<String>,
-    invoice_id: Option<String>,
-) -> Result<Vec<String>, DbError> {
+    events: Vec<EventId>,
+    invoice_id: Option<InvoiceId>,
+) -> Result<Vec<HookRunId>, DbError> {
     let mut runs = Vec::new();
     for some in events.chunks(EVENTS_PER_STEP) {
         let (merchant_id, some, of) = (scope.tenant.merchant.clone(), some.to_vec(), invoice_id.clone());
         let made = app.db.write::<_, DbError, _>(move |conn| {
-            Box::pin(async move { erasures::of_events(conn, &merchant_id, &some, of.as_deref()).await })
+            Box::pin(async move { erasures::of_events(conn, &merchant_id, &some, of.as_ref()).await })
         });
         runs.extend(made.await?);
     }
@@ -83,7 +96,7 @@ async fn of_events(
 
 /// Erases stored answers that are about the invoice. The idempotency keys stay, so that a repeated request is still
 /// recognised.
-async fn of_answers(app: &App, id: &str, owner: &str) -> Result<(), DbError> {
+async fn of_answers(app: &App, id: &InvoiceId, owner: &str) -> Result<(), DbError> {
     let mut after = String::new();
     loop {
         let kept = erasures::kept(&mut app.db.read().await?, owner, &after, ANSWERS_PER_STEP).await?;
@@ -92,7 +105,7 @@ async fn of_answers(app: &App, id: &str, owner: &str) -> Result<(), DbError> {
         for Kept { key, body } in kept {
             // Sealed ones are no text.
             let Ok(text) = String::from_utf8(body) else { continue };
-            if !text.contains(id) {
+            if !text.contains(id.as_str()) {
                 continue;
             }
             let (owner, kept) = (owner.to_owned(), Kept { key, body: erasure::answer(&text).into_bytes() });

@@ -7,7 +7,7 @@ use crate::{
     domain::{
         Millis,
         correction::{Evidence, Kind, Mark},
-        id::Ids,
+        id::{Ids, InvoiceId},
         invoice::{Invoice, Status},
         money::Amount,
         settlement::Book,
@@ -27,7 +27,7 @@ pub(crate) struct Marking {
 pub(crate) async fn mark_paid(
     conn: &mut Conn,
     scope: &Scope,
-    id: &str,
+    id: &InvoiceId,
     marking: Marking,
     now: Millis,
 ) -> Result<Invoice, ResolveError> {
@@ -49,13 +49,13 @@ pub(crate) async fn mark_paid(
     }
     let amount = amount(invoice, marking.amount)?;
     let mut correction = scope.did(Kind::MarkPaid, Some(marking.why), now);
-    correction.invoice_id = Some(id.to_owned());
+    correction.invoice_id = Some(id.clone());
     correction.amount = Some(amount);
     correction.evidence = Some(marking.evidence);
     let mark = Mark {
         correction_id: correction.id.clone(),
         merchant_id: scope.tenant.merchant.clone(),
-        invoice_id: id.to_owned(),
+        invoice_id: id.clone(),
         asset_id: invoice.asset_id.clone(),
         amount,
     };
@@ -72,14 +72,14 @@ pub(crate) async fn mark_paid(
 pub(crate) async fn unmark(
     conn: &mut Conn,
     scope: &Scope,
-    id: &str,
+    id: &InvoiceId,
     why: Option<String>,
     now: Millis,
 ) -> Result<Invoice, ResolveError> {
     let known = locked(conn, scope, id).await?;
     let mark = corrections::live_mark(conn, id).await?.ok_or(ResolveError::NotMarked)?;
     let mut correction = scope.did(Kind::Unmark, why, now);
-    correction.invoice_id = Some(id.to_owned());
+    correction.invoice_id = Some(id.clone());
     correction.amount = Some(mark.amount);
     correction.of_id = Some(mark.correction_id.clone());
     let mut book = Book::open(known, &Ids::of_process(), now);

@@ -20,7 +20,7 @@ use crate::{
     domain::{
         Millis,
         correction::{Correction, Kind},
-        id::{self, ApiKeyId, Ids},
+        id::{ApiKeyId, CorrectionId, Ids, InvoiceId, TransferId},
         invoice::Invoice,
         payment,
         settlement::{Book, Known, Written},
@@ -55,13 +55,13 @@ pub(crate) enum ResolveError {
     #[error("the invoice is {0} already: there is nothing to mark")]
     PaidAlready(&'static str),
     #[error("the invoice was marked as paid already ({correction_id}); take that back first, with `unmark`")]
-    MarkedAlready { correction_id: String },
+    MarkedAlready { correction_id: CorrectionId },
     #[error("a payment is on its way and covers it; wait for it, or say the amount that is to be marked")]
     OnItsWay,
     #[error(
         "the transaction was seen here: it is transfer {transfer_id}; assign it, so that it is not counted twice"
     )]
-    TxSeen { transfer_id: String },
+    TxSeen { transfer_id: TransferId },
     #[error("the invoice cannot count so much more")]
     TooMuch,
     #[error("the invoice is not marked as paid")]
@@ -77,7 +77,7 @@ pub(crate) enum ResolveError {
     )]
     HeldNoMore,
     #[error("order_id belongs to invoice {invoice_id} by now, which is open or paid")]
-    OrderTaken { invoice_id: String },
+    OrderTaken { invoice_id: InvoiceId },
     #[error("somebody else asked for the same order at this moment; try again")]
     OrderRace,
     #[error("the invoice is {0}: personal data is erased once it is paid, expired or cancelled")]
@@ -103,7 +103,7 @@ impl Scope {
     /// A new correction by this key, about nothing yet.
     fn did(&self, kind: Kind, why: Option<String>, now: Millis) -> Correction {
         Correction {
-            id: id::new(id::Kind::Correction, now),
+            id: CorrectionId::new(now),
             tenant: self.tenant.clone(),
             kind,
             transfer_id: None,
@@ -139,7 +139,7 @@ async fn write(
 pub(crate) async fn cancel(
     conn: &mut Conn,
     scope: &Scope,
-    id: &str,
+    id: &InvoiceId,
     now: Millis,
 ) -> Result<Invoice, ResolveError> {
     let known = locked(conn, scope, id).await?;
@@ -162,8 +162,8 @@ pub(crate) async fn cancel(
 pub(crate) async fn assign(
     conn: &mut Conn,
     scope: &Scope,
-    transfer_id: &str,
-    invoice_id: &str,
+    transfer_id: &TransferId,
+    invoice_id: &InvoiceId,
     why: Option<String>,
     now: Millis,
 ) -> Result<Invoice, ResolveError> {
@@ -173,7 +173,7 @@ pub(crate) async fn assign(
     }
     // From here on it stands as it is: a reorg that takes it away is settled after this.
     let transfer = transfers::lock(conn, transfer_id).await?.ok_or(ResolveError::NoTransfer)?;
-    let also = [invoice_id.to_owned()];
+    let also = [invoice_id.clone()];
     let known =
         settle::gather(conn, &transfer.network, scope.tenant.mode, vec![transfer.clone()], &also).await?;
     let invoice =
@@ -199,8 +199,8 @@ pub(crate) async fn assign(
         return Err(ResolveError::Uncountable);
     }
     let mut correction = scope.did(Kind::Assign, why, now);
-    correction.transfer_id = Some(transfer_id.to_owned());
-    correction.invoice_id = Some(invoice_id.to_owned());
+    correction.transfer_id = Some(transfer_id.clone());
+    correction.invoice_id = Some(invoice_id.clone());
     book.corrected_by(&correction);
     correction.payment_id = book.assign(transfer_id, invoice_id, confirmed);
     if let Some(other) = reviewed {
@@ -223,7 +223,7 @@ pub(crate) enum Decision {
 pub(crate) async fn decide(
     conn: &mut Conn,
     scope: &Scope,
-    transfer_id: &str,
+    transfer_id: &TransferId,
     decision: Decision,
     why: Option<String>,
     now: Millis,
@@ -240,7 +240,7 @@ pub(crate) async fn decide(
 pub(crate) async fn dismiss(
     conn: &mut Conn,
     scope: &Scope,
-    transfer_id: &str,
+    transfer_id: &TransferId,
     why: Option<String>,
     now: Millis,
 ) -> Result<(), ResolveError> {
@@ -253,7 +253,7 @@ pub(crate) async fn dismiss(
     let mut known = Known::of(scope.tenant.mode);
     settle::add_invoices(conn, &mut known, listed.invoice_id.as_slice()).await?;
     let mut correction = scope.did(Kind::Dismiss, why, now);
-    correction.transfer_id = Some(transfer_id.to_owned());
+    correction.transfer_id = Some(transfer_id.clone());
     let mut book = Book::open(known, &Ids::of_process(), now);
     book.corrected_by(&correction);
     if let Some(invoice_id) = listed.invoice_id {
@@ -266,18 +266,18 @@ pub(crate) async fn dismiss(
 async fn listing(
     conn: &mut Conn,
     scope: &Scope,
-    transfer_id: &str,
+    transfer_id: &TransferId,
 ) -> Result<transfers::Listed, ResolveError> {
     let found = transfers::get(conn, &scope.tenant, transfer_id).await?;
     found.ok_or(ResolveError::NoTransfer)
 }
 
 /// Reads and locks an invoice of the merchant, with its payments.
-async fn locked(conn: &mut Conn, scope: &Scope, id: &str) -> Result<Known, ResolveError> {
+async fn locked(conn: &mut Conn, scope: &Scope, id: &InvoiceId) -> Result<Known, ResolveError> {
     // First by whose it is: an id of another merchant is as good as none.
     invoices::get(conn, &scope.tenant, id).await?.ok_or(ResolveError::NoInvoice)?;
     let mut known = Known::of(scope.tenant.mode);
-    settle::add_invoices(conn, &mut known, &[id.to_owned()]).await?;
+    settle::add_invoices(conn, &mut known, std::slice::from_ref(id)).await?;
     Ok(known)
 }
 

@@ -6,7 +6,7 @@ use crate::{
     domain::{
         Millis,
         correction::{Correction, Kind},
-        id::Ids,
+        id::{Ids, InvoiceId, TransferId},
         matching::Reason,
         settlement::Book,
     },
@@ -17,7 +17,7 @@ use crate::{
 pub(crate) async fn unassign(
     conn: &mut Conn,
     scope: &Scope,
-    transfer_id: &str,
+    transfer_id: &TransferId,
     why: Option<String>,
     now: Millis,
 ) -> Result<(), ResolveError> {
@@ -33,7 +33,7 @@ pub(crate) async fn unassign(
 pub(crate) async fn undismiss(
     conn: &mut Conn,
     scope: &Scope,
-    transfer_id: &str,
+    transfer_id: &TransferId,
     why: Option<String>,
     now: Millis,
 ) -> Result<(), ResolveError> {
@@ -48,7 +48,7 @@ struct Again {
     correction: Correction,
     reason: Option<Reason>,
     /// The invoice that it may be meant for.
-    meant: Option<String>,
+    meant: Option<InvoiceId>,
 }
 
 impl Again {
@@ -56,7 +56,7 @@ impl Again {
     async fn listed(
         conn: &mut Conn,
         scope: &Scope,
-        transfer_id: &str,
+        transfer_id: &TransferId,
         closed: &'static str,
         mut correction: Correction,
         now: Millis,
@@ -69,7 +69,7 @@ impl Again {
         }
         // Its reason may be another now.
         let listed = listing(conn, scope, transfer_id).await?;
-        correction.transfer_id = Some(transfer_id.to_owned());
+        correction.transfer_id = Some(transfer_id.clone());
         let network = transfer.network.clone();
         let also = listed.invoice_id.as_slice();
         let known = settle::gather(conn, &network, scope.tenant.mode, vec![transfer], also).await?;
@@ -79,9 +79,14 @@ impl Again {
         Ok(Some(Self { book, correction, reason, meant: listed.invoice_id }))
     }
 
-    async fn write(mut self, conn: &mut Conn, transfer_id: &str, now: Millis) -> Result<(), ResolveError> {
+    async fn write(
+        mut self,
+        conn: &mut Conn,
+        transfer_id: &TransferId,
+        now: Millis,
+    ) -> Result<(), ResolveError> {
         if let Some(reason) = self.reason {
-            self.book.listed_again(transfer_id, reason, self.meant.as_deref());
+            self.book.listed_again(transfer_id, reason, self.meant.as_ref());
         }
         write(conn, self.book.close(), self.correction, now).await
     }

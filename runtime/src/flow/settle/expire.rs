@@ -7,6 +7,7 @@ use crate::{
     db::{DbError, chain, holds, invoices, payments, plugin_storage},
     domain::{
         Millis,
+        id::InvoiceId,
         network::Manifest,
         settlement::{Book, Known},
         tenant::Mode,
@@ -22,7 +23,7 @@ const HOLDS_PER_STEP: i64 = 1000;
 struct Due {
     /// The chain's time, if deadlines wait for it.
     pin_at: Option<Millis>,
-    overdue: Vec<String>,
+    overdue: Vec<InvoiceId>,
     /// Holds that end before this time.
     holds_to: Option<Millis>,
 }
@@ -103,7 +104,7 @@ async fn look(app: &App, network: &Manifest) -> Result<Due, DbError> {
     })
 }
 
-async fn expire(app: &App, mode: Mode, overdue: Vec<String>) -> Result<(), DbError> {
+async fn expire(app: &App, mode: Mode, overdue: Vec<InvoiceId>) -> Result<(), DbError> {
     let (now, ids) = (app.clock.now(), app.ids.clone());
     app.db
         .write::<_, DbError, _>(move |conn| {
@@ -112,7 +113,7 @@ async fn expire(app: &App, mode: Mode, overdue: Vec<String>) -> Result<(), DbErr
                 settle::add_invoices(conn, &mut known, &overdue).await?;
                 // Another replica may have been here since they were looked up.
                 known.invoices.retain(|_, invoice| invoice.expired_at.is_none());
-                let invoice_ids: Vec<String> = known.invoices.keys().cloned().collect();
+                let invoice_ids: Vec<InvoiceId> = known.invoices.keys().cloned().collect();
                 let mut book = Book::open(known, &ids, now);
                 for id in &invoice_ids {
                     book.expire(id);

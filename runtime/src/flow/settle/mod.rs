@@ -26,7 +26,7 @@ use crate::{
     },
     domain::{
         Millis,
-        id::{self, Ids, MerchantId},
+        id::{AddressId, Ids, InvoiceId, MerchantId, TransferId},
         matching::{Hold, Named, amount_key, memo_key, named},
         network::Manifest,
         settlement::{Book, Known, Listed, Written},
@@ -82,7 +82,7 @@ pub(crate) async fn step(app: &App, network: &str, mode: Mode) -> Result<usize, 
         return Ok(0);
     }
     drop(conn);
-    let (now, holder, ttl) = (app.clock.now(), Arc::clone(app.leases.holder()), app.leases.ttl_ms());
+    let (now, holder, ttl) = (app.clock.now(), app.leases.holder().clone(), app.leases.ttl_ms());
     let (network, ids) = (network.to_owned(), app.ids.clone());
     let (settled, wakeups) = app
         .db
@@ -127,7 +127,7 @@ async fn settle(
     if !payments::settle_to(conn, network, from, last.seq, fence).await? {
         return Err(DbError::Stale("how far the network is settled"));
     }
-    let changed: BTreeSet<String> = changes.iter().map(|change| change.transfer_id.clone()).collect();
+    let changed: BTreeSet<TransferId> = changes.iter().map(|change| change.transfer_id.clone()).collect();
     let found = transfers::by_ids(conn, &changed.into_iter().collect::<Vec<_>>()).await?;
     let mut known = gather(conn, network, mode, found, &[]).await?;
     let merchants: BTreeSet<MerchantId> = known.transfers.values().map(|t| t.merchant_id.clone()).collect();
@@ -149,23 +149,23 @@ pub(crate) async fn gather(
     network: &str,
     mode: Mode,
     found: Vec<Transfer>,
-    also: &[String],
+    also: &[InvoiceId],
 ) -> Result<Known, DbError> {
     let mut known = Known::of(mode);
-    let transfer_ids: Vec<String> = found.iter().map(|t| t.id.clone()).collect();
-    let address_ids: BTreeSet<String> = found.iter().map(|t| t.address_id.clone()).collect();
-    let address_ids: Vec<String> = address_ids.into_iter().collect();
+    let transfer_ids: Vec<TransferId> = found.iter().map(|t| t.id.clone()).collect();
+    let address_ids: BTreeSet<AddressId> = found.iter().map(|t| t.address_id.clone()).collect();
+    let address_ids: Vec<AddressId> = address_ids.into_iter().collect();
     known.destinations = transfers::destinations(conn, &address_ids).await?.into_iter().collect();
     known.assets = transfers::assets(conn, network).await?.into_iter().collect();
     known.listed = payments::listed_of(conn, &transfer_ids).await?.into_iter().collect();
     let own = payments::of_transfers(conn, &transfer_ids).await?;
     name_invoices(conn, &mut known, &found, &address_ids).await?;
-    let paying: BTreeSet<&String> = own.iter().map(|payment| &payment.transfer_id).collect();
+    let paying: BTreeSet<&TransferId> = own.iter().map(|payment| &payment.transfer_id).collect();
     near::look(conn, &mut known, found.iter().filter(|t| !paying.contains(&t.id))).await?;
 
-    let mut invoice_ids: BTreeSet<String> = own.iter().filter_map(|p| p.invoice_id.clone()).collect();
+    let mut invoice_ids: BTreeSet<InvoiceId> = own.iter().filter_map(|p| p.invoice_id.clone()).collect();
     invoice_ids.extend(known.named.values().flatten().cloned());
-    invoice_ids.extend(known.listed.values().filter_map(Listed::late_for).map(str::to_owned));
+    invoice_ids.extend(known.listed.values().filter_map(Listed::late_for).cloned());
     invoice_ids.extend(also.iter().cloned());
     known.transfers = found.into_iter().map(|t| (t.id.clone(), t)).collect();
     known.payments = own.into_iter().map(|p| (p.part_of(), p)).collect();
@@ -174,11 +174,15 @@ pub(crate) async fn gather(
 }
 
 /// Adds these invoices with all their payments, and the height to which the network was read. Locks the invoices.
-pub(crate) async fn add_invoices(conn: &mut Conn, known: &mut Known, ids: &[String]) -> Result<(), DbError> {
+pub(crate) async fn add_invoices(
+    conn: &mut Conn,
+    known: &mut Known,
+    ids: &[InvoiceId],
+) -> Result<(), DbError> {
     known.invoices.extend(invoices::lock(conn, ids).await?.into_iter().map(|i| (i.id.clone(), i)));
     let payments = payments::of_invoices(conn, ids).await?;
     known.payments.extend(payments.into_iter().map(|p| (p.part_of(), p)));
-    let behind: BTreeSet<&String> = known.payments.values().map(|payment| &payment.transfer_id).collect();
+    let behind: BTreeSet<&TransferId> = known.payments.values().map(|payment| &payment.transfer_id).collect();
     let behind = behind.into_iter().filter(|id| !known.transfers.contains_key(*id)).cloned();
     let behind = transfers::by_ids(conn, &behind.collect::<Vec<_>>()).await?;
     known.transfers.extend(behind.into_iter().map(|transfer| (transfer.id.clone(), transfer)));
@@ -197,7 +201,7 @@ async fn name_invoices(
     conn: &mut Conn,
     known: &mut Known,
     found: &[Transfer],
-    address_ids: &[String],
+    address_ids: &[AddressId],
 ) -> Result<(), DbError> {
     for (address_id, invoice_id) in invoices::by_addresses(conn, address_ids).await? {
         for transfer in found.iter().filter(|t| t.address_id == address_id) {
@@ -232,9 +236,9 @@ async fn name_invoices(
             _ => None,
         });
         if let Some(invoice_id) = holder {
-            known.named.insert(transfer.id.clone(), vec![invoice_id.to_owned()]);
+            known.named.insert(transfer.id.clone(), vec![invoice_id.clone()]);
         } else if let Some(invoice_id) = former {
-            known.former.insert(transfer.id.clone(), invoice_id.to_owned());
+            known.former.insert(transfer.id.clone(), invoice_id.clone());
         } else if transfer.kind == Kind::Rise {
             let only = balances::only_open(conn, &transfer.address_id, &transfer.asset_id).await?;
             known.named.extend(only.map(|invoice_id| (transfer.id.clone(), vec![invoice_id])));
@@ -260,11 +264,7 @@ pub(crate) async fn write(conn: &mut Conn, written: Written, ids: &Ids, now: Mil
     let journals: Vec<_> = written
         .journals
         .into_iter()
-        .map(|entry| ledger::NewJournal {
-            id: ids.next_text(id::Kind::Journal, now),
-            kind: entry.kind,
-            of: entry.of,
-        })
+        .map(|entry| ledger::NewJournal { id: ids.next(now), kind: entry.kind, of: entry.of })
         .collect();
     ledger::write(conn, &journals, now).await?;
     invoices::update(conn, &written.invoices).await?;

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     db::{Conn, DbError, holds, invoices, networks, transfers},
     domain::{
+        id::InvoiceId,
         invoice::{Invoice, Matching},
         matching::{Hold, amount_key, memo_key},
         money::Amount,
@@ -108,7 +109,7 @@ async fn like(
     conn: &mut Conn,
     transfer: &Transfer,
     amount: Amount,
-) -> Result<Vec<(Likeness, Vec<String>)>, DbError> {
+) -> Result<Vec<(Likeness, Vec<InvoiceId>)>, DbError> {
     let ids = |holds: Vec<Hold>| holds.into_iter().map(|hold| hold.invoice_id).collect::<Vec<_>>();
     let mut like = Vec::new();
     if let Some(written) = transfer.memo.as_deref().and_then(as_written) {

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::{
-    db::{AFTER_ALL_IDS, addresses, invoices, merchants, payments, plugin_storage, transfers},
+    db::{addresses, invoices, merchants, payments, plugin_storage, transfers},
     domain::{
-        id::{self, MerchantId},
+        id::{AddressId, Id, MerchantId, TransferId},
         invoice::{Exception, Invoice, Status},
         money::Amount,
         network::Manifest,
@@ -60,7 +60,7 @@ impl Shop {
         };
         let address = app.host.derive_address(&network, "sbxpub", 7).await.unwrap().unwrap();
         let new = addresses::NewAddress {
-            id: id::new(id::Kind::ReceiveAddress, now),
+            id: AddressId::new(now),
             merchant_id: merchant.clone(),
             network: NETWORK.to_owned(),
             address: address.text,
@@ -164,15 +164,9 @@ impl Shop {
     async fn unmatched(&self) -> Vec<transfers::Listed> {
         let mut conn = self.app.db.read().await.unwrap();
         let filter = transfers::Filter { unmatched: true };
-        transfers::list(
-            &mut conn,
-            &Tenant::test(self.merchant.clone()),
-            &filter,
-            AFTER_ALL_IDS.to_owned(),
-            100,
-        )
-        .await
-        .unwrap()
+        transfers::list(&mut conn, &Tenant::test(self.merchant.clone()), &filter, TransferId::greatest(), 100)
+            .await
+            .unwrap()
     }
 
     /// Number of active credits in the ledger, and true if every journal balances.
@@ -338,7 +332,7 @@ async fn children_that_are_in_use_are_stepped_over_at_once() {
         for index in 0..250 {
             let child = shop.app.host.derive_address(&network, "sbxpub-used", index).await.unwrap().unwrap();
             used.push(addresses::NewAddress {
-                id: id::new(id::Kind::ReceiveAddress, 1),
+                id: AddressId::new(1),
                 merchant_id: merchant.clone(),
                 network: NETWORK.to_owned(),
                 address: child.text,
@@ -351,7 +345,7 @@ async fn children_that_are_in_use_are_stepped_over_at_once() {
             });
         }
         let key = addresses::ExtendedKey {
-            id: "xpk".to_owned(),
+            id: "xpk_1".into(),
             merchant_id: merchant.clone(),
             network: NETWORK.to_owned(),
             public_key: "sbxpub-used".to_owned(),

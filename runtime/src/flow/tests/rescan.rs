@@ -2,8 +2,12 @@
 
 use super::*;
 use crate::{
-    db::{AFTER_ALL_IDS, Conn, DbError, chain, rescans, transfers::Listed},
-    domain::{rescan::State, tenant::Tenant},
+    db::{Conn, DbError, chain, rescans, transfers::Listed},
+    domain::{
+        id::{AddressId, Id, RescanId, TransferId},
+        rescan::State,
+        tenant::Tenant,
+    },
     flow::{
         find::{FindFailed, Whereabouts, find},
         rescan::{
@@ -15,7 +19,7 @@ use crate::{
 
 impl Shop {
     async fn order(&self, start: Start, to: Option<i64>) -> Result<rescans::Rescan, Refused> {
-        let (id, now) = (self.app.ids.next_text(id::Kind::Rescan, 1), self.app.clock.now());
+        let (id, now) = (self.app.ids.next::<RescanId>(1), self.app.clock.now());
         let order = Order { start, to };
         self.app
             .db
@@ -37,11 +41,11 @@ impl Shop {
             assert!(steps < 200);
         }
         self.go_on().await;
-        (self.rescan_now(&rescan.id).await, steps)
+        (self.rescan_now(rescan.id.as_str()).await, steps)
     }
 
     async fn rescan_now(&self, id: &str) -> rescans::Rescan {
-        rescans::get(&mut self.conn().await, id).await.unwrap().unwrap()
+        rescans::get(&mut self.conn().await, &id.into()).await.unwrap().unwrap()
     }
 
     async fn conn(&self) -> Conn {
@@ -59,7 +63,7 @@ impl Shop {
 
     async fn register(&self, child: crate::host::Address, customer: &str) {
         let new = addresses::NewAddress {
-            id: id::new(id::Kind::ReceiveAddress, 1),
+            id: AddressId::new(1),
             merchant_id: self.merchant.clone(),
             network: NETWORK.to_owned(),
             address: child.text,
@@ -94,7 +98,7 @@ impl Shop {
             &mut self.conn().await,
             &Tenant::test(self.merchant.clone()),
             &filter,
-            AFTER_ALL_IDS.to_owned(),
+            TransferId::greatest(),
             100,
         )
         .await
@@ -178,11 +182,11 @@ async fn it_goes_on_after_a_restart_and_ends_when_it_is_cancelled() {
         let mut lives = 0;
         while !matches!(shop.worker().step().await.unwrap(), Rescanned::Ended(State::Done)) {
             lives += 1;
-            let now = shop.rescan_now(&rescan.id).await;
+            let now = shop.rescan_now(rescan.id.as_str()).await;
             assert!(now.next > now.from && now.state == State::Running);
         }
         assert!(lives >= 2);
-        assert_eq!(shop.rescan_now(&rescan.id).await.found, 3);
+        assert_eq!(shop.rescan_now(rescan.id.as_str()).await.found, 3);
         assert_eq!(shop.worker().step().await.unwrap(), Rescanned::Idle);
 
         let rescan = shop.order(Start::Height(1), None).await.unwrap();
@@ -197,7 +201,7 @@ async fn it_goes_on_after_a_restart_and_ends_when_it_is_cancelled() {
             .await
             .unwrap();
         assert_eq!(worker.step().await.unwrap(), Rescanned::Idle);
-        assert_eq!(shop.rescan_now(&rescan.id).await.state, State::Cancelled);
+        assert_eq!(shop.rescan_now(rescan.id.as_str()).await.state, State::Cancelled);
     }
 }
 
@@ -263,7 +267,7 @@ async fn an_outage_is_waited_out() {
             }
             shop.simulate(json!({"do": "outage", "ms": 0})).await;
             assert_eq!(worker.step().await.unwrap(), Rescanned::Ended(State::Done), "{kind}");
-            assert_eq!(shop.rescan_now(&rescan.id).await.error, None);
+            assert_eq!(shop.rescan_now(rescan.id.as_str()).await.error, None);
         }
     }
 }
@@ -282,7 +286,7 @@ async fn what_contradicts_what_was_read_is_not_taken() {
         let rescan = shop.order(Start::Height(1), None).await.unwrap();
         let mut worker = shop.worker();
         assert!(matches!(worker.step().await.unwrap(), Rescanned::Waits(_)));
-        let waits = shop.rescan_now(&rescan.id).await;
+        let waits = shop.rescan_now(rescan.id.as_str()).await;
         assert_eq!((waits.next, waits.found), (Some(1), 0));
         assert!(waits.error.unwrap().contains("by what was read"));
         assert!(shop.all().await.is_empty());

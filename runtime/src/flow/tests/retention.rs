@@ -12,7 +12,12 @@ use crate::{
         hooks::{self, Limits, NewVersion},
         retention::Kind,
     },
-    domain::{Millis, hook::Binding, tenant::Tenant},
+    domain::{
+        Millis,
+        hook::Binding,
+        id::{DeliveryId, EventId, HookId, HookRunId, HookVersionId, Id, Ids},
+        tenant::Tenant,
+    },
     flow::retention::{self, Passed},
 };
 
@@ -64,9 +69,9 @@ impl Shop {
     }
 
     /// An event that has been dispatched.
-    async fn event(&self, days_ago: i64) -> String {
+    async fn event(&self, days_ago: i64) -> EventId {
         let (at, merchant) = (self.at(days_ago), self.merchant.clone());
-        let id = old_id(id::Kind::Event, at);
+        let id = old_id::<EventId>(at);
         let event = id.clone();
         self.write(move |conn| {
             Box::pin(async move {
@@ -84,9 +89,15 @@ impl Shop {
     }
 
     /// A delivery of the event, ended `ended` days ago if at all.
-    async fn delivery(&self, event: &str, days_ago: i64, ended: Option<i64>, attempts: i64) -> String {
-        let (at, merchant, event) = (self.at(days_ago), self.merchant.clone(), event.to_owned());
-        let (id, done_at) = (old_id(id::Kind::Delivery, at), ended.map(|days| self.at(days)));
+    async fn delivery(
+        &self,
+        event: &EventId,
+        days_ago: i64,
+        ended: Option<i64>,
+        attempts: i64,
+    ) -> DeliveryId {
+        let (at, merchant, event) = (self.at(days_ago), self.merchant.clone(), event.clone());
+        let (id, done_at) = (old_id::<DeliveryId>(at), ended.map(|days| self.at(days)));
         let delivery = id.clone();
         self.write(move |conn| {
             Box::pin(async move {
@@ -112,7 +123,7 @@ impl Shop {
     }
 
     /// A hook with a version; its id and the version's.
-    async fn hook(&self) -> (String, String) {
+    async fn hook(&self) -> (HookId, HookVersionId) {
         let tenant = Tenant::test(self.merchant.clone());
         let new = NewVersion {
             name: "hook".to_owned(),
@@ -133,10 +144,16 @@ impl Shop {
     }
 
     /// A run that ended then, with a call whose recording has 100 bytes.
-    async fn run(&self, hook: &(String, String), event: &str, days_ago: i64, calls: i64) -> String {
+    async fn run(
+        &self,
+        hook: &(HookId, HookVersionId),
+        event: &EventId,
+        days_ago: i64,
+        calls: i64,
+    ) -> HookRunId {
         let (at, merchant, event, hook) =
-            (self.at(days_ago), self.merchant.clone(), event.to_owned(), hook.clone());
-        let id = old_id(id::Kind::HookRun, at);
+            (self.at(days_ago), self.merchant.clone(), event.clone(), hook.clone());
+        let id = old_id::<HookRunId>(at);
         let run = id.clone();
         self.write(move |conn| {
             Box::pin(async move {
@@ -173,10 +190,11 @@ impl Shop {
 }
 
 /// An id as it was made then: the ids of a process never go back.
-fn old_id(kind: id::Kind, at: Millis) -> String {
-    let random = id::new(kind, 1_800_000_000_000);
-    let first = id::first_at(kind, at);
-    format!("{}{}", &first[..first.len() - 16], &random[random.len() - 16..])
+fn old_id<I: Id>(at: Millis) -> I {
+    let random: I = Ids::of_process().next(1_800_000_000_000);
+    let (random, first) = (random.as_str(), I::first_at(at));
+    let body = format!("{}{}", &first.as_str()[..first.as_str().len() - 16], &random[random.len() - 16..]);
+    I::of_body(&body[I::PREFIX.len()..])
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -237,9 +255,9 @@ async fn what_is_old_goes_and_what_is_needed_stays() {
         }
         assert_eq!(shop.pass().await, 0);
         // Pages and ranges go on behind what has gone.
-        let gone = old_id(id::Kind::Delivery, shop.at(200));
+        let gone = old_id::<DeliveryId>(shop.at(200));
         let mut conn = shop.app.db.read().await.unwrap();
-        let of = Of::Endpoint(ENDPOINT.to_owned());
+        let of = Of::Endpoint(ENDPOINT.into());
         let page =
             deliveries::list(&mut conn, &Tenant::test(shop.merchant.clone()), of, None, gone.clone(), 99)
                 .await
@@ -248,7 +266,7 @@ async fn what_is_old_goes_and_what_is_needed_stays() {
         drop(conn);
         let (merchant, after) = (shop.merchant.clone(), Some(gone));
         let range = deliveries::Range {
-            endpoint_id: ENDPOINT.to_owned(),
+            endpoint_id: ENDPOINT.into(),
             from: 0,
             to: Millis::MAX,
             delivered_too: true,

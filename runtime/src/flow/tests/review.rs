@@ -1,12 +1,12 @@
 //! An invoice that waits for a person does so until nobody has to look any more.
 
 use super::*;
-use crate::domain::policy::Late;
+use crate::domain::{id::TransferId, policy::Late};
 
 impl Shop {
     /// Dismisses a transfer, or takes that back.
-    async fn decide(&self, transfer_id: &str, dismiss: bool) {
-        let (scope, of, now) = (self.scope(), transfer_id.to_owned(), self.app.clock.now());
+    async fn decide(&self, transfer_id: &TransferId, dismiss: bool) {
+        let (scope, of, now) = (self.scope(), transfer_id.clone(), self.app.clock.now());
         let decided = self.app.db.write(move |conn| {
             Box::pin(async move {
                 if dismiss {
@@ -19,17 +19,17 @@ impl Shop {
         decided.await.unwrap();
     }
 
-    async fn assign(&self, transfer_id: &str, invoice: &Invoice) {
+    async fn assign(&self, transfer_id: &TransferId, invoice: &Invoice) {
         let (scope, of, to, now) =
-            (self.scope(), transfer_id.to_owned(), invoice.id.clone(), self.app.clock.now());
+            (self.scope(), transfer_id.clone(), invoice.id.clone(), self.app.clock.now());
         let assigned = self.app.db.write(move |conn| {
             Box::pin(async move { resolve::assign(conn, &scope, &of, &to, None, now).await })
         });
         assigned.await.unwrap();
     }
 
-    async fn unassign(&self, transfer_id: &str) {
-        let (scope, of, now) = (self.scope(), transfer_id.to_owned(), self.app.clock.now());
+    async fn unassign(&self, transfer_id: &TransferId) {
+        let (scope, of, now) = (self.scope(), transfer_id.clone(), self.app.clock.now());
         let taken = self.app.db.write(move |conn| {
             Box::pin(async move { resolve::unassign(conn, &scope, &of, None, now).await })
         });
@@ -37,7 +37,7 @@ impl Shop {
     }
 
     /// A late payment of this invoice, which a person has to decide on. Returns transaction and transfer.
-    async fn late(&mut self, invoice: &Invoice) -> (String, String) {
+    async fn late(&mut self, invoice: &Invoice) -> (String, TransferId) {
         let tx = self.pay(&invoice.address, &invoice.due.to_string()).await;
         self.go_on().await;
         let listed = self.unmatched().await;
@@ -73,17 +73,17 @@ async fn one_of_several_late_payments_is_decided_about() {
             assert_eq!(shop.told(&invoice, "invoice.expired").await, 1, "when it did");
         };
         waits(&shop).await;
-        shop.decide(&first, true).await;
+        shop.decide(&first.as_str().into(), true).await;
         waits(&shop).await;
         let (_, third) = shop.late(&invoice).await;
         waits(&shop).await;
         // To another invoice, and back.
-        shop.assign(&third, &other).await;
+        shop.assign(&third.as_str().into(), &other).await;
         waits(&shop).await;
-        shop.unassign(&third).await;
-        shop.decide(&first, false).await;
-        shop.decide(&third, true).await;
-        shop.decide(&first, true).await;
+        shop.unassign(&third.as_str().into()).await;
+        shop.decide(&first.as_str().into(), false).await;
+        shop.decide(&third.as_str().into(), true).await;
+        shop.decide(&first.as_str().into(), true).await;
         waits(&shop).await;
         // The last that waits leaves the chain, comes back, and is decided about.
         shop.simulate(json!({"do": "retract", "tx": gone, "again": true})).await;
@@ -93,11 +93,11 @@ async fn one_of_several_late_payments_is_decided_about() {
         shop.go_on().await;
         assert_eq!(shop.now(&invoice).await.status, Status::Expired);
         assert_eq!(shop.told(&invoice, "invoice.expired").await, 2);
-        shop.decide(&third, false).await;
+        shop.decide(&third.as_str().into(), false).await;
         assert_eq!(shop.now(&invoice).await.status, Status::ManualReview);
-        shop.decide(&second, true).await;
+        shop.decide(&second.as_str().into(), true).await;
         assert_eq!(shop.now(&invoice).await.status, Status::ManualReview);
-        shop.assign(&third, &invoice).await;
+        shop.assign(&third.as_str().into(), &invoice).await;
         shop.mine(5).await;
         shop.go_on().await;
         let paid = shop.now(&invoice).await;

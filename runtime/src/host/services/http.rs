@@ -18,6 +18,7 @@ use futures_util::{StreamExt as _, stream};
 use tokio::time::Instant;
 
 use crate::{
+    domain::id::UpstreamId,
     host::{
         bindings::services::kassa::plugin::http::{
             self, HttpError, Request, Response, Target, UpstreamTarget,
@@ -98,7 +99,7 @@ impl Http {
         }
     }
 
-    pub(in crate::host) fn upstream_id(&self) -> Option<String> {
+    pub(in crate::host) fn upstream_id(&self) -> Option<UpstreamId> {
         self.chosen.as_ref().map(|upstream| upstream.id.clone())
     }
 
@@ -336,7 +337,8 @@ mod tests {
         let upstreams = Upstreams::new(Outbound::new().unwrap(), Clock::default());
         let (id, url) = ("ups_1".to_owned(), provider().await);
         let (terms, learned) = (Terms { calls_per_s: 1_000, calls_per_day: None }, Learned::default());
-        let spec = UpstreamSpec { id, url, headers: Vec::new(), terms, priority: 1, learned };
+        let spec =
+            UpstreamSpec { id: id.as_str().into(), url, headers: Vec::new(), terms, priority: 1, learned };
         upstreams.set("net", vec![spec]);
         let config = Config::load(std::path::Path::new("/nonexistent"), false, std::iter::empty()).unwrap();
         let limits =
@@ -365,7 +367,7 @@ mod tests {
         let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
         let expected: Vec<Option<usize>> = (0..40).map(Some).collect();
         assert_eq!(lengths(&mut http, &paths).await, expected);
-        assert_eq!(http.upstream_id().as_deref(), Some("ups_1"));
+        assert_eq!(http.upstream_id().unwrap(), "ups_1");
     }
 
     #[tokio::test]

@@ -27,7 +27,10 @@ use wasmtime::component::{HasSelf, Linker};
 use crate::{
     clock::Clock,
     db::Db,
-    domain::tenant::Tenant,
+    domain::{
+        id::{HookId, HookRunId, UpstreamId},
+        tenant::Tenant,
+    },
     host::{
         bindings::services::{Services as Imports, kassa::plugin::types},
         limits::Limits,
@@ -63,7 +66,7 @@ pub(crate) struct Subject {
     pub(crate) version_id: String,
     pub(crate) behalf: Behalf,
     /// Upstreams of the network that this call does not ask, though they are healthy: they could not answer it before.
-    pub(crate) passed_over: Vec<String>,
+    pub(crate) passed_over: Vec<UpstreamId>,
 }
 
 /// The party on whose behalf a component is called.
@@ -77,10 +80,10 @@ pub(crate) enum Behalf {
 /// A hook at work for its merchant.
 #[derive(Debug, Clone)]
 pub(crate) struct OfMerchant {
-    pub(crate) hook_id: String,
+    pub(crate) hook_id: HookId,
     pub(crate) tenant: Tenant,
     /// The run's id, which is in the keys that requests carry; `None` if no request is sent.
-    pub(crate) run_id: Option<String>,
+    pub(crate) run_id: Option<HookRunId>,
     /// Hosts that the hook may send requests to.
     pub(crate) hosts: Vec<String>,
     pub(crate) secrets: BTreeMap<String, Secret>,
@@ -106,8 +109,8 @@ impl Subject {
 
 /// The scope of a hook's storage. No plugin's name has a colon.
 #[must_use]
-pub(crate) fn scope_of_hook(hook_id: &str) -> String {
-    ["hook:", hook_id].concat()
+pub(crate) fn scope_of_hook(hook_id: &HookId) -> String {
+    ["hook:", hook_id.as_str()].concat()
 }
 
 /// State of the services for one call.

@@ -83,7 +83,7 @@ mod tests {
     fn check(request: form::Request) -> Result<Rendered, Unsendable> {
         let secret = |host: &str| Secret::new("t0ken", Purpose::Host(host.to_owned()));
         let of = OfMerchant {
-            hook_id: "hook_1".to_owned(),
+            hook_id: "hook_1".into(),
             tenant: Tenant::live("mer_1"),
             run_id: None,
             hosts: Vec::new(),

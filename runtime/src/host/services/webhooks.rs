@@ -10,7 +10,7 @@ use crate::{
     db::endpoints,
     domain::{
         event::Type,
-        id::{self, Kind},
+        id::{EndpointId, EventId},
         nesting,
         verbatim::Verbatim,
     },
@@ -26,9 +26,9 @@ const DATA_BYTES_MAX: usize = 64 << 10;
 /// A webhook to be committed with the call's result.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct QueuedWebhook {
-    pub(crate) event_id: String,
+    pub(crate) event_id: EventId,
     /// `None` for all endpoints that listen to it.
-    pub(crate) endpoint_id: Option<String>,
+    pub(crate) endpoint_id: Option<EndpointId>,
     pub(crate) kind: Type,
     /// An object, as the hook wrote it.
     pub(crate) data: Verbatim,
@@ -97,29 +97,27 @@ impl CallState {
         let Some(left) = services.webhooks.left.checked_sub(1) else {
             return Err(WebhooksError::Quota("webhooks of this call".to_owned()));
         };
-        if let Some(endpoint_id) = &endpoint {
+        let mut endpoint_id = None;
+        if let Some(text) = &endpoint {
+            let unknown = || WebhooksError::UnknownEndpoint(one_line(text, 60));
+            let id = text.parse().map_err(|_| unknown())?;
             let known = async {
                 let mut conn = services.shared.db.read().await?;
-                endpoints::get(&mut conn, &of.tenant, endpoint_id).await
+                endpoints::get(&mut conn, &of.tenant, &id).await
             };
             match known.await {
-                Ok(Some(_)) => {}
-                Ok(None) => return Err(WebhooksError::UnknownEndpoint(one_line(endpoint_id, 60))),
+                Ok(Some(_)) => endpoint_id = Some(id),
+                Ok(None) => return Err(unknown()),
                 Err(error) => {
                     tracing::warn!(%error, "a hook's endpoint cannot be looked up");
                     return Err(WebhooksError::Unavailable);
                 }
             }
         }
-        let event_id = id::new(Kind::Event, services.shared.clock.now());
+        let event_id = EventId::new(services.shared.clock.now());
         services.webhooks.left = left;
-        services.webhooks.queued.push(QueuedWebhook {
-            event_id: event_id.clone(),
-            endpoint_id: endpoint,
-            kind,
-            data,
-        });
-        Ok(event_id)
+        services.webhooks.queued.push(QueuedWebhook { event_id: event_id.clone(), endpoint_id, kind, data });
+        Ok(event_id.to_string())
     }
 }
 

@@ -18,7 +18,7 @@ async fn a_quiet_guest_answers() {
     let bench = Bench::new().await;
     let version = bench.load(&Guest::new()).await;
     let called = bench.scan().await.unwrap();
-    assert_eq!(called.version_id, version.id);
+    assert_eq!(called.version_id, version.id.as_str());
     assert_eq!(called.upstream, None);
     assert!(called.value.unwrap().blocks.is_empty());
     let link = bench.host.payment_link(&network("test"), "x", 0, Amount(u128::MAX), Some("memo")).await;

@@ -51,7 +51,7 @@ async fn admitted(bench: &Bench, wasm: Vec<u8>) -> Result<HookVersion, AdmitErro
     Ok(HookVersion {
         name: "test".to_owned(),
         version: "0.1.0".to_owned(),
-        version_id: "hkv_1".to_owned(),
+        version_id: "hkv_1".into(),
         sha256: admitted.sha256,
         manifest: Arc::new(admitted.manifest),
     })
@@ -126,7 +126,7 @@ async fn roles_and_services_of_any_version_that_fits() {
 fn of(secrets: &[(&str, &str)]) -> OfMerchant {
     let secret = |(name, text): &(&str, &str)| ((*name).to_owned(), Secret::new(text, Purpose::Sign));
     OfMerchant {
-        hook_id: "hook_1".to_owned(),
+        hook_id: "hook_1".into(),
         tenant: Tenant::test("mer_1"),
         run_id: None,
         hosts: Vec::new(),

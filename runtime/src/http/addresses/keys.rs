@@ -11,6 +11,7 @@ use super::{
 use crate::{
     app::App,
     db::addresses::ExtendedKey,
+    domain::id::ExtendedKeyId,
     flow::addresses,
     http::{
         auth::Merchant,
@@ -31,7 +32,7 @@ pub(super) fn routes() -> Routes {
 /// A key that customers' addresses are derived from.
 #[derive(Debug, Serialize, ToSchema)]
 struct ExtendedKeyView {
-    id: String,
+    id: ExtendedKeyId,
     network: String,
     public_key: String,
     /// Child that the next address is derived from.

@@ -12,7 +12,7 @@ use self::ownership::{OWNERSHIP, SignedStatement};
 use crate::{
     app::App,
     db::addresses::{Kind as AddressKind, ReceiveAddress},
-    domain::{id::Kind as IdKind, ownership::Subject, verbatim::Verbatim},
+    domain::{id::AddressId, ownership::Subject, verbatim::Verbatim},
     flow::{
         addresses::{self, SetError, Wanted},
         ownership::tell,
@@ -49,7 +49,7 @@ pub(super) fn routes() -> Routes {
 #[derive(Debug, Serialize, ToSchema)]
 struct AddressView {
     #[schema(example = "adr_01KAN2Q5T4W2J6G0Z8Y3V7X9BC")]
-    id: String,
+    id: AddressId,
     #[schema(example = "base")]
     network: String,
     address: String,
@@ -216,7 +216,7 @@ impl From<SetError> for Problem {
             SetError::AllInUse => Self::new(Kind::Busy, text).retry_after(1),
             SetError::Taken => Self::new(Kind::AddressTaken, text).field("address"),
             SetError::HasAnother { id, .. } => {
-                Self::new(Kind::AddressTaken, text).field("address").with("id", id)
+                Self::new(Kind::AddressTaken, text).field("address").with("id", id.as_str())
             }
             SetError::KeyTaken => Self::new(Kind::AddressTaken, text).field("public_key"),
         }
@@ -231,7 +231,7 @@ async fn list(
     State(app): State<App>,
     Query(params): Query<PageParams>,
 ) -> Result<Answer<Listed<AddressView>>, Problem> {
-    let page = params.page(IdKind::ReceiveAddress)?;
+    let page = params.page::<AddressId>()?;
     let rows = resources::list::<ReceiveAddress>(&app, &merchant.tenant, (), page.span()).await?;
     Ok(Answer(page.cut(rows, |row| &row.id, Into::into)))
 }
@@ -244,6 +244,6 @@ async fn get(
     State(app): State<App>,
     id: PathParam,
 ) -> Result<Answer<AddressView>, Problem> {
-    let id = id.id_text(IdKind::ReceiveAddress, "receive address")?;
+    let id = id.id("receive address")?;
     Ok(Answer(resources::get::<ReceiveAddress>(&app, &merchant.tenant, &id).await?.into()))
 }

@@ -5,7 +5,6 @@ use axum::extract::State;
 use super::AddressView;
 use crate::{
     app::App,
-    domain::id::Kind as IdKind,
     flow::resolve,
     http::{
         auth::Merchant,
@@ -60,7 +59,7 @@ async fn change(
     body: MaybeJson<Reason>,
     given_out: bool,
 ) -> Result<Reply, Problem> {
-    let id = id.id_text(IdKind::ReceiveAddress, "receive address")?;
+    let id = id.id("receive address")?;
     let why = body.value.checked()?;
     let (scope, now) = (scope(&merchant), app.clock.now());
     idempotent(

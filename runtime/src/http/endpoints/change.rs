@@ -8,7 +8,7 @@ use super::{EndpointView, check_events, check_url, shown};
 use crate::{
     app::App,
     db::endpoints::EndpointState,
-    domain::{event, id::Kind as IdKind},
+    domain::event,
     flow::endpoints,
     http::{
         auth::Merchant,
@@ -59,7 +59,7 @@ async fn update(
     id: PathParam,
     body: Json<EndpointChange>,
 ) -> Result<Reply, Problem> {
-    let id = id.id_text(IdKind::Endpoint, "endpoint")?;
+    let id = id.id("endpoint")?;
     let Json { value: EndpointChange { url, form, events, state }, once } = body;
     url.as_deref().map_or(Ok(()), |url| check_url(&app, url))?;
     check_events(events.as_ref().and_then(Option::as_deref))?;
@@ -88,7 +88,7 @@ async fn delete(
     id: PathParam,
     body: NoBody,
 ) -> Result<Reply, Problem> {
-    let id = id.id_text(IdKind::Endpoint, "endpoint")?;
+    let id = id.id("endpoint")?;
     let now = app.clock.now();
     let delete = idempotent(
         &app,

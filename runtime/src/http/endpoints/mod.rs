@@ -12,7 +12,10 @@ use crate::{
         deliveries::Range,
         endpoints::{Endpoint, EndpointState},
     },
-    domain::{event, id::Kind as IdKind},
+    domain::{
+        event,
+        id::{DeliveryId, EndpointId, EventId},
+    },
     flow::{
         endpoints::{self, EndpointError, Queued, Resent, STANDARD, WithSecret},
         resources,
@@ -46,7 +49,7 @@ pub(super) fn routes() -> Routes {
 #[derive(Debug, Serialize, ToSchema)]
 struct EndpointView {
     #[schema(example = "ep_01KAN2Q5T4W2J6G0Z8Y3V7X9BC")]
-    id: String,
+    id: EndpointId,
     url: String,
     /// What its deliveries look like: `standard`, or the id of the hook that renders them.
     #[schema(example = "standard")]
@@ -69,7 +72,7 @@ impl From<Endpoint> for EndpointView {
         Self {
             id: endpoint.id,
             url: endpoint.url,
-            form: endpoint.form_hook_id.unwrap_or_else(|| STANDARD.to_owned()),
+            form: endpoint.form_hook_id.map_or_else(|| STANDARD.to_owned(), |hook_id| hook_id.to_string()),
             events: endpoint.events,
             state: endpoint.state,
             disabled_why: endpoint.disabled_why,
@@ -184,7 +187,7 @@ async fn list(
     State(app): State<App>,
     Query(params): Query<PageParams>,
 ) -> Result<Answer<Listed<EndpointView>>, Problem> {
-    let page = params.page(IdKind::Endpoint)?;
+    let page = params.page::<EndpointId>()?;
     let rows = resources::list::<Endpoint>(&app, &merchant.tenant, (), page.span()).await?;
     Ok(Answer(page.cut(rows, |row| &row.id, Into::into)))
 }
@@ -197,7 +200,7 @@ async fn get(
     State(app): State<App>,
     id: PathParam,
 ) -> Result<Answer<EndpointView>, Problem> {
-    let id = id.id_text(IdKind::Endpoint, "endpoint")?;
+    let id = id.id("endpoint")?;
     Ok(Answer(resources::get::<Endpoint>(&app, &merchant.tenant, &id).await?.into()))
 }
 
@@ -213,7 +216,7 @@ async fn rotate_secret(
     id: PathParam,
     body: NoBody,
 ) -> Result<Reply, Problem> {
-    let id = id.id_text(IdKind::Endpoint, "endpoint")?;
+    let id = id.id("endpoint")?;
     let (now, vault) = (app.clock.now(), app.vault.clone());
     idempotent(
         &app,
@@ -238,7 +241,7 @@ async fn disable(
     id: PathParam,
     body: NoBody,
 ) -> Result<Reply, Problem> {
-    let id = id.id_text(IdKind::Endpoint, "endpoint")?;
+    let id = id.id("endpoint")?;
     idempotent(
         &app,
         merchant.owner(),
@@ -261,7 +264,7 @@ async fn enable(
     id: PathParam,
     body: NoBody,
 ) -> Result<Reply, Problem> {
-    let id = id.id_text(IdKind::Endpoint, "endpoint")?;
+    let id = id.id("endpoint")?;
     let enable = idempotent(
         &app,
         merchant.owner(),
@@ -277,8 +280,8 @@ async fn enable(
 /// A delivery that was queued.
 #[derive(Debug, Serialize, ToSchema)]
 struct QueuedDelivery {
-    event_id: String,
-    delivery_id: String,
+    event_id: EventId,
+    delivery_id: DeliveryId,
 }
 
 impl From<Queued> for QueuedDelivery {
@@ -299,7 +302,7 @@ async fn test(
     id: PathParam,
     body: NoBody,
 ) -> Result<Reply, Problem> {
-    let id = id.id_text(IdKind::Endpoint, "endpoint")?;
+    let id = id.id("endpoint")?;
     let now = app.clock.now();
     let test = idempotent(
         &app,
@@ -332,7 +335,7 @@ struct ResendRange {
 struct ResentRange {
     queued: usize,
     /// None: that was all. Otherwise give it as `after` to go on.
-    next_after: Option<String>,
+    next_after: Option<DeliveryId>,
 }
 
 impl From<Resent> for ResentRange {
@@ -352,22 +355,17 @@ async fn resend(
     id: PathParam,
     body: Json<ResendRange>,
 ) -> Result<Reply, Problem> {
-    let endpoint_id = id.id_text(IdKind::Endpoint, "endpoint")?;
+    let endpoint_id: EndpointId = id.id("endpoint")?;
     let Json { value, once } = body;
     if value.from >= value.to {
         return Err(Problem::new(Kind::FieldMalformed, "to: it is not after `from`.").field("to"));
     }
-    if value.after.as_ref().is_some_and(|after| !IdKind::Delivery.accepts(after)) {
+    let after = value.after.as_deref().map(str::parse).transpose().map_err(|_| {
         let detail = "after: take next_after of the answer before, unchanged.";
-        return Err(Problem::new(Kind::CursorMalformed, detail).field("after"));
-    }
-    let range = Range {
-        endpoint_id,
-        from: value.from.0,
-        to: value.to.0,
-        delivered_too: value.delivered_too,
-        after: value.after,
-    };
+        Problem::new(Kind::CursorMalformed, detail).field("after")
+    })?;
+    let range =
+        Range { endpoint_id, from: value.from.0, to: value.to.0, delivered_too: value.delivered_too, after };
     let now = app.clock.now();
     let resend = idempotent(
         &app,

@@ -8,7 +8,11 @@ use super::{hook_id, runs::UsedView};
 use crate::{
     app::App,
     db::hooks::matches::Match,
-    domain::{hook::MatchOutcome, id::Kind as IdKind, verbatim::Verbatim},
+    domain::{
+        hook::MatchOutcome,
+        id::{HookMatchId, HookVersionId, TransferId},
+        verbatim::Verbatim,
+    },
     flow::hooks::manage::runs,
     http::{
         auth::Merchant,
@@ -29,11 +33,11 @@ pub(super) fn routes() -> Routes {
 #[derive(Debug, Serialize, ToSchema)]
 struct MatchView {
     #[schema(example = "mat_01KAN2Q5T4W2J6G0Z8Y3V7X9BC")]
-    id: String,
-    transfer_id: String,
+    id: HookMatchId,
+    transfer_id: TransferId,
     at: Time,
     /// The version that was asked.
-    version_id: String,
+    version_id: HookVersionId,
     outcome: MatchOutcome,
     /// Why: what the hook said, or what was wrong with it.
     note: String,
@@ -90,7 +94,7 @@ async fn list(
     id: PathParam,
     Query(params): Query<MatchParams>,
 ) -> Result<Answer<Listed<MatchView>>, Problem> {
-    let page = Page::new(params.limit, params.cursor.as_deref(), IdKind::HookMatch)?;
+    let page = Page::<HookMatchId>::new(params.limit, params.cursor.as_deref())?;
     let rows = runs::matches(&app, &merchant.tenant, &hook_id(id)?, page.span()).await?;
     Ok(Answer(page.cut(rows, |row| &row.id, Into::into)))
 }

@@ -20,7 +20,11 @@ use utoipa::ToSchema;
 use crate::{
     app::App,
     db::hooks::HookState,
-    domain::{hook::Binding, id::Kind as IdKind, verbatim::Verbatim},
+    domain::{
+        hook::Binding,
+        id::{HookId, HookVersionId},
+        verbatim::Verbatim,
+    },
     flow::hooks::manage::{self, HookInfo, VersionInfo},
     host::Manifest,
     http::{
@@ -54,7 +58,7 @@ pub(super) fn routes() -> Routes {
 #[derive(Debug, Serialize, ToSchema)]
 struct HookView {
     #[schema(example = "hook_01KAN2Q5T4W2J6G0Z8Y3V7X9BC")]
-    id: String,
+    id: HookId,
     /// As its manifest says.
     #[schema(example = "license-keys")]
     name: String,
@@ -76,9 +80,9 @@ struct HookView {
 #[derive(Debug, Serialize, ToSchema)]
 struct HookVersionView {
     #[schema(example = "hkv_01KAN2Q5T4W2J6G0Z8Y3V7X9BC")]
-    id: String,
+    id: HookVersionId,
     #[schema(example = "hook_01KAN2Q5T4W2J6G0Z8Y3V7X9BC")]
-    hook_id: String,
+    hook_id: HookId,
     #[schema(example = "0.1.0")]
     version: String,
     /// Of the component's bytes.
@@ -124,8 +128,8 @@ fn shown(hook: HookInfo) -> Result<Reply, Problem> {
     Reply::ok(&HookView::from(hook))
 }
 
-fn hook_id(id: PathParam) -> Result<String, Problem> {
-    id.id_text(IdKind::Hook, "hook")
+fn hook_id(id: PathParam) -> Result<HookId, Problem> {
+    id.id("hook")
 }
 
 /// List hooks

@@ -2,6 +2,7 @@
 
 use crate::{
     db::hooks::StoreError,
+    domain::id::EndpointId,
     flow::hooks::manage::HookError,
     http::problem::{Kind, Problem, sentence},
 };
@@ -49,7 +50,8 @@ impl From<HookError> for Problem {
             | HookError::ShadowInUse
             | HookError::TooManySecrets(_)
             | HookError::RunSpent(_) => Self::new(Kind::Conflict, text),
-            HookError::IsForm { endpoints } => Self::new(Kind::HookInUse, text).with("endpoints", endpoints),
+            HookError::IsForm { endpoints } => Self::new(Kind::HookInUse, text)
+                .with("endpoints", endpoints.iter().map(EndpointId::as_str).collect::<Vec<_>>()),
             HookError::SettingsRefused { .. } => Self::new(Kind::SettingsRefused, text),
             HookError::SecretUnfit(_) => Self::new(Kind::FieldMalformed, text).field("value"),
             HookError::NoPurpose(_) => Self::new(Kind::FieldMalformed, text).field("host"),

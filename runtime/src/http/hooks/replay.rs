@@ -10,6 +10,7 @@ use crate::{
     domain::{
         event,
         hook::{MatchOutcome, Outcome},
+        id::{EventId, HookVersionId, TransferId},
     },
     flow::hooks::{
         manage::trials::{self, Shadow},
@@ -19,7 +20,7 @@ use crate::{
     http::{
         auth::Merchant,
         idempotent::{Reply, idempotent, remembered},
-        input::PathParam,
+        input::{PathParam, named},
         json::{Answer, Json},
         openapi::routes::{Routes, routes},
         problem::{Kind, Problem},
@@ -48,7 +49,7 @@ struct Replay {
 /// How a version did, or would have done.
 #[derive(Debug, Serialize, ToSchema)]
 struct DidView {
-    version_id: String,
+    version_id: HookVersionId,
     outcome: Outcome,
     note: String,
     /// What it stored, sent and queued, in order.
@@ -73,7 +74,7 @@ impl From<DidFulfil> for DidView {
 /// One event, then and now.
 #[derive(Debug, Serialize, ToSchema)]
 struct ReplayedView {
-    event_id: String,
+    event_id: EventId,
     event_type: event::Type,
     /// The same outcome and the same effects.
     same: bool,
@@ -108,7 +109,7 @@ impl From<Replayed> for ReplayedView {
 /// What a matcher said, or would have said.
 #[derive(Debug, Serialize, ToSchema)]
 struct SaidView {
-    version_id: String,
+    version_id: HookVersionId,
     outcome: MatchOutcome,
     note: String,
     /// What the transfer pays by it: objects of `invoice_id` and `amount`, in base units.
@@ -133,7 +134,7 @@ impl From<DidMatch> for SaidView {
 /// One question to a matcher, then and now.
 #[derive(Debug, Serialize, ToSchema)]
 struct RematchedView {
-    transfer_id: String,
+    transfer_id: TransferId,
     /// The same answer and the same effects.
     same: bool,
     then: Option<SaidView>,
@@ -203,7 +204,7 @@ async fn replay(
         return Err(Problem::new(Kind::FieldMalformed, detail).field("limit"));
     }
     let work = async {
-        let replayed = trials::replay(&app, &merchant.tenant, &id, &wanted.version_id, limit).await?;
+        let replayed = trials::replay(&app, &merchant.tenant, &id, &named(&wanted.version_id), limit).await?;
         Reply::ok(&ReplayView::from(replayed))
     };
     Box::pin(remembered(&app, merchant.owner(), once, work)).await
@@ -221,7 +222,7 @@ struct NewShadow {
 #[derive(Debug, Serialize, ToSchema)]
 struct ShadowView {
     /// None: there is none.
-    version_id: Option<String>,
+    version_id: Option<HookVersionId>,
     /// Calls that it was played.
     calls: i64,
     different: i64,
@@ -268,7 +269,7 @@ async fn shadow(
     id: PathParam,
     body: Json<NewShadow>,
 ) -> Result<Reply, Problem> {
-    let (id, version_id) = (hook_id(id)?, body.value.version_id);
+    let (id, version_id) = (hook_id(id)?, body.value.version_id.as_deref().map(named));
     idempotent(
         &app,
         merchant.owner(),

@@ -10,14 +10,14 @@ use crate::{
     db::hooks::runs::{Attempt, Run, Usage, Used},
     domain::{
         hook::{Outcome, RunState},
-        id::Kind as IdKind,
+        id::{EventId, HookId, HookRunId, HookVersionId},
         verbatim::Verbatim,
     },
     flow::hooks::manage::runs::{self, RunInfo},
     http::{
         auth::Merchant,
         idempotent::{Reply, idempotent},
-        input::{PathParam, Query},
+        input::{PathParam, Query, named},
         json::{Answer, NoBody},
         openapi::routes::{Routes, routes},
         page::{Listed, Page},
@@ -39,10 +39,10 @@ pub(super) fn routes() -> Routes {
 struct RunView {
     /// What the hook's own requests carry as `Idempotency-Key`.
     #[schema(example = "run_01KAN2Q5T4W2J6G0Z8Y3V7X9BC")]
-    id: String,
-    hook_id: String,
+    id: HookRunId,
+    hook_id: HookId,
     hook_name: String,
-    event_id: String,
+    event_id: EventId,
     #[schema(example = "invoice.paid")]
     event_type: String,
     state: RunState,
@@ -84,7 +84,7 @@ struct CallView {
     number: i64,
     at: Time,
     /// The version that ran.
-    version_id: String,
+    version_id: HookVersionId,
     outcome: Outcome,
     /// What the hook said, or why it failed.
     note: String,
@@ -177,8 +177,8 @@ async fn list(
     State(app): State<App>,
     Query(params): Query<RunParams>,
 ) -> Result<Answer<Listed<RunView>>, Problem> {
-    let page = Page::new(params.limit, params.cursor.as_deref(), IdKind::HookRun)?;
-    let only = (params.hook_id, params.state);
+    let page = Page::<HookRunId>::new(params.limit, params.cursor.as_deref())?;
+    let only = (params.hook_id.as_deref().map(named), params.state);
     let rows = runs::list(&app, &merchant.tenant, only, page.span()).await?;
     Ok(Answer(page.cut(rows, |row| &row.id, Into::into)))
 }
@@ -193,7 +193,7 @@ async fn get(
     State(app): State<App>,
     id: PathParam,
 ) -> Result<Answer<RunDetails>, Problem> {
-    let id = id.id_text(IdKind::HookRun, "run")?;
+    let id = id.id("run")?;
     Ok(Answer(runs::get(&app, &merchant.tenant, &id).await?.into()))
 }
 
@@ -210,7 +210,7 @@ async fn run_again(
     id: PathParam,
     body: NoBody,
 ) -> Result<Reply, Problem> {
-    let id = id.id_text(IdKind::HookRun, "run")?;
+    let id = id.id("run")?;
     let now = app.clock.now();
     let again = idempotent(
         &app,

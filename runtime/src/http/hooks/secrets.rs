@@ -9,7 +9,7 @@ use super::hook_id;
 use crate::{
     app::App,
     db::hooks::secrets::SecretRow,
-    domain::{hook::Purpose, id::Kind as IdKind},
+    domain::hook::Purpose,
     flow::hooks::manage::secrets,
     host::is_secret_name,
     http::{
@@ -108,7 +108,7 @@ async fn set(
     path: PathPair,
     body: Json<NewSecret>,
 ) -> Result<Reply, Problem> {
-    let (id, name) = path.id_text(IdKind::Hook, "hook")?;
+    let (id, name) = path.id("hook")?;
     if !is_secret_name(&name) {
         return Err(refuse("A secret's name: 1 to 40 of a-z, 0-9 and _.", "name"));
     }
@@ -164,7 +164,7 @@ async fn delete(
     path: PathPair,
     body: NoBody,
 ) -> Result<Reply, Problem> {
-    let (id, name) = path.id_text(IdKind::Hook, "hook")?;
+    let (id, name) = path.id("hook")?;
     idempotent(
         &app,
         merchant.owner(),

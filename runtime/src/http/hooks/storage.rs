@@ -8,7 +8,6 @@ use utoipa::{IntoParams, ToSchema};
 use super::hook_id;
 use crate::{
     app::App,
-    domain::id::Kind as IdKind,
     flow::hooks::manage::storage,
     http::{
         auth::Merchant,
@@ -119,7 +118,7 @@ async fn get(
     State(app): State<App>,
     path: PathPair,
 ) -> Result<Answer<StoredValue>, Problem> {
-    let (id, key) = path.id_text(IdKind::Hook, "hook")?;
+    let (id, key) = path.id("hook")?;
     Ok(Answer(storage::get(&app, &merchant.tenant, &id, &checked(key)?).await?.into()))
 }
 
@@ -134,7 +133,7 @@ async fn put(
     path: PathPair,
     body: Json<StoredValue>,
 ) -> Result<Reply, Problem> {
-    let (id, key) = path.id_text(IdKind::Hook, "hook")?;
+    let (id, key) = path.id("hook")?;
     let (key, value) = (checked(key)?, body.value.bytes()?);
     let (shown, config) = (value.clone(), app.config.clone());
     idempotent(
@@ -160,7 +159,7 @@ async fn delete(
     path: PathPair,
     body: NoBody,
 ) -> Result<Reply, Problem> {
-    let (id, key) = path.id_text(IdKind::Hook, "hook")?;
+    let (id, key) = path.id("hook")?;
     let key = checked(key)?;
     idempotent(
         &app,

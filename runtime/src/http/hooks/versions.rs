@@ -7,13 +7,13 @@ use utoipa::{IntoParams, ToSchema};
 use super::{HookVersionView, HookView, hook_id, shown};
 use crate::{
     app::App,
-    domain::{id::Kind as IdKind, size::SizeClass},
+    domain::size::SizeClass,
     flow::hooks::manage::{self, Fit, VersionInfo, turns::Turn, upload, versions},
     host::Manifest,
     http::{
         auth::Merchant,
         idempotent::{Reply, idempotent, remembered},
-        input::{PathPair, PathParam, Query},
+        input::{PathPair, PathParam, Query, named},
         json::{Answer, Json, NoBody},
         openapi::routes::{Routes, routes},
         page::Listed,
@@ -155,7 +155,7 @@ async fn activate(
     body: Json<HookActivation>,
 ) -> Result<Reply, Problem> {
     let (id, now) = (hook_id(id)?, app.clock.now());
-    let version_id = body.value.version_id;
+    let version_id = named(&body.value.version_id);
     let fit = Fit::of_hook(&app, &merchant.tenant, &id, Some(&version_id)).await?;
     let activate = idempotent(
         &app,
@@ -200,7 +200,9 @@ async fn roll_back(
         merchant.owner(),
         body.once,
         move |conn| {
-            Box::pin(async move { versions::roll_back(conn, &merchant.tenant, &id, from, &fit, now).await })
+            Box::pin(async move {
+                versions::roll_back(conn, &merchant.tenant, &id, from.as_deref().map(named), &fit, now).await
+            })
         },
         shown,
     );
@@ -222,13 +224,15 @@ async fn delete(
     path: PathPair,
     body: NoBody,
 ) -> Result<Reply, Problem> {
-    let (id, version_id) = path.id_text(IdKind::Hook, "hook")?;
+    let (id, version_id) = path.id("hook")?;
     let artefacts = manage::artefacts_of(&app, &id).await?;
     let delete = idempotent(
         &app,
         merchant.owner(),
         body.once,
-        move |conn| Box::pin(async move { versions::delete(conn, &merchant.tenant, &id, &version_id).await }),
+        move |conn| {
+            Box::pin(async move { versions::delete(conn, &merchant.tenant, &id, &named(&version_id)).await })
+        },
         |left| Reply::ok(&listed(left)),
     );
     let reply = delete.await;

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use super::{AMOUNT, EXPIRES_IN_S, EXPIRES_IN_S_MAX, EXPIRES_IN_S_MIN, amount_of};
 use crate::{
     app::App,
-    domain::{Millis, correction::Evidence, id::Kind as IdKind, invoice::Invoice, view::InvoiceView},
+    domain::{Millis, correction::Evidence, invoice::Invoice, view::InvoiceView},
     flow::{
         resolve::{self, Deadline, Marking},
         resources,
@@ -69,7 +69,7 @@ fn check_evidence(evidence: &Evidence) -> Result<(), Problem> {
 
 /// Reads the invoice.
 async fn found(app: &App, merchant: &Merchant, id: PathParam) -> Result<Invoice, Problem> {
-    let id = id.id_text(IdKind::Invoice, "invoice")?;
+    let id = id.id("invoice")?;
     Ok(resources::get::<Invoice>(app, &merchant.tenant, &id).await?)
 }
 
@@ -128,7 +128,7 @@ async fn unmark(
     id: PathParam,
     body: MaybeJson<Reason>,
 ) -> Result<Reply, Problem> {
-    let id = id.id_text(IdKind::Invoice, "invoice")?;
+    let id = id.id("invoice")?;
     let why = body.value.checked()?;
     let (scope, now) = (scope(&merchant), app.clock.now());
     let unmark = idempotent(

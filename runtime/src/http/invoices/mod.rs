@@ -13,7 +13,7 @@ use crate::{
     app::App,
     db::invoices::Of,
     domain::{
-        id::Kind as IdKind,
+        id::InvoiceId,
         invoice::{Invoice, Matching, Status},
         money::{Amount, AmountError},
         network::{Asset, Manifest},
@@ -291,7 +291,7 @@ async fn get(
     State(app): State<App>,
     id: PathParam,
 ) -> Result<Answer<InvoiceView>, Problem> {
-    let id = id.id_text(IdKind::Invoice, "invoice")?;
+    let id = id.id("invoice")?;
     let found = resources::get::<Invoice>(&app, &merchant.tenant, &id).await?;
     Ok(Answer(InvoiceView::at(&found, app.clock.now())))
 }
@@ -318,7 +318,7 @@ async fn list(
     State(app): State<App>,
     Query(params): Query<InvoiceParams>,
 ) -> Result<Answer<Listed<InvoiceView>>, Problem> {
-    let page = Page::new(params.limit, params.cursor.as_deref(), IdKind::Invoice)?;
+    let page = Page::<InvoiceId>::new(params.limit, params.cursor.as_deref())?;
     let of = match (params.status, params.order_id) {
         (None, None) => Of::All,
         (Some(status), None) => Of::Status(status),
@@ -347,7 +347,7 @@ async fn cancel(
     id: PathParam,
     body: NoBody,
 ) -> Result<Reply, Problem> {
-    let id = id.id_text(IdKind::Invoice, "invoice")?;
+    let id = id.id("invoice")?;
     let (scope, now) = (scope(&merchant), app.clock.now());
     let cancel = idempotent(
         &app,
@@ -379,7 +379,7 @@ impl From<InvoicingError> for Problem {
             }
             InvoicingError::CannotMatch { .. } => Self::new(Kind::FieldMalformed, text).field("matching"),
             InvoicingError::OrderIdTaken { invoice_id } => {
-                Self::new(Kind::OrderIdTaken, text).field("order_id").with("invoice_id", invoice_id)
+                Self::new(Kind::OrderIdTaken, text).field("order_id").with("invoice_id", invoice_id.as_str())
             }
             InvoicingError::AmountTooSmall => Self::new(Kind::AmountTooSmall, text).field("amount"),
             InvoicingError::AmountTooLarge => Self::new(Kind::AmountTooLarge, text).field("amount"),

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use crate::{
     app::App,
     db::erasures::Erasure,
-    domain::id::{ApiKeyId, Kind as IdKind},
+    domain::id::{ApiKeyId, InvoiceId},
     flow::resolve,
     http::{
         auth::Merchant,
@@ -29,7 +29,7 @@ pub(super) fn routes() -> Routes {
 #[derive(Debug, Serialize, ToSchema)]
 struct ErasureView {
     #[schema(example = "inv_01KAN2Q5T4W2J6G0Z8Y3V7X9BC")]
-    invoice_id: String,
+    invoice_id: InvoiceId,
     /// The first time that it was asked for.
     erased_at: Time,
     /// The API key that it was done with then.
@@ -59,7 +59,7 @@ async fn erase(
     id: PathParam,
     body: NoBody,
 ) -> Result<Reply, Problem> {
-    let id = id.id_text(IdKind::Invoice, "invoice")?;
+    let id = id.id("invoice")?;
     // In a task of its own: it goes on though the client has hung up.
     let task = tokio::spawn(async move {
         let owner = merchant.owner();

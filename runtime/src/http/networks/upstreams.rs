@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use crate::{
     app::App,
     db::networks::Upstream,
-    domain::id::Kind as IdKind,
+    domain::id::{Id, UpstreamId},
     flow::networks,
     http::{
         auth::Operator,
@@ -36,7 +36,7 @@ pub(super) fn routes() -> Routes {
 #[derive(Debug, Serialize, ToSchema)]
 struct UpstreamView {
     #[schema(example = "ups_01KAN2Q5T4W2J6G0Z8Y3V7X9BC")]
-    id: String,
+    id: UpstreamId,
     network: String,
     /// Scheme, host and port; `/…` stands for what is not shown.
     #[schema(example = "https://mainnet.base.org")]
@@ -128,7 +128,7 @@ struct NewUpstream {
 /// Checks that requests can be sent with this access.
 pub(super) fn check(access: &Access) -> Result<(), Problem> {
     let terms = Terms { calls_per_s: 1, calls_per_day: None };
-    UpstreamSpec::new(String::new(), access, terms, 0, Learned::default())
+    UpstreamSpec::new(UpstreamId::of_body(""), access, terms, 0, Learned::default())
         .check()
         .map_err(|error| Problem::new(Kind::UrlRefused, sentence(&error)).field("url"))
 }
@@ -195,6 +195,6 @@ async fn list(
 #[utoipa::path(delete, path = "/v1/operator/upstreams/{id}", tag = "operator: networks",
     params(("id" = String, Path)), responses((status = 200, body = UpstreamView)))]
 async fn remove(_: Operator, State(app): State<App>, id: PathParam) -> Result<Answer<UpstreamView>, Problem> {
-    let id = id.id_text(IdKind::Upstream, "upstream")?;
+    let id = id.id("upstream")?;
     Ok(Answer(view(networks::remove_upstream(&app, id).await?, None)))
 }

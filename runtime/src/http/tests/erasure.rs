@@ -7,6 +7,7 @@ use sqlx::Row as _;
 use super::kit::{Answer, Api, request, with};
 use crate::{
     db::{Conn, DbError, args},
+    domain::id::{DeliveryId, EventId, HookMatchId, HookRunId},
     host::tests::hook_guest::HookGuest,
 };
 
@@ -63,15 +64,14 @@ async fn erase(api: &Api, key: &str, invoice: &str) -> Answer {
 async fn made_of_it(api: &Api, merchant: &str, hook: &str, version: &str, invoice: &str) {
     let [merchant, hook, version, invoice] = [merchant, hook, version, invoice].map(str::to_owned);
     let (now, mark) = (api.app.clock.now(), format!("\"{MARK}\""));
-    let id = |kind| crate::domain::id::new(kind, now);
-    use crate::domain::id::Kind::{Delivery, Event, HookMatch, HookRun};
-    let (runs, sent, asked, delivery) = ([id(HookRun), id(HookRun)], id(Event), id(HookMatch), id(Delivery));
+    let runs = [HookRunId::new(now), HookRunId::new(now)];
+    let (sent, asked, delivery) = (EventId::new(now), HookMatchId::new(now), DeliveryId::new(now));
     api.app
         .db
         .write::<_, DbError, _>(move |conn| {
             Box::pin(async move {
                 let sql = "SELECT id FROM event WHERE invoice_id = $1";
-                let event = conn.row(sql, args![&invoice]).await?.unwrap().text("id")?;
+                let event = conn.row(sql, args![&invoice]).await?.unwrap().id("id")?;
                 conn.exec("DELETE FROM dispatch_queue", args![]).await?;
                 conn.exec(
                     "INSERT INTO event (id, merchant_id, test, kind, sequence, payload, created_at, cause)

@@ -96,7 +96,7 @@ async fn a_secret_serves_what_it_was_set_for_and_nothing_else() {
         }
         // It opens for its purpose alone, whatever the row says.
         let mut conn = api.app.db.read().await.unwrap();
-        for row in secrets::list(&mut conn, &id).await.unwrap() {
+        for row in secrets::list(&mut conn, &id.as_str().into()).await.unwrap() {
             api.app.vault.open(&row.sealed_for(), &row.value).unwrap();
             let other = secrets::sealed_for(&row.id, &Purpose::Host("other.example".to_owned()));
             assert!(api.app.vault.open(&other, &row.value).is_err());

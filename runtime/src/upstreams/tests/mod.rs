@@ -12,7 +12,7 @@ use super::*;
 fn spec(id: &str, url: &str, priority: i64) -> UpstreamSpec {
     let terms = Terms { calls_per_s: 1000, calls_per_day: None };
     let learned = Learned::default();
-    UpstreamSpec { id: id.to_owned(), url: url.to_owned(), headers: vec![], terms, priority, learned }
+    UpstreamSpec { id: id.into(), url: url.to_owned(), headers: vec![], terms, priority, learned }
 }
 
 fn upstreams(ids: &[(&str, i64)]) -> (Upstreams, Clock) {
@@ -27,7 +27,7 @@ fn bad() -> Verdict {
     Verdict::Bad("down".to_owned())
 }
 
-fn picked(upstreams: &Upstreams) -> String {
+fn picked(upstreams: &Upstreams) -> UpstreamId {
     upstreams.pick("base", &[]).unwrap().id.clone()
 }
 
@@ -35,17 +35,17 @@ fn picked(upstreams: &Upstreams) -> String {
 fn the_lowest_priority_number_that_is_ready_is_picked_and_comes_back() {
     let (upstreams, clock) = upstreams(&[("b", 2), ("a", 1)]);
     assert_eq!(picked(&upstreams), "a");
-    upstreams.report("base", "a", bad());
+    upstreams.report("base", &"a".into(), bad());
     assert_eq!(picked(&upstreams), "b");
     clock.shift(1001);
     // One probe of the first, while other callers stay with the second.
     assert_eq!(picked(&upstreams), "a");
     assert_eq!(picked(&upstreams), "b");
-    upstreams.report("base", "a", bad());
+    upstreams.report("base", &"a".into(), bad());
     assert_eq!(picked(&upstreams), "b");
     clock.shift(2001);
     assert_eq!(picked(&upstreams), "a");
-    upstreams.report("base", "a", Verdict::Good { head: 7 });
+    upstreams.report("base", &"a".into(), Verdict::Good { head: 7 });
     assert_eq!(picked(&upstreams), "a");
     assert_eq!(picked(&upstreams), "a");
 }
@@ -54,10 +54,10 @@ fn the_lowest_priority_number_that_is_ready_is_picked_and_comes_back() {
 fn who_was_asked_in_vain_is_passed_over_by_that_one_alone() {
     let (upstreams, _) = upstreams(&[("a", 1), ("b", 2)]);
     let beside = |ids: &[&str]| {
-        let ids: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
+        let ids: Vec<UpstreamId> = ids.iter().map(|id| (*id).into()).collect();
         upstreams.pick("base", &ids).map(|upstream| upstream.id.clone())
     };
-    upstreams.report("base", "a", Verdict::Past(Err("no such block".to_owned())));
+    upstreams.report("base", &"a".into(), Verdict::Past(Err("no such block".to_owned())));
     assert_eq!(picked(&upstreams), "a");
     assert_eq!(beside(&["a"]).unwrap(), "b");
     assert_eq!(beside(&["b", "gone"]).unwrap(), "a");
@@ -68,8 +68,8 @@ fn who_was_asked_in_vain_is_passed_over_by_that_one_alone() {
 fn when_all_rest_it_says_until_when() {
     let (upstreams, clock) = upstreams(&[("a", 1), ("b", 2)]);
     assert_eq!(upstreams.pick("other", &[]).unwrap_err().retry_ms, None);
-    upstreams.report("base", "a", Verdict::WrongNetwork);
-    upstreams.report("base", "b", Verdict::RateLimited { ms: 5000 });
+    upstreams.report("base", &"a".into(), Verdict::WrongNetwork);
+    upstreams.report("base", &"b".into(), Verdict::RateLimited { ms: 5000 });
     let retry_ms = upstreams.pick("base", &[]).unwrap_err().retry_ms.unwrap();
     assert!((4000..=5000).contains(&retry_ms), "{retry_ms}");
     clock.shift(5001);
@@ -81,34 +81,34 @@ fn when_all_rest_it_says_until_when() {
 #[test]
 fn one_that_is_behind_is_passed_over_while_another_is_fresher() {
     let (upstreams, clock) = upstreams(&[("a", 1), ("b", 2)]);
-    upstreams.report("base", "b", Verdict::Good { head: 1000 });
-    upstreams.report("base", "a", Verdict::Good { head: 900 });
+    upstreams.report("base", &"b".into(), Verdict::Good { head: 1000 });
+    upstreams.report("base", &"a".into(), Verdict::Good { head: 900 });
     assert_eq!(picked(&upstreams), "b");
-    upstreams.report("base", "b", bad());
+    upstreams.report("base", &"b".into(), bad());
     assert_eq!(picked(&upstreams), "a", "better behind than none");
     clock.shift(30_001);
-    upstreams.report("base", "b", Verdict::Good { head: 1015 });
+    upstreams.report("base", &"b".into(), Verdict::Good { head: 1015 });
     assert_eq!(picked(&upstreams), "a");
-    upstreams.report("base", "a", Verdict::Good { head: 1010 });
+    upstreams.report("base", &"a".into(), Verdict::Good { head: 1010 });
     assert_eq!(picked(&upstreams), "a");
-    upstreams.report("base", "a", Verdict::Behind);
+    upstreams.report("base", &"a".into(), Verdict::Behind);
     assert_eq!(picked(&upstreams), "b");
 }
 
 #[test]
 fn the_head_of_a_wrong_network_makes_nobody_look_behind() {
     let (upstreams, _) = upstreams(&[("a", 1), ("b", 2)]);
-    upstreams.report("base", "b", Verdict::Good { head: 90_000_000 });
-    upstreams.report("base", "b", Verdict::WrongNetwork);
-    upstreams.report("base", "a", Verdict::Good { head: 1000 });
+    upstreams.report("base", &"b".into(), Verdict::Good { head: 90_000_000 });
+    upstreams.report("base", &"b".into(), Verdict::WrongNetwork);
+    upstreams.report("base", &"a".into(), Verdict::Good { head: 1000 });
     assert_eq!(upstreams.status("base")[0].state, UpstreamState::Ready);
 }
 
 #[test]
 fn a_new_configuration_keeps_the_health_of_what_stays() {
     let (upstreams, _) = upstreams(&[("a", 1), ("b", 2)]);
-    upstreams.report("base", "a", bad());
-    upstreams.report("base", "b", bad());
+    upstreams.report("base", &"a".into(), bad());
+    upstreams.report("base", &"b".into(), bad());
     upstreams.set(
         "base",
         vec![
@@ -220,7 +220,7 @@ async fn a_large_answer_is_refused() {
 #[test]
 fn what_is_learned_of_one_is_its_own_news_once_and_is_there_after_a_restart() {
     let (of_two, clock) = upstreams(&[("a", 1), ("b", 2)]);
-    let (a, b) = (of_two.pick("base", &[]).unwrap(), of_two.pick("base", &["a".to_owned()]).unwrap());
+    let (a, b) = (of_two.pick("base", &[]).unwrap(), of_two.pick("base", &["a".into()]).unwrap());
     a.note("batch=3".to_owned());
     a.refused(0, 1_000);
     assert_eq!((a.terms().1.as_str(), b.terms().1.as_str()), ("batch=3", ""));

@@ -155,7 +155,7 @@ impl Week {
     /// Makes the calls of one scan, in requests of at most one second's calls. Returns true if all were served.
     fn scan(&mut self, network: &str, calls: u32, head: i64) -> bool {
         let Ok(upstream) = self.upstreams.pick(network, &[]) else { return false };
-        let provider = &mut self.providers[upstream.id.parse::<usize>().unwrap()];
+        let provider = &mut self.providers[upstream.id.as_str().parse::<usize>().unwrap()];
         let (mut open, mut strikes, mut size) = (calls, 0, u32::MAX);
         let verdict = loop {
             if open == 0 {
@@ -188,7 +188,7 @@ impl Week {
             }
         };
         let is_read = matches!(verdict, Verdict::Good { .. });
-        self.upstreams.report(network, &upstream.id, verdict);
+        self.upstreams.report(network, &upstream.id.as_str().into(), verdict);
         is_read
     }
 }

@@ -99,9 +99,9 @@ pub(crate) async fn judge(world: &World<'_>) -> anyhow::Result<Option<Wrong>> {
         let of: Option<&Made> = sent.of.and_then(|place| world.made.get(place));
         let pays = outcome.payments.first().map(|(invoice_id, ..)| invoice_id.as_str());
         if let (Some(made), Some(pays)) = (of, pays)
-            && pays != made.asked.id
+            && pays != made.asked.id.as_str()
             && sent.exact
-            && !may_meet(made, world.made.iter().find(|other| other.asked.id == pays), time)
+            && !may_meet(made, world.made.iter().find(|other| other.asked.id.as_str() == pays), time)
         {
             let what = format!("{} was sent for {} and pays {pays}", tx.id, made.asked.id);
             return Ok(wrong("a payment was given to a stranger", what));
@@ -122,7 +122,7 @@ pub(crate) async fn judge(world: &World<'_>) -> anyhow::Result<Option<Wrong>> {
         // Of several payments for one invoice any may pay it: which of them came first, and which of them in time, may
         // change in a reorg.
         let place = sent.of.unwrap_or_default();
-        let does = is_paid(&made.asked.id, &outcomes);
+        let does = is_paid(made.asked.id.as_str(), &outcomes);
         let what = || {
             let (made_at, deadline) = (made.at, made.deadline);
             format!(
@@ -138,7 +138,7 @@ pub(crate) async fn judge(world: &World<'_>) -> anyhow::Result<Option<Wrong>> {
             }
         }
         let in_time = time <= made.deadline - UNSURE_MS;
-        let kinds = told.get(&made.asked.id).cloned().unwrap_or_default();
+        let kinds = told.get(made.asked.id.as_str()).cloned().unwrap_or_default();
         if in_time && kinds.iter().any(|kind| kind == "invoice.expired") {
             let what = format!(
                 "{} of block time {time} for {} (made {}, deadline {}): {kinds:?}, {outcome:?}",
@@ -256,7 +256,7 @@ fn rises(
         let of = world.sent.iter().find(|sent| sent.tx == tx.id).and_then(|sent| sent.of);
         let Some(made) = of.and_then(|place| world.made.get(place)) else { continue };
         // An invoice's own address is not looked at any more once it is paid.
-        if !made.lost && time <= made.deadline && !is_paid(&made.asked.id, outcomes) {
+        if !made.lost && time <= made.deadline && !is_paid(made.asked.id.as_str(), outcomes) {
             sum.2 += tx.amount;
         }
     }

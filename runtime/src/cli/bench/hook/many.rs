@@ -26,7 +26,7 @@ use crate::{
         world,
     },
     db::{bench as rows, events},
-    domain::{event::NewEvent, id, tenant::Tenant},
+    domain::{event::NewEvent, id::EventId, tenant::Tenant},
     host::{HookVersion, Manifest, Tape, fulfiller},
 };
 
@@ -183,7 +183,7 @@ impl Many {
     async fn happen(&self, app: &App) -> anyhow::Result<()> {
         let now = app.clock.now();
         let events = (0..self.artefacts.len()).map(|number| NewEvent {
-            id: id::new(id::Kind::Event, now),
+            id: EventId::new(now),
             tenant: Tenant::live(rows::hook_merchant_id(number)),
             kind: PAID.into(),
             invoice_id: None,

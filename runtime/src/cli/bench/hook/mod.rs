@@ -27,7 +27,7 @@ use crate::{
     domain::{
         event::{self, Kind},
         hook::Binding,
-        id::{Id, MerchantId},
+        id::{HookId, Id, MerchantId},
         policy::Policy,
         tenant::Tenant,
     },
@@ -110,11 +110,11 @@ pub(super) async fn install(app: &App, wasm: Vec<u8>) -> anyhow::Result<Installe
 }
 
 /// A merchant without hosts and secrets: the hooks here have none.
-pub(super) fn of_merchant(hook_id: String) -> OfMerchant {
+pub(super) fn of_merchant(hook_id: HookId) -> OfMerchant {
     OfMerchant {
         hook_id,
         tenant: Tenant::live(MerchantId::of_body("")),
-        run_id: Some(RUN.to_owned()),
+        run_id: RUN.parse().ok(),
         hosts: Vec::new(),
         secrets: std::collections::BTreeMap::new(),
     }

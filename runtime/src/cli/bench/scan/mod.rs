@@ -47,7 +47,11 @@ use super::{
 use crate::{
     app::App,
     db::{DbError, plugin_storage},
-    domain::{money::Amount, network::Manifest},
+    domain::{
+        id::{Id, UpstreamId},
+        money::Amount,
+        network::Manifest,
+    },
     host::{Called, Finality, Memo, Position, ScanLimits, ScanResult},
     upstreams::{Learned, Terms, UpstreamSpec},
 };
@@ -125,7 +129,7 @@ impl Reader {
         let network = world::network(network)?;
         let provider = Provider::start(answers).await?;
         let upstream = UpstreamSpec {
-            id: "bench".to_owned(),
+            id: UpstreamId::of_body("bench"),
             url: provider.url(),
             headers: Vec::new(),
             terms: Terms { calls_per_s: u32::MAX, calls_per_day: None },

@@ -11,7 +11,7 @@ use super::{invoice, transfer};
 use crate::domain::{
     event::Kind,
     hook::Binding,
-    id::Ids,
+    id::{Ids, InvoiceId, TransferId},
     invoice::{Invoice, Matching, Status as InvoiceStatus},
     ledger::JournalKind,
     matching::Reason,
@@ -27,11 +27,11 @@ use crate::domain::{
 /// The facts that a database would hold between batches.
 struct World {
     known: Known,
-    journals: Vec<(JournalKind, String, i64, u128)>,
+    journals: Vec<(JournalKind, TransferId, i64, u128)>,
     events: Vec<(Kind, i64)>,
-    reasons: BTreeMap<String, Reason>,
+    reasons: BTreeMap<TransferId, Reason>,
     /// Transfers that a hook is asked about.
-    waiting: Vec<String>,
+    waiting: Vec<TransferId>,
 }
 
 impl World {
@@ -44,16 +44,16 @@ impl World {
             waiting: Vec::new(),
         };
         let known = &mut world.known;
-        known.invoices.insert("inv".to_owned(), Invoice { matching, ..invoice("inv", due) });
+        known.invoices.insert("inv".into(), Invoice { matching, ..invoice("inv", due) });
         known.destinations.insert(
-            "adr".to_owned(),
+            "adr".into(),
             Destination { address: "0xa".to_owned(), customer: false, unique_id: None, meta: None },
         );
         known.assets.insert("net:0xc".to_owned(), AssetNames { symbol: "USDC".to_owned(), decimals: 6 });
         for (index, amount) in amounts.iter().enumerate() {
             let id = index.to_string();
-            known.transfers.insert(id.clone(), transfer(&id, *amount));
-            known.named.insert(id, vec!["inv".to_owned()]);
+            known.transfers.insert(id.clone().as_str().into(), transfer(&id, *amount));
+            known.named.insert(id.as_str().into(), vec!["inv".into()]);
         }
         world
     }
@@ -63,7 +63,7 @@ impl World {
         self.look_for_reviews();
         let mut book = Book::open(self.known.clone(), &Ids::seeded(1), 7);
         for (kind, index, epoch) in changes {
-            book.apply(*kind, &index.to_string(), *epoch);
+            book.apply(*kind, &index.to_string().as_str().into(), *epoch);
         }
         self.keep(book.close());
     }
@@ -74,7 +74,7 @@ impl World {
         for (transfer_id, listed) in &self.known.listed {
             let on_chain = self.known.transfers[transfer_id].status != transfer::Status::Retracted;
             if let Some(invoice_id) = listed.late_for().filter(|_| on_chain) {
-                let waited_for = self.known.in_review.entry(invoice_id.to_owned()).or_default();
+                let waited_for = self.known.in_review.entry(invoice_id.clone()).or_default();
                 waited_for.insert(transfer_id.clone());
             }
         }
@@ -109,7 +109,7 @@ impl World {
     }
 
     fn status(&self) -> InvoiceStatus {
-        self.known.invoices["inv"].status
+        self.known.invoices[&"inv".into()].status
     }
 }
 
@@ -123,7 +123,7 @@ fn a_payment_is_detected_then_paid() {
     world.batch(&[(Confirmed, 0, 1)]);
     assert_eq!(world.status(), InvoiceStatus::Paid);
     assert_eq!(world.events, [(Kind::InvoiceDetected, 1), (Kind::InvoicePaid, 2)]);
-    assert_eq!(world.journals, [(JournalKind::Credit, "0".to_owned(), 1, 5)]);
+    assert_eq!(world.journals, [(JournalKind::Credit, "0".into(), 1, 5)]);
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn a_second_equal_payment_on_a_shared_address_is_listed() {
     let mut world = World::new(Matching::Amount, 5, &[5, 5]);
     world.batch(&[(Included, 0, 1), (Included, 1, 1), (Confirmed, 0, 1), (Confirmed, 1, 1)]);
     assert_eq!(world.status(), InvoiceStatus::Paid);
-    assert_eq!(world.reasons["1"], Reason::AlreadyPaid);
+    assert_eq!(world.reasons[&"1".into()], Reason::AlreadyPaid);
     assert_eq!(world.journals.len(), 1);
 }
 
@@ -152,8 +152,8 @@ fn a_second_equal_payment_on_a_shared_address_is_listed() {
 fn nothing_and_too_much_are_listed() {
     let mut world = World::new(Matching::Address, 5, &[0, u128::MAX, u128::MAX]);
     world.batch(&[(Included, 0, 1), (Included, 1, 1), (Included, 2, 1)]);
-    assert_eq!(world.reasons["0"], Reason::ZeroValue);
-    assert_eq!(world.reasons["2"], Reason::AmountUnsupported);
+    assert_eq!(world.reasons[&"0".into()], Reason::ZeroValue);
+    assert_eq!(world.reasons[&"2".into()], Reason::AmountUnsupported);
     // A zero-value transfer is listed without an event.
     let unmatched = world.events.iter().filter(|(kind, _)| *kind == Kind::TransferUnmatched).count();
     assert_eq!(unmatched, 1);
@@ -164,12 +164,12 @@ fn an_assigned_transfer_pays_by_hand() {
     let mut world = World::new(Matching::Amount, 5, &[5]);
     world.known.named.clear();
     world.batch(&[(Included, 0, 1), (Confirmed, 0, 1)]);
-    assert_eq!(world.reasons["0"], Reason::NoMatch);
+    assert_eq!(world.reasons[&"0".into()], Reason::NoMatch);
     let mut book = Book::open(world.known.clone(), &Ids::seeded(1), 8);
-    book.assign("0", "inv", true);
+    book.assign(&"0".into(), &"inv".into(), true);
     world.keep(book.close());
     assert_eq!(world.status(), InvoiceStatus::Paid);
-    assert_eq!(world.known.payments[&("0".to_owned(), 0)].exception, payment::Exception::Manual);
+    assert_eq!(world.known.payments[&("0".into(), 0)].exception, payment::Exception::Manual);
     // The same log entry, read again, changes nothing.
     world.batch(&[(Confirmed, 0, 1)]);
     assert_eq!(world.journals.len(), 1);
@@ -178,10 +178,10 @@ fn an_assigned_transfer_pays_by_hand() {
 #[test]
 fn a_rise_is_never_matched_whoever_it_is_for() {
     let rise = |world: &mut World| {
-        let rise = world.known.transfers.get_mut("0").unwrap();
+        let rise = world.known.transfers.get_mut(&"0".into()).unwrap();
         rise.kind = transfer::Kind::Rise;
         world.batch(&[(Confirmed, 0, 1)]);
-        assert_eq!(world.reasons.get("0"), Some(&Reason::UnexplainedRise));
+        assert_eq!(world.reasons.get(&"0".into()), Some(&Reason::UnexplainedRise));
         assert!(world.journals.is_empty() && world.waiting.is_empty());
         assert_eq!(world.status(), InvoiceStatus::New);
         assert_eq!(world.events, [(Kind::TransferUnmatched, 0)]);
@@ -192,7 +192,7 @@ fn a_rise_is_never_matched_whoever_it_is_for() {
     rise(&mut asking(true));
     let mut deposit = World::new(Matching::Amount, 100, &[100]);
     deposit.known.named.clear();
-    deposit.known.destinations.get_mut("adr").unwrap().customer = true;
+    deposit.known.destinations.get_mut(&"adr".into()).unwrap().customer = true;
     rise(&mut deposit);
 }
 
@@ -201,13 +201,10 @@ fn asking(match_first: bool) -> World {
     let mut world = World::new(Matching::Amount, 5, &[9]);
     world.known.named.clear();
     for (id, due) in [("b", 3), ("c", 4)] {
-        world
-            .known
-            .invoices
-            .insert(id.to_owned(), Invoice { matching: Matching::Amount, ..invoice(id, due) });
+        world.known.invoices.insert(id.into(), Invoice { matching: Matching::Amount, ..invoice(id, due) });
     }
     let binding = Binding { match_first, ..Binding::default() };
-    world.known.matchers = vec![Matcher { id: "hook".to_owned(), merchant_id: "mer".into(), binding }];
+    world.known.matchers = vec![Matcher { id: "hook".into(), merchant_id: "mer".into(), binding }];
     world
 }
 
@@ -216,50 +213,50 @@ fn answer(world: &mut World, answer: &Answer, confirmed: bool) -> Result<(), Dis
     let matchers = std::mem::take(&mut world.known.matchers);
     world.known.listed.clear();
     let mut book = Book::open(world.known.clone(), &Ids::seeded(1), 8);
-    let answered = book.answered("0", answer, confirmed);
+    let answered = book.answered(&"0".into(), answer, confirmed);
     world.keep(book.close());
     world.known.matchers = matchers;
     answered
 }
 
-fn share(invoice_id: &str, amount: u128) -> Share {
-    Share { invoice_id: invoice_id.to_owned(), amount: Amount(amount) }
+fn share(invoice_id: &InvoiceId, amount: u128) -> Share {
+    Share { invoice_id: invoice_id.clone(), amount: Amount(amount) }
 }
 
 #[test]
 fn what_waits_for_a_hook_is_listed_in_silence_until_it_has_answered() {
     let mut world = asking(false);
     world.batch(&[(Included, 0, 1), (Confirmed, 0, 1)]);
-    assert_eq!(world.reasons["0"], Reason::Matching);
+    assert_eq!(world.reasons[&"0".into()], Reason::Matching);
     assert_eq!(world.waiting, ["0"]);
     assert!(world.events.is_empty() && world.journals.is_empty());
     // No later entry of its log asks a second time.
     world.batch(&[(Confirmed, 0, 1)]);
     assert_eq!(world.waiting.len(), 1);
     answer(&mut world, &Answer::Pass, true).unwrap();
-    assert_eq!(world.reasons["0"], Reason::NoMatch);
+    assert_eq!(world.reasons[&"0".into()], Reason::NoMatch);
     assert_eq!(world.events, [(Kind::TransferUnmatched, 0)]);
     // Where the built-in matching decides, only a hook that wants to be first is asked.
     for match_first in [false, true] {
         let mut world = asking(match_first);
-        world.known.named.insert("0".to_owned(), vec!["inv".to_owned()]);
+        world.known.named.insert("0".into(), vec!["inv".into()]);
         world.batch(&[(Included, 0, 1)]);
         assert_eq!(world.waiting.len(), usize::from(match_first));
     }
     // Hooks are not asked about zero and unsupported amounts.
     let mut world = asking(true);
-    world.known.transfers.insert("0".to_owned(), transfer("0", 0));
+    world.known.transfers.insert("0".into(), transfer("0", 0));
     world.batch(&[(Included, 0, 1)]);
-    assert_eq!((world.waiting.len(), world.reasons["0"]), (0, Reason::ZeroValue));
+    assert_eq!((world.waiting.len(), world.reasons[&"0".into()]), (0, Reason::ZeroValue));
 }
 
 #[test]
 fn a_divided_transfer_is_paid_taken_back_and_paid_again_in_all_its_parts() {
     let mut world = asking(false);
     world.batch(&[(Included, 0, 1)]);
-    answer(&mut world, &Answer::Pay(vec![share("b", 3), share("c", 4)]), false).unwrap();
-    assert_eq!(world.reasons["0"], Reason::Rest, "2 are left");
-    let status = |world: &World, id: &str| world.known.invoices[id].status;
+    answer(&mut world, &Answer::Pay(vec![share(&"b".into(), 3), share(&"c".into(), 4)]), false).unwrap();
+    assert_eq!(world.reasons[&"0".into()], Reason::Rest, "2 are left");
+    let status = |world: &World, id: &str| world.known.invoices[&id.into()].status;
     assert_eq!(status(&world, "b"), InvoiceStatus::Detected);
     world.batch(&[(Confirmed, 0, 1)]);
     assert_eq!((status(&world, "b"), status(&world, "c")), (InvoiceStatus::Paid, InvoiceStatus::Paid));
@@ -270,12 +267,12 @@ fn a_divided_transfer_is_paid_taken_back_and_paid_again_in_all_its_parts() {
     assert_eq!(world.journals.len(), 6, "a credit, a reversal and a credit of each part");
     // A person assigns the rest to the third.
     let mut book = Book::open(world.known.clone(), &Ids::seeded(1), 9);
-    assert_eq!(book.unpaid("0"), Some(Amount(2)));
-    book.assign("0", "inv", true);
-    assert_eq!(book.unpaid("0"), Some(Amount::ZERO));
+    assert_eq!(book.unpaid(&"0".into()), Some(Amount(2)));
+    book.assign(&"0".into(), &"inv".into(), true);
+    assert_eq!(book.unpaid(&"0".into()), Some(Amount::ZERO));
     world.keep(book.close());
-    assert_eq!(world.known.invoices["inv"].credited, Amount(2));
-    assert_eq!(world.known.payments[&("0".to_owned(), 2)].exception, payment::Exception::Manual);
+    assert_eq!(world.known.invoices[&"inv".into()].credited, Amount(2));
+    assert_eq!(world.known.payments[&("0".into(), 2)].exception, payment::Exception::Manual);
 }
 
 #[test]
@@ -283,21 +280,21 @@ fn an_answer_is_believed_as_far_as_the_facts_allow() {
     let refused = |shares: Vec<Share>, why: &str| {
         let mut world = asking(false);
         world.batch(&[(Included, 0, 1)]);
-        world.known.invoices.get_mut("c").unwrap().cancelled_at = Some(1);
+        world.known.invoices.get_mut(&"c".into()).unwrap().cancelled_at = Some(1);
         let strange = Invoice { tenant: Tenant::live("other"), ..invoice("theirs", 9) };
-        world.known.invoices.insert("theirs".to_owned(), strange);
+        world.known.invoices.insert("theirs".into(), strange);
         let said = answer(&mut world, &Answer::Pay(shares), true).unwrap_err().to_string();
         assert!(said.contains(why), "{said}");
         assert!(world.known.payments.is_empty() && world.journals.is_empty(), "nothing was done");
     };
     refused(vec![], "nobody");
-    refused(vec![share("b", 10)], "more than arrived");
-    refused(vec![share("b", 9), share("inv", 1)], "more than arrived");
-    refused(vec![share("b", 0)], "nothing");
-    refused(vec![share("b", 1), share("b", 1)], "twice");
-    refused(vec![share("c", 4)], "cancelled");
-    refused(vec![share("theirs", 9)], "no invoice of the merchant's");
-    refused(vec![share("nowhere", 9)], "no invoice of the merchant's");
+    refused(vec![share(&"b".into(), 10)], "more than arrived");
+    refused(vec![share(&"b".into(), 9), share(&"inv".into(), 1)], "more than arrived");
+    refused(vec![share(&"b".into(), 0)], "nothing");
+    refused(vec![share(&"b".into(), 1), share(&"b".into(), 1)], "twice");
+    refused(vec![share(&"c".into(), 4)], "cancelled");
+    refused(vec![share(&"theirs".into(), 9)], "no invoice of the merchant's");
+    refused(vec![share(&"nowhere".into(), 9)], "no invoice of the merchant's");
 }
 
 /// The life of each transfer on chain, cut into batches anywhere.
@@ -342,13 +339,13 @@ proptest! {
         }
         let mut credited = 0u128;
         for (index, amount) in amounts.iter().enumerate() {
-            let of = |kind| world.journals.iter().filter(|(k, id, ..)| *k == kind && *id == index.to_string()).count();
+            let of = |kind| world.journals.iter().filter(|(k, id, ..)| *k == kind && *id == index.to_string().as_str()).count();
             let active = of(JournalKind::Credit) - of(JournalKind::Reversal);
             let expected = usize::from(state[index].1 == Some(Confirmed));
             prop_assert_eq!(active, expected, "transfer {}", index);
             credited += amount * u128::try_from(active).unwrap();
         }
-        let invoice = &world.known.invoices["inv"];
+        let invoice = &world.known.invoices[&"inv".into()];
         prop_assert_eq!(invoice.credited, Amount(credited));
         let sequences: Vec<i64> = world.events.iter().map(|(_, sequence)| *sequence).filter(|s| *s > 0).collect();
         prop_assert!(sequences.windows(2).all(|pair| pair[1] == pair[0] + 1));

@@ -13,7 +13,7 @@ use crate::domain::{
 
 /// Simulates a reorg: the first transfer's block now has this time.
 fn moved_to(world: &mut World, block_time: i64) {
-    world.known.transfers.get_mut("0").unwrap().block_time = block_time;
+    world.known.transfers.get_mut(&"0".into()).unwrap().block_time = block_time;
 }
 
 #[test]
@@ -23,19 +23,19 @@ fn another_blocks_time_is_another_decision() {
     for first in [Reason::TooLate, Reason::Late, Reason::NoMatch] {
         for sighting in [Included, Confirmed] {
             let mut world = World::new(Matching::Amount, 5, &[5]);
-            world.known.invoices.get_mut("inv").unwrap().policy = in_review;
+            world.known.invoices.get_mut(&"inv".into()).unwrap().policy = in_review;
             let named = world.known.named.clone();
             moved_to(&mut world, 2_500_000);
             match first {
                 Reason::TooLate => {
                     world.known.named.clear();
-                    world.known.former.insert("0".to_owned(), "inv".to_owned());
+                    world.known.former.insert("0".into(), "inv".into());
                 }
                 Reason::NoMatch => world.known.named.clear(),
                 _ => {}
             }
             world.batch(&[(sighting, 0, 1)]);
-            assert_eq!(world.reasons["0"], first);
+            assert_eq!(world.reasons[&"0".into()], first);
             let events = world.events.len();
             world.batch(&[(sighting, 0, 1)]);
             assert_eq!(world.events.len(), events, "the same again is nothing new");
@@ -56,15 +56,15 @@ fn an_invoice_that_was_made_later_is_no_news_of_a_listed_transfer() {
     let named = std::mem::take(&mut world.known.named);
     world.batch(&[(Included, 0, 1)]);
     world.known.named = named;
-    world.known.invoices.get_mut("inv").unwrap().sighted = 101;
+    world.known.invoices.get_mut(&"inv".into()).unwrap().sighted = 101;
     world.batch(&[(Confirmed, 0, 1)]);
-    assert_eq!((world.reasons["0"], world.events.len()), (Reason::NoMatch, 1));
+    assert_eq!((world.reasons[&"0".into()], world.events.len()), (Reason::NoMatch, 1));
 }
 
 #[test]
 fn what_a_person_decided_a_reorg_leaves_alone() {
     let mut world = World::new(Matching::Amount, 5, &[5]);
-    world.known.listed.insert("0".to_owned(), Listed::Closed);
+    world.known.listed.insert("0".into(), Listed::Closed);
     world.batch(&[(Included, 0, 1), (Confirmed, 0, 1)]);
     assert_eq!(world.status(), InvoiceStatus::New);
     assert!(world.journals.is_empty() && world.events.is_empty());
@@ -73,7 +73,7 @@ fn what_a_person_decided_a_reorg_leaves_alone() {
 #[test]
 fn a_payment_that_a_reorg_moves_stays_and_is_late_or_not_by_its_new_time() {
     let mut world = World::new(Matching::Amount, 5, &[5]);
-    let exception = |world: &World| world.known.payments[&("0".to_owned(), 0)].exception;
+    let exception = |world: &World| world.known.payments[&("0".into(), 0)].exception;
     world.batch(&[(Included, 0, 1), (Confirmed, 0, 1)]);
     for (time, expected) in [(2_500_000, payment::Exception::Late), (2_000_000, payment::Exception::None)] {
         moved_to(&mut world, time);

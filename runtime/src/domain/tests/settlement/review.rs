@@ -3,7 +3,7 @@
 use super::{Confirmed, Included, Retracted, World};
 use crate::domain::{
     event::Kind,
-    id::Ids,
+    id::{Ids, TransferId},
     invoice::{Matching, Status as InvoiceStatus},
     matching::Reason,
     policy::{Late, Policy},
@@ -14,7 +14,7 @@ use crate::domain::{
 /// A world with `count` late transfers for an invoice that has expired.
 fn late(count: usize) -> World {
     let mut world = World::new(Matching::Address, 5, &vec![5; count]);
-    let invoice = world.known.invoices.get_mut("inv").unwrap();
+    let invoice = world.known.invoices.get_mut(&"inv".into()).unwrap();
     invoice.policy = Policy { late: Late::Review, ..Policy::default() };
     invoice.expired_at = Some(1);
     invoice.status = InvoiceStatus::Expired;
@@ -25,8 +25,8 @@ fn late(count: usize) -> World {
 }
 
 /// Decides about one transfer as a person does; it is no longer listed as open.
-fn decide(world: &mut World, transfer_id: &str, decision: impl FnOnce(&mut Book)) {
-    world.known.listed.insert(transfer_id.to_owned(), Listed::Closed);
+fn decide(world: &mut World, transfer_id: &TransferId, decision: impl FnOnce(&mut Book)) {
+    world.known.listed.insert(transfer_id.clone(), Listed::Closed);
     with_book(world, decision);
 }
 
@@ -49,24 +49,24 @@ fn it_waits_until_nobody_does() {
     world.batch(&[(Included, 2, 1)]);
     assert_eq!(world.status(), InvoiceStatus::ManualReview);
     assert_eq!(told_of_invoice(&world), [Kind::InvoiceManualReview]);
-    decide(&mut world, "0", |book| book.reviewed("0", "inv"));
+    decide(&mut world, &"0".into(), |book| book.reviewed(&"0".into(), &"inv".into()));
     assert_eq!(world.status(), InvoiceStatus::ManualReview);
     // One is assigned elsewhere.
     let other = crate::domain::invoice::Invoice { ..super::invoice("other", 5) };
-    world.known.invoices.insert("other".to_owned(), other);
-    decide(&mut world, "1", |book| {
-        book.assign("1", "other", true);
-        book.reviewed("1", "inv");
+    world.known.invoices.insert("other".into(), other);
+    decide(&mut world, &"1".into(), |book| {
+        book.assign(&"1".into(), &"other".into(), true);
+        book.reviewed(&"1".into(), &"inv".into());
     });
     assert_eq!(world.status(), InvoiceStatus::ManualReview);
     // Back again, and the last is dismissed meanwhile.
-    let listed = Listed::Open { reason: Reason::Late, invoice_id: Some("inv".to_owned()) };
-    world.known.listed.insert("0".to_owned(), listed);
-    with_book(&mut world, |book| book.listed_again("0", Reason::Late, Some("inv")));
-    decide(&mut world, "2", |book| book.reviewed("2", "inv"));
+    let listed = Listed::Open { reason: Reason::Late, invoice_id: Some("inv".into()) };
+    world.known.listed.insert("0".into(), listed);
+    with_book(&mut world, |book| book.listed_again(&"0".into(), Reason::Late, Some(&"inv".into())));
+    decide(&mut world, &"2".into(), |book| book.reviewed(&"2".into(), &"inv".into()));
     assert_eq!(world.status(), InvoiceStatus::ManualReview);
     assert_eq!(told_of_invoice(&world).iter().filter(|kind| **kind == Kind::InvoiceExpired).count(), 0);
-    decide(&mut world, "0", |book| book.reviewed("0", "inv"));
+    decide(&mut world, &"0".into(), |book| book.reviewed(&"0".into(), &"inv".into()));
     assert_eq!(world.status(), InvoiceStatus::Expired);
     assert_eq!(told_of_invoice(&world).last(), Some(&Kind::InvoiceExpired));
 }
@@ -78,9 +78,9 @@ fn a_part_of_what_is_due_is_assigned_and_the_other_still_waits() {
         transfer.amount = Some(crate::domain::money::Amount(2));
     }
     world.batch(&[(Confirmed, 0, 1), (Confirmed, 1, 1)]);
-    decide(&mut world, "0", |book| drop(book.assign("0", "inv", true)));
+    decide(&mut world, &"0".into(), |book| drop(book.assign(&"0".into(), &"inv".into(), true)));
     assert_eq!(world.status(), InvoiceStatus::ManualReview);
-    decide(&mut world, "1", |book| book.reviewed("1", "inv"));
+    decide(&mut world, &"1".into(), |book| book.reviewed(&"1".into(), &"inv".into()));
     assert_eq!(world.status(), InvoiceStatus::Underpaid);
 }
 
@@ -89,13 +89,13 @@ fn a_reorg_takes_away_whom_it_waited_for() {
     let mut world = late(2);
     world.batch(&[(Included, 0, 1), (Included, 1, 1)]);
     let stands = |world: &mut World, id: &str, status| {
-        world.known.transfers.get_mut(id).unwrap().status = status;
+        world.known.transfers.get_mut(&id.into()).unwrap().status = status;
     };
     stands(&mut world, "0", Status::Retracted);
     world.batch(&[(Retracted, 0, 1)]);
     assert_eq!(world.status(), InvoiceStatus::ManualReview);
     // Nobody waits for a transfer that is not on chain, even when it is listed again.
-    with_book(&mut world, |book| book.listed_again("0", Reason::Late, Some("inv")));
+    with_book(&mut world, |book| book.listed_again(&"0".into(), Reason::Late, Some(&"inv".into())));
     stands(&mut world, "1", Status::Retracted);
     world.batch(&[(Retracted, 1, 1)]);
     assert_eq!(world.status(), InvoiceStatus::Expired);

@@ -17,7 +17,7 @@ use crate::{
         deliveries::report::FormCall,
         hooks::{self, Callee},
     },
-    domain::Millis,
+    domain::{Millis, id::HookId},
     flow::hooks::call::{NOTE_CHARS_MAX, Ready, ready, used},
     host::{CallError, Host, NotRendered, Rendered, Trace, form, one_line},
     shares::Shares,
@@ -49,28 +49,28 @@ impl Forms {
 /// Asks the hook, until this time at the latest. None: it could not be called now.
 pub(super) async fn render(
     forms: &Forms,
-    hook_id: &str,
+    hook_id: &HookId,
     event: &Event<'_>,
     endpoint: &Endpoint<'_>,
     at: Millis,
     until: Instant,
 ) -> Option<Rendering> {
-    let _place = timeout_at(until, forms.places.enter(endpoint.merchant_id)).await.ok()??;
+    let _place = timeout_at(until, forms.places.enter(endpoint.merchant_id.as_str())).await.ok()??;
     let (callee, ready) = match prepare(forms, hook_id).await {
         Ok(Ok(prepared)) => prepared,
         Ok(Err(error)) => return Some(Rendering { rendered: Err(error), call: None }),
         Err(error) if error.trouble().is_some() || error.is_passing() => return None,
         Err(error) => {
-            tracing::error!(hook = hook_id, %error, "a form cannot be made ready");
+            tracing::error!(hook = hook_id.as_str(), %error, "a form cannot be made ready");
             let why = "it could not be made ready; the operator's log says why".to_owned();
-            let rendered = Err(FormError::Failed { hook: hook_id.to_owned(), why });
+            let rendered = Err(FormError::Failed { hook: hook_id.to_string(), why });
             return Some(Rendering { rendered, call: None });
         }
     };
     ask(forms, callee, ready, event, endpoint, at, until).await
 }
 
-async fn prepare(forms: &Forms, hook_id: &str) -> Result<Result<(Callee, Ready), FormError>, DbError> {
+async fn prepare(forms: &Forms, hook_id: &HookId) -> Result<Result<(Callee, Ready), FormError>, DbError> {
     match hooks::forms::callee(&mut forms.db.read().await?, hook_id).await? {
         Ok(callee) => {
             let ready = ready(&forms.db, &forms.vault, &callee, None).await?;
@@ -92,13 +92,13 @@ async fn ask(
     let Ready { version, of, told } = ready;
     let ms = |at: Millis| u64::try_from(at).unwrap_or(0);
     let delivery = form::Delivery {
-        id: event.delivery_id.to_owned(),
-        event: event.id.to_owned(),
+        id: event.delivery_id.to_string(),
+        event: event.id.to_string(),
         kind: event.kind.to_owned(),
         created_ms: ms(event.at),
         attempt: event.attempt,
         payload: event.payload.to_owned(),
-        endpoint: endpoint.id.to_owned(),
+        endpoint: endpoint.id.to_string(),
         url: endpoint.url.as_str().to_owned(),
         more: Vec::new(),
     };

@@ -14,7 +14,11 @@ use url::Url;
 pub(crate) use self::hook::Forms;
 use crate::{
     db::{deliveries::report::FormCall, hooks::forms::NoForm},
-    domain::{Millis, signature::Secret},
+    domain::{
+        Millis,
+        id::{DeliveryId, EndpointId, EventId, HookId, MerchantId},
+        signature::Secret,
+    },
     host::Rendered,
 };
 
@@ -24,26 +28,26 @@ pub(super) enum Form {
     /// Standard Webhooks.
     Standard,
     /// What the hook with this id renders.
-    Hook(String),
+    Hook(HookId),
 }
 
 /// The event of a delivery.
 pub(super) struct Event<'e> {
-    pub(super) id: &'e str,
+    pub(super) id: &'e EventId,
     pub(super) kind: &'e str,
     /// When it happened.
     pub(super) at: Millis,
     /// `{"type", "timestamp", "data"}`, as it is stored.
     pub(super) payload: &'e str,
-    pub(super) delivery_id: &'e str,
+    pub(super) delivery_id: &'e DeliveryId,
     /// Which attempt this is, over all rounds, from 1.
     pub(super) attempt: u32,
 }
 
 /// The endpoint of a delivery.
 pub(super) struct Endpoint<'e> {
-    pub(super) id: &'e str,
-    pub(super) merchant_id: &'e str,
+    pub(super) id: &'e EndpointId,
+    pub(super) merchant_id: &'e MerchantId,
     pub(super) url: &'e Url,
     /// Secrets to sign with, newest first; two while one is being replaced.
     pub(super) secrets: &'e [Secret],
@@ -72,7 +76,7 @@ pub(super) enum FormError {
 
 impl Form {
     /// The form of an endpoint: a hook, or `standard`.
-    pub(super) fn of(hook_id: Option<String>) -> Self {
+    pub(super) fn of(hook_id: Option<HookId>) -> Self {
         hook_id.map_or(Self::Standard, Self::Hook)
     }
 

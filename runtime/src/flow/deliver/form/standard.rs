@@ -16,10 +16,10 @@ const SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 pub(super) fn render(event: &Event<'_>, endpoint: &Endpoint<'_>, at: Millis) -> Result<Rendered, FormError> {
     let timestamp_s = at / 1000;
     let body = Bytes::copy_from_slice(event.payload.as_bytes());
-    let signature = signature::sign(endpoint.secrets, event.id, timestamp_s, &body);
+    let signature = signature::sign(endpoint.secrets, event.id.as_str(), timestamp_s, &body);
     let headers = HeaderMap::from_iter([
         (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
-        (ID, HeaderValue::from_str(event.id)?),
+        (ID, HeaderValue::from_str(event.id.as_str())?),
         (TIMESTAMP, HeaderValue::from(timestamp_s)),
         (SIGNATURE, HeaderValue::from_str(&signature)?),
     ]);
@@ -36,15 +36,16 @@ mod tests {
     fn what_is_sent_is_what_the_specification_shows() {
         let secrets = [Secret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap()];
         let event = Event {
-            id: "msg_p5jXN8AQM9LWM0D4loKWxJek",
+            id: &"msg_p5jXN8AQM9LWM0D4loKWxJek".into(),
             kind: "test",
             at: 0,
             payload: r#"{"test": 2432232314}"#,
-            delivery_id: "dlv_1",
+            delivery_id: &"dlv_1".into(),
             attempt: 1,
         };
         let url = "https://shop.example/hooks".parse().unwrap();
-        let endpoint = Endpoint { id: "ep_1", merchant_id: "mer_1", url: &url, secrets: &secrets };
+        let endpoint =
+            Endpoint { id: &"ep_1".into(), merchant_id: &"mer_1".into(), url: &url, secrets: &secrets };
         let sent = render(&event, &endpoint, 1_614_265_330_000).unwrap();
         assert_eq!(sent.body, r#"{"test": 2432232314}"#);
         let header = |name: &str| sent.headers[name].to_str().unwrap();

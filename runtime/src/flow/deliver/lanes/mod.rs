@@ -10,14 +10,11 @@
 //!
 //! A lane whose window is full-grown may claim ahead, so that fast endpoints do not wait for the database.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::Arc,
-};
+use std::collections::{HashMap, VecDeque};
 
 use super::attempt::{Due, Target};
 
-use crate::domain::id::MerchantId;
+use crate::domain::id::{EndpointId, MerchantId};
 
 /// Window of an endpoint about which nothing is known.
 const FIRST_WINDOW: usize = 2;
@@ -55,11 +52,11 @@ impl Went {
 
 pub(super) struct Lanes {
     limits: Limits,
-    lanes: HashMap<Arc<str>, Lane>,
+    lanes: HashMap<EndpointId, Lane>,
     /// Number of deliveries under way of each merchant that has any.
     of_merchants: HashMap<MerchantId, usize>,
     /// Lanes with deliveries waiting and room in their window, each once, in turn.
-    turn: VecDeque<Arc<str>>,
+    turn: VecDeque<EndpointId>,
     sending: usize,
     suspects_sending: usize,
     waiting: usize,
@@ -82,12 +79,12 @@ struct Lane {
 
 /// Maximum number of deliveries that a claim may take of each endpoint.
 pub(super) struct Allowance {
-    known: HashMap<Arc<str>, usize>,
+    known: HashMap<EndpointId, usize>,
     unknown: usize,
 }
 
 impl Allowance {
-    pub(super) fn of(&self, endpoint_id: &str, failures: u32) -> usize {
+    pub(super) fn of(&self, endpoint_id: &EndpointId, failures: u32) -> usize {
         let unknown = if failures > 0 { 1 } else { self.unknown };
         self.known.get(endpoint_id).copied().unwrap_or(unknown)
     }
@@ -142,7 +139,7 @@ impl Lanes {
     }
 
     /// Records that an attempt for an endpoint is no longer under way.
-    fn give_place_back(&mut self, endpoint_id: &str) {
+    fn give_place_back(&mut self, endpoint_id: &EndpointId) {
         let Some(lane) = self.lanes.get_mut(endpoint_id) else { return };
         lane.sending = lane.sending.saturating_sub(1);
         self.sending = self.sending.saturating_sub(1);
@@ -187,7 +184,7 @@ impl Lanes {
         self.take_turn(endpoint_id);
     }
 
-    fn take_turn(&mut self, endpoint_id: &Arc<str>) {
+    fn take_turn(&mut self, endpoint_id: &EndpointId) {
         if let Some(lane) = self.lanes.get_mut(endpoint_id)
             && !lane.in_turn
             && !lane.waiting.is_empty()
@@ -233,7 +230,7 @@ impl Lanes {
     }
 
     /// Records that an attempt has ended. Returns true if its lane has room and the database may have more for it.
-    pub(super) fn ended(&mut self, endpoint_id: &Arc<str>, went: Went) -> bool {
+    pub(super) fn ended(&mut self, endpoint_id: &EndpointId, went: Went) -> bool {
         self.give_place_back(endpoint_id);
         let Some(lane) = self.lanes.get_mut(endpoint_id) else { return false };
         let delivered = went != Went::Badly;
@@ -247,7 +244,7 @@ impl Lanes {
 
     /// Records that a failure has been written down. Returns true if the lane has room and the database may have more
     /// for it.
-    pub(super) fn written(&mut self, endpoint_id: &str) -> bool {
+    pub(super) fn written(&mut self, endpoint_id: &EndpointId) -> bool {
         let Some((endpoint_id, _)) = self.lanes.get_key_value(endpoint_id) else { return false };
         let endpoint_id = endpoint_id.clone();
         let Some(lane) = self.lanes.get_mut(&endpoint_id) else { return false };
@@ -258,13 +255,13 @@ impl Lanes {
     }
 
     /// Records that a delivery from [`Lanes::next`] was not sent.
-    pub(super) fn dropped(&mut self, endpoint_id: &Arc<str>) {
+    pub(super) fn dropped(&mut self, endpoint_id: &EndpointId) {
         self.give_place_back(endpoint_id);
         self.take_turn(endpoint_id);
     }
 
     /// Takes back the deliveries that wait for an endpoint.
-    pub(super) fn withdraw(&mut self, endpoint_id: &str) -> Vec<Due> {
+    pub(super) fn withdraw(&mut self, endpoint_id: &EndpointId) -> Vec<Due> {
         let Some(lane) = self.lanes.get_mut(endpoint_id) else { return Vec::new() };
         lane.more = false;
         let dues: Vec<Due> = lane.waiting.drain(..).collect();
@@ -274,13 +271,13 @@ impl Lanes {
 
     /// Takes back all waiting deliveries.
     pub(super) fn withdraw_all(&mut self) -> Vec<Due> {
-        let ids: Vec<Arc<str>> = self.lanes.keys().cloned().collect();
+        let ids: Vec<EndpointId> = self.lanes.keys().cloned().collect();
         ids.iter().flat_map(|id| self.withdraw(id)).collect()
     }
 
     /// Records that a claim has looked at all endpoints: those that it could have taken from and did not have nothing
     /// due. Forgets lanes with nothing left to do.
-    pub(super) fn looked(&mut self, brought: impl Fn(&str) -> bool, allowance: &Allowance) {
+    pub(super) fn looked(&mut self, brought: impl Fn(&EndpointId) -> bool, allowance: &Allowance) {
         self.lanes.retain(|id, lane| {
             if allowance.known.get(id).is_some_and(|room| *room > 0) && !brought(id) {
                 lane.more = false;

@@ -11,7 +11,7 @@ fn add(lanes: &mut Lanes, endpoint: &str, failures: u32, count: usize) {
 }
 
 fn add_of(lanes: &mut Lanes, merchant: &MerchantId, endpoint: &str, failures: u32, count: usize) {
-    let dues: Vec<_> = (0..count).map(|_| due_for_test(endpoint, merchant)).collect();
+    let dues: Vec<_> = (0..count).map(|_| due_for_test(&endpoint.into(), merchant)).collect();
     let target = dues[0].target.clone();
     lanes.add(&target, failures, true, dues);
 }
@@ -40,11 +40,11 @@ fn endpoints_take_turns_within_their_windows() {
     let order: Vec<_> = std::iter::from_fn(|| next(&mut lanes)).collect();
     assert_eq!(order, ["a", "a"], "the window has grown by one");
     ended(&mut lanes, "a", false);
-    lanes.written("a");
+    lanes.written(&"a".into());
     assert_eq!(next(&mut lanes), None, "and has fallen to one");
     ended(&mut lanes, "a", false);
     assert_eq!(next(&mut lanes), None, "it rests until the failure is written down");
-    lanes.written("a");
+    lanes.written(&"a".into());
     assert_eq!(next(&mut lanes).as_deref(), None, "another is still under way");
     ended(&mut lanes, "a", true);
     assert_eq!(next(&mut lanes).as_deref(), Some("a"));
@@ -59,11 +59,11 @@ fn a_window_grows_to_what_is_configured_and_then_claims_ahead() {
         ended(&mut lanes, "a", true);
     }
     assert_eq!(std::iter::from_fn(|| next(&mut lanes)).count(), 4);
-    assert_eq!(lanes.allowance().of("a", 0), 0, "80 are held");
-    lanes.withdraw("a");
-    assert_eq!(lanes.allowance().of("a", 0), 4 * AHEAD - 4);
-    assert_eq!(lanes.allowance().of("new", 0), FIRST_WINDOW);
-    assert_eq!(lanes.allowance().of("new", 3), 1);
+    assert_eq!(lanes.allowance().of(&"a".into(), 0), 0, "80 are held");
+    lanes.withdraw(&"a".into());
+    assert_eq!(lanes.allowance().of(&"a".into(), 0), 4 * AHEAD - 4);
+    assert_eq!(lanes.allowance().of(&"new".into(), 0), FIRST_WINDOW);
+    assert_eq!(lanes.allowance().of(&"new".into(), 3), 1);
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn those_that_failed_hold_half_of_the_places_at_most() {
     }
     assert_eq!(next(&mut lanes), None);
     ended(&mut lanes, "dead0", false);
-    lanes.written("dead0");
+    lanes.written(&"dead0".into());
     assert!(next(&mut lanes).unwrap().starts_with("dead"));
 }
 

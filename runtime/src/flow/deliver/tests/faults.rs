@@ -20,7 +20,7 @@ async fn an_endless_answer_with_a_good_status_counts() {
         desk.endpoint("mer_a", &receiver.url).await;
         let event = desk.event("mer_a", "{}").await;
         assert_eq!(desk.deliver().await, 1);
-        let delivery = desk.delivery("mer_a", &event).await;
+        let delivery = desk.delivery("mer_a", &event.as_str().into()).await;
         assert_eq!(delivery.state, DeliveryState::Delivered);
         let kept = desk.attempts("mer_a", &delivery.id).await.remove(0).response.unwrap();
         assert!(kept.starts_with("more more") && kept.len() == 1024);
@@ -36,7 +36,7 @@ async fn a_stalled_receiver_runs_into_the_timeout() {
         desk.endpoint("mer_a", &receiver.url).await;
         let event = desk.event("mer_a", "{}").await;
         assert_eq!(desk.deliver().await, 1);
-        let delivery = desk.delivery("mer_a", &event).await;
+        let delivery = desk.delivery("mer_a", &event.as_str().into()).await;
         assert_eq!((delivery.state, delivery.attempts), (DeliveryState::Pending, 1));
         let attempt = desk.attempts("mer_a", &delivery.id).await.remove(0);
         assert_eq!((attempt.status, attempt.error.as_deref()), (None, Some("no complete answer in time")));
@@ -54,7 +54,7 @@ async fn a_redirect_is_a_failure_and_is_not_followed() {
         desk.endpoint("mer_a", &receiver.url).await;
         let event = desk.event("mer_a", "{}").await;
         assert_eq!(desk.deliver().await, 1);
-        let delivery = desk.delivery("mer_a", &event).await;
+        let delivery = desk.delivery("mer_a", &event.as_str().into()).await;
         assert_eq!(delivery.state, DeliveryState::Pending);
         let attempt = desk.attempts("mer_a", &delivery.id).await.remove(0);
         assert_eq!(attempt.status, Some(302));
@@ -85,7 +85,7 @@ async fn a_private_address_is_never_reached() {
         desk.endpoint("mer_a", &receiver.url).await;
         let event = desk.event("mer_a", "{}").await;
         assert_eq!(desk.deliver().await, hosts.len() + 1);
-        for delivery in desk.deliveries("mer_a", Of::Event(event)).await {
+        for delivery in desk.deliveries("mer_a", Of::Event(event.as_str().into())).await {
             assert_eq!(delivery.state, DeliveryState::Pending);
             let attempt = desk.attempts("mer_a", &delivery.id).await.remove(0);
             let error = attempt.error.unwrap();
@@ -109,7 +109,7 @@ async fn gone_disables_the_endpoint_and_what_waits_is_kept() {
         desk.dispatch().await;
         let mut worker = desk.worker();
         assert_eq!(worker.step().await, 1);
-        assert_eq!(desk.delivery("mer_a", &gone).await.state, DeliveryState::Exhausted);
+        assert_eq!(desk.delivery("mer_a", &gone.as_str().into()).await.state, DeliveryState::Exhausted);
         let found = desk.find("mer_a", &endpoint.id).await;
         assert_eq!(found.state, EndpointState::Disabled);
         assert!(found.disabled_why.is_some());
@@ -117,11 +117,14 @@ async fn gone_disables_the_endpoint_and_what_waits_is_kept() {
         desk.events("mer_a", 3).await;
         assert_eq!(desk.deliver().await, 0);
         assert_eq!(desk.deliveries("mer_a", Of::All).await.len(), 1, "a disabled endpoint gets none");
-        assert_eq!(desk.resend("mer_a", &desk.delivery("mer_a", &gone).await.id).await, Resend::Queued);
+        assert_eq!(
+            desk.resend("mer_a", &desk.delivery("mer_a", &gone.as_str().into()).await.id).await,
+            Resend::Queued
+        );
         assert_eq!(worker.step().await, 0, "kept while it is disabled");
         desk.enable("mer_a", &endpoint.id).await;
         assert_eq!(worker.step().await, 1);
-        assert_eq!(desk.delivery("mer_a", &gone).await.state, DeliveryState::Delivered);
+        assert_eq!(desk.delivery("mer_a", &gone.as_str().into()).await.state, DeliveryState::Delivered);
     })
     .await;
 }
@@ -222,7 +225,7 @@ async fn what_was_sent_and_not_written_down_is_sent_again_with_the_same_id() {
         desk.clock.shift(3_600_000);
         assert_eq!(desk.worker().step().await, 1);
         assert_eq!((receiver.requests().len(), receiver.ids().len()), (2, 1));
-        let delivery = desk.delivery("mer_a", &event).await;
+        let delivery = desk.delivery("mer_a", &event.as_str().into()).await;
         assert_eq!((delivery.state, delivery.attempts), (DeliveryState::Delivered, 1));
     })
     .await;
@@ -249,7 +252,7 @@ async fn a_stale_worker_changes_nothing() {
         desk.clock.shift(3_600_000);
         assert_eq!(desk.worker().step().await, 1);
         // Even when the delivery is queued again meanwhile, with a claim of its own.
-        let delivery = desk.delivery("mer_a", &event).await;
+        let delivery = desk.delivery("mer_a", &event.as_str().into()).await;
         assert_eq!(desk.resend("mer_a", &delivery.id).await, Resend::Queued);
         let now = desk.clock.now();
         let finished = desk
@@ -260,7 +263,7 @@ async fn a_stale_worker_changes_nothing() {
             .await
             .unwrap();
         assert_eq!(finished.stale, 1);
-        let delivery = desk.delivery("mer_a", &event).await;
+        let delivery = desk.delivery("mer_a", &event.as_str().into()).await;
         assert_eq!((delivery.state, delivery.attempts), (DeliveryState::Pending, 1));
         assert_eq!(desk.worker().step().await, 1);
     })
@@ -276,7 +279,7 @@ async fn a_secret_that_does_not_open_fails_visibly() {
         desk.dispatch().await;
         desk.vault = Arc::new(Vault::from_hex(&"22".repeat(32)).unwrap());
         assert_eq!(desk.worker().step().await, 1);
-        let delivery = desk.delivery("mer_a", &event).await;
+        let delivery = desk.delivery("mer_a", &event.as_str().into()).await;
         assert_eq!(delivery.state, DeliveryState::Pending);
         assert!(desk.attempts("mer_a", &delivery.id).await.remove(0).error.unwrap().contains("master key"));
         assert!(receiver.requests().is_empty());

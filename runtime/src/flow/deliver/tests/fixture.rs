@@ -26,7 +26,7 @@ use crate::{
     },
     domain::{
         event::{Kind, NewEvent},
-        id,
+        id::{DeliveryId, EndpointId, EventId, Id, InvoiceId},
         policy::Policy,
         signature::Secret,
         tenant::Tenant,
@@ -111,7 +111,7 @@ pub(super) struct Desk {
 }
 
 pub(super) struct MadeEndpoint {
-    pub(super) id: String,
+    pub(super) id: EndpointId,
     pub(super) secret: Secret,
 }
 
@@ -155,7 +155,7 @@ impl Desk {
     }
 
     pub(super) async fn endpoint(&self, merchant_id: &str, url: &str) -> MadeEndpoint {
-        let id = id::new(id::Kind::Endpoint, self.clock.now());
+        let id = EndpointId::new(self.clock.now());
         let secret = Secret::generate().unwrap();
         let endpoint = NewEndpoint {
             id: id.clone(),
@@ -163,7 +163,7 @@ impl Desk {
             url: url.to_owned(),
             form_hook_id: None,
             events: None,
-            secret: self.vault.seal(&id, secret.to_text().as_bytes()).unwrap(),
+            secret: self.vault.seal(id.as_str(), secret.to_text().as_bytes()).unwrap(),
             created_at: self.clock.now(),
         };
         let insert = self.db.write::<_, DbError, _>(move |conn| Box::pin(endpoints::insert(conn, endpoint)));
@@ -171,13 +171,13 @@ impl Desk {
         MadeEndpoint { id, secret }
     }
 
-    pub(super) async fn find(&self, merchant_id: &str, id: &str) -> endpoints::Endpoint {
+    pub(super) async fn find(&self, merchant_id: &str, id: &EndpointId) -> endpoints::Endpoint {
         let mut conn = self.db.read().await.unwrap();
         endpoints::get(&mut conn, &Tenant::live(merchant_id), id).await.unwrap().unwrap()
     }
 
-    pub(super) async fn enable(&self, merchant_id: &'static str, id: &str) {
-        let id = id.to_owned();
+    pub(super) async fn enable(&self, merchant_id: &'static str, id: &EndpointId) {
+        let id = id.clone();
         self.db
             .write::<_, DbError, _>(move |conn| {
                 Box::pin(async move { endpoints::enable(conn, &Tenant::live(merchant_id), &id).await })
@@ -186,10 +186,10 @@ impl Desk {
             .unwrap();
     }
 
-    pub(super) async fn rotate(&self, merchant_id: &'static str, id: &str) -> Secret {
+    pub(super) async fn rotate(&self, merchant_id: &'static str, id: &EndpointId) -> Secret {
         let secret = Secret::generate().unwrap();
-        let sealed = self.vault.seal(id, secret.to_text().as_bytes()).unwrap();
-        let (id, now) = (id.to_owned(), self.clock.now());
+        let sealed = self.vault.seal(id.as_str(), secret.to_text().as_bytes()).unwrap();
+        let (id, now) = (id.clone(), self.clock.now());
         let rotated = self.db.write::<_, DbError, _>(move |conn| {
             Box::pin(
                 async move { endpoints::rotate(conn, &Tenant::live(merchant_id), &id, sealed, now).await },
@@ -199,17 +199,17 @@ impl Desk {
         secret
     }
 
-    pub(super) async fn event(&self, merchant_id: &str, payload: &str) -> String {
+    pub(super) async fn event(&self, merchant_id: &str, payload: &str) -> EventId {
         self.insert(vec![self.new_event(merchant_id, payload)]).await.remove(0)
     }
 
-    pub(super) async fn events(&self, merchant_id: &str, count: usize) -> Vec<String> {
+    pub(super) async fn events(&self, merchant_id: &str, count: usize) -> Vec<EventId> {
         self.insert((0..count).map(|_| self.new_event(merchant_id, "{}")).collect()).await
     }
 
     fn new_event(&self, merchant_id: &str, payload: &str) -> NewEvent {
         NewEvent {
-            id: id::new(id::Kind::Event, self.clock.now()),
+            id: EventId::new(self.clock.now()),
             tenant: Tenant::live(merchant_id),
             kind: Kind::InvoicePaid.into(),
             invoice_id: None,
@@ -223,18 +223,18 @@ impl Desk {
     /// Commits the events of an invoice of `mer_a` with these numbers. Their payload says which they are.
     pub(super) async fn invoice(
         &self,
-        invoice_id: &str,
+        invoice_id: &InvoiceId,
         numbers: std::ops::RangeInclusive<i64>,
-    ) -> Vec<String> {
+    ) -> Vec<EventId> {
         let event = |sequence| NewEvent {
-            invoice_id: Some(invoice_id.to_owned()),
+            invoice_id: Some(invoice_id.clone()),
             sequence,
             ..self.new_event("mer_a", &format!("{invoice_id}/{sequence}"))
         };
         self.insert(numbers.map(event).collect()).await
     }
 
-    async fn insert(&self, events: Vec<NewEvent>) -> Vec<String> {
+    async fn insert(&self, events: Vec<NewEvent>) -> Vec<EventId> {
         let ids = events.iter().map(|event| event.id.clone()).collect();
         self.db.write::<_, DbError, _>(move |conn| Box::pin(events::insert(conn, events))).await.unwrap();
         ids
@@ -251,25 +251,25 @@ impl Desk {
     }
 
     /// The only delivery of an event.
-    pub(super) async fn delivery(&self, merchant_id: &str, event_id: &str) -> Delivery {
-        let mut found = self.deliveries(merchant_id, Of::Event(event_id.to_owned())).await;
+    pub(super) async fn delivery(&self, merchant_id: &str, event_id: &EventId) -> Delivery {
+        let mut found = self.deliveries(merchant_id, Of::Event(event_id.clone())).await;
         assert_eq!(found.len(), 1);
         found.remove(0)
     }
 
     pub(super) async fn deliveries(&self, merchant_id: &str, of: Of) -> Vec<Delivery> {
         let mut conn = self.db.read().await.unwrap();
-        let top = "dlv_ZZZZZZZZZZZZZZZZZZZZZZZZZZ".to_owned();
+        let top = DeliveryId::greatest();
         deliveries::list(&mut conn, &Tenant::live(merchant_id), of, None, top, 100_000).await.unwrap()
     }
 
-    pub(super) async fn attempts(&self, merchant_id: &str, delivery_id: &str) -> Vec<Attempt> {
+    pub(super) async fn attempts(&self, merchant_id: &str, delivery_id: &DeliveryId) -> Vec<Attempt> {
         let mut conn = self.db.read().await.unwrap();
         deliveries::attempts(&mut conn, &Tenant::live(merchant_id), delivery_id, 100).await.unwrap()
     }
 
-    pub(super) async fn resend(&self, merchant_id: &'static str, delivery_id: &str) -> Resend {
-        let (id, now) = (delivery_id.to_owned(), self.clock.now());
+    pub(super) async fn resend(&self, merchant_id: &'static str, delivery_id: &DeliveryId) -> Resend {
+        let (id, now) = (delivery_id.clone(), self.clock.now());
         self.db
             .write::<_, DbError, _>(move |conn| {
                 Box::pin(async move { deliveries::resend(conn, &Tenant::live(merchant_id), &id, now).await })
@@ -283,7 +283,7 @@ impl Desk {
         merchant_id: &'static str,
         range: Range,
         rows: i64,
-    ) -> Vec<String> {
+    ) -> Vec<DeliveryId> {
         let now = self.clock.now();
         self.db
             .write::<_, DbError, _>(move |conn| {

@@ -12,14 +12,18 @@ use crate::{
         deliveries::{self, DeliveryState, Of, Resend, leaving, queue},
         endpoints::{self, Change},
     },
-    domain::{event::Kind, tenant::Tenant},
+    domain::{
+        event::Kind,
+        id::{DeliveryId, EndpointId, Id},
+        tenant::Tenant,
+    },
 };
 
 const WHY: &str = "the endpoint was deleted";
 
 /// Deletes an endpoint as the API does, but gives up at most `rows` deliveries at once.
-async fn delete(desk: &Desk, endpoint_id: &str, rows: i64) {
-    let (id, now) = (endpoint_id.to_owned(), desk.clock.now());
+async fn delete(desk: &Desk, endpoint_id: &EndpointId, rows: i64) {
+    let (id, now) = (endpoint_id.clone(), desk.clock.now());
     let deleted = desk.db.write::<_, DbError, _>(move |conn| {
         Box::pin(async move {
             let deleted = endpoints::delete(conn, &Tenant::live("mer_a"), &id, now).await?;
@@ -94,13 +98,13 @@ async fn what_is_being_sent_ends_as_it_ends() {
             let sending = tokio::spawn(async move { worker.step().await });
             come.notified().await;
             delete(&desk, &endpoint.id, 100).await;
-            assert_eq!(desk.delivery("mer_a", &event).await.state, DeliveryState::Pending);
+            assert_eq!(desk.delivery("mer_a", &event.as_str().into()).await.state, DeliveryState::Pending);
             go.notify_one();
             sending.await.unwrap();
             // One that failed would be tried again: that is given up.
             desk.clock.shift(60_000);
             desk.worker().step().await;
-            let delivery = desk.delivery("mer_a", &event).await;
+            let delivery = desk.delivery("mer_a", &event.as_str().into()).await;
             let why = (!taken).then(|| WHY.to_owned());
             let state = if taken { DeliveryState::Delivered } else { DeliveryState::Exhausted };
             assert_eq!((delivery.state, delivery.why, delivery.attempts), (state, why, 1));
@@ -123,10 +127,10 @@ async fn what_a_dead_worker_had_claimed_is_given_up_when_its_lease_ends() {
         assert_eq!(claimed.await.unwrap().claims.len(), 1);
         delete(&desk, &endpoint.id, 100).await;
         desk.worker().step().await;
-        assert_eq!(desk.delivery("mer_a", &event).await.state, DeliveryState::Pending);
+        assert_eq!(desk.delivery("mer_a", &event.as_str().into()).await.state, DeliveryState::Pending);
         desk.clock.shift(30_001);
         desk.worker().step().await;
-        assert_eq!(desk.delivery("mer_a", &event).await.why.as_deref(), Some(WHY));
+        assert_eq!(desk.delivery("mer_a", &event.as_str().into()).await.why.as_deref(), Some(WHY));
         assert_eq!(queued(&desk).await, 0);
     })
     .await;
@@ -191,13 +195,13 @@ async fn lists_show_everything_once_whatever_was_deleted_and_however_the_clock_w
         delete(&desk, &endpoints[1], 4).await;
         let mut conn = desk.db.read().await.unwrap();
         let sql = "SELECT id, endpoint_id, state, created_at FROM delivery";
-        let mut all: Vec<(i64, String, String, DeliveryState)> = Vec::new();
+        let mut all: Vec<(i64, DeliveryId, EndpointId, DeliveryState)> = Vec::new();
         for row in conn.rows(sql, vec![]).await.unwrap() {
             let state = row.parsed("state").unwrap();
             all.push((
                 row.int("created_at").unwrap(),
-                row.text("id").unwrap(),
-                row.text("endpoint_id").unwrap(),
+                row.id("id").unwrap(),
+                row.id("endpoint_id").unwrap(),
                 state,
             ));
         }
@@ -210,15 +214,15 @@ async fn lists_show_everything_once_whatever_was_deleted_and_however_the_clock_w
         for (of, state) in ofs
             .flat_map(|of| states.map(Some).into_iter().chain([None]).map(move |state| (of.clone(), state)))
         {
-            let is_of = |endpoint: &String| match &of {
+            let is_of = |endpoint: &EndpointId| match &of {
                 Of::Endpoint(id) => id == endpoint,
                 _ => true,
             };
-            let shown = all
-                .iter()
-                .filter(|(.., endpoint, s)| is_of(endpoint) && state.is_none_or(|state| *s == state));
-            let shown: Vec<String> = shown.map(|(_, id, ..)| id.clone()).collect();
-            let (mut before, mut found) = ("dlv_ZZZZZZZZZZZZZZZZZZZZZZZZZZ".to_owned(), Vec::new());
+            let shown = all.iter().filter(|(.., endpoint, s)| {
+                is_of(&endpoint.as_str().into()) && state.is_none_or(|state| *s == state)
+            });
+            let shown: Vec<DeliveryId> = shown.map(|(_, id, ..)| id.clone()).collect();
+            let (mut before, mut found) = (DeliveryId::greatest(), Vec::new());
             loop {
                 let page = deliveries::list(&mut conn, &Tenant::live("mer_a"), of.clone(), state, before, 2)
                     .await

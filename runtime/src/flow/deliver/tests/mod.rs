@@ -13,6 +13,7 @@ use super::*;
 use crate::{
     db::deliveries::{self, DeliveryState, Of, Range, Resend},
     domain::{
+        id::{DeliveryId, Id},
         signature::{Secret, SignatureError, verify},
         tenant::Tenant,
     },
@@ -31,14 +32,14 @@ async fn a_delivery_is_signed_sent_once_and_logged() {
         let [request] = &receiver.requests()[..] else { panic!("one request") };
         assert_eq!(request.body.as_ref(), r#"{"type":"invoice.paid","data":{"ü":1}}"#.as_bytes());
         let header = |name: &str| request.headers[name].to_str().unwrap().to_owned();
-        assert_eq!(header("webhook-id"), event);
+        assert_eq!(header("webhook-id"), event.as_str());
         assert_eq!(header("content-type"), "application/json");
         assert_eq!(header("user-agent"), concat!("Kassa/", env!("CARGO_PKG_VERSION")));
         let (at, signature) = (header("webhook-timestamp"), header("webhook-signature"));
         let now_s = desk.clock.now() / 1000;
-        verify(&endpoint.secret, &event, &at, &signature, &request.body, now_s).unwrap();
+        verify(&endpoint.secret, event.as_str(), &at, &signature, &request.body, now_s).unwrap();
 
-        let delivery = desk.delivery("mer_a", &event).await;
+        let delivery = desk.delivery("mer_a", &event.as_str().into()).await;
         assert_eq!((delivery.state, delivery.attempts), (DeliveryState::Delivered, 1));
         assert_eq!((delivery.due_at, delivery.done_at.is_some()), (None, true));
         let attempts = desk.attempts("mer_a", &delivery.id).await;
@@ -104,7 +105,7 @@ async fn a_failure_is_tried_again_when_it_is_due() {
         desk.endpoint("mer_a", &receiver.url).await;
         let event = desk.event("mer_a", "{}").await;
         desk.deliver().await;
-        let delivery = desk.delivery("mer_a", &event).await;
+        let delivery = desk.delivery("mer_a", &event.as_str().into()).await;
         assert_eq!((delivery.state, delivery.attempts), (DeliveryState::Pending, 1));
         let attempt = &desk.attempts("mer_a", &delivery.id).await[0];
         assert_eq!((attempt.status, attempt.error.as_deref()), (Some(500), Some("status 500")));
@@ -115,7 +116,7 @@ async fn a_failure_is_tried_again_when_it_is_due() {
         assert_eq!(first.headers["webhook-id"], second.headers["webhook-id"]);
         assert_ne!(first.headers["webhook-timestamp"], second.headers["webhook-timestamp"]);
         assert_ne!(first.headers["webhook-signature"], second.headers["webhook-signature"]);
-        let delivery = desk.delivery("mer_a", &event).await;
+        let delivery = desk.delivery("mer_a", &event.as_str().into()).await;
         assert_eq!((delivery.state, delivery.attempts), (DeliveryState::Delivered, 2));
     })
     .await;
@@ -137,14 +138,14 @@ async fn what_fails_to_the_end_is_exhausted_and_can_be_sent_again() {
             desk.clock.shift(14 * 3600 * 1000);
         }
         assert_eq!(desk.worker().step().await, 0);
-        let delivery = desk.delivery("mer_a", &event).await;
+        let delivery = desk.delivery("mer_a", &event.as_str().into()).await;
         assert_eq!((delivery.state, delivery.attempts), (DeliveryState::Exhausted, 24));
 
         assert_eq!(desk.resend("mer_b", &delivery.id).await, Resend::NotFound);
         assert_eq!(desk.resend("mer_a", &delivery.id).await, Resend::Queued);
         assert_eq!(desk.resend("mer_a", &delivery.id).await, Resend::Pending);
         assert_eq!(desk.worker().step().await, 1);
-        let delivery = desk.delivery("mer_a", &event).await;
+        let delivery = desk.delivery("mer_a", &event.as_str().into()).await;
         assert_eq!((delivery.state, delivery.attempts), (DeliveryState::Delivered, 25));
         assert_eq!(desk.attempts("mer_a", &delivery.id).await[0].number, 25);
         assert_eq!(receiver.ids().len(), 1);
@@ -163,10 +164,10 @@ async fn a_resend_begins_a_new_round() {
         desk.endpoint("mer_a", &receiver.url).await;
         let event = desk.event("mer_a", "{}").await;
         desk.deliver().await;
-        let delivery = desk.delivery("mer_a", &event).await;
+        let delivery = desk.delivery("mer_a", &event.as_str().into()).await;
         assert_eq!(desk.resend("mer_a", &delivery.id).await, Resend::Queued);
         assert_eq!(desk.worker().step().await, 1);
-        let delivery = desk.delivery("mer_a", &event).await;
+        let delivery = desk.delivery("mer_a", &event.as_str().into()).await;
         assert_eq!((delivery.state, delivery.attempts), (DeliveryState::Pending, 2));
         let wait = delivery.due_at.unwrap() - desk.clock.now();
         assert!((1..=5500).contains(&wait), "{wait}");
@@ -218,9 +219,9 @@ async fn lists_are_of_one_merchant_and_mode_the_newest_first() {
         let event = desk.event("mer_a", "{}").await;
         desk.dispatch().await;
         let mut conn = desk.db.read().await.unwrap();
-        let top = "dlv_ZZZZZZZZZZZZZZZZZZZZZZZZZZ";
-        let mut list = async |tenant: Tenant, of, state, before: &str, rows| {
-            let before = before.to_owned();
+        let top = &DeliveryId::greatest();
+        let mut list = async |tenant: Tenant, of, state, before: &DeliveryId, rows| {
+            let before = before.clone();
             let found = deliveries::list(&mut conn, &tenant, of, state, before, rows).await.unwrap();
             found.into_iter().map(|delivery| delivery.id).collect::<Vec<_>>()
         };

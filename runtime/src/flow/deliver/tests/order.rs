@@ -45,13 +45,13 @@ async fn a_later_event_waits_until_the_earlier_one_is_taken() {
         let other = Receiver::start(|_| ok("")).await;
         let endpoint = desk.endpoint("mer_a", &receiver.url).await;
         desk.endpoint("mer_a", &other.url).await;
-        let ids = desk.invoice("inv", 1..=3).await;
+        let ids = desk.invoice(&"inv".into(), 1..=3).await;
         deliver_all(&desk).await;
         assert_eq!(got(&receiver), ["inv/1"], "the others wait");
         assert_eq!(got(&other), ["inv/1", "inv/2", "inv/3"], "nobody else does");
         // One that comes later waits as well, whoever dispatched what.
-        desk.invoice("inv", 4..=4).await;
-        desk.invoice("other", 1..=1).await;
+        desk.invoice(&"inv".into(), 4..=4).await;
+        desk.invoice(&"other".into(), 1..=1).await;
         deliver_all(&desk).await;
         assert_eq!(got(&receiver), ["inv/1", "other/1"]);
         let waiting = desk.deliveries("mer_a", Of::Endpoint(endpoint.id.clone())).await;
@@ -64,7 +64,7 @@ async fn a_later_event_waits_until_the_earlier_one_is_taken() {
         let of_invoice: Vec<_> = got(&receiver).into_iter().filter(|one| one.starts_with("inv/")).collect();
         assert_eq!(of_invoice, ["inv/1", "inv/1", "inv/2", "inv/3", "inv/4"]);
         for id in ids {
-            for delivery in desk.deliveries("mer_a", Of::Event(id)).await {
+            for delivery in desk.deliveries("mer_a", Of::Event(id.as_str().into())).await {
                 assert_eq!(delivery.state, DeliveryState::Delivered);
             }
         }
@@ -83,7 +83,7 @@ async fn one_that_is_given_up_or_refused_for_long_lets_the_others_go() {
         })
         .await;
         let endpoint = desk.endpoint("mer_a", &receiver.url).await;
-        desk.invoice("inv", 1..=5).await;
+        desk.invoice(&"inv".into(), 1..=5).await;
         deliver_all(&desk).await;
         assert_eq!(got(&receiver), ["inv/1", "inv/2", "inv/3"]);
         for tried in 2..=5 {
@@ -109,7 +109,7 @@ async fn behind_a_worker_that_died_the_order_is_kept() {
     each_database(async |desk| {
         let receiver = Receiver::start(|_| ok("")).await;
         desk.endpoint("mer_a", &receiver.url).await;
-        desk.invoice("inv", 1..=2).await;
+        desk.invoice(&"inv".into(), 1..=2).await;
         desk.dispatch().await;
         let now = desk.clock.now();
         let claims = desk.db.write::<_, DbError, _>(move |conn| {
@@ -117,7 +117,7 @@ async fn behind_a_worker_that_died_the_order_is_kept() {
         });
         let claims = claims.await.unwrap();
         assert_eq!(claims.claims[0].deliveries.len(), 1, "one of a line is claimed");
-        desk.invoice("inv", 3..=3).await;
+        desk.invoice(&"inv".into(), 3..=3).await;
         deliver_all(&desk).await;
         assert!(got(&receiver).is_empty());
         desk.clock.shift(30_001);
@@ -132,7 +132,7 @@ async fn what_is_sent_again_goes_in_order_too() {
     each_database(async |desk| {
         let receiver = Receiver::start(|_| ok("")).await;
         let endpoint = desk.endpoint("mer_a", &receiver.url).await;
-        desk.invoice("inv", 1..=4).await;
+        desk.invoice(&"inv".into(), 1..=4).await;
         deliver_all(&desk).await;
         let range = Range {
             endpoint_id: endpoint.id.clone(),
@@ -142,7 +142,7 @@ async fn what_is_sent_again_goes_in_order_too() {
             after: None,
         };
         assert_eq!(desk.resend_range("mer_a", range, 100).await.len(), 4);
-        desk.invoice("inv", 5..=5).await;
+        desk.invoice(&"inv".into(), 5..=5).await;
         deliver_all(&desk).await;
         assert_eq!(got(&receiver)[4..], ["inv/1", "inv/2", "inv/3", "inv/4", "inv/5"]);
     })
@@ -159,7 +159,7 @@ async fn replicas_dispatch_the_events_of_an_invoice_in_order() {
         }
         let receiver = Receiver::start(|_| ok("")).await;
         desk.endpoint("mer_a", &receiver.url).await;
-        desk.invoice("inv", 1..=1).await;
+        desk.invoice(&"inv".into(), 1..=1).await;
         let (held, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let (at, on, db) = (held.clone(), go.clone(), (*desk.db).clone());
         let first = tokio::spawn(async move {
@@ -174,8 +174,8 @@ async fn replicas_dispatch_the_events_of_an_invoice_in_order() {
             .await
         });
         held.notified().await;
-        desk.invoice("inv", 2..=2).await;
-        desk.invoice("other", 1..=2).await;
+        desk.invoice(&"inv".into(), 2..=2).await;
+        desk.invoice(&"other".into(), 1..=2).await;
         assert_eq!(dispatch::step(&desk.db, &desk.clock).await.unwrap(), 2, "those of the other");
         assert_eq!(dispatch::step(&desk.db, &desk.clock).await.unwrap(), 0);
         go.notify_one();
@@ -212,7 +212,7 @@ async fn two_replicas_and_a_moody_receiver_keep_the_order_of_every_invoice() {
         let write = async {
             for number in 1..=5 {
                 for invoice in 0..20 {
-                    desk.invoice(&format!("inv_{invoice}"), number..=number).await;
+                    desk.invoice(&format!("inv_{invoice}").as_str().into(), number..=number).await;
                 }
             }
             loop {

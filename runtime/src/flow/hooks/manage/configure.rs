@@ -3,14 +3,14 @@
 use super::{Fit, HookError, HookInfo, fitted, found, info, manifest_of, secrets};
 use crate::{
     db::{Conn, hooks},
-    domain::{hook::Binding, tenant::Tenant, verbatim::Verbatim},
+    domain::{hook::Binding, id::HookId, tenant::Tenant, verbatim::Verbatim},
 };
 
 /// Sets what a hook is run for from now on.
 pub(crate) async fn bind(
     conn: &mut Conn,
     tenant: &Tenant,
-    id: &str,
+    id: &HookId,
     binding: &Binding,
 ) -> Result<HookInfo, HookError> {
     found(conn, tenant, id).await?;
@@ -22,7 +22,7 @@ pub(crate) async fn bind(
 pub(crate) async fn set(
     conn: &mut Conn,
     tenant: &Tenant,
-    id: &str,
+    id: &HookId,
     settings: &Verbatim,
     fit: &Fit,
 ) -> Result<HookInfo, HookError> {

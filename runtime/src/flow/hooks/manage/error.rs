@@ -4,7 +4,10 @@ use tokio::task::JoinError;
 
 use crate::{
     db::{DbError, disk::Full, hooks::StoreError},
-    domain::hook::Purpose,
+    domain::{
+        hook::Purpose,
+        id::{EndpointId, HookId},
+    },
     host::AdmitError,
     vault::VaultError,
 };
@@ -41,9 +44,9 @@ pub(crate) enum HookError {
     #[error("The hook was changed meanwhile; look at it, then send this again")]
     Changed,
     #[error("{problem}")]
-    SettingsUnset { hook_id: String, problem: String },
+    SettingsUnset { hook_id: HookId, problem: String },
     #[error("Secrets are missing: {}", list(missing))]
-    SecretsMissing { hook_id: String, missing: Vec<MissingSecret> },
+    SecretsMissing { hook_id: HookId, missing: Vec<MissingSecret> },
     #[error("The host {host}: the operator allows {allowed} (hooks.hosts)")]
     HostRefused { host: String, allowed: String },
     #[error("from: another version is in use now")]
@@ -55,7 +58,7 @@ pub(crate) enum HookError {
     #[error("The version is in use; take another one")]
     ShadowInUse,
     #[error("Endpoints are told in this form: choose another one for them, or delete them")]
-    IsForm { endpoints: Vec<String> },
+    IsForm { endpoints: Vec<EndpointId> },
 
     #[error("{problem} (version {version})")]
     SettingsRefused { problem: String, version: String },

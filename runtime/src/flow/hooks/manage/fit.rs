@@ -10,7 +10,11 @@ use crate::{
     app::App,
     config::Config,
     db::hooks::{self, VersionRow},
-    domain::{tenant::Tenant, verbatim::Verbatim},
+    domain::{
+        id::{HookId, HookVersionId},
+        tenant::Tenant,
+        verbatim::Verbatim,
+    },
     host::{Manifest, is_allowed},
 };
 
@@ -40,7 +44,7 @@ impl Fit {
         settings: &Verbatim,
     ) -> Result<Self, HookError> {
         let values = settings.value();
-        let _place = app.fits.enter(&tenant.merchant).await;
+        let _place = app.fits.enter(tenant.merchant.as_str()).await;
         let look = move || manifest.settings_problem(&manifest.settings_filled(values));
         let problem = tokio::task::spawn_blocking(look).await?;
         Ok(Self::new(app, Some(Checked { sha256, settings: settings.text().to_owned(), problem })))
@@ -62,8 +66,8 @@ impl Fit {
     pub(crate) async fn of_hook(
         app: &App,
         tenant: &Tenant,
-        hook_id: &str,
-        version_id: Option<&str>,
+        hook_id: &HookId,
+        version_id: Option<&HookVersionId>,
     ) -> Result<Self, HookError> {
         let mut conn = app.db.read().await?;
         let Some(hook) = hooks::get(&mut conn, tenant, hook_id).await? else {
@@ -82,7 +86,7 @@ impl Fit {
     pub(crate) async fn of_settings(
         app: &App,
         tenant: &Tenant,
-        hook_id: &str,
+        hook_id: &HookId,
         settings: &Verbatim,
     ) -> Result<Self, HookError> {
         let mut conn = app.db.read().await?;

@@ -30,7 +30,7 @@ use crate::{
         hooks::{self, Hook, HookState, VersionRow, forms, runs as run_rows},
         plugins,
     },
-    domain::{Millis, tenant::Tenant},
+    domain::{Millis, id::HookId, tenant::Tenant},
     host::{Manifest, scope_of_hook},
 };
 
@@ -72,12 +72,12 @@ fn manifest_of(version: &VersionRow) -> Result<Manifest, DbError> {
         .map_err(|error| DbError::Unreadable { column: "manifest", why: error.to_string() })
 }
 
-async fn found(conn: &mut Conn, tenant: &Tenant, id: &str) -> Result<Hook, HookError> {
+async fn found(conn: &mut Conn, tenant: &Tenant, id: &HookId) -> Result<Hook, HookError> {
     hooks::get(conn, tenant, id).await?.ok_or(HookError::Missing("hook"))
 }
 
 /// The hook as it is now, for an answer.
-async fn info(conn: &mut Conn, tenant: &Tenant, id: &str) -> Result<HookInfo, HookError> {
+async fn info(conn: &mut Conn, tenant: &Tenant, id: &HookId) -> Result<HookInfo, HookError> {
     let hook = found(conn, tenant, id).await?;
     Ok(HookInfo::read(conn, hook).await?)
 }
@@ -100,7 +100,7 @@ pub(crate) async fn list(app: &App, tenant: &Tenant) -> Result<Vec<HookInfo>, Ho
     Ok(infos)
 }
 
-pub(crate) async fn get(app: &App, tenant: &Tenant, id: &str) -> Result<HookInfo, HookError> {
+pub(crate) async fn get(app: &App, tenant: &Tenant, id: &HookId) -> Result<HookInfo, HookError> {
     info(&mut app.db.read().await?, tenant, id).await
 }
 
@@ -108,7 +108,7 @@ pub(crate) async fn get(app: &App, tenant: &Tenant, id: &str) -> Result<HookInfo
 pub(crate) async fn set_state(
     conn: &mut Conn,
     tenant: &Tenant,
-    id: &str,
+    id: &HookId,
     state: HookState,
     now: Millis,
 ) -> Result<HookInfo, HookError> {
@@ -124,7 +124,7 @@ pub(crate) async fn set_state(
 pub(crate) async fn delete(
     conn: &mut Conn,
     tenant: &Tenant,
-    id: &str,
+    id: &HookId,
     now: Millis,
 ) -> Result<HookInfo, HookError> {
     let was = info(conn, tenant, id).await?;
@@ -139,7 +139,7 @@ pub(crate) async fn delete(
 }
 
 /// SHA-256 of each artefact of a hook.
-pub(crate) async fn artefacts_of(app: &App, hook_id: &str) -> Result<Vec<String>, DbError> {
+pub(crate) async fn artefacts_of(app: &App, hook_id: &HookId) -> Result<Vec<String>, DbError> {
     let versions = hooks::versions(&mut app.db.read().await?, hook_id).await?;
     Ok(versions.into_iter().map(|version| version.sha256).collect())
 }

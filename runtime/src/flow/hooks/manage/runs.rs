@@ -10,7 +10,13 @@ use crate::{
             runs::{self, Attempt, Run, Usage},
         },
     },
-    domain::{Millis, hook::RunState, tenant::Tenant, verbatim::Verbatim},
+    domain::{
+        Millis,
+        hook::RunState,
+        id::{HookId, HookMatchId, HookRunId},
+        tenant::Tenant,
+        verbatim::Verbatim,
+    },
 };
 
 const USAGE_DAYS: i64 = 31;
@@ -32,17 +38,17 @@ pub(crate) struct RunInfo {
 pub(crate) async fn list(
     app: &App,
     tenant: &Tenant,
-    (hook_id, state): (Option<String>, Option<RunState>),
-    (before, rows): (String, i64),
+    (hook_id, state): (Option<HookId>, Option<RunState>),
+    (before, rows): (HookRunId, i64),
 ) -> Result<Vec<Run>, DbError> {
     runs::list(&mut app.db.read().await?, tenant, hook_id, state, before, rows).await
 }
 
-pub(crate) async fn get(app: &App, tenant: &Tenant, id: &str) -> Result<RunInfo, HookError> {
+pub(crate) async fn get(app: &App, tenant: &Tenant, id: &HookRunId) -> Result<RunInfo, HookError> {
     info(&mut app.db.read().await?, tenant, id).await
 }
 
-async fn info(conn: &mut Conn, tenant: &Tenant, id: &str) -> Result<RunInfo, HookError> {
+async fn info(conn: &mut Conn, tenant: &Tenant, id: &HookRunId) -> Result<RunInfo, HookError> {
     let run = run_of(conn, tenant, id).await?;
     let event = events::get(conn, tenant, &run.event_id).await?;
     let payload = event.map(|event| event.payload).unwrap_or_default();
@@ -52,7 +58,7 @@ async fn info(conn: &mut Conn, tenant: &Tenant, id: &str) -> Result<RunInfo, Hoo
     Ok(RunInfo { run, input: Verbatim::of_text(payload).map_err(unreadable)?, calls })
 }
 
-async fn run_of(conn: &mut Conn, tenant: &Tenant, id: &str) -> Result<Run, HookError> {
+async fn run_of(conn: &mut Conn, tenant: &Tenant, id: &HookRunId) -> Result<Run, HookError> {
     runs::get(conn, tenant, id).await?.ok_or(HookError::Missing("run"))
 }
 
@@ -60,7 +66,7 @@ async fn run_of(conn: &mut Conn, tenant: &Tenant, id: &str) -> Result<Run, HookE
 pub(crate) async fn run_again(
     conn: &mut Conn,
     tenant: &Tenant,
-    id: &str,
+    id: &HookRunId,
     now: Millis,
 ) -> Result<RunInfo, HookError> {
     let run = run_of(conn, tenant, id).await?;
@@ -75,7 +81,7 @@ pub(crate) async fn run_again(
 }
 
 /// What a hook used on the last days on which it was run, the newest first.
-pub(crate) async fn usage(app: &App, tenant: &Tenant, hook_id: &str) -> Result<Vec<Usage>, HookError> {
+pub(crate) async fn usage(app: &App, tenant: &Tenant, hook_id: &HookId) -> Result<Vec<Usage>, HookError> {
     let mut conn = app.db.read().await?;
     let hook = found(&mut conn, tenant, hook_id).await?;
     Ok(runs::usage(&mut conn, &hook.id, USAGE_DAYS).await?)
@@ -85,8 +91,8 @@ pub(crate) async fn usage(app: &App, tenant: &Tenant, hook_id: &str) -> Result<V
 pub(crate) async fn matches(
     app: &App,
     tenant: &Tenant,
-    hook_id: &str,
-    (before, rows): (String, i64),
+    hook_id: &HookId,
+    (before, rows): (HookMatchId, i64),
 ) -> Result<Vec<Match>, HookError> {
     let mut conn = app.db.read().await?;
     let hook = found(&mut conn, tenant, hook_id).await?;

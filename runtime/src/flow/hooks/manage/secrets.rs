@@ -17,7 +17,7 @@ use crate::{
     domain::{
         Millis,
         hook::Purpose,
-        id::{self, Kind as IdKind},
+        id::{HookId, HookSecretId},
         tenant::Tenant,
     },
     host::Manifest,
@@ -35,7 +35,7 @@ pub(crate) struct NewSecret {
 }
 
 /// All secrets of a hook, by name.
-pub(crate) async fn list(app: &App, tenant: &Tenant, id: &str) -> Result<Vec<SecretRow>, HookError> {
+pub(crate) async fn list(app: &App, tenant: &Tenant, id: &HookId) -> Result<Vec<SecretRow>, HookError> {
     let mut conn = app.db.read().await?;
     let hook = found(&mut conn, tenant, id).await?;
     Ok(secrets::list(&mut conn, &hook.id).await?)
@@ -46,7 +46,7 @@ pub(crate) async fn set(
     conn: &mut Conn,
     vault: &Vault,
     tenant: &Tenant,
-    id: &str,
+    id: &HookId,
     new: NewSecret,
     now: Millis,
 ) -> Result<SecretRow, HookError> {
@@ -63,7 +63,7 @@ pub(crate) async fn set(
     if known.len() >= SECRETS_MAX && is_new {
         return Err(HookError::TooManySecrets(SECRETS_MAX));
     }
-    let row_id = id::new(IdKind::HookSecret, now);
+    let row_id = HookSecretId::new(now);
     let value = vault.seal(&sealed_for(&row_id, &purpose), value.as_bytes())?;
     let row = SecretRow { id: row_id, name, purpose, value, created_at: now };
     secrets::set(conn, &hook.id, row.clone()).await?;
@@ -74,7 +74,7 @@ pub(crate) async fn set(
 pub(crate) async fn delete(
     conn: &mut Conn,
     tenant: &Tenant,
-    id: &str,
+    id: &HookId,
     name: &str,
 ) -> Result<Vec<SecretRow>, HookError> {
     let hook = found(conn, tenant, id).await?;

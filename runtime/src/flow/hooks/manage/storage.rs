@@ -10,7 +10,7 @@ use crate::{
         hooks::{self, Hook},
         plugin_storage::{self, StorageWrites},
     },
-    domain::tenant::Tenant,
+    domain::{id::HookId, tenant::Tenant},
     host::scope_of_hook,
 };
 
@@ -18,7 +18,7 @@ use crate::{
 pub(crate) async fn keys(
     app: &App,
     tenant: &Tenant,
-    id: &str,
+    id: &HookId,
     (prefix, after, limit): (&str, Option<&str>, u32),
 ) -> Result<Vec<String>, HookError> {
     let mut conn = app.db.read().await?;
@@ -29,7 +29,7 @@ pub(crate) async fn keys(
 }
 
 /// The value under a key.
-pub(crate) async fn get(app: &App, tenant: &Tenant, id: &str, key: &str) -> Result<Vec<u8>, HookError> {
+pub(crate) async fn get(app: &App, tenant: &Tenant, id: &HookId, key: &str) -> Result<Vec<u8>, HookError> {
     let mut conn = app.db.read().await?;
     let hook = found(&mut conn, tenant, id).await?;
     let (_, value) = plugin_storage::get(&mut conn, &scope_of_hook(&hook.id), key).await?;
@@ -42,7 +42,7 @@ const MISSING: HookError = HookError::Missing("value under this key");
 pub(crate) async fn put(
     conn: &mut Conn,
     tenant: &Tenant,
-    id: &str,
+    id: &HookId,
     (key, value): (String, Vec<u8>),
     config: &Hooks,
 ) -> Result<(), HookError> {
@@ -58,7 +58,7 @@ pub(crate) async fn put(
 pub(crate) async fn delete(
     conn: &mut Conn,
     tenant: &Tenant,
-    id: &str,
+    id: &HookId,
     key: String,
 ) -> Result<Vec<u8>, HookError> {
     hooks::lock(conn, id).await?;

@@ -10,7 +10,10 @@ use crate::{
             shadows::{self, Tally},
         },
     },
-    domain::tenant::Tenant,
+    domain::{
+        id::{HookId, HookVersionId},
+        tenant::Tenant,
+    },
     flow::hooks::replay::{self, Replay},
 };
 
@@ -19,11 +22,11 @@ use crate::{
 pub(crate) async fn replay(
     app: &App,
     tenant: &Tenant,
-    id: &str,
-    version_id: &str,
+    id: &HookId,
+    version_id: &HookVersionId,
     limit: u32,
 ) -> Result<Replay, HookError> {
-    let _place = app.replays.enter(&tenant.merchant).await;
+    let _place = app.replays.enter(tenant.merchant.as_str()).await;
     let mut conn = app.db.read().await?;
     let hook = found(&mut conn, tenant, id).await?;
     let version = version_of(&mut conn, &hook, version_id).await?;
@@ -32,14 +35,14 @@ pub(crate) async fn replay(
 }
 
 /// The version in the shadow, if there is one, and how it does.
-pub(crate) type Shadow = Option<(String, Tally)>;
+pub(crate) type Shadow = Option<(HookVersionId, Tally)>;
 
 /// Sets the version in the shadow, or none. Errors if it is the one in use.
 pub(crate) async fn set_shadow(
     conn: &mut Conn,
     tenant: &Tenant,
-    id: &str,
-    version_id: Option<String>,
+    id: &HookId,
+    version_id: Option<HookVersionId>,
 ) -> Result<Shadow, HookError> {
     let hook = found(conn, tenant, id).await?;
     if let Some(version_id) = &version_id {
@@ -53,7 +56,7 @@ pub(crate) async fn set_shadow(
     shadow_of(conn, &hook).await
 }
 
-pub(crate) async fn shadow(app: &App, tenant: &Tenant, id: &str) -> Result<Shadow, HookError> {
+pub(crate) async fn shadow(app: &App, tenant: &Tenant, id: &HookId) -> Result<Shadow, HookError> {
     let mut conn = app.db.read().await?;
     let hook = found(&mut conn, tenant, id).await?;
     shadow_of(&mut conn, &hook).await

@@ -7,11 +7,15 @@ use crate::{
         Conn,
         hooks::{self, Hook, VersionRow, runs},
     },
-    domain::{Millis, id::Kind as IdKind, tenant::Tenant},
+    domain::{
+        Millis,
+        id::{HookId, HookVersionId},
+        tenant::Tenant,
+    },
 };
 
 /// All versions of a hook, the newest first.
-pub(crate) async fn list(app: &App, tenant: &Tenant, id: &str) -> Result<Vec<VersionInfo>, HookError> {
+pub(crate) async fn list(app: &App, tenant: &Tenant, id: &HookId) -> Result<Vec<VersionInfo>, HookError> {
     let mut conn = app.db.read().await?;
     let hook = found(&mut conn, tenant, id).await?;
     of_hook(&mut conn, &hook).await
@@ -26,8 +30,8 @@ async fn of_hook(conn: &mut Conn, hook: &Hook) -> Result<Vec<VersionInfo>, HookE
 pub(crate) async fn activate(
     conn: &mut Conn,
     tenant: &Tenant,
-    id: &str,
-    version_id: &str,
+    id: &HookId,
+    version_id: &HookVersionId,
     fit: &Fit,
     now: Millis,
 ) -> Result<HookInfo, HookError> {
@@ -41,8 +45,8 @@ pub(crate) async fn activate(
 pub(crate) async fn roll_back(
     conn: &mut Conn,
     tenant: &Tenant,
-    id: &str,
-    from: Option<String>,
+    id: &HookId,
+    from: Option<HookVersionId>,
     fit: &Fit,
     now: Millis,
 ) -> Result<HookInfo, HookError> {
@@ -59,8 +63,8 @@ pub(crate) async fn roll_back(
 pub(crate) async fn delete(
     conn: &mut Conn,
     tenant: &Tenant,
-    id: &str,
-    version_id: &str,
+    id: &HookId,
+    version_id: &HookVersionId,
 ) -> Result<Vec<VersionInfo>, HookError> {
     // As it is: nobody activates the version meanwhile.
     hooks::lock(conn, id).await?;
@@ -77,11 +81,8 @@ pub(crate) async fn delete(
 pub(super) async fn version_of(
     conn: &mut Conn,
     hook: &Hook,
-    version_id: &str,
+    version_id: &HookVersionId,
 ) -> Result<VersionRow, HookError> {
-    if !IdKind::HookVersion.accepts(version_id) {
-        return Err(HookError::NoVersion);
-    }
     let version = hooks::version_by_id(conn, version_id).await?;
     version.filter(|version| version.hook_id == hook.id).ok_or(HookError::NoVersion)
 }

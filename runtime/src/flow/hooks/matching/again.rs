@@ -8,7 +8,11 @@ use crate::{
         DbError,
         hooks::{Callee, matches::Match},
     },
-    domain::{hook::MatchOutcome, settlement::Share},
+    domain::{
+        hook::MatchOutcome,
+        id::{HookVersionId, TransferId},
+        settlement::Share,
+    },
     flow::hooks::{
         call::{ready, used},
         matching::{broke, outcome, parts, put, question::Question},
@@ -23,7 +27,7 @@ pub(crate) type DidMatch = Did<MatchOutcome, Vec<Share>>;
 /// A past question and its replay.
 #[derive(Debug)]
 pub(crate) struct Rematched {
-    pub(crate) transfer_id: String,
+    pub(crate) transfer_id: TransferId,
     pub(crate) compared: Compared<MatchOutcome, Vec<Share>>,
 }
 
@@ -61,8 +65,8 @@ pub(crate) async fn again(app: &App, callee: &Callee, then: Match) -> Result<Rem
 }
 
 /// Puts a question that has just been answered to the version in the shadow.
-pub(super) async fn shadow(app: &App, callee: &Callee, version_id: &str, then: Match) {
-    let call = (then.id.clone(), 1);
+pub(super) async fn shadow(app: &App, callee: &Callee, version_id: &HookVersionId, then: Match) {
+    let call = (then.id.to_string(), 1);
     let compared = async {
         let Some(InShadow { tenant, hook, version }) = InShadow::read(app, callee, version_id).await? else {
             return Ok(None);

@@ -38,7 +38,7 @@ use crate::{
             data::{HookMatchEvent, MatchNamed},
         },
         hook::MatchOutcome,
-        id::{self, Ids, MerchantId},
+        id::{HookId, HookMatchId, Ids, InvoiceId, MerchantId},
         retry::UNHEARD_MAX,
         settlement::{Answer, Book, Disallowed, Share},
         transfer::{Status, Transfer},
@@ -77,12 +77,12 @@ impl queue::Queue for Matches {
         match_queue::due(&mut app.db.read().await?, now).await
     }
 
-    async fn claim(app: &App, hooks: Vec<(String, usize)>, now: Millis) -> Result<Vec<Claimed>, DbError> {
+    async fn claim(app: &App, hooks: Vec<(HookId, usize)>, now: Millis) -> Result<Vec<Claimed>, DbError> {
         let until = now + LEASE_MARGIN_MS;
         app.db.write(move |conn| Box::pin(match_queue::claim(conn, hooks, now, until))).await
     }
 
-    fn owner(claimed: &Claimed) -> (&str, &MerchantId) {
+    fn owner(claimed: &Claimed) -> (&HookId, &MerchantId) {
         (&claimed.hook_id, &claimed.tenant.merchant)
     }
 
@@ -145,7 +145,7 @@ async fn match_one(app: &App, claimed: Claimed) -> RunOutcome {
         // Its lease ends, and then it is asked again.
         Err(error) if error.is_conflict() => RunOutcome::InTheWay,
         Err(error) => {
-            tracing::error!(hook = claimed.hook_id, %error, "a matcher could not be asked, or its answer written down");
+            tracing::error!(hook = claimed.hook_id.as_str(), %error, "a matcher could not be asked, or its answer written down");
             RunOutcome::Broken
         }
     }
@@ -267,7 +267,7 @@ async fn commit(
     }
     let Some(asked) = asked else {
         if claimed.unheard >= UNHEARD_MAX {
-            queue::set_aside(conn, "matching", &claimed.hook_id, &claimed.transfer_id, now).await?;
+            queue::set_aside(conn, "matching", &claimed.hook_id, claimed.transfer_id.as_str(), now).await?;
         }
         return settled(conn, &transfer, &Answer::Pass, claimed, now).await.map(|_| None);
     };
@@ -282,7 +282,7 @@ async fn commit(
         settled(conn, &transfer, &Answer::Pass, claimed, now).await??;
     }
     let record = matches::Match {
-        id: id::new(id::Kind::HookMatch, now),
+        id: HookMatchId::new(now),
         hook_id: callee.hook_id.clone(),
         transfer_id: transfer.id.clone(),
         version_id: callee.version_id.clone(),
@@ -307,11 +307,11 @@ async fn commit(
         let told = NewEvent::now(&callee.tenant, &data, now);
         let event_id = told.id.clone();
         events::insert(conn, vec![told]).await?;
-        events::caused_by(conn, &event_id, &record.id).await?;
+        events::caused_by(conn, &event_id, record.id.as_str()).await?;
         return Ok(Some(record));
     }
     if let Some(effects) = effects {
-        effects.commit(conn, &callee, Some(&record.id), limit, now).await?;
+        effects.commit(conn, &callee, Some(record.id.as_str()), limit, now).await?;
     }
     Ok(Some(record))
 }
@@ -324,7 +324,7 @@ async fn settled(
     claimed: &Claimed,
     now: Millis,
 ) -> Result<Result<(), Disallowed>, DbError> {
-    let also: Vec<String> = match answer {
+    let also: Vec<InvoiceId> = match answer {
         Answer::Pay(shares) => shares.iter().map(|share| share.invoice_id.clone()).collect(),
         _ => Vec::new(),
     };

@@ -11,6 +11,7 @@ use crate::{
     },
     domain::{
         Millis,
+        id::InvoiceId,
         invoice::Invoice,
         matching::{self, Candidate, Decision},
         money::Amount,
@@ -60,7 +61,7 @@ pub(super) struct Question {
 /// An invoice that is offered. The matcher does not learn its id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Offer {
-    invoice_id: String,
+    invoice_id: InvoiceId,
     due: Amount,
     received: Amount,
     created_at: Millis,
@@ -220,7 +221,7 @@ mod tests {
 
     fn question(offers: usize) -> Question {
         let offer = |place: usize| Offer {
-            invoice_id: format!("inv_{place}"),
+            invoice_id: format!("inv_{place}").as_str().into(),
             due: Amount(5),
             received: Amount::ZERO,
             created_at: 0,
@@ -254,7 +255,7 @@ mod tests {
     #[test]
     fn a_decision_names_what_was_offered() {
         let question = question(2);
-        let share = |id: &str, amount| Share { invoice_id: id.to_owned(), amount: Amount(amount) };
+        let share = |id: &str, amount| Share { invoice_id: id.into(), amount: Amount(amount) };
         assert_eq!(question.check(matcher::Decision::Pay(1)), Ok(Answer::Pay(vec![share("inv_1", 10)])));
         let split = matcher::Decision::Split(vec![part(0, 4), part(1, 5)]);
         assert_eq!(question.check(split), Ok(Answer::Pay(vec![share("inv_0", 4), share("inv_1", 5)])));

@@ -5,8 +5,13 @@ mod dark;
 use self::dark::{DEPTH, darks};
 use super::*;
 use crate::{
-    db::{AFTER_ALL_IDS, DbError, balances, chain, events},
-    domain::{invoice::Matching, tenant::Tenant, transfer::Kind},
+    db::{DbError, balances, chain, events},
+    domain::{
+        id::{AddressId, EventId, ExtendedKeyId, Id},
+        invoice::Matching,
+        tenant::Tenant,
+        transfer::Kind,
+    },
     flow::balances::{Step as Compared, Worker},
     host::BalanceError,
 };
@@ -53,7 +58,7 @@ async fn what_a_contract_pays_is_listed_once_and_paid_by_a_person() {
             &mut dark.conn().await,
             &Tenant::test(dark.shop.merchant.clone()),
             None,
-            AFTER_ALL_IDS.to_owned(),
+            EventId::greatest(),
             100,
         )
         .await
@@ -229,7 +234,7 @@ async fn nothing_is_compared_that_nobody_waits_for() {
         dark.shop.invoice("3").await;
         assert!(dark.compared().await.is_empty(), "tokens are seen");
         let key = addresses::ExtendedKey {
-            id: id::new(id::Kind::ExtendedKey, 1),
+            id: ExtendedKeyId::new(1),
             merchant_id: dark.shop.merchant.clone(),
             network: NETWORK.to_owned(),
             public_key: "own".to_owned(),
@@ -308,7 +313,7 @@ async fn many_are_looked_at_in_turn() {
                 let mut begin = Vec::new();
                 for place in 0..250 {
                     let new = addresses::NewAddress {
-                        id: id::new(id::Kind::ReceiveAddress, 1),
+                        id: AddressId::new(1),
                         merchant_id: merchant.clone(),
                         network: NETWORK.to_owned(),
                         address: format!("many/{place}"),

@@ -86,7 +86,7 @@ impl Hosts {
             return Err(HttpError::Malformed(format!("the body has more than {BODY_BYTES_MAX} bytes")));
         }
         count_headers(headers)?;
-        let key = of.run_id.as_ref().map(|run_id| repeats.key(run_id, &method, url, headers, &body));
+        let key = of.run_id.as_ref().map(|run_id| repeats.key(run_id.as_str(), &method, url, headers, &body));
         let url = self.url(of, url)?;
         let host = authority(&url);
         let mut map = filled_headers(of, &host, headers)?;

@@ -9,9 +9,9 @@ use crate::outbound::Lookup;
 fn of() -> OfMerchant {
     let bound = |host: &str| Secret::new("12:s/e?c#r t", Purpose::Host(host.to_owned()));
     OfMerchant {
-        hook_id: "hook_1".to_owned(),
+        hook_id: "hook_1".into(),
         tenant: Tenant::test("mer_1"),
-        run_id: Some("run_1".to_owned()),
+        run_id: Some("run_1".into()),
         hosts: vec!["api.example".to_owned(), "other.example".to_owned()],
         secrets: [
             ("token".to_owned(), bound("api.example")),
