@@ -21,6 +21,9 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
+/// The file that names the types of ids, each on a line with its prefix.
+const IDS: &str = "runtime/src/domain/id.rs";
+
 /// What a new hook is made of.
 const SDK_FILES: [&str; 15] = [
     "wit",
@@ -38,31 +41,6 @@ const SDK_FILES: [&str; 15] = [
     "sdk/python/pyproject.toml",
     "sdk/python/kassa_sdk",
     "sdk/python/template",
-];
-
-/// The types of ids (`src/domain/id.rs`), which are plain strings in the OpenAPI document.
-const IDS: [&str; 21] = [
-    "AddressId",
-    "ApiKeyId",
-    "CorrectionId",
-    "DeliveryId",
-    "EndpointId",
-    "EventId",
-    "ExtendedKeyId",
-    "HookId",
-    "HookMatchId",
-    "HookRunId",
-    "HookSecretId",
-    "HookVersionId",
-    "InvoiceId",
-    "JournalId",
-    "MerchantId",
-    "PaymentId",
-    "PluginVersionId",
-    "RequestId",
-    "RescanId",
-    "TransferId",
-    "UpstreamId",
 ];
 
 /// What the outer cargo sets for native code or for a lint run. A guest built with these would be another one.
@@ -83,7 +61,7 @@ fn main() -> Result<()> {
         .ok_or("the runtime crate must lie in the workspace")?
         .to_path_buf();
     let out = variable("OUT_DIR")?;
-    let inputs = ["chain-plugins", "Cargo.toml", "Cargo.lock", "runtime/build.rs", "runtime/migrations"];
+    let inputs = ["chain-plugins", "Cargo.toml", "Cargo.lock", "runtime/build.rs", "runtime/migrations", IDS];
     for input in inputs.iter().chain(&SDK_FILES) {
         println!("cargo:rerun-if-changed={}", root.join(input).display());
     }
@@ -113,10 +91,16 @@ fn main() -> Result<()> {
     fs::write(out.join("embedded.rs"), code)?;
     fs::write(out.join("sdk.rs"), sdk(&root)?)?;
     fs::write(out.join("migrations.rs"), migrations(&root.join("runtime/migrations"))?)?;
-    IDS.iter()
+    ids(&fs::read_to_string(root.join(IDS))?)
         .fold(utoipa_config::Config::new(), |config, id| config.alias_for(id, "String"))
         .write_to_file();
     Ok(())
+}
+
+/// The types of ids, which are plain strings in the OpenAPI document.
+fn ids(text: &str) -> impl Iterator<Item = &str> {
+    let names = text.lines().filter_map(|line| line.trim().split_once(" = \"")).map(|(name, _)| name);
+    names.filter(|name| name.ends_with("Id") && !name.contains(' '))
 }
 
 /// Every file of the SDKs, as a list of its path in the repository and its text.
