@@ -35,10 +35,27 @@ pub enum Tag {
     Final,
 }
 
+/// Error of a network's or an asset's rules for crediting.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CreditError {
+    #[error("at least 1 confirmation, or \"safe\", or \"final\"")]
+    NoConfirmation,
+    #[error("from 1 to {TIERS_MAX} tiers")]
+    Count,
+    #[error("each tier but the last has `up_to`, the last has none")]
+    Ends,
+    #[error("up_to {text}: an amount of at most {decimals} decimals, as text")]
+    Amount { text: String, decimals: u8 },
+    #[error("each `up_to` is more than the one before")]
+    Order,
+    #[error("what is more is not credited sooner, nor on fewer words")]
+    Sooner,
+}
+
 impl Credit {
-    pub(super) fn check(self) -> Result<(), &'static str> {
+    pub(super) fn check(self) -> Result<(), CreditError> {
         if self == Self::Confirmations(0) {
-            return Err("at least 1 confirmation, or \"safe\", or \"final\"");
+            return Err(CreditError::NoConfirmation);
         }
         Ok(())
     }
@@ -93,29 +110,29 @@ pub(super) fn rule(tiers: &[Tier], decimals: u8, amount: Option<Amount>) -> Opti
 }
 
 /// Checks an asset's tiers. The error says what is wrong.
-pub(super) fn check(tiers: &[Tier], decimals: u8) -> Result<(), String> {
+pub(super) fn check(tiers: &[Tier], decimals: u8) -> Result<(), CreditError> {
     if !(1..=TIERS_MAX).contains(&tiers.len()) {
-        return Err(format!("from 1 to {TIERS_MAX} tiers"));
+        return Err(CreditError::Count);
     }
     let mut before: Option<(&Tier, Amount)> = None;
     for (index, tier) in tiers.iter().enumerate() {
         tier.at.check()?;
         let is_last = index + 1 == tiers.len();
         if is_last != tier.up_to.is_none() {
-            return Err("each tier but the last has `up_to`, the last has none".to_owned());
+            return Err(CreditError::Ends);
         }
         let up_to = match (&tier.up_to, tier.up_to(decimals)) {
             (Some(text), None) => {
-                return Err(format!("up_to {text}: an amount of at most {decimals} decimals, as text"));
+                return Err(CreditError::Amount { text: text.clone(), decimals });
             }
             (_, up_to) => up_to.unwrap_or(Amount(u128::MAX)),
         };
         if let Some((lower, most)) = before {
             if up_to <= most {
-                return Err("each `up_to` is more than the one before".to_owned());
+                return Err(CreditError::Order);
             }
             if !lower.at.is_before(tier.at) || (lower.agreed && !tier.agreed) {
-                return Err("what is more is not credited sooner, nor on fewer words".to_owned());
+                return Err(CreditError::Sooner);
             }
         }
         before = Some((tier, up_to));
@@ -206,7 +223,7 @@ mod tests {
             (vec![tier(Some("1"), AFTER_2, false), tier(None, Credit::Confirmations(1), false)], "sooner"),
             (vec![tier(Some("1"), FINAL, true), last], "fewer words"),
         ] {
-            let refused = check(&tiers, 2).unwrap_err();
+            let refused = check(&tiers, 2).unwrap_err().to_string();
             assert!(refused.contains(why), "{tiers:?}: {refused}");
         }
     }

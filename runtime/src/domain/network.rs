@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    credit::{self, Credit, Rule, Tier},
+    credit::{self, Credit, CreditError, Rule, Tier},
     money::Amount,
     slots::{Ring, Unique},
     tenant::Mode,
@@ -116,50 +116,73 @@ impl Asset {
     }
 }
 
+/// Error of a network's manifest: the field, and what is wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ManifestError {
+    #[error("name: 1 to 40 of a-z, 0-9 and -")]
+    Name,
+    #[error("caip2: like eip155:8453")]
+    Caip2,
+    #[error("credit: {0}")]
+    Credit(#[from] CreditError),
+    #[error("poll_ms: from 50 to 600000")]
+    Poll,
+    #[error("asset: from 1 to 200 of them")]
+    Assets,
+    #[error("asset {0}: at most 30 decimals")]
+    Decimals(String),
+    #[error("asset {symbol}: credit: {why}")]
+    AssetCredit { symbol: String, why: CreditError },
+    #[error("asset {0}: unique.decimals is at most its decimals, slots at least 1, share_bp from 1 to 10000")]
+    Unique(String),
+    #[error("asset {0}: listed twice (by symbol or by contract)")]
+    Twice(String),
+    #[error("upstream: calls_per_s and calls_per_day are at least 1")]
+    Calls,
+}
+
 impl Manifest {
-    /// Checks the manifest. The error names the field and what is wrong with it.
-    pub fn check(&self) -> Result<(), String> {
+    /// Checks the manifest.
+    pub fn check(&self) -> Result<(), ManifestError> {
         let name_ok = !self.name.is_empty()
             && self.name.len() <= 40
             && self.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         if !name_ok {
-            return Err("name: 1 to 40 of a-z, 0-9 and -".to_owned());
+            return Err(ManifestError::Name);
         }
         let Some((namespace, reference)) = self.caip2.split_once(':') else {
-            return Err("caip2: like eip155:8453".to_owned());
+            return Err(ManifestError::Caip2);
         };
         if namespace.is_empty() || reference.is_empty() || self.caip2.len() > 64 {
-            return Err("caip2: like eip155:8453".to_owned());
+            return Err(ManifestError::Caip2);
         }
-        self.credit.check().map_err(|why| format!("credit: {why}"))?;
+        self.credit.check()?;
         if !(50..=600_000).contains(&self.poll_ms) {
-            return Err("poll_ms: from 50 to 600000".to_owned());
+            return Err(ManifestError::Poll);
         }
         if self.assets.is_empty() || self.assets.len() > 200 {
-            return Err("asset: from 1 to 200 of them".to_owned());
+            return Err(ManifestError::Assets);
         }
         for (index, asset) in self.assets.iter().enumerate() {
+            let symbol = || asset.symbol.clone();
             if asset.decimals > 30 {
-                return Err(format!("asset {}: at most 30 decimals", asset.symbol));
+                return Err(ManifestError::Decimals(symbol()));
             }
             if let Some(tiers) = &asset.credit {
                 credit::check(tiers, asset.decimals)
-                    .map_err(|why| format!("asset {}: credit: {why}", asset.symbol))?;
+                    .map_err(|why| ManifestError::AssetCredit { symbol: symbol(), why })?;
             }
             if asset.unique.is_some_and(|unique| unique.unit(asset.decimals).is_none()) {
-                return Err(format!(
-                    "asset {}: unique.decimals is at most its decimals, slots at least 1, share_bp from 1 to 10000",
-                    asset.symbol
-                ));
+                return Err(ManifestError::Unique(symbol()));
             }
             let same = |other: &Asset| other.symbol == asset.symbol || other.contract == asset.contract;
             if self.assets[..index].iter().any(same) {
-                return Err(format!("asset {}: listed twice (by symbol or by contract)", asset.symbol));
+                return Err(ManifestError::Twice(symbol()));
             }
         }
         for upstream in &self.upstreams {
             if upstream.calls_per_s == 0 || upstream.calls_per_day == Some(0) {
-                return Err("upstream: calls_per_s and calls_per_day are at least 1".to_owned());
+                return Err(ManifestError::Calls);
             }
         }
         Ok(())

@@ -53,10 +53,18 @@ impl From<Kind> for Type {
     }
 }
 
-impl FromStr for Type {
-    type Err = String;
+/// A text that is no type of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "not a type of event: one of Kassa's, or {OF_HOOKS} and words of a-z, 0-9 and _ with dots between, \
+     at most {OF_HOOKS_LEN_MAX} characters"
+)]
+pub struct NoType;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl FromStr for Type {
+    type Err = NoType;
+
+    fn from_str(text: &str) -> Result<Self, NoType> {
         if let Ok(kind) = text.parse::<Kind>() {
             return Ok(kind.into());
         }
@@ -68,18 +76,15 @@ impl FromStr for Type {
             Some(rest) if text.len() <= OF_HOOKS_LEN_MAX && rest.split('.').all(plain) => {
                 Ok(Self(Cow::Owned(text.to_owned())))
             }
-            _ => Err(format!(
-                "not a type of event: one of Kassa's, or {OF_HOOKS} and words of a-z, 0-9 and _ with dots between, \
-                 at most {OF_HOOKS_LEN_MAX} characters"
-            )),
+            _ => Err(NoType),
         }
     }
 }
 
 impl TryFrom<String> for Type {
-    type Error = String;
+    type Error = NoType;
 
-    fn try_from(text: String) -> Result<Self, String> {
+    fn try_from(text: String) -> Result<Self, NoType> {
         text.parse()
     }
 }

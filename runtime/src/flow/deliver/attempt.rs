@@ -1,6 +1,6 @@
 //! One attempt: what the endpoint's form renders is sent, and something follows from the answer.
 
-use std::{sync::Arc, time::Duration};
+use std::{str::Utf8Error, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::header;
@@ -23,12 +23,12 @@ use crate::{
         event::Data,
         id::{EndpointId, MerchantId},
         retry::{self, AttemptFacts, Outcome, UNHEARD_MAX},
-        signature::Secret,
+        signature::{Secret, SignatureError},
         taken::NotTaken,
     },
     host::Rendered,
-    outbound::{Answer, Outbound, Over, Reach, Request, parse_url},
-    vault::Vault,
+    outbound::{Answer, Outbound, OutboundError, Over, Reach, Request, parse_url},
+    vault::{Vault, VaultError},
 };
 
 /// Maximum number of bytes read of an answer.
@@ -42,8 +42,20 @@ const WEBHOOK_DELIVERY: &str = "webhook-delivery";
 pub(super) struct Target {
     pub(super) endpoint_id: EndpointId,
     pub(super) merchant_id: MerchantId,
-    /// Errors with the reason why nothing can be sent.
-    ready: Result<Ready, String>,
+    ready: Result<Ready, NotReady>,
+}
+
+/// Reason that nothing can be sent to an endpoint.
+#[derive(Debug, thiserror::Error)]
+enum NotReady {
+    #[error(transparent)]
+    Sealed(#[from] VaultError),
+    #[error(transparent)]
+    Text(#[from] Utf8Error),
+    #[error(transparent)]
+    Secret(#[from] SignatureError),
+    #[error(transparent)]
+    Url(#[from] OutboundError),
 }
 
 struct Ready {
@@ -56,17 +68,15 @@ impl Target {
     /// Decrypts the secrets of a claimed endpoint.
     pub(super) fn open(claim: &Claim, vault: &Vault, reach: Reach, now: Millis) -> Self {
         let old = claim.old_secret.as_ref().filter(|(_, until)| *until > now).map(|(sealed, _)| sealed);
-        let secrets: Result<Vec<Secret>, String> = std::iter::once(&claim.secret)
+        let secrets: Result<Vec<Secret>, NotReady> = std::iter::once(&claim.secret)
             .chain(old)
             .map(|sealed| {
-                let opened =
-                    vault.open(claim.endpoint_id.as_str(), sealed).map_err(|error| error.to_string())?;
-                let text = std::str::from_utf8(&opened).map_err(|error| error.to_string())?;
-                Secret::parse(text).map_err(|error| error.to_string())
+                let opened = vault.open(claim.endpoint_id.as_str(), sealed)?;
+                Ok(Secret::parse(std::str::from_utf8(&opened)?)?)
             })
             .collect();
         let ready = secrets.and_then(|secrets| {
-            let url = parse_url(&claim.url, reach).map_err(|error| error.to_string())?;
+            let url = parse_url(&claim.url, reach)?;
             Ok(Ready { url, form: Form::of(claim.form_hook_id.clone()), secrets })
         });
         Self { endpoint_id: claim.endpoint_id.clone(), merchant_id: claim.merchant_id.clone(), ready }
@@ -143,7 +153,7 @@ impl Sender {
     async fn send(&self, due: &Due, at: Millis) -> Option<Sent> {
         let ready = match &due.target.ready {
             Ok(ready) => ready,
-            Err(why) => return Some(Sent { answer: Err(Unsent::Failed(why.clone())), form_call: None }),
+            Err(why) => return Some(Sent { answer: Err(Unsent::Failed(why.to_string())), form_call: None }),
         };
         let Claimed { delivery_id, event_id, event_kind, event_at, payload, attempts, .. } = &due.claimed;
         let event = Event {
@@ -243,7 +253,7 @@ fn kept(body: &Bytes) -> Option<String> {
 #[cfg(test)]
 pub(super) fn due_for_test(endpoint_id: &EndpointId, merchant_id: &MerchantId) -> Due {
     let (endpoint_id, merchant_id) = (endpoint_id.clone(), merchant_id.clone());
-    let target = Target { endpoint_id, merchant_id, ready: Err("a test".to_owned()) };
+    let target = Target { endpoint_id, merchant_id, ready: Err(SignatureError::Secret.into()) };
     let claimed = Claimed {
         delivery_id: "dlv_1".into(),
         event_id: "evt_1".into(),

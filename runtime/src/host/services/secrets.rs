@@ -4,7 +4,7 @@ use zeroize::Zeroizing;
 
 use super::{
     Behalf,
-    signing::{Algorithm, SignError},
+    signing::{Algorithm, NoAlgorithm, SignError},
     tape::{Answered, Asked, taped},
     text::one_line,
 };
@@ -53,7 +53,9 @@ impl CallState {
         let Behalf::Merchant(of) = &self.services.subject.behalf else {
             return Err(SecretError::Unknown("chain plugins have no secrets".to_owned()));
         };
-        let algorithm: Algorithm = algorithm.parse().map_err(SecretError::UnknownAlgorithm)?;
+        let algorithm: Algorithm = algorithm
+            .parse()
+            .map_err(|unknown: NoAlgorithm| SecretError::UnknownAlgorithm(unknown.to_string()))?;
         let shown = one_line(name, 60);
         let secret = of.secrets.get(name).ok_or_else(|| SecretError::Unknown(shown.clone()))?;
         if secret.purpose != Purpose::Sign {

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     db::endpoints,
     domain::{
-        event::Type,
+        event::{NoType, Type},
         id::{EndpointId, EventId},
         nesting,
         verbatim::Verbatim,
@@ -48,7 +48,7 @@ impl Webhooks {
 /// The event's type and data. Errors if they are unusable.
 fn read(event: &str, data: &str) -> Result<(Type, Verbatim), WebhooksError> {
     let malformed = |why: String| WebhooksError::Malformed(why);
-    let kind: Type = event.parse().map_err(malformed)?;
+    let kind: Type = event.parse().map_err(|error: NoType| malformed(error.to_string()))?;
     if !event.starts_with("hook.") {
         return Err(malformed("event: it must begin with `hook.`".to_owned()));
     }

@@ -83,15 +83,17 @@ impl Algorithm {
     }
 }
 
-impl std::str::FromStr for Algorithm {
-    type Err = String;
+/// A name that is no algorithm's.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}; there are {names}", names = Algorithm::ALL.map(Algorithm::as_str).join(", "))]
+pub(crate) struct NoAlgorithm(String);
 
-    fn from_str(name: &str) -> Result<Self, String> {
+impl std::str::FromStr for Algorithm {
+    type Err = NoAlgorithm;
+
+    fn from_str(name: &str) -> Result<Self, NoAlgorithm> {
         let found = Self::ALL.into_iter().find(|algorithm| algorithm.as_str() == name);
-        found.ok_or_else(|| {
-            let names = Self::ALL.map(Self::as_str).join(", ");
-            format!("{}; there are {names}", super::text::one_line(name, 60))
-        })
+        found.ok_or_else(|| NoAlgorithm(super::text::one_line(name, 60)))
     }
 }
 
@@ -102,9 +104,9 @@ impl From<Algorithm> for String {
 }
 
 impl TryFrom<String> for Algorithm {
-    type Error = String;
+    type Error = NoAlgorithm;
 
-    fn try_from(name: String) -> Result<Self, String> {
+    fn try_from(name: String) -> Result<Self, NoAlgorithm> {
         name.parse()
     }
 }
