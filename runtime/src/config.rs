@@ -135,16 +135,21 @@ enum Said {
 }
 
 impl TryFrom<Said> for Days {
-    type Error = String;
+    type Error = NoDays;
 
-    fn try_from(said: Said) -> Result<Self, String> {
+    fn try_from(said: Said) -> Result<Self, NoDays> {
         match said {
             Said::Number(days) => Ok(Self(Some(days).filter(|days| *days > 0))),
             Said::Word(word) if word == "never" => Ok(Self(None)),
-            Said::Word(word) => Err(format!("{word:?} is no number of days; \"never\" and 0 keep for ever")),
+            Said::Word(word) => Err(NoDays(word)),
         }
     }
 }
+
+/// A word that says no retention.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is no number of days; \"never\" and 0 keep for ever")]
+struct NoDays(String);
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {

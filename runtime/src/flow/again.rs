@@ -234,7 +234,7 @@ pub(super) fn scan_failed(
 /// Records that an upstream gave no answer about the past; those who read new blocks go on using it.
 fn unanswered(app: &App, network: &Manifest, upstream: Option<UpstreamId>, why: String) -> AgainError {
     if let Some(id) = &upstream {
-        app.upstreams.report(&network.name, id, Verdict::Past(Err(why.clone())));
+        app.upstreams.report(&network.name, id, Verdict::PastUnanswered(why.clone()));
     }
     AgainError::Unanswered { why, upstream }
 }

@@ -26,7 +26,7 @@ use crate::{
         interface::Interface,
         limits::Limits,
         link::Linked,
-        manifest::{HOST_OF_SETTING, Manifest, Role},
+        manifest::{HOST_OF_SETTING, Manifest, ManifestError, Role},
         services::{Behalf, Subject, is_allowed, text::one_line},
         summary::ComponentSummary,
     },
@@ -100,7 +100,7 @@ impl Rules {
         }
         if let Some(schema) = &manifest.settings {
             super::settings::Schema::new(schema)
-                .map_err(|why| AdmitError::Manifest(format!("settings: {why}")))?;
+                .map_err(|why| AdmitError::Manifest(ManifestError::Settings(why)))?;
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Reasons that a component was refused or that a call gave no answer.
 
 use super::{
+    manifest::ManifestError,
     services::text::one_line,
     summary::{Fault, MANIFEST_SECTION},
 };
@@ -52,7 +53,7 @@ pub(crate) enum AdmitError {
     )]
     WrongPlace(&'static str),
     #[error("the manifest (custom section {MANIFEST_SECTION}) is unusable: {0}")]
-    Manifest(String),
+    Manifest(ManifestError),
     #[error("the manifest names the roles {manifest}, but the component exports {exports}")]
     RolesDiffer { manifest: String, exports: String },
     #[error("the manifest asks for what plugins cannot be granted here: {0}")]

@@ -8,7 +8,10 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::services::{Algorithm, text::one_line};
+use super::{
+    services::{Algorithm, text::one_line},
+    settings::SchemaError,
+};
 use crate::domain::{event, hook, nesting, objects::Objects};
 
 const SECTION_BYTES_MAX: usize = 16 << 10;
@@ -221,68 +224,94 @@ mod version_text {
     }
 }
 
+/// Why a manifest is unusable.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ManifestError {
+    #[error("there is none; with the SDK, kassa_sdk::manifest! adds it")]
+    Missing,
+    #[error("there are {0}; a plugin has one")]
+    Several(usize),
+    #[error("it has more than {SECTION_BYTES_MAX} bytes")]
+    TooLong,
+    #[error("it is not UTF-8")]
+    NotUtf8,
+    #[error("it is nested too deep; at most {max} levels are read", max = nesting::DEPTH_MAX)]
+    TooDeep,
+    #[error("{0}")]
+    Malformed(String),
+    #[error("{field}: {why}")]
+    Field { field: String, why: String },
+    #[error("settings: {0}")]
+    Settings(SchemaError),
+}
+
 impl Manifest {
     /// Reads the manifest from the sections that were found. Errors with what is wrong.
-    pub(super) fn read(sections: &[&[u8]]) -> Result<Self, String> {
+    pub(super) fn read(sections: &[&[u8]]) -> Result<Self, ManifestError> {
         let bytes = match sections {
-            [] => return Err("there is none; with the SDK, kassa_sdk::manifest! adds it".to_owned()),
+            [] => return Err(ManifestError::Missing),
             [bytes] => *bytes,
-            many => return Err(format!("there are {}; a plugin has one", many.len())),
+            many => return Err(ManifestError::Several(many.len())),
         };
         if bytes.len() > SECTION_BYTES_MAX {
-            return Err(format!("it has more than {SECTION_BYTES_MAX} bytes"));
+            return Err(ManifestError::TooLong);
         }
-        let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
+        let text = std::str::from_utf8(bytes).map_err(|_| ManifestError::NotUtf8)?;
         if nesting::of_toml(text) > nesting::DEPTH_MAX {
-            return Err(format!("it is nested too deep; at most {} levels are read", nesting::DEPTH_MAX));
+            return Err(ManifestError::TooDeep);
         }
         let manifest =
             toml::de::Deserializer::parse(text).and_then(|reader| Self::deserialize(Objects(reader)));
-        let manifest = manifest.map_err(|error| one_line(error.message(), 300))?;
+        let manifest = manifest.map_err(|error| ManifestError::Malformed(one_line(error.message(), 300)))?;
         manifest.check()?;
         Ok(manifest)
     }
 
-    fn check(&self) -> Result<(), String> {
+    fn check(&self) -> Result<(), ManifestError> {
+        let refused = |field: &str, why: String| Err(ManifestError::Field { field: field.to_owned(), why });
         let name_ok = (1..=40).contains(&self.name.len())
             && self.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         if !name_ok {
-            return Err("name: 1 to 40 of a-z, 0-9 and -".to_owned());
+            return refused("name", "1 to 40 of a-z, 0-9 and -".to_owned());
         }
         if self.version.to_string().len() > 64 {
-            return Err("version: at most 64 characters".to_owned());
+            return refused("version", "at most 64 characters".to_owned());
         }
         if one_line(&self.description, DESCRIPTION_CHARS_MAX) != self.description {
-            return Err(format!("description: one line of at most {DESCRIPTION_CHARS_MAX} characters"));
+            return refused("description", format!("one line of at most {DESCRIPTION_CHARS_MAX} characters"));
         }
         let mut roles = self.roles.clone();
         roles.sort_unstable();
         roles.dedup();
         if roles.is_empty() || roles.len() != self.roles.len() {
-            return Err("roles: at least one, each once".to_owned());
+            return refused("roles", "at least one, each once".to_owned());
         }
         if self.limits.memory_mib == Some(0) {
-            return Err("limits.memory_mib: at least 1".to_owned());
+            return refused("limits.memory_mib", "at least 1".to_owned());
         }
         let host_ok =
             |host: &String| (1..=253).contains(&host.len()) && host.bytes().all(|b| b.is_ascii_graphic());
         if self.grants.hosts.len() > HOSTS_MAX || !self.grants.hosts.iter().all(host_ok) {
-            return Err(format!("grants.hosts: at most {HOSTS_MAX} host names"));
+            return refused("grants.hosts", format!("at most {HOSTS_MAX} host names"));
         }
         if self.secrets.len() > SECRETS_MAX || !self.secrets.keys().all(|name| is_secret_name(name)) {
-            return Err(format!("secrets: at most {SECRETS_MAX}, each named by 1 to 40 of a-z, 0-9 and _"));
+            return refused(
+                "secrets",
+                format!("at most {SECRETS_MAX}, each named by 1 to 40 of a-z, 0-9 and _"),
+            );
         }
         for (name, secret) in &self.secrets {
             if one_line(&secret.description, DESCRIPTION_CHARS_MAX) != secret.description {
-                return Err(format!(
-                    "secrets.{name}.description: one line of at most {DESCRIPTION_CHARS_MAX} characters"
-                ));
+                let why = format!("one line of at most {DESCRIPTION_CHARS_MAX} characters");
+                return refused(&format!("secrets.{name}.description"), why);
             }
             if secret.host.is_some() == secret.purpose.is_some() || !secret.host.iter().all(host_ok) {
-                return Err(format!("secrets.{name}: either a host that it is bound to, or use = \"sign\""));
+                let why = "either a host that it is bound to, or use = \"sign\"".to_owned();
+                return refused(&format!("secrets.{name}"), why);
             }
             if secret.algorithm.is_some() && secret.purpose.is_none() {
-                return Err(format!("secrets.{name}.algorithm: only with use = \"sign\""));
+                let why = "only with use = \"sign\"".to_owned();
+                return refused(&format!("secrets.{name}.algorithm"), why);
             }
         }
         Ok(())

@@ -27,6 +27,15 @@ const STEPS_MAX: usize = 1_000_000;
 /// Maximum number of steps of a check whose errors are explained.
 const STEPS_TO_SAY_WHY: usize = 50_000;
 
+/// Why a schema is unusable.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum SchemaError {
+    #[error("{0} is not supported; write out what it stands for")]
+    Keyword(&'static str),
+    #[error("{0}")]
+    Unusable(String),
+}
+
 /// A usable schema.
 pub(crate) struct Schema {
     validator: Validator,
@@ -36,9 +45,9 @@ pub(crate) struct Schema {
 impl Schema {
     /// Compiles a schema. Errors with what is wrong with it. Strangers write schemas: patterns match in linear time,
     /// and all work is bounded by the lengths of the schema and the settings.
-    pub(crate) fn new(schema: &Value) -> Result<Self, String> {
+    pub(crate) fn new(schema: &Value) -> Result<Self, SchemaError> {
         if let Some(keyword) = refused_keyword(schema) {
-            return Err(format!("{keyword} is not supported; write out what it stands for"));
+            return Err(SchemaError::Keyword(keyword));
         }
         let patterns =
             PatternOptions::regex().size_limit(PATTERN_BYTES_MAX).dfa_size_limit(PATTERN_BYTES_MAX);
@@ -46,7 +55,7 @@ impl Schema {
             .with_pattern_options(patterns)
             .build(schema)
             .map(|validator| Self { validator, values: values(schema) })
-            .map_err(|error| one_line(&error.to_string(), SHOWN_CHARS_MAX))
+            .map_err(|error| SchemaError::Unusable(one_line(&error.to_string(), SHOWN_CHARS_MAX)))
     }
 
     /// The problem with these settings; `None` if they fit.
@@ -97,7 +106,7 @@ impl Manifest {
         match &self.settings {
             Some(schema) => match Schema::new(schema) {
                 Ok(schema) => schema.problem(settings),
-                Err(why) => Some(why),
+                Err(why) => Some(why.to_string()),
             },
             None => (settings.as_object().is_none_or(|object| !object.is_empty()))
                 .then(|| "settings: this hook has none; give an empty object".to_owned()),

@@ -95,8 +95,8 @@ impl Health {
                 self.rest = None;
                 self.behind_until = now + BEHIND_MS;
             }
-            Verdict::Past(Ok(())) => {}
-            Verdict::Past(Err(why)) => self.last_error = Some((why, now)),
+            Verdict::Past => {}
+            Verdict::PastUnanswered(why) => self.last_error = Some((why, now)),
             Verdict::Bad(why) => {
                 let ms = (REST_MS << self.failures.min(20)).min(REST_MS_MAX);
                 self.failures = self.failures.saturating_add(1);
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn what_it_does_not_know_of_the_past_is_not_held_against_it() {
-        let unanswered = || Verdict::Past(Err("no such block".to_owned()));
+        let unanswered = || Verdict::PastUnanswered("no such block".to_owned());
         let mut health = Health::default();
         health.record(Verdict::Good { head: 5 }, 5, NOW);
         (0..100).for_each(|_| health.record(unanswered(), 5, NOW));
@@ -209,7 +209,7 @@ mod tests {
         assert_eq!(health.standing(NOW + 1000), Standing::Due { behind: false });
         assert_eq!(health.last_error, Some(("no such block".to_owned(), NOW + 1000)));
         health.begin_probe(NOW + 1000);
-        health.record(Verdict::Past(Ok(())), 5, NOW + 1000);
+        health.record(Verdict::Past, 5, NOW + 1000);
         assert_eq!(health.standing(NOW + 1000), Standing::Due { behind: false });
     }
 

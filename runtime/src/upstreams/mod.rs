@@ -105,8 +105,10 @@ pub(crate) enum Verdict {
     },
     /// It answered, but knows less than is already known.
     Behind,
-    /// It was asked about the past, and either answered or could not. That says nothing about how well it reads on.
-    Past(Result<(), String>),
+    /// It answered about the past. That says nothing about how well it reads on.
+    Past,
+    /// It was asked about the past and could not answer, for this reason; which says no more.
+    PastUnanswered(String),
 }
 
 /// No upstream can be asked now.

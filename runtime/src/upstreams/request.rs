@@ -219,7 +219,7 @@ fn join(base: &Url, path: &str) -> Result<Url, UpstreamError> {
 fn plugin_headers(headers: Vec<(String, String)>) -> Result<HeaderMap, UpstreamError> {
     let mut map = HeaderMap::with_capacity(headers.len());
     for (name, value) in headers {
-        let name = allowed_name(&name).map_err(UpstreamError::Malformed)?;
+        let name = allowed_name(&name).map_err(|why| UpstreamError::Malformed(why.to_string()))?;
         let value = HeaderValue::from_str(&value).map_err(|_| {
             UpstreamError::Malformed(format!("the value of the header {name} cannot be sent"))
         })?;
@@ -232,7 +232,7 @@ fn plugin_headers(headers: Vec<(String, String)>) -> Result<HeaderMap, UpstreamE
 pub(super) fn secret_headers(headers: &[(String, Zeroizing<String>)]) -> Result<HeaderMap, OutboundError> {
     let mut map = HeaderMap::with_capacity(headers.len());
     for (name, value) in headers {
-        let name = allowed_name(name).map_err(OutboundError::Malformed)?;
+        let name = allowed_name(name).map_err(|why| OutboundError::Malformed(why.to_string()))?;
         let mut value = HeaderValue::from_str(value).map_err(|_| {
             OutboundError::Malformed(format!("the value of the header {name} cannot be sent"))
         })?;
@@ -242,12 +242,18 @@ pub(super) fn secret_headers(headers: &[(String, Zeroizing<String>)]) -> Result<
     Ok(map)
 }
 
-fn allowed_name(text: &str) -> Result<HeaderName, String> {
-    let name: HeaderName = text.parse().map_err(|_| "a header's name cannot be sent".to_owned())?;
-    if NOT_THE_PLUGINS.contains(&name) {
-        return Err(format!("the header {name} belongs to the host"));
-    }
-    Ok(name)
+/// Why a header of this name is not sent.
+#[derive(Debug, thiserror::Error)]
+enum NotSent {
+    #[error("a header's name cannot be sent")]
+    Unreadable,
+    #[error("the header {0} belongs to the host")]
+    OfHost(HeaderName),
+}
+
+fn allowed_name(text: &str) -> Result<HeaderName, NotSent> {
+    let name: HeaderName = text.parse().map_err(|_| NotSent::Unreadable)?;
+    if NOT_THE_PLUGINS.contains(&name) { Err(NotSent::OfHost(name)) } else { Ok(name) }
 }
 
 #[cfg(test)]

@@ -242,7 +242,7 @@ impl Worker {
         let error = match value {
             Ok(held) if held.len() == points.len() => {
                 if let Some(id) = &upstream {
-                    self.app.upstreams.report(&self.network.name, id, Verdict::Past(Ok(())));
+                    self.app.upstreams.report(&self.network.name, id, Verdict::Past);
                 }
                 return Ok((held.into_iter().map(Amount::from).collect(), upstream));
             }

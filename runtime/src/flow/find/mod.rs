@@ -180,7 +180,7 @@ async fn ask(
             match locations.into_iter().take(LOCATIONS_MAX).map(checked).collect::<Result<_, _>>() {
                 Ok(locations) => {
                     if let Some(id) = upstream {
-                        app.upstreams.report(&network.name, &id, Verdict::Past(Ok(())));
+                        app.upstreams.report(&network.name, &id, Verdict::Past);
                     }
                     return Ok(locations);
                 }

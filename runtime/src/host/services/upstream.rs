@@ -29,7 +29,7 @@ impl upstream::Host for CallState {
     fn note(&mut self, notes: String) -> wasmtime::Result<Result<(), NoteError>> {
         self.count()?;
         if let Err(why) = check(&notes) {
-            return Ok(Err(NoteError::Malformed(why)));
+            return Ok(Err(NoteError::Malformed(why.to_string())));
         }
         let upstream = self.services.http.upstream().map_err(|_| NoteError::NoUpstream);
         Ok(upstream.map(|upstream| upstream.note(notes)))
@@ -44,13 +44,20 @@ impl upstream::Host for CallState {
     }
 }
 
+/// Notes that are no short line.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{bytes} bytes, at most {NOTES_MAX}, without control characters: {shown}")]
+struct NotShort {
+    bytes: usize,
+    shown: String,
+}
+
 /// Checks that notes are one short line that an operator may be shown.
-fn check(notes: &str) -> Result<(), String> {
+fn check(notes: &str) -> Result<(), NotShort> {
     if notes.len() <= NOTES_MAX && !notes.chars().any(char::is_control) {
         return Ok(());
     }
-    let (bytes, shown) = (notes.len(), one_line(notes, SHOWN_CHARS_MAX));
-    Err(format!("{bytes} bytes, at most {NOTES_MAX}, without control characters: {shown}"))
+    Err(NotShort { bytes: notes.len(), shown: one_line(notes, SHOWN_CHARS_MAX) })
 }
 
 #[cfg(test)]

@@ -57,7 +57,7 @@ fn who_was_asked_in_vain_is_passed_over_by_that_one_alone() {
         let ids: Vec<UpstreamId> = ids.iter().map(|id| (*id).into()).collect();
         upstreams.pick("base", &ids).map(|upstream| upstream.id.clone())
     };
-    upstreams.report("base", &"a".into(), Verdict::Past(Err("no such block".to_owned())));
+    upstreams.report("base", &"a".into(), Verdict::PastUnanswered("no such block".to_owned()));
     assert_eq!(picked(&upstreams), "a");
     assert_eq!(beside(&["a"]).unwrap(), "b");
     assert_eq!(beside(&["b", "gone"]).unwrap(), "a");

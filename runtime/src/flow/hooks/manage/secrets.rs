@@ -121,7 +121,7 @@ async fn fits(
     let Some(version) = active.or(versions.first()) else { return Ok(()) };
     let manifest = manifest_of(version)?;
     match manifest.secrets.get(name).and_then(|asked| asked.algorithm) {
-        Some(algorithm) => algorithm.check(value).map_err(HookError::SecretUnfit),
+        Some(algorithm) => algorithm.check(value).map_err(|why| HookError::SecretUnfit(why.to_string())),
         None => Ok(()),
     }
 }

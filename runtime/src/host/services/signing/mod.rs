@@ -32,11 +32,13 @@ pub(crate) enum Algorithm {
 }
 
 /// Reason that no signature was made. Neither text contains anything of the key.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SignError {
     /// The secret is not a key of the algorithm; the text says what one looks like.
+    #[error("{0}")]
     Key(String),
     /// The key is valid but did not sign.
+    #[error("{0}")]
     Other(String),
 }
 
@@ -70,11 +72,8 @@ impl Algorithm {
     }
 
     /// Checks that a secret's text can be a key of the algorithm.
-    pub(crate) fn check(self, secret: &str) -> Result<(), String> {
-        match Key::new(self, secret) {
-            Ok(_) => Ok(()),
-            Err(SignError::Key(why) | SignError::Other(why)) => Err(why),
-        }
+    pub(crate) fn check(self, secret: &str) -> Result<(), SignError> {
+        Key::new(self, secret).map(drop)
     }
 
     /// The signature of a message under a secret's text.
