@@ -100,7 +100,7 @@ impl Rules {
         }
         if let Some(schema) = &manifest.settings {
             super::settings::Schema::new(schema)
-                .map_err(|why| AdmitError::Manifest(ManifestError::Settings(why)))?;
+                .map_err(|why| AdmitError::Manifest(ManifestError::Settings(why.to_string())))?;
         }
         Ok(())
     }

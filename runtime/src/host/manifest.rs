@@ -8,10 +8,7 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{
-    services::{Algorithm, text::one_line},
-    settings::SchemaError,
-};
+use super::services::{Algorithm, text::one_line};
 use crate::domain::{event, hook, nesting, objects::Objects};
 
 const SECTION_BYTES_MAX: usize = 16 << 10;
@@ -242,7 +239,7 @@ pub(crate) enum ManifestError {
     #[error("{field}: {why}")]
     Field { field: String, why: String },
     #[error("settings: {0}")]
-    Settings(SchemaError),
+    Settings(String),
 }
 
 impl Manifest {

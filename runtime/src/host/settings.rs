@@ -28,7 +28,7 @@ const STEPS_MAX: usize = 1_000_000;
 const STEPS_TO_SAY_WHY: usize = 50_000;
 
 /// Why a schema is unusable.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum SchemaError {
     #[error("{0} is not supported; write out what it stands for")]
     Keyword(&'static str),
