@@ -22,7 +22,7 @@ pub(crate) struct Claim {
 
 /// The result of a claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Claimed {
+pub(crate) enum ClaimOutcome {
     /// The key is yours: do the work, and store the answer in this transaction.
     New,
     /// The work was done, with this answer.
@@ -49,12 +49,12 @@ pub(crate) struct Answer {
 }
 
 /// Claims one key.
-pub(crate) async fn claim(conn: &mut Conn, claim: Claim) -> Result<Claimed, DbError> {
-    Ok(claim_many(conn, vec![claim]).await?.pop().unwrap_or(Claimed::New))
+pub(crate) async fn claim(conn: &mut Conn, claim: Claim) -> Result<ClaimOutcome, DbError> {
+    Ok(claim_many(conn, vec![claim]).await?.pop().unwrap_or(ClaimOutcome::New))
 }
 
 /// Claims keys. Results are in the order of the claims.
-pub(crate) async fn claim_many(conn: &mut Conn, claims: Vec<Claim>) -> Result<Vec<Claimed>, DbError> {
+pub(crate) async fn claim_many(conn: &mut Conn, claims: Vec<Claim>) -> Result<Vec<ClaimOutcome>, DbError> {
     let mut first: HashMap<(String, String), usize> = HashMap::with_capacity(claims.len());
     for (index, claim) in claims.iter().enumerate() {
         first.entry((claim.owner.clone(), claim.key.clone())).or_insert(index);
@@ -85,11 +85,11 @@ pub(crate) async fn claim_many(conn: &mut Conn, claims: Vec<Claim>) -> Result<Ve
         let name = (claim.owner, claim.key);
         let of = first.get(&name).copied().unwrap_or(index);
         answers.push(if of != index {
-            Claimed::Twin { of }
+            ClaimOutcome::Twin { of }
         } else if mine.contains(&name) {
-            Claimed::New
+            ClaimOutcome::New
         } else {
-            Claimed::Replay(stored(conn, name).await?)
+            ClaimOutcome::Replay(stored(conn, name).await?)
         });
     }
     Ok(answers)
@@ -178,13 +178,13 @@ mod tests {
                 })
                 .await
                 .unwrap();
-            assert_eq!(first, [Claimed::New, Claimed::New, Claimed::Twin { of: 0 }]);
+            assert_eq!(first, [ClaimOutcome::New, ClaimOutcome::New, ClaimOutcome::Twin { of: 0 }]);
             let second = db
                 .write::<_, DbError, _>(|conn| Box::pin(claim_many(conn, vec![a("k3", 1), a("k2", 9)])))
                 .await
                 .unwrap();
             let stored = Stored { fingerprint: vec![2], status: 422, body: b"{}".to_vec() };
-            assert_eq!(second, [Claimed::New, Claimed::Replay(stored)]);
+            assert_eq!(second, [ClaimOutcome::New, ClaimOutcome::Replay(stored)]);
         }
     }
 
@@ -201,7 +201,7 @@ mod tests {
                 .await;
             assert!(failed.is_err());
             let claimed = db.write::<_, DbError, _>(|conn| Box::pin(claim(conn, a("k", 1)))).await.unwrap();
-            assert_eq!(claimed, Claimed::New);
+            assert_eq!(claimed, ClaimOutcome::New);
             let swept = db.write::<_, DbError, _>(|conn| Box::pin(sweep(conn, 6, 9))).await.unwrap();
             assert_eq!(swept, 1);
         }

@@ -16,7 +16,7 @@ use crate::{
     app::App,
     db::{
         Conn, Work,
-        idempotency::{self, Answer, Claim, Claimed, Stored},
+        idempotency::{self, Answer, Claim, ClaimOutcome, Stored},
     },
     vault,
 };
@@ -228,7 +228,7 @@ async fn under_key(app: &App, owner: String, key: Key, claim: Claim, work: Effec
     app.db
         .write(move |conn| {
             Box::pin(async move {
-                if let Claimed::Replay(stored) = idempotency::claim(conn, claim).await? {
+                if let ClaimOutcome::Replay(stored) = idempotency::claim(conn, claim).await? {
                     return Reply::replay(&inside, &owner, &key, stored);
                 }
                 let reply = work(conn).await?;

@@ -15,7 +15,7 @@ use crate::{
         balances::{self, Begin},
         chain::{self, Standing},
         holds::{self, NewHold},
-        idempotency::{self, Answer, Claim, Claimed, Stored},
+        idempotency::{self, Answer, Claim, ClaimOutcome, Stored},
         invoices,
     },
     domain::{Millis, id::InvoiceId, invoice::Invoice, matching::Hold, tenant::Tenant, view::InvoiceView},
@@ -250,9 +250,9 @@ async fn claim(
         |index: usize| work.get(index).and_then(|order| order.1.as_ref()).map(|c| c.fingerprint.clone());
     for (index, claimed) in indexes.iter().zip(idempotency::claim_many(conn, claims).await?) {
         match claimed {
-            Claimed::New => {}
-            Claimed::Replay(stored) => verdicts[*index] = Some(Verdict::Replay(stored)),
-            Claimed::Twin { of } => {
+            ClaimOutcome::New => {}
+            ClaimOutcome::Replay(stored) => verdicts[*index] = Some(Verdict::Replay(stored)),
+            ClaimOutcome::Twin { of } => {
                 let Some(of) = indexes.get(of).copied() else { continue };
                 if fingerprint(of) == fingerprint(*index) {
                     twins.insert(*index, of);

@@ -25,7 +25,7 @@ use crate::{
         events,
         hooks::{
             Callee,
-            match_queue::{self, Claimed},
+            match_queue::{self, DueMatch},
             matches,
             run_queue::DueHook,
         },
@@ -67,7 +67,7 @@ struct Matches;
 
 impl queue::Queue for Matches {
     const NAME: &'static str = "matching";
-    type Claimed = Claimed;
+    type Item = DueMatch;
 
     fn bell(app: &App) -> &Notify {
         &app.wake.matching
@@ -77,20 +77,20 @@ impl queue::Queue for Matches {
         match_queue::due(&mut app.db.read().await?, now).await
     }
 
-    async fn claim(app: &App, hooks: Vec<(HookId, usize)>, now: Millis) -> Result<Vec<Claimed>, DbError> {
+    async fn claim(app: &App, hooks: Vec<(HookId, usize)>, now: Millis) -> Result<Vec<DueMatch>, DbError> {
         let until = now + LEASE_MARGIN_MS;
         app.db.write(move |conn| Box::pin(match_queue::claim(conn, hooks, now, until))).await
     }
 
-    fn owner(claimed: &Claimed) -> (&HookId, &MerchantId) {
+    fn owner(claimed: &DueMatch) -> (&HookId, &MerchantId) {
         (&claimed.hook_id, &claimed.tenant.merchant)
     }
 
-    fn unheard(claimed: &Claimed) -> i64 {
+    fn unheard(claimed: &DueMatch) -> i64 {
         claimed.unheard
     }
 
-    async fn make(app: App, claimed: Claimed) -> RunOutcome {
+    async fn make(app: App, claimed: DueMatch) -> RunOutcome {
         match_one(&app, claimed).await
     }
 }
@@ -125,7 +125,7 @@ struct Said {
     trace: Trace,
 }
 
-async fn match_one(app: &App, claimed: Claimed) -> RunOutcome {
+async fn match_one(app: &App, claimed: DueMatch) -> RunOutcome {
     let claimed = Arc::new(claimed);
     match call::until_fresh(&Asking { app, claimed: &claimed }).await {
         Ok((Some(record), at_once)) => {
@@ -154,7 +154,7 @@ async fn match_one(app: &App, claimed: Claimed) -> RunOutcome {
 /// A question that is being put.
 struct Asking<'a> {
     app: &'a App,
-    claimed: &'a Arc<Claimed>,
+    claimed: &'a Arc<DueMatch>,
 }
 
 impl call::Attempt for Asking<'_> {
@@ -195,7 +195,7 @@ impl call::Attempt for Asking<'_> {
     }
 }
 
-async fn release(app: &App, claimed: &Claimed) {
+async fn release(app: &App, claimed: &DueMatch) {
     let claim = vec![(claimed.transfer_id.clone(), claimed.hook_id.clone(), claimed.fence)];
     let now = app.clock.now();
     let released =
@@ -248,7 +248,7 @@ fn parts(answer: &Result<Answer, Unanswered>) -> Vec<Share> {
 /// Commits the answer and its effects, or nothing of them. Returns the recorded match, if there is one.
 async fn commit(
     conn: &mut Conn,
-    claimed: &Claimed,
+    claimed: &DueMatch,
     asked: Option<Asked>,
     limit: DiskLimit,
     now: Millis,
@@ -321,7 +321,7 @@ async fn settled(
     conn: &mut Conn,
     transfer: &Transfer,
     answer: &Answer,
-    claimed: &Claimed,
+    claimed: &DueMatch,
     now: Millis,
 ) -> Result<Result<(), Disallowed>, DbError> {
     let also: Vec<InvoiceId> = match answer {

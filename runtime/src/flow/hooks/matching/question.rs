@@ -6,7 +6,7 @@ use crate::{
     app::App,
     db::{
         DbError,
-        hooks::{candidates, match_queue::Claimed},
+        hooks::{candidates, match_queue::DueMatch},
         transfers,
     },
     domain::{
@@ -88,7 +88,7 @@ impl From<Invoice> for Offer {
 /// The question about a claimed transfer. `None` if it is no longer on chain or no invoice can be offered.
 pub(super) async fn about(
     app: &App,
-    claimed: &Claimed,
+    claimed: &DueMatch,
     settings: &Verbatim,
     at: Millis,
 ) -> Result<Option<Question>, DbError> {
