@@ -19,7 +19,7 @@ use crate::{
     },
     domain::{
         Millis,
-        alarm::{Answer, SecondProviderMissing, TransferDisputed},
+        alarm::{ProviderAnswer, SecondProviderMissing, TransferDisputed},
         credit::Rule,
         event::Data,
         id::TransferId,
@@ -84,13 +84,13 @@ struct Voice {
 }
 
 impl Voice {
-    fn answer(&self) -> Answer {
+    fn answer(&self) -> ProviderAnswer {
         let answer = match &self.says {
             Says::Sees => "as it was read".to_owned(),
             Says::Shallow => "as it was read, and not deep enough yet".to_owned(),
             Says::Otherwise(what) => what.clone(),
         };
-        Answer { provider: self.provider.clone(), answer }
+        ProviderAnswer { provider: self.provider.clone(), answer }
     }
 }
 

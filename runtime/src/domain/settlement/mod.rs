@@ -12,7 +12,7 @@ mod tell;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use answer::{Answer, Disallowed, Share};
+pub use answer::{Disallowed, MatcherAnswer, Share};
 pub use facts::{AssetNames, JournalEntry, JournalOf, Known, Listed, Listing, Matcher, Waiting, Written};
 
 use super::{

@@ -7,8 +7,8 @@ use super::{invoice, transfer};
 use crate::domain::{
     Millis,
     alarm::{
-        Answer, DatabaseUnwritable, NetworkFrozen, NetworkResumed, NetworkStalled, Of, SecondProviderMissing,
-        Subject, TransferDisputed, WorkSetAside,
+        DatabaseUnwritable, NetworkFrozen, NetworkResumed, NetworkStalled, Of, ProviderAnswer,
+        SecondProviderMissing, Subject, TransferDisputed, WorkSetAside,
     },
     correction::{Correction, Kind as CorrectionKind},
     event::{
@@ -231,8 +231,8 @@ fn others() -> Vec<Data> {
             network: network(),
             transfer: subject(),
             answers: vec![
-                Answer { provider: "one.example".to_owned(), answer: "as it was read".to_owned() },
-                Answer { provider: "two.example".to_owned(), answer: "no such transfer".to_owned() },
+                ProviderAnswer { provider: "one.example".to_owned(), answer: "as it was read".to_owned() },
+                ProviderAnswer { provider: "two.example".to_owned(), answer: "no such transfer".to_owned() },
             ],
         })),
         Data::SecondProviderMissing(Box::new(SecondProviderMissing {

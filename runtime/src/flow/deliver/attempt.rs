@@ -27,7 +27,7 @@ use crate::{
         taken::NotTaken,
     },
     host::Rendered,
-    outbound::{Answer, Outbound, OutboundError, Over, Reach, Request, parse_url},
+    outbound::{HttpAnswer, Outbound, OutboundError, Over, Reach, Request, parse_url},
     vault::{Vault, VaultError},
 };
 
@@ -203,7 +203,7 @@ struct Sent {
 }
 
 /// An answer, with an error if it is not what the form wants, or the reason that there is none.
-type Answered = Result<(Answer, Result<(), NotTaken>), Unsent>;
+type Answered = Result<(HttpAnswer, Result<(), NotTaken>), Unsent>;
 
 enum Unsent {
     Failed(String),

@@ -15,7 +15,7 @@ use crate::{
         balances::{self, Begin},
         chain::{self, Standing},
         holds::{self, NewHold},
-        idempotency::{self, Answer, Claim, ClaimOutcome, Stored},
+        idempotency::{self, Claim, ClaimOutcome, NewAnswer, StoredAnswer},
         invoices,
     },
     domain::{Millis, id::InvoiceId, invoice::Invoice, matching::Hold, tenant::Tenant, view::InvoiceView},
@@ -55,7 +55,7 @@ pub(super) struct Order {
 #[derive(Debug, Clone)]
 pub(super) enum Verdict {
     New(Box<Invoice>),
-    Replay(Stored),
+    Replay(StoredAnswer),
     OrderIdTaken {
         invoice_id: InvoiceId,
     },
@@ -259,7 +259,7 @@ async fn claim(
                 } else {
                     // Shown as kept with another fingerprint, which is what it will be in a moment.
                     let fingerprint = fingerprint(of).unwrap_or_default();
-                    let stored = Stored { fingerprint, status: CREATED, body: Vec::new() };
+                    let stored = StoredAnswer { fingerprint, status: CREATED, body: Vec::new() };
                     verdicts[*index] = Some(Verdict::Replay(stored));
                 }
             }
@@ -313,7 +313,7 @@ async fn answer(conn: &mut Conn, work: &[Work], verdicts: &[Option<Verdict>]) ->
     for (order, verdict) in work.iter().zip(verdicts) {
         let Some(claimant) = &order.1 else { continue };
         match verdict {
-            Some(Verdict::New(invoice)) => answers.push(Answer {
+            Some(Verdict::New(invoice)) => answers.push(NewAnswer {
                 owner: claimant.owner.clone(),
                 key: claimant.key.clone(),
                 status: CREATED,

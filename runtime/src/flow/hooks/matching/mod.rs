@@ -40,7 +40,7 @@ use crate::{
         hook::MatchOutcome,
         id::{HookId, HookMatchId, Ids, InvoiceId, MerchantId},
         retry::UNHEARD_MAX,
-        settlement::{Answer, Book, Disallowed, Share},
+        settlement::{Book, Disallowed, MatcherAnswer, Share},
         transfer::{Status, Transfer},
         verbatim::Verbatim,
     },
@@ -117,7 +117,7 @@ enum Unanswered {
 
 /// Answer of a version, with its effects.
 struct Said {
-    answer: Result<Answer, Unanswered>,
+    answer: Result<MatcherAnswer, Unanswered>,
     /// The hook's own words.
     note: String,
     /// `None` if no effect of the call is kept.
@@ -229,18 +229,18 @@ fn broke(failed: CallFailed) -> Said {
     Said { answer: Err(failed.error.into()), note: String::new(), effects: None, trace: *failed.trace }
 }
 
-fn outcome(answer: &Result<Answer, Unanswered>) -> MatchOutcome {
+fn outcome(answer: &Result<MatcherAnswer, Unanswered>) -> MatchOutcome {
     match answer {
-        Ok(Answer::Pay(_)) => MatchOutcome::Pay,
-        Ok(Answer::Review) => MatchOutcome::Review,
-        Ok(Answer::Pass) => MatchOutcome::Pass,
+        Ok(MatcherAnswer::Pay(_)) => MatchOutcome::Pay,
+        Ok(MatcherAnswer::Review) => MatchOutcome::Review,
+        Ok(MatcherAnswer::Pass) => MatchOutcome::Pass,
         Err(_) => MatchOutcome::Failed,
     }
 }
 
-fn parts(answer: &Result<Answer, Unanswered>) -> Vec<Share> {
+fn parts(answer: &Result<MatcherAnswer, Unanswered>) -> Vec<Share> {
     match answer {
-        Ok(Answer::Pay(shares)) => shares.clone(),
+        Ok(MatcherAnswer::Pay(shares)) => shares.clone(),
         _ => Vec::new(),
     }
 }
@@ -269,7 +269,7 @@ async fn commit(
         if claimed.unheard >= UNHEARD_MAX {
             queue::set_aside(conn, "matching", &claimed.hook_id, claimed.transfer_id.as_str(), now).await?;
         }
-        return settled(conn, &transfer, &Answer::Pass, claimed, now).await.map(|_| None);
+        return settled(conn, &transfer, &MatcherAnswer::Pass, claimed, now).await.map(|_| None);
     };
     let Asked { callee, question, said: Said { answer, note, effects, trace }, at, started } = asked;
     let answer = match answer {
@@ -279,7 +279,7 @@ async fn commit(
         Err(why) => Err(why),
     };
     if answer.is_err() {
-        settled(conn, &transfer, &Answer::Pass, claimed, now).await??;
+        settled(conn, &transfer, &MatcherAnswer::Pass, claimed, now).await??;
     }
     let record = matches::Match {
         id: HookMatchId::new(now),
@@ -320,12 +320,12 @@ async fn commit(
 async fn settled(
     conn: &mut Conn,
     transfer: &Transfer,
-    answer: &Answer,
+    answer: &MatcherAnswer,
     claimed: &DueMatch,
     now: Millis,
 ) -> Result<Result<(), Disallowed>, DbError> {
     let also: Vec<InvoiceId> = match answer {
-        Answer::Pay(shares) => shares.iter().map(|share| share.invoice_id.clone()).collect(),
+        MatcherAnswer::Pay(shares) => shares.iter().map(|share| share.invoice_id.clone()).collect(),
         _ => Vec::new(),
     };
     let (network, mode) = (&transfer.network, claimed.tenant.mode);
