@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use super::tape::{Answered, Asked, taped};
+use super::tape::{HostAnswer, HostCall, taped};
 use crate::{
     db::{
         Db, DbError,
@@ -266,7 +266,7 @@ impl storage::Host for CallState {
         let storage = &mut self.services.storage;
         if !self.services.tape.is_playing() {
             let answer = storage.get_many(&keys).await?;
-            self.services.tape.note(Asked::GetMany(keys), Answered::GetMany(answer.clone()));
+            self.services.tape.note(HostCall::GetMany(keys), HostAnswer::GetMany(answer.clone()));
             return Ok(answer);
         }
         // As with `get`, this call's own writes count, whatever the tape says.
@@ -284,20 +284,20 @@ impl storage::Host for CallState {
 
     async fn set(&mut self, key: String, value: Vec<u8>) -> StorageResult<()> {
         self.count()?;
-        let asked = self.services.tape.is_on().then(|| Asked::Set(key.clone(), value.clone()));
+        let asked = self.services.tape.is_on().then(|| HostCall::Set(key.clone(), value.clone()));
         let answer = self.services.storage.put(key, Some(value)).await?;
         if let Some(asked) = asked {
-            self.services.tape.note(asked, Answered::Set(answer.clone()));
+            self.services.tape.note(asked, HostAnswer::Set(answer.clone()));
         }
         Ok(answer)
     }
 
     async fn delete(&mut self, key: String) -> StorageResult<()> {
         self.count()?;
-        let asked = self.services.tape.is_on().then(|| Asked::Delete(key.clone()));
+        let asked = self.services.tape.is_on().then(|| HostCall::Delete(key.clone()));
         let answer = self.services.storage.put(key, None).await?;
         if let Some(asked) = asked {
-            self.services.tape.note(asked, Answered::Delete(answer.clone()));
+            self.services.tape.note(asked, HostAnswer::Delete(answer.clone()));
         }
         Ok(answer)
     }

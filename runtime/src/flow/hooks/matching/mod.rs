@@ -96,7 +96,7 @@ impl queue::Queue for Matches {
 }
 
 /// A question that was put, with its answer.
-struct Asked {
+struct Exchange {
     callee: Callee,
     question: Question,
     said: Said,
@@ -181,7 +181,7 @@ impl call::Attempt for Asking<'_> {
                             Err(CallFailed { error: CallError::Busy, .. }) => return Ok(None),
                             Err(failed) => broke(failed),
                         };
-                        Some(Asked { callee, question, said, at, started })
+                        Some(Exchange { callee, question, said, at, started })
                     }
                 }
             }
@@ -249,7 +249,7 @@ fn parts(answer: &Result<MatcherAnswer, Unanswered>) -> Vec<Share> {
 async fn commit(
     conn: &mut Conn,
     claimed: &DueMatch,
-    asked: Option<Asked>,
+    asked: Option<Exchange>,
     limit: DiskLimit,
     now: Millis,
 ) -> Result<Option<matches::Match>, DbError> {
@@ -271,7 +271,7 @@ async fn commit(
         }
         return settled(conn, &transfer, &MatcherAnswer::Pass, claimed, now).await.map(|_| None);
     };
-    let Asked { callee, question, said: Said { answer, note, effects, trace }, at, started } = asked;
+    let Exchange { callee, question, said: Said { answer, note, effects, trace }, at, started } = asked;
     let answer = match answer {
         Ok(answer) => {
             settled(conn, &transfer, &answer, claimed, now).await?.map(|()| answer).map_err(Unanswered::from)
