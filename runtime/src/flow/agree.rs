@@ -28,7 +28,7 @@ use crate::{
         transfer::Transfer,
     },
     flow::{
-        again::{self, AgainError, Told},
+        again::{self, AgainError, ProviderReport},
         first_calls::{First, SetAside, guarded},
         observe::{commit, deep},
     },
@@ -194,7 +194,7 @@ impl Worker {
         Ok(voices)
     }
 
-    async fn says(&self, told: &Told, transfer: &Transfer, rule: Rule) -> Result<Says, DbError> {
+    async fn says(&self, told: &ProviderReport, transfer: &Transfer, rule: Rule) -> Result<Says, DbError> {
         let (scan, height) = (&told.scan, transfer.height);
         match scan.blocks.iter().find(|block| block.height == height) {
             Some(block) if block.hash == transfer.block_hash => {}

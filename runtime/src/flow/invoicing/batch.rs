@@ -13,7 +13,7 @@ use crate::{
         Conn, Db, DbError,
         addresses::{self, NewAddress},
         balances::{self, Begin},
-        chain::{self, Standing},
+        chain::{self, NetworkPosition},
         holds::{self, NewHold},
         idempotency::{self, Claim, ClaimOutcome, NewAnswer, StoredAnswer},
         invoices,
@@ -158,8 +158,8 @@ async fn stand(
     work: &[Work],
     twins: &HashMap<usize, usize>,
     verdicts: &mut [Option<Verdict>],
-) -> Result<BTreeMap<String, Standing>, DbError> {
-    let mut standings: BTreeMap<String, Option<Standing>> = BTreeMap::new();
+) -> Result<BTreeMap<String, NetworkPosition>, DbError> {
+    let mut standings: BTreeMap<String, Option<NetworkPosition>> = BTreeMap::new();
     for index in open(work, twins, verdicts) {
         let Some(network) = work.get(index).map(|order| &order.0.invoice.network) else { continue };
         let standing = match standings.get(network) {
@@ -200,7 +200,7 @@ async fn take_holds(
     conn: &mut Conn,
     work: &[Work],
     twins: &HashMap<usize, usize>,
-    standings: &BTreeMap<String, Standing>,
+    standings: &BTreeMap<String, NetworkPosition>,
     verdicts: &mut [Option<Verdict>],
 ) -> Result<(), DbError> {
     let mut wanted = Vec::new();

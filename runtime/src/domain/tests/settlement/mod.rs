@@ -18,8 +18,8 @@ use crate::domain::{
     money::Amount,
     payment,
     settlement::{
-        AssetNames, Book, Disallowed, JournalOf, Known, Listed, Listing, Matcher, MatcherAnswer, Share,
-        Written,
+        AssetNames, Book, Disallowed, JournalOf, Listed, Listing, Matcher, MatcherAnswer, SettlementFacts,
+        Share, Written,
     },
     tenant::{Mode, Tenant},
     transfer::{self, Destination, Sighting},
@@ -27,7 +27,7 @@ use crate::domain::{
 
 /// The facts that a database would hold between batches.
 struct World {
-    known: Known,
+    known: SettlementFacts,
     journals: Vec<(JournalKind, TransferId, i64, u128)>,
     events: Vec<(Kind, i64)>,
     reasons: BTreeMap<TransferId, Reason>,
@@ -38,7 +38,7 @@ struct World {
 impl World {
     fn new(matching: Matching, due: u128, amounts: &[u128]) -> Self {
         let mut world = Self {
-            known: Known::of(Mode::Live),
+            known: SettlementFacts::of(Mode::Live),
             journals: Vec::new(),
             events: Vec::new(),
             reasons: BTreeMap::new(),

@@ -99,7 +99,7 @@ impl queue::Queue for Matches {
 struct Exchange {
     callee: Callee,
     question: Question,
-    said: Said,
+    said: MatcherReply,
     at: Millis,
     started: Instant,
 }
@@ -116,7 +116,7 @@ enum Unanswered {
 }
 
 /// Answer of a version, with its effects.
-struct Said {
+struct MatcherReply {
     answer: Result<MatcherAnswer, Unanswered>,
     /// The hook's own words.
     note: String,
@@ -206,7 +206,7 @@ async fn release(app: &App, claimed: &DueMatch) {
 }
 
 /// Puts a question to a version.
-async fn put(app: &App, ready: Ready, question: &Question, tape: Tape) -> Result<Said, CallFailed> {
+async fn put(app: &App, ready: Ready, question: &Question, tape: Tape) -> Result<MatcherReply, CallFailed> {
     let Ready { version, of, .. } = ready;
     let (transfer, candidates, context) = (question.transfer(), question.candidates(), question.context());
     let asked = (&transfer, candidates.as_slice(), &context);
@@ -216,7 +216,7 @@ async fn put(app: &App, ready: Ready, question: &Question, tape: Tape) -> Result
         matcher::Decision::Review(why) => one_line(why, NOTE_CHARS_MAX),
         _ => String::new(),
     };
-    Ok(Said {
+    Ok(MatcherReply {
         answer: question.check(decision).map_err(Unanswered::from),
         note,
         effects: Some(effects),
@@ -225,8 +225,13 @@ async fn put(app: &App, ready: Ready, question: &Question, tape: Tape) -> Result
 }
 
 /// The answer that stands for a failed call.
-fn broke(failed: CallFailed) -> Said {
-    Said { answer: Err(failed.error.into()), note: String::new(), effects: None, trace: *failed.trace }
+fn broke(failed: CallFailed) -> MatcherReply {
+    MatcherReply {
+        answer: Err(failed.error.into()),
+        note: String::new(),
+        effects: None,
+        trace: *failed.trace,
+    }
 }
 
 fn outcome(answer: &Result<MatcherAnswer, Unanswered>) -> MatchOutcome {
@@ -271,7 +276,8 @@ async fn commit(
         }
         return settled(conn, &transfer, &MatcherAnswer::Pass, claimed, now).await.map(|_| None);
     };
-    let Exchange { callee, question, said: Said { answer, note, effects, trace }, at, started } = asked;
+    let Exchange { callee, question, said: MatcherReply { answer, note, effects, trace }, at, started } =
+        asked;
     let answer = match answer {
         Ok(answer) => {
             settled(conn, &transfer, &answer, claimed, now).await?.map(|()| answer).map_err(Unanswered::from)
