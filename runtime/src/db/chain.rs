@@ -129,7 +129,7 @@ pub(crate) async fn logged(conn: &mut Conn, network: &str, seq: i64) -> Result<(
 
 /// The position of a network for new invoices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Standing {
+pub(crate) struct NetworkPosition {
     /// Number of the last entry of its log.
     pub(crate) seq: i64,
     pub(crate) r#final: i64,
@@ -138,12 +138,12 @@ pub(crate) struct Standing {
 
 /// Reads the position for new invoices. `None` if the network was never read, or not since it was unfrozen, so that
 /// nothing on it can be promised.
-pub(crate) async fn standing(conn: &mut Conn, network: &str) -> Result<Option<Standing>, DbError> {
+pub(crate) async fn standing(conn: &mut Conn, network: &str) -> Result<Option<NetworkPosition>, DbError> {
     let sql = "SELECT seq, final, final_time FROM cursor WHERE network = $1 AND final_time >= 0";
     let row = conn.row(sql, args![network.to_owned()]).await?;
     row.map(|row| {
         let (seq, r#final, final_time) = (row.int("seq")?, row.int("final")?, row.int("final_time")?);
-        Ok(Standing { seq, r#final, final_time })
+        Ok(NetworkPosition { seq, r#final, final_time })
     })
     .transpose()
 }

@@ -19,7 +19,8 @@ const ROW_BYTES: i64 = 256;
 
 /// Bytes, by what takes them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
-pub(crate) struct Taken {
+#[schema(as = Taken)]
+pub(crate) struct DiskUse {
     /// The versions of all hooks, with their manifests.
     pub(crate) components: i64,
     /// The compiled code.
@@ -30,7 +31,7 @@ pub(crate) struct Taken {
     pub(crate) runs: i64,
 }
 
-impl Taken {
+impl DiskUse {
     pub(crate) fn total(&self) -> i64 {
         self.components + self.compiled_code + self.storage + self.runs
     }
@@ -67,7 +68,7 @@ pub(crate) struct DiskLimit(pub(crate) i64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the hooks take {} bytes, {} are allowed", limit.counted(*taken), limit.0)]
 pub(crate) struct Full {
-    pub(crate) taken: Taken,
+    pub(crate) taken: DiskUse,
     pub(crate) limit: DiskLimit,
 }
 
@@ -83,12 +84,12 @@ impl DiskLimit {
     }
 
     /// The part of `taken` that counts against the limit.
-    pub(crate) fn counted(self, taken: Taken) -> i64 {
+    pub(crate) fn counted(self, taken: DiskUse) -> i64 {
         taken.components + taken.compiled_code + taken.storage + taken.runs.min(self.of_runs())
     }
 
     /// Errors if `taken` is over the limit.
-    pub(crate) fn check(self, taken: Taken) -> Result<(), Full> {
+    pub(crate) fn check(self, taken: DiskUse) -> Result<(), Full> {
         if self.counted(taken) > self.0 { Err(Full { taken, limit: self }) } else { Ok(()) }
     }
 }
@@ -108,14 +109,18 @@ pub(super) fn sum(rows: &[Row], column: &'static str) -> Result<i64, DbError> {
     rows.iter().map(|row| row.int(column)).sum()
 }
 
-pub(crate) async fn taken(conn: &mut Conn, merchant_id: &MerchantId) -> Result<Taken, DbError> {
+pub(crate) async fn taken(conn: &mut Conn, merchant_id: &MerchantId) -> Result<DiskUse, DbError> {
     let sql = "SELECT components, compiled, storage, runs FROM hook_disk WHERE merchant_id = $1";
     let row = conn.row(sql, args![merchant_id]).await?;
-    row.as_ref().map_or(Ok(Taken::default()), Taken::read)
+    row.as_ref().map_or(Ok(DiskUse::default()), DiskUse::read)
 }
 
 /// Adds to the sizes, or subtracts. Returns the sums, which stay until the transaction ends.
-pub(crate) async fn count(conn: &mut Conn, merchant_id: &MerchantId, more: Taken) -> Result<Taken, DbError> {
+pub(crate) async fn count(
+    conn: &mut Conn,
+    merchant_id: &MerchantId,
+    more: DiskUse,
+) -> Result<DiskUse, DbError> {
     let row = conn
         .row(
             "INSERT INTO hook_disk (merchant_id, components, compiled, storage, runs) VALUES ($1, $2, $3, $4, $5)
@@ -126,7 +131,7 @@ pub(crate) async fn count(conn: &mut Conn, merchant_id: &MerchantId, more: Taken
             args![merchant_id, more.components, more.compiled_code, more.storage, more.runs],
         )
         .await?;
-    row.as_ref().map_or(Ok(Taken::default()), Taken::read)
+    row.as_ref().map_or(Ok(DiskUse::default()), DiskUse::read)
 }
 
 /// Counts the record of a call: its size as a `whole`, or `without` recording and log if there is no room for them.
@@ -137,11 +142,11 @@ pub(super) async fn count_call(
     (whole, without): (i64, i64),
     limit: DiskLimit,
 ) -> Result<bool, DbError> {
-    let taken = count(conn, merchant_id, Taken::of_runs(whole)).await?;
+    let taken = count(conn, merchant_id, DiskUse::of_runs(whole)).await?;
     if taken.runs <= limit.of_runs() && limit.check(taken).is_ok() {
         return Ok(true);
     }
-    count(conn, merchant_id, Taken::of_runs(without - whole)).await?;
+    count(conn, merchant_id, DiskUse::of_runs(without - whole)).await?;
     Ok(false)
 }
 
@@ -171,7 +176,7 @@ pub(crate) async fn try_store(
     }
     let held = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
     let more = held(writes.bytes) - held(writes.base.bytes);
-    let taken = count(conn, merchant_id, Taken { storage: more, ..Taken::default() }).await?;
+    let taken = count(conn, merchant_id, DiskUse { storage: more, ..DiskUse::default() }).await?;
     if let (true, Err(full)) = (more > 0, limit.check(taken)) {
         return Ok(Err(full));
     }
@@ -277,8 +282,8 @@ mod tests {
             let all = taken(&mut db.read().await.unwrap(), &"mer_1".into()).await.unwrap();
             assert_eq!((all.runs, limit.counted(all)), (2 * 200 + 28 * 50, 500));
             // Uploads and storage still have room.
-            assert!(limit.check(Taken { storage: 500, ..all }).is_ok());
-            assert!(limit.check(Taken { storage: 501, ..all }).is_err());
+            assert!(limit.check(DiskUse { storage: 500, ..all }).is_ok());
+            assert!(limit.check(DiskUse { storage: 501, ..all }).is_err());
         }
     }
 

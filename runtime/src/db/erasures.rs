@@ -6,7 +6,7 @@
 
 use super::{
     Conn, DbError, Row, Value, args,
-    disk::{self, Taken},
+    disk::{self, DiskUse},
     events,
 };
 use crate::domain::{
@@ -100,7 +100,7 @@ pub(crate) async fn of_events(
                      bytes = 256 WHERE run_id IN"#;
     conn.exec_in(sql, items.clone(), "").await?;
     let freed = freed(&calls)? + of_shadows(conn, items).await?;
-    disk::count(conn, merchant_id, Taken::of_runs(-freed)).await?;
+    disk::count(conn, merchant_id, DiskUse::of_runs(-freed)).await?;
     runs.iter().map(|row| row.id("id")).collect()
 }
 
@@ -117,7 +117,7 @@ pub(crate) async fn of_matches(
                    bytes = 256 + OCTET_LENGTH(parts) WHERE id IN";
     conn.exec_in(sql, items.clone(), "").await?;
     let freed = freed(&matches)? + of_shadows(conn, items).await?;
-    disk::count(conn, merchant_id, Taken::of_runs(-freed)).await?;
+    disk::count(conn, merchant_id, DiskUse::of_runs(-freed)).await?;
     Ok(())
 }
 

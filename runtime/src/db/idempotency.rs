@@ -22,18 +22,18 @@ pub(crate) struct Claim {
 
 /// The result of a claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Claimed {
+pub(crate) enum ClaimOutcome {
     /// The key is yours: do the work, and store the answer in this transaction.
     New,
     /// The work was done, with this answer.
-    Replay(Stored),
+    Replay(StoredAnswer),
     /// Another claim of the same batch, at index `of`, has the same key; its answer will serve both.
     Twin { of: usize },
 }
 
 /// A stored answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Stored {
+pub(crate) struct StoredAnswer {
     pub(crate) fingerprint: Vec<u8>,
     pub(crate) status: i64,
     pub(crate) body: Vec<u8>,
@@ -41,7 +41,7 @@ pub(crate) struct Stored {
 
 /// An answer to be stored.
 #[derive(Debug, Clone)]
-pub(crate) struct Answer {
+pub(crate) struct NewAnswer {
     pub(crate) owner: String,
     pub(crate) key: String,
     pub(crate) status: i64,
@@ -49,12 +49,12 @@ pub(crate) struct Answer {
 }
 
 /// Claims one key.
-pub(crate) async fn claim(conn: &mut Conn, claim: Claim) -> Result<Claimed, DbError> {
-    Ok(claim_many(conn, vec![claim]).await?.pop().unwrap_or(Claimed::New))
+pub(crate) async fn claim(conn: &mut Conn, claim: Claim) -> Result<ClaimOutcome, DbError> {
+    Ok(claim_many(conn, vec![claim]).await?.pop().unwrap_or(ClaimOutcome::New))
 }
 
 /// Claims keys. Results are in the order of the claims.
-pub(crate) async fn claim_many(conn: &mut Conn, claims: Vec<Claim>) -> Result<Vec<Claimed>, DbError> {
+pub(crate) async fn claim_many(conn: &mut Conn, claims: Vec<Claim>) -> Result<Vec<ClaimOutcome>, DbError> {
     let mut first: HashMap<(String, String), usize> = HashMap::with_capacity(claims.len());
     for (index, claim) in claims.iter().enumerate() {
         first.entry((claim.owner.clone(), claim.key.clone())).or_insert(index);
@@ -85,17 +85,17 @@ pub(crate) async fn claim_many(conn: &mut Conn, claims: Vec<Claim>) -> Result<Ve
         let name = (claim.owner, claim.key);
         let of = first.get(&name).copied().unwrap_or(index);
         answers.push(if of != index {
-            Claimed::Twin { of }
+            ClaimOutcome::Twin { of }
         } else if mine.contains(&name) {
-            Claimed::New
+            ClaimOutcome::New
         } else {
-            Claimed::Replay(stored(conn, name).await?)
+            ClaimOutcome::Replay(stored(conn, name).await?)
         });
     }
     Ok(answers)
 }
 
-async fn stored(conn: &mut Conn, (owner, key): (String, String)) -> Result<Stored, DbError> {
+async fn stored(conn: &mut Conn, (owner, key): (String, String)) -> Result<StoredAnswer, DbError> {
     // The key was old and was swept between the claim and this query: the next try claims it anew.
     find(conn, &owner, &key).await?.ok_or(DbError::Vanished("the idempotency key"))
 }
@@ -106,11 +106,11 @@ pub(crate) fn sealed_for(owner: &str, key: &str) -> String {
 }
 
 /// The answer stored for a key, if there is one.
-pub(crate) async fn find(conn: &mut Conn, owner: &str, key: &str) -> Result<Option<Stored>, DbError> {
+pub(crate) async fn find(conn: &mut Conn, owner: &str, key: &str) -> Result<Option<StoredAnswer>, DbError> {
     let sql = "SELECT fingerprint, status, body FROM idempotency WHERE owner = $1 AND key = $2";
     let row = conn.row(sql, args![owner.to_owned(), key.to_owned()]).await?;
     row.map(|row| {
-        Ok(Stored {
+        Ok(StoredAnswer {
             fingerprint: row.blob("fingerprint")?,
             status: row.int("status")?,
             body: row.blob("body")?,
@@ -127,7 +127,7 @@ pub(crate) async fn let_go(conn: &mut Conn, owner: &str, key: &str) -> Result<()
 }
 
 /// Stores the answers of keys that this transaction has claimed.
-pub(crate) async fn store_many(conn: &mut Conn, answers: Vec<Answer>) -> Result<(), DbError> {
+pub(crate) async fn store_many(conn: &mut Conn, answers: Vec<NewAnswer>) -> Result<(), DbError> {
     // An insert that always conflicts: the only way to update many rows in one statement on both databases.
     let rows = answers
         .into_iter()
@@ -161,8 +161,8 @@ mod tests {
         Claim { owner: "operator".into(), key: key.into(), fingerprint: vec![print], now: 5 }
     }
 
-    fn answer(key: &str, status: i64) -> Answer {
-        Answer { owner: "operator".into(), key: key.into(), status, body: b"{}".to_vec() }
+    fn answer(key: &str, status: i64) -> NewAnswer {
+        NewAnswer { owner: "operator".into(), key: key.into(), status, body: b"{}".to_vec() }
     }
 
     #[tokio::test]
@@ -178,13 +178,13 @@ mod tests {
                 })
                 .await
                 .unwrap();
-            assert_eq!(first, [Claimed::New, Claimed::New, Claimed::Twin { of: 0 }]);
+            assert_eq!(first, [ClaimOutcome::New, ClaimOutcome::New, ClaimOutcome::Twin { of: 0 }]);
             let second = db
                 .write::<_, DbError, _>(|conn| Box::pin(claim_many(conn, vec![a("k3", 1), a("k2", 9)])))
                 .await
                 .unwrap();
-            let stored = Stored { fingerprint: vec![2], status: 422, body: b"{}".to_vec() };
-            assert_eq!(second, [Claimed::New, Claimed::Replay(stored)]);
+            let stored = StoredAnswer { fingerprint: vec![2], status: 422, body: b"{}".to_vec() };
+            assert_eq!(second, [ClaimOutcome::New, ClaimOutcome::Replay(stored)]);
         }
     }
 
@@ -201,7 +201,7 @@ mod tests {
                 .await;
             assert!(failed.is_err());
             let claimed = db.write::<_, DbError, _>(|conn| Box::pin(claim(conn, a("k", 1)))).await.unwrap();
-            assert_eq!(claimed, Claimed::New);
+            assert_eq!(claimed, ClaimOutcome::New);
             let swept = db.write::<_, DbError, _>(|conn| Box::pin(sweep(conn, 6, 9))).await.unwrap();
             assert_eq!(swept, 1);
         }

@@ -46,14 +46,14 @@ pub(crate) async fn prove_key(conn: &mut Conn, id: &ExtendedKeyId, at: Millis) -
 
 /// What another merchant wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Claimed<I> {
+pub(crate) struct ClaimTarget<I> {
     pub(crate) id: I,
     /// The merchant that owns it.
     pub(crate) merchant_id: MerchantId,
 }
 
-fn read<I: Id>(row: &Row) -> Result<Claimed<I>, DbError> {
-    Ok(Claimed { id: row.id("id")?, merchant_id: row.id("merchant_id")? })
+fn read<I: Id>(row: &Row) -> Result<ClaimTarget<I>, DbError> {
+    Ok(ClaimTarget { id: row.id("id")?, merchant_id: row.id("merchant_id")? })
 }
 
 /// Finds the address that another merchant than `by` has, if that merchant is due to be told now.
@@ -63,7 +63,7 @@ pub(crate) async fn claimed_address(
     address: &str,
     by: &MerchantId,
     now: Millis,
-) -> Result<Option<Claimed<AddressId>>, DbError> {
+) -> Result<Option<ClaimTarget<AddressId>>, DbError> {
     // A stored time ahead of now was set by a clock that was ahead.
     let sql = "UPDATE receive_address SET claim_told_at = $4
                WHERE network = $1 AND address = $2 AND merchant_id <> $3
@@ -80,7 +80,7 @@ pub(crate) async fn claimed_key(
     first_address: &str,
     by: &MerchantId,
     now: Millis,
-) -> Result<Option<Claimed<ExtendedKeyId>>, DbError> {
+) -> Result<Option<ClaimTarget<ExtendedKeyId>>, DbError> {
     let sql = "UPDATE extended_key SET claim_told_at = $4
                WHERE network = $1 AND first_address = $2 AND merchant_id <> $3
                  AND (claim_told_at IS NULL OR claim_told_at <= $5 OR claim_told_at > $4)

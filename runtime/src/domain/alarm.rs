@@ -39,7 +39,7 @@ pub struct TransferDisputed {
     pub network: String,
     #[serde(flatten)]
     pub transfer: Subject,
-    pub answers: Vec<Answer>,
+    pub answers: Vec<ProviderAnswer>,
 }
 
 /// A transfer that two providers have to have seen is not credited, since the network has no second one.
@@ -93,8 +93,7 @@ impl From<&Transfer> for Subject {
 
 /// One provider's answer about a transfer.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-#[schema(as = ProviderAnswer)]
-pub struct Answer {
+pub struct ProviderAnswer {
     /// The domain of its upstream, or its address.
     pub provider: String,
     pub answer: String,

@@ -78,14 +78,14 @@ pub struct Correction {
 /// The correction that caused an event of an invoice.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[schema(as = CorrectionTold)]
-pub struct Told {
+pub struct CorrectionSummary {
     #[schema(example = "cor_01KAN2Q5T4W2J6G0Z8Y3V7X9BC")]
     id: CorrectionId,
     kind: Kind,
     why: Option<String>,
 }
 
-impl From<&Correction> for Told {
+impl From<&Correction> for CorrectionSummary {
     fn from(correction: &Correction) -> Self {
         Self { id: correction.id.clone(), kind: correction.kind, why: correction.why.clone() }
     }

@@ -209,7 +209,7 @@ pub struct Owner {
 }
 
 /// The facts that a report is taken in against.
-pub struct Known<'a> {
+pub struct ScanFacts<'a> {
     pub network: &'a Manifest,
     /// The height on which the report's blocks follow.
     pub base: i64,
@@ -235,7 +235,7 @@ pub struct Plan {
 
 /// Plans the changes that a checked report up to `depth` makes.
 #[must_use]
-pub fn plan(scan: &Scan, mut known: Known<'_>, depth: Depth) -> Plan {
+pub fn plan(scan: &Scan, mut known: ScanFacts<'_>, depth: Depth) -> Plan {
     let blocks: BTreeMap<i64, &Block> = scan.blocks.iter().map(|block| (block.height, block)).collect();
     let stays = |t: &Transfer| blocks.get(&t.height).is_some_and(|block| block.hash == t.block_hash);
     let mut before: BTreeMap<(String, i64), Transfer> = BTreeMap::new();
@@ -312,7 +312,7 @@ fn put(transfer: &mut Transfer, block: &Block) {
     transfer.block_time = block.time;
 }
 
-pub(super) fn new_transfer(seen: &Seen, owner: &Owner, block: &Block, known: &Known<'_>) -> Transfer {
+pub(super) fn new_transfer(seen: &Seen, owner: &Owner, block: &Block, known: &ScanFacts<'_>) -> Transfer {
     let (network, now) = (known.network, known.now);
     Transfer {
         id: known.ids.next(now),

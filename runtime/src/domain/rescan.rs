@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::{
     Millis,
-    observation::{self, Known, Plan, Scan},
+    observation::{self, Plan, Scan, ScanFacts},
     transfer::{Sighting, Status},
     word::words,
 };
@@ -75,7 +75,7 @@ pub fn check(scan: &Scan, ground: &Ground) -> Result<(), OtherBlock> {
 /// Plans the changes that a report about the past makes: it adds unknown transfers, and puts back retracted ones that
 /// are on chain after all. Everything else stays.
 #[must_use]
-pub fn plan(scan: &Scan, mut known: Known<'_>) -> Plan {
+pub fn plan(scan: &Scan, mut known: ScanFacts<'_>) -> Plan {
     let blocks: BTreeMap<i64, _> = scan.blocks.iter().map(|block| (block.height, block)).collect();
     let mut before: BTreeMap<(String, i64), _> =
         std::mem::take(&mut known.same_tx).into_iter().map(|t| ((t.tx.clone(), t.ordinal), t)).collect();

@@ -57,7 +57,7 @@ pub enum Outcome<'a> {
     Answered {
         /// The HTTP status.
         status: u16,
-        /// True if the answer is what the form wants ([`super::taken::Taken`]).
+        /// True if the answer is what the form wants ([`super::taken::AcceptanceRule`]).
         taken: bool,
         /// Value of the header `Retry-After`.
         retry_after: Option<&'a str>,

@@ -7,14 +7,14 @@ const SEARCHED_BYTES: usize = 16 << 10;
 
 /// A rule of a form's. The default is any status from 200 to 299.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Taken {
+pub struct AcceptanceRule {
     statuses: Vec<u16>,
     text: Option<String>,
 }
 
 /// Why a rule is none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TakenError {
+pub enum AcceptanceRuleError {
     #[error("{0} statuses to be taken by; at most {STATUSES_MAX}")]
     Statuses(usize),
     #[error("the status {0} to be taken by; from 200 to 599")]
@@ -34,20 +34,20 @@ pub enum NotTaken {
     Text(u16),
 }
 
-impl Taken {
+impl AcceptanceRule {
     /// One of these statuses, or any of success if there are none, and this text in the answer, if there is one.
     ///
     /// # Errors
     /// For more than 20 statuses, one that is not from 200 to 599, and a text of more than 200 bytes.
-    pub fn new(statuses: Vec<u16>, text: Option<String>) -> Result<Self, TakenError> {
+    pub fn new(statuses: Vec<u16>, text: Option<String>) -> Result<Self, AcceptanceRuleError> {
         if statuses.len() > STATUSES_MAX {
-            return Err(TakenError::Statuses(statuses.len()));
+            return Err(AcceptanceRuleError::Statuses(statuses.len()));
         }
         if let Some(odd) = statuses.iter().find(|status| !(200..600).contains(*status)) {
-            return Err(TakenError::Status(*odd));
+            return Err(AcceptanceRuleError::Status(*odd));
         }
         match &text {
-            Some(text) if text.len() > TEXT_BYTES_MAX => Err(TakenError::Text(text.len())),
+            Some(text) if text.len() > TEXT_BYTES_MAX => Err(AcceptanceRuleError::Text(text.len())),
             _ => Ok(Self { statuses, text }),
         }
     }
@@ -75,13 +75,13 @@ impl Taken {
 mod tests {
     use super::*;
 
-    fn rule(statuses: &[u16], text: Option<&str>) -> Taken {
-        Taken::new(statuses.to_vec(), text.map(str::to_owned)).unwrap()
+    fn rule(statuses: &[u16], text: Option<&str>) -> AcceptanceRule {
+        AcceptanceRule::new(statuses.to_vec(), text.map(str::to_owned)).unwrap()
     }
 
     #[test]
     fn any_success_is_taken_if_nothing_else_is_wanted() {
-        let any = Taken::default();
+        let any = AcceptanceRule::default();
         for status in [200, 204, 299] {
             assert_eq!(any.judge(status, b"whatever"), Ok(()));
         }
@@ -105,11 +105,11 @@ mod tests {
 
     #[test]
     fn rules_have_limits() {
-        assert!(Taken::new((200..220).collect(), Some("x".repeat(200))).is_ok());
-        assert_eq!(Taken::new((200..221).collect(), None), Err(TakenError::Statuses(21)));
+        assert!(AcceptanceRule::new((200..220).collect(), Some("x".repeat(200))).is_ok());
+        assert_eq!(AcceptanceRule::new((200..221).collect(), None), Err(AcceptanceRuleError::Statuses(21)));
         for odd in [0, 199, 600] {
-            assert_eq!(Taken::new(vec![200, odd], None), Err(TakenError::Status(odd)));
+            assert_eq!(AcceptanceRule::new(vec![200, odd], None), Err(AcceptanceRuleError::Status(odd)));
         }
-        assert_eq!(Taken::new(vec![], Some("x".repeat(201))), Err(TakenError::Text(201)));
+        assert_eq!(AcceptanceRule::new(vec![], Some("x".repeat(201))), Err(AcceptanceRuleError::Text(201)));
     }
 }

@@ -49,12 +49,12 @@ pub(crate) enum AgainError {
 }
 
 /// Blocks as a provider reports them now.
-pub(crate) struct Told {
+pub(crate) struct ProviderReport {
     pub(crate) scan: Scan,
     pub(crate) upstream: Option<UpstreamId>,
 }
 
-impl Told {
+impl ProviderReport {
     /// Position of the last of its blocks.
     pub(crate) fn last(&self) -> Position {
         let last = self.scan.blocks.last();
@@ -67,7 +67,7 @@ impl Told {
 
 /// Result of [`take_in`].
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Taken {
+pub(crate) struct Intake {
     /// Number of transfers that were not known.
     pub(crate) found: i64,
     /// Number of the last entry of the network's log.
@@ -81,7 +81,7 @@ pub(crate) async fn read(
     from: &Position,
     to: i64,
     passed_over: &[UpstreamId],
-) -> Result<Told, AgainError> {
+) -> Result<ProviderReport, AgainError> {
     let watch = &app.config.watch;
     let blocks = u32::try_from(to - from.height).unwrap_or(u32::MAX).clamp(1, watch.blocks_per_scan.max(1));
     let limits = ScanLimits {
@@ -101,7 +101,7 @@ pub(crate) async fn read(
                 let head = u64::try_from(scan.head.height).unwrap_or(0);
                 app.upstreams.report(&network.name, id, Verdict::Good { head });
             }
-            Ok(Told { scan, upstream })
+            Ok(ProviderReport { scan, upstream })
         }
         Err(why) => Err(unanswered(app, network, upstream, why.to_string())),
     }
@@ -126,11 +126,11 @@ fn follows(mut scan: Scan, from: &Position, to: i64) -> Result<Scan, Contradicti
 pub(crate) async fn take_in(
     app: &App,
     network: &Arc<Manifest>,
-    told: Told,
+    told: ProviderReport,
     moves: Option<Rescan>,
-) -> Result<Taken, AgainError> {
+) -> Result<Intake, AgainError> {
     let (inside, ids, now) = (Arc::clone(network), app.ids.clone(), app.clock.now());
-    let Told { scan, upstream } = told;
+    let ProviderReport { scan, upstream } = told;
     let blocks = u64::try_from(scan.blocks.len()).unwrap_or(0);
     let taken = app
         .db
@@ -159,7 +159,7 @@ async fn commit(
     moves: Option<Rescan>,
     ids: &Ids,
     now: Millis,
-) -> Result<Taken, AgainError> {
+) -> Result<Intake, AgainError> {
     // First of all: this takes the row's lock, so that the log is numbered in order of commit.
     let (cursor, seq) = chain::lock(conn, &network.name).await?.ok_or(AgainError::NotStarted)?;
     if cursor.frozen.is_some() {
@@ -182,7 +182,7 @@ async fn commit(
             return Err(AgainError::Stale);
         }
     }
-    Ok(Taken { found, seq: logged })
+    Ok(Intake { found, seq: logged })
 }
 
 pub(super) fn call_failed(app: &App, network: &Manifest, failed: CallFailed) -> AgainError {

@@ -19,7 +19,7 @@ use crate::{
     },
     domain::{
         Millis,
-        alarm::{Answer, SecondProviderMissing, TransferDisputed},
+        alarm::{ProviderAnswer, SecondProviderMissing, TransferDisputed},
         credit::Rule,
         event::Data,
         id::TransferId,
@@ -28,7 +28,7 @@ use crate::{
         transfer::Transfer,
     },
     flow::{
-        again::{self, AgainError, Told},
+        again::{self, AgainError, ProviderReport},
         first_calls::{First, SetAside, guarded},
         observe::{commit, deep},
     },
@@ -84,13 +84,13 @@ struct Voice {
 }
 
 impl Voice {
-    fn answer(&self) -> Answer {
+    fn answer(&self) -> ProviderAnswer {
         let answer = match &self.says {
             Says::Sees => "as it was read".to_owned(),
             Says::Shallow => "as it was read, and not deep enough yet".to_owned(),
             Says::Otherwise(what) => what.clone(),
         };
-        Answer { provider: self.provider.clone(), answer }
+        ProviderAnswer { provider: self.provider.clone(), answer }
     }
 }
 
@@ -194,7 +194,7 @@ impl Worker {
         Ok(voices)
     }
 
-    async fn says(&self, told: &Told, transfer: &Transfer, rule: Rule) -> Result<Says, DbError> {
+    async fn says(&self, told: &ProviderReport, transfer: &Transfer, rule: Rule) -> Result<Says, DbError> {
         let (scan, height) = (&told.scan, transfer.height);
         match scan.blocks.iter().find(|block| block.height == height) {
             Some(block) if block.hash == transfer.block_hash => {}

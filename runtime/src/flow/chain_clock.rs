@@ -35,12 +35,12 @@ pub(crate) struct Moment {
 /// The times of all chains. One per process.
 pub(crate) struct ChainClock {
     clock: Clock,
-    by_network: Mutex<HashMap<String, Known>>,
+    by_network: Mutex<HashMap<String, ChainState>>,
 }
 
 /// State of a chain. Times are [`Clock::passed`], except those of blocks.
 #[derive(Debug, Clone, Default)]
-struct Known {
+struct ChainState {
     height: i64,
     hash: String,
     /// Latest time of a block that was read. The chain's time is at least that.
@@ -131,7 +131,7 @@ impl ChainClock {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Known>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, ChainState>> {
         self.by_network.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

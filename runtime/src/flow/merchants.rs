@@ -5,7 +5,7 @@ use crate::{
     app::App,
     db::{
         Conn, DbError,
-        disk::{self, Taken},
+        disk::{self, DiskUse},
         merchants::{self, Merchant},
     },
     domain::{Millis, id::MerchantId, policy::Policy, tenant::Tenant},
@@ -80,6 +80,6 @@ pub(crate) async fn update(
 }
 
 /// Bytes that the merchant's hooks take on disk.
-pub(crate) async fn disk_use(app: &App, id: &MerchantId) -> Result<Taken, DbError> {
+pub(crate) async fn disk_use(app: &App, id: &MerchantId) -> Result<DiskUse, DbError> {
     disk::taken(&mut app.db.read().await?, id).await
 }

@@ -36,17 +36,17 @@ pub(crate) struct Loaded {
     pub(super) limits: Limits,
     linked: Linked,
     /// The plugin's description of each network, by name. It holds for the very manifest that was asked about.
-    pub(super) described: Told<Arc<Description>>,
+    pub(super) described: AnswerCache<Arc<Description>>,
     /// The plugin's wish to have balances compared, likewise.
-    pub(super) compared: Told<bool>,
+    pub(super) compared: AnswerCache<bool>,
     pub(super) sha256: String,
     pub(super) component: Component,
 }
 
 /// The plugin's answers, each with the manifest that it is about, by network.
-pub(super) struct Told<T>(Mutex<HashMap<String, (Arc<network::Manifest>, T)>>);
+pub(super) struct AnswerCache<T>(Mutex<HashMap<String, (Arc<network::Manifest>, T)>>);
 
-impl<T: Clone> Told<T> {
+impl<T: Clone> AnswerCache<T> {
     fn new() -> Self {
         Self(Mutex::default())
     }
@@ -79,8 +79,8 @@ impl Loaded {
             generation,
             limits,
             linked,
-            described: Told::new(),
-            compared: Told::new(),
+            described: AnswerCache::new(),
+            compared: AnswerCache::new(),
             sha256: row.sha256.clone(),
             component,
         }

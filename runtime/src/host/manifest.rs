@@ -35,7 +35,7 @@ pub(crate) struct Manifest {
     #[serde(default)]
     pub limits: Wishes,
     #[serde(default)]
-    pub grants: Asked,
+    pub grants: WantedGrants,
     /// Of a fulfiller: the types of events that it is run for, unless the merchant binds it otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub events: Option<BTreeSet<event::Type>>,
@@ -88,7 +88,7 @@ pub(crate) struct Wishes {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = PluginGrantsAsked)]
-pub(crate) struct Asked {
+pub(crate) struct WantedGrants {
     /// Storage, KiB: of a chain plugin on each network, of a hook in all.
     #[serde(default)]
     pub storage_kib: u32,

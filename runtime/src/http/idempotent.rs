@@ -16,7 +16,7 @@ use crate::{
     app::App,
     db::{
         Conn, Work,
-        idempotency::{self, Answer, Claim, Claimed, Stored},
+        idempotency::{self, Claim, ClaimOutcome, NewAnswer, StoredAnswer},
     },
     vault,
 };
@@ -103,18 +103,18 @@ impl Reply {
     }
 
     /// Converts the answer for storage under a key.
-    fn keep(&self, app: &App, owner: &str, key: &str) -> Result<Answer, Problem> {
+    fn keep(&self, app: &App, owner: &str, key: &str) -> Result<NewAnswer, Problem> {
         let body = if self.secret {
             app.vault.seal(&idempotency::sealed_for(owner, key), &self.body).map_err(Problem::internal)?
         } else {
             self.body.clone()
         };
         let status = i64::from(self.status.as_u16());
-        Ok(Answer { owner: owner.to_owned(), key: key.to_owned(), status, body })
+        Ok(NewAnswer { owner: owner.to_owned(), key: key.to_owned(), status, body })
     }
 
     /// Restores a stored answer. Errors if the request is not the same.
-    pub(crate) fn replay(app: &App, owner: &str, key: &Key, stored: Stored) -> Result<Self, Problem> {
+    pub(crate) fn replay(app: &App, owner: &str, key: &Key, stored: StoredAnswer) -> Result<Self, Problem> {
         if stored.fingerprint != key.fingerprint {
             return Err(reused());
         }
@@ -228,7 +228,7 @@ async fn under_key(app: &App, owner: String, key: Key, claim: Claim, work: Effec
     app.db
         .write(move |conn| {
             Box::pin(async move {
-                if let Claimed::Replay(stored) = idempotency::claim(conn, claim).await? {
+                if let ClaimOutcome::Replay(stored) = idempotency::claim(conn, claim).await? {
                     return Reply::replay(&inside, &owner, &key, stored);
                 }
                 let reply = work(conn).await?;

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use crate::{
     app::App,
-    db::disk::{DiskLimit, Full, Taken},
+    db::disk::{DiskLimit, DiskUse, Full},
     flow::merchants,
     http::{
         auth::Merchant,
@@ -32,7 +32,7 @@ struct Usage {
 struct HooksUsage {
     /// Bytes, by what takes them.
     #[serde(flatten)]
-    taken: Taken,
+    taken: DiskUse,
     /// Bytes in all.
     total: i64,
     /// Bytes that they may take, of which runs count for half at the most; none: as many as there are.

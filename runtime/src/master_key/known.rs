@@ -15,13 +15,13 @@ use crate::{
 const CANARY: (&str, &[u8]) = ("canary", b"kassa");
 
 /// Master keys known to the database, and the copies that show which opens which.
-pub(super) struct Known {
+pub(super) struct KeyRing {
     /// Oldest first.
     pub(super) keys: Vec<KnownKey>,
     copies: Vec<Copy>,
 }
 
-impl Known {
+impl KeyRing {
     pub(super) async fn read(conn: &mut Conn) -> Result<Self, DbError> {
         Ok(Self { keys: master_keys::all(conn).await?, copies: master_keys::copies(conn).await? })
     }

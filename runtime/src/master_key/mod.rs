@@ -30,7 +30,7 @@ use std::{
 
 use anyhow::Context as _;
 
-use self::known::{Known, copy, known_as};
+use self::known::{KeyRing, copy, known_as};
 use crate::{
     db::{
         Conn, Db, DbError, installation,
@@ -139,7 +139,7 @@ pub(crate) struct MasterKeys {
 
 /// State of the keys and of a rotation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Standing {
+pub(crate) struct RotationState {
     /// Oldest first.
     pub(crate) keys: Vec<KnownKey>,
     /// True if an older key opens the newest.
@@ -188,7 +188,7 @@ impl MasterKeys {
     pub(crate) async fn rotate(&self, now: Millis) -> Result<MasterKeyId, RotationError> {
         let Source::File(file) = &self.source else { return Err(RotationError::Variable) };
         let (new, newest) = (Arc::new(MasterKey::generate()?), self.vault.newest());
-        if Known::read(&mut self.db.read().await?).await?.is_under_way() {
+        if KeyRing::read(&mut self.db.read().await?).await?.is_under_way() {
             return Err(RotationError::UnderWay);
         }
         // Before the database has it: a start with both keys goes on with either.
@@ -198,7 +198,7 @@ impl MasterKeys {
             .write::<_, RotationError, _>(move |conn| {
                 Box::pin(async move {
                     installation::alone(conn).await?;
-                    let there = Known::read(conn).await?;
+                    let there = KeyRing::read(conn).await?;
                     if there.is_under_way() {
                         return Err(RotationError::UnderWay);
                     }
@@ -216,7 +216,7 @@ impl MasterKeys {
     /// Follows what other replicas have done, and updates the file. During a rotation, values of older keys are
     /// resealed once all replicas know the new key.
     pub(crate) async fn follow(&self) -> Result<(), RotationError> {
-        let there = Known::read(&mut self.db.read().await?).await?;
+        let there = KeyRing::read(&mut self.db.read().await?).await?;
         let before = self.vault.known();
         let known = there.opened_by(&before);
         let Some(newest) = known.last().filter(|key| Some(key.id()) == there.newest()).cloned() else {
@@ -241,18 +241,18 @@ impl MasterKeys {
         Ok(())
     }
 
-    pub(crate) async fn standing(&self) -> Result<Standing, RotationError> {
+    pub(crate) async fn standing(&self) -> Result<RotationState, RotationError> {
         let mut conn = self.db.read().await?;
-        let there = Known::read(&mut conn).await?;
+        let there = KeyRing::read(&mut conn).await?;
         let newest = there.newest().ok_or(RotationError::Behind)?;
         let left = sealed::left(&mut conn, newest).await?;
-        Ok(Standing { under_way: there.is_under_way(), keys: there.keys, left })
+        Ok(RotationState { under_way: there.is_under_way(), keys: there.keys, left })
     }
 
     /// Ends a rotation: from now on no older key opens the newest.
     pub(crate) async fn finish(&self) -> Result<(), RotationError> {
         let newest = self.vault.seals().id();
-        let there = Known::read(&mut self.db.read().await?).await?;
+        let there = KeyRing::read(&mut self.db.read().await?).await?;
         if !there.is_under_way() {
             return Err(RotationError::NotUnderWay);
         }
@@ -267,7 +267,7 @@ impl MasterKeys {
             .write::<_, RotationError, _>(move |conn| {
                 Box::pin(async move {
                     installation::alone(conn).await?;
-                    if Known::read(conn).await?.newest() != Some(newest) {
+                    if KeyRing::read(conn).await?.newest() != Some(newest) {
                         return Err(RotationError::Behind);
                     }
                     Ok(master_keys::forget_copies_of(conn, newest).await?)
@@ -300,7 +300,7 @@ async fn opened(
     now: Millis,
 ) -> Result<Result<Opened, MasterKeyId>, RotationError> {
     installation::alone(conn).await?;
-    let there = Known::read(conn).await?;
+    let there = KeyRing::read(conn).await?;
     let first = given.first().ok_or(VaultError::Malformed)?;
     let Some(newest) = there.newest() else {
         master_keys::keep(conn, known_as(first, now)?).await?;

@@ -75,7 +75,7 @@ pub(crate) struct Request {
 
 /// An answer, whatever its status.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct HttpAnswer {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
@@ -116,7 +116,7 @@ impl Outbound {
     }
 
     /// Sends a request and reads the answer.
-    pub(crate) async fn send(&self, request: Request) -> Result<Answer, OutboundError> {
+    pub(crate) async fn send(&self, request: Request) -> Result<HttpAnswer, OutboundError> {
         guard::check(&request.url, request.reach)?;
         let until = Instant::now() + request.deadline;
         let client = match (request.reach, request.gzip) {
@@ -139,7 +139,7 @@ impl Outbound {
             (Body::Whole(body) | Body::Part(body, _), Over::Cut) | (Body::Whole(body), Over::Refuse) => body,
             (Body::Part(_, error), Over::Refuse) => return Err(error),
         };
-        Ok(Answer { status, headers, body })
+        Ok(HttpAnswer { status, headers, body })
     }
 }
 

@@ -15,7 +15,7 @@ use std::{
 
 use anyhow::Context as _;
 
-pub use self::process::{Again, Asked, By, Ended, NotMade, Process, doom, revive};
+pub use self::process::{Again, By, Ended, NotMade, PaymentDetails, Process, doom, revive};
 pub use crate::clock::Clock;
 use crate::{
     config::Config,

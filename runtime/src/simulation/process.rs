@@ -56,9 +56,9 @@ pub struct Process {
     alive_at: Millis,
 }
 
-/// An invoice that was made.
+/// What pays an invoice that was made.
 #[derive(Debug, Clone)]
-pub struct Asked {
+pub struct PaymentDetails {
     pub id: InvoiceId,
     pub merchant_id: MerchantId,
     pub address: String,
@@ -197,7 +197,7 @@ impl Process {
         amount: u128,
         by: By,
         expires_in_s: i64,
-    ) -> Result<Asked, NotMade> {
+    ) -> Result<PaymentDetails, NotMade> {
         let asset = asset as usize;
         let asset_id = self.network.assets.get(asset).map(|asset| asset.id(NETWORK)).unwrap_or_default();
         let new = NewInvoice {
@@ -222,7 +222,7 @@ impl Process {
         };
         match invoicing::make(&self.app, new, None).await {
             _ if simulated::is_dead() => Err(NotMade::Ended),
-            Ok(Made::New(invoice)) => Ok(Asked {
+            Ok(Made::New(invoice)) => Ok(PaymentDetails {
                 id: invoice.id,
                 merchant_id: invoice.tenant.merchant,
                 address: invoice.address,

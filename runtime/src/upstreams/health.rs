@@ -50,7 +50,7 @@ struct Rest {
 
 /// Readiness of an upstream for being picked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum Readiness {
     Ready {
         behind: bool,
     },
@@ -65,13 +65,13 @@ pub(super) enum Standing {
 }
 
 impl Health {
-    pub(super) fn standing(&self, now: Millis) -> Standing {
+    pub(super) fn standing(&self, now: Millis) -> Readiness {
         let behind = ahead(self.behind_until, now);
         match self.rest {
-            None => Standing::Ready { behind },
-            Some(rest) if ahead(rest.until, now) => Standing::Resting { until: rest.until },
-            Some(_) if ahead(self.probe_until, now) => Standing::Resting { until: self.probe_until },
-            Some(_) => Standing::Due { behind },
+            None => Readiness::Ready { behind },
+            Some(rest) if ahead(rest.until, now) => Readiness::Resting { until: rest.until },
+            Some(_) if ahead(self.probe_until, now) => Readiness::Resting { until: self.probe_until },
+            Some(_) => Readiness::Due { behind },
         }
     }
 
@@ -123,10 +123,10 @@ impl Health {
     /// The state, and the time at which a resting upstream is asked again, for people.
     pub(super) fn state(&self, now: Millis) -> (UpstreamState, Option<Millis>) {
         match (self.standing(now), self.rest) {
-            (Standing::Ready { behind: false }, _) => (UpstreamState::Ready, None),
-            (Standing::Ready { behind: true }, _) => (UpstreamState::Behind, Some(self.behind_until)),
-            (Standing::Resting { until }, Some(rest)) => (rest.why, Some(until)),
-            (Standing::Due { .. } | Standing::Resting { .. }, _) => (UpstreamState::Due, None),
+            (Readiness::Ready { behind: false }, _) => (UpstreamState::Ready, None),
+            (Readiness::Ready { behind: true }, _) => (UpstreamState::Behind, Some(self.behind_until)),
+            (Readiness::Resting { until }, Some(rest)) => (rest.why, Some(until)),
+            (Readiness::Due { .. } | Readiness::Resting { .. }, _) => (UpstreamState::Due, None),
         }
     }
 }
@@ -170,18 +170,18 @@ mod tests {
         let mut now = NOW;
         for expected in [1000, 2000, 4000, 8000] {
             health.record(bad(), 0, now);
-            assert_eq!(health.standing(now), Standing::Resting { until: now + expected });
+            assert_eq!(health.standing(now), Readiness::Resting { until: now + expected });
             now += expected;
-            assert_eq!(health.standing(now), Standing::Due { behind: false });
+            assert_eq!(health.standing(now), Readiness::Due { behind: false });
         }
         for _ in 0..100 {
             health.record(bad(), 0, now);
         }
-        assert_eq!(health.standing(now), Standing::Resting { until: now + REST_MS_MAX });
+        assert_eq!(health.standing(now), Readiness::Resting { until: now + REST_MS_MAX });
         health.record(Verdict::Good { head: 5 }, 5, now);
-        assert_eq!(health.standing(now), Standing::Ready { behind: false });
+        assert_eq!(health.standing(now), Readiness::Ready { behind: false });
         health.record(bad(), 5, now);
-        assert_eq!(health.standing(now), Standing::Resting { until: now + 1000 });
+        assert_eq!(health.standing(now), Readiness::Resting { until: now + 1000 });
     }
 
     #[test]
@@ -190,8 +190,8 @@ mod tests {
         health.record(bad(), 0, NOW);
         let due = NOW + 1000;
         health.begin_probe(due);
-        assert_eq!(health.standing(due), Standing::Resting { until: due + PROBE_MS });
-        assert_eq!(health.standing(due + PROBE_MS), Standing::Due { behind: false });
+        assert_eq!(health.standing(due), Readiness::Resting { until: due + PROBE_MS });
+        assert_eq!(health.standing(due + PROBE_MS), Readiness::Due { behind: false });
     }
 
     #[test]
@@ -200,34 +200,34 @@ mod tests {
         let mut health = Health::default();
         health.record(Verdict::Good { head: 5 }, 5, NOW);
         (0..100).for_each(|_| health.record(unanswered(), 5, NOW));
-        assert_eq!(health.standing(NOW), Standing::Ready { behind: false });
+        assert_eq!(health.standing(NOW), Readiness::Ready { behind: false });
         assert_eq!(health.head, Some(5));
         // Nor does it count as good: a probe that it was lent for is given back.
         health.record(bad(), 5, NOW);
         health.begin_probe(NOW + 1000);
         health.record(unanswered(), 5, NOW + 1000);
-        assert_eq!(health.standing(NOW + 1000), Standing::Due { behind: false });
+        assert_eq!(health.standing(NOW + 1000), Readiness::Due { behind: false });
         assert_eq!(health.last_error, Some(("no such block".to_owned(), NOW + 1000)));
         health.begin_probe(NOW + 1000);
         health.record(Verdict::Past, 5, NOW + 1000);
-        assert_eq!(health.standing(NOW + 1000), Standing::Due { behind: false });
+        assert_eq!(health.standing(NOW + 1000), Readiness::Due { behind: false });
     }
 
     #[test]
     fn far_behind_is_behind_and_a_little_is_not() {
         let mut health = Health::default();
         health.record(Verdict::Good { head: 100 }, 120, NOW);
-        assert_eq!(health.standing(NOW), Standing::Ready { behind: false });
+        assert_eq!(health.standing(NOW), Readiness::Ready { behind: false });
         health.record(Verdict::Good { head: 100 }, 121, NOW);
-        assert_eq!(health.standing(NOW), Standing::Ready { behind: true });
-        assert_eq!(health.standing(NOW + BEHIND_MS), Standing::Ready { behind: false });
+        assert_eq!(health.standing(NOW), Readiness::Ready { behind: true });
+        assert_eq!(health.standing(NOW + BEHIND_MS), Readiness::Ready { behind: false });
     }
 
     #[test]
     fn a_clock_set_back_does_not_prolong_a_rest() {
         let mut health = Health::default();
         health.record(Verdict::WrongNetwork, 0, NOW);
-        assert_eq!(health.standing(NOW), Standing::Resting { until: NOW + WRONG_NETWORK_MS });
-        assert_eq!(health.standing(NOW - 3_600_000), Standing::Due { behind: false });
+        assert_eq!(health.standing(NOW), Readiness::Resting { until: NOW + WRONG_NETWORK_MS });
+        assert_eq!(health.standing(NOW - 3_600_000), Readiness::Due { behind: false });
     }
 }

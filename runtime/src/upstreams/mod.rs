@@ -26,7 +26,7 @@ use http::HeaderMap;
 use url::Url;
 use zeroize::Zeroizing;
 
-use self::health::{Health, Standing};
+use self::health::{Health, Readiness};
 use crate::{
     clock::Clock,
     domain::{Millis, allowance::Allowance, id::UpstreamId, word::words},
@@ -244,9 +244,9 @@ impl Upstreams {
             .iter()
             .filter(|upstream| !passed_over.contains(&upstream.id))
             .filter_map(|upstream| match lock(&upstream.record.health).standing(now) {
-                Standing::Ready { behind } => Some((behind, upstream.priority, false, upstream)),
-                Standing::Due { behind } => Some((behind, upstream.priority, true, upstream)),
-                Standing::Resting { until } => {
+                Readiness::Ready { behind } => Some((behind, upstream.priority, false, upstream)),
+                Readiness::Due { behind } => Some((behind, upstream.priority, true, upstream)),
+                Readiness::Resting { until } => {
                     next_at = Some(next_at.map_or(until, |next| next.min(until)));
                     None
                 }

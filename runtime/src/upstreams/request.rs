@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::{Upstream, lock};
 use crate::{
     domain::{Millis, retry},
-    outbound::{Answer, OutboundError, Over, Reach, Request},
+    outbound::{HttpAnswer, OutboundError, Over, Reach, Request},
 };
 
 /// Maximum time that a request waits for a permit of the upstream's budget before it is refused, milliseconds.
@@ -174,7 +174,7 @@ impl Upstream {
         Ok(wait)
     }
 
-    fn told_to_wait(&self, answer: &Answer) -> UpstreamError {
+    fn told_to_wait(&self, answer: &HttpAnswer) -> UpstreamError {
         let now = self.clock.now();
         let ms = answer
             .headers

@@ -248,12 +248,12 @@ fn body() -> String {
 /// Receivers that take everything and record the time.
 struct Sinks {
     addresses: Vec<SocketAddr>,
-    taken: Arc<Mutex<Taken>>,
+    taken: Arc<Mutex<Receipts>>,
     _listeners: JoinSet<()>,
 }
 
 #[derive(Default)]
-struct Taken {
+struct Receipts {
     posts: usize,
     first_at: HashMap<String, Instant>,
 }
@@ -269,7 +269,7 @@ impl Sinks {
         Ok(Self { addresses, taken, _listeners: listeners })
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Taken> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Receipts> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -288,7 +288,7 @@ impl Sinks {
     }
 }
 
-async fn listen(listener: TcpListener, taken: Arc<Mutex<Taken>>) {
+async fn listen(listener: TcpListener, taken: Arc<Mutex<Receipts>>) {
     while let Ok((stream, _)) = listener.accept().await {
         let _ = stream.set_nodelay(true);
         let taken = taken.clone();
@@ -299,7 +299,7 @@ async fn listen(listener: TcpListener, taken: Arc<Mutex<Taken>>) {
 
 async fn take(
     request: Request<Incoming>,
-    taken: Arc<Mutex<Taken>>,
+    taken: Arc<Mutex<Receipts>>,
 ) -> Result<Response<Full<Bytes>>, hyper::Error> {
     let (head, body) = request.into_parts();
     body.collect().await?;

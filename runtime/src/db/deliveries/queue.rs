@@ -81,13 +81,13 @@ pub(crate) struct Claim {
     pub(crate) old_secret: Option<(Vec<u8>, Millis)>,
     /// Number of failed attempts in a row.
     pub(crate) failures: u32,
-    pub(crate) deliveries: Vec<Claimed>,
+    pub(crate) deliveries: Vec<DueDelivery>,
     /// True if more may be due.
     pub(crate) more: bool,
 }
 
 #[derive(Debug)]
-pub(crate) struct Claimed {
+pub(crate) struct DueDelivery {
     pub(crate) delivery_id: DeliveryId,
     pub(crate) event_id: EventId,
     pub(crate) event_kind: String,
@@ -173,7 +173,7 @@ async fn due_of(
     endpoint_id: &EndpointId,
     now: Millis,
     take: usize,
-) -> Result<Vec<Claimed>, DbError> {
+) -> Result<Vec<DueDelivery>, DbError> {
     let sql = "SELECT q.delivery_id, d.event_id, e.kind, e.created_at, e.payload, q.fence, q.claims, d.attempts, q.attempts_before
                FROM delivery_queue q
                JOIN delivery d ON d.id = q.delivery_id
@@ -184,7 +184,7 @@ async fn due_of(
     let rows = conn.rows(sql, args![endpoint_id, now, take]).await?;
     rows.iter()
         .map(|row| {
-            Ok(Claimed {
+            Ok(DueDelivery {
                 delivery_id: row.id("delivery_id")?,
                 event_id: row.id("event_id")?,
                 event_kind: row.text("kind")?,

@@ -4,7 +4,7 @@ use super::{VersionRow, lock, versions};
 use crate::{
     db::{
         Conn, DbError, args,
-        disk::{self, Taken},
+        disk::{self, DiskUse},
         hooks::{matches, runs},
         plugin_storage, plugins,
     },
@@ -30,7 +30,7 @@ pub(crate) async fn delete_version(
 }
 
 /// Deletes a version, with its results in the shadow and `tapes` recordings of its calls. Returns the sizes freed.
-async fn forget(conn: &mut Conn, version: &VersionRow, tapes: i64) -> Result<Taken, DbError> {
+async fn forget(conn: &mut Conn, version: &VersionRow, tapes: i64) -> Result<DiskUse, DbError> {
     lock(conn, &version.hook_id).await?;
     conn.exec("DELETE FROM hook_activation WHERE version_id = $1", args![&version.id]).await?;
     let sql = "DELETE FROM hook_shadow WHERE hook_id = $1 AND version_id = $2 RETURNING bytes";
@@ -47,7 +47,7 @@ async fn forget(conn: &mut Conn, version: &VersionRow, tapes: i64) -> Result<Tak
     let gone = conn.rows(sql, args![&version.id]).await?;
     plugins::drop_artefact(conn, &version.sha256).await?;
     let (components, compiled_code) = (disk::sum(&gone, "bytes")?, disk::sum(&gone, "compiled_bytes")?);
-    Ok(Taken { components, compiled_code, storage: 0, runs })
+    Ok(DiskUse { components, compiled_code, storage: 0, runs })
 }
 
 /// Deletes a merchant's hook, with its secrets, its storage (`scope`) and its waiting runs. Past runs stay listed;
@@ -74,9 +74,9 @@ pub(crate) async fn delete(
     conn.exec("DELETE FROM hook_run_queue WHERE hook_id = $1", args![hook()]).await?;
     conn.exec("DELETE FROM hook_secret WHERE hook_id = $1", args![hook()]).await?;
     let storage = plugin_storage::delete(conn, &scope).await?;
-    let mut freed = Taken { storage, ..Taken::default() };
+    let mut freed = DiskUse { storage, ..DiskUse::default() };
     for version in versions(conn, hook_id).await? {
-        let Taken { components, compiled_code, runs, .. } = forget(conn, &version, 0).await?;
+        let DiskUse { components, compiled_code, runs, .. } = forget(conn, &version, 0).await?;
         freed.components += components;
         freed.compiled_code += compiled_code;
         freed.runs += runs;

@@ -85,7 +85,7 @@ pub(crate) async fn due(conn: &mut Conn, now: Millis) -> Result<Vec<DueHook>, Db
 
 /// A claimed transfer, and all that its question needs.
 #[derive(Debug, Clone)]
-pub(crate) struct Claimed {
+pub(crate) struct DueMatch {
     pub(crate) transfer_id: TransferId,
     pub(crate) hook_id: HookId,
     pub(crate) tenant: Tenant,
@@ -106,7 +106,7 @@ pub(crate) async fn claim(
     matchers: Vec<(HookId, usize)>,
     now: Millis,
     lease_until: Millis,
-) -> Result<Vec<Claimed>, DbError> {
+) -> Result<Vec<DueMatch>, DbError> {
     let ids = matchers.iter().map(|(id, _)| id);
     let locked = lock_free(conn, "SELECT id FROM matcher WHERE id IN", ids).await?;
     let mut claimed = Vec::new();
@@ -119,7 +119,12 @@ pub(crate) async fn claim(
     Ok(claimed)
 }
 
-async fn due_of(conn: &mut Conn, hook_id: HookId, now: Millis, take: usize) -> Result<Vec<Claimed>, DbError> {
+async fn due_of(
+    conn: &mut Conn,
+    hook_id: HookId,
+    now: Millis,
+    take: usize,
+) -> Result<Vec<DueMatch>, DbError> {
     let sql = "SELECT q.transfer_id, q.matcher_id AS hook_id, q.fence, q.claims, h.name, h.merchant_id, h.test, h.settings, h.binding,
                    h.shadow_id, h.state, r.role, m.paused_until, v.id AS version_id, v.version, v.sha256, v.manifest
                FROM match_queue q
@@ -133,14 +138,14 @@ async fn due_of(conn: &mut Conn, hook_id: HookId, now: Millis, take: usize) -> R
     conn.rows(sql, args![hook_id, now, take]).await?.iter().map(|row| claimed(row, now)).collect()
 }
 
-fn claimed(row: &Row, now: Millis) -> Result<Claimed, DbError> {
+fn claimed(row: &Row, now: Millis) -> Result<DueMatch, DbError> {
     let paused = row.opt_int("paused_until")?.is_some_and(|until| until > now);
     let asked = !paused && row.opt_text("role")?.is_some() && row.text("state")? == "active";
     let callee = match row.opt_text("version_id")? {
         Some(_) if asked => Some(Callee::read(row)?),
         _ => None,
     };
-    Ok(Claimed {
+    Ok(DueMatch {
         transfer_id: row.id("transfer_id")?,
         hook_id: row.id("hook_id")?,
         tenant: row.tenant()?,
@@ -153,7 +158,7 @@ fn claimed(row: &Row, now: Millis) -> Result<Claimed, DbError> {
 }
 
 /// Takes a transfer out of the queue. Returns false if the claim was lost: nothing of it may be kept.
-pub(crate) async fn take(conn: &mut Conn, claimed: &Claimed) -> Result<bool, DbError> {
+pub(crate) async fn take(conn: &mut Conn, claimed: &DueMatch) -> Result<bool, DbError> {
     if fences(conn, std::iter::once(&claimed.transfer_id)).await?.get(&claimed.transfer_id)
         != Some(&claimed.fence)
     {

@@ -18,7 +18,7 @@ pub(crate) use deletion::{delete, delete_version};
 
 use super::{
     Conn, DbError, Row, args,
-    disk::{self, DiskLimit, Full, Taken},
+    disk::{self, DiskLimit, DiskUse, Full},
     merchants,
 };
 use crate::domain::{
@@ -201,7 +201,7 @@ pub(crate) async fn insert(
     lock(conn, &hook.id).await?;
     let bytes = |bytes: usize| i64::try_from(bytes).unwrap_or(i64::MAX);
     let (components, compiled_code) = (bytes(new.wasm.len() + new.manifest.len()), bytes(new.compiled));
-    let more = Taken { components, compiled_code, ..Taken::default() };
+    let more = DiskUse { components, compiled_code, ..DiskUse::default() };
     limits.disk.check(disk::count(conn, &tenant.merchant, more).await?)?;
     super::plugins::keep_artefact(conn, &new.sha256, new.wasm, now).await?;
     let row = VersionRow {

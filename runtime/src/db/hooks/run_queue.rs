@@ -87,7 +87,7 @@ pub(crate) async fn due_hooks(conn: &mut Conn, now: Millis) -> Result<Vec<DueHoo
 
 /// A claimed run, and all that its call needs.
 #[derive(Debug, Clone)]
-pub(crate) struct Claimed {
+pub(crate) struct DueRun {
     pub(crate) run_id: HookRunId,
     pub(crate) callee: Callee,
     /// The shadow version, which the run is played to as well.
@@ -111,7 +111,7 @@ pub(crate) async fn claim(
     hooks: Vec<(HookId, usize)>,
     now: Millis,
     lease_until: Millis,
-) -> Result<Vec<Claimed>, DbError> {
+) -> Result<Vec<DueRun>, DbError> {
     let ids = hooks.iter().map(|(id, _)| id);
     let locked = lock_free(conn, "SELECT id FROM hook WHERE id IN", ids).await?;
     let mut claimed = Vec::new();
@@ -124,7 +124,7 @@ pub(crate) async fn claim(
     Ok(claimed)
 }
 
-async fn due_of(conn: &mut Conn, hook_id: HookId, now: Millis, take: usize) -> Result<Vec<Claimed>, DbError> {
+async fn due_of(conn: &mut Conn, hook_id: HookId, now: Millis, take: usize) -> Result<Vec<DueRun>, DbError> {
     let sql =
         "SELECT q.run_id, q.hook_id, h.name, r.merchant_id, r.test, v.id AS version_id, h.shadow_id, v.sha256, v.version,
                  v.manifest, h.settings, r.event_id, e.kind, e.payload, q.fence, q.claims, r.attempts, q.attempts_before
@@ -140,7 +140,7 @@ async fn due_of(conn: &mut Conn, hook_id: HookId, now: Millis, take: usize) -> R
         .await?
         .iter()
         .map(|row| {
-            Ok(Claimed {
+            Ok(DueRun {
                 run_id: row.id("run_id")?,
                 callee: Callee::read(row)?,
                 shadow_id: row.opt_id("shadow_id")?,

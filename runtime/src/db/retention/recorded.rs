@@ -6,7 +6,7 @@ use super::{COUNTED, Position, ROWS, Step, Window};
 use crate::{
     db::{
         Conn, DbError, Row, Value, args,
-        disk::{self, Taken},
+        disk::{self, DiskUse},
         hooks::{matches, runs},
     },
     domain::{
@@ -58,7 +58,7 @@ pub(super) async fn tapes(conn: &mut Conn, position: Position, before: Millis) -
         let to = young.then(|| HookMatchId::first_at(before));
         matches::forget_tapes(conn, &version, to, ROWS).await?
     };
-    disk::count(conn, &merchant_id, Taken::of_runs(-freed)).await?;
+    disk::count(conn, &merchant_id, DiskUse::of_runs(-freed)).await?;
     let next = if count < ROWS { Position { after: version.to_string(), ..position } } else { position };
     Ok(Step { deleted: u64::try_from(count).unwrap_or(0), next: Some(next) })
 }
@@ -166,7 +166,7 @@ fn by_merchant(rows: &[Row]) -> Result<BTreeMap<MerchantId, i64>, DbError> {
 
 async fn free(conn: &mut Conn, bytes: BTreeMap<MerchantId, i64>) -> Result<(), DbError> {
     for (merchant_id, bytes) in bytes {
-        disk::count(conn, &merchant_id, Taken::of_runs(-bytes)).await?;
+        disk::count(conn, &merchant_id, DiskUse::of_runs(-bytes)).await?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use super::{COUNTED, PARTS, Position, Step, Window};
 use crate::{
     db::{
         Conn, DbError, Row, Value, args,
-        disk::{self, Taken},
+        disk::{self, DiskUse},
     },
     domain::{
         Millis,
@@ -102,7 +102,7 @@ pub(super) async fn hook_runs(conn: &mut Conn, position: Position, before: Milli
     let many = is_many(&calls);
     let deleted = if many { 0 } else { conn.exec_in("DELETE FROM hook_run WHERE id IN", old, "").await? };
     for (merchant_id, bytes) in freed {
-        disk::count(conn, merchant_id, Taken::of_runs(-bytes)).await?;
+        disk::count(conn, merchant_id, DiskUse::of_runs(-bytes)).await?;
     }
     Ok(Step { deleted, next: if many { Some(position) } else { window.next_position() } })
 }

@@ -16,7 +16,7 @@ use crate::domain::{
         DatabaseUnwritable, NetworkFrozen, NetworkResumed, NetworkStalled, SecondProviderMissing,
         TransferDisputed, WorkSetAside,
     },
-    correction::Told,
+    correction::CorrectionSummary,
     id::{
         AddressId, EndpointId, EventId, ExtendedKeyId, HookId, HookMatchId, HookRunId, InvoiceId, PaymentId,
         TransferId,
@@ -167,7 +167,7 @@ pub struct InvoiceEvent {
     pub tx_hash: Option<String>,
     /// The correction by a person that caused it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub correction: Option<Told>,
+    pub correction: Option<CorrectionSummary>,
 }
 
 /// A transfer, or a part of one, that pays an invoice.
@@ -270,7 +270,7 @@ pub struct UnmatchedEvent {
     pub near_misses: Option<Vec<NearMiss>>,
     /// The correction by a person that caused it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub correction: Option<Told>,
+    pub correction: Option<CorrectionSummary>,
 }
 
 /// Another merchant's request, without that merchant's name.

@@ -24,7 +24,7 @@ pub struct Share {
 
 /// What a matcher said.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
+pub enum MatcherAnswer {
     /// Pays these shares. The rest is listed.
     Pay(Vec<Share>),
     /// Asks for a person to look.
@@ -60,12 +60,12 @@ impl Book {
     pub fn answered(
         &mut self,
         transfer_id: &TransferId,
-        answer: &Answer,
+        answer: &MatcherAnswer,
         confirmed: bool,
     ) -> Result<(), Disallowed> {
         let Some(transfer) = self.known.transfers.get(transfer_id).cloned() else { return Ok(()) };
         match answer {
-            Answer::Pay(shares) => {
+            MatcherAnswer::Pay(shares) => {
                 let allowed = self.allowed(&transfer, shares)?;
                 for (share, exception) in shares.iter().zip(allowed) {
                     self.pay(&transfer, share.amount, Some(share.invoice_id.clone()), exception);
@@ -74,8 +74,8 @@ impl Book {
                     self.list(&transfer, Reason::Rest, None);
                 }
             }
-            Answer::Review => self.list(&transfer, Reason::HookReview, None),
-            Answer::Pass => self.decide(&transfer),
+            MatcherAnswer::Review => self.list(&transfer, Reason::HookReview, None),
+            MatcherAnswer::Pass => self.decide(&transfer),
         }
         if confirmed {
             self.confirmed(transfer_id, transfer.epoch);

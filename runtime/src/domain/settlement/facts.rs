@@ -33,7 +33,7 @@ pub struct Matcher {
 
 /// The facts before the changes.
 #[derive(Debug, Clone)]
-pub struct Known {
+pub struct SettlementFacts {
     /// Transfers by id: the changed ones, and those behind the payments.
     pub transfers: BTreeMap<TransferId, Transfer>,
     /// Destinations by id.
@@ -62,7 +62,7 @@ pub struct Known {
     pub height: i64,
 }
 
-impl Known {
+impl SettlementFacts {
     /// Makes empty facts of a network of this mode.
     #[must_use]
     pub fn of(mode: Mode) -> Self {

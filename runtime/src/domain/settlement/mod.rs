@@ -12,12 +12,14 @@ mod tell;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use answer::{Answer, Disallowed, Share};
-pub use facts::{AssetNames, JournalEntry, JournalOf, Known, Listed, Listing, Matcher, Waiting, Written};
+pub use answer::{Disallowed, MatcherAnswer, Share};
+pub use facts::{
+    AssetNames, JournalEntry, JournalOf, Listed, Listing, Matcher, SettlementFacts, Waiting, Written,
+};
 
 use super::{
     Millis,
-    correction::Told,
+    correction::CorrectionSummary,
     event::{Data, NewEvent, data::InvoiceEvent},
     id::{Ids, InvoiceId, PaymentId, TransferId},
     invoice::{self, Facts, Invoice},
@@ -29,7 +31,7 @@ use super::{
 
 /// Facts, and the changes made to them so far.
 pub struct Book {
-    known: Known,
+    known: SettlementFacts,
     ids: Ids,
     now: Millis,
     /// Payments by their invoice.
@@ -43,12 +45,12 @@ pub struct Book {
     waiting: Vec<Waiting>,
     events: Vec<NewEvent>,
     /// The correction of a person from which all changes follow.
-    correction: Option<Told>,
+    correction: Option<CorrectionSummary>,
 }
 
 impl Book {
     #[must_use]
-    pub fn open(known: Known, ids: &Ids, now: Millis) -> Self {
+    pub fn open(known: SettlementFacts, ids: &Ids, now: Millis) -> Self {
         let mut by_invoice: BTreeMap<InvoiceId, BTreeSet<PartOf>> = BTreeMap::new();
         for payment in known.payments.values() {
             if let Some(invoice_id) = &payment.invoice_id {

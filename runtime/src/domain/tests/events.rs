@@ -7,8 +7,8 @@ use super::{invoice, transfer};
 use crate::domain::{
     Millis,
     alarm::{
-        Answer, DatabaseUnwritable, NetworkFrozen, NetworkResumed, NetworkStalled, Of, SecondProviderMissing,
-        Subject, TransferDisputed, WorkSetAside,
+        DatabaseUnwritable, NetworkFrozen, NetworkResumed, NetworkStalled, Of, ProviderAnswer,
+        SecondProviderMissing, Subject, TransferDisputed, WorkSetAside,
     },
     correction::{Correction, Kind as CorrectionKind},
     event::{
@@ -24,7 +24,7 @@ use crate::domain::{
     near::{Likeness, NearMiss},
     payment::{self, Payment},
     policy::{Late, Policy},
-    settlement::{AssetNames, Book, Known},
+    settlement::{AssetNames, Book, SettlementFacts},
     tenant::{Mode, Tenant},
     transfer::{Destination, Sighting, Transfer},
     verbatim::Verbatim,
@@ -76,8 +76,8 @@ fn payment_of(units: u128) -> Transfer {
 }
 
 /// Facts with this transfer on its way to that invoice.
-fn known(invoice: Invoice, transfer: Transfer) -> Known {
-    let mut known = Known { height: HEIGHT + 11, ..Known::of(Mode::Live) };
+fn known(invoice: Invoice, transfer: Transfer) -> SettlementFacts {
+    let mut known = SettlementFacts { height: HEIGHT + 11, ..SettlementFacts::of(Mode::Live) };
     let destination =
         Destination { address: invoice.address.clone(), customer: false, unique_id: None, meta: None };
     known.destinations.insert(ADDRESS.into(), destination);
@@ -89,7 +89,7 @@ fn known(invoice: Invoice, transfer: Transfer) -> Known {
 }
 
 /// The last event of a book after `work`.
-fn told(known: Known, work: impl FnOnce(&mut Book)) -> NewEvent {
+fn told(known: SettlementFacts, work: impl FnOnce(&mut Book)) -> NewEvent {
     let mut book = Book::open(known, &Ids::seeded(1), NOW);
     work(&mut book);
     book.close().events.pop().expect("an event")
@@ -231,8 +231,8 @@ fn others() -> Vec<Data> {
             network: network(),
             transfer: subject(),
             answers: vec![
-                Answer { provider: "one.example".to_owned(), answer: "as it was read".to_owned() },
-                Answer { provider: "two.example".to_owned(), answer: "no such transfer".to_owned() },
+                ProviderAnswer { provider: "one.example".to_owned(), answer: "as it was read".to_owned() },
+                ProviderAnswer { provider: "two.example".to_owned(), answer: "no such transfer".to_owned() },
             ],
         })),
         Data::SecondProviderMissing(Box::new(SecondProviderMissing {

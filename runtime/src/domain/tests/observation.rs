@@ -6,7 +6,7 @@ use super::{network, transfer};
 use crate::domain::{
     id::Ids,
     money::Amount,
-    observation::{Block, Course, Known, Owner, Plan, Position, Scan, Seen, check, course, depth, plan},
+    observation::{Block, Course, Owner, Plan, Position, Scan, ScanFacts, Seen, check, course, depth, plan},
     transfer::{Sighting, Status, Transfer},
 };
 
@@ -50,7 +50,7 @@ fn taken(scan: &Scan, base: i64, before: Vec<Transfer>, credit: i64) -> Plan {
     let network = network(credit);
     let owner = Owner { address_id: "adr".into(), merchant_id: "mer".into() };
     let (above, same_tx) = before.into_iter().partition(|t| t.height > base && t.status != Status::Retracted);
-    let known = Known {
+    let known = ScanFacts {
         network: &network,
         base,
         above,

@@ -6,7 +6,7 @@ use super::{network, transfer};
 use crate::domain::{
     id::Ids,
     money::Amount,
-    observation::{Block, Known, Owner, Plan, Position, Scan, Seen},
+    observation::{Block, Owner, Plan, Position, Scan, ScanFacts, Seen},
     rescan::{BLOCKS_MAX, Ground, Next, Search, check, plan},
     transfer::{Sighting, Status, Transfer},
 };
@@ -44,7 +44,7 @@ fn seen(id: &str, height: i64) -> Seen {
 fn taken(scan: &Scan, before: Vec<Transfer>) -> Plan {
     let network = network(1);
     let owner = Owner { address_id: "adr".into(), merchant_id: "mer".into() };
-    let known = Known {
+    let known = ScanFacts {
         network: &network,
         base: 0,
         above: Vec::new(),

@@ -13,7 +13,7 @@ use crate::{
     db::{
         crash,
         deliveries::{
-            queue::{Claim, Claimed},
+            queue::{Claim, DueDelivery},
             report::{Ended, FormCall},
         },
     },
@@ -27,7 +27,7 @@ use crate::{
         taken::NotTaken,
     },
     host::Rendered,
-    outbound::{Answer, Outbound, OutboundError, Over, Reach, Request, parse_url},
+    outbound::{HttpAnswer, Outbound, OutboundError, Over, Reach, Request, parse_url},
     vault::{Vault, VaultError},
 };
 
@@ -86,7 +86,7 @@ impl Target {
 /// A claimed delivery.
 pub(super) struct Due {
     pub(super) target: Arc<Target>,
-    pub(super) claimed: Claimed,
+    pub(super) claimed: DueDelivery,
     pub(super) lease_until: Millis,
 }
 
@@ -155,7 +155,7 @@ impl Sender {
             Ok(ready) => ready,
             Err(why) => return Some(Sent { answer: Err(Unsent::Failed(why.to_string())), form_call: None }),
         };
-        let Claimed { delivery_id, event_id, event_kind, event_at, payload, attempts, .. } = &due.claimed;
+        let DueDelivery { delivery_id, event_id, event_kind, event_at, payload, attempts, .. } = &due.claimed;
         let event = Event {
             id: event_id,
             kind: event_kind,
@@ -203,7 +203,7 @@ struct Sent {
 }
 
 /// An answer, with an error if it is not what the form wants, or the reason that there is none.
-type Answered = Result<(Answer, Result<(), NotTaken>), Unsent>;
+type Answered = Result<(HttpAnswer, Result<(), NotTaken>), Unsent>;
 
 enum Unsent {
     Failed(String),
@@ -254,7 +254,7 @@ fn kept(body: &Bytes) -> Option<String> {
 pub(super) fn due_for_test(endpoint_id: &EndpointId, merchant_id: &MerchantId) -> Due {
     let (endpoint_id, merchant_id) = (endpoint_id.clone(), merchant_id.clone());
     let target = Target { endpoint_id, merchant_id, ready: Err(SignatureError::Secret.into()) };
-    let claimed = Claimed {
+    let claimed = DueDelivery {
         delivery_id: "dlv_1".into(),
         event_id: "evt_1".into(),
         event_kind: "invoice.paid".to_owned(),

@@ -17,7 +17,7 @@ const WRITE_EVERY_MS: Millis = 5_000;
 
 /// Looks until told to stop.
 pub(crate) async fn run(app: App, stop: CancellationToken) {
-    let (mut told, mut wrote) = (Told::default(), None);
+    let (mut told, mut wrote) = (ReportedTrouble::default(), None);
     loop {
         let now = app.clock.passed();
         let is_due = wrote.is_none_or(|wrote| now - wrote >= WRITE_EVERY_MS);
@@ -47,7 +47,7 @@ pub(crate) async fn run(app: App, stop: CancellationToken) {
 
 /// Trouble with the database that was reported.
 #[derive(Default)]
-struct Told {
+struct ReportedTrouble {
     /// Current obstacle to writes.
     trouble: Option<Trouble>,
     /// Start of the trouble, by [`crate::clock::Clock::passed`].
@@ -57,7 +57,7 @@ struct Told {
 }
 
 /// Commits the events for the operator.
-async fn alarm(app: &App, told: &mut Told) -> Result<(), DbError> {
+async fn alarm(app: &App, told: &mut ReportedTrouble) -> Result<(), DbError> {
     let now = app.clock.now();
     if let Some(alarm) = told.over.clone() {
         app.db
@@ -152,7 +152,7 @@ fn tell_of_networks(app: &App) {
     }
 }
 
-fn tell_of_writes(app: &App, told: &mut Told) {
+fn tell_of_writes(app: &App, told: &mut ReportedTrouble) {
     let (age, trouble) = (app.db.writes().age(), app.db.writes().trouble());
     metrics::gauge!("kassa_database_written_age_seconds").set(age.as_secs_f64());
     metrics::gauge!("kassa_database_writable").set(if trouble.is_none() { 1.0 } else { 0.0 });

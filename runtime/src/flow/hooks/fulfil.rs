@@ -25,7 +25,7 @@ use crate::{
         disk::DiskLimit,
         events,
         hooks::{
-            run_queue::{self, Claimed, DueHook, Ended, Finish},
+            run_queue::{self, DueHook, DueRun, Ended, Finish},
             runs::Attempt,
         },
     },
@@ -56,7 +56,7 @@ struct Runs;
 
 impl queue::Queue for Runs {
     const NAME: &'static str = "hook runs";
-    type Claimed = Claimed;
+    type Item = DueRun;
 
     fn bell(app: &App) -> &Notify {
         &app.wake.fulfill
@@ -66,21 +66,21 @@ impl queue::Queue for Runs {
         run_queue::due_hooks(&mut app.db.read().await?, now).await
     }
 
-    async fn claim(app: &App, hooks: Vec<(HookId, usize)>, now: Millis) -> Result<Vec<Claimed>, DbError> {
+    async fn claim(app: &App, hooks: Vec<(HookId, usize)>, now: Millis) -> Result<Vec<DueRun>, DbError> {
         let wall_ms = Millis::try_from(app.config.hooks.wall_ms).unwrap_or(Millis::MAX / 2);
         let lease_until = now + wall_ms + LEASE_MARGIN_MS;
         app.db.write(move |conn| Box::pin(run_queue::claim(conn, hooks, now, lease_until))).await
     }
 
-    fn owner(claimed: &Claimed) -> (&HookId, &MerchantId) {
+    fn owner(claimed: &DueRun) -> (&HookId, &MerchantId) {
         (&claimed.callee.hook_id, &claimed.callee.tenant.merchant)
     }
 
-    fn unheard(claimed: &Claimed) -> i64 {
+    fn unheard(claimed: &DueRun) -> i64 {
         claimed.unheard
     }
 
-    async fn make(app: App, claimed: Claimed) -> RunOutcome {
+    async fn make(app: App, claimed: DueRun) -> RunOutcome {
         run_once(&app, claimed).await
     }
 }
@@ -105,7 +105,7 @@ struct Committed {
 }
 
 /// Makes the call and commits its result.
-async fn run_once(app: &App, claimed: Claimed) -> RunOutcome {
+async fn run_once(app: &App, claimed: DueRun) -> RunOutcome {
     let claimed = Arc::new(claimed);
     match call::until_fresh(&Making { app, claimed: &claimed }).await {
         Ok((Some(Committed { attempt, slowly }), at_once)) => {
@@ -138,7 +138,7 @@ async fn run_once(app: &App, claimed: Claimed) -> RunOutcome {
 /// A run that is being made.
 struct Making<'a> {
     app: &'a App,
-    claimed: &'a Arc<Claimed>,
+    claimed: &'a Arc<DueRun>,
 }
 
 impl call::Attempt for Making<'_> {
@@ -190,7 +190,7 @@ impl call::Attempt for Making<'_> {
     }
 }
 
-async fn release(app: &App, claimed: &Claimed) {
+async fn release(app: &App, claimed: &DueRun) {
     let claim = vec![(claimed.run_id.clone(), claimed.callee.hook_id.clone(), claimed.fence)];
     let now = app.clock.now();
     let released =
@@ -203,7 +203,7 @@ async fn release(app: &App, claimed: &Claimed) {
 /// Calls the claimed version, as of this time.
 pub(super) async fn call(
     app: &App,
-    claimed: &Claimed,
+    claimed: &DueRun,
     at: Millis,
     tape: Tape,
 ) -> Result<Called<fulfiller::Outcome>, Failed> {
@@ -267,7 +267,7 @@ pub(super) fn broke(failed: CallFailed) -> Ending {
     }
 }
 
-fn written(claimed: &Claimed, ending: &Ending, at: Millis, started: Instant) -> Attempt {
+fn written(claimed: &DueRun, ending: &Ending, at: Millis, started: Instant) -> Attempt {
     let Trace { log, tape, .. } = &ending.trace;
     Attempt {
         number: claimed.attempts + 1,
@@ -282,7 +282,7 @@ fn written(claimed: &Claimed, ending: &Ending, at: Millis, started: Instant) -> 
 }
 
 /// Commits the result of the call in full, or nothing of it.
-async fn commit(app: &App, claimed: Arc<Claimed>, ended: Ended, ending: Ending) -> Result<(), DbError> {
+async fn commit(app: &App, claimed: Arc<DueRun>, ended: Ended, ending: Ending) -> Result<(), DbError> {
     let (now, limit) = (app.clock.now(), DiskLimit::of_mib(app.config.hooks.disk_mib_per_merchant));
     app.db
         .write(move |conn| {
@@ -315,7 +315,7 @@ async fn commit(app: &App, claimed: Arc<Claimed>, ended: Ended, ending: Ending) 
 }
 
 /// Event for the merchant about a run that needs attention.
-fn told(claimed: &Claimed, told_as: fn(Box<HookRunEvent>) -> Data, ended: &Ended, now: Millis) -> NewEvent {
+fn told(claimed: &DueRun, told_as: fn(Box<HookRunEvent>) -> Data, ended: &Ended, now: Millis) -> NewEvent {
     let callee = &claimed.callee;
     let data = told_as(Box::new(HookRunEvent {
         hook: named(callee),

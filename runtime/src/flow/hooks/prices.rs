@@ -29,7 +29,7 @@ pub(super) type About = (HookVersionId, String, String, String);
 /// Last answers of a source. Times are [`crate::clock::Clock::passed`]. The lock around it is held while the source is
 /// asked, so that concurrent callers share one answer.
 #[derive(Default)]
-pub(super) struct Said {
+pub(super) struct LastAnswers {
     /// Last answer, and the time until which it holds.
     pub(super) last: Option<(Result<Price, NoPrice>, Millis)>,
     /// Last good price, and its time.
@@ -39,11 +39,11 @@ pub(super) struct Said {
 /// The prices of this process.
 #[derive(Default)]
 pub(crate) struct Prices {
-    last: Mutex<HashMap<About, Arc<Turn<Said>>>>,
+    last: Mutex<HashMap<About, Arc<Turn<LastAnswers>>>>,
 }
 
 impl Prices {
-    pub(super) fn of(&self, about: About) -> Arc<Turn<Said>> {
+    pub(super) fn of(&self, about: About) -> Arc<Turn<LastAnswers>> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if last.len() >= KEPT_MAX {
             last.clear();

@@ -75,7 +75,7 @@ pub(super) trait Queue: 'static {
     /// Name in the log.
     const NAME: &'static str;
     /// A call that was claimed.
-    type Claimed: Send + 'static;
+    type Item: Send + 'static;
 
     fn bell(app: &App) -> &Notify;
 
@@ -87,16 +87,16 @@ pub(super) trait Queue: 'static {
         app: &App,
         hooks: Vec<(HookId, usize)>,
         now: Millis,
-    ) -> impl Future<Output = Result<Vec<Self::Claimed>, DbError>> + Send;
+    ) -> impl Future<Output = Result<Vec<Self::Item>, DbError>> + Send;
 
     /// Ids of the hook and of its merchant.
-    fn owner(claimed: &Self::Claimed) -> (&HookId, &MerchantId);
+    fn owner(claimed: &Self::Item) -> (&HookId, &MerchantId);
 
     /// Number of claims in a row, before this one, without a result.
-    fn unheard(claimed: &Self::Claimed) -> i64;
+    fn unheard(claimed: &Self::Item) -> i64;
 
     /// Makes a call and records its result.
-    fn make(app: App, claimed: Self::Claimed) -> impl Future<Output = RunOutcome> + Send;
+    fn make(app: App, claimed: Self::Item) -> impl Future<Output = RunOutcome> + Send;
 }
 
 /// Works a queue off until told to stop.
@@ -139,7 +139,7 @@ pub(super) async fn run<Q: Queue>(app: &App, stop: &CancellationToken) {
     }
 }
 
-async fn claim<Q: Queue>(app: &App, permits: &Permits) -> Result<Vec<Q::Claimed>, DbError> {
+async fn claim<Q: Queue>(app: &App, permits: &Permits) -> Result<Vec<Q::Item>, DbError> {
     let now = app.clock.now();
     let chosen = permits.choose(&Q::due(app, now).await?);
     if chosen.is_empty() {
@@ -148,7 +148,7 @@ async fn claim<Q: Queue>(app: &App, permits: &Permits) -> Result<Vec<Q::Claimed>
     Q::claim(app, chosen, now).await
 }
 
-fn start<Q: Queue>(work: &mut JoinSet<(HookId, RunOutcome)>, app: &App, claimed: Q::Claimed) {
+fn start<Q: Queue>(work: &mut JoinSet<(HookId, RunOutcome)>, app: &App, claimed: Q::Item) {
     let (app, hook_id) = (app.clone(), Q::owner(&claimed).0.to_owned());
     let alone = Q::unheard(&claimed) >= UNHEARD_TO_BE_ALONE;
     work.spawn(async move {

@@ -20,7 +20,7 @@ use crate::{
         events::{self, Event},
         hooks::{
             Hook, VersionRow, matches,
-            run_queue::Claimed,
+            run_queue::DueRun,
             runs::{self, Attempt},
         },
     },
@@ -130,7 +130,7 @@ async fn past(
 }
 
 /// Repeats a call of a run that has just ended with the version in the shadow.
-pub(super) async fn shadow(app: &App, claimed: &Claimed, version_id: &HookVersionId, attempt: Attempt) {
+pub(super) async fn shadow(app: &App, claimed: &DueRun, version_id: &HookVersionId, attempt: Attempt) {
     let call = (claimed.run_id.to_string(), attempt.number);
     let then = (claimed.run_id.clone(), attempt);
     let compared = async {
@@ -163,7 +163,7 @@ async fn play(
             .map_err(|error| DbError::Unreadable { column: "tape", why: error.to_string() })?,
         None => Recording::default(),
     };
-    let claimed = Claimed {
+    let claimed = DueRun {
         shadow_id: None,
         run_id,
         callee: version.called(tenant, hook),

@@ -13,9 +13,9 @@ use crate::{
         Conn, Db, DbError,
         addresses::{self, NewAddress},
         balances::{self, Begin},
-        chain::{self, Standing},
+        chain::{self, NetworkPosition},
         holds::{self, NewHold},
-        idempotency::{self, Answer, Claim, Claimed, Stored},
+        idempotency::{self, Claim, ClaimOutcome, NewAnswer, StoredAnswer},
         invoices,
     },
     domain::{Millis, id::InvoiceId, invoice::Invoice, matching::Hold, tenant::Tenant, view::InvoiceView},
@@ -55,7 +55,7 @@ pub(super) struct Order {
 #[derive(Debug, Clone)]
 pub(super) enum Verdict {
     New(Box<Invoice>),
-    Replay(Stored),
+    Replay(StoredAnswer),
     OrderIdTaken {
         invoice_id: InvoiceId,
     },
@@ -158,8 +158,8 @@ async fn stand(
     work: &[Work],
     twins: &HashMap<usize, usize>,
     verdicts: &mut [Option<Verdict>],
-) -> Result<BTreeMap<String, Standing>, DbError> {
-    let mut standings: BTreeMap<String, Option<Standing>> = BTreeMap::new();
+) -> Result<BTreeMap<String, NetworkPosition>, DbError> {
+    let mut standings: BTreeMap<String, Option<NetworkPosition>> = BTreeMap::new();
     for index in open(work, twins, verdicts) {
         let Some(network) = work.get(index).map(|order| &order.0.invoice.network) else { continue };
         let standing = match standings.get(network) {
@@ -200,7 +200,7 @@ async fn take_holds(
     conn: &mut Conn,
     work: &[Work],
     twins: &HashMap<usize, usize>,
-    standings: &BTreeMap<String, Standing>,
+    standings: &BTreeMap<String, NetworkPosition>,
     verdicts: &mut [Option<Verdict>],
 ) -> Result<(), DbError> {
     let mut wanted = Vec::new();
@@ -250,16 +250,16 @@ async fn claim(
         |index: usize| work.get(index).and_then(|order| order.1.as_ref()).map(|c| c.fingerprint.clone());
     for (index, claimed) in indexes.iter().zip(idempotency::claim_many(conn, claims).await?) {
         match claimed {
-            Claimed::New => {}
-            Claimed::Replay(stored) => verdicts[*index] = Some(Verdict::Replay(stored)),
-            Claimed::Twin { of } => {
+            ClaimOutcome::New => {}
+            ClaimOutcome::Replay(stored) => verdicts[*index] = Some(Verdict::Replay(stored)),
+            ClaimOutcome::Twin { of } => {
                 let Some(of) = indexes.get(of).copied() else { continue };
                 if fingerprint(of) == fingerprint(*index) {
                     twins.insert(*index, of);
                 } else {
                     // Shown as kept with another fingerprint, which is what it will be in a moment.
                     let fingerprint = fingerprint(of).unwrap_or_default();
-                    let stored = Stored { fingerprint, status: CREATED, body: Vec::new() };
+                    let stored = StoredAnswer { fingerprint, status: CREATED, body: Vec::new() };
                     verdicts[*index] = Some(Verdict::Replay(stored));
                 }
             }
@@ -313,7 +313,7 @@ async fn answer(conn: &mut Conn, work: &[Work], verdicts: &[Option<Verdict>]) ->
     for (order, verdict) in work.iter().zip(verdicts) {
         let Some(claimant) = &order.1 else { continue };
         match verdict {
-            Some(Verdict::New(invoice)) => answers.push(Answer {
+            Some(Verdict::New(invoice)) => answers.push(NewAnswer {
                 owner: claimant.owner.clone(),
                 key: claimant.key.clone(),
                 status: CREATED,

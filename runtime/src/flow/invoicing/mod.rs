@@ -24,7 +24,7 @@ use crate::{
     db::{
         addresses::{self, ReceiveAddress},
         chain,
-        idempotency::Stored,
+        idempotency::StoredAnswer,
     },
     domain::{
         id::InvoiceId,
@@ -71,7 +71,7 @@ pub(crate) struct NewInvoice {
 pub(crate) enum Made {
     New(Box<Invoice>),
     /// The same request was answered before; this was the answer.
-    Replay(Stored),
+    Replay(StoredAnswer),
 }
 
 /// Makes an invoice, once for each claimant.

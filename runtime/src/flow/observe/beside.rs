@@ -22,7 +22,7 @@ const LONGER_MAX: Duration = Duration::from_secs(2);
 /// Maximum number of characters kept of one difference.
 const WHAT_CHARS_MAX: usize = 300;
 
-type Answer = Result<Called<Result<ScanResult, ScanError>>, CallFailed>;
+type ScanOutcome = Result<Called<Result<ScanResult, ScanError>>, CallFailed>;
 
 /// Scans with the active version and, if there is one, the version in the shadow. Returns the active version's answer.
 pub(super) async fn scan(
@@ -30,7 +30,7 @@ pub(super) async fn scan(
     network: &Arc<Manifest>,
     from: Option<&Position>,
     limits: &ScanLimits,
-) -> Answer {
+) -> ScanOutcome {
     let active = app.host.scan(network, from.map(report::position), limits).await;
     let (Some(shadow), Some(from)) = (app.host.registry().shadows().of(&network.plugin), from) else {
         return active;
@@ -50,7 +50,7 @@ fn compare(
     from: &Position,
     limits: &ScanLimits,
     read: &Scan,
-    other: Option<Answer>,
+    other: Option<ScanOutcome>,
     shadow: &Shadow,
 ) -> Beside {
     let different = |what: String| {

@@ -9,7 +9,7 @@ use crate::{
         Millis,
         id::{Ids, TransferId},
         network::Manifest,
-        observation::{self, Known, Owner, Plan, Scan},
+        observation::{self, Owner, Plan, Scan, ScanFacts},
         transfer::{Depth, Sighting, Status, Transfer},
     },
 };
@@ -111,9 +111,9 @@ async fn take_in(
     ids: &Ids,
     now: Millis,
 ) -> Result<i64, DbError> {
-    let known = Known { base, ..known(conn, network, scan, seq, ids, now).await? };
+    let known = ScanFacts { base, ..known(conn, network, scan, seq, ids, now).await? };
     let above = transfers::above(conn, &network.name, base).await?;
-    let plan = observation::plan(scan, Known { above, ..known }, depth);
+    let plan = observation::plan(scan, ScanFacts { above, ..known }, depth);
     put(conn, network, plan, depth, seq, now).await
 }
 
@@ -125,12 +125,12 @@ pub(in crate::flow) async fn known<'a>(
     seq: i64,
     ids: &'a Ids,
     now: Millis,
-) -> Result<Known<'a>, DbError> {
+) -> Result<ScanFacts<'a>, DbError> {
     let name = &network.name;
     let txs: BTreeSet<String> = scan.transfers.iter().map(|seen| seen.tx.clone()).collect();
     let recipients: BTreeSet<String> = scan.transfers.iter().map(|seen| seen.recipient.clone()).collect();
     let owners = addresses::by_address(conn, name, &recipients.into_iter().collect::<Vec<_>>()).await?;
-    Ok(Known {
+    Ok(ScanFacts {
         network,
         base: 0,
         above: Vec::new(),

@@ -23,7 +23,7 @@ use crate::{
         id::{ApiKeyId, CorrectionId, Ids, InvoiceId, TransferId},
         invoice::Invoice,
         payment,
-        settlement::{Book, Known, Written},
+        settlement::{Book, SettlementFacts, Written},
         tenant::Tenant,
         transfer,
     },
@@ -250,7 +250,7 @@ pub(crate) async fn dismiss(
     {
         return Err(ResolveError::NotOpen);
     }
-    let mut known = Known::of(scope.tenant.mode);
+    let mut known = SettlementFacts::of(scope.tenant.mode);
     settle::add_invoices(conn, &mut known, listed.invoice_id.as_slice()).await?;
     let mut correction = scope.did(Kind::Dismiss, why, now);
     correction.transfer_id = Some(transfer_id.clone());
@@ -273,10 +273,10 @@ async fn listing(
 }
 
 /// Reads and locks an invoice of the merchant, with its payments.
-async fn locked(conn: &mut Conn, scope: &Scope, id: &InvoiceId) -> Result<Known, ResolveError> {
+async fn locked(conn: &mut Conn, scope: &Scope, id: &InvoiceId) -> Result<SettlementFacts, ResolveError> {
     // First by whose it is: an id of another merchant is as good as none.
     invoices::get(conn, &scope.tenant, id).await?.ok_or(ResolveError::NoInvoice)?;
-    let mut known = Known::of(scope.tenant.mode);
+    let mut known = SettlementFacts::of(scope.tenant.mode);
     settle::add_invoices(conn, &mut known, std::slice::from_ref(id)).await?;
     Ok(known)
 }

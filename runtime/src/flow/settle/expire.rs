@@ -9,7 +9,7 @@ use crate::{
         Millis,
         id::InvoiceId,
         network::Manifest,
-        settlement::{Book, Known},
+        settlement::{Book, SettlementFacts},
         tenant::Mode,
     },
     flow::settle,
@@ -109,7 +109,7 @@ async fn expire(app: &App, mode: Mode, overdue: Vec<InvoiceId>) -> Result<(), Db
     app.db
         .write::<_, DbError, _>(move |conn| {
             Box::pin(async move {
-                let mut known = Known::of(mode);
+                let mut known = SettlementFacts::of(mode);
                 settle::add_invoices(conn, &mut known, &overdue).await?;
                 // Another replica may have been here since they were looked up.
                 known.invoices.retain(|_, invoice| invoice.expired_at.is_none());

@@ -29,7 +29,7 @@ use crate::{
         id::{AddressId, Ids, InvoiceId, MerchantId, TransferId},
         matching::{Hold, Named, amount_key, memo_key, named},
         network::Manifest,
-        settlement::{Book, Known, Listed, Written},
+        settlement::{Book, Listed, SettlementFacts, Written},
         tenant::Mode,
         transfer::{Kind, Transfer},
     },
@@ -150,8 +150,8 @@ pub(crate) async fn gather(
     mode: Mode,
     found: Vec<Transfer>,
     also: &[InvoiceId],
-) -> Result<Known, DbError> {
-    let mut known = Known::of(mode);
+) -> Result<SettlementFacts, DbError> {
+    let mut known = SettlementFacts::of(mode);
     let transfer_ids: Vec<TransferId> = found.iter().map(|t| t.id.clone()).collect();
     let address_ids: BTreeSet<AddressId> = found.iter().map(|t| t.address_id.clone()).collect();
     let address_ids: Vec<AddressId> = address_ids.into_iter().collect();
@@ -176,7 +176,7 @@ pub(crate) async fn gather(
 /// Adds these invoices with all their payments, and the height to which the network was read. Locks the invoices.
 pub(crate) async fn add_invoices(
     conn: &mut Conn,
-    known: &mut Known,
+    known: &mut SettlementFacts,
     ids: &[InvoiceId],
 ) -> Result<(), DbError> {
     known.invoices.extend(invoices::lock(conn, ids).await?.into_iter().map(|i| (i.id.clone(), i)));
@@ -199,7 +199,7 @@ pub(crate) async fn add_invoices(
 /// memo or an amount names the invoice that held it at the time of the transfer's block.
 async fn name_invoices(
     conn: &mut Conn,
-    known: &mut Known,
+    known: &mut SettlementFacts,
     found: &[Transfer],
     address_ids: &[AddressId],
 ) -> Result<(), DbError> {

@@ -15,7 +15,7 @@ use crate::{
         money::Amount,
         near::{Likeness, NearMiss, as_written},
         network::Asset,
-        settlement::Known,
+        settlement::SettlementFacts,
         transfer::Transfer,
     },
 };
@@ -35,7 +35,7 @@ const LOOKED_INTO: usize = 50;
 /// Looks, for each transfer that names no invoice, for invoices that its payer may have meant.
 pub(super) async fn look(
     conn: &mut Conn,
-    known: &mut Known,
+    known: &mut SettlementFacts,
     found: impl Iterator<Item = &Transfer>,
 ) -> Result<(), DbError> {
     let unknown: Vec<(&Transfer, Amount)> = found

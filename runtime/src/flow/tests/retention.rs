@@ -8,7 +8,7 @@ use crate::{
     db::{
         Conn, DbError, args,
         deliveries::{self, Of},
-        disk::{self, DiskLimit, Taken},
+        disk::{self, DiskLimit, DiskUse},
         hooks::{self, Limits, NewVersion},
         retention::Kind,
     },
@@ -177,7 +177,7 @@ impl Shop {
                 let sql = "INSERT INTO hook_shadow (hook_id, version_id, run_id, number, same, difference, at, bytes)
                            VALUES ($1, $2, $3, 1, 1, 'null', $4, 10)";
                 conn.exec(sql, args![&hook.0, &hook.1, &run, at]).await?;
-                disk::count(conn, &merchant, Taken::of_runs(300 * calls + 10)).await.map(|_| ())
+                disk::count(conn, &merchant, DiskUse::of_runs(300 * calls + 10)).await.map(|_| ())
             })
         })
         .await;

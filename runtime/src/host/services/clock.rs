@@ -1,6 +1,6 @@
 //! The host's time, too coarse to measure the host by.
 
-use super::tape::{Answered, Asked, taped};
+use super::tape::{HostAnswer, HostCall, taped};
 use crate::host::{bindings::services::kassa::plugin::clock, services::CallState};
 
 const STEP_MS: i64 = 100;

@@ -34,7 +34,7 @@ use super::{
     Behalf, Shared, Subject,
     hosts::Repeats,
     method::method,
-    tape::{Answered, Asked, taped},
+    tape::{HostAnswer, HostCall, taped},
 };
 
 /// Maximum number of requests of one `send-all` under way at once: what an HTTP/2 connection and a public provider take

@@ -1,6 +1,6 @@
 //! Randomness for hooks. It is on the tape, so that a replay is given what the run was given.
 
-use super::tape::{Answered, Asked, taped};
+use super::tape::{HostAnswer, HostCall, taped};
 use crate::host::{
     bindings::services::kassa::plugin::random::{self, RandomError},
     limits::Limits,

@@ -11,7 +11,7 @@ use super::{
     method::method,
 };
 use crate::{
-    domain::taken::{Taken, TakenError},
+    domain::taken::{AcceptanceRule, AcceptanceRuleError},
     host::bindings::{form::exports::kassa::plugin::form, services::kassa::plugin::http::HttpError},
 };
 
@@ -21,7 +21,7 @@ pub(crate) struct Rendered {
     pub(crate) method: Method,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
-    pub(crate) taken: Taken,
+    pub(crate) taken: AcceptanceRule,
 }
 
 /// Why what a form has rendered is not sent.
@@ -32,7 +32,7 @@ pub(crate) enum Unsendable {
     #[error("the body has {0} bytes; at most {BODY_BYTES_MAX}")]
     Body(usize),
     #[error(transparent)]
-    Taken(#[from] TakenError),
+    Taken(#[from] AcceptanceRuleError),
 }
 
 impl From<HttpError> for Unsendable {
@@ -60,7 +60,7 @@ impl Rendered {
             method: method(&request.method)?,
             headers: filled_headers(of, &authority(url), &request.headers)?,
             body: request.body.into(),
-            taken: Taken::new(request.taken.statuses, request.taken.body)?,
+            taken: AcceptanceRule::new(request.taken.statuses, request.taken.body)?,
         })
     }
 }
@@ -142,6 +142,6 @@ mod tests {
         let tunnel = form::Request { method: types::Method::Other("CONNECT".to_owned()), ..request() };
         assert!(matches!(check(tunnel), Err(Unsendable::Request(_))));
         let taken = form::Taken { statuses: vec![100], body: None, more: Vec::new() };
-        assert_eq!(check(form::Request { taken, ..request() }), Err(TakenError::Status(100).into()));
+        assert_eq!(check(form::Request { taken, ..request() }), Err(AcceptanceRuleError::Status(100).into()));
     }
 }

@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 use super::{
     Behalf,
     signing::{Algorithm, NoAlgorithm, SignError},
-    tape::{Answered, Asked, taped},
+    tape::{HostAnswer, HostCall, taped},
     text::one_line,
 };
 use crate::{

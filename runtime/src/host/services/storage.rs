@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use super::tape::{Answered, Asked, taped};
+use super::tape::{HostAnswer, HostCall, taped};
 use crate::{
     db::{
         Db, DbError,
@@ -54,7 +54,7 @@ pub(in crate::host) struct Storage {
 }
 
 /// Result of a host function: a trap outside, the guest's own error inside.
-type Answer<T> = wasmtime::Result<Result<T, StorageError>>;
+type StorageResult<T> = wasmtime::Result<Result<T, StorageError>>;
 
 /// Unwraps the value of a result, or returns the guest's error.
 macro_rules! known {
@@ -116,7 +116,7 @@ impl Storage {
         Ok(())
     }
 
-    async fn committed(&mut self, key: &str) -> Answer<Option<Vec<u8>>> {
+    async fn committed(&mut self, key: &str) -> StorageResult<Option<Vec<u8>>> {
         let read = async { plugin_storage::get(&mut self.db.read().await?, &self.scope, key).await };
         let (revision, value) = known!(read.await.map_err(|error| unavailable(&error)));
         self.check(revision)?;
@@ -124,7 +124,7 @@ impl Storage {
         Ok(Ok(value))
     }
 
-    async fn get(&mut self, key: &str) -> Answer<Option<Vec<u8>>> {
+    async fn get(&mut self, key: &str) -> StorageResult<Option<Vec<u8>>> {
         known!(check_key(key).and_then(|()| self.take_op()));
         if let Some(own) = self.written.get(key) {
             return Ok(Ok(own.clone()));
@@ -133,7 +133,7 @@ impl Storage {
     }
 
     /// Values of keys: those that this call has written from its writes, the others by one query.
-    async fn get_many(&mut self, keys: &[String]) -> Answer<Vec<Option<Vec<u8>>>> {
+    async fn get_many(&mut self, keys: &[String]) -> StorageResult<Vec<Option<Vec<u8>>>> {
         if keys.len() > KEYS_AT_ONCE_MAX {
             return Ok(Err(StorageError::Quota(format!("{KEYS_AT_ONCE_MAX} keys at once"))));
         }
@@ -160,7 +160,7 @@ impl Storage {
         Ok(Ok(keys.iter().map(value).collect()))
     }
 
-    async fn put(&mut self, key: String, value: Option<Vec<u8>>) -> Answer<()> {
+    async fn put(&mut self, key: String, value: Option<Vec<u8>>) -> StorageResult<()> {
         known!(check_key(&key).and_then(|()| self.take_op()));
         if value.as_ref().is_some_and(|value| length(value.len()) > u64::from(VALUE_BYTES_MAX)) {
             return Ok(Err(StorageError::TooLarge(VALUE_BYTES_MAX)));
@@ -204,7 +204,7 @@ impl Storage {
         Ok(i64::try_from(bytes.saturating_sub(base)).is_ok_and(|more| more <= room))
     }
 
-    async fn keys(&mut self, prefix: &str, after: Option<&str>, limit: u32) -> Answer<Vec<String>> {
+    async fn keys(&mut self, prefix: &str, after: Option<&str>, limit: u32) -> StorageResult<Vec<String>> {
         known!(self.take_op());
         if prefix.len() > KEY_BYTES_MAX || after.is_some_and(|after| after.len() > KEY_BYTES_MAX) {
             return Ok(Err(StorageError::BadKey));
@@ -252,7 +252,7 @@ fn unavailable(error: &DbError) -> StorageError {
 }
 
 impl storage::Host for CallState {
-    async fn get(&mut self, key: String) -> Answer<Option<Vec<u8>>> {
+    async fn get(&mut self, key: String) -> StorageResult<Option<Vec<u8>>> {
         self.count()?;
         if self.services.storage.written.contains_key(&key) {
             // The tape may say otherwise, but this call's own write counts.
@@ -261,12 +261,12 @@ impl storage::Host for CallState {
         Ok(taped!(self, Get(key.clone()), self.services.storage.get(&key).await?))
     }
 
-    async fn get_many(&mut self, keys: Vec<String>) -> Answer<Vec<Option<Vec<u8>>>> {
+    async fn get_many(&mut self, keys: Vec<String>) -> StorageResult<Vec<Option<Vec<u8>>>> {
         self.count()?;
         let storage = &mut self.services.storage;
         if !self.services.tape.is_playing() {
             let answer = storage.get_many(&keys).await?;
-            self.services.tape.note(Asked::GetMany(keys), Answered::GetMany(answer.clone()));
+            self.services.tape.note(HostCall::GetMany(keys), HostAnswer::GetMany(answer.clone()));
             return Ok(answer);
         }
         // As with `get`, this call's own writes count, whatever the tape says.
@@ -282,27 +282,32 @@ impl storage::Host for CallState {
         Ok(answer)
     }
 
-    async fn set(&mut self, key: String, value: Vec<u8>) -> Answer<()> {
+    async fn set(&mut self, key: String, value: Vec<u8>) -> StorageResult<()> {
         self.count()?;
-        let asked = self.services.tape.is_on().then(|| Asked::Set(key.clone(), value.clone()));
+        let asked = self.services.tape.is_on().then(|| HostCall::Set(key.clone(), value.clone()));
         let answer = self.services.storage.put(key, Some(value)).await?;
         if let Some(asked) = asked {
-            self.services.tape.note(asked, Answered::Set(answer.clone()));
+            self.services.tape.note(asked, HostAnswer::Set(answer.clone()));
         }
         Ok(answer)
     }
 
-    async fn delete(&mut self, key: String) -> Answer<()> {
+    async fn delete(&mut self, key: String) -> StorageResult<()> {
         self.count()?;
-        let asked = self.services.tape.is_on().then(|| Asked::Delete(key.clone()));
+        let asked = self.services.tape.is_on().then(|| HostCall::Delete(key.clone()));
         let answer = self.services.storage.put(key, None).await?;
         if let Some(asked) = asked {
-            self.services.tape.note(asked, Answered::Delete(answer.clone()));
+            self.services.tape.note(asked, HostAnswer::Delete(answer.clone()));
         }
         Ok(answer)
     }
 
-    async fn keys(&mut self, prefix: String, after: Option<String>, limit: u32) -> Answer<Vec<String>> {
+    async fn keys(
+        &mut self,
+        prefix: String,
+        after: Option<String>,
+        limit: u32,
+    ) -> StorageResult<Vec<String>> {
         self.count()?;
         Ok(taped!(
             self,

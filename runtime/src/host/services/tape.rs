@@ -25,7 +25,7 @@ const SHOWN_CHARS_MAX: usize = 500;
 
 /// A question to the host.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(in crate::host) enum Asked {
+pub(in crate::host) enum HostCall {
     Get(String),
     GetMany(Vec<String>),
     Set(String, Vec<u8>),
@@ -40,7 +40,7 @@ pub(in crate::host) enum Asked {
 
 /// The answer to a question.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(in crate::host) enum Answered {
+pub(in crate::host) enum HostAnswer {
     Get(Result<Option<Vec<u8>>, StorageError>),
     GetMany(Result<Vec<Option<Vec<u8>>>, StorageError>),
     Set(Result<(), StorageError>),
@@ -55,8 +55,8 @@ pub(in crate::host) enum Answered {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Step {
-    asked: Asked,
-    answered: Answered,
+    asked: HostCall,
+    answered: HostAnswer,
 }
 
 /// A recording as it is stored.
@@ -103,13 +103,13 @@ impl Tape {
     }
 
     /// The recorded answer to the same question, each used once and in order.
-    pub(in crate::host) fn played(&mut self, asked: &Asked) -> Option<Answered> {
+    pub(in crate::host) fn played(&mut self, asked: &HostCall) -> Option<HostAnswer> {
         let Self::Play(steps, _) = self else { return None };
         let index = steps.iter().position(|step| step.asked == *asked)?;
         steps.remove(index).map(|step| step.answered)
     }
 
-    pub(in crate::host) fn note(&mut self, asked: Asked, answered: Answered) {
+    pub(in crate::host) fn note(&mut self, asked: HostCall, answered: HostAnswer) {
         let (Self::Record(recorder) | Self::Play(_, recorder)) = self else { return };
         if recorder.recording.cut {
             return;
@@ -135,17 +135,17 @@ impl Tape {
 /// Asks the tape first, and records the answer: `taped!(self, Get(key.clone()), storage.get(&key))`.
 macro_rules! taped {
     ($state:expr, $case:ident $(($($asked:expr),*))?, $answer:expr) => {{
-        let asked = $state.services.tape.is_on().then(|| Asked::$case $(($($asked),*))?);
+        let asked = $state.services.tape.is_on().then(|| HostCall::$case $(($($asked),*))?);
         let played = match &asked {
             Some(asked) => $state.services.tape.played(asked),
             None => None,
         };
         let answer = match played {
-            Some(Answered::$case(answer)) => answer,
+            Some(HostAnswer::$case(answer)) => answer,
             _ => $answer,
         };
         if let Some(asked) = asked {
-            $state.services.tape.note(asked, Answered::$case(answer.clone()));
+            $state.services.tape.note(asked, HostAnswer::$case(answer.clone()));
         }
         answer
     }};
@@ -177,7 +177,7 @@ pub(crate) fn differences(then: &Recording, now: &Recording) -> (Vec<Value>, Vec
     (missing, added)
 }
 
-impl Asked {
+impl HostCall {
     fn effects(&self) -> Vec<Value> {
         match self {
             Self::Set(key, value) => vec![json!({ "store": key, "value": shown(value) })],
@@ -219,12 +219,12 @@ fn shown(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    fn get(key: &str) -> Asked {
-        Asked::Get(key.to_owned())
+    fn get(key: &str) -> HostCall {
+        HostCall::Get(key.to_owned())
     }
 
-    fn value(text: &str) -> Answered {
-        Answered::Get(Ok(Some(text.as_bytes().to_vec())))
+    fn value(text: &str) -> HostAnswer {
+        HostAnswer::Get(Ok(Some(text.as_bytes().to_vec())))
     }
 
     #[test]
@@ -245,13 +245,13 @@ mod tests {
     fn a_replay_is_given_the_same_randomness_and_signatures() {
         let asked = || {
             let sign = ("key".to_owned(), "ES256".to_owned(), b"m".to_vec());
-            [Asked::Random(3), Asked::Sign(sign.0, sign.1, sign.2), Asked::Random(3)]
+            [HostCall::Random(3), HostCall::Sign(sign.0, sign.1, sign.2), HostCall::Random(3)]
         };
         let answered = || {
             [
-                Answered::Random(Ok(vec![1, 2, 3])),
-                Answered::Sign(Ok(vec![7])),
-                Answered::Random(Ok(vec![4, 5, 6])),
+                HostAnswer::Random(Ok(vec![1, 2, 3])),
+                HostAnswer::Sign(Ok(vec![7])),
+                HostAnswer::Random(Ok(vec![4, 5, 6])),
             ]
         };
         let mut tape = Tape::record();
@@ -263,13 +263,13 @@ mod tests {
         for (asked, answered) in asked().iter().zip(answered()) {
             assert_eq!(played.played(asked), Some(answered));
         }
-        assert_eq!(played.played(&Asked::Random(3)), None);
+        assert_eq!(played.played(&HostCall::Random(3)), None);
     }
 
     #[test]
     fn what_is_too_long_is_cut() {
         let mut tape = Tape::record();
-        tape.note(Asked::Set("a".to_owned(), vec![7; BYTES_MAX]), Answered::Set(Ok(())));
+        tape.note(HostCall::Set("a".to_owned(), vec![7; BYTES_MAX]), HostAnswer::Set(Ok(())));
         tape.note(get("a"), value("1"));
         let recording = tape.into_recording();
         assert!(recording.is_cut() && recording.effects().is_empty());
@@ -281,7 +281,7 @@ mod tests {
             let mut tape = Tape::record();
             tape.note(get("x"), value("1"));
             for key in keys {
-                tape.note(Asked::Delete((*key).to_owned()), Answered::Delete(Ok(())));
+                tape.note(HostCall::Delete((*key).to_owned()), HostAnswer::Delete(Ok(())));
             }
             tape.into_recording()
         };

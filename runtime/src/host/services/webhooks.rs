@@ -3,7 +3,7 @@
 
 use super::{
     Behalf,
-    tape::{Answered, Asked, taped},
+    tape::{HostAnswer, HostCall, taped},
     text::one_line,
 };
 use crate::{

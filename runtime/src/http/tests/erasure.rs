@@ -146,7 +146,7 @@ async fn made_of_it(api: &Api, merchant: &str, hook: &str, version: &str, invoic
                     ],
                 )
                 .await?;
-                let more = crate::db::disk::Taken::of_runs(2 * 1400 + 900);
+                let more = crate::db::disk::DiskUse::of_runs(2 * 1400 + 900);
                 crate::db::disk::count(conn, &merchant.as_str().into(), more).await?;
                 Ok(())
             })

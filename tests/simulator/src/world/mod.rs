@@ -8,7 +8,8 @@ use std::{
 };
 
 use kassa::simulation::{
-    self, Again, Asked, Asset, By, Clock, MERCHANTS, NETWORK, NotMade, Process, Scene, Store, address_of,
+    self, Again, Asset, By, Clock, MERCHANTS, NETWORK, NotMade, PaymentDetails, Process, Scene, Store,
+    address_of,
 };
 
 use crate::{
@@ -32,7 +33,7 @@ pub(crate) struct Made {
     pub(crate) by: By,
     /// Price without the suffix.
     pub(crate) price: u128,
-    pub(crate) asked: Asked,
+    pub(crate) asked: PaymentDetails,
     /// True time at which it was made.
     pub(crate) at: i64,
     /// Deadline that its payer was told, in true time.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Payment, Scene, noise::Noise, provider::Asked};
+use super::{Payment, Scene, noise::Noise, provider::ReceivedRequest};
 use crate::host::Position;
 
 /// Number of transactions, as in Base's blocks of August 2026: 3.1 MB of JSON.
@@ -30,7 +30,7 @@ pub(super) fn scene() -> Scene {
         before: None,
         cursor: Position { height: HEAD - 1, hash: block_hash(HEAD - 1) },
         payments,
-        answers: Box::new(move |asked: &Asked| block.answer(&asked.body)),
+        answers: Box::new(move |asked: &ReceivedRequest| block.answer(&asked.body)),
         every_ms: 2_000,
         aim_ms: None,
     }

@@ -37,7 +37,7 @@ use futures_util::future::try_join_all;
 use http::header;
 use serde::de::IgnoredAny;
 
-use self::provider::{Answers, Asked, Provider};
+use self::provider::{Answers, Provider, ReceivedRequest};
 use super::{
     Bench, Busy, PAIRS,
     report::Figure,
@@ -293,7 +293,7 @@ impl Reader {
         Ok((calls, u64::try_from(bytes)?))
     }
 
-    async fn fetch(&self, asked: &[Asked]) -> anyhow::Result<Vec<Bytes>> {
+    async fn fetch(&self, asked: &[ReceivedRequest]) -> anyhow::Result<Vec<Bytes>> {
         try_join_all(asked.iter().map(|asked| async {
             let url = format!("{}{}", self.provider.url(), asked.path);
             let request = self.client.request(asked.method.clone(), url).body(asked.body.clone());
@@ -304,7 +304,7 @@ impl Reader {
     }
 
     /// Fetches and parses the same bytes. Returns the wall-clock time, and the processor time of the parsing.
-    async fn bare(&self, asked: &[Asked]) -> anyhow::Result<(Duration, Duration)> {
+    async fn bare(&self, asked: &[ReceivedRequest]) -> anyhow::Result<(Duration, Duration)> {
         let started = Instant::now();
         let bodies = self.fetch(asked).await?;
         let parsing = ThreadTime::now();

@@ -18,7 +18,7 @@ use tokio::{net::TcpListener, task::JoinSet};
 
 /// A request as it was received.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Asked {
+pub(super) struct ReceivedRequest {
     pub(super) method: Method,
     /// Path with the query.
     pub(super) path: String,
@@ -26,7 +26,7 @@ pub(super) struct Asked {
 }
 
 /// A chain's answer to a request; `None` if it does not know the question.
-pub(super) type Answers = Box<dyn Fn(&Asked) -> Option<String> + Send + Sync>;
+pub(super) type Answers = Box<dyn Fn(&ReceivedRequest) -> Option<String> + Send + Sync>;
 
 /// A provider that listens until it is dropped.
 pub(super) struct Provider {
@@ -37,8 +37,8 @@ pub(super) struct Provider {
 
 struct Desk {
     answers: Answers,
-    made: Mutex<HashMap<Asked, Bytes>>,
-    asked: Mutex<Vec<Asked>>,
+    made: Mutex<HashMap<ReceivedRequest, Bytes>>,
+    asked: Mutex<Vec<ReceivedRequest>>,
 }
 
 impl Provider {
@@ -59,7 +59,7 @@ impl Provider {
     }
 
     /// Requests since the last call of this.
-    pub(super) fn take_asked(&self) -> Vec<Asked> {
+    pub(super) fn take_asked(&self) -> Vec<ReceivedRequest> {
         std::mem::take(&mut *lock(&self.desk.asked))
     }
 }
@@ -70,7 +70,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 async fn answer(State(desk): State<Arc<Desk>>, method: Method, uri: Uri, body: Bytes) -> Response {
-    let asked = Asked { method, path: uri.to_string(), body };
+    let asked = ReceivedRequest { method, path: uri.to_string(), body };
     lock(&desk.asked).push(asked.clone());
     let made = lock(&desk.made).get(&asked).cloned();
     let made = made.or_else(|| {

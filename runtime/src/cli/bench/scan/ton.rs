@@ -9,7 +9,7 @@ use super::{
     Payment, Scene,
     cells::Cell,
     noise::Noise,
-    provider::Asked,
+    provider::ReceivedRequest,
     ton_tx::{self, Account, Tx},
 };
 use crate::host::Position;
@@ -33,7 +33,7 @@ pub(super) fn scene() -> Scene {
     let index = Arc::new(Index::new());
     let answers = {
         let index = index.clone();
-        move |asked: &Asked| index.answer(asked).map(|answer| answer.to_string())
+        move |asked: &ReceivedRequest| index.answer(asked).map(|answer| answer.to_string())
     };
     let position = |height| Position { height, hash: hex::encode(root_hash(height)) };
     Scene {
@@ -120,7 +120,7 @@ impl Index {
         .collect()
     }
 
-    fn answer(&self, asked: &Asked) -> Option<Value> {
+    fn answer(&self, asked: &ReceivedRequest) -> Option<Value> {
         let (path, query) = asked.path.split_once('?').unwrap_or((&asked.path, ""));
         let query: Vec<(&str, &str)> = query.split('&').filter_map(|pair| pair.split_once('=')).collect();
         match path {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::{Payment, Scene, noise::Noise, provider::Asked};
+use super::{Payment, Scene, noise::Noise, provider::ReceivedRequest};
 use crate::host::Position;
 
 const TRANSACTIONS: usize = 3_000;
@@ -29,7 +29,7 @@ pub(super) fn scene() -> Scene {
     let solid = Block::new(SOLID, false).json.to_string();
     let cursor = Position { height: HEAD - 1, hash: block_id(HEAD - 1) };
     let (block, infos) = (head.json.to_string(), Value::Array(head.infos).to_string());
-    let answers = move |asked: &Asked| match asked.path.as_str() {
+    let answers = move |asked: &ReceivedRequest| match asked.path.as_str() {
         "/walletsolidity/getnowblock" => Some(solid.clone()),
         "/wallet/getnowblock" => Some(block.clone()),
         "/wallet/getblockbynum" if height(asked) == Some(HEAD) => Some(block.clone()),
@@ -49,7 +49,7 @@ pub(super) fn scene() -> Scene {
     }
 }
 
-fn height(asked: &Asked) -> Option<u64> {
+fn height(asked: &ReceivedRequest) -> Option<u64> {
     serde_json::from_slice::<Value>(&asked.body).ok()?["num"].as_u64()
 }
 

@@ -18,7 +18,8 @@ use crate::domain::{
     money::Amount,
     payment,
     settlement::{
-        Answer, AssetNames, Book, Disallowed, JournalOf, Known, Listed, Listing, Matcher, Share, Written,
+        AssetNames, Book, Disallowed, JournalOf, Listed, Listing, Matcher, MatcherAnswer, SettlementFacts,
+        Share, Written,
     },
     tenant::{Mode, Tenant},
     transfer::{self, Destination, Sighting},
@@ -26,7 +27,7 @@ use crate::domain::{
 
 /// The facts that a database would hold between batches.
 struct World {
-    known: Known,
+    known: SettlementFacts,
     journals: Vec<(JournalKind, TransferId, i64, u128)>,
     events: Vec<(Kind, i64)>,
     reasons: BTreeMap<TransferId, Reason>,
@@ -37,7 +38,7 @@ struct World {
 impl World {
     fn new(matching: Matching, due: u128, amounts: &[u128]) -> Self {
         let mut world = Self {
-            known: Known::of(Mode::Live),
+            known: SettlementFacts::of(Mode::Live),
             journals: Vec::new(),
             events: Vec::new(),
             reasons: BTreeMap::new(),
@@ -209,7 +210,7 @@ fn asking(match_first: bool) -> World {
 }
 
 /// Takes the hook's answer.
-fn answer(world: &mut World, answer: &Answer, confirmed: bool) -> Result<(), Disallowed> {
+fn answer(world: &mut World, answer: &MatcherAnswer, confirmed: bool) -> Result<(), Disallowed> {
     let matchers = std::mem::take(&mut world.known.matchers);
     world.known.listed.clear();
     let mut book = Book::open(world.known.clone(), &Ids::seeded(1), 8);
@@ -233,7 +234,7 @@ fn what_waits_for_a_hook_is_listed_in_silence_until_it_has_answered() {
     // No later entry of its log asks a second time.
     world.batch(&[(Confirmed, 0, 1)]);
     assert_eq!(world.waiting.len(), 1);
-    answer(&mut world, &Answer::Pass, true).unwrap();
+    answer(&mut world, &MatcherAnswer::Pass, true).unwrap();
     assert_eq!(world.reasons[&"0".into()], Reason::NoMatch);
     assert_eq!(world.events, [(Kind::TransferUnmatched, 0)]);
     // Where the built-in matching decides, only a hook that wants to be first is asked.
@@ -254,7 +255,8 @@ fn what_waits_for_a_hook_is_listed_in_silence_until_it_has_answered() {
 fn a_divided_transfer_is_paid_taken_back_and_paid_again_in_all_its_parts() {
     let mut world = asking(false);
     world.batch(&[(Included, 0, 1)]);
-    answer(&mut world, &Answer::Pay(vec![share(&"b".into(), 3), share(&"c".into(), 4)]), false).unwrap();
+    answer(&mut world, &MatcherAnswer::Pay(vec![share(&"b".into(), 3), share(&"c".into(), 4)]), false)
+        .unwrap();
     assert_eq!(world.reasons[&"0".into()], Reason::Rest, "2 are left");
     let status = |world: &World, id: &str| world.known.invoices[&id.into()].status;
     assert_eq!(status(&world, "b"), InvoiceStatus::Detected);
@@ -283,7 +285,7 @@ fn an_answer_is_believed_as_far_as_the_facts_allow() {
         world.known.invoices.get_mut(&"c".into()).unwrap().cancelled_at = Some(1);
         let strange = Invoice { tenant: Tenant::live("other"), ..invoice("theirs", 9) };
         world.known.invoices.insert("theirs".into(), strange);
-        let said = answer(&mut world, &Answer::Pay(shares), true).unwrap_err().to_string();
+        let said = answer(&mut world, &MatcherAnswer::Pay(shares), true).unwrap_err().to_string();
         assert!(said.contains(why), "{said}");
         assert!(world.known.payments.is_empty() && world.journals.is_empty(), "nothing was done");
     };

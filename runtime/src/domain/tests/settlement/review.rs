@@ -7,7 +7,7 @@ use crate::domain::{
     invoice::{Matching, Status as InvoiceStatus},
     matching::Reason,
     policy::{Late, Policy},
-    settlement::{Book, Known, Listed},
+    settlement::{Book, Listed, SettlementFacts},
     transfer::Status,
 };
 
@@ -32,7 +32,7 @@ fn decide(world: &mut World, transfer_id: &TransferId, decision: impl FnOnce(&mu
 
 fn with_book(world: &mut World, work: impl FnOnce(&mut Book)) {
     world.look_for_reviews();
-    let known: Known = world.known.clone();
+    let known: SettlementFacts = world.known.clone();
     let mut book = Book::open(known, &Ids::seeded(1), 8);
     work(&mut book);
     world.keep(book.close());

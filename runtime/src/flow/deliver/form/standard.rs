@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use super::{Endpoint, Event, FormError};
 use crate::{
-    domain::{Millis, signature, taken::Taken},
+    domain::{Millis, signature, taken::AcceptanceRule},
     host::Rendered,
 };
 
@@ -23,7 +23,7 @@ pub(super) fn render(event: &Event<'_>, endpoint: &Endpoint<'_>, at: Millis) -> 
         (TIMESTAMP, HeaderValue::from(timestamp_s)),
         (SIGNATURE, HeaderValue::from_str(&signature)?),
     ]);
-    Ok(Rendered { method: Method::POST, headers, body, taken: Taken::default() })
+    Ok(Rendered { method: Method::POST, headers, body, taken: AcceptanceRule::default() })
 }
 
 #[cfg(test)]

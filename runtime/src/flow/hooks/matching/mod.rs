@@ -25,7 +25,7 @@ use crate::{
         events,
         hooks::{
             Callee,
-            match_queue::{self, Claimed},
+            match_queue::{self, DueMatch},
             matches,
             run_queue::DueHook,
         },
@@ -40,7 +40,7 @@ use crate::{
         hook::MatchOutcome,
         id::{HookId, HookMatchId, Ids, InvoiceId, MerchantId},
         retry::UNHEARD_MAX,
-        settlement::{Answer, Book, Disallowed, Share},
+        settlement::{Book, Disallowed, MatcherAnswer, Share},
         transfer::{Status, Transfer},
         verbatim::Verbatim,
     },
@@ -67,7 +67,7 @@ struct Matches;
 
 impl queue::Queue for Matches {
     const NAME: &'static str = "matching";
-    type Claimed = Claimed;
+    type Item = DueMatch;
 
     fn bell(app: &App) -> &Notify {
         &app.wake.matching
@@ -77,29 +77,29 @@ impl queue::Queue for Matches {
         match_queue::due(&mut app.db.read().await?, now).await
     }
 
-    async fn claim(app: &App, hooks: Vec<(HookId, usize)>, now: Millis) -> Result<Vec<Claimed>, DbError> {
+    async fn claim(app: &App, hooks: Vec<(HookId, usize)>, now: Millis) -> Result<Vec<DueMatch>, DbError> {
         let until = now + LEASE_MARGIN_MS;
         app.db.write(move |conn| Box::pin(match_queue::claim(conn, hooks, now, until))).await
     }
 
-    fn owner(claimed: &Claimed) -> (&HookId, &MerchantId) {
+    fn owner(claimed: &DueMatch) -> (&HookId, &MerchantId) {
         (&claimed.hook_id, &claimed.tenant.merchant)
     }
 
-    fn unheard(claimed: &Claimed) -> i64 {
+    fn unheard(claimed: &DueMatch) -> i64 {
         claimed.unheard
     }
 
-    async fn make(app: App, claimed: Claimed) -> RunOutcome {
+    async fn make(app: App, claimed: DueMatch) -> RunOutcome {
         match_one(&app, claimed).await
     }
 }
 
 /// A question that was put, with its answer.
-struct Asked {
+struct Exchange {
     callee: Callee,
     question: Question,
-    said: Said,
+    said: MatcherReply,
     at: Millis,
     started: Instant,
 }
@@ -116,8 +116,8 @@ enum Unanswered {
 }
 
 /// Answer of a version, with its effects.
-struct Said {
-    answer: Result<Answer, Unanswered>,
+struct MatcherReply {
+    answer: Result<MatcherAnswer, Unanswered>,
     /// The hook's own words.
     note: String,
     /// `None` if no effect of the call is kept.
@@ -125,7 +125,7 @@ struct Said {
     trace: Trace,
 }
 
-async fn match_one(app: &App, claimed: Claimed) -> RunOutcome {
+async fn match_one(app: &App, claimed: DueMatch) -> RunOutcome {
     let claimed = Arc::new(claimed);
     match call::until_fresh(&Asking { app, claimed: &claimed }).await {
         Ok((Some(record), at_once)) => {
@@ -154,7 +154,7 @@ async fn match_one(app: &App, claimed: Claimed) -> RunOutcome {
 /// A question that is being put.
 struct Asking<'a> {
     app: &'a App,
-    claimed: &'a Arc<Claimed>,
+    claimed: &'a Arc<DueMatch>,
 }
 
 impl call::Attempt for Asking<'_> {
@@ -181,7 +181,7 @@ impl call::Attempt for Asking<'_> {
                             Err(CallFailed { error: CallError::Busy, .. }) => return Ok(None),
                             Err(failed) => broke(failed),
                         };
-                        Some(Asked { callee, question, said, at, started })
+                        Some(Exchange { callee, question, said, at, started })
                     }
                 }
             }
@@ -195,7 +195,7 @@ impl call::Attempt for Asking<'_> {
     }
 }
 
-async fn release(app: &App, claimed: &Claimed) {
+async fn release(app: &App, claimed: &DueMatch) {
     let claim = vec![(claimed.transfer_id.clone(), claimed.hook_id.clone(), claimed.fence)];
     let now = app.clock.now();
     let released =
@@ -206,7 +206,7 @@ async fn release(app: &App, claimed: &Claimed) {
 }
 
 /// Puts a question to a version.
-async fn put(app: &App, ready: Ready, question: &Question, tape: Tape) -> Result<Said, CallFailed> {
+async fn put(app: &App, ready: Ready, question: &Question, tape: Tape) -> Result<MatcherReply, CallFailed> {
     let Ready { version, of, .. } = ready;
     let (transfer, candidates, context) = (question.transfer(), question.candidates(), question.context());
     let asked = (&transfer, candidates.as_slice(), &context);
@@ -216,7 +216,7 @@ async fn put(app: &App, ready: Ready, question: &Question, tape: Tape) -> Result
         matcher::Decision::Review(why) => one_line(why, NOTE_CHARS_MAX),
         _ => String::new(),
     };
-    Ok(Said {
+    Ok(MatcherReply {
         answer: question.check(decision).map_err(Unanswered::from),
         note,
         effects: Some(effects),
@@ -225,22 +225,27 @@ async fn put(app: &App, ready: Ready, question: &Question, tape: Tape) -> Result
 }
 
 /// The answer that stands for a failed call.
-fn broke(failed: CallFailed) -> Said {
-    Said { answer: Err(failed.error.into()), note: String::new(), effects: None, trace: *failed.trace }
+fn broke(failed: CallFailed) -> MatcherReply {
+    MatcherReply {
+        answer: Err(failed.error.into()),
+        note: String::new(),
+        effects: None,
+        trace: *failed.trace,
+    }
 }
 
-fn outcome(answer: &Result<Answer, Unanswered>) -> MatchOutcome {
+fn outcome(answer: &Result<MatcherAnswer, Unanswered>) -> MatchOutcome {
     match answer {
-        Ok(Answer::Pay(_)) => MatchOutcome::Pay,
-        Ok(Answer::Review) => MatchOutcome::Review,
-        Ok(Answer::Pass) => MatchOutcome::Pass,
+        Ok(MatcherAnswer::Pay(_)) => MatchOutcome::Pay,
+        Ok(MatcherAnswer::Review) => MatchOutcome::Review,
+        Ok(MatcherAnswer::Pass) => MatchOutcome::Pass,
         Err(_) => MatchOutcome::Failed,
     }
 }
 
-fn parts(answer: &Result<Answer, Unanswered>) -> Vec<Share> {
+fn parts(answer: &Result<MatcherAnswer, Unanswered>) -> Vec<Share> {
     match answer {
-        Ok(Answer::Pay(shares)) => shares.clone(),
+        Ok(MatcherAnswer::Pay(shares)) => shares.clone(),
         _ => Vec::new(),
     }
 }
@@ -248,8 +253,8 @@ fn parts(answer: &Result<Answer, Unanswered>) -> Vec<Share> {
 /// Commits the answer and its effects, or nothing of them. Returns the recorded match, if there is one.
 async fn commit(
     conn: &mut Conn,
-    claimed: &Claimed,
-    asked: Option<Asked>,
+    claimed: &DueMatch,
+    asked: Option<Exchange>,
     limit: DiskLimit,
     now: Millis,
 ) -> Result<Option<matches::Match>, DbError> {
@@ -269,9 +274,10 @@ async fn commit(
         if claimed.unheard >= UNHEARD_MAX {
             queue::set_aside(conn, "matching", &claimed.hook_id, claimed.transfer_id.as_str(), now).await?;
         }
-        return settled(conn, &transfer, &Answer::Pass, claimed, now).await.map(|_| None);
+        return settled(conn, &transfer, &MatcherAnswer::Pass, claimed, now).await.map(|_| None);
     };
-    let Asked { callee, question, said: Said { answer, note, effects, trace }, at, started } = asked;
+    let Exchange { callee, question, said: MatcherReply { answer, note, effects, trace }, at, started } =
+        asked;
     let answer = match answer {
         Ok(answer) => {
             settled(conn, &transfer, &answer, claimed, now).await?.map(|()| answer).map_err(Unanswered::from)
@@ -279,7 +285,7 @@ async fn commit(
         Err(why) => Err(why),
     };
     if answer.is_err() {
-        settled(conn, &transfer, &Answer::Pass, claimed, now).await??;
+        settled(conn, &transfer, &MatcherAnswer::Pass, claimed, now).await??;
     }
     let record = matches::Match {
         id: HookMatchId::new(now),
@@ -320,12 +326,12 @@ async fn commit(
 async fn settled(
     conn: &mut Conn,
     transfer: &Transfer,
-    answer: &Answer,
-    claimed: &Claimed,
+    answer: &MatcherAnswer,
+    claimed: &DueMatch,
     now: Millis,
 ) -> Result<Result<(), Disallowed>, DbError> {
     let also: Vec<InvoiceId> = match answer {
-        Answer::Pay(shares) => shares.iter().map(|share| share.invoice_id.clone()).collect(),
+        MatcherAnswer::Pay(shares) => shares.iter().map(|share| share.invoice_id.clone()).collect(),
         _ => Vec::new(),
     };
     let (network, mode) = (&transfer.network, claimed.tenant.mode);

@@ -6,7 +6,7 @@ use crate::{
     app::App,
     db::{
         DbError,
-        hooks::{candidates, match_queue::Claimed},
+        hooks::{candidates, match_queue::DueMatch},
         transfers,
     },
     domain::{
@@ -15,7 +15,7 @@ use crate::{
         invoice::Invoice,
         matching::{self, Candidate, Decision},
         money::Amount,
-        settlement::{Answer, Share},
+        settlement::{MatcherAnswer, Share},
         transfer::Status,
         verbatim::Verbatim,
     },
@@ -88,7 +88,7 @@ impl From<Invoice> for Offer {
 /// The question about a claimed transfer. `None` if it is no longer on chain or no invoice can be offered.
 pub(super) async fn about(
     app: &App,
-    claimed: &Claimed,
+    claimed: &DueMatch,
     settings: &Verbatim,
     at: Millis,
 ) -> Result<Option<Question>, DbError> {
@@ -197,20 +197,20 @@ impl Question {
     }
 
     /// Checks a decision and converts it.
-    pub(super) fn check(&self, decision: matcher::Decision) -> Result<Answer, NoCandidate> {
+    pub(super) fn check(&self, decision: matcher::Decision) -> Result<MatcherAnswer, NoCandidate> {
         let share = |index: u32, amount| {
             let offer = usize::try_from(index).ok().and_then(|index| self.offers.get(index));
             let offer = offer.ok_or(NoCandidate { chosen: index, offered: self.offers.len() })?;
             Ok::<_, NoCandidate>(Share { invoice_id: offer.invoice_id.clone(), amount })
         };
         Ok(match decision {
-            matcher::Decision::Pay(index) => Answer::Pay(vec![share(index, self.amount)?]),
+            matcher::Decision::Pay(index) => MatcherAnswer::Pay(vec![share(index, self.amount)?]),
             matcher::Decision::Split(parts) => {
                 let parts = parts.into_iter().map(|part| share(part.candidate, part.amount.into()));
-                Answer::Pay(parts.collect::<Result<_, _>>()?)
+                MatcherAnswer::Pay(parts.collect::<Result<_, _>>()?)
             }
-            matcher::Decision::Review(_) => Answer::Review,
-            matcher::Decision::Pass => Answer::Pass,
+            matcher::Decision::Review(_) => MatcherAnswer::Review,
+            matcher::Decision::Pass => MatcherAnswer::Pass,
         })
     }
 }
@@ -256,12 +256,15 @@ mod tests {
     fn a_decision_names_what_was_offered() {
         let question = question(2);
         let share = |id: &str, amount| Share { invoice_id: id.into(), amount: Amount(amount) };
-        assert_eq!(question.check(matcher::Decision::Pay(1)), Ok(Answer::Pay(vec![share("inv_1", 10)])));
+        assert_eq!(
+            question.check(matcher::Decision::Pay(1)),
+            Ok(MatcherAnswer::Pay(vec![share("inv_1", 10)]))
+        );
         let split = matcher::Decision::Split(vec![part(0, 4), part(1, 5)]);
-        assert_eq!(question.check(split), Ok(Answer::Pay(vec![share("inv_0", 4), share("inv_1", 5)])));
+        assert_eq!(question.check(split), Ok(MatcherAnswer::Pay(vec![share("inv_0", 4), share("inv_1", 5)])));
         assert!(question.check(matcher::Decision::Pay(2)).unwrap_err().to_string().contains("was offered 2"));
         assert!(question.check(matcher::Decision::Split(vec![part(u32::MAX, 1)])).is_err());
-        assert_eq!(question.check(matcher::Decision::Review("?".to_owned())), Ok(Answer::Review));
-        assert_eq!(question.check(matcher::Decision::Pass), Ok(Answer::Pass));
+        assert_eq!(question.check(matcher::Decision::Review("?".to_owned())), Ok(MatcherAnswer::Review));
+        assert_eq!(question.check(matcher::Decision::Pass), Ok(MatcherAnswer::Pass));
     }
 }
