@@ -127,7 +127,8 @@ fn migrations(folder: &Path) -> Result<String> {
         String::from("/// Version, description and SQL of each.\nconst FILES: &[(i64, &str, &str)] = &[\n");
     let files: std::result::Result<BTreeSet<_>, _> =
         fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect();
-    for file in files? {
+    for file in files?.into_iter().filter(|file| file.extension().is_some_and(|extension| extension == "sql"))
+    {
         let name = file.file_stem().and_then(|name| name.to_str()).ok_or("a name that is not UTF-8")?;
         let (version, description) = name.split_once('_').ok_or(format!("{name} has no number"))?;
         let (version, description) = (version.parse::<i64>()?, description.replace('_', " "));

@@ -83,7 +83,7 @@ pub(crate) async fn put(app: &App, manifest: Manifest) -> Result<NetworkInfo, Ne
             if networks::put(conn, &manifest, now).await? {
                 for (position, upstream) in (0_i64..).zip(&manifest.upstreams) {
                     let (access, limits) = (Access::of_url(&upstream.url), (upstream.into(), position));
-                    insert_upstream(conn, &vault, &manifest.name, access, limits, now).await?;
+                    add_upstream(conn, &vault, &manifest.name, access, limits, now).await?;
                 }
             }
             info(conn, &manifest.name).await
@@ -138,17 +138,6 @@ pub(crate) async fn add_upstream(
     now: Millis,
 ) -> Result<Upstream, NetworkError> {
     networks::get(conn, network).await?.ok_or(NetworkError::Missing)?;
-    insert_upstream(conn, vault, network, access, limits, now).await
-}
-
-async fn insert_upstream(
-    conn: &mut Conn,
-    vault: &Vault,
-    network: &str,
-    access: Access,
-    limits: (Terms, i64),
-    now: Millis,
-) -> Result<Upstream, NetworkError> {
     let row = access.into_row(vault, UpstreamId::new(now), network, limits, now)?;
     networks::insert_upstream(conn, row.clone()).await?;
     Ok(row)

@@ -3,7 +3,7 @@
 //! A key belongs to a merchant and mode (or to the operator). The first request with it has the effect, and its
 //! answer is kept for three days (`retention.idempotency_keys_days`); whoever repeats it gets that answer, marked
 //! `Idempotent-Replayed: true`. The same key with another method, path or body is refused. A refusal that would come
-//! again (4xx) is kept too; 429 and 5xx never are, so that a repetition can succeed.
+//! again (4xx) is kept too; 429, 5xx and one that says when to ask again never are, so that a repetition can succeed.
 //!
 //! An answer that shows a secret once (a new API key) is kept sealed.
 

@@ -100,14 +100,17 @@ async fn finish(_: Operator, State(app): State<App>, body: NoBody) -> Result<Rep
 
 impl From<RotationError> for Problem {
     fn from(error: RotationError) -> Self {
-        let kind = match error {
-            RotationError::Db(error) => return error.into(),
-            RotationError::Vault(_) | RotationError::File(_) => return Self::internal(error),
+        let text = sentence(&error);
+        match error {
+            RotationError::Db(error) => error.into(),
+            RotationError::Vault(_) | RotationError::File(_) => Self::internal(error),
             RotationError::Variable | RotationError::UnderWay | RotationError::NotUnderWay => {
-                Kind::RotationRefused
+                Self::new(Kind::RotationRefused, text)
             }
-            RotationError::Left(_) | RotationError::Behind => Kind::RotationUnderWay,
-        };
-        Self::new(kind, sentence(&error))
+            // Every server seals and learns within ten seconds.
+            RotationError::Left(_) | RotationError::Behind => {
+                Self::new(Kind::RotationUnderWay, text).retry_after(10)
+            }
+        }
     }
 }

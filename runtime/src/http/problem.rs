@@ -233,7 +233,8 @@ impl Problem {
 
     /// True if the same request would be refused in the same way again, so that the answer may be stored.
     pub(crate) fn is_deterministic(&self) -> bool {
-        self.status().is_client_error() && self.status() != StatusCode::TOO_MANY_REQUESTS
+        let passes = self.retry_after_s.is_some() || self.status() == StatusCode::TOO_MANY_REQUESTS;
+        self.status().is_client_error() && !passes
     }
 
     pub(crate) fn body(&self) -> Vec<u8> {
@@ -352,7 +353,16 @@ mod tests {
     use std::{collections::HashSet, sync::Arc};
 
     use super::*;
-    use crate::{db::Trouble, domain::settlement::Disallowed};
+    use crate::{db::Trouble, domain::settlement::Disallowed, master_key::RotationError};
+
+    #[test]
+    fn a_refusal_is_stored_only_if_it_would_come_again() {
+        let kept = |problem: Problem| problem.is_deterministic();
+        assert!(kept(Problem::new(Kind::RotationRefused, "It is under way.")));
+        assert!(!kept(Problem::new(Kind::NetworkNotStarted, "Not read yet.").retry_after(10)));
+        assert!(!kept(RotationError::Left(3).into()) && !kept(RotationError::Behind.into()));
+        assert!(!kept(Problem::new(Kind::RateLimited, "Wait.")) && !kept(DbError::Closed.into()));
+    }
 
     #[test]
     fn what_passes_asks_for_a_repetition_and_a_defect_does_not() {

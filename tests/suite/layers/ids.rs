@@ -42,13 +42,13 @@ pub(super) fn ids() {
 /// The parameters and fields of some code that are called an id and are text.
 fn loose(code: &str) -> Vec<String> {
     let mut found = Vec::new();
-    for (place, _) in code.match_indices(": ") {
-        let before = &code[..place];
+    for (offset, _) in code.match_indices(": ") {
+        let before = &code[..offset];
         let start = before.rfind(|sign: char| !sign.is_alphanumeric() && sign != '_').map_or(0, |at| at + 1);
         let name = &before[start..];
         let single = name.strip_suffix('s').unwrap_or(name);
         let is_id = single == "id" || single.ends_with("_id");
-        if is_id && !NAMES.contains(&single) && is_text(&code[place + 2..]) {
+        if is_id && !NAMES.contains(&single) && is_text(&code[offset + 2..]) {
             found.push(name.to_owned());
         }
     }
