@@ -188,6 +188,12 @@ async fn in_the_file(database: Database) {
         assert!(says.contains("sealed with the master key"), "{says}");
         replica.kill();
     }
+    // Who has not heard the answer asks again, and gets it: no second rotation is begun, and none is refused.
+    let rotate = "/v1/operator/master_key/rotate";
+    let begun = secrets.operator().post_once(rotate, "rotation", &json!({})).await.ok();
+    assert_eq!(begun["rotation_under_way"], true);
+    assert_eq!(secrets.operator().post_once(rotate, "rotation", &json!({})).await.ok(), begun);
+    assert_eq!(secrets.operator().post(rotate, &json!({})).await.problem(409), "/problems/rotation_refused");
     secrets.sandbox.shop.kassa.kill();
     fs::write(secrets.sandbox.shop.kassa.folder().join("master.key"), MASTER_KEY).expect("the old key");
     secrets.sandbox.shop.kassa.spawn(&[]);
