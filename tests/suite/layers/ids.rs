@@ -1,9 +1,7 @@
 //! Ids by type: what is called an id is an `InvoiceId`, a `HookId`, …, never text, so that one cannot be given where
 //! another is meant.
 
-use std::{collections::BTreeSet, fs};
-
-use super::{code, is_test, repository, rust_files};
+use super::found;
 
 /// The layers whose ids are typed. `http` reads them from text, `host` says them to components, `cli` to people.
 const LAYERS: &[&str] = &["domain", "db", "flow"];
@@ -11,31 +9,15 @@ const LAYERS: &[&str] = &["domain", "db", "flow"];
 /// Ids that are no ids of rows: a network's or a merchant's own names.
 const NAMES: &[&str] = &["asset_id", "chain_id", "order_id", "unique_id"];
 
-/// Files with an id that is text, that id, and why.
-const MAY: &[(&str, &str, &str)] = &[
-    ("db/hooks/secrets.rs", "id", "`db::sealed` names rows of any table by text"),
-    ("db/hooks/shadows.rs", "run_id", "of a run, or of a question"),
-    ("domain/signature.rs", "id", "what is signed: Standard Webhooks has messages of any origin"),
+/// Ids that are text, by their files, and why.
+const MAY: &[(&str, &str)] = &[
+    ("db/hooks/secrets.rs: id", "`db::sealed` names rows of any table by text"),
+    ("db/hooks/shadows.rs: run_id", "of a run, or of a question"),
+    ("domain/signature.rs: id", "what is signed: Standard Webhooks has messages of any origin"),
 ];
 
 pub(super) fn ids() {
-    let source = repository().join("runtime/src");
-    let (mut broken, mut used) = (Vec::new(), BTreeSet::new());
-    for path in LAYERS.iter().flat_map(|layer| rust_files(&source.join(layer))).filter(|path| !is_test(path))
-    {
-        let shown = path.strip_prefix(&source).expect("below src").display().to_string();
-        for id in loose(&code(&fs::read_to_string(&path).expect("a source file"))) {
-            if MAY.iter().any(|(file, may, _)| *file == shown && *may == id) {
-                used.insert((shown.clone(), id));
-            } else {
-                broken.push(format!("{shown}: {id}"));
-            }
-        }
-    }
-    let idle = MAY.iter().filter(|(file, id, _)| !used.contains(&((*file).to_owned(), (*id).to_owned())));
-    broken.extend(
-        idle.map(|(file, id, _)| format!("{file} needs no exception for {id}: take it off the list")),
-    );
+    let broken = found(LAYERS, MAY, |_, code| loose(code));
     assert!(broken.is_empty(), "ids that are text:\n{}", broken.join("\n"));
 }
 

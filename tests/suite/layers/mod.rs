@@ -118,6 +118,27 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// What `look` finds in the product's files of these folders of `runtime/src`, by `file` or `file: what`, but for what may
+/// be, each with its reason; and exceptions that nothing needs.
+fn found(folders: &[&str], may: &[(&str, &str)], look: impl Fn(&str, &str) -> Vec<String>) -> Vec<String> {
+    let source = repository().join("runtime/src");
+    let (mut broken, mut used) = (Vec::new(), BTreeSet::new());
+    let files = folders.iter().flat_map(|folder| rust_files(&source.join(folder)));
+    for path in files.filter(|path| !is_test(path)) {
+        let file = path.strip_prefix(&source).expect("below src").display().to_string();
+        for what in look(&file, &code(&fs::read_to_string(&path).expect("a source file"))) {
+            let line = format!("{file}: {what}");
+            match may.iter().find(|(excepted, _)| *excepted == file || *excepted == line) {
+                Some((excepted, _)) => drop(used.insert(*excepted)),
+                None => broken.push(line),
+            }
+        }
+    }
+    let idle = may.iter().filter(|(excepted, _)| !used.contains(excepted));
+    broken.extend(idle.map(|(excepted, _)| format!("{excepted} needs no exception: take it off the list")));
+    broken
+}
+
 /// Whether a file holds tests only.
 fn is_test(path: &Path) -> bool {
     path.components().any(|part| part.as_os_str() == "tests") || path.ends_with("tests.rs")

@@ -1,9 +1,7 @@
 //! Tenants by type: a merchant and a mode go together as one `Tenant`, so that no query can be asked for the one
 //! without the other, or with the wrong one; and a mode is never a bool.
 
-use std::{collections::BTreeSet, fs};
-
-use super::{code, is_test, repository, rust_files};
+use super::found;
 
 /// Files that may say a mode as a bool, or hold the two side by side, and why.
 const MAY: &[(&str, &str)] = &[
@@ -16,19 +14,7 @@ const MAY: &[(&str, &str)] = &[
 ];
 
 pub(super) fn tenants() {
-    let source = repository().join("runtime/src");
-    let (mut broken, mut used) = (Vec::new(), BTreeSet::new());
-    for path in rust_files(&source).into_iter().filter(|path| !is_test(path)) {
-        let shown = path.strip_prefix(&source).expect("below src").display().to_string();
-        let loose = loose(&code(&fs::read_to_string(&path).expect("a source file")));
-        if !loose.is_empty() && MAY.iter().any(|(file, _)| *file == shown) {
-            used.insert(shown);
-        } else {
-            broken.extend(loose.into_iter().map(|what| format!("{shown}: {what}")));
-        }
-    }
-    let idle = MAY.iter().filter(|(file, _)| !used.contains(*file));
-    broken.extend(idle.map(|(file, _)| format!("{file} needs no exception: take it off the list")));
+    let broken = found(&[""], MAY, |_, code| loose(code));
     assert!(broken.is_empty(), "a Tenant in parts:\n{}", broken.join("\n"));
 }
 
